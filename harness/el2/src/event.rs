@@ -1,0 +1,143 @@
+//! What happened inside one action, as data.
+
+use its_gic::command::Words;
+use its_gic::geometry::Pages;
+
+use crate::errno::Errno;
+use crate::lock::LockName;
+use crate::page::PageState;
+use crate::subject::AccessSize;
+use crate::view::{Exposure, Reach};
+
+/// A transition of page ownership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PageChange {
+    Share,
+    Unshare,
+    Pin,
+    Unpin,
+    Donate,
+    Reclaim,
+}
+
+/// A command error: the architecture's 24-bit number, or `None` where none is known (an unknown opcode, a
+/// SYNC to no redistributor).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandError(pub Option<u32>);
+
+/// What EL2 must never do. All but `Warned`, `Kept` and `Disordered` stop EL2's call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Misconduct {
+    /// Panicked.
+    Panicked,
+    /// Called [`crate::El2::warn`].
+    Warned,
+    /// Touched memory that it had not mapped, or misaligned.
+    BadAccess { address: u64, write: bool },
+    /// A device access of a wrong size or alignment, or where no device is.
+    BadDevice { address: u64, size: AccessSize },
+    /// Took a lock that this CPU holds already: it would wait for ever.
+    Deadlock(LockName),
+    /// Took a lock after one that comes later in the order.
+    Disordered { held: LockName, taken: LockName },
+    /// Released a lock, used what it protects or changed page ownership without holding the lock.
+    Unlocked(LockName),
+    /// Came back with a lock held.
+    Kept(LockName),
+    /// Made more calls than [`crate::WORK_LIMIT`].
+    TooMuchWork,
+}
+
+/// One thing that happened, in the order of happening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    // ---- EL2 did
+    /// EL2 read a device register.
+    DeviceRead {
+        address: u64,
+        size: AccessSize,
+        value: u64,
+    },
+    /// EL2 wrote a device register.
+    DeviceWrite {
+        address: u64,
+        size: AccessSize,
+        value: u64,
+    },
+    /// EL2 read a word; `shared`: the host could write it at that moment.
+    WordRead {
+        address: u64,
+        value: u64,
+        shared: bool,
+    },
+    /// EL2 wrote a word; `shared`: the host could write it at that moment.
+    WordWritten {
+        address: u64,
+        value: u64,
+        shared: bool,
+    },
+    /// EL2 read 32 bytes; `shared`: the host could write them at that moment.
+    CommandRead {
+        address: u64,
+        words: Words,
+        shared: bool,
+    },
+    /// EL2 wrote 32 bytes.
+    CommandWritten { address: u64, words: Words },
+    /// EL2 filled a page with zeroes.
+    PageZeroed { page: u64 },
+    /// EL2 cleaned memory to the point of coherency.
+    Cleaned { address: u64, bytes: u64 },
+    /// EL2 ordered memory.
+    Ordered,
+    /// Page ownership changed, or was asked to: by EL2 or by pKVM on behalf of a hypercall. One page but for
+    /// `Donate` and `Reclaim`.
+    Page {
+        change: PageChange,
+        pages: Pages,
+        result: Result<(), Errno>,
+    },
+    /// EL2 took a lock.
+    Acquired(LockName),
+    /// EL2 gave a lock back.
+    Released(LockName),
+    /// EL2 did what it must not.
+    Misconduct(Misconduct),
+
+    // ---- the physical ITS did
+    /// It fetched the command at `offset` of its queue and was done with it: executed, or ignored over
+    /// an error.
+    Consumed {
+        its: u8,
+        offset: u64,
+        words: Words,
+        error: Option<CommandError>,
+    },
+    /// It fetched the command at `offset` of its queue and stalled on it.
+    Stalled {
+        its: u8,
+        offset: u64,
+        words: Words,
+        error: CommandError,
+    },
+    /// It can from now on follow a pointer to this memory, which is exposed like this.
+    Reached(Reach, Exposure),
+    /// It can no longer follow a pointer to this memory.
+    Unreached(Reach),
+    /// A page that it can reach changed hands and is now like this.
+    ReachedPage {
+        reach: Reach,
+        page: u64,
+        state: PageState,
+    },
+    /// It read memory that EL2 had written and not cleaned, and got what was there before.
+    StaleRead { address: u64 },
+    /// The architecture calls this access to its registers UNPREDICTABLE.
+    Unpredictable { address: u64 },
+
+    // ---- the world did
+    /// The host changed a word between two EL2 accesses, as the scenario said.
+    Tampered { address: u64, value: u64 },
+    /// The last ownership change failed because the scenario said so.
+    Injected,
+}

@@ -1,0 +1,117 @@
+//! A machine as its public facts: what a host or a hypervisor could find out at boot.
+
+use its_gic::Typer;
+use its_gic::geometry::{PageSize, Pages};
+
+/// What the physical ITS does about a command error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OnError {
+    /// Stops at the command, GITS_CREADR.Stalled = 1.
+    Stall,
+    /// Goes on as if it were not there.
+    Ignore,
+}
+
+/// When the physical ITS works through its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pace {
+    /// All of it, before the access that posted it completes.
+    AtOnce,
+    /// One command for each register access that it sees.
+    Late,
+    /// Only when the scenario says so ([`Action::Advance`](crate::Action::Advance)).
+    Never,
+}
+
+/// What kind of ITS the board has. Every value is legal hardware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Character {
+    /// EventID bits, 1 to 32 (TYPER.ID_bits + 1).
+    pub event_id_bits: u8,
+    /// DeviceID bits, 1 to 32 (TYPER.Devbits + 1).
+    pub device_id_bits: u8,
+    /// ICID bits, 1 to 16; 16 means TYPER.CIL = 0.
+    pub collection_id_bits: u8,
+    /// Collections held without memory (TYPER.HCC).
+    pub hardware_collections: u8,
+    /// Bytes in an ITT entry, 8 to 16.
+    pub itt_entry_bytes: u8,
+    /// Bytes in a device table entry, 8 or 16.
+    pub device_entry_bytes: u8,
+    /// Bytes in a collection table entry, 8 or 16.
+    pub collection_entry_bytes: u8,
+    /// Which of the six orders the fields of entries have, 0 to 5.
+    pub field_order: u8,
+    /// RDbase is an address (TYPER.PTA = 1), not a processor number.
+    pub redistributor_addresses: bool,
+    /// The only `GITS_BASER<n>`.Page_Size that sticks.
+    pub page_size: PageSize,
+    /// `GITS_BASER<n>`.Indirect sticks for the device table.
+    pub two_level: bool,
+    pub on_error: OnError,
+    pub pace: Pace,
+}
+
+impl Character {
+    /// GITS_TYPER of this ITS.
+    pub fn typer(self) -> Typer {
+        let narrow = self.collection_id_bits < 16;
+        Typer::new()
+            .with_physical(true)
+            .with_itt_entry_size(self.itt_entry_bytes.wrapping_sub(1) & 0xf)
+            .with_id_bits(self.event_id_bits.wrapping_sub(1) & 0x1f)
+            .with_devbits(self.device_id_bits.wrapping_sub(1) & 0x1f)
+            .with_pta(self.redistributor_addresses)
+            .with_hcc(self.hardware_collections)
+            .with_cil(narrow)
+            .with_cidbits(if narrow {
+                self.collection_id_bits.wrapping_sub(1) & 0xf
+            } else {
+                0
+            })
+    }
+}
+
+/// The public facts of a board.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    pub character: Character,
+    /// Regions of memory; adjacent ones are still apart.
+    pub memory: &'static [Pages],
+    /// Pages that are EL2's from boot.
+    pub el2: &'static [Pages],
+    /// Linear-map address = physical address + this, for all memory.
+    pub linear_map: u64,
+    /// Physical addresses of the ITSs' control frames; the translation frame follows each.
+    pub its: &'static [u64],
+    /// Physical addresses of RD_base; the n-th has processor number n and belongs to CPU n.
+    pub redistributors: &'static [u64],
+}
+
+impl Machine {
+    /// RDbase of the n-th redistributor, as commands carry it: see TYPER.PTA.
+    pub fn rdbase(&self, redistributor: u8) -> u64 {
+        let address = self.redistributors.get(usize::from(redistributor));
+        if self.character.redistributor_addresses {
+            address.copied().unwrap_or(0) >> 16
+        } else {
+            u64::from(redistributor)
+        }
+    }
+
+    /// The redistributor that an RDbase names.
+    pub fn redistributor(&self, rdbase: u64) -> Option<u8> {
+        (0..=u8::MAX)
+            .take(self.redistributors.len())
+            .find(|index| self.rdbase(*index) == rdbase)
+    }
+
+    /// Whether all of `bytes` at `address` is memory, in one region.
+    pub fn is_memory(&self, address: u64, bytes: u64) -> bool {
+        let pages = Pages::under(address, bytes.max(1));
+        let end = pages.first.saturating_add(pages.count);
+        self.memory.iter().any(|region| {
+            region.contains(pages.first) && end <= region.first.wrapping_add(region.count)
+        })
+    }
+}

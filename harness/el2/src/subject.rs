@@ -1,0 +1,102 @@
+//! What an emulation offers whoever runs it.
+
+use crate::service::El2;
+
+/// Size of one access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AccessSize {
+    /// 8 bits
+    Byte,
+    /// 16 bits
+    Half,
+    /// 32 bits
+    Word,
+    /// 64 bits
+    Double,
+}
+
+impl AccessSize {
+    /// In bytes: 1, 2, 4 or 8.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Byte => 1,
+            Self::Half => 2,
+            Self::Word => 4,
+            Self::Double => 8,
+        }
+    }
+
+    /// `value` cut to this size.
+    pub const fn truncate(self, value: u64) -> u64 {
+        match self {
+            Self::Byte => value & 0xff,
+            Self::Half => value & 0xffff,
+            Self::Word => value & 0xffff_ffff,
+            Self::Double => value,
+        }
+    }
+}
+
+/// Which way an access goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    Read,
+    /// With the value written, cut to the access's size.
+    Write(u64),
+}
+
+/// A trapped device region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Frame {
+    /// The control frame of the n-th ITS, 64 KiB.
+    ItsControl(u8),
+    /// The translation frame of the n-th ITS, 64 KiB.
+    ItsTranslation(u8),
+    /// All frames of the n-th redistributor, [`its_gic::redistributor::FRAMES_BYTES`].
+    Redistributor(u8),
+}
+
+/// One access of a finalized CPU to a trapped region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trap {
+    /// The CPU that made the access.
+    pub cpu: u8,
+    pub frame: Frame,
+    /// Bytes from the start of the frame. Not necessarily aligned to `size`.
+    pub offset: u64,
+    pub size: AccessSize,
+    pub direction: Direction,
+}
+
+/// What an emulation declares about itself where its policy leaves a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubjectPolicy {
+    /// Devices that one private page carries.
+    pub records_per_page: u32,
+    /// The most commands between the hardware's CREADR and CWRITER.
+    pub commands_in_flight: u32,
+}
+
+/// An ITS emulation at EL2.
+///
+/// Each method is one entry from the host, on one CPU, and returns without waiting. Several CPUs may be
+/// inside at once; an emulation protects its state with [`El2::locked`].
+pub trait Subject<E: El2> {
+    /// What it declares about itself.
+    fn policy(&self) -> SubjectPolicy;
+
+    /// The hypercall `__pkvm_init_its_emulation` with x1 to x4 as the host gave them. Returns what goes
+    /// into x1: 0 or a negative errno.
+    fn set_up(&self, el2: &E, arguments: [u64; 4]) -> i64;
+
+    /// An access of a finalized CPU to an ITS or a redistributor. Returns the value read; for a write the
+    /// return value means nothing.
+    fn trap(&self, el2: &E, trap: Trap) -> u64;
+
+    /// Whether the host may give a page away by hypercall, to a guest or to EL2; called once a CPU is
+    /// finalized.
+    fn allows_donation(&self, el2: &E) -> bool;
+
+    /// Back to the state before boot.
+    fn reset(&mut self);
+}
