@@ -1,0 +1,1 @@
+//! The production emulator of the ITS at EL2

@@ -1,0 +1,1 @@
+//! Scenarios: text form, binary form, generation, mutation
