@@ -1,0 +1,362 @@
+//! What EL2 offers an emulation, on this board: every call is checked, counted and recorded.
+
+use std::cell::{RefCell, RefMut};
+use std::panic::resume_unwind;
+
+use its_el2::{
+    AccessSize, Direction, El2, Errno, Event, LockName, LockOf, Locks, Misconduct, PageChange,
+    Redistributor, WORK_LIMIT,
+};
+use its_gic::Register;
+use its_gic::command::Words;
+use its_gic::geometry::{PAGE_BYTES, Pages};
+
+use crate::board::{Board, State};
+use crate::redistributor;
+
+/// The payload with which a call that EL2 must not make unwinds out of the subject.
+pub(crate) struct Stop;
+
+/// A lock that the board watches.
+pub struct BoardLock<T> {
+    name: LockName,
+    value: RefCell<T>,
+}
+
+/// The locks of this board.
+pub struct BoardLocks;
+
+impl Locks for BoardLocks {
+    type Lock<T> = BoardLock<T>;
+
+    fn lock<T>(name: LockName, value: T) -> BoardLock<T> {
+        BoardLock {
+            name,
+            value: RefCell::new(value),
+        }
+    }
+}
+
+impl Board {
+    /// Counts one call and gives the state for it.
+    fn call(&self) -> RefMut<'_, State> {
+        let mut state = self.state.borrow_mut();
+        state.work += 1;
+        if state.work > WORK_LIMIT {
+            self.stop(state, Misconduct::TooMuchWork);
+        }
+        state
+    }
+
+    /// Records what EL2 must not do and leaves its call.
+    fn stop(&self, mut state: RefMut<'_, State>, misconduct: Misconduct) -> ! {
+        state.misconduct(misconduct);
+        drop(state);
+        resume_unwind(Box::new(Stop))
+    }
+
+    /// A call that touches memory. Returns whether the host could write it at this moment.
+    fn memory_call(&self, address: u64, bytes: u64, write: bool) -> (RefMut<'_, State>, bool) {
+        let state = self.call();
+        let page = state.ownership.state(address / PAGE_BYTES);
+        match page {
+            Some(page) if page.el2_can_access() && address.is_multiple_of(bytes) => {
+                (state, page.host_can_access())
+            }
+            _ => self.stop(state, Misconduct::BadAccess { address, write }),
+        }
+    }
+
+    /// A call that changes page ownership.
+    fn page_call(&self) -> RefMut<'_, State> {
+        let state = self.call();
+        if !state.held.contains(&LockName::Memory) {
+            self.stop(state, Misconduct::Unlocked(LockName::Memory));
+        }
+        state
+    }
+
+    fn change(
+        &self,
+        change: PageChange,
+        pages: Pages,
+        apply: impl FnOnce(&mut State) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut state = self.page_call();
+        if state.is_due(change) {
+            let result = Err(Errno::Enomem);
+            state.page_event(change, pages, result);
+            state.events.push(Event::Injected);
+            return result;
+        }
+        let result = apply(&mut state);
+        state.page_event(change, pages, result);
+        result
+    }
+
+    fn change_one(
+        &self,
+        change: PageChange,
+        page: u64,
+        apply: impl FnOnce(&mut State) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let pages = Pages {
+            first: page,
+            count: 1,
+        };
+        self.change(change, pages, apply)
+    }
+
+    /// One access of EL2 to a device: aligned to its size, of a size that the register has.
+    fn device_call(&self, address: u64, size: AccessSize, direction: Direction) -> u64 {
+        let mut state = self.call();
+        let Some((frame, offset)) = state.frame(address) else {
+            self.stop(state, Misconduct::BadDevice { address, size });
+        };
+        let exists = match frame {
+            its_el2::Frame::ItsControl(_) => Register::select(offset, size.bytes()).is_some(),
+            its_el2::Frame::ItsTranslation(_) => false,
+            its_el2::Frame::Redistributor(_) => {
+                redistributor::Redistributor::has_access(offset, size.bytes())
+            }
+        };
+        if !exists {
+            self.stop(state, Misconduct::BadDevice { address, size });
+        }
+        // The hardware's own events follow the access that caused them.
+        if let Direction::Write(value) = direction {
+            state.events.push(Event::DeviceWrite {
+                address,
+                size,
+                value: size.truncate(value),
+            });
+        }
+        let value = state.hardware(frame, offset, size.bytes(), direction);
+        if direction == Direction::Read {
+            state.events.push(Event::DeviceRead {
+                address,
+                size,
+                value,
+            });
+        }
+        value
+    }
+}
+
+impl State {
+    /// Whether the scenario wants this ownership change to fail.
+    fn is_due(&mut self, change: PageChange) -> bool {
+        if !self.in_subject {
+            return false;
+        }
+        let mut due = false;
+        for failure in &mut self.failures {
+            if failure.change == change && failure.nth > 0 {
+                failure.nth -= 1;
+                due |= failure.nth == 0;
+            }
+        }
+        due
+    }
+
+    fn shared_read(&mut self, shared: bool) {
+        if shared {
+            self.shared_reads += 1;
+            self.tamper();
+        }
+    }
+}
+
+impl El2 for Board {
+    type Locks = BoardLocks;
+
+    fn is_protected(&self) -> bool {
+        self.call().finalized.contains(&true)
+    }
+
+    fn all_cpus_finalized(&self) -> bool {
+        !self.call().finalized.contains(&false)
+    }
+
+    fn redistributor(&self, index: usize) -> Option<Redistributor> {
+        let state = self.call();
+        Some(Redistributor {
+            address: *state.machine.redistributors.get(index)?,
+            processor_number: index as u16,
+        })
+    }
+
+    fn read_device(&self, address: u64, size: AccessSize) -> u64 {
+        self.device_call(address, size, Direction::Read)
+    }
+
+    fn write_device(&self, address: u64, size: AccessSize, value: u64) {
+        self.device_call(address, size, Direction::Write(size.truncate(value)));
+    }
+
+    fn warn(&self) {
+        self.call().misconduct(Misconduct::Warned);
+    }
+
+    fn physical(&self, linear: u64) -> Option<u64> {
+        let state = self.call();
+        let address = linear.checked_sub(state.machine.linear_map)?;
+        state.ownership.state(address / PAGE_BYTES).map(|_| address)
+    }
+
+    fn is_memory(&self, address: u64, bytes: u64) -> bool {
+        self.call().machine.is_memory(address, bytes)
+    }
+
+    fn read_word(&self, address: u64) -> u64 {
+        let (mut state, shared) = self.memory_call(address, 8, false);
+        let value = state.memory.read(address);
+        state.events.push(Event::WordRead {
+            address,
+            value,
+            shared,
+        });
+        state.shared_read(shared);
+        value
+    }
+
+    fn write_word(&self, address: u64, value: u64) {
+        let (mut state, shared) = self.memory_call(address, 8, true);
+        state.events.push(Event::WordWritten {
+            address,
+            value,
+            shared,
+        });
+        state.memory.write_uncleaned(address, value);
+        let (its, mut bus) = state.its_and_bus();
+        its.word_changed(address, &mut bus);
+    }
+
+    fn read_command(&self, address: u64) -> Words {
+        let (mut state, shared) = self.memory_call(address, 32, false);
+        let words = [0, 8, 16, 24].map(|byte| state.memory.read(address + byte));
+        state.events.push(Event::CommandRead {
+            address,
+            words,
+            shared,
+        });
+        state.shared_read(shared);
+        words
+    }
+
+    fn write_command(&self, address: u64, words: Words) {
+        let (mut state, _) = self.memory_call(address, 32, true);
+        state.events.push(Event::CommandWritten { address, words });
+        for (index, word) in (0..).zip(words) {
+            state.memory.write_uncleaned(address + index * 8, word);
+        }
+        let (its, mut bus) = state.its_and_bus();
+        for byte in [0, 8, 16, 24] {
+            its.word_changed(address + byte, &mut bus);
+        }
+    }
+
+    fn zero_page(&self, page: u64) {
+        let (mut state, _) = self.memory_call(page.saturating_mul(PAGE_BYTES), PAGE_BYTES, true);
+        state.events.push(Event::PageZeroed { page });
+        state.memory.zero_uncleaned(page);
+        let (its, mut bus) = state.its_and_bus();
+        its.page_rewritten(page, &mut bus);
+    }
+
+    fn clean(&self, address: u64, bytes: u64) {
+        let mut state = self.call();
+        state.memory.clean(address, bytes);
+        state.events.push(Event::Cleaned { address, bytes });
+    }
+
+    fn order(&self) {
+        self.call().events.push(Event::Ordered);
+    }
+
+    fn memory_lock(&self) -> &BoardLock<()> {
+        &self.memory_lock
+    }
+
+    fn share(&self, page: u64) -> Result<(), Errno> {
+        self.change_one(PageChange::Share, page, |state| state.ownership.share(page))
+    }
+
+    fn unshare(&self, page: u64) -> Result<(), Errno> {
+        self.change_one(PageChange::Unshare, page, |state| {
+            state.ownership.unshare(page)
+        })
+    }
+
+    fn pin(&self, page: u64) -> Result<(), Errno> {
+        self.change_one(PageChange::Pin, page, |state| state.ownership.pin(page))
+    }
+
+    fn unpin(&self, page: u64) -> Result<(), Errno> {
+        self.change_one(PageChange::Unpin, page, |state| state.ownership.unpin(page))
+    }
+
+    fn pins(&self, page: u64) -> u16 {
+        let state = self.page_call();
+        state.ownership.state(page).map_or(0, |state| state.pins)
+    }
+
+    fn donate(&self, pages: Pages) -> Result<(), Errno> {
+        self.change(PageChange::Donate, pages, |state| {
+            state.ownership.donate(pages)
+        })
+    }
+
+    fn reclaim(&self, pages: Pages) -> Result<(), Errno> {
+        self.change(PageChange::Reclaim, pages, |state| {
+            state.ownership.reclaim(pages)
+        })
+    }
+
+    fn note(&self, page: u64) -> u32 {
+        self.page_call().ownership.note(page)
+    }
+
+    fn set_note(&self, page: u64, note: u32) {
+        self.page_call().ownership.set_note(page, note);
+    }
+
+    fn acquire<T>(&self, lock: &LockOf<Self, T>) {
+        let mut state = self.call();
+        if state.held.contains(&lock.name) {
+            self.stop(state, Misconduct::Deadlock(lock.name));
+        }
+        let latest = state.held.iter().copied().max();
+        if let Some(held) = latest.filter(|held| out_of_order(*held, lock.name)) {
+            state.misconduct(Misconduct::Disordered {
+                held,
+                taken: lock.name,
+            });
+        }
+        state.held.push(lock.name);
+        state.events.push(Event::Acquired(lock.name));
+    }
+
+    fn release<T>(&self, lock: &LockOf<Self, T>) {
+        let mut state = self.call();
+        let Some(index) = state.held.iter().position(|held| *held == lock.name) else {
+            self.stop(state, Misconduct::Unlocked(lock.name));
+        };
+        state.held.remove(index);
+        state.events.push(Event::Released(lock.name));
+    }
+
+    fn held<T, R>(&self, lock: &LockOf<Self, T>, body: impl FnOnce(&mut T) -> R) -> R {
+        let state = self.state.borrow_mut();
+        if !state.held.contains(&lock.name) {
+            self.stop(state, Misconduct::Unlocked(lock.name));
+        }
+        drop(state);
+        body(&mut lock.value.borrow_mut())
+    }
+}
+
+/// Whether taking a lock while holding another breaks the order; two ITSs at once always do.
+fn out_of_order(held: LockName, taken: LockName) -> bool {
+    held >= taken || matches!((held, taken), (LockName::Its(_), LockName::Its(_)))
+}

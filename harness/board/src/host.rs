@@ -1,0 +1,542 @@
+//! The host: a small imitation of the Linux ITS driver, which makes legal traffic out of actions.
+//!
+//! It probes the ITS, programs queue and tables, enables LPIs, maps devices; hands all of it to EL2 and goes on in
+//! the copies that it keeps; suspends and resumes. It holds what the driver would hold and nothing of the board.
+
+use its_el2::{AccessSize, Action, Direction, Hypercall, Machine, Outcome};
+use its_gic::command::Words;
+use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Location, Queue, Table};
+use its_gic::redistributor::{self, FIRST_LPI, Pendbaser, Propbaser, RedistributorCtlr};
+use its_gic::register::{BASER_COUNT, TableType};
+use its_gic::{Baser, Cbaser, Command, Creadr, Ctlr, Register};
+
+use crate::layout::{self, CPUS};
+
+/// Whoever carries out the host's actions.
+pub trait Perform {
+    /// Does one action.
+    fn perform(&mut self, action: Action) -> Outcome;
+}
+
+/// What the host does before EL2 takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Plan {
+    /// Devices mapped before set-up, DeviceIDs 1 and up, one event each.
+    pub live_devices: u8,
+    /// 4 KiB pages of the queue, 1 to 16.
+    pub queue_pages: u8,
+    /// Pages for EL2's records, 1 to 4.
+    pub private_pages: u8,
+    /// ITS pages of the device table (flat or level 1), a power of two.
+    pub table_pages: u8,
+}
+
+/// The address of the first live device's ITT is this page of the ITT area.
+const LIVE_ITTS: u64 = 300;
+/// EventID bits of a live device, minus 1.
+const LIVE_SIZE: u8 = 4;
+/// Looks at CREADR before the host gives up on a queue.
+const PATIENCE: usize = 16;
+/// INTID bits of the redistributors, minus 1.
+const INTID_BITS: u8 = 15;
+
+/// The driver's state.
+#[derive(Clone, Debug)]
+pub struct Host {
+    machine: Machine,
+    plan: Plan,
+    cbaser: u64,
+    basers: [u64; BASER_COUNT as usize],
+    /// Where the host writes its commands: the hardware's queue, later the copy.
+    queue: Queue,
+    write_offset: u64,
+    /// Where the host writes level-1 entries: the hardware's table, later the copy.
+    level1: u64,
+    level1_entries: Vec<(u64, u64)>,
+    next_level2: u64,
+    live: Vec<(u32, u64)>,
+}
+
+impl Host {
+    /// A host that has done nothing yet.
+    pub fn new(machine: Machine, plan: Plan) -> Self {
+        Self {
+            machine,
+            plan,
+            cbaser: 0,
+            basers: [0; BASER_COUNT as usize],
+            queue: Queue {
+                address: layout::QUEUE.address(),
+                bytes: u64::from(plan.queue_pages) << 12,
+            },
+            write_offset: 0,
+            level1: layout::DEVICE_TABLE.address(),
+            level1_entries: Vec::new(),
+            next_level2: 0,
+            live: Vec::new(),
+        }
+    }
+
+    /// The value of GITS_CBASER that the host programmed.
+    pub fn cbaser(&self) -> u64 {
+        self.cbaser
+    }
+
+    /// The value of a `GITS_BASER<n>` that the host programmed; 0 for one that is not implemented.
+    pub fn baser(&self, n: u8) -> u64 {
+        self.basers.get(usize::from(n)).copied().unwrap_or(0)
+    }
+
+    /// The offset of the slot that the next command goes into.
+    pub fn write_offset(&self) -> u64 {
+        self.write_offset
+    }
+
+    /// Address of a register of the ITS.
+    pub fn register(&self, register: Register) -> u64 {
+        self.machine.its[0] + register.offset()
+    }
+
+    // ---- before EL2 takes over
+
+    /// Probes and programs the ITS and the redistributors, maps collections and live devices.
+    pub fn probe(&mut self, on: &mut impl Perform) {
+        self.read(0, Register::Identification(0xffe8), on);
+        self.quiesce(0, on);
+        self.read(0, Register::Typer, on);
+        for n in 0..BASER_COUNT {
+            self.probe_table(n, on);
+        }
+        let cbaser = Cbaser::new()
+            .with_page_number(self.queue.address >> 12)
+            .with_size(self.plan.queue_pages - 1)
+            .with_inner_cache(7)
+            .with_shareability(1)
+            .with_valid(true);
+        self.write(0, Register::Cbaser, cbaser.into_bits(), on);
+        self.cbaser = self.read(0, Register::Cbaser, on);
+        self.write(0, Register::Cwriter, 0, on);
+        self.enable(0, true, on);
+        for cpu in 0..CPUS {
+            self.enable_lpis(cpu, on);
+            self.map_collection(0, cpu.into(), cpu, on);
+        }
+        for index in 0..self.plan.live_devices {
+            self.map_live_device(index, on);
+        }
+    }
+
+    fn probe_table(&mut self, n: u8, on: &mut impl Perform) {
+        let register = Register::Baser(n);
+        let found = Baser::from_bits(self.read(0, register, on));
+        let devices = found.table_type() == TableType::Devices;
+        let (area, pages) = match found.table_type() {
+            TableType::Devices => (layout::DEVICE_TABLE, self.plan.table_pages),
+            TableType::Collections => (layout::COLLECTION_TABLE, 1),
+            _ => return,
+        };
+        let wanted = found
+            .with_page_size_field(self.machine.character.page_size.field())
+            .with_size(pages - 1)
+            .with_indirect(devices && self.machine.character.two_level)
+            .with_inner_cache(7)
+            .with_shareability(1)
+            .with_address(area.address())
+            .with_valid(true);
+        self.write(0, register, wanted.into_bits(), on);
+        self.basers[usize::from(n)] = self.read(0, register, on);
+    }
+
+    fn enable_lpis(&mut self, cpu: u8, on: &mut impl Perform) {
+        let base = self.machine.redistributors[usize::from(cpu)];
+        let configuration = Propbaser::new()
+            .with_id_bits(INTID_BITS)
+            .with_page_number(layout::CONFIGURATION.first);
+        let pending = Pendbaser::new()
+            .with_block_number(layout::PENDING.page(16 * u64::from(cpu)) >> 16)
+            .with_ptz(true);
+        let enabled = RedistributorCtlr::new().with_enable_lpis(true);
+        let writes = [
+            (
+                redistributor::PROPBASER,
+                AccessSize::Double,
+                configuration.into_bits(),
+            ),
+            (
+                redistributor::PENDBASER,
+                AccessSize::Double,
+                pending.into_bits(),
+            ),
+            (
+                redistributor::CTLR,
+                AccessSize::Word,
+                enabled.into_bits().into(),
+            ),
+        ];
+        for (offset, size, value) in writes {
+            on.perform(Action::Device {
+                cpu,
+                address: base + offset,
+                size,
+                direction: Direction::Write(value),
+            });
+        }
+    }
+
+    fn map_live_device(&mut self, index: u8, on: &mut impl Perform) {
+        let device_id = u32::from(index) + 1;
+        let itt_address = layout::ITT.page(LIVE_ITTS + u64::from(index));
+        self.live.push((device_id, itt_address));
+        self.map_device(0, device_id, LIVE_SIZE + 1, itt_address, on);
+        self.map_event(
+            0,
+            device_id,
+            0,
+            FIRST_LPI + u32::from(index),
+            u16::from(index % CPUS),
+            on,
+        );
+    }
+
+    /// Drains the queue, writes the descriptor, copies what it will keep a copy of, and finalizes all CPUs.
+    pub fn deprivilege(&mut self, on: &mut impl Perform) {
+        self.drain(0, on);
+        self.write_descriptor(on);
+        self.level1 = layout::DEVICE_TABLE_COPY.address();
+        for (index, entry) in self.level1_entries.clone() {
+            self.store(0, self.level1 + index * LEVEL1_ENTRY_BYTES, entry, on);
+        }
+        self.queue.address = layout::QUEUE_COPY.address();
+        for cpu in 0..CPUS {
+            self.finalize(cpu, on);
+        }
+    }
+
+    /// `__pkvm_prot_finalize` on one CPU.
+    pub fn finalize(&mut self, cpu: u8, on: &mut impl Perform) -> Outcome {
+        self.hypercall(cpu, Hypercall::ProtFinalize, [0; 4], on)
+    }
+
+    /// `__pkvm_init_its_emulation` with the descriptor that was written.
+    pub fn set_up(&mut self, on: &mut impl Perform) -> Outcome {
+        let arguments = [
+            self.machine.its[0],
+            self.linear(layout::PRIVATE.address()),
+            self.linear(layout::DESCRIPTOR.address()),
+            self.plan.private_pages.into(),
+        ];
+        self.hypercall(0, Hypercall::InitItsEmulation, arguments, on)
+    }
+
+    fn write_descriptor(&mut self, on: &mut impl Perform) {
+        let mut words = vec![
+            (0x00, self.linear(layout::QUEUE.address())),
+            (0x08, self.linear(layout::QUEUE_COPY.address())),
+            (0x10, self.queue.bytes),
+            (0x18, self.live.len() as u64),
+            (0x20, self.linear(layout::LIVE_LIST.address())),
+        ];
+        for n in 0..u64::from(BASER_COUNT) {
+            let baser = Baser::from_bits(self.basers[n as usize]);
+            if !baser.valid() {
+                words.push((0x50 + 0x20 * n, baser.into_bits()));
+                continue;
+            }
+            let shadow = if baser.indirect() {
+                self.linear(layout::DEVICE_TABLE_COPY.address())
+            } else {
+                0
+            };
+            let order = (baser.bytes() >> 12).ilog2();
+            let sizes = u64::from(order) | baser.page_size().bytes() << 32;
+            words.push((0x40 + 0x20 * n, self.linear(baser.address())));
+            words.push((0x48 + 0x20 * n, shadow));
+            words.push((0x50 + 0x20 * n, baser.into_bits()));
+            words.push((0x58 + 0x20 * n, sizes));
+        }
+        for (offset, value) in words {
+            self.store(0, layout::DESCRIPTOR.address() + offset, value, on);
+        }
+        for (index, (device_id, itt)) in (0..).zip(self.live.clone()) {
+            let entry = layout::LIVE_LIST.address() + index * 16;
+            let first = u64::from(device_id) | u64::from(LIVE_SIZE) << 32;
+            self.store(0, entry, first, on);
+            self.store(0, entry + 8, itt, on);
+        }
+    }
+
+    // ---- commands
+
+    /// Writes a command into the next slot, without posting it.
+    pub fn write_command(&mut self, cpu: u8, words: Words, on: &mut impl Perform) {
+        on.perform(Action::StoreCommand {
+            cpu,
+            address: self.queue.slot(self.write_offset),
+            words,
+        });
+        self.write_offset = self.queue.after(self.write_offset);
+    }
+
+    /// Forgets the last `slots` slots written, so that they are written again.
+    pub fn rewind(&mut self, slots: u64) {
+        let back = slots * 32 % self.queue.bytes;
+        self.write_offset = (self.write_offset + self.queue.bytes - back) % self.queue.bytes;
+    }
+
+    /// GITS_CWRITER := the slot after the last one written; in 32 bits, as Linux does, or 64.
+    pub fn post(&mut self, cpu: u8, retry: bool, size: AccessSize, on: &mut impl Perform) {
+        let value = self.write_offset | u64::from(retry);
+        on.perform(Action::Device {
+            cpu,
+            address: self.register(Register::Cwriter),
+            size,
+            direction: Direction::Write(value),
+        });
+    }
+
+    /// Reads GITS_CREADR.
+    pub fn poll(&mut self, cpu: u8, on: &mut impl Perform) -> Creadr {
+        Creadr::from_bits(self.read(cpu, Register::Creadr, on))
+    }
+
+    /// Waits until the hardware took everything, or stalls, or patience ends.
+    pub fn drain(&mut self, cpu: u8, on: &mut impl Perform) {
+        for _ in 0..PATIENCE {
+            let creadr = self.poll(cpu, on);
+            if creadr.offset() == self.write_offset || creadr.stalled() {
+                return;
+            }
+            on.perform(Action::Advance {
+                its: 0,
+                commands: 64,
+            });
+        }
+    }
+
+    fn send(&mut self, cpu: u8, command: Command, on: &mut impl Perform) {
+        self.write_command(cpu, command.encode(), on);
+    }
+
+    fn post_and_drain(&mut self, cpu: u8, on: &mut impl Perform) {
+        self.post(cpu, false, AccessSize::Word, on);
+        self.drain(cpu, on);
+    }
+
+    fn map_collection(&mut self, cpu: u8, icid: u16, redistributor: u8, on: &mut impl Perform) {
+        let rdbase = self.machine.rdbase(redistributor);
+        let valid = true;
+        self.send(
+            cpu,
+            Command::Mapc {
+                icid,
+                rdbase,
+                valid,
+            },
+            on,
+        );
+        self.send(cpu, Command::Sync { rdbase }, on);
+        self.send(cpu, Command::Invall { icid }, on);
+        self.post_and_drain(cpu, on);
+    }
+
+    /// Gives the device a level-2 table if it needs one, and an ITT.
+    pub fn map_device(
+        &mut self,
+        cpu: u8,
+        device_id: u32,
+        event_id_bits: u8,
+        itt_address: u64,
+        on: &mut impl Perform,
+    ) {
+        self.ensure_level2(cpu, device_id, on);
+        let command = Command::Mapd {
+            device_id,
+            size: event_id_bits.saturating_sub(1),
+            itt_address,
+            valid: true,
+        };
+        self.send(cpu, command, on);
+        self.post_and_drain(cpu, on);
+    }
+
+    /// MAPD V=0; like Linux, it still carries an ITT address.
+    pub fn unmap_device(&mut self, cpu: u8, device_id: u32, on: &mut impl Perform) {
+        let command = Command::Mapd {
+            device_id,
+            size: 0,
+            itt_address: layout::ITT.address(),
+            valid: false,
+        };
+        self.send(cpu, command, on);
+        self.post_and_drain(cpu, on);
+    }
+
+    /// MAPTI and SYNC.
+    pub fn map_event(
+        &mut self,
+        cpu: u8,
+        device_id: u32,
+        event_id: u32,
+        intid: u32,
+        icid: u16,
+        on: &mut impl Perform,
+    ) {
+        let command = Command::Mapti {
+            device_id,
+            event_id,
+            intid,
+            icid,
+        };
+        self.send(cpu, command, on);
+        let rdbase = self.machine.rdbase((icid % u16::from(CPUS)) as u8);
+        self.send(cpu, Command::Sync { rdbase }, on);
+        self.post_and_drain(cpu, on);
+    }
+
+    // ---- level-1 entries
+
+    fn level1_index(&self, device_id: u32) -> Option<u64> {
+        let table = Table::new(Baser::from_bits(self.basers[0]));
+        match table.locate(device_id)? {
+            Location::Flat(_) => None,
+            Location::Indirect { level1_entry, .. } => {
+                Some((level1_entry - table.address) / LEVEL1_ENTRY_BYTES)
+            }
+        }
+    }
+
+    fn ensure_level2(&mut self, cpu: u8, device_id: u32, on: &mut impl Perform) {
+        let Some(index) = self.level1_index(device_id) else {
+            return;
+        };
+        let page_bytes = self.machine.character.page_size.bytes();
+        let blocks = (layout::LEVEL2.pages << 12) / page_bytes;
+        if self.level1_entries.iter().any(|(known, _)| *known == index)
+            || self.next_level2 >= blocks
+        {
+            return;
+        }
+        let address = layout::LEVEL2.address() + self.next_level2 * page_bytes;
+        self.next_level2 += 1;
+        self.set_level1(cpu, index, Level1Entry::valid(address).0, on);
+    }
+
+    /// Sets the level-1 entry of a DeviceID to a valid one for `level2`, with some bits flipped.
+    pub fn grow(&mut self, cpu: u8, device_id: u32, level2: u64, flip: u64, on: &mut impl Perform) {
+        if let Some(index) = self.level1_index(device_id) {
+            self.set_level1(cpu, index, Level1Entry::valid(level2).0 ^ flip, on);
+        }
+    }
+
+    fn set_level1(&mut self, cpu: u8, index: u64, entry: u64, on: &mut impl Perform) {
+        self.level1_entries.push((index, entry));
+        self.store(cpu, self.level1 + index * LEVEL1_ENTRY_BYTES, entry, on);
+    }
+
+    // ---- power
+
+    /// Clears or sets Enabled.
+    pub fn enable(&mut self, cpu: u8, enabled: bool, on: &mut impl Perform) {
+        let ctlr = Ctlr::new().with_enabled(enabled);
+        self.write(cpu, Register::Ctlr, ctlr.into_bits().into(), on);
+    }
+
+    /// Clears Enabled and waits for Quiescent.
+    pub fn quiesce(&mut self, cpu: u8, on: &mut impl Perform) {
+        let ctlr = Ctlr::from_bits(self.read(cpu, Register::Ctlr, on) as u32);
+        if ctlr.enabled() || !ctlr.quiescent() {
+            self.enable(cpu, false, on);
+        }
+        for _ in 0..PATIENCE {
+            if Ctlr::from_bits(self.read(cpu, Register::Ctlr, on) as u32).quiescent() {
+                return;
+            }
+        }
+    }
+
+    /// Suspend: drain, quiesce, remember CBASER.
+    pub fn suspend(&mut self, cpu: u8, on: &mut impl Perform) {
+        self.drain(cpu, on);
+        self.quiesce(cpu, on);
+        self.read(cpu, Register::Cbaser, on);
+    }
+
+    /// Resume: program everything again and enable; collections without memory are mapped again.
+    pub fn resume(&mut self, cpu: u8, on: &mut impl Perform) {
+        self.quiesce(cpu, on);
+        self.write(cpu, Register::Cbaser, self.cbaser, on);
+        self.write_offset = 0;
+        self.write(cpu, Register::Cwriter, 0, on);
+        for n in 0..BASER_COUNT {
+            if Baser::from_bits(self.baser(n)).valid() {
+                self.write(cpu, Register::Baser(n), self.baser(n), on);
+            }
+        }
+        self.enable(cpu, true, on);
+        for icid in 0..CPUS.min(self.machine.character.hardware_collections) {
+            self.map_collection(cpu, icid.into(), icid, on);
+        }
+    }
+
+    // ---- accesses
+
+    /// The linear-map address of a physical one.
+    pub fn linear(&self, address: u64) -> u64 {
+        address.wrapping_add(self.machine.linear_map)
+    }
+
+    /// A hypercall.
+    pub fn hypercall(
+        &mut self,
+        cpu: u8,
+        call: Hypercall,
+        arguments: [u64; 4],
+        on: &mut impl Perform,
+    ) -> Outcome {
+        on.perform(Action::Hypercall {
+            cpu,
+            x0: call.function_id(),
+            arguments,
+        })
+    }
+
+    fn store(&mut self, cpu: u8, address: u64, value: u64, on: &mut impl Perform) {
+        on.perform(Action::Store {
+            cpu,
+            address,
+            value,
+        });
+    }
+
+    fn size_of(register: Register) -> AccessSize {
+        if register.width() == 8 {
+            AccessSize::Double
+        } else {
+            AccessSize::Word
+        }
+    }
+
+    /// Reads a register of the ITS in its own size; 0 when refused.
+    pub fn read(&mut self, cpu: u8, register: Register, on: &mut impl Perform) -> u64 {
+        let outcome = on.perform(Action::Device {
+            cpu,
+            address: self.register(register),
+            size: Self::size_of(register),
+            direction: Direction::Read,
+        });
+        match outcome {
+            Outcome::Value(value) => value,
+            _ => 0,
+        }
+    }
+
+    /// Writes a register of the ITS in its own size.
+    pub fn write(&mut self, cpu: u8, register: Register, value: u64, on: &mut impl Perform) {
+        on.perform(Action::Device {
+            cpu,
+            address: self.register(register),
+            size: Self::size_of(register),
+            direction: Direction::Write(value),
+        });
+    }
+}

@@ -1,0 +1,105 @@
+//! Dispatch of host hypercalls: function ids, the phase bands, and pKVM's own calls.
+
+use its_el2::{Errno, Hypercall, LockName, Misconduct, Outcome, PageChange};
+use its_gic::geometry::Pages;
+
+use crate::board::Board;
+
+const NOT_SUPPORTED: Outcome = Outcome::Returned { x0: -1, x1: 0 };
+
+fn returned(result: Result<(), Errno>) -> Outcome {
+    Outcome::Returned {
+        x0: 0,
+        x1: Errno::result(result),
+    }
+}
+
+impl Board {
+    /// A hypercall on the current CPU.
+    pub(crate) fn hypercall(&self, x0: u64, arguments: [u64; 4]) -> Outcome {
+        let Some(call) = Hypercall::from_function_id(x0) else {
+            return NOT_SUPPORTED;
+        };
+        let is_protected = self.state.borrow().finalized.contains(&true);
+        let page = arguments[0];
+        match call {
+            Hypercall::ProtFinalize => returned(self.finalize()),
+            Hypercall::HostShareHyp => self.transition(PageChange::Share, page),
+            Hypercall::HostUnshareHyp => self.transition(PageChange::Unshare, page),
+            Hypercall::InitItsEmulation => {
+                match self.enter(|subject| subject.set_up(self, arguments)) {
+                    Some(x1) => Outcome::Returned { x0: 0, x1 },
+                    None => Outcome::Stopped,
+                }
+            }
+            // The band of calls that exist only once protected mode is on.
+            Hypercall::HostDonateGuest | Hypercall::ReclaimGuestPage if !is_protected => {
+                NOT_SUPPORTED
+            }
+            Hypercall::HostDonateGuest => {
+                match self.enter(|subject| subject.allows_donation(self)) {
+                    Some(true) => self.guest(page, true),
+                    Some(false) => returned(Err(Errno::Eperm)),
+                    None => Outcome::Stopped,
+                }
+            }
+            Hypercall::ReclaimGuestPage => self.guest(page, false),
+        }
+    }
+
+    fn finalize(&self) -> Result<(), Errno> {
+        let mut state = self.state.borrow_mut();
+        let cpu = usize::from(state.cpu);
+        if state.finalized[cpu] {
+            return Err(Errno::Eperm);
+        }
+        state.finalized[cpu] = true;
+        Ok(())
+    }
+
+    /// pKVM waits for the memory lock like everybody: for ever, if the emulation kept it.
+    fn memory_is_kept(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        let kept = state.held.contains(&LockName::Memory);
+        if kept {
+            state.misconduct(Misconduct::Deadlock(LockName::Memory));
+        }
+        kept
+    }
+
+    fn transition(&self, change: PageChange, page: u64) -> Outcome {
+        if self.memory_is_kept() {
+            return Outcome::Stopped;
+        }
+        let mut state = self.state.borrow_mut();
+        let result = match change {
+            PageChange::Share => state.ownership.share(page),
+            _ => state.ownership.unshare(page),
+        };
+        let pages = Pages {
+            first: page,
+            count: 1,
+        };
+        state.page_event(change, pages, result);
+        returned(result)
+    }
+
+    fn guest(&self, page: u64, donate: bool) -> Outcome {
+        if self.memory_is_kept() {
+            return Outcome::Stopped;
+        }
+        let mut state = self.state.borrow_mut();
+        let result = if donate {
+            state.ownership.donate_guest(page)
+        } else {
+            state.ownership.reclaim_guest(page)
+        };
+        if result.is_ok() {
+            if !donate {
+                state.memory.zero(page);
+            }
+            state.page_changed(page);
+        }
+        returned(result)
+    }
+}
