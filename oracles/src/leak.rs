@@ -1,0 +1,240 @@
+//! LEAK: who can touch what the ITS trusts, and what the ITS can touch.
+//!
+//! Judged from the moment that a set-up succeeded: then once over everything that the ITS can reach, and from there
+//! on with each pointer that it gains and each reachable page that changes hands, at that very moment.
+
+use its_el2::{
+    Action, El2Side, Event, Exposure, HostSide, Machine, PageState, Purpose, Reach, View,
+};
+use its_gic::geometry::Pages;
+
+use crate::{Breach, Step, rules};
+
+/// The oracle over one case.
+pub struct Leak {
+    linear_map: u64,
+    /// EL2's private pages and the descriptor, once an ITS is guarded.
+    private: Option<[Pages; 2]>,
+}
+
+impl Leak {
+    /// Before boot.
+    pub fn new(machine: &Machine) -> Self {
+        Self {
+            linear_map: machine.linear_map,
+            private: None,
+        }
+    }
+
+    /// Judges one action.
+    pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
+        if step.set_up_result() == Some(0) {
+            self.guard(step.action);
+            for (reach, exposure) in view.reach(0) {
+                self.reached(&reach, exposure, breaches);
+            }
+            return;
+        }
+        if self.private.is_none() {
+            return;
+        }
+        for event in step.events {
+            match event {
+                Event::Reached(reach, exposure) => self.reached(reach, *exposure, breaches),
+                Event::ReachedPage { reach, page, state } => {
+                    changed(reach, *page, *state, breaches)
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn guard(&mut self, action: &Action) {
+        let Action::Hypercall { arguments, .. } = action else {
+            return;
+        };
+        let [_, private, descriptor, count] = arguments;
+        let pages = |linear: u64, count| Pages {
+            first: linear.wrapping_sub(self.linear_map) >> 12,
+            count,
+        };
+        self.private = Some([pages(*private, (*count).max(1)), pages(*descriptor, 1)]);
+    }
+
+    fn reached(&self, reach: &Reach, exposure: Exposure, breaches: &mut Vec<Breach>) {
+        if exposure.foreign {
+            breaches.push(breach(
+                &rules::LEAK_FOREIGN,
+                reach,
+                "a guest's, or EL2's from boot",
+            ));
+        }
+        let pages = Pages::under(reach.address, reach.bytes);
+        let overlaps = |other: &Pages| {
+            other.count > 0
+                && pages.first < other.first.saturating_add(other.count)
+                && other.first < pages.first.saturating_add(pages.count)
+        };
+        if self.private.iter().flatten().any(overlaps) {
+            breaches.push(breach(
+                &rules::LEAK_PRIVATE,
+                reach,
+                "EL2's records or descriptor",
+            ));
+        }
+        if exposure.outside || exposure.foreign {
+            return;
+        }
+        if is_borrowed(reach.purpose) {
+            if exposure.not_held {
+                breaches.push(breach(
+                    &rules::LEAK_LOOSE,
+                    reach,
+                    "a page that is not shared and pinned",
+                ));
+            }
+        } else if exposure.host {
+            breaches.push(breach(
+                &rules::LEAK_HOST,
+                reach,
+                "a page that the host can access",
+            ));
+        }
+    }
+}
+
+fn changed(reach: &Reach, page: u64, state: PageState, breaches: &mut Vec<Breach>) {
+    let seen = format!("page {page:#x} is now {state:?}");
+    if (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing) {
+        breaches.push(breach(&rules::LEAK_FOREIGN, reach, &seen));
+    } else if is_borrowed(reach.purpose) && !state.is_held() {
+        breaches.push(breach(&rules::LEAK_LOOSE, reach, &seen));
+    } else if !is_borrowed(reach.purpose) && state.host_can_access() {
+        breaches.push(breach(&rules::LEAK_HOST, reach, &seen));
+    }
+}
+
+/// Whether memory of this purpose stays the host's, shared and pinned.
+fn is_borrowed(purpose: Purpose) -> bool {
+    matches!(
+        purpose,
+        Purpose::Itt { .. } | Purpose::LpiConfiguration(_) | Purpose::LpiPending(_)
+    )
+}
+
+/// A purpose without its numbers.
+pub(crate) fn class(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Queue => "queue",
+        Purpose::Table(_) => "table",
+        Purpose::Level2 { .. } => "level2",
+        Purpose::Itt { .. } => "itt",
+        Purpose::LpiConfiguration(_) => "lpi-configuration",
+        Purpose::LpiPending(_) => "lpi-pending",
+    }
+}
+
+pub(crate) fn breach(rule: &'static crate::Rule, reach: &Reach, seen: &str) -> Breach {
+    Breach {
+        rule,
+        class: class(reach.purpose),
+        path: format!(
+            "its{}: {:?}, {:#x} bytes at {:#x}",
+            reach.its, reach.purpose, reach.bytes, reach.address
+        ),
+        expected: rule.holds.into(),
+        seen: seen.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guarded() -> Leak {
+        Leak {
+            linear_map: 0,
+            private: Some([Pages { first: 8, count: 2 }, Pages { first: 1, count: 1 }]),
+        }
+    }
+
+    fn broken(purpose: Purpose, address: u64, exposure: Exposure) -> Vec<&'static str> {
+        let reach = Reach {
+            its: 0,
+            purpose,
+            address,
+            bytes: 0x1000,
+        };
+        let mut breaches = Vec::new();
+        guarded().reached(&reach, exposure, &mut breaches);
+        breaches.iter().map(|breach| breach.rule.id).collect()
+    }
+
+    const OWNED: Exposure = Exposure {
+        outside: false,
+        host: false,
+        not_held: true,
+        foreign: false,
+        contents: false,
+    };
+    const HELD: Exposure = Exposure {
+        host: true,
+        not_held: false,
+        ..OWNED
+    };
+
+    #[test]
+    fn trusted_memory_is_el2_s_and_borrowed_memory_is_held() {
+        let itt = Purpose::Itt { device_id: 3 };
+        assert!(broken(Purpose::Queue, 0, OWNED).is_empty());
+        assert!(broken(itt, 0, HELD).is_empty());
+        assert_eq!(broken(Purpose::Queue, 0, HELD), ["LEAK-HOST"]);
+        assert_eq!(
+            broken(
+                itt,
+                0,
+                Exposure {
+                    host: true,
+                    ..OWNED
+                }
+            ),
+            ["LEAK-LOOSE"]
+        );
+        let foreign = Exposure {
+            foreign: true,
+            ..OWNED
+        };
+        assert_eq!(broken(itt, 0, foreign), ["LEAK-FOREIGN"]);
+        assert_eq!(broken(Purpose::Table(0), 0x9000, OWNED), ["LEAK-PRIVATE"]);
+    }
+
+    #[test]
+    fn a_reachable_page_that_changes_hands_is_judged() {
+        let itt = Reach {
+            its: 0,
+            purpose: Purpose::Itt { device_id: 3 },
+            address: 0,
+            bytes: 0x1000,
+        };
+        let queue = Reach {
+            purpose: Purpose::Queue,
+            ..itt
+        };
+        let held = PageState {
+            host: HostSide::Shared,
+            el2: El2Side::Borrowed,
+            pins: 1,
+        };
+        for (reach, state, rule) in [
+            (itt, held, None),
+            (itt, PageState { pins: 0, ..held }, Some("LEAK-LOOSE")),
+            (itt, PageState::GUEST, Some("LEAK-FOREIGN")),
+            (queue, PageState::EL2, None),
+            (queue, PageState::HOST, Some("LEAK-HOST")),
+        ] {
+            let mut breaches = Vec::new();
+            changed(&reach, 0, state, &mut breaches);
+            assert_eq!(breaches.first().map(|breach| breach.rule.id), rule);
+        }
+    }
+}

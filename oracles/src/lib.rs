@@ -1,0 +1,76 @@
+//! Rules, and the oracles that tell when one is broken.
+//!
+//! A [`Rule`] is an invariant with an id; [`rules::ALL`] is the catalogue. An oracle checks the rules of one family,
+//! one file each: [`leak`] and [`ptr`] look at what the physical ITS can reach, [`el2`] at what EL2 did, [`undo`]
+//! at failed calls, [`hw`] at what EL2 did to the hardware's registers. The family DIV compares with the reference
+//! and is fed by the runner, which alone knows the reference.
+//!
+//! Oracles know observations ([`its_el2::Event`]) and read-only views ([`its_el2::View`]). They must not know the
+//! board, the emulator or the reference: a mistake in the reference cannot hide a leak.
+
+pub mod el2;
+pub mod hw;
+pub mod leak;
+pub mod ptr;
+pub mod rules;
+pub mod undo;
+
+use its_el2::{Action, Event, Hypercall, Machine, Outcome, View};
+pub use rules::{Family, Rule, Severity};
+
+/// A rule broken in one action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    pub rule: &'static Rule,
+    /// What kind of thing broke it: a word without addresses or counts, part of the signature.
+    pub class: &'static str,
+    /// Where, as a path into the machine's state.
+    pub path: String,
+    pub expected: String,
+    pub seen: String,
+}
+
+/// One action as an oracle sees it.
+pub struct Step<'a> {
+    pub action: &'a Action,
+    pub outcome: Outcome,
+    pub events: &'a [Event],
+}
+
+impl Step<'_> {
+    /// What the set-up hypercall returned, if this action is one.
+    pub fn set_up_result(&self) -> Option<i64> {
+        let Action::Hypercall { x0, .. } = *self.action else {
+            return None;
+        };
+        match (Hypercall::from_function_id(x0), self.outcome) {
+            (Some(Hypercall::InitItsEmulation), Outcome::Returned { x1, .. }) => Some(x1),
+            _ => None,
+        }
+    }
+}
+
+/// All oracles but DIV, over one case.
+pub struct Oracles {
+    leak: leak::Leak,
+    ptr: ptr::Ptr,
+}
+
+impl Oracles {
+    /// For a case that starts before boot on this machine.
+    pub fn new(machine: &Machine) -> Self {
+        Self {
+            leak: leak::Leak::new(machine),
+            ptr: ptr::Ptr::new(machine),
+        }
+    }
+
+    /// Judges one action; what it broke is appended to `breaches`.
+    pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
+        el2::judge(step, breaches);
+        undo::judge(step, breaches);
+        hw::judge(step, breaches);
+        self.leak.judge(step, view, breaches);
+        self.ptr.judge(step, view, breaches);
+    }
+}

@@ -1,0 +1,195 @@
+//! PTR: what the ITS will follow is sound: in memory, aligned, apart from other structures, without old contents.
+//!
+//! Judged from the moment that a set-up succeeded, like LEAK.
+
+use std::collections::BTreeMap;
+
+use its_el2::{Event, Exposure, Machine, Purpose, Reach, View};
+use its_gic::geometry::{Level1Entry, PageSize, Pages};
+
+use crate::leak::breach;
+use crate::{Breach, Step, rules};
+
+/// The oracle over one case.
+pub struct Ptr {
+    page_size: PageSize,
+    two_level: bool,
+    guarded: bool,
+    /// What the ITS can reach, by purpose.
+    reach: BTreeMap<Purpose, Reach>,
+}
+
+impl Ptr {
+    /// Before boot.
+    pub fn new(machine: &Machine) -> Self {
+        Self {
+            page_size: machine.character.page_size,
+            two_level: machine.character.two_level,
+            guarded: false,
+            reach: BTreeMap::new(),
+        }
+    }
+
+    /// Judges one action.
+    pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
+        if step.set_up_result() == Some(0) {
+            self.guarded = true;
+            self.reach.clear();
+            for (reach, exposure) in view.reach(0) {
+                // What joined before has the contents that the hardware uses.
+                let exposure = Exposure {
+                    contents: false,
+                    ..exposure
+                };
+                self.reached(&reach, exposure, breaches);
+            }
+            return;
+        }
+        if !self.guarded {
+            return;
+        }
+        for event in step.events {
+            match event {
+                Event::Reached(reach, exposure) => self.reached(reach, *exposure, breaches),
+                Event::Unreached(reach) => {
+                    self.reach.remove(&reach.purpose);
+                }
+                Event::WordWritten { address, value, .. } => {
+                    self.written(*address, *value, breaches)
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn reached(&mut self, reach: &Reach, exposure: Exposure, breaches: &mut Vec<Breach>) {
+        if exposure.outside {
+            breaches.push(breach(&rules::PTR_MEMORY, reach, "some of it is no memory"));
+        }
+        if exposure.contents {
+            breaches.push(breach(&rules::PTR_CONTENTS, reach, "not all zero"));
+        }
+        if let Some(other) = self.overlapped(reach) {
+            let seen = format!("shares a page with {:?}", other.purpose);
+            breaches.push(breach(&rules::PTR_OVERLAP, reach, &seen));
+        }
+        self.reach.insert(reach.purpose, *reach);
+    }
+
+    fn overlapped(&self, reach: &Reach) -> Option<&Reach> {
+        let mine = Pages::under(reach.address, reach.bytes);
+        self.reach.values().find(|other| {
+            let theirs = Pages::under(other.address, other.bytes);
+            other.purpose != reach.purpose
+                && !may_share(other.purpose, reach.purpose)
+                && mine.first < theirs.first.saturating_add(theirs.count)
+                && theirs.first < mine.first.saturating_add(mine.count)
+        })
+    }
+
+    /// EL2 stored a word: into a level-1 table it must be a clean level-1 entry, or zero.
+    fn written(&self, address: u64, value: u64, breaches: &mut Vec<Breach>) {
+        let Some(table) = self.reach.get(&Purpose::Table(0)) else {
+            return;
+        };
+        let inside = address >= table.address && address - table.address < table.bytes;
+        if !self.two_level || !inside || value == 0 {
+            return;
+        }
+        let entry = Level1Entry(value);
+        if !entry.is_valid() || entry.other_bits(self.page_size) != 0 {
+            let seen = format!("level-1 entry {value:#x}");
+            breaches.push(breach(&rules::PTR_ALIGN, table, &seen));
+        }
+    }
+}
+
+/// ITTs may share pages with ITTs, and redistributors share one configuration table.
+fn may_share(one: Purpose, other: Purpose) -> bool {
+    matches!(
+        (one, other),
+        (Purpose::Itt { .. }, Purpose::Itt { .. })
+            | (Purpose::LpiConfiguration(_), Purpose::LpiConfiguration(_))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: Reach = Reach {
+        its: 0,
+        purpose: Purpose::Table(0),
+        address: 0x10_0000,
+        bytes: 0x1_0000,
+    };
+
+    fn ptr() -> Ptr {
+        Ptr {
+            page_size: PageSize::K64,
+            two_level: true,
+            guarded: true,
+            reach: BTreeMap::from([(TABLE.purpose, TABLE)]),
+        }
+    }
+
+    fn broken(act: impl FnOnce(&mut Ptr, &mut Vec<Breach>)) -> Vec<&'static str> {
+        let mut breaches = Vec::new();
+        act(&mut ptr(), &mut breaches);
+        breaches.iter().map(|breach| breach.rule.id).collect()
+    }
+
+    #[test]
+    fn reached_memory_is_memory_empty_and_apart() {
+        let level2 = Reach {
+            purpose: Purpose::Level2 { table: 0, index: 1 },
+            address: 0x20_0000,
+            ..TABLE
+        };
+        let with = |reach: Reach, exposure| {
+            broken(move |ptr, breaches| ptr.reached(&reach, exposure, breaches))
+        };
+        let fine = Exposure::default();
+        assert!(with(level2, fine).is_empty());
+        let outside = Exposure {
+            outside: true,
+            ..fine
+        };
+        assert_eq!(with(level2, outside), ["PTR-MEMORY"]);
+        let contents = Exposure {
+            contents: true,
+            ..fine
+        };
+        assert_eq!(with(level2, contents), ["PTR-CONTENTS"]);
+        let overlapping = Reach {
+            address: 0x10_f000,
+            ..level2
+        };
+        assert_eq!(with(overlapping, fine), ["PTR-OVERLAP"]);
+    }
+
+    #[test]
+    fn itts_may_share_pages() {
+        let itt = |device_id, address| Reach {
+            purpose: Purpose::Itt { device_id },
+            address,
+            bytes: 0x100,
+            ..TABLE
+        };
+        let found = broken(|ptr, breaches| {
+            ptr.reached(&itt(1, 0x30_0000), Exposure::default(), breaches);
+            ptr.reached(&itt(2, 0x30_0100), Exposure::default(), breaches);
+            ptr.reached(&itt(3, 0x10_0100), Exposure::default(), breaches);
+        });
+        assert_eq!(found, ["PTR-OVERLAP"]);
+    }
+
+    #[test]
+    fn a_level_one_entry_is_valid_and_aligned() {
+        let entry = |value| broken(|ptr, breaches| ptr.written(0x10_0008, value, breaches));
+        assert!(entry(0x8000_0000_0020_0000).is_empty());
+        assert!(entry(0).is_empty());
+        assert_eq!(entry(0x8000_0000_0020_1000), ["PTR-ALIGN"]);
+        assert_eq!(entry(0x0000_0000_0020_0000), ["PTR-ALIGN"]);
+    }
+}
