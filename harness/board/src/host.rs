@@ -6,7 +6,7 @@
 use its_el2::{AccessSize, Action, Direction, Hypercall, Machine, Outcome};
 use its_gic::command::Words;
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Location, Queue, Table};
-use its_gic::redistributor::{self, FIRST_LPI, Pendbaser, Propbaser, RedistributorCtlr};
+use its_gic::redistributor::{self, Pendbaser, Propbaser, RedistributorCtlr};
 use its_gic::register::{BASER_COUNT, TableType};
 use its_gic::{Baser, Cbaser, Command, Creadr, Ctlr, Register};
 
@@ -19,10 +19,10 @@ pub trait Perform {
 }
 
 /// What the host does before EL2 takes over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Devices mapped before set-up, DeviceIDs 1 and up, one event each.
-    pub live_devices: u8,
+    /// Devices mapped before set-up.
+    pub live: Vec<LiveDevice>,
     /// 4 KiB pages of the queue, 1 to 16.
     pub queue_pages: u8,
     /// Pages for EL2's records, 1 to 4.
@@ -31,12 +31,23 @@ pub struct Plan {
     pub table_pages: u8,
 }
 
-/// The address of the first live device's ITT is this page of the ITT area.
-const LIVE_ITTS: u64 = 300;
-/// EventID bits of a live device, minus 1.
-const LIVE_SIZE: u8 = 4;
+/// A device that is mapped before set-up, with one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveDevice {
+    pub device_id: u32,
+    /// MAPD.Size is this minus 1.
+    pub event_id_bits: u8,
+    /// Physical address.
+    pub itt_address: u64,
+    pub event_id: u32,
+    pub intid: u32,
+    pub icid: u16,
+}
+
 /// Looks at CREADR before the host gives up on a queue.
 const PATIENCE: usize = 16;
+/// Mapped events that the driver remembers, so that it can discard them.
+const REMEMBERED_EVENTS: usize = 64;
 /// INTID bits of the redistributors, minus 1.
 const INTID_BITS: u8 = 15;
 
@@ -54,12 +65,14 @@ pub struct Host {
     level1: u64,
     level1_entries: Vec<(u64, u64)>,
     next_level2: u64,
-    live: Vec<(u32, u64)>,
+    /// Mapped events: DeviceID, EventID, ICID.
+    events: Vec<(u32, u32, u16)>,
 }
 
 impl Host {
     /// A host that has done nothing yet.
     pub fn new(machine: Machine, plan: Plan) -> Self {
+        let bytes = u64::from(plan.queue_pages) << 12;
         Self {
             machine,
             plan,
@@ -67,13 +80,13 @@ impl Host {
             basers: [0; BASER_COUNT as usize],
             queue: Queue {
                 address: layout::QUEUE.address(),
-                bytes: u64::from(plan.queue_pages) << 12,
+                bytes,
             },
             write_offset: 0,
             level1: layout::DEVICE_TABLE.address(),
             level1_entries: Vec::new(),
             next_level2: 0,
-            live: Vec::new(),
+            events: Vec::new(),
         }
     }
 
@@ -121,8 +134,17 @@ impl Host {
             self.enable_lpis(cpu, on);
             self.map_collection(0, cpu.into(), cpu, on);
         }
-        for index in 0..self.plan.live_devices {
-            self.map_live_device(index, on);
+        for device in self.plan.live.clone() {
+            let LiveDevice {
+                device_id,
+                event_id_bits,
+                itt_address,
+                event_id,
+                intid,
+                icid,
+            } = device;
+            self.map_device(0, device_id, event_id_bits, itt_address, on);
+            self.map_event(0, device_id, event_id, intid, icid, on);
         }
     }
 
@@ -183,21 +205,6 @@ impl Host {
         }
     }
 
-    fn map_live_device(&mut self, index: u8, on: &mut impl Perform) {
-        let device_id = u32::from(index) + 1;
-        let itt_address = layout::ITT.page(LIVE_ITTS + u64::from(index));
-        self.live.push((device_id, itt_address));
-        self.map_device(0, device_id, LIVE_SIZE + 1, itt_address, on);
-        self.map_event(
-            0,
-            device_id,
-            0,
-            FIRST_LPI + u32::from(index),
-            u16::from(index % CPUS),
-            on,
-        );
-    }
-
     /// Drains the queue, writes the descriptor, copies what it will keep a copy of, and finalizes all CPUs.
     pub fn deprivilege(&mut self, on: &mut impl Perform) {
         self.drain(0, on);
@@ -233,7 +240,7 @@ impl Host {
             (0x00, self.linear(layout::QUEUE.address())),
             (0x08, self.linear(layout::QUEUE_COPY.address())),
             (0x10, self.queue.bytes),
-            (0x18, self.live.len() as u64),
+            (0x18, self.plan.live.len() as u64),
             (0x20, self.linear(layout::LIVE_LIST.address())),
         ];
         for n in 0..u64::from(BASER_COUNT) {
@@ -257,11 +264,11 @@ impl Host {
         for (offset, value) in words {
             self.store(0, layout::DESCRIPTOR.address() + offset, value, on);
         }
-        for (index, (device_id, itt)) in (0..).zip(self.live.clone()) {
+        for (index, device) in (0..).zip(self.plan.live.clone()) {
             let entry = layout::LIVE_LIST.address() + index * 16;
-            let first = u64::from(device_id) | u64::from(LIVE_SIZE) << 32;
-            self.store(0, entry, first, on);
-            self.store(0, entry + 8, itt, on);
+            let size = u64::from(device.event_id_bits.saturating_sub(1));
+            self.store(0, entry, u64::from(device.device_id) | size << 32, on);
+            self.store(0, entry + 8, device.itt_address, on);
         }
     }
 
@@ -359,8 +366,20 @@ impl Host {
         self.post_and_drain(cpu, on);
     }
 
-    /// MAPD V=0; like Linux, it still carries an ITT address.
+    /// DISCARD and SYNC for each event that was mapped by [`Host::map_event`], then MAPD V=0, which
+    /// like Linux's still carries an ITT address.
     pub fn unmap_device(&mut self, cpu: u8, device_id: u32, on: &mut impl Perform) {
+        let (gone, kept) = self.events.iter().partition(|event| event.0 == device_id);
+        self.events = kept;
+        let gone: Vec<(u32, u32, u16)> = gone;
+        for (device_id, event_id, icid) in gone {
+            let command = Command::Discard {
+                device_id,
+                event_id,
+            };
+            self.send(cpu, command, on);
+            self.sync(cpu, icid, on);
+        }
         let command = Command::Mapd {
             device_id,
             size: 0,
@@ -388,9 +407,17 @@ impl Host {
             icid,
         };
         self.send(cpu, command, on);
+        self.sync(cpu, icid, on);
+        if self.events.len() < REMEMBERED_EVENTS {
+            self.events.push((device_id, event_id, icid));
+        }
+        self.post_and_drain(cpu, on);
+    }
+
+    /// SYNC to the redistributor of a collection of the driver.
+    fn sync(&mut self, cpu: u8, icid: u16, on: &mut impl Perform) {
         let rdbase = self.machine.rdbase((icid % u16::from(CPUS)) as u8);
         self.send(cpu, Command::Sync { rdbase }, on);
-        self.post_and_drain(cpu, on);
     }
 
     // ---- level-1 entries
@@ -435,9 +462,10 @@ impl Host {
 
     // ---- power
 
-    /// Clears or sets Enabled.
+    /// Clears or sets Enabled; the other bits stay as read.
     pub fn enable(&mut self, cpu: u8, enabled: bool, on: &mut impl Perform) {
-        let ctlr = Ctlr::new().with_enabled(enabled);
+        let read = self.read(cpu, Register::Ctlr, on) as u32;
+        let ctlr = Ctlr::from_bits(read).with_enabled(enabled);
         self.write(cpu, Register::Ctlr, ctlr.into_bits().into(), on);
     }
 

@@ -1,6 +1,6 @@
 //! The host's driver against the physical ITS, with nobody in between.
 
-use its_board::host::{Host, Perform, Plan};
+use its_board::host::{Host, LiveDevice, Perform, Plan};
 use its_board::{Board, layout};
 use its_el2::{
     Action, Character, Event, Hypercall, Misconduct, OnError, Outcome, Pace, Purpose, Subject,
@@ -44,12 +44,22 @@ impl Perform for Bench {
     }
 }
 
-const PLAN: Plan = Plan {
-    live_devices: 3,
-    queue_pages: 1,
-    private_pages: 1,
-    table_pages: 1,
-};
+fn plan() -> Plan {
+    let live = (1..4).map(|device_id| LiveDevice {
+        device_id,
+        event_id_bits: 5,
+        itt_address: layout::ITT.page(0) + 0x200 * u64::from(device_id),
+        event_id: 0,
+        intid: 8191 + device_id,
+        icid: 0,
+    });
+    Plan {
+        live: live.collect(),
+        queue_pages: 1,
+        private_pages: 1,
+        table_pages: 1,
+    }
+}
 
 fn characters() -> impl Iterator<Item = Character> {
     let base = Character {
@@ -94,7 +104,7 @@ fn booted(character: Character) -> (Bench, Host) {
         events: Vec::new(),
         all: Vec::new(),
     };
-    let mut host = Host::new(machine, PLAN);
+    let mut host = Host::new(machine, plan());
     host.probe(&mut bench);
     (bench, host)
 }
