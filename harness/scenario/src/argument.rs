@@ -1,0 +1,156 @@
+//! The shape of one argument: which numbers it can be. Text, binary form, fix-up and mutation go by it.
+
+use crate::operation::{CPUS, Rdbase};
+use crate::place::{PAGE_BYTES, Place};
+use crate::target::Target;
+
+/// What an argument can be. Every argument is one 64-bit word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape {
+    /// 0 to `max`, written in hexadecimal.
+    Number { max: u64 },
+    /// `min` to `max`, written in decimal.
+    Count { min: u64, max: u64 },
+    /// An index into a list of words, to which new ones are only appended.
+    Choice(&'static [&'static str]),
+    /// 0 or 1, written as the key or as nothing.
+    Flag,
+    /// A packed [`Place`] that is a multiple of `align` bytes.
+    Place { align: u16 },
+    /// A packed [`Rdbase`].
+    Rdbase,
+    /// A packed [`Target`]: frame, register and size.
+    Target,
+}
+
+/// How an argument is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// As `value`, in its place.
+    Bare,
+    /// As `key=value`.
+    Keyed,
+    /// As `key=value`, and not at all when 0.
+    Optional,
+}
+
+/// One argument of a kind of operation, of the character or of the boot plan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Argument {
+    pub(crate) key: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) presence: Presence,
+}
+
+impl Argument {
+    pub(crate) const fn new(key: &'static str, shape: Shape) -> Self {
+        let presence = match shape {
+            Shape::Flag => Presence::Optional,
+            _ => Presence::Keyed,
+        };
+        Self {
+            key,
+            shape,
+            presence,
+        }
+    }
+
+    /// Written without its key.
+    pub(crate) const fn bare(self) -> Self {
+        Self {
+            presence: Presence::Bare,
+            ..self
+        }
+    }
+
+    /// Not written when 0.
+    pub(crate) const fn optional(self) -> Self {
+        Self {
+            presence: Presence::Optional,
+            ..self
+        }
+    }
+}
+
+impl Shape {
+    /// The same word if it is one that this shape allows, else another that is: numbers go around, so
+    /// that any bits are spread over what is allowed.
+    pub(crate) fn fix(self, word: u64) -> u64 {
+        match self {
+            Self::Number { max } => wrap(word, 0, max),
+            Self::Count { min, max } => wrap(word, min, max),
+            Self::Choice(names) => wrap(word, 0, (names.len() as u64).saturating_sub(1)),
+            Self::Flag => word & 1,
+            Self::Place { align } => {
+                let align = align.clamp(1, PAGE_BYTES);
+                Place::unpack(word).align_down(align).pack()
+            }
+            Self::Rdbase => Rdbase::unpack(word).pack(),
+            Self::Target => Target::unpack(word).pack(),
+        }
+    }
+}
+
+fn wrap(word: u64, min: u64, max: u64) -> u64 {
+    if (min..=max).contains(&word) {
+        return word;
+    }
+    let within = max.saturating_sub(min).checked_add(1);
+    let rest = within.and_then(|count| word.checked_rem(count));
+    min.saturating_add(rest.unwrap_or(word))
+}
+
+impl Rdbase {
+    /// Bits of the RDbase field.
+    pub(crate) const MAX: u64 = (1 << 36) - 1;
+    const RAW: u64 = 1 << 63;
+
+    /// Bit 63 tells a raw field.
+    pub(crate) const fn pack(self) -> u64 {
+        match self {
+            Self::Of(index) => index as u64,
+            Self::Raw(field) => Self::RAW | (field & Self::MAX),
+        }
+    }
+
+    pub(crate) fn unpack(word: u64) -> Self {
+        if word & Self::RAW != 0 {
+            return Self::Raw(word & Self::MAX);
+        }
+        Self::Of(wrap(word, 0, u64::from(CPUS).saturating_sub(1)) as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    #[test]
+    fn numbers_out_of_range_go_around() {
+        let bits = Shape::Count { min: 8, max: 16 };
+        for (word, fixed) in [(8, 8), (16, 16), (0, 8), (17, 16), (7, 15), (u64::MAX, 14)] {
+            assert_eq!(bits.fix(word), fixed, "{word}");
+        }
+        let any = Shape::Number { max: u64::MAX };
+        assert_eq!(any.fix(u64::MAX), u64::MAX);
+        assert_eq!(Shape::Choice(&["no", "yes"]).fix(5), 1);
+        assert_eq!(Shape::Rdbase.fix(5), 1);
+    }
+
+    quickcheck! {
+        fn fixing_twice_is_fixing_once(word: u64) -> bool {
+            let shapes = [
+                Shape::Number { max: 31 },
+                Shape::Count { min: 1, max: 65535 },
+                Shape::Choice(&["a", "b", "c"]),
+                Shape::Flag,
+                Shape::Place { align: 1 },
+                Shape::Place { align: 256 },
+                Shape::Rdbase,
+                Shape::Target,
+            ];
+            shapes.iter().all(|shape| shape.fix(shape.fix(word)) == shape.fix(word))
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The fix-up: makes any scenario playable, and leaves a playable one as it is.
+
+use crate::header::{boot, boot_words, character, character_words};
+use crate::operation::Operation;
+use crate::record::Record;
+use crate::scenario::{MAX_OPERATIONS, Scenario};
+
+impl Scenario {
+    /// Brings every field into its range and drops operations beyond [`MAX_OPERATIONS`]. What is out of range
+    /// goes around rather than to the limit, so that mutation spreads. Twice is the same as once.
+    pub fn fix_up(&mut self) {
+        self.character = character(character_words(&self.character));
+        self.boot = boot(boot_words(&self.boot));
+        self.operations.truncate(MAX_OPERATIONS);
+        for operation in &mut self.operations {
+            operation.fix_up();
+        }
+    }
+}
+
+impl Operation {
+    /// Brings every argument into its range.
+    pub fn fix_up(&mut self) {
+        *self = Record::from(&*self).operation();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::{Area, Place};
+    use its_el2::{AccessSize, Direction, Frame};
+
+    #[test]
+    fn each_field_comes_into_its_range() {
+        let mut scenario = Scenario::default();
+        scenario.character.itt_entry_bytes = 200;
+        scenario.character.device_entry_bytes = 11;
+        scenario.boot.queue_pages = 0;
+        scenario.boot.live_devices = 99;
+        scenario.operations = vec![
+            Operation::Access {
+                cpu: 7,
+                frame: Frame::Redistributor(9),
+                offset: u32::MAX,
+                size: AccessSize::Half,
+                direction: Direction::Write(0x12_3456),
+            },
+            Operation::Load {
+                cpu: 2,
+                at: Place::at(Area::Itt, 999, 0x8007),
+            },
+            Operation::Poll { cpu: 0, times: 0 },
+        ];
+        scenario.fix_up();
+        assert!((8..=16).contains(&scenario.character.itt_entry_bytes));
+        assert_eq!(scenario.character.device_entry_bytes, 16);
+        assert!((1..=16).contains(&scenario.boot.queue_pages));
+        assert!(scenario.boot.live_devices <= 4);
+        assert_eq!(
+            scenario.operations,
+            [
+                Operation::Access {
+                    cpu: 1,
+                    frame: Frame::ItsControl(0),
+                    offset: 0xffff,
+                    size: AccessSize::Half,
+                    direction: Direction::Write(0x3456),
+                },
+                Operation::Load {
+                    cpu: 0,
+                    at: Place::page(Area::Itt, 999 % 320),
+                },
+                Operation::Poll { cpu: 0, times: 1 },
+            ]
+        );
+        let once = scenario.clone();
+        scenario.fix_up();
+        assert_eq!(scenario, once);
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let mut scenario = Scenario {
+            operations: vec![Operation::Quiesce { cpu: 0 }; MAX_OPERATIONS + 1],
+            ..Scenario::default()
+        };
+        scenario.fix_up();
+        assert_eq!(scenario.operations.len(), MAX_OPERATIONS);
+    }
+}

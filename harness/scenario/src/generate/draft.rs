@@ -1,0 +1,88 @@
+//! A scenario under construction: where choices come from and operations go to.
+
+use arbitrary::Unstructured;
+use its_el2::Character;
+
+use super::belief::Belief;
+use crate::operation::Operation;
+use crate::scenario::{Boot, MAX_OPERATIONS};
+
+/// A few operations that belong together.
+pub(crate) type Phrase = fn(&mut Draft<'_, '_>);
+
+/// See the module. Choices never fail: where the bytes end, they are the first.
+pub(crate) struct Draft<'d, 'u> {
+    u: &'d mut Unstructured<'u>,
+    pub(crate) belief: Belief,
+    operations: Vec<Operation>,
+}
+
+impl<'d, 'u> Draft<'d, 'u> {
+    pub(crate) fn new(u: &'d mut Unstructured<'u>, character: Character, boot: Boot) -> Self {
+        Self {
+            u,
+            belief: Belief::new(character, boot),
+            operations: Vec::new(),
+        }
+    }
+
+    /// Follows operations that come before this draft.
+    pub(crate) fn believe(&mut self, before: &[Operation]) {
+        for operation in before {
+            self.belief.note(operation);
+        }
+    }
+
+    pub(crate) fn push(&mut self, operation: Operation) {
+        if self.operations.len() < MAX_OPERATIONS {
+            self.belief.note(&operation);
+            self.operations.push(operation);
+        }
+    }
+
+    /// Whether one more of the longest phrases could be too much.
+    pub(crate) fn is_long(&self) -> bool {
+        self.operations.len() > MAX_OPERATIONS / 3
+    }
+
+    pub(crate) fn into_operations(self) -> Vec<Operation> {
+        self.operations
+    }
+
+    /// `min` to `max`; `min` if that is more.
+    pub(crate) fn between(&mut self, min: u64, max: u64) -> u64 {
+        self.u.int_in_range(min..=max.max(min)).unwrap_or(min)
+    }
+
+    /// 0 to `count` - 1; 0 if there is none.
+    pub(crate) fn below(&mut self, count: u64) -> u64 {
+        self.between(0, count.saturating_sub(1))
+    }
+
+    /// True `n` times out of `of`; false where the bytes end.
+    pub(crate) fn chance(&mut self, n: u64, of: u64) -> bool {
+        self.below(of) >= of.saturating_sub(n)
+    }
+
+    /// One of a list.
+    pub(crate) fn pick<T: Copy>(&mut self, list: &[T], otherwise: T) -> T {
+        self.u.choose(list).copied().unwrap_or(otherwise)
+    }
+
+    /// Any word, often small or a single bit.
+    pub(crate) fn word(&mut self) -> u64 {
+        match self.below(4) {
+            0 => self.below(256),
+            1 => {
+                let bit = self.below(64);
+                1_u64.checked_shl(bit as u32).unwrap_or(0)
+            }
+            _ => self.between(0, u64::MAX),
+        }
+    }
+
+    /// Mostly CPU 0.
+    pub(crate) fn cpu(&mut self) -> u8 {
+        u8::from(self.chance(1, 4))
+    }
+}

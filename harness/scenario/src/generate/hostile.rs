@@ -1,0 +1,723 @@
+//! Phrases of a host that is wrong, or attacks.
+
+use its_el2::{AccessSize, Direction, Frame, Hypercall, PageChange};
+use its_gic::Register;
+use its_gic::command::COMMAND_BYTES;
+use its_gic::geometry::{PAGE_BYTES, PageSize};
+
+use super::draft::{Draft, Phrase};
+use super::legal::{command, drain, post, set_up, some_collection, some_device, some_event};
+use crate::kind::{ARGUMENTS, Kind};
+use crate::operation::{HostCommand, Operation, Rdbase, Width};
+use crate::place::{Area, PAGE_BYTES as PAGE, Place};
+use crate::record::Record;
+
+/// All of them.
+pub(crate) const PHRASES: &[Phrase] = &[
+    bad_itt,
+    bad_ids,
+    bad_redistributor,
+    no_command,
+    refused_and_repaired,
+    odd_cwriter,
+    full_queue,
+    rewritten,
+    tampered,
+    failing,
+    taken_away,
+    stored,
+    bad_level2,
+    other_registers,
+    while_running,
+    hypercalls,
+    odd_access,
+    remapped,
+    strange_interrupt,
+    anything,
+];
+
+/// MAPD with an ITT where none may be, or larger than it may be.
+fn bad_itt(draft: &mut Draft<'_, '_>) {
+    let device_id = draft.below(16) as u32;
+    let itt = bad_place(draft);
+    let size = draft.pick(&[0_u8, 4, 11, 15, 16, 31], 4);
+    if draft.chance(1, 4) {
+        let cpu = draft.cpu();
+        let event_id_bits = size.saturating_add(1);
+        draft.push(Operation::MapDevice {
+            cpu,
+            device_id,
+            event_id_bits,
+            itt,
+        });
+    } else {
+        let valid = !draft.chance(1, 8);
+        command(
+            draft,
+            HostCommand::Mapd {
+                device_id,
+                size,
+                itt,
+                valid,
+            },
+        );
+        post(draft);
+    }
+    poll(draft);
+}
+
+/// Where the host should point nothing: not its own, at the end of a region, nowhere.
+fn bad_place(draft: &mut Draft<'_, '_>) -> Place {
+    let area = draft.pick(&Area::ALL, Area::El2);
+    let last = area.pages().saturating_sub(1);
+    match draft.below(6) {
+        0..=2 => Place::page(area, draft.below(area.pages().into()) as u16),
+        3 | 4 => {
+            let area = draft.pick(&[Area::Itt, Area::Host, Area::High, area], area);
+            Place::at(
+                area,
+                area.pages().saturating_sub(1),
+                PAGE.saturating_sub(0x100),
+            )
+        }
+        _ if draft.chance(1, 2) => Place::at(area, last, 0x800),
+        _ => Place::Absolute(draft.word() & 0xf_ffff_ffff_f000),
+    }
+}
+
+/// A command with an id that is out of range, or that names nothing.
+fn bad_ids(draft: &mut Draft<'_, '_>) {
+    let (mapped_device, mapped_event) = some_event(draft);
+    let ids = draft.belief.device_ids();
+    let bits = draft.belief.character.device_id_bits;
+    let device_id = match draft.below(4) {
+        0 => mapped_device,
+        1 => ids as u32,
+        2 => 1_u32.checked_shl(bits.into()).unwrap_or(u32::MAX),
+        _ => draft.word() as u32,
+    };
+    let event_id = match draft.below(3) {
+        0 => mapped_event,
+        1 => 1 << 16,
+        _ => draft.word() as u32,
+    };
+    let icid = match draft.below(3) {
+        0 => 0,
+        1 => u16::MAX,
+        _ => draft.word() as u16,
+    };
+    let intid = draft.pick(&[0, 1023, 8191, 8192, 0xffff, 0x1_0000, u32::MAX], 0);
+    let itt = Place::page(Area::Itt, 300);
+    let rdbase = Rdbase::Of(0);
+    let bad = match draft.below(10) {
+        0 | 1 => HostCommand::Mapd {
+            device_id,
+            size: 4,
+            itt,
+            valid: draft.chance(3, 4),
+        },
+        2 => HostCommand::Mapti {
+            device_id,
+            event_id,
+            intid,
+            icid,
+        },
+        3 | 4 => HostCommand::Mapi {
+            device_id,
+            event_id,
+            icid,
+        },
+        5 => HostCommand::Movi {
+            device_id,
+            event_id,
+            icid,
+        },
+        6 => HostCommand::Mapc {
+            icid,
+            rdbase,
+            valid: draft.chance(3, 4),
+        },
+        7 => HostCommand::Invall { icid },
+        8 => HostCommand::Inv {
+            device_id,
+            event_id,
+        },
+        _ => HostCommand::Discard {
+            device_id,
+            event_id,
+        },
+    };
+    command(draft, bad);
+    post(draft);
+    poll(draft);
+}
+
+/// A command that names no redistributor, or moves all from one to another.
+fn bad_redistributor(draft: &mut Draft<'_, '_>) {
+    let (icid, _) = some_collection(draft);
+    let field = draft.word() & Rdbase::MAX;
+    let rdbase = draft.pick(
+        &[
+            Rdbase::Raw(field),
+            Rdbase::Raw(2),
+            Rdbase::Raw(1 << 35),
+            Rdbase::Of(1),
+        ],
+        Rdbase::Of(1),
+    );
+    let bad = match draft.below(5) {
+        0 => HostCommand::Sync { rdbase },
+        1 => HostCommand::Mapc {
+            icid,
+            rdbase,
+            valid: false,
+        },
+        2 => HostCommand::Movall {
+            from: Rdbase::Of(0),
+            to: rdbase,
+        },
+        _ => HostCommand::Mapc {
+            icid,
+            rdbase,
+            valid: true,
+        },
+    };
+    command(draft, bad);
+    post(draft);
+    poll(draft);
+}
+
+/// An opcode that is none, one of GICv4, or one with reserved bits set.
+fn no_command(draft: &mut Draft<'_, '_>) {
+    let opcode = draft.pick(
+        &[
+            0x00, 0x02, 0x07, 0x10, 0x21, 0x2a, 0x2d, 0x05, 0x08, 0x09, 0xff,
+        ],
+        0,
+    );
+    let high = draft.word() & !0xff;
+    let words = [high | opcode, draft.word(), draft.word(), draft.word()];
+    let cpu = draft.cpu();
+    draft.push(Operation::RawCommand { cpu, words });
+    post(draft);
+    poll(draft);
+}
+
+/// A refused command in the middle of a batch, written anew, with or without Retry.
+fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
+    let bad = HostCommand::Mapd {
+        device_id: u32::MAX,
+        size: 31,
+        itt: Place::page(Area::El2, 0),
+        valid: true,
+    };
+    let good = HostCommand::Sync {
+        rdbase: Rdbase::Of(0),
+    };
+    let after = draft.between(0, 4);
+    command(draft, good);
+    command(draft, bad);
+    for _ in 0..after {
+        command(draft, good);
+    }
+    post(draft);
+    poll(draft);
+    if draft.chance(2, 3) {
+        let slots = after.saturating_add(1) as u8;
+        draft.push(Operation::Rewind { slots });
+        for _ in 0..=after {
+            command(draft, good);
+        }
+    }
+    let cpu = draft.cpu();
+    draft.push(Operation::Post {
+        cpu,
+        retry: true,
+        width: Width::Word,
+    });
+    poll(draft);
+}
+
+/// GITS_CWRITER where the host's pointer is not.
+fn odd_cwriter(draft: &mut Draft<'_, '_>) {
+    let bytes = u64::from(draft.belief.boot.queue_slots()).saturating_mul(COMMAND_BYTES);
+    let value = match draft.below(6) {
+        0 => bytes,
+        1 => bytes.saturating_sub(COMMAND_BYTES),
+        2 => bytes.saturating_add(COMMAND_BYTES),
+        3 => draft.below(bytes) | 1,
+        4 => 0xf_ffe0,
+        _ => draft.word(),
+    };
+    let (offset, size) = draft.pick(
+        &[
+            (0, AccessSize::Double),
+            (0, AccessSize::Word),
+            (4, AccessSize::Word),
+            (0, AccessSize::Half),
+            (1, AccessSize::Byte),
+        ],
+        (0, AccessSize::Double),
+    );
+    let offset = (Register::Cwriter.offset() as u32).saturating_add(offset);
+    write(draft, Frame::ItsControl(0), offset, size, value);
+    poll(draft);
+}
+
+/// Fills the queue up to the last slot, or one further.
+fn full_queue(draft: &mut Draft<'_, '_>) {
+    let room = draft.belief.room();
+    if room > 160 || !draft.chance(1, 3) {
+        return odd_cwriter(draft);
+    }
+    let over = draft.below(2) as u32;
+    for _ in 0..room.saturating_add(over) {
+        command(
+            draft,
+            HostCommand::Sync {
+                rdbase: Rdbase::Of(0),
+            },
+        );
+    }
+    post(draft);
+    poll(draft);
+}
+
+/// Slots that were posted are written again.
+fn rewritten(draft: &mut Draft<'_, '_>) {
+    let (device_id, event_id) = some_event(draft);
+    post(draft);
+    let slots = draft.between(1, 4) as u8;
+    draft.push(Operation::Rewind { slots });
+    command(
+        draft,
+        HostCommand::Discard {
+            device_id,
+            event_id,
+        },
+    );
+    post(draft);
+    poll(draft);
+}
+
+/// A word that EL2 reads changes meanwhile.
+fn tampered(draft: &mut Draft<'_, '_>) {
+    let device_id = draft.below(64) as u32;
+    let itt = Place::page(Area::Itt, 310);
+    let mapd = HostCommand::Mapd {
+        device_id,
+        size: 4,
+        itt,
+        valid: true,
+    };
+    let at = match draft.below(4) {
+        0 => level1_entry(draft, device_id),
+        1 => some_device(draft).map_or(itt, |device| device.itt),
+        _ => {
+            let slot = draft.below(128).saturating_mul(COMMAND_BYTES);
+            let word = draft.below(4).saturating_mul(8);
+            Place::at(Area::QueueCopy, 0, slot.saturating_add(word) as u16)
+        }
+    };
+    let value = draft.word();
+    let after = draft.below(4) as u8;
+    let cpu = draft.cpu();
+    if draft.chance(1, 2) {
+        command(draft, mapd);
+        draft.push(Operation::Tamper { after, at, value });
+        post(draft);
+    } else {
+        draft.push(Operation::Tamper { after, at, value });
+        draft.push(Operation::MapDevice {
+            cpu,
+            device_id,
+            event_id_bits: 5,
+            itt,
+        });
+    }
+    poll(draft);
+}
+
+/// A change of ownership that EL2 asks for fails.
+fn failing(draft: &mut Draft<'_, '_>) {
+    let changes = [
+        PageChange::Share,
+        PageChange::Pin,
+        PageChange::Donate,
+        PageChange::Unshare,
+        PageChange::Unpin,
+        PageChange::Reclaim,
+    ];
+    let change = draft.pick(&changes, PageChange::Pin);
+    let nth = draft.between(1, 4) as u8;
+    draft.push(Operation::Fail { change, nth });
+    let cpu = draft.cpu();
+    let device_id = draft.below(draft.belief.device_ids()) as u32;
+    draft.push(Operation::MapDevice {
+        cpu,
+        device_id,
+        event_id_bits: 10,
+        itt: Place::at(Area::Itt, 305, 0xf00),
+    });
+    poll(draft);
+    if draft.chance(1, 2) {
+        draft.push(Operation::UnmapDevice { cpu, device_id });
+        poll(draft);
+    }
+}
+
+/// A page that the ITS uses is shared, unshared or given to a guest.
+fn taken_away(draft: &mut Draft<'_, '_>) {
+    let used = some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt);
+    let areas = [
+        Area::DeviceTableCopy,
+        Area::QueueCopy,
+        Area::Level2,
+        Area::Queue,
+        Area::Pending,
+    ];
+    let area = draft.pick(&areas, Area::QueueCopy);
+    let page = match draft.chance(1, 2) {
+        true => used.align_down(PAGE),
+        false => Place::page(area, draft.below(area.pages().min(2).into()) as u16),
+    };
+    let cpu = draft.cpu();
+    let first = draft.below(3);
+    for step in 0..draft.between(1, 2) {
+        draft.push(match first.saturating_add(step) % 3 {
+            0 => Operation::Unshare { cpu, page },
+            1 => Operation::DonateGuest { cpu, page },
+            _ => Operation::Share { cpu, page },
+        });
+    }
+    if draft.chance(1, 2) {
+        let itt = match page {
+            Place::In {
+                area: Area::Itt, ..
+            } => page,
+            _ => used,
+        };
+        let device_id = draft.below(64) as u32;
+        draft.push(Operation::MapDevice {
+            cpu,
+            device_id,
+            event_id_bits: 4,
+            itt,
+        });
+        poll(draft);
+        let next = match draft.chance(1, 2) {
+            true => Operation::ReclaimGuest { cpu, page },
+            false => Operation::Unshare { cpu, page },
+        };
+        draft.push(next);
+    }
+}
+
+/// The host loads from, or stores to, what EL2 or the ITS reads.
+fn stored(draft: &mut Draft<'_, '_>) {
+    let device_id = draft.below(16) as u32;
+    let area = draft.pick(&Area::ALL, Area::Queue);
+    let at = match draft.below(4) {
+        0 => level1_entry(draft, device_id),
+        1 => some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt),
+        _ => {
+            let page = draft.below(area.pages().into()) as u16;
+            Place::at(area, page, draft.below(512).saturating_mul(8) as u16)
+        }
+    };
+    let cpu = draft.cpu();
+    let value = draft.word();
+    let next = match draft.chance(2, 3) {
+        true => Operation::Store { cpu, at, value },
+        false => Operation::Load { cpu, at },
+    };
+    draft.push(next);
+    post(draft);
+}
+
+/// The shadow of the level-1 entry that covers a device.
+fn level1_entry(draft: &Draft<'_, '_>, device_id: u32) -> Place {
+    let index = draft.belief.level1_index(device_id).unwrap_or(0);
+    let bytes = index.saturating_mul(8);
+    let page = (bytes / PAGE_BYTES) as u16;
+    Place::at(Area::DeviceTableCopy, page, (bytes % PAGE_BYTES) as u16)
+}
+
+/// A level-1 entry for what can be no level-2 table.
+fn bad_level2(draft: &mut Draft<'_, '_>) {
+    let per_entry = match draft.belief.character.page_size {
+        PageSize::K4 => 512,
+        PageSize::K16 => 2048,
+        PageSize::K64 => 8192,
+    };
+    let device_id = draft.between(1, 7).saturating_mul(per_entry) as u32;
+    let cpu = draft.cpu();
+    let level2 = match draft.below(4) {
+        0 => Place::page(Area::Level2, draft.below(128) as u16),
+        1 => some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt),
+        _ => bad_place(draft),
+    };
+    let flip = match draft.below(3) {
+        0 => draft.word(),
+        1 => 0x1000,
+        _ => 0,
+    };
+    draft.push(Operation::Grow {
+        cpu,
+        device_id,
+        level2: level2.align_down(PAGE),
+        flip,
+    });
+    command(
+        draft,
+        HostCommand::Mapd {
+            device_id,
+            size: 4,
+            itt: Place::page(Area::Itt, 315),
+            valid: true,
+        },
+    );
+    post(draft);
+    poll(draft);
+}
+
+/// CBASER and BASER with other bits, the ITS at rest or not.
+fn other_registers(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let rest = draft.chance(2, 3);
+    if rest {
+        drain(draft);
+        draft.push(Operation::Enable {
+            cpu,
+            enabled: false,
+        });
+        if draft.chance(2, 3) {
+            draft.push(Operation::Quiesce { cpu });
+        }
+    }
+    let bit = |draft: &mut Draft<'_, '_>| {
+        let drawn = draft.below(64) as u32;
+        let bits = [
+            1 << 63,
+            1 << 62,
+            1,
+            0x1000,
+            0x400,
+            1_u64.checked_shl(drawn).unwrap_or(0),
+        ];
+        draft.pick(&bits, 1 << 63)
+    };
+    for _ in 0..draft.between(1, 3) {
+        let flip = bit(draft);
+        let index = draft.below(3) as u8;
+        let next = match draft.chance(1, 2) {
+            true => Operation::WriteCbaser { cpu, flip },
+            false => Operation::WriteBaser { cpu, index, flip },
+        };
+        draft.push(next);
+    }
+    if rest {
+        draft.push(Operation::Enable { cpu, enabled: true });
+    }
+}
+
+/// Disable or reset the queue with commands in it.
+fn while_running(draft: &mut Draft<'_, '_>) {
+    let (device_id, event_id) = some_event(draft);
+    let cpu = draft.cpu();
+    command(
+        draft,
+        HostCommand::Int {
+            device_id,
+            event_id,
+        },
+    );
+    post(draft);
+    draft.push(Operation::Enable {
+        cpu,
+        enabled: false,
+    });
+    match draft.below(3) {
+        0 => draft.push(Operation::WriteCbaser { cpu, flip: 0 }),
+        1 => draft.push(Operation::Suspend { cpu }),
+        _ => post(draft),
+    }
+    let next = match draft.chance(1, 2) {
+        true => Operation::Enable { cpu, enabled: true },
+        false => Operation::Resume { cpu },
+    };
+    draft.push(next);
+    poll(draft);
+}
+
+/// Hypercalls at the wrong time or with wrong arguments.
+fn hypercalls(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    match draft.below(5) {
+        0 => draft.push(Operation::Finalize { cpu }),
+        1 => set_up(draft),
+        2 => bad_set_up(draft),
+        _ => {
+            let call = draft.pick(&Hypercall::ALL, Hypercall::HostShareHyp);
+            let x0 = match draft.chance(1, 3) {
+                true => call.function_id() ^ draft.word(),
+                false => call.function_id(),
+            };
+            let arguments = [draft.word(), draft.word(), draft.word(), draft.word()];
+            draft.push(Operation::RawHypercall { cpu, x0, arguments });
+        }
+    }
+}
+
+/// Set-up with one argument wrong.
+fn bad_set_up(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let mut private = Place::page(Area::Private, 0);
+    let mut descriptor = Place::page(Area::Descriptor, 0);
+    let mut private_pages = u16::from(draft.belief.boot.private_pages);
+    let mut device_flip = 0;
+    match draft.below(4) {
+        0 => private = bad_place(draft),
+        1 => descriptor = bad_place(draft),
+        2 => private_pages = draft.pick(&[0, 5, 1024, 1025, u16::MAX], 0),
+        _ => device_flip = draft.word(),
+    }
+    draft.push(Operation::SetUp {
+        cpu,
+        private,
+        descriptor,
+        private_pages,
+        device_flip,
+    });
+}
+
+/// Something in the way of a set-up that follows.
+pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    match draft.below(6) {
+        0 => bad_set_up(draft),
+        1 => {
+            let areas = [
+                Area::Queue,
+                Area::DeviceTable,
+                Area::Private,
+                Area::QueueCopy,
+                Area::Itt,
+            ];
+            let area = draft.pick(&areas, Area::Queue);
+            let page = Place::page(area, 0);
+            let next = match draft.chance(1, 2) {
+                true => Operation::Share { cpu, page },
+                false => Operation::DonateGuest { cpu, page },
+            };
+            draft.push(next);
+        }
+        2 => {
+            let after = draft.below(70) as u8;
+            let area = draft.pick(&[Area::Descriptor, Area::LiveList], Area::LiveList);
+            let at = Place::at(area, 0, draft.below(16).saturating_mul(8) as u16);
+            let value = draft.word();
+            draft.push(Operation::Tamper { after, at, value });
+        }
+        3 => odd_access(draft),
+        _ => {
+            let changes = [PageChange::Donate, PageChange::Share, PageChange::Pin];
+            let change = draft.pick(&changes, PageChange::Donate);
+            let nth = draft.between(1, 24) as u8;
+            draft.push(Operation::Fail { change, nth });
+            // It fails; what follows finds everything as it was.
+            set_up(draft);
+        }
+    }
+}
+
+/// Any access to any frame: no register, or one in a way that it cannot be.
+fn odd_access(draft: &mut Draft<'_, '_>) {
+    for _ in 0..draft.between(1, 4) {
+        let target = draft.between(0, u64::MAX);
+        let value = draft.word();
+        // Half of them close to the registers.
+        let target = match draft.chance(1, 2) {
+            true => target & !0xff00,
+            false => target,
+        };
+        let kind = match draft.chance(1, 2) {
+            true => Kind::Write,
+            false => Kind::Read,
+        };
+        let cpu = draft.cpu();
+        let words = [target, value, 0, 0, 0];
+        draft.push(Record { kind, cpu, words }.operation());
+    }
+}
+
+/// A device or an event that is mapped is mapped again, or memory is used twice.
+fn remapped(draft: &mut Draft<'_, '_>) {
+    let Some(device) = some_device(draft) else {
+        return bad_ids(draft);
+    };
+    let device_id = match draft.chance(1, 2) {
+        true => device.device_id,
+        false => draft.below(32) as u32,
+    };
+    let itt = match draft.chance(1, 2) {
+        true => device.itt,
+        false => Place::at(Area::Itt, draft.below(64) as u16, 0x100),
+    };
+    let size = draft.between(0, 8) as u8;
+    command(
+        draft,
+        HostCommand::Mapd {
+            device_id,
+            size,
+            itt,
+            valid: true,
+        },
+    );
+    post(draft);
+    poll(draft);
+}
+
+/// An MSI of nobody.
+fn strange_interrupt(draft: &mut Draft<'_, '_>) {
+    let device_id = match draft.chance(1, 2) {
+        true => draft.belief.device_ids() as u32,
+        false => draft.word() as u32,
+    };
+    let event_id = draft.word() as u32;
+    draft.push(Operation::Msi {
+        device_id,
+        event_id,
+    });
+}
+
+/// Any operation at all.
+pub(crate) fn anything(draft: &mut Draft<'_, '_>) {
+    let kind = draft.pick(Kind::ALL, Kind::Poll);
+    let mut words = [0; ARGUMENTS];
+    for word in &mut words {
+        *word = match draft.chance(1, 2) {
+            true => draft.word(),
+            false => bad_place(draft).pack(),
+        };
+    }
+    let cpu = draft.cpu();
+    draft.push(Record { kind, cpu, words }.operation());
+}
+
+fn write(draft: &mut Draft<'_, '_>, frame: Frame, offset: u32, size: AccessSize, value: u64) {
+    let cpu = draft.cpu();
+    draft.push(Operation::Access {
+        cpu,
+        frame,
+        offset,
+        size,
+        direction: Direction::Write(value),
+    });
+}
+
+fn poll(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let times = draft.pick(&[1, 1, 2, 8], 1);
+    draft.push(Operation::Poll { cpu, times });
+}

@@ -1,0 +1,527 @@
+//! Legal phrases: what the Linux driver does, with devices and page sharing beside it.
+
+use its_el2::{AccessSize, Direction, Frame, Pace};
+use its_gic::geometry::PAGE_BYTES;
+
+use super::belief::Device;
+use super::draft::{Draft, Phrase};
+use crate::operation::{HostCommand, Operation, Rdbase, Width};
+use crate::place::{Area, Place};
+use crate::target::registers;
+
+/// All of them; the first two are what the others build on.
+pub(crate) const PHRASES: &[Phrase] = &[
+    map_device,
+    map_event,
+    interrupt,
+    commands,
+    unmap,
+    collection,
+    idle,
+    read_registers,
+    suspend,
+    reset_queue,
+    pages,
+    long_batch,
+];
+
+/// Blocks of [`Area::Level2`]. The driver takes them from the front, this generator from the back.
+const BLOCKS: u64 = 8;
+/// How many level-1 entries there may be for this generator to add one: it takes the last three blocks.
+const OWN_BLOCKS: u64 = 3;
+/// How many level-1 entries there may be in all, so that both never take the same block.
+const MAX_LEVEL1: usize = 5;
+
+/// A device, by the driver or by commands.
+fn map_device(draft: &mut Draft<'_, '_>) {
+    let Some((device_id, event_id_bits, itt)) = new_device(draft) else {
+        return interrupt(draft);
+    };
+    make_room(draft, 2);
+    let cpu = draft.cpu();
+    let covered = match draft.belief.level1_index(device_id) {
+        Some(index) => draft.belief.level1.contains(&index) || grow(draft, device_id),
+        None => true,
+    };
+    if draft.chance(2, 3) || !covered {
+        draft.push(Operation::MapDevice {
+            cpu,
+            device_id,
+            event_id_bits,
+            itt,
+        });
+        return;
+    }
+    let size = event_id_bits.saturating_sub(1);
+    command(
+        draft,
+        HostCommand::Mapd {
+            device_id,
+            size,
+            itt,
+            valid: true,
+        },
+    );
+    sometimes_post(draft);
+}
+
+/// A DeviceID that is free, and an ITT of its own.
+fn new_device(draft: &mut Draft<'_, '_>) -> Option<(u32, u8, Place)> {
+    let ids = draft.belief.device_ids();
+    let drawn = match draft.below(8) {
+        0..=4 => draft.below(ids.min(64)),
+        5 => ids.saturating_sub(1),
+        _ => draft.below(ids),
+    };
+    // Level-2 tables are few.
+    let known = |index| draft.belief.level1.contains(&index);
+    let full = draft.belief.level1.len() >= MAX_LEVEL1;
+    let index = draft.belief.level1_index(drawn as u32);
+    let device_id = match index {
+        Some(index) if full && !known(index) => 0,
+        _ => drawn,
+    };
+    let free = |id: &u64| draft.belief.device(*id as u32).is_none();
+    let device_id = (device_id..ids.min(device_id.saturating_add(8))).find(free)?;
+    let most = draft.belief.character.event_id_bits.min(16);
+    let event_id_bits = match draft.below(16) {
+        0..=11 => draft.between(1, 6),
+        12..=14 => draft.between(6, 10),
+        _ => u64::from(most),
+    };
+    let event_id_bits = event_id_bits.min(most.into()) as u8;
+    let itt = new_itt(draft, event_id_bits)?;
+    Some((device_id as u32, event_id_bits, itt))
+}
+
+/// Memory for an ITT: next to the last one, on a page of its own, or across the end of a page.
+fn new_itt(draft: &mut Draft<'_, '_>, event_id_bits: u8) -> Option<Place> {
+    let bytes = draft.belief.itt_bytes(event_id_bits);
+    let end = draft.belief.itt_end;
+    let start = match draft.below(4) {
+        0 | 1 => end.checked_next_multiple_of(256)?,
+        2 => end.checked_next_multiple_of(PAGE_BYTES)?,
+        _ => end
+            .checked_next_multiple_of(PAGE_BYTES)?
+            .saturating_add(0xf00),
+    };
+    let limit = u64::from(Area::Itt.pages()).saturating_mul(PAGE_BYTES);
+    let place = Place::at(
+        Area::Itt,
+        u16::try_from(start / PAGE_BYTES).ok()?,
+        (start % PAGE_BYTES) as u16,
+    );
+    (start.saturating_add(bytes) <= limit).then_some(place)
+}
+
+/// A level-1 shadow entry, if there are shadows and a block is left; whether there is one now.
+fn grow(draft: &mut Draft<'_, '_>, device_id: u32) -> bool {
+    let used = draft.belief.level1.len() as u64;
+    if !draft.belief.guarded || used >= OWN_BLOCKS || draft.chance(1, 2) {
+        return false;
+    }
+    let block = BLOCKS.saturating_sub(1).saturating_sub(used);
+    let cpu = draft.cpu();
+    draft.push(Operation::Grow {
+        cpu,
+        device_id,
+        level2: Place::page(Area::Level2, block.saturating_mul(16) as u16),
+        flip: 0,
+    });
+    true
+}
+
+fn map_event(draft: &mut Draft<'_, '_>) {
+    let Some(device) = some_device(draft) else {
+        return map_device(draft);
+    };
+    let Some(event_id) = device.free_event() else {
+        return interrupt(draft);
+    };
+    make_room(draft, 3);
+    let device_id = device.device_id;
+    let intid = draft.belief.next_intid;
+    let (icid, redistributor) = some_collection(draft);
+    let cpu = draft.cpu();
+    if draft.chance(1, 2) {
+        draft.push(Operation::MapEvent {
+            cpu,
+            device_id,
+            event_id,
+            intid,
+            icid,
+        });
+        return;
+    }
+    // MAPI makes the EventID the INTID, which must be an LPI.
+    command(
+        draft,
+        HostCommand::Mapti {
+            device_id,
+            event_id,
+            intid,
+            icid,
+        },
+    );
+    sync(draft, redistributor);
+    sometimes_post(draft);
+}
+
+/// A device raises one of its events.
+fn interrupt(draft: &mut Draft<'_, '_>) {
+    let (device_id, event_id) = some_event(draft);
+    for _ in 0..draft.between(1, 3) {
+        draft.push(Operation::Msi {
+            device_id,
+            event_id,
+        });
+    }
+}
+
+/// A few commands on what is mapped.
+fn commands(draft: &mut Draft<'_, '_>) {
+    let count = draft.between(1, 6);
+    make_room(draft, (count as u32).saturating_mul(2));
+    for _ in 0..count {
+        let (device_id, event_id) = some_event(draft);
+        let (icid, redistributor) = some_collection(draft);
+        let next = match draft.below(6) {
+            0 => HostCommand::Inv {
+                device_id,
+                event_id,
+            },
+            1 => HostCommand::Int {
+                device_id,
+                event_id,
+            },
+            2 => HostCommand::Clear {
+                device_id,
+                event_id,
+            },
+            3 | 4 => HostCommand::Movi {
+                device_id,
+                event_id,
+                icid,
+            },
+            _ => HostCommand::Invall { icid },
+        };
+        let mapped = draft.belief.device(device_id);
+        let mapped = mapped.is_some_and(|device| device.events.contains(&event_id));
+        if mapped || matches!(next, HostCommand::Invall { .. }) {
+            command(draft, next);
+        }
+        sync(draft, redistributor);
+    }
+    post(draft);
+    idle(draft);
+}
+
+/// The driver frees a device, or one event of it.
+fn unmap(draft: &mut Draft<'_, '_>) {
+    let Some(device) = some_device(draft) else {
+        return map_device(draft);
+    };
+    let device_id = device.device_id;
+    make_room(
+        draft,
+        (device.events.len() as u32)
+            .saturating_mul(2)
+            .saturating_add(4),
+    );
+    if draft.chance(1, 2) {
+        let cpu = draft.cpu();
+        draft.push(Operation::UnmapDevice { cpu, device_id });
+        return idle(draft);
+    }
+    for event_id in device.events.iter().copied().take(16) {
+        command(
+            draft,
+            HostCommand::Discard {
+                device_id,
+                event_id,
+            },
+        );
+        sync(draft, 0);
+    }
+    if device.events.len() <= 16 && draft.chance(2, 3) {
+        command(
+            draft,
+            HostCommand::Mapd {
+                device_id,
+                size: device.event_id_bits.saturating_sub(1),
+                itt: device.itt,
+                valid: false,
+            },
+        );
+    }
+    post(draft);
+    idle(draft);
+}
+
+/// A collection once more, or a new one.
+fn collection(draft: &mut Draft<'_, '_>) {
+    let (mut icid, mut redistributor) = some_collection(draft);
+    let bits = draft.belief.character.collection_id_bits;
+    if bits >= 2 && draft.chance(1, 2) {
+        let fresh = match draft.chance(1, 2) {
+            true => 2,
+            false => 3,
+        };
+        let known = draft
+            .belief
+            .collections
+            .iter()
+            .any(|(known, _)| *known == fresh);
+        if !known {
+            (icid, redistributor) = (fresh, draft.below(2) as u8);
+        }
+    }
+    make_room(draft, 4);
+    command(
+        draft,
+        HostCommand::Mapc {
+            icid,
+            rdbase: Rdbase::Of(redistributor),
+            valid: true,
+        },
+    );
+    sync(draft, redistributor);
+    command(draft, HostCommand::Invall { icid });
+    post(draft);
+}
+
+/// The host waits a little.
+fn idle(draft: &mut Draft<'_, '_>) {
+    if draft.belief.character.pace == Pace::Never || draft.chance(1, 8) {
+        let commands = draft.pick(&[1, 2, 7, 64, 200], 64);
+        draft.push(Operation::Advance { commands });
+    }
+    let cpu = draft.cpu();
+    let times = draft.pick(&[1, 2, 4, 16], 1);
+    draft.push(Operation::Poll { cpu, times });
+}
+
+fn read_registers(draft: &mut Draft<'_, '_>) {
+    let frame = draft.pick(
+        &[
+            Frame::ItsControl(0),
+            Frame::ItsControl(0),
+            Frame::Redistributor(0),
+        ],
+        Frame::ItsControl(0),
+    );
+    let known: Vec<_> = registers(frame)
+        .map(|(_, offset, size)| (offset, size))
+        .collect();
+    for _ in 0..draft.between(1, 4) {
+        let (offset, size) = draft.pick(&known, (0, AccessSize::Word));
+        let cpu = draft.cpu();
+        draft.push(Operation::Access {
+            cpu,
+            frame,
+            offset,
+            size,
+            direction: Direction::Read,
+        });
+    }
+}
+
+/// Down and up again, by the driver.
+fn suspend(draft: &mut Draft<'_, '_>) {
+    drain(draft);
+    let cpu = draft.cpu();
+    draft.push(Operation::Suspend { cpu });
+    if draft.chance(1, 4) {
+        read_registers(draft);
+    }
+    draft.push(Operation::Resume { cpu });
+}
+
+/// Down and up again, register by register.
+fn reset_queue(draft: &mut Draft<'_, '_>) {
+    drain(draft);
+    let cpu = draft.cpu();
+    draft.push(Operation::Enable {
+        cpu,
+        enabled: false,
+    });
+    draft.push(Operation::Quiesce { cpu });
+    draft.push(Operation::WriteCbaser { cpu, flip: 0 });
+    let offset = its_gic::Register::Cwriter.offset() as u32;
+    draft.push(Operation::Access {
+        cpu,
+        frame: Frame::ItsControl(0),
+        offset,
+        size: AccessSize::Double,
+        direction: Direction::Write(0),
+    });
+    for index in 0..draft.below(3) {
+        let index = index as u8;
+        draft.push(Operation::WriteBaser {
+            cpu,
+            index,
+            flip: 0,
+        });
+    }
+    draft.push(Operation::Enable { cpu, enabled: true });
+}
+
+/// A page of the host goes somewhere and comes back.
+fn pages(draft: &mut Draft<'_, '_>) {
+    let area = draft.pick(&[Area::Host, Area::High], Area::Host);
+    let page = Place::page(area, draft.below(area.pages().into()) as u16);
+    let cpu = draft.cpu();
+    let shared = draft.chance(1, 2);
+    let value = draft.word();
+    draft.push(Operation::Store {
+        cpu,
+        at: page,
+        value,
+    });
+    draft.push(match shared {
+        true => Operation::Share { cpu, page },
+        false => Operation::DonateGuest { cpu, page },
+    });
+    if draft.chance(1, 2) {
+        interrupt(draft);
+    }
+    draft.push(match shared {
+        true => Operation::Unshare { cpu, page },
+        false => Operation::ReclaimGuest { cpu, page },
+    });
+    draft.push(Operation::Load { cpu, at: page });
+}
+
+/// More commands at once than EL2 keeps in flight; rare, because long.
+fn long_batch(draft: &mut Draft<'_, '_>) {
+    if !draft.chance(1, 8) {
+        return commands(draft);
+    }
+    drain(draft);
+    let most = u64::from(draft.belief.room()).min(126);
+    for _ in 0..draft.between(60, most) {
+        let (device_id, event_id) = some_event(draft);
+        let mapped = draft.belief.device(device_id);
+        let mapped = mapped.is_some_and(|device| device.events.contains(&event_id));
+        let (icid, redistributor) = some_collection(draft);
+        match draft.below(3) {
+            0 if mapped => command(
+                draft,
+                HostCommand::Movi {
+                    device_id,
+                    event_id,
+                    icid,
+                },
+            ),
+            1 if mapped => command(
+                draft,
+                HostCommand::Int {
+                    device_id,
+                    event_id,
+                },
+            ),
+            _ => sync(draft, redistributor),
+        }
+    }
+    post(draft);
+    drain(draft);
+}
+
+/// The set-up hypercall as the driver makes it.
+pub(crate) fn set_up(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    draft.push(Operation::SetUp {
+        cpu,
+        private: Place::page(Area::Private, 0),
+        descriptor: Place::page(Area::Descriptor, 0),
+        private_pages: draft.belief.boot.private_pages.into(),
+        device_flip: 0,
+    });
+}
+
+/// Nothing is left in the queue.
+pub(crate) fn drain(draft: &mut Draft<'_, '_>) {
+    if draft.belief.written > 0 {
+        post(draft);
+    }
+    for _ in 0..40 {
+        let posted = draft.belief.posted;
+        let (commands, times) = match draft.belief.character.pace {
+            _ if posted == 0 => return,
+            Pace::AtOnce => (0, 2),
+            Pace::Late => (0, posted.min(255) as u8),
+            Pace::Never => (64, 1),
+        };
+        let cpu = draft.cpu();
+        if commands > 0 {
+            draft.push(Operation::Advance { commands });
+        }
+        draft.push(Operation::Poll { cpu, times });
+    }
+}
+
+/// What was written is posted and looked at.
+pub(crate) fn finish(draft: &mut Draft<'_, '_>) {
+    drain(draft);
+    idle(draft);
+    interrupt(draft);
+}
+
+/// Waits until so many slots are free.
+fn make_room(draft: &mut Draft<'_, '_>, slots: u32) {
+    if draft.belief.room() <= slots {
+        drain(draft);
+    }
+}
+
+pub(crate) fn command(draft: &mut Draft<'_, '_>, command: HostCommand) {
+    let cpu = draft.cpu();
+    draft.push(Operation::Command { cpu, command });
+}
+
+fn sync(draft: &mut Draft<'_, '_>, redistributor: u8) {
+    let rdbase = Rdbase::Of(redistributor);
+    command(draft, HostCommand::Sync { rdbase });
+}
+
+/// As Linux does it, mostly.
+pub(crate) fn post(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let width = match draft.chance(1, 4) {
+        true => Width::Double,
+        false => Width::Word,
+    };
+    draft.push(Operation::Post {
+        cpu,
+        retry: false,
+        width,
+    });
+}
+
+/// Often a batch grows.
+fn sometimes_post(draft: &mut Draft<'_, '_>) {
+    if draft.chance(2, 3) {
+        post(draft);
+    }
+}
+
+pub(crate) fn some_device(draft: &mut Draft<'_, '_>) -> Option<Device> {
+    let index = draft.below(draft.belief.devices.len() as u64);
+    draft.belief.devices.get(index as usize).cloned()
+}
+
+/// A mapped event, if there is one; else one that is not.
+pub(crate) fn some_event(draft: &mut Draft<'_, '_>) -> (u32, u32) {
+    let Some(device) = some_device(draft) else {
+        return (0, 0);
+    };
+    let event_id = draft.pick(&device.events, 0);
+    (device.device_id, event_id)
+}
+
+/// ICID and redistributor.
+pub(crate) fn some_collection(draft: &mut Draft<'_, '_>) -> (u16, u8) {
+    let index = draft.below(draft.belief.collections.len() as u64);
+    let collection = draft.belief.collections.get(index as usize);
+    collection.copied().unwrap_or((0, 0))
+}

@@ -1,0 +1,246 @@
+//! Tests of the generator as a whole.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::kind::Kind;
+use crate::operation::HostCommand;
+use crate::place::{Area, Place};
+use fastrand::Rng;
+use quickcheck::quickcheck;
+
+fn generated(seed: u64, temper: Temper) -> Scenario {
+    let mut bytes = [0; 4096];
+    Rng::with_seed(seed).fill(&mut bytes);
+    Scenario::generate(&mut Unstructured::new(&bytes), temper)
+}
+
+quickcheck! {
+    fn any_bytes_give_a_playable_scenario(bytes: Vec<u8>, hostile: bool) -> bool {
+        let temper = if hostile { Temper::Hostile } else { Temper::Legal };
+        let scenario = Scenario::generate(&mut Unstructured::new(&bytes), temper);
+        let mut fixed = scenario.clone();
+        fixed.fix_up();
+        fixed == scenario
+    }
+
+    fn what_is_generated_is_kept_by_both_forms(seed: u64) -> bool {
+        let scenario = generated(seed, Temper::Hostile);
+        Scenario::decode(&scenario.encode()) == scenario
+            && Scenario::parse(scenario.to_string()) == Ok(scenario)
+    }
+}
+
+#[test]
+fn every_kind_is_generated_and_lengths_are_moderate() {
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    let mut total = 0;
+    for seed in 0..2000 {
+        let scenario = generated(seed, Temper::Hostile);
+        total += scenario.operations.len();
+        for operation in &scenario.operations {
+            *counts.entry(operation.name()).or_default() += 1;
+        }
+    }
+    for kind in Kind::ALL {
+        let count = counts.get(kind.name()).copied().unwrap_or(0);
+        assert!(count > 20, "{} only {count} times", kind.name());
+    }
+    let average = total / 2000;
+    assert!(
+        (30..=45).contains(&average),
+        "{average} operations on average"
+    );
+}
+
+#[test]
+fn no_bytes_give_something_too() {
+    let scenario = Scenario::generate(&mut Unstructured::new(&[]), Temper::Hostile);
+    assert!(!scenario.operations.is_empty());
+}
+
+/// What a legal scenario must never hold, whatever the machine.
+fn offence(operation: &Operation, scenario: &Scenario) -> Option<&'static str> {
+    let ids = 1_u64 << scenario.character.device_id_bits;
+    let in_itt = |place: Place| {
+        matches!(
+            place,
+            Place::In {
+                area: Area::Itt,
+                ..
+            }
+        )
+    };
+    match *operation {
+        Operation::RawCommand { .. } | Operation::RawHypercall { .. } => Some("raw"),
+        Operation::Tamper { .. } | Operation::Fail { .. } => Some("injected"),
+        Operation::Rewind { .. } => Some("rewritten"),
+        Operation::Post { retry: true, .. } => Some("retried"),
+        Operation::WriteCbaser { flip, .. } | Operation::WriteBaser { flip, .. } if flip != 0 => {
+            Some("flipped")
+        }
+        Operation::Grow { flip, .. } if flip != 0 => Some("flipped"),
+        Operation::MapDevice { device_id, itt, .. }
+        | Operation::Command {
+            command:
+                HostCommand::Mapd {
+                    device_id,
+                    itt,
+                    valid: true,
+                    ..
+                },
+            ..
+        } if u64::from(device_id) >= ids || !in_itt(itt) => Some("bad MAPD"),
+        _ => None,
+    }
+}
+
+/// Slots that an operation fills, counted apart from [`belief`].
+fn slots(operation: &Operation, belief: &belief::Belief) -> u64 {
+    match *operation {
+        Operation::Command { .. } | Operation::MapDevice { .. } => 1,
+        Operation::MapEvent { .. } => 2,
+        Operation::UnmapDevice { device_id, .. } => {
+            let device = belief.device(device_id);
+            device.map_or(1, |device| 1 + 2 * device.events.len() as u64)
+        }
+        _ => 0,
+    }
+}
+
+/// With hardware that only moves when told, phrases that do not wait for it, and the smallest queue.
+#[test]
+fn a_small_queue_never_overflows() {
+    for seed in 0..300 {
+        let mut bytes = [0; 16384];
+        Rng::with_seed(seed).fill(&mut bytes);
+        let mut u = Unstructured::new(&bytes);
+        let character = Character {
+            pace: Pace::Never,
+            ..Scenario::default().character
+        };
+        let boot = Boot {
+            queue_pages: 1,
+            ..Boot::default()
+        };
+        let mut draft = Draft::new(&mut u, character, boot);
+        for index in 0..200 {
+            let [map_device, map_event, ..] = legal::PHRASES else {
+                panic!("too few phrases");
+            };
+            let phrase = if index % 4 == 0 {
+                map_device
+            } else {
+                map_event
+            };
+            phrase(&mut draft);
+        }
+        let mut belief = belief::Belief::new(character, boot);
+        let mut filled = 0;
+        for operation in draft.into_operations() {
+            filled += slots(&operation, &belief);
+            if let Operation::Advance { commands } = operation {
+                filled = filled.saturating_sub(commands.into());
+            }
+            assert!(filled < 128, "seed {seed}: {filled} at {operation}");
+            belief.note(&operation);
+        }
+    }
+}
+
+/// ITTs of mapped devices never overlap, events are mapped once and below the end of their ITT, INTIDs are LPIs,
+/// and the queue never overflows.
+#[test]
+fn legal_scenarios_are_legal() {
+    for seed in 0..3000 {
+        let scenario = generated(seed, Temper::Legal);
+        let mut belief = belief::Belief::new(scenario.character, scenario.boot);
+        for operation in &scenario.operations {
+            let text = || format!("seed {seed}: {operation}\n{scenario}");
+            assert_eq!(offence(operation, &scenario), None, "{}", text());
+            if let Operation::MapEvent {
+                device_id,
+                event_id,
+                intid,
+                ..
+            }
+            | Operation::Command {
+                command:
+                    HostCommand::Mapti {
+                        device_id,
+                        event_id,
+                        intid,
+                        ..
+                    },
+                ..
+            } = *operation
+            {
+                let device = belief
+                    .device(device_id)
+                    .unwrap_or_else(|| panic!("{}", text()));
+                assert!(!device.events.contains(&event_id), "{}", text());
+                assert!(event_id < 1 << device.event_id_bits, "{}", text());
+                assert!((8192..0x1_0000).contains(&intid), "{}", text());
+            }
+            if let Operation::MapDevice { device_id, .. }
+            | Operation::Command {
+                command:
+                    HostCommand::Mapd {
+                        device_id,
+                        valid: true,
+                        ..
+                    },
+                ..
+            } = *operation
+            {
+                assert!(belief.device(device_id).is_none(), "{}", text());
+            }
+            belief.note(operation);
+            let slots = u32::from(scenario.boot.queue_slots());
+            assert!(belief.written + belief.posted < slots, "{}", text());
+            assert!(itts_are_apart(&belief), "{}", text());
+        }
+        assert_eq!((belief.written, belief.posted), (0, 0), "{scenario}");
+    }
+}
+
+fn itts_are_apart(belief: &belief::Belief) -> bool {
+    let mut spans: Vec<_> = belief
+        .devices
+        .iter()
+        .map(|device| {
+            let start = device.itt.pack();
+            (start, start + belief.itt_bytes(device.event_id_bits))
+        })
+        .collect();
+    spans.sort_unstable();
+    spans.windows(2).all(|pair| pair[0].1 <= pair[1].0)
+}
+
+/// Scenarios get deep: queues wrap, batches are longer than 64, slow hardware, several stages.
+#[test]
+fn deep_places_are_reached() {
+    let mut wraps = 0;
+    let mut long = 0;
+    let mut late = 0;
+    let mut early = 0;
+    for seed in 0..1000 {
+        let scenario = generated(seed, Temper::Hostile);
+        let mut belief = belief::Belief::new(scenario.character, scenario.boot);
+        let (mut slots, mut longest) = (0, 0);
+        for operation in &scenario.operations {
+            longest = longest.max(belief.written);
+            let before = belief.written;
+            belief.note(operation);
+            slots += belief.written.saturating_sub(before);
+        }
+        wraps += usize::from(slots > u32::from(scenario.boot.queue_slots()));
+        long += usize::from(longest > 64);
+        late += usize::from(scenario.character.pace != Pace::AtOnce);
+        early += usize::from(scenario.boot.stage != Stage::Guarded);
+    }
+    assert!(
+        wraps > 5 && long > 30 && late > 200 && early > 100,
+        "{wraps} {long} {late} {early}"
+    );
+}

@@ -1,0 +1,202 @@
+//! Character and boot plan as numbers: their ranges, names and defaults.
+
+use its_el2::{Character, OnError, Pace};
+use its_gic::geometry::PageSize;
+
+use crate::argument::{Argument, Shape};
+use crate::scenario::{Boot, Stage};
+
+pub(crate) const CHARACTER_FIELDS: usize = 13;
+pub(crate) const BOOT_FIELDS: usize = 5;
+
+const NO_YES: Shape = Shape::Choice(&["no", "yes"]);
+const ENTRY_BYTES: Shape = Shape::Choice(&["8", "16"]);
+
+const fn count(key: &'static str, min: u64, max: u64) -> Argument {
+    Argument::new(key, Shape::Count { min, max })
+}
+
+/// The fields of a [`Character`], in the order of the binary form: new ones are only appended. The ranges
+/// are what the board's memory makes sense with.
+pub(crate) static CHARACTER: [Argument; CHARACTER_FIELDS] = [
+    count("event-id-bits", 1, 16),
+    count("device-id-bits", 4, 20),
+    count("collection-id-bits", 1, 16),
+    count("hardware-collections", 0, 4),
+    count("itt-entry-bytes", 8, 16),
+    Argument::new("device-entry-bytes", ENTRY_BYTES),
+    Argument::new("collection-entry-bytes", ENTRY_BYTES),
+    count("field-order", 0, 5),
+    Argument::new("rdbase", Shape::Choice(&["number", "address"])),
+    Argument::new("page-size", Shape::Choice(&["4K", "16K", "64K"])),
+    Argument::new("two-level", NO_YES),
+    Argument::new("on-error", Shape::Choice(&["stall", "ignore"])),
+    Argument::new("pace", Shape::Choice(&["at-once", "late", "never"])),
+];
+
+/// The fields of a [`Boot`], in the order of the binary form: new ones are only appended.
+pub(crate) static BOOT: [Argument; BOOT_FIELDS] = [
+    Argument::new(
+        "stage",
+        Shape::Choice(&["probed", "deprivileged", "guarded"]),
+    ),
+    count("live-devices", 0, 4),
+    count("queue-pages", 1, 16),
+    count("private-pages", 1, 4),
+    count("table-pages", 1, 2),
+];
+
+/// What a scenario has that says nothing else: an ITS like many, 16 bits everywhere, prompt and strict.
+/// The text form leaves out what equals this, so it never changes.
+pub const DEFAULT_CHARACTER: Character = Character {
+    event_id_bits: 16,
+    device_id_bits: 16,
+    collection_id_bits: 16,
+    hardware_collections: 0,
+    itt_entry_bytes: 8,
+    device_entry_bytes: 8,
+    collection_entry_bytes: 8,
+    field_order: 0,
+    redistributor_addresses: false,
+    page_size: PageSize::K64,
+    two_level: true,
+    on_error: OnError::Stall,
+    pace: Pace::AtOnce,
+};
+
+pub(crate) fn character_words(character: &Character) -> [u64; CHARACTER_FIELDS] {
+    let wide = |bytes: u8| u64::from(bytes > 8);
+    [
+        character.event_id_bits.into(),
+        character.device_id_bits.into(),
+        character.collection_id_bits.into(),
+        character.hardware_collections.into(),
+        character.itt_entry_bytes.into(),
+        wide(character.device_entry_bytes),
+        wide(character.collection_entry_bytes),
+        character.field_order.into(),
+        character.redistributor_addresses.into(),
+        character.page_size.field().into(),
+        character.two_level.into(),
+        match character.on_error {
+            OnError::Stall => 0,
+            OnError::Ignore => 1,
+        },
+        match character.pace {
+            Pace::AtOnce => 0,
+            Pace::Late => 1,
+            Pace::Never => 2,
+        },
+    ]
+}
+
+/// With every number in its range.
+pub(crate) fn character(words: [u64; CHARACTER_FIELDS]) -> Character {
+    let [
+        event_id_bits,
+        device_id_bits,
+        collection_id_bits,
+        hardware_collections,
+        itt_entry_bytes,
+        device_entry,
+        collection_entry,
+        field_order,
+        rdbase,
+        page_size,
+        two_level,
+        on_error,
+        pace,
+    ] = fixed(&CHARACTER, words);
+    let entry_bytes = |wide| if wide == 0 { 8 } else { 16 };
+    Character {
+        event_id_bits: event_id_bits as u8,
+        device_id_bits: device_id_bits as u8,
+        collection_id_bits: collection_id_bits as u8,
+        hardware_collections: hardware_collections as u8,
+        itt_entry_bytes: itt_entry_bytes as u8,
+        device_entry_bytes: entry_bytes(device_entry),
+        collection_entry_bytes: entry_bytes(collection_entry),
+        field_order: field_order as u8,
+        redistributor_addresses: rdbase != 0,
+        page_size: PageSize::from_field(page_size as u8),
+        two_level: two_level != 0,
+        on_error: match on_error {
+            0 => OnError::Stall,
+            _ => OnError::Ignore,
+        },
+        pace: match pace {
+            0 => Pace::AtOnce,
+            1 => Pace::Late,
+            _ => Pace::Never,
+        },
+    }
+}
+
+pub(crate) fn boot_words(boot: &Boot) -> [u64; BOOT_FIELDS] {
+    [
+        match boot.stage {
+            Stage::Probed => 0,
+            Stage::Deprivileged => 1,
+            Stage::Guarded => 2,
+        },
+        boot.live_devices.into(),
+        boot.queue_pages.into(),
+        boot.private_pages.into(),
+        boot.table_pages.into(),
+    ]
+}
+
+/// With every number in its range.
+pub(crate) fn boot(words: [u64; BOOT_FIELDS]) -> Boot {
+    let [stage, live_devices, queue_pages, private_pages, table_pages] = fixed(&BOOT, words);
+    Boot {
+        stage: match stage {
+            0 => Stage::Probed,
+            1 => Stage::Deprivileged,
+            _ => Stage::Guarded,
+        },
+        live_devices: live_devices as u8,
+        queue_pages: queue_pages as u8,
+        private_pages: private_pages as u8,
+        table_pages: table_pages as u8,
+    }
+}
+
+fn fixed<const N: usize>(fields: &[Argument; N], mut words: [u64; N]) -> [u64; N] {
+    for (word, field) in words.iter_mut().zip(fields) {
+        *word = field.shape.fix(*word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    #[test]
+    fn defaults_are_legal() {
+        let words = character_words(&DEFAULT_CHARACTER);
+        assert_eq!(character(words), DEFAULT_CHARACTER);
+        assert_eq!(boot(boot_words(&Boot::default())), Boot::default());
+    }
+
+    quickcheck! {
+        fn any_bytes_are_a_legal_character(bytes: Vec<u8>) -> bool {
+            let mut words = [0; CHARACTER_FIELDS];
+            words.iter_mut().zip(&bytes).for_each(|(word, byte)| *word = u64::from(*byte));
+            let legal = character(words);
+            character(character_words(&legal)) == legal
+                && (8..=16).contains(&legal.itt_entry_bytes)
+                && (4..=20).contains(&legal.device_id_bits)
+        }
+
+        fn any_bytes_are_a_boot_plan(bytes: (u8, u8, u8, u8, u8)) -> bool {
+            let (a, b, c, d, e) = bytes;
+            let legal = boot([a, b, c, d, e].map(u64::from));
+            boot(boot_words(&legal)) == legal
+                && legal.live_devices <= 4
+                && (1..=16).contains(&legal.queue_pages)
+        }
+    }
+}

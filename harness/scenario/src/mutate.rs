@@ -1,0 +1,440 @@
+//! The mutator: changes a scenario a little and keeps it playable. All its choices come from a seed.
+
+use std::ops::Range;
+
+use arbitrary::Unstructured;
+use fastrand::Rng;
+
+use crate::argument::{Argument, Shape};
+use crate::generate::continuation;
+use crate::header::{BOOT, CHARACTER, boot, boot_words, character, character_words};
+use crate::operation::{Operation, Rdbase};
+use crate::place::{Area, PAGE_BYTES, Place};
+use crate::record::Record;
+use crate::scenario::{MAX_OPERATIONS, Scenario};
+use crate::target::{FRAMES, SIZES, Target, registers};
+
+/// Bytes for the generator when it adds a phrase; more than any phrase takes matters little.
+const PHRASE_BYTES: usize = 512;
+
+type Mutation = fn(&mut Scenario, &mut Rng);
+
+/// Each as often as it stands here.
+const MUTATIONS: &[Mutation] = &[
+    tweak,
+    tweak,
+    tweak,
+    tweak,
+    insert,
+    insert,
+    insert,
+    delete,
+    delete,
+    duplicate,
+    swap,
+    relocate,
+    repeat,
+    change_character,
+    change_boot,
+    truncate,
+];
+
+/// Changes a scenario in one to four ways, by `seed` alone. What comes out is fixed up; [`Scenario::shorten_to`]
+/// brings it below a size.
+pub fn mutate(scenario: &mut Scenario, seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    for _ in 0..=below(&mut rng, 2).wrapping_add(below(&mut rng, 3)) {
+        if let Some(mutation) = choose(&mut rng, MUTATIONS) {
+            mutation(scenario, &mut rng);
+        }
+        scenario.operations.truncate(MAX_OPERATIONS);
+    }
+    scenario.fix_up();
+}
+
+/// A scenario made of two, by `seed` alone: the start of one and the end of the other, or one with a piece of the
+/// other in it. Character and boot plan come from one of them. What comes out is fixed up.
+pub fn crossover(one: &Scenario, other: &Scenario, seed: u64) -> Scenario {
+    let mut rng = Rng::with_seed(seed);
+    let at = below(&mut rng, one.operations.len().saturating_add(1));
+    let (head, tail) = one.operations.split_at_checked(at).unwrap_or_default();
+    let piece = part(&other.operations, &mut rng);
+    let operations = match rng.bool() {
+        true => [head, piece, tail].concat(),
+        false => {
+            let from = below(&mut rng, other.operations.len().saturating_add(1));
+            let (_, end) = other.operations.split_at_checked(from).unwrap_or_default();
+            [head, end].concat()
+        }
+    };
+    let mut child = Scenario {
+        character: pick(&mut rng, one.character, other.character),
+        boot: pick(&mut rng, one.boot, other.boot),
+        operations,
+    };
+    child.fix_up();
+    child
+}
+
+fn pick<T>(rng: &mut Rng, one: T, other: T) -> T {
+    if rng.u8(..4) == 0 { other } else { one }
+}
+
+/// 0 to `count` - 1; 0 if there is none.
+fn below(rng: &mut Rng, count: usize) -> usize {
+    rng.usize(0..count.max(1))
+}
+
+fn choose<T: Copy>(rng: &mut Rng, list: &[T]) -> Option<T> {
+    list.get(below(rng, list.len())).copied()
+}
+
+/// A range of a list of so many, mostly short.
+fn range(rng: &mut Rng, count: usize) -> Range<usize> {
+    let start = below(rng, count);
+    let most = match rng.u8(..4) {
+        0 => 32,
+        _ => 4,
+    };
+    let length = below(rng, most).saturating_add(1);
+    start..start.saturating_add(length).min(count)
+}
+
+fn part<'a>(operations: &'a [Operation], rng: &mut Rng) -> &'a [Operation] {
+    operations.get(range(rng, operations.len())).unwrap_or(&[])
+}
+
+fn splice(scenario: &mut Scenario, at: usize, new: &[Operation]) {
+    let at = at.min(scenario.operations.len());
+    scenario.operations.splice(at..at, new.iter().copied());
+}
+
+/// A generated phrase that knows what comes before it.
+fn insert(scenario: &mut Scenario, rng: &mut Rng) {
+    let mut bytes = [0; PHRASE_BYTES];
+    rng.fill(&mut bytes);
+    let at = below(rng, scenario.operations.len().saturating_add(1));
+    let before = scenario.operations.get(..at).unwrap_or(&[]);
+    let phrase = continuation(&mut Unstructured::new(&bytes), scenario, before);
+    splice(scenario, at, &phrase);
+}
+
+fn delete(scenario: &mut Scenario, rng: &mut Rng) {
+    let range = range(rng, scenario.operations.len());
+    scenario.operations.drain(range);
+}
+
+fn duplicate(scenario: &mut Scenario, rng: &mut Rng) {
+    let copy = part(&scenario.operations, rng).to_vec();
+    let at = below(rng, scenario.operations.len().saturating_add(1));
+    splice(scenario, at, &copy);
+}
+
+fn swap(scenario: &mut Scenario, rng: &mut Rng) {
+    let count = scenario.operations.len();
+    let (one, other) = (below(rng, count), below(rng, count));
+    if count > 0 {
+        scenario.operations.swap(one, other);
+    }
+}
+
+/// A range goes elsewhere.
+fn relocate(scenario: &mut Scenario, rng: &mut Rng) {
+    let range = range(rng, scenario.operations.len());
+    let moved: Vec<_> = scenario.operations.drain(range).collect();
+    let at = below(rng, scenario.operations.len().saturating_add(1));
+    splice(scenario, at, &moved);
+}
+
+/// A batch again and again, until a small queue wraps or is full.
+fn repeat(scenario: &mut Scenario, rng: &mut Rng) {
+    let range = range(rng, scenario.operations.len());
+    let batch = scenario.operations.get(range.clone()).unwrap_or(&[]);
+    let room = MAX_OPERATIONS.saturating_sub(scenario.operations.len());
+    let most = room.checked_div(batch.len()).unwrap_or(0);
+    let times = match rng.bool() {
+        true => most,
+        false => below(rng, most.min(8).saturating_add(1)),
+    };
+    let copies = batch.repeat(times);
+    splice(scenario, range.end, &copies);
+}
+
+fn truncate(scenario: &mut Scenario, rng: &mut Rng) {
+    let count = below(rng, scenario.operations.len().saturating_add(1));
+    scenario.operations.truncate(count);
+}
+
+fn change_character(scenario: &mut Scenario, rng: &mut Rng) {
+    let mut words = character_words(&scenario.character);
+    change_field(&CHARACTER, &mut words, rng);
+    scenario.character = character(words);
+}
+
+fn change_boot(scenario: &mut Scenario, rng: &mut Rng) {
+    let mut words = boot_words(&scenario.boot);
+    change_field(&BOOT, &mut words, rng);
+    scenario.boot = boot(words);
+}
+
+fn change_field(fields: &[Argument], words: &mut [u64], rng: &mut Rng) {
+    let index = below(rng, fields.len());
+    if let (Some(field), Some(word)) = (fields.get(index), words.get_mut(index)) {
+        *word = changed(field.shape, *word, rng);
+    }
+}
+
+/// One argument of one operation: to what the same argument is elsewhere, or to a word close or far.
+fn tweak(scenario: &mut Scenario, rng: &mut Rng) {
+    let index = below(rng, scenario.operations.len());
+    let Some(operation) = scenario.operations.get(index) else {
+        return;
+    };
+    let mut record = Record::from(operation);
+    let arguments = record.kind.arguments();
+    // The CPU is one more argument, where there is one.
+    let which = below(
+        rng,
+        arguments.len().saturating_add(record.kind.has_cpu().into()),
+    );
+    match (arguments.get(which), record.words.get_mut(which)) {
+        (Some(argument), Some(word)) => {
+            let elsewhere = match rng.u8(..3) {
+                0 => same_argument(scenario, argument, rng),
+                _ => None,
+            };
+            *word = elsewhere.unwrap_or_else(|| changed(argument.shape, *word, rng));
+        }
+        _ => record.cpu = record.cpu.wrapping_add(1),
+    }
+    if let Some(operation) = scenario.operations.get_mut(index) {
+        *operation = record.operation();
+    }
+}
+
+/// What an argument of this name and shape is in some operation.
+fn same_argument(scenario: &Scenario, argument: &Argument, rng: &mut Rng) -> Option<u64> {
+    let same = |other: &Argument| {
+        let shapes = (other.shape, argument.shape);
+        let places = matches!(shapes, (Shape::Place { .. }, Shape::Place { .. }));
+        other.key == argument.key || places
+    };
+    let records = scenario.operations.iter().map(Record::from);
+    let words = records.flat_map(|record| record.kind.arguments().iter().zip(record.words));
+    let words: Vec<_> = words.filter(|(other, _)| same(other)).collect();
+    choose(rng, &words).map(|(_, word)| word)
+}
+
+/// Another word for a shape; the fix-up puts it in range.
+fn changed(shape: Shape, word: u64, rng: &mut Rng) -> u64 {
+    match shape {
+        Shape::Number { max } => changed_number(word, 0, max, rng),
+        Shape::Count { min, max } => changed_number(word, min, max, rng),
+        Shape::Choice(_) => rng.u64(..256),
+        Shape::Flag => word ^ 1,
+        Shape::Place { align } => changed_place(word, align, rng).pack(),
+        Shape::Rdbase => match rng.u8(..4) {
+            0 => Rdbase::Raw(1_u64 << rng.u32(..36)).pack(),
+            1 => Rdbase::Raw(rng.u64(..8)).pack(),
+            _ => rng.u64(..256),
+        },
+        Shape::Target => changed_target(word, rng).pack(),
+    }
+}
+
+/// A limit, a neighbour, a bit flipped, a power of two and its neighbours, or anything.
+fn changed_number(word: u64, min: u64, max: u64, rng: &mut Rng) -> u64 {
+    let power = 1_u64 << rng.u32(..64);
+    match rng.u8(..10) {
+        0 => min,
+        1 => max,
+        2 | 3 => word.wrapping_add(1),
+        4 => word.wrapping_sub(1),
+        5 | 6 => word ^ (1 << rng.u32(..16)),
+        7 => word ^ power,
+        8 => power.wrapping_sub(rng.u64(..3)).wrapping_add(1),
+        _ => rng.u64(..),
+    }
+}
+
+/// A page on, a little further in the page, the end of an area, another area.
+fn changed_place(word: u64, align: u16, rng: &mut Rng) -> Place {
+    let place = Place::unpack(word);
+    let Place::In { area, page, offset } = place else {
+        return Place::Absolute(changed_number(word, 0, u64::MAX, rng));
+    };
+    let last = area.pages().saturating_sub(1);
+    match rng.u8(..8) {
+        0 => Place::at(area, page.wrapping_add(1), offset),
+        1 => Place::at(area, page.wrapping_sub(1), offset),
+        2 => Place::at(area, page, offset.wrapping_add(align)),
+        3 => Place::at(area, page, PAGE_BYTES.saturating_sub(align)),
+        4 => Place::at(area, last, offset),
+        5 => Place::at(area, rng.u16(..), rng.u16(..)),
+        6 => Place::Absolute(rng.u64(..)),
+        _ => Place::at(choose(rng, &Area::ALL).unwrap_or(area), page, offset),
+    }
+}
+
+/// Another register of the frame, the next offset, another size or frame.
+fn changed_target(word: u64, rng: &mut Rng) -> Target {
+    let mut target = Target::unpack(word);
+    match rng.u8(..6) {
+        0 => target.offset = target.offset.wrapping_add(1 << rng.u32(..4)),
+        1 => target.offset ^= 4,
+        2 => target.size = choose(rng, &SIZES).unwrap_or(target.size),
+        3 => target.frame = choose(rng, &FRAMES).map_or(target.frame, |(frame, _)| frame),
+        _ => {
+            let known: Vec<_> = registers(target.frame).collect();
+            let known = known.get(below(rng, known.len()));
+            if let Some((_, offset, size)) = known {
+                (target.offset, target.size) = (*offset, *size);
+            }
+        }
+    }
+    target
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binary::MAX_BYTES;
+    use crate::generate::Temper;
+    use crate::kind::{ARGUMENTS, Kind};
+    use quickcheck::quickcheck;
+    use std::collections::BTreeSet;
+
+    fn generated(seed: u64) -> Scenario {
+        let mut bytes = [0; 4096];
+        Rng::with_seed(seed).fill(&mut bytes);
+        Scenario::generate(&mut Unstructured::new(&bytes), Temper::Hostile)
+    }
+
+    fn is_playable(scenario: &Scenario) -> bool {
+        let mut fixed = scenario.clone();
+        fixed.fix_up();
+        fixed == *scenario && scenario.encode().len() <= MAX_BYTES
+    }
+
+    quickcheck! {
+        fn mutants_are_playable(start: u64, seeds: Vec<u64>) -> bool {
+            let mut scenario = generated(start);
+            seeds.iter().all(|seed| {
+                mutate(&mut scenario, *seed);
+                is_playable(&scenario)
+            })
+        }
+
+        fn children_are_playable(one: u64, other: u64, seed: u64) -> bool {
+            let (one, other) = (generated(one), generated(other));
+            let child = crossover(&one, &other, seed);
+            is_playable(&child) && child == crossover(&one, &other, seed)
+        }
+
+        fn the_seed_decides(start: u64, seed: u64) -> bool {
+            let mut mutants = [generated(start), generated(start)];
+            mutants.iter_mut().for_each(|mutant| mutate(mutant, seed));
+            let [one, other] = mutants;
+            one == other
+        }
+    }
+
+    #[test]
+    fn nothing_can_be_mutated_too() {
+        for seed in 0..500 {
+            let mut scenario = Scenario::default();
+            mutate(&mut scenario, seed);
+            assert!(is_playable(&scenario));
+            assert!(is_playable(&crossover(
+                &Scenario::default(),
+                &scenario,
+                seed
+            )));
+        }
+    }
+
+    #[test]
+    fn every_mutation_changes_something() {
+        for (index, mutation) in MUTATIONS.iter().enumerate() {
+            let changes = (0..200).filter(|seed| {
+                let scenario = generated(*seed);
+                let mut mutant = scenario.clone();
+                mutation(&mut mutant, &mut Rng::with_seed(*seed));
+                mutant.fix_up();
+                mutant != scenario
+            });
+            assert!(changes.count() > 50, "mutation {index}");
+        }
+    }
+
+    #[test]
+    fn mutants_of_one_scenario_differ() {
+        let scenario = generated(7);
+        let mutants: BTreeSet<_> = (0..1000)
+            .map(|seed| {
+                let mut mutant = scenario.clone();
+                mutate(&mut mutant, seed);
+                mutant.encode()
+            })
+            .collect();
+        assert!(mutants.len() > 850, "{}", mutants.len());
+        let same = (0..1000).filter(|seed| {
+            let mut mutant = scenario.clone();
+            mutate(&mut mutant, *seed);
+            mutant == scenario
+        });
+        let same = same.count();
+        assert!(same < 50, "{same}");
+    }
+
+    #[test]
+    fn children_of_long_parents_are_not_longer() {
+        let long = Scenario {
+            operations: vec![Operation::Quiesce { cpu: 0 }; MAX_OPERATIONS],
+            ..Scenario::default()
+        };
+        assert!((0..100).all(|seed| is_playable(&crossover(&long, &long, seed))));
+    }
+
+    #[test]
+    fn every_argument_of_every_kind_is_changed() {
+        for kind in Kind::ALL {
+            let record = Record {
+                kind: *kind,
+                cpu: 0,
+                words: [1; ARGUMENTS],
+            };
+            let before = Scenario {
+                operations: vec![record.operation()],
+                ..Scenario::default()
+            };
+            let mut changed = [false; ARGUMENTS];
+            for seed in 0..300 {
+                let mut mutant = before.clone();
+                tweak(&mut mutant, &mut Rng::with_seed(seed));
+                let (old, new) = (record.fix(), Record::from(&mutant.operations[0]));
+                for (index, changed) in changed.iter_mut().enumerate() {
+                    *changed |= old.words[index] != new.words[index];
+                }
+            }
+            let arguments = kind.arguments().len();
+            assert_eq!(
+                changed.map(usize::from).iter().sum::<usize>(),
+                arguments,
+                "{kind:?}"
+            );
+        }
+    }
+
+    /// Reaching what is rare: a batch that fills a queue of one page.
+    #[test]
+    fn a_batch_grows_until_a_small_queue_is_full() {
+        let text = "itsdiff 1\ncommand INVALL icid=0\n";
+        let longest = (0..200).map(|seed| {
+            let mut scenario = Scenario::parse(text).unwrap_or_default();
+            repeat(&mut scenario, &mut Rng::with_seed(seed));
+            scenario.operations.len()
+        });
+        assert_eq!(longest.max(), Some(MAX_OPERATIONS));
+    }
+}

@@ -1,0 +1,127 @@
+//! A scenario: board character, boot plan, operations.
+
+use its_el2::Character;
+use its_gic::redistributor::FIRST_LPI;
+
+use crate::header::DEFAULT_CHARACTER;
+use crate::operation::Operation;
+use crate::place::{Area, Place};
+
+/// The most operations that a scenario has.
+pub const MAX_OPERATIONS: usize = 256;
+
+/// Everything that decides what happens. One run of it is a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    pub character: Character,
+    pub boot: Boot,
+    /// At most [`MAX_OPERATIONS`].
+    pub operations: Vec<Operation>,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            character: DEFAULT_CHARACTER,
+            boot: Boot::default(),
+            operations: Vec::new(),
+        }
+    }
+}
+
+/// How far a board has come when the operations begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// The driver has probed the ITS; no CPU is finalized (P1).
+    Probed,
+    /// All CPUs are finalized; the ITS is not set up (P2).
+    Deprivileged,
+    /// The ITS is set up (P3).
+    Guarded,
+}
+
+/// What the driver does before the operations begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Boot {
+    pub stage: Stage,
+    /// Devices that the driver has mapped before set-up, 0 to 4: see [`Boot::live`].
+    pub live_devices: u8,
+    /// Pages of 4 KiB in the command queue, 1 to 16.
+    pub queue_pages: u8,
+    /// Pages that the host gives EL2 for its records, 1 to 4.
+    pub private_pages: u8,
+    /// ITS pages in the flat or level-1 device table, 1 or 2.
+    pub table_pages: u8,
+}
+
+impl Default for Boot {
+    /// A guarded ITS with the queue that Linux gives it. The text form leaves out what equals this, so
+    /// it never changes.
+    fn default() -> Self {
+        Self {
+            stage: Stage::Guarded,
+            live_devices: 0,
+            queue_pages: 16,
+            private_pages: 1,
+            table_pages: 1,
+        }
+    }
+}
+
+/// A device that the driver has mapped before set-up, with one event mapped too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveDevice {
+    pub device_id: u32,
+    /// MAPD.Size is this minus 1.
+    pub event_id_bits: u8,
+    /// The ITTs of all live devices lie in one page.
+    pub itt: Place,
+    pub event_id: u32,
+    pub intid: u32,
+    pub icid: u16,
+}
+
+impl Boot {
+    /// Slots in the command queue, of which one less can be in use.
+    pub const fn queue_slots(&self) -> u16 {
+        (self.queue_pages as u16).wrapping_mul(128)
+    }
+
+    /// The devices that are live at set-up, in the order of their list.
+    pub fn live(&self, character: &Character) -> impl Iterator<Item = LiveDevice> + use<> {
+        let event_id_bits = character.event_id_bits.min(5);
+        (0..self.live_devices.min(4)).map(move |index| LiveDevice {
+            device_id: u32::from(index),
+            event_id_bits,
+            itt: Place::at(Area::Itt, 0, u16::from(index).wrapping_mul(0x200)),
+            event_id: 0,
+            intid: FIRST_LPI.wrapping_add(u32::from(index)),
+            icid: 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use its_gic::geometry::itt_bytes;
+
+    #[test]
+    fn live_devices_fit_their_page_and_their_table() {
+        let character = Character {
+            itt_entry_bytes: 16,
+            device_id_bits: 4,
+            ..DEFAULT_CHARACTER
+        };
+        let boot = Boot {
+            live_devices: 4,
+            ..Boot::default()
+        };
+        let live: Vec<_> = boot.live(&character).collect();
+        assert_eq!(live.len(), 4);
+        for device in live {
+            assert!(device.device_id < 16);
+            assert!(itt_bytes(device.event_id_bits - 1, 16) <= 0x200);
+        }
+    }
+}

@@ -1,0 +1,551 @@
+//! Parsing. What comes out is fixed up: a value out of range is an error, never another value.
+
+use its_el2::Frame;
+
+use crate::argument::{Argument, Presence, Shape};
+use crate::header::{BOOT, CHARACTER, boot, boot_words, character, character_words};
+use crate::kind::{ARGUMENTS, Kind};
+use crate::operation::{CPUS, Operation, Rdbase};
+use crate::place::{Area, Place};
+use crate::record::Record;
+use crate::scenario::{MAX_OPERATIONS, Scenario};
+use crate::target::{FRAMES, SIZES, Target, registers};
+use crate::text::{COMMAND, CPU, MAX_TEXT_BYTES, SIZE, TEXT_VERSION};
+
+/// What is wrong with a text, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {word:?} {wrong}; expected {expected}")]
+pub struct ParseError {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// The word, its first 40 characters if it is longer.
+    pub word: String,
+    /// Said of the word.
+    pub wrong: String,
+    pub expected: String,
+}
+
+impl Scenario {
+    /// Reads the text form. Comments are not kept.
+    ///
+    /// # Errors
+    /// The first thing that is wrong. Never panics, whatever the bytes.
+    pub fn parse(text: impl AsRef<[u8]>) -> Result<Self, ParseError> {
+        let text = text_of(text.as_ref())?;
+        let mut scenario = Self::default();
+        let mut section = Section::Start;
+        for (index, line) in text.lines().enumerate() {
+            let words = words(index.saturating_add(1), line);
+            if let Some((first, rest)) = words.split_first() {
+                section = scenario.parse_line(section, *first, rest)?;
+            }
+        }
+        if section == Section::Start {
+            let end = Word {
+                line: text.lines().count().max(1),
+                column: 1,
+                text: "",
+            };
+            return Err(end.error("ends the text", VERSION_LINE));
+        }
+        Ok(scenario)
+    }
+
+    /// Reads one line; returns in which section it was.
+    fn parse_line(
+        &mut self,
+        section: Section,
+        first: Word<'_>,
+        rest: &[Word<'_>],
+    ) -> Result<Section, ParseError> {
+        let here = match (section, first.text) {
+            (Section::Start, _) => Section::Version,
+            (_, "character") => Section::Character,
+            (_, "boot") => Section::Boot,
+            _ => Section::Operations,
+        };
+        if here == Section::Version {
+            parse_version(first, rest)?;
+            return Ok(here);
+        }
+        if here != Section::Operations && here <= section {
+            return Err(first.error("comes twice or too late", "it once, before the operations"));
+        }
+        match here {
+            Section::Start | Section::Version => {}
+            Section::Character => {
+                let words = parse_header(&CHARACTER, character_words(&self.character), rest)?;
+                self.character = character(words);
+            }
+            Section::Boot => {
+                let words = parse_header(&BOOT, boot_words(&self.boot), rest)?;
+                self.boot = boot(words);
+            }
+            Section::Operations if self.operations.len() >= MAX_OPERATIONS => {
+                let most = format!("at most {MAX_OPERATIONS}");
+                return Err(first.error("is one operation too many", most));
+            }
+            Section::Operations => self.operations.push(parse_operation(first, rest)?),
+        }
+        Ok(here)
+    }
+}
+
+/// Where in the text a line stands, in order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Section {
+    Start,
+    Version,
+    Character,
+    Boot,
+    Operations,
+}
+
+/// One word of a line and where it is.
+#[derive(Clone, Copy, Debug)]
+struct Word<'a> {
+    line: usize,
+    column: usize,
+    text: &'a str,
+}
+
+impl<'a> Word<'a> {
+    fn error(self, wrong: impl Into<String>, expected: impl Into<String>) -> ParseError {
+        ParseError {
+            line: self.line,
+            column: self.column,
+            word: self.text.chars().take(40).collect(),
+            wrong: wrong.into(),
+            expected: expected.into(),
+        }
+    }
+
+    /// The word after its first `bytes`.
+    fn after(self, bytes: usize) -> Self {
+        let (before, text) = self.text.split_at_checked(bytes).unwrap_or(("", self.text));
+        Self {
+            column: self.column.saturating_add(before.chars().count()),
+            text,
+            ..self
+        }
+    }
+
+    fn number(self) -> Option<u64> {
+        number(self.text)
+    }
+
+    /// `key=value` as both.
+    fn pair(self) -> Option<(&'a str, Self)> {
+        let (key, _) = self.text.split_once('=')?;
+        Some((key, self.after(key.len().saturating_add(1))))
+    }
+}
+
+const VERSION_LINE: &str = "a first line \"itsdiff 1\"";
+
+fn text_of(bytes: &[u8]) -> Result<&str, ParseError> {
+    let start = Word {
+        line: 1,
+        column: 1,
+        text: "",
+    };
+    if bytes.len() > MAX_TEXT_BYTES {
+        let wrong = format!("starts a text of {} bytes", bytes.len());
+        return Err(start.error(wrong, format!("at most {MAX_TEXT_BYTES}")));
+    }
+    str::from_utf8(bytes).map_err(|error| {
+        let (good, _) = bytes
+            .split_at_checked(error.valid_up_to())
+            .unwrap_or_default();
+        let lines = good.iter().filter(|byte| **byte == b'\n').count();
+        let last = good.iter().rev().take_while(|byte| **byte != b'\n').count();
+        let bad = Word {
+            line: lines.saturating_add(1),
+            column: last.saturating_add(1),
+            text: "",
+        };
+        bad.error("is followed by bytes that are no text", "UTF-8")
+    })
+}
+
+/// The words of a line, comment apart.
+fn words(line: usize, text: &str) -> Vec<Word<'_>> {
+    let text = text.split('#').next().unwrap_or("");
+    let mut column: usize = 1;
+    let mut words = Vec::new();
+    for word in text.split(|character: char| character.is_ascii_whitespace()) {
+        if !word.is_empty() {
+            words.push(Word {
+                line,
+                column,
+                text: word,
+            });
+        }
+        column = column
+            .saturating_add(word.chars().count())
+            .saturating_add(1);
+    }
+    words
+}
+
+fn parse_version(first: Word<'_>, rest: &[Word<'_>]) -> Result<(), ParseError> {
+    if first.text != "itsdiff" {
+        return Err(first.error("is no header", VERSION_LINE));
+    }
+    match rest {
+        [version] if version.number() == Some(TEXT_VERSION) => Ok(()),
+        [version, ..] => Err(version.error("is no version that is known", VERSION_LINE)),
+        [] => Err(first.error("lacks a version", VERSION_LINE)),
+    }
+}
+
+fn parse_header<const N: usize>(
+    fields: &'static [Argument; N],
+    mut values: [u64; N],
+    words: &[Word<'_>],
+) -> Result<[u64; N], ParseError> {
+    let mut given = [false; N];
+    for word in words {
+        let Some((key, text)) = word.pair() else {
+            return Err(word.error("has no value", format!("{}=value", word.text)));
+        };
+        let slots = fields.iter().zip(&mut values).zip(&mut given);
+        let Some(((field, value), given)) = { slots }.find(|((field, _), _)| field.key == key)
+        else {
+            let known: Vec<_> = fields.iter().map(|field| field.key).collect();
+            return Err(word.error("is no field", one_of(&known)));
+        };
+        if std::mem::replace(given, true) {
+            return Err(word.error("comes twice", "it once"));
+        }
+        *value = read(field.shape, text)?;
+    }
+    Ok(values)
+}
+
+fn parse_operation(first: Word<'_>, rest: &[Word<'_>]) -> Result<Operation, ParseError> {
+    let (kind, rest) = parse_kind(first, rest)?;
+    let mut line = Line::new(kind, first);
+    let mut words = rest.iter().copied();
+    while let Some(word) = words.next() {
+        match word.pair() {
+            Some((key, value)) => line.keyed(word, key, value)?,
+            None => line.bare(word, &mut words)?,
+        }
+    }
+    line.finish()
+}
+
+fn parse_kind<'w, 'a>(
+    first: Word<'a>,
+    rest: &'w [Word<'a>],
+) -> Result<(Kind, &'w [Word<'a>]), ParseError> {
+    if first.text != "command" {
+        let known = Kind::named(first.text).filter(|kind| !kind.name().starts_with(COMMAND));
+        let names = Kind::ALL.iter().map(|kind| kind.name());
+        let mut names: Vec<_> = names.filter(|name| !name.starts_with(COMMAND)).collect();
+        names.push("command");
+        return known
+            .map(|kind| (kind, rest))
+            .ok_or_else(|| first.error("is no operation", one_of(&names)));
+    }
+    let names = Kind::ALL
+        .iter()
+        .filter_map(|kind| kind.name().strip_prefix(COMMAND));
+    let names: Vec<_> = names.map(str::to_ascii_uppercase).collect();
+    let Some((command, rest)) = rest.split_first() else {
+        return Err(first.error("lacks a name", one_of(&names)));
+    };
+    let name = format!("{COMMAND}{}", command.text.to_ascii_lowercase());
+    match Kind::named(&name) {
+        Some(kind) => Ok((kind, rest)),
+        None => Err(command.error("is no command", one_of(&names))),
+    }
+}
+
+/// A line of which the arguments come in.
+struct Line<'a> {
+    kind: Kind,
+    name: Word<'a>,
+    cpu: Option<u8>,
+    /// The access size of a target that is no register: its number, and where it stands.
+    size: Option<(u64, Word<'a>)>,
+    /// The target waits for that size.
+    wants_size: bool,
+    values: [Option<(u64, Word<'a>)>; ARGUMENTS],
+}
+
+impl<'a> Line<'a> {
+    fn new(kind: Kind, name: Word<'a>) -> Self {
+        Self {
+            kind,
+            name,
+            cpu: None,
+            size: None,
+            wants_size: false,
+            values: [None; ARGUMENTS],
+        }
+    }
+
+    fn has_target(&self) -> bool {
+        matches!(self.kind, Kind::Read | Kind::Write)
+    }
+
+    /// `key=value`.
+    fn keyed(&mut self, word: Word<'a>, key: &str, value: Word<'a>) -> Result<(), ParseError> {
+        if key == CPU && self.kind.has_cpu() {
+            let max = u64::from(CPUS.saturating_sub(1));
+            let cpu = read(Shape::Count { min: 0, max }, value)? as u8;
+            return once(word, self.cpu.replace(cpu).is_some());
+        }
+        if key == SIZE && self.has_target() {
+            let size = SIZES
+                .iter()
+                .position(|size| value.number() == Some(size.bytes()));
+            let size = size.ok_or_else(|| value.error("is no size", "1, 2, 4 or 8"))?;
+            return once(word, self.size.replace((size as u64, word)).is_some());
+        }
+        let slots = self.kind.arguments().iter().zip(&mut self.values);
+        let keyed = |argument: &Argument| {
+            argument.presence != Presence::Bare && !matches!(argument.shape, Shape::Flag)
+        };
+        match { slots }.find(|(argument, _)| argument.key == key && keyed(argument)) {
+            Some((argument, slot)) => {
+                let value = read(argument.shape, value)?;
+                once(word, slot.replace((value, word)).is_some())
+            }
+            None => Err(word.error("is no argument here", self.usage())),
+        }
+    }
+
+    /// A word that is no `key=value`: a flag, or the next value that goes without its key.
+    fn bare(
+        &mut self,
+        word: Word<'a>,
+        rest: &mut impl Iterator<Item = Word<'a>>,
+    ) -> Result<(), ParseError> {
+        let usage = self.usage();
+        let slots = self.kind.arguments().iter().zip(&mut self.values);
+        let mut free = { slots }.filter(|(argument, slot)| match argument.shape {
+            Shape::Flag => argument.key == word.text,
+            _ => argument.presence == Presence::Bare && slot.is_none(),
+        });
+        let Some((argument, slot)) = free.next() else {
+            return Err(word.error("is too much here", usage));
+        };
+        match argument.shape {
+            Shape::Flag => once(word, slot.replace((1, word)).is_some()),
+            Shape::Target => {
+                let (target, complete) = read_target(word, rest.next())?;
+                *slot = Some((target, word));
+                self.wants_size = !complete;
+                Ok(())
+            }
+            shape => {
+                *slot = Some((read(shape, word)?, word));
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Operation, ParseError> {
+        self.join_size()?;
+        let mut words = [0; ARGUMENTS];
+        let slots = self
+            .kind
+            .arguments()
+            .iter()
+            .zip(self.values)
+            .zip(&mut words);
+        for ((argument, value), word) in slots {
+            match value {
+                Some((value, _)) => *word = value,
+                None if argument.presence == Presence::Optional => {}
+                None => {
+                    let wrong = format!("lacks its {}", argument.key);
+                    return Err(self.name.error(wrong, self.usage()));
+                }
+            }
+        }
+        let record = Record {
+            kind: self.kind,
+            cpu: self.cpu.unwrap_or(0),
+            words,
+        };
+        let fixed = record.fix();
+        let changed = words
+            .iter()
+            .zip(fixed.words)
+            .position(|(word, fixed)| *word != fixed);
+        if let Some(index) = changed {
+            let word = self.values.get(index).copied().flatten();
+            let word = word.map_or(self.name, |(_, word)| word);
+            return Err(word.error("does not fit the size of the access", "fewer bits"));
+        }
+        Ok(record.operation())
+    }
+
+    /// Puts `size=` into the target.
+    fn join_size(&mut self) -> Result<(), ParseError> {
+        match (self.wants_size, self.size, self.values.first_mut()) {
+            (true, Some((size, _)), Some(Some((target, _)))) => *target |= size << 32,
+            (true, _, _) => return Err(self.name.error("lacks its size", "size=1, 2, 4 or 8")),
+            (false, Some((_, word)), _) => {
+                return Err(word.error("is no argument here", "the register's own size"));
+            }
+            (false, None, _) => {}
+        }
+        Ok(())
+    }
+
+    /// What the kind's line looks like.
+    fn usage(&self) -> String {
+        let mut usage = self.kind.name().to_owned();
+        if let Some(command) = usage.strip_prefix(COMMAND) {
+            usage = format!("command {}", command.to_ascii_uppercase());
+        }
+        for argument in self.kind.arguments() {
+            let value = match argument.shape {
+                Shape::Number { .. } | Shape::Count { .. } => "N".to_owned(),
+                Shape::Choice(names) => names.join("|"),
+                Shape::Flag => argument.key.to_owned(),
+                Shape::Place { .. } => "PLACE".to_owned(),
+                Shape::Rdbase => "REDISTRIBUTOR".to_owned(),
+                Shape::Target => "FRAME REGISTER".to_owned(),
+            };
+            usage.push_str(&match (argument.presence, argument.shape) {
+                (Presence::Bare, _) => format!(" {value}"),
+                (Presence::Keyed, _) => format!(" {}={value}", argument.key),
+                (Presence::Optional, Shape::Flag) => format!(" [{value}]"),
+                (Presence::Optional, _) => format!(" [{}={value}]", argument.key),
+            });
+        }
+        if self.kind.has_cpu() {
+            usage.push_str(" [cpu=N]");
+        }
+        usage
+    }
+}
+
+fn once(word: Word<'_>, again: bool) -> Result<(), ParseError> {
+    match again {
+        true => Err(word.error("comes twice", "it once")),
+        false => Ok(()),
+    }
+}
+
+/// A frame and a register. The second result tells whether the size is known.
+fn read_target(frame: Word<'_>, register: Option<Word<'_>>) -> Result<(u64, bool), ParseError> {
+    let Some((known, _)) = FRAMES.iter().find(|(_, name)| *name == frame.text) else {
+        let names = FRAMES.map(|(_, name)| name);
+        return Err(frame.error("is no frame", one_of(&names)));
+    };
+    let Some(word) = register else {
+        return Err(frame.error("lacks a register", "a register or +offset"));
+    };
+    let complete = !word.text.starts_with('+');
+    let target = match complete {
+        true => named_register(*known, word),
+        false => raw_offset(*known, word),
+    };
+    let Some(target) = target else {
+        let names: Vec<_> = registers(*known).map(|(name, _, _)| name).collect();
+        let expected = format!("+offset within the frame or {}", one_of(&names));
+        return Err(word.error("is no register of the frame", expected));
+    };
+    Ok((target.pack(), complete))
+}
+
+fn named_register(frame: Frame, word: Word<'_>) -> Option<Target> {
+    let (_, offset, size) = registers(frame).find(|(name, _, _)| name == word.text)?;
+    Some(Target {
+        frame,
+        offset,
+        size,
+    })
+}
+
+/// With the size whose number is 0, for the size to be added.
+fn raw_offset(frame: Frame, word: Word<'_>) -> Option<Target> {
+    let [size, ..] = SIZES;
+    let target = Target {
+        frame,
+        offset: u32::try_from(word.after(1).number()?).ok()?,
+        size,
+    };
+    (Target::unpack(target.pack()) == target).then_some(target)
+}
+
+/// A value of a shape.
+fn read(shape: Shape, word: Word<'_>) -> Result<u64, ParseError> {
+    let value = match shape {
+        Shape::Number { .. } | Shape::Count { .. } => word.number(),
+        Shape::Choice(names) => {
+            let index = names.iter().position(|name| *name == word.text);
+            index.map(|index| index as u64)
+        }
+        Shape::Place { .. } => place(word.text).map(Place::pack),
+        Shape::Rdbase => rdbase(word.text).map(Rdbase::pack),
+        Shape::Flag | Shape::Target => None,
+    };
+    let value = value.filter(|value| shape.fix(*value) == *value);
+    value.ok_or_else(|| word.error("is not allowed here", expected(shape)))
+}
+
+fn expected(shape: Shape) -> String {
+    match shape {
+        Shape::Number { max } => format!("a number up to {max:#x}"),
+        Shape::Count { min, max } => format!("a number from {min} to {max}"),
+        Shape::Choice(names) => one_of(names),
+        Shape::Flag => "nothing".to_owned(),
+        Shape::Place { align: 1 } => "a place such as itt[3]+0x200".to_owned(),
+        Shape::Place { align } => {
+            format!("a place such as itt[3] that is a multiple of {align:#x}")
+        }
+        Shape::Rdbase => format!("redistributor0, or a number up to {:#x}", Rdbase::MAX),
+        Shape::Target => "a frame and a register".to_owned(),
+    }
+}
+
+fn one_of(names: &[impl AsRef<str>]) -> String {
+    let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+    format!("one of {}", names.join(", "))
+}
+
+/// Hexadecimal with 0x, else decimal.
+fn number(text: &str) -> Option<u64> {
+    // `from_str_radix` takes a sign.
+    if text.starts_with('+') {
+        return None;
+    }
+    match text.strip_prefix("0x") {
+        Some(digits) if digits.starts_with('+') => None,
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn place(text: &str) -> Option<Place> {
+    if let Some(address) = number(text) {
+        return Some(Place::Absolute(address)).filter(|_| address < 1 << 52);
+    }
+    let (name, rest) = text.split_once('[')?;
+    let (page, rest) = rest.split_once(']')?;
+    let area = Area::ALL.into_iter().find(|area| area.name() == name)?;
+    let offset = match rest {
+        "" => 0,
+        rest => u16::try_from(number(rest.strip_prefix('+')?)?).ok()?,
+    };
+    let place = Place::at(area, u16::try_from(number(page)?).ok()?, offset);
+    (Place::unpack(place.pack()) == place).then_some(place)
+}
+
+fn rdbase(text: &str) -> Option<Rdbase> {
+    if let Some(index) = text.strip_prefix("redistributor") {
+        return Some(Rdbase::Of(u8::try_from(number(index)?).ok()?));
+    }
+    let field = number(text)?;
+    (field <= Rdbase::MAX).then_some(Rdbase::Raw(field))
+}

@@ -1,0 +1,123 @@
+//! Printing.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::argument::{Argument, Presence, Shape};
+use crate::header::{BOOT, CHARACTER, boot_words, character_words};
+use crate::operation::{Operation, Rdbase};
+use crate::place::Place;
+use crate::record::Record;
+use crate::scenario::Scenario;
+use crate::target::Target;
+use crate::text::{COMMAND, CPU, SIZE, TEXT_VERSION};
+
+impl Display for Scenario {
+    /// The text form, ending in a newline.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let default = Self::default();
+        writeln!(f, "itsdiff {TEXT_VERSION}")?;
+        let usual = character_words(&default.character);
+        let words = character_words(&self.character);
+        print_header(f, "character", &CHARACTER, &words, &usual)?;
+        let usual = boot_words(&default.boot);
+        print_header(f, "boot", &BOOT, &boot_words(&self.boot), &usual)?;
+        for operation in &self.operations {
+            writeln!(f, "{operation}")?;
+        }
+        Ok(())
+    }
+}
+
+fn print_header(
+    f: &mut Formatter<'_>,
+    name: &str,
+    fields: &[Argument],
+    words: &[u64],
+    usual: &[u64],
+) -> fmt::Result {
+    if words == usual {
+        return Ok(());
+    }
+    write!(f, "{name}")?;
+    for ((field, word), usual) in fields.iter().zip(words).zip(usual) {
+        if word != usual {
+            write!(f, " {}={}", field.key, Value(field.shape, *word))?;
+        }
+    }
+    writeln!(f)
+}
+
+impl Display for Operation {
+    /// One line of the text form, without the newline.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let record = Record::from(self);
+        let name = record.kind.name();
+        match name.strip_prefix(COMMAND) {
+            Some(command) => write!(f, "command {}", command.to_ascii_uppercase())?,
+            None => write!(f, "{name}")?,
+        }
+        for (argument, word) in record.kind.arguments().iter().zip(record.words) {
+            print_argument(f, argument, word)?;
+        }
+        if record.cpu != 0 {
+            write!(f, " {CPU}={}", record.cpu)?;
+        }
+        Ok(())
+    }
+}
+
+fn print_argument(f: &mut Formatter<'_>, argument: &Argument, word: u64) -> fmt::Result {
+    let value = Value(argument.shape, word);
+    match (argument.presence, argument.shape) {
+        (Presence::Bare, _) => write!(f, " {value}"),
+        (Presence::Keyed, _) => write!(f, " {}={value}", argument.key),
+        (Presence::Optional, _) if word == 0 => Ok(()),
+        (Presence::Optional, Shape::Flag) => write!(f, " {}", argument.key),
+        (Presence::Optional, _) => write!(f, " {}={value}", argument.key),
+    }
+}
+
+/// A word as its shape is written.
+struct Value(Shape, u64);
+
+impl Display for Value {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(shape, word) = *self;
+        match shape {
+            Shape::Number { .. } => write!(f, "{word:#x}"),
+            Shape::Count { .. } | Shape::Flag => write!(f, "{word}"),
+            Shape::Choice(names) => {
+                let name = usize::try_from(word).ok().and_then(|word| names.get(word));
+                write!(f, "{}", name.copied().unwrap_or("?"))
+            }
+            Shape::Place { .. } => write!(f, "{}", Place::unpack(word)),
+            Shape::Rdbase => match Rdbase::unpack(word) {
+                Rdbase::Of(index) => write!(f, "redistributor{index}"),
+                Rdbase::Raw(field) => write!(f, "{field:#x}"),
+            },
+            Shape::Target => print_target(f, Target::unpack(word)),
+        }
+    }
+}
+
+fn print_target(f: &mut Formatter<'_>, target: Target) -> fmt::Result {
+    write!(f, "{} ", target.frame_name())?;
+    match target.register_name() {
+        Some(name) => write!(f, "{name}"),
+        None => write!(f, "+{:#x} {SIZE}={}", target.offset, target.size.bytes()),
+    }
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Absolute(address) => write!(f, "{address:#x}"),
+            Self::In {
+                area,
+                page,
+                offset: 0,
+            } => write!(f, "{}[{page}]", area.name()),
+            Self::In { area, page, offset } => write!(f, "{}[{page}]+{offset:#x}", area.name()),
+        }
+    }
+}

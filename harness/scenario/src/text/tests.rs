@@ -1,0 +1,195 @@
+//! Tests of printing and parsing together.
+
+use insta::assert_snapshot;
+use quickcheck::quickcheck;
+
+use super::*;
+use crate::binary::tests::bytes_of;
+use crate::record::Record;
+use crate::scenario::Scenario;
+
+/// The example of the first page, and one line of most kinds.
+const LONG: &str = "\
+# A device whose ITT crosses a page, and everything that can go wrong with it.
+itsdiff 1
+character on-error=ignore pace=late page-size=4K two-level=no rdbase=address itt-entry-bytes=0xc
+boot stage=probed live-devices=1 queue-pages=1
+
+finalize
+finalize cpu=1
+set-up private=private[0] descriptor=descriptor[0] private-pages=1 # x1 is right
+map-device device=0x2a event-id-bits=6 itt=itt[3]+0xf00
+map-event device=0x2a event=7 intid=8199 icid=0 cpu=1
+command MAPD device=0x2a size=0x4 itt=itt[3]+0x200 valid
+command MAPD device=42 size=0 itt=0x880000000
+command MAPC icid=1 rdbase=redistributor1 valid
+command MAPTI device=0x2a event=0x7 intid=0x2007 icid=0x5
+command SYNC rdbase=0xfffffffff
+command MOVALL from=redistributor0 to=redistributor1
+raw-command 0xff 0x1 0x2 0x3
+rewind 2
+post
+post retry double cpu=1
+poll 4
+write its0 CWRITER 0x40
+write its0 CWRITER.low 0x1
+read its0 CREADR.high
+read its0 PIDR2 cpu=1
+read its0 +0x1234 size=2
+write its0 +0x8c size=8 0xffffffffffffffff
+write translation0 TRANSLATER 0x7
+write redistributor1 PROPBASER.high 0x1
+read redistributor0 +0x20000 size=4
+write-cbaser
+write-cbaser flip=0x1000
+write-baser 0 flip=0x8000000000000000
+enable
+disable cpu=1
+quiesce
+load host[63]+0xff8
+store level2[16] value=0x1
+share itt[4]
+unshare device-table-copy[0]
+donate-guest itt[3]
+reclaim-guest high[0]
+raw-hypercall x0=0xc6000008 x1=0x80000 x4=0x1
+grow device=0x2000 level2=level2[16] flip=0x1
+suspend
+resume
+msi device=0x2a event=0x7
+advance 64
+fail donate nth=2
+tamper queue-copy[0]+0x20 after=1 value=0x8
+unmap-device device=0x2a
+";
+
+#[test]
+fn a_long_scenario() {
+    let scenario = Scenario::parse(LONG).unwrap_or_else(|error| panic!("{error}"));
+    assert_snapshot!(scenario);
+}
+
+#[test]
+fn errors_say_where_what_and_what_instead() {
+    let error = |text: &str| Scenario::parse(text).unwrap_err();
+    assert_snapshot!("unknown_operation", error("itsdiff 1\n\n  frobnicate 3\n"));
+    assert_snapshot!("unknown_key", error("itsdiff 1\nmsi device=0x2a evnt=7\n"));
+    assert_snapshot!(
+        "value_out_of_range",
+        error("itsdiff 1\ncommand MAPD device=1 size=0x20 itt=itt[3] valid\n")
+    );
+}
+
+/// Each wrong text with the line and column of the complaint, and a part of it.
+#[test]
+fn wrong_texts_are_refused() {
+    let wrong: [(&str, usize, usize, &str); 26] = [
+        ("", 1, 1, "ends the text"),
+        ("post", 1, 1, "no header"),
+        ("itsdiff", 1, 1, "lacks a version"),
+        ("itsdiff 2", 1, 9, "no version"),
+        ("itsdiff 1\npost\nboot stage=probed", 3, 1, "too late"),
+        ("itsdiff 1\nboot\ncharacter", 3, 1, "too late"),
+        ("itsdiff 1\nboot stage=probed stage=probed", 2, 19, "twice"),
+        (
+            "itsdiff 1\nboot colour=red",
+            2,
+            6,
+            "one of stage, live-devices",
+        ),
+        ("itsdiff 1\nboot stage", 2, 6, "no value"),
+        ("itsdiff 1\nboot queue-pages=17", 2, 18, "from 1 to 16"),
+        ("itsdiff 1\ncommand", 2, 1, "MAPTI"),
+        ("itsdiff 1\ncommand VMAPP", 2, 9, "no command"),
+        ("itsdiff 1\ncommand-mapd", 2, 1, "no operation"),
+        (
+            "itsdiff 1\nload",
+            2,
+            1,
+            "lacks its at; expected load PLACE [cpu=N]",
+        ),
+        ("itsdiff 1\nload itt[320]", 2, 6, "a place"),
+        ("itsdiff 1\nload itt[0]+0x4", 2, 6, "multiple of 0x8"),
+        ("itsdiff 1\nload 0x10000000000000", 2, 6, "a place"),
+        ("itsdiff 1\npoll 4 4", 2, 8, "too much"),
+        ("itsdiff 1\npoll +4", 2, 6, "from 1 to 255"),
+        ("itsdiff 1\npost retry retry", 2, 12, "twice"),
+        ("itsdiff 1\npost cpu=2", 2, 10, "from 0 to 1"),
+        (
+            "itsdiff 1\nmsi device=1 event=1 cpu=0",
+            2,
+            22,
+            "no argument",
+        ),
+        ("itsdiff 1\nread its0 CREADR size=4", 2, 18, "own size"),
+        ("itsdiff 1\nread its0 +0x10", 2, 1, "lacks its size"),
+        ("itsdiff 1\nread its0 +0x10000 size=4", 2, 11, "no register"),
+        (
+            "itsdiff 1\nwrite its0 CWRITER.low 0x100000000",
+            2,
+            24,
+            "does not fit",
+        ),
+    ];
+    for (text, line, column, part) in wrong {
+        let error = Scenario::parse(text).unwrap_err();
+        assert_eq!(
+            (error.line, error.column),
+            (line, column),
+            "{text}: {error}"
+        );
+        assert!(error.to_string().contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_is_no_text_is_refused_where_it_starts() {
+    let error = Scenario::parse(b"itsdiff 1\npo\xffst\n").unwrap_err();
+    assert_eq!((error.line, error.column), (2, 3));
+    let error = Scenario::parse("#".repeat(MAX_TEXT_BYTES + 1)).unwrap_err();
+    assert!(error.wrong.contains("262145 bytes"));
+    let many = format!("itsdiff 1\n{}", "post\n".repeat(257));
+    assert_eq!(Scenario::parse(many).unwrap_err().line, 258);
+}
+
+/// The longest lines that there are, with room to spare.
+#[test]
+fn a_printed_scenario_can_be_read() {
+    let longest = "raw-hypercall x0=0xffffffffffffffff x1=0xffffffffffffffff x2=0xffffffffffffffff \
+                   x3=0xffffffffffffffff x4=0xffffffffffffffff cpu=1\n";
+    let text = format!("itsdiff 1\n{}", longest.repeat(256));
+    assert!(text.len() < MAX_TEXT_BYTES / 4);
+    assert_eq!(Scenario::parse(&text).unwrap().to_string(), text);
+}
+
+quickcheck! {
+    fn text_loses_nothing(header: Vec<u8>, records: Vec<Record>) -> bool {
+        let scenario = Scenario::decode(&bytes_of(header, records));
+        let text = scenario.to_string();
+        let parsed = Scenario::parse(&text);
+        parsed.as_ref() == Ok(&scenario) && parsed.is_ok_and(|again| again.to_string() == text)
+    }
+
+    fn any_bytes_are_parsed_or_refused(bytes: Vec<u8>) -> bool {
+        let text = [b"itsdiff 1\n", &*bytes].concat();
+        let harmless = |result: Result<Scenario, ParseError>| match result {
+            Ok(scenario) => scenario.operations.len() <= 256,
+            Err(error) => error.word.chars().count() <= 40,
+        };
+        harmless(Scenario::parse(&bytes)) && harmless(Scenario::parse(text))
+    }
+
+    /// Words that mean something, in any order, get further than bytes.
+    fn shuffled_words_are_parsed_or_refused(picks: Vec<(u16, u8)>) -> bool {
+        let words: Vec<_> = LONG.split([' ', '=', '+']).collect();
+        let mut text = "itsdiff 1\n".to_owned();
+        for (pick, join) in picks {
+            text.push_str(words[usize::from(pick) % words.len()]);
+            text.push_str([" ", "=", "+", "\n"][usize::from(join) % 4]);
+        }
+        match Scenario::parse(&text) {
+            Ok(scenario) => Scenario::parse(scenario.to_string()) == Ok(scenario),
+            Err(error) => error.line >= 1 && error.column >= 1,
+        }
+    }
+}
