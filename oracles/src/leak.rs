@@ -115,7 +115,7 @@ fn changed(reach: &Reach, page: u64, state: PageState, breaches: &mut Vec<Breach
 }
 
 /// Whether memory of this purpose stays the host's, shared and pinned.
-fn is_borrowed(purpose: Purpose) -> bool {
+pub(crate) fn is_borrowed(purpose: Purpose) -> bool {
     matches!(
         purpose,
         Purpose::Itt { .. } | Purpose::LpiConfiguration(_) | Purpose::LpiPending(_)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use its_el2::{Event, Exposure, Machine, Purpose, Reach, View};
 use its_gic::geometry::{Level1Entry, PageSize, Pages};
 
-use crate::leak::breach;
+use crate::leak::{breach, is_borrowed};
 use crate::{Breach, Step, rules};
 
 /// The oracle over one case.
@@ -55,8 +55,11 @@ impl Ptr {
                     self.reach.remove(&reach.purpose);
                 }
                 Event::WordWritten { address, value, .. } => {
-                    self.written(*address, *value, breaches)
+                    self.entry_written(*address, *value, breaches);
+                    self.stored(*address, breaches);
                 }
+                Event::CommandWritten { address, .. } => self.stored(*address, breaches),
+                Event::PageZeroed { page } => self.stored(*page << 12, breaches),
                 _ => {}
             }
         }
@@ -87,8 +90,28 @@ impl Ptr {
         })
     }
 
+    /// EL2 stored at this address: not where only the ITS stores.
+    fn stored(&self, address: u64, breaches: &mut Vec<Breach>) {
+        let others = self.reach.values().find(|reach| {
+            let inside = address >= reach.address && address - reach.address < reach.bytes;
+            inside && !self.is_written_by_el2(reach.purpose)
+        });
+        if let Some(reach) = others {
+            let seen = format!("a store of EL2 at {address:#x}");
+            breaches.push(breach(&rules::PTR_KEPT, reach, &seen));
+        }
+    }
+
+    fn is_written_by_el2(&self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Queue => true,
+            Purpose::Table(0) => self.two_level,
+            _ => false,
+        }
+    }
+
     /// EL2 stored a word: into a level-1 table it must be a clean level-1 entry, or zero.
-    fn written(&self, address: u64, value: u64, breaches: &mut Vec<Breach>) {
+    fn entry_written(&self, address: u64, value: u64, breaches: &mut Vec<Breach>) {
         let Some(table) = self.reach.get(&Purpose::Table(0)) else {
             return;
         };
@@ -104,13 +127,9 @@ impl Ptr {
     }
 }
 
-/// ITTs may share pages with ITTs, and redistributors share one configuration table.
+/// What stays the host's may overlap: the ITS then spoils nothing but what the host can store to anyway.
 fn may_share(one: Purpose, other: Purpose) -> bool {
-    matches!(
-        (one, other),
-        (Purpose::Itt { .. }, Purpose::Itt { .. })
-            | (Purpose::LpiConfiguration(_), Purpose::LpiConfiguration(_))
-    )
+    is_borrowed(one) && is_borrowed(other)
 }
 
 #[cfg(test)]
@@ -185,8 +204,34 @@ mod tests {
     }
 
     #[test]
+    fn el2_stores_only_where_the_its_does_not() {
+        let queue = Reach {
+            purpose: Purpose::Queue,
+            address: 0x40_0000,
+            ..TABLE
+        };
+        let level2 = Reach {
+            purpose: Purpose::Level2 { table: 0, index: 1 },
+            address: 0x50_0000,
+            ..TABLE
+        };
+        let stored = |address| {
+            broken(|ptr, breaches| {
+                for reach in [queue, level2] {
+                    ptr.reached(&reach, Exposure::default(), breaches);
+                }
+                ptr.stored(address, breaches);
+            })
+        };
+        assert!(stored(0x40_0020).is_empty());
+        assert!(stored(0x10_0008).is_empty());
+        assert!(stored(0x60_0000).is_empty());
+        assert_eq!(stored(0x50_fff8), ["PTR-KEPT"]);
+    }
+
+    #[test]
     fn a_level_one_entry_is_valid_and_aligned() {
-        let entry = |value| broken(|ptr, breaches| ptr.written(0x10_0008, value, breaches));
+        let entry = |value| broken(|ptr, breaches| ptr.entry_written(0x10_0008, value, breaches));
         assert!(entry(0x8000_0000_0020_0000).is_empty());
         assert!(entry(0).is_empty());
         assert_eq!(entry(0x8000_0000_0020_1000), ["PTR-ALIGN"]);

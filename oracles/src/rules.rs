@@ -122,11 +122,14 @@ rules! {
         "A level-1 entry that EL2 writes is Valid, an address at the ITS's page size, and nothing else.",
         "Hardware drops the low bits, and then reads another page than EL2 protected.";
     PTR_OVERLAP = "PTR-OVERLAP", Ptr, Vulnerability, "POLICY: P4",
-        "Structures that the ITS follows share no page, but for ITTs with ITTs.",
+        "Structures that the ITS follows share no page, but for those that stay the host's (ITTs, LPI tables).",
         "An ITT over a table lets a MAPTI forge a table entry.";
     PTR_CONTENTS = "PTR-CONTENTS", Ptr, Vulnerability, "POLICY: P4, P8",
         "A level-2 table is all zero when the ITS can first reach it.",
         "Old contents are device table entries that nobody judged.";
+    PTR_KEPT = "PTR-KEPT", Ptr, Vulnerability, "POLICY: P4",
+        "EL2 stores queue slots and level-1 entries, and nothing else into what the ITS follows.",
+        "Table entries and ITT entries are the ITS's own; another's store is an entry that nobody made.";
     EL2_PANIC = "EL2-PANIC", El2, Hardening, "POLICY: P13",
         "EL2 does not panic.",
         "A panic at EL2 takes the machine down.";

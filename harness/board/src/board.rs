@@ -1,6 +1,6 @@
 //! The board: everything behind one [`RefCell`], and what can be done to it from outside.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use its_el2::{
@@ -17,6 +17,16 @@ use crate::layout::CPUS;
 use crate::memory::{Contents, Memory};
 use crate::ownership::Ownership;
 use crate::redistributor::Redistributor;
+
+thread_local! {
+    static IN_SUBJECT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread runs the subject's code, so that a panic now is the subject's: it becomes a
+/// [`Misconduct::Panicked`], and a panic hook may stay silent.
+pub fn subject_is_running() -> bool {
+    IN_SUBJECT.get()
+}
 
 /// A change that the host makes to a word between two accesses of EL2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -331,11 +341,15 @@ impl Board {
         self.state.get_mut().failures.push(failure);
     }
 
-    /// Takes back what was armed.
+    /// Takes back armed tampers.
+    pub fn disarm_tampers(&mut self) {
+        self.state.get_mut().tampers.clear();
+    }
+
+    /// Takes back everything that was armed.
     pub fn disarm(&mut self) {
-        let state = self.state.get_mut();
-        state.tampers.clear();
-        state.failures.clear();
+        self.disarm_tampers();
+        self.state.get_mut().failures.clear();
     }
 
     /// Starts counting EL2's shared reads anew, for [`Tamper::after`].
@@ -459,7 +473,9 @@ impl Board {
                 state.tamper();
             }
         }
+        IN_SUBJECT.set(true);
         let result = catch_unwind(AssertUnwindSafe(|| call(&*self.subject)));
+        IN_SUBJECT.set(false);
         let mut state = self.state.borrow_mut();
         state.in_subject = false;
         match result {
@@ -476,13 +492,6 @@ impl Board {
                 None
             }
         }
-    }
-
-    /// Whether the subject's code is running, so that a panic is the subject's.
-    pub fn is_in_subject(&self) -> bool {
-        self.state
-            .try_borrow()
-            .map_or(true, |state| state.in_subject)
     }
 
     /// The pointers that the ITS can follow, found from registers and memory alone. Slow.

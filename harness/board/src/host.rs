@@ -290,6 +290,11 @@ impl Host {
         self.write_offset = (self.write_offset + self.queue.bytes - back) % self.queue.bytes;
     }
 
+    /// Goes on at slot 0, as after a write of GITS_CBASER.
+    pub fn restart(&mut self) {
+        self.write_offset = 0;
+    }
+
     /// GITS_CWRITER := the slot after the last one written; in 32 bits, as Linux does, or 64.
     pub fn post(&mut self, cpu: u8, retry: bool, size: AccessSize, on: &mut impl Perform) {
         let value = self.write_offset | u64::from(retry);
@@ -493,7 +498,7 @@ impl Host {
     pub fn resume(&mut self, cpu: u8, on: &mut impl Perform) {
         self.quiesce(cpu, on);
         self.write(cpu, Register::Cbaser, self.cbaser, on);
-        self.write_offset = 0;
+        self.restart();
         self.write(cpu, Register::Cwriter, 0, on);
         for n in 0..BASER_COUNT {
             if Baser::from_bits(self.baser(n)).valid() {

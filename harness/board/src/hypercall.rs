@@ -5,7 +5,13 @@ use its_gic::geometry::Pages;
 
 use crate::board::Board;
 
-const NOT_SUPPORTED: Outcome = Outcome::Returned { x0: -1, x1: 0 };
+/// x1 comes back as the host gave it.
+fn not_supported(arguments: [u64; 4]) -> Outcome {
+    Outcome::Returned {
+        x0: -1,
+        x1: arguments[0] as i64,
+    }
+}
 
 fn returned(result: Result<(), Errno>) -> Outcome {
     Outcome::Returned {
@@ -18,7 +24,7 @@ impl Board {
     /// A hypercall on the current CPU.
     pub(crate) fn hypercall(&self, x0: u64, arguments: [u64; 4]) -> Outcome {
         let Some(call) = Hypercall::from_function_id(x0) else {
-            return NOT_SUPPORTED;
+            return not_supported(arguments);
         };
         let is_protected = self.state.borrow().finalized.contains(&true);
         let page = arguments[0];
@@ -34,7 +40,7 @@ impl Board {
             }
             // The band of calls that exist only once protected mode is on.
             Hypercall::HostDonateGuest | Hypercall::ReclaimGuestPage if !is_protected => {
-                NOT_SUPPORTED
+                not_supported(arguments)
             }
             Hypercall::HostDonateGuest => {
                 match self.enter(|subject| subject.allows_donation(self)) {

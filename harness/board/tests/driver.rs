@@ -85,7 +85,7 @@ fn characters() -> impl Iterator<Item = Character> {
         redistributor_addresses: n % 2 == 1,
         page_size: [PageSize::K4, PageSize::K16, PageSize::K64][usize::from(n / 6 % 3)],
         two_level: n % 4 < 2,
-        on_error: if n % 3 == 0 {
+        on_error: if n.is_multiple_of(3) {
             OnError::Ignore
         } else {
             OnError::Stall

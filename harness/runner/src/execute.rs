@@ -1,0 +1,283 @@
+//! What each operation of a scenario is, in actions.
+
+use its_board::host::{Host, Perform};
+use its_board::{Failure, Tamper, layout};
+use its_el2::{AccessSize, Action, Frame, Hypercall};
+use its_gic::Command;
+use its_gic::Register;
+use its_gic::register::FRAME_BYTES;
+use its_scenario::{HostCommand, Operation, Place, Rdbase, Width};
+
+use crate::lockstep::Lockstep;
+use crate::place;
+
+/// Does one operation. What was armed for it is taken back after it.
+pub(crate) fn operation(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
+    match *operation {
+        Operation::Fail { change, nth } => {
+            return on.arm_failure(Failure {
+                change,
+                nth: nth.into(),
+            });
+        }
+        Operation::Tamper { after, at, value } => {
+            return on.arm_tamper(Tamper {
+                after: after.into(),
+                address: place::address(at) & !7,
+                value,
+            });
+        }
+        _ => {}
+    }
+    act(operation, host, on);
+    on.disarm_tampers();
+}
+
+fn act(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
+    match *operation {
+        Operation::Access {
+            cpu,
+            frame,
+            offset,
+            size,
+            direction,
+        } => {
+            let address = frame_address(frame) + u64::from(offset);
+            on.perform(Action::Device {
+                cpu,
+                address,
+                size,
+                direction,
+            });
+        }
+        Operation::Load { cpu, at } => {
+            let address = place::address(at);
+            on.perform(Action::Load { cpu, address });
+        }
+        Operation::Store { cpu, at, value } => {
+            let address = place::address(at);
+            on.perform(Action::Store {
+                cpu,
+                address,
+                value,
+            });
+        }
+        Operation::Command { cpu, command } => {
+            let words = hardware_command(command, on).encode();
+            host.write_command(cpu, words, on);
+        }
+        Operation::RawCommand { cpu, words } => host.write_command(cpu, words, on),
+        Operation::Rewind { slots } => host.rewind(slots.into()),
+        Operation::Post { cpu, retry, width } => {
+            let size = match width {
+                Width::Word => AccessSize::Word,
+                Width::Double => AccessSize::Double,
+            };
+            host.post(cpu, retry, size, on);
+        }
+        Operation::Poll { cpu, times } => {
+            for _ in 0..times {
+                host.poll(cpu, on);
+            }
+        }
+        Operation::Msi {
+            device_id,
+            event_id,
+        } => {
+            on.perform(Action::Msi {
+                its: 0,
+                device_id,
+                event_id,
+            });
+        }
+        Operation::Advance { commands } => {
+            on.perform(Action::Advance { its: 0, commands });
+        }
+        Operation::Fail { .. } | Operation::Tamper { .. } => {}
+        _ => {
+            registers(operation, host, on);
+            hypercalls(operation, host, on);
+            driver(operation, host, on);
+        }
+    }
+}
+
+fn registers(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
+    match *operation {
+        Operation::WriteCbaser { cpu, flip } => {
+            host.write(cpu, Register::Cbaser, host.cbaser() ^ flip, on);
+            host.restart();
+        }
+        Operation::WriteBaser { cpu, index, flip } => {
+            let value = host.baser(index) ^ flip;
+            host.write(cpu, Register::Baser(index), value, on);
+        }
+        Operation::Enable { cpu, enabled } => host.enable(cpu, enabled, on),
+        Operation::Quiesce { cpu } => host.quiesce(cpu, on),
+        _ => {}
+    }
+}
+
+fn hypercalls(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
+    let frame_number = |page: Place| [place::address(page) >> 12, 0, 0, 0];
+    let (cpu, call, arguments) = match *operation {
+        Operation::Share { cpu, page } => (cpu, Hypercall::HostShareHyp, frame_number(page)),
+        Operation::Unshare { cpu, page } => (cpu, Hypercall::HostUnshareHyp, frame_number(page)),
+        Operation::DonateGuest { cpu, page } => {
+            (cpu, Hypercall::HostDonateGuest, frame_number(page))
+        }
+        Operation::ReclaimGuest { cpu, page } => {
+            (cpu, Hypercall::ReclaimGuestPage, frame_number(page))
+        }
+        Operation::Finalize { cpu } => (cpu, Hypercall::ProtFinalize, [0; 4]),
+        Operation::SetUp {
+            cpu,
+            private,
+            descriptor,
+            private_pages,
+            device_flip,
+        } => {
+            let arguments = [
+                layout::ITS[0] ^ device_flip,
+                host.linear(place::address(private)),
+                host.linear(place::address(descriptor)),
+                private_pages.into(),
+            ];
+            (cpu, Hypercall::InitItsEmulation, arguments)
+        }
+        Operation::RawHypercall { cpu, x0, arguments } => {
+            on.perform(Action::Hypercall { cpu, x0, arguments });
+            return;
+        }
+        _ => return,
+    };
+    host.hypercall(cpu, call, arguments, on);
+}
+
+fn driver(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
+    match *operation {
+        Operation::MapDevice {
+            cpu,
+            device_id,
+            event_id_bits,
+            itt,
+        } => host.map_device(cpu, device_id, event_id_bits, place::address(itt), on),
+        Operation::MapEvent {
+            cpu,
+            device_id,
+            event_id,
+            intid,
+            icid,
+        } => host.map_event(cpu, device_id, event_id, intid, icid, on),
+        Operation::UnmapDevice { cpu, device_id } => host.unmap_device(cpu, device_id, on),
+        Operation::Grow {
+            cpu,
+            device_id,
+            level2,
+            flip,
+        } => host.grow(cpu, device_id, place::address(level2), flip, on),
+        Operation::Suspend { cpu } => host.suspend(cpu, on),
+        Operation::Resume { cpu } => host.resume(cpu, on),
+        _ => {}
+    }
+}
+
+fn frame_address(frame: Frame) -> u64 {
+    match frame {
+        Frame::ItsControl(_) => layout::ITS[0],
+        Frame::ItsTranslation(_) => layout::ITS[0] + FRAME_BYTES,
+        Frame::Redistributor(n) => layout::REDISTRIBUTORS[usize::from(n % layout::CPUS)],
+    }
+}
+
+fn hardware_command(command: HostCommand, on: &Lockstep) -> Command {
+    let rdbase = |rdbase| match rdbase {
+        Rdbase::Of(redistributor) => on.machine().rdbase(redistributor),
+        Rdbase::Raw(field) => field,
+    };
+    match command {
+        HostCommand::Movi {
+            device_id,
+            event_id,
+            icid,
+        } => Command::Movi {
+            device_id,
+            event_id,
+            icid,
+        },
+        HostCommand::Int {
+            device_id,
+            event_id,
+        } => Command::Int {
+            device_id,
+            event_id,
+        },
+        HostCommand::Clear {
+            device_id,
+            event_id,
+        } => Command::Clear {
+            device_id,
+            event_id,
+        },
+        HostCommand::Sync { rdbase: of } => Command::Sync { rdbase: rdbase(of) },
+        HostCommand::Mapd {
+            device_id,
+            size,
+            itt,
+            valid,
+        } => Command::Mapd {
+            device_id,
+            size,
+            itt_address: place::address(itt),
+            valid,
+        },
+        HostCommand::Mapc {
+            icid,
+            rdbase: of,
+            valid,
+        } => Command::Mapc {
+            icid,
+            rdbase: rdbase(of),
+            valid,
+        },
+        HostCommand::Mapti {
+            device_id,
+            event_id,
+            intid,
+            icid,
+        } => Command::Mapti {
+            device_id,
+            event_id,
+            intid,
+            icid,
+        },
+        HostCommand::Mapi {
+            device_id,
+            event_id,
+            icid,
+        } => Command::Mapi {
+            device_id,
+            event_id,
+            icid,
+        },
+        HostCommand::Inv {
+            device_id,
+            event_id,
+        } => Command::Inv {
+            device_id,
+            event_id,
+        },
+        HostCommand::Invall { icid } => Command::Invall { icid },
+        HostCommand::Movall { from, to } => Command::Movall {
+            from_rdbase: rdbase(from),
+            to_rdbase: rdbase(to),
+        },
+        HostCommand::Discard {
+            device_id,
+            event_id,
+        } => Command::Discard {
+            device_id,
+            event_id,
+        },
+    }
+}

@@ -1,0 +1,28 @@
+//! Plays a scenario on the board and the reference in lockstep, and says what broke.
+//!
+//! A [`Runner`] holds one board with one subject. [`Runner::play`] runs one case: boot, operations, then enough looks
+//! that healthy hardware must be done. After every single [`Action`](its_el2::Action) the reference judges what
+//! happened and the oracles look at the machine; the first operation with a [`Finding`] ends the case.
+//!
+//! - `lockstep`: one action on board and reference, judged
+//! - `execute`: what each operation of a scenario is in actions
+//! - `place`: where symbolic addresses are on the board
+//! - [`finding`]: findings and their signatures
+//! - [`trace`]: what happened, for people
+//! - [`campaign`]: many cases under a fuzzing engine, counted, one file a signature
+//!
+//! Targets and the command line are its users. This crate alone knows board, emulator, reference and oracles.
+//!
+//! Deterministic: the same scenario gives the same trace, in every process.
+
+pub mod campaign;
+mod execute;
+pub mod finding;
+mod lockstep;
+mod place;
+mod play;
+pub mod replay;
+pub mod trace;
+
+pub use finding::Finding;
+pub use play::{Case, Counts, Runner, Verdict};

@@ -1,0 +1,325 @@
+//! One action on board and reference, judged by the reference and by every oracle.
+
+use its_board::host::Perform;
+use its_board::{Board, Failure, Tamper};
+use its_el2::{Action, Event, Machine, Outcome, Translation, View};
+use its_model::{Expected, Kind, Model};
+use its_oracles::{Breach, Oracles, Rule, Step, rules};
+use its_scenario::Operation;
+
+use crate::finding::Finding;
+use crate::play::{Case, Counts, Verdict};
+use crate::trace::Trace;
+
+pub(crate) struct Lockstep<'a> {
+    board: &'a mut Board,
+    machine: Machine,
+    model: Model,
+    oracles: Oracles,
+    events: Vec<Event>,
+    breaches: Vec<Breach>,
+    findings: Vec<Finding>,
+    defects: Vec<String>,
+    poisoned: Option<&'static str>,
+    counts: Counts,
+    trapped: bool,
+    operation: (usize, &'static str),
+    trace: Option<&'a mut Trace>,
+    pub check_account: bool,
+}
+
+/// What the end of a case is about, when a finding there is not about one action.
+const REST: Action = Action::Advance {
+    its: 0,
+    commands: 0,
+};
+
+impl<'a> Lockstep<'a> {
+    pub(crate) fn new(
+        board: &'a mut Board,
+        model: Model,
+        machine: &Machine,
+        trace: Option<&'a mut Trace>,
+    ) -> Self {
+        Self {
+            board,
+            machine: *machine,
+            model,
+            oracles: Oracles::new(machine),
+            events: Vec::new(),
+            breaches: Vec::new(),
+            findings: Vec::new(),
+            defects: Vec::new(),
+            poisoned: None,
+            counts: Counts {
+                cases: 1,
+                ..Counts::default()
+            },
+            trapped: false,
+            operation: (0, "boot"),
+            trace,
+            check_account: false,
+        }
+    }
+
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Whether nothing more can be judged in this case.
+    pub(crate) fn is_over(&self) -> bool {
+        !self.findings.is_empty() || !self.defects.is_empty() || self.poisoned.is_some()
+    }
+
+    pub(crate) fn start_operation(&mut self, index: usize, operation: &Operation) {
+        self.operation = (index, operation.name());
+        self.counts.operations += 1;
+        self.board.start_operation();
+        if let Some(trace) = &mut self.trace {
+            trace.operation(index, operation);
+        }
+    }
+
+    pub(crate) fn start_end(&mut self, index: usize) {
+        if self.is_over() {
+            return;
+        }
+        self.operation = (index, "end");
+        self.board.disarm();
+        if let Some(trace) = &mut self.trace {
+            trace.end();
+        }
+    }
+
+    /// Something that the harness itself got wrong.
+    pub(crate) fn defect(&mut self, what: String) {
+        self.defects.push(what);
+    }
+
+    pub(crate) fn arm_tamper(&mut self, tamper: Tamper) {
+        self.board.arm_tamper(tamper);
+    }
+
+    pub(crate) fn arm_failure(&mut self, failure: Failure) {
+        self.board.arm_failure(failure);
+    }
+
+    /// Takes back tampers that were not due in their operation.
+    pub(crate) fn disarm_tampers(&mut self) {
+        self.board.disarm_tampers();
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn judge(&mut self, action: &Action, outcome: Outcome) {
+        let judgement = self.model.judge(action, &outcome, &self.events);
+        self.counts.judged += u64::from(judgement.judged);
+        self.counts.refused += u64::from(judgement.refused);
+        self.counts.stalled += u64::from(judgement.stalled);
+        let step = Step {
+            action,
+            outcome,
+            events: &self.events,
+        };
+        self.oracles.judge(&step, self.board, &mut self.breaches);
+        for disagreement in judgement.disagreements {
+            let (rule, class) = match rule(disagreement.kind) {
+                Some(found) => found,
+                // What hardware does after EL2 misled it is not the board's mistake.
+                None if !self.breaches.is_empty() => continue,
+                None => {
+                    self.defects.push(format!(
+                        "{}: expected {}, seen {} ({})",
+                        disagreement.path,
+                        disagreement.expected,
+                        disagreement.seen,
+                        disagreement.source
+                    ));
+                    continue;
+                }
+            };
+            self.breaches.push(Breach {
+                rule,
+                class,
+                path: disagreement.path,
+                expected: format!("{} ({})", disagreement.expected, disagreement.source),
+                seen: disagreement.seen,
+            });
+        }
+        if judgement.poisoned.is_none() {
+            self.compare_touched();
+            self.compare_pending();
+        }
+        self.poisoned = judgement.poisoned;
+        if self.check_account {
+            self.compare_account();
+        }
+        self.conclude(action);
+    }
+
+    fn conclude(&mut self, action: &Action) {
+        let operation = self.operation;
+        let found = self
+            .breaches
+            .drain(..)
+            .map(|breach| Finding::new(breach, operation, action));
+        self.findings.extend(found);
+        if !self.findings.is_empty() {
+            self.defects.clear();
+        }
+    }
+
+    fn compare_touched(&mut self) {
+        for (its, device_id, event_id) in self.model.touched() {
+            let expected = self.model.translate(*its, *device_id, *event_id);
+            compare_translation(
+                self.board,
+                (*its, *device_id, *event_id),
+                expected,
+                &mut self.breaches,
+            );
+        }
+    }
+
+    fn compare_pending(&mut self) {
+        for redistributor in 0..its_board::layout::CPUS {
+            let Expected::Known(expected) = self.model.pending(redistributor) else {
+                continue;
+            };
+            if expected
+                .iter()
+                .copied()
+                .eq(self.board.pending(redistributor))
+            {
+                continue;
+            }
+            let seen: Vec<u32> = self.board.pending(redistributor).collect();
+            self.breaches.push(Breach {
+                rule: &rules::DIV_INTERRUPT,
+                class: "pending",
+                path: format!("redistributor{redistributor}.pending"),
+                expected: format!("{expected:?}"),
+                seen: format!("{seen:?}"),
+            });
+        }
+    }
+
+    fn compare_account(&mut self) {
+        let kept: Vec<_> = self.board.reach(0).map(|(reach, _)| reach).collect();
+        let walked = self.board.walk();
+        if kept != walked {
+            self.defects.push(format!(
+                "account {kept:x?} is not what a walk finds: {walked:x?}"
+            ));
+        }
+    }
+
+    /// The queue is where healthy hardware must have brought it.
+    pub(crate) fn demand_rest(&mut self) {
+        if self.is_over() || self.model.is_settled(0) {
+            return;
+        }
+        self.breaches.push(Breach {
+            rule: &rules::DIV_PROGRESS,
+            class: "wedged",
+            path: "its0.creadr".into(),
+            expected: "CWRITER, or a stall".into(),
+            seen: "neither, after enough looks".into(),
+        });
+        self.conclude(&REST);
+    }
+
+    /// Every mapping that the reference knows, against the machine.
+    pub(crate) fn compare_all(&mut self) {
+        if self.is_over() {
+            return;
+        }
+        for (device_id, event_id) in self.model.mapped(0) {
+            let expected = self.model.translate(0, device_id, event_id);
+            let event = (0, device_id, event_id);
+            compare_translation(self.board, event, expected, &mut self.breaches);
+        }
+        self.conclude(&REST);
+    }
+
+    pub(crate) fn finish(mut self) -> Case {
+        let verdict = if !self.defects.is_empty() {
+            Verdict::Defect
+        } else if !self.findings.is_empty() {
+            Verdict::Diverged
+        } else if let Some(reason) = self.poisoned {
+            self.counts.poisoned = 1;
+            Verdict::Poisoned(reason)
+        } else if self.counts.judged == 0 && !self.trapped {
+            self.counts.skipped = 1;
+            Verdict::Skipped
+        } else {
+            Verdict::Agree
+        };
+        Case {
+            verdict,
+            findings: self.findings,
+            defects: self.defects,
+            counts: self.counts,
+        }
+    }
+}
+
+impl Perform for Lockstep<'_> {
+    fn perform(&mut self, action: Action) -> Outcome {
+        if self.is_over() {
+            return Outcome::Stopped;
+        }
+        let outcome = self.board.perform(&action, &mut self.events);
+        if let Some(trace) = &mut self.trace {
+            trace.action(&action, outcome, &self.events);
+        }
+        let by_el2 = |event: &Event| matches!(event, Event::DeviceRead { .. } | Event::Acquired(_));
+        self.trapped |= self.operation.1 != "boot" && self.events.iter().any(by_el2);
+        self.judge(&action, outcome);
+        outcome
+    }
+}
+
+fn compare_translation(
+    board: &Board,
+    (its, device_id, event_id): (u8, u32, u32),
+    expected: Expected<Option<Translation>>,
+    breaches: &mut Vec<Breach>,
+) {
+    let Expected::Known(expected) = expected else {
+        return;
+    };
+    let seen = board.translate(its, device_id, event_id);
+    if seen == expected {
+        return;
+    }
+    let class = match (expected, seen) {
+        (Some(_), None) => "lost",
+        (None, Some(_)) => "stray",
+        _ => "changed",
+    };
+    breaches.push(Breach {
+        rule: &rules::DIV_TRANSLATION,
+        class,
+        path: format!("its{its}.device[{device_id:#x}].event[{event_id:#x}]"),
+        expected: format!("{expected:?}"),
+        seen: format!("{seen:?}"),
+    });
+}
+
+/// The rule that a disagreement breaks; `None` where it is the harness's own.
+fn rule(kind: Kind) -> Option<(&'static Rule, &'static str)> {
+    Some(match kind {
+        Kind::Register => (&rules::DIV_REGISTER, "value"),
+        Kind::Hypercall => (&rules::DIV_HYPERCALL, "result"),
+        Kind::Command => (&rules::DIV_COMMAND, "judged"),
+        Kind::Forward => (&rules::DIV_FORWARD, "register"),
+        Kind::Ownership => (&rules::DIV_OWNERSHIP, "page"),
+        Kind::Growth => (&rules::DIV_GROWTH, "level2"),
+        Kind::Access => (&rules::DIV_ACCESS, "access"),
+        Kind::Hardware => return None,
+    })
+}

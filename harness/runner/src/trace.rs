@@ -1,0 +1,294 @@
+//! What happened in a case, for people: operations, actions, EL2's accesses, the hardware's answers, ownership.
+
+use std::fmt::Write;
+
+use its_el2::{Action, Direction, Errno, Event, Hypercall, Outcome, PageState};
+use its_gic::command::Words;
+use its_gic::geometry::Pages;
+use its_gic::register::FRAME_BYTES;
+use its_gic::{Command, Creadr, Ctlr, Register};
+use its_scenario::Operation;
+
+use crate::place;
+
+/// The text of a trace, one line for each thing that happened. The same scenario gives the same text.
+#[derive(Debug, Default)]
+pub struct Trace {
+    text: String,
+}
+
+impl Trace {
+    /// The text so far.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn line(&mut self, indent: usize, what: std::fmt::Arguments) {
+        for _ in 0..indent {
+            self.text.push_str("  ");
+        }
+        // Writing into a String cannot fail.
+        let _ = self.text.write_fmt(what);
+        self.text.push('\n');
+    }
+
+    pub(crate) fn operation(&mut self, index: usize, operation: &Operation) {
+        self.line(0, format_args!("[{index}] {operation}"));
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.line(0, format_args!("[end] the queue must come to rest"));
+    }
+
+    pub(crate) fn action(&mut self, action: &Action, outcome: Outcome, events: &[Event]) {
+        self.line(1, format_args!("{}", describe_action(action)));
+        for event in events {
+            self.line(2, format_args!("{}", describe_event(event)));
+        }
+        match outcome {
+            Outcome::Done => {}
+            Outcome::Value(value) => self.line(1, format_args!("-> {value:#x}")),
+            Outcome::Refused => self.line(1, format_args!("-> refused, the host gets an abort")),
+            Outcome::Returned { x0, x1 } => {
+                self.line(1, format_args!("-> x0 {x0}, x1 {}", Errno::name(x1)));
+            }
+            Outcome::Stopped => self.line(1, format_args!("-> EL2 did not return")),
+        }
+    }
+}
+
+fn describe_action(action: &Action) -> String {
+    match *action {
+        Action::Device {
+            cpu,
+            address,
+            size,
+            direction,
+        } => {
+            let bits = size.bytes() * 8;
+            match direction {
+                Direction::Read => format!("cpu{cpu} reads {} ({bits} bits)", device(address)),
+                Direction::Write(value) => format!(
+                    "cpu{cpu} writes {} := {} ({bits} bits)",
+                    device(address),
+                    register_value(address, value)
+                ),
+            }
+        }
+        Action::Load { cpu, address } => format!("cpu{cpu} loads {}", memory(address)),
+        Action::Store {
+            cpu,
+            address,
+            value,
+        } => format!("cpu{cpu} stores {} := {value:#x}", memory(address)),
+        Action::StoreCommand {
+            cpu,
+            address,
+            words,
+        } => format!("cpu{cpu} stores {} := {}", memory(address), command(words)),
+        Action::Hypercall { cpu, x0, arguments } => {
+            let name = Hypercall::from_function_id(x0).map_or("unknown call", Hypercall::name);
+            format!("cpu{cpu} calls {name} {arguments:#x?}")
+                .replace(",\n]", "]")
+                .replace('\n', "")
+        }
+        Action::Msi {
+            device_id,
+            event_id,
+            ..
+        } => format!("device {device_id:#x} sends event {event_id:#x}"),
+        Action::Advance { commands, .. } => {
+            format!("the ITS gets time for {commands} commands")
+        }
+    }
+}
+
+fn describe_event(event: &Event) -> String {
+    match *event {
+        Event::DeviceRead { address, value, .. } => format!(
+            "EL2 reads {} = {}",
+            device(address),
+            register_value(address, value)
+        ),
+        Event::DeviceWrite { address, value, .. } => format!(
+            "EL2 writes {} := {}",
+            device(address),
+            register_value(address, value)
+        ),
+        Event::WordRead {
+            address,
+            value,
+            shared,
+        } => format!(
+            "EL2 reads {} = {value:#x}{}",
+            memory(address),
+            of_host(shared)
+        ),
+        Event::WordWritten {
+            address,
+            value,
+            shared,
+        } => format!(
+            "EL2 stores {} := {value:#x}{}",
+            memory(address),
+            of_host(shared)
+        ),
+        Event::CommandRead {
+            address,
+            words,
+            shared,
+        } => format!(
+            "EL2 copies {} = {}{}",
+            memory(address),
+            command(words),
+            of_host(shared)
+        ),
+        Event::CommandWritten { address, words } => {
+            format!("EL2 stores {} := {}", memory(address), command(words))
+        }
+        Event::PageZeroed { page } => format!("EL2 zeroes {}", memory(page << 12)),
+        Event::Cleaned { address, bytes } => {
+            format!("EL2 cleans {} ({bytes:#x} bytes)", memory(address))
+        }
+        Event::Ordered => "EL2 orders memory".into(),
+        Event::Page {
+            change,
+            pages,
+            result,
+        } => {
+            let change = format!("{change:?}").to_lowercase();
+            format!(
+                "own: {change} {} = {}",
+                describe_pages(pages),
+                Errno::name(Errno::result(result))
+            )
+        }
+        Event::Acquired(name) => format!("EL2 locks {name:?}"),
+        Event::Released(name) => format!("EL2 unlocks {name:?}"),
+        Event::Misconduct(misconduct) => format!("EL2 must not: {misconduct:x?}"),
+        Event::Consumed {
+            offset,
+            words,
+            error,
+            ..
+        } => {
+            let error = error.map_or(String::new(), |error| {
+                format!(", ignored: {}", error_number(error))
+            });
+            format!("ITS consumes {offset:#x}: {}{error}", command(words))
+        }
+        Event::Stalled {
+            offset,
+            words,
+            error,
+            ..
+        } => format!(
+            "ITS stalls at {offset:#x}: {}, {}",
+            command(words),
+            error_number(error)
+        ),
+        Event::Reached(reach, _) => format!(
+            "ITS can reach {:?}: {} ({:#x} bytes)",
+            reach.purpose,
+            memory(reach.address),
+            reach.bytes
+        ),
+        Event::Unreached(reach) => format!("ITS no longer reaches {:?}", reach.purpose),
+        Event::ReachedPage { reach, page, state } => format!(
+            "own: {} of {:?} is now {}",
+            memory(page << 12),
+            reach.purpose,
+            describe_state(state)
+        ),
+        Event::StaleRead { address } => {
+            format!("ITS reads {} before it was cleaned", memory(address))
+        }
+        Event::Unpredictable { address } => {
+            format!("UNPREDICTABLE: write of {} while enabled", device(address))
+        }
+        Event::Tampered { address, value } => {
+            format!("the host changes {} := {value:#x}", memory(address))
+        }
+        Event::Injected => "this failure was injected".into(),
+    }
+}
+
+fn of_host(shared: bool) -> &'static str {
+    if shared {
+        " (the host can write it)"
+    } else {
+        ""
+    }
+}
+
+fn error_number(error: its_el2::CommandError) -> String {
+    match error.0 {
+        Some(number) => format!("command error {number:#08x}"),
+        None => "command error".into(),
+    }
+}
+
+fn describe_pages(pages: Pages) -> String {
+    let first = memory(pages.first << 12);
+    match pages.count {
+        1 => first,
+        count => format!("{first} and {} more pages", count - 1),
+    }
+}
+
+fn describe_state(state: PageState) -> String {
+    format!(
+        "host {:?}, EL2 {:?}, {} pins",
+        state.host, state.el2, state.pins
+    )
+}
+
+fn memory(address: u64) -> String {
+    place::name(address).unwrap_or_else(|| format!("{address:#x}"))
+}
+
+fn its_register(address: u64) -> Option<Register> {
+    let offset = address.checked_sub(its_board::layout::ITS[0])?;
+    (offset < FRAME_BYTES).then(|| Register::at(offset))
+}
+
+fn device(address: u64) -> String {
+    let its = its_board::layout::ITS[0];
+    let Some(register) = its_register(address) else {
+        return format!("device {address:#x}");
+    };
+    let name = match register {
+        Register::Baser(n) => format!("BASER{n}"),
+        Register::Reserved(_) | Register::Identification(_) => {
+            return format!("its0+{:#x}", address - its);
+        }
+        other => crate::finding::register_name(other).into(),
+    };
+    match address - its - register.offset() {
+        0 => name,
+        byte => format!("{name}+{byte}"),
+    }
+}
+
+fn register_value(address: u64, value: u64) -> String {
+    let fields = match its_register(address) {
+        Some(Register::Creadr) if Creadr::from_bits(value).stalled() => " (stalled)",
+        Some(Register::Cwriter) if value & 1 == 1 => " (retry)",
+        Some(Register::Ctlr) if Ctlr::from_bits(value as u32).enabled() => " (enabled)",
+        Some(Register::Cbaser | Register::Baser(_)) if value >> 63 == 1 => " (valid)",
+        _ => "",
+    };
+    format!("{value:#x}{fields}")
+}
+
+fn command(words: Words) -> String {
+    let command = Command::decode(words);
+    match command {
+        Command::Unknown { words } => format!("UNKNOWN {words:x?}"),
+        command => {
+            let text = format!("{command:x?}");
+            let fields = text.split_once(" {").map_or("", |(_, fields)| fields);
+            format!("{}{}", command.name(), fields.trim_end_matches(" }"))
+        }
+    }
+}

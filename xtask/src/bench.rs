@@ -1,0 +1,63 @@
+//! `bench`: the speed of the committed benchmark scenarios, in the instrumented target with all oracles on.
+
+use anyhow::{Context, Result, ensure};
+use its_runner::Counts;
+use serde::Deserialize;
+
+use crate::engine;
+use crate::exit::Exit;
+use crate::subject::Subject;
+use crate::target::Target;
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Which target's `corpus/<target>/bench`
+    target: String,
+    /// For how long
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
+#[derive(Deserialize)]
+struct Measured {
+    scenarios: usize,
+    seconds: f64,
+    counts: Counts,
+}
+
+/// Measures and prints.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    let target = Target::find(&arguments.target)?;
+    let folder = target.corpus("bench");
+    ensure!(
+        !workspace::scenarios(&folder)?.is_empty(),
+        "there are no scenarios in {}",
+        workspace::shown(&folder)
+    );
+    let program = engine::build(&Subject::new(None)?, target.name)?;
+    let text = duct::cmd!(program)
+        .env("ITSDIFF_BENCH", &folder)
+        .env("ITSDIFF_BENCH_SECONDS", arguments.seconds.to_string())
+        .read()?;
+    let last = text.lines().last().unwrap_or_default();
+    let measured: Measured = serde_json::from_str(last).context("no measurement")?;
+    let Measured {
+        scenarios,
+        seconds,
+        counts,
+    } = measured;
+    let per_case = |count: u64| count as f64 / counts.cases.max(1) as f64;
+    println!(
+        "{scenarios} scenarios, {:.1} operations and {:.1} judged commands a case",
+        per_case(counts.operations),
+        per_case(counts.judged)
+    );
+    println!(
+        "{:.0} cases/s, {:.0} operations/s, {:.0} judged commands/s, one core, {seconds:.1} s",
+        counts.cases as f64 / seconds,
+        counts.operations as f64 / seconds,
+        counts.judged as f64 / seconds
+    );
+    Ok(Exit::Clean)
+}

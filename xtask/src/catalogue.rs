@@ -1,0 +1,60 @@
+//! `list` and `rules`: what there is.
+
+use anyhow::Result;
+use its_oracles::rules;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::target;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// As a JSON list
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Row {
+    id: &'static str,
+    severity: &'static str,
+    holds: &'static str,
+    why: &'static str,
+    source: &'static str,
+}
+
+/// Prints the targets.
+pub(crate) fn targets() -> Result<Exit> {
+    for target in &target::ALL {
+        println!(
+            "{}\n  feeds: {}\n  asks:  {}",
+            target.name, target.feeds, target.asks
+        );
+    }
+    Ok(Exit::Clean)
+}
+
+/// Prints the rules.
+pub(crate) fn rules(arguments: &Arguments) -> Result<Exit> {
+    let rows = rules::ALL.iter().map(|rule| Row {
+        id: rule.id,
+        severity: rule.severity.name(),
+        holds: rule.holds,
+        why: rule.why,
+        source: rule.source,
+    });
+    if arguments.json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?
+        );
+        return Ok(Exit::Clean);
+    }
+    for row in rows {
+        println!(
+            "{} ({}; {})\n  {}\n  {}",
+            row.id, row.severity, row.source, row.holds, row.why
+        );
+    }
+    Ok(Exit::Clean)
+}

@@ -1,0 +1,69 @@
+//! `cargo xtask`: the command line of itsdiff.
+//!
+//! One file a command, and what commands share: `exit` (codes), `workspace` (where things are), `subject` (which
+//! emulator is built), `target` (which targets there are), `engine` (the instrumented build and its processes).
+
+mod bench;
+mod bugs;
+mod catalogue;
+mod engine;
+mod exit;
+mod fuzz;
+mod no_panic;
+mod progress;
+mod replay;
+mod subject;
+mod summary;
+mod target;
+mod test;
+mod trials;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Fuzz and check emulations of the GICv3 ITS"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fuzz a target and sum up what was checked and found
+    Fuzz(fuzz::Arguments),
+    /// Play scenarios and tell what happened, operation by operation
+    Replay(replay::Arguments),
+    /// The targets, and what each asks
+    List,
+    /// The rule catalogue
+    Rules(catalogue::Arguments),
+    /// Everything that CI runs
+    Test(test::Arguments),
+    /// How fast cases are on the committed benchmark scenarios, instrumented
+    Bench(bench::Arguments),
+    /// How many cases a fuzzer needs until it detects each known bug
+    Trials(trials::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let result = match arguments.command {
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::List => catalogue::targets(),
+        Command::Rules(arguments) => catalogue::rules(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Trials(arguments) => trials::run(&arguments),
+    };
+    exit::code(result)
+}

@@ -1,0 +1,57 @@
+//! Progress of a run: a line that is drawn again on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use its_runner::Counts;
+
+/// How often a plain line is printed.
+const PLAIN: Duration = Duration::from_secs(10);
+
+/// Shows how far a run is.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    start: Instant,
+    last: Instant,
+}
+
+impl Progress {
+    /// Starts now.
+    pub(crate) fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}");
+            ProgressBar::new_spinner().with_style(style.expect("the template is right"))
+        });
+        Self {
+            bar,
+            start: Instant::now(),
+            last: Instant::now(),
+        }
+    }
+
+    /// Shows the counts so far.
+    pub(crate) fn show(&mut self, counts: &Counts, coverage: u64, findings: usize) {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let message = format!(
+            "{} cases, {:.0} operations/s, {coverage} edges, {findings} findings",
+            counts.cases,
+            counts.operations as f64 / seconds.max(0.001),
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_message(message);
+            bar.tick();
+        } else if self.last.elapsed() >= PLAIN {
+            self.last = Instant::now();
+            eprintln!("{seconds:.0} s: {message}");
+        }
+    }
+
+    /// Takes the line away, and gives the seconds that passed.
+    pub(crate) fn finish(self) -> f64 {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        self.start.elapsed().as_secs_f64()
+    }
+}

@@ -1,0 +1,54 @@
+//! Which fuzz targets there are.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::workspace;
+
+/// A fuzz target: a folder of `targets/`, and its properties in one sentence.
+pub(crate) struct Target {
+    pub name: &'static str,
+    pub feeds: &'static str,
+    pub asks: &'static str,
+}
+
+/// All of them.
+pub(crate) const ALL: [Target; 1] = [Target {
+    name: "its_cmdq",
+    feeds: "batches of commands, CWRITER, CBASER, slow and stalling hardware, tampering",
+    asks: "nothing unjudged reaches the ITS; the queue never wedges",
+}];
+
+impl Target {
+    /// The target of a name.
+    pub(crate) fn find(name: &str) -> Result<&'static Self> {
+        if let Some(target) = ALL.iter().find(|target| target.name == name) {
+            return Ok(target);
+        }
+        let known: Vec<&str> = ALL.iter().map(|target| target.name).collect();
+        bail!("no target `{name}`; there is: {}", known.join(", "))
+    }
+
+    /// A folder of its corpus.
+    pub(crate) fn corpus(&self, folder: &str) -> PathBuf {
+        workspace::root()
+            .join("corpus")
+            .join(self.name)
+            .join(folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_of_targets_is_listed() {
+        let entries = workspace::root().join("targets").read_dir().unwrap();
+        for entry in entries {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(Target::find(&name).is_ok(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! `test`: everything that CI runs, in the order of how fast it fails.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use its_runner::replay::{CLEAN, FINDINGS};
+use its_scenario::Scenario;
+
+use crate::bugs::Bug;
+use crate::exit::{Defect, Exit};
+use crate::fuzz;
+use crate::subject::Subject;
+use crate::target;
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only the step of this name
+    #[arg(long)]
+    only: Option<String>,
+}
+
+type Step = (&'static str, fn() -> Result<()>);
+
+/// Cases of the fuzz smoke.
+const SMOKE: u64 = 20_000;
+/// The largest share of poisoned cases, in percent.
+const POISONED: u64 = 30;
+
+const STEPS: [Step; 8] = [
+    ("format", || cargo(&["fmt", "--all", "--check"])),
+    ("clippy", || {
+        cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    }),
+    ("rustdoc", rustdoc),
+    ("tests", || cargo(&["test", "--workspace", "--quiet"])),
+    ("no-panic", no_panic),
+    ("corpus", corpus),
+    ("bugs", bugs),
+    ("smoke", smoke),
+];
+
+/// Runs every step; the first that fails ends it.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    if let Some(only) = &arguments.only {
+        let known = STEPS.map(|(name, _)| name);
+        ensure!(
+            known.contains(&only.as_str()),
+            "no step `{only}`; there are: {}",
+            known.join(", ")
+        );
+    }
+    for (name, step) in STEPS {
+        if arguments.only.as_deref().is_none_or(|only| only == name) {
+            eprintln!("== {name}");
+            step().with_context(|| format!("{name} failed"))?;
+        }
+    }
+    eprintln!("== all passed");
+    Ok(Exit::Clean)
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    run_cargo(arguments, &[])
+}
+
+fn run_cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let mut command = duct::cmd(workspace::cargo(), arguments)
+        .dir(workspace::root())
+        .env("INSTA_UPDATE", "no");
+    for (name, value) in environment {
+        command = command.env(name, value);
+    }
+    let status = command.unchecked().run()?.status;
+    ensure!(
+        status.success(),
+        "cargo {} ended with {status}",
+        arguments.join(" ")
+    );
+    Ok(())
+}
+
+fn rustdoc() -> Result<()> {
+    run_cargo(
+        &["doc", "--workspace", "--no-deps", "--quiet"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )
+}
+
+/// The emulator links without the panic machinery, and a program that panics does not.
+fn no_panic() -> Result<()> {
+    crate::no_panic::check()
+}
+
+/// Every stored scenario prints back to itself and is clean on the production emulator.
+fn corpus() -> Result<()> {
+    let subject = Subject::new(None)?;
+    for target in &target::ALL {
+        let mut files = Vec::new();
+        for folder in ["seeds", "regressions", "bench"] {
+            files.extend(workspace::scenarios(&target.corpus(folder))?);
+        }
+        for file in &files {
+            check_form(file)?;
+        }
+        let program = subject.build_replayer(target.name)?;
+        let code = replay(&program, &files, true)?.1;
+        ensure!(code == i32::from(CLEAN), "a stored scenario is not clean");
+        eprintln!("{}: {} scenarios", target.name, files.len());
+    }
+    Ok(())
+}
+
+fn check_form(file: &Path) -> Result<()> {
+    let scenario = its_runner::replay::load(file)?;
+    let printed = scenario.to_string();
+    let again = Scenario::parse(&printed);
+    ensure!(
+        again.as_ref() == Ok(&scenario),
+        "{} does not print back to itself",
+        workspace::shown(file)
+    );
+    ensure!(
+        Scenario::decode(&scenario.encode()) == scenario,
+        "{} is another scenario in binary form",
+        workspace::shown(file)
+    );
+    Ok(())
+}
+
+fn replay(program: &Path, files: &[PathBuf], quiet: bool) -> Result<(String, i32)> {
+    let mut arguments: Vec<PathBuf> = files.to_vec();
+    if quiet {
+        arguments.insert(0, "--quiet".into());
+    }
+    let mut command = duct::cmd(program, arguments).unchecked();
+    if !quiet {
+        command = command.stdout_capture();
+    }
+    let output = command.run()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok((text, output.status.code().unwrap_or(-1)))
+}
+
+/// Each witness breaks one of its bug's rules on the broken emulator, twice with the same trace, and none on the
+/// production emulator.
+fn bugs() -> Result<()> {
+    let production = Subject::new(None)?;
+    for bug in Bug::all()? {
+        let files = [bug.witness.clone()];
+        check_form(&bug.witness)?;
+        let target = &bug.facts.target;
+        let (_, code) = replay(&production.build_replayer(target)?, &files, true)?;
+        ensure!(
+            code == i32::from(CLEAN),
+            "{}: the witness breaks the production emulator",
+            bug.id
+        );
+        let broken = Subject::with_bug(&bug)?.build_replayer(target)?;
+        let (text, code) = replay(&broken, &files, false)?;
+        ensure!(
+            code == i32::from(FINDINGS),
+            "{}: the witness does not show it (code {code})",
+            bug.id
+        );
+        let rules = reported(&text);
+        let expected = rules.iter().any(|rule| bug.facts.rules.contains(rule));
+        if !expected {
+            bail!(
+                "{}: reported {rules:?}, none of {:?}",
+                bug.id,
+                bug.facts.rules
+            );
+        }
+        let (again, _) = replay(&broken, &files, false)?;
+        ensure!(text == again, "{}: two processes give two traces", bug.id);
+        eprintln!(
+            "{}: {} ({}), {}",
+            bug.id,
+            bug.facts.title,
+            bug.facts.severity,
+            rules.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The rules in a replay's output.
+fn reported(text: &str) -> Vec<String> {
+    let signature = |line: &str| {
+        Some(
+            line.trim()
+                .strip_prefix("signature: ")?
+                .split('.')
+                .next()?
+                .to_owned(),
+        )
+    };
+    let mut rules: Vec<String> = text.lines().filter_map(signature).collect();
+    rules.sort();
+    rules.dedup();
+    rules
+}
+
+/// Short fuzzing: instrumented, judging, not mostly poisoned, and without a finding.
+fn smoke() -> Result<()> {
+    for target in &target::ALL {
+        let summary = fuzz::smoke(target.name, SMOKE)?;
+        summary.print();
+        ensure!(
+            summary.findings.is_empty(),
+            "the production emulator has findings"
+        );
+        let sound = summary.judged > summary.executions
+            && summary.coverage > 0
+            && summary.poisoned * 100 <= summary.executions * POISONED;
+        if !sound {
+            return Err(Defect(format!("the smoke of {} judged too little", target.name)).into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! `trials`: how many cases the fuzzer needs until it detects each known bug.
+//!
+//! Each trial starts from the committed seeds but those that show the bug already, with a seed of its own, and ends at
+//! the first finding or at the cap. A trial that ends at the cap is counted as such, not left out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Result, ensure};
+
+use crate::bugs::Bug;
+use crate::engine::{self, Options};
+use crate::exit::Exit;
+use crate::fuzz::fill;
+use crate::subject::Subject;
+use crate::target::Target;
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only this known bug
+    #[arg(long, value_name = "ID")]
+    bug: Option<String>,
+    /// Trials a bug
+    #[arg(long, default_value_t = 10)]
+    trials: u32,
+    /// Cases after which a trial gives up
+    #[arg(long, default_value_t = 100_000)]
+    cap: u64,
+    /// Trials at once
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+}
+
+/// One trial's end.
+struct Trial {
+    cases: u64,
+    /// The rule that was broken; `None` at the cap.
+    rule: Option<String>,
+}
+
+/// Runs the trials and prints one line a bug.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    let bugs = match &arguments.bug {
+        Some(id) => vec![Bug::find(id)?],
+        None => Bug::all()?,
+    };
+    println!("known bug | detected | cases to detection: median (least to most) | rules");
+    for bug in &bugs {
+        let trials = trials(bug, arguments)?;
+        println!("{}", row(bug, &trials));
+    }
+    Ok(Exit::Clean)
+}
+
+fn row(bug: &Bug, trials: &[Trial]) -> String {
+    let mut cases: Vec<u64> = trials.iter().map(|trial| trial.cases).collect();
+    cases.sort_unstable();
+    let mut rules: Vec<&str> = trials
+        .iter()
+        .filter_map(|trial| trial.rule.as_deref())
+        .collect();
+    let detected = rules.len();
+    rules.sort_unstable();
+    rules.dedup();
+    let median = (cases[(cases.len() - 1) / 2] + cases[cases.len() / 2]) / 2;
+    format!(
+        "{} | {detected} of {} | {median} ({} to {}) | {}",
+        bug.id,
+        trials.len(),
+        cases[0],
+        cases[cases.len() - 1],
+        rules.join(", ")
+    )
+}
+
+fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
+    ensure!(arguments.trials > 0, "--trials must be at least 1");
+    let target = Target::find(&bug.facts.target)?;
+    let subject = Subject::with_bug(bug)?;
+    let seeds = blind_seeds(&subject, target)?;
+    ensure!(
+        !seeds.is_empty(),
+        "every seed of {} shows {}",
+        target.name,
+        bug.id
+    );
+    let program = engine::build(&subject, target.name)?;
+    let folder = workspace::root()
+        .join("target")
+        .join("trials")
+        .join(&bug.id);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let next = AtomicU32::new(1);
+    let ended = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > arguments.trials {
+                        return;
+                    }
+                    let folder = folder.join(seed.to_string());
+                    let trial = trial(&program, &folder, &seeds, seed, arguments.cap);
+                    ended.lock().expect("no trial panics").push(trial);
+                }
+            });
+        }
+    });
+    ended
+        .into_inner()
+        .expect("no trial panics")
+        .into_iter()
+        .collect()
+}
+
+/// The seeds on which the known bug does not show.
+fn blind_seeds(subject: &Subject, target: &Target) -> Result<Vec<PathBuf>> {
+    let replayer = subject.build_replayer(target.name)?;
+    let mut blind = Vec::new();
+    for seed in workspace::scenarios(&target.corpus("seeds"))? {
+        let output = duct::cmd!(&replayer, "--quiet", &seed)
+            .stdout_null()
+            .unchecked()
+            .run()?;
+        if output.status.success() {
+            blind.push(seed);
+        }
+    }
+    Ok(blind)
+}
+
+fn trial(program: &Path, folder: &Path, seeds: &[PathBuf], seed: u32, cap: u64) -> Result<Trial> {
+    let corpus = folder.join("corpus");
+    fill(&corpus, seeds)?;
+    let job = engine::start(&Options {
+        program,
+        corpus: &corpus,
+        folder,
+        findings: None,
+        seed,
+        time: 0,
+        runs: cap,
+    })?;
+    let reached_cap = job.wait()?;
+    let cases = job.counts().cases;
+    if reached_cap {
+        return Ok(Trial { cases, rule: None });
+    }
+    let log = job.log();
+    let rule = log.lines().find_map(|line| line.strip_prefix("# rule:"));
+    let Some(rule) = rule.and_then(|line| line.split_whitespace().next()) else {
+        return Err(job.failure());
+    };
+    Ok(Trial {
+        cases,
+        rule: Some(rule.into()),
+    })
+}
