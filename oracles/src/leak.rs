@@ -11,6 +11,7 @@ use its_gic::geometry::Pages;
 use crate::{Breach, Step, rules};
 
 /// The oracle over one case.
+#[derive(Clone)]
 pub struct Leak {
     linear_map: u64,
     /// EL2's private pages and the descriptor, once an ITS is guarded.

@@ -51,6 +51,7 @@ impl Step<'_> {
 }
 
 /// All oracles but DIV, over one case.
+#[derive(Clone)]
 pub struct Oracles {
     leak: leak::Leak,
     ptr: ptr::Ptr,

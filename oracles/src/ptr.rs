@@ -11,6 +11,7 @@ use crate::leak::{breach, is_borrowed};
 use crate::{Breach, Step, rules};
 
 /// The oracle over one case.
+#[derive(Clone)]
 pub struct Ptr {
     page_size: PageSize,
     two_level: bool,

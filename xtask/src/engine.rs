@@ -3,13 +3,12 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use its_runner::Counts;
 use its_runner::finding::Record;
 
 use crate::exit::Defect;
 use crate::subject::Subject;
-use crate::workspace;
 
 /// Compiler flags that put libFuzzer's instrumentation into every crate of the target.
 const INSTRUMENTATION: [&str; 8] = [
@@ -34,37 +33,14 @@ pub(crate) fn build(subject: &Subject, target: &str) -> Result<PathBuf> {
         "CARGO_TARGET_{}_RUSTFLAGS",
         triple.to_uppercase().replace('-', "_")
     );
+    let flags = INSTRUMENTATION.join(" ");
     // An explicit target keeps the flags off build scripts, a folder of its own keeps other builds.
-    let folder = subject.builds.join("fuzz");
-    let output = duct::cmd!(
-        workspace::cargo(),
-        "build",
-        "--quiet",
-        "--locked",
-        "--release",
-        "--target",
-        &triple,
-        "--package",
+    subject.build(
         target,
-        "--manifest-path",
-        subject.source.join("Cargo.toml")
+        "fuzz",
+        &["--release", "--target", &triple],
+        &[(&variable, &flags)],
     )
-    .env(variable, INSTRUMENTATION.join(" "))
-    .env("CARGO_TARGET_DIR", &folder)
-    .unchecked()
-    .run()?;
-    ensure!(
-        output.status.success(),
-        "cannot build {target} with subject {}",
-        subject.name
-    );
-    // The next subject's build replaces the file, so each keeps its own.
-    let kept = folder.join("kept").join(&subject.name);
-    fs::create_dir_all(&kept)?;
-    let program = kept.join(target);
-    let built = folder.join(&triple).join("release").join(target);
-    fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
-    Ok(program)
 }
 
 fn host_triple() -> Result<String> {

@@ -1,7 +1,8 @@
 //! Which emulator is built: the production emulator, or one with a known bug put back.
 //!
-//! A known bug is a patch to `harness/emulator`. Its subject is a copy of the sources below `target/bugs/<id>` with
-//! the patch applied; files that did not change keep their times, so that cargo builds only what it must.
+//! A known bug is a patch to `harness/emulator`. Its subject is a workspace below `target/bugs/source/<id>`: a copy of the
+//! emulator with the patch applied, and of what depends on it; all other crates are taken from where they are. Files
+//! that did not change keep their times, so that cargo builds only what it must.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -13,15 +14,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::bugs::Bug;
 use crate::workspace;
 
-/// What of the workspace is copied: all that cargo needs.
-const SOURCES: [&str; 6] = [
-    "Cargo.toml",
-    "Cargo.lock",
-    "harness",
-    "oracles",
-    "targets",
-    "xtask",
-];
+/// What is copied: the emulator, and what depends on it.
+const COPIED: [&str; 3] = ["harness/emulator", "harness/runner", "targets"];
 
 /// Where a subject is built.
 pub(crate) struct Subject {
@@ -63,33 +57,73 @@ impl Subject {
 
     /// Builds the target that replays files and gives its path.
     pub(crate) fn build_replayer(&self, target: &str) -> Result<PathBuf> {
-        let folder = self.builds.join("replay");
-        let output = duct::cmd!(
-            workspace::cargo(),
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            target,
-            "--manifest-path",
-            self.source.join("Cargo.toml")
-        )
-        .env("CARGO_TARGET_DIR", &folder)
-        .unchecked()
-        .run()?;
-        ensure!(
-            output.status.success(),
-            "cannot build {target} with subject {}",
-            self.name
-        );
-        // The next subject's build replaces the file, so each keeps its own.
-        let kept = folder.join("kept").join(&self.name);
-        fs::create_dir_all(&kept)?;
-        let program = kept.join(target);
-        fs::copy(folder.join("debug").join(target), &program)
-            .with_context(|| format!("cannot copy {target}"))?;
-        Ok(program)
+        self.build(target, "replay", &[], &[])
     }
+
+    /// Builds a target with more arguments and environment for cargo, in a folder of its own, and gives
+    /// the program's path.
+    pub(crate) fn build(
+        &self,
+        target: &str,
+        folder: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<PathBuf> {
+        let folder = self.builds.join(folder);
+        let kept = folder.join("kept").join(&self.name).join(target);
+        let mut built = self.cargo_build(target, &folder, arguments, environment)?;
+        if built.fresh && !kept.exists() {
+            // Cargo believes it is there; touched, it is built again.
+            let main = self.source.join("targets").join(target).join("src/main.rs");
+            let text = fs::read(&main)?;
+            fs::write(&main, text)?;
+            built = self.cargo_build(target, &folder, arguments, environment)?;
+        }
+        // All subjects share the folder, for the sake of what they have in common, so the program in it
+        // may be another subject's unless it was built right now.
+        if !built.fresh {
+            fs::create_dir_all(kept.parent().context("it is in a folder")?)?;
+            fs::copy(&built.program, &kept)
+                .with_context(|| format!("cannot copy {}", built.program.display()))?;
+        }
+        Ok(kept)
+    }
+
+    fn cargo_build(
+        &self,
+        target: &str,
+        folder: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Built> {
+        let manifest = self.source.join("Cargo.toml").display().to_string();
+        let mut all = vec!["build", "--quiet", "--package", target];
+        all.extend(["--manifest-path", &manifest]);
+        all.push("--message-format=json-render-diagnostics");
+        all.extend(arguments);
+        let mut command = duct::cmd(workspace::cargo(), all).env("CARGO_TARGET_DIR", folder);
+        for (name, value) in environment {
+            command = command.env(name, value);
+        }
+        let text = command
+            .read()
+            .with_context(|| format!("cannot build {target} with subject {}", self.name))?;
+        let built = text.lines().find_map(|line| {
+            let message: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(Built {
+                program: message.get("executable")?.as_str()?.into(),
+                fresh: message.get("fresh")?.as_bool()?,
+            })
+        });
+        built.context("cargo built no program")
+    }
+}
+
+/// What cargo says of a program.
+struct Built {
+    program: PathBuf,
+    /// It was there already.
+    fresh: bool,
 }
 
 /// Source files by their path from the root.
@@ -98,10 +132,13 @@ struct Tree(Vec<(PathBuf, Vec<u8>)>);
 impl Tree {
     fn read(root: &Path) -> Result<Self> {
         let mut files = Vec::new();
-        for source in SOURCES {
+        for source in COPIED.iter().chain(&["Cargo.lock"]) {
             collect(root, &root.join(source), &mut files)
                 .with_context(|| format!("cannot read {source}"))?;
         }
+        let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+        let manifest = elsewhere(&manifest, root).context("Cargo.toml")?;
+        files.push(("Cargo.toml".into(), manifest.into_bytes()));
         Ok(Self(files))
     }
 
@@ -148,6 +185,33 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// The workspace's manifest for a folder elsewhere: its members are what is copied, the rest stays at `root`.
+fn elsewhere(manifest: &str, root: &Path) -> Result<String> {
+    let is_copied = |path: &str| COPIED.iter().any(|copied| path.starts_with(copied));
+    let mut manifest: toml::Table = manifest.parse()?;
+    let workspace = manifest
+        .get_mut("workspace")
+        .and_then(toml::Value::as_table_mut);
+    let workspace = workspace.context("there is no workspace")?;
+    let members = workspace
+        .get_mut("members")
+        .and_then(toml::Value::as_array_mut);
+    let members = members.context("the workspace has no members")?;
+    members.retain(|member| member.as_str().is_some_and(is_copied));
+    let dependencies = workspace
+        .get_mut("dependencies")
+        .and_then(toml::Value::as_table_mut);
+    for (_, dependency) in dependencies.context("the workspace has no dependencies")? {
+        let Some(toml::Value::String(path)) = dependency.get_mut("path") else {
+            continue;
+        };
+        if !is_copied(path) {
+            *path = root.join(&*path).display().to_string();
+        }
+    }
+    Ok(toml::to_string(&manifest)?)
 }
 
 /// One piece of a patch for each file that it touches.
@@ -200,6 +264,22 @@ index 1..2 100644
 -two
 +three
 ";
+
+    #[test]
+    fn what_is_not_copied_stays_where_it_is() {
+        let manifest = "\
+[workspace]
+members = [\"harness/gic\", \"harness/emulator\", \"targets/its_cmdq\"]
+[workspace.dependencies]
+its-gic = { path = \"harness/gic\" }
+its-emulator = { path = \"harness/emulator\" }
+toml = \"1\"
+";
+        let text = elsewhere(manifest, Path::new("/here")).unwrap();
+        assert!(text.contains("\"/here/harness/gic\""), "{text}");
+        assert!(text.contains("path = \"harness/emulator\""), "{text}");
+        assert!(!text.contains("members = [\"harness/gic\""), "{text}");
+    }
 
     fn tree(text: &str) -> Tree {
         Tree(vec![("harness/emulator/src/a.rs".into(), text.into())])

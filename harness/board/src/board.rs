@@ -66,9 +66,21 @@ pub(crate) struct State {
     pub failures: Vec<Failure>,
 }
 
+/// A subject that the board can keep as it is at a moment.
+pub trait BoardSubject: Subject<Board> {
+    /// The subject with all its state.
+    fn copy(&self) -> Box<dyn BoardSubject>;
+}
+
+impl<S: Subject<Board> + Clone + 'static> BoardSubject for S {
+    fn copy(&self) -> Box<dyn BoardSubject> {
+        Box::new(self.clone())
+    }
+}
+
 /// A board as it was at one moment, to go back to.
-#[derive(Clone)]
 pub struct Snapshot {
+    subject: Box<dyn BoardSubject>,
     contents: Contents,
     ownership: Ownership,
     its: PhysicalIts,
@@ -81,7 +93,9 @@ pub struct Snapshot {
 pub struct Board {
     pub(crate) state: RefCell<State>,
     pub(crate) memory_lock: BoardLock<()>,
-    subject: Box<dyn Subject<Board>>,
+    subject: Box<dyn BoardSubject>,
+    /// The subject as it was before boot.
+    fresh: Box<dyn BoardSubject>,
 }
 
 impl State {
@@ -261,8 +275,9 @@ impl State {
 
 impl Board {
     /// A board before boot, with a subject at EL2.
-    pub fn new(machine: Machine, subject: Box<dyn Subject<Self>>) -> Self {
+    pub fn new(machine: Machine, subject: Box<dyn BoardSubject>) -> Self {
         Self {
+            fresh: subject.copy(),
             state: RefCell::new(State {
                 machine,
                 memory: Memory::new(),
@@ -289,10 +304,11 @@ impl Board {
         self.subject.policy()
     }
 
-    /// The board as it is. The subject must be as it was before boot.
+    /// The board as it is, between two actions.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state.borrow();
         Snapshot {
+            subject: self.subject.copy(),
             contents: state.memory.contents(),
             ownership: state.ownership.clone(),
             its: state.its.clone(),
@@ -302,7 +318,7 @@ impl Board {
         }
     }
 
-    /// Back to a snapshot, with the subject as before boot.
+    /// Back to a snapshot, the subject included.
     pub fn restore(&mut self, snapshot: &Snapshot) {
         let state = self.state.get_mut();
         state.memory.restore(&snapshot.contents);
@@ -315,12 +331,13 @@ impl Board {
         state.held.clear();
         state.events.clear();
         self.disarm();
-        self.subject.reset();
+        self.subject = snapshot.subject.copy();
     }
 
     /// Back to before boot, as a machine with maybe another ITS.
     pub fn reset(&mut self, machine: Machine) {
         let fresh = Snapshot {
+            subject: self.fresh.copy(),
             contents: Contents::default(),
             ownership: Ownership::new(),
             its: PhysicalIts::new(0, &machine),
@@ -464,7 +481,7 @@ impl Board {
     }
 
     /// Runs one entry of the subject; `None` when it did not come back.
-    pub(crate) fn enter<R>(&self, call: impl FnOnce(&dyn Subject<Self>) -> R) -> Option<R> {
+    pub(crate) fn enter<R>(&self, call: impl FnOnce(&dyn BoardSubject) -> R) -> Option<R> {
         {
             let mut state = self.state.borrow_mut();
             state.in_subject = true;

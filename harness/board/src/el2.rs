@@ -35,6 +35,10 @@ impl Locks for BoardLocks {
             value: RefCell::new(value),
         }
     }
+
+    fn copy<T: Clone>(lock: &BoardLock<T>) -> BoardLock<T> {
+        Self::lock(lock.name, lock.value.borrow().clone())
+    }
 }
 
 impl Board {

@@ -28,5 +28,5 @@ mod memory;
 mod ownership;
 mod redistributor;
 
-pub use board::{Board, Failure, Snapshot, Tamper, subject_is_running};
+pub use board::{Board, BoardSubject, Failure, Snapshot, Tamper, subject_is_running};
 pub use el2::{BoardLock, BoardLocks};

@@ -9,6 +9,7 @@ use its_el2::{
 use its_gic::geometry::PageSize;
 
 /// EL2 without an emulation: panics when it is entered.
+#[derive(Clone)]
 struct Nobody;
 
 impl Subject<Board> for Nobody {
@@ -27,7 +28,6 @@ impl Subject<Board> for Nobody {
     fn allows_donation(&self, _: &Board) -> bool {
         true
     }
-    fn reset(&mut self) {}
 }
 
 struct Bench {

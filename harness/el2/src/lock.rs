@@ -18,4 +18,7 @@ pub trait Locks {
 
     /// A free lock.
     fn lock<T>(name: LockName, value: T) -> Self::Lock<T>;
+
+    /// A free lock around a copy of what `lock` protects now. Nobody holds `lock`.
+    fn copy<T: Clone>(lock: &Self::Lock<T>) -> Self::Lock<T>;
 }

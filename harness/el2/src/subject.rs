@@ -96,7 +96,4 @@ pub trait Subject<E: El2> {
     /// Whether the host may give a page away by hypercall, to a guest or to EL2; called once a CPU is
     /// finalized.
     fn allows_donation(&self, el2: &E) -> bool;
-
-    /// Back to the state before boot.
-    fn reset(&mut self);
 }

@@ -29,6 +29,7 @@ impl GuardedTable {
 }
 
 /// What a command is judged by: none of it changes its meaning after set-up.
+#[derive(Clone)]
 pub(crate) struct Facts {
     pub(crate) typer: Typer,
     /// By n of `GITS_BASER<n>`.
@@ -59,6 +60,7 @@ pub(crate) enum Run {
 }
 
 /// One guarded ITS.
+#[derive(Clone)]
 pub(crate) struct Guarded {
     pub(crate) facts: Facts,
     /// GITS_CTLR at set-up, without Enabled and Quiescent.

@@ -84,7 +84,25 @@ struct Unit<L: Locks> {
     state: L::Lock<Option<Guarded>>,
 }
 
+impl<L: Locks> Clone for Emulator<L> {
+    /// The emulation as it is now, with locks of its own. No call is in progress.
+    fn clone(&self) -> Self {
+        Self {
+            units: core::array::from_fn(|n| {
+                let unit = self.units.get(n)?.as_ref()?;
+                Some(Unit {
+                    address: unit.address,
+                    state: L::copy(&unit.state),
+                })
+            }),
+            surplus: self.surplus,
+            set_up: L::copy(&self.set_up),
+        }
+    }
+}
+
 /// What all set-ups share.
+#[derive(Clone)]
 struct SetUp {
     /// The tables of redistributors are borrowed (S9: once, for all ITSs).
     redistributors_borrowed: bool,
@@ -106,15 +124,13 @@ impl<L: Locks> Emulator<L> {
         Self {
             units,
             surplus: addresses.next().is_some(),
-            set_up: Self::set_up_lock(),
+            set_up: L::lock(
+                LockName::SetUp,
+                SetUp {
+                    redistributors_borrowed: false,
+                },
+            ),
         }
-    }
-
-    fn set_up_lock() -> L::Lock<SetUp> {
-        let state = SetUp {
-            redistributors_borrowed: false,
-        };
-        L::lock(LockName::SetUp, state)
     }
 
     /// S1 to S9.
@@ -177,12 +193,5 @@ impl<L: Locks, E: El2<Locks = L>> Subject<E> for Emulator<L> {
         !self.surplus
             && units
                 .all(|unit| el2.locked(&unit.state, |state: &mut Option<Guarded>| state.is_some()))
-    }
-
-    fn reset(&mut self) {
-        for (n, unit) in (0_u8..).zip(self.units.iter_mut().flatten()) {
-            unit.state = L::lock(LockName::Its(n), None);
-        }
-        self.set_up = Self::set_up_lock();
     }
 }

@@ -102,6 +102,7 @@ enum Place {
 pub(crate) struct Full;
 
 /// The records of one ITS.
+#[derive(Clone)]
 pub(crate) struct Records {
     /// Physical address of the private pages.
     address: u64,

@@ -39,6 +39,10 @@ impl Locks for TestLocks {
         let value = RefCell::new(value);
         TestLock { name, value }
     }
+
+    fn copy<T: Clone>(lock: &TestLock<T>) -> TestLock<T> {
+        Self::lock(lock.name, lock.value.borrow().clone())
+    }
 }
 
 /// What EL2 did, where the order matters.

@@ -295,10 +295,12 @@ fn itss_beyond_the_most_are_never_guarded() {
 }
 
 #[test]
-fn reset_is_back_before_boot() {
-    let mut bench = Bench::guarded();
-    Subject::<TestEl2>::reset(&mut bench.emulator);
-    assert!(!bench.emulator.allows_donation(&bench.el2));
+fn a_copy_goes_on_where_the_original_was() {
+    let bench = Bench::guarded();
+    let copy = bench.emulator.clone();
+    assert!(copy.allows_donation(&bench.el2));
+    let fresh = Emulator::<TestLocks>::new(&ITS).clone();
+    assert!(!fresh.allows_donation(&bench.el2));
 }
 
 // ---- set-up

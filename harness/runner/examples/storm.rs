@@ -35,6 +35,14 @@ fn main() {
         );
         let case = runner.play(&scenario, None);
         counts.add(&case.counts);
+        if let Ok(d) = std::env::var("DUMP") {
+            if case.verdict == Verdict::Agree
+                && case.counts.operations >= 25
+                && case.counts.judged >= 10
+            {
+                std::fs::write(format!("{d}/case-{seed:03}.its"), scenario.to_string()).unwrap();
+            }
+        }
         let v = match case.verdict {
             Verdict::Poisoned(w) => format!("{} poisoned {w}", seed % 2),
             v => format!("{} {v:?}", seed % 2),

@@ -24,7 +24,7 @@ pub(crate) struct Lockstep<'a> {
     counts: Counts,
     trapped: bool,
     operation: (usize, &'static str),
-    trace: Option<&'a mut Trace>,
+    pub trace: Option<&'a mut Trace>,
     pub check_account: bool,
 }
 
@@ -37,15 +37,16 @@ const REST: Action = Action::Advance {
 impl<'a> Lockstep<'a> {
     pub(crate) fn new(
         board: &'a mut Board,
+        machine: Machine,
         model: Model,
-        machine: &Machine,
+        oracles: Oracles,
         trace: Option<&'a mut Trace>,
     ) -> Self {
         Self {
             board,
-            machine: *machine,
+            machine,
             model,
-            oracles: Oracles::new(machine),
+            oracles,
             events: Vec::new(),
             breaches: Vec::new(),
             findings: Vec::new(),
@@ -64,6 +65,11 @@ impl<'a> Lockstep<'a> {
 
     pub(crate) fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Those who judged, as they are now.
+    pub(crate) fn into_judges(self) -> (Model, Oracles) {
+        (self.model, self.oracles)
     }
 
     /// Whether nothing more can be judged in this case.

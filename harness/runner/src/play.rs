@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use its_board::host::{Host, LiveDevice, Plan};
-use its_board::{Board, BoardLocks, Snapshot, layout};
-use its_el2::{Action, Character, Outcome, Subject};
+use its_board::host::{Host, LiveDevice, Perform, Plan};
+use its_board::{Board, BoardLocks, BoardSubject, Snapshot, layout};
+use its_el2::{Action, Character, Outcome};
 use its_emulator::Emulator;
 use its_model::{Model, Phase};
+use its_oracles::Oracles;
 use its_scenario::{Boot, Scenario, Stage};
 use serde::{Deserialize, Serialize};
 
@@ -70,10 +71,11 @@ pub struct Case {
     pub counts: Counts,
 }
 
-/// A board after boot.
+/// A board after boot, and everybody who goes on from there.
 struct Booted {
     snapshot: Snapshot,
     model: Model,
+    oracles: Oracles,
     host: Host,
 }
 
@@ -101,7 +103,7 @@ impl Runner {
     }
 
     /// With any subject.
-    pub fn new(subject: Box<dyn Subject<Board>>) -> Self {
+    pub fn new(subject: Box<dyn BoardSubject>) -> Self {
         let machine = layout::machine(Scenario::default().character);
         Self {
             board: Board::new(machine, subject),
@@ -111,13 +113,17 @@ impl Runner {
     }
 
     /// Plays one case. With a trace, everything after the driver's probe is written into it.
-    pub fn play(&mut self, scenario: &Scenario, trace: Option<&mut Trace>) -> Case {
+    pub fn play(&mut self, scenario: &Scenario, mut trace: Option<&mut Trace>) -> Case {
         let key = (scenario.character, scenario.boot);
+        if trace.is_some() {
+            // What is shown must happen.
+            self.boots.remove(&key);
+        }
         if !self.boots.contains_key(&key) {
             if self.boots.len() >= KEPT_BOOTS {
                 self.boots.clear();
             }
-            match self.boot(scenario) {
+            match self.boot(scenario, trace.as_deref_mut()) {
                 Ok(booted) => self.boots.insert(key, booted),
                 Err(case) => return *case,
             };
@@ -125,10 +131,11 @@ impl Runner {
         let booted = &self.boots[&key];
         self.board.restore(&booted.snapshot);
         let mut host = booted.host.clone();
+        let oracles = booted.oracles.clone();
         let machine = layout::machine(scenario.character);
-        let mut lockstep = Lockstep::new(&mut self.board, booted.model.clone(), &machine, trace);
+        let model = booted.model.clone();
+        let mut lockstep = Lockstep::new(&mut self.board, machine, model, oracles, trace);
         lockstep.check_account = self.check_account;
-        reach_stage(scenario.boot.stage, &mut host, &mut lockstep);
         for (index, operation) in scenario.operations.iter().enumerate() {
             if lockstep.is_over() {
                 break;
@@ -141,22 +148,30 @@ impl Runner {
         lockstep.finish()
     }
 
-    /// The driver's probe, on hardware that nobody guards yet.
-    fn boot(&mut self, scenario: &Scenario) -> Result<Booted, Box<Case>> {
+    /// The driver's probe on hardware that nobody guards yet, and from there to the wanted stage.
+    fn boot(
+        &mut self,
+        scenario: &Scenario,
+        trace: Option<&mut Trace>,
+    ) -> Result<Booted, Box<Case>> {
         let machine = layout::machine(scenario.character);
         self.board.reset(machine);
         let model = Model::new(machine, self.board.policy());
+        let oracles = Oracles::new(&machine);
         let mut host = Host::new(machine, plan(scenario));
-        let mut lockstep = Lockstep::new(&mut self.board, model, &machine, None);
+        let mut lockstep = Lockstep::new(&mut self.board, machine, model, oracles, None);
         lockstep.check_account = self.check_account;
         host.probe(&mut lockstep);
-        let model = lockstep.model().clone();
+        lockstep.trace = trace;
+        reach_stage(scenario.boot.stage, &mut host, &mut lockstep);
         if lockstep.is_over() {
             return Err(Box::new(lockstep.finish()));
         }
+        let (model, oracles) = lockstep.into_judges();
         Ok(Booted {
             snapshot: self.board.snapshot(),
             model,
+            oracles,
             host,
         })
     }
@@ -203,7 +218,6 @@ fn come_to_rest(host: &mut Host, lockstep: &mut Lockstep) {
             if lockstep.is_over() || lockstep.model().is_settled(0) {
                 break;
             }
-            use its_board::host::Perform;
             lockstep.perform(Action::Advance {
                 its: 0,
                 commands: 64,

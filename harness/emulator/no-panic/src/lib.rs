@@ -48,6 +48,12 @@ impl Locks for AnyLocks {
     fn lock<T>(_: LockName, value: T) -> Lock<T> {
         Lock(Cell::new(Some(value)))
     }
+
+    fn copy<T: Clone>(lock: &Lock<T>) -> Lock<T> {
+        let value = lock.0.take();
+        lock.0.set(value.clone());
+        Lock(Cell::new(value))
+    }
 }
 
 impl El2 for Anything {
@@ -151,7 +157,7 @@ pub fn entry() -> u64 {
     let el2 = Anything {
         memory: AnyLocks::lock(LockName::Memory, ()),
     };
-    let mut emulator = Emulator::<AnyLocks>::new(&[any(), any()]);
+    let emulator = Emulator::<AnyLocks>::new(&[any(), any()]);
     let set_up = emulator.set_up(&el2, [any(), any(), any(), any()]);
     let sizes = [
         AccessSize::Byte,
@@ -180,7 +186,6 @@ pub fn entry() -> u64 {
         }
     }
     sum ^= u64::from(emulator.allows_donation(&el2));
-    Subject::<Anything>::reset(&mut emulator);
     #[cfg(feature = "planted")]
     {
         let table = [1, 2, 3];

@@ -254,6 +254,7 @@ impl El2 for Saboteur<'_> {
 }
 
 /// The production emulator on an EL2 that lies, from when set-up has succeeded.
+#[derive(Clone)]
 pub(crate) struct Sabotaged {
     emulator: Emulator<BoardLocks>,
     sabotage: Sabotage,
@@ -296,9 +297,5 @@ impl Subject<Board> for Sabotaged {
     }
     fn allows_donation(&self, board: &Board) -> bool {
         self.emulator.allows_donation(&self.el2(board))
-    }
-    fn reset(&mut self) {
-        self.guarded.set(false);
-        Subject::<Board>::reset(&mut self.emulator);
     }
 }

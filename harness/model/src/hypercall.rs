@@ -1,0 +1,222 @@
+//! Host hypercalls but for set-up: x0, x1 and what they do to pages.
+
+use its_el2::{Errno, Event, Hypercall, Outcome, PageChange, PageState};
+use its_gic::geometry::Pages;
+
+use crate::judgement::{Kind, Phase};
+use crate::ledger::Base;
+use crate::model::Model;
+use crate::trap::Account;
+
+impl Model {
+    /// What x1 must be, from what was so before the call; `None`: the call is not supported.
+    pub(crate) fn expect_hypercall(
+        &self,
+        cpu: u8,
+        call: Hypercall,
+        page: u64,
+    ) -> Option<Result<(), Errno>> {
+        let finalized = self.is_finalized(cpu);
+        let one = Pages {
+            first: page,
+            count: 1,
+        };
+        let eperm_unless = |allowed: bool| allowed.then_some(()).ok_or(Errno::Eperm);
+        // pKVM: some calls are rejected until protected mode is on.
+        let early = !self.is_protected();
+        match call {
+            Hypercall::HostDonateGuest | Hypercall::ReclaimGuestPage if early => None,
+            Hypercall::ProtFinalize => Some(eperm_unless(!finalized)),
+            Hypercall::HostShareHyp => Some(self.ghost.attempt(PageChange::Share, one)),
+            Hypercall::HostUnshareHyp => Some(self.ghost.attempt(PageChange::Unshare, one)),
+            // P2: nothing leaves the host while an ITS is closing.
+            Hypercall::HostDonateGuest => {
+                let own = self.ghost.page(page) == Some(PageState::HOST);
+                let closing = |its| self.phase(its as u8) == Phase::Closing;
+                Some(eperm_unless(
+                    own && !(0..self.machine.its.len()).any(closing),
+                ))
+            }
+            Hypercall::ReclaimGuestPage => {
+                let guest = self.ghost.page(page) == Some(PageState::GUEST);
+                Some(eperm_unless(guest))
+            }
+            Hypercall::InitItsEmulation => Some(Ok(())),
+        }
+    }
+
+    /// Judges x0 and x1 and makes the pages what the call made them.
+    pub(crate) fn judge_hypercall(
+        &mut self,
+        (cpu, x0, arguments): (u8, u64, [u64; 4]),
+        expected: Option<Result<(), Errno>>,
+        outcome: &Outcome,
+        events: &[Event],
+        account: &mut Account,
+    ) {
+        let Outcome::Returned { x0: status, x1 } = *outcome else {
+            return;
+        };
+        let (Some(expected), Some(call)) = (expected, Hypercall::from_function_id(x0)) else {
+            // pKVM: not supported, x1 untouched.
+            return expect_registers("pKVM", (-1, arguments[0] as i64), (status, x1), account);
+        };
+        if call == Hypercall::InitItsEmulation {
+            expect_registers(call.name(), (0, x1), (status, x1), account);
+            return self.judge_set_up(arguments, x1, events, account);
+        }
+        let injected = events.contains(&Event::Injected) && expected.is_ok();
+        let expected = if injected {
+            Err(Errno::Enomem)
+        } else {
+            expected
+        };
+        expect_registers(
+            call.name(),
+            (0, Errno::result(expected)),
+            (status, x1),
+            account,
+        );
+        if expected.is_err() {
+            return;
+        }
+        let page = arguments[0];
+        let (state, base) = match call {
+            Hypercall::ProtFinalize => {
+                if let Some(finalized) = self.finalized.get_mut(usize::from(cpu)) {
+                    *finalized = true;
+                }
+                return;
+            }
+            Hypercall::InitItsEmulation => return,
+            Hypercall::HostShareHyp => (crate::ghost::shared(0), Base::HostShared),
+            Hypercall::HostUnshareHyp => (PageState::HOST, Base::Host),
+            Hypercall::HostDonateGuest => (PageState::GUEST, Base::Guest),
+            Hypercall::ReclaimGuestPage => {
+                self.hardware.memory.zero_page(page);
+                (PageState::HOST, Base::Host)
+            }
+        };
+        self.ghost.set(page, state);
+        self.ledger.rebase(page, base);
+    }
+}
+
+fn expect_registers(
+    source: &'static str,
+    expected: (i64, i64),
+    seen: (i64, i64),
+    account: &mut Account,
+) {
+    if expected.0 != seen.0 {
+        account.disagree(Kind::Hypercall, source, "x0", expected.0, seen.0);
+    }
+    if expected.1 != seen.1 {
+        let name = |x1: i64| format!("{x1} ({})", Errno::name(x1));
+        account.disagree(
+            Kind::Hypercall,
+            source,
+            "x1",
+            name(expected.1),
+            name(seen.1),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::*;
+
+    fn call(world: &mut World, call: Hypercall, of: u64, x1: i64, events: &[Event]) {
+        let action = hypercall(0, call, [of, 0, 0, 0]);
+        let outcome = Outcome::Returned { x0: 0, x1 };
+        let wrong = Outcome::Returned {
+            x0: 0,
+            x1: if x1 == 0 { -1 } else { 0 },
+        };
+        world.differ(action, wrong, events, Kind::Hypercall, "x1");
+        world.agree(action, outcome, events);
+    }
+
+    #[test]
+    fn finalize_once_a_cpu() {
+        let mut world = World::booted();
+        call(&mut world, Hypercall::ProtFinalize, 0, 0, &[]);
+        call(&mut world, Hypercall::ProtFinalize, 0, -1, &[]);
+        assert_eq!(world.model.phase(0), Phase::Closing);
+    }
+
+    #[test]
+    fn share_and_unshare() {
+        let mut world = World::guarded();
+        call(&mut world, Hypercall::HostUnshareHyp, FREE, -1, &[]);
+        call(
+            &mut world,
+            Hypercall::HostShareHyp,
+            FREE,
+            0,
+            &[page(PageChange::Share, FREE)],
+        );
+        call(&mut world, Hypercall::HostShareHyp, FREE, -1, &[]);
+        call(
+            &mut world,
+            Hypercall::HostUnshareHyp,
+            FREE,
+            0,
+            &[page(PageChange::Unshare, FREE)],
+        );
+        for held in [ITT, SHADOW, SHADOW_LEVEL1] {
+            call(&mut world, Hypercall::HostShareHyp, held, -1, &[]);
+            call(&mut world, Hypercall::HostUnshareHyp, held, -16, &[]);
+        }
+        for gone in [QUEUE, 0x80000, 0x7ffff, u64::MAX] {
+            call(&mut world, Hypercall::HostShareHyp, gone, -1, &[]);
+        }
+    }
+
+    #[test]
+    fn donate_to_the_guest_and_reclaim() {
+        let mut closing = World::closing();
+        // P2
+        call(&mut closing, Hypercall::HostDonateGuest, FREE, -1, &[]);
+        let mut world = World::guarded();
+        call(&mut world, Hypercall::ReclaimGuestPage, FREE, -1, &[]);
+        call(&mut world, Hypercall::HostDonateGuest, ITT, -1, &[]);
+        call(&mut world, Hypercall::HostDonateGuest, FREE, 0, &[]);
+        assert_eq!(world.model.page(FREE), Some(PageState::GUEST));
+        call(&mut world, Hypercall::HostDonateGuest, FREE, -1, &[]);
+        call(&mut world, Hypercall::ReclaimGuestPage, FREE, 0, &[]);
+        assert_eq!(world.model.page(FREE), Some(PageState::HOST));
+    }
+
+    #[test]
+    fn calls_that_are_not_supported_leave_x1() {
+        let untouched = Outcome::Returned { x0: -1, x1: 5 };
+        let mut world = World::booted();
+        for early in [Hypercall::HostDonateGuest, Hypercall::ReclaimGuestPage] {
+            let action = hypercall(0, early, [5, 0, 0, 0]);
+            world.agree(action, untouched, &[]);
+            world.differ(
+                action,
+                Outcome::Returned { x0: 0, x1: -1 },
+                &[],
+                Kind::Hypercall,
+                "x0",
+            );
+        }
+        let unknown = its_el2::Action::Hypercall {
+            cpu: 0,
+            x0: 0xc600_0fff,
+            arguments: [5, 0, 0, 0],
+        };
+        world.agree(unknown, untouched, &[]);
+        world.differ(
+            unknown,
+            Outcome::Returned { x0: -1, x1: 0 },
+            &[],
+            Kind::Hypercall,
+            "x1",
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! Whose each page should be: what host and guest did with it, and what the ITSs need of it (P4, P5).
+
+use std::collections::BTreeMap;
+
+use its_el2::{Machine, PageState};
+use its_gic::geometry::Pages;
+
+use crate::ghost::{Ghost, shared};
+use crate::judgement::{Judgement, Kind};
+
+/// What a page is but for the ITS emulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    Host,
+    /// The host shared it with EL2 by hypercall.
+    HostShared,
+    Guest,
+    /// From boot, or because giving it back failed (P13).
+    El2,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    base: Base,
+    /// An ITS needs it to be EL2's (P4).
+    owned: bool,
+    /// So many ITTs, shadows and redistributor tables lie on it (P5): its pins.
+    borrowed: u32,
+    /// A give back failed (P13): it may stay shared, and pinned more often.
+    stuck: bool,
+}
+
+/// What is expected of every page of memory. Pages that nothing happened to are not stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    machine: Machine,
+    pages: BTreeMap<u64, Entry>,
+    /// Pages to compare at the end of this action.
+    changed: Vec<u64>,
+}
+
+/// The page cannot change hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused;
+
+impl Ledger {
+    pub(crate) fn new(machine: Machine) -> Self {
+        Self {
+            machine,
+            pages: BTreeMap::new(),
+            changed: Vec::new(),
+        }
+    }
+
+    fn entry(&self, page: u64) -> Entry {
+        let boot = || {
+            let el2 = self.machine.el2.iter().any(|own| own.contains(page));
+            Entry {
+                base: if el2 { Base::El2 } else { Base::Host },
+                owned: false,
+                borrowed: 0,
+                stuck: false,
+            }
+        };
+        self.pages.get(&page).copied().unwrap_or_else(boot)
+    }
+
+    fn update(&mut self, page: u64, change: impl FnOnce(&mut Entry)) {
+        let mut entry = self.entry(page);
+        change(&mut entry);
+        self.pages.insert(page, entry);
+        self.changed.push(page);
+    }
+
+    /// A hypercall made it something else.
+    pub(crate) fn rebase(&mut self, page: u64, base: Base) {
+        self.update(page, |entry| {
+            entry.base = base;
+            entry.stuck = false;
+        });
+    }
+
+    /// P4: whether each page is exclusively the host's.
+    pub(crate) fn is_free(&self, pages: Pages) -> bool {
+        pages.iter().all(|page| {
+            let entry = self.entry(page);
+            entry.base == Base::Host && !entry.owned && entry.borrowed == 0 && !entry.stuck
+        })
+    }
+
+    /// P4: exclusively EL2's from now on; `pages` are memory.
+    pub(crate) fn own(&mut self, pages: Pages) -> Result<(), Refused> {
+        if !self.is_free(pages) {
+            return Err(Refused);
+        }
+        for page in pages.iter() {
+            self.update(page, |entry| entry.owned = true);
+        }
+        Ok(())
+    }
+
+    /// P5: whether each page can be shared and pinned once more.
+    pub(crate) fn can_borrow(&self, pages: Pages) -> bool {
+        pages.iter().all(|page| {
+            let entry = self.entry(page);
+            matches!(entry.base, Base::Host | Base::HostShared)
+                && !entry.owned
+                && entry.borrowed < u32::from(u16::MAX)
+        })
+    }
+
+    /// P5: one pin more on each page; `pages` are memory.
+    pub(crate) fn borrow(&mut self, pages: Pages) -> Result<(), Refused> {
+        if !self.can_borrow(pages) {
+            return Err(Refused);
+        }
+        for page in pages.iter() {
+            self.update(page, |entry| entry.borrowed += 1);
+        }
+        Ok(())
+    }
+
+    /// P14: one pin less on each page.
+    pub(crate) fn give_back(&mut self, pages: Pages) {
+        for page in pages.iter() {
+            self.update(page, |entry| {
+                entry.borrowed = entry.borrowed.saturating_sub(1)
+            });
+        }
+    }
+
+    /// How often it should be pinned.
+    pub(crate) fn borrowed(&self, page: u64) -> u32 {
+        self.entry(page).borrowed
+    }
+
+    /// Compare it at the end of this action.
+    pub(crate) fn look_at(&mut self, pages: Pages) {
+        self.changed.extend(pages.iter());
+    }
+
+    /// P13: giving these pages back failed, they stay as they are.
+    pub(crate) fn keep(&mut self, pages: Pages, reclaim: bool) {
+        for page in pages.iter() {
+            self.update(page, |entry| {
+                entry.stuck = true;
+                if reclaim {
+                    entry.base = Base::El2;
+                }
+            });
+        }
+    }
+
+    fn expected(entry: Entry) -> PageState {
+        match entry.base {
+            _ if entry.owned => PageState::EL2,
+            _ if entry.borrowed > 0 => shared(entry.borrowed.min(0xffff) as u16),
+            Base::Host => PageState::HOST,
+            Base::HostShared => shared(0),
+            Base::Guest => PageState::GUEST,
+            Base::El2 => PageState::EL2,
+        }
+    }
+
+    /// Compares the pages of this action with the ghost (P12, P14) and forgets them.
+    pub(crate) fn compare(&mut self, ghost: &Ghost, judgement: &mut Judgement) {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        for page in changed.drain(..) {
+            let (entry, Some(seen)) = (self.entry(page), ghost.page(page)) else {
+                continue;
+            };
+            let expected = Self::expected(entry);
+            if seen == expected && !entry.stuck {
+                continue;
+            }
+            let host = seen == PageState::HOST || seen == shared(seen.pins);
+            let kept = seen == expected || host && seen.pins >= expected.pins;
+            if entry.stuck && kept {
+                let stuck = seen != PageState::HOST;
+                self.pages.insert(page, Entry { stuck, ..entry });
+                continue;
+            }
+            report(page, expected, seen, judgement);
+        }
+        self.changed = changed;
+    }
+}
+
+fn report(page: u64, expected: PageState, seen: PageState, judgement: &mut Judgement) {
+    let (field, wanted, found) = if expected.host != seen.host {
+        let names = (format!("{:?}", expected.host), format!("{:?}", seen.host));
+        ("host", names.0, names.1)
+    } else if expected.el2 != seen.el2 {
+        let names = (format!("{:?}", expected.el2), format!("{:?}", seen.el2));
+        ("el2", names.0, names.1)
+    } else {
+        ("pins", expected.pins.to_string(), seen.pins.to_string())
+    };
+    let source = if expected == PageState::EL2 {
+        "P4"
+    } else {
+        "P5"
+    };
+    let path = format_args!("page {page:#x}.{field}");
+    judgement.disagree(Kind::Ownership, source, path, wanted, found);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{FREE, machine};
+
+    #[test]
+    fn a_pin_count_has_16_bits() {
+        let mut ledger = Ledger::new(machine());
+        let one = Pages {
+            first: FREE,
+            count: 1,
+        };
+        for _ in 0..0xffff {
+            assert_eq!(ledger.borrow(one), Ok(()));
+        }
+        assert_eq!(ledger.borrow(one), Err(Refused));
+        assert_eq!(ledger.own(one), Err(Refused));
+    }
+}

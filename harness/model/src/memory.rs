@@ -1,0 +1,79 @@
+//! What was written to memory by host and EL2, in granules of 32 bytes: the size of a command.
+
+use std::collections::BTreeMap;
+
+use its_gic::command::Words;
+use its_gic::geometry::PAGE_BYTES;
+
+const GRANULE: u64 = 32;
+
+/// Memory as written; everything else is zero. What devices write is not here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory {
+    granules: BTreeMap<u64, Words>,
+}
+
+impl Memory {
+    /// The command at a 32-byte aligned address.
+    pub(crate) fn command(&self, address: u64) -> Words {
+        let granule = self.granules.get(&(address / GRANULE));
+        granule.copied().unwrap_or_default()
+    }
+
+    /// The word at an 8-byte aligned address.
+    pub(crate) fn word(&self, address: u64) -> u64 {
+        self.command(address)[place(address)]
+    }
+
+    pub(crate) fn write_command(&mut self, address: u64, words: Words) {
+        self.granules.insert(address / GRANULE, words);
+    }
+
+    pub(crate) fn write_word(&mut self, address: u64, value: u64) {
+        self.granules.entry(address / GRANULE).or_default()[place(address)] = value;
+    }
+
+    pub(crate) fn zero_page(&mut self, page: u64) {
+        let first = page.wrapping_mul(PAGE_BYTES) / GRANULE;
+        let end = first + PAGE_BYTES / GRANULE;
+        while let Some((granule, _)) = self.granules.range(first..end).next() {
+            let granule = *granule;
+            self.granules.remove(&granule);
+        }
+    }
+
+    /// Whether `bytes` at `address` (both multiples of 8) were left or made zero.
+    pub(crate) fn is_zero(&self, address: u64, bytes: u64) -> bool {
+        let end = address.saturating_add(bytes);
+        let granules = address / GRANULE..end.div_ceil(GRANULE);
+        self.granules.range(granules).all(|(granule, words)| {
+            (0..4).zip(words).all(|(index, word)| {
+                let at = granule * GRANULE + index * 8;
+                *word == 0 || at < address || at >= end
+            })
+        })
+    }
+}
+
+fn place(address: u64) -> usize {
+    (address % GRANULE / 8) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_commands_and_pages() {
+        let mut memory = Memory::default();
+        memory.write_command(0x1020, [1, 2, 3, 4]);
+        memory.write_word(0x1030, 7);
+        assert_eq!(memory.command(0x1020), [1, 2, 7, 4]);
+        assert_eq!((memory.word(0x1038), memory.word(0x1040)), (4, 0));
+        assert!(memory.is_zero(0x1000, 0x20) && memory.is_zero(0x1040, 0x1000));
+        assert!(!memory.is_zero(0x1000, 0x28) && !memory.is_zero(0x1038, 8));
+        memory.write_word(0x2000, 9);
+        memory.zero_page(1);
+        assert!(memory.is_zero(0, 0x2000) && memory.word(0x2000) == 9);
+    }
+}

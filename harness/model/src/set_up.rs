@@ -1,0 +1,802 @@
+//! The hypercall `__pkvm_init_its_emulation`: S1 to S9 in order, from what EL2 read.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use its_el2::{Errno, Event};
+use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Table, itt_bytes};
+use its_gic::register::{Baser, Cbaser, OFFSET_MASK};
+use its_gic::{Ctlr, Register};
+
+use crate::hardware::STALLED;
+use crate::judgement::{Expected, Kind};
+use crate::ledger::Ledger;
+use crate::model::Model;
+use crate::queue::{Guard, Stop, refused_by_injection};
+use crate::trap::Account;
+
+/// What the checks came to.
+struct Checks<'a> {
+    events: &'a [Event],
+    /// Words that EL2 read, the first reading of each.
+    words: BTreeMap<u64, u64>,
+    /// The first check that fails.
+    failed: Option<(&'static str, Errno)>,
+    /// Other results that a document does not rule out.
+    also: Vec<Errno>,
+    /// A check could not be made, because EL2 did not read this.
+    unread: Option<&'static str>,
+}
+
+/// What set-up makes of the machine.
+struct Plan {
+    its: usize,
+    guard: Guard,
+    ledger: Ledger,
+    /// The tables of redistributors, to be borrowed by this set-up.
+    lpi_tables: Vec<Pages>,
+}
+
+/// A failing check ends the checks.
+struct Failed;
+
+impl Checks<'_> {
+    fn require(&mut self, source: &'static str, errno: Errno, holds: bool) -> Result<(), Failed> {
+        if holds {
+            return Ok(());
+        }
+        self.failed = Some((source, errno));
+        Err(Failed)
+    }
+
+    fn word(&mut self, address: u64, what: &'static str) -> Option<u64> {
+        let word = self.words.get(&address).copied();
+        if word.is_none() {
+            self.unread.get_or_insert(what);
+        }
+        word
+    }
+
+    /// The last value that EL2 read from a device register.
+    fn device(&mut self, address: u64, what: &'static str) -> Option<u64> {
+        let read = self.events.iter().rev().find_map(|event| match event {
+            Event::DeviceRead {
+                address: at, value, ..
+            } if *at == address => Some(*value),
+            _ => None,
+        });
+        if read.is_none() {
+            self.unread.get_or_insert(what);
+        }
+        read
+    }
+
+    /// Whether x1 is a result that the checks allow. An injected failure is S6's or S9's.
+    fn allow(&self, x1: i64, injected: bool) -> bool {
+        let is = |errno: &Errno| Errno::result(Err(*errno)) == x1;
+        if x1 == 0 {
+            return self.failed.is_none() && self.unread.is_none() && !injected;
+        }
+        injected && is(&Errno::Eperm)
+            || self.failed.is_some_and(|(_, errno)| is(&errno))
+            || self.also.iter().any(is)
+    }
+}
+
+/// The descriptor's bytes for `BASER<n>`.
+const fn table_fields(n: u64) -> u64 {
+    0x40 + 0x20 * n
+}
+
+impl Model {
+    pub(crate) fn judge_set_up(
+        &mut self,
+        arguments: [u64; 4],
+        x1: i64,
+        events: &[Event],
+        account: &mut Account,
+    ) {
+        let mut checks = Checks {
+            events,
+            words: words_read(events),
+            failed: None,
+            also: Vec::new(),
+            unread: None,
+        };
+        let plan = self.plan(arguments, &mut checks);
+        let injected = refused_by_injection(events);
+        if !checks.allow(x1, injected) {
+            let (source, expected) = match checks.failed {
+                _ if injected => ("P12", Errno::name(-1)),
+                Some((source, errno)) => (source, Errno::name(Errno::result(Err(errno)))),
+                None if x1 == 0 => ("S7", checks.unread.unwrap_or("0")),
+                None => ("S9", "0"),
+            };
+            let seen = format_args!("{x1} ({})", Errno::name(x1));
+            return account.disagree(Kind::Hypercall, source, "x1", expected, seen);
+        }
+        if let (Ok(Some(plan)), 0) = (plan, x1) {
+            self.adopt(plan, &checks.words, account);
+        }
+    }
+
+    /// The checks in order. `None`: too little was read to know what a success would do.
+    fn plan(
+        &self,
+        [device, private, descriptor, count]: [u64; 4],
+        checks: &mut Checks,
+    ) -> Result<Option<Plan>, Failed> {
+        checks.require("S1", Errno::Eopnotsupp, self.is_protected())?;
+        checks.require("S2", Errno::Ebusy, self.finalized.iter().all(|done| *done))?;
+        let its = self.machine.its.iter().position(|base| *base == device);
+        checks.require("S3", Errno::Enodev, its.is_some())?;
+        let its = its.unwrap_or_default();
+        // No ITS of the machine has a vPE table.
+        checks.require("S4", Errno::Eopnotsupp, self.guards[its].is_none())?;
+
+        let count = count.max(1);
+        let few = count <= 1024;
+        let pages = |linear, count| self.linear_pages(linear, count);
+        let own = [pages(private, count.min(1024)), pages(descriptor, 1)];
+        let disjoint = |a: Pages, b: Pages| !a.iter().any(|page| b.contains(page));
+        let [Some(private), Some(descriptor)] = own else {
+            return checks.require("S5", Errno::Einval, false).map(|()| None);
+        };
+        checks.require("S5", Errno::Einval, few && disjoint(private, descriptor))?;
+
+        let mut ledger = self.ledger.clone();
+        let owned = ledger.own(private).is_ok() && ledger.own(descriptor).is_ok();
+        checks.require("S6", Errno::Eperm, owned)?;
+        let descriptor = descriptor.first * PAGE_BYTES;
+        let list = self.borrow_list(descriptor, &mut ledger, checks)?;
+
+        let capacity = u64::from(self.policy.records_per_page) * private.count;
+        let mut guard = self.check_descriptor(its, descriptor, capacity, list, checks)?;
+        self.check_idle(its, &mut guard, checks)?;
+        let devices = list.map_or(0, |(_, devices)| devices);
+        checks.require("S9", Errno::Enospc, devices <= capacity)?;
+        let lpi_tables = self.lpi_tables(checks);
+        self.change_hands(&mut guard, &lpi_tables, &mut ledger, checks)?;
+        if let Some((pages, _)) = list {
+            ledger.give_back(pages);
+        }
+        let plan = Plan {
+            its,
+            guard,
+            ledger,
+            lpi_tables,
+        };
+        Ok(checks.unread.is_none().then_some(plan))
+    }
+
+    /// The physical address of one in the linear map.
+    fn physical(&self, linear: u64) -> u64 {
+        linear.wrapping_sub(self.machine.linear_map)
+    }
+
+    /// Whole pages by linear-map address, if aligned and RAM.
+    fn linear_pages(&self, linear: u64, count: u64) -> Option<Pages> {
+        let address = self.physical(linear);
+        let pages = Pages {
+            first: address / PAGE_BYTES,
+            count,
+        };
+        (address.is_multiple_of(PAGE_BYTES) && self.ghost.is_memory(pages)).then_some(pages)
+    }
+
+    /// S6: borrows the list of live devices. Its pages and length.
+    fn borrow_list(
+        &self,
+        descriptor: u64,
+        ledger: &mut Ledger,
+        checks: &mut Checks,
+    ) -> Result<Option<(Pages, u64)>, Failed> {
+        let count = checks.word(descriptor + 0x18, "the number of live devices to be read");
+        let Some(devices) = count.filter(|devices| *devices > 0) else {
+            let none = Pages { first: 0, count: 0 };
+            return Ok(count.map(|_| (none, 0)));
+        };
+        let Some(address) = checks.word(descriptor + 0x20, "the list's address to be read") else {
+            return Ok(None);
+        };
+        let pages = devices.saturating_mul(16).div_ceil(PAGE_BYTES);
+        // Which check finds a list that is not aligned is not said.
+        if !self.physical(address).is_multiple_of(PAGE_BYTES) {
+            checks.also.push(Errno::Einval);
+        }
+        let list = self.linear_pages(address, pages);
+        let borrowed = list.is_some_and(|list| ledger.borrow(list).is_ok());
+        checks.require("S6", Errno::Eperm, borrowed)?;
+        Ok(list.map(|list| (list, devices)))
+    }
+
+    /// S7: the descriptor against the hardware, and the list of live devices.
+    fn check_descriptor(
+        &self,
+        its: usize,
+        descriptor: u64,
+        capacity: u64,
+        list: Option<(Pages, u64)>,
+        checks: &mut Checks,
+    ) -> Result<Guard, Failed> {
+        let hardware = &self.hardware.its[its].registers;
+        let cbaser = Cbaser::from_bits(hardware.cbaser.value);
+        let mut guard = Guard {
+            cbaser: cbaser.into_bits(),
+            baser: [0; 8],
+            ctlr: 0,
+            cbaser_valid: cbaser.valid(),
+            baser_valid: [false; 8],
+            queue: hardware.queue(),
+            shadow_queue: 0,
+            shadow_level1: [0; 8],
+            level1: BTreeSet::new(),
+            c: 0,
+            j: 0,
+            w: 0,
+            stalled: false,
+            refused: false,
+            stop: Stop::Running,
+            in_flight: VecDeque::new(),
+            records: BTreeMap::new(),
+            capacity,
+        };
+        let mut agrees = cbaser.valid();
+        if let Some(queue) = checks.word(descriptor, "the queue's address to be read") {
+            agrees &= self.physical(queue) == cbaser.address();
+        }
+        if let Some(bytes) = checks.word(descriptor + 0x10, "the queue's length to be read") {
+            agrees &= bytes == cbaser.bytes();
+        }
+        if let Some(shadow) = checks.word(descriptor + 0x08, "the queue's copy to be read") {
+            guard.shadow_queue = self.shadow(shadow, checks);
+        }
+        for n in 0..8 {
+            let recorded = hardware.baser[n];
+            let base = self.machine.its[its];
+            let read = checks.device(
+                base + Register::Baser(n as u8).offset(),
+                "every BASER to be read",
+            );
+            // Bits that reset to UNKNOWN are as EL2 read them.
+            guard.baser[n] = recorded.value & recorded.known | read.unwrap_or(0) & !recorded.known;
+            let baser = Baser::from_bits(guard.baser[n]);
+            guard.baser_valid[n] = baser.valid();
+            agrees &= self.check_table(descriptor + table_fields(n as u64), baser, checks);
+            if baser.valid() && baser.indirect() {
+                let shadow = checks.word(
+                    descriptor + table_fields(n as u64) + 8,
+                    "a table's copy to be read",
+                );
+                guard.shadow_level1[n] = shadow.map_or(0, |shadow| self.shadow(shadow, checks));
+            }
+        }
+        if let Some((pages, devices)) = list {
+            agrees &= self.check_list(its, pages.first * PAGE_BYTES, devices, &mut guard, checks);
+        }
+        checks.require("S7", Errno::Einval, agrees)?;
+        Ok(guard)
+    }
+
+    /// A shadow's physical address. One that is not aligned may fail at S7 or S9.
+    fn shadow(&self, linear: u64, checks: &mut Checks) -> u64 {
+        let address = self.physical(linear);
+        if !address.is_multiple_of(PAGE_BYTES) || !self.machine.is_memory(address, 1) {
+            checks.also.extend([Errno::Einval, Errno::Eperm]);
+            checks
+                .unread
+                .get_or_insert("shadows aligned to pages, in RAM");
+        }
+        address
+    }
+
+    /// S7, one `BASER<n>`. Cacheability and shareability are not among what must agree.
+    fn check_table(&self, fields: u64, baser: Baser, checks: &mut Checks) -> bool {
+        let Some(value) = checks.word(fields + 0x10, "each BASER's value to be read") else {
+            return true;
+        };
+        let named = Baser::from_bits(value);
+        if !baser.valid() {
+            return !named.valid();
+        }
+        let mut agrees = named.valid()
+            && named.indirect() == baser.indirect()
+            && named.entry_size() == baser.entry_size()
+            && named.page_size() == baser.page_size();
+        if named != baser {
+            checks.also.push(Errno::Einval);
+        }
+        if let Some(base) = checks.word(fields, "each table's address to be read") {
+            agrees &= self.physical(base) == baser.address();
+        }
+        if let Some(shape) = checks.word(fields + 0x18, "each table's order to be read") {
+            let pages = 1_u64.checked_shl(shape as u32);
+            agrees &= pages.and_then(|pages| pages.checked_mul(PAGE_BYTES)) == Some(baser.bytes());
+            agrees &= shape >> 32 == baser.page_size().bytes();
+        }
+        agrees
+    }
+
+    /// S7: DeviceIDs distinct. An entry that no MAPD can have made is nobody's check: any failure will do.
+    fn check_list(
+        &self,
+        its: usize,
+        list: u64,
+        devices: u64,
+        guard: &mut Guard,
+        checks: &mut Checks,
+    ) -> bool {
+        let typer = self.hardware.typer;
+        let table = Table::new(self.hardware.its[its].registers.baser(0));
+        let mut distinct = true;
+        for index in 0..devices {
+            let what = "every live device to be read";
+            let at = list + 16 * index;
+            let (Some(first), Some(itt)) = (checks.word(at, what), checks.word(at + 8, what))
+            else {
+                continue;
+            };
+            let (device_id, size) = (first as u32, (first >> 32) as u32);
+            let bytes = itt_bytes(size.min(31) as u8, typer.itt_entry_bytes());
+            let possible = size <= u32::from(typer.id_bits().min(15))
+                && u64::from(device_id) < typer.device_ids()
+                && table.locate(device_id).is_some()
+                && self.machine.is_memory(itt, bytes);
+            if !possible {
+                checks.also.extend([Errno::Einval, Errno::Eperm]);
+                checks.unread.get_or_insert("a list of devices that can be");
+                continue;
+            }
+            distinct &= guard
+                .records
+                .insert(device_id, Pages::under(itt, bytes))
+                .is_none();
+        }
+        distinct
+    }
+
+    /// S8: enabled, empty, not stalled.
+    fn check_idle(&self, its: usize, guard: &mut Guard, checks: &mut Checks) -> Result<(), Failed> {
+        let (base, hardware) = (self.machine.its[its], &self.hardware.its[its].registers);
+        let creadr = checks.device(base + Register::Creadr.offset(), "CREADR to be read");
+        let creadr = creadr.unwrap_or(hardware.creadr);
+        let ctlr = checks.device(base, "CTLR to be read").unwrap_or(0);
+        guard.ctlr = ctlr
+            & !u64::from(
+                Ctlr::new()
+                    .with_enabled(true)
+                    .with_quiescent(true)
+                    .into_bits(),
+            );
+        let empty = Some(creadr & OFFSET_MASK) == hardware.writer() && creadr & STALLED == 0;
+        (guard.c, guard.j, guard.w) = (creadr, creadr, creadr);
+        checks.require("S8", Errno::Ebusy, hardware.enabled && empty)
+    }
+
+    /// The tables of redistributors with LPIs enabled; none if an earlier set-up borrowed them.
+    fn lpi_tables(&self, checks: &mut Checks) -> Vec<Pages> {
+        let mut tables = Vec::new();
+        if self.lpi_tables_borrowed {
+            return tables;
+        }
+        for redistributor in &self.hardware.redistributors {
+            match redistributor.enabled {
+                Expected::Known(false) => {}
+                Expected::Known(true) => {
+                    tables.extend(
+                        redistributor
+                            .tables()
+                            .map(|(address, bytes)| Pages::under(address, bytes)),
+                    );
+                }
+                Expected::Unknown => {
+                    checks.unread.get_or_insert("each EnableLPIs to be read");
+                }
+            }
+        }
+        tables
+    }
+
+    /// S9: every page can change hands.
+    fn change_hands(
+        &self,
+        guard: &mut Guard,
+        lpi_tables: &[Pages],
+        ledger: &mut Ledger,
+        checks: &mut Checks,
+    ) -> Result<(), Failed> {
+        let under = |address, bytes| Pages::under(address, bytes);
+        let queue = guard.queue;
+        let mut owned = vec![under(queue.address, queue.bytes)];
+        let mut borrowed = vec![under(guard.shadow_queue, queue.bytes)];
+        for n in 0..8 {
+            let baser = Baser::from_bits(guard.baser[n]);
+            if !baser.valid() {
+                continue;
+            }
+            let table = Table::new(baser);
+            owned.push(under(table.address, table.bytes));
+            if !table.indirect {
+                continue;
+            }
+            borrowed.push(under(guard.shadow_level1[n], table.bytes));
+            // Level-1 entries of DeviceIDs that there are must be read, others may.
+            let most = self.hardware.typer.device_ids();
+            let needed = most.div_ceil(table.entries_per_page().max(1)) * 8;
+            for offset in (0..table.bytes).step_by(8) {
+                let address = table.address + offset;
+                let entry = match offset < needed {
+                    true => checks.word(address, "every level-1 entry to be read"),
+                    false => checks.words.get(&address).copied(),
+                };
+                let entry = Level1Entry(entry.unwrap_or(0));
+                if !entry.is_valid() {
+                    continue;
+                }
+                // Whether reserved bits in one matter is not said.
+                if entry.other_bits(table.page_size) != 0 {
+                    checks.also.extend([Errno::Einval, Errno::Eperm]);
+                }
+                let level2 = entry.address(table.page_size);
+                owned.push(under(level2, table.page_size.bytes()));
+                guard.level1.insert(address);
+            }
+        }
+        borrowed.extend(guard.records.values());
+        borrowed.extend(distinct(lpi_tables));
+        let own = |pages: Pages, ledger: &mut Ledger| {
+            self.ghost.is_memory(pages) && ledger.own(pages).is_ok()
+        };
+        let borrow = |pages: Pages, ledger: &mut Ledger| {
+            self.ghost.is_memory(pages) && ledger.borrow(pages).is_ok()
+        };
+        let all = owned.into_iter().all(|pages| own(pages, ledger))
+            && borrowed.into_iter().all(|pages| borrow(pages, ledger));
+        checks.require("S9", Errno::Eperm, all)
+    }
+
+    /// P3: from here on the ITS is guarded.
+    fn adopt(&mut self, plan: Plan, words: &BTreeMap<u64, u64>, account: &mut Account) {
+        let Plan {
+            its,
+            guard,
+            ledger,
+            lpi_tables,
+        } = plan;
+        self.ledger = ledger;
+        // Several redistributors may name the same table. "Once" is a pin for each of them or one for all.
+        for page in distinct(&lpi_tables).flat_map(Pages::iter) {
+            let most = lpi_tables
+                .iter()
+                .filter(|table| table.contains(page))
+                .count() as u32;
+            let pins = self
+                .ghost
+                .page(page)
+                .map_or(0, |state| u32::from(state.pins));
+            let more = pins.saturating_sub(self.ledger.borrowed(page));
+            for _ in 0..more.min(most.saturating_sub(1)) {
+                let one = Pages {
+                    first: page,
+                    count: 1,
+                };
+                let _ = self.ledger.borrow(one);
+            }
+        }
+        self.lpi_tables_borrowed = true;
+        for address in &guard.level1 {
+            let value = words.get(address).copied().unwrap_or(0);
+            self.hardware.memory.write_word(*address, value);
+        }
+        let entry_bytes = self.hardware.typer.itt_entry_bytes();
+        let mut mapped = self.hardware.its[its].devices.iter();
+        let listed = |(device_id, device): (&u32, &crate::hardware::Device)| {
+            let itt = Pages::under(device.itt, itt_bytes(device.size, entry_bytes));
+            guard.records.get(device_id) == Some(&itt)
+        };
+        if !mapped.all(listed) {
+            account
+                .judgement
+                .poison("the host's list of live devices is not complete and true");
+        }
+        self.guards[its] = Some(guard);
+    }
+}
+
+/// Each page of these tables once.
+fn distinct(tables: &[Pages]) -> impl Iterator<Item = Pages> + use<> {
+    let pages: BTreeSet<u64> = tables.iter().flat_map(|table| table.iter()).collect();
+    pages.into_iter().map(|first| Pages { first, count: 1 })
+}
+
+fn words_read(events: &[Event]) -> BTreeMap<u64, u64> {
+    let mut read = BTreeMap::new();
+    for event in events {
+        match event {
+            Event::WordRead { address, value, .. } => {
+                read.entry(*address).or_insert(*value);
+            }
+            Event::CommandRead { address, words, .. } => {
+                for (index, word) in (0..).zip(words) {
+                    read.entry(address + 8 * index).or_insert(*word);
+                }
+            }
+            _ => {}
+        }
+    }
+    read
+}
+
+#[cfg(test)]
+mod tests {
+    use its_el2::{AccessSize, Hypercall, Outcome, PageChange};
+
+    use super::*;
+    use crate::testing::*;
+
+    fn x1(x1: i64) -> Outcome {
+        Outcome::Returned { x0: 0, x1 }
+    }
+
+    /// Undone but for the zeroed private page.
+    fn undo_early() -> Vec<Event> {
+        vec![
+            page(PageChange::Reclaim, DESCRIPTOR),
+            page(PageChange::Reclaim, PRIVATE),
+        ]
+    }
+
+    /// A right list cut before the first event that donates the queue, and undone.
+    fn stopped_before_s9(mut events: Vec<Event>) -> Vec<Event> {
+        let queue = page(PageChange::Donate, QUEUE);
+        let end = events.iter().position(|event| *event == queue).unwrap();
+        events.truncate(end);
+        [events, releases(&[LIST]), undo_early()].concat()
+    }
+
+    fn with_word(offset: u64, value: u64) -> Vec<(u64, u64)> {
+        let mut words = descriptor();
+        words.iter_mut().find(|word| word.0 == offset).unwrap().1 = value;
+        words
+    }
+
+    #[test]
+    fn s1_to_s5() {
+        let call = |arguments| hypercall(0, Hypercall::InitItsEmulation, arguments);
+        let (private, descriptor) = (linear(PRIVATE), linear(DESCRIPTOR));
+        let mut world = World::booted();
+        let check = |world: &World, arguments, errno: i64| {
+            world.clone().agree(call(arguments), x1(errno), &[]);
+            for other in [0, -1, -16, -19, -22, -95] {
+                if other != errno {
+                    world.differ(call(arguments), x1(other), &[], Kind::Hypercall, "x1");
+                }
+            }
+        };
+        check(&world, [0; 4], -95);
+        world.agree(hypercall(0, Hypercall::ProtFinalize, [0; 4]), x1(0), &[]);
+        check(&world, [0; 4], -16);
+        let mut world = World::closing();
+        check(&world, [ITS + 4096, private, descriptor, 0], -19);
+        for (private, descriptor, count) in [
+            (private + 8, descriptor, 1),
+            (private, descriptor + 8, 1),
+            (at(PRIVATE), descriptor, 1),
+            (private, private, 1),
+            (private, descriptor, 2),
+            (private, descriptor, 1025),
+            (private, descriptor, u64::MAX),
+            (linear(0x80fff), descriptor, 2),
+            (private, linear(0x81000), 1),
+        ] {
+            check(&world, [ITS, private, descriptor, count], -22);
+        }
+        world.agree(set_up_call(), x1(0), &set_up());
+        check(&world, [ITS, private, descriptor, 0], -95);
+    }
+
+    #[test]
+    fn s6_pages_that_cannot_be_had() {
+        let mut world = World::closing();
+        let share = hypercall(0, Hypercall::HostShareHyp, [PRIVATE, 0, 0, 0]);
+        world.agree(share, x1(0), &[page(PageChange::Share, PRIVATE)]);
+        let refused = Event::Page {
+            change: PageChange::Donate,
+            pages: Pages {
+                first: PRIVATE,
+                count: 1,
+            },
+            result: Err(Errno::Eperm),
+        };
+        world.clone().agree(set_up_call(), x1(-1), &[refused]);
+        world.differ(set_up_call(), x1(-22), &[refused], Kind::Hypercall, "x1");
+        // A list in EL2's memory; one past the end of RAM.
+        let world = World::closing();
+        for (offset, value) in [(0x20, linear(0x80000)), (0x18, 1 << 60)] {
+            let events = set_up_with(&with_word(offset, value), &[]);
+            let read = events
+                .iter()
+                .filter(|event| !matches!(event, Event::Page { .. }));
+            let events: Vec<Event> = read.copied().collect();
+            world.clone().agree(set_up_call(), x1(-1), &events);
+            world.differ(set_up_call(), x1(0), &events, Kind::Hypercall, "x1");
+        }
+    }
+
+    #[test]
+    fn s7_every_field_that_must_agree() {
+        let world = World::closing();
+        let wrong = [
+            (0x00, linear(SHADOW)),
+            (0x00, at(QUEUE)),
+            (0x10, 0x2000),
+            (0x40, linear(SHADOW)),
+            (0x50, World::baser(0) & !Baser::VALID),
+            (0x50, World::baser(0) & !(1 << 62)),
+            (0x50, World::baser(0) ^ 1 << 48),
+            (0x50, World::baser(0) ^ 1 << 9),
+            (0x58, 0x1000_0000_0001),
+            (0x58, 0x4000_0000_0000),
+            (0x58, 0x1000_0000_0040),
+            (0x60, linear(SHADOW)),
+            (0x90, Baser::VALID),
+        ];
+        for (offset, value) in wrong {
+            let events =
+                stopped_before_s9(set_up_with(&with_word(offset, value), &[(1, 7, at(ITT))]));
+            world.clone().agree(set_up_call(), x1(-22), &events);
+            world.differ(set_up_call(), x1(-16), &events, Kind::Hypercall, "x1");
+            let judgement = world.clone().play(set_up_call(), x1(0), &events);
+            let first = &judgement.disagreements[0];
+            assert_eq!(
+                (first.source, &*first.expected),
+                ("S7", "-EINVAL"),
+                "{offset:#x}"
+            );
+        }
+        let twice = [(1, 7, at(ITT)), (1, 7, at(ITT))];
+        let events = stopped_before_s9(set_up_with(&with_word(0x18, 2), &twice));
+        world.clone().agree(set_up_call(), x1(-22), &events);
+        // Attributes need not agree.
+        let attributes = with_word(0x50, World::baser(0) | 7 << 59);
+        world.clone().agree(
+            set_up_call(),
+            x1(0),
+            &set_up_with(&attributes, &[(1, 7, at(ITT))]),
+        );
+    }
+
+    #[test]
+    fn s8_a_queue_that_is_not_idle() {
+        let mut world = World::booted();
+        world.writes(ITS + 0x88, 0xa0);
+        let mut world = world.finalized();
+        let mut events = stopped_before_s9(set_up());
+        let writer = events
+            .iter_mut()
+            .find(|event| **event == reads(Register::Cwriter, 0x80));
+        *writer.unwrap() = reads(Register::Cwriter, 0xa0);
+        world.differ(set_up_call(), x1(0), &events, Kind::Hypercall, "x1");
+        world.agree(set_up_call(), x1(-16), &events);
+        // Empty but disabled.
+        let mut off = World::booted();
+        off.agree(write(ITS, AccessSize::Word, 0), Outcome::Done, &[]);
+        let mut events = stopped_before_s9(set_up());
+        *events
+            .iter_mut()
+            .find(|event| **event == reads(Register::Ctlr, 1))
+            .unwrap() = reads(Register::Ctlr, 0);
+        off.finalized().agree(set_up_call(), x1(-16), &events);
+        // A wrong descriptor comes first.
+        let wrong = set_up_with(&with_word(0x10, 0), &[(1, 7, at(ITT))]);
+        let mut wrong = stopped_before_s9(wrong);
+        wrong.retain(|event| *event != reads(Register::Cwriter, 0x80));
+        world.differ(set_up_call(), x1(-16), &wrong, Kind::Hypercall, "x1");
+    }
+
+    #[test]
+    fn s9_records_and_pages() {
+        let world = World::closing();
+        let four = [1, 2, 3, 4]
+            .map(|device_id| (device_id, 7, at(ITT) + u64::from(device_id - 1) * 0x800));
+        let events = stopped_before_s9(set_up_with(&with_word(0x18, 4), &four));
+        world.clone().agree(set_up_call(), x1(-28), &events);
+        world.differ(set_up_call(), x1(-1), &events, Kind::Hypercall, "x1");
+        // The queue is on a shared page.
+        let mut world = world;
+        let share = hypercall(0, Hypercall::HostShareHyp, [QUEUE, 0, 0, 0]);
+        world.agree(share, x1(0), &[page(PageChange::Share, QUEUE)]);
+        let events = stopped_before_s9(set_up());
+        world.clone().agree(set_up_call(), x1(-1), &events);
+        world.differ(set_up_call(), x1(0), &events, Kind::Hypercall, "x1");
+    }
+
+    #[test]
+    fn success_needs_every_reading_and_every_page() {
+        let world = World::closing();
+        let right = set_up();
+        for (index, event) in right.iter().enumerate() {
+            let needed = match event {
+                // Tables that are not there: only that they are not Valid matters.
+                // Level-1 entries 128 and up are of no DeviceID.
+                Event::WordRead { address, .. }
+                    if (at(LEVEL1) + 0x400..at(LEVEL2)).contains(address) =>
+                {
+                    false
+                }
+                Event::WordRead { address, .. }
+                    if (at(DESCRIPTOR)..at(DESCRIPTOR + 1)).contains(address) =>
+                {
+                    let offset = address % 4096;
+                    offset < 0x80 && offset != 0x68 || offset % 0x20 == 0x10
+                }
+                Event::DeviceRead { address, .. } => !matches!(address - ITS, 0x80 | 0x88),
+                Event::PageZeroed { .. } => false,
+                _ => true,
+            };
+            let mut events = right.clone();
+            events.remove(index);
+            let judgement = world.clone().play(set_up_call(), x1(0), &events);
+            let kind = judgement.disagreements.first().map(|first| first.kind);
+            let wanted = match event {
+                Event::Page { .. } => kind.is_some(),
+                _ => kind == Some(Kind::Hypercall),
+            };
+            assert_eq!(wanted, needed, "{event:x?} {kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_injected_failure_gives_eperm_and_is_undone() {
+        let world = World::closing();
+        let mut events = set_up();
+        events.truncate(1);
+        events.push(Event::Page {
+            change: PageChange::Donate,
+            pages: Pages {
+                first: DESCRIPTOR,
+                count: 1,
+            },
+            result: Err(Errno::Enomem),
+        });
+        events.push(Event::Injected);
+        world.differ(
+            set_up_call(),
+            x1(-1),
+            &events,
+            Kind::Ownership,
+            "page 0x80140",
+        );
+        events.push(page(PageChange::Reclaim, PRIVATE));
+        world.clone().agree(set_up_call(), x1(-1), &events);
+        world.differ(set_up_call(), x1(-12), &events, Kind::Hypercall, "x1");
+        // Trying again is not what EL2 does.
+        let again = [events[1..3].to_vec(), set_up()[1..].to_vec()].concat();
+        let again = [set_up()[..1].to_vec(), again].concat();
+        world.differ(set_up_call(), x1(0), &again, Kind::Hypercall, "x1");
+    }
+
+    #[test]
+    fn a_list_that_is_not_true_poisons() {
+        let mut world = World::closing();
+        let judgement = world.play(
+            set_up_call(),
+            x1(0),
+            &set_up_with(&descriptor(), &[(2, 7, at(ITT))]),
+        );
+        assert_eq!(judgement.disagreements, []);
+        assert!(judgement.poisoned.is_some());
+    }
+
+    #[test]
+    fn redistributors_that_share_a_table_pin_it_once_or_each() {
+        let world = World::closing();
+        let pin = page(PageChange::Pin, LPI_CONFIGURATION);
+        for (more, right) in [(0, true), (1, true), (2, false)] {
+            let events = [set_up(), vec![pin; more]].concat();
+            let judgement = world.clone().play(set_up_call(), x1(0), &events);
+            assert_eq!(judgement.disagreements.is_empty(), right);
+        }
+        let stop = write(ITS, AccessSize::Word, 0);
+        world.differ(stop, Outcome::Done, &[pin], Kind::Hardware, "Pin");
+    }
+}
