@@ -2,7 +2,7 @@
 //!
 //! Judged from the moment that a set-up succeeded, like LEAK.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use its_el2::{Event, Exposure, Machine, Purpose, Reach, View};
 use its_gic::geometry::{Level1Entry, PageSize, Pages};
@@ -18,6 +18,8 @@ pub struct Ptr {
     guarded: bool,
     /// What the ITS can reach, by purpose.
     reach: BTreeMap<Purpose, Reach>,
+    /// Addresses of level-2 tables that it could ever reach: their contents are its own.
+    level2: BTreeSet<u64>,
 }
 
 impl Ptr {
@@ -28,6 +30,7 @@ impl Ptr {
             two_level: machine.character.two_level,
             guarded: false,
             reach: BTreeMap::new(),
+            level2: BTreeSet::new(),
         }
     }
 
@@ -70,7 +73,9 @@ impl Ptr {
         if exposure.outside {
             breaches.push(breach(&rules::PTR_MEMORY, reach, "some of it is no memory"));
         }
-        if exposure.contents {
+        let is_level2 = matches!(reach.purpose, Purpose::Level2 { .. });
+        let is_new = is_level2 && self.level2.insert(reach.address);
+        if exposure.contents && is_new {
             breaches.push(breach(&rules::PTR_CONTENTS, reach, "not all zero"));
         }
         if let Some(other) = self.overlapped(reach) {
@@ -150,6 +155,7 @@ mod tests {
             two_level: true,
             guarded: true,
             reach: BTreeMap::from([(TABLE.purpose, TABLE)]),
+            level2: BTreeSet::new(),
         }
     }
 
@@ -186,6 +192,25 @@ mod tests {
             ..level2
         };
         assert_eq!(with(overlapping, fine), ["PTR-OVERLAP"]);
+    }
+
+    #[test]
+    fn a_level_two_table_that_comes_back_has_its_own_contents() {
+        let level2 = Reach {
+            purpose: Purpose::Level2 { table: 0, index: 1 },
+            address: 0x20_0000,
+            ..TABLE
+        };
+        let used = Exposure {
+            contents: true,
+            ..Exposure::default()
+        };
+        let found = broken(|ptr, breaches| {
+            ptr.reached(&level2, Exposure::default(), breaches);
+            ptr.reach.remove(&level2.purpose);
+            ptr.reached(&level2, used, breaches);
+        });
+        assert!(found.is_empty());
     }
 
     #[test]

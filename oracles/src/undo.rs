@@ -14,6 +14,9 @@ pub fn judge(step: &Step, breaches: &mut Vec<Breach>) {
     if step.set_up_result().is_none_or(|x1| x1 == 0) {
         return;
     }
+    if undoing_failed(step.events) {
+        return;
+    }
     let mut balances: BTreeMap<u64, Balance> = BTreeMap::new();
     for event in step.events {
         match *event {
@@ -60,6 +63,22 @@ pub fn judge(step: &Step, breaches: &mut Vec<Breach>) {
             seen: format!("shares {shares:+}, pins {pins:+}, donations {donations:+}"),
         });
     }
+}
+
+/// Whether the scenario made a step of the undoing itself fail, which leaves the page as it is (P13).
+fn undoing_failed(events: &[Event]) -> bool {
+    let undoes = |event: &Event| {
+        matches!(
+            event,
+            Event::Page {
+                change: PageChange::Unshare | PageChange::Unpin | PageChange::Reclaim,
+                ..
+            }
+        )
+    };
+    events
+        .windows(2)
+        .any(|pair| undoes(&pair[0]) && pair[1] == Event::Injected)
 }
 
 #[cfg(test)]

@@ -11,12 +11,11 @@ use crate::exit::Defect;
 use crate::subject::Subject;
 
 /// Compiler flags that put libFuzzer's instrumentation into every crate of the target.
-const INSTRUMENTATION: [&str; 8] = [
+const INSTRUMENTATION: [&str; 7] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
-    "-Cllvm-args=-sanitizer-coverage-trace-compares",
     "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
     "--cfg fuzzing",
     "-Ccodegen-units=1",

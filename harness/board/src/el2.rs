@@ -224,6 +224,24 @@ impl El2 for Board {
         value
     }
 
+    fn first_word(&self, address: u64, bytes: u64) -> Option<u64> {
+        let end = address.saturating_add(bytes & !7);
+        let mut found = None;
+        for page in Pages::under(address, end.saturating_sub(address)).iter() {
+            let start = address.max(page * PAGE_BYTES);
+            let (state, _) = self.memory_call(start, 8, false);
+            found = state
+                .memory
+                .first_word(start, end.min((page + 1) * PAGE_BYTES));
+            if found.is_some() {
+                break;
+            }
+        }
+        let bytes = found.unwrap_or(end) - address;
+        self.call().events.push(Event::Scanned { address, bytes });
+        found
+    }
+
     fn write_word(&self, address: u64, value: u64) {
         let (mut state, shared) = self.memory_call(address, 8, true);
         state.events.push(Event::WordWritten {

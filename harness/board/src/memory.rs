@@ -1,6 +1,6 @@
 //! RAM: one flat allocation behind the regions, that knows what was touched and what was not cleaned.
 
-use its_gic::geometry::PAGE_BYTES;
+use its_gic::geometry::{PAGE_BYTES, Pages};
 
 use crate::layout::{FLAT_PAGES, flat_index};
 
@@ -60,6 +60,20 @@ impl Memory {
         let start = page * PAGE + offset;
         let word = self.bytes[start..start + 8].try_into();
         u64::from_le_bytes(word.expect("eight bytes"))
+    }
+
+    /// The address of the first word that is not zero from `start`, 8-byte aligned, up to `end` in the same page.
+    pub(crate) fn first_word(&self, start: u64, end: u64) -> Option<u64> {
+        let (page, offset) = place(start)?;
+        if !self.touched[page] {
+            return None;
+        }
+        let first = page * PAGE + offset;
+        let bytes = &self.bytes[first..first + (end - start) as usize];
+        (0..)
+            .zip(bytes.chunks_exact(8))
+            .find(|(_, word)| *word != [0; 8])
+            .map(|(index, _)| start + index * 8)
     }
 
     /// A store by the host or a device, which every reader sees at once.
@@ -145,15 +159,15 @@ impl Memory {
         }
     }
 
-    /// Whether any byte of the run is not zero. What is no memory counts as zero.
+    /// Whether any word of the run, 8-byte aligned, is not zero. What is no memory counts as zero.
     pub(crate) fn has_contents(&self, address: u64, bytes: u64) -> bool {
-        (address / PAGE_BYTES..(address + bytes).div_ceil(PAGE_BYTES))
-            .filter_map(flat_index)
-            .filter(|page| self.touched[*page])
+        Pages::under(address, bytes)
+            .iter()
+            .take(FLAT_PAGES)
             .any(|page| {
-                self.bytes[page * PAGE..(page + 1) * PAGE]
-                    .iter()
-                    .any(|byte| *byte != 0)
+                let start = address.max(page * PAGE_BYTES);
+                let end = (address + bytes).min((page + 1) * PAGE_BYTES);
+                self.first_word(start, end).is_some()
             })
     }
 

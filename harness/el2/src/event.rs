@@ -70,6 +70,8 @@ pub enum Event {
         value: u64,
         shared: bool,
     },
+    /// EL2 looked for words that are not zero; there was none in these bytes.
+    Scanned { address: u64, bytes: u64 },
     /// EL2 wrote a word; `shared`: the host could write it at that moment.
     WordWritten {
         address: u64,

@@ -55,6 +55,9 @@ pub trait El2 {
     fn is_memory(&self, address: u64, bytes: u64) -> bool;
     /// Reads one little-endian word; `address` is 8-byte aligned.
     fn read_word(&self, address: u64) -> u64;
+    /// The address of the first word that is not zero among the whole words of `bytes` at `address`, which is
+    /// 8-byte aligned (`memchr_inv`). One unit of work for each page.
+    fn first_word(&self, address: u64, bytes: u64) -> Option<u64>;
     /// Writes one little-endian word in one store; `address` is 8-byte aligned.
     fn write_word(&self, address: u64, value: u64);
     /// Copies 32 bytes out; `address` is 32-byte aligned.

@@ -399,15 +399,30 @@ impl<E: El2> Holdings<'_, E> {
 
     /// Donates the level-2 tables of one table.
     fn take_level2(&self, table: &GuardedTable) -> Result<(), Errno> {
-        all_or_none(
-            level1_entries(table),
-            |n| match tables::level2_of(self.level1_entry(table, n), table.table()) {
+        let entries = level1_entries(table);
+        let mut done = 0;
+        while let Some(n) = self.used_entry(table, done, entries) {
+            let taken = match tables::level2_of(self.level1_entry(table, n), table.table()) {
                 None => Ok(()),
                 Some(Ok(level2)) => memory::donate(self.el2, level2),
                 Some(Err(tables::Malformed)) => Err(Errno::Eperm),
-            },
-            |n| self.leave_level2_of(table, n),
-        )
+            };
+            if taken.is_err() {
+                self.leave_level2(table, n);
+                return taken;
+            }
+            done = n.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// The first level-1 entry from `from` up to `to` that is not zero.
+    fn used_entry(&self, table: &GuardedTable, from: usize, to: usize) -> Option<usize> {
+        let start = table.table().address;
+        let at = |n: usize| (n as u64).wrapping_mul(LEVEL1_ENTRY_BYTES);
+        let bytes = at(to).checked_sub(at(from))?;
+        let found = self.el2.first_word(start.wrapping_add(at(from)), bytes)?;
+        usize::try_from(found.wrapping_sub(start) / LEVEL1_ENTRY_BYTES).ok()
     }
 
     fn leave_level2(&self, table: &GuardedTable, entries: usize) {

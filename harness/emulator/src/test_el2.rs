@@ -274,6 +274,13 @@ impl El2 for TestEl2 {
         self.load(address)
     }
 
+    fn first_word(&self, address: u64, bytes: u64) -> Option<u64> {
+        (address..address + bytes).step_by(8).find(|word| {
+            self.assert_mapped(*word);
+            self.load(*word) != 0
+        })
+    }
+
     fn write_word(&self, address: u64, value: u64) {
         self.assert_mapped(address);
         self.did.borrow_mut().push(Did::Wrote(address));

@@ -122,7 +122,7 @@ impl Hardware {
             return Err(error(opcode, 0x01));
         }
         let unmapped = !self.its[its].devices.contains_key(&device_id);
-        self.check_entry(its, 0, device_id, unmapped, error(opcode, 0x01))
+        self.check_entry(its, opcode, (0, device_id), unmapped)
     }
 
     /// ICID in range and its entry held or backed by memory.
@@ -131,7 +131,7 @@ impl Hardware {
             return Err(error(opcode, 0x03));
         }
         let unmapped = !self.its[its].collections.contains_key(&icid);
-        self.check_entry(its, 1, u32::from(icid), unmapped, error(opcode, 0x03))
+        self.check_entry(its, opcode, (1, u32::from(icid)), unmapped)
     }
 
     fn check_collection_mapped(&self, its: usize, opcode: u8, icid: u16) -> Check {
@@ -140,10 +140,14 @@ impl Hardware {
     }
 
     /// An entry that nothing was mapped in must be zero, as tables are handed over, else nobody knows what it says.
-    fn check_entry(&self, its: usize, n: usize, id: u32, unmapped: bool, beyond: Fault) -> Check {
+    fn check_entry(&self, its: usize, opcode: u8, (n, id): (usize, u32), unmapped: bool) -> Check {
+        let beyond = error(opcode, if n == 0 { 0x01 } else { 0x03 });
         let entry_bytes = self.its[its].registers.baser(n).entry_bytes();
         match self.entry(its, n, id).map_err(Fault::Undefined)? {
             EntryAt::Beyond => Err(beyond),
+            // Only of MAPD it is said that its number is that of an id beyond the table.
+            EntryAt::Absent if opcode == opcode::MAPD => Err(beyond),
+            EntryAt::Absent => Err(Fault::Error(None)),
             EntryAt::Memory(entry) if unmapped && !self.memory.is_zero(entry, entry_bytes) => {
                 Err(Fault::Undefined("a table arrived with contents"))
             }
@@ -227,7 +231,7 @@ impl Hardware {
             Command::Mapi { icid, .. } => self.map(its, id, id.1, icid),
             Command::Movi { icid, .. } => self.movi(its, id, icid)?,
             Command::Int { .. } => {
-                let target = self.msi(its, id.0, id.1)?;
+                let target = self.signal(its, id.0, id.1)?;
                 self.pend(target);
             }
             Command::Clear { .. } => self.clear(its, id)?,
@@ -526,6 +530,8 @@ mod tests {
             (mapd(0x200, 1, FREE), Err(sure(0x08, 0x01))),
             (mapd(2, 16, FREE), Err(sure(0x08, 0x02))),
             (unmapd(2), Ok(())),
+            (event(INT, 0x200, 0), Err(Fault::Error(None))),
+            (event(INT, 0x1_0000, 0), Err(sure(0x03, 0x01))),
             (mapc(512, 0), Err(sure(0x09, 0x03))),
             (mapc(3, 2), Err(sure(0x09, 0x02))),
             (mapti(0x1_0000, 0, 8192, 0), Err(Fault::Error(None))),

@@ -50,6 +50,8 @@ pub(crate) struct Device {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registers {
     pub(crate) enabled: bool,
+    /// Enabled was cleared in this action: a command in flight may still complete.
+    pub(crate) stopping: bool,
     pub(crate) cbaser: Partial,
     pub(crate) cwriter: Partial,
     /// As read: the offset, and Stalled.
@@ -110,6 +112,7 @@ impl Registers {
         baser[1] = table(4, character.collection_entry_bytes);
         Self {
             enabled: false,
+            stopping: false,
             cbaser: Partial {
                 value: 0,
                 known: !Cbaser::WRITABLE | Cbaser::VALID,
@@ -138,7 +141,10 @@ impl Registers {
     /// Whether the ITS may fetch the command at CREADR.
     pub(crate) fn can_fetch(&self) -> bool {
         let valid = Cbaser::from_bits(self.cbaser.value).valid();
-        self.enabled && valid && self.creadr & STALLED == 0 && self.writer() != Some(self.creadr)
+        (self.enabled || self.stopping)
+            && valid
+            && self.creadr & STALLED == 0
+            && self.writer() != Some(self.creadr)
     }
 
     /// `in_use`: devices, collections are mapped in memory.
@@ -155,6 +161,7 @@ impl Registers {
                 if enable && !self.enabled {
                     self.may_enable(it)?;
                 }
+                self.stopping = self.enabled && !enable;
                 self.enabled = enable;
             }
             // GITS_CBASER, GITS_BASER<n>: writing these while Enabled is UNPREDICTABLE.
@@ -298,8 +305,10 @@ impl Redistributor {
 
 /// Where the entry of an id is in memory.
 pub(crate) enum EntryAt {
-    /// The id is beyond the table, or its level-2 table is absent.
+    /// The id is beyond the table.
     Beyond,
+    /// Its level-2 table is absent.
+    Absent,
     /// The ITS holds it itself.
     Inside,
     Memory(u64),
@@ -327,6 +336,13 @@ impl Hardware {
             redistributors: vec![redistributor; machine.redistributors.len()],
             used_itts: Vec::new(),
             touched: Vec::new(),
+        }
+    }
+
+    pub(crate) fn start_action(&mut self) {
+        self.touched.clear();
+        for its in &mut self.its {
+            its.registers.stopping = false;
         }
     }
 
@@ -404,7 +420,7 @@ impl Hardware {
             }) => {
                 let entry = Level1Entry(self.memory.word(level1_entry));
                 if !entry.is_valid() {
-                    return Ok(EntryAt::Beyond);
+                    return Ok(EntryAt::Absent);
                 }
                 entry.address(table.page_size) + offset
             }
@@ -423,6 +439,11 @@ impl Hardware {
         if u64::from(event_id) >= self.typer.event_ids() {
             return Err("an EventID beyond ID_bits");
         }
+        self.signal(its, device_id, event_id)
+    }
+
+    /// The same by INT.
+    pub(crate) fn signal(&self, its: usize, device_id: u32, event_id: u32) -> Target {
         let target = self.target(its, device_id, event_id)?;
         let Some((redistributor, intid)) = target else {
             return Ok(None);
@@ -449,9 +470,14 @@ impl Hardware {
         device_id: u32,
         event_id: u32,
     ) -> Expected<Option<Translation>> {
+        let registers = &self.its[its].registers;
         let Some(device) = self.its[its].devices.get(&device_id) else {
             return Expected::Known(None);
         };
+        // `GITS_BASER<n>`: without its table the ITS knows no device.
+        if !registers.baser(0).valid() {
+            return Expected::Known(None);
+        }
         if u64::from(event_id) >= 2_u64 << device.size {
             return Expected::Known(None);
         }
@@ -461,12 +487,21 @@ impl Hardware {
         match device.events.get(&event_id) {
             None => Expected::Known(None),
             Some(Expected::Unknown) => Expected::Unknown,
+            Some(Expected::Known((_, icid))) if !self.holds_collection(its, *icid) => {
+                Expected::Unknown
+            }
             Some(Expected::Known((intid, icid))) => Expected::Known(Some(Translation {
                 intid: *intid,
                 icid: *icid,
                 redistributor: self.its[its].collections.get(icid).copied(),
             })),
         }
+    }
+
+    /// Whether the ITS has memory, or none needed, for a collection.
+    fn holds_collection(&self, its: usize, icid: u16) -> bool {
+        let held = icid < u16::from(self.machine.character.hardware_collections);
+        held || self.its[its].registers.baser(1).valid()
     }
 
     /// Host or tampering changed `bytes` at `address`; those of ITTs make their events unknown, those of table
@@ -512,7 +547,7 @@ impl Hardware {
         let bytes = self.its[its].registers.baser(n).entry_bytes();
         Ok(match self.entry(its, n, id)? {
             EntryAt::Memory(entry) => hit(entry, bytes),
-            EntryAt::Beyond | EntryAt::Inside => false,
+            EntryAt::Beyond | EntryAt::Absent | EntryAt::Inside => false,
         })
     }
 }

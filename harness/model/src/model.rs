@@ -63,7 +63,7 @@ impl Model {
     /// events name must be the machine's: another number is a mistake of the caller, and panics.
     pub fn judge(&mut self, action: &Action, outcome: &Outcome, events: &[Event]) -> Judgement {
         let mut account = Account::default();
-        self.hardware.touched.clear();
+        self.hardware.start_action();
         if *outcome == Outcome::Stopped {
             account.judgement.poison("EL2 did not return");
             return account.judgement;
@@ -273,15 +273,8 @@ impl Model {
             self.replay(events, account);
             return self.judge_hardware_read(address, bytes, seen, before, account);
         };
-        // What the ITS still did before it was disabled comes first.
-        let disables = value & 1 == 0 && self.machine.its.contains(&address);
-        if disables {
-            self.replay(events, account);
-        }
         self.hardware_write(address, bytes, value, account);
-        if !disables {
-            self.replay(events, account);
-        }
+        self.replay(events, account);
     }
 
     /// A host load or store must be refused exactly if the page is out of a finalized CPU's reach. Whether it

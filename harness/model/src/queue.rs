@@ -1189,6 +1189,26 @@ mod tests {
     }
 
     #[test]
+    fn retry_before_the_refused_slot_is_reached_has_no_effect() {
+        let mut world = World::guarded();
+        let bad = vec![copied(0xa0, mapd(2, 16, FREE).encode())];
+        world.posts(
+            0xc0,
+            &[
+                look(0x80),
+                accepts(0x80, SYNC, &[]),
+                bad.clone(),
+                moves(0xa0),
+            ],
+        );
+        world.posts(0xc1, &[look(0x80)]);
+        let again = join([look(0x80), accepts(0xa0, SYNC, &[]), moves(0xc0)]);
+        world.differ(post(0xc1), DONE, &again, Kind::Forward, "cwriter");
+        world.consumes(0x80, &[SYNC]);
+        world.posts(0xc1, &[look(0xa0), bad]);
+    }
+
+    #[test]
     fn stalled_shows_only_at_the_refused_slot() {
         let mut world = World::guarded();
         let bad = vec![copied(0xa0, mapd(2, 16, FREE).encode())];

@@ -19,6 +19,8 @@ struct Checks<'a> {
     events: &'a [Event],
     /// Words that EL2 read, the first reading of each.
     words: BTreeMap<u64, u64>,
+    /// Address and bytes of what EL2 found to be zero.
+    zero: Vec<(u64, u64)>,
     /// The first check that fails.
     failed: Option<(&'static str, Errno)>,
     /// Other results that a document does not rule out.
@@ -49,11 +51,18 @@ impl Checks<'_> {
     }
 
     fn word(&mut self, address: u64, what: &'static str) -> Option<u64> {
-        let word = self.words.get(&address).copied();
+        let word = self.seen(address);
         if word.is_none() {
             self.unread.get_or_insert(what);
         }
         word
+    }
+
+    /// A word that EL2 read, or found to be zero.
+    fn seen(&self, address: u64) -> Option<u64> {
+        let word = self.words.get(&address).copied();
+        let zero = |(start, bytes): &(u64, u64)| address.wrapping_sub(*start) < *bytes;
+        word.or_else(|| self.zero.iter().any(zero).then_some(0))
     }
 
     /// The last value that EL2 read from a device register.
@@ -98,6 +107,7 @@ impl Model {
         let mut checks = Checks {
             events,
             words: words_read(events),
+            zero: zero_found(events),
             failed: None,
             also: Vec::new(),
             unread: None,
@@ -426,7 +436,7 @@ impl Model {
                 let address = table.address + offset;
                 let entry = match offset < needed {
                     true => checks.word(address, "every level-1 entry to be read"),
-                    false => checks.words.get(&address).copied(),
+                    false => checks.seen(address),
                 };
                 let entry = Level1Entry(entry.unwrap_or(0));
                 if !entry.is_valid() {
@@ -506,6 +516,14 @@ impl Model {
 fn distinct(tables: &[Pages]) -> impl Iterator<Item = Pages> + use<> {
     let pages: BTreeSet<u64> = tables.iter().flat_map(|table| table.iter()).collect();
     pages.into_iter().map(|first| Pages { first, count: 1 })
+}
+
+fn zero_found(events: &[Event]) -> Vec<(u64, u64)> {
+    let zero = |event: &Event| match event {
+        Event::Scanned { address, bytes } => Some((*address, *bytes)),
+        _ => None,
+    };
+    events.iter().filter_map(zero).collect()
 }
 
 fn words_read(events: &[Event]) -> BTreeMap<u64, u64> {
@@ -743,6 +761,25 @@ mod tests {
             };
             assert_eq!(wanted, needed, "{event:x?} {kind:?}");
         }
+    }
+
+    #[test]
+    fn zeroes_that_were_scanned_are_read() {
+        let world = World::closing();
+        let zero = |event: &Event| matches!(event, Event::WordRead { address, .. } if (at(LEVEL1) + 8..at(LEVEL2)).contains(address));
+        let mut events = set_up();
+        events.retain(|event| !zero(event));
+        world.differ(set_up_call(), x1(0), &events, Kind::Hypercall, "x1");
+        let (address, bytes) = (at(LEVEL1) + 8, 0x3f8);
+        let scanned = |bytes| [vec![Event::Scanned { address, bytes }], events.clone()].concat();
+        world.clone().agree(set_up_call(), x1(0), &scanned(bytes));
+        world.differ(
+            set_up_call(),
+            x1(0),
+            &scanned(bytes - 8),
+            Kind::Hypercall,
+            "x1",
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser, Ctlr, FRAME_BYTES, OFFSET_MASK};
 use its_gic::{Part, Register};
 
-use crate::hardware::{RETRY, Registers, name, redistributor_register};
+use crate::hardware::{RETRY, Registers, STALLED, name, redistributor_register};
 use crate::judgement::{Expected, Judgement, Kind, Phase};
 use crate::model::Model;
 use crate::queue::{Guard, Stop};
@@ -358,7 +358,9 @@ impl Model {
         let mut retry = false;
         if accepted {
             guard.w = offset;
-            let asked = enabled && new & RETRY != 0;
+            // P10: without a stall that CREADR shows, Retry has no effect.
+            let stall = guard.creadr() & STALLED != 0;
+            let asked = enabled && stall && new & RETRY != 0;
             let (stalled, refused) = (guard.stalled, guard.refused);
             retry = asked && stalled && self.judge_stalled(its, trap.events, account);
             let Some(guard) = &mut self.guards[its] else {
@@ -537,9 +539,18 @@ impl Model {
             }
             Some(_) => {}
             None if special => {}
-            // Words are passed on; TYPER is read-only and other sizes may be none of a register's.
+            // TYPER is read-only: passed on, in its own size, or not, it is the same.
+            None if offset & !7 == gicr::TYPER => {
+                account.writes.push(write(value, 0, false));
+                account.writes.push(Write {
+                    address: address & !7,
+                    size: AccessSize::Double,
+                    ..write(value, 0, false)
+                });
+            }
+            // Words are passed on; other sizes may be none of a register's.
             None => {
-                let required = size == AccessSize::Word && offset & !7 != gicr::TYPER;
+                let required = size == AccessSize::Word;
                 account.writes.push(write(value, u64::MAX, required));
             }
         }
@@ -860,6 +871,44 @@ mod tests {
     }
 
     #[test]
+    fn a_command_in_flight_may_complete_as_the_its_stops() {
+        let mut world = World::guarded();
+        let int = its_gic::Command::Int {
+            device_id: 1,
+            event_id: 4,
+        };
+        let post = [
+            look(0x80),
+            accepts(0x80, int, &[]),
+            vec![writes(Register::Cwriter, 0xa0)],
+        ];
+        world.posts(0xa0, &post);
+        let stop = [
+            look(0x80),
+            vec![writes(Register::Ctlr, 0), consumed(0x80, int)],
+        ]
+        .concat();
+        world.clone().agree(ctlr(0), DONE, &stop);
+        world.agree(ctlr(0), DONE, &stop[..3]);
+        let later = [consumed(0x80, int)];
+        world.differ(ADVANCE, DONE, &later, Kind::Hardware, "fetch");
+    }
+
+    #[test]
+    fn without_a_device_table_nothing_is_translated() {
+        let mut world = at_rest();
+        let value = World::baser(0) & !Baser::VALID;
+        world.writes_with(ITS + 0x100, value, &[writes(Register::Baser(0), value)]);
+        assert_eq!(world.model.translate(0, 1, 4), Expected::Known(None));
+        let valid = [writes(Register::Baser(0), World::baser(0))];
+        world.writes_with(ITS + 0x100, World::baser(0), &valid);
+        assert!(matches!(
+            world.model.translate(0, 1, 4),
+            Expected::Known(Some(_))
+        ));
+    }
+
+    #[test]
     fn hardware_registers_are_written_in_their_own_size() {
         let world = World::guarded();
         let wide = Event::DeviceWrite {
@@ -1044,6 +1093,11 @@ mod tests {
             Kind::Forward,
             "redistributor1",
         );
+        for size in [AccessSize::Word, DOUBLE] {
+            let typer = write(base + 8, AccessSize::Word, 7);
+            world.clone().agree(typer, DONE, &[passed(8, size, 7)]);
+            world.clone().agree(typer, DONE, &[]);
+        }
         let wake = write(base + 0x14, AccessSize::Word, 2);
         world
             .clone()

@@ -124,6 +124,9 @@ fn describe_event(event: &Event) -> String {
             memory(address),
             of_host(shared)
         ),
+        Event::Scanned { address, bytes } => {
+            format!("EL2 finds {} zero ({bytes:#x} bytes)", memory(address))
+        }
         Event::WordWritten {
             address,
             value,

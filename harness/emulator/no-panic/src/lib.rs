@@ -87,6 +87,9 @@ impl El2 for Anything {
     fn read_word(&self, _: u64) -> u64 {
         any()
     }
+    fn first_word(&self, _: u64, _: u64) -> Option<u64> {
+        (any() == 0).then(any)
+    }
     fn write_word(&self, address: u64, value: u64) {
         black_box((address, value));
     }

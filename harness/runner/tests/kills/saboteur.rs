@@ -150,6 +150,9 @@ impl El2 for Saboteur<'_> {
     fn read_word(&self, address: u64) -> u64 {
         self.board.read_word(address)
     }
+    fn first_word(&self, address: u64, bytes: u64) -> Option<u64> {
+        self.board.first_word(address, bytes)
+    }
 
     fn write_word(&self, address: u64, value: u64) {
         let level1 = layout::DEVICE_TABLE.run().contains(address >> 12);
