@@ -8,12 +8,12 @@ use crate::{Breach, Rule, Step};
 /// Commands that one trap may judge: 64, and the stalled one that a Retry replaces.
 const COMMANDS_PER_TRAP: usize = 65;
 
-/// Judges what EL2 did in one action.
-pub fn judge(step: &Step, breaches: &mut Vec<Breach>) {
+/// Judges what EL2 did in one action. What an ITS reads that is not `guarded` is its host's concern.
+pub fn judge(step: &Step, guarded: bool, breaches: &mut Vec<Breach>) {
     for event in step.events {
         match event {
             Event::Misconduct(misconduct) => breaches.push(misconducted(*misconduct)),
-            Event::StaleRead { address } => breaches.push(Breach {
+            Event::StaleRead { address } if guarded => breaches.push(Breach {
                 rule: &rules::EL2_CLEAN,
                 class: "stale",
                 path: format!("memory {address:#x}"),
@@ -95,33 +95,46 @@ fn describe(misconduct: Misconduct) -> String {
     }
 }
 
+/// One operation is one command, or a call that judges none: a word may be read again for the next command, which trusts
+/// nothing that was read before; a slot is copied once in all.
 fn fetched_twice(step: &Step, breaches: &mut Vec<Breach>) {
+    let mut slots: Vec<u64> = Vec::new();
     let mut words: Vec<u64> = Vec::new();
     for event in step.events {
-        match *event {
-            Event::WordRead {
-                address,
-                shared: true,
-                ..
-            } => words.push(address),
+        let again = match *event {
             Event::CommandRead {
                 address,
                 shared: true,
                 ..
-            } => words.extend([0, 8, 16, 24].map(|byte| address + byte)),
-            _ => {}
-        }
-    }
-    words.sort_unstable();
-    let twice = words.windows(2).find(|pair| pair[0] == pair[1]);
-    if let Some(pair) = twice {
+            } => {
+                words.clear();
+                slots.push(address);
+                slots[..slots.len() - 1]
+                    .contains(&address)
+                    .then_some(address)
+            }
+            Event::WordRead {
+                address,
+                shared: true,
+                ..
+            } => {
+                let again = words.contains(&address) || slots.contains(&(address & !31));
+                words.push(address);
+                again.then_some(address)
+            }
+            _ => None,
+        };
+        let Some(address) = again else {
+            continue;
+        };
         breaches.push(Breach {
             rule: &rules::EL2_FETCH,
             class: "twice",
-            path: format!("memory {:#x}", pair[0]),
+            path: format!("memory {address:#x}"),
             expected: "one read in one operation".into(),
             seen: "read again while the host could write it".into(),
         });
+        return;
     }
 }
 
@@ -138,7 +151,7 @@ mod tests {
             outcome: Outcome::Done,
             events,
         };
-        judge(&step, &mut breaches);
+        judge(&step, true, &mut breaches);
         breaches.iter().map(|b| (b.rule.id, b.class)).collect()
     }
 
@@ -177,6 +190,22 @@ mod tests {
     }
 
     #[test]
+    fn the_next_command_may_read_what_the_last_one_read() {
+        let command = |address| Event::CommandRead {
+            address,
+            words: [0; 4],
+            shared: true,
+        };
+        let two = [
+            command(0x20),
+            read(0x100, true),
+            command(0x40),
+            read(0x100, true),
+        ];
+        assert!(broken_by(&two).is_empty());
+    }
+
+    #[test]
     fn sixty_five_commands_are_a_trap_s_limit() {
         let commands = |count: u64| -> Vec<Event> {
             let command = |index| Event::CommandRead {
@@ -188,6 +217,12 @@ mod tests {
         };
         assert!(broken_by(&commands(65)).is_empty());
         assert_eq!(broken_by(&commands(66)), [("EL2-WORK", "commands")]);
+    }
+
+    #[test]
+    fn memory_is_cleaned_before_the_its_reads_it() {
+        let stale = Event::StaleRead { address: 0x40 };
+        assert_eq!(broken_by(&[stale]), [("EL2-CLEAN", "stale")]);
     }
 
     #[test]

@@ -53,6 +53,8 @@ impl Step<'_> {
 /// All oracles but DIV, over one case.
 #[derive(Clone)]
 pub struct Oracles {
+    /// A set-up has succeeded.
+    guarded: bool,
     leak: leak::Leak,
     ptr: ptr::Ptr,
 }
@@ -61,6 +63,7 @@ impl Oracles {
     /// For a case that starts before boot on this machine.
     pub fn new(machine: &Machine) -> Self {
         Self {
+            guarded: false,
             leak: leak::Leak::new(machine),
             ptr: ptr::Ptr::new(machine),
         }
@@ -68,10 +71,11 @@ impl Oracles {
 
     /// Judges one action; what it broke is appended to `breaches`.
     pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
-        el2::judge(step, breaches);
+        el2::judge(step, self.guarded, breaches);
         undo::judge(step, breaches);
         hw::judge(step, breaches);
         self.leak.judge(step, view, breaches);
         self.ptr.judge(step, view, breaches);
+        self.guarded |= step.set_up_result() == Some(0);
     }
 }

@@ -152,7 +152,7 @@ rules! {
         "A trap judges at most 64 commands and does bounded work.",
         "EL2 is not preempted: unbounded work is a hang.";
     EL2_FETCH = "EL2-FETCH", El2, Vulnerability, "POLICY: P8, P9",
-        "EL2 reads a word that the host can write once in one operation.",
+        "EL2 reads a word that the host can write once for each command, and once in a call that judges none.",
         "Between two reads the host changes what was checked.";
     EL2_CLEAN = "EL2-CLEAN", El2, Vulnerability, "POLICY: P4, P9",
         "What EL2 wrote for the ITS is cleaned before the ITS reads it.",

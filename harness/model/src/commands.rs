@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use its_gic::Command;
 use its_gic::command::opcode;
-use its_gic::geometry::{Table, itt_bytes};
+use its_gic::geometry::itt_bytes;
 use its_gic::redistributor::FIRST_LPI;
 
-use crate::hardware::{Device, EntryAt, Hardware, Redistributor, Undefined};
+use crate::hardware::{Device, EntryAt, Hardware, Redistributor, Undefined, overlap};
 use crate::judgement::Expected;
 
 /// What may keep a command from being carried out.
@@ -43,10 +43,6 @@ fn error(opcode: u8, reason: u8) -> Fault {
 fn fields(command: Command) -> (u8, (u32, u32)) {
     let [dw0, dw1, ..] = command.encode();
     (dw0 as u8, ((dw0 >> 32) as u32, dw1 as u32))
-}
-
-fn ranges_overlap(a: (u64, u64), b: (u64, u64)) -> bool {
-    a.0 < b.0.saturating_add(b.1) && b.0 < a.0.saturating_add(a.1)
 }
 
 impl Hardware {
@@ -287,22 +283,23 @@ impl Hardware {
         if !self.machine.is_memory(range.0, range.1) {
             return Err("an ITT is no memory");
         }
-        if self.is_structure(its, range) {
+        if self
+            .structures(its)
+            .into_iter()
+            .any(|at| overlap(at, range))
+        {
             return Err("an ITT lies on the queue or a table");
         }
         // MAPD: the ITT must be zero, and no other's. Remapped with events in it: may be dropped or kept.
         let mut unknown = had_events
             || !self.memory.is_zero(range.0, range.1)
-            || self
-                .used_itts
-                .iter()
-                .any(|used| ranges_overlap(*used, range))
+            || self.used_itts.iter().any(|used| overlap(*used, range))
             || self
                 .redistributors
                 .iter()
                 .any(|one| overlaps_tables(one, range));
         for other in self.its.iter_mut().flat_map(|its| its.devices.values_mut()) {
-            if ranges_overlap((other.itt, itt_bytes(other.size, entry_bytes)), range) {
+            if overlap((other.itt, itt_bytes(other.size, entry_bytes)), range) {
                 other.unknown = true;
                 unknown = true;
             }
@@ -315,18 +312,6 @@ impl Hardware {
         };
         self.its[its].devices.insert(device_id, device);
         Ok(())
-    }
-
-    /// Queue, flat and level-1 tables of an ITS.
-    fn is_structure(&self, its: usize, range: (u64, u64)) -> bool {
-        let registers = &self.its[its].registers;
-        let queue = registers.queue();
-        let tables = [0, 1].map(|n| registers.baser(n));
-        let on_table = |baser: its_gic::Baser| {
-            let table = Table::new(baser);
-            baser.valid() && ranges_overlap((table.address, table.bytes), range)
-        };
-        ranges_overlap((queue.address, queue.bytes), range) || tables.into_iter().any(on_table)
     }
 
     fn mapc(&mut self, its: usize, icid: u16, to: Option<u8>) {
@@ -451,7 +436,7 @@ impl Hardware {
 fn overlaps_tables(redistributor: &Redistributor, range: (u64, u64)) -> bool {
     let on = redistributor.enabled != Expected::Known(false);
     let tables = redistributor.tables();
-    on && tables.into_iter().any(|table| ranges_overlap(table, range))
+    on && tables.into_iter().any(|table| overlap(table, range))
 }
 
 /// The command as EL2 must pass it on: reserved bits, and what means nothing at V=0, cleared.
@@ -733,6 +718,16 @@ mod tests {
         );
         let mut level1 = world.clone();
         level1.agree(store(LEVEL1), Outcome::Done, &[]);
+        // Level-2 tables on top of each other, of the queue, of an ITT.
+        for page in [LEVEL2, QUEUE, ITT] {
+            let entry = its_gic::geometry::Level1Entry::valid(at(page)).0;
+            let aliased = Action::Store {
+                cpu: 0,
+                address: at(LEVEL1) + 16,
+                value: entry,
+            };
+            world.poisons(aliased, &[]);
+        }
         let mut pending_table = world.clone();
         pending_table.open_command(mapd(2, 7, LPI_PENDING[0]));
         assert_eq!(pending_table.model.translate(0, 2, 0), Expected::Unknown);

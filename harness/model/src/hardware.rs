@@ -56,6 +56,10 @@ pub(crate) struct Registers {
     pub(crate) cwriter: Partial,
     /// As read: the offset, and Stalled.
     pub(crate) creadr: u64,
+    /// Retry was written in this action.
+    pub(crate) retried: bool,
+    /// Whether Stalled is set is not known: the stall and a Retry came in one action.
+    pub(crate) stall_in_doubt: bool,
     pub(crate) baser: [Partial; 8],
 }
 
@@ -119,6 +123,8 @@ impl Registers {
             },
             cwriter: Partial::default(),
             creadr: 0,
+            retried: false,
+            stall_in_doubt: false,
             baser,
         }
     }
@@ -141,10 +147,14 @@ impl Registers {
     /// Whether the ITS may fetch the command at CREADR.
     pub(crate) fn can_fetch(&self) -> bool {
         let valid = Cbaser::from_bits(self.cbaser.value).valid();
-        (self.enabled || self.stopping)
-            && valid
-            && self.creadr & STALLED == 0
-            && self.writer() != Some(self.creadr)
+        let runs = (self.enabled || self.stopping) && valid;
+        let stalled = self.creadr & STALLED != 0 && !self.stall_in_doubt;
+        runs && !stalled && self.writer() != Some(self.offset())
+    }
+
+    /// CREADR.Offset.
+    pub(crate) fn offset(&self) -> u64 {
+        self.creadr & OFFSET_MASK
     }
 
     /// `in_use`: devices, collections are mapped in memory.
@@ -173,12 +183,15 @@ impl Registers {
             Register::Cbaser => {
                 self.cbaser.write(part, value, Cbaser::WRITABLE);
                 self.creadr = 0;
+                self.stall_in_doubt = false;
             }
             // GITS_CWRITER: Retry restarts a stalled queue.
             Register::Cwriter => {
                 self.cwriter.write(part, value, OFFSET_MASK);
                 if part.insert(0, value) & RETRY != 0 {
                     self.creadr &= !STALLED;
+                    self.stall_in_doubt = false;
+                    self.retried = true;
                 }
             }
             Register::Baser(n) => self.write_baser(it, in_use, n, (part, value))?,
@@ -222,7 +235,15 @@ impl Registers {
         Ok(())
     }
 
-    /// What a read returns and which bits of it are known. CREADR is [`Self::creadr`].
+    /// A read of CREADR tells whether the ITS stalled.
+    pub(crate) fn learn(&mut self, creadr: u64) {
+        if self.stall_in_doubt {
+            self.creadr = self.offset() | creadr & STALLED;
+            self.stall_in_doubt = false;
+        }
+    }
+
+    /// What a read returns and which bits of it are known.
     pub(crate) fn read(&self, typer: Typer, register: Register) -> Partial {
         let all = |value| Partial {
             value,
@@ -343,6 +364,7 @@ impl Hardware {
         self.touched.clear();
         for its in &mut self.its {
             its.registers.stopping = false;
+            its.registers.retried = false;
         }
     }
 
@@ -436,9 +458,6 @@ impl Hardware {
         if !self.its[its].registers.enabled {
             return Ok(None);
         }
-        if u64::from(event_id) >= self.typer.event_ids() {
-            return Err("an EventID beyond ID_bits");
-        }
         self.signal(its, device_id, event_id)
     }
 
@@ -504,11 +523,10 @@ impl Hardware {
         held || self.its[its].registers.baser(1).valid()
     }
 
-    /// Host or tampering changed `bytes` at `address`; those of ITTs make their events unknown, those of table
+    /// The host, tampering or zeroing changed `bytes` at `address`; those of ITTs make their events unknown, those of table
     /// entries in use leave nothing known.
-    pub(crate) fn host_wrote(&mut self, address: u64, bytes: u64) -> Maybe {
-        let end = address.saturating_add(bytes);
-        let hit = |start: u64, size: u64| start < end && address < start.saturating_add(size);
+    pub(crate) fn overwrote(&mut self, address: u64, bytes: u64) -> Maybe {
+        let hit = |start: u64, size: u64| overlap((start, size), (address, bytes));
         for its in 0..self.its.len() {
             let entry_bytes = self.typer.itt_entry_bytes();
             for device in self.its[its].devices.values_mut() {
@@ -519,22 +537,62 @@ impl Hardware {
                 continue;
             }
             let table = Table::new(physical.registers.baser(0));
+            if table.indirect && hit(table.address, table.bytes) && !self.is_disjoint(its) {
+                return Err("a level-2 table lies on memory in use");
+            }
             for device_id in physical.devices.keys() {
                 let level1 = match table.locate(*device_id) {
                     Some(Location::Indirect { level1_entry, .. }) => hit(level1_entry, 8),
                     _ => false,
                 };
                 if level1 || self.entry_hit(its, 0, *device_id, hit)? {
-                    return Err("the host wrote to a device table in use");
+                    return Err("a device table in use was overwritten");
                 }
             }
             for icid in physical.collections.keys() {
                 if self.entry_hit(its, 1, u32::from(*icid), hit)? {
-                    return Err("the host wrote to a collection table in use");
+                    return Err("a collection table in use was overwritten");
                 }
             }
         }
         Ok(())
+    }
+
+    /// Address and bytes of queue, flat, level-1 and level-2 tables.
+    pub(crate) fn structures(&self, its: usize) -> Vec<(u64, u64)> {
+        let registers = &self.its[its].registers;
+        let queue = registers.queue();
+        let mut structures = vec![(queue.address, queue.bytes)];
+        for baser in [0, 1].map(|n| registers.baser(n)) {
+            if !baser.valid() {
+                continue;
+            }
+            let table = Table::new(baser);
+            structures.push((table.address, table.bytes));
+            if table.indirect {
+                let entries = self.memory.words(table.address, table.bytes);
+                let valid = entries
+                    .map(|(_, entry)| Level1Entry(entry))
+                    .filter(|entry| entry.is_valid());
+                structures.extend(
+                    valid.map(|entry| (entry.address(table.page_size), table.page_size.bytes())),
+                );
+            }
+        }
+        structures
+    }
+
+    /// Whether no structure lies on another or on an ITT.
+    fn is_disjoint(&self, its: usize) -> bool {
+        let entry_bytes = self.typer.itt_entry_bytes();
+        let devices = self.its.iter().flat_map(|its| its.devices.values());
+        let itts = devices.map(|device| (device.itt, itt_bytes(device.size, entry_bytes)));
+        let itts: Vec<_> = itts.collect();
+        let all = self.structures(its);
+        all.iter().enumerate().all(|(index, one)| {
+            let others = all[index + 1..].iter().chain(&itts);
+            others.copied().all(|other| !overlap(*one, other))
+        })
     }
 
     fn entry_hit(
@@ -550,6 +608,11 @@ impl Hardware {
             EntryAt::Beyond | EntryAt::Absent | EntryAt::Inside => false,
         })
     }
+}
+
+/// Whether two ranges, each an address and bytes, share a byte.
+pub(crate) fn overlap(a: (u64, u64), b: (u64, u64)) -> bool {
+    a.0 < b.0.saturating_add(b.1) && b.0 < a.0.saturating_add(a.1)
 }
 
 /// A redistributor and an INTID, or nothing, or nobody knows.

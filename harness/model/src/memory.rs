@@ -42,16 +42,22 @@ impl Memory {
         }
     }
 
-    /// Whether `bytes` at `address` (both multiples of 8) were left or made zero.
-    pub(crate) fn is_zero(&self, address: u64, bytes: u64) -> bool {
+    /// Address and value of the words that are not zero among `bytes` at `address` (both multiples of 8).
+    pub(crate) fn words(&self, address: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> {
         let end = address.saturating_add(bytes);
         let granules = address / GRANULE..end.div_ceil(GRANULE);
-        self.granules.range(granules).all(|(granule, words)| {
-            (0..4).zip(words).all(|(index, word)| {
-                let at = granule * GRANULE + index * 8;
-                *word == 0 || at < address || at >= end
-            })
-        })
+        let all = self.granules.range(granules).flat_map(|(granule, words)| {
+            let start = granule * GRANULE;
+            (0..4)
+                .zip(words)
+                .map(move |(index, word)| (start + 8 * index, *word))
+        });
+        all.filter(move |(at, word)| *word != 0 && *at >= address && *at < end)
+    }
+
+    /// Whether all of those are zero.
+    pub(crate) fn is_zero(&self, address: u64, bytes: u64) -> bool {
+        self.words(address, bytes).next().is_none()
     }
 }
 

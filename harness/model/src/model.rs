@@ -9,7 +9,7 @@ use its_el2::{
 use its_gic::command::Words;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::register::FRAME_BYTES;
-use its_gic::{Command, Register};
+use its_gic::{Command, Part, Register};
 
 use crate::commands::Fault;
 use crate::ghost::Ghost;
@@ -124,7 +124,7 @@ impl Model {
             } => {
                 if self.judge_access(cpu, address, outcome, &mut account) {
                     self.hardware.memory.write_word(address, value);
-                    self.host_wrote(address, 8, &mut account);
+                    self.overwrote(address, 8, &mut account);
                 }
                 self.replay(events, &mut account);
             }
@@ -135,7 +135,7 @@ impl Model {
             } => {
                 if self.judge_access(cpu, address, outcome, &mut account) {
                     self.hardware.memory.write_command(address, words);
-                    self.host_wrote(address, 32, &mut account);
+                    self.overwrote(address, 32, &mut account);
                 }
                 self.replay(events, &mut account);
             }
@@ -299,8 +299,8 @@ impl Model {
         !refused
     }
 
-    fn host_wrote(&mut self, address: u64, bytes: u64, account: &mut Account) {
-        if let Err(why) = self.hardware.host_wrote(address, bytes) {
+    fn overwrote(&mut self, address: u64, bytes: u64, account: &mut Account) {
+        if let Err(why) = self.hardware.overwrote(address, bytes) {
             account.judgement.poison(why);
         }
     }
@@ -313,12 +313,17 @@ impl Model {
         account: &mut Account,
     ) {
         let its = usize::from(its);
+        // GITS_TRANSLATER: of an EventID beyond ID_bits, the excess bits or the write are ignored.
+        let (exact, event_ids) = (event_id, self.hardware.typer.event_ids());
+        let event_id = (u64::from(event_id) % event_ids) as u32;
         let before = self.hardware.msi(its, device_id, event_id);
         self.replay(events, account);
         let after = self.hardware.msi(its, device_id, event_id);
         match (before, after) {
             (Err(why), _) | (_, Err(why)) => account.judgement.poison(why),
-            (Ok(before), Ok(after)) if before == after => self.hardware.pend(after),
+            (Ok(before), Ok(after)) if before == after && event_id == exact => {
+                self.hardware.pend(after);
+            }
             (Ok(before), Ok(after)) => {
                 for (redistributor, _) in before.into_iter().chain(after) {
                     self.hardware.redistributors[usize::from(redistributor)].unknown = true;
@@ -368,10 +373,14 @@ impl Model {
                 Event::CommandWritten { address, words } => {
                     self.hardware.memory.write_command(address, words)
                 }
-                Event::PageZeroed { page } => self.hardware.memory.zero_page(page),
+                Event::PageZeroed { page } => {
+                    self.hardware.memory.zero_page(page);
+                    // Private pages may be any of the host's (S6), tables of this ITS too.
+                    self.overwrote(page * PAGE_BYTES, PAGE_BYTES, account);
+                }
                 Event::Tampered { address, value } => {
                     self.hardware.memory.write_word(address, value);
-                    self.host_wrote(address, 8, account);
+                    self.overwrote(address, 8, account);
                 }
                 Event::Page {
                     change,
@@ -463,7 +472,7 @@ impl Model {
         let its = usize::from(its);
         let physical = &self.hardware.its[its].registers;
         let queue = physical.queue();
-        if !physical.can_fetch() || physical.creadr != offset {
+        if !physical.can_fetch() || physical.offset() != offset {
             let path = format_args!("its{its}.fetch");
             let expected = format_args!("{:#x}, if at all", physical.creadr);
             return account.disagree(
@@ -503,6 +512,7 @@ impl Model {
             account.disagree(Kind::Hardware, command.name(), path, expected, seen);
         }
         let physical = &mut self.hardware.its[its].registers;
+        physical.stall_in_doubt = stalled && physical.retried;
         physical.creadr = match stalled {
             true => offset | STALLED,
             false => queue.after(offset),
@@ -552,7 +562,10 @@ impl Model {
         let (part, expected) = if let Some((its, offset)) = its_at(&self.machine, address) {
             match Register::select(offset, bytes) {
                 Some((register, part)) if offset < FRAME_BYTES => {
-                    let registers = &self.hardware.its[its].registers;
+                    let registers = &mut self.hardware.its[its].registers;
+                    if register == Register::Creadr && part != Part::High {
+                        registers.learn(seen);
+                    }
                     (part, registers.read(self.hardware.typer, register))
                 }
                 _ => return,
@@ -788,7 +801,11 @@ mod tests {
             world.agree(msi(dropped), DONE, &[]);
             assert_eq!(world.model.pending(0), Expected::Known(&BTreeSet::new()));
         }
-        world.poisons(msi(1 << 16), &[]);
+        let mut beyond = world.clone();
+        beyond.agree(msi(1 << 16), DONE, &[]);
+        assert_eq!(beyond.model.pending(0), Expected::Known(&BTreeSet::new()));
+        beyond.agree(msi(1 << 16 | 4), DONE, &[]);
+        assert_eq!(beyond.model.pending(0), Expected::Unknown);
         let mut off = world.clone();
         off.agree(write(ITS, AccessSize::Word, 0), DONE, &[]);
         off.agree(msi(4), DONE, &[]);
@@ -862,6 +879,66 @@ mod tests {
             world.clone().agree(creadr, Outcome::Value(either), &done);
         }
         world.differ(creadr, Outcome::Value(0xc0), &done, Kind::Hardware, "");
+    }
+
+    #[test]
+    fn a_stall_and_a_retry_in_one_action_leave_either() {
+        let mut world = World::booted();
+        let bad = mapd(2, 16, FREE);
+        let (cpu, address, words) = (0, at(QUEUE) + 0x80, bad.encode());
+        world.agree(
+            Action::StoreCommand {
+                cpu,
+                address,
+                words,
+            },
+            DONE,
+            &[],
+        );
+        let retry = write(ITS + 0x88, AccessSize::Double, 0xa1);
+        let event = stalled(0x80, bad, Some(0x1_0802));
+        world.agree(retry, DONE, &[event]);
+        world.clone().agree(ADVANCE, DONE, &[event]);
+        let creadr = read(ITS + 0x90, AccessSize::Double);
+        world.clone().agree(creadr, Outcome::Value(0x80), &[]);
+        world.agree(creadr, Outcome::Value(0x81), &[]);
+        world.differ(
+            creadr,
+            Outcome::Value(0x80),
+            &[],
+            Kind::Hardware,
+            "its0.creadr",
+        );
+        world.differ(ADVANCE, DONE, &[event], Kind::Hardware, "its0.fetch");
+        // In actions of their own there is no doubt.
+        world.agree(retry, DONE, &[]);
+        world.agree(ADVANCE, DONE, &[event]);
+        world.differ(
+            creadr,
+            Outcome::Value(0x80),
+            &[],
+            Kind::Hardware,
+            "its0.creadr",
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_of_hardware_once_it_is_poisoned() {
+        let mut world = World::new(machine());
+        let on = write(ITS, AccessSize::Word, 1);
+        let judgement = world.play(on, DONE, &[consumed(0, SYNC)]);
+        assert!(judgement.poisoned.is_some());
+        assert_eq!(judgement.disagreements, []);
+    }
+
+    #[test]
+    fn zeroing_a_table_in_use_poisons() {
+        let world = World::closing();
+        world.poisons(ADVANCE, &[Event::PageZeroed { page: LEVEL1 }]);
+        world.poisons(ADVANCE, &[Event::PageZeroed { page: LEVEL2 }]);
+        let mut itt = world.clone();
+        itt.agree(ADVANCE, DONE, &[Event::PageZeroed { page: ITT }]);
+        assert_eq!(itt.model.translate(0, 1, 4), Expected::Unknown);
     }
 
     #[test]

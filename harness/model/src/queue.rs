@@ -504,20 +504,34 @@ fn find_copy(
     Some((words, window, rest))
 }
 
-/// Whether the scenario made a share, pin or donation fail here: the command is refused then.
+/// Whether the scenario made a share, pin or donation fail here: the command is refused then. A share that
+/// was not needed, because the page was shared, is followed by its pin.
 pub(crate) fn refused_by_injection(events: &[Event]) -> bool {
-    let takes = |change| {
-        matches!(
-            change,
-            PageChange::Share | PageChange::Pin | PageChange::Donate
-        )
+    let pinned = |pages: Pages, after: &[Event]| {
+        after.contains(&Event::Page {
+            change: PageChange::Pin,
+            pages,
+            result: Ok(()),
+        })
     };
-    events.windows(2).any(|pair| match pair {
-        [Event::Page { change, result, .. }, Event::Injected] => {
-            takes(*change) && *result == Err(Errno::Enomem)
-        }
-        _ => false,
-    })
+    events
+        .windows(2)
+        .enumerate()
+        .any(|(index, pair)| match pair {
+            [
+                Event::Page {
+                    change,
+                    pages,
+                    result: Err(Errno::Enomem),
+                },
+                Event::Injected,
+            ] => match change {
+                PageChange::Share => !pinned(*pages, &events[index..]),
+                PageChange::Pin | PageChange::Donate => true,
+                PageChange::Unshare | PageChange::Unpin | PageChange::Reclaim => false,
+            },
+            _ => false,
+        })
 }
 
 #[cfg(test)]
@@ -1177,6 +1191,26 @@ mod tests {
             Outcome::Returned { x0: 0, x1: 0 },
             &[page(PageChange::Unshare, FREE)],
         );
+    }
+
+    #[test]
+    fn a_failing_share_of_a_shared_page_changes_nothing() {
+        let mut world = World::guarded();
+        let share = hypercall(0, its_el2::Hypercall::HostShareHyp, [FREE, 0, 0, 0]);
+        let done = Outcome::Returned { x0: 0, x1: 0 };
+        world.agree(share, done, &[page(PageChange::Share, FREE)]);
+        let map = mapd(2, 4, FREE);
+        let fails = Event::Page {
+            change: PageChange::Share,
+            pages: Pages {
+                first: FREE,
+                count: 1,
+            },
+            result: Err(Errno::Enomem),
+        };
+        let copy = vec![copied(0x80, map.encode()), fails, Event::Injected];
+        let pin = vec![page(PageChange::Pin, FREE), passed_on(0x80, map.encode())];
+        world.posts(0xa0, &[look(0x80), copy, pin, moves(0xa0)]);
     }
 
     #[test]

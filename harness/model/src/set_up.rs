@@ -783,6 +783,21 @@ mod tests {
     }
 
     #[test]
+    fn a_level2_table_of_no_device_id_is_donated_if_it_was_read() {
+        let world = World::closing();
+        let mut events = set_up();
+        let (address, entry) = (at(LEVEL1) + 8 * 200, Level1Entry::valid(at(FREE)).0);
+        let read = events
+            .iter_mut()
+            .find(|event| **event == word_read(address, 0));
+        *read.unwrap() = word_read(address, entry);
+        let path = "page 0x80400.host";
+        world.differ(set_up_call(), x1(0), &events, Kind::Ownership, path);
+        events.push(page(PageChange::Donate, FREE));
+        world.clone().agree(set_up_call(), x1(0), &events);
+    }
+
+    #[test]
     fn an_injected_failure_gives_eperm_and_is_undone() {
         let world = World::closing();
         let mut events = set_up();

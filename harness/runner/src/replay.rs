@@ -72,7 +72,8 @@ pub fn tell(scenario: &Scenario) -> (Case, String) {
     (case, text)
 }
 
-fn verdict(case: &Case) -> String {
+/// The verdict and the findings of a case, for people.
+pub fn verdict(case: &Case) -> String {
     let mut text = match case.verdict {
         Verdict::Agree => "verdict: agree\n".into(),
         Verdict::Skipped => "verdict: skipped, EL2 judged nothing\n".into(),

@@ -76,11 +76,11 @@ impl PhysicalIts {
 
     /// A read of the control frame; zero where no register has this offset and size.
     pub(crate) fn read(&mut self, offset: u64, bytes: u64, bus: &mut Bus) -> u64 {
+        let value = Register::select(offset, bytes).map_or(0, |(register, part)| {
+            part.extract(self.register(register, bus.machine))
+        });
         self.idle(bus);
-        let Some((register, part)) = Register::select(offset, bytes) else {
-            return 0;
-        };
-        part.extract(self.register(register, bus.machine))
+        value
     }
 
     fn register(&self, register: Register, machine: &Machine) -> u64 {
@@ -114,10 +114,14 @@ impl PhysicalIts {
 
     /// A write to the control frame; ignored where no register has this offset and size.
     pub(crate) fn write(&mut self, offset: u64, bytes: u64, value: u64, bus: &mut Bus) {
+        if let Some((register, part)) = Register::select(offset, bytes) {
+            self.write_register(register, part, value, bus);
+        }
         self.idle(bus);
-        let Some((register, part)) = Register::select(offset, bytes) else {
-            return;
-        };
+    }
+
+    fn write_register(&mut self, register: Register, part: Part, value: u64, bus: &mut Bus) {
+        let offset = register.offset();
         match register {
             Register::Ctlr => self.write_ctlr(Ctlr::from_bits(value as u32), bus),
             Register::Cbaser => self.write_cbaser(offset, part, value, bus),
@@ -190,7 +194,7 @@ impl PhysicalIts {
         }
     }
 
-    /// A slow ITS works on while it is being talked to.
+    /// A slow ITS works on after it was talked to.
     fn idle(&mut self, bus: &mut Bus) {
         if bus.machine.character.pace == Pace::Late {
             self.advance(1, bus);

@@ -112,7 +112,9 @@ impl PhysicalIts {
         });
         let word = Self::format(bus).device(entry);
         bus.memory.write(address, word);
-        self.account_device(device_id, itt, bus);
+        // Behind a bad pointer there may be no memory that keeps it.
+        let kept = itt.filter(|_| bus.memory.read(address) == word);
+        self.account_device(device_id, kept, bus);
     }
 
     /// Whether an ICID is in range of registers, hardware and table.

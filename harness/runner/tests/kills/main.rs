@@ -135,3 +135,25 @@ fn every_rule_has_a_kill() {
     let missing: Vec<_> = all.difference(&killed).collect();
     assert!(missing.is_empty(), "no sabotage breaks {missing:?}");
 }
+
+/// What an engineer sees of a finding.
+#[test]
+fn a_finding_as_it_is_told() {
+    let text = "\
+itsdiff 1
+boot queue-pages=1 live-devices=1
+command MAPD device=0x2a size=0x4 itt=itt[3]+0x200 valid
+command SYNC rdbase=redistributor0
+post
+";
+    let scenario = Scenario::parse(text).expect("the scenario is right");
+    let mut runner = Runner::new(Box::new(Sabotaged::new(Sabotage::SkipPin, false)));
+    let mut trace = its_runner::trace::Trace::default();
+    let case = runner.play(&scenario, Some(&mut trace));
+    let told = trace
+        .text()
+        .split_once("\n[0] ")
+        .expect("there is an operation")
+        .1;
+    insta::assert_snapshot!(format!("[0] {told}{}", its_runner::replay::verdict(&case)));
+}
