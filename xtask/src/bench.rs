@@ -48,12 +48,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         counts,
     } = measured;
     let per_case = |count: u64| count as f64 / counts.cases.max(1) as f64;
-    println!(
+    say!(
         "{scenarios} scenarios, {:.1} operations and {:.1} judged commands a case",
         per_case(counts.operations),
         per_case(counts.judged)
     );
-    println!(
+    say!(
         "{:.0} cases/s, {:.0} operations/s, {:.0} judged commands/s, one core, {seconds:.1} s",
         counts.cases as f64 / seconds,
         counts.operations as f64 / seconds,

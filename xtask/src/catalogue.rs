@@ -26,9 +26,11 @@ struct Row {
 /// Prints the targets.
 pub(crate) fn targets() -> Result<Exit> {
     for target in &target::ALL {
-        println!(
+        say!(
             "{}\n  feeds: {}\n  asks:  {}",
-            target.name, target.feeds, target.asks
+            target.name,
+            target.feeds,
+            target.asks
         );
     }
     Ok(Exit::Clean)
@@ -44,16 +46,20 @@ pub(crate) fn rules(arguments: &Arguments) -> Result<Exit> {
         source: rule.source,
     });
     if arguments.json {
-        println!(
+        say!(
             "{}",
             serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?
         );
         return Ok(Exit::Clean);
     }
     for row in rows {
-        println!(
+        say!(
             "{} ({}; {})\n  {}\n  {}",
-            row.id, row.severity, row.source, row.holds, row.why
+            row.id,
+            row.severity,
+            row.source,
+            row.holds,
+            row.why
         );
     }
     Ok(Exit::Clean)

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let summary = fuzz(arguments)?;
     summary.print();
     if arguments.json {
-        println!("{}", serde_json::to_string(&summary)?);
+        say!("{}", serde_json::to_string(&summary)?);
     }
     Ok(if summary.findings.is_empty() {
         Exit::Clean

@@ -3,6 +3,13 @@
 //! One file a command, and what commands share: `exit` (codes), `workspace` (where things are), `subject` (which
 //! emulator is built), `target` (which targets there are), `engine` (the instrumented build and its processes).
 
+/// `println!` that does not panic when nobody reads any more.
+macro_rules! say {
+    ($($arguments:tt)*) => {
+        its_runner::replay::print(&format!("{}\n", format_args!($($arguments)*)))
+    };
+}
+
 mod bench;
 mod bugs;
 mod catalogue;

@@ -42,11 +42,16 @@ impl Summary {
     pub(crate) fn print(&self) {
         let per_second = |count: u64| count as f64 / self.seconds.max(0.001);
         let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
-        println!(
+        say!(
             "{} on {}: {} in {:.0} s, seed {}, {} processes",
-            self.target, self.subject, self.engine, self.seconds, self.seed, self.jobs
+            self.target,
+            self.subject,
+            self.engine,
+            self.seconds,
+            self.seed,
+            self.jobs
         );
-        println!(
+        say!(
             "  cases       {} judged ({:.0}/s); {} poisoned ({:.1} %), {} skipped",
             self.executions,
             per_second(self.executions),
@@ -54,24 +59,26 @@ impl Summary {
             share(self.poisoned, self.executions),
             self.skipped
         );
-        println!(
+        say!(
             "  operations  {} ({:.0}/s)",
             self.operations,
             per_second(self.operations)
         );
-        println!(
+        say!(
             "  commands    {} judged, {} refused ({:.1} %), {} stalled the hardware",
             self.judged,
             self.refused,
             share(self.refused, self.judged),
             self.stalled
         );
-        println!("  coverage    {} edges", self.coverage);
-        println!("  findings    {}", self.findings.len());
+        say!("  coverage    {} edges", self.coverage);
+        say!("  findings    {}", self.findings.len());
         for finding in &self.findings {
-            println!(
+            say!(
                 "    {} ({})\n      {}",
-                finding.signature, finding.severity, finding.file
+                finding.signature,
+                finding.severity,
+                finding.file
             );
         }
         if let Some(first) = self.findings.first() {
@@ -79,7 +86,7 @@ impl Summary {
                 "production" => String::new(),
                 bug => format!(" --bug {bug}"),
             };
-            println!("\nto see one: cargo xtask replay{bug} {}", first.file);
+            say!("\nto see one: cargo xtask replay{bug} {}", first.file);
         }
     }
 }

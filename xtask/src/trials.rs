@@ -47,10 +47,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         Some(id) => vec![Bug::find(id)?],
         None => Bug::all()?,
     };
-    println!("known bug | detected | cases to detection: median (least to most) | rules");
+    say!("known bug | detected | cases to detection: median (least to most) | rules");
     for bug in &bugs {
         let trials = trials(bug, arguments)?;
-        println!("{}", row(bug, &trials));
+        say!("{}", row(bug, &trials));
     }
     Ok(Exit::Clean)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -115,6 +116,12 @@ fn silence_subject_panics() {
     });
 }
 
+/// Prints to standard output. Whoever reads there may stop early, which is not our error.
+pub fn print(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 /// Replays the files of the command line; with `--quiet`, only what is not clean is told.
 pub fn main() -> ExitCode {
     let mut files: Vec<String> = std::env::args().skip(1).collect();
@@ -149,7 +156,7 @@ fn replay(path: &Path, quiet: bool) -> u8 {
         _ => CLEAN,
     };
     if !quiet || code != CLEAN {
-        println!("== {}\n{text}", path.display());
+        print(&format!("== {}\n{text}\n", path.display()));
     }
     code
 }
