@@ -55,6 +55,9 @@ pub(crate) fn set_up<E: El2>(
     let result = with_private(its, &request, &basers, redistributors_borrowed);
     if result.is_err() {
         clear();
+        // The host may make an ITT of them, and the ITS see it by another way than the cache.
+        let Span { address, bytes } = request.private;
+        its.el2.clean(address, bytes);
         memory::reclaim(its.el2, request.private);
     }
     result

@@ -533,7 +533,8 @@ impl Hardware {
                 device.unknown |= hit(device.itt, itt_bytes(device.size, entry_bytes));
             }
             let physical = &self.its[its];
-            if !physical.registers.enabled {
+            // Disabled or not: with TYPER.INV = 0 nothing says when the ITS forgets what it read.
+            if !physical.registers.baser(0).valid() {
                 continue;
             }
             let table = Table::new(physical.registers.baser(0));
