@@ -2,7 +2,8 @@
 //!
 //! A known bug is a patch to `harness/emulator`. Its subject is a workspace below `target/bugs/source/<id>`: a copy of the
 //! emulator with the patch applied, and of what depends on it; all other crates are taken from where they are. Files
-//! that did not change keep their times, so that cargo builds only what it must.
+//! that did not change keep their times, so that cargo builds only what it must. The copies lie in a folder named by the
+//! id: cargo tells packages apart by their path within the workspace, and all subjects share a target directory.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -23,6 +24,8 @@ pub(crate) struct Subject {
     pub name: String,
     /// The workspace that holds it.
     pub source: PathBuf,
+    /// Where in it the targets are.
+    targets: PathBuf,
     /// The folder of cargo's target directories for it.
     pub builds: PathBuf,
 }
@@ -34,6 +37,7 @@ impl Subject {
             None => Ok(Self {
                 name: "production".into(),
                 source: workspace::root().to_owned(),
+                targets: workspace::root().join("targets"),
                 builds: workspace::root().join("target"),
             }),
             Some(id) => Self::with_bug(&Bug::find(id)?),
@@ -44,12 +48,13 @@ impl Subject {
     pub(crate) fn with_bug(bug: &Bug) -> Result<Self> {
         let builds = workspace::root().join("target").join("bugs");
         let source = builds.join("source").join(&bug.id);
-        let mut tree = Tree::read(workspace::root())?;
+        let mut tree = Tree::read(workspace::root(), &bug.id)?;
         tree.apply(&bug.patch)
             .with_context(|| format!("the patch of known bug {} does not apply", bug.id))?;
         tree.write(&source)?;
         Ok(Self {
             name: bug.id.clone(),
+            targets: source.join(&bug.id).join("targets"),
             source,
             builds,
         })
@@ -74,7 +79,7 @@ impl Subject {
         let mut built = self.cargo_build(target, &folder, arguments, environment)?;
         if built.fresh && !kept.exists() {
             // Cargo believes it is there; touched, it is built again.
-            let main = self.source.join("targets").join(target).join("src/main.rs");
+            let main = self.targets.join(target).join("src/main.rs");
             let text = fs::read(&main)?;
             fs::write(&main, text)?;
             built = self.cargo_build(target, &folder, arguments, environment)?;
@@ -130,14 +135,18 @@ struct Built {
 struct Tree(Vec<(PathBuf, Vec<u8>)>);
 
 impl Tree {
-    fn read(root: &Path) -> Result<Self> {
+    fn read(root: &Path, id: &str) -> Result<Self> {
         let mut files = Vec::new();
-        for source in COPIED.iter().chain(&["Cargo.lock"]) {
+        for source in COPIED {
             collect(root, &root.join(source), &mut files)
                 .with_context(|| format!("cannot read {source}"))?;
         }
+        for (path, _) in &mut files {
+            *path = Path::new(id).join(&*path);
+        }
+        files.push(("Cargo.lock".into(), fs::read(root.join("Cargo.lock"))?));
         let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
-        let manifest = elsewhere(&manifest, root).context("Cargo.toml")?;
+        let manifest = elsewhere(&manifest, root, id).context("Cargo.toml")?;
         files.push(("Cargo.toml".into(), manifest.into_bytes()));
         Ok(Self(files))
     }
@@ -153,7 +162,7 @@ impl Tree {
                 name.starts_with("harness/emulator/src/"),
                 "it touches {name}; a known bug is a patch to harness/emulator/src"
             );
-            let file = self.0.iter_mut().find(|(path, _)| path == Path::new(name));
+            let file = self.0.iter_mut().find(|(path, _)| path.ends_with(name));
             let Some((_, bytes)) = file else {
                 bail!("there is no {name}");
             };
@@ -188,7 +197,7 @@ impl Tree {
 }
 
 /// The workspace's manifest for a folder elsewhere: its members are what is copied, the rest stays at `root`.
-fn elsewhere(manifest: &str, root: &Path) -> Result<String> {
+fn elsewhere(manifest: &str, root: &Path, id: &str) -> Result<String> {
     let is_copied = |path: &str| COPIED.iter().any(|copied| path.starts_with(copied));
     let mut manifest: toml::Table = manifest.parse()?;
     let workspace = manifest
@@ -200,6 +209,9 @@ fn elsewhere(manifest: &str, root: &Path) -> Result<String> {
         .and_then(toml::Value::as_array_mut);
     let members = members.context("the workspace has no members")?;
     members.retain(|member| member.as_str().is_some_and(is_copied));
+    for member in members {
+        *member = format!("{id}/{}", member.as_str().unwrap_or_default()).into();
+    }
     let dependencies = workspace
         .get_mut("dependencies")
         .and_then(toml::Value::as_table_mut);
@@ -207,9 +219,11 @@ fn elsewhere(manifest: &str, root: &Path) -> Result<String> {
         let Some(toml::Value::String(path)) = dependency.get_mut("path") else {
             continue;
         };
-        if !is_copied(path) {
-            *path = root.join(&*path).display().to_string();
-        }
+        *path = if is_copied(path) {
+            format!("{id}/{path}")
+        } else {
+            root.join(&*path).display().to_string()
+        };
     }
     Ok(toml::to_string(&manifest)?)
 }
@@ -275,10 +289,10 @@ its-gic = { path = \"harness/gic\" }
 its-emulator = { path = \"harness/emulator\" }
 toml = \"1\"
 ";
-        let text = elsewhere(manifest, Path::new("/here")).unwrap();
+        let text = elsewhere(manifest, Path::new("/here"), "a-bug").unwrap();
         assert!(text.contains("\"/here/harness/gic\""), "{text}");
-        assert!(text.contains("path = \"harness/emulator\""), "{text}");
-        assert!(!text.contains("members = [\"harness/gic\""), "{text}");
+        assert!(text.contains("path = \"a-bug/harness/emulator\""), "{text}");
+        assert!(!text.contains("\"harness/gic\""), "{text}");
     }
 
     fn tree(text: &str) -> Tree {
