@@ -13,9 +13,12 @@ pub mod hw;
 pub mod leak;
 pub mod ptr;
 pub mod rules;
+mod trust;
 pub mod undo;
 
-use its_el2::{Action, Event, Hypercall, Machine, Outcome, View};
+use std::collections::BTreeSet;
+
+use its_el2::{Action, Event, Hypercall, Machine, Outcome, Purpose, View};
 pub use rules::{Family, Rule, Severity};
 
 /// A rule broken in one action.
@@ -55,6 +58,9 @@ impl Step<'_> {
 pub struct Oracles {
     /// A set-up has succeeded.
     guarded: bool,
+    linear_map: u64,
+    /// ITTs of devices that the host did not list at set-up.
+    lies: BTreeSet<Purpose>,
     leak: leak::Leak,
     ptr: ptr::Ptr,
 }
@@ -64,6 +70,8 @@ impl Oracles {
     pub fn new(machine: &Machine) -> Self {
         Self {
             guarded: false,
+            linear_map: machine.linear_map,
+            lies: BTreeSet::new(),
             leak: leak::Leak::new(machine),
             ptr: ptr::Ptr::new(machine),
         }
@@ -74,8 +82,31 @@ impl Oracles {
         el2::judge(step, self.guarded, breaches);
         undo::judge(step, breaches);
         hw::judge(step, breaches);
-        self.leak.judge(step, view, breaches);
-        self.ptr.judge(step, view, breaches);
-        self.guarded |= step.set_up_result() == Some(0);
+        let set_up = step.set_up_result() == Some(0);
+        if set_up {
+            self.lies = trust::lies(step, view, self.linear_map);
+        }
+        if self.lies.is_empty() {
+            self.leak.judge(step, view, breaches);
+            self.ptr.judge(step, view, breaches);
+        } else {
+            self.judge_trusted(step, view, breaches);
+        }
+        self.guarded |= set_up;
+    }
+
+    /// LEAK and PTR over what the host did not lie about.
+    fn judge_trusted(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
+        let events = trust::without(step.events, &mut self.lies);
+        let step = Step {
+            events: &events,
+            ..*step
+        };
+        let view = trust::Trusted {
+            view,
+            lies: &self.lies,
+        };
+        self.leak.judge(&step, &view, breaches);
+        self.ptr.judge(&step, &view, breaches);
     }
 }

@@ -4,7 +4,7 @@ use its_board::host::Perform;
 use its_board::{Board, Failure, Tamper};
 use its_el2::{Action, Event, Machine, Outcome, Translation, View};
 use its_model::{Expected, Kind, Model};
-use its_oracles::{Breach, Family, Oracles, Rule, Step, rules};
+use its_oracles::{Breach, Oracles, Rule, Step, rules};
 use its_scenario::Operation;
 
 use crate::finding::Finding;
@@ -130,11 +130,6 @@ impl<'a> Lockstep<'a> {
             events: &self.events,
         };
         self.oracles.judge(&step, self.board, &mut self.breaches);
-        if step.set_up_result() == Some(0) && judgement.poisoned.is_some() {
-            // The host lied about its live devices, for which alone it is trusted.
-            self.breaches
-                .retain(|breach| !matches!(breach.rule.family, Family::Leak | Family::Ptr));
-        }
         for disagreement in judgement.disagreements {
             let (rule, class) = match rule(disagreement.kind) {
                 Some(found) => found,

@@ -88,6 +88,7 @@ fn every_rule_has_a_kill() {
     let itt = |area: layout::Area| Sabotage::Itt(area.address());
     let kills = [
         ("LEAK-LOOSE", Sabotage::SkipPin, false, LIFE),
+        ("LEAK-LOOSE", Sabotage::SkipPin, true, LIFE),
         ("DIV-OWNERSHIP", Sabotage::UnpinTwice, false, LIFE),
         ("LEAK-HOST", Sabotage::SkipDonate, true, LIFE),
         ("UNDO-CALL", Sabotage::SkipReclaim, true, FAILING),

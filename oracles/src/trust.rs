@@ -1,0 +1,148 @@
+//! What the host is trusted for: until set-up succeeds, for what it wrote to memory and for a list of live devices that is
+//! complete and true. A device that the ITS's table holds and the list does not is the host's lie: nobody judges its ITT.
+
+use std::collections::BTreeSet;
+
+use its_el2::{Action, Event, Exposure, PageState, Purpose, Reach, Translation, View};
+
+use crate::Step;
+
+/// Bytes of one entry of the list: DeviceID u32, Size u32, ITT address u64.
+const ENTRY_BYTES: u64 = 16;
+/// Offsets in the descriptor: the number of live devices, and the address of their list.
+const NUMBER: u64 = 0x18;
+const LIST: u64 = 0x20;
+
+/// The devices in the list that a set-up read.
+fn listed(step: &Step, linear_map: u64) -> BTreeSet<u32> {
+    let Action::Hypercall { arguments, .. } = step.action else {
+        return BTreeSet::new();
+    };
+    let word = |address: u64| {
+        step.events.iter().find_map(|event| match event {
+            Event::WordRead {
+                address: at, value, ..
+            } if *at == address => Some(*value),
+            _ => None,
+        })
+    };
+    let descriptor = arguments[2].wrapping_sub(linear_map);
+    let number = word(descriptor.wrapping_add(NUMBER)).unwrap_or(0);
+    let list = word(descriptor.wrapping_add(LIST)).unwrap_or(0);
+    let entry = |index: u64| {
+        let address = list.wrapping_sub(linear_map) + index * ENTRY_BYTES;
+        word(address).map(|first| first as u32)
+    };
+    (0..number).map_while(entry).collect()
+}
+
+/// The devices that the ITS knows at a successful set-up and the host did not list.
+pub(crate) fn lies(step: &Step, view: &impl View, linear_map: u64) -> BTreeSet<Purpose> {
+    let listed = listed(step, linear_map);
+    let is_lie = |purpose: &Purpose| match purpose {
+        Purpose::Itt { device_id } => !listed.contains(device_id),
+        _ => false,
+    };
+    view.reach(0)
+        .map(|(reach, _)| reach.purpose)
+        .filter(is_lie)
+        .collect()
+}
+
+/// The events without those about lies. A device that is mapped or unmapped is no lie any more.
+pub(crate) fn without(events: &[Event], lies: &mut BTreeSet<Purpose>) -> Vec<Event> {
+    let mut kept = Vec::with_capacity(events.len());
+    for event in events {
+        match event {
+            Event::Reached(reach, _) | Event::Unreached(reach) => {
+                lies.remove(&reach.purpose);
+            }
+            Event::ReachedPage { reach, .. } if lies.contains(&reach.purpose) => continue,
+            _ => {}
+        }
+        kept.push(*event);
+    }
+    kept
+}
+
+/// A view without lies.
+pub(crate) struct Trusted<'a, V> {
+    pub view: &'a V,
+    pub lies: &'a BTreeSet<Purpose>,
+}
+
+impl<V: View> View for Trusted<'_, V> {
+    fn page(&self, page: u64) -> Option<PageState> {
+        self.view.page(page)
+    }
+
+    fn reach(&self, its: u8) -> impl Iterator<Item = (Reach, Exposure)> {
+        self.view
+            .reach(its)
+            .filter(|(reach, _)| !self.lies.contains(&reach.purpose))
+    }
+
+    fn translate(&self, its: u8, device_id: u32, event_id: u32) -> Option<Translation> {
+        self.view.translate(its, device_id, event_id)
+    }
+
+    fn pending(&self, redistributor: u8) -> impl Iterator<Item = u32> {
+        self.view.pending(redistributor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use its_el2::Outcome;
+
+    const MAP: u64 = 0xfff0_0000_0000_0000;
+
+    #[test]
+    fn the_list_is_what_set_up_read() {
+        let read = |address, value| Event::WordRead {
+            address,
+            value,
+            shared: false,
+        };
+        let events = [
+            read(0x1018, 2),
+            read(0x1020, MAP + 0x2000),
+            read(0x2000, 7 | 4 << 32),
+            read(0x2008, 0x9000),
+            read(0x2010, 9 | 4 << 32),
+            read(0x2020, 11),
+        ];
+        let action = Action::Hypercall {
+            cpu: 0,
+            x0: 0,
+            arguments: [0, MAP, MAP + 0x1000, 1],
+        };
+        let step = Step {
+            action: &action,
+            outcome: Outcome::Done,
+            events: &events,
+        };
+        assert!(listed(&step, MAP).into_iter().eq([7, 9]));
+    }
+
+    #[test]
+    fn a_lie_ends_when_the_device_is_mapped() {
+        let reach = Reach {
+            its: 0,
+            purpose: Purpose::Itt { device_id: 5 },
+            address: 0,
+            bytes: 0x100,
+        };
+        let page = Event::ReachedPage {
+            reach,
+            page: 0,
+            state: PageState::HOST,
+        };
+        let mut lies = BTreeSet::from([reach.purpose]);
+        let mapped = Event::Reached(reach, Exposure::default());
+        let kept = without(&[page, mapped, page], &mut lies);
+        assert_eq!(kept, [mapped, page]);
+        assert!(lies.is_empty());
+    }
+}
