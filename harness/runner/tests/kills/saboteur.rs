@@ -14,7 +14,7 @@ use its_gic::geometry::Pages;
 pub(crate) enum Sabotage {
     /// Nothing.
     None,
-    /// Pins are reported and not made.
+    /// Pins of ITTs are reported and not made.
     SkipPin,
     /// Pins are taken back twice.
     UnpinTwice,
@@ -206,7 +206,7 @@ impl El2 for Saboteur<'_> {
     }
     fn pin(&self, page: u64) -> Result<(), Errno> {
         match self.sabotage {
-            Sabotage::SkipPin => Ok(()),
+            Sabotage::SkipPin if layout::ITT.run().contains(page) => Ok(()),
             _ => self.board.pin(page),
         }
     }
