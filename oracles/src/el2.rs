@@ -5,8 +5,8 @@ use its_el2::{Event, Misconduct};
 use crate::rules;
 use crate::{Breach, Rule, Step};
 
-/// Commands that one trap may judge: 64, and the stalled one that a Retry replaces.
-const COMMANDS_PER_TRAP: usize = 65;
+/// Commands that one trap may judge. A stalled one that a Retry replaces is among the 64 in flight.
+const COMMANDS_PER_TRAP: usize = 64;
 
 /// Judges what EL2 did in one action. What an ITS reads that is not `guarded` is its host's concern.
 pub fn judge(step: &Step, guarded: bool, breaches: &mut Vec<Breach>) {
@@ -24,6 +24,7 @@ pub fn judge(step: &Step, guarded: bool, breaches: &mut Vec<Breach>) {
         }
     }
     fetched_twice(step, breaches);
+    unordered(step, breaches);
     let copied = step
         .events
         .iter()
@@ -138,6 +139,41 @@ fn fetched_twice(step: &Step, breaches: &mut Vec<Breach>) {
     }
 }
 
+/// What lets the ITS see other memory, CWRITER or a level-1 entry, comes after an ordering of that memory.
+fn unordered(step: &Step, breaches: &mut Vec<Breach>) {
+    let (mut commands, mut zeroes) = (false, false);
+    for event in step.events {
+        let (pending, class) = match *event {
+            Event::CommandWritten { .. } => {
+                commands = true;
+                continue;
+            }
+            Event::PageZeroed { .. } => {
+                zeroes = true;
+                continue;
+            }
+            Event::Ordered => {
+                (commands, zeroes) = (false, false);
+                continue;
+            }
+            Event::DeviceWrite { .. } => (commands, "queue"),
+            // Records are words too: only a valid level-1 entry has the top bit over a page's address.
+            Event::WordWritten { value, .. } if value >> 63 == 1 => (zeroes, "level2"),
+            _ => continue,
+        };
+        if pending {
+            breaches.push(Breach {
+                rule: &rules::EL2_BARRIER,
+                class,
+                path: "EL2".into(),
+                expected: "memory ordered before the ITS is told of it".into(),
+                seen: "no ordering in between".into(),
+            });
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn sixty_five_commands_are_a_trap_s_limit() {
+    fn sixty_four_commands_are_a_trap_s_limit() {
         let commands = |count: u64| -> Vec<Event> {
             let command = |index| Event::CommandRead {
                 address: index * 32,
@@ -215,14 +251,37 @@ mod tests {
             };
             (0..count).map(command).collect()
         };
-        assert!(broken_by(&commands(65)).is_empty());
-        assert_eq!(broken_by(&commands(66)), [("EL2-WORK", "commands")]);
+        assert!(broken_by(&commands(64)).is_empty());
+        assert_eq!(broken_by(&commands(65)), [("EL2-WORK", "commands")]);
     }
 
     #[test]
     fn memory_is_cleaned_before_the_its_reads_it() {
         let stale = Event::StaleRead { address: 0x40 };
         assert_eq!(broken_by(&[stale]), [("EL2-CLEAN", "stale")]);
+    }
+
+    #[test]
+    fn memory_is_ordered_before_the_its_is_told() {
+        let command = Event::CommandWritten {
+            address: 0,
+            words: [0; 4],
+        };
+        let told = Event::DeviceWrite {
+            address: 0x88,
+            size: its_el2::AccessSize::Double,
+            value: 0x20,
+        };
+        let zeroed = Event::PageZeroed { page: 7 };
+        let entry = Event::WordWritten {
+            address: 8,
+            value: 1 << 63 | 0x7000,
+            shared: false,
+        };
+        assert!(broken_by(&[command, Event::Ordered, told]).is_empty());
+        assert_eq!(broken_by(&[command, told]), [("EL2-BARRIER", "queue")]);
+        assert!(broken_by(&[zeroed, Event::Ordered, entry]).is_empty());
+        assert_eq!(broken_by(&[zeroed, entry]), [("EL2-BARRIER", "level2")]);
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub struct Oracles {
     /// A set-up has succeeded.
     guarded: bool,
     linear_map: u64,
+    itt_entry_bytes: u64,
     /// ITTs of devices that the host did not list at set-up.
     lies: BTreeSet<Purpose>,
     leak: leak::Leak,
@@ -71,6 +72,7 @@ impl Oracles {
         Self {
             guarded: false,
             linear_map: machine.linear_map,
+            itt_entry_bytes: machine.character.itt_entry_bytes.into(),
             lies: BTreeSet::new(),
             leak: leak::Leak::new(machine),
             ptr: ptr::Ptr::new(machine),
@@ -84,7 +86,7 @@ impl Oracles {
         hw::judge(step, breaches);
         let set_up = step.set_up_result() == Some(0);
         if set_up {
-            self.lies = trust::lies(step, view, self.linear_map);
+            self.lies = trust::lies(step, view, self.linear_map, self.itt_entry_bytes);
         }
         if self.lies.is_empty() {
             self.leak.judge(step, view, breaches);

@@ -157,6 +157,9 @@ rules! {
     EL2_CLEAN = "EL2-CLEAN", El2, Vulnerability, "POLICY: P4, P9",
         "What EL2 wrote for the ITS is cleaned before the ITS reads it.",
         "A non-coherent ITS would execute what was there before, which nobody judged.";
+    EL2_BARRIER = "EL2-BARRIER", El2, Vulnerability, "POLICY: P4, P9",
+        "Memory is ordered between what EL2 wrote for the ITS and the store that lets the ITS see it.",
+        "Without it the ITS may follow CWRITER or a level-1 entry to what was there before.";
     UNDO_CALL = "UNDO-CALL", Undo, Vulnerability, "POLICY: P12",
         "A set-up that fails leaves the ownership of every page as it was.",
         "Pages that stay away are lost; pages that come back too far are leaked.";

@@ -1,9 +1,11 @@
 //! What the host is trusted for: until set-up succeeds, for what it wrote to memory and for a list of live devices that is
 //! complete and true. A device that the ITS's table holds and the list does not is the host's lie: nobody judges its ITT.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use its_el2::{Action, Event, Exposure, PageState, Purpose, Reach, Translation, View};
+
+use its_gic::geometry::itt_bytes;
 
 use crate::Step;
 
@@ -13,10 +15,10 @@ const ENTRY_BYTES: u64 = 16;
 const NUMBER: u64 = 0x18;
 const LIST: u64 = 0x20;
 
-/// The devices in the list that a set-up read.
-fn listed(step: &Step, linear_map: u64) -> BTreeSet<u32> {
+/// The devices in the list that a set-up read, with Size and ITT address.
+fn listed(step: &Step, linear_map: u64) -> BTreeMap<u32, (u8, u64)> {
     let Action::Hypercall { arguments, .. } = step.action else {
-        return BTreeSet::new();
+        return BTreeMap::new();
     };
     let word = |address: u64| {
         step.events.iter().find_map(|event| match event {
@@ -31,21 +33,32 @@ fn listed(step: &Step, linear_map: u64) -> BTreeSet<u32> {
     let list = word(descriptor.wrapping_add(LIST)).unwrap_or(0);
     let entry = |index: u64| {
         let address = list.wrapping_sub(linear_map) + index * ENTRY_BYTES;
-        word(address).map(|first| first as u32)
+        let (first, itt) = (word(address)?, word(address + 8)?);
+        Some((first as u32, ((first >> 32) as u8, itt)))
     };
     (0..number).map_while(entry).collect()
 }
 
-/// The devices that the ITS knows at a successful set-up and the host did not list.
-pub(crate) fn lies(step: &Step, view: &impl View, linear_map: u64) -> BTreeSet<Purpose> {
+/// The devices that the ITS knows at a successful set-up, and the host listed otherwise or not at all.
+pub(crate) fn lies(
+    step: &Step,
+    view: &impl View,
+    linear_map: u64,
+    entry_bytes: u64,
+) -> BTreeSet<Purpose> {
     let listed = listed(step, linear_map);
-    let is_lie = |purpose: &Purpose| match purpose {
-        Purpose::Itt { device_id } => !listed.contains(device_id),
-        _ => false,
+    let is_true = |reach: &Reach, device_id: u32| {
+        listed.get(&device_id).is_some_and(|(size, itt)| {
+            *itt == reach.address && reach.bytes <= itt_bytes(*size, entry_bytes)
+        })
     };
     view.reach(0)
-        .map(|(reach, _)| reach.purpose)
-        .filter(is_lie)
+        .map(|(reach, _)| reach)
+        .filter(|reach| match reach.purpose {
+            Purpose::Itt { device_id } => !is_true(reach, device_id),
+            _ => false,
+        })
+        .map(|reach| reach.purpose)
         .collect()
 }
 
@@ -111,6 +124,7 @@ mod tests {
             read(0x2000, 7 | 4 << 32),
             read(0x2008, 0x9000),
             read(0x2010, 9 | 4 << 32),
+            read(0x2018, 0xa000),
             read(0x2020, 11),
         ];
         let action = Action::Hypercall {
@@ -123,7 +137,8 @@ mod tests {
             outcome: Outcome::Done,
             events: &events,
         };
-        assert!(listed(&step, MAP).into_iter().eq([7, 9]));
+        let devices = [(7, (4, 0x9000)), (9, (4, 0xa000))];
+        assert!(listed(&step, MAP).into_iter().eq(devices));
     }
 
     #[test]

@@ -56,8 +56,6 @@ pub(crate) struct State {
     pub redistributors: Vec<Redistributor>,
     pub finalized: [bool; CPUS as usize],
     pub cpu: u8,
-    /// EL2 runs code of the subject.
-    pub in_subject: bool,
     pub held: Vec<LockName>,
     pub events: Vec<Event>,
     pub work: u32,
@@ -286,7 +284,6 @@ impl Board {
                 redistributors: (0..CPUS).map(Redistributor::new).collect(),
                 finalized: [false; CPUS as usize],
                 cpu: 0,
-                in_subject: false,
                 held: Vec::new(),
                 events: Vec::new(),
                 work: 0,
@@ -327,7 +324,6 @@ impl Board {
         state.redistributors.clone_from(&snapshot.redistributors);
         state.finalized = snapshot.finalized;
         state.machine = snapshot.machine;
-        state.in_subject = false;
         state.held.clear();
         state.events.clear();
         self.disarm();
@@ -484,7 +480,6 @@ impl Board {
     pub(crate) fn enter<R>(&self, call: impl FnOnce(&dyn BoardSubject) -> R) -> Option<R> {
         {
             let mut state = self.state.borrow_mut();
-            state.in_subject = true;
             state.work = 0;
             if state.shared_reads == 0 {
                 state.tamper();
@@ -494,7 +489,6 @@ impl Board {
         let result = catch_unwind(AssertUnwindSafe(|| call(&*self.subject)));
         IN_SUBJECT.set(false);
         let mut state = self.state.borrow_mut();
-        state.in_subject = false;
         match result {
             Ok(value) => {
                 for name in state.held.clone() {

@@ -150,9 +150,6 @@ impl Board {
 impl State {
     /// Whether the scenario wants this ownership change to fail.
     fn is_due(&mut self, change: PageChange) -> bool {
-        if !self.in_subject {
-            return false;
-        }
         let mut due = false;
         for failure in &mut self.failures {
             if failure.change == change && failure.nth > 0 {
@@ -288,6 +285,16 @@ impl El2 for Board {
 
     fn clean(&self, address: u64, bytes: u64) {
         let mut state = self.call();
+        let mapped = |page| {
+            state
+                .ownership
+                .state(page)
+                .is_some_and(|page| page.el2_can_access())
+        };
+        if !Pages::under(address, bytes).iter().all(mapped) {
+            let write = false;
+            self.stop(state, Misconduct::BadAccess { address, write });
+        }
         state.memory.clean(address, bytes);
         state.events.push(Event::Cleaned { address, bytes });
     }

@@ -100,11 +100,6 @@ impl Host {
         self.basers.get(usize::from(n)).copied().unwrap_or(0)
     }
 
-    /// The offset of the slot that the next command goes into.
-    pub fn write_offset(&self) -> u64 {
-        self.write_offset
-    }
-
     /// Address of a register of the ITS.
     pub fn register(&self, register: Register) -> u64 {
         self.machine.its[0] + register.offset()

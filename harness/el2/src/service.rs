@@ -7,8 +7,9 @@ use crate::errno::Errno;
 use crate::lock::Locks;
 use crate::subject::AccessSize;
 
-/// Calls of [`El2`] that one trap or set-up may make before a board stops it. Generous: the largest
-/// legal trap releases 64 ITTs and borrows 64, each of 257 pages.
+/// Calls of [`El2`] that one entry may make before a board stops it. Generous for a trap: the largest
+/// legal one releases 64 ITTs and borrows 64, each of 257 pages. A set-up is bounded by its descriptor instead, and
+/// one of the largest that the contract allows would exceed this; those of small boards stay far below.
 pub const WORK_LIMIT: u32 = 400_000;
 
 /// The lock type of an [`El2`].

@@ -59,9 +59,6 @@ pub(crate) fn tables<E: El2>(el2: &E, n: usize) -> [Span; 2] {
     let double = |offset| el2.read_device(address.wrapping_add(offset), AccessSize::Double);
     let configuration = Propbaser::from_bits(double(PROPBASER));
     let pending = Pendbaser::from_bits(double(PENDBASER));
-    if configuration.bytes() == 0 {
-        return [Span::EMPTY; 2];
-    }
     [
         Span {
             address: configuration.address(),

@@ -107,9 +107,11 @@ impl Pendbaser {
         self.block_number() << 16
     }
 
-    /// Bytes in a pending table for PROPBASER.IDbits = `id_bits`: one bit for each INTID.
+    /// Bytes in a pending table for PROPBASER.IDbits = `id_bits`: one bit for each INTID, and at least the first
+    /// KiB, which is IMPLEMENTATION DEFINED whatever IDbits says.
     pub const fn bytes(id_bits: u8) -> u64 {
-        intids(id_bits) >> 3
+        let bytes = intids(id_bits) >> 3;
+        if bytes < 1024 { 1024 } else { bytes }
     }
 }
 
@@ -130,6 +132,7 @@ mod tests {
         assert_eq!(propbaser.address(), 0x8_0030_0000);
         assert_eq!(propbaser.bytes(), 65536 - 8192);
         assert_eq!(Pendbaser::bytes(15), 8192);
+        assert_eq!(Pendbaser::bytes(3), 1024);
         let pendbaser = Pendbaser::from_bits(0x4000_0008_0031_0000);
         assert_eq!(pendbaser.address(), 0x8_0031_0000);
         assert!(pendbaser.ptz());

@@ -4,8 +4,6 @@ use bitfield_struct::bitfield;
 
 use crate::geometry::PageSize;
 
-/// Bytes from the ITS's base to its translation frame (GITS_TRANSLATER's frame).
-pub const TRANSLATION_FRAME: u64 = 0x1_0000;
 /// Bytes in one frame.
 pub const FRAME_BYTES: u64 = 0x1_0000;
 /// GITS_TRANSLATER, from the start of the translation frame.

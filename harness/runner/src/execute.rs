@@ -11,7 +11,7 @@ use its_scenario::{HostCommand, Operation, Place, Rdbase, Width};
 use crate::lockstep::Lockstep;
 use crate::place;
 
-/// Does one operation. What was armed for it is taken back after it.
+/// Does one operation. Tampers are for one operation; a failure stays armed until it is due or the case ends.
 pub(crate) fn operation(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
     match *operation {
         Operation::Fail { change, nth } => {

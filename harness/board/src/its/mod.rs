@@ -38,6 +38,8 @@ pub(crate) const COLLECTIONS: usize = 1;
 pub(crate) struct PhysicalIts {
     index: u8,
     enabled: bool,
+    /// Enabled was cleared with work left, and Quiescent has not followed yet.
+    stopping: bool,
     cbaser: Cbaser,
     /// The offset that was last written, in range or not.
     cwriter: u64,
@@ -64,6 +66,7 @@ impl PhysicalIts {
         Self {
             index,
             enabled: false,
+            stopping: false,
             cbaser: Cbaser::new(),
             cwriter: 0,
             creadr: 0,
@@ -86,7 +89,7 @@ impl PhysicalIts {
     fn register(&self, register: Register, machine: &Machine) -> u64 {
         match register {
             Register::Ctlr => {
-                let quiescent = !self.enabled || !self.has_work();
+                let quiescent = !self.stopping && !self.has_work();
                 let ctlr = Ctlr::new()
                     .with_enabled(self.enabled)
                     .with_quiescent(quiescent);
@@ -117,7 +120,9 @@ impl PhysicalIts {
         if let Some((register, part)) = Register::select(offset, bytes) {
             self.write_register(register, part, value, bus);
         }
-        self.idle(bus);
+        if !self.stopping {
+            self.idle(bus);
+        }
     }
 
     fn write_register(&mut self, register: Register, part: Part, value: u64, bus: &mut Bus) {
@@ -132,6 +137,8 @@ impl PhysicalIts {
     }
 
     fn write_ctlr(&mut self, ctlr: Ctlr, bus: &mut Bus) {
+        let slow = bus.machine.character.pace != Pace::AtOnce;
+        self.stopping = slow && !ctlr.enabled() && (self.stopping || self.has_work());
         self.enabled = ctlr.enabled();
         self.settle(bus);
     }
@@ -203,6 +210,7 @@ impl PhysicalIts {
 
     /// Works through at most `commands` commands.
     pub(crate) fn advance(&mut self, commands: u16, bus: &mut Bus) {
+        self.stopping &= commands == 0;
         for _ in 0..commands {
             if !self.has_work() {
                 return;

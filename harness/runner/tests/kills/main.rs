@@ -45,13 +45,12 @@ set-up private=private[0] descriptor=descriptor[0] private-pages=0x1
 ";
 
 /// Rules that no sabotage breaks so far, each with the reason.
-const WITHOUT_A_KILL: [(&str, &str); 4] = [
+const WITHOUT_A_KILL: [(&str, &str); 3] = [
     (
         "DIV-PROGRESS",
         "the reference demands each step of progress, and reports the first that is missing",
     ),
     ("DIV-ACCESS", "only the board decides about host accesses"),
-    ("UNDO-HARDWARE", "set-up writes no register"),
     (
         "DIV-INTERRUPT",
         "follows from a translation, which is reported first",
@@ -92,6 +91,8 @@ fn every_rule_has_a_kill() {
         ("DIV-OWNERSHIP", Sabotage::UnpinTwice, false, LIFE),
         ("LEAK-HOST", Sabotage::SkipDonate, true, LIFE),
         ("UNDO-CALL", Sabotage::SkipReclaim, true, FAILING),
+        ("UNDO-HARDWARE", Sabotage::WriteCtlr, true, FAILING),
+        ("EL2-BARRIER", Sabotage::SkipOrder, false, LIFE),
         ("EL2-CLEAN", Sabotage::SkipClean, false, LIFE),
         ("PTR-CONTENTS", Sabotage::SkipZero, false, LIFE),
         ("EL2-LOCK", Sabotage::SkipRelease, false, LIFE),

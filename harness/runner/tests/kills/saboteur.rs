@@ -24,6 +24,10 @@ pub(crate) enum Sabotage {
     SkipReclaim,
     /// Written memory is not cleaned.
     SkipClean,
+    /// Memory is not ordered.
+    SkipOrder,
+    /// Set-up writes CTLR as it read it.
+    WriteCtlr,
     /// Fresh pages are not zeroed.
     SkipZero,
     /// Locks are kept.
@@ -121,6 +125,11 @@ impl El2 for Saboteur<'_> {
                 let cwriter = layout::ITS[0] + 0x88;
                 return self.board.read_device(cwriter, AccessSize::Double);
             }
+            (0x100, Sabotage::WriteCtlr) => {
+                let ctlr = layout::ITS[0];
+                let value = self.board.read_device(ctlr, AccessSize::Word);
+                self.board.write_device(ctlr, AccessSize::Word, value);
+            }
             (0x08, Sabotage::ForgetTyper) => return 0,
             _ => {}
         }
@@ -193,7 +202,9 @@ impl El2 for Saboteur<'_> {
         }
     }
     fn order(&self) {
-        self.board.order();
+        if !self.is(Sabotage::SkipOrder) {
+            self.board.order();
+        }
     }
     fn memory_lock(&self) -> &LockOf<Self, ()> {
         self.board.memory_lock()
