@@ -15,10 +15,8 @@ use crate::workspace;
 pub(crate) struct Facts {
     pub title: String,
     /// What kind of mistake it is, in a word or two.
-    #[allow(dead_code)]
     pub class: String,
     /// Where it comes from.
-    #[allow(dead_code)]
     pub origin: String,
     /// `vulnerability`, `hardening` or `conformance`.
     pub severity: String,

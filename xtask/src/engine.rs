@@ -158,12 +158,28 @@ impl Job {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// An error unless libFuzzer ended the process as planned and it did what it was started for.
+    pub(crate) fn demand_good_end(&self) -> Result<()> {
+        self.demand_instrumentation()?;
+        if !self.wait()? {
+            return Err(self.failure());
+        }
+        if self.counts().cases == 0 {
+            return Err(Defect("the target counted no case".into()).into());
+        }
+        Ok(())
+    }
+
     /// An error unless the program was instrumented: it would "fuzz" blindly and never say so.
     pub(crate) fn demand_instrumentation(&self) -> Result<()> {
         if self.log().contains(INSTRUMENTED) {
             return Ok(());
         }
-        Err(Defect("the target is not instrumented".into()).into())
+        Err(Defect(format!(
+            "the target is not instrumented; {}",
+            self.log.display()
+        ))
+        .into())
     }
 
     /// The error of a process that did not end as planned.
@@ -171,11 +187,12 @@ impl Job {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(40)..].join("\n");
-        Defect(format!(
-            "the target ended unexpectedly; {}:\n{tail}",
-            self.log.display()
-        ))
-        .into()
+        let what = if log.contains("ERROR: libFuzzer: timeout") {
+            "a case did not end: EL2 may loop without a call, or the harness does"
+        } else {
+            "the target ended unexpectedly"
+        };
+        Defect(format!("{what}; {}:\n{tail}", self.log.display())).into()
     }
 }
 

@@ -24,6 +24,18 @@ impl fmt::Display for Defect {
 
 impl std::error::Error for Defect {}
 
+/// A check found something broken: findings, told as an error.
+#[derive(Debug)]
+pub(crate) struct Broken(pub String);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
+
 /// The code of a result, after telling an error.
 pub(crate) fn code(result: anyhow::Result<Exit>) -> ExitCode {
     let code = match result {
@@ -31,7 +43,11 @@ pub(crate) fn code(result: anyhow::Result<Exit>) -> ExitCode {
         Ok(Exit::Findings) => FINDINGS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            if error.is::<Defect>() { DEFECT } else { USAGE }
+            match (error.is::<Defect>(), error.is::<Broken>()) {
+                (true, _) => DEFECT,
+                (_, true) => FINDINGS,
+                _ => USAGE,
+            }
         }
     };
     code.into()

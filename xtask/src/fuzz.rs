@@ -23,10 +23,10 @@ pub(crate) struct Arguments {
     /// What to fuzz: see `cargo xtask list`
     target: String,
     /// Seconds; 60 unless --runs is given
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     time: Option<u64>,
     /// Cases, over all processes
-    #[arg(long, value_name = "CASES")]
+    #[arg(long, value_name = "CASES", value_parser = clap::value_parser!(u64).range(1..))]
     runs: Option<u64>,
     /// Of the engine's random numbers; with --runs and one job the run can be repeated
     #[arg(long)]
@@ -42,13 +42,14 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Fuzzes and prints the summary.
+/// Fuzzes and prints the summary, also of a run that did not end as planned: it may have findings.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    let summary = fuzz(arguments)?;
+    let (summary, end) = fuzz(arguments)?;
     summary.print();
     if arguments.json {
         say!("{}", serde_json::to_string(&summary)?);
     }
+    end?;
     Ok(if summary.findings.is_empty() {
         Exit::Clean
     } else {
@@ -58,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 
 /// A short run for the tests.
 pub(crate) fn smoke(target: &str, runs: u64) -> Result<Summary> {
-    fuzz(&Arguments {
+    let (summary, end) = fuzz(&Arguments {
         target: target.into(),
         time: None,
         runs: Some(runs),
@@ -66,10 +67,13 @@ pub(crate) fn smoke(target: &str, runs: u64) -> Result<Summary> {
         jobs: NonZeroUsize::MIN,
         bug: None,
         json: false,
-    })
+    })?;
+    end?;
+    Ok(summary)
 }
 
-fn fuzz(arguments: &Arguments) -> Result<Summary> {
+/// The summary, and how the processes ended.
+fn fuzz(arguments: &Arguments) -> Result<(Summary, Result<()>)> {
     let target = Target::find(&arguments.target)?;
     let seeds = workspace::scenarios(&target.corpus("seeds"))?;
     ensure!(
@@ -106,7 +110,7 @@ fn fuzz(arguments: &Arguments) -> Result<Summary> {
             runs: share(runs, index as u64, number as u64),
         })?);
     }
-    let seconds = watch(&jobs, &findings)?;
+    let (seconds, end) = watch(&jobs, &findings)?;
     let mut summary = Summary {
         target: target.name,
         engine: "libfuzzer",
@@ -128,7 +132,7 @@ fn fuzz(arguments: &Arguments) -> Result<Summary> {
     for finding in &mut summary.findings {
         finding.file = workspace::shown(Path::new(&finding.file));
     }
-    Ok(summary)
+    Ok((summary, end))
 }
 
 /// Process `index` of `number` gets its share of `runs`; none of them 0 unless `runs` is.
@@ -141,7 +145,8 @@ fn share(runs: u64, index: u64, number: u64) -> u64 {
     }
 }
 
-fn watch(jobs: &[Job], findings: &Path) -> Result<f64> {
+/// Shows progress until all processes have ended. The seconds, and how they ended.
+fn watch(jobs: &[Job], findings: &Path) -> Result<(f64, Result<()>)> {
     let mut progress = Progress::new();
     loop {
         sleep(Duration::from_millis(300));
@@ -157,13 +162,7 @@ fn watch(jobs: &[Job], findings: &Path) -> Result<f64> {
         progress.show(&total(jobs), coverage, found);
     }
     let seconds = progress.finish();
-    for job in jobs {
-        if !job.wait()? {
-            return Err(job.failure());
-        }
-        job.demand_instrumentation()?;
-    }
-    Ok(seconds)
+    Ok((seconds, jobs.iter().try_for_each(Job::demand_good_end)))
 }
 
 fn total(jobs: &[Job]) -> Counts {

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -75,22 +76,31 @@ impl Subject {
         environment: &[(&str, &str)],
     ) -> Result<PathBuf> {
         let folder = self.builds.join(folder);
-        let kept = folder.join("kept").join(&self.name).join(target);
+        let keep = folder.join("kept").join(&self.name);
+        fs::create_dir_all(&keep)?;
+        let kept = keep.join(target);
+        // All subjects share the folder, for the sake of what they have in common, so the program in it may be another
+        // subject's unless it was built right now: one build at a time, and a mark until its program is kept.
+        let lock = File::create(folder.join("lock"))?;
+        lock.lock()?;
+        let mark = keep.join("not-kept");
+        let is_kept = kept.exists() && !mark.exists();
+        fs::write(&mark, "")?;
         let mut built = self.cargo_build(target, &folder, arguments, environment)?;
-        if built.fresh && !kept.exists() {
+        if built.fresh && !is_kept {
             // Cargo believes it is there; touched, it is built again.
             let main = self.targets.join(target).join("src/main.rs");
-            let text = fs::read(&main)?;
-            fs::write(&main, text)?;
+            let file = File::options().write(true).open(&main)?;
+            file.set_modified(SystemTime::now())?;
             built = self.cargo_build(target, &folder, arguments, environment)?;
         }
-        // All subjects share the folder, for the sake of what they have in common, so the program in it
-        // may be another subject's unless it was built right now.
         if !built.fresh {
-            fs::create_dir_all(kept.parent().context("it is in a folder")?)?;
-            fs::copy(&built.program, &kept)
+            let part = keep.join("part");
+            fs::copy(&built.program, &part)
                 .with_context(|| format!("cannot copy {}", built.program.display()))?;
+            fs::rename(&part, &kept)?;
         }
+        fs::remove_file(&mark)?;
         Ok(kept)
     }
 
@@ -106,7 +116,11 @@ impl Subject {
         all.extend(["--manifest-path", &manifest]);
         all.push("--message-format=json-render-diagnostics");
         all.extend(arguments);
-        let mut command = duct::cmd(workspace::cargo(), all).env("CARGO_TARGET_DIR", folder);
+        // Flags of the user's would take the place of the instrumentation.
+        let mut command = duct::cmd(workspace::cargo(), all)
+            .env("CARGO_TARGET_DIR", folder)
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS");
         for (name, value) in environment {
             command = command.env(name, value);
         }

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use its_runner::replay::{CLEAN, FINDINGS};
+use anyhow::{Context, Result, ensure};
+use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 use its_scenario::Scenario;
 
 use crate::bugs::Bug;
-use crate::exit::{Defect, Exit};
+use crate::exit::{Broken, Defect, Exit};
 use crate::fuzz;
 use crate::subject::Subject;
 use crate::target;
@@ -68,6 +68,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     Ok(Exit::Clean)
 }
 
+fn demand(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
+    if holds {
+        return Ok(());
+    }
+    Err(Broken(what()).into())
+}
+
+/// The exit code of a replay that must be clean.
+fn demand_clean(code: i32, what: &str) -> Result<()> {
+    if code == i32::from(DEFECT) {
+        return Err(Defect(format!("{what} contradicts itself")).into());
+    }
+    demand(code == i32::from(CLEAN), || {
+        format!("{what} is not clean (code {code})")
+    })
+}
+
 fn cargo(arguments: &[&str]) -> Result<()> {
     run_cargo(arguments, &[])
 }
@@ -80,12 +97,9 @@ fn run_cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
         command = command.env(name, value);
     }
     let status = command.unchecked().run()?.status;
-    ensure!(
-        status.success(),
-        "cargo {} ended with {status}",
-        arguments.join(" ")
-    );
-    Ok(())
+    demand(status.success(), || {
+        format!("cargo {} ended with {status}", arguments.join(" "))
+    })
 }
 
 fn rustdoc() -> Result<()> {
@@ -113,7 +127,7 @@ fn corpus() -> Result<()> {
         }
         let program = subject.build_replayer(target.name)?;
         let code = replay(&program, &files, true)?.1;
-        ensure!(code == i32::from(CLEAN), "a stored scenario is not clean");
+        demand_clean(code, "a stored scenario")?;
         eprintln!("{}: {} scenarios", target.name, files.len());
     }
     Ok(())
@@ -159,35 +173,35 @@ fn bugs() -> Result<()> {
         check_form(&bug.witness)?;
         let target = &bug.facts.target;
         let (_, code) = replay(&production.build_replayer(target)?, &files, true)?;
-        ensure!(
-            code == i32::from(CLEAN),
-            "{}: the witness breaks the production emulator",
-            bug.id
-        );
+        demand_clean(
+            code,
+            &format!("{}: the witness on the production emulator", bug.id),
+        )?;
         let broken = Subject::with_bug(&bug)?.build_replayer(target)?;
         let (text, code) = replay(&broken, &files, false)?;
-        ensure!(
-            code == i32::from(FINDINGS),
-            "{}: the witness does not show it (code {code})",
-            bug.id
-        );
+        demand(code == i32::from(FINDINGS), || {
+            format!("{}: the witness does not show it (code {code})", bug.id)
+        })?;
         let rules = reported(&text);
         let expected = rules.iter().any(|rule| bug.facts.rules.contains(rule));
-        if !expected {
-            bail!(
+        demand(expected, || {
+            format!(
                 "{}: reported {rules:?}, none of {:?}",
-                bug.id,
-                bug.facts.rules
-            );
-        }
+                bug.id, bug.facts.rules
+            )
+        })?;
         let (again, _) = replay(&broken, &files, false)?;
-        ensure!(text == again, "{}: two processes give two traces", bug.id);
+        demand(text == again, || {
+            format!("{}: two processes give two traces", bug.id)
+        })?;
         eprintln!(
-            "{}: {} ({}), {}",
+            "{}: {} ({}, {}; {})\n  {}",
             bug.id,
             bug.facts.title,
+            bug.facts.class,
             bug.facts.severity,
-            rules.join(", ")
+            rules.join(", "),
+            bug.facts.origin
         );
     }
     Ok(())
@@ -215,10 +229,9 @@ fn smoke() -> Result<()> {
     for target in &target::ALL {
         let summary = fuzz::smoke(target.name, SMOKE)?;
         summary.print();
-        ensure!(
-            summary.findings.is_empty(),
-            "the production emulator has findings"
-        );
+        demand(summary.findings.is_empty(), || {
+            "the production emulator has findings".into()
+        })?;
         let sound = summary.judged > summary.executions
             && summary.coverage > 0
             && summary.poisoned * 100 <= summary.executions * POISONED;

@@ -148,6 +148,7 @@ fn trial(program: &Path, folder: &Path, seeds: &[PathBuf], seed: u32, cap: u64) 
         runs: cap,
     })?;
     let reached_cap = job.wait()?;
+    job.demand_instrumentation()?;
     let cases = job.counts().cases;
     if reached_cap {
         return Ok(Trial { cases, rule: None });

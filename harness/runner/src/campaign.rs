@@ -102,14 +102,14 @@ impl Campaign {
             std::process::abort();
         }
         self.counts.add(&case.counts);
-        for finding in &case.findings {
-            self.found(scenario, finding);
-        }
         if let Some(status) = &self.status {
             let line = serde_json::to_string(&self.counts).expect("counts are JSON");
             let line = format!("{line:<width$}\n", width = STATUS_BYTES - 1);
             // A full disk must not look like a finding.
             let _ = status.write_all_at(line.as_bytes(), 0);
+        }
+        for finding in &case.findings {
+            self.found(scenario, finding);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A [`Runner`] holds one board with one subject. [`Runner::play`] runs one case: boot, operations, then enough looks
 //! that healthy hardware must be done. After every single [`Action`](its_el2::Action) the reference judges what
-//! happened and the oracles look at the machine; the first operation with a [`Finding`] ends the case.
+//! happened and the oracles look at the machine; the first action with a [`Finding`] ends the case.
 //!
 //! - `lockstep`: one action on board and reference, judged
 //! - `execute`: what each operation of a scenario is in actions
