@@ -1,7 +1,7 @@
 //! The board: everything behind one [`RefCell`], and what can be done to it from outside.
 
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use its_el2::{
     Action, Direction, Event, Exposure, Frame, LockName, Locks, Machine, Misconduct, Outcome,
@@ -56,6 +56,8 @@ pub(crate) struct State {
     pub redistributors: Vec<Redistributor>,
     pub finalized: [bool; CPUS as usize],
     pub cpu: u8,
+    /// A call of EL2 panicked on the board's side.
+    pub board_panicked: bool,
     pub held: Vec<LockName>,
     pub events: Vec<Event>,
     pub work: u32,
@@ -284,6 +286,7 @@ impl Board {
                 redistributors: (0..CPUS).map(Redistributor::new).collect(),
                 finalized: [false; CPUS as usize],
                 cpu: 0,
+                board_panicked: false,
                 held: Vec::new(),
                 events: Vec::new(),
                 work: 0,
@@ -324,6 +327,7 @@ impl Board {
         state.redistributors.clone_from(&snapshot.redistributors);
         state.finalized = snapshot.finalized;
         state.machine = snapshot.machine;
+        state.board_panicked = false;
         state.held.clear();
         state.events.clear();
         self.disarm();
@@ -497,6 +501,10 @@ impl Board {
                 Some(value)
             }
             Err(payload) => {
+                if state.board_panicked {
+                    eprintln!("the board panicked in a call of EL2");
+                    resume_unwind(payload);
+                }
                 if !payload.is::<Stop>() {
                     state.misconduct(Misconduct::Panicked);
                 }

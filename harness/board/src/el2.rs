@@ -1,6 +1,7 @@
 //! What EL2 offers an emulation, on this board: every call is checked, counted and recorded.
 
 use std::cell::{RefCell, RefMut};
+use std::ops::{Deref, DerefMut};
 use std::panic::resume_unwind;
 
 use its_el2::{
@@ -41,10 +42,33 @@ impl Locks for BoardLocks {
     }
 }
 
+/// The state during one call. A panic that passes through here is the board's own, not the subject's.
+pub(crate) struct Service<'a>(RefMut<'a, State>);
+
+impl Deref for Service<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl DerefMut for Service<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.0
+    }
+}
+
+impl Drop for Service<'_> {
+    fn drop(&mut self) {
+        self.0.board_panicked |= std::thread::panicking();
+    }
+}
+
 impl Board {
     /// Counts one call and gives the state for it.
-    fn call(&self) -> RefMut<'_, State> {
-        let mut state = self.state.borrow_mut();
+    fn call(&self) -> Service<'_> {
+        let mut state = Service(self.state.borrow_mut());
         state.work += 1;
         if state.work > WORK_LIMIT {
             self.stop(state, Misconduct::TooMuchWork);
@@ -53,14 +77,14 @@ impl Board {
     }
 
     /// Records what EL2 must not do and leaves its call.
-    fn stop(&self, mut state: RefMut<'_, State>, misconduct: Misconduct) -> ! {
+    fn stop(&self, mut state: Service<'_>, misconduct: Misconduct) -> ! {
         state.misconduct(misconduct);
         drop(state);
         resume_unwind(Box::new(Stop))
     }
 
     /// A call that touches memory. Returns whether the host could write it at this moment.
-    fn memory_call(&self, address: u64, bytes: u64, write: bool) -> (RefMut<'_, State>, bool) {
+    fn memory_call(&self, address: u64, bytes: u64, write: bool) -> (Service<'_>, bool) {
         let state = self.call();
         let page = state.ownership.state(address / PAGE_BYTES);
         match page {
@@ -72,7 +96,7 @@ impl Board {
     }
 
     /// A call that changes page ownership.
-    fn page_call(&self) -> RefMut<'_, State> {
+    fn page_call(&self) -> Service<'_> {
         let state = self.call();
         if !state.held.contains(&LockName::Memory) {
             self.stop(state, Misconduct::Unlocked(LockName::Memory));
@@ -376,7 +400,7 @@ impl El2 for Board {
     }
 
     fn held<T, R>(&self, lock: &LockOf<Self, T>, body: impl FnOnce(&mut T) -> R) -> R {
-        let state = self.state.borrow_mut();
+        let state = Service(self.state.borrow_mut());
         if !state.held.contains(&lock.name) {
             self.stop(state, Misconduct::Unlocked(lock.name));
         }

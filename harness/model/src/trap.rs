@@ -236,11 +236,15 @@ impl Model {
             }
             (true, true) => {}
             // Not said: forwarding it once more changes nothing.
-            (false, false) => account.writes.push(Write {
-                required: false,
-                ..write
-            }),
+            (false, false) => {
+                account.writes.push(Write {
+                    required: false,
+                    ..write
+                });
+                self.notice_rest(its, trap.events);
+            }
             (false, true) => {
+                self.notice_rest(its, &trap.events[..place.unwrap_or(trap.events.len())]);
                 if !self.may_enable(trap, account) {
                     return;
                 }
