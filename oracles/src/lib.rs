@@ -16,9 +16,7 @@ pub mod rules;
 mod trust;
 pub mod undo;
 
-use std::collections::BTreeSet;
-
-use its_el2::{Action, Event, Hypercall, Machine, Outcome, Purpose, View};
+use its_el2::{Action, Event, Hypercall, Machine, Outcome, View};
 pub use rules::{Family, Rule, Severity};
 
 /// A rule broken in one action.
@@ -61,7 +59,7 @@ pub struct Oracles {
     linear_map: u64,
     itt_entry_bytes: u64,
     /// ITTs of devices that the host did not list at set-up.
-    lies: BTreeSet<Purpose>,
+    lies: trust::Lies,
     leak: leak::Leak,
     ptr: ptr::Ptr,
 }
@@ -73,7 +71,7 @@ impl Oracles {
             guarded: false,
             linear_map: machine.linear_map,
             itt_entry_bytes: machine.character.itt_entry_bytes.into(),
-            lies: BTreeSet::new(),
+            lies: trust::Lies::new(),
             leak: leak::Leak::new(machine),
             ptr: ptr::Ptr::new(machine),
         }

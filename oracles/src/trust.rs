@@ -1,7 +1,7 @@
 //! What the host is trusted for: until set-up succeeds, for what it wrote to memory and for a list of live devices that is
 //! complete and true. A device that the ITS's table holds and the list does not is the host's lie: nobody judges its ITT.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use its_el2::{Action, Event, Exposure, PageState, Purpose, Reach, Translation, View};
 
@@ -40,12 +40,7 @@ fn listed(step: &Step, linear_map: u64) -> BTreeMap<u32, (u8, u64)> {
 }
 
 /// The devices that the ITS knows at a successful set-up, and the host listed otherwise or not at all.
-pub(crate) fn lies(
-    step: &Step,
-    view: &impl View,
-    linear_map: u64,
-    entry_bytes: u64,
-) -> BTreeSet<Purpose> {
+pub(crate) fn lies(step: &Step, view: &impl View, linear_map: u64, entry_bytes: u64) -> Lies {
     let listed = listed(step, linear_map);
     let is_true = |reach: &Reach, device_id: u32| {
         listed.get(&device_id).is_some_and(|(size, itt)| {
@@ -58,19 +53,29 @@ pub(crate) fn lies(
             Purpose::Itt { device_id } => !is_true(reach, device_id),
             _ => false,
         })
-        .map(|reach| reach.purpose)
+        .map(|reach| (reach.purpose, (reach.address, reach.bytes)))
         .collect()
 }
 
-/// The events without those about lies. A device that is mapped or unmapped is no lie any more.
-pub(crate) fn without(events: &[Event], lies: &mut BTreeSet<Purpose>) -> Vec<Event> {
+/// ITTs of such devices: address and bytes.
+pub(crate) type Lies = BTreeMap<Purpose, (u64, u64)>;
+
+fn is_lie(reach: &Reach, lies: &Lies) -> bool {
+    lies.get(&reach.purpose) == Some(&(reach.address, reach.bytes))
+}
+
+/// The events without those about lies. A lie comes back with the table that holds it (a BASER that is made Valid
+/// again); a device that is mapped elsewhere is none any more.
+pub(crate) fn without(events: &[Event], lies: &mut Lies) -> Vec<Event> {
     let mut kept = Vec::with_capacity(events.len());
     for event in events {
         match event {
-            Event::Reached(reach, _) | Event::Unreached(reach) => {
+            Event::Reached(reach, _) | Event::ReachedPage { reach, .. } if is_lie(reach, lies) => {
+                continue;
+            }
+            Event::Reached(reach, _) => {
                 lies.remove(&reach.purpose);
             }
-            Event::ReachedPage { reach, .. } if lies.contains(&reach.purpose) => continue,
             _ => {}
         }
         kept.push(*event);
@@ -81,7 +86,7 @@ pub(crate) fn without(events: &[Event], lies: &mut BTreeSet<Purpose>) -> Vec<Eve
 /// A view without lies.
 pub(crate) struct Trusted<'a, V> {
     pub view: &'a V,
-    pub lies: &'a BTreeSet<Purpose>,
+    pub lies: &'a Lies,
 }
 
 impl<V: View> View for Trusted<'_, V> {
@@ -92,7 +97,7 @@ impl<V: View> View for Trusted<'_, V> {
     fn reach(&self, its: u8) -> impl Iterator<Item = (Reach, Exposure)> {
         self.view
             .reach(its)
-            .filter(|(reach, _)| !self.lies.contains(&reach.purpose))
+            .filter(|(reach, _)| !is_lie(reach, self.lies))
     }
 
     fn translate(&self, its: u8, device_id: u32, event_id: u32) -> Option<Translation> {
@@ -142,22 +147,25 @@ mod tests {
     }
 
     #[test]
-    fn a_lie_ends_when_the_device_is_mapped() {
-        let reach = Reach {
+    fn a_lie_ends_when_the_device_is_mapped_elsewhere() {
+        let reach = |address| Reach {
             its: 0,
             purpose: Purpose::Itt { device_id: 5 },
-            address: 0,
+            address,
             bytes: 0x100,
         };
-        let page = Event::ReachedPage {
-            reach,
+        let page = |address| Event::ReachedPage {
+            reach: reach(address),
             page: 0,
             state: PageState::HOST,
         };
-        let mut lies = BTreeSet::from([reach.purpose]);
-        let mapped = Event::Reached(reach, Exposure::default());
-        let kept = without(&[page, mapped, page], &mut lies);
-        assert_eq!(kept, [mapped, page]);
+        let reached = |address| Event::Reached(reach(address), Exposure::default());
+        let gone = Event::Unreached(reach(0));
+        let mut lies = Lies::from([(reach(0).purpose, (0, 0x100))]);
+        let kept = without(&[page(0), gone, reached(0), page(0)], &mut lies);
+        assert_eq!(kept, [gone]);
+        let kept = without(&[reached(0x200), page(0x200)], &mut lies);
+        assert_eq!(kept, [reached(0x200), page(0x200)]);
         assert!(lies.is_empty());
     }
 }
