@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{Action, Event, Exposure, PageState, Purpose, Reach, Translation, View};
+use its_el2::{Action, Event, Exposure, Purpose, Reach, Translation, View};
 
 use its_gic::geometry::itt_bytes;
 
@@ -90,10 +90,6 @@ pub(crate) struct Trusted<'a, V> {
 }
 
 impl<V: View> View for Trusted<'_, V> {
-    fn page(&self, page: u64) -> Option<PageState> {
-        self.view.page(page)
-    }
-
     fn reach(&self, its: u8) -> impl Iterator<Item = (Reach, Exposure)> {
         self.view
             .reach(its)
@@ -112,7 +108,7 @@ impl<V: View> View for Trusted<'_, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use its_el2::Outcome;
+    use its_el2::{Outcome, PageState};
 
     const MAP: u64 = 0xfff0_0000_0000_0000;
 

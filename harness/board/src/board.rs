@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use its_el2::{
     Action, Direction, Event, Exposure, Frame, LockName, Locks, Machine, Misconduct, Outcome,
-    PageChange, PageState, Purpose, Reach, Subject, Translation, Trap, View,
+    PageChange, Purpose, Reach, Subject, Translation, Trap, View,
 };
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::redistributor::FRAMES_BYTES;
@@ -531,10 +531,6 @@ impl Board {
 }
 
 impl View for Board {
-    fn page(&self, page: u64) -> Option<PageState> {
-        self.state.borrow().ownership.state(page)
-    }
-
     fn reach(&self, _its: u8) -> impl Iterator<Item = (Reach, Exposure)> {
         let state = self.state.borrow();
         let all: Vec<_> = state

@@ -1,7 +1,5 @@
 //! Read-only views of the physical ITS and of page ownership.
 
-use crate::page::PageState;
-
 /// Why the ITS follows a pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
@@ -56,8 +54,6 @@ pub struct Translation {
 
 /// What oracles may look at: the machine as it is, whatever anybody believes about it.
 pub trait View {
-    /// pKVM's state of a page; `None` for what is no memory.
-    fn page(&self, page: u64) -> Option<PageState>;
     /// All that the n-th ITS and the redistributors can reach, in ascending order.
     fn reach(&self, its: u8) -> impl Iterator<Item = (Reach, Exposure)>;
     /// How the n-th ITS would translate an event, from its memory and caches.

@@ -90,12 +90,6 @@ pub struct Runner {
     pub check_account: bool,
 }
 
-impl Default for Runner {
-    fn default() -> Self {
-        Self::production()
-    }
-}
-
 impl Runner {
     /// With the production emulator.
     pub fn production() -> Self {
