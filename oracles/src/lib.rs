@@ -70,7 +70,7 @@ impl Oracles {
         Self {
             guarded: false,
             linear_map: machine.linear_map,
-            itt_entry_bytes: machine.character.itt_entry_bytes.into(),
+            itt_entry_bytes: machine.character(0).itt_entry_bytes.into(),
             lies: trust::Lies::new(),
             leak: leak::Leak::new(machine),
             ptr: ptr::Ptr::new(machine),

@@ -26,8 +26,8 @@ impl Ptr {
     /// Before boot.
     pub fn new(machine: &Machine) -> Self {
         Self {
-            page_size: machine.character.page_size,
-            two_level: machine.character.two_level,
+            page_size: machine.character(0).page_size,
+            two_level: machine.character(0).two_level,
             guarded: false,
             reach: BTreeMap::new(),
             level2: BTreeSet::new(),

@@ -15,6 +15,8 @@ pub enum Family {
     Undo,
     /// The hardware is driven in a way that is UNPREDICTABLE.
     Hw,
+    /// The ITS that a host owns, with no EL2 between, differs from the architecture.
+    Arch,
 }
 
 /// How bad it is, by who can trigger it and what changes hands.
@@ -169,6 +171,18 @@ rules! {
     HW_UNPREDICTABLE = "HW-UNPREDICTABLE", Hw, Vulnerability, "IHI 0069: GITS_CBASER, GITS_BASER<n>",
         "EL2 does not write CBASER or BASER while the ITS is enabled.",
         "The architecture says nothing of what the ITS follows then.";
+    ARCH_REGISTER = "ARCH-REGISTER", Arch, Conformance, "IHI 0069: GITS and GICR registers",
+        "A register of the ITS or of a redistributor reads as what was written to it and done since says.",
+        "Drivers size tables, wait and recover by what they read.";
+    ARCH_FETCH = "ARCH-FETCH", Arch, Conformance, "IHI 0069: GITS_CBASER, GITS_CWRITER, GITS_CREADR",
+        "The ITS takes the command at CREADR from its queue, while it is enabled, not stalled and CWRITER lies ahead.",
+        "Commands taken too early, twice or from elsewhere are commands that nobody wrote.";
+    ARCH_COMMAND = "ARCH-COMMAND", Arch, Conformance, "IHI 0069: ITS commands and command errors",
+        "A command is done or is an error, with its number, by checks in the architecture's order.",
+        "A bad command that is carried out maps what must not be mapped; a good one that is refused loses interrupts.";
+    ARCH_OFFERED = "ARCH-OFFERED", Arch, Conformance, "IHI 0069: LPI configuration and pending state",
+        "A CPU is offered the most urgent LPI that is pending and enabled.",
+        "Masked interrupts that arrive, and others that never do.";
 }
 
 /// The rule of an id.

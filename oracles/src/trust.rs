@@ -103,6 +103,14 @@ impl<V: View> View for Trusted<'_, V> {
     fn pending(&self, redistributor: u8) -> impl Iterator<Item = u32> {
         self.view.pending(redistributor)
     }
+
+    fn register(&self, its: u8, register: its_gic::Register) -> u64 {
+        self.view.register(its, register)
+    }
+
+    fn offered(&self, redistributor: u8) -> Option<u32> {
+        self.view.offered(redistributor)
+    }
 }
 
 #[cfg(test)]

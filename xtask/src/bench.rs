@@ -49,15 +49,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     } = measured;
     let per_case = |count: u64| count as f64 / counts.cases.max(1) as f64;
     say!(
-        "{scenarios} scenarios, {:.1} operations and {:.1} judged commands a case",
+        "{scenarios} scenarios, {:.1} operations and {:.1} commands a case",
         per_case(counts.operations),
-        per_case(counts.judged)
+        per_case(counts.judged.max(counts.fetched))
     );
     say!(
-        "{:.0} cases/s, {:.0} operations/s, {:.0} judged commands/s, one core, {seconds:.1} s",
+        "{:.0} cases/s, {:.0} operations/s, {:.0} commands/s, one core, {seconds:.1} s",
         counts.cases as f64 / seconds,
         counts.operations as f64 / seconds,
-        counts.judged as f64 / seconds
+        counts.judged.max(counts.fetched) as f64 / seconds
     );
     Ok(Exit::Clean)
 }

@@ -1,4 +1,5 @@
-//! Known bugs: `corpus/bugs/<id>/` holds `bug.patch`, `bug.toml` and `witness.its`.
+//! Known bugs of the emulator (`corpus/bugs/<id>/`) and breaks of the harness (`corpus/breaks/<id>/`): each folder holds
+//! `bug.patch`, `bug.toml`, and `witness.its` if a target finds it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use its_oracles::rules;
 use serde::Deserialize;
 
+use crate::target::Target;
 use crate::workspace;
 
 /// What `bug.toml` says.
@@ -21,9 +23,38 @@ pub(crate) struct Facts {
     /// `vulnerability`, `hardening` or `conformance`.
     pub severity: String,
     /// Ids of the rules that may report it.
+    #[serde(default)]
     pub rules: Vec<String>,
-    /// The target that finds it.
-    pub target: String,
+    pub found_by: FoundBy,
+}
+
+/// What finds a mistake.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FoundBy {
+    /// A fuzz target.
+    Target(String),
+    /// The tests of a package.
+    Tests(String),
+}
+
+/// Where a mistake is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bank {
+    /// Mistakes of the production emulator that somebody made or could have made.
+    Bugs,
+    /// Mistakes planted in the harness itself, to prove that it would notice them.
+    Breaks,
+}
+
+impl Bank {
+    fn folder(self) -> PathBuf {
+        let name = match self {
+            Self::Bugs => "bugs",
+            Self::Breaks => "breaks",
+        };
+        workspace::root().join("corpus").join(name)
+    }
 }
 
 /// One known bug.
@@ -35,49 +66,65 @@ pub(crate) struct Bug {
     pub witness: PathBuf,
 }
 
-fn folder() -> PathBuf {
-    workspace::root().join("corpus").join("bugs")
-}
-
 impl Bug {
-    /// All of them, by id.
-    pub(crate) fn all() -> Result<Vec<Self>> {
+    /// All of a bank, by id.
+    pub(crate) fn all(bank: Bank) -> Result<Vec<Self>> {
         let mut ids = Vec::new();
-        for entry in folder().read_dir().context("cannot read corpus/bugs")? {
+        let folder = bank.folder();
+        let entries = folder.read_dir();
+        for entry in
+            entries.with_context(|| format!("cannot read {}", workspace::shown(&folder)))?
+        {
             let entry = entry?;
             if entry.path().is_dir() {
                 ids.push(entry.file_name().to_string_lossy().into_owned());
             }
         }
         ids.sort();
-        ids.iter().map(|id| Self::read(id)).collect()
+        ids.iter().map(|id| Self::read(bank, id)).collect()
     }
 
-    /// The one of an id.
+    /// The one of an id, in any bank.
     pub(crate) fn find(id: &str) -> Result<Self> {
-        let known: Vec<String> = Self::all()?.into_iter().map(|bug| bug.id).collect();
-        if !known.iter().any(|known| known == id) {
-            bail!("no known bug `{id}`; there are: {}", known.join(", "));
+        let mut known = Self::all(Bank::Bugs)?;
+        known.extend(Self::all(Bank::Breaks)?);
+        if let Some(index) = known.iter().position(|bug| bug.id == id) {
+            return Ok(known.swap_remove(index));
         }
-        Self::read(id)
+        let ids: Vec<&str> = known.iter().map(|bug| bug.id.as_str()).collect();
+        bail!(
+            "no known bug or break `{id}`; there are: {}",
+            ids.join(", ")
+        );
     }
 
-    fn read(id: &str) -> Result<Self> {
-        let folder = folder().join(id);
+    /// The target that finds it.
+    pub(crate) fn target(&self) -> Result<&'static Target> {
+        match &self.facts.found_by {
+            FoundBy::Target(target) => Target::find(target),
+            FoundBy::Tests(package) => bail!(
+                "{} is found by the tests of {package}, by no target",
+                self.id
+            ),
+        }
+    }
+
+    fn read(bank: Bank, id: &str) -> Result<Self> {
+        let folder = bank.folder().join(id);
         let read = |name: &str| {
             let path = folder.join(name);
             fs::read_to_string(&path)
                 .with_context(|| format!("cannot read {}", workspace::shown(&path)))
         };
-        let facts: Facts = toml::from_str(&read("bug.toml")?)
-            .with_context(|| format!("corpus/bugs/{id}/bug.toml"))?;
+        let facts: Facts =
+            toml::from_str(&read("bug.toml")?).with_context(|| format!("{id}/bug.toml"))?;
         for rule in &facts.rules {
             let known = rules::find(rule).is_some();
-            ensure!(known, "corpus/bugs/{id}/bug.toml: no rule `{rule}`");
+            ensure!(known, "{id}/bug.toml: no rule `{rule}`");
         }
         ensure!(
             ["vulnerability", "hardening", "conformance"].contains(&facts.severity.as_str()),
-            "corpus/bugs/{id}/bug.toml: severity `{}` is none of vulnerability, hardening, conformance",
+            "{id}/bug.toml: severity `{}` is none of vulnerability, hardening, conformance",
             facts.severity
         );
         Ok(Self {

@@ -121,6 +121,8 @@ fn fuzz(arguments: &Arguments) -> Result<(Summary, Result<()>)> {
         executions: 0,
         operations: 0,
         judged: 0,
+        fetched: 0,
+        errors: 0,
         refused: 0,
         stalled: 0,
         poisoned: 0,

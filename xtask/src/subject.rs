@@ -1,7 +1,7 @@
 //! Which emulator is built: the production emulator, or one with a known bug put back.
 //!
-//! A known bug is a patch to `harness/emulator`. Its subject is a workspace below `target/bugs/source/<id>`: a copy of the
-//! emulator with the patch applied, and of what depends on it; all other crates are taken from where they are. Files
+//! A known bug is a patch to `harness/emulator`, a break one to another crate. Its subject is a workspace below
+//! `target/bugs/source/<id>`: a copy of the crate with the patch applied, and of what depends on it; all other crates are taken from where they are. Files
 //! that did not change keep their times, so that cargo builds only what it must. The copies lie in a folder named by the
 //! id: cargo tells packages apart by their path within the workspace, and all subjects share a target directory.
 
@@ -11,13 +11,28 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::bugs::Bug;
 use crate::workspace;
 
-/// What is copied: the emulator, and what depends on it.
-const COPIED: [&str; 3] = ["harness/emulator", "harness/runner", "targets"];
+/// Crates that can be patched, each with what is copied: the crate and what depends on it.
+const PATCHED: [(&str, &[&str]); 4] = [
+    (
+        "harness/emulator/src/",
+        &["harness/emulator", "harness/runner", "targets"],
+    ),
+    (
+        "harness/board/src/",
+        &["harness/board", "harness/runner", "targets"],
+    ),
+    (
+        "harness/model/src/",
+        &["harness/model", "harness/runner", "targets"],
+    ),
+    // Found by its own tests, so nothing else is needed.
+    ("harness/gic/src/", &["harness/gic"]),
+];
 
 /// Where a subject is built.
 pub(crate) struct Subject {
@@ -49,7 +64,8 @@ impl Subject {
     pub(crate) fn with_bug(bug: &Bug) -> Result<Self> {
         let builds = workspace::root().join("target").join("bugs");
         let source = builds.join("source").join(&bug.id);
-        let mut tree = Tree::read(workspace::root(), &bug.id)?;
+        let copied = copied(&bug.patch).with_context(|| format!("the patch of {}", bug.id))?;
+        let mut tree = Tree::read(workspace::root(), &bug.id, copied)?;
         tree.apply(&bug.patch)
             .with_context(|| format!("the patch of known bug {} does not apply", bug.id))?;
         tree.write(&source)?;
@@ -59,6 +75,27 @@ impl Subject {
             source,
             builds,
         })
+    }
+
+    /// Runs the tests of a package; what they print, and whether all passed.
+    pub(crate) fn test(&self, package: &str) -> Result<(String, bool)> {
+        let manifest = self.source.join("Cargo.toml");
+        let output = duct::cmd!(
+            workspace::cargo(),
+            "test",
+            "--quiet",
+            "--package",
+            package,
+            "--manifest-path",
+            manifest
+        )
+        .env("CARGO_TARGET_DIR", self.builds.join("tests"))
+        .stderr_to_stdout()
+        .stdout_capture()
+        .unchecked()
+        .run()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok((text, output.status.success()))
     }
 
     /// Builds the target that replays files and gives its path.
@@ -149,9 +186,9 @@ struct Built {
 struct Tree(Vec<(PathBuf, Vec<u8>)>);
 
 impl Tree {
-    fn read(root: &Path, id: &str) -> Result<Self> {
+    fn read(root: &Path, id: &str, copied: &[&str]) -> Result<Self> {
         let mut files = Vec::new();
-        for source in COPIED {
+        for source in copied {
             collect(root, &root.join(source), &mut files)
                 .with_context(|| format!("cannot read {source}"))?;
         }
@@ -160,7 +197,7 @@ impl Tree {
         }
         files.push(("Cargo.lock".into(), fs::read(root.join("Cargo.lock"))?));
         let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
-        let manifest = elsewhere(&manifest, root, id).context("Cargo.toml")?;
+        let manifest = elsewhere(&manifest, root, id, copied).context("Cargo.toml")?;
         files.push(("Cargo.toml".into(), manifest.into_bytes()));
         Ok(Self(files))
     }
@@ -172,10 +209,6 @@ impl Tree {
                 .modified()
                 .map(|name| name.trim_start_matches("b/"))
                 .context("a part of the patch names no file")?;
-            ensure!(
-                name.starts_with("harness/emulator/src/"),
-                "it touches {name}; a known bug is a patch to harness/emulator/src"
-            );
             let file = self.0.iter_mut().find(|(path, _)| path.ends_with(name));
             let Some((_, bytes)) = file else {
                 bail!("there is no {name}");
@@ -211,8 +244,8 @@ impl Tree {
 }
 
 /// The workspace's manifest for a folder elsewhere: its members are what is copied, the rest stays at `root`.
-fn elsewhere(manifest: &str, root: &Path, id: &str) -> Result<String> {
-    let is_copied = |path: &str| COPIED.iter().any(|copied| path.starts_with(copied));
+fn elsewhere(manifest: &str, root: &Path, id: &str, copied: &[&str]) -> Result<String> {
+    let is_copied = |path: &str| copied.iter().any(|copied| path.starts_with(copied));
     let mut manifest: toml::Table = manifest.parse()?;
     let workspace = manifest
         .get_mut("workspace")
@@ -240,6 +273,24 @@ fn elsewhere(manifest: &str, root: &Path, id: &str) -> Result<String> {
         };
     }
     Ok(toml::to_string(&manifest)?)
+}
+
+/// What must be copied for a patch. It touches one crate.
+fn copied(patch: &str) -> Result<&'static [&'static str]> {
+    let mut names = patch.lines().filter_map(|line| line.strip_prefix("+++ b/"));
+    let first = names.next().context("it touches no file")?;
+    let found = PATCHED.iter().find(|(source, _)| first.starts_with(source));
+    let Some((source, copied)) = found else {
+        let known: Vec<&str> = PATCHED.iter().map(|(source, _)| *source).collect();
+        bail!(
+            "it touches {first}; a patch is to one of {}",
+            known.join(", ")
+        );
+    };
+    if let Some(other) = names.find(|name| !name.starts_with(source)) {
+        bail!("it touches {other} beside {source}");
+    }
+    Ok(copied)
 }
 
 /// One piece of a patch for each file that it touches.
@@ -303,7 +354,7 @@ its-gic = { path = \"harness/gic\" }
 its-emulator = { path = \"harness/emulator\" }
 toml = \"1\"
 ";
-        let text = elsewhere(manifest, Path::new("/here"), "a-bug").unwrap();
+        let text = elsewhere(manifest, Path::new("/here"), "a-bug", PATCHED[0].1).unwrap();
         assert!(text.contains("\"/here/harness/gic\""), "{text}");
         assert!(text.contains("path = \"a-bug/harness/emulator\""), "{text}");
         assert!(!text.contains("\"harness/gic\""), "{text}");
@@ -323,8 +374,14 @@ toml = \"1\"
     #[test]
     fn a_patch_that_does_not_apply_is_refused() {
         assert!(tree("something else\n").apply(PATCH).is_err());
-        let elsewhere = PATCH.replace("harness/emulator", "harness/board");
-        let error = tree("one\ntwo\n").apply(&elsewhere).unwrap_err();
-        assert!(error.to_string().contains("harness/board"), "{error}");
+        assert_eq!(copied(PATCH).unwrap(), PATCHED[0].1);
+        let elsewhere = PATCH.replace("harness/emulator", "xtask");
+        let error = copied(&elsewhere).unwrap_err();
+        assert!(error.to_string().contains("it touches xtask"), "{error}");
+        let two = format!(
+            "{PATCH}{}",
+            PATCH.replace("harness/emulator", "harness/board")
+        );
+        assert!(copied(&two).is_err());
     }
 }

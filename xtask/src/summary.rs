@@ -18,6 +18,9 @@ pub(crate) struct Summary {
     pub judged: u64,
     pub refused: u64,
     pub stalled: u64,
+    /// Commands that the hardware took or stalled on, and how many of them were errors.
+    pub fetched: u64,
+    pub errors: u64,
     pub poisoned: u64,
     pub skipped: u64,
     /// libFuzzer's edges, of the process that reached most.
@@ -34,6 +37,8 @@ impl Summary {
         self.judged = counts.judged;
         self.refused = counts.refused;
         self.stalled = counts.stalled;
+        self.fetched = counts.fetched;
+        self.errors = counts.errors;
         self.poisoned = counts.poisoned;
         self.skipped = counts.skipped;
     }
@@ -64,11 +69,19 @@ impl Summary {
             self.operations,
             per_second(self.operations)
         );
+        if self.judged > 0 {
+            say!(
+                "  commands    {} judged by EL2, {} refused ({:.1} %)",
+                self.judged,
+                self.refused,
+                share(self.refused, self.judged)
+            );
+        }
         say!(
-            "  commands    {} judged, {} refused ({:.1} %), {} stalled the hardware",
-            self.judged,
-            self.refused,
-            share(self.refused, self.judged),
+            "  hardware    {} commands taken, {} errors ({:.1} %), {} stalled",
+            self.fetched,
+            self.errors,
+            share(self.errors, self.fetched),
             self.stalled
         );
         say!("  coverage    {} edges", self.coverage);

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 use its_scenario::Scenario;
 
-use crate::bugs::Bug;
+use crate::bugs::{Bank, Bug, FoundBy};
 use crate::exit::{Broken, Defect, Exit};
 use crate::fuzz;
 use crate::subject::Subject;
@@ -27,7 +27,7 @@ const SMOKE: u64 = 20_000;
 /// The largest share of poisoned cases, in percent.
 const POISONED: u64 = 30;
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("format", || cargo(&["fmt", "--all", "--check"])),
     ("clippy", || {
         cargo(&[
@@ -44,7 +44,8 @@ const STEPS: [Step; 8] = [
     ("tests", || cargo(&["test", "--workspace", "--quiet"])),
     ("no-panic", no_panic),
     ("corpus", corpus),
-    ("bugs", bugs),
+    ("bugs", || bank(Bank::Bugs)),
+    ("breaks", || bank(Bank::Breaks)),
     ("smoke", smoke),
 ];
 
@@ -164,47 +165,67 @@ fn replay(program: &Path, files: &[PathBuf], quiet: bool) -> Result<(String, i32
     Ok((text, output.status.code().unwrap_or(-1)))
 }
 
-/// Each witness breaks one of its bug's rules on the broken emulator, twice with the same trace, and none on the
-/// production emulator.
-fn bugs() -> Result<()> {
-    let production = Subject::new(None)?;
-    for bug in Bug::all()? {
-        let files = [bug.witness.clone()];
-        check_form(&bug.witness)?;
-        let target = &bug.facts.target;
-        let (_, code) = replay(&production.build_replayer(target)?, &files, true)?;
-        demand_clean(
-            code,
-            &format!("{}: the witness on the production emulator", bug.id),
-        )?;
-        let broken = Subject::with_bug(&bug)?.build_replayer(target)?;
-        let (text, code) = replay(&broken, &files, false)?;
-        demand(code == i32::from(FINDINGS), || {
-            format!("{}: the witness does not show it (code {code})", bug.id)
-        })?;
-        let rules = reported(&text);
-        let expected = rules.iter().any(|rule| bug.facts.rules.contains(rule));
-        demand(expected, || {
-            format!(
-                "{}: reported {rules:?}, none of {:?}",
-                bug.id, bug.facts.rules
-            )
-        })?;
-        let (again, _) = replay(&broken, &files, false)?;
-        demand(text == again, || {
-            format!("{}: two processes give two traces", bug.id)
-        })?;
+/// Each mistake is found by what it says finds it.
+fn bank(bank: Bank) -> Result<()> {
+    for bug in Bug::all(bank)? {
+        let by = match &bug.facts.found_by {
+            FoundBy::Target(_) => witness(&bug)?,
+            FoundBy::Tests(package) => tests(&bug, package)?,
+        };
         eprintln!(
-            "{}: {} ({}, {}; {})\n  {}",
-            bug.id,
-            bug.facts.title,
-            bug.facts.class,
-            bug.facts.severity,
-            rules.join(", "),
-            bug.facts.origin
+            "{}: {} ({}, {}; {by})\n  {}",
+            bug.id, bug.facts.title, bug.facts.class, bug.facts.severity, bug.facts.origin
         );
     }
     Ok(())
+}
+
+/// The witness breaks one of the mistake's rules where it was made, twice with the same trace, and none where it was not.
+fn witness(bug: &Bug) -> Result<String> {
+    let files = [bug.witness.clone()];
+    check_form(&bug.witness)?;
+    let target = bug.target()?.name;
+    let (_, code) = replay(&Subject::new(None)?.build_replayer(target)?, &files, true)?;
+    demand_clean(
+        code,
+        &format!("{}: the witness without the mistake", bug.id),
+    )?;
+    let broken = Subject::with_bug(bug)?.build_replayer(target)?;
+    let (text, code) = replay(&broken, &files, false)?;
+    demand(code == i32::from(FINDINGS), || {
+        format!("{}: the witness does not show it (code {code})", bug.id)
+    })?;
+    let rules = reported(&text);
+    let expected = rules.iter().any(|rule| bug.facts.rules.contains(rule));
+    demand(expected, || {
+        let known = &bug.facts.rules;
+        format!("{}: reported {rules:?}, none of {known:?}", bug.id)
+    })?;
+    let (again, _) = replay(&broken, &files, false)?;
+    demand(text == again, || {
+        format!("{}: two processes give two traces", bug.id)
+    })?;
+    Ok(rules.join(", "))
+}
+
+/// The tests of a package fail, where they do not fail without the mistake.
+fn tests(bug: &Bug, package: &str) -> Result<String> {
+    let (text, passed) = Subject::with_bug(bug)?.test(package)?;
+    let failed = text
+        .lines()
+        .find(|line| line.ends_with("--- FAILED") || line.contains("test result: FAILED"));
+    demand(!passed && failed.is_some(), || {
+        format!(
+            "{}: the tests of {package} do not notice it:\n{text}",
+            bug.id
+        )
+    })?;
+    let names = text.lines().filter_map(|line| {
+        line.trim()
+            .strip_prefix("---- ")?
+            .strip_suffix(" stdout ----")
+    });
+    Ok(names.collect::<Vec<_>>().join(", "))
 }
 
 /// The rules in a replay's output.
@@ -232,7 +253,7 @@ fn smoke() -> Result<()> {
         demand(summary.findings.is_empty(), || {
             "the production emulator has findings".into()
         })?;
-        let sound = summary.judged > summary.executions
+        let sound = summary.judged + summary.fetched > summary.executions
             && summary.coverage > 0
             && summary.poisoned * 100 <= summary.executions * POISONED;
         if !sound {

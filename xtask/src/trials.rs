@@ -1,4 +1,4 @@
-//! `trials`: how many cases the fuzzer needs until it detects each known bug.
+//! `trials`: how many cases the fuzzer needs until it detects each known bug, or each break of the harness.
 //!
 //! Each trial starts from the committed seeds but those that show the bug already, with a seed of its own, and ends at
 //! the first finding or at the cap. A trial that ends at the cap is counted as such, not left out.
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, ensure};
 
-use crate::bugs::Bug;
+use crate::bugs::{Bank, Bug};
 use crate::engine::{self, Options};
 use crate::exit::Exit;
 use crate::fuzz::fill;
@@ -20,9 +20,12 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only this known bug
+    /// Only this known bug or break
     #[arg(long, value_name = "ID")]
     bug: Option<String>,
+    /// The breaks of the harness in place of the known bugs
+    #[arg(long)]
+    breaks: bool,
     /// Trials a bug
     #[arg(long, default_value_t = 10)]
     trials: u32,
@@ -45,7 +48,11 @@ struct Trial {
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let bugs = match &arguments.bug {
         Some(id) => vec![Bug::find(id)?],
-        None => Bug::all()?,
+        None if arguments.breaks => Bug::all(Bank::Breaks)?
+            .into_iter()
+            .filter(|bug| bug.target().is_ok())
+            .collect(),
+        None => Bug::all(Bank::Bugs)?,
     };
     say!("known bug | detected | cases to detection: median (least to most) | rules");
     for bug in &bugs {
@@ -78,7 +85,7 @@ fn row(bug: &Bug, trials: &[Trial]) -> String {
 
 fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
     ensure!(arguments.trials > 0, "--trials must be at least 1");
-    let target = Target::find(&bug.facts.target)?;
+    let target = bug.target()?;
     let subject = Subject::with_bug(bug)?;
     let seeds = blind_seeds(&subject, target)?;
     ensure!(

@@ -1,22 +1,21 @@
-//! The board: everything behind one [`RefCell`], and what can be done to it from outside.
+//! The board: a subject at EL2 and everything else behind one [`RefCell`], and what can be done to it from outside.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use its_el2::{
-    Action, Direction, Event, Exposure, Frame, LockName, Locks, Machine, Misconduct, Outcome,
-    PageChange, Purpose, Reach, Subject, Translation, Trap, View,
+    AccessSize, Action, Direction, Event, Exposure, LockName, Locks, Machine, Misconduct, Outcome,
+    PageChange, Reach, Subject, Translation, Trap, View,
 };
-use its_gic::geometry::{PAGE_BYTES, Pages};
-use its_gic::redistributor::FRAMES_BYTES;
-use its_gic::register::FRAME_BYTES;
+use its_gic::Register;
 
 use crate::el2::{BoardLock, BoardLocks, Stop};
 use crate::its::{Bus, PhysicalIts};
 use crate::layout::CPUS;
-use crate::memory::{Contents, Memory};
+use crate::memory::Contents;
 use crate::ownership::Ownership;
 use crate::redistributor::Redistributor;
+use crate::state::State;
 
 thread_local! {
     static IN_SUBJECT: Cell<bool> = const { Cell::new(false) };
@@ -46,26 +45,6 @@ pub struct Failure {
     pub nth: u32,
 }
 
-/// Everything on the board but the subject.
-#[derive(Clone)]
-pub(crate) struct State {
-    pub machine: Machine,
-    pub memory: Memory,
-    pub ownership: Ownership,
-    pub its: PhysicalIts,
-    pub redistributors: Vec<Redistributor>,
-    pub finalized: [bool; CPUS as usize],
-    pub cpu: u8,
-    /// A call of EL2 panicked on the board's side.
-    pub board_panicked: bool,
-    pub held: Vec<LockName>,
-    pub events: Vec<Event>,
-    pub work: u32,
-    pub shared_reads: u32,
-    pub tampers: Vec<Tamper>,
-    pub failures: Vec<Failure>,
-}
-
 /// A subject that the board can keep as it is at a moment.
 pub trait BoardSubject: Subject<Board> {
     /// The subject with all its state.
@@ -83,7 +62,7 @@ pub struct Snapshot {
     subject: Box<dyn BoardSubject>,
     contents: Contents,
     ownership: Ownership,
-    its: PhysicalIts,
+    its: Vec<PhysicalIts>,
     redistributors: Vec<Redistributor>,
     finalized: [bool; CPUS as usize],
     machine: Machine,
@@ -94,206 +73,13 @@ pub struct Board {
     pub(crate) state: RefCell<State>,
     pub(crate) memory_lock: BoardLock<()>,
     subject: Box<dyn BoardSubject>,
-    /// The subject as it was before boot.
-    fresh: Box<dyn BoardSubject>,
-}
-
-impl State {
-    /// The ITS and what it is connected to.
-    pub(crate) fn its_and_bus(&mut self) -> (&mut PhysicalIts, Bus<'_>) {
-        let bus = Bus {
-            machine: &self.machine,
-            memory: &mut self.memory,
-            ownership: &self.ownership,
-            redistributors: &mut self.redistributors,
-            events: &mut self.events,
-        };
-        (&mut self.its, bus)
-    }
-
-    /// A store by the host, which the ITS sees at once.
-    pub(crate) fn host_store(&mut self, address: u64, value: u64) {
-        self.memory.write(address, value);
-        let (its, mut bus) = self.its_and_bus();
-        its.word_changed(address, &mut bus);
-    }
-
-    /// What redistributors can reach.
-    fn lpi_tables(&self) -> impl Iterator<Item = Reach> {
-        let tables = |redistributor: &Redistributor| {
-            if redistributor.lpis() {
-                redistributor.tables().to_vec()
-            } else {
-                Vec::new()
-            }
-        };
-        let purposes = |number: u8| {
-            [
-                Purpose::LpiConfiguration(number),
-                Purpose::LpiPending(number),
-            ]
-        };
-        (0..CPUS).flat_map(move |number| {
-            purposes(number)
-                .into_iter()
-                .zip(tables(&self.redistributors[usize::from(number)]))
-                .map(|(purpose, (address, bytes))| Reach {
-                    its: 0,
-                    purpose,
-                    address,
-                    bytes,
-                })
-        })
-    }
-
-    /// Records a change of ownership and tells of reachable pages that it touched.
-    pub(crate) fn page_event(
-        &mut self,
-        change: PageChange,
-        pages: Pages,
-        result: Result<(), its_el2::Errno>,
-    ) {
-        self.events.push(Event::Page {
-            change,
-            pages,
-            result,
-        });
-        if result.is_err() {
-            return;
-        }
-        for page in pages.iter() {
-            self.page_changed(page);
-        }
-    }
-
-    pub(crate) fn page_changed(&mut self, page: u64) {
-        let Some(state) = self.ownership.state(page) else {
-            return;
-        };
-        self.its.page_changed(page, state, &mut self.events);
-        let reached: Vec<Reach> = self
-            .lpi_tables()
-            .filter(|reach| Pages::under(reach.address, reach.bytes).contains(page))
-            .collect();
-        let told = |reach| Event::ReachedPage { reach, page, state };
-        self.events.extend(reached.into_iter().map(told));
-    }
-
-    /// A hardware access to a redistributor.
-    pub(crate) fn redistributor_write(&mut self, n: u8, offset: u64, bytes: u64, value: u64) {
-        if !self.redistributors[usize::from(n)].write(offset, bytes, value) {
-            return;
-        }
-        let reached: Vec<Reach> = self.lpi_tables().collect();
-        for reach in reached {
-            if matches!(reach.purpose, Purpose::LpiConfiguration(of) | Purpose::LpiPending(of) if of == n)
-            {
-                let exposure = crate::its::exposure(&reach, &self.memory, &self.ownership);
-                self.events.push(Event::Reached(reach, exposure));
-            }
-        }
-    }
-
-    /// Which device region holds an address, and the offset in it.
-    pub(crate) fn frame(&self, address: u64) -> Option<(Frame, u64)> {
-        let within = |start: u64, bytes: u64| address >= start && address - start < bytes;
-        for (number, start) in (0..).zip(self.machine.its) {
-            if within(*start, FRAME_BYTES) {
-                return Some((Frame::ItsControl(number), address - start));
-            }
-            if within(*start + FRAME_BYTES, FRAME_BYTES) {
-                return Some((Frame::ItsTranslation(number), address - start - FRAME_BYTES));
-            }
-        }
-        for (number, start) in (0..).zip(self.machine.redistributors) {
-            if within(*start, FRAMES_BYTES) {
-                return Some((Frame::Redistributor(number), address - start));
-            }
-        }
-        None
-    }
-
-    /// An access that hardware sees. A CPU has no DeviceID, so the translation frame ignores it.
-    pub(crate) fn hardware(
-        &mut self,
-        frame: Frame,
-        offset: u64,
-        bytes: u64,
-        direction: Direction,
-    ) -> u64 {
-        match (frame, direction) {
-            (Frame::ItsControl(_), Direction::Read) => {
-                let (its, mut bus) = self.its_and_bus();
-                its.read(offset, bytes, &mut bus)
-            }
-            (Frame::ItsControl(_), Direction::Write(value)) => {
-                let (its, mut bus) = self.its_and_bus();
-                its.write(offset, bytes, value, &mut bus);
-                0
-            }
-            (Frame::ItsTranslation(_), _) => 0,
-            (Frame::Redistributor(_), _) if !Redistributor::has_access(offset, bytes) => 0,
-            (Frame::Redistributor(n), Direction::Read) => {
-                self.redistributors[usize::from(n)].read(offset, bytes)
-            }
-            (Frame::Redistributor(n), Direction::Write(value)) => {
-                self.redistributor_write(n, offset, bytes, value);
-                0
-            }
-        }
-    }
-
-    fn host_reaches(&self, cpu: u8, address: u64) -> bool {
-        let Some(state) = self.ownership.state(address / PAGE_BYTES) else {
-            return false;
-        };
-        !self.finalized[usize::from(cpu)] || state.host_can_access()
-    }
-
-    /// Makes the host's change that is due after this many shared reads.
-    pub(crate) fn tamper(&mut self) {
-        if self.tampers.is_empty() {
-            return;
-        }
-        let now = self.shared_reads;
-        for tamper in self.tampers.clone() {
-            if tamper.after != now || !self.host_reaches(self.cpu, tamper.address) {
-                continue;
-            }
-            self.host_store(tamper.address, tamper.value);
-            self.events.push(Event::Tampered {
-                address: tamper.address,
-                value: tamper.value,
-            });
-        }
-    }
-
-    pub(crate) fn misconduct(&mut self, misconduct: Misconduct) {
-        self.events.push(Event::Misconduct(misconduct));
-    }
 }
 
 impl Board {
     /// A board before boot, with a subject at EL2.
     pub fn new(machine: Machine, subject: Box<dyn BoardSubject>) -> Self {
         Self {
-            fresh: subject.copy(),
-            state: RefCell::new(State {
-                machine,
-                memory: Memory::new(),
-                ownership: Ownership::new(),
-                its: PhysicalIts::new(0, &machine),
-                redistributors: (0..CPUS).map(Redistributor::new).collect(),
-                finalized: [false; CPUS as usize],
-                cpu: 0,
-                board_panicked: false,
-                held: Vec::new(),
-                events: Vec::new(),
-                work: 0,
-                shared_reads: 0,
-                tampers: Vec::new(),
-                failures: Vec::new(),
-            }),
+            state: RefCell::new(State::new(machine)),
             memory_lock: BoardLocks::lock(LockName::Memory, ()),
             subject,
         }
@@ -334,14 +120,14 @@ impl Board {
         self.subject = snapshot.subject.copy();
     }
 
-    /// Back to before boot, as a machine with maybe another ITS.
-    pub fn reset(&mut self, machine: Machine) {
+    /// Back to before boot, as a machine with maybe other ITSs.
+    pub fn reset(&mut self, machine: Machine, subject: Box<dyn BoardSubject>) {
         let fresh = Snapshot {
-            subject: self.fresh.copy(),
+            subject,
             contents: Contents::default(),
             ownership: Ownership::new(),
-            its: PhysicalIts::new(0, &machine),
-            redistributors: (0..CPUS).map(Redistributor::new).collect(),
+            its: PhysicalIts::all(&machine),
+            redistributors: Redistributor::all(&machine),
             finalized: [false; CPUS as usize],
             machine,
         };
@@ -413,22 +199,31 @@ impl Board {
                 self.hypercall(x0, arguments)
             }
             Action::Msi {
+                its,
                 device_id,
                 event_id,
-                ..
+                size,
             } => {
-                let mut state = self.state.borrow_mut();
-                let (its, mut bus) = state.its_and_bus();
-                its.msi(device_id, event_id, &mut bus);
-                Outcome::Done
+                let event_id = match size {
+                    AccessSize::Half => event_id & 0xffff,
+                    AccessSize::Word => event_id,
+                    AccessSize::Byte | AccessSize::Double => return Outcome::Done,
+                };
+                self.at_its(its, |its, bus| its.msi(device_id, event_id, bus))
             }
-            Action::Advance { commands, .. } => {
-                let mut state = self.state.borrow_mut();
-                let (its, mut bus) = state.its_and_bus();
-                its.advance(commands, &mut bus);
-                Outcome::Done
+            Action::Acknowledge { cpu } => Outcome::Value(self.state.borrow_mut().acknowledge(cpu)),
+            Action::PowerLoss { its, restored } => {
+                self.at_its(its, |its, bus| its.lose_power(restored, bus))
+            }
+            Action::Advance { its, commands } => {
+                self.at_its(its, |its, bus| its.advance(commands, bus))
             }
         }
+    }
+
+    fn at_its(&self, its: u8, act: impl FnOnce(&mut PhysicalIts, &mut Bus<'_>)) -> Outcome {
+        self.state.borrow_mut().with_its(its, act);
+        Outcome::Done
     }
 
     fn store(&self, cpu: u8, address: u64, words: &[u64]) -> Outcome {
@@ -443,13 +238,7 @@ impl Board {
         Outcome::Done
     }
 
-    fn device(
-        &self,
-        cpu: u8,
-        address: u64,
-        size: its_el2::AccessSize,
-        direction: Direction,
-    ) -> Outcome {
+    fn device(&self, cpu: u8, address: u64, size: AccessSize, direction: Direction) -> Outcome {
         let mut state = self.state.borrow_mut();
         state.cpu = cpu;
         let direction = match direction {
@@ -513,30 +302,34 @@ impl Board {
         }
     }
 
-    /// The pointers that the ITS can follow, found from registers and memory alone. Slow.
-    pub fn walk(&self) -> Vec<Reach> {
+    /// The pointers that the n-th ITS can follow (with the first, those of redistributors too), found from
+    /// registers, caches and memory alone. Slow.
+    pub fn walk(&self, its: u8) -> Vec<Reach> {
         let mut state = self.state.borrow_mut();
-        let (its, bus) = state.its_and_bus();
-        let found = its.walk(&bus);
+        let found = state.look(its, |its, bus| its.walk(bus));
         let reach = |(purpose, (address, bytes))| Reach {
-            its: 0,
+            its,
             purpose,
             address,
             bytes,
         };
-        let mut all: Vec<Reach> = found.into_iter().map(reach).collect();
-        all.extend(state.lpi_tables());
+        let mut all: Vec<Reach> = found.into_iter().flatten().map(reach).collect();
+        if its == 0 {
+            all.extend(state.lpi_tables());
+        }
         all
     }
 }
 
 impl View for Board {
-    fn reach(&self, _its: u8) -> impl Iterator<Item = (Reach, Exposure)> {
+    fn reach(&self, its: u8) -> impl Iterator<Item = (Reach, Exposure)> {
         let state = self.state.borrow();
-        let all: Vec<_> = state
-            .its
-            .reach()
-            .chain(state.lpi_tables())
+        let own = state.its.get(usize::from(its)).map(PhysicalIts::reach);
+        let lpis = (its == 0).then(|| state.lpi_tables());
+        let all: Vec<_> = own
+            .into_iter()
+            .flatten()
+            .chain(lpis.into_iter().flatten())
             .map(|reach| {
                 let exposure = crate::its::exposure(&reach, &state.memory, &state.ownership);
                 (reach, exposure)
@@ -545,18 +338,29 @@ impl View for Board {
         all.into_iter()
     }
 
-    fn translate(&self, _its: u8, device_id: u32, event_id: u32) -> Option<Translation> {
+    fn translate(&self, its: u8, device_id: u32, event_id: u32) -> Option<Translation> {
         let mut state = self.state.borrow_mut();
-        let (its, mut bus) = state.its_and_bus();
-        // A look at the machine is no event on it.
-        let mut ignored = Vec::new();
-        bus.events = &mut ignored;
-        its.translate(device_id, event_id, &mut bus)
+        let look =
+            |its: &mut PhysicalIts, bus: &mut Bus<'_>| its.translate(device_id, event_id, bus);
+        state.look(its, look)?
     }
 
     fn pending(&self, redistributor: u8) -> impl Iterator<Item = u32> {
         let state = self.state.borrow();
-        let pending = state.redistributors[usize::from(redistributor)].pending();
-        pending.clone().into_iter()
+        let found = state.redistributors.get(usize::from(redistributor));
+        let pending = found.map(|found| found.pending().clone());
+        pending.into_iter().flatten()
+    }
+
+    fn register(&self, its: u8, register: Register) -> u64 {
+        let state = self.state.borrow();
+        let its = state.its.get(usize::from(its));
+        its.map_or(0, |its| its.register(register))
+    }
+
+    fn offered(&self, redistributor: u8) -> Option<u32> {
+        let state = self.state.borrow();
+        let found = state.redistributors.get(usize::from(redistributor))?;
+        found.offered(&state.memory)
     }
 }

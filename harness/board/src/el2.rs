@@ -12,8 +12,9 @@ use its_gic::Register;
 use its_gic::command::Words;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 
-use crate::board::{Board, State};
+use crate::board::Board;
 use crate::redistributor;
+use crate::state::State;
 
 /// The payload with which a call that EL2 must not make unwinds out of the subject.
 pub(crate) struct Stop;
@@ -271,8 +272,7 @@ impl El2 for Board {
             shared,
         });
         state.memory.write_uncleaned(address, value);
-        let (its, mut bus) = state.its_and_bus();
-        its.word_changed(address, &mut bus);
+        state.word_changed(address);
     }
 
     fn read_command(&self, address: u64) -> Words {
@@ -293,9 +293,8 @@ impl El2 for Board {
         for (index, word) in (0..).zip(words) {
             state.memory.write_uncleaned(address + index * 8, word);
         }
-        let (its, mut bus) = state.its_and_bus();
         for byte in [0, 8, 16, 24] {
-            its.word_changed(address + byte, &mut bus);
+            state.word_changed(address + byte);
         }
     }
 
@@ -303,8 +302,7 @@ impl El2 for Board {
         let (mut state, _) = self.memory_call(page.saturating_mul(PAGE_BYTES), PAGE_BYTES, true);
         state.events.push(Event::PageZeroed { page });
         state.memory.zero_uncleaned(page);
-        let (its, mut bus) = state.its_and_bus();
-        its.page_rewritten(page, &mut bus);
+        state.page_rewritten(page);
     }
 
     fn clean(&self, address: u64, bytes: u64) {

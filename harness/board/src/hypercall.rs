@@ -103,6 +103,7 @@ impl Board {
         if result.is_ok() {
             if !donate {
                 state.memory.zero(page);
+                state.page_rewritten(page);
             }
             state.page_changed(page);
         }

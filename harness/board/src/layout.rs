@@ -3,7 +3,7 @@
 //! Low memory, then a hole that is no memory, then more memory; far above, a region beyond 2^48. Areas that
 //! may hold ITS tables start at a multiple of 64 KiB.
 
-use its_el2::{Character, Machine};
+use its_el2::{Character, MAX_ITS, Machine};
 use its_gic::geometry::{PAGE_BYTES, Pages};
 
 /// A named run of pages.
@@ -69,12 +69,18 @@ pub const DESCRIPTOR: Area = low(172, 1);
 pub const LIVE_LIST: Area = low(173, 1);
 /// Not memory.
 pub const HOLE: Area = low(176, 16);
-/// Level-2 tables, in blocks of 16 pages.
+/// Level-2 tables, in blocks of 16 pages; the upper half is the second ITS's where there are two.
 pub const LEVEL2: Area = low(192, 128);
 /// ITTs.
 pub const ITT: Area = low(320, 320);
 /// Memory of the host without a purpose.
 pub const HOST: Area = low(640, 64);
+/// The queue that the second physical ITS reads.
+pub const QUEUE1: Area = low(704, 16);
+/// Device table of the second ITS: flat, or level 1.
+pub const DEVICE_TABLE1: Area = low(720, 32);
+/// Collection table of the second ITS.
+pub const COLLECTION_TABLE1: Area = low(752, 16);
 /// Memory of the host above 2^48.
 pub const HIGH: Area = Area {
     first: HIGH_BASE,
@@ -82,12 +88,14 @@ pub const HIGH: Area = Area {
 };
 
 /// Pages of the flat allocation behind the regions, the hole included.
-pub(crate) const FLAT_PAGES: usize = 704 + 48;
+pub(crate) const FLAT_PAGES: usize = LOW_PAGES as usize + 48;
+/// Pages of low memory, the hole included.
+const LOW_PAGES: u64 = 768;
 
 /// Place of a page in the flat allocation; `None` for what is no memory.
 pub(crate) const fn flat_index(page: u64) -> Option<usize> {
     let low = page.wrapping_sub(LOW);
-    if low < 704 {
+    if low < LOW_PAGES {
         if low >= 176 && low < 192 {
             return None;
         }
@@ -95,15 +103,15 @@ pub(crate) const fn flat_index(page: u64) -> Option<usize> {
     }
     let high = page.wrapping_sub(HIGH_BASE);
     if high < 48 {
-        return Some(704 + high as usize);
+        return Some(LOW_PAGES as usize + high as usize);
     }
     None
 }
 
 /// How many CPUs, and redistributors, there are.
 pub const CPUS: u8 = 2;
-/// Control frames of the ITSs.
-pub const ITS: [u64; 1] = [0x0808_0000];
+/// Control frames of the ITSs that a board can have.
+pub const ITS: [u64; MAX_ITS] = [0x0808_0000, 0x0812_0000];
 /// RD_base of each redistributor.
 pub const REDISTRIBUTORS: [u64; CPUS as usize] = [0x080a_0000, 0x080e_0000];
 
@@ -114,22 +122,27 @@ static MEMORY: [Pages; 3] = [
     },
     Pages {
         first: LOW + 192,
-        count: 512,
+        count: LOW_PAGES - 192,
     },
     HIGH.run(),
 ];
 static EL2_PAGES: [Pages; 1] = [EL2.run()];
+static ITS_FRAMES: [u64; MAX_ITS] = ITS;
 /// The linear map covers all 52 bits.
 const LINEAR_MAP: u64 = 0xfff0_0000_0000_0000;
+/// INTID bits of the GIC: LPIs 8192 to 65535.
+const INTID_BITS: u8 = 16;
 
-/// The board's public facts, with an ITS of this character.
-pub const fn machine(character: Character) -> Machine {
+/// The board's public facts, with `its` ITSs, one or two, of these characters.
+pub const fn machine(characters: [Character; MAX_ITS], its: u8) -> Machine {
+    let count = if its < 2 { 1 } else { MAX_ITS };
     Machine {
-        character,
+        characters,
+        intid_bits: INTID_BITS,
         memory: &MEMORY,
         el2: &EL2_PAGES,
         linear_map: LINEAR_MAP,
-        its: &ITS,
+        its: ITS_FRAMES.split_at(count).0,
         redistributors: &REDISTRIBUTORS,
     }
 }
@@ -140,7 +153,7 @@ mod tests {
 
     #[test]
     fn memory_is_what_the_machine_says_it_is() {
-        let pages = LOW - 2..LOW + 710;
+        let pages = LOW - 2..LOW + LOW_PAGES + 6;
         let high = HIGH_BASE - 2..HIGH_BASE + 50;
         for page in pages.chain(high) {
             let listed = MEMORY.iter().any(|region| region.contains(page));
@@ -165,6 +178,9 @@ mod tests {
             LEVEL2,
             ITT,
             HOST,
+            QUEUE1,
+            DEVICE_TABLE1,
+            COLLECTION_TABLE1,
             HIGH,
         ];
         let mut seen = std::collections::BTreeSet::new();

@@ -1,4 +1,5 @@
-//! The simulated machine: RAM with page ownership, a physical ITS, redistributors, two CPUs, hypercalls.
+//! The simulated machine: RAM with page ownership, one or two physical ITSs, redistributors, two CPUs,
+//! hypercalls.
 //!
 //! A [`Board`] holds one [`Subject`](its_el2::Subject) at EL2 and nothing else of it than that. From outside, one
 //! [`Action`](its_el2::Action) at a time is done to it; it answers with an [`Outcome`](its_el2::Outcome) and the list
@@ -6,10 +7,11 @@
 //! that makes legal traffic out of actions.
 //!
 //! - [`layout`]: where everything is, and the [`Machine`](its_el2::Machine) that this makes
+//! - `state`: all parts together: who is behind an address, and who is told of a store
 //! - `memory`: RAM; what EL2 wrote and did not clean is not yet seen by the ITS
 //! - `ownership`: pKVM's page states, transitions and errno values
-//! - `its`: the physical ITS, in a private format, with an account of every pointer that it can follow
-//! - `redistributor`: as far as a pending LPI
+//! - `its`: a physical ITS, in a private format, with an account of every pointer that it can follow
+//! - `redistributor`: as far as LPIs go
 //! - `el2`: what EL2 offers the subject; each call is checked against ownership, counted and recorded
 //! - `hypercall`: dispatch and pKVM's own calls
 //!
@@ -27,6 +29,9 @@ pub mod layout;
 mod memory;
 mod ownership;
 mod redistributor;
+mod state;
+#[cfg(test)]
+mod testing;
 
 pub use board::{Board, BoardSubject, Failure, Snapshot, Tamper, subject_is_running};
 pub use el2::{BoardLock, BoardLocks};

@@ -3,8 +3,8 @@
 use its_board::host::{Host, LiveDevice, Perform, Plan};
 use its_board::{Board, layout};
 use its_el2::{
-    Action, Character, Event, Hypercall, Misconduct, OnError, Outcome, Pace, Purpose, Subject,
-    SubjectPolicy, Translation, Trap, View,
+    AccessSize, Action, Character, Choices, Event, Freedom, Hypercall, MAX_ITS, Machine,
+    Misconduct, Outcome, Pace, Purpose, Subject, SubjectPolicy, Translation, Trap, View,
 };
 use its_gic::geometry::PageSize;
 
@@ -61,23 +61,28 @@ fn plan() -> Plan {
     }
 }
 
+const PLAIN: Character = Character {
+    event_id_bits: 16,
+    device_id_bits: 16,
+    collection_id_bits: 16,
+    hardware_collections: 0,
+    itt_entry_bytes: 8,
+    device_entry_bytes: 8,
+    collection_entry_bytes: 8,
+    field_order: 0,
+    redistributor_addresses: false,
+    page_size: PageSize::K64,
+    two_level: true,
+    pace: Pace::AtOnce,
+    cumulative_collections: false,
+    two_level_collections: false,
+    invalidates: false,
+    choices: Choices::USUAL,
+};
+
+/// A spread of characters; of each freedom's options too, each in turn and mixed.
 fn characters() -> impl Iterator<Item = Character> {
-    let base = Character {
-        event_id_bits: 16,
-        device_id_bits: 16,
-        collection_id_bits: 16,
-        hardware_collections: 0,
-        itt_entry_bytes: 8,
-        device_entry_bytes: 8,
-        collection_entry_bytes: 8,
-        field_order: 0,
-        redistributor_addresses: false,
-        page_size: PageSize::K64,
-        two_level: true,
-        on_error: OnError::Stall,
-        pace: Pace::AtOnce,
-    };
-    (0..96).map(move |n: u8| Character {
+    (0..96).map(|n: u8| Character {
         field_order: n % 6,
         itt_entry_bytes: 8 + n % 9,
         device_entry_bytes: if n % 5 < 2 { 8 } else { 16 },
@@ -85,42 +90,75 @@ fn characters() -> impl Iterator<Item = Character> {
         redistributor_addresses: n % 2 == 1,
         page_size: [PageSize::K4, PageSize::K16, PageSize::K64][usize::from(n / 6 % 3)],
         two_level: n % 4 < 2,
-        on_error: if n.is_multiple_of(3) {
-            OnError::Ignore
-        } else {
-            OnError::Stall
-        },
         pace: [Pace::AtOnce, Pace::Late, Pace::Never][usize::from(n / 2 % 3)],
         hardware_collections: n % 3,
         collection_id_bits: if n % 8 == 3 { 4 } else { 16 },
-        ..base
+        cumulative_collections: n % 5 < 2,
+        two_level_collections: n % 3 == 1,
+        invalidates: n.is_multiple_of(2),
+        choices: choices(n.into()),
+        ..PLAIN
     })
 }
 
-fn booted(character: Character) -> (Bench, Host) {
-    let machine = layout::machine(character);
-    let mut bench = Bench {
+/// First each option of each freedom alone, then mixtures, always the same.
+fn choices(n: usize) -> Choices {
+    let options = |freedom: &Freedom| freedom.facts().options.len() as u64;
+    let alone = Freedom::ALL.iter().flat_map(|freedom| {
+        (1..options(freedom)).map(|option| Choices::USUAL.with_number(*freedom, option))
+    });
+    let alone: Vec<Choices> = alone.collect();
+    if let Some(choices) = alone.get(n) {
+        return *choices;
+    }
+    let mut bits = n as u64;
+    Freedom::ALL
+        .iter()
+        .fold(Choices::USUAL, |choices, freedom| {
+            bits = bits
+                .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                .wrapping_add(n as u64 | 1);
+            choices.with_number(*freedom, bits >> 40)
+        })
+}
+
+fn bench(machine: Machine) -> Bench {
+    Bench {
         board: Board::new(machine, Box::new(Nobody)),
         events: Vec::new(),
         all: Vec::new(),
-    };
-    let mut host = Host::new(machine, plan());
+    }
+}
+
+fn booted(character: Character) -> (Bench, Host) {
+    let machine = layout::machine([character; MAX_ITS], 1);
+    let mut bench = bench(machine);
+    let mut host = Host::new(machine, 0, plan());
     host.probe(&mut bench);
     (bench, host)
 }
 
-#[test]
-fn legal_traffic_has_no_error_on_any_character() {
-    for character in characters() {
-        let (mut bench, mut host) = booted(character);
-        host.map_device(1, 9, 6, layout::ITT.page(7) + 0x700, &mut bench);
-        host.map_event(1, 9, 63, 9000, 1, &mut bench);
-        bench.perform(Action::Msi {
-            its: 0,
-            device_id: 9,
-            event_id: 63,
+impl Bench {
+    fn msi(&mut self, its: u8, device_id: u32, event_id: u32) {
+        self.perform(Action::Msi {
+            its,
+            device_id,
+            event_id,
+            size: AccessSize::Word,
         });
-        for event in &bench.all {
+    }
+
+    fn acknowledge(&mut self, cpu: u8) -> u64 {
+        match self.perform(Action::Acknowledge { cpu }) {
+            Outcome::Value(intid) => intid,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// No command error, nothing that the architecture does not define.
+    #[track_caller]
+    fn assert_legal(&self, character: Character) {
+        for event in &self.all {
             let fine = match event {
                 Event::Consumed { error, .. } => error.is_none(),
                 Event::Stalled { .. } | Event::Unpredictable { .. } | Event::StaleRead { .. } => {
@@ -130,6 +168,24 @@ fn legal_traffic_has_no_error_on_any_character() {
             };
             assert!(fine, "{character:?}: {event:x?}");
         }
+    }
+
+    /// The account of each ITS is what is found from nothing.
+    #[track_caller]
+    fn assert_accounted(&self, its: u8, character: Character) {
+        let kept: Vec<_> = self.board.reach(its).map(|(reach, _)| reach).collect();
+        assert_eq!(kept, self.board.walk(its), "{character:?}");
+    }
+}
+
+#[test]
+fn legal_traffic_has_no_error_on_any_character() {
+    for character in characters() {
+        let (mut bench, mut host) = booted(character);
+        host.map_device(1, 9, 6, layout::ITT.page(7) + 0x700, &mut bench);
+        host.map_event(1, 9, 63, 9000, 1, &mut bench);
+        bench.msi(0, 9, 63);
+        bench.assert_legal(character);
         let expected = Translation {
             intid: 9000,
             icid: 1,
@@ -144,6 +200,161 @@ fn legal_traffic_has_no_error_on_any_character() {
         assert_eq!(bench.board.translate(0, 3, 0).unwrap().intid, 8194);
         assert_eq!(bench.board.translate(0, 3, 1), None);
     }
+}
+
+/// One device with one event, from its mapping on, as a driver uses it.
+struct Life {
+    bench: Bench,
+    character: Character,
+    its: u8,
+}
+
+impl Life {
+    const DEVICE: u32 = 9;
+    const EVENT: u32 = 63;
+    const INTID: u32 = 9001;
+
+    #[track_caller]
+    fn check(&self) {
+        self.bench.assert_legal(self.character);
+        for its in 0..MAX_ITS as u8 {
+            self.bench.assert_accounted(its, self.character);
+        }
+    }
+
+    /// The device signals; `taken`: the CPU that takes the interrupt.
+    #[track_caller]
+    fn signal(&mut self, taken: Option<u8>) {
+        self.bench.msi(self.its, Self::DEVICE, Self::EVENT);
+        self.take(taken);
+    }
+
+    #[track_caller]
+    fn take(&mut self, taken: Option<u8>) {
+        for cpu in 0..layout::CPUS {
+            let expected = if taken == Some(cpu) {
+                Self::INTID.into()
+            } else {
+                1023
+            };
+            let offered = self.bench.board.offered(cpu).map_or(1023, u64::from);
+            assert_eq!(offered, expected, "{:?}", self.character);
+            assert_eq!(
+                self.bench.acknowledge(cpu),
+                expected,
+                "{:?}",
+                self.character
+            );
+        }
+        self.check();
+    }
+
+    fn map(&mut self, host: &mut Host) {
+        let itt = layout::ITT.page(7 + 16 * u64::from(self.its)) + 0x700;
+        host.map_device(1, Self::DEVICE, 6, itt, &mut self.bench);
+        self.check();
+        host.map_event(
+            1,
+            Self::DEVICE,
+            Self::EVENT,
+            Self::INTID,
+            0,
+            &mut self.bench,
+        );
+        self.check();
+    }
+
+    fn live(&mut self, host: &mut Host, direct: bool) {
+        self.map(host);
+        self.signal(None);
+        host.unmask(0, Self::DEVICE, Self::EVENT, direct, &mut self.bench);
+        self.take(Some(0));
+        host.move_event(0, Self::DEVICE, Self::EVENT, 1, &mut self.bench);
+        self.signal(Some(1));
+        host.mask(1, Self::DEVICE, Self::EVENT, direct, &mut self.bench);
+        self.signal(None);
+        host.move_event(0, Self::DEVICE, Self::EVENT, 0, &mut self.bench);
+        host.unmask(0, Self::DEVICE, Self::EVENT, !direct, &mut self.bench);
+        self.take(Some(0));
+    }
+
+    /// Suspend, lose power, resume; everything is as it was.
+    fn sleep(&mut self, host: &mut Host, power_loss: Option<bool>) {
+        host.suspend(0, &mut self.bench);
+        self.check();
+        self.signal(None);
+        if let Some(restored) = power_loss {
+            let its = self.its;
+            self.bench.perform(Action::PowerLoss { its, restored });
+            self.check();
+        }
+        host.resume(0, &mut self.bench);
+        self.check();
+        self.signal(Some(0));
+    }
+
+    fn end(&mut self, host: &mut Host) {
+        host.unmap_event(0, Self::DEVICE, Self::EVENT, &mut self.bench);
+        self.signal(None);
+        host.map_event(
+            0,
+            Self::DEVICE,
+            Self::EVENT,
+            Self::INTID,
+            1,
+            &mut self.bench,
+        );
+        self.signal(Some(1));
+        host.unmap_device(0, Self::DEVICE, &mut self.bench);
+        self.signal(None);
+        self.map(host);
+        self.signal(Some(0));
+    }
+}
+
+#[test]
+fn a_drivers_whole_life_has_no_error_on_any_character() {
+    let characters: Vec<Character> = characters().collect();
+    for n in 0..8 * characters.len() {
+        // The other ITS is of another kind, and lives beside it.
+        let [character, other] = [n, n + 41].map(|n| Character {
+            choices: choices(n),
+            ..characters[n % characters.len()]
+        });
+        let machine = layout::machine([character, other], 2);
+        let its = (n % 2) as u8;
+        let mut life = Life {
+            bench: bench(machine),
+            character: [character, other][usize::from(its)],
+            its,
+        };
+        let mut hosts = [0, 1].map(|its| {
+            let live = Vec::new();
+            Host::new(machine, its, Plan { live, ..plan() })
+        });
+        for host in &mut hosts {
+            host.probe(&mut life.bench);
+            life.check();
+        }
+        let host = &mut hosts[usize::from(its)];
+        life.live(host, n % 4 < 2);
+        for power_loss in [None, Some(true), Some(false)] {
+            life.sleep(host, power_loss);
+        }
+        life.end(host);
+    }
+}
+
+#[test]
+fn the_driver_does_nothing_about_events_that_it_does_not_know() {
+    let (mut bench, mut host) = booted(PLAIN);
+    bench.all.clear();
+    host.unmask(0, 1, 5, false, &mut bench);
+    host.mask(0, 7, 0, true, &mut bench);
+    host.move_event(0, 1, 5, 1, &mut bench);
+    host.move_event(0, 1, 0, 0, &mut bench);
+    host.unmap_event(0, 1, 5, &mut bench);
+    assert_eq!(bench.all, []);
 }
 
 #[test]
@@ -164,8 +375,7 @@ fn the_account_of_pointers_is_what_a_full_walk_finds() {
                 address: layout::DEVICE_TABLE.address() + 0x18,
                 value,
             });
-            let kept: Vec<_> = bench.board.reach(0).map(|(reach, _)| reach).collect();
-            assert_eq!(kept, bench.board.walk(), "{character:?}");
+            bench.assert_accounted(0, character);
         }
         let kept: Vec<_> = bench
             .board
@@ -182,7 +392,7 @@ fn a_snapshot_brings_everything_back() {
     let character = characters().next().unwrap();
     let (mut bench, host) = booted(character);
     let snapshot = bench.board.snapshot();
-    let before = bench.board.walk();
+    let before = bench.board.walk(0);
     let mut trace = Vec::new();
     for _ in 0..2 {
         bench.all.clear();
@@ -197,7 +407,7 @@ fn a_snapshot_brings_everything_back() {
         host.finalize(0, &mut bench);
         trace.push(bench.all.clone());
         bench.board.restore(&snapshot);
-        assert_eq!(bench.board.walk(), before);
+        assert_eq!(bench.board.walk(0), before);
     }
     assert_eq!(trace[0], trace[1]);
 }

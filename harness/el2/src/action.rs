@@ -83,12 +83,20 @@ pub enum Action {
         x0: u64,
         arguments: [u64; 4],
     },
-    /// A device writes EventID to GITS_TRANSLATER of the n-th ITS.
+    /// A device writes to GITS_TRANSLATER of the n-th ITS: 32 bits, or 16 bits, which leave the upper half of EventID
+    /// zero. Writes of another size are not made.
     Msi {
         its: u8,
         device_id: u32,
         event_id: u32,
+        size: AccessSize,
     },
+    /// A CPU takes the interrupt that it is offered (ICC_IAR1): the value is an INTID, or 1023 for none. Only LPIs are
+    /// modelled; all of them are in an enabled group and pass the priority mask, and each is finished at once.
+    Acknowledge { cpu: u8 },
+    /// The n-th ITS loses power and gets it back; redistributors and memory keep theirs. Registers are UNKNOWN after it
+    /// but for what resets. `restored`: firmware then writes CBASER, CWRITER and each `BASER<n>` as they were.
+    PowerLoss { its: u8, restored: bool },
     /// The physical ITS gets time to work through at most this many commands.
     Advance { its: u8, commands: u16 },
 }
@@ -98,7 +106,7 @@ pub enum Action {
 pub enum Outcome {
     /// Done, nothing to return.
     Done,
-    /// The value of a load or of a register read.
+    /// The value of a load or of a register read, or an INTID.
     Value(u64),
     /// The host's access was refused (an abort at EL1).
     Refused,

@@ -6,7 +6,7 @@
 //!   emulator calls it and knows nothing else of the world.
 //! - **what an emulation offers**: [`Subject`], [`Trap`], [`SubjectPolicy`]. The emulator implements
 //!   it, the board calls it.
-//! - **what happened**: [`Machine`] and its [`Character`], [`Action`], [`Outcome`], [`Event`], [`View`].
+//! - **what happened**: [`Machine`] and its [`Character`]s, the [`freedom`]s, [`Action`], [`Outcome`], [`Event`], [`View`].
 //!   The board reports in these words; model and oracles judge them; an emulation never sees them.
 //!
 //! Three decisions shape the rest:
@@ -33,6 +33,7 @@
 mod action;
 mod errno;
 mod event;
+pub mod freedom;
 mod lock;
 mod machine;
 mod page;
@@ -43,8 +44,9 @@ mod view;
 pub use action::{Action, Hypercall, Outcome, SMCCC_HOST_CALL};
 pub use errno::Errno;
 pub use event::{CommandError, Event, Misconduct, PageChange};
+pub use freedom::{Choices, Freedom, Freedoms};
 pub use lock::{LockName, Locks};
-pub use machine::{Character, Machine, OnError, Pace};
+pub use machine::{Character, MAX_ITS, Machine, Pace};
 pub use page::{El2Side, HostSide, PageState};
 pub use service::{El2, LockOf, Redistributor, WORK_LIMIT};
 pub use subject::{AccessSize, Direction, Frame, Subject, SubjectPolicy, Trap};

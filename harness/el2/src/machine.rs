@@ -3,14 +3,7 @@
 use its_gic::Typer;
 use its_gic::geometry::{PageSize, Pages};
 
-/// What the physical ITS does about a command error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum OnError {
-    /// Stops at the command, GITS_CREADR.Stalled = 1.
-    Stall,
-    /// Goes on as if it were not there.
-    Ignore,
-}
+use crate::freedom::Choices;
 
 /// When the physical ITS works through its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,8 +41,15 @@ pub struct Character {
     pub page_size: PageSize,
     /// `GITS_BASER<n>`.Indirect sticks for the device table.
     pub two_level: bool,
-    pub on_error: OnError,
     pub pace: Pace,
+    /// HCC and the collection table add up (TYPER.CCT = 1), else the table alone counts where there is one.
+    pub cumulative_collections: bool,
+    /// `GITS_BASER<n>`.Indirect sticks for the collection table.
+    pub two_level_collections: bool,
+    /// Caches are invalidated by clearing Enabled and then BASER.Valid (TYPER.INV = 1).
+    pub invalidates: bool,
+    /// Which way it goes where the architecture leaves it a choice. Those of redistributors are the first ITS's.
+    pub choices: Choices,
 }
 
 impl Character {
@@ -63,6 +63,8 @@ impl Character {
             .with_devbits(self.device_id_bits.wrapping_sub(1) & 0x1f)
             .with_pta(self.redistributor_addresses)
             .with_hcc(self.hardware_collections)
+            .with_cct(self.cumulative_collections)
+            .with_inv(self.invalidates)
             .with_cil(narrow)
             .with_cidbits(if narrow {
                 self.collection_id_bits.wrapping_sub(1) & 0xf
@@ -72,10 +74,16 @@ impl Character {
     }
 }
 
+/// ITSs that a board can have.
+pub const MAX_ITS: usize = 2;
+
 /// The public facts of a board.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
-    pub character: Character,
+    /// Of each ITS; of those that the board does not have, anything.
+    pub characters: [Character; MAX_ITS],
+    /// INTID bits that the GIC has, 14 to 24 (GICD_TYPER.IDbits + 1).
+    pub intid_bits: u8,
     /// Regions of memory; adjacent ones are still apart.
     pub memory: &'static [Pages],
     /// Pages that are EL2's from boot.
@@ -89,21 +97,28 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// RDbase of the n-th redistributor, as commands carry it: see TYPER.PTA.
-    pub fn rdbase(&self, redistributor: u8) -> u64 {
+    /// What kind of ITS the n-th is.
+    pub fn character(&self, its: u8) -> Character {
+        let [first, ..] = self.characters;
+        let found = self.characters.get(usize::from(its));
+        found.copied().unwrap_or(first)
+    }
+
+    /// RDbase of the n-th redistributor, as commands of an ITS carry it: see TYPER.PTA.
+    pub fn rdbase(&self, its: u8, redistributor: u8) -> u64 {
         let address = self.redistributors.get(usize::from(redistributor));
-        if self.character.redistributor_addresses {
+        if self.character(its).redistributor_addresses {
             address.copied().unwrap_or(0) >> 16
         } else {
             u64::from(redistributor)
         }
     }
 
-    /// The redistributor that an RDbase names.
-    pub fn redistributor(&self, rdbase: u64) -> Option<u8> {
+    /// The redistributor that an RDbase of an ITS's command names.
+    pub fn redistributor(&self, its: u8, rdbase: u64) -> Option<u8> {
         (0..=u8::MAX)
             .take(self.redistributors.len())
-            .find(|index| self.rdbase(*index) == rdbase)
+            .find(|index| self.rdbase(its, *index) == rdbase)
     }
 
     /// Whether all of `bytes` at `address` is memory, in one region.

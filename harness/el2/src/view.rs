@@ -1,5 +1,7 @@
 //! Read-only views of the physical ITS and of page ownership.
 
+use its_gic::Register;
+
 /// Why the ITS follows a pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
@@ -60,4 +62,8 @@ pub trait View {
     fn translate(&self, its: u8, device_id: u32, event_id: u32) -> Option<Translation>;
     /// Pending LPIs of the n-th redistributor, ascending.
     fn pending(&self, redistributor: u8) -> impl Iterator<Item = u32>;
+    /// What a register of the n-th ITS holds and a read would return; looking changes nothing.
+    fn register(&self, its: u8, register: Register) -> u64;
+    /// The LPI that the n-th redistributor offers its CPU: pending, enabled, and the most urgent.
+    fn offered(&self, redistributor: u8) -> Option<u32>;
 }

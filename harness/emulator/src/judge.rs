@@ -138,7 +138,10 @@ fn collection_entry(facts: &Facts, icid: u16) -> Option<Entry> {
 
 fn table_entry(table: GuardedTable, id: u32) -> Option<Entry> {
     let shape = table.table();
-    Some(match shape.locate(id)? {
+    if u64::from(id) >= shape.capacity() {
+        return None;
+    }
+    Some(match shape.locate(id) {
         Location::Flat(_) => Entry::Present,
         Location::Indirect { level1_entry, .. } => Entry::Behind(Level2 {
             table,

@@ -53,7 +53,7 @@ impl Guarded {
         let offset = wanted.offset();
         let queue = self.queue();
         let accepted =
-            queue.contains(offset) && queue.distance(self.consumed, offset) >= self.in_flight();
+            offset < queue.bytes && queue.distance(self.consumed, offset) >= self.in_flight();
         if accepted {
             self.written = offset;
         }
@@ -80,7 +80,7 @@ impl Guarded {
         let queue = self.queue();
         let end = creadr.offset();
         // The hardware cannot be beyond what it was given. Were it so, nothing would be released.
-        if !queue.contains(end) || queue.distance(self.consumed, end) > self.in_flight() {
+        if end >= queue.bytes || queue.distance(self.consumed, end) > self.in_flight() {
             return;
         }
         self.settle_until(el2, end, Old::GivenBack);

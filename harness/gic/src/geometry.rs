@@ -133,28 +133,30 @@ impl Table {
         }
     }
 
-    /// Where the entry of `id` is, or `None` beyond [`Table::capacity`].
-    pub const fn locate(self, id: u32) -> Option<Location> {
+    /// Where the entry of `id` would be, whether the table reaches that far or not: ids from
+    /// [`Table::capacity`] on are beyond it, which is for the caller to judge.
+    pub const fn locate(self, id: u32) -> Location {
         let id = id as u64;
-        if id >= self.capacity() {
-            return None;
-        }
         if !self.indirect {
             let offset = id.wrapping_mul(self.entry_bytes);
-            return Some(Location::Flat(self.address.wrapping_add(offset)));
+            return Location::Flat(self.address.wrapping_add(offset));
         }
-        let (Some(index), Some(within)) = (
-            id.checked_div(self.entries_per_page()),
-            id.checked_rem(self.entries_per_page()),
-        ) else {
-            return None;
-        };
-        Some(Location::Indirect {
+        let index = self.level1_index(id as u32);
+        let first = index.wrapping_mul(self.entries_per_page());
+        Location::Indirect {
             level1_entry: self
                 .address
                 .wrapping_add(index.wrapping_mul(LEVEL1_ENTRY_BYTES)),
-            offset: within.wrapping_mul(self.entry_bytes),
-        })
+            offset: id.wrapping_sub(first).wrapping_mul(self.entry_bytes),
+        }
+    }
+
+    /// Index of the level-1 entry that covers `id`: id / entries in one ITS page.
+    pub const fn level1_index(self, id: u32) -> u64 {
+        match (id as u64).checked_div(self.entries_per_page()) {
+            Some(index) => index,
+            None => 0,
+        }
     }
 }
 
@@ -203,11 +205,6 @@ impl Queue {
             address: cbaser.address(),
             bytes: cbaser.bytes(),
         }
-    }
-
-    /// Whether an offset in bytes, as in GITS_CWRITER, lies in the queue.
-    pub const fn contains(self, offset: u64) -> bool {
-        offset < self.bytes
     }
 
     /// The offset of the slot after the one at `offset`; the last is followed by the first.
@@ -309,7 +306,7 @@ mod tests {
     #[test]
     fn entries_are_found_in_both_shapes() {
         let table = two_level(PageSize::K4, 16);
-        let found = table.locate(0x1_0203).unwrap();
+        let found = table.locate(0x1_0203);
         // 256 entries to a page: index 0x102, entry 3.
         assert_eq!(
             found,
@@ -318,13 +315,25 @@ mod tests {
                 offset: 3 * 16
             }
         );
-        assert_eq!(table.locate(131_072), None);
+        assert_eq!(table.level1_index(0x1_0203), 0x102);
         let flat = Table {
             indirect: false,
             ..table
         };
-        assert_eq!(flat.locate(255), Some(Location::Flat(0x8_0020_0ff0)));
-        assert_eq!(flat.locate(256), None);
+        assert_eq!(flat.locate(255), Location::Flat(0x8_0020_0ff0));
+        // 12-byte entries: 341 of them in 4 KiB, and none across the end of a page of two levels.
+        let odd = Table {
+            entry_bytes: 12,
+            ..table
+        };
+        assert_eq!(odd.entries_per_page(), 341);
+        assert_eq!(
+            odd.locate(342),
+            Location::Indirect {
+                level1_entry: 0x8_0020_0008,
+                offset: 12
+            }
+        );
     }
 
     #[test]
@@ -363,7 +372,6 @@ mod tests {
             address: 0x8_0010_0000,
             bytes: 0x1_0000,
         };
-        assert!(queue.contains(0xffe0) && !queue.contains(0x1_0000));
         assert_eq!(queue.after(0xffe0), 0);
         assert_eq!(queue.distance(0xffe0, 0x20), 2);
         assert_eq!(queue.distance(0x40, 0x40), 0);

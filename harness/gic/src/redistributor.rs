@@ -10,10 +10,18 @@ pub const VLPI_FRAME: u64 = 0x2_0000;
 pub const CTLR: u64 = 0x0000;
 /// GICR_TYPER, 64 bits, read-only.
 pub const TYPER: u64 = 0x0008;
+/// GICR_WAKER, 32 bits.
+pub const WAKER: u64 = 0x0014;
 /// GICR_PROPBASER, 64 bits.
 pub const PROPBASER: u64 = 0x0070;
 /// GICR_PENDBASER, 64 bits.
 pub const PENDBASER: u64 = 0x0078;
+/// GICR_INVLPIR, 64 bits, write-only: forgets the cached configuration of the LPI in bits \[31:0\].
+pub const INVLPIR: u64 = 0x00a0;
+/// GICR_INVALLR, 64 bits, write-only: forgets all cached configuration.
+pub const INVALLR: u64 = 0x00b0;
+/// GICR_SYNCR, 32 bits, read-only: bit 0 is 1 while one of those two is at work.
+pub const SYNCR: u64 = 0x00c0;
 
 /// The first INTID that is an LPI.
 pub const FIRST_LPI: u32 = 8192;
@@ -115,6 +123,29 @@ impl Pendbaser {
     }
 }
 
+/// The byte of an LPI in the configuration table, at the table's address + INTID - 8192.
+#[bitfield(u8)]
+#[derive(PartialEq, Eq)]
+pub struct LpiConfiguration {
+    pub enabled: bool,
+    __: bool,
+    /// Bits \[7:2\] of the priority; less is more urgent.
+    #[bits(6)]
+    pub priority: u8,
+}
+
+/// Address of the byte that configures an LPI, in a configuration table at `table`.
+pub const fn configuration_address(table: u64, intid: u32) -> u64 {
+    table
+        .wrapping_add(intid as u64)
+        .wrapping_sub(FIRST_LPI as u64)
+}
+
+/// Address of the byte, and the bit in it, that say whether an LPI is pending, in a pending table at `table`.
+pub const fn pending_address(table: u64, intid: u32) -> (u64, u32) {
+    (table.wrapping_add((intid >> 3) as u64), intid & 7)
+}
+
 /// How many INTIDs `id_bits` + 1 bits name.
 pub const fn intids(id_bits: u8) -> u64 {
     2_u64 << (id_bits & 0x1f)
@@ -136,5 +167,11 @@ mod tests {
         let pendbaser = Pendbaser::from_bits(0x4000_0008_0031_0000);
         assert_eq!(pendbaser.address(), 0x8_0031_0000);
         assert!(pendbaser.ptz());
+        assert_eq!(configuration_address(0x8_0030_0000, 8199), 0x8_0030_0007);
+        assert_eq!(pending_address(0x8_0031_0000, 8199), (0x8_0031_0400, 7));
+        // As Linux writes it: priority 0xa0, the old Group-1 bit, disabled; then enabled.
+        let byte = LpiConfiguration::from_bits(0xa2);
+        assert!(!byte.enabled() && byte.priority() << 2 == 0xa0);
+        assert!(LpiConfiguration::from_bits(0xa3).enabled());
     }
 }

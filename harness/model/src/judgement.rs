@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use its_el2::Freedom;
+
 /// A value that must be so, or one that the architecture leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected<T> {
@@ -37,8 +39,32 @@ pub enum Kind {
     Growth,
     /// A host load or store wrongly refused or allowed.
     Access,
-    /// The machine, not EL2: the physical ITS or pKVM's page books did not do what they should.
-    Hardware,
+    /// pKVM's page books did not do what they should.
+    Books,
+    /// The value of a hardware register.
+    Value,
+    /// The physical ITS took a command that it must not take now, or took other words for it.
+    Fetch,
+    /// A command of the physical ITS was an error, was none, or had another number than is allowed.
+    Outcome,
+    /// A CPU was offered another interrupt than it must be.
+    Offered,
+}
+
+impl Kind {
+    /// Whether it is about the machine below EL2.
+    pub const fn is_hardware(self) -> bool {
+        match self {
+            Self::Books | Self::Value | Self::Fetch | Self::Outcome | Self::Offered => true,
+            Self::Register
+            | Self::Hypercall
+            | Self::Command
+            | Self::Forward
+            | Self::Ownership
+            | Self::Growth
+            | Self::Access => false,
+        }
+    }
 }
 
 /// One thing that was not as it must be.
@@ -65,6 +91,12 @@ pub struct Judgement {
     pub refused: u32,
     /// Commands that the physical ITS stalled on.
     pub stalled: u32,
+    /// Commands that the physical ITS took or stalled on.
+    pub fetched: u32,
+    /// Of these, command errors.
+    pub errors: u32,
+    /// Options that the physical ITS was seen to take, where the architecture leaves a choice.
+    pub choices: Vec<(Freedom, &'static str)>,
 }
 
 impl Judgement {
@@ -76,6 +108,10 @@ impl Judgement {
         expected: impl Display,
         seen: impl Display,
     ) {
+        // What hardware does once nothing more is said of it is nobody's mistake.
+        if kind.is_hardware() && self.poisoned.is_some() {
+            return;
+        }
         self.disagreements.push(Disagreement {
             kind,
             path: path.to_string(),

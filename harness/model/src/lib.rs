@@ -9,32 +9,26 @@
 //!
 //! | module | says |
 //! | --- | --- |
-//! | `hardware`, `commands` | the architecture: registers, the twelve commands, interrupts |
-//! | `trap`, `queue`, `set_up`, `hypercall` | the policy: what EL2 must do (P1 to P14, S1 to S9) |
-//! | `ghost` | whose each page *is*, by pKVM's transitions |
-//! | `ledger` | whose each page *should be*, by the policy |
-//! | `memory` | what was written to memory |
+//! | `architecture` | ITSs and redistributors as software sees them: registers, commands, tables, LPIs |
+//! | `policy`: `trap`, `queue`, `set_up`, `hypercall` | what EL2 must do (P1 to P14, S1 to S9) |
+//! | `policy`: `ghost` | whose each page *is*, by pKVM's transitions |
+//! | `policy`: `ledger` | whose each page *should be*, by the policy |
 //!
-//! What the architecture leaves open is [`Expected::Unknown`]; whatever then depends on it poisons the rest
-//! of the case ([`Judgement::poisoned`]). Where a document leaves EL2 a choice, both are accepted and
+//! Where the architecture leaves a choice each option is allowed, by name ([`its_el2::Freedom`]); where it says nothing
+//! more the rest of the case is poisoned ([`Judgement::poisoned`]). A host that owns its ITS needs the first
+//! layer only; nothing in it knows of EL2. Where a document leaves EL2 a choice, both are accepted and
 //! the comment there says so.
 #![deny(clippy::unwrap_used, clippy::panic, clippy::todo)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
-mod commands;
-mod ghost;
-mod hardware;
-mod hypercall;
+mod architecture;
 mod judgement;
-mod ledger;
-mod memory;
 mod model;
-mod queue;
-mod set_up;
-mod trap;
+mod policy;
 
 #[cfg(test)]
 mod testing;
 
+pub use architecture::Partial;
 pub use judgement::{Disagreement, Expected, Judgement, Kind, Phase};
 pub use model::{Model, Position};

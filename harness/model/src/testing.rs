@@ -1,8 +1,8 @@
 //! Test scaffolding: one small machine, a right EL2's event lists for it, and a [`World`] that plays them.
 
 use its_el2::{
-    AccessSize, Action, Character, CommandError, Direction, Event, Hypercall, Machine, OnError,
-    Outcome, Pace, PageChange, SubjectPolicy,
+    AccessSize, Action, Character, Choices, CommandError, Direction, Event, Freedoms, Hypercall,
+    Machine, Outcome, Pace, PageChange, SubjectPolicy,
 };
 use its_gic::command::Words;
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, PageSize, Pages};
@@ -42,21 +42,8 @@ pub(crate) const fn at(page: u64) -> u64 {
 
 pub(crate) fn machine() -> Machine {
     Machine {
-        character: Character {
-            event_id_bits: 16,
-            device_id_bits: 16,
-            collection_id_bits: 16,
-            hardware_collections: 0,
-            itt_entry_bytes: 8,
-            device_entry_bytes: 8,
-            collection_entry_bytes: 8,
-            field_order: 0,
-            redistributor_addresses: false,
-            page_size: PageSize::K4,
-            two_level: true,
-            on_error: OnError::Stall,
-            pace: Pace::Never,
-        },
+        characters: [CHARACTER; 2],
+        intid_bits: 16,
         memory: &[Pages {
             first: 0x80000,
             count: 0x1000,
@@ -70,6 +57,25 @@ pub(crate) fn machine() -> Machine {
         redistributors: &REDISTRIBUTORS,
     }
 }
+
+pub(crate) const CHARACTER: Character = Character {
+    event_id_bits: 16,
+    device_id_bits: 16,
+    collection_id_bits: 16,
+    hardware_collections: 0,
+    itt_entry_bytes: 8,
+    device_entry_bytes: 8,
+    collection_entry_bytes: 8,
+    field_order: 0,
+    redistributor_addresses: false,
+    page_size: PageSize::K4,
+    two_level: true,
+    pace: Pace::Never,
+    cumulative_collections: false,
+    two_level_collections: false,
+    invalidates: false,
+    choices: Choices::USUAL,
+};
 
 pub(crate) fn mapd(device_id: u32, size: u8, page: u64) -> Command {
     Command::Mapd {
@@ -228,11 +234,16 @@ pub(crate) struct World {
 impl World {
     /// Before boot.
     pub(crate) fn new(machine: Machine) -> Self {
+        Self::allowing(machine, Freedoms::ALL)
+    }
+
+    /// Before boot, with these options of the architecture's freedoms.
+    pub(crate) fn allowing(machine: Machine, freedoms: Freedoms) -> Self {
         let policy = SubjectPolicy {
             records_per_page: 3,
             commands_in_flight: 64,
         };
-        let model = Model::new(machine, policy);
+        let model = Model::new(machine, policy, |_| freedoms);
         Self { model }
     }
 
@@ -259,7 +270,11 @@ impl World {
     }
 
     pub(crate) fn booted_on(machine: Machine) -> Self {
-        let mut world = Self::new(machine);
+        Self::new(machine).boot()
+    }
+
+    pub(crate) fn boot(mut self) -> Self {
+        let world = &mut self;
         world.writes(ITS + 0x80, Self::cbaser());
         world.writes(ITS + 0x100, Self::baser(0));
         world.writes(ITS + 0x108, Self::baser(1));
@@ -280,7 +295,7 @@ impl World {
         for command in commands {
             world.open_command(command);
         }
-        world
+        self
     }
 
     /// Posts a command in the phase Open; the ITS consumes it.
@@ -303,7 +318,11 @@ impl World {
     }
 
     pub(crate) fn guarded_on(machine: Machine) -> Self {
-        let mut world = Self::booted_on(machine).finalized();
+        Self::booted_on(machine).guard()
+    }
+
+    pub(crate) fn guard(self) -> Self {
+        let mut world = self.finalized();
         let done = Outcome::Returned { x0: 0, x1: 0 };
         world.agree(set_up_call(), done, &set_up());
         world
@@ -346,6 +365,13 @@ impl World {
         let first = judgement.disagreements.first();
         let hit = first.is_some_and(|first| first.kind == kind && first.path.contains(path));
         assert!(hit, "{kind:?} {path}: {:#?}", judgement.disagreements);
+    }
+
+    /// INTID and redistributor that an event is translated to, which must be known.
+    pub(crate) fn translation(&self, device_id: u32, event_id: u32) -> Option<(u32, Option<u8>)> {
+        let found = self.model.hardware.translate(0, device_id, event_id);
+        let found = found.known().expect("the translation is known");
+        found.map(|to| (to.intid, to.redistributor))
     }
 
     pub(crate) fn poisons(&self, action: Action, events: &[Event]) {

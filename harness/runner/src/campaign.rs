@@ -17,7 +17,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use its_scenario::Scenario;
+use its_scenario::{FuzzTarget, Scenario};
 
 use crate::finding::{Finding, Record};
 use crate::play::{Counts, Runner};
@@ -25,7 +25,32 @@ use crate::play::{Counts, Runner};
 /// Bytes that the status line is padded to, so that a later one covers it whole.
 const STATUS_BYTES: usize = 256;
 
+/// The entry points of a libFuzzer target, for [`FuzzTarget`] `$target`.
+#[macro_export]
+macro_rules! libfuzzer_target {
+    ($target:expr) => {
+        libfuzzer_sys::fuzz_target!(
+            init: $crate::campaign::start($target),
+            |bytes: &[u8]| $crate::campaign::case(bytes)
+        );
+
+        libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+            // One in eight is left to libFuzzer's own byte mutations.
+            if seed % 8 == 0 {
+                libfuzzer_sys::fuzzer_mutate(data, size, max_size)
+            } else {
+                $crate::campaign::mutate(data, size, max_size, seed)
+            }
+        });
+
+        libfuzzer_sys::fuzz_crossover!(|one: &[u8], other: &[u8], out: &mut [u8], seed: u32| {
+            $crate::campaign::cross_over(one, other, out, seed)
+        });
+    };
+}
+
 struct Campaign {
+    target: FuzzTarget,
     runner: Runner,
     counts: Counts,
     findings: Option<PathBuf>,
@@ -37,7 +62,7 @@ thread_local! {
 }
 
 /// Prepares the process. Panics of the subject become findings, so only other panics may reach the hook.
-pub fn start() {
+pub fn start(target: FuzzTarget) {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !its_board::subject_is_running() {
@@ -49,6 +74,7 @@ pub fn start() {
         bench(Path::new(&folder));
     }
     let campaign = Campaign {
+        target,
         runner: Runner::production(),
         counts: Counts::default(),
         findings: std::env::var_os("ITSDIFF_FINDINGS").map(PathBuf::from),
@@ -61,17 +87,22 @@ pub fn start() {
 
 /// Plays one input.
 pub fn case(bytes: &[u8]) {
-    let scenario = Scenario::decode(bytes);
-    CAMPAIGN.with(|slot| {
-        let mut slot = slot.borrow_mut();
-        slot.as_mut().expect("start was called").play(&scenario);
+    with(|campaign| {
+        let mut scenario = Scenario::decode(bytes);
+        scenario.fit(campaign.target);
+        campaign.play(&scenario);
     });
+}
+
+fn with<R>(act: impl FnOnce(&mut Campaign) -> R) -> R {
+    CAMPAIGN.with(|slot| act(slot.borrow_mut().as_mut().expect("start was called")))
 }
 
 /// Mutates the input of `size` bytes in `data`, which has room for more. Returns the new size.
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut scenario = Scenario::decode(data.get(..size).unwrap_or(&[]));
-    its_scenario::mutate(&mut scenario, seed.into());
+    let target = with(|campaign| campaign.target);
+    its_scenario::mutate(&mut scenario, target, seed.into());
     scenario.shorten_to(max_size);
     put(&scenario, data)
 }
@@ -79,7 +110,9 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
 /// Makes one input out of two.
 pub fn cross_over(one: &[u8], other: &[u8], out: &mut [u8], seed: u32) -> usize {
     let one = Scenario::decode(one);
-    let mut scenario = its_scenario::crossover(&one, &Scenario::decode(other), seed.into());
+    let target = with(|campaign| campaign.target);
+    let other = Scenario::decode(other);
+    let mut scenario = its_scenario::crossover(&one, &other, target, seed.into());
     scenario.shorten_to(out.len());
     put(&scenario, out)
 }

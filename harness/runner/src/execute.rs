@@ -1,8 +1,8 @@
 //! What each operation of a scenario is, in actions.
 
-use its_board::host::{Host, Perform};
+use its_board::host::{Host, Perform, Plan};
 use its_board::{Failure, Tamper, layout};
-use its_el2::{AccessSize, Action, Frame, Hypercall};
+use its_el2::{AccessSize, Action, Frame, Hypercall, Machine};
 use its_gic::Command;
 use its_gic::Register;
 use its_gic::register::FRAME_BYTES;
@@ -11,9 +11,54 @@ use its_scenario::{HostCommand, Operation, Place, Rdbase, Width};
 use crate::lockstep::Lockstep;
 use crate::place;
 
+/// The driver of each ITS, and to which of them the host has turned.
+#[derive(Clone)]
+pub(crate) struct Hosts {
+    drivers: Vec<Host>,
+    current: usize,
+}
+
+impl Hosts {
+    /// Drivers that have done nothing yet. Live devices are the first ITS's.
+    pub(crate) fn new(machine: Machine, plan: &Plan) -> Self {
+        let driver = |its: u8| {
+            let live = if its == 0 {
+                plan.live.clone()
+            } else {
+                Vec::new()
+            };
+            let plan = Plan {
+                live,
+                ..plan.clone()
+            };
+            Host::new(machine, its, plan)
+        };
+        Self {
+            drivers: (0..machine.its.len() as u8).map(driver).collect(),
+            current: 0,
+        }
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Host> {
+        self.drivers.iter_mut()
+    }
+
+    pub(crate) fn first(&mut self) -> &mut Host {
+        &mut self.drivers[0]
+    }
+
+    fn current(&mut self) -> &mut Host {
+        &mut self.drivers[self.current]
+    }
+}
+
 /// Does one operation. Tampers are for one operation; a failure stays armed until it is due or the case ends.
-pub(crate) fn operation(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
+pub(crate) fn operation(operation: &Operation, hosts: &mut Hosts, on: &mut Lockstep) {
     match *operation {
+        Operation::Its { its } => {
+            hosts.current = usize::from(its) % hosts.drivers.len();
+            return;
+        }
         Operation::Fail { change, nth } => {
             return on.arm_failure(Failure {
                 change,
@@ -29,7 +74,7 @@ pub(crate) fn operation(operation: &Operation, host: &mut Host, on: &mut Lockste
         }
         _ => {}
     }
-    act(operation, host, on);
+    act(operation, hosts.current(), on);
     on.disarm_tampers();
 }
 
@@ -42,7 +87,10 @@ fn act(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
             size,
             direction,
         } => {
-            let address = frame_address(frame) + u64::from(offset);
+            let Some(start) = frame_address(frame, on) else {
+                return;
+            };
+            let address = start + u64::from(offset);
             on.perform(Action::Device {
                 cpu,
                 address,
@@ -63,7 +111,7 @@ fn act(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
             });
         }
         Operation::Command { cpu, command } => {
-            let words = hardware_command(command, on).encode();
+            let words = hardware_command(command, host.its(), on).encode();
             host.write_command(cpu, words, on);
         }
         Operation::RawCommand { cpu, words } => host.write_command(cpu, words, on),
@@ -83,17 +131,31 @@ fn act(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
         Operation::Msi {
             device_id,
             event_id,
+            half,
         } => {
             on.perform(Action::Msi {
-                its: 0,
+                its: host.its(),
                 device_id,
                 event_id,
+                size: if half {
+                    AccessSize::Half
+                } else {
+                    AccessSize::Word
+                },
             });
         }
-        Operation::Advance { commands } => {
-            on.perform(Action::Advance { its: 0, commands });
+        Operation::Acknowledge { cpu } => {
+            on.perform(Action::Acknowledge { cpu });
         }
-        Operation::Fail { .. } | Operation::Tamper { .. } => {}
+        Operation::Advance { commands } => {
+            let its = host.its();
+            on.perform(Action::Advance { its, commands });
+        }
+        Operation::PowerLoss { restored } => {
+            let its = host.its();
+            on.perform(Action::PowerLoss { its, restored });
+        }
+        Operation::Its { .. } | Operation::Fail { .. } | Operation::Tamper { .. } => {}
         _ => {
             registers(operation, host, on);
             hypercalls(operation, host, on);
@@ -176,23 +238,51 @@ fn driver(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
             level2,
             flip,
         } => host.grow(cpu, device_id, place::address(level2), flip, on),
+        Operation::Probe { cpu } => host.probe_its(cpu, on),
+        Operation::InitCpu { cpu } => host.init_cpu(cpu, on),
+        Operation::Configure { cpu, intid, value } => host.configure(cpu, intid, value, on),
+        Operation::Unmask {
+            cpu,
+            device_id,
+            event_id,
+            direct,
+        } => host.unmask(cpu, device_id, event_id, direct, on),
+        Operation::Mask {
+            cpu,
+            device_id,
+            event_id,
+            direct,
+        } => host.mask(cpu, device_id, event_id, direct, on),
+        Operation::MoveEvent {
+            cpu,
+            device_id,
+            event_id,
+            to,
+        } => host.move_event(cpu, device_id, event_id, to, on),
+        Operation::UnmapEvent {
+            cpu,
+            device_id,
+            event_id,
+        } => host.unmap_event(cpu, device_id, event_id, on),
         Operation::Suspend { cpu } => host.suspend(cpu, on),
         Operation::Resume { cpu } => host.resume(cpu, on),
         _ => {}
     }
 }
 
-fn frame_address(frame: Frame) -> u64 {
+/// Where a frame starts; `None` for that of an ITS that the board does not have.
+fn frame_address(frame: Frame, on: &Lockstep) -> Option<u64> {
+    let its = |number: u8| on.machine().its.get(usize::from(number)).copied();
     match frame {
-        Frame::ItsControl(_) => layout::ITS[0],
-        Frame::ItsTranslation(_) => layout::ITS[0] + FRAME_BYTES,
-        Frame::Redistributor(n) => layout::REDISTRIBUTORS[usize::from(n % layout::CPUS)],
+        Frame::ItsControl(number) => its(number),
+        Frame::ItsTranslation(number) => Some(its(number)? + FRAME_BYTES),
+        Frame::Redistributor(n) => Some(layout::REDISTRIBUTORS[usize::from(n % layout::CPUS)]),
     }
 }
 
-fn hardware_command(command: HostCommand, on: &Lockstep) -> Command {
+fn hardware_command(command: HostCommand, its: u8, on: &Lockstep) -> Command {
     let rdbase = |rdbase| match rdbase {
-        Rdbase::Of(redistributor) => on.machine().rdbase(redistributor),
+        Rdbase::Of(redistributor) => on.machine().rdbase(its, redistributor),
         Rdbase::Raw(field) => field,
     };
     match command {

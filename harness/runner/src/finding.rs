@@ -76,14 +76,16 @@ fn subject(action: &Action) -> &'static str {
             Hypercall::from_function_id(x0).map_or("unknown-call", Hypercall::name)
         }
         Action::Msi { .. } => "msi",
+        Action::Acknowledge { .. } => "acknowledge",
+        Action::PowerLoss { .. } => "power",
         Action::Advance { .. } => "hardware",
     }
 }
 
 fn device(address: u64) -> &'static str {
-    let its = its_board::layout::ITS[0];
     let within = |start: u64, bytes: u64| Pages::under(start, bytes).contains(address >> 12);
-    if within(its, FRAME_BYTES) {
+    let its = its_board::layout::ITS;
+    if let Some(its) = its.into_iter().find(|its| within(*its, FRAME_BYTES)) {
         return register_name(Register::at(address - its));
     }
     let redistributors = its_board::layout::REDISTRIBUTORS;

@@ -2,8 +2,9 @@
 
 use its_board::host::Perform;
 use its_board::{Board, Failure, Tamper};
-use its_el2::{Action, Event, Machine, Outcome, Translation, View};
-use its_model::{Expected, Kind, Model};
+use its_el2::{Action, Event, Machine, Outcome, View};
+use its_gic::Register;
+use its_model::{Kind, Model, Phase};
 use its_oracles::{Breach, Oracles, Rule, Step, rules};
 use its_scenario::Operation;
 
@@ -124,14 +125,17 @@ impl<'a> Lockstep<'a> {
         self.counts.judged += u64::from(judgement.judged);
         self.counts.refused += u64::from(judgement.refused);
         self.counts.stalled += u64::from(judgement.stalled);
+        self.counts.fetched += u64::from(judgement.fetched);
+        self.counts.errors += u64::from(judgement.errors);
         let step = Step {
             action,
             outcome,
             events: &self.events,
         };
         self.oracles.judge(&step, self.board, &mut self.breaches);
+        let bare = self.model.phase(0) == Phase::Open;
         for disagreement in judgement.disagreements {
-            let (rule, class) = match rule(disagreement.kind) {
+            let (rule, class) = match rule(disagreement.kind, bare) {
                 Some(found) => found,
                 // What hardware does after EL2 misled it is not the board's mistake.
                 None if !self.breaches.is_empty() => continue,
@@ -157,6 +161,10 @@ impl<'a> Lockstep<'a> {
         if judgement.poisoned.is_none() {
             self.compare_touched();
             self.compare_pending();
+            if bare {
+                self.compare_registers();
+                self.compare_offered();
+            }
         }
         self.poisoned = judgement.poisoned;
         if self.check_account {
@@ -178,59 +186,85 @@ impl<'a> Lockstep<'a> {
     }
 
     fn compare_touched(&mut self) {
-        for (its, device_id, event_id) in self.model.touched() {
-            let expected = self.model.translate(*its, *device_id, *event_id);
-            compare_translation(
-                self.board,
-                (*its, *device_id, *event_id),
-                expected,
-                &mut self.breaches,
-            );
+        for event in self.model.touched() {
+            compare_translation(self.board, &self.model, *event, &mut self.breaches);
         }
     }
 
     fn compare_pending(&mut self) {
         for redistributor in 0..its_board::layout::CPUS {
-            let Expected::Known(expected) = self.model.pending(redistributor) else {
+            let seen = self.board.pending(redistributor);
+            let Err(expected) = self.model.check_pending(redistributor, seen) else {
                 continue;
             };
-            if expected
-                .iter()
-                .copied()
-                .eq(self.board.pending(redistributor))
-            {
-                continue;
-            }
             let seen: Vec<u32> = self.board.pending(redistributor).collect();
             self.breaches.push(Breach {
                 rule: &rules::DIV_INTERRUPT,
                 class: "pending",
                 path: format!("redistributor{redistributor}.pending"),
-                expected: format!("{expected:?}"),
+                expected,
                 seen: format!("{seen:?}"),
             });
         }
     }
 
+    /// What an interrupt would be now, whether a CPU takes it or not.
+    fn compare_offered(&mut self) {
+        for redistributor in 0..its_board::layout::CPUS {
+            let seen = self.board.offered(redistributor);
+            if let Err(expected) = self.model.check_offered(redistributor, seen) {
+                self.breaches.push(Breach {
+                    rule: &rules::ARCH_OFFERED,
+                    class: "offered",
+                    path: format!("redistributor{redistributor}.offered"),
+                    expected,
+                    seen: format!("{seen:?}"),
+                });
+            }
+        }
+    }
+
+    /// Every register of every ITS, without an access.
+    fn compare_registers(&mut self) {
+        for its in 0..self.machine.its.len() as u8 {
+            for register in COMPARED {
+                let expected = self.model.register(its, register);
+                let seen = self.board.register(its, register);
+                if (expected.value ^ seen) & expected.known == 0 {
+                    continue;
+                }
+                self.breaches.push(Breach {
+                    rule: &rules::ARCH_REGISTER,
+                    class: "held",
+                    path: format!("its{its}.{register:?}"),
+                    expected: format!("{:#x} in bits {:#x}", expected.value, expected.known),
+                    seen: format!("{seen:#x}"),
+                });
+            }
+        }
+    }
+
     fn compare_account(&mut self) {
-        let kept: Vec<_> = self.board.reach(0).map(|(reach, _)| reach).collect();
-        let walked = self.board.walk();
-        if kept != walked {
-            self.defects.push(format!(
-                "account {kept:x?} is not what a walk finds: {walked:x?}"
-            ));
+        for its in 0..self.machine.its.len() as u8 {
+            let kept: Vec<_> = self.board.reach(its).map(|(reach, _)| reach).collect();
+            let walked = self.board.walk(its);
+            if kept != walked {
+                self.defects.push(format!(
+                    "account {kept:x?} is not what a walk finds: {walked:x?}"
+                ));
+            }
         }
     }
 
     /// The queue is where healthy hardware must have brought it.
-    pub(crate) fn demand_rest(&mut self) {
-        if self.is_over() || self.model.is_settled(0) {
+    pub(crate) fn demand_rest(&mut self, its: u8) {
+        if self.is_over() || self.model.is_settled(its) {
             return;
         }
         self.breaches.push(Breach {
             rule: &rules::DIV_PROGRESS,
             class: "wedged",
-            path: "its0.creadr".into(),
+            path: format!("its{its}.creadr"),
             expected: "CWRITER, or a stall".into(),
             seen: "neither, after enough looks".into(),
         });
@@ -242,10 +276,11 @@ impl<'a> Lockstep<'a> {
         if self.is_over() {
             return;
         }
-        for (device_id, event_id) in self.model.mapped(0) {
-            let expected = self.model.translate(0, device_id, event_id);
-            let event = (0, device_id, event_id);
-            compare_translation(self.board, event, expected, &mut self.breaches);
+        for its in 0..self.machine.its.len() as u8 {
+            for (device_id, event_id) in self.model.mapped(its) {
+                let event = (its, device_id, event_id);
+                compare_translation(self.board, &self.model, event, &mut self.breaches);
+            }
         }
         self.conclude(&REST);
     }
@@ -258,7 +293,7 @@ impl<'a> Lockstep<'a> {
         } else if let Some(reason) = self.poisoned {
             self.counts.poisoned = 1;
             Verdict::Poisoned(reason)
-        } else if self.counts.judged == 0 && !self.trapped {
+        } else if self.counts.judged == 0 && !self.trapped && self.counts.fetched == 0 {
             self.counts.skipped = 1;
             Verdict::Skipped
         } else {
@@ -291,33 +326,41 @@ impl Perform for Lockstep<'_> {
 
 fn compare_translation(
     board: &Board,
-    (its, device_id, event_id): (u8, u32, u32),
-    expected: Expected<Option<Translation>>,
+    model: &Model,
+    event: (u8, u32, u32),
     breaches: &mut Vec<Breach>,
 ) {
-    let Expected::Known(expected) = expected else {
-        return;
-    };
+    let (its, device_id, event_id) = event;
     let seen = board.translate(its, device_id, event_id);
-    if seen == expected {
+    let Err(expected) = model.check_translation(event, seen) else {
         return;
-    }
-    let class = match (expected, seen) {
-        (Some(_), None) => "lost",
-        (None, Some(_)) => "stray",
-        _ => "changed",
     };
     breaches.push(Breach {
         rule: &rules::DIV_TRANSLATION,
-        class,
+        class: if seen.is_some() { "other" } else { "lost" },
         path: format!("its{its}.device[{device_id:#x}].event[{event_id:#x}]"),
-        expected: format!("{expected:?}"),
+        expected,
         seen: format!("{seen:?}"),
     });
 }
 
-/// The rule that a disagreement breaks; `None` where it is the harness's own.
-fn rule(kind: Kind) -> Option<(&'static Rule, &'static str)> {
+/// Registers that are compared after every action of a host that owns its ITSs.
+const COMPARED: [Register; 10] = [
+    Register::Ctlr,
+    Register::Iidr,
+    Register::Typer,
+    Register::Statusr,
+    Register::Cbaser,
+    Register::Cwriter,
+    Register::Creadr,
+    Register::Baser(0),
+    Register::Baser(1),
+    Register::Baser(2),
+];
+
+/// The rule that a disagreement breaks; `None` where it is the harness's own. `bare`: a host owns its ITSs, so that the
+/// physical ITS is what is judged.
+fn rule(kind: Kind, bare: bool) -> Option<(&'static Rule, &'static str)> {
     Some(match kind {
         Kind::Register => (&rules::DIV_REGISTER, "value"),
         Kind::Hypercall => (&rules::DIV_HYPERCALL, "result"),
@@ -326,6 +369,10 @@ fn rule(kind: Kind) -> Option<(&'static Rule, &'static str)> {
         Kind::Ownership => (&rules::DIV_OWNERSHIP, "page"),
         Kind::Growth => (&rules::DIV_GROWTH, "level2"),
         Kind::Access => (&rules::DIV_ACCESS, "access"),
-        Kind::Hardware => return None,
+        Kind::Value if bare => (&rules::ARCH_REGISTER, "read"),
+        Kind::Fetch if bare => (&rules::ARCH_FETCH, "fetch"),
+        Kind::Outcome if bare => (&rules::ARCH_COMMAND, "outcome"),
+        Kind::Offered if bare => (&rules::ARCH_OFFERED, "taken"),
+        Kind::Books | Kind::Value | Kind::Fetch | Kind::Outcome | Kind::Offered => return None,
     })
 }

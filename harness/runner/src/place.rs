@@ -21,6 +21,9 @@ const fn area(area: Area) -> layout::Area {
         Area::Pending => layout::PENDING,
         Area::El2 => layout::EL2,
         Area::Hole => layout::HOLE,
+        Area::Queue1 => layout::QUEUE1,
+        Area::DeviceTable1 => layout::DEVICE_TABLE1,
+        Area::CollectionTable1 => layout::COLLECTION_TABLE1,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use its_board::host::{Host, LiveDevice, Perform, Plan};
 use its_board::{Board, BoardLocks, BoardSubject, Snapshot, layout};
-use its_el2::{Action, Character, Outcome};
+use its_el2::{Action, Character, Freedoms, MAX_ITS, Machine, Outcome, SubjectPolicy};
 use its_emulator::Emulator;
 use its_model::{Model, Phase};
 use its_oracles::Oracles;
@@ -12,6 +12,7 @@ use its_scenario::{Boot, Scenario, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::execute;
+use crate::execute::Hosts;
 use crate::finding::Finding;
 use crate::lockstep::Lockstep;
 use crate::place;
@@ -22,7 +23,7 @@ use crate::trace::Trace;
 pub enum Verdict {
     /// Everything was as it must be.
     Agree,
-    /// No command and no access of EL2 was judged.
+    /// No command was judged, and no access of EL2.
     Skipped,
     /// The architecture no longer says what must happen; the rest was dropped.
     Poisoned(&'static str),
@@ -43,6 +44,10 @@ pub struct Counts {
     pub refused: u64,
     /// Commands that the hardware stalled on.
     pub stalled: u64,
+    /// Commands that the hardware took or stalled on.
+    pub fetched: u64,
+    /// Of these, command errors.
+    pub errors: u64,
     pub poisoned: u64,
     pub skipped: u64,
 }
@@ -55,6 +60,8 @@ impl Counts {
         self.judged += other.judged;
         self.refused += other.refused;
         self.stalled += other.stalled;
+        self.fetched += other.fetched;
+        self.errors += other.errors;
         self.poisoned += other.poisoned;
         self.skipped += other.skipped;
     }
@@ -76,8 +83,11 @@ struct Booted {
     snapshot: Snapshot,
     model: Model,
     oracles: Oracles,
-    host: Host,
+    hosts: Hosts,
 }
+
+/// Makes a subject for these ITSs.
+type MakeSubject = dyn Fn(&'static [u64]) -> Box<dyn BoardSubject>;
 
 /// Boots that are kept. A corpus has few different ones at a time.
 const KEPT_BOOTS: usize = 256;
@@ -85,30 +95,35 @@ const KEPT_BOOTS: usize = 256;
 /// A board with a subject, and the boots that it has been through.
 pub struct Runner {
     board: Board,
-    boots: HashMap<(Character, Boot), Booted>,
+    subject: Box<MakeSubject>,
+    boots: HashMap<([Character; MAX_ITS], Boot), Booted>,
     /// Compare the account of the ITS's pointers with a full walk after every action.
     pub check_account: bool,
+    /// Allow every option of every freedom of the architecture, not only those that the board is known to pick.
+    pub all_freedoms: bool,
 }
 
 impl Runner {
     /// With the production emulator.
     pub fn production() -> Self {
-        Self::new(Box::new(Emulator::<BoardLocks>::new(&layout::ITS)))
+        Self::new(|its| Box::new(Emulator::<BoardLocks>::new(its)))
     }
 
-    /// With any subject.
-    pub fn new(subject: Box<dyn BoardSubject>) -> Self {
-        let machine = layout::machine(Scenario::default().character);
+    /// With any subject, which is made for the control frames of a board's ITSs.
+    pub fn new(subject: impl Fn(&'static [u64]) -> Box<dyn BoardSubject> + 'static) -> Self {
+        let machine = machine(&Scenario::default());
         Self {
-            board: Board::new(machine, subject),
+            board: Board::new(machine, subject(machine.its)),
+            subject: Box::new(subject),
             boots: HashMap::new(),
             check_account: false,
+            all_freedoms: false,
         }
     }
 
     /// Plays one case. With a trace, everything after the driver's probe is written into it.
     pub fn play(&mut self, scenario: &Scenario, mut trace: Option<&mut Trace>) -> Case {
-        let key = (scenario.character, scenario.boot);
+        let key = (scenario.characters, scenario.boot);
         if trace.is_some() {
             // What is shown must happen.
             self.boots.remove(&key);
@@ -124,9 +139,9 @@ impl Runner {
         }
         let booted = &self.boots[&key];
         self.board.restore(&booted.snapshot);
-        let mut host = booted.host.clone();
+        let mut hosts = booted.hosts.clone();
         let oracles = booted.oracles.clone();
-        let machine = layout::machine(scenario.character);
+        let machine = machine(scenario);
         let model = booted.model.clone();
         let mut lockstep = Lockstep::new(&mut self.board, machine, model, oracles, trace);
         lockstep.check_account = self.check_account;
@@ -135,10 +150,10 @@ impl Runner {
                 break;
             }
             lockstep.start_operation(index, operation);
-            execute::operation(operation, &mut host, &mut lockstep);
+            execute::operation(operation, &mut hosts, &mut lockstep);
         }
         lockstep.start_end(scenario.operations.len());
-        come_to_rest(&mut host, &mut lockstep);
+        come_to_rest(&mut hosts, &mut lockstep);
         lockstep.finish()
     }
 
@@ -148,16 +163,20 @@ impl Runner {
         scenario: &Scenario,
         trace: Option<&mut Trace>,
     ) -> Result<Booted, Box<Case>> {
-        let machine = layout::machine(scenario.character);
-        self.board.reset(machine);
-        let model = Model::new(machine, self.board.policy());
+        let machine = machine(scenario);
+        self.board.reset(machine, (self.subject)(machine.its));
+        let model = self.model(machine, self.board.policy());
         let oracles = Oracles::new(&machine);
-        let mut host = Host::new(machine, plan(scenario));
+        let mut hosts = Hosts::new(machine, &plan(scenario));
         let mut lockstep = Lockstep::new(&mut self.board, machine, model, oracles, None);
         lockstep.check_account = self.check_account;
-        host.probe(&mut lockstep);
+        if scenario.boot.stage >= Stage::Probed {
+            for host in hosts.iter_mut() {
+                host.probe(&mut lockstep);
+            }
+        }
         lockstep.trace = trace;
-        reach_stage(scenario.boot.stage, &mut host, &mut lockstep);
+        reach_stage(scenario.boot.stage, hosts.first(), &mut lockstep);
         if lockstep.is_over() {
             return Err(Box::new(lockstep.finish()));
         }
@@ -166,13 +185,26 @@ impl Runner {
             snapshot: self.board.snapshot(),
             model,
             oracles,
-            host,
+            hosts,
+        })
+    }
+
+    fn model(&self, machine: Machine, policy: SubjectPolicy) -> Model {
+        let all = self.all_freedoms;
+        Model::new(machine, policy, |its| match all {
+            true => Freedoms::ALL,
+            false => Freedoms::only(machine.character(its).choices),
         })
     }
 }
 
+/// The board that a scenario is played on.
+fn machine(scenario: &Scenario) -> Machine {
+    layout::machine(scenario.characters, scenario.boot.its)
+}
+
 fn plan(scenario: &Scenario) -> Plan {
-    let live = scenario.boot.live(&scenario.character);
+    let live = scenario.boot.live(&scenario.characters[0]);
     Plan {
         live: live
             .map(|device| LiveDevice {
@@ -206,19 +238,21 @@ fn reach_stage(stage: Stage, host: &mut Host, lockstep: &mut Lockstep) {
 /// Looks until nothing more can be expected; 2048 slots go 64 at a time.
 const LOOKS: usize = 2048 / 64 + 3;
 
-fn come_to_rest(host: &mut Host, lockstep: &mut Lockstep) {
-    if lockstep.model().phase(0) == Phase::Guarded {
+fn come_to_rest(hosts: &mut Hosts, lockstep: &mut Lockstep) {
+    for (its, host) in (0..).zip(hosts.iter_mut()) {
+        // The host is told nothing of what it must not touch.
+        if lockstep.model().phase(its) == Phase::Closing {
+            continue;
+        }
         for _ in 0..LOOKS {
-            if lockstep.is_over() || lockstep.model().is_settled(0) {
+            if lockstep.is_over() || lockstep.model().is_settled(its) {
                 break;
             }
-            lockstep.perform(Action::Advance {
-                its: 0,
-                commands: 64,
-            });
+            let commands = 64;
+            lockstep.perform(Action::Advance { its, commands });
             host.poll(0, lockstep);
         }
-        lockstep.demand_rest();
+        lockstep.demand_rest(its);
     }
     lockstep.compare_all();
 }

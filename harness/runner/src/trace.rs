@@ -5,6 +5,7 @@ use std::fmt::Write;
 use its_el2::{Action, Direction, Errno, Event, Hypercall, Outcome, PageState};
 use its_gic::command::Words;
 use its_gic::geometry::Pages;
+use its_gic::redistributor as gicr;
 use its_gic::register::FRAME_BYTES;
 use its_gic::{Command, Creadr, Ctlr, Register};
 use its_scenario::Operation;
@@ -93,12 +94,28 @@ fn describe_action(action: &Action) -> String {
                 .replace('\n', "")
         }
         Action::Msi {
+            its,
             device_id,
             event_id,
-            ..
-        } => format!("device {device_id:#x} sends event {event_id:#x}"),
-        Action::Advance { commands, .. } => {
-            format!("the ITS gets time for {commands} commands")
+            size,
+        } => {
+            let bits = size.bytes() * 8;
+            let event = size.truncate(event_id.into());
+            format!(
+                "device {device_id:#x} sends {} event {event:#x} ({bits} bits)",
+                its_name(its)
+            )
+        }
+        Action::Acknowledge { cpu } => format!("cpu{cpu} takes what it is offered"),
+        Action::PowerLoss { its, restored } => {
+            let after = match restored {
+                true => ", and firmware restores CBASER, CWRITER and the tables",
+                false => "",
+            };
+            format!("{} loses power{after}", its_name(its))
+        }
+        Action::Advance { its, commands } => {
+            format!("{} gets time for {commands} commands", its_name(its))
         }
     }
 }
@@ -170,33 +187,42 @@ fn describe_event(event: &Event) -> String {
         Event::Released(name) => format!("EL2 unlocks {name:?}"),
         Event::Misconduct(misconduct) => format!("EL2 must not: {misconduct:x?}"),
         Event::Consumed {
+            its,
             offset,
             words,
             error,
-            ..
         } => {
             let error = error.map_or(String::new(), |error| {
                 format!(", ignored: {}", error_number(error))
             });
-            format!("ITS consumes {offset:#x}: {}{error}", command(words))
+            let its = its_name(its);
+            format!("{its} consumes {offset:#x}: {}{error}", command(words))
         }
         Event::Stalled {
+            its,
             offset,
             words,
             error,
-            ..
         } => format!(
-            "ITS stalls at {offset:#x}: {}, {}",
+            "{} stalls at {offset:#x}: {}, {}",
+            its_name(its),
             command(words),
             error_number(error)
         ),
         Event::Reached(reach, _) => format!(
-            "ITS can reach {:?}: {} ({:#x} bytes)",
+            "{} can reach {:?}: {} ({:#x} bytes)",
+            its_name(reach.its),
             reach.purpose,
             memory(reach.address),
             reach.bytes
         ),
-        Event::Unreached(reach) => format!("ITS no longer reaches {:?}", reach.purpose),
+        Event::Unreached(reach) => {
+            format!(
+                "{} no longer reaches {:?}",
+                its_name(reach.its),
+                reach.purpose
+            )
+        }
         Event::ReachedPage { reach, page, state } => format!(
             "own: {} of {:?} is now {}",
             memory(page << 12),
@@ -207,7 +233,12 @@ fn describe_event(event: &Event) -> String {
             format!("ITS reads {} before it was cleaned", memory(address))
         }
         Event::Unpredictable { address } => {
-            format!("UNPREDICTABLE: write of {} while enabled", device(address))
+            // An offset in a control frame, or a redistributor's address.
+            let register = match address < FRAME_BYTES {
+                true => crate::finding::register_name(Register::at(address)).into(),
+                false => device(address),
+            };
+            format!("UNPREDICTABLE: a write of {register} now")
         }
         Event::Tampered { address, value } => {
             format!("the host changes {} := {value:#x}", memory(address))
@@ -250,31 +281,61 @@ fn memory(address: u64) -> String {
     place::name(address).unwrap_or_else(|| format!("{address:#x}"))
 }
 
-fn its_register(address: u64) -> Option<Register> {
-    let offset = address.checked_sub(its_board::layout::ITS[0])?;
-    (offset < FRAME_BYTES).then(|| Register::at(offset))
+/// The first ITS is "ITS", as most boards have one.
+fn its_name(its: u8) -> &'static str {
+    if its == 0 { "ITS" } else { "ITS1" }
+}
+
+/// The ITS and the register in its control frame.
+fn its_register(address: u64) -> Option<(u8, Register, u64)> {
+    (0..).zip(its_board::layout::ITS).find_map(|(its, base)| {
+        let offset = address.checked_sub(base)?;
+        let register = Register::at(offset);
+        (offset < FRAME_BYTES).then(|| (its, register, offset - register.offset()))
+    })
 }
 
 fn device(address: u64) -> String {
-    let its = its_board::layout::ITS[0];
-    let Some(register) = its_register(address) else {
-        return format!("device {address:#x}");
+    let Some((its, register, byte)) = its_register(address) else {
+        return redistributor(address).unwrap_or_else(|| format!("device {address:#x}"));
     };
     let name = match register {
         Register::Baser(n) => format!("BASER{n}"),
         Register::Reserved(_) | Register::Identification(_) => {
-            return format!("its0+{:#x}", address - its);
+            return format!("its{its}+{:#x}", register.offset() + byte);
         }
         other => crate::finding::register_name(other).into(),
     };
-    match address - its - register.offset() {
-        0 => name,
-        byte => format!("{name}+{byte}"),
+    let of = if its == 0 { "" } else { "its1 " };
+    match byte {
+        0 => format!("{of}{name}"),
+        byte => format!("{of}{name}+{byte}"),
     }
 }
 
+fn redistributor(address: u64) -> Option<String> {
+    let bases = its_board::layout::REDISTRIBUTORS.into_iter().enumerate();
+    for (n, base) in bases {
+        let offset = address.wrapping_sub(base);
+        if offset >= gicr::FRAMES_BYTES {
+            continue;
+        }
+        let name = match offset & !7 {
+            _ if offset == gicr::CTLR => "GICR_CTLR",
+            gicr::PROPBASER => "GICR_PROPBASER",
+            gicr::PENDBASER => "GICR_PENDBASER",
+            gicr::INVLPIR => "GICR_INVLPIR",
+            gicr::INVALLR => "GICR_INVALLR",
+            gicr::SYNCR => "GICR_SYNCR",
+            _ => return Some(format!("redistributor{n}+{offset:#x}")),
+        };
+        return Some(format!("redistributor{n} {name}"));
+    }
+    None
+}
+
 fn register_value(address: u64, value: u64) -> String {
-    let fields = match its_register(address) {
+    let fields = match its_register(address).map(|(_, register, _)| register) {
         Some(Register::Creadr) if Creadr::from_bits(value).stalled() => " (stalled)",
         Some(Register::Cwriter) if value & 1 == 1 => " (retry)",
         Some(Register::Ctlr) if Ctlr::from_bits(value as u32).enabled() => " (enabled)",

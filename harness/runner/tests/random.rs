@@ -1,30 +1,31 @@
-//! Generated scenarios on the production emulator: nothing is broken, little is poisoned, nothing depends on chance.
+//! Generated scenarios where nothing is broken: no finding, little is poisoned, nothing depends on chance.
 
 use arbitrary::Unstructured;
 use its_runner::trace::Trace;
 use its_runner::{Counts, Runner};
-use its_scenario::{Scenario, Temper};
+use its_scenario::{FuzzTarget, Scenario, Temper};
 
 /// Bytes that a generated scenario draws from.
 const ENTROPY: usize = 4096;
 
-fn scenario(seed: u64, temper: Temper) -> Scenario {
+fn scenario(seed: u64, target: FuzzTarget, temper: Temper) -> Scenario {
     let mut random = fastrand::Rng::with_seed(seed);
     let bytes: Vec<u8> = (0..ENTROPY).map(|_| random.u8(..)).collect();
-    Scenario::generate(&mut Unstructured::new(&bytes), temper)
+    Scenario::generate(&mut Unstructured::new(&bytes), target, temper)
 }
 
 /// Plays so many scenarios, with the account of pointers checked against a full walk after every action.
-fn play(number: u64, temper: Temper) -> Counts {
+fn play(number: u64, target: FuzzTarget, temper: Temper, all_freedoms: bool) -> Counts {
     let mut runner = Runner::production();
     runner.check_account = true;
+    runner.all_freedoms = all_freedoms;
     let mut counts = Counts::default();
     for seed in 0..number {
-        let scenario = scenario(seed, temper);
+        let scenario = scenario(seed, target, temper);
         let case = runner.play(&scenario, None);
         assert!(
             case.findings.is_empty() && case.defects.is_empty(),
-            "{}\n{scenario}",
+            "seed {seed}: {}\n{scenario}",
             its_runner::replay::verdict(&case)
         );
         counts.add(&case.counts);
@@ -34,7 +35,7 @@ fn play(number: u64, temper: Temper) -> Counts {
 
 #[test]
 fn legal_traffic_agrees() {
-    let counts = play(1000, Temper::Legal);
+    let counts = play(1000, FuzzTarget::Cmdq, Temper::Legal, false);
     assert!(counts.judged > 5 * counts.cases, "{counts:?}");
     assert!(counts.poisoned * 100 <= 5 * counts.cases, "{counts:?}");
     assert_eq!(counts.refused, 0, "legal traffic is never refused");
@@ -42,26 +43,53 @@ fn legal_traffic_agrees() {
 
 #[test]
 fn hostile_traffic_breaks_nothing() {
-    let counts = play(1000, Temper::Hostile);
+    let counts = play(1000, FuzzTarget::Cmdq, Temper::Hostile, false);
     assert!(counts.judged > 5 * counts.cases, "{counts:?}");
     assert!(counts.poisoned * 100 <= 30 * counts.cases, "{counts:?}");
     assert!(counts.refused > 0 && counts.stalled > 0, "{counts:?}");
 }
 
 #[test]
+fn a_driver_that_owns_its_its_never_makes_an_error() {
+    let counts = play(1000, FuzzTarget::Arch, Temper::Legal, false);
+    assert!(counts.fetched > 5 * counts.cases, "{counts:?}");
+    assert_eq!(counts.poisoned, 0, "{counts:?}");
+    assert_eq!(counts.errors, 0, "legal traffic makes no command error");
+}
+
+#[test]
+fn model_and_physical_its_agree_on_what_is_illegal() {
+    let counts = play(2000, FuzzTarget::Arch, Temper::Hostile, false);
+    assert!(counts.fetched > 5 * counts.cases, "{counts:?}");
+    assert!(counts.poisoned * 100 <= 10 * counts.cases, "{counts:?}");
+    assert!(counts.errors * 15 > counts.fetched, "{counts:?}");
+}
+
+/// What one character picks is among what the architecture allows.
+#[test]
+fn every_option_of_every_freedom_is_allowed() {
+    for temper in [Temper::Legal, Temper::Hostile] {
+        let counts = play(1000, FuzzTarget::Arch, temper, true);
+        assert!(counts.fetched > 5 * counts.cases, "{counts:?}");
+    }
+}
+
+#[test]
 fn the_same_scenario_gives_the_same_trace_whatever_came_before() {
-    let mut used = Runner::production();
-    for seed in 0..50 {
-        let scenario = scenario(seed, Temper::Hostile);
-        let trace = |runner: &mut Runner| {
-            let mut trace = Trace::default();
-            runner.play(&scenario, Some(&mut trace));
-            trace.text().to_owned()
-        };
-        assert_eq!(
-            trace(&mut used),
-            trace(&mut Runner::production()),
-            "{scenario}"
-        );
+    for target in FuzzTarget::ALL {
+        let mut used = Runner::production();
+        for seed in 0..50 {
+            let scenario = scenario(seed, target, Temper::Hostile);
+            let trace = |runner: &mut Runner| {
+                let mut trace = Trace::default();
+                runner.play(&scenario, Some(&mut trace));
+                trace.text().to_owned()
+            };
+            assert_eq!(
+                trace(&mut used),
+                trace(&mut Runner::production()),
+                "{scenario}"
+            );
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! The binary form: what fuzzing engines mutate. It is never stored; the text form is.
 //!
-//! Little endian. Byte 0 is the version, 1. Bytes 1 to 13 are the character, 14 to 18 the boot plan, one byte a
-//! field. Bytes 19 to 23 are zero. Then 42 bytes an operation: its kind, its CPU, five words of 8 bytes.
+//! Little endian. Byte 0 is the version, 2. From byte 1 on is the character of the first ITS, from byte 49 on that of
+//! the second, from byte 97 on the boot plan, one byte a field; the other bytes up to 127 are zero. Then 42 bytes an
+//! operation: its kind, its CPU, five words of 8 bytes.
 //!
 //! The decoder takes anything: every number goes through the fix-up, an unknown kind becomes a known one, fewer
-//! bytes than a header are the default scenario, a record that is cut off at the end is dropped. There is one
-//! version so far, so it reads byte 0 and ignores it.
+//! bytes than a header are the default scenario, a record that is cut off at the end is dropped. It knows one version,
+//! so it ignores byte 0: bytes of another version are a scenario like any bytes.
+
+use its_el2::MAX_ITS;
 
 use crate::header::{BOOT_FIELDS, CHARACTER_FIELDS, boot, boot_words, character, character_words};
 use crate::kind::Kind;
@@ -13,19 +16,30 @@ use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
 
 /// What byte 0 says.
-pub const BINARY_VERSION: u8 = 1;
+pub const BINARY_VERSION: u8 = 2;
 /// Bytes before the first record.
-pub const HEADER_BYTES: usize = 24;
+pub const HEADER_BYTES: usize = 128;
 /// Bytes in one record.
 pub const RECORD_BYTES: usize = 42;
 /// The longest scenario, in bytes.
 pub const MAX_BYTES: usize = HEADER_BYTES + MAX_OPERATIONS * RECORD_BYTES;
 
+/// Where in the header the characters start, and the boot plan.
+const CHARACTER_AT: [usize; MAX_ITS] = [1, 49];
+const BOOT_AT: usize = 97;
+
+/// Fields grow in number, their places do not move.
+const _: () = assert!(CHARACTER_FIELDS <= 48 && BOOT_FIELDS <= HEADER_BYTES - BOOT_AT);
+
 impl Scenario {
     /// As bytes, at most [`MAX_BYTES`]: a header and 42 bytes an operation.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![BINARY_VERSION];
-        bytes.extend(character_words(&self.character).map(|word| word as u8));
+        for (character, start) in self.characters.iter().zip(CHARACTER_AT) {
+            bytes.resize(start, 0);
+            bytes.extend(character_words(character).map(|word| word as u8));
+        }
+        bytes.resize(BOOT_AT, 0);
         bytes.extend(boot_words(&self.boot).map(|word| word as u8));
         bytes.resize(HEADER_BYTES, 0);
         for operation in self.operations.iter().take(MAX_OPERATIONS) {
@@ -41,14 +55,10 @@ impl Scenario {
         let Some((header, records)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             return Self::default();
         };
-        let mut fields = header.iter().skip(1).map(|byte| u64::from(*byte));
-        let mut field = || fields.next().unwrap_or(0);
-        let character_words = [(); CHARACTER_FIELDS].map(|()| field());
-        let boot_words = [(); BOOT_FIELDS].map(|()| field());
         let (records, _cut_off) = records.as_chunks::<RECORD_BYTES>();
         Self {
-            character: character(character_words),
-            boot: boot(boot_words),
+            characters: CHARACTER_AT.map(|start| character(fields(header, start))),
+            boot: boot(fields(header, BOOT_AT)),
             operations: records
                 .iter()
                 .take(MAX_OPERATIONS)
@@ -62,6 +72,12 @@ impl Scenario {
         let room = max_bytes.saturating_sub(HEADER_BYTES);
         self.operations.truncate(room / RECORD_BYTES);
     }
+}
+
+/// So many fields of a header from `start` on, one byte each.
+fn fields<const N: usize>(header: &[u8; HEADER_BYTES], start: usize) -> [u64; N] {
+    let mut bytes = header.iter().skip(start);
+    std::array::from_fn(|_| bytes.next().map_or(0, |byte| u64::from(*byte)))
 }
 
 fn record(bytes: &[u8; RECORD_BYTES]) -> Record {
@@ -109,7 +125,7 @@ pub(crate) mod tests {
     #[test]
     fn too_few_bytes_are_the_default() {
         assert_eq!(Scenario::decode(&[]), Scenario::default());
-        assert_eq!(Scenario::decode(&[0xff; 23]), Scenario::default());
+        assert_eq!(Scenario::decode(&[0xff; 127]), Scenario::default());
     }
 
     #[test]
@@ -122,11 +138,14 @@ pub(crate) mod tests {
             }],
             ..Scenario::default()
         };
-        let mut expected = vec![
-            1, 16, 16, 16, 0, 8, 0, 0, 0, 0, 2, 1, 0, 0, 2, 0, 16, 1, 1, 0, 0, 0, 0, 0, 0x12, 1, 1,
-            0, 0, 0, 0, 0, 0, 0, 1,
-        ];
-        expected.resize(HEADER_BYTES + RECORD_BYTES, 0);
+        let character = [16, 16, 16, 0, 8, 0, 0, 0, 0, 2, 1];
+        let mut expected = vec![0; HEADER_BYTES + RECORD_BYTES];
+        expected[0] = 2;
+        expected[1..12].copy_from_slice(&character);
+        expected[49..60].copy_from_slice(&character);
+        expected[97..103].copy_from_slice(&[2, 0, 16, 1, 1, 1]);
+        expected[128..131].copy_from_slice(&[0x12, 1, 1]);
+        expected[138] = 1;
         assert_eq!(scenario.encode(), expected);
     }
 
@@ -137,7 +156,7 @@ pub(crate) mod tests {
         assert_eq!(scenario.operations.len(), MAX_OPERATIONS);
         assert_eq!(scenario.encode().len(), MAX_BYTES);
         scenario.shorten_to(1000);
-        assert_eq!(scenario.operations.len(), 23);
+        assert_eq!(scenario.operations.len(), 20);
         assert!(scenario.encode().len() <= 1000);
         scenario.shorten_to(0);
         assert!(scenario.operations.is_empty());

@@ -9,7 +9,9 @@ impl Scenario {
     /// Brings every field into its range and drops operations beyond [`MAX_OPERATIONS`]. What is out of range
     /// goes around rather than to the limit, so that mutation spreads. Twice is the same as once.
     pub fn fix_up(&mut self) {
-        self.character = character(character_words(&self.character));
+        self.characters = self
+            .characters
+            .map(|given| character(character_words(&given)));
         self.boot = boot(boot_words(&self.boot));
         self.operations.truncate(MAX_OPERATIONS);
         for operation in &mut self.operations {
@@ -34,8 +36,8 @@ mod tests {
     #[test]
     fn each_field_comes_into_its_range() {
         let mut scenario = Scenario::default();
-        scenario.character.itt_entry_bytes = 200;
-        scenario.character.device_entry_bytes = 11;
+        scenario.characters[1].itt_entry_bytes = 200;
+        scenario.characters[0].device_entry_bytes = 11;
         scenario.boot.queue_pages = 0;
         scenario.boot.live_devices = 99;
         scenario.operations = vec![
@@ -53,8 +55,8 @@ mod tests {
             Operation::Poll { cpu: 0, times: 0 },
         ];
         scenario.fix_up();
-        assert!((8..=16).contains(&scenario.character.itt_entry_bytes));
-        assert_eq!(scenario.character.device_entry_bytes, 16);
+        assert!((8..=16).contains(&scenario.characters[1].itt_entry_bytes));
+        assert_eq!(scenario.characters[0].device_entry_bytes, 16);
         assert!((1..=16).contains(&scenario.boot.queue_pages));
         assert!(scenario.boot.live_devices <= 4);
         assert_eq!(

@@ -1,13 +1,23 @@
-//! Character and boot plan as numbers: their ranges, names and defaults.
+//! Characters and boot plan as numbers: their ranges, names and defaults.
 
-use its_el2::{Character, OnError, Pace};
+use its_el2::{Character, Choices, Freedom, MAX_ITS, Pace};
 use its_gic::geometry::PageSize;
 
 use crate::argument::{Argument, Shape};
 use crate::scenario::{Boot, Stage};
 
-pub(crate) const CHARACTER_FIELDS: usize = 13;
-pub(crate) const BOOT_FIELDS: usize = 5;
+/// The fields that every version of this crate knew.
+pub(crate) const FIRST_FIELDS: usize = 13;
+/// Fields that are no freedoms, [`Freedom::OnError`] apart, which is older than the list of them.
+const OWN_FIELDS: usize = 16;
+pub(crate) const CHARACTER_FIELDS: usize = OWN_FIELDS + LATER_FREEDOMS.len();
+pub(crate) const BOOT_FIELDS: usize = 6;
+
+/// The freedoms whose fields follow the others: all but [`Freedom::OnError`].
+const LATER_FREEDOMS: &[Freedom] = match Freedom::ALL {
+    [Freedom::OnError, later @ ..] => later,
+    all => all,
+};
 
 const NO_YES: Shape = Shape::Choice(&["no", "yes"]);
 const ENTRY_BYTES: Shape = Shape::Choice(&["8", "16"]);
@@ -16,9 +26,34 @@ const fn count(key: &'static str, min: u64, max: u64) -> Argument {
     Argument::new(key, Shape::Count { min, max })
 }
 
-/// The fields of a [`Character`], in the order of the binary form: new ones are only appended. The ranges
-/// are what the board's memory makes sense with.
-pub(crate) static CHARACTER: [Argument; CHARACTER_FIELDS] = [
+const fn freedom(freedom: Freedom) -> Argument {
+    let facts = freedom.facts();
+    Argument::new(facts.name, Shape::Choice(facts.options))
+}
+
+/// The fields of a [`Character`], in the order of the binary form: [`OWN`], then the freedoms by number. A new
+/// freedom is the last one by itself; a new field of another kind needs a new version of the binary form.
+pub(crate) static CHARACTER: [Argument; CHARACTER_FIELDS] = character_fields();
+
+const fn character_fields() -> [Argument; CHARACTER_FIELDS] {
+    let mut table = [freedom(Freedom::OnError); CHARACTER_FIELDS];
+    let (mut own, mut freedoms): (&[Argument], _) = (&OWN, LATER_FREEDOMS);
+    let mut slots: &mut [Argument] = &mut table;
+    while let [slot, later @ ..] = slots {
+        if let [field, others @ ..] = own {
+            *slot = *field;
+            own = others;
+        } else if let [next, others @ ..] = freedoms {
+            *slot = freedom(*next);
+            freedoms = others;
+        }
+        slots = later;
+    }
+    table
+}
+
+/// The ranges are what the board's memory makes sense with.
+const OWN: [Argument; OWN_FIELDS] = [
     count("event-id-bits", 1, 16),
     count("device-id-bits", 4, 20),
     count("collection-id-bits", 1, 16),
@@ -30,20 +65,24 @@ pub(crate) static CHARACTER: [Argument; CHARACTER_FIELDS] = [
     Argument::new("rdbase", Shape::Choice(&["number", "address"])),
     Argument::new("page-size", Shape::Choice(&["4K", "16K", "64K"])),
     Argument::new("two-level", NO_YES),
-    Argument::new("on-error", Shape::Choice(&["stall", "ignore"])),
+    freedom(Freedom::OnError),
     Argument::new("pace", Shape::Choice(&["at-once", "late", "never"])),
+    Argument::new("cumulative-collections", NO_YES),
+    Argument::new("two-level-collections", NO_YES),
+    Argument::new("invalidates", NO_YES),
 ];
 
 /// The fields of a [`Boot`], in the order of the binary form: new ones are only appended.
 pub(crate) static BOOT: [Argument; BOOT_FIELDS] = [
     Argument::new(
         "stage",
-        Shape::Choice(&["probed", "deprivileged", "guarded"]),
+        Shape::Choice(&["probed", "deprivileged", "guarded", "reset"]),
     ),
     count("live-devices", 0, 4),
     count("queue-pages", 1, 16),
     count("private-pages", 1, 4),
     count("table-pages", 1, 2),
+    count("its", 1, MAX_ITS as u64),
 ];
 
 /// What a scenario has that says nothing else: an ITS like many, 16 bits everywhere, prompt and strict.
@@ -60,13 +99,17 @@ pub const DEFAULT_CHARACTER: Character = Character {
     redistributor_addresses: false,
     page_size: PageSize::K64,
     two_level: true,
-    on_error: OnError::Stall,
     pace: Pace::AtOnce,
+    cumulative_collections: false,
+    two_level_collections: false,
+    invalidates: false,
+    choices: Choices::USUAL,
 };
 
 pub(crate) fn character_words(character: &Character) -> [u64; CHARACTER_FIELDS] {
     let wide = |bytes: u8| u64::from(bytes > 8);
-    [
+    let chosen = |freedom: &Freedom| u64::from(character.choices.number(*freedom));
+    let own: [u64; OWN_FIELDS] = [
         character.event_id_bits.into(),
         character.device_id_bits.into(),
         character.collection_id_bits.into(),
@@ -78,16 +121,23 @@ pub(crate) fn character_words(character: &Character) -> [u64; CHARACTER_FIELDS] 
         character.redistributor_addresses.into(),
         character.page_size.field().into(),
         character.two_level.into(),
-        match character.on_error {
-            OnError::Stall => 0,
-            OnError::Ignore => 1,
-        },
+        chosen(&Freedom::OnError),
         match character.pace {
             Pace::AtOnce => 0,
             Pace::Late => 1,
             Pace::Never => 2,
         },
-    ]
+        character.cumulative_collections.into(),
+        character.two_level_collections.into(),
+        character.invalidates.into(),
+    ];
+    let mut words = [0; CHARACTER_FIELDS];
+    let all = own.into_iter().chain(LATER_FREEDOMS.iter().map(chosen));
+    words
+        .iter_mut()
+        .zip(all)
+        .for_each(|(slot, word)| *slot = word);
+    words
 }
 
 /// With every number in its range.
@@ -106,8 +156,17 @@ pub(crate) fn character(words: [u64; CHARACTER_FIELDS]) -> Character {
         two_level,
         on_error,
         pace,
+        cumulative_collections,
+        two_level_collections,
+        invalidates,
+        later_freedoms @ ..,
     ] = fixed(&CHARACTER, words);
     let entry_bytes = |wide| if wide == 0 { 8 } else { 16 };
+    let choices = Choices::USUAL.with_number(Freedom::OnError, on_error);
+    let later = LATER_FREEDOMS.iter().zip(later_freedoms);
+    let choices = later.fold(choices, |choices, (freedom, option)| {
+        choices.with_number(*freedom, option)
+    });
     Character {
         event_id_bits: event_id_bits as u8,
         device_id_bits: device_id_bits as u8,
@@ -120,15 +179,15 @@ pub(crate) fn character(words: [u64; CHARACTER_FIELDS]) -> Character {
         redistributor_addresses: rdbase != 0,
         page_size: PageSize::from_field(page_size as u8),
         two_level: two_level != 0,
-        on_error: match on_error {
-            0 => OnError::Stall,
-            _ => OnError::Ignore,
-        },
         pace: match pace {
             0 => Pace::AtOnce,
             1 => Pace::Late,
             _ => Pace::Never,
         },
+        cumulative_collections: cumulative_collections != 0,
+        two_level_collections: two_level_collections != 0,
+        invalidates: invalidates != 0,
+        choices,
     }
 }
 
@@ -138,27 +197,38 @@ pub(crate) fn boot_words(boot: &Boot) -> [u64; BOOT_FIELDS] {
             Stage::Probed => 0,
             Stage::Deprivileged => 1,
             Stage::Guarded => 2,
+            Stage::Reset => 3,
         },
         boot.live_devices.into(),
         boot.queue_pages.into(),
         boot.private_pages.into(),
         boot.table_pages.into(),
+        boot.its.into(),
     ]
 }
 
 /// With every number in its range.
 pub(crate) fn boot(words: [u64; BOOT_FIELDS]) -> Boot {
-    let [stage, live_devices, queue_pages, private_pages, table_pages] = fixed(&BOOT, words);
+    let [
+        stage,
+        live_devices,
+        queue_pages,
+        private_pages,
+        table_pages,
+        its,
+    ] = fixed(&BOOT, words);
     Boot {
         stage: match stage {
             0 => Stage::Probed,
             1 => Stage::Deprivileged,
-            _ => Stage::Guarded,
+            2 => Stage::Guarded,
+            _ => Stage::Reset,
         },
         live_devices: live_devices as u8,
         queue_pages: queue_pages as u8,
         private_pages: private_pages as u8,
         table_pages: table_pages as u8,
+        its: its as u8,
     }
 }
 
@@ -181,6 +251,33 @@ mod tests {
         assert_eq!(boot(boot_words(&Boot::default())), Boot::default());
     }
 
+    /// A new freedom only appends: what the fields before it mean stays.
+    #[test]
+    fn every_freedom_has_a_field_of_its_own() {
+        for freedom in Freedom::ALL {
+            let facts = freedom.facts();
+            let fields = CHARACTER.iter().filter(|field| field.key == facts.name);
+            assert_eq!(fields.count(), 1, "{}", facts.name);
+            for option in 0..facts.options.len() as u64 {
+                let choices = Choices::USUAL.with_number(*freedom, option);
+                let chosen = Character {
+                    choices,
+                    ..DEFAULT_CHARACTER
+                };
+                assert_eq!(character(character_words(&chosen)), chosen);
+            }
+        }
+        let keys = [11, 12, 15, 16, 18].map(|index| CHARACTER[index].key);
+        let expected = [
+            "on-error",
+            "pace",
+            "invalidates",
+            "cwriter-beyond",
+            "mapped-event",
+        ];
+        assert_eq!(keys, expected);
+    }
+
     quickcheck! {
         fn any_bytes_are_a_legal_character(bytes: Vec<u8>) -> bool {
             let mut words = [0; CHARACTER_FIELDS];
@@ -191,9 +288,9 @@ mod tests {
                 && (4..=20).contains(&legal.device_id_bits)
         }
 
-        fn any_bytes_are_a_boot_plan(bytes: (u8, u8, u8, u8, u8)) -> bool {
-            let (a, b, c, d, e) = bytes;
-            let legal = boot([a, b, c, d, e].map(u64::from));
+        fn any_bytes_are_a_boot_plan(bytes: (u8, u8, u8, u8, u8, u8)) -> bool {
+            let (a, b, c, d, e, f) = bytes;
+            let legal = boot([a, b, c, d, e, f].map(u64::from));
             boot(boot_words(&legal)) == legal
                 && legal.live_devices <= 4
                 && (1..=16).contains(&legal.queue_pages)

@@ -1,6 +1,9 @@
 //! The kinds of operations: number, name and arguments. One table serves every form.
 
+use its_el2::MAX_ITS;
+
 use crate::argument::{Argument, Shape};
+use crate::operation::CPUS;
 
 /// The most arguments that a kind has, `cpu` apart.
 pub(crate) const ARGUMENTS: usize = 5;
@@ -28,6 +31,9 @@ const INTID: Argument = number("intid", u32::MAX as u64);
 const ICID: Argument = number("icid", u16::MAX as u64);
 const RDBASE: Argument = Argument::new("rdbase", Shape::Rdbase);
 const VALID: Argument = Argument::new("valid", Shape::Flag);
+const TO_CPU: Argument = count("to", 0, (CPUS as u64).saturating_sub(1));
+const ITS: Argument = count("its", 0, (MAX_ITS as u64).saturating_sub(1)).bare();
+const DIRECT: Argument = Argument::new("direct", Shape::Flag);
 const FLIP: Argument = number("flip", u64::MAX).optional();
 
 /// Names of [`its_el2::PageChange`], by number.
@@ -76,6 +82,7 @@ kinds! {
     Write = 0x02 "write" true [TARGET, VALUE.bare()]
     Load = 0x03 "load" true [WORD_AT]
     Store = 0x04 "store" true [WORD_AT, VALUE]
+    Configure = 0x05 "configure" true [INTID, number("value", u8::MAX as u64)]
 
     RawCommand = 0x10 "raw-command" true
         [VALUE.bare(), VALUE.bare(), VALUE.bare(), VALUE.bare()]
@@ -130,12 +137,21 @@ kinds! {
     Grow = 0x53 "grow" true [DEVICE, place("level2", 4096), FLIP]
     Suspend = 0x54 "suspend" true []
     Resume = 0x55 "resume" true []
+    Probe = 0x56 "probe" true []
+    InitCpu = 0x57 "init-cpu" true []
+    Unmask = 0x58 "unmask" true [DEVICE, EVENT, DIRECT]
+    Mask = 0x59 "mask" true [DEVICE, EVENT, DIRECT]
+    MoveEvent = 0x5a "move-event" true [DEVICE, EVENT, TO_CPU]
+    UnmapEvent = 0x5b "unmap-event" true [DEVICE, EVENT]
 
-    Msi = 0x60 "msi" false [DEVICE, EVENT]
+    Msi = 0x60 "msi" false [DEVICE, EVENT, Argument::new("half", Shape::Flag)]
     Advance = 0x61 "advance" false [count("commands", 1, 65535).bare()]
     Fail = 0x62 "fail" false
         [Argument::new("change", Shape::Choice(CHANGES)).bare(), count("nth", 1, 255)]
     Tamper = 0x63 "tamper" false [WORD_AT, count("after", 0, 255), VALUE]
+    Acknowledge = 0x64 "acknowledge" true []
+    PowerLoss = 0x65 "power-loss" false [Argument::new("restored", Shape::Flag)]
+    Its = 0x66 "its" false [ITS]
 }
 
 impl Kind {
@@ -186,9 +202,10 @@ mod tests {
         assert_eq!(
             numbers,
             [
-                0x01, 0x02, 0x03, 0x04, 0x10, 0x11, 0x12, 0x13, 0x21, 0x23, 0x24, 0x25, 0x28, 0x29,
-                0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32, 0x33, 0x34, 0x40, 0x41, 0x42,
-                0x43, 0x44, 0x45, 0x46, 0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x60, 0x61, 0x62, 0x63
+                0x01, 0x02, 0x03, 0x04, 0x05, 0x10, 0x11, 0x12, 0x13, 0x21, 0x23, 0x24, 0x25, 0x28,
+                0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32, 0x33, 0x34, 0x40, 0x41,
+                0x42, 0x43, 0x44, 0x45, 0x46, 0x50, 0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58,
+                0x59, 0x5a, 0x5b, 0x60, 0x61, 0x62, 0x63, 0x64, 0x65, 0x66
             ]
         );
     }

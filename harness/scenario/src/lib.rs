@@ -1,14 +1,14 @@
 //! Scenarios: what is done to a board, as values, as text and as bytes.
 //!
-//! A [`Scenario`] is a board [`Character`](its_el2::Character), a [`Boot`] plan and a list of [`Operation`]s. One run of
-//! one scenario is a case, and everything that decides its outcome is in the scenario.
+//! A [`Scenario`] is the [`Character`](its_el2::Character) of each ITS of a board, a [`Boot`] plan and a list of
+//! [`Operation`]s. One run of one scenario is a case, and everything that decides its outcome is in the scenario.
 //!
 //! - **Text** ([`Scenario::parse`], `Display`) is what engineers read and write, and what is stored.
 //! - **Bytes** ([`Scenario::decode`], [`Scenario::encode`]) are what fuzzing engines mutate. Any bytes are a scenario.
 //! - **Generation** ([`Scenario::generate`], also as `Arbitrary`) draws mostly legal scenarios with one or two mistakes.
 //! - **Mutation** ([`mutate`], [`crossover`]) changes one by a seed.
 //! - The **fix-up** ([`Scenario::fix_up`]) makes any of them playable. All of the above leave a fixed-up scenario, and both
-//!   forms keep one without loss.
+//!   forms keep one without loss. What is generated and mutated is also fit for a [`FuzzTarget`] ([`Scenario::fit`]).
 //!
 //! The runner plays scenarios; engines and the command line read, draw and mutate them. This crate knows what can be
 //! written down and nothing of what it does: no board, no emulator, no model. Addresses are symbolic ([`Place`]);
@@ -23,6 +23,7 @@
 //! | `read its0 CREADR.high` · `read its0 +0x1234 size=2` | the host reads a device register |
 //! | `write its0 CWRITER 0x40` · `write redistributor1 +0x20000 size=4 N` | the host writes one |
 //! | `load PLACE` · `store PLACE value=N` | the host loads or stores 8 bytes |
+//! | `configure intid=N value=N` | the host writes an LPI's configuration byte, and nothing else |
 //! | `command MAPD device=N size=N itt=PLACE valid` | writes a command into the next slot of the host's queue; not posted |
 //! | `raw-command N N N N` | the same with any four words |
 //! | `rewind N` | the host's write pointer goes back so many slots |
@@ -37,14 +38,22 @@
 //! | `map-device device=N event-id-bits=N itt=PLACE` | the driver maps a device and posts |
 //! | `map-event device=N event=N intid=N icid=N` | the driver maps an event and posts |
 //! | `unmap-device device=N` | the driver unmaps a device and posts |
+//! | `unmask device=N event=N [direct]` · `mask device=N event=N [direct]` | the driver enables or disables an event's LPI, and posts INV or uses GICR_INVLPIR |
+//! | `move-event device=N event=N to=N` | the driver moves an event to a CPU and posts |
+//! | `unmap-event device=N event=N` | the driver unmaps an event and posts |
+//! | `probe` · `init-cpu` | the driver programs and enables the ITS; starts this CPU's redistributor and its collection |
 //! | `grow device=N level2=PLACE [flip=N]` | the host's level-1 entry that covers a device |
 //! | `suspend` · `resume` | the driver's orderly sequences |
-//! | `msi device=N event=N` | a device raises an event |
+//! | `msi device=N event=N [half]` | a device raises an event, by a write of 32 bits or 16 |
+//! | `acknowledge` | the CPU takes the interrupt that it is offered |
+//! | `its N` | the host turns to this ITS: the lines after it are for it, where they name none |
+//! | `power-loss [restored]` | the ITS loses power and gets it back; firmware may restore its registers |
 //! | `advance N` | the physical ITS gets time for so many commands |
 //! | `fail CHANGE nth=N` | the nth such ownership change from now fails |
 //! | `tamper PLACE after=N value=N` | after so many reads of shared memory by EL2 in the next operation, the host changes a word |
 //!
-//! `character` and `boot` lines before them name what differs from [`DEFAULT_CHARACTER`] and [`Boot::default`]:
+//! `character` (of the first ITS), `character1` (of the second) and `boot` lines before them name what differs from
+//! [`DEFAULT_CHARACTER`] and [`Boot::default`]:
 //!
 //! ```
 //! let text = "\
@@ -88,6 +97,7 @@
 mod argument;
 mod binary;
 mod fixup;
+mod fuzz_target;
 mod generate;
 mod header;
 mod kind;
@@ -100,6 +110,7 @@ mod target;
 mod text;
 
 pub use binary::{BINARY_VERSION, HEADER_BYTES, MAX_BYTES, RECORD_BYTES};
+pub use fuzz_target::FuzzTarget;
 pub use generate::Temper;
 pub use header::DEFAULT_CHARACTER;
 pub use mutate::{crossover, mutate};

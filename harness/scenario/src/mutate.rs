@@ -6,6 +6,7 @@ use arbitrary::Unstructured;
 use fastrand::Rng;
 
 use crate::argument::{Argument, Shape};
+use crate::fuzz_target::FuzzTarget;
 use crate::generate::continuation;
 use crate::header::{BOOT, CHARACTER, boot, boot_words, character, character_words};
 use crate::operation::{Operation, Rdbase};
@@ -17,7 +18,7 @@ use crate::target::{FRAMES, SIZES, Target, registers};
 /// Bytes for the generator when it adds a phrase; more than any phrase takes matters little.
 const PHRASE_BYTES: usize = 512;
 
-type Mutation = fn(&mut Scenario, &mut Rng);
+type Mutation = fn(&mut Scenario, FuzzTarget, &mut Rng);
 
 /// Each as often as it stands here.
 const MUTATIONS: &[Mutation] = &[
@@ -39,22 +40,22 @@ const MUTATIONS: &[Mutation] = &[
     truncate,
 ];
 
-/// Changes a scenario in one to four ways, by `seed` alone. What comes out is fixed up; [`Scenario::shorten_to`]
-/// brings it below a size.
-pub fn mutate(scenario: &mut Scenario, seed: u64) {
+/// Changes a scenario in one to four ways, by `seed` alone. What comes out is fit for the target;
+/// [`Scenario::shorten_to`] brings it below a size.
+pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
     let mut rng = Rng::with_seed(seed);
     for _ in 0..=below(&mut rng, 2).wrapping_add(below(&mut rng, 3)) {
         if let Some(mutation) = choose(&mut rng, MUTATIONS) {
-            mutation(scenario, &mut rng);
+            mutation(scenario, target, &mut rng);
         }
         scenario.operations.truncate(MAX_OPERATIONS);
     }
-    scenario.fix_up();
+    scenario.fit(target);
 }
 
 /// A scenario made of two, by `seed` alone: the start of one and the end of the other, or one with a piece of the
-/// other in it. Character and boot plan come from one of them. What comes out is fixed up.
-pub fn crossover(one: &Scenario, other: &Scenario, seed: u64) -> Scenario {
+/// other in it. Characters and boot plan come from one of them. What comes out is fit for the target.
+pub fn crossover(one: &Scenario, other: &Scenario, target: FuzzTarget, seed: u64) -> Scenario {
     let mut rng = Rng::with_seed(seed);
     let at = below(&mut rng, one.operations.len().saturating_add(1));
     let (head, tail) = one.operations.split_at_checked(at).unwrap_or_default();
@@ -68,11 +69,11 @@ pub fn crossover(one: &Scenario, other: &Scenario, seed: u64) -> Scenario {
         }
     };
     let mut child = Scenario {
-        character: pick(&mut rng, one.character, other.character),
+        characters: pick(&mut rng, one.characters, other.characters),
         boot: pick(&mut rng, one.boot, other.boot),
         operations,
     };
-    child.fix_up();
+    child.fit(target);
     child
 }
 
@@ -110,27 +111,27 @@ fn splice(scenario: &mut Scenario, at: usize, new: &[Operation]) {
 }
 
 /// A generated phrase that knows what comes before it.
-fn insert(scenario: &mut Scenario, rng: &mut Rng) {
+fn insert(scenario: &mut Scenario, target: FuzzTarget, rng: &mut Rng) {
     let mut bytes = [0; PHRASE_BYTES];
     rng.fill(&mut bytes);
     let at = below(rng, scenario.operations.len().saturating_add(1));
     let before = scenario.operations.get(..at).unwrap_or(&[]);
-    let phrase = continuation(&mut Unstructured::new(&bytes), scenario, before);
+    let phrase = continuation(&mut Unstructured::new(&bytes), scenario, target, before);
     splice(scenario, at, &phrase);
 }
 
-fn delete(scenario: &mut Scenario, rng: &mut Rng) {
+fn delete(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let range = range(rng, scenario.operations.len());
     scenario.operations.drain(range);
 }
 
-fn duplicate(scenario: &mut Scenario, rng: &mut Rng) {
+fn duplicate(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let copy = part(&scenario.operations, rng).to_vec();
     let at = below(rng, scenario.operations.len().saturating_add(1));
     splice(scenario, at, &copy);
 }
 
-fn swap(scenario: &mut Scenario, rng: &mut Rng) {
+fn swap(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let count = scenario.operations.len();
     let (one, other) = (below(rng, count), below(rng, count));
     if count > 0 {
@@ -139,7 +140,7 @@ fn swap(scenario: &mut Scenario, rng: &mut Rng) {
 }
 
 /// A range goes elsewhere.
-fn relocate(scenario: &mut Scenario, rng: &mut Rng) {
+fn relocate(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let range = range(rng, scenario.operations.len());
     let moved: Vec<_> = scenario.operations.drain(range).collect();
     let at = below(rng, scenario.operations.len().saturating_add(1));
@@ -147,7 +148,7 @@ fn relocate(scenario: &mut Scenario, rng: &mut Rng) {
 }
 
 /// A batch again and again, until a small queue wraps or is full.
-fn repeat(scenario: &mut Scenario, rng: &mut Rng) {
+fn repeat(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let range = range(rng, scenario.operations.len());
     let batch = scenario.operations.get(range.clone()).unwrap_or(&[]);
     let room = MAX_OPERATIONS.saturating_sub(scenario.operations.len());
@@ -160,32 +161,41 @@ fn repeat(scenario: &mut Scenario, rng: &mut Rng) {
     splice(scenario, range.end, &copies);
 }
 
-fn truncate(scenario: &mut Scenario, rng: &mut Rng) {
+fn truncate(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let count = below(rng, scenario.operations.len().saturating_add(1));
     scenario.operations.truncate(count);
 }
 
-fn change_character(scenario: &mut Scenario, rng: &mut Rng) {
-    let mut words = character_words(&scenario.character);
-    change_field(&CHARACTER, &mut words, rng);
-    scenario.character = character(words);
+/// A field that scenarios for the target vary, the older ones more often.
+fn change_character(scenario: &mut Scenario, target: FuzzTarget, rng: &mut Rng) {
+    let [first, second] = &mut scenario.characters;
+    let changed = match scenario.boot.its {
+        2 if rng.bool() => second,
+        _ => first,
+    };
+    let (older, later) = target.fields();
+    let fields = if rng.bool() { older } else { later };
+    let index = choose(rng, &fields).unwrap_or(0);
+    let mut words = character_words(changed);
+    change_field(&CHARACTER, &mut words, index, rng);
+    *changed = character(words);
 }
 
-fn change_boot(scenario: &mut Scenario, rng: &mut Rng) {
+fn change_boot(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let mut words = boot_words(&scenario.boot);
-    change_field(&BOOT, &mut words, rng);
+    let index = below(rng, BOOT.len());
+    change_field(&BOOT, &mut words, index, rng);
     scenario.boot = boot(words);
 }
 
-fn change_field(fields: &[Argument], words: &mut [u64], rng: &mut Rng) {
-    let index = below(rng, fields.len());
+fn change_field(fields: &[Argument], words: &mut [u64], index: usize, rng: &mut Rng) {
     if let (Some(field), Some(word)) = (fields.get(index), words.get_mut(index)) {
         *word = changed(field.shape, *word, rng);
     }
 }
 
 /// One argument of one operation: to what the same argument is elsewhere, or to a word close or far.
-fn tweak(scenario: &mut Scenario, rng: &mut Rng) {
+fn tweak(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let index = below(rng, scenario.operations.len());
     let Some(operation) = scenario.operations.get(index) else {
         return;
@@ -304,36 +314,47 @@ mod tests {
     use quickcheck::quickcheck;
     use std::collections::BTreeSet;
 
-    fn generated(seed: u64) -> Scenario {
+    fn generated(seed: u64, target: FuzzTarget) -> Scenario {
         let mut bytes = [0; 4096];
         Rng::with_seed(seed).fill(&mut bytes);
-        Scenario::generate(&mut Unstructured::new(&bytes), Temper::Hostile)
+        Scenario::generate(&mut Unstructured::new(&bytes), target, Temper::Hostile)
     }
 
-    fn is_playable(scenario: &Scenario) -> bool {
+    fn target(arch: bool) -> FuzzTarget {
+        if arch {
+            FuzzTarget::Arch
+        } else {
+            FuzzTarget::Cmdq
+        }
+    }
+
+    fn is_playable(scenario: &Scenario, target: FuzzTarget) -> bool {
         let mut fixed = scenario.clone();
-        fixed.fix_up();
+        fixed.fit(target);
         fixed == *scenario && scenario.encode().len() <= MAX_BYTES
     }
 
     quickcheck! {
-        fn mutants_are_playable(start: u64, seeds: Vec<u64>) -> bool {
-            let mut scenario = generated(start);
+        fn mutants_are_playable(start: u64, arch: bool, seeds: Vec<u64>) -> bool {
+            let target = target(arch);
+            let mut scenario = generated(start, target);
             seeds.iter().all(|seed| {
-                mutate(&mut scenario, *seed);
-                is_playable(&scenario)
+                mutate(&mut scenario, target, *seed);
+                is_playable(&scenario, target)
             })
         }
 
-        fn children_are_playable(one: u64, other: u64, seed: u64) -> bool {
-            let (one, other) = (generated(one), generated(other));
-            let child = crossover(&one, &other, seed);
-            is_playable(&child) && child == crossover(&one, &other, seed)
+        fn children_are_playable(one: u64, other: u64, arch: bool, seed: u64) -> bool {
+            let target = target(arch);
+            let (one, other) = (generated(one, target), generated(other, target));
+            let child = crossover(&one, &other, target, seed);
+            is_playable(&child, target) && child == crossover(&one, &other, target, seed)
         }
 
-        fn the_seed_decides(start: u64, seed: u64) -> bool {
-            let mut mutants = [generated(start), generated(start)];
-            mutants.iter_mut().for_each(|mutant| mutate(mutant, seed));
+        fn the_seed_decides(start: u64, arch: bool, seed: u64) -> bool {
+            let target = target(arch);
+            let mut mutants = [generated(start, target), generated(start, target)];
+            mutants.iter_mut().for_each(|mutant| mutate(mutant, target, seed));
             let [one, other] = mutants;
             one == other
         }
@@ -343,13 +364,12 @@ mod tests {
     fn nothing_can_be_mutated_too() {
         for seed in 0..500 {
             let mut scenario = Scenario::default();
-            mutate(&mut scenario, seed);
-            assert!(is_playable(&scenario));
-            assert!(is_playable(&crossover(
-                &Scenario::default(),
-                &scenario,
-                seed
-            )));
+            for target in FuzzTarget::ALL {
+                mutate(&mut scenario, target, seed);
+                assert!(is_playable(&scenario, target));
+                let child = crossover(&Scenario::default(), &scenario, target, seed);
+                assert!(is_playable(&child, target));
+            }
         }
     }
 
@@ -357,10 +377,11 @@ mod tests {
     fn every_mutation_changes_something() {
         for (index, mutation) in MUTATIONS.iter().enumerate() {
             let changes = (0..200).filter(|seed| {
-                let scenario = generated(*seed);
+                let target = target(seed % 2 == 1);
+                let scenario = generated(*seed, target);
                 let mut mutant = scenario.clone();
-                mutation(&mut mutant, &mut Rng::with_seed(*seed));
-                mutant.fix_up();
+                mutation(&mut mutant, target, &mut Rng::with_seed(*seed));
+                mutant.fit(target);
                 mutant != scenario
             });
             assert!(changes.count() > 50, "mutation {index}");
@@ -369,18 +390,18 @@ mod tests {
 
     #[test]
     fn mutants_of_one_scenario_differ() {
-        let scenario = generated(7);
+        let scenario = generated(7, FuzzTarget::Arch);
         let mutants: BTreeSet<_> = (0..1000)
             .map(|seed| {
                 let mut mutant = scenario.clone();
-                mutate(&mut mutant, seed);
+                mutate(&mut mutant, FuzzTarget::Arch, seed);
                 mutant.encode()
             })
             .collect();
         assert!(mutants.len() > 850, "{}", mutants.len());
         let same = (0..1000).filter(|seed| {
             let mut mutant = scenario.clone();
-            mutate(&mut mutant, *seed);
+            mutate(&mut mutant, FuzzTarget::Arch, *seed);
             mutant == scenario
         });
         let same = same.count();
@@ -393,7 +414,10 @@ mod tests {
             operations: vec![Operation::Quiesce { cpu: 0 }; MAX_OPERATIONS],
             ..Scenario::default()
         };
-        assert!((0..100).all(|seed| is_playable(&crossover(&long, &long, seed))));
+        assert!((0..100).all(|seed| {
+            let child = crossover(&long, &long, FuzzTarget::Cmdq, seed);
+            is_playable(&child, FuzzTarget::Cmdq)
+        }));
     }
 
     #[test]
@@ -411,7 +435,7 @@ mod tests {
             let mut changed = [false; ARGUMENTS];
             for seed in 0..300 {
                 let mut mutant = before.clone();
-                tweak(&mut mutant, &mut Rng::with_seed(seed));
+                tweak(&mut mutant, FuzzTarget::Cmdq, &mut Rng::with_seed(seed));
                 let (old, new) = (record.fix(), Record::from(&mutant.operations[0]));
                 for (index, changed) in changed.iter_mut().enumerate() {
                     *changed |= old.words[index] != new.words[index];
@@ -432,7 +456,7 @@ mod tests {
         let text = "itsdiff 1\ncommand INVALL icid=0\n";
         let longest = (0..200).map(|seed| {
             let mut scenario = Scenario::parse(text).unwrap_or_default();
-            repeat(&mut scenario, &mut Rng::with_seed(seed));
+            repeat(&mut scenario, FuzzTarget::Cmdq, &mut Rng::with_seed(seed));
             scenario.operations.len()
         });
         assert_eq!(longest.max(), Some(MAX_OPERATIONS));

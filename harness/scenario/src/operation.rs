@@ -105,6 +105,8 @@ pub enum Operation {
     Load { cpu: u8, at: Place },
     /// The host stores a word; `at` is a multiple of 8.
     Store { cpu: u8, at: Place, value: u64 },
+    /// The host writes the configuration byte of an LPI, and nothing else.
+    Configure { cpu: u8, intid: u32, value: u8 },
 
     /// The host writes a command into the next slot of its queue copy; nothing is posted.
     Command { cpu: u8, command: HostCommand },
@@ -181,13 +183,48 @@ pub enum Operation {
         level2: Place,
         flip: u64,
     },
+    /// The driver probes the ITS: programs queue and tables, enables it.
+    Probe { cpu: u8 },
+    /// The driver starts a CPU: its redistributor's LPIs, where they are off, and its collection.
+    InitCpu { cpu: u8 },
+    /// The driver enables an event's LPI: configuration byte, then INV and SYNC, or GICR_INVLPIR if `direct`.
+    Unmask {
+        cpu: u8,
+        device_id: u32,
+        event_id: u32,
+        direct: bool,
+    },
+    /// The driver disables it, the same way.
+    Mask {
+        cpu: u8,
+        device_id: u32,
+        event_id: u32,
+        direct: bool,
+    },
+    /// The driver moves an event to the collection of CPU `to`, below [`CPUS`]: MOVI, SYNC, post.
+    MoveEvent {
+        cpu: u8,
+        device_id: u32,
+        event_id: u32,
+        to: u8,
+    },
+    /// The driver unmaps an event: DISCARD, SYNC, post.
+    UnmapEvent {
+        cpu: u8,
+        device_id: u32,
+        event_id: u32,
+    },
     /// The driver suspends: disable, wait for Quiescent.
     Suspend { cpu: u8 },
     /// The driver resumes: CBASER, CWRITER := 0, tables, CTLR. The write pointer starts again at slot 0.
     Resume { cpu: u8 },
 
-    /// A device writes EventID to GITS_TRANSLATER.
-    Msi { device_id: u32, event_id: u32 },
+    /// A device writes EventID to GITS_TRANSLATER: 32 bits, or 16 if `half`, when EventID has no more.
+    Msi {
+        device_id: u32,
+        event_id: u32,
+        half: bool,
+    },
     /// The physical ITS gets time for this many commands, 1 to 65535.
     Advance { commands: u16 },
     /// The n-th such change of page ownership from now on fails; 1 is the next.
@@ -195,6 +232,13 @@ pub enum Operation {
     /// In the next operation, after so many reads of shared memory by EL2, the host changes this word;
     /// `at` is a multiple of 8.
     Tamper { after: u8, at: Place, value: u64 },
+    /// The CPU takes the interrupt that it is offered.
+    Acknowledge { cpu: u8 },
+    /// The ITS loses power and gets it back. `restored`: firmware then writes its registers as they were.
+    PowerLoss { restored: bool },
+    /// The host turns to this ITS, 0 or 1: what names no ITS by itself is for it, until the next of these. A scenario
+    /// starts at ITS 0.
+    Its { its: u8 },
 }
 
 impl Operation {

@@ -43,11 +43,18 @@ pub enum Area {
     El2 = 14,
     /// No memory.
     Hole = 15,
+    // 16 is an absolute place.
+    /// The queue of the second ITS.
+    Queue1 = 17,
+    /// The device table of the second ITS.
+    DeviceTable1 = 18,
+    /// The collection table of the second ITS.
+    CollectionTable1 = 19,
 }
 
 impl Area {
     /// All of them, by number.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::QueueCopy,
         Self::DeviceTableCopy,
         Self::Itt,
@@ -64,20 +71,23 @@ impl Area {
         Self::Pending,
         Self::El2,
         Self::Hole,
+        Self::Queue1,
+        Self::DeviceTable1,
+        Self::CollectionTable1,
     ];
 
     /// Its length in pages.
     pub const fn pages(self) -> u16 {
         match self {
-            Self::QueueCopy | Self::Queue => 16,
-            Self::DeviceTableCopy | Self::DeviceTable => 32,
+            Self::QueueCopy | Self::Queue | Self::Queue1 => 16,
+            Self::DeviceTableCopy | Self::DeviceTable | Self::DeviceTable1 => 32,
             Self::Itt => 320,
             Self::Level2 => 128,
             Self::Host => 64,
             Self::High => 48,
             Self::Descriptor | Self::LiveList => 1,
             Self::Private => 4,
-            Self::CollectionTable | Self::Configuration => 16,
+            Self::CollectionTable | Self::CollectionTable1 | Self::Configuration => 16,
             Self::Pending => 32,
             Self::El2 => 8,
             Self::Hole => 16,
@@ -103,13 +113,16 @@ impl Area {
             Self::Pending => "pending",
             Self::El2 => "el2",
             Self::Hole => "hole",
+            Self::Queue1 => "queue1",
+            Self::DeviceTable1 => "device-table1",
+            Self::CollectionTable1 => "collection-table1",
         }
     }
 
-    /// The area of a number, around the list.
-    fn wrapping(number: usize) -> Self {
-        let index = number.checked_rem(Self::ALL.len()).unwrap_or(0);
-        Self::ALL.get(index).copied().unwrap_or(Self::QueueCopy)
+    /// The area of a number.
+    fn numbered(number: u64) -> Option<Self> {
+        let mut areas = Self::ALL.into_iter();
+        areas.find(|area| *area as u64 == number)
     }
 }
 
@@ -130,6 +143,8 @@ pub enum Place {
 
 /// The top byte of a packed [`Place::Absolute`].
 const ABSOLUTE: u64 = 16;
+/// Numbers of areas and of absolute places; larger ones go around.
+const NUMBERS: u64 = 20;
 const ADDRESS: u64 = (1 << 52) - 1;
 
 impl Place {
@@ -156,11 +171,10 @@ impl Place {
 
     /// From a word, whatever it holds: a number out of range goes around.
     pub fn unpack(word: u64) -> Self {
-        let number = word >> 56;
-        if number % (ABSOLUTE + 1) == ABSOLUTE {
+        // The one number that is no area's is that of an absolute place.
+        let Some(area) = Area::numbered((word >> 56) % NUMBERS) else {
             return Self::Absolute(word & ADDRESS);
-        }
-        let area = Area::wrapping((number % (ABSOLUTE + 1)) as usize);
+        };
         let page = (word >> 12) as u16;
         Self::In {
             area,
@@ -191,9 +205,11 @@ mod tests {
 
     #[test]
     fn areas_keep_their_numbers_and_have_names_of_their_own() {
-        for (number, area) in Area::ALL.into_iter().enumerate() {
-            assert_eq!(area as usize, number);
-            assert_eq!(Area::wrapping(number), area);
+        let numbers = (0..NUMBERS).filter(|number| *number != ABSOLUTE);
+        assert_eq!(numbers.clone().count(), Area::ALL.len());
+        for (number, area) in numbers.zip(Area::ALL) {
+            assert_eq!(area as u64, number);
+            assert_eq!(Area::numbered(number), Some(area));
             let same = Area::ALL.iter().filter(|other| other.name() == area.name());
             assert_eq!(same.count(), 1, "{area:?}");
         }
@@ -207,6 +223,9 @@ mod tests {
         let absolute = Place::Absolute(0xf_ffff_ffff_ffff);
         assert_eq!(absolute.pack(), 0x100f_ffff_ffff_ffff);
         assert_eq!(Place::unpack(absolute.pack()), absolute);
+        let second = Place::page(Area::Queue1, 15);
+        assert_eq!(second.pack(), 0x1100_0000_0000_f000);
+        assert_eq!(Area::numbered(ABSOLUTE), None);
     }
 
     quickcheck! {

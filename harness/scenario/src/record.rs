@@ -1,6 +1,6 @@
 //! An operation as a kind and numbers, each packed into a word: what all forms of it share.
 
-use its_el2::{Direction, PageChange};
+use its_el2::{AccessSize, Direction, PageChange};
 
 use crate::kind::{ARGUMENTS, Kind};
 use crate::operation::{CPUS, HostCommand, Operation, Rdbase, Width};
@@ -46,6 +46,12 @@ impl Record {
             let [target, value, ..] = &mut words;
             *value = Target::unpack(*target).size.truncate(*value);
         }
+        if self.kind == Kind::Msi {
+            let [_, event, half, ..] = &mut words;
+            if *half != 0 {
+                *event = AccessSize::Half.truncate(*event);
+            }
+        }
         let cpu = match self.kind.has_cpu() {
             true => self.cpu.checked_rem(CPUS).unwrap_or(0),
             false => 0,
@@ -73,6 +79,11 @@ impl Record {
                 cpu,
                 at: place,
                 value: b,
+            },
+            Kind::Configure => Operation::Configure {
+                cpu,
+                intid: a as u32,
+                value: b as u8,
             },
             Kind::RawCommand => Operation::RawCommand {
                 cpu,
@@ -160,9 +171,35 @@ impl Record {
             },
             Kind::Suspend => Operation::Suspend { cpu },
             Kind::Resume => Operation::Resume { cpu },
+            Kind::Probe => Operation::Probe { cpu },
+            Kind::InitCpu => Operation::InitCpu { cpu },
+            Kind::Unmask => Operation::Unmask {
+                cpu,
+                device_id: a as u32,
+                event_id: b as u32,
+                direct: c != 0,
+            },
+            Kind::Mask => Operation::Mask {
+                cpu,
+                device_id: a as u32,
+                event_id: b as u32,
+                direct: c != 0,
+            },
+            Kind::MoveEvent => Operation::MoveEvent {
+                cpu,
+                device_id: a as u32,
+                event_id: b as u32,
+                to: c as u8,
+            },
+            Kind::UnmapEvent => Operation::UnmapEvent {
+                cpu,
+                device_id: a as u32,
+                event_id: b as u32,
+            },
             Kind::Msi => Operation::Msi {
                 device_id: a as u32,
                 event_id: b as u32,
+                half: c != 0,
             },
             Kind::Advance => Operation::Advance { commands: a as u16 },
             Kind::Fail => Operation::Fail {
@@ -174,6 +211,9 @@ impl Record {
                 at: place,
                 value: c,
             },
+            Kind::Acknowledge => Operation::Acknowledge { cpu },
+            Kind::PowerLoss => Operation::PowerLoss { restored: a != 0 },
+            Kind::Its => Operation::Its { its: a as u8 },
         }
     }
 }
@@ -280,6 +320,9 @@ impl From<&Operation> for Record {
             }
             Operation::Load { cpu, at } => R::new(Kind::Load, cpu, [at.pack()]),
             Operation::Store { cpu, at, value } => R::new(Kind::Store, cpu, [at.pack(), value]),
+            Operation::Configure { cpu, intid, value } => {
+                R::new(Kind::Configure, cpu, [intid.into(), value.into()])
+            }
             Operation::Command { cpu, command } => command_record(cpu, command),
             Operation::RawCommand { cpu, words } => R::new(Kind::RawCommand, cpu, words),
             Operation::Rewind { slots } => R::new(Kind::Rewind, 0, [slots.into()]),
@@ -349,10 +392,36 @@ impl From<&Operation> for Record {
             } => R::new(Kind::Grow, cpu, [device_id.into(), level2.pack(), flip]),
             Operation::Suspend { cpu } => R::new(Kind::Suspend, cpu, []),
             Operation::Resume { cpu } => R::new(Kind::Resume, cpu, []),
+            Operation::Probe { cpu } => R::new(Kind::Probe, cpu, []),
+            Operation::InitCpu { cpu } => R::new(Kind::InitCpu, cpu, []),
+            Operation::Unmask {
+                cpu,
+                device_id,
+                event_id,
+                direct,
+            } => event_record(Kind::Unmask, cpu, device_id, event_id, direct.into()),
+            Operation::Mask {
+                cpu,
+                device_id,
+                event_id,
+                direct,
+            } => event_record(Kind::Mask, cpu, device_id, event_id, direct.into()),
+            Operation::MoveEvent {
+                cpu,
+                device_id,
+                event_id,
+                to,
+            } => event_record(Kind::MoveEvent, cpu, device_id, event_id, to.into()),
+            Operation::UnmapEvent {
+                cpu,
+                device_id,
+                event_id,
+            } => event_record(Kind::UnmapEvent, cpu, device_id, event_id, 0),
             Operation::Msi {
                 device_id,
                 event_id,
-            } => R::new(Kind::Msi, 0, [device_id.into(), event_id.into()]),
+                half,
+            } => event_record(Kind::Msi, 0, device_id, event_id, half.into()),
             Operation::Advance { commands } => R::new(Kind::Advance, 0, [commands.into()]),
             Operation::Fail { change, nth } => {
                 let number = CHANGES.iter().position(|known| *known == change);
@@ -361,8 +430,15 @@ impl From<&Operation> for Record {
             Operation::Tamper { after, at, value } => {
                 R::new(Kind::Tamper, 0, [at.pack(), after.into(), value])
             }
+            Operation::Acknowledge { cpu } => R::new(Kind::Acknowledge, cpu, []),
+            Operation::PowerLoss { restored } => R::new(Kind::PowerLoss, 0, [restored.into()]),
+            Operation::Its { its } => R::new(Kind::Its, 0, [its.into()]),
         }
     }
+}
+
+fn event_record(kind: Kind, cpu: u8, device_id: u32, event_id: u32, how: u64) -> Record {
+    Record::new(kind, cpu, [device_id.into(), event_id.into(), how])
 }
 
 fn command_record(cpu: u8, command: HostCommand) -> Record {

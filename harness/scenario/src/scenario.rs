@@ -1,6 +1,6 @@
-//! A scenario: board character, boot plan, operations.
+//! A scenario: characters of the board's ITSs, boot plan, operations.
 
-use its_el2::Character;
+use its_el2::{Character, MAX_ITS};
 use its_gic::redistributor::FIRST_LPI;
 
 use crate::header::DEFAULT_CHARACTER;
@@ -13,7 +13,8 @@ pub const MAX_OPERATIONS: usize = 256;
 /// Everything that decides what happens. One run of it is a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
-    pub character: Character,
+    /// Of the first ITS and of the second; the board has [`Boot::its`] of them.
+    pub characters: [Character; MAX_ITS],
     pub boot: Boot,
     /// At most [`MAX_OPERATIONS`].
     pub operations: Vec<Operation>,
@@ -22,7 +23,7 @@ pub struct Scenario {
 impl Default for Scenario {
     fn default() -> Self {
         Self {
-            character: DEFAULT_CHARACTER,
+            characters: [DEFAULT_CHARACTER; MAX_ITS],
             boot: Boot::default(),
             operations: Vec::new(),
         }
@@ -32,6 +33,8 @@ impl Default for Scenario {
 /// How far a board has come when the operations begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
+    /// Nothing is programmed at all; the driver has not probed (P1).
+    Reset,
     /// The driver has probed the ITS; no CPU is finalized (P1).
     Probed,
     /// All CPUs are finalized; the ITS is not set up (P2).
@@ -40,11 +43,11 @@ pub enum Stage {
     Guarded,
 }
 
-/// What the driver does before the operations begin.
+/// What the board is, and what the driver does before the operations begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Boot {
     pub stage: Stage,
-    /// Devices that the driver has mapped before set-up, 0 to 4: see [`Boot::live`].
+    /// Devices that the driver has mapped on the first ITS before set-up, 0 to 4: see [`Boot::live`].
     pub live_devices: u8,
     /// Pages of 4 KiB in the command queue, 1 to 16.
     pub queue_pages: u8,
@@ -52,6 +55,8 @@ pub struct Boot {
     pub private_pages: u8,
     /// ITS pages in the flat or level-1 device table, 1 or 2.
     pub table_pages: u8,
+    /// ITSs on the board, 1 or 2.
+    pub its: u8,
 }
 
 impl Default for Boot {
@@ -64,6 +69,7 @@ impl Default for Boot {
             queue_pages: 16,
             private_pages: 1,
             table_pages: 1,
+            its: 1,
         }
     }
 }
@@ -87,10 +93,15 @@ impl Boot {
         (self.queue_pages as u16).wrapping_mul(128)
     }
 
-    /// The devices that are live at set-up, in the order of their list.
+    /// The devices of the first ITS, whose character is given, that are live at set-up, in the order of their list.
+    /// At [`Stage::Reset`] nobody has mapped them.
     pub fn live(&self, character: &Character) -> impl Iterator<Item = LiveDevice> + use<> {
         let event_id_bits = character.event_id_bits.min(5);
-        (0..self.live_devices.min(4)).map(move |index| LiveDevice {
+        let live_devices = match self.stage {
+            Stage::Reset => 0,
+            _ => self.live_devices.min(4),
+        };
+        (0..live_devices).map(move |index| LiveDevice {
             device_id: u32::from(index),
             event_id_bits,
             itt: Place::at(Area::Itt, 0, u16::from(index).wrapping_mul(0x200)),

@@ -6,11 +6,13 @@ use its_gic::register::{FRAME_BYTES, Register, TRANSLATER};
 
 /// The frames of the board with their names. The place in the list stands in the binary form: new ones
 /// are only appended.
-pub(crate) const FRAMES: [(Frame, &str); 4] = [
+pub(crate) const FRAMES: [(Frame, &str); 6] = [
     (Frame::ItsControl(0), "its0"),
     (Frame::ItsTranslation(0), "translation0"),
     (Frame::Redistributor(0), "redistributor0"),
     (Frame::Redistributor(1), "redistributor1"),
+    (Frame::ItsControl(1), "its1"),
+    (Frame::ItsTranslation(1), "translation1"),
 ];
 
 /// Access sizes by number.
@@ -151,8 +153,12 @@ const ITS_TRANSLATION: Known = &[("TRANSLATER", TRANSLATER, Width::Word)];
 const REDISTRIBUTOR: Known = &[
     ("CTLR", redistributor::CTLR, Width::Word),
     ("TYPER", redistributor::TYPER, Width::Halves),
+    ("WAKER", redistributor::WAKER, Width::Word),
     ("PROPBASER", redistributor::PROPBASER, Width::Halves),
     ("PENDBASER", redistributor::PENDBASER, Width::Halves),
+    ("INVLPIR", redistributor::INVLPIR, Width::Double),
+    ("INVALLR", redistributor::INVALLR, Width::Double),
+    ("SYNCR", redistributor::SYNCR, Width::Word),
 ];
 
 #[cfg(test)]
@@ -170,6 +176,21 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    /// The place in the list stands in the binary form.
+    #[test]
+    fn frames_keep_their_numbers() {
+        let names = FRAMES.map(|(_, name)| name);
+        let expected = [
+            "its0",
+            "translation0",
+            "redistributor0",
+            "redistributor1",
+            "its1",
+            "translation1",
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! The account of every pointer that the physical ITS can follow, kept up to date with each change.
 //!
-//! A pointer is a register (queue, tables), a valid level-1 entry or a valid device table entry. The account
-//! changes when a register is written, when the ITS writes a device table entry, and when anybody else
-//! stores into memory that holds such entries. [`PhysicalIts::walk`] finds the same from nothing.
+//! A pointer is a register (queue, tables), a valid level-1 entry or a valid device table entry, in a cache or else
+//! in memory. The account changes when a register is written, when the ITS writes a device table entry, and when
+//! anything is stored into memory that holds such entries. [`PhysicalIts::walk`] finds the same from nothing.
 
 use std::collections::BTreeMap;
 
 use its_el2::{El2Side, Event, Exposure, HostSide, PageState, Purpose, Reach};
+use its_gic::Baser;
 use its_gic::geometry::{
     LEVEL1_ENTRY_BYTES, Level1Entry, PAGE_BYTES, Pages, Queue, Table, itt_bytes,
 };
 
-use super::tables::Itt;
+use super::cache::Key;
+use super::format::DeviceEntry;
 use super::{Bus, DEVICES, PhysicalIts};
-use crate::layout::FLAT_PAGES;
+use crate::layout::{FLAT_PAGES, flat_index};
 use crate::memory::Memory;
 use crate::ownership::Ownership;
 
@@ -21,6 +23,7 @@ use crate::ownership::Ownership;
 #[derive(Clone, Default)]
 pub(super) struct Account {
     reach: BTreeMap<Purpose, (u64, u64)>,
+    /// How many of them each page is under.
     pages: Vec<u16>,
 }
 
@@ -30,7 +33,7 @@ impl Account {
         for index in Pages::under(address, bytes)
             .iter()
             .take(FLAT_PAGES)
-            .filter_map(crate::layout::flat_index)
+            .filter_map(flat_index)
         {
             self.pages[index] = if up {
                 self.pages[index] + 1
@@ -38,6 +41,20 @@ impl Account {
                 self.pages[index] - 1
             };
         }
+    }
+
+    /// How many of them a page is under.
+    fn at(&self, page: u64) -> u16 {
+        let count = flat_index(page).and_then(|index| self.pages.get(index));
+        count.copied().unwrap_or(0)
+    }
+
+    /// The tables of the device and the collection table.
+    fn tables(&self) -> impl Iterator<Item = (Purpose, (u64, u64))> {
+        let tables = Purpose::Table(0)..Purpose::Itt { device_id: 0 };
+        self.reach
+            .range(tables)
+            .map(|(purpose, memory)| (*purpose, *memory))
     }
 }
 
@@ -70,6 +87,14 @@ fn is_foreign(page: u64, state: PageState) -> bool {
         || (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing)
 }
 
+fn contains((start, bytes): (u64, u64), address: u64) -> bool {
+    address >= start && address - start < bytes
+}
+
+fn table_memory(baser: Baser) -> Option<(u64, u64)> {
+    baser.valid().then(|| (baser.address(), baser.bytes()))
+}
+
 impl PhysicalIts {
     /// The account, in ascending order.
     pub(crate) fn reach(&self) -> impl Iterator<Item = Reach> {
@@ -87,15 +112,7 @@ impl PhysicalIts {
 
     /// Tells of a page that changed hands, if the ITS can reach it.
     pub(crate) fn page_changed(&self, page: u64, state: PageState, events: &mut Vec<Event>) {
-        let Some(index) = crate::layout::flat_index(page) else {
-            return;
-        };
-        if self
-            .account
-            .pages
-            .get(index)
-            .is_none_or(|count| *count == 0)
-        {
+        if self.account.at(page) == 0 {
             return;
         }
         for reach in self.reach() {
@@ -104,6 +121,8 @@ impl PhysicalIts {
             }
         }
     }
+
+    // ---- changes
 
     fn set(&mut self, purpose: Purpose, memory: Option<(u64, u64)>, bus: &mut Bus) {
         let before = self.account.reach.get(&purpose).copied();
@@ -131,39 +150,54 @@ impl PhysicalIts {
         }
     }
 
-    pub(super) fn account_queue(&mut self, bus: &mut Bus) {
+    fn queue_memory(&self) -> Option<(u64, u64)> {
         let queue = Queue::new(self.cbaser);
-        let memory = self.cbaser.valid().then_some((queue.address, queue.bytes));
-        self.set(Purpose::Queue, memory, bus);
+        self.cbaser.valid().then_some((queue.address, queue.bytes))
+    }
+
+    fn itt_memory(&self, entry: DeviceEntry) -> (u64, u64) {
+        let bytes = itt_bytes(entry.size, self.itt_entry_bytes());
+        (entry.itt_address, bytes)
+    }
+
+    pub(super) fn account_queue(&mut self, bus: &mut Bus) {
+        self.set(Purpose::Queue, self.queue_memory(), bus);
     }
 
     pub(super) fn account_table(&mut self, n: usize, bus: &mut Bus) {
-        let baser = self.basers[n];
-        let memory = baser.valid().then(|| (baser.address(), baser.bytes()));
+        let memory = table_memory(self.basers[n]);
         self.set(Purpose::Table(n as u8), memory, bus);
-        if n == DEVICES {
-            self.account_devices(bus);
-        }
+        self.recount(bus);
     }
 
-    pub(super) fn account_device(&mut self, device_id: u32, itt: Option<Itt>, bus: &mut Bus) {
-        let entry_bytes = bus.machine.character.itt_entry_bytes.into();
-        let memory = itt.map(|itt| (itt.address, itt_bytes(itt.size, entry_bytes)));
+    pub(super) fn account_device(
+        &mut self,
+        device_id: u32,
+        entry: Option<DeviceEntry>,
+        bus: &mut Bus,
+    ) {
+        let memory = entry.map(|entry| self.itt_memory(entry));
         self.set(Purpose::Itt { device_id }, memory, bus);
     }
 
-    /// Level-2 tables and ITTs anew, from memory.
-    fn account_devices(&mut self, bus: &mut Bus) {
-        let found = self.walk_devices(bus);
+    /// Whether a page holds more than one thing that the ITS can reach, so that a store may mean more than one.
+    pub(super) fn is_crowded(&self, address: u64) -> bool {
+        self.account.at(address / PAGE_BYTES) > 1
+    }
+
+    /// Level-2 tables and ITTs anew, from caches and memory.
+    pub(super) fn recount(&mut self, bus: &mut Bus) {
+        let found = self.walk_entries(bus);
+        let from = Purpose::Level2 { table: 0, index: 0 };
         let gone: Vec<Purpose> = self
             .account
             .reach
-            .keys()
+            .range(from..)
+            .map(|(purpose, _)| *purpose)
             .filter(|purpose| {
-                matches!(purpose, Purpose::Level2 { .. } | Purpose::Itt { .. })
-                    && !found.contains_key(*purpose)
+                let entry = matches!(purpose, Purpose::Level2 { .. } | Purpose::Itt { .. });
+                entry && !found.contains_key(purpose)
             })
-            .copied()
             .collect();
         for purpose in gone {
             self.set(purpose, None, bus);
@@ -173,150 +207,93 @@ impl PhysicalIts {
         }
     }
 
-    /// Somebody else than the ITS filled a page.
+    /// Somebody filled a page.
     pub(crate) fn page_rewritten(&mut self, page: u64, bus: &mut Bus) {
-        if crate::layout::flat_index(page)
-            .and_then(|index| self.account.pages.get(index))
-            .is_some_and(|count| *count > 0)
-        {
-            self.account_devices(bus);
+        if self.account.at(page) > 0 {
+            self.recount(bus);
         }
     }
 
-    /// Somebody else than the ITS stored the word at `address`.
+    /// The word at `address`, 8-byte aligned, was stored to.
     pub(crate) fn word_changed(&mut self, address: u64, bus: &mut Bus) {
-        let baser = self.basers[DEVICES];
-        if !baser.valid() || self.account.pages.is_empty() {
-            return;
-        }
-        let Some(page) = crate::layout::flat_index(address / PAGE_BYTES) else {
-            return;
-        };
-        if self.account.pages[page] == 0 {
-            return;
-        }
-        let table = Table::new(baser);
-        let within = |start: u64, bytes: u64| address >= start && address - start < bytes;
-        if within(table.address, table.bytes) && table.indirect {
-            return self.level1_changed(table, (address - table.address) / LEVEL1_ENTRY_BYTES, bus);
-        }
-        let holds_devices = within(table.address, table.bytes)
-            || self.reach().any(|reach| {
-                matches!(reach.purpose, Purpose::Level2 { .. })
-                    && within(reach.address, reach.bytes)
-            });
-        if holds_devices {
-            self.account_devices(bus);
+        let table = Table::new(self.basers[DEVICES]);
+        match self.account.at(address / PAGE_BYTES) {
+            0 => {}
+            _ if !self.holds_pointers(address) => {}
+            1 if table.indirect && contains((table.address, table.bytes), address) => {
+                let index = (address - table.address) / LEVEL1_ENTRY_BYTES;
+                self.level1_changed(table, index as u32, bus);
+            }
+            _ => self.recount(bus),
         }
     }
 
-    fn level1_changed(&mut self, table: Table, index: u64, bus: &mut Bus) {
-        let mut found = BTreeMap::new();
-        walk_level1(table, index, bus, &mut found);
+    /// Whether an address is in a table of pointers: level 1, or entries of devices.
+    fn holds_pointers(&self, address: u64) -> bool {
+        self.account.tables().any(|(purpose, memory)| {
+            let pointers = match purpose {
+                Purpose::Table(n) => {
+                    usize::from(n) == DEVICES || self.basers[usize::from(n)].indirect()
+                }
+                Purpose::Level2 { table, .. } => usize::from(table) == DEVICES,
+                _ => false,
+            };
+            pointers && contains(memory, address)
+        })
+    }
+
+    /// A word of the level-1 device table. A new level-2 table of zeroes brings nothing but itself.
+    fn level1_changed(&mut self, table: Table, index: u32, bus: &mut Bus) {
         let purpose = Purpose::Level2 {
             table: DEVICES as u8,
-            index: index as u32,
+            index,
         };
-        let memory = found.remove(&purpose);
-        let fresh = memory.is_some_and(|(address, bytes)| !bus.memory.has_contents(address, bytes));
-        if fresh && !self.account.reach.contains_key(&purpose) {
-            return self.set(purpose, memory, bus);
+        let key = Key::Level1 {
+            table: DEVICES as u8,
+            index,
+        };
+        if self.cache.word(key).is_some() {
+            return;
         }
-        self.account_devices(bus);
+        let address = table.address + u64::from(index) * LEVEL1_ENTRY_BYTES;
+        let entry = Level1Entry(bus.memory.read(address));
+        let memory = (entry.address(table.page_size), table.page_size.bytes());
+        let is_new = entry.is_valid() && !self.account.reach.contains_key(&purpose);
+        if is_new && !bus.memory.has_contents(memory.0, memory.1) {
+            return self.set(purpose, Some(memory), bus);
+        }
+        self.recount(bus);
     }
 
-    /// Everything that the ITS can reach, found from registers and memory alone.
+    // ---- from nothing
+
+    /// Everything that the ITS can reach, found from registers, caches and memory alone.
     pub(crate) fn walk(&self, bus: &Bus) -> BTreeMap<Purpose, (u64, u64)> {
-        let mut found = self.walk_devices(bus);
-        if self.cbaser.valid() {
-            let queue = Queue::new(self.cbaser);
-            found.insert(Purpose::Queue, (queue.address, queue.bytes));
+        let mut found = self.walk_entries(bus);
+        if let Some(memory) = self.queue_memory() {
+            found.insert(Purpose::Queue, memory);
         }
-        for (n, baser) in self.basers.iter().enumerate() {
-            if baser.valid() {
-                found.insert(Purpose::Table(n as u8), (baser.address(), baser.bytes()));
+        for (n, baser) in (0..).zip(self.basers) {
+            if let Some(memory) = table_memory(baser) {
+                found.insert(Purpose::Table(n), memory);
             }
         }
         found
     }
 
-    fn walk_devices(&self, bus: &Bus) -> BTreeMap<Purpose, (u64, u64)> {
+    fn walk_entries(&self, bus: &Bus) -> BTreeMap<Purpose, (u64, u64)> {
         let mut found = BTreeMap::new();
-        let baser = self.basers[DEVICES];
-        if !baser.valid() {
-            return found;
-        }
-        let table = Table::new(baser);
-        if table.indirect {
-            for index in words_with_contents(table.address, table.bytes, bus) {
-                walk_level1(table, index, bus, &mut found);
+        for (n, baser) in self.basers.iter().enumerate() {
+            let page_size = baser.page_size();
+            for (index, entry) in self.level1_entries(n, bus) {
+                let table = n as u8;
+                let memory = (entry.address(page_size), page_size.bytes());
+                found.insert(Purpose::Level2 { table, index }, memory);
             }
-        } else {
-            walk_entries(table, table.address, table.bytes, 0, bus, &mut found);
+        }
+        for (device_id, entry) in self.devices(bus) {
+            found.insert(Purpose::Itt { device_id }, self.itt_memory(entry));
         }
         found
-    }
-}
-
-/// Indexes of the words of a run that are not zero; pages that were never written are passed over.
-fn words_with_contents(address: u64, bytes: u64, bus: &Bus) -> Vec<u64> {
-    let mut words = Vec::new();
-    for page in Pages::under(address, bytes).iter().take(FLAT_PAGES) {
-        if bus.memory.is_untouched(page) {
-            continue;
-        }
-        let start = (page * PAGE_BYTES).max(address);
-        let end = ((page + 1) * PAGE_BYTES).min(address + bytes);
-        words.extend(
-            (start..end)
-                .step_by(8)
-                .filter(|word| bus.memory.read(*word) != 0)
-                .map(|word| (word - address) / 8),
-        );
-    }
-    words
-}
-
-fn walk_level1(table: Table, index: u64, bus: &Bus, found: &mut BTreeMap<Purpose, (u64, u64)>) {
-    let entry = Level1Entry(bus.memory.read(table.address + index * LEVEL1_ENTRY_BYTES));
-    if !entry.is_valid() {
-        return;
-    }
-    let (address, bytes) = (entry.address(table.page_size), table.page_size.bytes());
-    let purpose = Purpose::Level2 {
-        table: DEVICES as u8,
-        index: index as u32,
-    };
-    found.insert(purpose, (address, bytes));
-    let first = index * table.entries_per_page();
-    walk_entries(table, address, bytes, first, bus, found);
-}
-
-fn walk_entries(
-    table: Table,
-    address: u64,
-    bytes: u64,
-    first: u64,
-    bus: &Bus,
-    found: &mut BTreeMap<Purpose, (u64, u64)>,
-) {
-    let format = PhysicalIts::format(bus);
-    let limit = bus.machine.character.typer().device_ids();
-    let mut last = None;
-    for word in words_with_contents(address, bytes, bus) {
-        let entry = word * 8 / table.entry_bytes;
-        if last == Some(entry) || first + entry >= limit || entry >= bytes / table.entry_bytes {
-            continue;
-        }
-        last = Some(entry);
-        let place = address + entry * table.entry_bytes + format.word_offset(table.entry_bytes);
-        if let Some(device) = format.read_device(bus.memory.read(place)) {
-            let entry_bytes = bus.machine.character.itt_entry_bytes.into();
-            let purpose = Purpose::Itt {
-                device_id: (first + entry) as u32,
-            };
-            let memory = (device.itt_address, itt_bytes(device.size, entry_bytes));
-            found.insert(purpose, memory);
-        }
     }
 }

@@ -1,10 +1,11 @@
-//! Where the physical ITS finds its entries in memory.
+//! Where the physical ITS finds its entries, in its caches or in memory.
 
 use its_el2::Event;
 use its_gic::geometry::{Level1Entry, Location, Table};
 
+use super::cache::Key;
 use super::format::{CollectionEntry, DeviceEntry, Format, InterruptEntry};
-use super::{Bus, COLLECTIONS, DEVICES, PhysicalIts};
+use super::{Bus, COLLECTIONS, DEVICES, PhysicalIts, Stored};
 
 /// Why an entry could not be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl Bus<'_> {
     }
 
     /// Reads the eight bytes at any address, as the ITS sees them.
-    fn fetch_unaligned(&mut self, address: u64) -> u64 {
+    pub(super) fn fetch_unaligned(&mut self, address: u64) -> u64 {
         let (aligned, shift) = (address & !7, (address & 7) * 8);
         let low = self.fetch(aligned) >> shift;
         if shift == 0 {
@@ -35,144 +36,250 @@ impl Bus<'_> {
         low | self.fetch(aligned + 8) << (64 - shift)
     }
 
-    fn store_unaligned(&mut self, address: u64, value: u64) {
+    /// Reads the eight bytes at any address, as everybody else sees them.
+    pub(super) fn read_unaligned(&self, address: u64) -> u64 {
+        let (aligned, shift) = (address & !7, (address & 7) * 8);
+        let low = self.memory.read(aligned) >> shift;
+        if shift == 0 {
+            return low;
+        }
+        low | self.memory.read(aligned + 8) << (64 - shift)
+    }
+
+    pub(super) fn store_unaligned(&mut self, address: u64, value: u64, accounted: bool) {
         let (aligned, shift) = (address & !7, (address & 7) * 8);
         if shift == 0 {
-            return self.memory.write(aligned, value);
+            return self.store(aligned, value, accounted);
         }
         let low = self.memory.read(aligned) & ((1 << shift) - 1);
         let high = self.memory.read(aligned + 8) & (u64::MAX << shift);
-        self.memory.write(aligned, low | value << shift);
-        self.memory.write(aligned + 8, high | value >> (64 - shift));
+        self.store(aligned, low | value << shift, accounted);
+        self.store(aligned + 8, high | value >> (64 - shift), accounted);
     }
-}
 
-/// One device as its entry describes it.
-#[derive(Clone, Copy)]
-pub(super) struct Itt {
-    pub address: u64,
-    /// EventID bits, minus 1.
-    pub size: u8,
+    fn store(&mut self, address: u64, value: u64, accounted: bool) {
+        self.memory.write(address, value);
+        self.stores.push(Stored { address, accounted });
+    }
 }
 
 impl PhysicalIts {
-    pub(super) fn format(bus: &Bus) -> Format {
+    pub(super) fn format(&self) -> Format {
         Format {
-            field_order: bus.machine.character.field_order,
+            field_order: self.character.field_order,
         }
     }
 
-    fn entry(&self, table: usize, id: u32, bus: &mut Bus) -> Result<u64, Missing> {
-        let baser = self.basers[table];
-        if !baser.valid() {
-            return Err(Missing::OutOfRange);
-        }
-        let table = Table::new(baser);
-        match table.locate(id).ok_or(Missing::OutOfRange)? {
-            Location::Flat(address) => Ok(address),
+    /// Address of the word of an entry that the table has room for.
+    fn place(&mut self, n: usize, id: u32, bus: &mut Bus) -> Result<u64, Missing> {
+        let table = Table::new(self.basers[n]);
+        let start = match table.locate(id) {
+            Location::Flat(address) => address,
             Location::Indirect {
                 level1_entry,
                 offset,
             } => {
-                let entry = Level1Entry(bus.fetch(level1_entry));
+                let key = Key::Level1 {
+                    table: n as u8,
+                    index: table.level1_index(id) as u32,
+                };
+                let entry = Level1Entry(self.load(key, level1_entry, bus));
                 if !entry.is_valid() {
                     return Err(Missing::NoLevel2);
                 }
-                Ok(entry.address(table.page_size) + offset)
+                entry.address(table.page_size) + offset
             }
-        }
+        };
+        Ok(start + self.format().word_offset(table.entry_bytes))
     }
 
-    fn device_entry(&self, device_id: u32, bus: &mut Bus) -> Result<u64, Missing> {
-        if u64::from(device_id) >= bus.machine.character.typer().device_ids() {
+    // ---- devices
+
+    /// How many DeviceIDs the registers and the table allow.
+    pub(super) fn device_count(&self) -> u64 {
+        let baser = self.basers[DEVICES];
+        if !baser.valid() {
+            return 0;
+        }
+        let named = self.character.typer().device_ids();
+        named.min(Table::new(baser).capacity())
+    }
+
+    /// Where the entry of a device is to be written.
+    pub(super) fn device_place(&mut self, device_id: u32, bus: &mut Bus) -> Result<u64, Missing> {
+        if u64::from(device_id) >= self.device_count() {
             return Err(Missing::OutOfRange);
         }
-        let entry_bytes = self.basers[DEVICES].entry_bytes();
-        let start = self.entry(DEVICES, device_id, bus)?;
-        Ok(start + Self::format(bus).word_offset(entry_bytes))
+        self.place(DEVICES, device_id, bus)
     }
 
-    /// The ITT of a device, `None` while it is unmapped.
-    pub(super) fn device(&self, device_id: u32, bus: &mut Bus) -> Result<Option<Itt>, Missing> {
-        let address = self.device_entry(device_id, bus)?;
-        let word = bus.fetch(address);
-        Ok(Self::format(bus).read_device(word).map(|entry| Itt {
-            address: entry.itt_address,
-            size: entry.size,
-        }))
-    }
-
-    pub(super) fn set_device(&mut self, device_id: u32, itt: Option<Itt>, bus: &mut Bus) {
-        let Ok(address) = self.device_entry(device_id, bus) else {
-            return;
+    /// The entry of a device, `None` while it is unmapped.
+    pub(super) fn device(
+        &mut self,
+        device_id: u32,
+        bus: &mut Bus,
+    ) -> Result<Option<DeviceEntry>, Missing> {
+        if u64::from(device_id) >= self.device_count() {
+            return Err(Missing::OutOfRange);
+        }
+        let key = Key::Device(device_id);
+        let word = match self.cache.word(key) {
+            Some(word) => word,
+            None => {
+                let address = self.place(DEVICES, device_id, bus)?;
+                self.load(key, address, bus)
+            }
         };
-        let entry = itt.map(|itt| DeviceEntry {
-            itt_address: itt.address,
-            size: itt.size,
-        });
-        let word = Self::format(bus).device(entry);
-        bus.memory.write(address, word);
+        Ok(self.format().read_device(word))
+    }
+
+    pub(super) fn set_device(
+        &mut self,
+        device_id: u32,
+        address: u64,
+        entry: Option<DeviceEntry>,
+        bus: &mut Bus,
+    ) {
+        let key = Key::Device(device_id);
+        let word = self.format().device(entry);
+        self.store(key, address, word, bus);
         // Behind a bad pointer there may be no memory that keeps it.
-        let kept = itt.filter(|_| bus.memory.read(address) == word);
-        self.account_device(device_id, kept, bus);
+        let kept = self.cache.word(key);
+        let word = kept.unwrap_or_else(|| bus.memory.read(address));
+        self.account_device(device_id, self.format().read_device(word), bus);
     }
 
-    /// Whether an ICID is in range of registers, hardware and table.
-    pub(super) fn has_collection(&self, icid: u16, bus: &mut Bus) -> bool {
-        u64::from(icid) < bus.machine.character.typer().collection_ids()
-            && (usize::from(icid) < self.collections.len()
-                || self.entry(COLLECTIONS, icid.into(), bus).is_ok())
+    // ---- collections
+
+    /// How many collections have an entry in memory.
+    fn collections_in_memory(&self) -> u64 {
+        let baser = self.basers[COLLECTIONS];
+        if baser.valid() {
+            Table::new(baser).capacity()
+        } else {
+            0
+        }
     }
 
-    fn collection_entry(&self, icid: u16, bus: &mut Bus) -> Option<u64> {
-        let entry_bytes = self.basers[COLLECTIONS].entry_bytes();
-        let start = self.entry(COLLECTIONS, icid.into(), bus).ok()?;
-        Some(start + Self::format(bus).word_offset(entry_bytes))
+    /// The collection whose entry in memory is the n-th. Those that are held inside come before it if the two add
+    /// up; else their entries in memory are not used.
+    pub(super) fn icid(&self, entry: u32) -> u16 {
+        (entry + self.first_in_memory()) as u16
+    }
+
+    fn first_in_memory(&self) -> u32 {
+        if self.character.cumulative_collections {
+            self.collections.len() as u32
+        } else {
+            0
+        }
+    }
+
+    /// How many ICIDs the registers, the hardware and the table allow (TYPER.HCC, CCT, CIL).
+    pub(super) fn collection_count(&self) -> u64 {
+        let held = self.collections.len() as u64;
+        let count = match self.collections_in_memory() {
+            0 => held,
+            memory if self.character.cumulative_collections => held + memory,
+            memory => memory,
+        };
+        count.min(self.character.typer().collection_ids())
+    }
+
+    /// Where the entry of a collection is to be written; `None` inside the ITS.
+    pub(super) fn collection_place(
+        &mut self,
+        icid: u16,
+        bus: &mut Bus,
+    ) -> Result<Option<u64>, Missing> {
+        if u64::from(icid) >= self.collection_count() {
+            return Err(Missing::OutOfRange);
+        }
+        if usize::from(icid) < self.collections.len() {
+            return Ok(None);
+        }
+        let entry = u32::from(icid) - self.first_in_memory();
+        self.place(COLLECTIONS, entry, bus).map(Some)
     }
 
     /// RDbase of a collection, `None` while it is unmapped.
-    pub(super) fn collection(&self, icid: u16, bus: &mut Bus) -> Option<u64> {
-        if let Some(held) = self.collections.get(usize::from(icid)) {
-            return *held;
+    pub(super) fn collection(&mut self, icid: u16, bus: &mut Bus) -> Result<Option<u64>, Missing> {
+        if u64::from(icid) >= self.collection_count() {
+            return Err(Missing::OutOfRange);
         }
-        let address = self.collection_entry(icid, bus)?;
-        let word = bus.fetch(address);
-        Some(Self::format(bus).read_collection(word)?.rdbase)
+        if let Some(held) = self.collections.get(usize::from(icid)) {
+            return Ok(*held);
+        }
+        let key = Key::Collection(icid);
+        let word = match self.cache.word(key) {
+            Some(word) => word,
+            None => match self.collection_place(icid, bus)? {
+                Some(address) => self.load(key, address, bus),
+                None => 0,
+            },
+        };
+        let entry = self.format().read_collection(word);
+        Ok(entry.map(|entry| entry.rdbase))
     }
 
-    pub(super) fn set_collection(&mut self, icid: u16, rdbase: Option<u64>, bus: &mut Bus) {
+    /// Maps or unmaps a collection whose entry is at `place`, or inside.
+    pub(super) fn set_collection(
+        &mut self,
+        icid: u16,
+        place: Option<u64>,
+        rdbase: Option<u64>,
+        bus: &mut Bus,
+    ) {
         if let Some(held) = self.collections.get_mut(usize::from(icid)) {
             *held = rdbase;
-            return;
+        } else if let Some(address) = place {
+            let entry = rdbase.map(|rdbase| CollectionEntry { rdbase });
+            let word = self.format().collection(entry);
+            self.store(Key::Collection(icid), address, word, bus);
         }
-        let Some(address) = self.collection_entry(icid, bus) else {
-            return;
+    }
+
+    // ---- events
+
+    /// Bytes in an entry of an ITT.
+    pub(super) fn itt_entry_bytes(&self) -> u64 {
+        self.character.itt_entry_bytes.into()
+    }
+
+    /// Address of the word of an event's entry.
+    pub(super) fn interrupt_place(&self, itt: DeviceEntry, event_id: u32) -> u64 {
+        let bytes = self.itt_entry_bytes();
+        itt.itt_address + u64::from(event_id) * bytes + self.format().word_offset(bytes)
+    }
+
+    pub(super) fn interrupt(
+        &mut self,
+        device_id: u32,
+        itt: DeviceEntry,
+        event_id: u32,
+        bus: &mut Bus,
+    ) -> Option<InterruptEntry> {
+        let key = Key::Interrupt {
+            device_id,
+            event_id,
         };
-        let entry = rdbase.map(|rdbase| CollectionEntry { rdbase });
-        let word = Self::format(bus).collection(entry);
-        bus.memory.write(address, word);
-    }
-
-    fn interrupt_address(itt: Itt, event_id: u32, bus: &Bus) -> u64 {
-        let entry_bytes = u64::from(bus.machine.character.itt_entry_bytes);
-        let start = itt.address + u64::from(event_id) * entry_bytes;
-        start + Self::format(bus).word_offset(entry_bytes)
-    }
-
-    pub(super) fn interrupt(itt: Itt, event_id: u32, bus: &mut Bus) -> Option<InterruptEntry> {
-        let address = Self::interrupt_address(itt, event_id, bus);
-        let word = bus.fetch_unaligned(address);
-        Self::format(bus).read_interrupt(word)
+        let word = self.load(key, self.interrupt_place(itt, event_id), bus);
+        self.format().read_interrupt(word)
     }
 
     pub(super) fn set_interrupt(
-        itt: Itt,
+        &mut self,
+        device_id: u32,
+        itt: DeviceEntry,
         event_id: u32,
         entry: Option<InterruptEntry>,
         bus: &mut Bus,
     ) {
-        let address = Self::interrupt_address(itt, event_id, bus);
-        let word = Self::format(bus).interrupt(entry);
-        bus.store_unaligned(address, word);
+        let key = Key::Interrupt {
+            device_id,
+            event_id,
+        };
+        let word = self.format().interrupt(entry);
+        self.store(key, self.interrupt_place(itt, event_id), word, bus);
     }
 }

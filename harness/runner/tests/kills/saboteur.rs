@@ -277,9 +277,9 @@ pub(crate) struct Sabotaged {
 }
 
 impl Sabotaged {
-    pub(crate) fn new(sabotage: Sabotage, from_set_up: bool) -> Self {
+    pub(crate) fn new(its: &'static [u64], sabotage: Sabotage, from_set_up: bool) -> Self {
         Self {
-            emulator: Emulator::new(&layout::ITS),
+            emulator: Emulator::new(its),
             sabotage,
             from_set_up,
             guarded: Cell::new(false),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use its_el2::{Character, Pace};
+use its_el2::freedom::choice::EnableLpis;
+use its_el2::{Character, MAX_ITS, Pace};
 use its_gic::geometry::{PAGE_BYTES, Table, itt_bytes};
 use its_gic::redistributor::FIRST_LPI;
 
@@ -13,83 +14,164 @@ use crate::scenario::{Boot, Stage};
 /// The first INTID that no live device has.
 const FIRST_FREE_INTID: u32 = FIRST_LPI + 4;
 
+/// An event that should be mapped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    pub(crate) event_id: u32,
+    pub(crate) intid: u32,
+    pub(crate) icid: u16,
+}
+
 /// A device that should be mapped.
 #[derive(Clone, Debug)]
 pub(crate) struct Device {
     pub(crate) device_id: u32,
     pub(crate) event_id_bits: u8,
     pub(crate) itt: Place,
-    /// EventIDs that should be mapped.
-    pub(crate) events: Vec<u32>,
+    pub(crate) events: Vec<Event>,
+    /// The driver mapped it and keeps a list of its events, else the host by commands of its own.
+    pub(crate) of_driver: bool,
 }
 
 impl Device {
+    /// Whether an EventID should be mapped.
+    pub(crate) fn has(&self, event_id: u32) -> bool {
+        self.events.iter().any(|event| event.event_id == event_id)
+    }
+
     /// An EventID that is not mapped, the lowest.
     pub(crate) fn free_event(&self) -> Option<u32> {
-        let count = 1_u32.checked_shl(self.event_id_bits.into()).unwrap_or(0);
-        (0..count).find(|event| !self.events.contains(event))
+        let count = 1_u64.checked_shl(self.event_id_bits.into()).unwrap_or(0);
+        let mut ids = 0..u32::try_from(count).unwrap_or(u32::MAX);
+        ids.find(|event| !self.has(*event))
     }
 }
 
-/// See the module.
+/// What it believes about one ITS.
 #[derive(Clone, Debug)]
-pub(crate) struct Belief {
+pub(crate) struct ItsBelief {
     pub(crate) character: Character,
-    pub(crate) boot: Boot,
-    /// The ITS is set up.
-    pub(crate) guarded: bool,
     pub(crate) devices: Vec<Device>,
     /// Collections that should be mapped, each to a redistributor.
     pub(crate) collections: Vec<(u16, u8)>,
-    pub(crate) next_intid: u32,
     /// Level-1 entries that should be valid.
     pub(crate) level1: BTreeSet<u64>,
-    /// Bytes from the start of [`Area::Itt`] to where nothing is used yet.
-    pub(crate) itt_end: u64,
     /// Slots that the host wrote and did not post.
     pub(crate) written: u32,
     /// Slots that were posted and may not have been consumed.
     pub(crate) posted: u32,
 }
 
-impl Belief {
-    /// At the start of a scenario.
-    pub(crate) fn new(character: Character, boot: Boot) -> Self {
-        let mut belief = Self {
+impl ItsBelief {
+    fn new(character: Character, probed: bool) -> Self {
+        Self {
             character,
-            boot,
-            guarded: boot.stage == Stage::Guarded,
             devices: Vec::new(),
-            collections: vec![(0, 0), (1, 1)],
-            next_intid: FIRST_FREE_INTID,
+            collections: match probed {
+                true => vec![(0, 0), (1, 1)],
+                false => Vec::new(),
+            },
             level1: BTreeSet::new(),
-            itt_end: PAGE_BYTES,
             written: 0,
             posted: 0,
+        }
+    }
+
+    pub(crate) fn device(&self, device_id: u32) -> Option<&Device> {
+        let mut devices = self.devices.iter();
+        devices.find(|device| device.device_id == device_id)
+    }
+
+    fn device_mut(&mut self, device_id: u32) -> Option<&mut Device> {
+        let mut devices = self.devices.iter_mut();
+        devices.find(|device| device.device_id == device_id)
+    }
+
+    /// The redistributor that a collection should be mapped to.
+    pub(crate) fn redistributor(&self, icid: u16) -> Option<u8> {
+        let mut collections = self.collections.iter();
+        let found = collections.find(|(known, _)| *known == icid);
+        found.map(|(_, redistributor)| *redistributor)
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Belief {
+    pub(crate) boot: Boot,
+    /// The ITS is set up.
+    pub(crate) guarded: bool,
+    /// Of both ITSs together.
+    pub(crate) next_intid: u32,
+    /// Bytes from the start of [`Area::Itt`] to where nothing was ever used.
+    pub(crate) itt_end: u64,
+    /// Which ITS the host works on.
+    pub(crate) current: u8,
+    its: [ItsBelief; MAX_ITS],
+}
+
+impl Belief {
+    /// At the start of a scenario.
+    pub(crate) fn new(characters: [Character; MAX_ITS], boot: Boot) -> Self {
+        let probed = boot.stage != Stage::Reset;
+        let [first, _] = characters;
+        let mut belief = Self {
+            boot,
+            guarded: boot.stage == Stage::Guarded,
+            next_intid: FIRST_FREE_INTID,
+            itt_end: PAGE_BYTES,
+            current: 0,
+            its: characters.map(|character| ItsBelief::new(character, probed)),
         };
-        for live in boot.live(&character) {
-            belief.map(live.device_id, live.event_id_bits, live.itt);
-            belief.map_event(live.device_id, live.event_id);
+        for live in boot.live(&first) {
+            belief.map(live.device_id, live.event_id_bits, live.itt, true);
+            belief.map_event(
+                live.device_id,
+                Event {
+                    event_id: live.event_id,
+                    intid: live.intid,
+                    icid: live.icid,
+                },
+            );
         }
         belief
     }
 
+    /// The ITS that the host works on.
+    pub(crate) fn here(&self) -> &ItsBelief {
+        let [first, second] = &self.its;
+        if self.current == 0 { first } else { second }
+    }
+
+    fn here_mut(&mut self) -> &mut ItsBelief {
+        let [first, second] = &mut self.its;
+        if self.current == 0 { first } else { second }
+    }
+
+    /// The blocks of [`Area::Level2`] for the ITS that the host works on: the first and how many.
+    pub(crate) fn level2_blocks(&self) -> (u64, u64) {
+        match (self.boot.its, self.current) {
+            (1, _) => (0, 8),
+            (_, its) => (u64::from(its).saturating_mul(4), 4),
+        }
+    }
+
     fn device_table(&self) -> Table {
-        let page_size = self.character.page_size;
+        let page_size = self.here().character.page_size;
         Table {
             address: 0,
             bytes: page_size
                 .bytes()
                 .saturating_mul(self.boot.table_pages.into()),
             page_size,
-            entry_bytes: self.character.device_entry_bytes.into(),
-            indirect: self.character.two_level,
+            entry_bytes: self.here().character.device_entry_bytes.into(),
+            indirect: self.here().character.two_level,
         }
     }
 
     /// How many DeviceIDs can be mapped.
     pub(crate) fn device_ids(&self) -> u64 {
-        let named = 1_u64.checked_shl(self.character.device_id_bits.into());
+        let named = 1_u64.checked_shl(self.here().character.device_id_bits.into());
         named.unwrap_or(0).min(self.device_table().capacity())
     }
 
@@ -100,40 +182,90 @@ impl Belief {
         index.filter(|_| table.indirect)
     }
 
+    /// Whether there should be an entry for a DeviceID.
+    fn is_covered(&self, device_id: u32) -> bool {
+        let index = self.level1_index(device_id);
+        index.is_none_or(|index| self.here().level1.contains(&index))
+    }
+
     /// Bytes of an ITT for so many EventID bits.
     pub(crate) fn itt_bytes(&self, event_id_bits: u8) -> u64 {
         let size = event_id_bits.saturating_sub(1);
-        itt_bytes(size, self.character.itt_entry_bytes.into())
+        itt_bytes(size, self.here().character.itt_entry_bytes.into())
     }
 
     /// Slots that can be written before the queue is full.
     pub(crate) fn room(&self) -> u32 {
         let slots = u32::from(self.boot.queue_slots());
-        let used = self.written.saturating_add(self.posted);
+        let here = self.here();
+        let used = here.written.saturating_add(here.posted);
         slots.saturating_sub(used).saturating_sub(1)
     }
 
     pub(crate) fn device(&self, device_id: u32) -> Option<&Device> {
-        let mut devices = self.devices.iter();
-        devices.find(|device| device.device_id == device_id)
+        self.here().device(device_id)
+    }
+
+    /// The devices of the ITS that the host works on are what they were.
+    pub(crate) fn devices_of(&mut self, before: &Self) {
+        self.here_mut().devices.clone_from(&before.here().devices);
+    }
+
+    /// Whether redistributors can clear EnableLPIs.
+    pub(crate) fn clears_lpis(&self) -> bool {
+        let [first, _] = &self.its;
+        first.character.choices.picks(EnableLpis::Clearable)
+    }
+
+    /// A mapped event of a mapped device.
+    pub(crate) fn event(&self, device_id: u32, event_id: u32) -> Option<Event> {
+        let mut events = self.device(device_id)?.events.iter();
+        events.find(|event| event.event_id == event_id).copied()
+    }
+
+    /// The redistributor of an event's collection; 0 where there is none.
+    pub(crate) fn redistributor_of(&self, device_id: u32, event_id: u32) -> u8 {
+        let event = self.event(device_id, event_id);
+        let found = event.and_then(|event| self.here().redistributor(event.icid));
+        found.unwrap_or(0)
     }
 
     /// Follows an operation, as if it succeeded.
     pub(crate) fn note(&mut self, operation: &Operation) {
         match *operation {
+            Operation::Its { its } => self.current = its,
             Operation::Command { command, .. } => {
                 self.note_command(command);
-                self.written = self.written.saturating_add(1);
+                self.write(1);
             }
-            Operation::RawCommand { .. } => self.written = self.written.saturating_add(1),
-            Operation::Rewind { slots } => self.written = self.written.saturating_sub(slots.into()),
+            Operation::RawCommand { .. } => self.write(1),
+            Operation::Rewind { slots } => {
+                let here = self.here_mut();
+                here.written = here.written.saturating_sub(slots.into());
+            }
             Operation::Post { .. } => self.post(0),
             Operation::Poll { times, .. } => self.progress(times.into()),
-            Operation::Advance { commands } => {
-                self.posted = self.posted.saturating_sub(commands.into())
+            Operation::Advance { commands } => self.consume(commands.into()),
+            Operation::WriteCbaser { .. } | Operation::Resume { .. } | Operation::Probe { .. } => {
+                let here = self.here_mut();
+                (here.written, here.posted) = (0, 0);
             }
-            Operation::WriteCbaser { .. } | Operation::Resume { .. } => {
-                (self.written, self.posted) = (0, 0);
+            Operation::SetUp { .. } => self.guarded = true,
+            Operation::PowerLoss { .. } => self.lose_power(),
+            Operation::Grow { device_id, .. } => {
+                let index = self.level1_index(device_id);
+                self.here_mut().level1.extend(index);
+            }
+            _ => self.note_driver(operation),
+        }
+    }
+
+    /// What the driver does by commands of its own.
+    fn note_driver(&mut self, operation: &Operation) {
+        match *operation {
+            Operation::InitCpu { cpu } => {
+                self.map_collection(cpu.into(), cpu);
+                self.post(3);
             }
             Operation::MapDevice {
                 device_id,
@@ -141,26 +273,50 @@ impl Belief {
                 itt,
                 ..
             } => {
-                self.map(device_id, event_id_bits, itt);
+                self.map(device_id, event_id_bits, itt, true);
                 self.post(1);
             }
             Operation::MapEvent {
                 device_id,
                 event_id,
+                intid,
+                icid,
                 ..
             } => {
-                self.map_event(device_id, event_id);
+                let event = Event {
+                    event_id,
+                    intid,
+                    icid,
+                };
+                self.map_event(device_id, event);
+                self.post(2);
+            }
+            Operation::MoveEvent {
+                device_id,
+                event_id,
+                to,
+                ..
+            } => {
+                self.move_event(device_id, event_id, to.into());
+                self.post(2);
+            }
+            Operation::UnmapEvent {
+                device_id,
+                event_id,
+                ..
+            } => {
+                self.unmap_event(device_id, event_id);
+                self.post(2);
+            }
+            Operation::Unmask { direct: false, .. } | Operation::Mask { direct: false, .. } => {
                 self.post(2);
             }
             Operation::UnmapDevice { device_id, .. } => {
-                let events = self
-                    .device(device_id)
-                    .map_or(0, |device| device.events.len());
+                let device = self.device(device_id);
+                let events = device.map_or(0, |device| device.events.len());
                 self.unmap(device_id);
                 self.post((events as u32).saturating_mul(2).saturating_add(1));
             }
-            Operation::SetUp { .. } => self.guarded = true,
-            Operation::Grow { device_id, .. } => self.level1.extend(self.level1_index(device_id)),
             _ => {}
         }
     }
@@ -172,7 +328,9 @@ impl Belief {
                 size,
                 itt,
                 valid: true,
-            } => self.map(device_id, size.saturating_add(1), itt),
+            } if self.is_covered(device_id) => {
+                self.map(device_id, size.saturating_add(1), itt, false);
+            }
             HostCommand::Mapd {
                 device_id,
                 valid: false,
@@ -181,37 +339,66 @@ impl Belief {
             HostCommand::Mapti {
                 device_id,
                 event_id,
-                ..
+                intid,
+                icid,
+            } => {
+                let event = Event {
+                    event_id,
+                    intid,
+                    icid,
+                };
+                self.map_event(device_id, event);
             }
-            | HostCommand::Mapi {
+            HostCommand::Mapi {
                 device_id,
                 event_id,
-                ..
-            } => self.map_event(device_id, event_id),
+                icid,
+            } => {
+                let event = Event {
+                    event_id,
+                    intid: event_id,
+                    icid,
+                };
+                self.map_event(device_id, event);
+            }
+            HostCommand::Movi {
+                device_id,
+                event_id,
+                icid,
+            } => self.move_event(device_id, event_id, icid),
             HostCommand::Discard {
                 device_id,
                 event_id,
-            } => {
-                let mut devices = self.devices.iter_mut();
-                if let Some(device) = devices.find(|device| device.device_id == device_id) {
-                    device.events.retain(|event| *event != event_id);
-                }
-            }
+            } => self.unmap_event(device_id, event_id),
             HostCommand::Mapc {
                 icid,
                 rdbase: Rdbase::Of(redistributor),
                 valid: true,
-            } => {
-                self.collections.retain(|(known, _)| *known != icid);
-                self.collections.push((icid, redistributor));
-            }
+            } => self.map_collection(icid, redistributor),
+            HostCommand::Mapc {
+                icid, valid: false, ..
+            } if !self.guarded => self
+                .here_mut()
+                .collections
+                .retain(|(known, _)| *known != icid),
             _ => {}
         }
     }
 
-    fn map(&mut self, device_id: u32, event_id_bits: u8, itt: Place) {
-        self.unmap(device_id);
-        self.level1.extend(self.level1_index(device_id));
+    /// What the ITS held without memory is gone.
+    fn lose_power(&mut self) {
+        let here = self.here_mut();
+        let held = u16::from(here.character.hardware_collections);
+        here.collections.retain(|(icid, _)| *icid >= held);
+        here.posted = 0;
+    }
+
+    fn map(&mut self, device_id: u32, event_id_bits: u8, itt: Place, of_driver: bool) {
+        if u64::from(device_id) >= self.device_ids()
+            || event_id_bits > self.here().character.event_id_bits
+        {
+            return;
+        }
         if let Place::In {
             area: Area::Itt,
             page,
@@ -223,43 +410,84 @@ impl Belief {
             let end = start.saturating_add(self.itt_bytes(event_id_bits));
             self.itt_end = self.itt_end.max(end);
         }
-        self.devices.push(Device {
+        self.unmap(device_id);
+        let index = self.level1_index(device_id);
+        self.here_mut().level1.extend(index);
+        self.here_mut().devices.push(Device {
             device_id,
             event_id_bits,
             itt,
             events: Vec::new(),
+            of_driver,
         });
     }
 
     fn unmap(&mut self, device_id: u32) {
-        self.devices.retain(|device| device.device_id != device_id);
+        let devices = &mut self.here_mut().devices;
+        devices.retain(|device| device.device_id != device_id);
     }
 
-    fn map_event(&mut self, device_id: u32, event_id: u32) {
+    fn map_event(&mut self, device_id: u32, event: Event) {
         self.next_intid = self.next_intid.saturating_add(1);
-        let mut devices = self.devices.iter_mut();
-        if let Some(device) = devices.find(|device| device.device_id == device_id)
-            && !device.events.contains(&event_id)
+        if let Some(device) = self.here_mut().device_mut(device_id)
+            && !device.has(event.event_id)
+            && u64::from(event.event_id) >> device.event_id_bits == 0
         {
-            device.events.push(event_id);
+            device.events.push(event);
         }
+    }
+
+    fn move_event(&mut self, device_id: u32, event_id: u32, icid: u16) {
+        if let Some(device) = self.here_mut().device_mut(device_id) {
+            let mut events = device.events.iter_mut();
+            if let Some(event) = events.find(|event| event.event_id == event_id) {
+                event.icid = icid;
+            }
+        }
+    }
+
+    fn unmap_event(&mut self, device_id: u32, event_id: u32) {
+        if let Some(device) = self.here_mut().device_mut(device_id) {
+            device.events.retain(|event| event.event_id != event_id);
+        }
+    }
+
+    fn map_collection(&mut self, icid: u16, redistributor: u8) {
+        let here = self.here_mut();
+        if u32::from(icid) >> here.character.collection_id_bits == 0 {
+            here.collections.retain(|(known, _)| *known != icid);
+            here.collections.push((icid, redistributor));
+        }
+    }
+
+    fn write(&mut self, slots: u32) {
+        let here = self.here_mut();
+        here.written = here.written.saturating_add(slots);
     }
 
     /// What was written, and so many slots more, is posted.
     fn post(&mut self, more: u32) {
-        let posted = self.posted.saturating_add(self.written);
-        self.posted = posted.saturating_add(more);
-        self.written = 0;
+        let here = self.here_mut();
+        here.posted = here
+            .posted
+            .saturating_add(here.written)
+            .saturating_add(more);
+        here.written = 0;
         self.progress(1);
     }
 
     /// The host looked at the ITS so many times.
     fn progress(&mut self, looks: u32) {
-        let commands = match self.character.pace {
+        let commands = match self.here().character.pace {
             Pace::AtOnce => 64,
             Pace::Late => 1,
             Pace::Never => 0,
         };
-        self.posted = self.posted.saturating_sub(looks.saturating_mul(commands));
+        self.consume(looks.saturating_mul(commands));
+    }
+
+    fn consume(&mut self, commands: u32) {
+        let here = self.here_mut();
+        here.posted = here.posted.saturating_sub(commands);
     }
 }

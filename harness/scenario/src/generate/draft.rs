@@ -1,10 +1,10 @@
 //! A scenario under construction: where choices come from and operations go to.
 
 use arbitrary::Unstructured;
-use its_el2::Character;
+use its_el2::{Character, Frame, MAX_ITS};
 
 use super::belief::Belief;
-use crate::operation::Operation;
+use crate::operation::{CPUS, Operation};
 use crate::scenario::{Boot, MAX_OPERATIONS};
 
 /// A few operations that belong together.
@@ -18,10 +18,14 @@ pub(crate) struct Draft<'d, 'u> {
 }
 
 impl<'d, 'u> Draft<'d, 'u> {
-    pub(crate) fn new(u: &'d mut Unstructured<'u>, character: Character, boot: Boot) -> Self {
+    pub(crate) fn new(
+        u: &'d mut Unstructured<'u>,
+        characters: [Character; MAX_ITS],
+        boot: Boot,
+    ) -> Self {
         Self {
             u,
-            belief: Belief::new(character, boot),
+            belief: Belief::new(characters, boot),
             operations: Vec::new(),
         }
     }
@@ -42,7 +46,7 @@ impl<'d, 'u> Draft<'d, 'u> {
 
     /// Whether one more of the longest phrases could be too much.
     pub(crate) fn is_long(&self) -> bool {
-        self.operations.len() > MAX_OPERATIONS / 3
+        self.length() > MAX_OPERATIONS / 3
     }
 
     pub(crate) fn into_operations(self) -> Vec<Operation> {
@@ -79,6 +83,26 @@ impl<'d, 'u> Draft<'d, 'u> {
             }
             _ => self.between(0, u64::MAX),
         }
+    }
+
+    /// The control frame of the ITS that the host works on.
+    pub(crate) fn frame(&self) -> Frame {
+        Frame::ItsControl(self.belief.current)
+    }
+
+    /// The frames of one of the redistributors.
+    pub(crate) fn redistributor(&mut self) -> Frame {
+        Frame::Redistributor(self.below(CPUS.into()) as u8)
+    }
+
+    /// How many operations there are.
+    pub(crate) fn length(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Whether nothing more fits.
+    pub(crate) fn is_full(&self) -> bool {
+        self.length() >= MAX_OPERATIONS
     }
 
     /// Mostly CPU 0.

@@ -66,9 +66,26 @@ fn bad_itt(draft: &mut Draft<'_, '_>) {
     poll(draft);
 }
 
+/// The areas that a board has.
+fn areas(draft: &Draft<'_, '_>) -> &'static [Area] {
+    let [
+        of_one @ ..,
+        Area::Queue1,
+        Area::DeviceTable1,
+        Area::CollectionTable1,
+    ] = &Area::ALL
+    else {
+        return &Area::ALL;
+    };
+    match draft.belief.boot.its {
+        1 => of_one,
+        _ => &Area::ALL,
+    }
+}
+
 /// Where the host should point nothing: not its own, at the end of a region, nowhere.
 fn bad_place(draft: &mut Draft<'_, '_>) -> Place {
-    let area = draft.pick(&Area::ALL, Area::El2);
+    let area = draft.pick(areas(draft), Area::El2);
     let last = area.pages().saturating_sub(1);
     match draft.below(6) {
         0..=2 => Place::page(area, draft.below(area.pages().into()) as u16),
@@ -89,7 +106,7 @@ fn bad_place(draft: &mut Draft<'_, '_>) -> Place {
 fn bad_ids(draft: &mut Draft<'_, '_>) {
     let (mapped_device, mapped_event) = some_event(draft);
     let ids = draft.belief.device_ids();
-    let bits = draft.belief.character.device_id_bits;
+    let bits = draft.belief.here().character.device_id_bits;
     let device_id = match draft.below(4) {
         0 => mapped_device,
         1 => ids as u32,
@@ -260,7 +277,8 @@ fn odd_cwriter(draft: &mut Draft<'_, '_>) {
         (0, AccessSize::Double),
     );
     let offset = (Register::Cwriter.offset() as u32).saturating_add(offset);
-    write(draft, Frame::ItsControl(0), offset, size, value);
+    let frame = draft.frame();
+    write(draft, frame, offset, size, value);
     poll(draft);
 }
 
@@ -416,7 +434,7 @@ fn taken_away(draft: &mut Draft<'_, '_>) {
 /// The host loads from, or stores to, what EL2 or the ITS reads.
 fn stored(draft: &mut Draft<'_, '_>) {
     let device_id = draft.below(16) as u32;
-    let area = draft.pick(&Area::ALL, Area::Queue);
+    let area = draft.pick(areas(draft), Area::Queue);
     let at = match draft.below(4) {
         0 => level1_entry(draft, device_id),
         1 => some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt),
@@ -445,7 +463,7 @@ fn level1_entry(draft: &Draft<'_, '_>, device_id: u32) -> Place {
 
 /// A level-1 entry for what can be no level-2 table.
 fn bad_level2(draft: &mut Draft<'_, '_>) {
-    let per_entry = match draft.belief.character.page_size {
+    let per_entry = match draft.belief.here().character.page_size {
         PageSize::K4 => 512,
         PageSize::K16 => 2048,
         PageSize::K64 => 8192,
@@ -688,12 +706,29 @@ fn strange_interrupt(draft: &mut Draft<'_, '_>) {
     draft.push(Operation::Msi {
         device_id,
         event_id,
+        half: false,
     });
 }
 
+/// Kinds that are there for hosts that own their ITS.
+pub(super) const OF_OWNERS: [Kind; 10] = [
+    Kind::Configure,
+    Kind::Probe,
+    Kind::InitCpu,
+    Kind::Unmask,
+    Kind::Mask,
+    Kind::MoveEvent,
+    Kind::UnmapEvent,
+    Kind::Acknowledge,
+    Kind::PowerLoss,
+    Kind::Its,
+];
+
 /// Any operation at all.
-pub(crate) fn anything(draft: &mut Draft<'_, '_>) {
-    let kind = draft.pick(Kind::ALL, Kind::Poll);
+fn anything(draft: &mut Draft<'_, '_>) {
+    let kinds = Kind::ALL.iter().copied();
+    let kinds: Vec<_> = kinds.filter(|kind| !OF_OWNERS.contains(kind)).collect();
+    let kind = draft.pick(&kinds, Kind::Poll);
     let mut words = [0; ARGUMENTS];
     for word in &mut words {
         *word = match draft.chance(1, 2) {

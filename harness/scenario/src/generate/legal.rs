@@ -25,22 +25,28 @@ pub(crate) const PHRASES: &[Phrase] = &[
     long_batch,
 ];
 
-/// Blocks of [`Area::Level2`]. The driver takes them from the front, this generator from the back.
-const BLOCKS: u64 = 8;
-/// How many level-1 entries there may be for this generator to add one: it takes the last three blocks.
-const OWN_BLOCKS: u64 = 3;
-/// How many level-1 entries there may be in all, so that both never take the same block.
-const MAX_LEVEL1: usize = 5;
+/// How many level-1 entries there may be for this generator to add one, of so many blocks of [`Area::Level2`]. The
+/// driver takes those from the front, this generator from the back.
+const fn own_blocks(blocks: u64) -> u64 {
+    if blocks < 8 { 1 } else { 3 }
+}
+
+/// Whether there may be no more level-1 entries, so that both never take the same block.
+pub(crate) fn no_more_level2(draft: &Draft<'_, '_>) -> bool {
+    let (_, blocks) = draft.belief.level2_blocks();
+    let used = draft.belief.here().level1.len() as u64;
+    used >= blocks.saturating_sub(own_blocks(blocks))
+}
 
 /// A device, by the driver or by commands.
-fn map_device(draft: &mut Draft<'_, '_>) {
+pub(crate) fn map_device(draft: &mut Draft<'_, '_>) {
     let Some((device_id, event_id_bits, itt)) = new_device(draft) else {
         return interrupt(draft);
     };
     make_room(draft, 2);
     let cpu = draft.cpu();
     let covered = match draft.belief.level1_index(device_id) {
-        Some(index) => draft.belief.level1.contains(&index) || grow(draft, device_id),
+        Some(index) => draft.belief.here().level1.contains(&index) || grow(draft, device_id),
         None => true,
     };
     if draft.chance(2, 3) || !covered {
@@ -66,7 +72,7 @@ fn map_device(draft: &mut Draft<'_, '_>) {
 }
 
 /// A DeviceID that is free, and an ITT of its own.
-fn new_device(draft: &mut Draft<'_, '_>) -> Option<(u32, u8, Place)> {
+pub(crate) fn new_device(draft: &mut Draft<'_, '_>) -> Option<(u32, u8, Place)> {
     let ids = draft.belief.device_ids();
     let drawn = match draft.below(8) {
         0..=4 => draft.below(ids.min(64)),
@@ -74,8 +80,8 @@ fn new_device(draft: &mut Draft<'_, '_>) -> Option<(u32, u8, Place)> {
         _ => draft.below(ids),
     };
     // Level-2 tables are few.
-    let known = |index| draft.belief.level1.contains(&index);
-    let full = draft.belief.level1.len() >= MAX_LEVEL1;
+    let known = |index| draft.belief.here().level1.contains(&index);
+    let full = no_more_level2(draft);
     let index = draft.belief.level1_index(drawn as u32);
     let device_id = match index {
         Some(index) if full && !known(index) => 0,
@@ -83,7 +89,7 @@ fn new_device(draft: &mut Draft<'_, '_>) -> Option<(u32, u8, Place)> {
     };
     let free = |id: &u64| draft.belief.device(*id as u32).is_none();
     let device_id = (device_id..ids.min(device_id.saturating_add(8))).find(free)?;
-    let most = draft.belief.character.event_id_bits.min(16);
+    let most = draft.belief.here().character.event_id_bits.min(16);
     let event_id_bits = match draft.below(16) {
         0..=11 => draft.between(1, 6),
         12..=14 => draft.between(6, 10),
@@ -95,7 +101,7 @@ fn new_device(draft: &mut Draft<'_, '_>) -> Option<(u32, u8, Place)> {
 }
 
 /// Memory for an ITT: next to the last one, on a page of its own, or across the end of a page.
-fn new_itt(draft: &mut Draft<'_, '_>, event_id_bits: u8) -> Option<Place> {
+pub(crate) fn new_itt(draft: &mut Draft<'_, '_>, event_id_bits: u8) -> Option<Place> {
     let bytes = draft.belief.itt_bytes(event_id_bits);
     let end = draft.belief.itt_end;
     let start = match draft.below(4) {
@@ -116,19 +122,30 @@ fn new_itt(draft: &mut Draft<'_, '_>, event_id_bits: u8) -> Option<Place> {
 
 /// A level-1 shadow entry, if there are shadows and a block is left; whether there is one now.
 fn grow(draft: &mut Draft<'_, '_>, device_id: u32) -> bool {
-    let used = draft.belief.level1.len() as u64;
-    if !draft.belief.guarded || used >= OWN_BLOCKS || draft.chance(1, 2) {
+    if !draft.belief.guarded {
         return false;
     }
-    let block = BLOCKS.saturating_sub(1).saturating_sub(used);
+    let Some(level2) = own_level2(draft).filter(|_| !draft.chance(1, 2)) else {
+        return false;
+    };
     let cpu = draft.cpu();
     draft.push(Operation::Grow {
         cpu,
         device_id,
-        level2: Place::page(Area::Level2, block.saturating_mul(16) as u16),
+        level2,
         flip: 0,
     });
     true
+}
+
+/// Memory for a level-2 table that the driver does not take.
+pub(crate) fn own_level2(draft: &Draft<'_, '_>) -> Option<Place> {
+    let (first, blocks) = draft.belief.level2_blocks();
+    let used = draft.belief.here().level1.len() as u64;
+    let last = first.saturating_add(blocks).saturating_sub(1);
+    let block = last.saturating_sub(used);
+    let place = Place::page(Area::Level2, block.saturating_mul(16) as u16);
+    (used < own_blocks(blocks)).then_some(place)
 }
 
 fn map_event(draft: &mut Draft<'_, '_>) {
@@ -174,6 +191,7 @@ fn interrupt(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::Msi {
             device_id,
             event_id,
+            half: false,
         });
     }
 }
@@ -206,7 +224,7 @@ fn commands(draft: &mut Draft<'_, '_>) {
             _ => HostCommand::Invall { icid },
         };
         let mapped = draft.belief.device(device_id);
-        let mapped = mapped.is_some_and(|device| device.events.contains(&event_id));
+        let mapped = mapped.is_some_and(|device| device.has(event_id));
         if mapped || matches!(next, HostCommand::Invall { .. }) {
             command(draft, next);
         }
@@ -233,7 +251,7 @@ fn unmap(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::UnmapDevice { cpu, device_id });
         return idle(draft);
     }
-    for event_id in device.events.iter().copied().take(16) {
+    for event_id in device.events.iter().map(|event| event.event_id).take(16) {
         command(
             draft,
             HostCommand::Discard {
@@ -259,9 +277,9 @@ fn unmap(draft: &mut Draft<'_, '_>) {
 }
 
 /// A collection once more, or a new one.
-fn collection(draft: &mut Draft<'_, '_>) {
+pub(crate) fn collection(draft: &mut Draft<'_, '_>) {
     let (mut icid, mut redistributor) = some_collection(draft);
-    let bits = draft.belief.character.collection_id_bits;
+    let bits = draft.belief.here().character.collection_id_bits;
     if bits >= 2 && draft.chance(1, 2) {
         let fresh = match draft.chance(1, 2) {
             true => 2,
@@ -269,6 +287,7 @@ fn collection(draft: &mut Draft<'_, '_>) {
         };
         let known = draft
             .belief
+            .here()
             .collections
             .iter()
             .any(|(known, _)| *known == fresh);
@@ -291,8 +310,8 @@ fn collection(draft: &mut Draft<'_, '_>) {
 }
 
 /// The host waits a little.
-fn idle(draft: &mut Draft<'_, '_>) {
-    if draft.belief.character.pace == Pace::Never || draft.chance(1, 8) {
+pub(crate) fn idle(draft: &mut Draft<'_, '_>) {
+    if draft.belief.here().character.pace == Pace::Never || draft.chance(1, 8) {
         let commands = draft.pick(&[1, 2, 7, 64, 200], 64);
         draft.push(Operation::Advance { commands });
     }
@@ -301,18 +320,12 @@ fn idle(draft: &mut Draft<'_, '_>) {
     draft.push(Operation::Poll { cpu, times });
 }
 
-fn read_registers(draft: &mut Draft<'_, '_>) {
-    let frame = draft.pick(
-        &[
-            Frame::ItsControl(0),
-            Frame::ItsControl(0),
-            Frame::Redistributor(0),
-        ],
-        Frame::ItsControl(0),
-    );
-    let known: Vec<_> = registers(frame)
-        .map(|(_, offset, size)| (offset, size))
-        .collect();
+/// Of those that can be read.
+pub(crate) fn read_registers(draft: &mut Draft<'_, '_>) {
+    let its = draft.frame();
+    let frame = draft.pick(&[its, its, Frame::Redistributor(0)], its);
+    let readable = registers(frame).filter(|(name, _, _)| !name.starts_with("INV"));
+    let known: Vec<_> = readable.map(|(_, offset, size)| (offset, size)).collect();
     for _ in 0..draft.between(1, 4) {
         let (offset, size) = draft.pick(&known, (0, AccessSize::Word));
         let cpu = draft.cpu();
@@ -338,7 +351,7 @@ fn suspend(draft: &mut Draft<'_, '_>) {
 }
 
 /// Down and up again, register by register.
-fn reset_queue(draft: &mut Draft<'_, '_>) {
+pub(crate) fn reset_queue(draft: &mut Draft<'_, '_>) {
     drain(draft);
     let cpu = draft.cpu();
     draft.push(Operation::Enable {
@@ -350,7 +363,7 @@ fn reset_queue(draft: &mut Draft<'_, '_>) {
     let offset = its_gic::Register::Cwriter.offset() as u32;
     draft.push(Operation::Access {
         cpu,
-        frame: Frame::ItsControl(0),
+        frame: draft.frame(),
         offset,
         size: AccessSize::Double,
         direction: Direction::Write(0),
@@ -402,7 +415,7 @@ fn long_batch(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(60, most) {
         let (device_id, event_id) = some_event(draft);
         let mapped = draft.belief.device(device_id);
-        let mapped = mapped.is_some_and(|device| device.events.contains(&event_id));
+        let mapped = mapped.is_some_and(|device| device.has(event_id));
         let (icid, redistributor) = some_collection(draft);
         match draft.below(3) {
             0 if mapped => command(
@@ -441,12 +454,12 @@ pub(crate) fn set_up(draft: &mut Draft<'_, '_>) {
 
 /// Nothing is left in the queue.
 pub(crate) fn drain(draft: &mut Draft<'_, '_>) {
-    if draft.belief.written > 0 {
+    if draft.belief.here().written > 0 {
         post(draft);
     }
     for _ in 0..40 {
-        let posted = draft.belief.posted;
-        let (commands, times) = match draft.belief.character.pace {
+        let posted = draft.belief.here().posted;
+        let (commands, times) = match draft.belief.here().character.pace {
             _ if posted == 0 => return,
             Pace::AtOnce => (0, 2),
             Pace::Late => (0, posted.min(255) as u8),
@@ -468,7 +481,7 @@ pub(crate) fn finish(draft: &mut Draft<'_, '_>) {
 }
 
 /// Waits until so many slots are free.
-fn make_room(draft: &mut Draft<'_, '_>, slots: u32) {
+pub(crate) fn make_room(draft: &mut Draft<'_, '_>, slots: u32) {
     if draft.belief.room() <= slots {
         drain(draft);
     }
@@ -479,7 +492,7 @@ pub(crate) fn command(draft: &mut Draft<'_, '_>, command: HostCommand) {
     draft.push(Operation::Command { cpu, command });
 }
 
-fn sync(draft: &mut Draft<'_, '_>, redistributor: u8) {
+pub(crate) fn sync(draft: &mut Draft<'_, '_>, redistributor: u8) {
     let rdbase = Rdbase::Of(redistributor);
     command(draft, HostCommand::Sync { rdbase });
 }
@@ -499,15 +512,15 @@ pub(crate) fn post(draft: &mut Draft<'_, '_>) {
 }
 
 /// Often a batch grows.
-fn sometimes_post(draft: &mut Draft<'_, '_>) {
+pub(crate) fn sometimes_post(draft: &mut Draft<'_, '_>) {
     if draft.chance(2, 3) {
         post(draft);
     }
 }
 
 pub(crate) fn some_device(draft: &mut Draft<'_, '_>) -> Option<Device> {
-    let index = draft.below(draft.belief.devices.len() as u64);
-    draft.belief.devices.get(index as usize).cloned()
+    let index = draft.below(draft.belief.here().devices.len() as u64);
+    draft.belief.here().devices.get(index as usize).cloned()
 }
 
 /// A mapped event, if there is one; else one that is not.
@@ -515,13 +528,14 @@ pub(crate) fn some_event(draft: &mut Draft<'_, '_>) -> (u32, u32) {
     let Some(device) = some_device(draft) else {
         return (0, 0);
     };
-    let event_id = draft.pick(&device.events, 0);
-    (device.device_id, event_id)
+    let index = draft.below(device.events.len() as u64);
+    let event = device.events.get(index as usize);
+    (device.device_id, event.map_or(0, |event| event.event_id))
 }
 
 /// ICID and redistributor.
 pub(crate) fn some_collection(draft: &mut Draft<'_, '_>) -> (u16, u8) {
-    let index = draft.below(draft.belief.collections.len() as u64);
-    let collection = draft.belief.collections.get(index as usize);
+    let index = draft.below(draft.belief.here().collections.len() as u64);
+    let collection = draft.belief.here().collections.get(index as usize);
     collection.copied().unwrap_or((0, 0))
 }

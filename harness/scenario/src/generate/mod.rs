@@ -1,74 +1,84 @@
-//! The generator: scenarios that are mostly legal, so that they get deep, and wrong in one or two places.
+//! The generator: scenarios that are legal enough to get deep, and wrong in places.
 //!
-//! A scenario is a sequence of phrases, each a few operations that belong together ([`legal`], [`hostile`]). How
+//! A scenario is a sequence of phrases, each a few operations that belong together: [`legal`] and [`hostile`] for an
+//! emulation at EL2, [`arch`] for hosts that own their ITS, with many of the same in them. How
 //! often a phrase comes is drawn anew for each scenario (swarm testing): one scenario fills the queue, another
 //! suspends again and again, a third does a little of all. What the generator drew is not kept: the scenario is.
 
+mod arch;
 mod belief;
+mod boards;
 mod draft;
 mod hostile;
 mod legal;
 
 use arbitrary::{Arbitrary, Unstructured};
-use its_el2::{Character, Pace};
 
-use crate::header::{CHARACTER, boot, character, character_words};
+use crate::fuzz_target::FuzzTarget;
 use crate::operation::Operation;
-use crate::scenario::{Boot, Scenario, Stage};
+use crate::scenario::{Scenario, Stage};
 use draft::{Draft, Phrase};
 
 /// What a generated scenario may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Temper {
-    /// Only what the Linux driver could do, and devices and page sharing beside it.
+    /// Only what the Linux driver could do, and devices, CPUs and page sharing beside it.
     Legal,
     /// Mistakes and attacks too.
     Hostile,
 }
 
 impl Scenario {
-    /// Draws a scenario. It is fixed up, has some 35 operations on average, and never fails: where `u` ends, the
-    /// scenario does soon. A few KiB are enough.
-    pub fn generate(u: &mut Unstructured<'_>, temper: Temper) -> Self {
-        let character = draw_character(u);
-        let boot = draw_boot(u);
-        let mut draft = Draft::new(u, character, boot);
-        let weights = Weights::draw(&mut draft);
-        let phrases = draft.between(4, 12);
-        let mistakes = match temper {
-            Temper::Legal => [u64::MAX; 3],
-            Temper::Hostile => draw_mistakes(&mut draft, phrases),
-        };
-        let spoilt_opening = temper == Temper::Hostile && draft.chance(1, 4);
-        opening(&mut draft, &weights, spoilt_opening);
-        for index in 0..phrases {
-            if draft.is_long() {
-                break;
-            }
-            for _ in mistakes.iter().filter(|mistake| **mistake == index) {
-                weights.hostile(&mut draft);
-            }
-            weights.legal(&mut draft);
+    /// Draws a scenario for a target. It is fit for it, has some 35 to 60 operations on average, and never fails: where
+    /// `u` ends, the scenario does soon. A few KiB are enough.
+    pub fn generate(u: &mut Unstructured<'_>, target: FuzzTarget, temper: Temper) -> Self {
+        let boot = boards::draw_boot(u, target);
+        let characters = boards::draw_characters(u, target, boot.its);
+        let mut draft = Draft::new(u, characters, boot);
+        let weights = Weights::draw(&mut draft, target);
+        match target {
+            FuzzTarget::Cmdq => cmdq(&mut draft, &weights, temper),
+            FuzzTarget::Arch => arch::write(&mut draft, &weights, temper),
         }
-        legal::finish(&mut draft);
         let mut scenario = Self {
-            character,
+            characters,
             boot,
             operations: draft.into_operations(),
         };
-        scenario.fix_up();
+        scenario.fit(target);
         scenario
     }
 }
 
+/// Legal phrases with one to three mistakes among them.
+fn cmdq(draft: &mut Draft<'_, '_>, weights: &Weights, temper: Temper) {
+    let phrases = draft.between(4, 12);
+    let mistakes = match temper {
+        Temper::Legal => [u64::MAX; 3],
+        Temper::Hostile => draw_mistakes(draft, phrases),
+    };
+    let spoilt_opening = temper == Temper::Hostile && draft.chance(1, 4);
+    opening(draft, weights, spoilt_opening);
+    for index in 0..phrases {
+        if draft.is_long() {
+            break;
+        }
+        for _ in mistakes.iter().filter(|mistake| **mistake == index) {
+            weights.hostile(draft);
+        }
+        weights.legal(draft);
+    }
+    legal::finish(draft);
+}
+
 impl<'a> Arbitrary<'a> for Scenario {
-    /// A hostile scenario; one in four is legal.
+    /// A hostile scenario for an emulation at EL2; one in four is legal.
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let temper = match u.ratio(1, 4)? {
             true => Temper::Legal,
             false => Temper::Hostile,
         };
-        Ok(Self::generate(u, temper))
+        Ok(Self::generate(u, FuzzTarget::Cmdq, temper))
     }
 }
 
@@ -76,55 +86,17 @@ impl<'a> Arbitrary<'a> for Scenario {
 pub(crate) fn continuation(
     u: &mut Unstructured<'_>,
     scenario: &Scenario,
+    target: FuzzTarget,
     before: &[Operation],
 ) -> Vec<Operation> {
-    let mut draft = Draft::new(u, scenario.character, scenario.boot);
+    let mut draft = Draft::new(u, scenario.characters, scenario.boot);
     draft.believe(before);
-    let weights = Weights::even();
+    let weights = Weights::even(target);
     match draft.chance(1, 3) {
         true => weights.hostile(&mut draft),
         false => weights.legal(&mut draft),
     }
     draft.into_operations()
-}
-
-/// Defaults with a few fields drawn; slow hardware often enough.
-fn draw_character(u: &mut Unstructured<'_>) -> Character {
-    let mut words = character_words(&Scenario::default().character);
-    let changes = u.int_in_range(0..=4).unwrap_or(0);
-    for _ in 0..changes {
-        let index = u.choose_index(CHARACTER.len()).unwrap_or(0);
-        if let Some(word) = words.get_mut(index) {
-            *word = u.int_in_range(0..=255).unwrap_or(0);
-        }
-    }
-    let pace = match u.int_in_range(0..=9) {
-        Ok(7 | 8) => Pace::Late,
-        Ok(9) => Pace::Never,
-        _ => Pace::AtOnce,
-    };
-    Character {
-        pace,
-        ..character(words)
-    }
-}
-
-/// Mostly guarded, mostly with the smallest queue.
-fn draw_boot(u: &mut Unstructured<'_>) -> Boot {
-    let mut small = |of: u64, usual: u64| match u.int_in_range(0..=of) {
-        Ok(drawn) if drawn > 0 => drawn,
-        _ => usual,
-    };
-    let stage = match small(7, 2) {
-        1 => 0,
-        2 => 1,
-        _ => 2,
-    };
-    let live_devices = small(4, 0);
-    let queue_pages = if small(4, 1) == 4 { small(16, 1) } else { 1 };
-    let private_pages = small(4, 1);
-    let table_pages = small(2, 1);
-    boot([stage, live_devices, queue_pages, private_pages, table_pages])
 }
 
 /// Before which phrases something goes wrong.
@@ -171,50 +143,57 @@ fn opening(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
 
 /// How often each phrase comes in one scenario.
 struct Weights {
-    legal: Vec<u64>,
-    hostile: Vec<u64>,
+    legal: Vec<(Phrase, u64)>,
+    hostile: Vec<(Phrase, u64)>,
 }
 
 impl Weights {
-    fn draw(draft: &mut Draft<'_, '_>) -> Self {
-        let mut weights = Self::even();
-        for weight in weights.legal.iter_mut().chain(&mut weights.hostile) {
+    fn draw(draft: &mut Draft<'_, '_>, target: FuzzTarget) -> Self {
+        let mut weights = Self::even(target);
+        for (_, weight) in weights.legal.iter_mut().chain(&mut weights.hostile) {
             *weight = draft.pick(&[0, 1, 1, 3, 8], 1);
         }
         // Without devices and events the rest has nothing to do.
-        for weight in weights.legal.iter_mut().take(2) {
+        for (_, weight) in weights.legal.iter_mut().take(2) {
             *weight = weight.saturating_add(2);
         }
         weights
     }
 
-    fn even() -> Self {
+    fn even(target: FuzzTarget) -> Self {
+        let (legal, hostile) = match target {
+            FuzzTarget::Cmdq => (legal::PHRASES, hostile::PHRASES),
+            FuzzTarget::Arch => (arch::LEGAL, arch::HOSTILE),
+        };
+        let even = |phrases: &[Phrase]| phrases.iter().map(|phrase| (*phrase, 1)).collect();
         Self {
-            legal: vec![1; legal::PHRASES.len()],
-            hostile: vec![1; hostile::PHRASES.len()],
+            legal: even(legal),
+            hostile: even(hostile),
         }
     }
 
     fn legal(&self, draft: &mut Draft<'_, '_>) {
-        speak(draft, legal::PHRASES, &self.legal);
+        speak(draft, &self.legal);
     }
 
     fn hostile(&self, draft: &mut Draft<'_, '_>) {
-        speak(draft, hostile::PHRASES, &self.hostile);
+        speak(draft, &self.hostile);
     }
 }
 
-fn speak(draft: &mut Draft<'_, '_>, phrases: &[Phrase], weights: &[u64]) {
-    let total = weights.iter().copied().fold(0, u64::saturating_add);
-    let mut drawn = draft.below(total);
-    for (phrase, weight) in phrases.iter().zip(weights) {
+fn speak(draft: &mut Draft<'_, '_>, phrases: &[(Phrase, u64)]) {
+    let weights = phrases.iter().map(|(_, weight)| *weight);
+    let mut drawn = draft.below(weights.fold(0, u64::saturating_add));
+    for (phrase, weight) in phrases {
         match drawn.checked_sub(*weight) {
             Some(rest) => drawn = rest,
             None => return phrase(draft),
         }
     }
     // All weights are 0.
-    hostile::anything(draft);
+    if let Some((phrase, _)) = phrases.last() {
+        phrase(draft);
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The text form: what engineers read, write and compare, and what is stored.
 //!
 //! One operation a line, `name value ... key=value ...`, after the line `itsdiff 1` and, where they differ from
-//! the defaults, a line `character` and a line `boot`. `#` starts a comment.
+//! the defaults, lines `character`, `character1` (the second ITS's) and `boot`. `#` starts a comment.
 //!
 //! - Numbers are hexadecimal with `0x`, counts decimal; both are read in either.
 //! - Addresses are symbolic, `itt[3]+0x200` (the page in decimal), or absolute, `0x880000000`.
@@ -21,6 +21,9 @@ pub const TEXT_VERSION: u64 = 1;
 /// The longest text that is read, in bytes; a printed scenario has less than a quarter of this.
 pub const MAX_TEXT_BYTES: usize = 0x4_0000;
 
+/// What the lines of the two ITSs' characters start with.
+const CHARACTER_LINE: &str = "character";
+const CHARACTER1_LINE: &str = "character1";
 /// What the name of a command's kind starts with.
 const COMMAND: &str = "command-";
 /// The key that gives the size of an access to what is no register, in bytes.

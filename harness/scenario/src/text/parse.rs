@@ -10,7 +10,9 @@ use crate::place::{Area, Place};
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
 use crate::target::{FRAMES, SIZES, Target, registers};
-use crate::text::{COMMAND, CPU, MAX_TEXT_BYTES, SIZE, TEXT_VERSION};
+use crate::text::{
+    CHARACTER_LINE, CHARACTER1_LINE, COMMAND, CPU, MAX_TEXT_BYTES, SIZE, TEXT_VERSION,
+};
 
 /// What is wrong with a text, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +64,8 @@ impl Scenario {
     ) -> Result<Section, ParseError> {
         let here = match (section, first.text) {
             (Section::Start, _) => Section::Version,
-            (_, "character") => Section::Character,
+            (_, CHARACTER_LINE) => Section::Character,
+            (_, CHARACTER1_LINE) => Section::Character1,
             (_, "boot") => Section::Boot,
             _ => Section::Operations,
         };
@@ -75,9 +78,14 @@ impl Scenario {
         }
         match here {
             Section::Start | Section::Version => {}
-            Section::Character => {
-                let words = parse_header(&CHARACTER, character_words(&self.character), rest)?;
-                self.character = character(words);
+            Section::Character | Section::Character1 => {
+                let [one, other] = &mut self.characters;
+                let of = if here == Section::Character {
+                    one
+                } else {
+                    other
+                };
+                *of = character(parse_header(&CHARACTER, character_words(of), rest)?);
             }
             Section::Boot => {
                 let words = parse_header(&BOOT, boot_words(&self.boot), rest)?;
@@ -99,6 +107,7 @@ enum Section {
     Start,
     Version,
     Character,
+    Character1,
     Boot,
     Operations,
 }

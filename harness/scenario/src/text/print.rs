@@ -3,22 +3,25 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::argument::{Argument, Presence, Shape};
-use crate::header::{BOOT, CHARACTER, boot_words, character_words};
+use crate::header::{BOOT, CHARACTER, DEFAULT_CHARACTER, boot_words, character_words};
 use crate::operation::{Operation, Rdbase};
 use crate::place::Place;
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::target::Target;
-use crate::text::{COMMAND, CPU, SIZE, TEXT_VERSION};
+use crate::text::{CHARACTER_LINE, CHARACTER1_LINE, COMMAND, CPU, SIZE, TEXT_VERSION};
 
 impl Display for Scenario {
     /// The text form, ending in a newline.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let default = Self::default();
         writeln!(f, "itsdiff {TEXT_VERSION}")?;
-        let usual = character_words(&default.character);
-        let words = character_words(&self.character);
-        print_header(f, "character", &CHARACTER, &words, &usual)?;
+        let names = [CHARACTER_LINE, CHARACTER1_LINE];
+        for (name, character) in names.into_iter().zip(&self.characters) {
+            let usual = character_words(&DEFAULT_CHARACTER);
+            let words = character_words(character);
+            print_header(f, name, &CHARACTER, &words, &usual)?;
+        }
         let usual = boot_words(&default.boot);
         print_header(f, "boot", &BOOT, &boot_words(&self.boot), &usual)?;
         for operation in &self.operations {

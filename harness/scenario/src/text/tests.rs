@@ -63,9 +63,55 @@ tamper queue-copy[0]+0x20 after=1 value=0x8
 unmap-device device=0x2a
 ";
 
+/// A host that owns two ITSs, with every kind that is there for such hosts.
+const TWO: &str = "\
+itsdiff 1
+character on-error=ignore cumulative-collections=yes mapped-event=kept
+character1 invalidates=yes two-level-collections=yes caches=write-back statusr=present page-size=16K
+boot stage=reset its=2
+probe
+init-cpu
+init-cpu cpu=1
+map-device device=0x1 event-id-bits=5 itt=itt[1]
+map-event device=0x1 event=0x0 intid=0x2000 icid=0x0
+unmask device=0x1 event=0x0
+msi device=0x1 event=0x0
+acknowledge
+move-event device=0x1 event=0x0 to=1
+mask device=0x1 event=0 direct cpu=1
+msi device=0x1 event=0xffff half
+acknowledge cpu=1
+configure intid=8192 value=0xa3
+write redistributor0 INVLPIR 0x2000
+write redistributor1 INVALLR 0x0
+read redistributor0 SYNCR
+read redistributor0 WAKER
+unmap-event device=0x1 event=0x0
+suspend
+power-loss
+resume
+its 1
+probe cpu=1
+write its1 CWRITER.low 0x20
+read its1 CREADR
+write translation1 TRANSLATER 0x0
+load queue1[15]
+load device-table1[31]+0xff8
+load collection-table1[0]
+power-loss restored
+its 0
+";
+
 #[test]
 fn a_long_scenario() {
     let scenario = Scenario::parse(LONG).unwrap_or_else(|error| panic!("{error}"));
+    assert_snapshot!(scenario);
+}
+
+#[test]
+fn two_its() {
+    let scenario = Scenario::parse(TWO).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(scenario.boot.its, 2);
     assert_snapshot!(scenario);
 }
 
@@ -83,7 +129,7 @@ fn errors_say_where_what_and_what_instead() {
 /// Each wrong text with the line and column of the complaint, and a part of it.
 #[test]
 fn wrong_texts_are_refused() {
-    let wrong: [(&str, usize, usize, &str); 26] = [
+    let wrong: [(&str, usize, usize, &str); 31] = [
         ("", 1, 1, "ends the text"),
         ("post", 1, 1, "no header"),
         ("itsdiff", 1, 1, "lacks a version"),
@@ -120,6 +166,26 @@ fn wrong_texts_are_refused() {
             2,
             22,
             "no argument",
+        ),
+        ("itsdiff 1\ncharacter1\ncharacter", 3, 1, "too late"),
+        (
+            "itsdiff 1\ncharacter1 caches=full",
+            2,
+            19,
+            "one of absent, write-through, write-back",
+        ),
+        ("itsdiff 1\nits 2", 2, 5, "from 0 to 1"),
+        (
+            "itsdiff 1\nmsi device=1 event=0x10000 half",
+            2,
+            14,
+            "does not fit",
+        ),
+        (
+            "itsdiff 1\nmove-event device=0 event=0 to=2",
+            2,
+            32,
+            "from 0 to 1",
         ),
         ("itsdiff 1\nread its0 CREADR size=4", 2, 18, "own size"),
         ("itsdiff 1\nread its0 +0x10", 2, 1, "lacks its size"),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use its_el2::{Machine, PageState};
 use its_gic::geometry::Pages;
 
-use crate::ghost::{Ghost, shared};
 use crate::judgement::{Judgement, Kind};
+use crate::policy::ghost::{Ghost, shared};
 
 /// What a page is but for the ITS emulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

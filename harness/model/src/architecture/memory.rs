@@ -25,8 +25,9 @@ impl Memory {
         self.command(address)[place(address)]
     }
 
-    pub(crate) fn write_command(&mut self, address: u64, words: Words) {
-        self.granules.insert(address / GRANULE, words);
+    /// The byte at any address.
+    pub(crate) fn byte(&self, address: u64) -> u8 {
+        (self.word(address & !7) >> (8 * (address & 7))) as u8
     }
 
     pub(crate) fn write_word(&mut self, address: u64, value: u64) {
@@ -72,7 +73,9 @@ mod tests {
     #[test]
     fn words_commands_and_pages() {
         let mut memory = Memory::default();
-        memory.write_command(0x1020, [1, 2, 3, 4]);
+        for (address, word) in [(0x1020, 1), (0x1028, 2), (0x1030, 3), (0x1038, 4)] {
+            memory.write_word(address, word);
+        }
         memory.write_word(0x1030, 7);
         assert_eq!(memory.command(0x1020), [1, 2, 7, 4]);
         assert_eq!((memory.word(0x1038), memory.word(0x1040)), (4, 0));

@@ -1,16 +1,22 @@
 //! The host: a small imitation of the Linux ITS driver, which makes legal traffic out of actions.
 //!
-//! It probes the ITS, programs queue and tables, enables LPIs, maps devices; hands all of it to EL2 and goes on in
-//! the copies that it keeps; suspends and resumes. It holds what the driver would hold and nothing of the board.
+//! It probes an ITS, programs queue and tables, enables LPIs, maps devices and events; hands all of it to EL2 and goes
+//! on in the copies that it keeps; configures, moves and unmaps interrupts; suspends and resumes. It holds what the
+//! driver would hold and nothing of the board. One [`Host`] drives one ITS; where there are two, both have the same
+//! redistributors, LPI tables and ITT memory, and areas of their own for the rest.
 
-use its_el2::{AccessSize, Action, Direction, Hypercall, Machine, Outcome};
+mod events;
+mod init;
+mod power;
+
+use its_el2::{AccessSize, Action, Character, Direction, Hypercall, Machine, Outcome};
 use its_gic::command::Words;
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Location, Queue, Table};
-use its_gic::redistributor::{self, Pendbaser, Propbaser, RedistributorCtlr};
-use its_gic::register::{BASER_COUNT, TableType};
-use its_gic::{Baser, Cbaser, Command, Creadr, Ctlr, Register};
+use its_gic::register::BASER_COUNT;
+use its_gic::{Baser, Command, Creadr, Register};
 
-use crate::layout::{self, CPUS};
+use crate::layout::{self, Area, CPUS};
+use events::MappedEvent;
 
 /// Whoever carries out the host's actions.
 pub trait Perform {
@@ -46,15 +52,12 @@ pub struct LiveDevice {
 
 /// Looks at CREADR before the host gives up on a queue.
 const PATIENCE: usize = 16;
-/// Mapped events that the driver remembers, so that it can discard them.
-const REMEMBERED_EVENTS: usize = 64;
-/// INTID bits of the redistributors, minus 1.
-const INTID_BITS: u8 = 15;
 
 /// The driver's state.
 #[derive(Clone, Debug)]
 pub struct Host {
     machine: Machine,
+    its: u8,
     plan: Plan,
     cbaser: u64,
     basers: [u64; BASER_COUNT as usize],
@@ -65,29 +68,61 @@ pub struct Host {
     level1: u64,
     level1_entries: Vec<(u64, u64)>,
     next_level2: u64,
-    /// Mapped events: DeviceID, EventID, ICID.
-    events: Vec<(u32, u32, u16)>,
+    events: Vec<MappedEvent>,
 }
 
 impl Host {
-    /// A host that has done nothing yet.
-    pub fn new(machine: Machine, plan: Plan) -> Self {
+    /// A driver of the n-th ITS (0 or 1) that has done nothing yet.
+    pub fn new(machine: Machine, its: u8, plan: Plan) -> Self {
         let bytes = u64::from(plan.queue_pages) << 12;
-        Self {
+        let mut host = Self {
             machine,
+            its,
             plan,
             cbaser: 0,
             basers: [0; BASER_COUNT as usize],
-            queue: Queue {
-                address: layout::QUEUE.address(),
-                bytes,
-            },
+            queue: Queue { address: 0, bytes },
             write_offset: 0,
-            level1: layout::DEVICE_TABLE.address(),
+            level1: 0,
             level1_entries: Vec::new(),
             next_level2: 0,
             events: Vec::new(),
+        };
+        host.queue.address = host.queue_area().address();
+        host.level1 = host.device_area().address();
+        host
+    }
+
+    /// Which ITS it drives.
+    pub fn its(&self) -> u8 {
+        self.its
+    }
+
+    fn character(&self) -> Character {
+        self.machine.character(self.its)
+    }
+
+    fn queue_area(&self) -> Area {
+        [layout::QUEUE, layout::QUEUE1][usize::from(self.its > 0)]
+    }
+
+    fn device_area(&self) -> Area {
+        [layout::DEVICE_TABLE, layout::DEVICE_TABLE1][usize::from(self.its > 0)]
+    }
+
+    fn collection_area(&self) -> Area {
+        [layout::COLLECTION_TABLE, layout::COLLECTION_TABLE1][usize::from(self.its > 0)]
+    }
+
+    /// Where it takes its level-2 tables from: all of the area, or a half where there are two ITSs.
+    fn level2_area(&self) -> Area {
+        let whole = layout::LEVEL2;
+        if self.machine.its.len() < 2 {
+            return whole;
         }
+        let pages = whole.pages / 2;
+        let first = whole.first + pages * u64::from(self.its > 0);
+        Area { first, pages }
     }
 
     /// The value of GITS_CBASER that the host programmed.
@@ -102,105 +137,13 @@ impl Host {
 
     /// Address of a register of the ITS.
     pub fn register(&self, register: Register) -> u64 {
-        self.machine.its[0] + register.offset()
+        self.machine.its[usize::from(self.its)] + register.offset()
     }
 
-    // ---- before EL2 takes over
+    // ---- when EL2 takes over
 
-    /// Probes and programs the ITS and the redistributors, maps collections and live devices.
-    pub fn probe(&mut self, on: &mut impl Perform) {
-        self.read(0, Register::Identification(0xffe8), on);
-        self.quiesce(0, on);
-        self.read(0, Register::Typer, on);
-        for n in 0..BASER_COUNT {
-            self.probe_table(n, on);
-        }
-        let cbaser = Cbaser::new()
-            .with_page_number(self.queue.address >> 12)
-            .with_size(self.plan.queue_pages - 1)
-            .with_inner_cache(7)
-            .with_shareability(1)
-            .with_valid(true);
-        self.write(0, Register::Cbaser, cbaser.into_bits(), on);
-        self.cbaser = self.read(0, Register::Cbaser, on);
-        self.write(0, Register::Cwriter, 0, on);
-        self.enable(0, true, on);
-        for cpu in 0..CPUS {
-            self.enable_lpis(cpu, on);
-            self.map_collection(0, cpu.into(), cpu, on);
-        }
-        for device in self.plan.live.clone() {
-            let LiveDevice {
-                device_id,
-                event_id_bits,
-                itt_address,
-                event_id,
-                intid,
-                icid,
-            } = device;
-            self.map_device(0, device_id, event_id_bits, itt_address, on);
-            self.map_event(0, device_id, event_id, intid, icid, on);
-        }
-    }
-
-    fn probe_table(&mut self, n: u8, on: &mut impl Perform) {
-        let register = Register::Baser(n);
-        let found = Baser::from_bits(self.read(0, register, on));
-        let devices = found.table_type() == TableType::Devices;
-        let (area, pages) = match found.table_type() {
-            TableType::Devices => (layout::DEVICE_TABLE, self.plan.table_pages),
-            TableType::Collections => (layout::COLLECTION_TABLE, 1),
-            _ => return,
-        };
-        let wanted = found
-            .with_page_size_field(self.machine.character.page_size.field())
-            .with_size(pages - 1)
-            .with_indirect(devices && self.machine.character.two_level)
-            .with_inner_cache(7)
-            .with_shareability(1)
-            .with_address(area.address())
-            .with_valid(true);
-        self.write(0, register, wanted.into_bits(), on);
-        self.basers[usize::from(n)] = self.read(0, register, on);
-    }
-
-    fn enable_lpis(&mut self, cpu: u8, on: &mut impl Perform) {
-        let base = self.machine.redistributors[usize::from(cpu)];
-        let configuration = Propbaser::new()
-            .with_id_bits(INTID_BITS)
-            .with_page_number(layout::CONFIGURATION.first);
-        let pending = Pendbaser::new()
-            .with_block_number(layout::PENDING.page(16 * u64::from(cpu)) >> 16)
-            .with_ptz(true);
-        let enabled = RedistributorCtlr::new().with_enable_lpis(true);
-        let writes = [
-            (
-                redistributor::PROPBASER,
-                AccessSize::Double,
-                configuration.into_bits(),
-            ),
-            (
-                redistributor::PENDBASER,
-                AccessSize::Double,
-                pending.into_bits(),
-            ),
-            (
-                redistributor::CTLR,
-                AccessSize::Word,
-                enabled.into_bits().into(),
-            ),
-        ];
-        for (offset, size, value) in writes {
-            on.perform(Action::Device {
-                cpu,
-                address: base + offset,
-                size,
-                direction: Direction::Write(value),
-            });
-        }
-    }
-
-    /// Drains the queue, writes the descriptor, copies what it will keep a copy of, and finalizes all CPUs.
+    /// Drains the queue, writes the descriptor, copies what it will keep a copy of, and finalizes all CPUs. Of the
+    /// first ITS: the areas for copies and for the descriptor are its.
     pub fn deprivilege(&mut self, on: &mut impl Perform) {
         self.drain(0, on);
         self.write_descriptor(on);
@@ -293,12 +236,7 @@ impl Host {
     /// GITS_CWRITER := the slot after the last one written; in 32 bits, as Linux does, or 64.
     pub fn post(&mut self, cpu: u8, retry: bool, size: AccessSize, on: &mut impl Perform) {
         let value = self.write_offset | u64::from(retry);
-        on.perform(Action::Device {
-            cpu,
-            address: self.register(Register::Cwriter),
-            size,
-            direction: Direction::Write(value),
-        });
+        self.write_at(cpu, self.register(Register::Cwriter), size, value, on);
     }
 
     /// Reads GITS_CREADR.
@@ -314,7 +252,7 @@ impl Host {
                 return;
             }
             on.perform(Action::Advance {
-                its: 0,
+                its: self.its,
                 commands: 64,
             });
         }
@@ -327,23 +265,6 @@ impl Host {
     fn post_and_drain(&mut self, cpu: u8, on: &mut impl Perform) {
         self.post(cpu, false, AccessSize::Word, on);
         self.drain(cpu, on);
-    }
-
-    fn map_collection(&mut self, cpu: u8, icid: u16, redistributor: u8, on: &mut impl Perform) {
-        let rdbase = self.machine.rdbase(redistributor);
-        let valid = true;
-        self.send(
-            cpu,
-            Command::Mapc {
-                icid,
-                rdbase,
-                valid,
-            },
-            on,
-        );
-        self.send(cpu, Command::Sync { rdbase }, on);
-        self.send(cpu, Command::Invall { icid }, on);
-        self.post_and_drain(cpu, on);
     }
 
     /// Gives the device a level-2 table if it needs one, and an ITT.
@@ -369,16 +290,8 @@ impl Host {
     /// DISCARD and SYNC for each event that was mapped by [`Host::map_event`], then MAPD V=0, which
     /// like Linux's still carries an ITT address.
     pub fn unmap_device(&mut self, cpu: u8, device_id: u32, on: &mut impl Perform) {
-        let (gone, kept) = self.events.iter().partition(|event| event.0 == device_id);
-        self.events = kept;
-        let gone: Vec<(u32, u32, u16)> = gone;
-        for (device_id, event_id, icid) in gone {
-            let command = Command::Discard {
-                device_id,
-                event_id,
-            };
-            self.send(cpu, command, on);
-            self.sync(cpu, icid, on);
+        for event in self.events_of(device_id) {
+            self.send_discard(cpu, event, on);
         }
         let command = Command::Mapd {
             device_id,
@@ -390,33 +303,14 @@ impl Host {
         self.post_and_drain(cpu, on);
     }
 
-    /// MAPTI and SYNC.
-    pub fn map_event(
-        &mut self,
-        cpu: u8,
-        device_id: u32,
-        event_id: u32,
-        intid: u32,
-        icid: u16,
-        on: &mut impl Perform,
-    ) {
-        let command = Command::Mapti {
-            device_id,
-            event_id,
-            intid,
-            icid,
-        };
-        self.send(cpu, command, on);
-        self.sync(cpu, icid, on);
-        if self.events.len() < REMEMBERED_EVENTS {
-            self.events.push((device_id, event_id, icid));
-        }
-        self.post_and_drain(cpu, on);
+    /// The CPU, and redistributor, that a collection of the driver is for.
+    fn cpu_of(icid: u16) -> u8 {
+        (icid % u16::from(CPUS)) as u8
     }
 
     /// SYNC to the redistributor of a collection of the driver.
     fn sync(&mut self, cpu: u8, icid: u16, on: &mut impl Perform) {
-        let rdbase = self.machine.rdbase((icid % u16::from(CPUS)) as u8);
+        let rdbase = self.machine.rdbase(self.its, Self::cpu_of(icid));
         self.send(cpu, Command::Sync { rdbase }, on);
     }
 
@@ -424,7 +318,10 @@ impl Host {
 
     fn level1_index(&self, device_id: u32) -> Option<u64> {
         let table = Table::new(Baser::from_bits(self.basers[0]));
-        match table.locate(device_id)? {
+        if u64::from(device_id) >= table.capacity() {
+            return None;
+        }
+        match table.locate(device_id) {
             Location::Flat(_) => None,
             Location::Indirect { level1_entry, .. } => {
                 Some((level1_entry - table.address) / LEVEL1_ENTRY_BYTES)
@@ -436,14 +333,15 @@ impl Host {
         let Some(index) = self.level1_index(device_id) else {
             return;
         };
-        let page_bytes = self.machine.character.page_size.bytes();
-        let blocks = (layout::LEVEL2.pages << 12) / page_bytes;
+        let area = self.level2_area();
+        let page_bytes = self.character().page_size.bytes();
+        let blocks = (area.pages << 12) / page_bytes;
         if self.level1_entries.iter().any(|(known, _)| *known == index)
             || self.next_level2 >= blocks
         {
             return;
         }
-        let address = layout::LEVEL2.address() + self.next_level2 * page_bytes;
+        let address = area.address() + self.next_level2 * page_bytes;
         self.next_level2 += 1;
         self.set_level1(cpu, index, Level1Entry::valid(address).0, on);
     }
@@ -458,52 +356,6 @@ impl Host {
     fn set_level1(&mut self, cpu: u8, index: u64, entry: u64, on: &mut impl Perform) {
         self.level1_entries.push((index, entry));
         self.store(cpu, self.level1 + index * LEVEL1_ENTRY_BYTES, entry, on);
-    }
-
-    // ---- power
-
-    /// Clears or sets Enabled; the other bits stay as read.
-    pub fn enable(&mut self, cpu: u8, enabled: bool, on: &mut impl Perform) {
-        let read = self.read(cpu, Register::Ctlr, on) as u32;
-        let ctlr = Ctlr::from_bits(read).with_enabled(enabled);
-        self.write(cpu, Register::Ctlr, ctlr.into_bits().into(), on);
-    }
-
-    /// Clears Enabled and waits for Quiescent.
-    pub fn quiesce(&mut self, cpu: u8, on: &mut impl Perform) {
-        let ctlr = Ctlr::from_bits(self.read(cpu, Register::Ctlr, on) as u32);
-        if ctlr.enabled() || !ctlr.quiescent() {
-            self.enable(cpu, false, on);
-        }
-        for _ in 0..PATIENCE {
-            if Ctlr::from_bits(self.read(cpu, Register::Ctlr, on) as u32).quiescent() {
-                return;
-            }
-        }
-    }
-
-    /// Suspend: drain, quiesce, remember CBASER.
-    pub fn suspend(&mut self, cpu: u8, on: &mut impl Perform) {
-        self.drain(cpu, on);
-        self.quiesce(cpu, on);
-        self.read(cpu, Register::Cbaser, on);
-    }
-
-    /// Resume: program everything again and enable; collections without memory are mapped again.
-    pub fn resume(&mut self, cpu: u8, on: &mut impl Perform) {
-        self.quiesce(cpu, on);
-        self.write(cpu, Register::Cbaser, self.cbaser, on);
-        self.restart();
-        self.write(cpu, Register::Cwriter, 0, on);
-        for n in 0..BASER_COUNT {
-            if Baser::from_bits(self.baser(n)).valid() {
-                self.write(cpu, Register::Baser(n), self.baser(n), on);
-            }
-        }
-        self.enable(cpu, true, on);
-        for icid in 0..CPUS.min(self.machine.character.hardware_collections) {
-            self.map_collection(cpu, icid.into(), icid, on);
-        }
     }
 
     // ---- accesses
@@ -546,10 +398,20 @@ impl Host {
 
     /// Reads a register of the ITS in its own size; 0 when refused.
     pub fn read(&mut self, cpu: u8, register: Register, on: &mut impl Perform) -> u64 {
+        self.read_at(cpu, self.register(register), Self::size_of(register), on)
+    }
+
+    /// Writes a register of the ITS in its own size.
+    pub fn write(&mut self, cpu: u8, register: Register, value: u64, on: &mut impl Perform) {
+        let size = Self::size_of(register);
+        self.write_at(cpu, self.register(register), size, value, on);
+    }
+
+    fn read_at(&self, cpu: u8, address: u64, size: AccessSize, on: &mut impl Perform) -> u64 {
         let outcome = on.perform(Action::Device {
             cpu,
-            address: self.register(register),
-            size: Self::size_of(register),
+            address,
+            size,
             direction: Direction::Read,
         });
         match outcome {
@@ -558,12 +420,11 @@ impl Host {
         }
     }
 
-    /// Writes a register of the ITS in its own size.
-    pub fn write(&mut self, cpu: u8, register: Register, value: u64, on: &mut impl Perform) {
+    fn write_at(&self, cpu: u8, address: u64, size: AccessSize, value: u64, on: &mut impl Perform) {
         on.perform(Action::Device {
             cpu,
-            address: self.register(register),
-            size: Self::size_of(register),
+            address,
+            size,
             direction: Direction::Write(value),
         });
     }

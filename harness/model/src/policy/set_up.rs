@@ -7,12 +7,12 @@ use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Table, itt_bytes};
 use its_gic::register::{Baser, Cbaser, OFFSET_MASK};
 use its_gic::{Ctlr, Register};
 
-use crate::hardware::STALLED;
+use crate::architecture::STALLED;
 use crate::judgement::{Expected, Kind};
-use crate::ledger::Ledger;
 use crate::model::Model;
-use crate::queue::{Guard, Stop, refused_by_injection};
-use crate::trap::Account;
+use crate::policy::ledger::Ledger;
+use crate::policy::queue::{Guard, Stop, refused_by_injection};
+use crate::policy::trap::Account;
 
 /// What the checks came to.
 struct Checks<'a> {
@@ -165,7 +165,7 @@ impl Model {
         let devices = list.map_or(0, |(_, devices)| devices);
         checks.require("S9", Errno::Enospc, devices <= capacity)?;
         let lpi_tables = self.lpi_tables(checks);
-        self.change_hands(&mut guard, &lpi_tables, &mut ledger, checks)?;
+        self.change_hands(its, &mut guard, &lpi_tables, &mut ledger, checks)?;
         if let Some((pages, _)) = list {
             ledger.give_back(pages);
         }
@@ -335,7 +335,7 @@ impl Model {
         guard: &mut Guard,
         checks: &mut Checks,
     ) -> bool {
-        let typer = self.hardware.typer;
+        let typer = self.hardware.its[its].typer;
         let table = Table::new(self.hardware.its[its].registers.baser(0));
         let mut distinct = true;
         for index in 0..devices {
@@ -349,7 +349,7 @@ impl Model {
             let bytes = itt_bytes(size.min(31) as u8, typer.itt_entry_bytes());
             let possible = size <= u32::from(typer.id_bits().min(15))
                 && u64::from(device_id) < typer.device_ids()
-                && table.locate(device_id).is_some()
+                && u64::from(device_id) < table.capacity()
                 && self.machine.is_memory(itt, bytes);
             if !possible {
                 checks.also.extend([Errno::Einval, Errno::Eperm]);
@@ -409,6 +409,7 @@ impl Model {
     /// S9: every page can change hands.
     fn change_hands(
         &self,
+        its: usize,
         guard: &mut Guard,
         lpi_tables: &[Pages],
         ledger: &mut Ledger,
@@ -430,7 +431,7 @@ impl Model {
             }
             borrowed.push(under(guard.shadow_level1[n], table.bytes));
             // Level-1 entries of DeviceIDs that there are must be read, others may.
-            let most = self.hardware.typer.device_ids();
+            let most = self.hardware.its[its].typer.device_ids();
             let needed = most.div_ceil(table.entries_per_page().max(1)) * 8;
             for offset in (0..table.bytes).step_by(8) {
                 let address = table.address + offset;
@@ -495,13 +496,13 @@ impl Model {
         self.lpi_tables_borrowed = true;
         for address in &guard.level1 {
             let value = words.get(address).copied().unwrap_or(0);
-            self.hardware.memory.write_word(*address, value);
+            self.hardware.store(*address, &[value]);
         }
-        let entry_bytes = self.hardware.typer.itt_entry_bytes();
-        let mut mapped = self.hardware.its[its].devices.iter();
-        let listed = |(device_id, device): (&u32, &crate::hardware::Device)| {
-            let itt = Pages::under(device.itt, itt_bytes(device.size, entry_bytes));
-            guard.records.get(device_id) == Some(&itt)
+        let entry_bytes = self.hardware.its[its].typer.itt_entry_bytes();
+        let mut mapped = self.hardware.devices(its).into_iter();
+        let listed = |(device_id, itt, size): (u32, u64, u8)| {
+            let itt = Pages::under(itt, itt_bytes(size, entry_bytes));
+            guard.records.get(&device_id) == Some(&itt)
         };
         if !mapped.all(listed) {
             account
@@ -849,6 +850,6 @@ mod tests {
             assert_eq!(judgement.disagreements.is_empty(), right);
         }
         let stop = write(ITS, AccessSize::Word, 0);
-        world.differ(stop, Outcome::Done, &[pin], Kind::Hardware, "Pin");
+        world.differ(stop, Outcome::Done, &[pin], Kind::Books, "Pin");
     }
 }

@@ -4,9 +4,9 @@ use its_el2::{Errno, Event, Hypercall, Outcome, PageChange, PageState};
 use its_gic::geometry::Pages;
 
 use crate::judgement::{Kind, Phase};
-use crate::ledger::Base;
 use crate::model::Model;
-use crate::trap::Account;
+use crate::policy::ledger::Base;
+use crate::policy::trap::Account;
 
 impl Model {
     /// What x1 must be, from what was so before the call; `None`: the call is not supported.
@@ -89,11 +89,11 @@ impl Model {
                 return;
             }
             Hypercall::InitItsEmulation => return,
-            Hypercall::HostShareHyp => (crate::ghost::shared(0), Base::HostShared),
+            Hypercall::HostShareHyp => (crate::policy::ghost::shared(0), Base::HostShared),
             Hypercall::HostUnshareHyp => (PageState::HOST, Base::Host),
             Hypercall::HostDonateGuest => (PageState::GUEST, Base::Guest),
             Hypercall::ReclaimGuestPage => {
-                self.hardware.memory.zero_page(page);
+                self.hardware.zero_page(page);
                 (PageState::HOST, Base::Host)
             }
         };

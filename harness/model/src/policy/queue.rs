@@ -9,11 +9,10 @@ use its_gic::geometry::{Level1Entry, Location, PAGE_BYTES, Pages, Queue, Table, 
 use its_gic::register::{Baser, OFFSET_MASK};
 use its_gic::{Command, Register};
 
-use crate::commands::canonical;
-use crate::hardware::STALLED;
+use crate::architecture::STALLED;
 use crate::judgement::Kind;
 use crate::model::Model;
-use crate::trap::Account;
+use crate::policy::trap::Account;
 
 /// What an accepted command changes for the records once it is consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +175,7 @@ impl Model {
             let path = format_args!("its{its}.creadr");
             let expected = format_args!("from {:#x} to {:#x}", guard.c, guard.j);
             let seen = format_args!("{:#x}", look.creadr);
-            account.disagree(Kind::Hardware, "P9", path, expected, seen);
+            account.disagree(Kind::Value, "P9", path, expected, seen);
             return false;
         }
         guard.c = look.creadr & OFFSET_MASK;
@@ -296,8 +295,8 @@ impl Model {
         window: &[Event],
         account: &mut Account,
     ) -> Option<Effect> {
-        let typer = self.hardware.typer;
-        let known = |rdbase| self.machine.redistributor(rdbase).is_some();
+        let typer = self.hardware.its[its].typer;
+        let known = |rdbase| self.machine.redistributor(its as u8, rdbase).is_some();
         let pass = |passes: bool| passes.then_some(Effect::Nothing);
         let injected = refused_by_injection(window);
         match command {
@@ -360,10 +359,10 @@ impl Model {
 
     /// Whether an id is within its table (or held by the ITS), level-2 present or not.
     fn has_entry(&self, its: usize, n: usize, id: u32) -> bool {
-        let held = n == 1 && id < u32::from(self.machine.character.hardware_collections);
+        let held = n == 1 && id < u32::from(self.hardware.its[its].typer.hcc());
         held || self
             .table(its, n)
-            .is_some_and(|table| table.locate(id).is_some())
+            .is_some_and(|table| u64::from(id) < table.capacity())
     }
 
     /// A table that was Valid at set-up, as recorded then.
@@ -382,7 +381,9 @@ impl Model {
         window: &[Event],
         account: &mut Account,
     ) -> bool {
-        let level1_entry = match self.table(its, n).and_then(|table| table.locate(id)) {
+        let table = self.table(its, n);
+        let table = table.filter(|table| u64::from(id) < table.capacity());
+        let level1_entry = match table.map(|table| table.locate(id)) {
             Some(Location::Indirect { level1_entry, .. }) => level1_entry,
             _ => return others_pass && self.has_entry(its, n, id),
         };
@@ -449,7 +450,7 @@ impl Model {
         let (Some(table), Some(guard)) = (self.table(its, n), &self.guards[its]) else {
             return Level2::Beyond;
         };
-        if n == 0 && u64::from(id) >= self.hardware.typer.device_ids() {
+        if n == 0 && u64::from(id) >= self.hardware.its[its].typer.device_ids() {
             return Level2::Beyond;
         }
         if guard.level1.contains(&level1_entry) {
@@ -489,7 +490,7 @@ fn find_copy(
     let copy = |event: &Event| match event {
         Event::CommandRead { address, words, .. } => {
             let at = address.wrapping_sub(shadow);
-            queue.contains(at).then_some((at, *words))
+            (at < queue.bytes).then_some((at, *words))
         }
         _ => None,
     };
@@ -534,12 +535,36 @@ pub(crate) fn refused_by_injection(events: &[Event]) -> bool {
         })
 }
 
+/// The command as EL2 must pass it on: reserved bits, and what means nothing at V=0, cleared.
+fn canonical(command: Command) -> Command {
+    match command {
+        Command::Mapd {
+            device_id,
+            valid: false,
+            ..
+        } => Command::Mapd {
+            device_id,
+            size: 0,
+            itt_address: 0,
+            valid: false,
+        },
+        Command::Mapc {
+            icid, valid: false, ..
+        } => Command::Mapc {
+            icid,
+            rdbase: 0,
+            valid: false,
+        },
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use its_el2::{AccessSize, Outcome};
+    use its_el2::freedom::choice::Effects;
+    use its_el2::{AccessSize, Freedoms, Outcome};
 
     use super::*;
-    use crate::judgement::Expected;
     use crate::model::Position;
     use crate::testing::*;
 
@@ -678,7 +703,7 @@ mod tests {
         let (action, events) = posts_one(&[backwards, accepts(0x80, SYNC, &[]), moves(0xa0)]);
         world.differ(action, DONE, &events, Kind::Command, "look");
         let (action, events) = posts_one(&[look(0xa0)]);
-        world.differ(action, DONE, &events, Kind::Hardware, "");
+        world.differ(action, DONE, &events, Kind::Value, "");
     }
 
     #[test]
@@ -1216,7 +1241,7 @@ mod tests {
     #[test]
     fn at_most_16_event_id_bits() {
         let mut machine = machine();
-        machine.character.event_id_bits = 20;
+        machine.characters[0].event_id_bits = 20;
         let mut world = World::guarded_on(machine);
         let wide = vec![copied(0x80, mapd(2, 16, FREE).encode())];
         world.posts(0xa0, &[look(0x80), wide]);
@@ -1257,18 +1282,13 @@ mod tests {
 
     #[test]
     fn commands_run_when_they_are_consumed() {
-        let mut world = World::guarded();
+        let prompt = Freedoms::ALL.fix(Effects::AtOnce);
+        let mut world = World::allowing(machine(), prompt).boot().guard();
         let map = mapti(1, 9, 8201, 1);
         world.posts(0xa0, &[look(0x80), accepts(0x80, map, &[]), moves(0xa0)]);
-        assert_eq!(world.model.translate(0, 1, 9), Expected::Known(None));
+        assert_eq!(world.translation(1, 9), None);
         world.consumes(0x80, &[map]);
-        assert_eq!(world.model.touched(), [(0, 1, 9)]);
-        let Expected::Known(Some(translation)) = world.model.translate(0, 1, 9) else {
-            panic!("not mapped");
-        };
-        assert_eq!(
-            (translation.intid, translation.redistributor),
-            (8201, Some(1))
-        );
+        assert!(world.model.touched().contains(&(0, 1, 9)));
+        assert_eq!(world.translation(1, 9), Some((8201, Some(1))));
     }
 }

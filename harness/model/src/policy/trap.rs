@@ -7,10 +7,10 @@ use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser, Ctlr, FRAME_BYTES, OFFSET_MASK};
 use its_gic::{Part, Register};
 
-use crate::hardware::{RETRY, Registers, STALLED, name, redistributor_register};
+use crate::architecture::{RETRY, Registers, STALLED, name, redistributor_register};
 use crate::judgement::{Expected, Judgement, Kind, Phase};
 use crate::model::Model;
-use crate::queue::{Guard, Stop};
+use crate::policy::queue::{Guard, Stop};
 
 /// A hardware register that EL2 must write, or may.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +43,6 @@ impl Account {
         expected: impl Display,
         seen: impl Display,
     ) {
-        // What hardware does once it is poisoned is nobody's mistake.
-        if kind == Kind::Hardware && self.judgement.poisoned.is_some() {
-            return;
-        }
         self.judgement.disagree(kind, source, path, expected, seen);
     }
 }
@@ -161,7 +157,7 @@ impl Model {
             Reading::Value(value) => (part.extract(value) == trap.seen, Some(value)),
             // TYPER never changes: EL2 may remember it.
             Reading::Hardware(Register::Typer) => {
-                let typer = self.hardware.typer.into_bits();
+                let typer = self.hardware.its[trap.its].typer.into_bits();
                 (part.extract(typer) == trap.seen, Some(typer))
             }
             Reading::Hardware(register) => {
@@ -362,7 +358,7 @@ impl Model {
         let offset = new & OFFSET_MASK;
         // P11: beyond the queue, or from C to before J: ignored whole.
         let judged = guard.queue.distance(guard.c, offset) < guard.queue.distance(guard.c, guard.j);
-        let accepted = guard.queue.contains(offset) && !judged;
+        let accepted = offset < guard.queue.bytes && !judged;
         let mut retry = false;
         if accepted {
             guard.w = offset;
@@ -495,7 +491,9 @@ impl Model {
             enabled,
         } = *trap;
         let address = self.machine.redistributors[n] + offset;
+        let own = [gicr::CTLR, gicr::PROPBASER, gicr::PENDBASER];
         let named = redistributor_register(offset, size.bytes());
+        let named = named.filter(|(register, _)| own.contains(register));
         let special = matches!(offset & !7, 0x70 | 0x78) || offset < 4;
         let aligned = offset.is_multiple_of(size.bytes());
         // GICR_SETLPIR, CLRLPIR, INVLPIR, INVALLR: 64 bits, no halves.
@@ -640,11 +638,7 @@ impl Model {
     }
 
     fn on_queue(&self, address: u64) -> bool {
-        let on = |guard: &Guard| {
-            guard
-                .queue
-                .contains(address.wrapping_sub(guard.queue.address))
-        };
+        let on = |guard: &Guard| address.wrapping_sub(guard.queue.address) < guard.queue.bytes;
         self.guards.iter().flatten().any(on)
     }
 
@@ -738,7 +732,7 @@ mod tests {
     #[test]
     fn guarded_reads() {
         let mut world = World::guarded();
-        let typer = machine().character.typer().into_bits();
+        let typer = machine().character(0).typer().into_bits();
         let values = [
             (0x80, World::cbaser()),
             (0x88, 0x80),
@@ -828,7 +822,7 @@ mod tests {
             ctlr(0),
             DONE,
             &[vec![stop], look(0x80)].concat(),
-            Kind::Hardware,
+            Kind::Value,
             "",
         );
         world.differ(ctlr(0), DONE, &look(0x80), Kind::Forward, "its0.ctlr");
@@ -914,21 +908,7 @@ mod tests {
         world.clone().agree(ctlr(0), DONE, &stop);
         world.agree(ctlr(0), DONE, &stop[..3]);
         let later = [consumed(0x80, int)];
-        world.differ(ADVANCE, DONE, &later, Kind::Hardware, "fetch");
-    }
-
-    #[test]
-    fn without_a_device_table_nothing_is_translated() {
-        let mut world = at_rest();
-        let value = World::baser(0) & !Baser::VALID;
-        world.writes_with(ITS + 0x100, value, &[writes(Register::Baser(0), value)]);
-        assert_eq!(world.model.translate(0, 1, 4), Expected::Known(None));
-        let valid = [writes(Register::Baser(0), World::baser(0))];
-        world.writes_with(ITS + 0x100, World::baser(0), &valid);
-        assert!(matches!(
-            world.model.translate(0, 1, 4),
-            Expected::Known(Some(_))
-        ));
+        world.differ(ADVANCE, DONE, &later, Kind::Fetch, "fetch");
     }
 
     #[test]

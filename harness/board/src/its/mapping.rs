@@ -1,0 +1,228 @@
+//! Commands that change mappings: MAPD, MAPC, MAPTI, MAPI, MOVI, DISCARD.
+
+use its_el2::freedom::choice::{
+    ErrorNumbers, MappedEvent, MovedCollection, RemappedDevice, UnmappedPending, UnmappedRdbase,
+    WideIntid,
+};
+use its_gic::Command;
+use its_gic::geometry::{PHYSICAL_ADDRESS_BITS, itt_bytes};
+use its_gic::redistributor::intids;
+
+use super::commands::{Fault, reason};
+use super::format::{DeviceEntry, InterruptEntry};
+use super::{Bus, PhysicalIts};
+
+impl PhysicalIts {
+    pub(super) fn map(&mut self, command: Command, bus: &mut Bus) -> Result<(), Fault> {
+        match command {
+            Command::Mapd {
+                device_id,
+                size,
+                itt_address,
+                valid,
+            } => {
+                let entry = DeviceEntry { itt_address, size };
+                self.mapd(device_id, valid.then_some(entry), bus)
+            }
+            Command::Mapc {
+                icid,
+                rdbase,
+                valid,
+            } => self.mapc(icid, rdbase, valid, bus),
+            Command::Mapti {
+                device_id,
+                event_id,
+                intid,
+                icid,
+            } => self.mapti(device_id, event_id, InterruptEntry { intid, icid }, bus),
+            Command::Mapi {
+                device_id,
+                event_id,
+                icid,
+            } => {
+                let intid = event_id;
+                self.mapti(device_id, event_id, InterruptEntry { intid, icid }, bus)
+            }
+            Command::Movi {
+                device_id,
+                event_id,
+                icid,
+            } => self.movi(device_id, event_id, icid, bus),
+            Command::Discard {
+                device_id,
+                event_id,
+            } => self.discard(device_id, event_id, bus),
+            _ => Ok(()),
+        }
+    }
+
+    fn mapd(
+        &mut self,
+        device_id: u32,
+        entry: Option<DeviceEntry>,
+        bus: &mut Bus,
+    ) -> Result<(), Fault> {
+        let place = self.device_place(device_id, bus);
+        let place = place.map_err(|_| reason::DEVICE_OOR)?;
+        if let Some(entry) = entry {
+            let typer = self.character.typer();
+            let end = entry.itt_address + itt_bytes(entry.size, typer.itt_entry_bytes());
+            if entry.size > typer.id_bits() || end > 1 << PHYSICAL_ADDRESS_BITS {
+                return Err(reason::ITTSIZE_OOR.into());
+            }
+        }
+        if let Ok(Some(old)) = self.device(device_id, bus) {
+            self.leave(device_id, old, bus);
+        }
+        self.set_device(device_id, place, entry, bus);
+        self.unsettled.settle_device(device_id);
+        Ok(())
+    }
+
+    /// A mapped device gives up its ITT.
+    fn leave(&mut self, device_id: u32, old: DeviceEntry, bus: &mut Bus) {
+        if self.choices().picks(UnmappedPending::Dropped) {
+            for event in self.events(device_id, old, bus) {
+                if let Ok(Some(target)) = self.target(event.entry.icid, bus) {
+                    bus.redistributors[usize::from(target)].clear_pending(event.entry.intid);
+                }
+            }
+        }
+        self.invalidate_events(device_id, bus);
+        if self.choices().picks(RemappedDevice::Dropped) {
+            let unmapped = self.format().interrupt(None);
+            for event in self.events(device_id, old, bus) {
+                let address = self.interrupt_place(old, event.event_id);
+                bus.store_unaligned(address, unmapped, false);
+            }
+        }
+    }
+
+    fn mapc(&mut self, icid: u16, rdbase: u64, valid: bool, bus: &mut Bus) -> Result<(), Fault> {
+        let place = self.collection_place(icid, bus);
+        let place = place.map_err(|_| reason::COLLECTION_OOR)?;
+        let named = self.named(rdbase, bus);
+        let checked = valid || self.choices().picks(UnmappedRdbase::Checked);
+        if checked && named.is_none() {
+            return Err(self.no_redistributor(reason::PROCNUM_OOR, reason::TARGET_OOR));
+        }
+        let from = self.target(icid, bus).unwrap_or(None);
+        let to = named.filter(|_| valid);
+        if from != to {
+            self.redirect(icid, from, to, bus);
+        }
+        self.set_collection(icid, place, valid.then_some(rdbase), bus);
+        Ok(())
+    }
+
+    /// The error of an RDbase that names no redistributor.
+    pub(super) fn no_redistributor(&self, common: u8, gic600: u8) -> Fault {
+        match self.choices().get() {
+            ErrorNumbers::Common => common.into(),
+            ErrorNumbers::Gic600 => gic600.into(),
+        }
+    }
+
+    /// A collection is about to go from one redistributor to another, with all events that are mapped to it.
+    fn redirect(&mut self, icid: u16, from: Option<u8>, to: Option<u8>, bus: &mut Bus) {
+        let follow = self.choices().picks(MovedCollection::Follows);
+        if !follow && !self.defers() {
+            return;
+        }
+        for event in self.events_of_collection(icid, bus) {
+            let before = self.before(event.device_id, event.event_id, bus);
+            self.defer(event.device_id, event.event_id, before, to.or(from));
+            if let (true, Some(from), Some(to)) = (follow, from, to) {
+                Self::move_pending(event.entry.intid, from, to, bus);
+            }
+        }
+    }
+
+    /// What is pending of an LPI goes to another redistributor, which knows nothing of it yet.
+    fn move_pending(intid: u32, from: u8, to: u8, bus: &mut Bus) {
+        let old = &mut bus.redistributors[usize::from(from)];
+        let pending = old.clear_pending(intid);
+        if from != to {
+            old.forget(intid);
+        }
+        if pending {
+            bus.redistributors[usize::from(to)].set_pending(intid, bus.memory);
+        }
+    }
+
+    fn mapti(
+        &mut self,
+        device_id: u32,
+        event_id: u32,
+        entry: InterruptEntry,
+        bus: &mut Bus,
+    ) -> Result<(), Fault> {
+        let itt = self.itt(device_id, event_id, bus)?;
+        if !Self::is_lpi(entry.intid, bus) || self.is_too_wide(entry.intid, bus) {
+            return Err(reason::PHYSICALID_OOR.into());
+        }
+        let target = match self.target(entry.icid, bus) {
+            Ok(target) => target,
+            // It need not be mapped.
+            Err(missing) => match self.missing(missing, reason::COLLECTION_OOR, 0) {
+                0 => None,
+                reason => return Err(reason.into()),
+            },
+        };
+        let old = self.interrupt(device_id, itt, event_id, bus);
+        match (old, self.choices().get()) {
+            (None, _) | (Some(_), MappedEvent::Overwritten) if old != Some(entry) => {}
+            (Some(old), MappedEvent::Refused) if old != entry => return Err(Fault::Unnumbered),
+            _ => return Ok(()),
+        }
+        let before = self.before(device_id, event_id, bus);
+        self.set_interrupt(device_id, itt, event_id, Some(entry), bus);
+        let old_target = before.and_then(|before| before.redistributor);
+        self.defer(device_id, event_id, before, target.or(old_target));
+        Ok(())
+    }
+
+    /// Whether the first redistributor's PROPBASER leaves no room for an INTID, and this ITS minds.
+    fn is_too_wide(&self, intid: u32, bus: &Bus) -> bool {
+        let limit = bus
+            .redistributors
+            .first()
+            .map_or(0, |first| intids(first.id_bits()));
+        self.choices().picks(WideIntid::Refused) && u64::from(intid) >= limit
+    }
+
+    fn movi(
+        &mut self,
+        device_id: u32,
+        event_id: u32,
+        icid: u16,
+        bus: &mut Bus,
+    ) -> Result<(), Fault> {
+        let found = self.mapped_event(device_id, event_id, bus)?;
+        let from = found.redistributor.ok_or(reason::UNMAPPED_COLLECTION)?;
+        let to = self.mapped_collection(icid, bus)?;
+        let before = self.before(device_id, event_id, bus);
+        let intid = found.entry.intid;
+        let entry = InterruptEntry { intid, icid };
+        if entry == found.entry {
+            return Ok(());
+        }
+        self.set_interrupt(device_id, found.itt, event_id, Some(entry), bus);
+        self.defer(device_id, event_id, before, Some(to));
+        Self::move_pending(intid, from, to, bus);
+        Ok(())
+    }
+
+    fn discard(&mut self, device_id: u32, event_id: u32, bus: &mut Bus) -> Result<(), Fault> {
+        let found = self.routed_event(device_id, event_id, bus)?;
+        let before = self.before(device_id, event_id, bus);
+        self.set_interrupt(device_id, found.itt, event_id, None, bus);
+        self.defer(device_id, event_id, before, found.redistributor);
+        if let Some(target) = found.redistributor {
+            let target = &mut bus.redistributors[usize::from(target)];
+            target.clear_pending(found.entry.intid);
+            target.forget(found.entry.intid);
+        }
+        Ok(())
+    }
+}

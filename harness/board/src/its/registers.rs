@@ -1,0 +1,243 @@
+//! The control frame. An access of a size that a register does not have reads zero and is ignored.
+
+use its_el2::Event;
+use its_el2::freedom::choice::{BusyWrite, QueueLowBits, Quiescent, QuiescentEnabled, Statusr};
+use its_gic::register::TableType;
+use its_gic::{Baser, Cbaser, Creadr, Ctlr, Cwriter, Iidr, Part, Pidr2, Register};
+
+use super::{Bus, COLLECTIONS, DEVICES, PhysicalIts};
+
+/// GITS_STATUSR, each bit cleared by writing 1.
+mod statusr {
+    /// RRD: a reserved register was read.
+    pub(super) const RESERVED_READ: u64 = 1 << 0;
+    /// WRD: a reserved register was written.
+    pub(super) const RESERVED_WRITTEN: u64 = 1 << 1;
+    /// WROD: a read-only register was written. The control frame has no write-only one, for RWOD (bit 2) to tell of.
+    pub(super) const READ_ONLY_WRITTEN: u64 = 1 << 3;
+}
+
+/// Reads of CTLR for which a late ITS keeps Quiescent at 0.
+const LATE_READS: u8 = 2;
+
+impl PhysicalIts {
+    /// A read of the control frame; zero where no register has this offset and size.
+    pub(crate) fn read(&mut self, offset: u64, bytes: u64, bus: &mut Bus) -> u64 {
+        let mut value = 0;
+        if let Some((register, part)) = Register::select(offset, bytes) {
+            value = part.extract(self.register(register));
+            self.was_read(register);
+        }
+        self.idle(bus);
+        value
+    }
+
+    fn was_read(&mut self, register: Register) {
+        match register {
+            Register::Ctlr if !self.enabled && !self.stopping => {
+                self.late_reads = self.late_reads.saturating_sub(1);
+            }
+            Register::Reserved(_) => self.note(statusr::RESERVED_READ),
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, status: u64) {
+        if self.choices().picks(Statusr::Present) {
+            self.statusr |= status;
+        }
+    }
+
+    /// What a register holds. MPAMIDR, PARTIDR, MPIDR and UMSIR are zero: TYPER has none of what they are for.
+    pub(crate) fn register(&self, register: Register) -> u64 {
+        match register {
+            Register::Ctlr => Ctlr::new()
+                .with_enabled(self.enabled)
+                .with_quiescent(self.is_quiescent())
+                .into_bits()
+                .into(),
+            Register::Iidr => Iidr::new()
+                .with_implementer(0x43b)
+                .with_product_id(0x1d)
+                .into_bits()
+                .into(),
+            Register::Typer => self.character.typer().into_bits(),
+            Register::Statusr => self.statusr,
+            Register::Cbaser => self.cbaser.into_bits(),
+            Register::Cwriter => self.cwriter,
+            Register::Creadr => Creadr::from_bits(self.creadr)
+                .with_stalled(self.stalled)
+                .into_bits(),
+            Register::Baser(n) => self.basers[usize::from(n)].into_bits(),
+            Register::Identification(offset) => identification(offset),
+            _ => 0,
+        }
+    }
+
+    fn is_quiescent(&self) -> bool {
+        if !self.enabled {
+            return !self.stopping && self.late_reads == 0;
+        }
+        match self.choices().get() {
+            QuiescentEnabled::Idle => !self.has_work(),
+            QuiescentEnabled::Zero => false,
+            QuiescentEnabled::One => true,
+        }
+    }
+
+    /// A write to the control frame; ignored where no register has this offset and size.
+    pub(crate) fn write(&mut self, offset: u64, bytes: u64, value: u64, bus: &mut Bus) {
+        if let Some((register, part)) = Register::select(offset, bytes) {
+            self.write_register(register, part, value, bus);
+        }
+        if !self.stopping {
+            self.idle(bus);
+        }
+    }
+
+    pub(super) fn write_register(
+        &mut self,
+        register: Register,
+        part: Part,
+        value: u64,
+        bus: &mut Bus,
+    ) {
+        match register {
+            Register::Ctlr => self.write_ctlr(Ctlr::from_bits(value as u32), bus),
+            Register::Cbaser => self.write_cbaser(part, value, bus),
+            Register::Cwriter => self.write_cwriter(part, value, bus),
+            Register::Baser(n) => self.write_baser(usize::from(n), part, value, bus),
+            Register::Statusr => self.statusr &= !value,
+            Register::Reserved(_) => self.note(statusr::RESERVED_WRITTEN),
+            Register::Partidr => {}
+            Register::Iidr
+            | Register::Typer
+            | Register::Mpamidr
+            | Register::Mpidr
+            | Register::Umsir
+            | Register::Creadr
+            | Register::Identification(_) => self.note(statusr::READ_ONLY_WRITTEN),
+        }
+    }
+
+    fn write_ctlr(&mut self, ctlr: Ctlr, bus: &mut Bus) {
+        match (self.enabled, ctlr.enabled()) {
+            (false, true) if !self.can_start() => {
+                let address = Register::Ctlr.offset();
+                bus.events.push(Event::Unpredictable { address });
+            }
+            (false, true) => {
+                self.enabled = true;
+                self.read_ahead(bus);
+            }
+            (true, false) => {
+                self.stopping = self.is_slow() && self.has_work();
+                self.enabled = false;
+                self.unsettled.clear();
+                if !self.stopping {
+                    self.stopped(bus);
+                }
+            }
+            _ => {}
+        }
+        self.settle(bus);
+    }
+
+    /// Whether Enabled may be set: quiescent, with a queue and the tables that are needed.
+    fn can_start(&self) -> bool {
+        let collections = self.basers[COLLECTIONS].valid() || !self.collections.is_empty();
+        self.is_quiescent() && self.cbaser.valid() && self.basers[DEVICES].valid() && collections
+    }
+
+    /// Nothing is in flight any more after Enabled was cleared: memory becomes what the caches hold.
+    pub(super) fn stopped(&mut self, bus: &mut Bus) {
+        self.stopping = false;
+        self.flush(bus);
+        if self.choices().picks(Quiescent::Late) {
+            self.late_reads = LATE_READS;
+        }
+    }
+
+    /// Whether a write of CBASER or a BASER is ignored now. Tells of it, if it must not be made.
+    fn is_fixed(&self, register: Register, bus: &mut Bus) -> bool {
+        let fixed = self.enabled || !self.is_quiescent();
+        if fixed {
+            let address = register.offset();
+            bus.events.push(Event::Unpredictable { address });
+        }
+        fixed && self.choices().picks(BusyWrite::Ignored)
+    }
+
+    /// Each write, of a half too, puts CREADR back to 0.
+    fn write_cbaser(&mut self, part: Part, value: u64, bus: &mut Bus) {
+        if self.is_fixed(Register::Cbaser, bus) {
+            return;
+        }
+        self.cbaser = self.sticking_cbaser(part.insert(self.cbaser.into_bits(), value));
+        self.creadr = 0;
+        self.stalled = false;
+        self.account_queue(bus);
+    }
+
+    /// A value of CBASER as this ITS reads it back.
+    pub(super) fn sticking_cbaser(&self, value: u64) -> Cbaser {
+        let low_bits = match self.choices().get() {
+            QueueLowBits::Used => 0,
+            QueueLowBits::Zero => 0xf000,
+        };
+        Cbaser::from_bits(value & Cbaser::WRITABLE & !low_bits)
+    }
+
+    fn write_cwriter(&mut self, part: Part, value: u64, bus: &mut Bus) {
+        let whole = Cwriter::from_bits(part.insert(self.cwriter, value));
+        self.cwriter = whole.offset();
+        if whole.retry() {
+            self.stalled = false;
+        }
+        self.settle(bus);
+    }
+
+    /// Type and Entry_Size are fixed, one Page_Size sticks, and Indirect only where there can be two levels.
+    fn write_baser(&mut self, n: usize, part: Part, value: u64, bus: &mut Bus) {
+        let old = self.basers[n];
+        if old.table_type() == TableType::Unimplemented {
+            return;
+        }
+        if self.is_fixed(Register::Baser(n as u8), bus) {
+            return;
+        }
+        let whole = part.insert(old.into_bits(), value) & Baser::WRITABLE;
+        let written = Baser::from_bits(whole | old.into_bits() & !Baser::WRITABLE);
+        self.basers[n] = self.sticking(n, written);
+        if self.character.invalidates && !written.valid() {
+            self.invalidate_table(n);
+        }
+        self.account_table(n, bus);
+    }
+
+    /// A value of `GITS_BASER<n>` as this ITS reads it back.
+    pub(super) fn sticking(&self, n: usize, baser: Baser) -> Baser {
+        let two_level = match n {
+            DEVICES => self.character.two_level,
+            _ => self.character.two_level_collections,
+        };
+        baser
+            .with_page_size_field(self.character.page_size.field())
+            .with_indirect(baser.indirect() && two_level)
+    }
+}
+
+/// PIDR2 says GICv3, CIDR0 to CIDR3 that this is a CoreLink component; the other registers are zero.
+fn identification(offset: u16) -> u64 {
+    match offset {
+        0xffe8 => Pidr2::new()
+            .with_architecture_revision(3)
+            .into_bits()
+            .into(),
+        0xfff0 => 0x0d,
+        0xfff4 => 0xf0,
+        0xfff8 => 0x05,
+        0xfffc => 0xb1,
+        _ => 0,
+    }
+}

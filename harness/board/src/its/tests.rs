@@ -1,0 +1,49 @@
+//! A physical ITS on its board.
+
+mod accounts;
+mod caches;
+mod commands;
+mod effects;
+mod registers;
+
+use its_gic::Command;
+
+use crate::host::Host;
+use crate::layout;
+use crate::testing::Bench;
+
+const DEVICE: u32 = 9;
+const INTID: u32 = 8200;
+const ITT: u64 = layout::ITT.page(7);
+
+/// Maps the device with 32 events, the first as an LPI of collection 0.
+fn map(bench: &mut Bench, host: &mut Host) {
+    host.map_device(0, DEVICE, 5, ITT, bench);
+    host.map_event(0, DEVICE, 0, INTID, 0, bench);
+}
+
+fn mapti(event_id: u32, intid: u32, icid: u16) -> Command {
+    Command::Mapti {
+        device_id: DEVICE,
+        event_id,
+        intid,
+        icid,
+    }
+}
+
+fn mapc(icid: u16, rdbase: u64, valid: bool) -> Command {
+    Command::Mapc {
+        icid,
+        rdbase,
+        valid,
+    }
+}
+
+fn mapd(itt_address: u64, valid: bool) -> Command {
+    Command::Mapd {
+        device_id: DEVICE,
+        size: 4,
+        itt_address,
+        valid,
+    }
+}

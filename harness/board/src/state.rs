@@ -1,0 +1,303 @@
+//! Everything on the board but the subject, and how one part of it reaches another.
+
+use its_el2::{Direction, Event, Frame, LockName, Machine, Misconduct, PageChange, Purpose, Reach};
+use its_gic::geometry::{PAGE_BYTES, Pages};
+use its_gic::redistributor::FRAMES_BYTES;
+use its_gic::register::FRAME_BYTES;
+
+use crate::board::{Failure, Tamper};
+use crate::its::{Bus, PhysicalIts, Stored};
+use crate::layout::CPUS;
+use crate::memory::Memory;
+use crate::ownership::Ownership;
+use crate::redistributor::{Redistributor, Written};
+
+/// The INTID that says that there is none.
+const NO_INTERRUPT: u64 = 1023;
+
+/// Everything on the board but the subject.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub machine: Machine,
+    pub memory: Memory,
+    pub ownership: Ownership,
+    pub its: Vec<PhysicalIts>,
+    pub redistributors: Vec<Redistributor>,
+    pub finalized: [bool; CPUS as usize],
+    pub cpu: u8,
+    /// A call of EL2 panicked on the board's side.
+    pub board_panicked: bool,
+    pub held: Vec<LockName>,
+    pub events: Vec<Event>,
+    /// What ITSs stored in the middle of an action, for the accounts of all of them.
+    stores: Vec<Stored>,
+    pub work: u32,
+    pub shared_reads: u32,
+    pub tampers: Vec<Tamper>,
+    pub failures: Vec<Failure>,
+}
+
+impl State {
+    /// Everything as it is before boot.
+    pub(crate) fn new(machine: Machine) -> Self {
+        Self {
+            machine,
+            memory: Memory::new(),
+            ownership: Ownership::new(),
+            its: PhysicalIts::all(&machine),
+            redistributors: Redistributor::all(&machine),
+            finalized: [false; CPUS as usize],
+            cpu: 0,
+            board_panicked: false,
+            held: Vec::new(),
+            events: Vec::new(),
+            stores: Vec::new(),
+            work: 0,
+            shared_reads: 0,
+            tampers: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Lets one ITS do something to itself and what it is connected to; `None` where there is no such ITS.
+    pub(crate) fn with_its<R>(
+        &mut self,
+        number: u8,
+        act: impl FnOnce(&mut PhysicalIts, &mut Bus<'_>) -> R,
+    ) -> Option<R> {
+        self.with_bus(false, |all, bus| {
+            let result = act(all.get_mut(usize::from(number))?, bus);
+            for (index, its) in all.iter_mut().enumerate() {
+                let own = index == usize::from(number);
+                for stored in bus.stores.clone() {
+                    if !(own && stored.accounted) {
+                        its.word_changed(stored.address, bus);
+                    }
+                }
+            }
+            bus.stores.clear();
+            Some(result)
+        })
+    }
+
+    /// Looks at one ITS. A look at the machine is no event on it.
+    pub(crate) fn look<R>(
+        &mut self,
+        number: u8,
+        look: impl FnOnce(&mut PhysicalIts, &mut Bus<'_>) -> R,
+    ) -> Option<R> {
+        let told = self.events.len();
+        let result = self.with_bus(true, |all, bus| {
+            Some(look(all.get_mut(usize::from(number))?, bus))
+        });
+        self.events.truncate(told);
+        result
+    }
+
+    fn with_bus<R>(
+        &mut self,
+        looking: bool,
+        act: impl FnOnce(&mut [PhysicalIts], &mut Bus<'_>) -> R,
+    ) -> R {
+        let mut bus = Bus {
+            machine: &self.machine,
+            memory: &mut self.memory,
+            ownership: &self.ownership,
+            redistributors: &mut self.redistributors,
+            events: &mut self.events,
+            stores: &mut self.stores,
+            looking,
+        };
+        act(&mut self.its, &mut bus)
+    }
+
+    /// A store by the host, which the ITSs see at once.
+    pub(crate) fn host_store(&mut self, address: u64, value: u64) {
+        self.memory.write(address, value);
+        self.word_changed(address);
+    }
+
+    /// Somebody stored to a word, 8-byte aligned.
+    pub(crate) fn word_changed(&mut self, address: u64) {
+        self.with_bus(false, |all, bus| {
+            for its in all {
+                its.word_changed(address, bus);
+            }
+        });
+    }
+
+    /// Somebody filled a page.
+    pub(crate) fn page_rewritten(&mut self, page: u64) {
+        self.with_bus(false, |all, bus| {
+            for its in all {
+                its.page_rewritten(page, bus);
+            }
+        });
+    }
+
+    /// What redistributors can reach. It is told of with the first ITS's.
+    pub(crate) fn lpi_tables(&self) -> impl Iterator<Item = Reach> {
+        let numbered = (0..).zip(&self.redistributors);
+        let on = numbered.filter(|(_, redistributor)| redistributor.lpis_are_on());
+        on.flat_map(|(number, redistributor)| lpi_tables(number, redistributor))
+    }
+
+    /// Records a change of ownership and tells of reachable pages that it touched.
+    pub(crate) fn page_event(
+        &mut self,
+        change: PageChange,
+        pages: Pages,
+        result: Result<(), its_el2::Errno>,
+    ) {
+        self.events.push(Event::Page {
+            change,
+            pages,
+            result,
+        });
+        if result.is_err() {
+            return;
+        }
+        for page in pages.iter() {
+            self.page_changed(page);
+        }
+    }
+
+    pub(crate) fn page_changed(&mut self, page: u64) {
+        let Some(state) = self.ownership.state(page) else {
+            return;
+        };
+        for its in &self.its {
+            its.page_changed(page, state, &mut self.events);
+        }
+        let reached: Vec<Reach> = self
+            .lpi_tables()
+            .filter(|reach| Pages::under(reach.address, reach.bytes).contains(page))
+            .collect();
+        let told = |reach| Event::ReachedPage { reach, page, state };
+        self.events.extend(reached.into_iter().map(told));
+    }
+
+    /// A hardware access to a redistributor.
+    fn redistributor_write(&mut self, n: u8, offset: u64, bytes: u64, value: u64) {
+        let redistributor = &mut self.redistributors[usize::from(n)];
+        let tables = lpi_tables(n, redistributor);
+        match redistributor.write(offset, bytes, value, &mut self.memory) {
+            Written::Nothing => {}
+            Written::Unpredictable(offset) => {
+                let address = self.machine.redistributors[usize::from(n)] + offset;
+                self.events.push(Event::Unpredictable { address });
+            }
+            Written::Started => {
+                for reach in tables {
+                    let exposure = crate::its::exposure(&reach, &self.memory, &self.ownership);
+                    self.events.push(Event::Reached(reach, exposure));
+                }
+            }
+            Written::Stopped => {
+                self.events.extend(tables.map(Event::Unreached));
+                let [_, pending] = tables;
+                for page in Pages::under(pending.address, pending.bytes).iter() {
+                    self.page_rewritten(page);
+                }
+            }
+        }
+    }
+
+    /// Which device region holds an address, and the offset in it.
+    pub(crate) fn frame(&self, address: u64) -> Option<(Frame, u64)> {
+        let within = |start: u64, bytes: u64| address >= start && address - start < bytes;
+        for (number, start) in (0..).zip(self.machine.its) {
+            if within(*start, FRAME_BYTES) {
+                return Some((Frame::ItsControl(number), address - start));
+            }
+            if within(*start + FRAME_BYTES, FRAME_BYTES) {
+                return Some((Frame::ItsTranslation(number), address - start - FRAME_BYTES));
+            }
+        }
+        for (number, start) in (0..).zip(self.machine.redistributors) {
+            if within(*start, FRAMES_BYTES) {
+                return Some((Frame::Redistributor(number), address - start));
+            }
+        }
+        None
+    }
+
+    /// An access that hardware sees. A CPU has no DeviceID, so the translation frame ignores it.
+    pub(crate) fn hardware(
+        &mut self,
+        frame: Frame,
+        offset: u64,
+        bytes: u64,
+        direction: Direction,
+    ) -> u64 {
+        match (frame, direction) {
+            (Frame::ItsControl(n), Direction::Read) => self
+                .with_its(n, |its, bus| its.read(offset, bytes, bus))
+                .unwrap_or(0),
+            (Frame::ItsControl(n), Direction::Write(value)) => {
+                self.with_its(n, |its, bus| its.write(offset, bytes, value, bus));
+                0
+            }
+            (Frame::ItsTranslation(_), _) => 0,
+            (Frame::Redistributor(_), _) if !Redistributor::has_access(offset, bytes) => 0,
+            (Frame::Redistributor(n), Direction::Read) => {
+                self.redistributors[usize::from(n)].read(offset, bytes)
+            }
+            (Frame::Redistributor(n), Direction::Write(value)) => {
+                self.redistributor_write(n, offset, bytes, value);
+                0
+            }
+        }
+    }
+
+    /// A CPU takes what its redistributor offers.
+    pub(crate) fn acknowledge(&mut self, cpu: u8) -> u64 {
+        let redistributor = self.redistributors.get_mut(usize::from(cpu));
+        let taken = redistributor.and_then(|found| found.acknowledge(&self.memory));
+        taken.map_or(NO_INTERRUPT, u64::from)
+    }
+
+    pub(crate) fn host_reaches(&self, cpu: u8, address: u64) -> bool {
+        let Some(state) = self.ownership.state(address / PAGE_BYTES) else {
+            return false;
+        };
+        !self.finalized[usize::from(cpu)] || state.host_can_access()
+    }
+
+    /// Makes the host's change that is due after this many shared reads.
+    pub(crate) fn tamper(&mut self) {
+        if self.tampers.is_empty() {
+            return;
+        }
+        let now = self.shared_reads;
+        for tamper in self.tampers.clone() {
+            if tamper.after != now || !self.host_reaches(self.cpu, tamper.address) {
+                continue;
+            }
+            self.host_store(tamper.address, tamper.value);
+            self.events.push(Event::Tampered {
+                address: tamper.address,
+                value: tamper.value,
+            });
+        }
+    }
+
+    pub(crate) fn misconduct(&mut self, misconduct: Misconduct) {
+        self.events.push(Event::Misconduct(misconduct));
+    }
+}
+
+/// The tables of a redistributor.
+fn lpi_tables(number: u8, redistributor: &Redistributor) -> [Reach; 2] {
+    let [configuration, pending] = redistributor.tables();
+    let reach = |purpose, (address, bytes)| Reach {
+        its: 0,
+        purpose,
+        address,
+        bytes,
+    };
+    [
+        reach(Purpose::LpiConfiguration(number), configuration),
+        reach(Purpose::LpiPending(number), pending),
+    ]
+}

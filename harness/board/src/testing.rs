@@ -1,0 +1,155 @@
+//! What unit tests share: a board on which nobody is at EL2, and a driver of its first ITS.
+
+use its_el2::{
+    AccessSize, Action, Character, Choices, CommandError, Direction, Event, Machine, Outcome, Pace,
+    Subject, SubjectPolicy, Trap,
+};
+use its_gic::geometry::PageSize;
+use its_gic::{Command, Register};
+
+use crate::host::{Host, Perform, Plan};
+use crate::{Board, layout};
+
+/// An ITS as plain as it can be.
+pub(crate) const CHARACTER: Character = Character {
+    event_id_bits: 16,
+    device_id_bits: 16,
+    collection_id_bits: 16,
+    hardware_collections: 0,
+    itt_entry_bytes: 8,
+    device_entry_bytes: 8,
+    collection_entry_bytes: 8,
+    field_order: 0,
+    redistributor_addresses: false,
+    page_size: PageSize::K64,
+    two_level: true,
+    pace: Pace::AtOnce,
+    cumulative_collections: false,
+    two_level_collections: false,
+    invalidates: false,
+    choices: Choices::USUAL,
+};
+
+/// The same with these choices.
+pub(crate) fn choosing(choices: Choices) -> Character {
+    Character {
+        choices,
+        ..CHARACTER
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Nobody;
+
+impl Subject<Board> for Nobody {
+    fn policy(&self) -> SubjectPolicy {
+        SubjectPolicy {
+            records_per_page: 0,
+            commands_in_flight: 0,
+        }
+    }
+    fn set_up(&self, _: &Board, _: [u64; 4]) -> i64 {
+        0
+    }
+    fn trap(&self, _: &Board, _: Trap) -> u64 {
+        0
+    }
+    fn allows_donation(&self, _: &Board) -> bool {
+        true
+    }
+}
+
+/// A board and what happened on it in the last action.
+pub(crate) struct Bench {
+    pub board: Board,
+    pub events: Vec<Event>,
+}
+
+impl Perform for Bench {
+    fn perform(&mut self, action: Action) -> Outcome {
+        self.board.perform(&action, &mut self.events)
+    }
+}
+
+impl Bench {
+    /// A board before boot, and a driver of its ITS.
+    pub(crate) fn new(character: Character) -> (Self, Host) {
+        let machine: Machine = layout::machine([character; 2], 1);
+        let plan = Plan {
+            live: Vec::new(),
+            queue_pages: 1,
+            private_pages: 1,
+            table_pages: 1,
+        };
+        let bench = Self {
+            board: Board::new(machine, Box::new(Nobody)),
+            events: Vec::new(),
+        };
+        (bench, Host::new(machine, 0, plan))
+    }
+
+    /// The same after the driver's probe.
+    pub(crate) fn booted(character: Character) -> (Self, Host) {
+        let (mut bench, mut host) = Self::new(character);
+        host.probe(&mut bench);
+        (bench, host)
+    }
+
+    /// Sends one command; its error, if it had one.
+    pub(crate) fn command(&mut self, host: &mut Host, command: Command) -> Option<CommandError> {
+        host.write_command(0, command.encode(), self);
+        host.post(0, false, AccessSize::Word, self);
+        self.events.iter().rev().find_map(|event| match event {
+            Event::Consumed { error, .. } => Some(*error),
+            Event::Stalled { error, .. } => Some(Some(*error)),
+            _ => None,
+        })?
+    }
+
+    pub(crate) fn msi(&mut self, device_id: u32, event_id: u32, size: AccessSize) {
+        self.perform(Action::Msi {
+            its: 0,
+            device_id,
+            event_id,
+            size,
+        });
+    }
+
+    pub(crate) fn store(&mut self, address: u64, value: u64) {
+        let cpu = 0;
+        self.perform(Action::Store {
+            cpu,
+            address,
+            value,
+        });
+    }
+
+    /// An access of any size to the control frame.
+    pub(crate) fn access(&mut self, offset: u64, size: AccessSize, direction: Direction) -> u64 {
+        let outcome = self.perform(Action::Device {
+            cpu: 0,
+            address: layout::ITS[0] + offset,
+            size,
+            direction,
+        });
+        match outcome {
+            Outcome::Value(value) => value,
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn write(&mut self, register: Register, value: u64) {
+        let size = if register.width() == 8 {
+            AccessSize::Double
+        } else {
+            AccessSize::Word
+        };
+        self.access(register.offset(), size, Direction::Write(value));
+    }
+
+    /// Whether the last action was UNPREDICTABLE.
+    pub(crate) fn was_unpredictable(&self) -> bool {
+        let unpredictable = |event: &Event| matches!(event, Event::Unpredictable { .. });
+        self.events.iter().any(unpredictable)
+    }
+}

@@ -1,0 +1,257 @@
+//! What the ITSs wrote into memory, as values: the format is private to an ITS, the address is not.
+//!
+//! An entry has two sides: what the ITS goes by, and what memory holds, which differ while a cache may be dirty.
+
+use std::collections::BTreeMap;
+
+use super::possible::Possible;
+
+/// The contents of a table entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Entry {
+    /// Invalid, as zeroes are.
+    Nothing,
+    Device {
+        itt: u64,
+        /// EventID bits, minus 1.
+        size: u8,
+    },
+    /// The redistributor of a collection.
+    Collection(u8),
+    Interrupt {
+        intid: u32,
+        icid: u16,
+    },
+}
+
+/// Where an entry is. Entries of the same kind and ITS at the same address are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Slot {
+    /// A collection that the ITS holds itself.
+    Held {
+        its: u8,
+        icid: u16,
+    },
+    Device {
+        its: u8,
+        address: u64,
+    },
+    Collection {
+        its: u8,
+        address: u64,
+    },
+    /// An ITT's entry means something to the device and event only that it was written for.
+    Interrupt {
+        its: u8,
+        address: u64,
+        device_id: u32,
+        event_id: u32,
+    },
+}
+
+impl Slot {
+    pub(crate) fn its(self) -> u8 {
+        match self {
+            Self::Held { its, .. }
+            | Self::Device { its, .. }
+            | Self::Collection { its, .. }
+            | Self::Interrupt { its, .. } => its,
+        }
+    }
+
+    fn address(self) -> Option<u64> {
+        match self {
+            Self::Held { .. } => None,
+            Self::Device { address, .. }
+            | Self::Collection { address, .. }
+            | Self::Interrupt { address, .. } => Some(address),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) slot: Slot,
+    pub(crate) bytes: u64,
+    /// What the ITS goes by.
+    pub(crate) seen: Possible<Entry>,
+    /// What memory holds.
+    pub(crate) stored: Possible<Entry>,
+}
+
+/// All entries that an ITS wrote.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cells {
+    held: BTreeMap<Slot, Possible<Entry>>,
+    cells: BTreeMap<u64, Cell>,
+    /// Addresses and bytes of which nothing is known.
+    tainted: Vec<(u64, u64)>,
+}
+
+/// The longest entry.
+const MOST_BYTES: u64 = 32;
+
+impl Cells {
+    /// Cells that share a byte with `bytes` at `address`, ascending.
+    pub(crate) fn under(&self, address: u64, bytes: u64) -> impl DoubleEndedIterator<Item = &Cell> {
+        let end = address.saturating_add(bytes);
+        let cells = self.cells.range(address.saturating_sub(MOST_BYTES)..end);
+        cells
+            .map(|(_, cell)| cell)
+            .filter(move |cell| cell.slot.address().unwrap_or(0) + cell.bytes > address)
+    }
+
+    /// What the ITS takes an entry for; `None` where nothing was written.
+    pub(crate) fn seen(&self, slot: Slot, bytes: u64) -> Option<Possible<Entry>> {
+        let Some(address) = slot.address() else {
+            return self.held.get(&slot).cloned();
+        };
+        if self.is_tainted(address, bytes) {
+            return Some(Possible::Any);
+        }
+        let mut under = self.under(address, bytes);
+        let first = under.next()?;
+        let same = first.slot == slot && first.bytes == bytes && under.next().is_none();
+        Some(if same {
+            first.seen.clone()
+        } else {
+            Possible::Any
+        })
+    }
+
+    pub(crate) fn is_tainted(&self, address: u64, bytes: u64) -> bool {
+        let mut tainted = self.tainted.iter();
+        tainted.any(|tainted| super::overlap(*tainted, (address, bytes)))
+    }
+
+    /// Nothing is known of this memory any more.
+    pub(crate) fn taint(&mut self, address: u64, bytes: u64) {
+        if self.tainted.contains(&(address, bytes)) {
+            return;
+        }
+        self.tainted.push((address, bytes));
+        let hit = self.under(address, bytes);
+        let hit: Vec<u64> = hit.filter_map(|cell| cell.slot.address()).collect();
+        for at in hit {
+            if let Some(cell) = self.cells.get_mut(&at) {
+                (cell.seen, cell.stored) = (Possible::Any, Possible::Any);
+            }
+        }
+    }
+
+    /// The ITS writes an entry. `lazily`: memory may keep what it held, too.
+    pub(crate) fn write(&mut self, slot: Slot, bytes: u64, value: Possible<Entry>, lazily: bool) {
+        let Some(address) = slot.address() else {
+            self.held.insert(slot, value);
+            return;
+        };
+        let value = match self.is_tainted(address, bytes) {
+            true => Possible::Any,
+            false => value,
+        };
+        let nothing = Possible::only(Entry::Nothing);
+        let old = self.cells.get(&address).filter(|cell| cell.slot == slot);
+        let stored = match (old, lazily) {
+            (_, false) => value.clone(),
+            (Some(old), true) => old.stored.clone().or(&value),
+            (None, true) => nothing.or(&value),
+        };
+        for other in self.spoilt_by(slot, bytes) {
+            if let Some(cell) = self.cells.get_mut(&other) {
+                (cell.seen, cell.stored) = (Possible::Any, Possible::Any);
+            }
+        }
+        let seen = value;
+        let cell = Cell {
+            slot,
+            bytes,
+            seen,
+            stored,
+        };
+        self.cells.insert(address, cell);
+    }
+
+    /// Addresses of other entries that one overlaps.
+    fn spoilt_by(&self, slot: Slot, bytes: u64) -> Vec<u64> {
+        let Some(address) = slot.address() else {
+            return Vec::new();
+        };
+        let others = self.under(address, bytes).filter(|cell| cell.slot != slot);
+        others.filter_map(|cell| cell.slot.address()).collect()
+    }
+
+    /// Somebody else wrote there; `zero`: nothing but zeroes. `cached`: the ITS may go by what it knew.
+    pub(crate) fn overwrite(&mut self, address: u64, bytes: u64, zero: bool, cached: bool) {
+        let end = address.saturating_add(bytes);
+        let hit: Vec<u64> = self
+            .under(address, bytes)
+            .filter_map(|cell| cell.slot.address())
+            .collect();
+        for at in hit {
+            let Some(cell) = self.cells.get_mut(&at) else {
+                continue;
+            };
+            let whole = at >= address && at + cell.bytes <= end;
+            cell.stored = match whole && zero {
+                true => Possible::only(Entry::Nothing),
+                false => Possible::Any,
+            };
+            match cached {
+                true => cell.seen.join(&cell.stored),
+                false => cell.seen = cell.stored.clone(),
+            }
+            if cell.seen.known() == Some(Entry::Nothing) {
+                self.cells.remove(&at);
+            }
+        }
+    }
+
+    fn of_mut(&mut self, its: u8) -> impl Iterator<Item = &mut Cell> {
+        let cells = self.cells.values_mut();
+        cells.filter(move |cell| cell.slot.its() == its)
+    }
+
+    /// Memory is what the ITS knows.
+    pub(crate) fn clean(&mut self, its: u8) {
+        for cell in self.of_mut(its) {
+            cell.stored = cell.seen.clone();
+        }
+    }
+
+    /// The ITS knows only what memory holds; what it held itself is gone, or kept if `keeps`.
+    pub(crate) fn lose(&mut self, its: u8, keeps: bool) {
+        for cell in self.of_mut(its) {
+            cell.seen = cell.stored.clone();
+        }
+        for (slot, value) in &mut self.held {
+            let nothing = Possible::only(Entry::Nothing);
+            match keeps {
+                _ if slot.its() != its => {}
+                true => value.join(&nothing),
+                false => *value = nothing,
+            }
+        }
+    }
+
+    /// What memory holds of an entry.
+    pub(crate) fn stored(&self, slot: Slot) -> Possible<Entry> {
+        let cell = slot.address().and_then(|address| self.cells.get(&address));
+        cell.map_or(Possible::Any, |cell| cell.stored.clone())
+    }
+
+    /// Learns that an entry holds one of these.
+    pub(crate) fn narrow(&mut self, slot: Slot, values: Possible<Entry>) {
+        match slot.address() {
+            None => {
+                self.held.insert(slot, values);
+            }
+            Some(address) => {
+                if let Some(cell) = self.cells.get_mut(&address)
+                    && cell.slot == slot
+                {
+                    cell.seen = values;
+                }
+            }
+        }
+    }
+}

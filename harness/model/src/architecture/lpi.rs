@@ -1,0 +1,375 @@
+//! The redistributors' part: where LPIs are pending, how they are configured, and what a CPU is offered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use its_el2::freedom::choice::{BusyWrite, EnableLpis, EqualPriority, LpiCache, PendingTable};
+use its_el2::{Freedoms, Machine};
+use its_gic::Part;
+use its_gic::redistributor::{
+    self as gicr, FIRST_LPI, LpiConfiguration, Pendbaser, Propbaser, RedistributorCtlr, intids,
+};
+
+use super::memory::Memory;
+use super::path::Undefined;
+use super::possible::Truth;
+use super::registers::Partial;
+use crate::judgement::Expected;
+
+const PROPBASER: u64 = 0x070f_ffff_ffff_ff9f;
+const PENDBASER: u64 = 0x070f_ffff_ffff_0f80;
+/// PENDBASER.PTZ, which reads 0.
+const PTZ: u64 = 1 << 62;
+/// IDbits below this: no LPIs (GICR_PROPBASER).
+const LEAST_ID_BITS: u8 = 13;
+
+/// Which LPIs are pending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pending {
+    /// Those that are not surely not.
+    lpis: BTreeMap<u32, Truth>,
+    /// Nothing is known.
+    pub(crate) unknown: bool,
+}
+
+impl Pending {
+    pub(crate) fn get(&self, intid: u32) -> Truth {
+        match self.unknown {
+            true => Truth::Maybe,
+            false => self.lpis.get(&intid).copied().unwrap_or(Truth::No),
+        }
+    }
+
+    pub(crate) fn set(&mut self, intid: u32, truth: Truth) {
+        match truth {
+            Truth::No => self.lpis.remove(&intid),
+            _ => self.lpis.insert(intid, truth),
+        };
+    }
+
+    /// INTIDs that may be pending, as far as they are known.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Truth)> {
+        self.lpis.iter().map(|(intid, truth)| (*intid, *truth))
+    }
+
+    fn or(&self, other: &Self) -> Self {
+        let all: BTreeSet<u32> = self.lpis.keys().chain(other.lpis.keys()).copied().collect();
+        let mut joined = Self {
+            lpis: BTreeMap::new(),
+            unknown: self.unknown || other.unknown,
+        };
+        for intid in all {
+            joined.set(intid, self.get(intid).or(other.get(intid)));
+        }
+        joined
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Redistributor {
+    number: u8,
+    intid_bits: u8,
+    pub(crate) propbaser: Partial,
+    pendbaser: Partial,
+    /// EnableLPIs; unknown once software tried to clear it.
+    pub(crate) enabled: Expected<bool>,
+    /// GICR_CTLR.RWP may be 1.
+    waiting: bool,
+    pub(crate) pending: Pending,
+    /// What it wrote into the pending table at this address when LPIs were disabled.
+    left: Option<(u64, Pending)>,
+    /// What cached configuration may still say, by INTID.
+    stale: BTreeMap<u32, BTreeSet<u8>>,
+}
+
+impl Redistributor {
+    pub(crate) fn new(number: u8, machine: &Machine) -> Self {
+        Self {
+            number,
+            intid_bits: machine.intid_bits,
+            propbaser: Partial::default(),
+            pendbaser: Partial::default(),
+            enabled: Expected::Known(false),
+            waiting: false,
+            pending: Pending::default(),
+            left: None,
+            stale: BTreeMap::new(),
+        }
+    }
+
+    /// Whether LPIs are on.
+    pub(crate) fn on(&self) -> Truth {
+        match self.enabled {
+            Expected::Known(true) => Truth::Yes,
+            Expected::Known(false) => Truth::No,
+            Expected::Unknown => Truth::Maybe,
+        }
+    }
+
+    /// `register` is CTLR, PROPBASER, PENDBASER, INVLPIR or INVALLR; `refused`: the hardware says that this write must
+    /// not be made.
+    pub(crate) fn write(
+        &mut self,
+        register: u64,
+        (part, value): (Part, u64),
+        refused: bool,
+        memory: &Memory,
+        freedoms: &Freedoms,
+    ) -> Result<(), Undefined> {
+        // GICR_PROPBASER, GICR_PENDBASER: UNPREDICTABLE while EnableLPIs or RWP is 1.
+        let fixed = self.on() == Truth::Yes || refused;
+        match register {
+            gicr::CTLR if value & 1 != 0 => self.enable(memory),
+            gicr::CTLR => self.disable(freedoms),
+            gicr::INVLPIR if part != Part::High => self.forget(Some(&[value as u32])),
+            gicr::INVALLR => self.forget(None),
+            gicr::PROPBASER | gicr::PENDBASER if fixed && freedoms.allow(BusyWrite::Taken) => {
+                return Err("PROPBASER or PENDBASER was written while EnableLPIs or RWP");
+            }
+            gicr::PROPBASER | gicr::PENDBASER if fixed => {}
+            gicr::PROPBASER => self.propbaser.write(part, value, PROPBASER),
+            gicr::PENDBASER => self.pendbaser.write(part, value, PENDBASER | PTZ),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// GICR_CTLR: pending state comes from the table, unless PTZ says that this is zero.
+    fn enable(&mut self, memory: &Memory) {
+        if self.on() == Truth::Yes {
+            return;
+        }
+        let read = self.read_pending_table(memory);
+        self.pending = match self.on() {
+            Truth::No => read,
+            _ => self.pending.or(&read),
+        };
+        self.enabled = Expected::Known(true);
+    }
+
+    fn read_pending_table(&self, memory: &Memory) -> Pending {
+        let table = Pendbaser::from_bits(self.pendbaser.value);
+        if table.ptz() && self.pendbaser.knows(PTZ) {
+            return Pending::default();
+        }
+        if let Some((address, left)) = &self.left
+            && *address == table.address()
+        {
+            return left.clone();
+        }
+        let mut pending = Pending::default();
+        let bytes = Pendbaser::bytes(self.id_bits());
+        for (address, word) in memory.words(table.address(), bytes) {
+            let first = ((address - table.address()) * 8) as u32;
+            let set = (0..64).filter(|bit| word >> bit & 1 == 1);
+            for intid in set
+                .map(|bit| first + bit)
+                .filter(|intid| self.takes(*intid))
+            {
+                pending.set(intid, Truth::Yes);
+            }
+        }
+        pending
+    }
+
+    /// GICR_CTLR.CES: whether EnableLPIs can be cleared.
+    fn disable(&mut self, freedoms: &Freedoms) {
+        if self.on() == Truth::No || !freedoms.allow(EnableLpis::Clearable) {
+            return;
+        }
+        let before = self
+            .left
+            .take()
+            .map_or_else(Pending::default, |(_, left)| left);
+        let left = match (
+            freedoms.allow(PendingTable::Written),
+            freedoms.allow(PendingTable::Lost),
+        ) {
+            (true, false) => self.pending.clone(),
+            (false, true) => before,
+            _ => self.pending.or(&before),
+        };
+        self.left = Some((Pendbaser::from_bits(self.pendbaser.value).address(), left));
+        self.waiting = true;
+        let none = Pending::default();
+        (self.enabled, self.pending) = match freedoms.allow(EnableLpis::Fixed) {
+            true => (Expected::Unknown, self.pending.or(&none)),
+            false => (Expected::Known(false), none),
+        };
+    }
+
+    /// What a read returns. Learns from `seen` what is not known.
+    pub(crate) fn read(&mut self, register: u64, seen: u64, freedoms: &Freedoms) -> Partial {
+        let number = u64::from(self.number);
+        match register {
+            gicr::CTLR => self.ctlr(seen, freedoms),
+            // PLPIS, Processor_Number and Affinity.
+            gicr::TYPER => Partial {
+                value: 1 | number << 8 | number << 32,
+                known: 1 | 0xffff << 8 | 0xffff_ffff << 32,
+            },
+            gicr::PROPBASER => self.propbaser,
+            gicr::PENDBASER => Partial {
+                value: self.pendbaser.value & !PTZ,
+                known: self.pendbaser.known | PTZ,
+            },
+            // Every invalidation is done when it was asked for, or not seen to be under way.
+            gicr::SYNCR => Partial {
+                value: 0,
+                known: !1,
+            },
+            _ => Partial::default(),
+        }
+    }
+
+    fn ctlr(&mut self, seen: u64, freedoms: &Freedoms) -> Partial {
+        let seen = RedistributorCtlr::from_bits(seen as u32);
+        if self.enabled == Expected::Unknown {
+            self.enabled = Expected::Known(seen.enable_lpis());
+            match seen.enable_lpis() {
+                true => (self.left, self.waiting) = (None, false),
+                false => self.pending = Pending::default(),
+            }
+        }
+        let could_wait = self.waiting;
+        self.waiting &= seen.rwp();
+        let bits = |ctlr: RedistributorCtlr| u64::from(ctlr.into_bits());
+        let clearable = freedoms.allow(EnableLpis::Clearable);
+        let both = clearable && freedoms.allow(EnableLpis::Fixed);
+        let new = RedistributorCtlr::new;
+        let mut known = bits(new().with_enable_lpis(true).with_ir(true));
+        known |= bits(new().with_ces(!both).with_rwp(!could_wait));
+        let value = new()
+            .with_enable_lpis(self.enabled == Expected::Known(true))
+            .with_ces(clearable)
+            .with_ir(true);
+        Partial {
+            value: bits(value),
+            known,
+        }
+    }
+
+    fn id_bits(&self) -> u8 {
+        Propbaser::from_bits(self.propbaser.value).id_bits()
+    }
+
+    /// Address and bytes of the configuration and the pending table.
+    pub(crate) fn tables(&self) -> [(u64, u64); 2] {
+        let configuration = Propbaser::from_bits(self.propbaser.value);
+        let pending = Pendbaser::from_bits(self.pendbaser.value);
+        [
+            (configuration.address(), configuration.bytes()),
+            (pending.address(), Pendbaser::bytes(configuration.id_bits())),
+        ]
+    }
+
+    /// Whether an INTID is an LPI of this redistributor: within IDbits and what the GIC has.
+    pub(crate) fn takes(&self, intid: u32) -> bool {
+        let limit = intids(self.id_bits()).min(1 << self.intid_bits);
+        self.id_bits() >= LEAST_ID_BITS && intid >= FIRST_LPI && u64::from(intid) < limit
+    }
+
+    /// An LPI arrives.
+    pub(crate) fn pend(&mut self, intid: u32, truth: Truth) {
+        if !self.takes(intid) || self.on() == Truth::No {
+            return;
+        }
+        let truth = truth.min(if self.on() == Truth::Yes {
+            Truth::Yes
+        } else {
+            Truth::Maybe
+        });
+        self.pending.set(intid, self.pending.get(intid).max(truth));
+    }
+
+    // ---- configuration
+
+    /// Memory is about to change.
+    pub(crate) fn remember(
+        &mut self,
+        memory: &Memory,
+        address: u64,
+        bytes: u64,
+        freedoms: &Freedoms,
+    ) {
+        if let Some((table, _)) = &self.left
+            && super::overlap((*table, Pendbaser::bytes(self.id_bits())), (address, bytes))
+        {
+            let unknown = Pending {
+                unknown: true,
+                ..Pending::default()
+            };
+            self.left = Some((*table, unknown));
+        }
+        let (table, size) = self.tables()[0];
+        if self.on() == Truth::No || !freedoms.allow(LpiCache::Kept) {
+            return;
+        }
+        let end = address
+            .saturating_add(bytes)
+            .min(table.saturating_add(size));
+        for at in address.max(table)..end {
+            let intid = (at - table) as u32 + FIRST_LPI;
+            self.stale.entry(intid).or_default().insert(memory.byte(at));
+        }
+    }
+
+    /// Cached configuration of these LPIs, or of all, is forgotten.
+    pub(crate) fn forget(&mut self, intids: Option<&[u32]>) {
+        match intids {
+            None => self.stale.clear(),
+            Some(intids) => self.stale.retain(|intid, _| !intids.contains(intid)),
+        }
+    }
+
+    /// What may be taken for the configuration of an LPI.
+    fn configurations(
+        &self,
+        intid: u32,
+        memory: &Memory,
+    ) -> impl Iterator<Item = LpiConfiguration> {
+        let address = gicr::configuration_address(self.tables()[0].0, intid);
+        let stale = self.stale.get(&intid).into_iter().flatten().copied();
+        let all = stale.chain([memory.byte(address)]);
+        all.map(LpiConfiguration::from_bits)
+    }
+
+    /// What the CPU may be offered; `None`: nobody knows.
+    pub(crate) fn offers(&self, memory: &Memory, freedoms: &Freedoms) -> Option<Vec<Option<u32>>> {
+        if self.on() == Truth::No {
+            return Some(vec![None]);
+        }
+        if self.pending.unknown || self.on() == Truth::Maybe {
+            return None;
+        }
+        let mut offers = Vec::new();
+        // INTID, its most and least urgent priority.
+        let (mut may, mut must) = (Vec::new(), Vec::new());
+        for (intid, truth) in self.pending.iter() {
+            let all: Vec<_> = self.configurations(intid, memory).collect();
+            let enabled = all.iter().filter(|one| one.enabled());
+            let priorities = enabled.map(|one| one.priority());
+            let Some(urgent) = priorities.clone().min() else {
+                continue;
+            };
+            may.push((intid, urgent));
+            if truth == Truth::Yes && all.iter().all(|one| one.enabled()) {
+                must.push((intid, priorities.max().unwrap_or(urgent)));
+            }
+        }
+        if must.is_empty() {
+            offers.push(None);
+        }
+        let before = |one: &(u32, u8), other: &(u32, u8)| match one.1.cmp(&other.1) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Greater => false,
+            std::cmp::Ordering::Equal if one.0 < other.0 => freedoms.allow(EqualPriority::Lowest),
+            std::cmp::Ordering::Equal => freedoms.allow(EqualPriority::Highest),
+        };
+        let first = |one: &&(u32, u8)| {
+            let mut others = must.iter().filter(|other| other.0 != one.0);
+            others.all(|other| before(one, other))
+        };
+        offers.extend(may.iter().filter(first).map(|one| Some(one.0)));
+        Some(offers)
+    }
+}

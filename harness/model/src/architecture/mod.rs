@@ -1,0 +1,645 @@
+//! The reference of the architecture: ITSs and redistributors as software sees them (IHI 0069). It knows of memory, of
+//! register accesses, of commands that an ITS took; nothing of EL2.
+//!
+//! | module | says |
+//! | --- | --- |
+//! | `registers` | the control frame: writes, reads, when commands may be fetched |
+//! | `commands` | the twelve commands: checks in order, errors, effects |
+//! | `tables` | where entries are and what they hold; what caches may still hold |
+//! | `lpi` | LPIs: pending, configuration, what a CPU is offered |
+//! | `cells`, `memory` | what ITSs wrote, what CPUs wrote |
+//! | `path`, `possible` | all ways in which something can go; values that are open |
+//!
+//! Each freedom of the architecture ([`its_el2::Freedom`]) is asked for by name where it matters, so that a verdict names the
+//! option that it saw. `Freedoms::ALL` allows every option; a board's own character allows one of each.
+
+mod cells;
+mod commands;
+mod lpi;
+mod memory;
+mod path;
+mod possible;
+mod registers;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use its_el2::freedom::choice::{Caches, WideEvent};
+use its_el2::{Freedoms, Machine, Translation};
+use its_gic::geometry::{PAGE_BYTES, Table};
+use its_gic::redistributor::{self as gicr};
+use its_gic::register::{self as gits, Baser};
+use its_gic::{Part, Register, Typer};
+
+use crate::judgement::{Judgement, Kind};
+use cells::{Cells, Entry, Slot};
+use lpi::Redistributor;
+use memory::Memory;
+use path::explore;
+use possible::{Possible, Truth};
+use registers::Wake;
+use tables::{At, COLLECTIONS, DEVICES};
+
+pub(crate) use commands::Fetched;
+pub(crate) use path::Undefined;
+pub use registers::Partial;
+pub(crate) use registers::{RETRY, Registers, STALLED};
+
+/// An effect that MSIs may not see yet.
+#[derive(Clone, Debug)]
+struct Late {
+    device_id: u32,
+    event_id: u32,
+    before: Possible<Option<Translation>>,
+    /// Whose SYNC it waits for.
+    redistributor: Option<u8>,
+}
+
+/// One ITS.
+#[derive(Clone, Debug)]
+pub(crate) struct Its {
+    pub(crate) typer: Typer,
+    pub(crate) freedoms: Freedoms,
+    pub(crate) registers: Registers,
+    /// Tables when it was last enabled.
+    used: [Option<Table>; 2],
+    /// What caches may hold of entries of earlier tables, by id; ids that are not there: nothing.
+    stale: [Option<BTreeMap<u32, Possible<Entry>>>; 2],
+    /// Earlier tables whose level-1 entries may be cached.
+    former: [Vec<Table>; 2],
+    /// Valid level-1 entries that were changed and may be cached, by address.
+    level1: BTreeMap<u64, Vec<u64>>,
+    late: Vec<Late>,
+}
+
+/// All of the hardware, and the memory that it works from.
+#[derive(Clone, Debug)]
+pub(crate) struct Architecture {
+    machine: Machine,
+    memory: Memory,
+    pub(crate) its: Vec<Its>,
+    pub(crate) redistributors: Vec<Redistributor>,
+    cells: Cells,
+    /// Translations that this action may have changed.
+    pub(crate) touched: Vec<(u8, u32, u32)>,
+}
+
+impl Architecture {
+    /// A machine before boot. `freedoms`: what is allowed of each ITS; redistributors go by the first's.
+    pub(crate) fn new(machine: Machine, freedoms: impl Fn(u8) -> Freedoms) -> Self {
+        let its = |number: u8| Its {
+            typer: machine.character(number).typer(),
+            freedoms: freedoms(number),
+            registers: Registers::new(machine.character(number)),
+            used: [None; 2],
+            stale: [None, None],
+            former: [Vec::new(), Vec::new()],
+            level1: BTreeMap::new(),
+            late: Vec::new(),
+        };
+        let redistributor = |number| Redistributor::new(number, &machine);
+        Self {
+            machine,
+            memory: Memory::default(),
+            its: (0..machine.its.len() as u8).map(its).collect(),
+            redistributors: (0..machine.redistributors.len() as u8)
+                .map(redistributor)
+                .collect(),
+            cells: Cells::default(),
+            touched: Vec::new(),
+        }
+    }
+
+    pub(crate) fn start_action(&mut self) {
+        self.touched.clear();
+        for its in &mut self.its {
+            its.registers.start_action();
+        }
+    }
+
+    // ---- memory
+
+    /// A CPU stores words; what an ITS wrote there is gone.
+    pub(crate) fn store(&mut self, address: u64, words: &[u64]) {
+        self.write(address, words);
+        self.after_store(address, 8 * words.len() as u64);
+    }
+
+    /// A CPU stores words where it must not touch what an ITS wrote, and is taken not to.
+    pub(crate) fn write(&mut self, address: u64, words: &[u64]) {
+        self.before_store(address, 8 * words.len() as u64);
+        for (index, word) in (0..).zip(words) {
+            let at = address + 8 * index;
+            self.note_level1(at, *word);
+            self.memory.write_word(at, *word);
+        }
+    }
+
+    /// A CPU fills a page with zeroes.
+    pub(crate) fn zero_page(&mut self, page: u64) {
+        let address = page.wrapping_mul(PAGE_BYTES);
+        self.before_store(address, PAGE_BYTES);
+        let level1: Vec<u64> = self
+            .memory
+            .words(address, PAGE_BYTES)
+            .map(|(at, _)| at)
+            .collect();
+        for at in level1 {
+            self.note_level1(at, 0);
+        }
+        self.memory.zero_page(page);
+        self.after_store(address, PAGE_BYTES);
+    }
+
+    fn before_store(&mut self, address: u64, bytes: u64) {
+        let freedoms = self.its[0].freedoms;
+        for redistributor in &mut self.redistributors {
+            redistributor.remember(&self.memory, address, bytes, &freedoms);
+        }
+    }
+
+    fn after_store(&mut self, address: u64, bytes: u64) {
+        let cached = (0..self.its.len()).any(|its| self.caches(its));
+        let zero = self.memory.is_zero(address, bytes);
+        self.cells.overwrite(address, bytes, zero, cached);
+    }
+
+    /// A valid level-1 entry that changes may stay cached.
+    fn note_level1(&mut self, address: u64, value: u64) {
+        let before = self.memory.word(address);
+        if before & Baser::VALID == 0 || before == value {
+            return;
+        }
+        for its in 0..self.its.len() {
+            if self.caches(its) && self.is_level1(its, address) {
+                self.its[its]
+                    .level1
+                    .entry(address)
+                    .or_default()
+                    .push(before);
+            }
+        }
+    }
+
+    // ---- registers of an ITS
+
+    pub(crate) fn write_its(
+        &mut self,
+        its: usize,
+        register: Register,
+        write: (Part, u64),
+        refused: bool,
+    ) -> Result<(), Undefined> {
+        let Its {
+            registers,
+            freedoms,
+            ..
+        } = &mut self.its[its];
+        match registers.write(register, write, refused, freedoms)? {
+            Wake::Nothing => {}
+            Wake::Disabled => self.touch_all(its),
+            Wake::Enabled => {
+                self.check_disjoint(its)?;
+                self.note_tables(its);
+                self.its[its].late.clear();
+                self.touch_all(its);
+            }
+            Wake::TableGone(n) => self.invalidate(its, n),
+        }
+        Ok(())
+    }
+
+    /// GITS_TYPER.INV: clearing Valid while at rest invalidates caches.
+    fn invalidate(&mut self, its: usize, n: usize) {
+        let physical = &mut self.its[its];
+        let rest = physical.registers.read(Register::Ctlr, &physical.freedoms);
+        if !physical.typer.inv() || rest.known & rest.value >> 31 & 1 == 0 {
+            return;
+        }
+        physical.stale[n] = None;
+        physical.former[n].clear();
+        if let Some(table) = physical.used[n].take() {
+            let level1 = table.address..table.address + table.bytes;
+            physical
+                .level1
+                .retain(|address, _| !level1.contains(address));
+        }
+    }
+
+    /// Software read a register: what it tells is taken note of.
+    pub(crate) fn learn(&mut self, its: usize, register: Register, part: Part, seen: u64) {
+        if self.its[its].registers.learn(register, part, seen) {
+            // GITS_CTLR.Quiescent: memory is consistent with caches, nothing is in flight.
+            self.cells.clean(its as u8);
+            self.its[its].late.clear();
+        }
+    }
+
+    /// What a read returns and which bits of it are known.
+    pub(crate) fn read_its(&self, its: usize, register: Register) -> Partial {
+        self.its[its]
+            .registers
+            .read(register, &self.its[its].freedoms)
+    }
+
+    /// Registers and caches are lost; memory is not.
+    pub(crate) fn lose_power(&mut self, its: usize, restored: bool) {
+        let physical = &mut self.its[its];
+        // GITS_TYPER.CCT = 0 with a table: where the first HCC collections live is not said.
+        let keeps = !physical.typer.cct() && physical.registers.table(COLLECTIONS).is_some();
+        physical.registers.lose_power(restored);
+        physical.used = [None; 2];
+        physical.stale = [None, None];
+        physical.former = [Vec::new(), Vec::new()];
+        physical.level1.clear();
+        physical.late.clear();
+        self.cells.lose(its as u8, keeps);
+    }
+
+    fn write_entry(&mut self, slot: Slot, value: Possible<Entry>) {
+        let its = usize::from(slot.its());
+        let lazily = self.its[its].freedoms.allow(Caches::WriteBack);
+        for n in [DEVICES, COLLECTIONS] {
+            if let Some(id) = self.stale_id(its, n, slot)
+                && let Some(stale) = &mut self.its[its].stale[n]
+            {
+                stale.insert(id, value.clone());
+            }
+        }
+        self.cells.write(slot, self.bytes_of(slot), value, lazily);
+    }
+
+    /// The id that an entry is of, if earlier tables may be cached.
+    fn stale_id(&self, its: usize, n: usize, slot: Slot) -> Option<u32> {
+        let address = match (n, slot) {
+            (DEVICES, Slot::Device { address, .. }) => address,
+            (COLLECTIONS, Slot::Collection { address, .. }) => address,
+            _ => return None,
+        };
+        self.its[its].stale[n].as_ref()?;
+        let table = self.its[its].registers.table(n)?;
+        if !table.indirect {
+            return Some(((address - table.address) / table.entry_bytes) as u32);
+        }
+        let level1 = self.memory.words(table.address, table.bytes);
+        let mut level1 = level1.map(|(at, entry)| (at, gic_level1(entry, table)));
+        let (at, level2) =
+            level1.find(|(_, level2)| address.wrapping_sub(*level2) < table.page_size.bytes())?;
+        let first = (at - table.address) / 8 * table.entries_per_page();
+        Some((first + (address - level2) / table.entry_bytes) as u32)
+    }
+
+    fn bytes_of(&self, slot: Slot) -> u64 {
+        let its = &self.its[usize::from(slot.its())];
+        match slot {
+            Slot::Held { .. } => 0,
+            Slot::Device { .. } => its.registers.baser(DEVICES).entry_bytes(),
+            Slot::Collection { .. } => its.registers.baser(COLLECTIONS).entry_bytes(),
+            Slot::Interrupt { .. } => its.typer.itt_entry_bytes(),
+        }
+    }
+
+    /// Whether an ICID is within what table and ITS hold, level-2 present or not.
+    fn holds(&self, its: usize, icid: u16) -> bool {
+        let typer = self.its[its].typer;
+        let table = self.its[its].registers.table(COLLECTIONS);
+        let held = u64::from(typer.hcc());
+        let more = match typer.cct() {
+            true => held,
+            false => 0,
+        };
+        let most = table.map_or(held, |table| table.capacity() + more);
+        u64::from(icid) < held.max(most).min(typer.collection_ids())
+    }
+
+    // ---- translation
+
+    /// How an MSI that arrives now is translated (GITS_TRANSLATER). Nothing is known of an ITS that is not enabled.
+    pub(crate) fn translate(
+        &self,
+        its: usize,
+        device_id: u32,
+        event_id: u32,
+    ) -> Possible<Option<Translation>> {
+        if !self.its[its].registers.enabled {
+            return Possible::Any;
+        }
+        let cut = (u64::from(event_id) % self.its[its].typer.event_ids()) as u32;
+        if cut == event_id {
+            return self.translate_event(its, device_id, cut);
+        }
+        let freedoms = &self.its[its].freedoms;
+        let ignored = freedoms
+            .allow(WideEvent::Ignored)
+            .then(|| Possible::only(None));
+        let cut = freedoms
+            .allow(WideEvent::Cut)
+            .then(|| self.translate_event(its, device_id, cut));
+        let all = ignored.into_iter().chain(cut);
+        all.reduce(|one, other| one.or(&other))
+            .unwrap_or(Possible::Any)
+    }
+
+    fn translate_event(
+        &self,
+        its: usize,
+        device_id: u32,
+        event_id: u32,
+    ) -> Possible<Option<Translation>> {
+        let freedoms = &self.its[its].freedoms;
+        let Ok(ways) = explore(freedoms, |path| self.walk(its, (device_id, event_id), path)) else {
+            return Possible::Any;
+        };
+        let mut ways = ways.into_iter().map(|(_, found)| match found {
+            Ok(found) => Possible::only(found),
+            Err(_) => Possible::Any,
+        });
+        let first = ways.next().unwrap_or(Possible::Any);
+        let joined = ways.fold(first, |all, one| all.or(&one));
+        let late = self.its[its].late.iter();
+        let late = late.filter(|late| (late.device_id, late.event_id) == (device_id, event_id));
+        late.fold(joined, |all, late| all.or(&late.before))
+    }
+
+    fn walk(
+        &self,
+        its: usize,
+        id: (u32, u32),
+        path: &mut path::Path,
+    ) -> Result<Option<Translation>, Undefined> {
+        if u64::from(id.0) >= self.its[its].typer.device_ids() {
+            return Ok(None);
+        }
+        let device = match self.locate(its, DEVICES, id.0, path)? {
+            At::Slot(slot, bytes) => path.read(slot, &self.entry(DEVICES, id.0, slot, bytes))?,
+            At::Absent | At::Beyond => self.unbacked(its, DEVICES, id.0, path)?,
+        };
+        let Entry::Device { itt, size } = device else {
+            return Ok(None);
+        };
+        if u64::from(id.1) >= 2_u64 << size {
+            return Ok(None);
+        }
+        let (slot, bytes) = self.event_slot(its, id, itt);
+        let Entry::Interrupt { intid, icid } = path.read(slot, &self.seen(slot, bytes))? else {
+            return Ok(None);
+        };
+        // An ICID that the table no longer holds: an invalid entry or an unmapped collection.
+        if !self.holds(its, icid) {
+            return Err("the table of collections became too short");
+        }
+        let redistributor = self.collection_of(its, icid, path)?;
+        Ok(Some(Translation {
+            intid,
+            icid,
+            redistributor,
+        }))
+    }
+
+    /// The redistributor of a collection, however far out its ICID is.
+    fn collection_of(
+        &self,
+        its: usize,
+        icid: u16,
+        path: &mut path::Path,
+    ) -> Result<Option<u8>, Undefined> {
+        let id = icid.into();
+        let entry = match self.locate(its, COLLECTIONS, id, path)? {
+            At::Slot(slot, bytes) => path.read(slot, &self.entry(COLLECTIONS, id, slot, bytes))?,
+            At::Absent | At::Beyond => self.unbacked(its, COLLECTIONS, id, path)?,
+        };
+        Ok(match entry {
+            Entry::Collection(redistributor) => Some(redistributor),
+            _ => None,
+        })
+    }
+
+    /// Every (DeviceID, EventID) that is mapped for sure, ascending.
+    pub(crate) fn mapped(&self, its: usize) -> Vec<(u32, u32)> {
+        let mut mapped = Vec::new();
+        for (id, itt, size) in self.devices(its) {
+            for cell in self.itt_cells(its, id, itt, size) {
+                let sure = matches!(cell.seen.known(), Some(Entry::Interrupt { .. }));
+                if let (Slot::Interrupt { event_id, .. }, true) = (cell.slot, sure) {
+                    mapped.push((id, event_id));
+                }
+            }
+        }
+        mapped.sort_unstable();
+        mapped
+    }
+
+    fn touch_all(&mut self, its: usize) {
+        let mapped = self.mapped(its).into_iter();
+        let mapped: Vec<_> = mapped
+            .map(|(device, event)| (its as u8, device, event))
+            .collect();
+        self.touched.extend(mapped);
+    }
+
+    /// SYNC: effects of an ITS that wait for this redistributor are there.
+    fn settle(&mut self, its: usize, redistributor: u8) {
+        let late = std::mem::take(&mut self.its[its].late);
+        let waits = |late: &Late| late.redistributor != Some(redistributor);
+        let (waiting, settled): (Vec<Late>, Vec<Late>) = late.into_iter().partition(waits);
+        self.its[its].late = waiting;
+        let events = settled.into_iter();
+        let touched = events.map(|late| (its as u8, late.device_id, late.event_id));
+        self.touched.extend(touched);
+    }
+
+    /// Where an MSI goes, if anywhere: GITS_TRANSLATER.
+    pub(crate) fn msi(
+        &self,
+        its: usize,
+        device_id: u32,
+        event_id: u32,
+    ) -> Result<Vec<Option<(u8, u32)>>, Undefined> {
+        if !self.its[its].registers.enabled {
+            return Ok(vec![None]);
+        }
+        let Possible::Of(found) = self.translate(its, device_id, event_id) else {
+            return Err("an MSI depends on contents that nobody knows");
+        };
+        let target = |to: Translation| to.redistributor.map(|of| (of, to.intid));
+        let mut targets: Vec<_> = found
+            .into_iter()
+            .map(|found| found.and_then(target))
+            .collect();
+        targets.sort_unstable();
+        targets.dedup();
+        Ok(targets)
+    }
+
+    /// One of these LPIs, or none, becomes pending.
+    pub(crate) fn pend(&mut self, targets: &[Option<(u8, u32)>]) {
+        let truth = if targets.len() == 1 {
+            Truth::Yes
+        } else {
+            Truth::Maybe
+        };
+        for (redistributor, intid) in targets.iter().flatten() {
+            self.redistributors[usize::from(*redistributor)].pend(*intid, truth);
+        }
+    }
+
+    // ---- redistributors
+
+    pub(crate) fn write_redistributor(
+        &mut self,
+        n: usize,
+        register: u64,
+        write: (Part, u64),
+        refused: bool,
+    ) -> Result<(), Undefined> {
+        let freedoms = self.its[0].freedoms;
+        let redistributor = &mut self.redistributors[n];
+        redistributor.write(register, write, refused, &self.memory, &freedoms)?;
+        let tables = redistributor.tables().into_iter();
+        let mut tables = tables.filter(|(_, bytes)| *bytes > 0);
+        let memory = |(address, bytes): (u64, u64)| self.machine.is_memory(address, bytes);
+        if register == gicr::CTLR && redistributor.on().possible() && !tables.all(memory) {
+            return Err("a redistributor's table is no memory");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_redistributor(&mut self, n: usize, register: u64, seen: u64) -> Partial {
+        let freedoms = self.its[0].freedoms;
+        self.redistributors[n].read(register, seen, &freedoms)
+    }
+
+    /// What the CPU of a redistributor may be offered; `None`: nobody knows.
+    pub(crate) fn offers(&self, n: usize) -> Option<Vec<Option<u32>>> {
+        self.redistributors[n].offers(&self.memory, &self.its[0].freedoms)
+    }
+
+    /// A CPU took this interrupt, or none.
+    pub(crate) fn acknowledge(&mut self, n: usize, taken: Option<u32>, judgement: &mut Judgement) {
+        if let Some(offers) = self.offers(n)
+            && !offers.contains(&taken)
+        {
+            let path = format!("redistributor{n}.offered");
+            judgement.disagree(
+                Kind::Offered,
+                "ICC_IAR1",
+                path,
+                format!("{offers:?}"),
+                format!("{taken:?}"),
+            );
+        }
+        if let Some(intid) = taken {
+            self.redistributors[n].pending.set(intid, Truth::No);
+        }
+    }
+
+    /// Whether these can be all pending LPIs of a redistributor; else what must be.
+    pub(crate) fn check_pending(
+        &self,
+        n: usize,
+        seen: impl Iterator<Item = u32>,
+    ) -> Result<(), String> {
+        let pending = &self.redistributors[n].pending;
+        if pending.unknown {
+            return Ok(());
+        }
+        let mut surely: Vec<u32> = Vec::new();
+        let mut maybe: Vec<u32> = Vec::new();
+        for (intid, truth) in pending.iter() {
+            if truth == Truth::Yes {
+                surely.push(intid)
+            } else {
+                maybe.push(intid)
+            }
+        }
+        let mut missing = surely.clone();
+        let mut stray = false;
+        for intid in seen {
+            stray |= pending.get(intid) == Truth::No;
+            missing.retain(|other| *other != intid);
+        }
+        match missing.is_empty() && !stray {
+            true => Ok(()),
+            false if maybe.is_empty() => Err(format!("{surely:?}")),
+            false => Err(format!("{surely:?}, and maybe {maybe:?}")),
+        }
+    }
+}
+
+fn gic_level1(entry: u64, table: Table) -> u64 {
+    its_gic::geometry::Level1Entry(entry).address(table.page_size)
+}
+
+/// Whether two ranges, each an address and bytes, share a byte.
+pub(crate) fn overlap(a: (u64, u64), b: (u64, u64)) -> bool {
+    a.0 < b.0.saturating_add(b.1) && b.0 < a.0.saturating_add(a.1)
+}
+
+/// The register that an access of `bytes` at `offset` of a redistributor's frames names, as far as LPIs go.
+pub(crate) fn redistributor_register(offset: u64, bytes: u64) -> Option<(u64, Part)> {
+    const WIDE: [u64; 5] = [
+        gicr::TYPER,
+        gicr::PROPBASER,
+        gicr::PENDBASER,
+        gicr::INVLPIR,
+        gicr::INVALLR,
+    ];
+    match (offset, bytes) {
+        (gicr::CTLR | gicr::SYNCR, 4) => Some((offset, Part::Whole)),
+        (_, 8) if WIDE.contains(&offset) => Some((offset, Part::Whole)),
+        (_, 4) if WIDE.contains(&offset) => Some((offset, Part::Low)),
+        (_, 4) if offset & 4 != 0 && WIDE.contains(&(offset - 4)) => Some((offset - 4, Part::High)),
+        _ => None,
+    }
+}
+
+/// Which ITS, and the offset in its control and translation frames, an address belongs to.
+pub(crate) fn its_at(machine: &Machine, address: u64) -> Option<(usize, u64)> {
+    at(machine.its, 2 * gits::FRAME_BYTES, address)
+}
+
+/// Which redistributor, and the offset in its frames, an address belongs to.
+pub(crate) fn redistributor_at(machine: &Machine, address: u64) -> Option<(usize, u64)> {
+    at(machine.redistributors, gicr::FRAMES_BYTES, address)
+}
+
+fn at(bases: &[u64], bytes: u64, address: u64) -> Option<(usize, u64)> {
+    let offset = |base: &u64| address.checked_sub(*base).filter(|offset| *offset < bytes);
+    bases
+        .iter()
+        .enumerate()
+        .find_map(|(index, base)| Some((index, offset(base)?)))
+}
+
+/// The register at an address: its row in the register table, and a path such as `its0.creadr`.
+pub(crate) fn name(machine: &Machine, address: u64) -> (&'static str, String) {
+    if let Some((its, offset)) = its_at(machine, address) {
+        let row = match offset < gits::FRAME_BYTES {
+            true => row(Register::at(offset)),
+            false => "translation frame",
+        };
+        return (row, format!("its{its}.{}", row.to_lowercase()));
+    }
+    match redistributor_at(machine, address) {
+        Some((n, offset)) => ("redistributors", format!("redistributor{n}+{offset:#x}")),
+        None => ("no register", format!("{address:#x}")),
+    }
+}
+
+/// The row of the register table.
+pub(crate) fn row(register: Register) -> &'static str {
+    match register {
+        Register::Ctlr => "CTLR",
+        Register::Cbaser => "CBASER",
+        Register::Cwriter => "CWRITER",
+        Register::Creadr => "CREADR",
+        Register::Baser(_) => "BASER",
+        Register::Typer => "TYPER",
+        Register::Iidr => "IIDR",
+        Register::Identification(_) => "identification",
+        Register::Mpidr | Register::Mpamidr | Register::Umsir => "MPIDR MPAMIDR UMSIR",
+        Register::Statusr | Register::Partidr | Register::Reserved(_) => "reserved",
+    }
+}

@@ -1,0 +1,410 @@
+//! The control frame of one ITS: what a write does and what a read returns.
+
+use its_el2::freedom::choice::{BusyWrite, CwriterBeyond, QueueLowBits, QuiescentEnabled, Statusr};
+use its_el2::{Character, Freedoms};
+use its_gic::geometry::{PageSize, Queue, Table};
+use its_gic::register::{Baser, Cbaser, Ctlr, OFFSET_MASK};
+use its_gic::{Part, Register};
+
+use super::path::Undefined;
+use super::possible::Truth;
+
+/// GITS_CREADR.Stalled.
+pub(crate) const STALLED: u64 = 1;
+/// GITS_CWRITER.Retry.
+pub(crate) const RETRY: u64 = 1;
+/// `GITS_BASER<n>`.Page_Size.
+const PAGE_SIZE: u64 = 0x300;
+const INDIRECT: u64 = 1 << 62;
+/// Address bits of CBASER that a queue aligned to 64 KiB leaves zero.
+const QUEUE_LOW: u64 = 0xf000;
+/// Address bits of BASER below a page of 16 KiB.
+const TABLE_LOW: u64 = 0x3000;
+
+/// A register, some of whose bits are UNKNOWN until they are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Partial {
+    pub value: u64,
+    /// Bits of `value` that must be so.
+    pub known: u64,
+}
+
+impl Partial {
+    pub(crate) const fn all(value: u64) -> Self {
+        let known = u64::MAX;
+        Self { value, known }
+    }
+
+    pub(crate) fn write(&mut self, part: Part, value: u64, writable: u64) {
+        let bits = part.insert(0, u64::MAX) & writable;
+        self.value = (self.value & !bits) | (part.insert(0, value) & bits);
+        self.known |= bits;
+    }
+
+    pub(crate) fn knows(&self, bits: u64) -> bool {
+        self.known & bits == bits
+    }
+}
+
+/// The registers of one ITS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registers {
+    character: Character,
+    pub(crate) enabled: bool,
+    /// Enabled was cleared in this action: a command in flight may still complete.
+    stopping: bool,
+    /// While Enabled is 0.
+    quiescent: Truth,
+    pub(crate) cbaser: Partial,
+    pub(crate) cwriter: Partial,
+    /// As read: the offset, and Stalled.
+    pub(crate) creadr: u64,
+    creadr_known: bool,
+    /// Retry was written in this action.
+    retried: bool,
+    /// Whether Stalled is set is not known: the stall and a Retry came in one action.
+    stall_in_doubt: bool,
+    pub(crate) baser: [Partial; 8],
+}
+
+/// What a write brings about outside the register file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    Nothing,
+    Enabled,
+    Disabled,
+    /// Valid of a table was cleared.
+    TableGone(usize),
+}
+
+impl Registers {
+    pub(crate) fn new(character: Character) -> Self {
+        let table = |kind, entry_bytes: u8| Partial {
+            value: Baser::new()
+                .with_type_field(kind)
+                .with_entry_size(entry_bytes - 1)
+                .with_page_size_field(character.page_size.field())
+                .into_bits(),
+            // Type, Entry_Size and Page_Size are fixed, Valid resets to 0.
+            known: !Baser::WRITABLE | PAGE_SIZE | Baser::VALID,
+        };
+        let mut baser = [Partial::all(0); 8];
+        baser[0] = table(1, character.device_entry_bytes);
+        baser[1] = table(4, character.collection_entry_bytes);
+        let unknown = Partial::default();
+        let known = !Cbaser::WRITABLE | Cbaser::VALID;
+        Self {
+            character,
+            enabled: false,
+            stopping: false,
+            quiescent: Truth::Yes,
+            cbaser: Partial { value: 0, known },
+            cwriter: unknown,
+            creadr: 0,
+            creadr_known: false,
+            retried: false,
+            stall_in_doubt: false,
+            baser,
+        }
+    }
+
+    pub(crate) fn start_action(&mut self) {
+        self.stopping = false;
+        self.retried = false;
+    }
+
+    /// The power failed: everything is as after a reset. `restored`: firmware wrote queue and tables again.
+    pub(crate) fn lose_power(&mut self, restored: bool) {
+        let before = *self;
+        *self = Self::new(self.character);
+        if restored {
+            self.cbaser = before.cbaser;
+            self.cwriter = before.cwriter;
+            self.baser = before.baser;
+            self.creadr_known = true;
+        }
+    }
+
+    pub(crate) fn queue(&self) -> Queue {
+        Queue::new(Cbaser::from_bits(self.cbaser.value))
+    }
+
+    /// Where the queue can be.
+    pub(crate) fn queues(&self, freedoms: &Freedoms) -> Vec<Queue> {
+        let used = self.queue();
+        let address = used.address & !QUEUE_LOW;
+        let mut queues = Vec::new();
+        if freedoms.allow(QueueLowBits::Used) {
+            queues.push(used);
+        }
+        if freedoms.allow(QueueLowBits::Zero) && (queues.is_empty() || address != used.address) {
+            queues.push(Queue { address, ..used });
+        }
+        queues
+    }
+
+    pub(crate) fn baser(&self, n: usize) -> Baser {
+        Baser::from_bits(self.baser[n].value)
+    }
+
+    /// A valid table.
+    pub(crate) fn table(&self, n: usize) -> Option<Table> {
+        let baser = self.baser(n);
+        baser.valid().then(|| Table::new(baser))
+    }
+
+    /// CWRITER.Offset, unless it is UNKNOWN or beyond the queue.
+    pub(crate) fn writer(&self) -> Option<u64> {
+        let offset = self.cwriter.value & OFFSET_MASK;
+        (self.cwriter.knows(OFFSET_MASK) && offset < self.queue().bytes).then_some(offset)
+    }
+
+    /// Whether the ITS may fetch the command at CREADR.
+    pub(crate) fn can_fetch(&self, freedoms: &Freedoms) -> bool {
+        let valid = Cbaser::from_bits(self.cbaser.value).valid();
+        let runs = (self.enabled || self.stopping) && valid;
+        let stalled = self.creadr & STALLED != 0 && !self.stall_in_doubt;
+        let work = match self.writer() {
+            Some(writer) => writer != self.offset(),
+            None => freedoms.allow(CwriterBeyond::Wrap),
+        };
+        runs && !stalled && work
+    }
+
+    /// CREADR.Offset.
+    pub(crate) fn offset(&self) -> u64 {
+        self.creadr & OFFSET_MASK
+    }
+
+    /// The command at CREADR was taken, or stalled on.
+    pub(crate) fn advance(&mut self, stalled: bool) {
+        self.stall_in_doubt = stalled && self.retried;
+        self.creadr = match stalled {
+            true => self.offset() | STALLED,
+            false => self.queue().after(self.offset()),
+        };
+    }
+
+    /// Whether a write must not be made now: GITS_CBASER, GITS_BASER<n> while Enabled or not Quiescent, Enabled before
+    /// Quiescent or without queue and tables.
+    fn forbids(&self, register: Register, value: u64) -> Truth {
+        let busy = match (self.enabled, self.quiescent) {
+            (true, _) => Truth::Yes,
+            (_, Truth::Yes) => Truth::No,
+            _ => Truth::Maybe,
+        };
+        match register {
+            Register::Cbaser | Register::Baser(0 | 1) => busy,
+            Register::Ctlr if value & 1 != 0 && !self.enabled => match self.is_ready() {
+                true => busy,
+                false => Truth::Yes,
+            },
+            _ => Truth::No,
+        }
+    }
+
+    /// `refused`: the hardware says that this write must not be made.
+    pub(crate) fn write(
+        &mut self,
+        register: Register,
+        (part, value): (Part, u64),
+        refused: bool,
+        freedoms: &Freedoms,
+    ) -> Result<Wake, Undefined> {
+        let forbidden = self.forbids(register, value);
+        if forbidden == Truth::Yes || forbidden == Truth::Maybe && refused {
+            return match freedoms.allow(BusyWrite::Taken) {
+                true => Err("a register was written that must not be written now"),
+                false => Ok(Wake::Nothing),
+            };
+        }
+        match register {
+            Register::Ctlr => return self.write_ctlr(value & 1 != 0),
+            // GITS_CBASER: each write, of a half too, resets CREADR and leaves CWRITER.
+            Register::Cbaser => {
+                self.cbaser.write(part, value, Cbaser::WRITABLE);
+                (self.creadr, self.creadr_known, self.stall_in_doubt) = (0, true, false);
+            }
+            // GITS_CWRITER: Retry restarts a stalled queue.
+            Register::Cwriter => {
+                self.cwriter.write(part, value, OFFSET_MASK);
+                if part.insert(0, value) & RETRY != 0 {
+                    self.creadr &= !STALLED;
+                    self.stall_in_doubt = false;
+                    self.retried = true;
+                }
+            }
+            Register::Baser(n @ (0 | 1)) => return self.write_baser(usize::from(n), part, value),
+            _ => {}
+        }
+        Ok(Wake::Nothing)
+    }
+
+    fn write_ctlr(&mut self, enable: bool) -> Result<Wake, Undefined> {
+        if enable == self.enabled {
+            return Ok(Wake::Nothing);
+        }
+        if enable {
+            self.check_written()?;
+        }
+        self.stopping = !enable;
+        self.enabled = enable;
+        self.quiescent = Truth::Maybe;
+        Ok(if enable {
+            Wake::Enabled
+        } else {
+            Wake::Disabled
+        })
+    }
+
+    /// Whether queue and tables are there.
+    fn is_ready(&self) -> bool {
+        let collections = self.character.hardware_collections > 0 || self.baser(1).valid();
+        let queue = Cbaser::from_bits(self.cbaser.value).valid();
+        queue && self.baser(0).valid() && collections
+    }
+
+    /// GITS_CTLR: queue and tables were written, and tables are aligned.
+    fn check_written(&self) -> Result<(), Undefined> {
+        let written = self.cwriter.knows(OFFSET_MASK) && self.cbaser.knows(Cbaser::WRITABLE);
+        let tables = [0, 1].map(|n| !self.baser(n).valid() || self.baser[n].knows(u64::MAX));
+        if !written || tables != [true; 2] {
+            return Err("Enabled was set with queue or tables never written");
+        }
+        let low =
+            |n| self.baser(n).page_size() == PageSize::K16 && self.baser[n].value & TABLE_LOW != 0;
+        if [0, 1].into_iter().any(low) {
+            return Err("a table is not aligned to its page size");
+        }
+        Ok(())
+    }
+
+    /// `GITS_BASER<n>`: Type and Entry_Size are fixed; which Page_Size and Indirect stick is the ITS's character.
+    fn write_baser(&mut self, n: usize, part: Part, value: u64) -> Result<Wake, Undefined> {
+        let indirect = match n {
+            0 => self.character.two_level,
+            _ => self.character.two_level_collections,
+        };
+        let fixed = PAGE_SIZE | if indirect { 0 } else { INDIRECT };
+        let before = self.baser(n);
+        self.baser[n].write(part, value, Baser::WRITABLE & !fixed);
+        self.baser[n].known |= fixed;
+        let gone = before.valid() && !self.baser(n).valid();
+        Ok(if gone {
+            Wake::TableGone(n)
+        } else {
+            Wake::Nothing
+        })
+    }
+
+    /// What a read by software tells. Whether it tells that the ITS came to rest.
+    pub(crate) fn learn(&mut self, register: Register, part: Part, seen: u64) -> bool {
+        match register {
+            Register::Creadr if part != Part::High && self.stall_in_doubt => {
+                self.creadr = self.offset() | seen & STALLED;
+                self.stall_in_doubt = false;
+            }
+            Register::Ctlr if !self.enabled => {
+                let quiescent = Ctlr::from_bits(seen as u32).quiescent();
+                let news = quiescent && self.quiescent != Truth::Yes;
+                // What was not so yet may be so by now.
+                self.quiescent = if quiescent { Truth::Yes } else { Truth::Maybe };
+                return news;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// What a read returns and which bits of it are known.
+    pub(crate) fn read(&self, register: Register, freedoms: &Freedoms) -> Partial {
+        match register {
+            Register::Ctlr => self.ctlr(freedoms),
+            Register::Typer => Partial::all(self.character.typer().into_bits()),
+            // RES0: [23:20].
+            Register::Iidr => Partial {
+                value: 0,
+                known: 0xf0_0000,
+            },
+            Register::Cbaser => {
+                let mut cbaser = self.cbaser;
+                if !freedoms.allow(QueueLowBits::Used) {
+                    cbaser.value &= !QUEUE_LOW;
+                } else if freedoms.allow(QueueLowBits::Zero) {
+                    cbaser.known &= !(cbaser.value & QUEUE_LOW);
+                }
+                cbaser
+            }
+            Register::Cwriter => Partial {
+                known: if self.writer().is_some() {
+                    u64::MAX
+                } else {
+                    !OFFSET_MASK
+                },
+                ..self.cwriter
+            },
+            Register::Creadr => Partial {
+                value: self.creadr,
+                known: match (self.creadr_known, self.stall_in_doubt) {
+                    (false, _) => !(OFFSET_MASK | STALLED),
+                    (true, true) => !STALLED,
+                    (true, false) => u64::MAX,
+                },
+            },
+            Register::Baser(n) => {
+                let mut baser = self.baser[usize::from(n & 7)];
+                // Address bits below the page size: zero or as written.
+                if Baser::from_bits(baser.value).page_size() == PageSize::K16 {
+                    baser.known &= !(baser.value & TABLE_LOW);
+                }
+                baser
+            }
+            // Fields are RES0 above Syndrome.
+            Register::Statusr => Partial {
+                value: 0,
+                known: if freedoms.allow(Statusr::Present) {
+                    !0x3ff
+                } else {
+                    u64::MAX
+                },
+            },
+            // TYPER.MPAM, UMSI = 0, and not GICv4.1: RES0.
+            Register::Mpamidr | Register::Partidr | Register::Mpidr | Register::Umsir => {
+                Partial::all(0)
+            }
+            // GITS_PIDR2.ArchRev: 3, GICv3.
+            Register::Identification(0xffe8) => Partial {
+                value: 0x30,
+                known: 0xf0,
+            },
+            Register::Identification(_) => Partial::default(),
+            // IMPLEMENTATION DEFINED.
+            Register::Reserved(0x20..=0x3c | 0xc000..=0xffcc) => Partial::default(),
+            Register::Reserved(_) => Partial::all(0),
+        }
+    }
+
+    fn ctlr(&self, freedoms: &Freedoms) -> Partial {
+        // GITS_CTLR: GICv4 fields are RES0.
+        let value = Ctlr::new().with_enabled(self.enabled);
+        let quiescent = Ctlr::new().with_quiescent(true).into_bits();
+        let always = |value: Ctlr| Partial::all(value.into_bits().into());
+        let unknown = Partial {
+            known: !u64::from(quiescent),
+            ..always(value)
+        };
+        if !self.enabled {
+            return match self.quiescent {
+                Truth::Yes => always(value.with_quiescent(true)),
+                Truth::No | Truth::Maybe => unknown,
+            };
+        }
+        let zero = freedoms.allow(QuiescentEnabled::Zero);
+        let one = freedoms.allow(QuiescentEnabled::One);
+        match (zero, one, freedoms.allow(QuiescentEnabled::Idle)) {
+            (true, false, false) => always(value),
+            (false, true, false) => always(value.with_quiescent(true)),
+            _ => unknown,
+        }
+    }
+}

@@ -1,0 +1,635 @@
+//! The architecture's layer against numbers and outcomes written down by hand.
+
+use its_el2::freedom::choice::{
+    Caches, Effects, EnableLpis, LpiCache, MappedEvent, MovedCollection, OnError, PendingTable,
+    RemappedDevice, UnmappedCollection, UnmappedPending,
+};
+use its_el2::{AccessSize, Action, Choices, Event, Freedoms, Machine, Outcome};
+use its_gic::Command;
+use its_gic::register::Baser;
+
+use super::possible::{Possible, Truth};
+use crate::judgement::Kind;
+use crate::testing::*;
+
+const DONE: Outcome = Outcome::Done;
+
+const INT: fn(u32, u32) -> Command = |device_id, event_id| Command::Int {
+    device_id,
+    event_id,
+};
+const CLEAR: fn(u32, u32) -> Command = |device_id, event_id| Command::Clear {
+    device_id,
+    event_id,
+};
+const INV: fn(u32, u32) -> Command = |device_id, event_id| Command::Inv {
+    device_id,
+    event_id,
+};
+const DISCARD: fn(u32, u32) -> Command = |device_id, event_id| Command::Discard {
+    device_id,
+    event_id,
+};
+
+fn movi(device_id: u32, event_id: u32, icid: u16) -> Command {
+    Command::Movi {
+        device_id,
+        event_id,
+        icid,
+    }
+}
+
+fn movall(from_rdbase: u64, to_rdbase: u64) -> Command {
+    Command::Movall {
+        from_rdbase,
+        to_rdbase,
+    }
+}
+
+fn msi(event_id: u32) -> Action {
+    let (its, device_id, size) = (0, 1, AccessSize::Word);
+    Action::Msi {
+        its,
+        device_id,
+        event_id,
+        size,
+    }
+}
+
+/// Every option, but effects that wait for a SYNC.
+fn prompt() -> Freedoms {
+    Freedoms::ALL.fix(Effects::AtOnce)
+}
+
+fn only(choices: Choices) -> World {
+    World::allowing(machine(), Freedoms::only(choices)).boot()
+}
+
+/// INTID and redistributor, if any.
+type Target = Option<(u32, Option<u8>)>;
+
+/// INTID and redistributor of each way in which an event may be translated; `None`: nobody knows.
+fn translations(world: &World, event: (u32, u32)) -> Option<Vec<Target>> {
+    match world.model.hardware.translate(0, event.0, event.1) {
+        Possible::Any => None,
+        Possible::Of(all) => {
+            let one = |to: its_el2::Translation| (to.intid, to.redistributor);
+            Some(all.into_iter().map(|to| to.map(one)).collect())
+        }
+    }
+}
+
+fn to(intid: u32, redistributor: u8) -> Target {
+    Some((intid, Some(redistributor)))
+}
+
+fn pending(world: &World, redistributor: usize) -> Vec<(u32, Truth)> {
+    let pending = &world.model.hardware.redistributors[redistributor].pending;
+    assert!(!pending.unknown);
+    pending.iter().collect()
+}
+
+/// The outcomes of a command: `None` for done, else the numbers it may have.
+fn outcomes(world: &World, command: Command) -> Vec<Option<Vec<u32>>> {
+    let ways = world.model.hardware.ways(0, command).unwrap();
+    let mut outcomes: Vec<_> = ways
+        .into_iter()
+        .map(|(_, result)| match result {
+            Ok(()) => None,
+            Err(super::commands::Fault::Error(numbers)) => Some(numbers),
+            Err(super::commands::Fault::Undefined(why)) => panic!("{why}"),
+        })
+        .collect();
+    outcomes.sort();
+    outcomes.dedup();
+    outcomes
+}
+
+#[test]
+fn error_numbers() {
+    let world = World::booted();
+    let done = || vec![None];
+    let error = |number: u32| vec![Some(vec![number])];
+    let any = || vec![Some(vec![])];
+    let maybe = || vec![None, Some(vec![])];
+    let mapi = |event_id| Command::Mapi {
+        device_id: 1,
+        event_id,
+        icid: 0,
+    };
+    let cases = [
+        (mapd(1, 15, ITT), done()),
+        (mapd(0x1_0000, 1, FREE), error(0x1_0801)),
+        (mapd(0x200, 1, FREE), error(0x1_0801)),
+        (mapd(2, 16, FREE), error(0x1_0802)),
+        (unmapd(2), done()),
+        (INT(0x1_0000, 0), error(0x1_0301)),
+        (
+            INT(0x200, 0),
+            vec![Some(vec![0x1_0301]), Some(vec![0x1_0304])],
+        ),
+        (mapc(512, 0), error(0x1_0903)),
+        (mapc(3, 2), vec![Some(vec![0x1_0902]), Some(vec![0x1_0920])]),
+        (mapti(0x1_0000, 0, 8192, 0), any()),
+        (mapti(2, 0, 8192, 0), error(0x1_0a04)),
+        (mapti(1, 256, 8192, 0), error(0x1_0a05)),
+        (mapti(1, 0, 8191, 0), error(0x1_0a06)),
+        (mapti(1, 0, 0x1_0000, 0), error(0x1_0a06)),
+        (mapti(1, 0, 8192, 512), any()),
+        (mapti(1, 0, 16383, 511), done()),
+        (mapti(1, 0, 16384, 0), vec![None, Some(vec![0x1_0a06])]),
+        (mapti(1, 4, 8200, 0), done()),
+        (mapti(1, 4, 8201, 0), maybe()),
+        (mapi(3), any()),
+        (movi(1, 5, 1), error(0x1_0107)),
+        (movi(1, 4, 7), error(0x1_0109)),
+        (movi(1, 4, 512), error(0x1_0103)),
+        (movi(1, 4, 1), done()),
+        (INT(2, 0), error(0x1_0304)),
+        (CLEAR(1, 5), error(0x1_0507)),
+        (INV(1, 256), error(0x1_0c05)),
+        (DISCARD(2, 0), any()),
+        (DISCARD(1, 5), error(0x1_0f07)),
+        (Command::Invall { icid: 512 }, error(0x1_0d03)),
+        (Command::Invall { icid: 7 }, error(0x1_0d09)),
+        (
+            movall(0, 5),
+            vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e20, 0x1_0e21])],
+        ),
+        (Command::Sync { rdbase: 5 }, maybe()),
+        (Command::Unknown { words: [0; 4] }, maybe()),
+    ];
+    for (command, expected) in cases {
+        assert_eq!(outcomes(&world, command), expected, "{command:x?}");
+    }
+}
+
+#[test]
+fn registers_and_halves() {
+    let mut world = World::allowing(machine(), prompt()).boot();
+    for (offset, value) in [
+        (0x80, World::cbaser()),
+        (0x88, 0x80),
+        (0x90, 0x80),
+        (0x100, World::baser(0)),
+        (0x108, World::baser(1)),
+        (0x110, 0),
+        (0x140, 0),
+    ] {
+        if offset < 0x140 {
+            world.shows(ITS + offset, value, &[]);
+            let read = read(ITS + offset, AccessSize::Double);
+            world.differ(read, Outcome::Value(value ^ 0x20), &[], Kind::Value, "");
+        }
+    }
+    let half = read(ITS + 0x84, AccessSize::Word);
+    world.agree(half, Outcome::Value(1 << 31), &[]);
+    let ctlr = read(ITS, AccessSize::Word);
+    world.agree(ctlr, Outcome::Value(1 << 31 | 1), &[]);
+    world.differ(ctlr, Outcome::Value(0), &[], Kind::Value, "");
+    world.differ(ctlr, Outcome::Value(3), &[], Kind::Value, "");
+    world.poisons(write(ITS + 0x80, AccessSize::Word, 0), &[]);
+    world.poisons(write(ITS + 0x100, AccessSize::Word, 0), &[]);
+    // Disabled, a half of CBASER resets CREADR and leaves CWRITER.
+    world.agree(write(ITS, AccessSize::Word, 0), DONE, &[]);
+    world.agree(write(ITS + 0x84, AccessSize::Word, 1 << 31), DONE, &[]);
+    world.shows(ITS + 0x90, 0, &[]);
+    world.shows(ITS + 0x88, 0x80, &[]);
+    // Once Quiescent it stays so; not Quiescent, nothing may be programmed.
+    let mut busy = world.clone();
+    busy.agree(ctlr, Outcome::Value(0), &[]);
+    let refused = |offset| [Event::Unpredictable { address: offset }];
+    busy.poisons(write(ITS + 0x80, AccessSize::Double, 0), &refused(0x80));
+    busy.poisons(write(ITS, AccessSize::Word, 1), &refused(0));
+    world.agree(ctlr, Outcome::Value(1 << 31), &[]);
+    world.differ(ctlr, Outcome::Value(0), &[], Kind::Value, "");
+}
+
+#[test]
+fn page_size_and_indirect_stick_by_character() {
+    let mut world = World::new(machine());
+    let asked = Baser::WRITABLE;
+    world.writes(ITS + 0x108, asked);
+    let kept = asked & !(1 << 62) & !0x300 | 4 << 56 | 7 << 48;
+    world.shows(ITS + 0x108, kept, &[]);
+    world.writes(ITS + 0x100, asked);
+    world.shows(ITS + 0x100, asked & !0x300 | 1 << 56 | 7 << 48, &[]);
+    world.poisons(write(ITS, AccessSize::Word, 1), &[]);
+}
+
+/// A command at 0x80, posted and not taken.
+fn posted(world: &World, command: Command) -> World {
+    let mut world = world.clone();
+    let (cpu, address, words) = (0, at(QUEUE) + 0x80, command.encode());
+    let store = Action::StoreCommand {
+        cpu,
+        address,
+        words,
+    };
+    world.agree(store, DONE, &[]);
+    world.writes(ITS + 0x88, 0xa0);
+    world
+}
+
+#[test]
+fn fetching_needs_an_enabled_queue_and_the_written_words() {
+    let world = World::allowing(machine(), prompt()).boot();
+    let one = [consumed(0x80, SYNC)];
+    world.differ(ADVANCE, DONE, &one, Kind::Fetch, "fetch");
+    let world = posted(&world, SYNC);
+    assert!(!world.model.is_settled(0));
+    world.clone().agree(ADVANCE, DONE, &one);
+    world.differ(ADVANCE, DONE, &[consumed(0xa0, SYNC)], Kind::Fetch, "fetch");
+    world.differ(
+        ADVANCE,
+        DONE,
+        &[consumed(0x80, mapc(0, 0))],
+        Kind::Fetch,
+        "slot",
+    );
+    let error = stalled(0x80, SYNC, None);
+    world.differ(ADVANCE, DONE, &[error], Kind::Outcome, "SYNC");
+    // Beyond the queue: the ITS stops or takes any value. Disabled: it stops.
+    let mut beyond = world.clone();
+    beyond.writes(ITS + 0x88, 0x1000);
+    beyond.agree(ADVANCE, DONE, &one);
+    let off = write(ITS, AccessSize::Word, 0);
+    let mut stopped = world.clone();
+    stopped.agree(off, DONE, &one);
+    stopped.differ(off, DONE, &[consumed(0xa0, SYNC)], Kind::Fetch, "fetch");
+}
+
+#[test]
+fn errors_stall_or_are_ignored_by_the_option_that_is_allowed() {
+    let bad = mapd(2, 16, FREE);
+    let number = Some(0x1_0802);
+    let ignored = Event::Consumed {
+        its: 0,
+        offset: 0x80,
+        words: bad.encode(),
+        error: Some(its_el2::CommandError(number)),
+    };
+    let stalls = stalled(0x80, bad, number);
+    for (option, right, wrong) in [
+        (OnError::Stall, stalls, ignored),
+        (OnError::Ignore, ignored, stalls),
+    ] {
+        let world = posted(&only(Choices::USUAL.with(option)), bad);
+        world.clone().agree(ADVANCE, DONE, &[right]);
+        world.differ(ADVANCE, DONE, &[wrong], Kind::Outcome, "MAPD");
+        world.differ(ADVANCE, DONE, &[consumed(0x80, bad)], Kind::Outcome, "MAPD");
+        let number = stalled(0x80, bad, Some(0x1_0801));
+        world.differ(ADVANCE, DONE, &[number], Kind::Outcome, "MAPD");
+    }
+}
+
+#[test]
+fn msis_need_mapping_enable_and_lpis() {
+    let mut world = World::allowing(machine(), prompt()).boot();
+    for dropped in [0, 5, 256, 1 << 16] {
+        world.agree(msi(dropped), DONE, &[]);
+        assert_eq!(pending(&world, 0), []);
+    }
+    let mut wide = world.clone();
+    wide.agree(msi(1 << 16 | 4), DONE, &[]);
+    assert_eq!(pending(&wide, 0), [(8200, Truth::Maybe)]);
+    // 16 bits leave the upper half zero.
+    let half = |event_id| Action::Msi {
+        its: 0,
+        device_id: 1,
+        event_id,
+        size: AccessSize::Half,
+    };
+    wide.agree(half(0xabcd_0004), DONE, &[]);
+    assert_eq!(pending(&wide, 0), [(8200, Truth::Yes)]);
+    let mut off = world.clone();
+    off.agree(write(ITS, AccessSize::Word, 0), DONE, &[]);
+    off.agree(msi(4), DONE, &[]);
+    assert_eq!(pending(&off, 0), []);
+    world.agree(msi(4), DONE, &[]);
+    assert_eq!(pending(&world, 0), [(8200, Truth::Yes)]);
+    let mut small = World::allowing(machine(), prompt()).boot();
+    small.model.hardware.redistributors[0].propbaser.value -= 1;
+    small.agree(msi(4), DONE, &[]);
+    assert_eq!(pending(&small, 0), []);
+}
+
+#[test]
+fn an_msi_beside_a_discard_may_come_before_or_after() {
+    let discard = DISCARD(1, 4);
+    let mut world = posted(&World::allowing(machine(), prompt()).boot(), discard);
+    world.agree(msi(4), DONE, &[consumed(0x80, discard)]);
+    assert_eq!(pending(&world, 0), [(8200, Truth::Maybe)]);
+}
+
+#[test]
+fn pending_follows_int_movi_movall_clear_discard() {
+    let yes = [(8200, Truth::Yes)];
+    let mut world = World::allowing(machine(), prompt()).boot();
+    world.open_command(INT(1, 4));
+    assert_eq!(pending(&world, 0), yes);
+    world.open_command(movi(1, 4, 1));
+    assert_eq!(
+        (pending(&world, 0), pending(&world, 1)),
+        (vec![], yes.to_vec())
+    );
+    assert!(world.model.touched().contains(&(0, 1, 4)));
+    for command in [CLEAR(1, 4), DISCARD(1, 4)] {
+        let mut cleared = world.clone();
+        cleared.open_command(command);
+        assert_eq!(pending(&cleared, 1), []);
+    }
+    world.open_command(movall(1, 0));
+    assert_eq!(
+        (pending(&world, 0), pending(&world, 1)),
+        (yes.to_vec(), vec![])
+    );
+}
+
+#[test]
+fn a_collection_that_moves_takes_pending_lpis_along_or_not() {
+    let moved = |freedoms| {
+        let mut world = World::allowing(machine(), freedoms).boot();
+        world.open_command(INT(1, 4));
+        world.open_command(mapc(0, 1));
+        (pending(&world, 0), pending(&world, 1))
+    };
+    let (yes, maybe) = (vec![(8200, Truth::Yes)], vec![(8200, Truth::Maybe)]);
+    assert_eq!(moved(prompt()), (maybe.clone(), maybe));
+    let stays = Choices::USUAL.with(MovedCollection::Stays);
+    assert_eq!(moved(Freedoms::only(stays)), (yes.clone(), vec![]));
+    let follows = Choices::USUAL.with(MovedCollection::Follows);
+    assert_eq!(moved(Freedoms::only(follows)), (vec![], yes));
+}
+
+#[test]
+fn each_option_of_an_overwritten_event() {
+    let overwritten = |freedoms| {
+        let mut world = World::allowing(machine(), freedoms).boot();
+        world.open_command(mapti(1, 4, 8201, 0));
+        translations(&world, (1, 4)).unwrap()
+    };
+    // Done: the new or the old mapping.
+    assert_eq!(overwritten(prompt()), [to(8200, 0), to(8201, 0)]);
+    let option = |option: MappedEvent| Freedoms::only(Choices::USUAL.with(option));
+    assert_eq!(overwritten(option(MappedEvent::Kept)), [to(8200, 0)]);
+    assert_eq!(overwritten(option(MappedEvent::Overwritten)), [to(8201, 0)]);
+    // An error tells that nothing changed.
+    let refused = posted(
+        &World::allowing(machine(), prompt()).boot(),
+        mapti(1, 4, 8201, 0),
+    );
+    let mut refused = refused;
+    refused.agree(ADVANCE, DONE, &[stalled(0x80, mapti(1, 4, 8201, 0), None)]);
+    assert_eq!(translations(&refused, (1, 4)).unwrap(), [to(8200, 0)]);
+}
+
+#[test]
+fn what_an_outcome_tells_is_learned() {
+    let mut world = World::allowing(machine(), prompt()).boot();
+    world.open_command(mapti(1, 5, 8205, 7));
+    world.open_command(DISCARD(1, 5));
+    // Of an unmapped collection it may be carried out; that it was is now known.
+    assert_eq!(translations(&world, (1, 5)).unwrap(), [None]);
+    let option = Choices::USUAL.with(UnmappedCollection::Refused);
+    let mut refusing = only(option);
+    refusing.open_command(mapti(1, 5, 8205, 7));
+    let (command, words) = (DISCARD(1, 5), DISCARD(1, 5).encode());
+    let address = at(QUEUE) + 0xa0;
+    refusing.agree(
+        Action::StoreCommand {
+            cpu: 0,
+            address,
+            words,
+        },
+        DONE,
+        &[],
+    );
+    refusing.writes(ITS + 0x88, 0xc0);
+    refusing.differ(
+        ADVANCE,
+        DONE,
+        &[consumed(0xa0, command)],
+        Kind::Outcome,
+        "DISCARD",
+    );
+}
+
+#[test]
+fn itts_keep_or_lose_what_is_in_them() {
+    let remapped = |freedoms| {
+        let mut world = World::allowing(machine(), freedoms).boot();
+        world.open_command(INT(1, 4));
+        world.open_command(unmapd(1));
+        assert_eq!(translations(&world, (1, 4)).unwrap(), [None]);
+        let left = pending(&world, 0);
+        world.open_command(mapd(1, 7, ITT));
+        (translations(&world, (1, 4)).unwrap(), left)
+    };
+    let kept = Choices::USUAL
+        .with(RemappedDevice::Kept)
+        .with(UnmappedPending::Stays);
+    let yes = vec![(8200, Truth::Yes)];
+    assert_eq!(remapped(Freedoms::only(kept)), (vec![to(8200, 0)], yes));
+    let dropped = Choices::USUAL
+        .with(RemappedDevice::Dropped)
+        .with(UnmappedPending::Dropped);
+    assert_eq!(remapped(Freedoms::only(dropped)), (vec![None], vec![]));
+    let both = vec![(8200, Truth::Maybe)];
+    assert_eq!(remapped(prompt()), (vec![None, to(8200, 0)], both));
+    // Another device's entries, or what software left, are nothing that anybody knows.
+    let mut other = World::allowing(machine(), prompt()).boot();
+    other.open_command(unmapd(1));
+    other.open_command(mapd(2, 7, ITT));
+    assert_eq!(translations(&other, (2, 4)), None);
+    let mut filled = World::allowing(machine(), prompt()).boot();
+    filled.stores(at(FREE) + 0x10, 1);
+    filled.open_command(mapd(2, 7, FREE));
+    assert_eq!(translations(&filled, (2, 2)), None);
+    assert_eq!(translations(&filled, (2, 4)).unwrap(), [None]);
+}
+
+#[test]
+fn stores_into_itts_and_tables_make_them_unknown() {
+    let mut world = World::allowing(machine(), prompt()).boot();
+    world.stores(at(ITT) + 0x28, 0);
+    assert_eq!(translations(&world, (1, 4)).unwrap(), [to(8200, 0)]);
+    world.stores(at(ITT) + 0x20, 1);
+    assert_eq!(translations(&world, (1, 4)), None);
+    world.poisons(msi(4), &[]);
+    let mut table = World::allowing(machine(), prompt()).boot();
+    table.stores(at(LEVEL2) + 8, 1);
+    assert_eq!(translations(&table, (1, 4)), None);
+    // Zeroes are an invalid entry; a cache may still know better.
+    let mut zeroed = World::allowing(machine(), prompt()).boot();
+    zeroed.stores(at(ITT) + 0x20, 0);
+    assert_eq!(translations(&zeroed, (1, 4)).unwrap(), [None, to(8200, 0)]);
+    let mut uncached = only(Choices::USUAL);
+    uncached.stores(at(ITT) + 0x20, 0);
+    assert_eq!(translations(&uncached, (1, 4)).unwrap(), [None]);
+}
+
+#[test]
+fn a_level1_entry_that_is_cleared_may_be_cached() {
+    let cleared = |world: World| {
+        let mut world = world;
+        world.stores(at(LEVEL1), 0);
+        translations(&world, (1, 4)).unwrap()
+    };
+    assert_eq!(
+        cleared(World::allowing(machine(), prompt()).boot()),
+        [None, to(8200, 0)]
+    );
+    assert_eq!(cleared(only(Choices::USUAL)), [None]);
+    // Two level-1 entries for one table, or one on the queue: nothing is said.
+    for page in [LEVEL2, QUEUE] {
+        let mut aliased = World::allowing(machine(), prompt()).boot();
+        let entry = its_gic::geometry::Level1Entry::valid(at(page)).0;
+        aliased.stores(at(LEVEL1) + 16, entry);
+        assert!(
+            aliased
+                .model
+                .hardware
+                .ways(0, mapd(2 * 512, 1, FREE))
+                .unwrap()
+                .iter()
+                .any(|(_, result)| matches!(result, Err(super::commands::Fault::Undefined(_))))
+        );
+    }
+}
+
+#[test]
+fn power_loss_keeps_memory_and_loses_dirty_caches() {
+    let resumed = |freedoms, rest: bool| {
+        let mut world = World::allowing(machine(), freedoms).boot();
+        world.agree(write(ITS, AccessSize::Word, 0), DONE, &[]);
+        if rest {
+            world.agree(read(ITS, AccessSize::Word), Outcome::Value(1 << 31), &[]);
+        }
+        let (its, restored) = (0, true);
+        world.agree(Action::PowerLoss { its, restored }, DONE, &[]);
+        world.agree(write(ITS, AccessSize::Word, 1), DONE, &[]);
+        translations(&world, (1, 4)).unwrap()
+    };
+    assert_eq!(resumed(Freedoms::ALL, true), [to(8200, 0)]);
+    let dirty = Freedoms::only(Choices::USUAL.with(Caches::WriteBack));
+    let lost = resumed(dirty, false);
+    assert!(
+        lost.contains(&None) && lost.contains(&to(8200, 0)),
+        "{lost:?}"
+    );
+    let through = Freedoms::only(Choices::USUAL.with(Caches::WriteThrough));
+    assert_eq!(resumed(through, false), [to(8200, 0)]);
+}
+
+#[test]
+fn a_table_that_is_moved_may_be_cached_until_it_is_invalidated() {
+    let moved = |machine: Machine, freedoms| {
+        let mut world = World::allowing(machine, freedoms).boot();
+        world.agree(write(ITS, AccessSize::Word, 0), DONE, &[]);
+        world.agree(read(ITS, AccessSize::Word), Outcome::Value(1 << 31), &[]);
+        world.writes(ITS + 0x100, World::baser(0) & !Baser::VALID);
+        let elsewhere = Baser::from_bits(World::baser(0)).with_address(at(FREE));
+        world.writes(ITS + 0x100, elsewhere.into_bits());
+        world.writes(ITS + 0x80, World::cbaser());
+        world.writes(ITS + 0x88, 0);
+        world.agree(write(ITS, AccessSize::Word, 1), DONE, &[]);
+        world
+    };
+    let flat = |world: &World| translations(world, (1, 4));
+    let mut inv = machine();
+    inv.characters[0].invalidates = true;
+    assert_eq!(flat(&moved(inv, prompt())).unwrap(), [None]);
+    let uncached = Freedoms::only(Choices::USUAL);
+    assert_eq!(flat(&moved(machine(), uncached)).unwrap(), [None]);
+    assert_eq!(
+        flat(&moved(machine(), prompt())),
+        Some(vec![None, to(8200, 0)])
+    );
+}
+
+#[test]
+fn effects_wait_for_a_sync_where_that_is_allowed() {
+    let mut world = only(Choices::USUAL.with(Effects::AtSync));
+    world.open_command(SYNC);
+    world.open_command(movi(1, 4, 1));
+    assert_eq!(
+        translations(&world, (1, 4)).unwrap(),
+        [to(8200, 0), to(8200, 1)]
+    );
+    world.open_command(SYNC);
+    assert_eq!(
+        translations(&world, (1, 4)).unwrap().len(),
+        2,
+        "SYNC was for the other"
+    );
+    world.open_command(Command::Sync { rdbase: 1 });
+    assert_eq!(translations(&world, (1, 4)).unwrap(), [to(8200, 1)]);
+}
+
+#[test]
+fn configuration_may_be_cached_until_it_is_invalidated() {
+    let byte = at(LPI_CONFIGURATION) + 8;
+    let offers = |world: &World| world.model.hardware.offers(0).unwrap();
+    let mut world = only(Choices::USUAL.with(LpiCache::Kept));
+    world.open_command(INT(1, 4));
+    assert_eq!(offers(&world), [None]);
+    world.stores(byte, 0xa1);
+    assert_eq!(offers(&world), [None, Some(8200)]);
+    let mut all = world.clone();
+    all.open_command(Command::Invall { icid: 0 });
+    assert_eq!(offers(&all), [Some(8200)]);
+    world.agree(
+        write(REDISTRIBUTORS[0] + 0xa0, AccessSize::Double, 8200),
+        DONE,
+        &[],
+    );
+    assert_eq!(offers(&world), [Some(8200)]);
+    let take = Action::Acknowledge { cpu: 0 };
+    world.differ(take, Outcome::Value(1023), &[], Kind::Offered, "");
+    world.differ(take, Outcome::Value(8201), &[], Kind::Offered, "");
+    world.agree(take, Outcome::Value(8200), &[]);
+    assert_eq!(offers(&world), [None]);
+}
+
+#[test]
+fn the_most_urgent_lpi_is_offered() {
+    let mut world = only(Choices::USUAL);
+    world.open_command(mapti(1, 5, 8201, 0));
+    world.open_command(mapti(1, 6, 8202, 0));
+    // 8200: 0xa0, 8201: 0x80, 8202: 0x40 but disabled.
+    world.stores(at(LPI_CONFIGURATION) + 8, 0x40_81_a1);
+    for event in [4, 5, 6] {
+        world.agree(msi(event), DONE, &[]);
+    }
+    assert_eq!(world.model.hardware.offers(0).unwrap(), [Some(8201)]);
+}
+
+#[test]
+fn pending_tables_are_read_and_may_be_written() {
+    let mut world = World::new(machine());
+    let base = REDISTRIBUTORS[0];
+    world.writes(base + 0x70, at(LPI_CONFIGURATION) | 13);
+    world.writes(base + 0x78, at(LPI_PENDING[0]));
+    let on = write(base, AccessSize::Word, 1);
+    // INTID 8199: byte 0x400, bit 7.
+    world.stores(at(LPI_PENDING[0]) + 0x400, 0x80);
+    world.agree(on, DONE, &[]);
+    assert_eq!(pending(&world, 0), [(8199, Truth::Yes)]);
+    world.poisons(write(base + 0x78, AccessSize::Double, 0), &[]);
+
+    let round = |choices: Choices| {
+        let mut world = only(choices.with(EnableLpis::Clearable));
+        world.agree(msi(4), DONE, &[]);
+        world.agree(write(base, AccessSize::Word, 0), DONE, &[]);
+        world.agree(read(base, AccessSize::Word), Outcome::Value(0x6), &[]);
+        world.writes(base + 0x78, at(LPI_PENDING[0]));
+        world.agree(on, DONE, &[]);
+        pending(&world, 0)
+    };
+    assert_eq!(
+        round(Choices::USUAL.with(PendingTable::Written)),
+        [(8200, Truth::Yes)]
+    );
+    assert_eq!(round(Choices::USUAL.with(PendingTable::Lost)), []);
+}

@@ -1,0 +1,165 @@
+//! Commands that are refused, or that no driver gives: by their ids, their opcode, their reserved bits.
+
+use its_gic::Command;
+
+use super::steps::{
+    any_collection, any_device, any_event, any_intid, any_rdbase, make_way, mapped, outlive, risk,
+};
+use crate::generate::draft::Draft;
+use crate::generate::legal::{new_itt, some_collection};
+use crate::operation::{HostCommand, Operation, Rdbase};
+
+/// A command with ids in range or not, mapped or not.
+pub(crate) fn odd_ids(draft: &mut Draft<'_, '_>) {
+    let device_id = any_device(draft);
+    let event_id = any_event(draft, device_id);
+    let odd = match draft.below(4) {
+        0 => mapping(draft, device_id, event_id),
+        1 => HostCommand::Movi {
+            device_id,
+            event_id,
+            icid: any_collection(draft),
+        },
+        2 => match any_collection(draft) {
+            icid if draft.chance(1, 2) => HostCommand::Invall { icid },
+            icid => HostCommand::Mapc {
+                icid,
+                rdbase: any_rdbase(draft),
+                valid: draft.chance(2, 3),
+            },
+        },
+        _ => on_event(draft, device_id, event_id),
+    };
+    risk(draft, odd);
+}
+
+/// INT, CLEAR, INV or DISCARD.
+pub(crate) fn on_event(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) -> HostCommand {
+    match draft.below(4) {
+        0 => HostCommand::Int {
+            device_id,
+            event_id,
+        },
+        1 => HostCommand::Clear {
+            device_id,
+            event_id,
+        },
+        2 => HostCommand::Inv {
+            device_id,
+            event_id,
+        },
+        _ => HostCommand::Discard {
+            device_id,
+            event_id,
+        },
+    }
+}
+
+/// MAPTI or MAPI, or MAPD of a device with an ITT of its own.
+fn mapping(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) -> HostCommand {
+    let icid = any_collection(draft);
+    let intid = any_intid(draft);
+    match draft.below(6) {
+        0 => HostCommand::Mapi {
+            device_id,
+            event_id,
+            icid,
+        },
+        1 => match new_itt(draft, 3) {
+            Some(itt) => HostCommand::Mapd {
+                device_id,
+                size: 2,
+                itt,
+                valid: draft.chance(3, 4),
+            },
+            None => HostCommand::Invall { icid },
+        },
+        _ => HostCommand::Mapti {
+            device_id,
+            event_id,
+            intid,
+            icid,
+        },
+    }
+}
+
+/// A redistributor that may not be there.
+pub(crate) fn nowhere(draft: &mut Draft<'_, '_>) {
+    let (icid, _) = some_collection(draft);
+    let rdbase = any_rdbase(draft);
+    let odd = match draft.below(4) {
+        0 => HostCommand::Sync { rdbase },
+        1 => HostCommand::Movall {
+            from: any_rdbase(draft),
+            to: rdbase,
+        },
+        2 => HostCommand::Mapc {
+            icid: any_collection(draft),
+            rdbase,
+            valid: true,
+        },
+        _ => HostCommand::Mapc {
+            icid: icid.wrapping_add(4),
+            rdbase,
+            valid: false,
+        },
+    };
+    risk(draft, odd);
+}
+
+/// An opcode that is none, or one of GICv4.
+pub(crate) fn no_command(draft: &mut Draft<'_, '_>) {
+    let opcodes = [0x00, 0x02, 0x06, 0x10, 0x21, 0x2a, 0x2d, 0x2e, 0x7f, 0xff];
+    let opcode = draft.pick(&opcodes, 0);
+    let high = draft.word() & !0xff;
+    let words = [high | opcode, draft.word(), draft.word(), draft.word()];
+    raw(draft, words);
+}
+
+/// A good command with bits set that are reserved in all commands.
+pub(crate) fn reserved_bits(draft: &mut Draft<'_, '_>) {
+    let (icid, _) = some_collection(draft);
+    let event = mapped(draft).map(|(device, event)| (device.device_id, event.event_id));
+    let (opcode_words, reserved) = match event {
+        Some((device_id, event_id)) => (
+            match draft.below(3) {
+                0 => Command::Int {
+                    device_id,
+                    event_id,
+                },
+                1 => Command::Clear {
+                    device_id,
+                    event_id,
+                },
+                _ => Command::Inv {
+                    device_id,
+                    event_id,
+                },
+            },
+            [0xffff_ff00, !0xffff_ffff, u64::MAX, u64::MAX],
+        ),
+        None => (
+            Command::Invall { icid },
+            [0xffff_ff00, u64::MAX, !0xffff, u64::MAX],
+        ),
+    };
+    let mut words = opcode_words.encode();
+    for (word, reserved) in words.iter_mut().zip(reserved) {
+        let bits = draft.word();
+        *word |= bits & reserved;
+    }
+    raw(draft, words);
+}
+
+fn raw(draft: &mut Draft<'_, '_>, words: its_gic::command::Words) {
+    make_way(draft);
+    let cpu = draft.cpu();
+    draft.push(Operation::RawCommand { cpu, words });
+    outlive(draft);
+}
+
+/// SYNC for a redistributor that is there.
+pub(crate) fn sync(redistributor: u8) -> HostCommand {
+    let rdbase = Rdbase::Of(redistributor);
+    HostCommand::Sync { rdbase }
+}

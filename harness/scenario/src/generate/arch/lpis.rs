@@ -1,0 +1,151 @@
+//! The redistributors' side: configuration, pending state, and MSIs of nobody.
+
+use its_el2::Direction;
+
+use super::commands::on_event;
+use super::driver;
+use super::steps::{
+    access, acknowledge, acknowledge_all, any_device, any_event, deliver, mapped, raise, risk,
+    sync_event, sync_with,
+};
+use crate::generate::draft::Draft;
+use crate::generate::legal::{command, drain, make_room, post};
+use crate::operation::{CPUS, HostCommand, Operation};
+
+/// GICR_PENDBASER of each redistributor as the driver writes it: the places of [`crate::Area::Pending`].
+const PENDING: [u64; CPUS as usize] = [0x8005_0000, 0x8006_0000];
+const PENDING_TABLE_ZERO: u64 = 1 << 62;
+
+/// A configuration byte changes, and the redistributor is told, or not.
+pub(crate) fn configured(draft: &mut Draft<'_, '_>) {
+    let Some((device, event)) = mapped(draft) else {
+        return driver::event(draft);
+    };
+    let (device_id, event_id) = (device.device_id, event.event_id);
+    let redistributor = draft.belief.redistributor_of(device_id, event_id);
+    if draft.chance(1, 2) {
+        raise(draft, device_id, event_id);
+    }
+    let cpu = draft.cpu();
+    let bytes = [0xa2, 0xa3, 0x83, 0x82, 0x01, 0x03, 0xff, 0xfe, 0xf9, 0x00];
+    let value = draft.pick(&bytes, 0xa3);
+    let intid = event.intid;
+    draft.push(Operation::Configure { cpu, intid, value });
+    acknowledge(draft, redistributor);
+    deliver(draft, device_id, event_id);
+    forget(draft, device_id, event_id, redistributor);
+    acknowledge(draft, redistributor);
+    deliver(draft, device_id, event_id);
+}
+
+/// One of the ways to make a redistributor read the configuration again.
+fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributor: u8) {
+    let event = draft.belief.event(device_id, event_id);
+    let frame = its_el2::Frame::Redistributor(redistributor);
+    let intid = event.map_or(8192, |event| event.intid);
+    make_room(draft, 8);
+    match (draft.below(5), event) {
+        (0, _) => access(draft, frame, "INVLPIR", Direction::Write(intid.into())),
+        (1, _) => {
+            let value = draft.word();
+            access(draft, frame, "INVALLR", Direction::Write(value));
+            access(draft, frame, "SYNCR", Direction::Read);
+        }
+        (2, Some(event)) if draft.belief.here().redistributor(event.icid).is_some() => {
+            command(draft, HostCommand::Invall { icid: event.icid });
+            sync_with(draft, redistributor);
+            post(draft);
+        }
+        (3, Some(_)) => {
+            command(
+                draft,
+                HostCommand::Inv {
+                    device_id,
+                    event_id,
+                },
+            );
+            sync_event(draft, device_id, event_id);
+            post(draft);
+        }
+        _ => {}
+    }
+    drain(draft);
+}
+
+/// GICR_CTLR.EnableLPIs is cleared, if it can be, and set again: the pending table is kept or starts empty.
+pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
+    let redistributor = draft.below(CPUS.into()) as u8;
+    let frame = its_el2::Frame::Redistributor(redistributor);
+    let ctlr = |draft: &mut Draft<'_, '_>, value| {
+        access(draft, frame, "CTLR", Direction::Write(value));
+        access(draft, frame, "CTLR", Direction::Read);
+    };
+    let event = mapped(draft).map(|(device, event)| (device.device_id, event.event_id));
+    let (device_id, event_id) = event.unwrap_or((0, 0));
+    raise(draft, device_id, event_id);
+    drain(draft);
+    ctlr(draft, 0);
+    raise(draft, device_id, event_id);
+    acknowledge(draft, redistributor);
+    if draft.chance(1, 3) {
+        let odd = on_event(draft, device_id, event_id);
+        risk(draft, odd);
+    }
+    // While EnableLPIs stays set the table must not be touched.
+    if draft.belief.clears_lpis() && draft.chance(1, 2) {
+        let address = PENDING.get(usize::from(redistributor)).copied();
+        let zero = match draft.chance(1, 2) {
+            true => PENDING_TABLE_ZERO,
+            false => 0,
+        };
+        let value = address.unwrap_or(0) | zero;
+        access(draft, frame, "PENDBASER", Direction::Write(value));
+        access(draft, frame, "PENDBASER", Direction::Read);
+    }
+    match draft.chance(1, 4) {
+        true => draft.push(Operation::InitCpu { cpu: redistributor }),
+        false => ctlr(draft, 1),
+    }
+    acknowledge_all(draft);
+    deliver(draft, device_id, event_id);
+}
+
+/// More interrupts than one are pending, of different priorities, and the CPUs take them one by one.
+pub(crate) fn several(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let count = draft.between(2, 5);
+    for _ in 0..count {
+        let Some((device, event)) = mapped(draft) else {
+            return driver::event(draft);
+        };
+        if draft.chance(1, 3) {
+            let value = draft.pick(&[0xa3, 0x83, 0x03, 0xfb], 0xa3);
+            let intid = event.intid;
+            draft.push(Operation::Configure { cpu, intid, value });
+            let redistributor = draft
+                .belief
+                .redistributor_of(device.device_id, event.event_id);
+            let frame = its_el2::Frame::Redistributor(redistributor);
+            access(draft, frame, "INVLPIR", Direction::Write(intid.into()));
+        }
+        raise(draft, device.device_id, event.event_id);
+    }
+    for _ in 0..count {
+        acknowledge_all(draft);
+    }
+}
+
+/// MSIs of devices and events that are not mapped, or cannot be.
+pub(crate) fn strange_msi(draft: &mut Draft<'_, '_>) {
+    for _ in 0..draft.between(1, 3) {
+        let device_id = any_device(draft);
+        let limit = 1_u32 << draft.belief.here().character.event_id_bits;
+        let event_id = match draft.chance(1, 3) {
+            // Beyond the bits that the ITS has, above an event that it may know.
+            true => any_event(draft, device_id) | limit,
+            false => any_event(draft, device_id),
+        };
+        raise(draft, device_id, event_id);
+    }
+    acknowledge_all(draft);
+}

@@ -1,0 +1,155 @@
+//! Scenarios of a host that owns its ITS, or two: nothing but the architecture stands behind it.
+//!
+//! The legal ones are the Linux driver at work from power-up on. The hostile ones do, about every other time, what no
+//! driver does and what the architecture still has an answer for; what it has none for comes rarely and late, since
+//! nothing after it is judged.
+
+mod collections;
+mod commands;
+mod driver;
+mod lpis;
+mod mappings;
+mod power;
+mod queue;
+mod raw;
+mod registers;
+mod silence;
+mod steps;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use crate::generate::draft::{Draft, Phrase};
+use crate::generate::{Temper, Weights, legal};
+use crate::operation::{CPUS, Operation};
+use crate::scenario::{MAX_OPERATIONS, Stage};
+
+/// What the driver does; the first two are what the others build on.
+pub(crate) const LEGAL: &[Phrase] = &[
+    legal::map_device,
+    driver::event,
+    driver::interrupt,
+    driver::interrupt,
+    driver::affinity,
+    driver::mask,
+    driver::retrigger,
+    driver::unmap,
+    driver::other_its,
+    legal::collection,
+    poll,
+    driver::look,
+    power::suspend,
+    legal::reset_queue,
+    raw::batch,
+];
+
+/// What no driver does.
+pub(crate) const HOSTILE: &[Phrase] = &[
+    commands::odd_ids,
+    commands::odd_ids,
+    commands::nowhere,
+    commands::no_command,
+    commands::reserved_bits,
+    mappings::event_again,
+    mappings::device_again,
+    mappings::device_with_events,
+    mappings::too_large,
+    mappings::own_number,
+    collections::moved,
+    collections::unmapped,
+    collections::all_moved,
+    queue::stalled,
+    queue::odd_cwriter,
+    queue::other_base,
+    queue::stopped,
+    queue::halves,
+    registers::any_read,
+    registers::read_only,
+    tables::moved,
+    tables::absent_level2,
+    power::lost,
+    lpis::configured,
+    lpis::turned_off,
+    lpis::several,
+    lpis::strange_msi,
+];
+
+/// When no phrase follows any more: a batch around the queue still leaves room for some.
+const LONG: usize = MAX_OPERATIONS * 2 / 3;
+
+/// Writes a scenario from its first operation to its last.
+pub(crate) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, temper: Temper) {
+    let hostile = temper == Temper::Hostile;
+    open(draft, hostile);
+    let silent = hostile && draft.chance(1, 25);
+    match hostile {
+        false => {
+            for _ in 0..draft.between(6, 13) {
+                speak_unless_long(draft, |draft| weights.legal(draft));
+            }
+        }
+        true => {
+            for _ in 0..draft.between(1, 4) {
+                speak_unless_long(draft, |draft| weights.legal(draft));
+                for _ in 0..draft.between(1, 3) {
+                    speak_unless_long(draft, |draft| weights.hostile(draft));
+                }
+                // Where a belief was wrong the queue may stall; it does not stay so.
+                if draft.chance(1, 5) {
+                    speak_unless_long(draft, legal::reset_queue);
+                }
+            }
+        }
+    }
+    if silent {
+        silence::anything(draft);
+        weights.legal(draft);
+    }
+    finish(draft);
+}
+
+/// The host looks how far the ITS is.
+fn poll(draft: &mut Draft<'_, '_>) {
+    legal::idle(draft);
+    let cpu = draft.cpu();
+    steps::acknowledge(draft, cpu);
+}
+
+fn speak_unless_long(draft: &mut Draft<'_, '_>, phrase: impl Fn(&mut Draft<'_, '_>)) {
+    if draft.length() < LONG {
+        phrase(draft);
+    }
+}
+
+/// From power-up to ITSs that work, if the board is not there yet.
+fn open(draft: &mut Draft<'_, '_>, hostile: bool) {
+    if draft.belief.boot.stage != Stage::Reset {
+        return;
+    }
+    if hostile && draft.chance(1, 4) {
+        registers::any_read(draft);
+    }
+    for its in 0..draft.belief.boot.its {
+        if its > 0 {
+            draft.push(Operation::Its { its });
+        }
+        draft.push(Operation::Probe { cpu: 0 });
+        for cpu in 0..CPUS {
+            draft.push(Operation::InitCpu { cpu });
+        }
+    }
+    if draft.belief.current != 0 && draft.chance(1, 2) {
+        driver::other_its(draft);
+    }
+}
+
+/// All that was written is posted and consumed, and what is pending is taken.
+fn finish(draft: &mut Draft<'_, '_>) {
+    for _ in 0..draft.belief.boot.its {
+        legal::drain(draft);
+        if draft.belief.boot.its > 1 {
+            driver::other_its(draft);
+        }
+    }
+    driver::interrupt(draft);
+}

@@ -1,0 +1,102 @@
+//! Accesses of every offset and size that change nothing.
+
+use its_el2::{AccessSize, Direction, Frame};
+
+use super::steps::{access, access_at, read};
+use crate::generate::draft::Draft;
+use crate::target::{SIZES, registers};
+
+/// Reads of registers, of parts of them, and of what is none.
+pub(crate) fn any_read(draft: &mut Draft<'_, '_>) {
+    for _ in 0..draft.between(2, 6) {
+        let frame = any_frame(draft);
+        let at = any_offset(draft, frame);
+        let size = draft.pick(&SIZES, AccessSize::Word);
+        access_at(draft, frame, (at, size), Direction::Read);
+    }
+}
+
+fn any_frame(draft: &mut Draft<'_, '_>) -> Frame {
+    match draft.below(8) {
+        0 => Frame::ItsTranslation(draft.belief.current),
+        1 | 2 => draft.redistributor(),
+        _ => draft.frame(),
+    }
+}
+
+/// In a register, mostly at its start, or anywhere.
+fn any_offset(draft: &mut Draft<'_, '_>, frame: Frame) -> u32 {
+    let known: Vec<_> = registers(frame).map(|(_, offset, _)| offset).collect();
+    let register = draft.pick(&known, 0);
+    match draft.below(6) {
+        0..=2 => register,
+        3 => register.wrapping_add(draft.below(8) as u32),
+        4 => draft.below(0x1000) as u32 & !3,
+        _ => draft.below(0x1_0000) as u32 & !7,
+    }
+}
+
+/// Writes to what is read-only or reserved, in its own size or another, and what became of it.
+pub(crate) fn read_only(draft: &mut Draft<'_, '_>) {
+    for _ in 0..draft.between(1, 4) {
+        let value = draft.word();
+        match draft.below(3) {
+            0 => reserved(draft, value),
+            1 => redistributor(draft, value),
+            _ => identification(draft, value),
+        }
+    }
+    if draft.chance(1, 2) {
+        read(draft, "STATUSR");
+    }
+    if draft.chance(1, 4) {
+        let frame = draft.frame();
+        let bits = draft.below(64);
+        access(draft, frame, "STATUSR", Direction::Write(bits));
+        read(draft, "STATUSR");
+    }
+}
+
+fn identification(draft: &mut Draft<'_, '_>, value: u64) {
+    let names = [
+        "TYPER",
+        "TYPER.low",
+        "TYPER.high",
+        "CREADR",
+        "CREADR.low",
+        "IIDR",
+        "PIDR2",
+        "CIDR1",
+        "MPIDR",
+        "MPAMIDR",
+        "UMSIR",
+    ];
+    let name = draft.pick(&names, "TYPER");
+    let frame = draft.frame();
+    let known = registers(frame).find(|(known, _, _)| known == name);
+    let Some((_, offset, own)) = known else {
+        return;
+    };
+    let size = match draft.chance(1, 3) {
+        true => draft.pick(&SIZES, own),
+        false => own,
+    };
+    access_at(draft, frame, (offset, size), Direction::Write(value));
+    access_at(draft, frame, (offset, own), Direction::Read);
+}
+
+/// Reserved, and not IMPLEMENTATION DEFINED either.
+fn reserved(draft: &mut Draft<'_, '_>, value: u64) {
+    let offsets = [0x60, 0x98, 0xa0, 0x140, 0x1000, 0x5000, 0xbffc];
+    let at = (draft.pick(&offsets, 0x98), AccessSize::Word);
+    let frame = draft.frame();
+    access_at(draft, frame, at, Direction::Write(value));
+    access_at(draft, frame, at, Direction::Read);
+}
+
+fn redistributor(draft: &mut Draft<'_, '_>, value: u64) {
+    let frame = draft.redistributor();
+    let name = draft.pick(&["TYPER", "TYPER.low", "SYNCR"], "TYPER");
+    access(draft, frame, name, Direction::Write(value));
+    access(draft, frame, name, Direction::Read);
+}

@@ -1,0 +1,108 @@
+//! What the architecture has no answer for: after it nothing is judged.
+
+use its_el2::Direction;
+
+use super::driver;
+use super::steps::{access, harmless, mapped};
+use crate::generate::draft::Draft;
+use crate::generate::legal::{command, post, some_device};
+use crate::operation::{HostCommand, Operation};
+use crate::place::{Area, Place};
+
+/// One of them.
+pub(crate) fn anything(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let index = draft.below(2) as u8;
+    match draft.below(7) {
+        0 => draft.push(Operation::WriteCbaser { cpu, flip: 0 }),
+        1 => draft.push(Operation::WriteBaser {
+            cpu,
+            index,
+            flip: 0,
+        }),
+        2 => hasty(draft),
+        3 => shared_itt(draft),
+        4 => stored(draft),
+        5 => {
+            let frame = draft.redistributor();
+            let value = draft.word();
+            access(draft, frame, "PENDBASER", Direction::Write(value));
+        }
+        _ => without_table(draft),
+    }
+    driver::interrupt(draft);
+}
+
+/// On again before it is at rest.
+fn hasty(draft: &mut Draft<'_, '_>) {
+    harmless(draft);
+    post(draft);
+    let cpu = draft.cpu();
+    for enabled in [false, true] {
+        draft.push(Operation::Enable { cpu, enabled });
+    }
+}
+
+/// On without a queue or a table.
+fn without_table(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let flip = 1 << 63;
+    draft.push(Operation::Enable {
+        cpu,
+        enabled: false,
+    });
+    draft.push(Operation::Quiesce { cpu });
+    let nothing = match draft.chance(1, 2) {
+        true => Operation::WriteCbaser { cpu, flip },
+        false => Operation::WriteBaser {
+            cpu,
+            index: 0,
+            flip,
+        },
+    };
+    draft.push(nothing);
+    draft.push(Operation::Enable { cpu, enabled: true });
+}
+
+/// An ITT on another one, on a table, or where no memory is.
+fn shared_itt(draft: &mut Draft<'_, '_>) {
+    let used = some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt);
+    let areas = [
+        Area::Queue,
+        Area::DeviceTable,
+        Area::CollectionTable,
+        Area::Hole,
+        Area::Pending,
+    ];
+    let itt = match draft.chance(1, 2) {
+        true => used,
+        false => Place::page(draft.pick(&areas, Area::Hole), 0),
+    };
+    let ids = draft.belief.device_ids().min(32);
+    let device_id = draft.below(ids) as u32;
+    command(
+        draft,
+        HostCommand::Mapd {
+            device_id,
+            size: 3,
+            itt,
+            valid: true,
+        },
+    );
+    post(draft);
+}
+
+/// The host writes into what the ITS keeps.
+fn stored(draft: &mut Draft<'_, '_>) {
+    let itt = mapped(draft).map(|(device, _)| device.itt);
+    let area = draft.pick(
+        &[Area::DeviceTable, Area::CollectionTable],
+        Area::DeviceTable,
+    );
+    let at = match (draft.chance(1, 2), itt) {
+        (true, Some(itt)) => itt,
+        _ => Place::at(area, 0, draft.below(16).saturating_mul(8) as u16),
+    };
+    let (cpu, value) = (draft.cpu(), draft.word());
+    draft.push(Operation::Store { cpu, at, value });
+}

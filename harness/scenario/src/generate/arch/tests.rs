@@ -1,0 +1,422 @@
+//! Tests of what is generated for hosts that own their ITS.
+
+use std::collections::BTreeMap;
+
+use its_el2::{Direction, Frame, Pace};
+use its_gic::geometry::PAGE_BYTES;
+
+use crate::fuzz_target::FuzzTarget;
+use crate::generate::Temper;
+use crate::generate::belief::Belief;
+use crate::generate::tests::generated;
+use crate::kind::Kind;
+use crate::operation::{HostCommand, Operation, Rdbase};
+use crate::place::{Area, Place};
+use crate::record::Record;
+use crate::scenario::{Scenario, Stage};
+
+fn legal(seed: u64) -> Scenario {
+    generated(seed, FuzzTarget::Arch, Temper::Legal)
+}
+
+fn hostile(seed: u64) -> Scenario {
+    generated(seed, FuzzTarget::Arch, Temper::Hostile)
+}
+
+#[test]
+fn every_kind_that_it_plays_is_generated_and_lengths_are_moderate() {
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    let mut totals = [0, 0];
+    for seed in 0..2000 {
+        totals[0] += legal(seed).operations.len();
+        let scenario = hostile(seed);
+        totals[1] += scenario.operations.len();
+        for operation in &scenario.operations {
+            *counts.entry(operation.name()).or_default() += 1;
+        }
+    }
+    for kind in Kind::ALL {
+        let count = counts.get(kind.name()).copied().unwrap_or(0);
+        let expected = match FuzzTarget::Arch.plays(*kind) {
+            true => 50..,
+            false => 0..,
+        };
+        assert!(expected.contains(&count), "{} {count} times", kind.name());
+        assert!(
+            FuzzTarget::Arch.plays(*kind) || count == 0,
+            "{}",
+            kind.name()
+        );
+    }
+    for total in totals {
+        let average = total / 2000;
+        assert!((35..=80).contains(&average), "{totals:?} operations");
+    }
+}
+
+#[test]
+fn the_same_bytes_give_the_same_scenario() {
+    assert!((0..50).all(|seed| hostile(seed) == hostile(seed) && legal(seed) == legal(seed)));
+}
+
+#[test]
+fn boards_differ() {
+    let mut counts = [0; 4];
+    for seed in 0..2000 {
+        let scenario = hostile(seed);
+        let [first, second] = scenario.characters;
+        let two = scenario.boot.its == 2;
+        let facts = [
+            two,
+            two && first != second,
+            scenario.boot.stage == Stage::Reset,
+            first.pace != Pace::AtOnce,
+        ];
+        for (count, fact) in counts.iter_mut().zip(facts) {
+            *count += usize::from(fact);
+        }
+    }
+    let least = [400, 300, 400, 400];
+    assert!(
+        counts
+            .iter()
+            .zip(least)
+            .all(|(count, least)| *count > least),
+        "{counts:?}"
+    );
+}
+
+/// What the host must never do, whatever it believes, before the architecture falls silent.
+struct Law {
+    belief: Belief,
+    /// Bytes of ITTs: start, end, ITS and device that they belong to for ever.
+    itts: Vec<(u64, u64, u8, u32)>,
+    enabled: [bool; 2],
+}
+
+impl Law {
+    fn new(scenario: &Scenario) -> Self {
+        let mut law = Self {
+            belief: Belief::new(scenario.characters, scenario.boot),
+            itts: Vec::new(),
+            enabled: [scenario.boot.stage != Stage::Reset; 2],
+        };
+        for live in scenario.boot.live(&scenario.characters[0]) {
+            law.keep_itt(live.device_id, live.event_id_bits, live.itt);
+        }
+        law
+    }
+
+    /// Whether the memory is this device's own.
+    fn keep_itt(&mut self, device_id: u32, event_id_bits: u8, itt: Place) -> bool {
+        let Place::In {
+            area: Area::Itt,
+            page,
+            offset,
+        } = itt
+        else {
+            return false;
+        };
+        let start = u64::from(page) * PAGE_BYTES + u64::from(offset);
+        let end = start + self.belief.itt_bytes(event_id_bits);
+        let its = self.belief.current;
+        let apart = self.itts.iter().all(|(from, to, of, device)| {
+            end <= *from || *to <= start || (*of, *device) == (its, device_id)
+        });
+        self.itts.push((start, end, its, device_id));
+        apart && end <= u64::from(Area::Itt.pages()) * PAGE_BYTES
+    }
+
+    /// What is wrong with an operation of a legal scenario.
+    fn offence(&mut self, operation: &Operation) -> Option<&'static str> {
+        let here = usize::from(self.belief.current);
+        let on = self.enabled[here];
+        match *operation {
+            Operation::RawCommand { .. }
+            | Operation::Rewind { .. }
+            | Operation::Grow { .. }
+            | Operation::Post { retry: true, .. } => Some("hostile"),
+            Operation::WriteCbaser { flip, .. } | Operation::WriteBaser { flip, .. } => {
+                (on || flip != 0).then_some("register while enabled")
+            }
+            Operation::Access {
+                frame,
+                direction: Direction::Write(value),
+                ..
+            } => {
+                let own = frame == Frame::ItsControl(here as u8);
+                (!own || value != 0 || on).then_some("write")
+            }
+            Operation::Probe { .. } => on.then_some("probed twice"),
+            Operation::PowerLoss { .. } => on.then_some("at work"),
+            Operation::Load { at, .. } | Operation::Store { at, .. } => {
+                let host = matches!(
+                    at,
+                    Place::In {
+                        area: Area::Host,
+                        ..
+                    }
+                );
+                (!host).then_some("memory that is in use")
+            }
+            Operation::MapDevice {
+                device_id,
+                event_id_bits,
+                itt,
+                ..
+            } => self.mapd(device_id, event_id_bits, itt),
+            Operation::MapEvent {
+                device_id,
+                event_id,
+                intid,
+                icid,
+                ..
+            } => self
+                .mapti(device_id, event_id, intid, icid)
+                .or_else(|| self.owned(device_id, true)),
+            Operation::MoveEvent {
+                device_id,
+                event_id,
+                to,
+                ..
+            } => self
+                .movi(device_id, event_id, to.into())
+                .or_else(|| self.owned(device_id, true)),
+            Operation::Unmask {
+                device_id,
+                event_id,
+                ..
+            }
+            | Operation::Mask {
+                device_id,
+                event_id,
+                ..
+            }
+            | Operation::UnmapEvent {
+                device_id,
+                event_id,
+                ..
+            } => self
+                .on_event(device_id, event_id)
+                .or_else(|| self.owned(device_id, true)),
+            Operation::UnmapDevice { device_id, .. } => self.owned(device_id, true),
+            Operation::Command { command, .. } => self.refused(command),
+            _ => None,
+        }
+    }
+
+    fn refused(&mut self, command: HostCommand) -> Option<&'static str> {
+        let collections = 1_u32 << self.belief.here().character.collection_id_bits;
+        match command {
+            HostCommand::Mapd {
+                device_id,
+                size,
+                itt,
+                valid: true,
+            } => self.mapd(device_id, size + 1, itt),
+            HostCommand::Mapd { device_id, .. } => {
+                let device = self.belief.device(device_id);
+                let empty = device.is_some_and(|device| device.events.is_empty());
+                (!empty).then_some("events left")
+            }
+            HostCommand::Mapc {
+                icid,
+                rdbase: Rdbase::Of(_),
+                valid: true,
+            } => (u32::from(icid) >= collections).then_some("no collection"),
+            HostCommand::Sync {
+                rdbase: Rdbase::Of(_),
+            } => None,
+            HostCommand::Mapti {
+                device_id,
+                event_id,
+                intid,
+                icid,
+            } => self
+                .mapti(device_id, event_id, intid, icid)
+                .or_else(|| self.owned(device_id, false)),
+            HostCommand::Movi {
+                device_id,
+                event_id,
+                icid,
+            } => self
+                .movi(device_id, event_id, icid)
+                .or_else(|| self.owned(device_id, false)),
+            HostCommand::Discard {
+                device_id,
+                event_id,
+            } => self
+                .on_event(device_id, event_id)
+                .or_else(|| self.owned(device_id, false)),
+            HostCommand::Int {
+                device_id,
+                event_id,
+            }
+            | HostCommand::Clear {
+                device_id,
+                event_id,
+            }
+            | HostCommand::Inv {
+                device_id,
+                event_id,
+            } => self.on_event(device_id, event_id),
+            HostCommand::Invall { icid } => self.collection(icid),
+            _ => Some("no driver's"),
+        }
+    }
+
+    fn mapd(&mut self, device_id: u32, event_id_bits: u8, itt: Place) -> Option<&'static str> {
+        let bits = self.belief.here().character.event_id_bits;
+        let good = u64::from(device_id) < self.belief.device_ids()
+            && event_id_bits <= bits
+            && self.belief.device(device_id).is_none()
+            && self.keep_itt(device_id, event_id_bits, itt);
+        (!good).then_some("bad MAPD")
+    }
+
+    fn mapti(&self, device_id: u32, event_id: u32, intid: u32, icid: u16) -> Option<&'static str> {
+        let Some(device) = self.belief.device(device_id) else {
+            return Some("no device");
+        };
+        let good = !device.has(event_id)
+            && event_id < 1 << device.event_id_bits
+            && (8192..0x1_0000).contains(&intid);
+        match good {
+            true => self.collection(icid),
+            false => Some("bad MAPTI"),
+        }
+    }
+
+    fn movi(&self, device_id: u32, event_id: u32, icid: u16) -> Option<&'static str> {
+        self.on_event(device_id, event_id)
+            .or_else(|| self.collection(icid))
+    }
+
+    fn on_event(&self, device_id: u32, event_id: u32) -> Option<&'static str> {
+        match self.belief.event(device_id, event_id) {
+            Some(event) => self.collection(event.icid),
+            None => Some("no event"),
+        }
+    }
+
+    fn collection(&self, icid: u16) -> Option<&'static str> {
+        let known = self.belief.here().redistributor(icid);
+        known.is_none().then_some("no collection")
+    }
+
+    /// The driver and the host's own commands do not mix in one device.
+    fn owned(&self, device_id: u32, of_driver: bool) -> Option<&'static str> {
+        let device = self.belief.device(device_id);
+        let own = device.is_some_and(|device| device.of_driver == of_driver);
+        (!own).then_some("another's device")
+    }
+
+    fn note(&mut self, operation: &Operation) {
+        let here = usize::from(self.belief.current);
+        match *operation {
+            Operation::Enable { enabled, .. } => self.enabled[here] = enabled,
+            Operation::Probe { .. } | Operation::Resume { .. } => self.enabled[here] = true,
+            Operation::Suspend { .. } | Operation::PowerLoss { .. } => self.enabled[here] = false,
+            _ => {}
+        }
+        self.belief.note(operation);
+    }
+}
+
+#[test]
+fn legal_scenarios_are_legal() {
+    for seed in 0..3000 {
+        let scenario = legal(seed);
+        let mut law = Law::new(&scenario);
+        for operation in &scenario.operations {
+            let text = || format!("seed {seed}: {operation}\n{scenario}");
+            assert_eq!(law.offence(operation), None, "{}", text());
+            law.note(operation);
+            let here = law.belief.here();
+            let slots = u32::from(scenario.boot.queue_slots());
+            assert!(here.written + here.posted < slots, "{}", text());
+        }
+        for its in 0..scenario.boot.its {
+            law.note(&Operation::Its { its });
+            let here = law.belief.here();
+            assert_eq!((here.written, here.posted), (0, 0), "{scenario}");
+            assert!(law.enabled[usize::from(its)], "{scenario}");
+        }
+    }
+}
+
+/// Nothing makes the architecture silent but what is meant to, which is rare.
+#[test]
+fn hostile_scenarios_are_mostly_judged() {
+    let mut silent = 0;
+    for seed in 0..2000 {
+        let scenario = hostile(seed);
+        let mut law = Law::new(&scenario);
+        let mut bad = None;
+        for operation in &scenario.operations {
+            let wrong = match *operation {
+                Operation::WriteCbaser { .. }
+                | Operation::WriteBaser { .. }
+                | Operation::Store { .. }
+                | Operation::Probe { .. } => law.offence(operation).filter(|wrong| {
+                    // A flip alone is no offence here.
+                    *wrong != "register while enabled"
+                        || law.enabled[usize::from(law.belief.current)]
+                }),
+                Operation::MapDevice {
+                    device_id,
+                    event_id_bits,
+                    itt,
+                    ..
+                } => (!law.keep_itt(device_id, event_id_bits, itt)).then_some("ITT"),
+                Operation::Command {
+                    command:
+                        HostCommand::Mapd {
+                            device_id,
+                            size,
+                            itt,
+                            valid: true,
+                        },
+                    ..
+                } if u64::from(device_id) < law.belief.device_ids()
+                    && size < law.belief.here().character.event_id_bits =>
+                {
+                    (!law.keep_itt(device_id, size + 1, itt)).then_some("ITT")
+                }
+                _ => None,
+            };
+            bad = bad.or(wrong);
+            law.note(operation);
+        }
+        silent += usize::from(bad.is_some());
+    }
+    assert!((10..150).contains(&silent), "{silent} of 2000");
+}
+
+/// About half of a hostile scenario is set-up, so that the rest gets deep: most commands and MSIs hit what is mapped.
+#[test]
+fn most_of_what_is_hostile_hits_something() {
+    let (mut hits, mut all, mut wraps) = (0, 0, 0);
+    for seed in 0..2000 {
+        let scenario = hostile(seed);
+        let mut belief = Belief::new(scenario.characters, scenario.boot);
+        let mut slots = 0;
+        for operation in &scenario.operations {
+            if let Operation::Msi {
+                device_id,
+                event_id,
+                ..
+            } = *operation
+            {
+                all += 1;
+                hits += usize::from(belief.event(device_id, event_id).is_some());
+            }
+            let name = Record::from(operation).kind.name();
+            slots += u32::from(name.starts_with("command-"));
+            belief.note(operation);
+        }
+        wraps += usize::from(slots > u32::from(scenario.boot.queue_slots()));
+    }
+    assert!(hits * 2 > all, "{hits} of {all} MSIs");
+    assert!(wraps > 2, "{wraps} queues wrap");
+}

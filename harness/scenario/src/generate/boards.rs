@@ -1,0 +1,124 @@
+//! What boards are drawn: characters of ITSs and boot plans.
+
+use arbitrary::Unstructured;
+use its_el2::{Character, Freedom, MAX_ITS, Pace};
+
+use crate::fuzz_target::FuzzTarget;
+use crate::header::{CHARACTER, DEFAULT_CHARACTER, FIRST_FIELDS, boot, character, character_words};
+use crate::scenario::{Boot, Stage};
+
+/// The freedoms that an emulation in front of the ITS can show to the host: what it emulates is judged with the
+/// usual choice of the others.
+const CMDQ_FREEDOMS: [Freedom; 16] = [
+    Freedom::OnError,
+    Freedom::UnmappedCollection,
+    Freedom::AbsentLevel2,
+    Freedom::MappedEvent,
+    Freedom::WideEvent,
+    Freedom::QuiescentEnabled,
+    Freedom::ErrorNumbers,
+    Freedom::SyncNowhere,
+    Freedom::UnknownCommand,
+    Freedom::UnmappedRdbase,
+    Freedom::EqualPriority,
+    Freedom::Invall,
+    Freedom::LpiCache,
+    Freedom::Statusr,
+    Freedom::MovedCollection,
+    Freedom::UnmappedPending,
+];
+
+impl FuzzTarget {
+    /// Places in [`CHARACTER`] that scenarios for this target vary, in two lists: the older ones and the rest.
+    pub(crate) fn fields(self) -> (Vec<usize>, Vec<usize>) {
+        let older = (0..FIRST_FIELDS).collect();
+        let varies = |index: &usize| match self {
+            Self::Arch => true,
+            Self::Cmdq => {
+                let key = CHARACTER.get(*index).map(|field| field.key);
+                let mut freedoms = CMDQ_FREEDOMS.iter();
+                freedoms.any(|freedom| key == Some(freedom.facts().name))
+            }
+        };
+        (
+            older,
+            (FIRST_FIELDS..CHARACTER.len()).filter(varies).collect(),
+        )
+    }
+}
+
+/// Defaults with a few fields drawn; slow hardware often enough. The second ITS is like the first, or another draw.
+pub(crate) fn draw_characters(
+    u: &mut Unstructured<'_>,
+    target: FuzzTarget,
+    its: u8,
+) -> [Character; MAX_ITS] {
+    let first = draw_character(u, target);
+    let second = match its {
+        1 => DEFAULT_CHARACTER,
+        _ if u.ratio(1, 4).unwrap_or(false) => first,
+        _ => draw_character(u, target),
+    };
+    [first, second]
+}
+
+fn draw_character(u: &mut Unstructured<'_>, target: FuzzTarget) -> Character {
+    let mut words = character_words(&DEFAULT_CHARACTER);
+    let (older, later) = target.fields();
+    let changes = u.int_in_range(0..=4).unwrap_or(0);
+    let choices = match target {
+        FuzzTarget::Cmdq => u.int_in_range(0..=3).unwrap_or(0),
+        FuzzTarget::Arch => u.int_in_range(0..=6).unwrap_or(0),
+    };
+    for (fields, times) in [(older, changes), (later, choices)] {
+        for _ in 0..times {
+            let index = u.choose(&fields).copied().unwrap_or(0);
+            if let Some(word) = words.get_mut(index) {
+                *word = u.int_in_range(0..=255).unwrap_or(0);
+            }
+        }
+    }
+    let pace = match u.int_in_range(0..=9) {
+        Ok(7 | 8) => Pace::Late,
+        Ok(9) => Pace::Never,
+        _ => Pace::AtOnce,
+    };
+    Character {
+        pace,
+        ..character(words)
+    }
+}
+
+/// Mostly guarded or reset, mostly with the smallest queue.
+pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
+    let mut small = |of: u64, usual: u64| match u.int_in_range(0..=of) {
+        Ok(drawn) if drawn > 0 => drawn,
+        _ => usual,
+    };
+    let stage = match (target, small(7, 2)) {
+        (FuzzTarget::Cmdq, 1) | (FuzzTarget::Arch, 3..) => Stage::Probed,
+        (FuzzTarget::Cmdq, 2) => Stage::Deprivileged,
+        (FuzzTarget::Cmdq, _) => Stage::Guarded,
+        (FuzzTarget::Arch, _) => Stage::Reset,
+    };
+    let live_devices = small(4, 0);
+    let queue_pages = if small(4, 1) == 4 { small(16, 1) } else { 1 };
+    let private_pages = small(4, 1);
+    let table_pages = small(2, 1);
+    let its = match target {
+        FuzzTarget::Arch if small(3, 1) == 3 => 2,
+        _ => 1,
+    };
+    let sizes = [
+        0,
+        live_devices,
+        queue_pages,
+        private_pages,
+        table_pages,
+        its,
+    ];
+    Boot {
+        stage,
+        ..boot(sizes)
+    }
+}
