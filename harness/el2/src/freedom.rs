@@ -83,7 +83,7 @@ freedoms! {
         "While CWRITER.Offset lies beyond the queue no command is processed, or some valid offset is taken for it."
         "GITS_CWRITER"
     QueueLowBits "queue-low-bits" { Used "used", Zero "zero" }
-        "CBASER address bits [15:12] are used as they are, or treated as zero; they read back as used."
+        "CBASER address bits 15 to 12 are used as they are, or treated as zero; they read back as used."
         "QEMU, Xen (used); Linux KVM (zero)"
     MappedEvent "mapped-event" { Overwritten "overwritten", Kept "kept", Refused "refused" }
         "MAPTI or MAPI over an event that is mapped to something else: the new mapping, the old one, or a command error."

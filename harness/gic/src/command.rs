@@ -248,6 +248,49 @@ impl Command {
         }
     }
 
+    /// DeviceID and EventID of a command about one event.
+    pub const fn event(self) -> Option<(u32, u32)> {
+        match self {
+            Self::Movi {
+                device_id,
+                event_id,
+                ..
+            }
+            | Self::Int {
+                device_id,
+                event_id,
+            }
+            | Self::Clear {
+                device_id,
+                event_id,
+            }
+            | Self::Mapti {
+                device_id,
+                event_id,
+                ..
+            }
+            | Self::Mapi {
+                device_id,
+                event_id,
+                ..
+            }
+            | Self::Inv {
+                device_id,
+                event_id,
+            }
+            | Self::Discard {
+                device_id,
+                event_id,
+            } => Some((device_id, event_id)),
+            Self::Sync { .. }
+            | Self::Mapd { .. }
+            | Self::Mapc { .. }
+            | Self::Invall { .. }
+            | Self::Movall { .. }
+            | Self::Unknown { .. } => None,
+        }
+    }
+
     /// The command's name as the architecture writes it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -330,6 +373,9 @@ mod tests {
         for (command, words) in worked {
             assert_eq!(command.encode(), words, "{command:?}");
             assert_eq!(Command::decode(words), command, "{words:x?}");
+            let about = |name| ["MAPTI", "MOVI", "INV"].contains(&name);
+            let event = about(command.name()).then_some((0x2a, 7));
+            assert_eq!(command.event(), event, "{command:?}");
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) struct Lockstep<'a> {
     defects: Vec<String>,
     poisoned: Option<&'static str>,
     counts: Counts,
-    trapped: bool,
+    accessed: bool,
     operation: (usize, &'static str),
     pub trace: Option<&'a mut Trace>,
     pub check_account: bool,
@@ -57,7 +57,7 @@ impl<'a> Lockstep<'a> {
                 cases: 1,
                 ..Counts::default()
             },
-            trapped: false,
+            accessed: false,
             operation: (0, "boot"),
             trace,
             check_account: false,
@@ -118,6 +118,22 @@ impl<'a> Lockstep<'a> {
 
     pub(crate) fn machine(&self) -> &Machine {
         &self.machine
+    }
+
+    /// Whether this was an access that somebody answers for: EL2, or an ITS that the host owns.
+    fn is_access(&self, action: &Action) -> bool {
+        let by_el2 = |event: &Event| matches!(event, Event::DeviceRead { .. } | Event::Acquired(_));
+        let by_hardware = match action {
+            Action::Device { .. } | Action::Msi { .. } | Action::Acknowledge { .. } => true,
+            Action::Load { .. }
+            | Action::Store { .. }
+            | Action::StoreCommand { .. }
+            | Action::Hypercall { .. }
+            | Action::PowerLoss { .. }
+            | Action::Advance { .. } => false,
+        };
+        let bare = self.model.phase(0) == Phase::Open;
+        bare && by_hardware || self.events.iter().any(by_el2)
     }
 
     fn judge(&mut self, action: &Action, outcome: Outcome) {
@@ -293,7 +309,7 @@ impl<'a> Lockstep<'a> {
         } else if let Some(reason) = self.poisoned {
             self.counts.poisoned = 1;
             Verdict::Poisoned(reason)
-        } else if self.counts.judged == 0 && !self.trapped && self.counts.fetched == 0 {
+        } else if self.counts.judged == 0 && !self.accessed {
             self.counts.skipped = 1;
             Verdict::Skipped
         } else {
@@ -317,8 +333,7 @@ impl Perform for Lockstep<'_> {
         if let Some(trace) = &mut self.trace {
             trace.action(&action, outcome, &self.events);
         }
-        let by_el2 = |event: &Event| matches!(event, Event::DeviceRead { .. } | Event::Acquired(_));
-        self.trapped |= self.operation.1 != "boot" && self.events.iter().any(by_el2);
+        self.accessed |= self.operation.1 != "boot" && self.is_access(&action);
         self.judge(&action, outcome);
         outcome
     }

@@ -77,7 +77,7 @@ pub fn tell(scenario: &Scenario) -> (Case, String) {
 pub fn verdict(case: &Case) -> String {
     let mut text = match case.verdict {
         Verdict::Agree => "verdict: agree\n".into(),
-        Verdict::Skipped => "verdict: skipped, EL2 judged nothing\n".into(),
+        Verdict::Skipped => "verdict: skipped, nothing was judged\n".into(),
         Verdict::Poisoned(why) => format!("verdict: poisoned, {why}\n"),
         Verdict::Diverged => "verdict: diverged\n".into(),
         Verdict::Defect => "verdict: a defect of the harness itself\n".into(),

@@ -119,7 +119,7 @@ impl Redistributor {
         let fixed = self.on() == Truth::Yes || refused;
         match register {
             gicr::CTLR if value & 1 != 0 => self.enable(memory),
-            gicr::CTLR => self.disable(freedoms),
+            gicr::CTLR => self.disable(memory, freedoms),
             gicr::INVLPIR if part != Part::High => self.forget(Some(&[value as u32])),
             gicr::INVALLR => self.forget(None),
             gicr::PROPBASER | gicr::PENDBASER if fixed && freedoms.allow(BusyWrite::Taken) => {
@@ -138,7 +138,11 @@ impl Redistributor {
         if self.on() == Truth::Yes {
             return;
         }
-        let read = self.read_pending_table(memory);
+        let zero = Pendbaser::from_bits(self.pendbaser.value).ptz() && self.pendbaser.knows(PTZ);
+        let read = match zero {
+            true => Pending::default(),
+            false => self.pending_table(memory),
+        };
         self.pending = match self.on() {
             Truth::No => read,
             _ => self.pending.or(&read),
@@ -146,15 +150,15 @@ impl Redistributor {
         self.enabled = Expected::Known(true);
     }
 
-    fn read_pending_table(&self, memory: &Memory) -> Pending {
+    /// What the pending table says: as software or this redistributor wrote it.
+    fn pending_table(&self, memory: &Memory) -> Pending {
         let table = Pendbaser::from_bits(self.pendbaser.value);
-        if table.ptz() && self.pendbaser.knows(PTZ) {
-            return Pending::default();
-        }
         if let Some((address, left)) = &self.left
             && *address == table.address()
         {
-            return left.clone();
+            let mut pending = left.clone();
+            pending.lpis.retain(|intid, _| self.takes(*intid));
+            return pending;
         }
         let mut pending = Pending::default();
         let bytes = Pendbaser::bytes(self.id_bits());
@@ -172,14 +176,11 @@ impl Redistributor {
     }
 
     /// GICR_CTLR.CES: whether EnableLPIs can be cleared.
-    fn disable(&mut self, freedoms: &Freedoms) {
+    fn disable(&mut self, memory: &Memory, freedoms: &Freedoms) {
         if self.on() == Truth::No || !freedoms.allow(EnableLpis::Clearable) {
             return;
         }
-        let before = self
-            .left
-            .take()
-            .map_or_else(Pending::default, |(_, left)| left);
+        let before = self.pending_table(memory);
         let left = match (
             freedoms.allow(PendingTable::Written),
             freedoms.allow(PendingTable::Lost),
@@ -291,15 +292,6 @@ impl Redistributor {
         bytes: u64,
         freedoms: &Freedoms,
     ) {
-        if let Some((table, _)) = &self.left
-            && super::overlap((*table, Pendbaser::bytes(self.id_bits())), (address, bytes))
-        {
-            let unknown = Pending {
-                unknown: true,
-                ..Pending::default()
-            };
-            self.left = Some((*table, unknown));
-        }
         let (table, size) = self.tables()[0];
         if self.on() == Truth::No || !freedoms.allow(LpiCache::Kept) {
             return;
@@ -310,6 +302,24 @@ impl Redistributor {
         for at in address.max(table)..end {
             let intid = (at - table) as u32 + FIRST_LPI;
             self.stale.entry(intid).or_default().insert(memory.byte(at));
+        }
+    }
+
+    /// Memory has changed: what was written to a pending table there is what software says.
+    pub(crate) fn reread(&mut self, memory: &Memory, address: u64, bytes: u64) {
+        let size = Pendbaser::bytes(self.id_bits());
+        let Some((table, left)) = &mut self.left else {
+            return;
+        };
+        let end = address
+            .saturating_add(bytes)
+            .min(table.saturating_add(size));
+        for at in address.max(*table)..end {
+            for bit in 0..8 {
+                let intid = ((at - *table) * 8) as u32 + bit;
+                let set = memory.byte(at) >> bit & 1 == 1 && intid >= FIRST_LPI;
+                left.set(intid, if set { Truth::Yes } else { Truth::No });
+            }
         }
     }
 

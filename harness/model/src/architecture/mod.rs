@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `registers` | the control frame: writes, reads, when commands may be fetched |
 //! | `commands` | the twelve commands: checks in order, errors, effects |
+//! | `outcome` | what the ITS did about one, held against all ways in which it could go |
 //! | `tables` | where entries are and what they hold; what caches may still hold |
 //! | `lpi` | LPIs: pending, configuration, what a CPU is offered |
 //! | `cells`, `memory` | what ITSs wrote, what CPUs wrote |
@@ -17,6 +18,7 @@ mod cells;
 mod commands;
 mod lpi;
 mod memory;
+mod outcome;
 mod path;
 mod possible;
 mod registers;
@@ -42,7 +44,7 @@ use possible::{Possible, Truth};
 use registers::Wake;
 use tables::{At, COLLECTIONS, DEVICES};
 
-pub(crate) use commands::Fetched;
+pub(crate) use outcome::Fetched;
 pub(crate) use path::Undefined;
 pub use registers::Partial;
 pub(crate) use registers::{RETRY, Registers, STALLED};
@@ -161,6 +163,9 @@ impl Architecture {
     }
 
     fn after_store(&mut self, address: u64, bytes: u64) {
+        for redistributor in &mut self.redistributors {
+            redistributor.reread(&self.memory, address, bytes);
+        }
         let cached = (0..self.its.len()).any(|its| self.caches(its));
         let zero = self.memory.is_zero(address, bytes);
         self.cells.overwrite(address, bytes, zero, cached);

@@ -11,9 +11,12 @@ use super::steps::{
 use crate::generate::draft::Draft;
 use crate::generate::legal::{command, drain, make_room, post};
 use crate::operation::{CPUS, HostCommand, Operation};
+use crate::place::{Area, Place};
 
 /// GICR_PENDBASER of each redistributor as the driver writes it: the places of [`crate::Area::Pending`].
 const PENDING: [u64; CPUS as usize] = [0x8005_0000, 0x8006_0000];
+/// GICR_PROPBASER's address: the place of [`Area::Configuration`].
+const CONFIGURATION: u64 = 0x8004_0000;
 const PENDING_TABLE_ZERO: u64 = 1 << 62;
 
 /// A configuration byte changes, and the redistributor is told, or not.
@@ -93,6 +96,9 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     }
     // While EnableLPIs stays set the table must not be touched.
     if draft.belief.clears_lpis() && draft.chance(1, 2) {
+        if draft.chance(1, 2) {
+            write_pending_table(draft, redistributor);
+        }
         let address = PENDING.get(usize::from(redistributor)).copied();
         let zero = match draft.chance(1, 2) {
             true => PENDING_TABLE_ZERO,
@@ -108,6 +114,35 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     }
     acknowledge_all(draft);
     deliver(draft, device_id, event_id);
+}
+
+/// LPIs that are pending in the table before they are enabled for the first time, as after a migration.
+pub(crate) fn pending_from_the_start(draft: &mut Draft<'_, '_>, redistributor: u8) {
+    let frame = its_el2::Frame::Redistributor(redistributor);
+    write_pending_table(draft, redistributor);
+    let bits = draft.pick(&[15, 14, 13], 15);
+    access(
+        draft,
+        frame,
+        "PROPBASER",
+        Direction::Write(CONFIGURATION | bits),
+    );
+    let address = PENDING.get(usize::from(redistributor)).copied();
+    let address = address.unwrap_or(0);
+    access(draft, frame, "PENDBASER", Direction::Write(address));
+    access(draft, frame, "CTLR", Direction::Write(1));
+}
+
+/// Software sets a few bits in a pending table.
+fn write_pending_table(draft: &mut Draft<'_, '_>, redistributor: u8) {
+    let cpu = draft.cpu();
+    let page = u16::from(redistributor).saturating_mul(16);
+    // LPIs begin behind the first KiB.
+    let word = draft.pick(&[0x400, 0x408, 0x800, 0x3f8], 0x400);
+    let bits = [0x80, 0x1, 0x8000_0000_0000_0001, 0x1040, 0];
+    let value = draft.pick(&bits, 0x80);
+    let at = Place::at(Area::Pending, page, word);
+    draft.push(Operation::Store { cpu, at, value });
 }
 
 /// More interrupts than one are pending, of different priorities, and the CPUs take them one by one.

@@ -129,6 +129,11 @@ fn open(draft: &mut Draft<'_, '_>, hostile: bool) {
     if hostile && draft.chance(1, 4) {
         registers::any_read(draft);
     }
+    for cpu in 0..CPUS {
+        if hostile && draft.chance(1, 4) {
+            lpis::pending_from_the_start(draft, cpu);
+        }
+    }
     for its in 0..draft.belief.boot.its {
         if its > 0 {
             draft.push(Operation::Its { its });

@@ -60,7 +60,14 @@ pub(crate) fn any_collection(draft: &mut Draft<'_, '_>) -> u16 {
         0..=2 => some_collection(draft).0,
         3 | 4 => draft.below(6) as u16,
         5 => draft.pick(&[limit as u16, limit.saturating_sub(1) as u16], u16::MAX),
-        6 => draft.pick(&[held, held.saturating_sub(1), 0x200, 0x1fff], held),
+        6 => {
+            // The table's first and last collection, whether those that are held come before or not.
+            let bytes = u64::from(character.collection_entry_bytes);
+            let entries = character.page_size.bytes().checked_div(bytes).unwrap_or(0) as u16;
+            let beyond = entries.saturating_add(held);
+            let edges = [held, entries, beyond].map(|edge| [edge.saturating_sub(1), edge]);
+            draft.pick(edges.as_flattened(), held)
+        }
         _ => draft.word() as u16,
     }
 }

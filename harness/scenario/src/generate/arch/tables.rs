@@ -91,14 +91,34 @@ fn replaced(draft: &mut Draft<'_, '_>, index: u8) {
     baser(draft, index, 0);
 }
 
-/// What to flip in a table's address so that it is elsewhere in the memory that is there for it.
-fn elsewhere(draft: &Draft<'_, '_>, index: u8) -> Option<u64> {
-    match (draft.belief.here().character.page_size, index) {
-        (PageSize::K4 | PageSize::K16, _) => Some(0x8000),
-        // The area of a device table starts at an odd multiple of 64 KiB.
-        (PageSize::K64, 0) if draft.belief.boot.table_pages == 1 => Some(0x3_0000),
-        (PageSize::K64, _) => None,
+/// What to flip in a table's address so that it is elsewhere, in the memory that is there for it or above 2^48.
+fn elsewhere(draft: &mut Draft<'_, '_>, index: u8) -> Option<u64> {
+    if draft.belief.here().character.page_size != PageSize::K64 {
+        return Some(0x8000);
     }
+    if index == 0 && draft.belief.boot.table_pages > 1 {
+        return None;
+    }
+    // The area of a device table starts at an odd multiple of 64 KiB.
+    let near = (index == 0).then_some(0x3_0000);
+    let above = far_above(draft.belief.current, index);
+    match draft.chance(1, 2) {
+        true => above.or(near),
+        false => near.or(above),
+    }
+}
+
+/// What to flip so that a table of 64 KiB pages lies above 2^48, in a block of the area `high` of its own: address bits
+/// 51 to 48 stand in bits 15 to 12.
+fn far_above(its: u8, index: u8) -> Option<u64> {
+    const BIT_50: u64 = 0x4000;
+    let (start, block) = match (its, index) {
+        (0, 0) => (0x8001_0000, 0),
+        (0, _) => (0x8003_0000, 1),
+        (_, 0) => (0x802d_0000, 2),
+        (_, _) => return None,
+    };
+    Some(start ^ (block << 16 | BIT_50))
 }
 
 /// Commands on a DeviceID whose level-2 table is absent; then the host adds it, and maps the device.
