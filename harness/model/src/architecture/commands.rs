@@ -65,8 +65,9 @@ struct Event {
     slot: Slot,
     bytes: u64,
     intid: u32,
-    icid: u16,
     redistributor: Option<u8>,
+    /// The collection has an entry.
+    backed: bool,
 }
 
 /// One command of one ITS, on one way.
@@ -196,12 +197,13 @@ impl Run<'_> {
             return Err(self.error(reason::UNMAPPED_INTERRUPT));
         };
         let redistributor = self.collection_of(icid)?;
+        let backed = redistributor.is_some() || self.on.is_backed(self.its, icid, self.path)?;
         Ok(Event {
             slot,
             bytes,
             intid,
-            icid,
             redistributor,
+            backed,
         })
     }
 
@@ -455,7 +457,10 @@ impl Run<'_> {
     fn movi(&mut self, id: (u32, u32), icid: u16) -> Result<(), Fault> {
         let event = self.event(id)?;
         let Some(from) = event.redistributor else {
-            return Err(self.error(reason::UNMAPPED_COLLECTION));
+            return Err(match event.backed {
+                true => self.error(reason::UNMAPPED_COLLECTION),
+                false => ANY_NUMBER,
+            });
         };
         let to = self.mapped_collection(icid)?;
         self.write(
@@ -481,21 +486,25 @@ impl Run<'_> {
 
     // ---- interrupts
 
-    /// The redistributor of an event. Whether an unmapped collection is an error differs between ITSs; an ICID that the
-    /// table no longer holds has a number of its own.
+    /// The redistributor of an event. Whether an unmapped collection is an error differs between ITSs; an entry whose
+    /// ICID no longer has a place in the table may be one whatever they do else, with any number.
     fn target(&mut self, event: &Event) -> Result<Option<u8>, Fault> {
         if event.redistributor.is_some() {
             return Ok(event.redistributor);
         }
+        if !event.backed {
+            return if self.path.maybe() {
+                Ok(None)
+            } else {
+                Err(ANY_NUMBER)
+            };
+        }
         match self.path.choose::<UnmappedCollection>() {
             UnmappedCollection::Done => Ok(None),
-            UnmappedCollection::Refused => match self.on.holds(self.its, event.icid) {
-                true => Err(match self.opcode {
-                    opcode::INV | opcode::DISCARD => ANY_NUMBER,
-                    _ => self.error(reason::UNMAPPED_COLLECTION),
-                }),
-                false => Err(ANY_NUMBER),
-            },
+            UnmappedCollection::Refused => Err(match self.opcode {
+                opcode::INV | opcode::DISCARD => ANY_NUMBER,
+                _ => self.error(reason::UNMAPPED_COLLECTION),
+            }),
         }
     }
 

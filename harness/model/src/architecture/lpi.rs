@@ -143,6 +143,8 @@ impl Redistributor {
             true => Pending::default(),
             false => self.pending_table(memory),
         };
+        let mut read = read;
+        read.lpis.retain(|intid, _| self.takes(*intid));
         self.pending = match self.on() {
             Truth::No => read,
             _ => self.pending.or(&read),
@@ -150,29 +152,29 @@ impl Redistributor {
         self.enabled = Expected::Known(true);
     }
 
-    /// What the pending table says: as software or this redistributor wrote it.
+    /// What the pending table says, beyond IDbits too: as software or this redistributor wrote it.
     fn pending_table(&self, memory: &Memory) -> Pending {
-        let table = Pendbaser::from_bits(self.pendbaser.value);
+        let table = Pendbaser::from_bits(self.pendbaser.value).address();
         if let Some((address, left)) = &self.left
-            && *address == table.address()
+            && *address == table
         {
-            let mut pending = left.clone();
-            pending.lpis.retain(|intid, _| self.takes(*intid));
-            return pending;
+            return left.clone();
         }
         let mut pending = Pending::default();
-        let bytes = Pendbaser::bytes(self.id_bits());
-        for (address, word) in memory.words(table.address(), bytes) {
-            let first = ((address - table.address()) * 8) as u32;
+        for (address, word) in memory.words(table, self.most_bytes()) {
+            let first = ((address - table) * 8) as u32;
             let set = (0..64).filter(|bit| word >> bit & 1 == 1);
-            for intid in set
+            let lpis = set
                 .map(|bit| first + bit)
-                .filter(|intid| self.takes(*intid))
-            {
-                pending.set(intid, Truth::Yes);
-            }
+                .filter(|intid| *intid >= FIRST_LPI);
+            pending.lpis.extend(lpis.map(|intid| (intid, Truth::Yes)));
         }
         pending
+    }
+
+    /// Bytes of a pending table for all INTIDs that the GIC has.
+    fn most_bytes(&self) -> u64 {
+        Pendbaser::bytes(self.intid_bits - 1)
     }
 
     /// GICR_CTLR.CES: whether EnableLPIs can be cleared.
@@ -181,13 +183,17 @@ impl Redistributor {
             return;
         }
         let before = self.pending_table(memory);
+        let mut written = before.clone();
+        written.lpis.retain(|intid, _| !self.takes(*intid));
+        written.lpis.extend(self.pending.iter());
+        written.unknown |= self.pending.unknown;
         let left = match (
             freedoms.allow(PendingTable::Written),
             freedoms.allow(PendingTable::Lost),
         ) {
-            (true, false) => self.pending.clone(),
+            (true, false) => written,
             (false, true) => before,
-            _ => self.pending.or(&before),
+            _ => written.or(&before),
         };
         self.left = Some((Pendbaser::from_bits(self.pendbaser.value).address(), left));
         self.waiting = true;
@@ -307,7 +313,7 @@ impl Redistributor {
 
     /// Memory has changed: what was written to a pending table there is what software says.
     pub(crate) fn reread(&mut self, memory: &Memory, address: u64, bytes: u64) {
-        let size = Pendbaser::bytes(self.id_bits());
+        let size = self.most_bytes();
         let Some((table, left)) = &mut self.left else {
             return;
         };

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 
 use its_el2::freedom::choice::{Caches, WideEvent};
 use its_el2::{Freedoms, Machine, Translation};
-use its_gic::geometry::{PAGE_BYTES, Table};
+use its_gic::geometry::{Level1Entry, PAGE_BYTES, Table};
 use its_gic::redistributor::{self as gicr};
 use its_gic::register::{self as gits, Baser};
 use its_gic::{Part, Register, Typer};
@@ -285,15 +285,17 @@ impl Architecture {
         };
         self.its[its].stale[n].as_ref()?;
         let table = self.its[its].registers.table(n)?;
+        let first = self.first_id(its, n);
         if !table.indirect {
-            return Some(((address - table.address) / table.entry_bytes) as u32);
+            return Some(first + ((address - table.address) / table.entry_bytes) as u32);
         }
         let level1 = self.memory.words(table.address, table.bytes);
-        let mut level1 = level1.map(|(at, entry)| (at, gic_level1(entry, table)));
+        let mut level1 =
+            level1.map(|(at, entry)| (at, Level1Entry(entry).address(table.page_size)));
         let (at, level2) =
             level1.find(|(_, level2)| address.wrapping_sub(*level2) < table.page_size.bytes())?;
-        let first = (at - table.address) / 8 * table.entries_per_page();
-        Some((first + (address - level2) / table.entry_bytes) as u32)
+        let before = (at - table.address) / 8 * table.entries_per_page();
+        Some(first + (before + (address - level2) / table.entry_bytes) as u32)
     }
 
     fn bytes_of(&self, slot: Slot) -> u64 {
@@ -304,19 +306,6 @@ impl Architecture {
             Slot::Collection { .. } => its.registers.baser(COLLECTIONS).entry_bytes(),
             Slot::Interrupt { .. } => its.typer.itt_entry_bytes(),
         }
-    }
-
-    /// Whether an ICID is within what table and ITS hold, level-2 present or not.
-    fn holds(&self, its: usize, icid: u16) -> bool {
-        let typer = self.its[its].typer;
-        let table = self.its[its].registers.table(COLLECTIONS);
-        let held = u64::from(typer.hcc());
-        let more = match typer.cct() {
-            true => held,
-            false => 0,
-        };
-        let most = table.map_or(held, |table| table.capacity() + more);
-        u64::from(icid) < held.max(most).min(typer.collection_ids())
     }
 
     // ---- translation
@@ -391,16 +380,23 @@ impl Architecture {
         let Entry::Interrupt { intid, icid } = path.read(slot, &self.seen(slot, bytes))? else {
             return Ok(None);
         };
-        // An ICID that the table no longer holds: an invalid entry or an unmapped collection.
-        if !self.holds(its, icid) {
-            return Err("the table of collections became too short");
-        }
         let redistributor = self.collection_of(its, icid, path)?;
+        // An ICID that has no place in the table: an invalid entry, or an unmapped collection.
+        let backed = redistributor.is_some() || self.is_backed(its, icid, path)?;
+        if !backed && path.maybe() {
+            return Ok(None);
+        }
         Ok(Some(Translation {
             intid,
             icid,
             redistributor,
         }))
+    }
+
+    /// Whether a collection has an entry, in memory or held.
+    fn is_backed(&self, its: usize, icid: u16, path: &mut path::Path) -> Result<bool, Undefined> {
+        let at = self.locate(its, COLLECTIONS, icid.into(), path)?;
+        Ok(matches!(at, At::Slot(..)))
     }
 
     /// The redistributor of a collection, however far out its ICID is.
@@ -571,10 +567,6 @@ impl Architecture {
             false => Err(format!("{surely:?}, and maybe {maybe:?}")),
         }
     }
-}
-
-fn gic_level1(entry: u64, table: Table) -> u64 {
-    its_gic::geometry::Level1Entry(entry).address(table.page_size)
 }
 
 /// Whether two ranges, each an address and bytes, share a byte.

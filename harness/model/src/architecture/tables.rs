@@ -54,8 +54,7 @@ impl Architecture {
         let Some(table) = self.its[its].registers.table(n) else {
             return Ok(At::Beyond);
         };
-        // GITS_TYPER.CCT: the ITS's own collections and the table's add up, or the table alone counts.
-        let index = if typer.cct() { id - held } else { id };
+        let index = id - self.first_id(its, n);
         if u64::from(index) >= table.capacity() {
             return Ok(At::Beyond);
         }
@@ -86,6 +85,16 @@ impl Architecture {
             },
             bytes,
         ))
+    }
+
+    /// The id of a table's first entry. GITS_TYPER.CCT: the ITS's own collections and the table's add up, or the table
+    /// alone counts.
+    pub(crate) fn first_id(&self, its: usize, n: usize) -> u32 {
+        let typer = self.its[its].typer;
+        match n == COLLECTIONS && typer.cct() {
+            true => typer.hcc().into(),
+            false => 0,
+        }
     }
 
     /// What a level-1 entry can be taken for: GITS_TYPER.INV, valid ones may be cached, those of earlier tables too.
@@ -262,8 +271,9 @@ impl Architecture {
                     _ => continue,
                 };
                 if usize::from(of) == its {
-                    let id = first + (at - address) / table.entry_bytes;
-                    found.push((id as u32, cell.seen.clone()));
+                    let index = first + (at - address) / table.entry_bytes;
+                    let id = self.first_id(its, n) + index as u32;
+                    found.push((id, cell.seen.clone()));
                 }
             }
         };
