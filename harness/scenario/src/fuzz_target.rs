@@ -1,9 +1,12 @@
 //! What a fuzz target feeds, and the fitting of scenarios to it.
 
+use std::collections::BTreeMap;
+
 use its_el2::Frame;
 
 use crate::kind::Kind;
-use crate::operation::Operation;
+use crate::operation::{HostCommand, Operation};
+use crate::place::{Area, Place};
 use crate::record::Record;
 use crate::scenario::{Scenario, Stage};
 
@@ -67,7 +70,8 @@ impl FuzzTarget {
 impl Scenario {
     /// Fixes up, then leaves only what means something to a target: the stage becomes one that it has, the ITSs as many
     /// as it can have, other operations are dropped. Where the board has one ITS, `its` is dropped too, and accesses to
-    /// the frames of a second go to those of the first. Twice is the same as once.
+    /// the frames of a second go to those of the first. Where the host owns its ITS most ITTs and stores that aim at memory
+    /// with another purpose are moved: nothing is said of what follows. Twice is the same as once.
     pub fn fit(&mut self, target: FuzzTarget) {
         self.fix_up();
         self.boot.stage = target.stage(self.boot.stage);
@@ -81,6 +85,10 @@ impl Scenario {
         });
         if single {
             self.operations.iter_mut().for_each(Operation::name_first);
+        }
+        if target == FuzzTarget::Arch {
+            self.operations.iter_mut().for_each(Operation::spare_tables);
+            part_itts(&mut self.operations);
         }
     }
 }
@@ -96,6 +104,73 @@ impl Operation {
             };
         }
     }
+
+    /// Leaves one in four ITTs and stores where they would destroy what an ITS works from.
+    fn spare_tables(&mut self) {
+        match self {
+            Self::MapDevice { itt, .. }
+            | Self::Command {
+                command:
+                    HostCommand::Mapd {
+                        itt, valid: true, ..
+                    },
+                ..
+            } => *itt = spare(*itt, Area::Itt),
+            Self::Store { at, .. } => *at = spare(*at, Area::Host),
+            _ => {}
+        }
+    }
+}
+
+/// Gives most devices that are mapped to an ITT of another's a page that no ITT starts in; one in four stays.
+fn part_itts(operations: &mut [Operation]) {
+    let mut owners: BTreeMap<Place, (u8, u32)> = BTreeMap::new();
+    let mut its = 0;
+    for operation in operations {
+        let (device_id, itt) = match operation {
+            Operation::Its { its: turned } => {
+                its = *turned;
+                continue;
+            }
+            Operation::MapDevice { device_id, itt, .. }
+            | Operation::Command {
+                command:
+                    HostCommand::Mapd {
+                        device_id,
+                        itt,
+                        valid: true,
+                        ..
+                    },
+                ..
+            } => (*device_id, itt),
+            _ => continue,
+        };
+        let owner = (its, device_id);
+        let taken = owners.get(itt).is_some_and(|other| *other != owner);
+        if taken && !device_id.is_multiple_of(4) {
+            let mut pages = (0..Area::Itt.pages()).rev();
+            let free = pages.find(|page| !owners.contains_key(&Place::page(Area::Itt, *page)));
+            *itt = Place::page(Area::Itt, free.unwrap_or(0));
+        }
+        owners.entry(*itt).or_insert(owner);
+    }
+}
+
+/// A place in memory of the host's own, or in the area `instead`; one in four pages of other areas stays.
+fn spare(place: Place, instead: Area) -> Place {
+    let (page, offset) = match place {
+        Place::In {
+            area: Area::Itt | Area::Host | Area::High | Area::Configuration | Area::Pending,
+            ..
+        } => return place,
+        Place::In { page, offset, .. } => (page, offset),
+        Place::Absolute(address) => ((address >> 12) as u16, (address & 0xfff) as u16),
+    };
+    if page.is_multiple_of(4) {
+        return place;
+    }
+    let page = page.checked_rem(instead.pages()).unwrap_or(0);
+    Place::at(instead, page, offset)
 }
 
 #[cfg(test)]

@@ -291,20 +291,26 @@ impl Architecture {
         found
     }
 
-    /// Devices that may be mapped, each with one way in which it may be.
+    /// Devices that may be mapped, by this table or as caches have it, each with each way in which it may be.
     pub(crate) fn devices(&self, its: usize) -> Vec<(u32, u64, u8)> {
-        let Some(table) = self.its[its].registers.table(DEVICES) else {
-            return Vec::new();
-        };
+        let now = self.its[its].registers.table(DEVICES).into_iter();
+        let former = self.its[its].former[DEVICES].iter().copied();
+        let tables = now.chain(former);
+        let here = tables.flat_map(|table| self.entries(its, DEVICES, table));
+        let stale = self.its[its].stale[DEVICES].iter().flatten();
+        let stale = stale.map(|(id, entry)| (*id, entry.clone()));
         let mut devices = Vec::new();
-        for (id, entry) in self.entries(its, DEVICES, table) {
-            if let Possible::Of(values) = entry {
-                devices.extend(values.into_iter().filter_map(|value| match value {
-                    Entry::Device { itt, size } => Some((id, itt, size)),
-                    _ => None,
-                }));
-            }
+        for (id, entry) in here.chain(stale) {
+            let Possible::Of(values) = entry else {
+                continue;
+            };
+            devices.extend(values.into_iter().filter_map(|value| match value {
+                Entry::Device { itt, size } => Some((id, itt, size)),
+                _ => None,
+            }));
         }
+        devices.sort_unstable();
+        devices.dedup();
         devices
     }
 
@@ -323,13 +329,15 @@ impl Architecture {
         })
     }
 
-    /// Events that may be mapped to a collection: slot, DeviceID and EventID, INTID.
+    /// Events that may be mapped to a collection: slot, DeviceID and EventID, and what its entry holds; anything where
+    /// the device is not sure.
     pub(crate) fn events_of(
         &self,
         its: usize,
         icid: u16,
     ) -> Vec<(Slot, (u32, u32), Possible<Entry>)> {
         let mut events = Vec::new();
+        let sure = self.its[its].stale[DEVICES].is_none();
         for (id, itt, size) in self.devices(its) {
             for cell in self.itt_cells(its, id, itt, size) {
                 let Slot::Interrupt { event_id, .. } = cell.slot else {
@@ -341,7 +349,12 @@ impl Architecture {
                     Possible::Of(values) => values.iter().any(of),
                 };
                 if hit {
-                    events.push((cell.slot, (id, event_id), cell.seen.clone()));
+                    let seen = if sure {
+                        cell.seen.clone()
+                    } else {
+                        Possible::Any
+                    };
+                    events.push((cell.slot, (id, event_id), seen));
                 }
             }
         }
