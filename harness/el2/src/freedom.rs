@@ -11,6 +11,8 @@ pub trait Choice: Copy + Eq + fmt::Debug + 'static {
     const FREEDOM: Freedom;
     /// All options, in the order of their numbers.
     const ALL: &'static [Self];
+    /// The first of them.
+    const USUAL: Self;
 }
 
 /// What is known of a freedom.
@@ -27,7 +29,8 @@ pub struct FreedomFacts {
 }
 
 macro_rules! freedoms {
-    ($($freedom:ident $name:literal { $($option:ident $text:literal),* } $what:literal $source:literal)*) => {
+    ($($freedom:ident $name:literal { $first:ident $first_text:literal $(, $option:ident $text:literal)* }
+        $what:literal $source:literal)*) => {
         /// A choice that the architecture leaves. Numbers, and those of the options, stand in stored forms: new ones
         /// are only appended.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +50,7 @@ macro_rules! freedoms {
                 match self {
                     $(Self::$freedom => FreedomFacts {
                         name: $name,
-                        options: &[$($text,)*],
+                        options: &[$first_text, $($text,)*],
                         what: $what,
                         source: $source,
                     },)*
@@ -63,12 +66,15 @@ macro_rules! freedoms {
                 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
                 #[repr(u8)]
                 pub enum $freedom {
+                    #[doc = $first_text]
+                    $first,
                     $(#[doc = $text] $option,)*
                 }
 
                 impl Choice for $freedom {
                     const FREEDOM: Freedom = Freedom::$freedom;
-                    const ALL: &'static [Self] = &[$(Self::$option,)*];
+                    const ALL: &'static [Self] = &[Self::$first, $(Self::$option,)*];
+                    const USUAL: Self = Self::$first;
                 }
             )*
         }
@@ -195,22 +201,13 @@ impl Choices {
     /// The option that is picked.
     pub fn get<C: Choice>(self) -> C {
         let number = usize::from(self.number(C::FREEDOM));
-        match (C::ALL.get(number), C::ALL) {
-            (Some(choice), _) | (None, [choice, ..]) => *choice,
-            (None, []) => unreachable_option(),
-        }
+        C::ALL.get(number).copied().unwrap_or(C::USUAL)
     }
 
     /// Whether this option is picked.
     pub fn picks<C: Choice>(self, choice: C) -> bool {
         self.get::<C>() == choice
     }
-}
-
-/// No freedom is without options; the compiler cannot know.
-#[allow(clippy::panic)]
-fn unreachable_option() -> ! {
-    panic!("a freedom without options")
 }
 
 impl fmt::Debug for Choices {

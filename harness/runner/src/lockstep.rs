@@ -143,6 +143,9 @@ impl<'a> Lockstep<'a> {
         self.counts.stalled += u64::from(judgement.stalled);
         self.counts.fetched += u64::from(judgement.fetched);
         self.counts.errors += u64::from(judgement.errors);
+        if let Some(trace) = &mut self.trace {
+            trace.freedoms(&judgement.choices);
+        }
         let step = Step {
             action,
             outcome,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use its_el2::{Action, Direction, Errno, Event, Hypercall, Outcome, PageState};
+use its_el2::{Action, Direction, Errno, Event, Freedom, Hypercall, Outcome, PageState};
 use its_gic::command::Words;
 use its_gic::geometry::Pages;
 use its_gic::redistributor as gicr;
@@ -22,6 +22,13 @@ impl Trace {
     /// The text so far.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Where the architecture left the ITS a choice in the last action, and what it took.
+    pub(crate) fn freedoms(&mut self, choices: &[(Freedom, &'static str)]) {
+        for (freedom, option) in choices {
+            self.line(2, format_args!("free: {}={option}", freedom.facts().name));
+        }
     }
 
     fn line(&mut self, indent: usize, what: std::fmt::Arguments) {

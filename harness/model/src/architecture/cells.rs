@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::possible::Possible;
+use super::tables::{COLLECTIONS, DEVICES};
 
 /// The contents of a table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +57,14 @@ impl Slot {
             | Self::Device { its, .. }
             | Self::Collection { its, .. }
             | Self::Interrupt { its, .. } => its,
+        }
+    }
+
+    /// The table that it belongs to, as its place among the BASERs; ITTs belong to the device table.
+    fn table(self) -> usize {
+        match self {
+            Self::Device { .. } | Self::Interrupt { .. } => DEVICES,
+            Self::Held { .. } | Self::Collection { .. } => COLLECTIONS,
         }
     }
 
@@ -180,8 +189,9 @@ impl Cells {
         others.filter_map(|cell| cell.slot.address()).collect()
     }
 
-    /// Somebody else wrote there; `zero`: nothing but zeroes. `cached`: the ITS may go by what it knew.
-    pub(crate) fn overwrite(&mut self, address: u64, bytes: u64, zero: bool, cached: bool) {
+    /// Somebody else wrote there; `zero`: nothing but zeroes. `cached`: by ITS and table, whether it may go by what it
+    /// knew.
+    pub(crate) fn overwrite(&mut self, address: u64, bytes: u64, zero: bool, cached: &[[bool; 2]]) {
         let end = address.saturating_add(bytes);
         let hit: Vec<u64> = self
             .under(address, bytes)
@@ -196,7 +206,7 @@ impl Cells {
                 true => Possible::only(Entry::Nothing),
                 false => Possible::Any,
             };
-            match cached {
+            match cached[usize::from(cell.slot.its())][cell.slot.table()] {
                 true => cell.seen.join(&cell.stored),
                 false => cell.seen = cell.stored.clone(),
             }
@@ -209,6 +219,13 @@ impl Cells {
     fn of_mut(&mut self, its: u8) -> impl Iterator<Item = &mut Cell> {
         let cells = self.cells.values_mut();
         cells.filter(move |cell| cell.slot.its() == its)
+    }
+
+    /// The ITS knows only what memory holds of the entries of a table.
+    pub(crate) fn invalidate(&mut self, its: u8, n: usize) {
+        for cell in self.of_mut(its).filter(|cell| cell.slot.table() == n) {
+            cell.seen = cell.stored.clone();
+        }
     }
 
     /// Memory is what the ITS knows.

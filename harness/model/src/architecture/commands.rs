@@ -63,7 +63,6 @@ fn error(code: u8, reason: u8) -> Fault {
 /// A mapped event, and the redistributor of its collection.
 struct Event {
     slot: Slot,
-    bytes: u64,
     intid: u32,
     redistributor: Option<u8>,
     /// The collection has an entry.
@@ -200,7 +199,6 @@ impl Run<'_> {
         let backed = redistributor.is_some() || self.on.is_backed(self.its, icid, self.path)?;
         Ok(Event {
             slot,
-            bytes,
             intid,
             redistributor,
             backed,
@@ -390,7 +388,7 @@ impl Run<'_> {
         if events.is_empty() || self.path.choose::<MovedCollection>() == MovedCollection::Stays {
             return;
         }
-        for (_, _, entry) in events {
+        for (_, entry) in events {
             match entry.known() {
                 Some(Entry::Interrupt { intid, .. }) => self.move_pending(intid, old, new),
                 _ => {
@@ -422,16 +420,18 @@ impl Run<'_> {
     fn map(&mut self, id: (u32, u32), intid: u32, icid: u16) -> Result<(), Fault> {
         let (slot, bytes) = self.event_slot(id)?;
         self.check_intid(intid)?;
-        if self.collection(icid)?.is_none() {
+        if self.collection(icid)?.is_none() && self.collection_of(icid)?.is_none() {
             self.absent(None, reason::COLLECTION_OOR)?;
         }
         let new = Entry::Interrupt { intid, icid };
         let old = self.path.read(slot, &self.on.seen(slot, bytes))?;
-        if old == Entry::Nothing || old == new {
+        if old == Entry::Nothing {
             self.write(slot, new);
             return Ok(());
         }
         match self.path.choose::<MappedEvent>() {
+            // Whether the same mapping again counts as one over another is not said.
+            _ if old == new && self.path.maybe() => {}
             MappedEvent::Overwritten => self.write(slot, new),
             MappedEvent::Kept => {}
             MappedEvent::Refused => return Err(ANY_NUMBER),
@@ -501,10 +501,8 @@ impl Run<'_> {
         }
         match self.path.choose::<UnmappedCollection>() {
             UnmappedCollection::Done => Ok(None),
-            UnmappedCollection::Refused => Err(match self.opcode {
-                opcode::INV | opcode::DISCARD => ANY_NUMBER,
-                _ => self.error(reason::UNMAPPED_COLLECTION),
-            }),
+            // A number for this was found nowhere.
+            UnmappedCollection::Refused => Err(ANY_NUMBER),
         }
     }
 
@@ -541,7 +539,6 @@ impl Run<'_> {
 
     fn inv(&mut self, id: (u32, u32)) -> Result<(), Fault> {
         let event = self.event(id)?;
-        debug_assert!(event.bytes > 0);
         if let Some(redistributor) = self.target(&event)? {
             let forgotten = Change::Forget(redistributor, Some(vec![event.intid]));
             self.path.changes.push(forgotten);
@@ -559,7 +556,7 @@ impl Run<'_> {
                     Some(Entry::Interrupt { intid, .. }) => Some(intid),
                     _ => None,
                 };
-                Some(events.filter_map(|(_, _, entry)| intid(entry)).collect())
+                Some(events.filter_map(|(_, entry)| intid(entry)).collect())
             }
         };
         self.path
@@ -582,15 +579,12 @@ impl Run<'_> {
         let [source, target] = [from, to].map(|one| &self.on.redistributors[usize::from(one)]);
         let on = [source, target].map(|one| one.on());
         if on != [Truth::Yes; 2] {
-            let refused = self.path.choose::<LpisOff>() == LpisOff::Refused;
-            if refused && on.contains(&Truth::Maybe) && self.path.maybe() {
-                return Ok(());
+            let maybe = on.contains(&Truth::Maybe);
+            if self.path.choose::<LpisOff>() == LpisOff::Refused && !(maybe && self.path.maybe()) {
+                return Err(ANY_NUMBER);
             }
-            return if refused {
-                Err(ANY_NUMBER)
-            } else {
-                self.movall_off(from, to)
-            };
+            self.movall_off(from, to);
+            return Ok(());
         }
         if source.pending.unknown {
             self.path
@@ -604,12 +598,19 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// MOVALL with LPIs off at one end: what was pending at the other may be lost.
-    fn movall_off(&mut self, from: u8, to: u8) -> Result<(), Fault> {
-        self.path
-            .changes
-            .extend([from, to].map(Change::PendingUnknown));
-        Ok(())
+    /// MOVALL with LPIs off at one end: nothing arrives there, and what was pending at the other may be lost.
+    fn movall_off(&mut self, from: u8, to: u8) {
+        let on = self.on;
+        let [source, target] = [from, to].map(|one| &on.redistributors[usize::from(one)]);
+        if [source, target].iter().any(|one| one.on() == Truth::Maybe) {
+            let both = [from, to].map(Change::PendingUnknown);
+            return self.path.changes.extend(both);
+        }
+        if source.on() == Truth::Yes {
+            for (intid, _) in source.pending.iter() {
+                self.set_pending(from, intid, Truth::Maybe);
+            }
+        }
     }
 
     fn sync(&mut self, rdbase: u64) -> Result<(), Fault> {

@@ -17,6 +17,8 @@ use crate::judgement::Expected;
 
 const PROPBASER: u64 = 0x070f_ffff_ffff_ff9f;
 const PENDBASER: u64 = 0x070f_ffff_ffff_0f80;
+/// InnerCache, Shareability and OuterCache of both: what of it sticks is the redistributor's.
+const ATTRIBUTES: u64 = 7 << 7 | 3 << 10 | 7 << 56;
 /// PENDBASER.PTZ, which reads 0.
 const PTZ: u64 = 1 << 62;
 /// IDbits below this: no LPIs (GICR_PROPBASER).
@@ -74,6 +76,8 @@ pub(crate) struct Redistributor {
     pub(crate) enabled: Expected<bool>,
     /// GICR_CTLR.RWP may be 1.
     waiting: bool,
+    /// PTZ was written before LPIs were on: whether it still says that the table is zero is not known.
+    zero_then: bool,
     pub(crate) pending: Pending,
     /// What it wrote into the pending table at this address when LPIs were disabled.
     left: Option<(u64, Pending)>,
@@ -90,6 +94,7 @@ impl Redistributor {
             pendbaser: Partial::default(),
             enabled: Expected::Known(false),
             waiting: false,
+            zero_then: false,
             pending: Pending::default(),
             left: None,
             stale: BTreeMap::new(),
@@ -121,13 +126,16 @@ impl Redistributor {
             gicr::CTLR if value & 1 != 0 => self.enable(memory),
             gicr::CTLR => self.disable(memory, freedoms),
             gicr::INVLPIR if part != Part::High => self.forget(Some(&[value as u32])),
-            gicr::INVALLR => self.forget(None),
+            gicr::INVALLR if part != Part::High => self.forget(None),
             gicr::PROPBASER | gicr::PENDBASER if fixed && freedoms.allow(BusyWrite::Taken) => {
                 return Err("PROPBASER or PENDBASER was written while EnableLPIs or RWP");
             }
             gicr::PROPBASER | gicr::PENDBASER if fixed => {}
             gicr::PROPBASER => self.propbaser.write(part, value, PROPBASER),
-            gicr::PENDBASER => self.pendbaser.write(part, value, PENDBASER | PTZ),
+            gicr::PENDBASER => {
+                self.pendbaser.write(part, value, PENDBASER | PTZ);
+                self.zero_then = false;
+            }
             _ => {}
         }
         Ok(())
@@ -139,11 +147,11 @@ impl Redistributor {
             return;
         }
         let zero = Pendbaser::from_bits(self.pendbaser.value).ptz() && self.pendbaser.knows(PTZ);
-        let read = match zero {
-            true => Pending::default(),
-            false => self.pending_table(memory),
+        let mut read = match (zero, self.zero_then) {
+            (true, false) => Pending::default(),
+            (true, true) => Pending::default().or(&self.pending_table(memory)),
+            (false, _) => self.pending_table(memory),
         };
-        let mut read = read;
         read.lpis.retain(|intid, _| self.takes(*intid));
         self.pending = match self.on() {
             Truth::No => read,
@@ -196,7 +204,7 @@ impl Redistributor {
             _ => written.or(&before),
         };
         self.left = Some((Pendbaser::from_bits(self.pendbaser.value).address(), left));
-        self.waiting = true;
+        (self.waiting, self.zero_then) = (true, true);
         let none = Pending::default();
         (self.enabled, self.pending) = match freedoms.allow(EnableLpis::Fixed) {
             true => (Expected::Unknown, self.pending.or(&none)),
@@ -214,10 +222,13 @@ impl Redistributor {
                 value: 1 | number << 8 | number << 32,
                 known: 1 | 0xffff << 8 | 0xffff_ffff << 32,
             },
-            gicr::PROPBASER => self.propbaser,
+            gicr::PROPBASER => Partial {
+                known: self.propbaser.known & !ATTRIBUTES,
+                ..self.propbaser
+            },
             gicr::PENDBASER => Partial {
                 value: self.pendbaser.value & !PTZ,
-                known: self.pendbaser.known | PTZ,
+                known: (self.pendbaser.known | PTZ) & !ATTRIBUTES,
             },
             // Every invalidation is done when it was asked for, or not seen to be under way.
             gicr::SYNCR => Partial {
@@ -243,16 +254,20 @@ impl Redistributor {
         let clearable = freedoms.allow(EnableLpis::Clearable);
         let both = clearable && freedoms.allow(EnableLpis::Fixed);
         let new = RedistributorCtlr::new;
-        let mut known = bits(new().with_enable_lpis(true).with_ir(true));
+        let mut known = bits(new().with_enable_lpis(true));
         known |= bits(new().with_ces(!both).with_rwp(!could_wait));
         let value = new()
             .with_enable_lpis(self.enabled == Expected::Known(true))
-            .with_ces(clearable)
-            .with_ir(true);
+            .with_ces(clearable);
         Partial {
             value: bits(value),
             known,
         }
+    }
+
+    /// Whether both tables were written since reset.
+    pub(crate) fn is_programmed(&self) -> bool {
+        self.propbaser.knows(PROPBASER) && self.pendbaser.knows(PENDBASER)
     }
 
     fn id_bits(&self) -> u8 {

@@ -166,9 +166,16 @@ impl Architecture {
         for redistributor in &mut self.redistributors {
             redistributor.reread(&self.memory, address, bytes);
         }
-        let cached = (0..self.its.len()).any(|its| self.caches(its));
+        // An ITS that used a table and was not told to forget it may go by what it knew.
+        let cached: Vec<[bool; 2]> = (0..self.its.len())
+            .map(|its| {
+                self.its[its]
+                    .used
+                    .map(|used| used.is_some() && self.caches(its))
+            })
+            .collect();
         let zero = self.memory.is_zero(address, bytes);
-        self.cells.overwrite(address, bytes, zero, cached);
+        self.cells.overwrite(address, bytes, zero, &cached);
     }
 
     /// A valid level-1 entry that changes may stay cached.
@@ -224,6 +231,8 @@ impl Architecture {
             return;
         }
         physical.stale[n] = None;
+        self.cells.invalidate(its as u8, n);
+        let physical = &mut self.its[its];
         physical.former[n].clear();
         if let Some(table) = physical.used[n].take() {
             let level1 = table.address..table.address + table.bytes;
@@ -498,6 +507,10 @@ impl Architecture {
         let freedoms = self.its[0].freedoms;
         let redistributor = &mut self.redistributors[n];
         redistributor.write(register, write, refused, &self.memory, &freedoms)?;
+        if register == gicr::CTLR && redistributor.on().possible() && !redistributor.is_programmed()
+        {
+            return Err("EnableLPIs was set with PROPBASER or PENDBASER never written");
+        }
         let tables = redistributor.tables().into_iter();
         let mut tables = tables.filter(|(_, bytes)| *bytes > 0);
         let memory = |(address, bytes): (u64, u64)| self.machine.is_memory(address, bytes);

@@ -125,7 +125,7 @@ impl Architecture {
                     true => self.machine.redistributor(its as u8, rdbase),
                     false => self.known_redistributor(its, icid),
                 };
-                (events.map(|(_, id, _)| id).collect(), to)
+                (events.map(|(id, _)| id).collect(), to)
             }
             _ => return,
         };
@@ -161,7 +161,7 @@ impl Architecture {
             }
             Command::Mapc { icid, .. } => {
                 let events = self.events_of(its, icid).into_iter();
-                events.map(|(_, id, _)| id).collect()
+                events.map(|(id, _)| id).collect()
             }
             _ => command.event().into_iter().collect(),
         };
@@ -182,7 +182,8 @@ impl Architecture {
         }
         for delta in deltas {
             for (slot, joined) in &mut entries {
-                let value = delta.entries.get(slot).cloned();
+                let assumed = delta.assumed.get(slot).copied().map(Possible::only);
+                let value = delta.entries.get(slot).cloned().or(assumed);
                 let value = value.unwrap_or_else(|| self.seen(*slot, self.bytes_of(*slot)));
                 *joined = Some(joined.take().map_or(value.clone(), |old| old.or(&value)));
             }
@@ -318,9 +319,7 @@ fn fits(result: &Result<(), Fault>, fetched: Fetched, freedoms: &its_el2::Freedo
     match (result, fetched.error) {
         (Ok(()), None) => !fetched.stalled,
         (Err(Fault::Error(numbers)), Some(number)) => {
-            let right = number.map_or(numbers.is_empty(), |number| {
-                numbers.is_empty() || numbers.contains(&number)
-            });
+            let right = number.is_none_or(|number| numbers.contains(&number)) || numbers.is_empty();
             let choice = match fetched.stalled {
                 true => OnError::Stall,
                 false => OnError::Ignore,

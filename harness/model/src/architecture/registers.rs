@@ -18,6 +18,8 @@ const PAGE_SIZE: u64 = 0x300;
 const INDIRECT: u64 = 1 << 62;
 /// Address bits of CBASER that a queue aligned to 64 KiB leaves zero.
 const QUEUE_LOW: u64 = 0xf000;
+/// InnerCache, OuterCache and Shareability of CBASER and BASER: what of it sticks is the ITS's.
+const ATTRIBUTES: u64 = 7 << 59 | 7 << 53 | 3 << 10;
 /// Address bits of BASER below a page of 16 KiB.
 const TABLE_LOW: u64 = 0x3000;
 
@@ -328,6 +330,7 @@ impl Registers {
             },
             Register::Cbaser => {
                 let mut cbaser = self.cbaser;
+                cbaser.known &= !ATTRIBUTES;
                 if !freedoms.allow(QueueLowBits::Used) {
                     cbaser.value &= !QUEUE_LOW;
                 } else if freedoms.allow(QueueLowBits::Zero) {
@@ -353,6 +356,9 @@ impl Registers {
             },
             Register::Baser(n) => {
                 let mut baser = self.baser[usize::from(n & 7)];
+                if n < 2 {
+                    baser.known &= !ATTRIBUTES;
+                }
                 // Address bits below the page size: zero or as written.
                 if Baser::from_bits(baser.value).page_size() == PageSize::K16 {
                     baser.known &= !(baser.value & TABLE_LOW);

@@ -47,11 +47,14 @@ impl Architecture {
         } else {
             0
         };
-        if id < held {
+        // GITS_TYPER.CCT = 0: the table's length alone says how many there are.
+        let table = self.its[its].registers.table(n);
+        let counted = table.filter(|_| !typer.cct());
+        if id < held && counted.is_none_or(|table| u64::from(id) < table.capacity()) {
             let (its, icid) = (its as u8, id as u16);
             return Ok(At::Slot(Slot::Held { its, icid }, 0));
         }
-        let Some(table) = self.its[its].registers.table(n) else {
+        let Some(table) = table else {
             return Ok(At::Beyond);
         };
         let index = id - self.first_id(its, n);
@@ -329,13 +332,9 @@ impl Architecture {
         })
     }
 
-    /// Events that may be mapped to a collection: slot, DeviceID and EventID, and what its entry holds; anything where
+    /// Events that may be mapped to a collection: DeviceID and EventID, and what its entry holds; anything where
     /// the device is not sure.
-    pub(crate) fn events_of(
-        &self,
-        its: usize,
-        icid: u16,
-    ) -> Vec<(Slot, (u32, u32), Possible<Entry>)> {
+    pub(crate) fn events_of(&self, its: usize, icid: u16) -> Vec<((u32, u32), Possible<Entry>)> {
         let mut events = Vec::new();
         let sure = self.its[its].stale[DEVICES].is_none();
         for (id, itt, size) in self.devices(its) {
@@ -354,7 +353,7 @@ impl Architecture {
                     } else {
                         Possible::Any
                     };
-                    events.push((cell.slot, (id, event_id), seen));
+                    events.push(((id, event_id), seen));
                 }
             }
         }
