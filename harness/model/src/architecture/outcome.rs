@@ -182,7 +182,8 @@ impl Architecture {
         }
         for delta in deltas {
             for (slot, joined) in &mut entries {
-                let assumed = delta.assumed.get(slot).copied().map(Possible::only);
+                let assumed = delta.assumed.get(slot).filter(|_| !self.is_mixed(*slot));
+                let assumed = assumed.copied().map(Possible::only);
                 let value = delta.entries.get(slot).cloned().or(assumed);
                 let value = value.unwrap_or_else(|| self.seen(*slot, self.bytes_of(*slot)));
                 *joined = Some(joined.take().map_or(value.clone(), |old| old.or(&value)));
@@ -234,17 +235,19 @@ impl Architecture {
         }
     }
 
+    /// Whether what an entry was taken for may come from a cache of an earlier table, and tells nothing of its cell.
+    fn is_mixed(&self, slot: Slot) -> bool {
+        let its = &self.its[usize::from(slot.its())];
+        its.stale.iter().any(Option::is_some)
+    }
+
     /// Entries that every way took for one of these are one of these.
     fn narrow(&mut self, deltas: &[Delta]) {
         let Some((first, others)) = deltas.split_first() else {
             return;
         };
         for (slot, entry) in &first.assumed {
-            if self.its[usize::from(slot.its())]
-                .stale
-                .iter()
-                .any(Option::is_some)
-            {
+            if self.is_mixed(*slot) {
                 continue;
             }
             let mut values = Possible::only(*entry);

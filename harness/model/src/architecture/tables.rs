@@ -371,15 +371,14 @@ impl Architecture {
             };
             let here = self.entries(its, n, before);
             // What was cached before that still may be, beside what this table held.
-            let mut stale = self.its[its].stale[n].clone().unwrap_or_default();
-            if self.its[its].stale[n].is_some() {
-                for entry in stale.values_mut() {
-                    entry.join(&nothing());
-                }
+            let older = self.its[its].stale[n].take();
+            let mixed = older.is_some();
+            let mut stale = older.unwrap_or_default();
+            for entry in stale.values_mut() {
+                entry.join(&nothing());
             }
             for (id, entry) in here {
                 let older = stale.remove(&id);
-                let mixed = self.its[its].stale[n].is_some();
                 let older = older.or_else(|| mixed.then(nothing));
                 stale.insert(id, older.map_or(entry.clone(), |older| entry.or(&older)));
             }
