@@ -115,6 +115,9 @@ pub enum Event {
         words: Words,
         error: Option<CommandError>,
     },
+    /// It fetched the command at `offset` of its queue and went on to the next; whether it executed it or ignored it
+    /// over an error cannot be seen from where this was observed.
+    Taken { its: u8, offset: u64, words: Words },
     /// It fetched the command at `offset` of its queue and stalled on it.
     Stalled {
         its: u8,

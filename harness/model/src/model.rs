@@ -5,11 +5,13 @@ use its_el2::{
     PageState, SubjectPolicy, Translation,
 };
 use its_gic::Register;
+use its_gic::command::Words;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::register::FRAME_BYTES;
 
 use crate::architecture::{
-    Architecture, Fetched, Partial, STALLED, its_at, name, redistributor_at, redistributor_register,
+    Architecture, Fate, Fetched, Partial, STALLED, its_at, name, redistributor_at,
+    redistributor_register,
 };
 use crate::judgement::{Judgement, Kind, Phase};
 use crate::policy::ghost::Ghost;
@@ -404,16 +406,13 @@ impl Model {
                     words,
                     error,
                 } => {
-                    let its = usize::from(its);
-                    creadr_before.get_or_insert(self.hardware.its[its].registers.creadr);
-                    let fetched = Fetched {
-                        offset,
-                        words,
-                        stalled: false,
-                        error: error.map(|error| error.0),
-                    };
-                    let judgement = &mut account.judgement;
-                    self.hardware.fetched(its, fetched, judgement);
+                    let fate = error.map_or(Fate::Done, |error| Fate::Ignored(error.0));
+                    self.fetched(its, (offset, words, fate), &mut creadr_before, account);
+                    continue;
+                }
+                Event::Taken { its, offset, words } => {
+                    let fetched = (offset, words, Fate::Taken);
+                    self.fetched(its, fetched, &mut creadr_before, account);
                     continue;
                 }
                 Event::Stalled {
@@ -423,22 +422,31 @@ impl Model {
                     error,
                 } => {
                     account.judgement.stalled += 1;
-                    let its = usize::from(its);
-                    creadr_before.get_or_insert(self.hardware.its[its].registers.creadr);
-                    let fetched = Fetched {
-                        offset,
-                        words,
-                        stalled: true,
-                        error: Some(error.0),
-                    };
-                    let judgement = &mut account.judgement;
-                    self.hardware.fetched(its, fetched, judgement);
+                    let fetched = (offset, words, Fate::Stalled(error.0));
+                    self.fetched(its, fetched, &mut creadr_before, account);
                     continue;
                 }
                 _ => {}
             }
             creadr_before = None;
         }
+    }
+
+    fn fetched(
+        &mut self,
+        its: u8,
+        (offset, words, fate): (u64, Words, Fate),
+        creadr_before: &mut Option<u64>,
+        account: &mut Account,
+    ) {
+        let its = usize::from(its);
+        creadr_before.get_or_insert(self.hardware.its[its].registers.creadr);
+        let fetched = Fetched {
+            offset,
+            words,
+            fate,
+        };
+        self.hardware.fetched(its, fetched, &mut account.judgement);
     }
 
     /// The ghost's word against the books'.

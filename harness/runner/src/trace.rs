@@ -205,6 +205,13 @@ fn describe_event(event: &Event) -> String {
             let its = its_name(its);
             format!("{its} consumes {offset:#x}: {}{error}", command(words))
         }
+        Event::Taken { its, offset, words } => {
+            format!(
+                "{} goes past {offset:#x}: {}",
+                its_name(its),
+                command(words)
+            )
+        }
         Event::Stalled {
             its,
             offset,

@@ -44,7 +44,7 @@ use possible::{Possible, Truth};
 use registers::Wake;
 use tables::{At, COLLECTIONS, DEVICES};
 
-pub(crate) use outcome::Fetched;
+pub(crate) use outcome::{Fate, Fetched};
 pub(crate) use path::Undefined;
 pub use registers::Partial;
 pub(crate) use registers::{RETRY, Registers, STALLED};

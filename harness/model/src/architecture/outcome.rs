@@ -21,21 +21,35 @@ use crate::judgement::{Judgement, Kind};
 pub(crate) struct Fetched {
     pub(crate) offset: u64,
     pub(crate) words: Words,
-    pub(crate) stalled: bool,
-    /// With an error, whose number may not be known.
-    pub(crate) error: Option<Option<u32>>,
+    pub(crate) fate: Fate,
+}
+
+/// What became of a command. The number of an error may not be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Done,
+    /// Passed over, as it was in error.
+    Ignored(Option<u32>),
+    Stalled(Option<u32>),
+    /// Done or ignored: that was not seen.
+    Taken,
+}
+
+impl Fate {
+    fn is_error(self) -> bool {
+        matches!(self, Self::Ignored(_) | Self::Stalled(_))
+    }
 }
 
 impl Architecture {
     /// The physical ITS took a command, or stalled on it.
     pub(crate) fn fetched(&mut self, its: usize, fetched: Fetched, judgement: &mut Judgement) {
         judgement.fetched += 1;
-        judgement.errors += u32::from(fetched.error.is_some());
+        judgement.errors += u32::from(fetched.fate.is_error());
         let Fetched {
             offset,
             words,
-            stalled,
-            ..
+            fate,
         } = fetched;
         let registers = self.its[its].registers;
         let freedoms = self.its[its].freedoms;
@@ -68,12 +82,14 @@ impl Architecture {
             Ok(ways) => ways,
             Err(why) => return judgement.poison(why),
         };
-        self.its[its].registers.advance(stalled);
+        self.its[its]
+            .registers
+            .advance(matches!(fate, Fate::Stalled(_)));
         if let Some(why) = undefined(&ways) {
             return judgement.poison(why);
         }
         let allowed = describe(&ways);
-        let fits = |(_, result): &Way| fits(result, fetched, &freedoms);
+        let fits = |(_, result): &Way| fits(result, fate, &freedoms);
         let paths: Vec<Path> = ways
             .into_iter()
             .filter(fits)
@@ -81,14 +97,14 @@ impl Architecture {
             .collect();
         if paths.is_empty() {
             let path = format!("its{its}.slot {offset:#x} {}", command.name());
-            let seen = format!("error {:x?}, stalled: {stalled}", fetched.error);
+            let seen = format!("{fate:x?}");
             return judgement.disagree(Kind::Outcome, command.name(), path, allowed, seen);
         }
         if let [path] = &paths[..] {
             judgement.choices.extend(path.choices.iter().copied());
         }
         let deltas: Vec<Delta> = paths.into_iter().map(Delta::from).collect();
-        if fetched.error.is_none() {
+        if !fate.is_error() {
             self.note_late(its, command, &deltas);
         }
         self.touch(its, command);
@@ -318,18 +334,21 @@ fn undefined(ways: &[Way]) -> Option<Undefined> {
     })
 }
 
-fn fits(result: &Result<(), Fault>, fetched: Fetched, freedoms: &its_el2::Freedoms) -> bool {
-    match (result, fetched.error) {
-        (Ok(()), None) => !fetched.stalled,
-        (Err(Fault::Error(numbers)), Some(number)) => {
-            let right = number.is_none_or(|number| numbers.contains(&number)) || numbers.is_empty();
-            let choice = match fetched.stalled {
-                true => OnError::Stall,
-                false => OnError::Ignore,
-            };
-            right && freedoms.allow(choice)
-        }
-        _ => false,
+fn fits(result: &Result<(), Fault>, fate: Fate, freedoms: &its_el2::Freedoms) -> bool {
+    let Err(fault) = result else {
+        return matches!(fate, Fate::Done | Fate::Taken);
+    };
+    let Fault::Error(numbers) = fault else {
+        return false;
+    };
+    let right = |number: Option<u32>| {
+        number.is_none_or(|number| numbers.is_empty() || numbers.contains(&number))
+    };
+    match fate {
+        Fate::Done => false,
+        Fate::Taken => freedoms.allow(OnError::Ignore),
+        Fate::Ignored(number) => right(number) && freedoms.allow(OnError::Ignore),
+        Fate::Stalled(number) => right(number) && freedoms.allow(OnError::Stall),
     }
 }
 
