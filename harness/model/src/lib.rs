@@ -14,6 +14,8 @@
 //! | `policy`: `ghost` | whose each page *is*, by pKVM's transitions |
 //! | `policy`: `ledger` | whose each page *should be*, by the policy |
 //!
+//! It can also stand in for an ITS: [`Model::carry_out`] does what the architecture layer says (`exemplar`).
+//!
 //! Where the architecture leaves a choice each option is allowed, by name ([`its_el2::Freedom`]); where it says nothing
 //! more the rest of the case is poisoned ([`Judgement::poisoned`]). A host that owns its ITS needs the first
 //! layer only; nothing in it knows of EL2. Where a document leaves EL2 a choice, both are accepted and
@@ -22,6 +24,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod architecture;
+mod exemplar;
 mod judgement;
 mod model;
 mod policy;
@@ -30,5 +33,6 @@ mod policy;
 mod testing;
 
 pub use architecture::Partial;
+pub use exemplar::CarriedOut;
 pub use judgement::{Disagreement, Expected, Judgement, Kind, Phase};
 pub use model::{Model, Position};

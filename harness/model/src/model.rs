@@ -29,7 +29,7 @@ pub struct Position {
 }
 
 /// What ICC_IAR1 reads when no interrupt is offered.
-const NO_INTERRUPT: u64 = 1023;
+pub(crate) const NO_INTERRUPT: u64 = 1023;
 
 /// What must be so on a machine, after everything that was done to it.
 #[derive(Clone, Debug)]
@@ -225,6 +225,28 @@ impl Model {
             Some(offers) if !offers.contains(&seen) => Err(format!("{offers:?}")),
             _ => Ok(()),
         }
+    }
+
+    /// The only way in which an ITS may translate an event; `None` while there are several.
+    pub fn translation(
+        &self,
+        (its, device_id, event_id): (u8, u32, u32),
+    ) -> Option<Option<Translation>> {
+        let expected = self.hardware.translate(its.into(), device_id, event_id);
+        expected.known()
+    }
+
+    /// The only LPI that a redistributor may offer its CPU, or none; `None` while there are several.
+    pub fn offered(&self, redistributor: u8) -> Option<Option<u32>> {
+        match self.hardware.offers(redistributor.into())?[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The only set that can be all pending LPIs of a redistributor; `None` while there are several.
+    pub fn pending(&self, redistributor: u8) -> Option<Vec<u32>> {
+        self.hardware.pending(redistributor.into())
     }
 
     /// What a read of a register of the n-th ITS returns, as far as it is known.

@@ -5,7 +5,7 @@
 //! happened and the oracles look at the machine; the first action with a [`Finding`] ends the case.
 //!
 //! - `lockstep`: one action on board and reference, judged
-//! - `execute`: what each operation of a scenario is in actions
+//! - [`Hosts`]: the host's side, what boot plan and operations of a scenario are in actions
 //! - `place`: where symbolic addresses are on the board
 //! - [`finding`]: findings and their signatures
 //! - [`trace`]: what happened, for people
@@ -16,8 +16,8 @@
 //! Deterministic: the same scenario gives the same trace, in every process.
 
 pub mod campaign;
-mod execute;
 pub mod finding;
+mod hosts;
 mod lockstep;
 mod place;
 mod play;
@@ -25,4 +25,5 @@ pub mod replay;
 pub mod trace;
 
 pub use finding::Finding;
+pub use hosts::{Hosts, machine};
 pub use play::{Case, Counts, Runner, Verdict};

@@ -116,10 +116,6 @@ impl<'a> Lockstep<'a> {
         self.board.disarm_tampers();
     }
 
-    pub(crate) fn machine(&self) -> &Machine {
-        &self.machine
-    }
-
     /// Whether this was an access that somebody answers for: EL2, or an ITS that the host owns.
     fn is_access(&self, action: &Action) -> bool {
         let by_el2 = |event: &Event| matches!(event, Event::DeviceRead { .. } | Event::Acquired(_));

@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 
-use its_board::host::{Host, LiveDevice, Perform, Plan};
-use its_board::{Board, BoardLocks, BoardSubject, Snapshot, layout};
+use its_board::host::{Host, Perform};
+use its_board::{Board, BoardLocks, BoardSubject, Failure, Snapshot, Tamper};
 use its_el2::{Action, Character, Freedoms, MAX_ITS, Machine, Outcome, SubjectPolicy};
 use its_emulator::Emulator;
 use its_model::{Model, Phase};
 use its_oracles::Oracles;
-use its_scenario::{Boot, Scenario, Stage};
+use its_scenario::{Boot, Operation, Scenario, Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::execute;
-use crate::execute::Hosts;
 use crate::finding::Finding;
+use crate::hosts::{Hosts, machine};
 use crate::lockstep::Lockstep;
 use crate::place;
 use crate::trace::Trace;
@@ -150,7 +149,7 @@ impl Runner {
                 break;
             }
             lockstep.start_operation(index, operation);
-            execute::operation(operation, &mut hosts, &mut lockstep);
+            operate(operation, &mut hosts, &mut lockstep);
         }
         lockstep.start_end(scenario.operations.len());
         come_to_rest(&mut hosts, &mut lockstep);
@@ -167,14 +166,10 @@ impl Runner {
         self.board.reset(machine, (self.subject)(machine.its));
         let model = self.model(machine, self.board.policy());
         let oracles = Oracles::new(&machine);
-        let mut hosts = Hosts::new(machine, &plan(scenario));
+        let mut hosts = Hosts::new(scenario);
         let mut lockstep = Lockstep::new(&mut self.board, machine, model, oracles, None);
         lockstep.check_account = self.check_account;
-        if scenario.boot.stage >= Stage::Probed {
-            for host in hosts.iter_mut() {
-                host.probe(&mut lockstep);
-            }
-        }
+        hosts.probe(scenario.boot.stage, &mut lockstep);
         lockstep.trace = trace;
         reach_stage(scenario.boot.stage, hosts.first(), &mut lockstep);
         if lockstep.is_over() {
@@ -198,27 +193,22 @@ impl Runner {
     }
 }
 
-/// The board that a scenario is played on.
-fn machine(scenario: &Scenario) -> Machine {
-    layout::machine(scenario.characters, scenario.boot.its)
-}
-
-fn plan(scenario: &Scenario) -> Plan {
-    let live = scenario.boot.live(&scenario.characters[0]);
-    Plan {
-        live: live
-            .map(|device| LiveDevice {
-                device_id: device.device_id,
-                event_id_bits: device.event_id_bits,
-                itt_address: place::address(device.itt),
-                event_id: device.event_id,
-                intid: device.intid,
-                icid: device.icid,
-            })
-            .collect(),
-        queue_pages: scenario.boot.queue_pages,
-        private_pages: scenario.boot.private_pages,
-        table_pages: scenario.boot.table_pages,
+/// Tampers are for one operation; a failure stays armed until it is due or the case ends.
+fn operate(operation: &Operation, hosts: &mut Hosts, lockstep: &mut Lockstep) {
+    match *operation {
+        Operation::Fail { change, nth } => lockstep.arm_failure(Failure {
+            change,
+            nth: nth.into(),
+        }),
+        Operation::Tamper { after, at, value } => lockstep.arm_tamper(Tamper {
+            after: after.into(),
+            address: place::address(at) & !7,
+            value,
+        }),
+        _ => {
+            hosts.operate(operation, lockstep);
+            lockstep.disarm_tampers();
+        }
     }
 }
 

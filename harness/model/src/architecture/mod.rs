@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 
 use its_el2::freedom::choice::{Caches, WideEvent};
 use its_el2::{Freedoms, Machine, Translation};
+use its_gic::command::Words;
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Table};
 use its_gic::redistributor::{self as gicr};
 use its_gic::register::{self as gits, Baser};
@@ -44,6 +45,7 @@ use possible::{Possible, Truth};
 use registers::Wake;
 use tables::{At, COLLECTIONS, DEVICES};
 
+pub(crate) use commands::Fault;
 pub(crate) use outcome::{Fate, Fetched};
 pub(crate) use path::Undefined;
 pub use registers::Partial;
@@ -122,6 +124,16 @@ impl Architecture {
     }
 
     // ---- memory
+
+    /// The word that CPUs wrote at an 8-byte aligned address.
+    pub(crate) fn word(&self, address: u64) -> u64 {
+        self.memory.word(address)
+    }
+
+    /// The command that CPUs wrote at a 32-byte aligned address.
+    pub(crate) fn command(&self, address: u64) -> Words {
+        self.memory.command(address)
+    }
 
     /// A CPU stores words; what an ITS wrote there is gone.
     pub(crate) fn store(&mut self, address: u64, words: &[u64]) {
@@ -525,6 +537,12 @@ impl Architecture {
         self.redistributors[n].read(register, seen, &freedoms)
     }
 
+    /// What a read of a redistributor's register would return, without learning from it.
+    pub(crate) fn peek_redistributor(&self, n: usize, register: u64) -> Partial {
+        let mut redistributor = self.redistributors[n].clone();
+        redistributor.read(register, 0, &self.its[0].freedoms)
+    }
+
     /// What the CPU of a redistributor may be offered; `None`: nobody knows.
     pub(crate) fn offers(&self, n: usize) -> Option<Vec<Option<u32>>> {
         self.redistributors[n].offers(&self.memory, &self.its[0].freedoms)
@@ -547,6 +565,13 @@ impl Architecture {
         if let Some(intid) = taken {
             self.redistributors[n].pending.set(intid, Truth::No);
         }
+    }
+
+    /// All pending LPIs of a redistributor, if that is not open.
+    pub(crate) fn pending(&self, n: usize) -> Option<Vec<u32>> {
+        let pending = &self.redistributors[n].pending;
+        let sure = !pending.unknown && pending.iter().all(|(_, truth)| truth == Truth::Yes);
+        sure.then(|| pending.iter().map(|(intid, _)| intid).collect())
     }
 
     /// Whether these can be all pending LPIs of a redistributor; else what must be.

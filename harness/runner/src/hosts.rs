@@ -1,26 +1,28 @@
-//! What each operation of a scenario is, in actions.
+//! The host's side of a scenario: what boot plan and operations are, in actions.
 
-use its_board::host::{Host, Perform, Plan};
-use its_board::{Failure, Tamper, layout};
+use its_board::host::{Host, LiveDevice, Perform, Plan};
+use its_board::layout;
 use its_el2::{AccessSize, Action, Frame, Hypercall, Machine};
 use its_gic::Command;
 use its_gic::Register;
 use its_gic::register::FRAME_BYTES;
-use its_scenario::{HostCommand, Operation, Place, Rdbase, Width};
+use its_scenario::{HostCommand, Operation, Place, Rdbase, Scenario, Stage, Width};
 
-use crate::lockstep::Lockstep;
 use crate::place;
 
-/// The driver of each ITS, and to which of them the host has turned.
+/// The driver of each ITS, and to which of them the host has turned. It does to a machine what a scenario says, by way
+/// of whoever performs actions.
 #[derive(Clone)]
-pub(crate) struct Hosts {
+pub struct Hosts {
+    machine: Machine,
     drivers: Vec<Host>,
     current: usize,
 }
 
 impl Hosts {
-    /// Drivers that have done nothing yet. Live devices are the first ITS's.
-    pub(crate) fn new(machine: Machine, plan: &Plan) -> Self {
+    /// Drivers of a scenario's board that have done nothing yet. Live devices are the first ITS's.
+    pub fn new(scenario: &Scenario) -> Self {
+        let (machine, plan) = (machine(scenario), plan(scenario));
         let driver = |its: u8| {
             let live = if its == 0 {
                 plan.live.clone()
@@ -34,8 +36,18 @@ impl Hosts {
             Host::new(machine, its, plan)
         };
         Self {
+            machine,
             drivers: (0..machine.its.len() as u8).map(driver).collect(),
             current: 0,
+        }
+    }
+
+    /// The drivers probe their ITSs, on hardware that nobody guards yet; at [`Stage::Reset`] they do nothing.
+    pub fn probe(&mut self, stage: Stage, on: &mut impl Perform) {
+        if stage >= Stage::Probed {
+            for host in &mut self.drivers {
+                host.probe(on);
+            }
         }
     }
 
@@ -43,42 +55,52 @@ impl Hosts {
         self.drivers.iter_mut()
     }
 
-    pub(crate) fn first(&mut self) -> &mut Host {
+    /// The driver of the first ITS.
+    pub fn first(&mut self) -> &mut Host {
         &mut self.drivers[0]
     }
 
     fn current(&mut self) -> &mut Host {
         &mut self.drivers[self.current]
     }
-}
 
-/// Does one operation. Tampers are for one operation; a failure stays armed until it is due or the case ends.
-pub(crate) fn operation(operation: &Operation, hosts: &mut Hosts, on: &mut Lockstep) {
-    match *operation {
-        Operation::Its { its } => {
-            hosts.current = usize::from(its) % hosts.drivers.len();
-            return;
+    /// Does one operation. `fail` and `tamper` are no actions of the host, and nothing here.
+    pub fn operate(&mut self, operation: &Operation, on: &mut impl Perform) {
+        match *operation {
+            Operation::Its { its } => self.current = usize::from(its) % self.drivers.len(),
+            _ => {
+                let machine = self.machine;
+                act(operation, &machine, self.current(), on);
+            }
         }
-        Operation::Fail { change, nth } => {
-            return on.arm_failure(Failure {
-                change,
-                nth: nth.into(),
-            });
-        }
-        Operation::Tamper { after, at, value } => {
-            return on.arm_tamper(Tamper {
-                after: after.into(),
-                address: place::address(at) & !7,
-                value,
-            });
-        }
-        _ => {}
     }
-    act(operation, hosts.current(), on);
-    on.disarm_tampers();
 }
 
-fn act(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
+/// The board that a scenario is played on.
+pub fn machine(scenario: &Scenario) -> Machine {
+    layout::machine(scenario.characters, scenario.boot.its)
+}
+
+fn plan(scenario: &Scenario) -> Plan {
+    let live = scenario.boot.live(&scenario.characters[0]);
+    Plan {
+        live: live
+            .map(|device| LiveDevice {
+                device_id: device.device_id,
+                event_id_bits: device.event_id_bits,
+                itt_address: place::address(device.itt),
+                event_id: device.event_id,
+                intid: device.intid,
+                icid: device.icid,
+            })
+            .collect(),
+        queue_pages: scenario.boot.queue_pages,
+        private_pages: scenario.boot.private_pages,
+        table_pages: scenario.boot.table_pages,
+    }
+}
+
+fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl Perform) {
     match *operation {
         Operation::Access {
             cpu,
@@ -87,7 +109,7 @@ fn act(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
             size,
             direction,
         } => {
-            let Some(start) = frame_address(frame, on) else {
+            let Some(start) = frame_address(frame, machine) else {
                 return;
             };
             let address = start + u64::from(offset);
@@ -111,7 +133,7 @@ fn act(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
             });
         }
         Operation::Command { cpu, command } => {
-            let words = hardware_command(command, host.its(), on).encode();
+            let words = hardware_command(command, host.its(), machine).encode();
             host.write_command(cpu, words, on);
         }
         Operation::RawCommand { cpu, words } => host.write_command(cpu, words, on),
@@ -164,7 +186,7 @@ fn act(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
     }
 }
 
-fn registers(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
+fn registers(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
     match *operation {
         Operation::WriteCbaser { cpu, flip } => {
             host.write(cpu, Register::Cbaser, host.cbaser() ^ flip, on);
@@ -180,7 +202,7 @@ fn registers(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
     }
 }
 
-fn hypercalls(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
+fn hypercalls(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
     let frame_number = |page: Place| [place::address(page) >> 12, 0, 0, 0];
     let (cpu, call, arguments) = match *operation {
         Operation::Share { cpu, page } => (cpu, Hypercall::HostShareHyp, frame_number(page)),
@@ -216,7 +238,7 @@ fn hypercalls(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
     host.hypercall(cpu, call, arguments, on);
 }
 
-fn driver(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
+fn driver(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
     match *operation {
         Operation::MapDevice {
             cpu,
@@ -271,8 +293,8 @@ fn driver(operation: &Operation, host: &mut Host, on: &mut Lockstep) {
 }
 
 /// Where a frame starts; `None` for that of an ITS that the board does not have.
-fn frame_address(frame: Frame, on: &Lockstep) -> Option<u64> {
-    let its = |number: u8| on.machine().its.get(usize::from(number)).copied();
+fn frame_address(frame: Frame, machine: &Machine) -> Option<u64> {
+    let its = |number: u8| machine.its.get(usize::from(number)).copied();
     match frame {
         Frame::ItsControl(number) => its(number),
         Frame::ItsTranslation(number) => Some(its(number)? + FRAME_BYTES),
@@ -280,9 +302,9 @@ fn frame_address(frame: Frame, on: &Lockstep) -> Option<u64> {
     }
 }
 
-fn hardware_command(command: HostCommand, its: u8, on: &Lockstep) -> Command {
+fn hardware_command(command: HostCommand, its: u8, machine: &Machine) -> Command {
     let rdbase = |rdbase| match rdbase {
-        Rdbase::Of(redistributor) => on.machine().rdbase(its, redistributor),
+        Rdbase::Of(redistributor) => machine.rdbase(its, redistributor),
         Rdbase::Raw(field) => field,
     };
     match command {

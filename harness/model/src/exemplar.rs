@@ -1,0 +1,178 @@
+//! The reference as an ITS of its own: carries out actions instead of judging what another did.
+//!
+//! Commands are taken at once. Where several things are allowed the first is done, and it is told that there were others. Nothing is
+//! ever in flight.
+//! Only for a host that owns its ITSs.
+
+use its_el2::freedom::choice::OnError;
+use its_el2::{Action, CommandError, Direction, Event, Outcome};
+use its_gic::register::FRAME_BYTES;
+use its_gic::{Command, Register};
+
+use crate::architecture::{
+    Architecture, Fault, Undefined, its_at, redistributor_at, redistributor_register,
+};
+use crate::judgement::Judgement;
+use crate::model::{Model, NO_INTERRUPT};
+
+/// Slots of the largest queue: no ITS takes more commands in one go.
+const MOST_COMMANDS: usize = 32768;
+
+/// GITS_CTLR.Quiescent.
+const QUIESCENT: u64 = 1 << 31;
+
+/// What came of an action.
+#[derive(Clone, Debug)]
+pub struct CarriedOut {
+    pub outcome: Outcome,
+    /// The commands that were taken, in order.
+    pub events: Vec<Event>,
+    /// The architecture no longer says what must happen.
+    pub poisoned: Option<&'static str>,
+    /// Whether a command or an acknowledged interrupt could have gone another way.
+    pub open: bool,
+}
+
+impl Model {
+    /// Does one action as an ITS would that does what the reference says. Bits of a register that are not known read 0.
+    pub fn carry_out(&mut self, action: &Action) -> CarriedOut {
+        let (outcome, mut open) = self.outcome_of(action);
+        let mut judgement = self.judge(action, &outcome, &[]);
+        let mut events = Vec::new();
+        for its in 0..self.machine.its.len() {
+            for _ in 0..MOST_COMMANDS {
+                if judgement.poisoned.is_some() || !self.hardware.can_fetch(its) {
+                    break;
+                }
+                match self.hardware.next(its) {
+                    Ok((event, others)) => {
+                        open |= others;
+                        events.push(event);
+                        judgement = self.take(event);
+                    }
+                    Err(why) => judgement.poison(why),
+                }
+            }
+        }
+        CarriedOut {
+            outcome,
+            events,
+            poisoned: judgement.poisoned,
+            open,
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Judgement {
+        let its = 0;
+        let time = Action::Advance { its, commands: 1 };
+        self.judge(&time, &Outcome::Done, &[event])
+    }
+
+    /// What comes back to whoever does this, before any command is taken; and whether it could be something else.
+    fn outcome_of(&self, action: &Action) -> (Outcome, bool) {
+        let certain = |outcome| (outcome, false);
+        match *action {
+            Action::Device {
+                address,
+                size,
+                direction: Direction::Read,
+                ..
+            } => certain(Outcome::Value(self.read(address, size.bytes()))),
+            Action::Load { address, .. } if self.is_word(address) => {
+                certain(Outcome::Value(self.hardware.word(address)))
+            }
+            Action::Store { address, .. } if self.is_word(address) => certain(Outcome::Done),
+            Action::StoreCommand { address, .. }
+                if self.is_word(address) && address.is_multiple_of(32) =>
+            {
+                certain(Outcome::Done)
+            }
+            Action::Load { .. } | Action::Store { .. } | Action::StoreCommand { .. } => {
+                certain(Outcome::Refused)
+            }
+            Action::Acknowledge { cpu } => {
+                let offers = self.hardware.offers(cpu.into()).unwrap_or_default();
+                let first = offers.first().copied().flatten();
+                let value = first.map_or(NO_INTERRUPT, u64::from);
+                (Outcome::Value(value), offers.len() != 1)
+            }
+            _ => certain(Outcome::Done),
+        }
+    }
+
+    fn is_word(&self, address: u64) -> bool {
+        address.is_multiple_of(8) && self.machine.is_memory(address, 8)
+    }
+
+    fn read(&self, address: u64, bytes: u64) -> u64 {
+        if let Some((its, offset)) = its_at(&self.machine, address) {
+            return match Register::select(offset, bytes) {
+                Some((register, part)) if offset < FRAME_BYTES => {
+                    let held = self.hardware.read_its(its, register);
+                    // Nothing is ever in flight here.
+                    let quiescent = match register {
+                        Register::Ctlr => QUIESCENT & !held.known,
+                        _ => 0,
+                    };
+                    part.extract(held.value & held.known | quiescent)
+                }
+                _ => 0,
+            };
+        }
+        let Some((n, offset)) = redistributor_at(&self.machine, address) else {
+            return 0;
+        };
+        let Some((register, part)) = redistributor_register(offset, bytes) else {
+            return 0;
+        };
+        let held = self.hardware.peek_redistributor(n, register);
+        part.extract(held.value & held.known)
+    }
+}
+
+impl Architecture {
+    fn can_fetch(&self, its: usize) -> bool {
+        let its = &self.its[its];
+        its.registers.can_fetch(&its.freedoms)
+    }
+
+    /// What an ITS does about the command at CREADR, and whether it could do something else.
+    fn next(&self, its: usize) -> Result<(Event, bool), Undefined> {
+        let registers = &self.its[its].registers;
+        let freedoms = self.its[its].freedoms;
+        let offset = registers.offset();
+        let queues = registers.queues(&freedoms);
+        let words = queues
+            .first()
+            .map(|queue| self.command(queue.slot(offset)))
+            .unwrap_or_default();
+        let results = self.ways(its, Command::decode(words))?;
+        let results: Vec<_> = results.into_iter().map(|(_, result)| result).collect();
+        let (its, stalls) = (its as u8, freedoms.allow(OnError::Stall));
+        let both = stalls && freedoms.allow(OnError::Ignore);
+        let mut error = None;
+        match results.first() {
+            Some(Err(Fault::Undefined(why))) => return Err(why),
+            Some(Err(Fault::Error(numbers))) => {
+                error = Some(CommandError(numbers.first().copied()));
+            }
+            Some(Ok(())) | None => {}
+        }
+        let open = results.iter().any(|result| *result != results[0]) || error.is_some() && both;
+        let event = match error {
+            Some(error) if stalls => Event::Stalled {
+                its,
+                offset,
+                words,
+                error,
+            },
+            error => Event::Consumed {
+                its,
+                offset,
+                words,
+                error,
+            },
+        };
+        Ok((event, open))
+    }
+}
