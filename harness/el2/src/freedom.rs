@@ -166,6 +166,12 @@ freedoms! {
     BusyWrite "busy-write" { Ignored "ignored", Taken "taken" }
         "A write that must not be made now (CBASER or BASER while Enabled or not Quiescent, Enabled before Quiescent or without queue or tables, PROPBASER or PENDBASER while EnableLPIs or RWP) is ignored, or anything follows."
         "UNPREDICTABLE; Linux KVM, QEMU, Xen (ignored)"
+    PageSizeField "page-size-field" { Fixed "fixed", Writable "writable" }
+        "GITS_BASER<n>.Page_Size is fixed, or takes each size."
+        "GITS_BASER<n>; Linux KVM (fixed), QEMU (writable)"
+    IcidWidth "icid-width" { Implied "implied", Stated "stated" }
+        "That ICIDs have 16 bits is told by TYPER.CIL = 0, or by CIL = 1 and CIDbits = 15."
+        "GITS_TYPER; Linux KVM (CIL = 0), QEMU (CIL = 1)"
 }
 
 /// One option of each freedom.
@@ -293,6 +299,7 @@ mod tests {
         assert_eq!(Freedom::OnError as u8, 0);
         assert_eq!(Freedom::MappedEvent as u8, 3);
         assert_eq!(Freedom::BusyWrite as u8, 27);
+        assert_eq!(Freedom::IcidWidth as u8, 29);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use its_gic::Typer;
 use its_gic::geometry::{PageSize, Pages};
 
 use crate::freedom::Choices;
+use crate::freedom::choice::{IcidWidth, PageSizeField};
 
 /// When the physical ITS works through its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +24,7 @@ pub struct Character {
     pub event_id_bits: u8,
     /// DeviceID bits, 1 to 32 (TYPER.Devbits + 1).
     pub device_id_bits: u8,
-    /// ICID bits, 1 to 16; 16 means TYPER.CIL = 0.
+    /// ICID bits, 1 to 16; 16 is told by TYPER.CIL = 0 unless [`IcidWidth`] says otherwise.
     pub collection_id_bits: u8,
     /// Collections held without memory (TYPER.HCC).
     pub hardware_collections: u8,
@@ -37,7 +38,7 @@ pub struct Character {
     pub field_order: u8,
     /// RDbase is an address (TYPER.PTA = 1), not a processor number.
     pub redistributor_addresses: bool,
-    /// The only `GITS_BASER<n>`.Page_Size that sticks.
+    /// What `GITS_BASER<n>`.Page_Size is, or after a reset is: see [`PageSizeField`].
     pub page_size: PageSize,
     /// `GITS_BASER<n>`.Indirect sticks for the device table.
     pub two_level: bool,
@@ -53,9 +54,17 @@ pub struct Character {
 }
 
 impl Character {
+    /// The page size of its tables once a driver has asked for the largest that `GITS_BASER<n>`.Page_Size takes.
+    pub fn largest_page_size(self) -> PageSize {
+        match self.choices.picks(PageSizeField::Writable) {
+            true => PageSize::K64,
+            false => self.page_size,
+        }
+    }
+
     /// GITS_TYPER of this ITS.
     pub fn typer(self) -> Typer {
-        let narrow = self.collection_id_bits < 16;
+        let narrow = self.collection_id_bits < 16 || self.choices.picks(IcidWidth::Stated);
         Typer::new()
             .with_physical(true)
             .with_itt_entry_size(self.itt_entry_bytes.wrapping_sub(1) & 0xf)

@@ -5,12 +5,12 @@
 //! Only for a host that owns its ITSs.
 
 use its_el2::freedom::choice::OnError;
-use its_el2::{Action, CommandError, Direction, Event, Outcome};
+use its_el2::{AccessSize, Action, CommandError, Direction, Event, Outcome};
 use its_gic::register::FRAME_BYTES;
-use its_gic::{Command, Register};
+use its_gic::{Command, Part, Register};
 
 use crate::architecture::{
-    Architecture, Fault, Undefined, its_at, redistributor_at, redistributor_register,
+    Architecture, Fault, Partial, Undefined, its_at, redistributor_at, redistributor_register,
 };
 use crate::judgement::Judgement;
 use crate::model::{Model, NO_INTERRUPT};
@@ -34,7 +34,8 @@ pub struct CarriedOut {
 }
 
 impl Model {
-    /// Does one action as an ITS would that does what the reference says. Bits of a register that are not known read 0.
+    /// Does one action as an ITS would that does what the reference says. Bits of a register that are not
+    /// known read as they were written, or 0.
     pub fn carry_out(&mut self, action: &Action) -> CarriedOut {
         let (outcome, mut open) = self.outcome_of(action);
         let mut judgement = self.judge(action, &outcome, &[]);
@@ -104,29 +105,40 @@ impl Model {
         address.is_multiple_of(8) && self.machine.is_memory(address, 8)
     }
 
+    /// Bits that are known of what a read returns, of `size` at a physical address.
+    pub fn known(&self, address: u64, size: AccessSize) -> u64 {
+        let (part, held) = self.held(address, size.bytes());
+        part.extract(held.known)
+    }
+
     fn read(&self, address: u64, bytes: u64) -> u64 {
+        let (part, held) = self.held(address, bytes);
+        part.extract(held.value)
+    }
+
+    /// The register that an access names, or nothing, of which nothing is known.
+    fn held(&self, address: u64, bytes: u64) -> (Part, Partial) {
+        let nothing = (Part::Whole, Partial::default());
         if let Some((its, offset)) = its_at(&self.machine, address) {
             return match Register::select(offset, bytes) {
                 Some((register, part)) if offset < FRAME_BYTES => {
-                    let held = self.hardware.read_its(its, register);
+                    let mut held = self.hardware.read_its(its, register);
                     // Nothing is ever in flight here.
-                    let quiescent = match register {
-                        Register::Ctlr => QUIESCENT & !held.known,
-                        _ => 0,
-                    };
-                    part.extract(held.value & held.known | quiescent)
+                    if register == Register::Ctlr {
+                        held.value |= QUIESCENT & !held.known;
+                    }
+                    (part, held)
                 }
-                _ => 0,
+                _ => nothing,
             };
         }
         let Some((n, offset)) = redistributor_at(&self.machine, address) else {
-            return 0;
+            return nothing;
         };
-        let Some((register, part)) = redistributor_register(offset, bytes) else {
-            return 0;
-        };
-        let held = self.hardware.peek_redistributor(n, register);
-        part.extract(held.value & held.known)
+        match redistributor_register(offset, bytes) {
+            Some((register, part)) => (part, self.hardware.peek_redistributor(n, register)),
+            None => nothing,
+        }
     }
 }
 

@@ -334,7 +334,7 @@ impl Host {
             return;
         };
         let area = self.level2_area();
-        let page_bytes = self.character().page_size.bytes();
+        let page_bytes = self.character().largest_page_size().bytes();
         let blocks = (area.pages << 12) / page_bytes;
         if self.level1_entries.iter().any(|(known, _)| *known == index)
             || self.next_level2 >= blocks

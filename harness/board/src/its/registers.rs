@@ -1,7 +1,9 @@
 //! The control frame. An access of a size that a register does not have reads zero and is ignored.
 
 use its_el2::Event;
-use its_el2::freedom::choice::{BusyWrite, QueueLowBits, Quiescent, QuiescentEnabled, Statusr};
+use its_el2::freedom::choice::{
+    BusyWrite, PageSizeField, QueueLowBits, Quiescent, QuiescentEnabled, Statusr,
+};
 use its_gic::register::TableType;
 use its_gic::{Baser, Cbaser, Creadr, Ctlr, Cwriter, Iidr, Part, Pidr2, Register};
 
@@ -221,8 +223,12 @@ impl PhysicalIts {
             DEVICES => self.character.two_level,
             _ => self.character.two_level_collections,
         };
+        let page_size = match self.character.choices.picks(PageSizeField::Writable) {
+            true => baser.page_size(),
+            false => self.character.page_size,
+        };
         baser
-            .with_page_size_field(self.character.page_size.field())
+            .with_page_size_field(page_size.field())
             .with_indirect(baser.indirect() && two_level)
     }
 }

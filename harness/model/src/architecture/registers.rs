@@ -1,6 +1,8 @@
 //! The control frame of one ITS: what a write does and what a read returns.
 
-use its_el2::freedom::choice::{BusyWrite, CwriterBeyond, QueueLowBits, QuiescentEnabled, Statusr};
+use its_el2::freedom::choice::{
+    BusyWrite, CwriterBeyond, PageSizeField, QueueLowBits, QuiescentEnabled, Statusr,
+};
 use its_el2::{Character, Freedoms};
 use its_gic::geometry::{PageSize, Queue, Table};
 use its_gic::register::{Baser, Cbaser, Ctlr, OFFSET_MASK};
@@ -81,14 +83,18 @@ pub(crate) enum Wake {
 
 impl Registers {
     pub(crate) fn new(character: Character) -> Self {
+        let fixed = match character.choices.picks(PageSizeField::Writable) {
+            true => 0,
+            false => PAGE_SIZE,
+        };
         let table = |kind, entry_bytes: u8| Partial {
             value: Baser::new()
                 .with_type_field(kind)
                 .with_entry_size(entry_bytes - 1)
                 .with_page_size_field(character.page_size.field())
                 .into_bits(),
-            // Type, Entry_Size and Page_Size are fixed, Valid resets to 0.
-            known: !Baser::WRITABLE | PAGE_SIZE | Baser::VALID,
+            // Type and Entry_Size are fixed, Page_Size may be; Valid resets to 0.
+            known: !Baser::WRITABLE | fixed | Baser::VALID,
         };
         let mut baser = [Partial::all(0); 8];
         baser[0] = table(1, character.device_entry_bytes);
@@ -287,7 +293,11 @@ impl Registers {
             0 => self.character.two_level,
             _ => self.character.two_level_collections,
         };
-        let fixed = PAGE_SIZE | if indirect { 0 } else { INDIRECT };
+        let page_size = match self.character.choices.picks(PageSizeField::Writable) {
+            true => 0,
+            false => PAGE_SIZE,
+        };
+        let fixed = page_size | if indirect { 0 } else { INDIRECT };
         let before = self.baser(n);
         self.baser[n].write(part, value, Baser::WRITABLE & !fixed);
         self.baser[n].known |= fixed;
@@ -358,6 +368,10 @@ impl Registers {
                 let mut baser = self.baser[usize::from(n & 7)];
                 if n < 2 {
                     baser.known &= !ATTRIBUTES;
+                }
+                // The reserved Page_Size is taken for 64 KiB: as written, or that.
+                if baser.value & PAGE_SIZE == PAGE_SIZE {
+                    baser.known &= !PAGE_SIZE;
                 }
                 // Address bits below the page size: zero or as written.
                 if Baser::from_bits(baser.value).page_size() == PageSize::K16 {

@@ -157,7 +157,7 @@ impl Belief {
     }
 
     fn device_table(&self) -> Table {
-        let page_size = self.here().character.page_size;
+        let page_size = self.here().character.largest_page_size();
         Table {
             address: 0,
             bytes: page_size

@@ -463,7 +463,7 @@ fn level1_entry(draft: &Draft<'_, '_>, device_id: u32) -> Place {
 
 /// A level-1 entry for what can be no level-2 table.
 fn bad_level2(draft: &mut Draft<'_, '_>) {
-    let per_entry = match draft.belief.here().character.page_size {
+    let per_entry = match draft.belief.here().character.largest_page_size() {
         PageSize::K4 => 512,
         PageSize::K16 => 2048,
         PageSize::K64 => 8192,

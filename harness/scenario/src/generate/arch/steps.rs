@@ -63,7 +63,11 @@ pub(crate) fn any_collection(draft: &mut Draft<'_, '_>) -> u16 {
         6 => {
             // The table's first and last collection, whether those that are held come before or not.
             let bytes = u64::from(character.collection_entry_bytes);
-            let entries = character.page_size.bytes().checked_div(bytes).unwrap_or(0) as u16;
+            let entries = character
+                .largest_page_size()
+                .bytes()
+                .checked_div(bytes)
+                .unwrap_or(0) as u16;
             let beyond = entries.saturating_add(held);
             let edges = [held, entries, beyond].map(|edge| [edge.saturating_sub(1), edge]);
             draft.pick(edges.as_flattened(), held)

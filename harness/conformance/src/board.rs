@@ -1,0 +1,149 @@
+//! The board as a subject: its physical ITS as a host that owns it sees it, or the production emulator in front of it as a
+//! deprivileged host does.
+
+use its_board::host::Perform;
+use its_board::{Board, BoardLocks};
+use its_el2::{AccessSize, Action, Direction, Event, Outcome, Translation, View};
+use its_emulator::Emulator;
+use its_gic::Register;
+use its_runner::{Hosts, machine};
+use its_scenario::Stage;
+
+use crate::observed::{Fate, Fit, Observed};
+use crate::play::{Played, Tally, loses_power, needs_two, play};
+use crate::reference::bare;
+use crate::script::Script;
+
+struct OnBoard {
+    board: Board,
+    /// EL2 stands between host and ITS.
+    guarded: bool,
+    events: Vec<Event>,
+    value: Option<(u64, u64)>,
+    fates: Vec<Fate>,
+    stopped: Option<String>,
+}
+
+impl OnBoard {
+    fn new(script: &Script, guarded: bool) -> Self {
+        let machine = machine(&script.scenario);
+        let emulator = Emulator::<BoardLocks>::new(machine.its);
+        Self {
+            board: Board::new(machine, Box::new(emulator)),
+            guarded,
+            events: Vec::new(),
+            value: None,
+            fates: Vec::new(),
+            stopped: None,
+        }
+    }
+
+    fn play(mut self, script: &Script, mut hosts: Hosts, free: bool) -> Played {
+        self.fates.clear();
+        let played = play(script, &mut hosts, &mut self, Tally::new(free));
+        match self.stopped {
+            Some(why) if played == Played::Pass => Played::Fail(why),
+            _ => played,
+        }
+    }
+
+    fn read(&mut self, register: Register) -> u64 {
+        if !self.guarded {
+            return self.board.register(0, register);
+        }
+        let action = Action::Device {
+            cpu: 0,
+            address: its_board::layout::ITS[0] + register.offset(),
+            size: AccessSize::Double,
+            direction: Direction::Read,
+        };
+        match self.perform(action) {
+            Outcome::Value(value) => value,
+            _ => 0,
+        }
+    }
+}
+
+/// Plays a case on the physical ITS.
+pub(crate) fn run_physical(script: &Script, free: bool) -> Played {
+    let mut on = OnBoard::new(script, false);
+    let mut hosts = Hosts::new(&script.scenario);
+    hosts.probe(bare(script.scenario.boot.stage), &mut on);
+    on.play(script, hosts, free)
+}
+
+/// Plays a case on the production emulator, after a legal set-up.
+pub(crate) fn run_emulator(script: &Script, free: bool) -> Played {
+    let scenario = &script.scenario;
+    let needs = [
+        (scenario.boot.stage == Stage::Reset, NO_RESET),
+        (needs_two(scenario), NO_SECOND),
+        (loses_power(scenario), NO_POWER_LOSS),
+    ];
+    if let Some((_, why)) = needs.into_iter().find(|(needed, _)| *needed) {
+        return Played::NotApplicable(why.into());
+    }
+    let mut on = OnBoard::new(script, true);
+    let mut hosts = Hosts::new(scenario);
+    hosts.probe(Stage::Probed, &mut on);
+    hosts.first().deprivilege(&mut on);
+    let outcome = hosts.first().set_up(&mut on);
+    if outcome != (Outcome::Returned { x0: 0, x1: 0 }) {
+        return Played::Fail(format!("the legal set-up returned {outcome:?}"));
+    }
+    on.play(script, hosts, free)
+}
+
+const NO_RESET: &str =
+    "EL2 takes over an ITS that its driver has probed; the host never sees it reset";
+const NO_SECOND: &str = "the board has one ITS under EL2";
+const NO_POWER_LOSS: &str = "a loss of power under EL2 ends the ITS's use until reboot (P11)";
+
+impl Perform for OnBoard {
+    fn perform(&mut self, action: Action) -> Outcome {
+        let outcome = self.board.perform(&action, &mut self.events);
+        self.value = match outcome {
+            Outcome::Value(value) => Some((value, u64::MAX)),
+            _ => None,
+        };
+        self.fates.extend(self.events.iter().filter_map(Fate::of));
+        if outcome == Outcome::Stopped && self.stopped.is_none() {
+            let conduct = self.events.last();
+            self.stopped = Some(format!("EL2 did not return: {conduct:x?}"));
+        }
+        outcome
+    }
+}
+
+impl Observed for OnBoard {
+    fn value(&self) -> Option<(u64, u64)> {
+        self.value
+    }
+
+    fn queue(&mut self) -> (u64, u64) {
+        let value = self.value;
+        let queue = (self.read(Register::Creadr), self.read(Register::Cwriter));
+        self.value = value;
+        queue
+    }
+
+    fn fates(&mut self) -> (Vec<Fate>, bool) {
+        (std::mem::take(&mut self.fates), false)
+    }
+
+    fn may_refuse(&self) -> bool {
+        self.guarded
+    }
+
+    fn translation(&mut self, (device, event): (u32, u32), expected: Option<Translation>) -> Fit {
+        Fit::of(self.board.translate(0, device, event), expected)
+    }
+
+    fn pending(&mut self, cpu: u8, expected: &[u32]) -> Fit {
+        Fit::of(self.board.pending(cpu).collect(), expected.to_vec())
+    }
+
+    fn offered(&mut self, cpu: u8, expected: Option<u32>) -> Fit {
+        Fit::of(self.board.offered(cpu), expected)
+    }
+}

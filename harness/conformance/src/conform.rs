@@ -1,0 +1,104 @@
+//! The command `conform`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use its_runner::replay::{CLEAN, FINDINGS, print};
+
+use crate::matrix::{Cell, Row, play};
+use crate::qemu::QemuSubject;
+use crate::report;
+use crate::requirement::Requirement;
+
+/// Arguments of `conform`.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    /// Only requirements whose id begins with one of these
+    ids: Vec<String>,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write a JUnit file too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Without the column of QEMU, though it may be installed
+    #[arg(long)]
+    no_qemu: bool,
+    /// Write the table of docs/conformance.md, and play nothing
+    #[arg(long)]
+    documentation: bool,
+}
+
+/// The folder of the requirements, and the page that lists them.
+fn places() -> (PathBuf, PathBuf) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = match std::env::var_os(ROOT) {
+        Some(root) => PathBuf::from(root),
+        None => root,
+    };
+    (root.join("conformance"), root.join("docs/conformance.md"))
+}
+
+/// The environment variable that names the checkout, for a program that was built elsewhere.
+pub const ROOT: &str = "ITSDIFF_ROOT";
+
+/// Plays the suite and tells the matrix; the exit code.
+///
+/// # Errors
+/// A requirement that cannot be read, an id that there is none of, a QEMU that does not work.
+pub fn run(arguments: &Arguments) -> Result<u8> {
+    let (folder, page) = places();
+    let mut requirements = Requirement::all(&folder)?;
+    if arguments.documentation {
+        fs::write(&page, report::documentation(&requirements))
+            .with_context(|| format!("cannot write {}", page.display()))?;
+        return Ok(CLEAN);
+    }
+    if !arguments.ids.is_empty() {
+        let wanted = |id: &str| arguments.ids.iter().any(|prefix| id.starts_with(prefix));
+        requirements.retain(|requirement| wanted(&requirement.id));
+        let ids = arguments.ids.join(" ");
+        ensure!(!requirements.is_empty(), "no requirement begins with {ids}");
+    }
+    let qemu = match arguments.no_qemu {
+        true => None,
+        false => QemuSubject::find()?,
+    };
+    if qemu.is_none() && !arguments.no_qemu {
+        eprintln!("no column for QEMU: {}", crate::qemu::MISSING);
+    }
+    let rows = play(requirements, qemu);
+    if let Some(file) = &arguments.junit {
+        fs::write(file, report::junit(&rows)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    match arguments.json {
+        true => print(&format!("{}\n", report::json(&rows)?)),
+        false => print(&format!("{}\n", report::text(&rows))),
+    }
+    let failed = |row: &Row| {
+        let mut cells = row.cells.iter();
+        cells.any(|(_, cell)| matches!(cell, Cell::Fail(_)))
+    };
+    Ok(match rows.iter().any(failed) {
+        true => FINDINGS,
+        false => CLEAN,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_requirement() {
+        let (folder, page) = places();
+        let requirements = Requirement::all(&folder).unwrap();
+        let written = fs::read_to_string(page).unwrap();
+        assert!(
+            written == report::documentation(&requirements),
+            "docs/conformance.md is not what the files say: cargo xtask conform --documentation"
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! Requirements of the architecture, played on everything that claims to be an ITS; and such subjects compared with the
+//! reference.
+//!
+//! - [`requirement`], `script`: a requirement is a file of `conformance/`: a sentence, its source, and scenarios with lines
+//!   that say what must be seen
+//! - `observed`, `play`: a case on a subject, and whether what is seen is what is expected
+//! - `reference`, `board`, `qemu`: the subjects
+//! - [`matrix`], [`report`]: what each requirement came to on each subject, for people and machines
+//! - [`conform`]: the command
+//!
+//! Its user is the command line. It knows every other crate of the harness but the oracles; nobody but the command line knows
+//! it. What is expected stands in the files: nothing here decides what an ITS must do.
+
+mod board;
+pub mod conform;
+pub mod matrix;
+mod observed;
+mod play;
+mod qemu;
+mod reference;
+pub mod report;
+pub mod requirement;
+mod script;

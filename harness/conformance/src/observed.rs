@@ -1,0 +1,138 @@
+//! What can be asked of something that plays a case, and whether it is what was expected.
+
+use its_el2::{CommandError, Event, Translation};
+use its_gic::register::OFFSET_MASK;
+
+use crate::script::Expectation;
+
+/// How what is seen fits what is expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// It is that.
+    Is,
+    /// It may be that, and something else too: only the reference says so.
+    MayBe,
+    /// It is this instead.
+    IsNot(String),
+    /// It cannot be seen here, for this reason.
+    Hidden(&'static str),
+}
+
+impl Fit {
+    pub(crate) fn of<T: PartialEq + std::fmt::Debug>(seen: T, expected: T) -> Self {
+        match seen == expected {
+            true => Self::Is,
+            false => Self::IsNot(format!("{seen:x?}")),
+        }
+    }
+}
+
+/// What became of a command that an ITS came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Done,
+    Ignored(CommandError),
+    Stalled(CommandError),
+    /// Done, or ignored over an error.
+    Taken,
+}
+
+impl Fate {
+    pub(crate) fn of(event: &Event) -> Option<Self> {
+        match *event {
+            Event::Consumed { error: None, .. } => Some(Self::Done),
+            Event::Consumed {
+                error: Some(error), ..
+            } => Some(Self::Ignored(error)),
+            Event::Taken { .. } => Some(Self::Taken),
+            Event::Stalled { error, .. } => Some(Self::Stalled(error)),
+            _ => None,
+        }
+    }
+}
+
+/// Something that plays a case, between two operations.
+pub(crate) trait Observed {
+    /// What the last access returned, and which bits of it are certain.
+    fn value(&self) -> Option<(u64, u64)>;
+    /// GITS_CREADR and GITS_CWRITER.
+    fn queue(&mut self) -> (u64, u64);
+    /// What became of commands since this was last asked, and whether it could have been something else.
+    fn fates(&mut self) -> (Vec<Fate>, bool);
+    /// Whether a command may be refused before it comes to an ITS.
+    fn may_refuse(&self) -> bool;
+    fn translation(&mut self, event: (u32, u32), expected: Option<Translation>) -> Fit;
+    fn pending(&mut self, cpu: u8, expected: &[u32]) -> Fit;
+    fn offered(&mut self, cpu: u8, expected: Option<u32>) -> Fit;
+}
+
+/// Holds one expectation against what is seen.
+pub(crate) fn check(expected: &Expectation, on: &mut impl Observed) -> Fit {
+    match expected {
+        Expectation::Value { value, mask } => check_value(*value, *mask, on),
+        Expectation::Done => check_done(on),
+        Expectation::Error(number) => check_error(*number, on),
+        Expectation::Translation {
+            device_id,
+            event_id,
+            to,
+        } => on.translation((*device_id, *event_id), *to),
+        Expectation::Pending { cpu, intids } => on.pending(*cpu, intids),
+        Expectation::Offered { cpu, intid } => on.offered(*cpu, *intid),
+    }
+}
+
+fn check_value(expected: u64, mask: u64, on: &impl Observed) -> Fit {
+    let Some((seen, certain)) = on.value() else {
+        return Fit::IsNot("no value: the last action returned none".into());
+    };
+    if (seen ^ expected) & mask & certain != 0 {
+        return Fit::IsNot(format!("{seen:#x}"));
+    }
+    match mask & !certain {
+        0 => Fit::Is,
+        _ => Fit::MayBe,
+    }
+}
+
+fn check_done(on: &mut impl Observed) -> Fit {
+    let (fates, open) = on.fates();
+    let (creadr, cwriter) = on.queue();
+    let failed = |fate: &&Fate| matches!(fate, Fate::Ignored(_) | Fate::Stalled(_));
+    if let Some(fate) = fates.iter().find(failed) {
+        return Fit::IsNot(format!("a command error: {fate:x?}"));
+    }
+    if creadr != cwriter & OFFSET_MASK {
+        return Fit::IsNot(format!("CREADR {creadr:#x}, CWRITER {cwriter:#x}"));
+    }
+    match open {
+        true => Fit::MayBe,
+        false => Fit::Is,
+    }
+}
+
+fn check_error(expected: Option<u32>, on: &mut impl Observed) -> Fit {
+    let (fates, open) = on.fates();
+    let (creadr, cwriter) = on.queue();
+    let stalled = creadr & 1 != 0;
+    let seen = match fates.last() {
+        Some(Fate::Stalled(error)) if stalled => *error,
+        Some(Fate::Ignored(error)) if !stalled => *error,
+        // The number is nowhere to be seen, nor whether it was an error at all: what follows has to show that.
+        Some(Fate::Taken) if creadr == cwriter & OFFSET_MASK => return Fit::Is,
+        _ if on.may_refuse() && stalled => return Fit::Is,
+        other => {
+            return Fit::IsNot(format!(
+                "{other:x?}, CREADR {creadr:#x}, CWRITER {cwriter:#x}"
+            ));
+        }
+    };
+    match (expected, seen.0) {
+        (Some(expected), Some(seen)) if expected != seen => {
+            Fit::IsNot(format!("error {seen:#08x}"))
+        }
+        (Some(_), None) => Fit::IsNot("an error without a number".into()),
+        _ if open => Fit::MayBe,
+        _ => Fit::Is,
+    }
+}

@@ -1,0 +1,103 @@
+//! Plays one case on one subject, and holds what is seen against what is expected.
+
+use its_board::host::Perform;
+use its_runner::Hosts;
+use its_scenario::{Operation, Scenario};
+
+use crate::observed::{Fit, Observed, check};
+use crate::script::{Expected, Script};
+
+/// How a case went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Played {
+    Pass,
+    Fail(String),
+    /// The subject cannot be asked that, for this reason.
+    NotApplicable(String),
+}
+
+/// What the expectations of a case came to so far.
+pub(crate) struct Tally {
+    /// The requirement is about a freedom, so that the reference may allow more than what is expected.
+    free: bool,
+    seen: usize,
+    hidden: Option<&'static str>,
+    failed: Option<String>,
+}
+
+impl Tally {
+    pub(crate) fn new(free: bool) -> Self {
+        Self {
+            free,
+            seen: 0,
+            hidden: None,
+            failed: None,
+        }
+    }
+
+    /// Whether nothing more need be played.
+    pub(crate) fn is_over(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    pub(crate) fn fail(&mut self, why: String) {
+        self.failed.get_or_insert(why);
+    }
+
+    pub(crate) fn add(&mut self, expected: &Expected, fit: Fit) {
+        let Expected { line, text, .. } = expected;
+        match fit {
+            Fit::Is => self.seen += 1,
+            Fit::MayBe if self.free => self.seen += 1,
+            Fit::MayBe => self.fail(format!(
+                "line {line}: expected {text}; the reference allows others too"
+            )),
+            Fit::IsNot(seen) => self.fail(format!("line {line}: expected {text}; seen {seen}")),
+            Fit::Hidden(why) => self.hidden = Some(why),
+        }
+    }
+
+    pub(crate) fn finish(self) -> Played {
+        match (self.failed, self.hidden) {
+            (Some(why), _) => Played::Fail(why),
+            (None, Some(why)) if self.seen == 0 => Played::NotApplicable(why.into()),
+            _ => Played::Pass,
+        }
+    }
+}
+
+/// Plays the operations of a script by way of `on`, and asks it what is expected in between.
+pub(crate) fn play<M: Perform + Observed>(
+    script: &Script,
+    hosts: &mut Hosts,
+    on: &mut M,
+    mut tally: Tally,
+) -> Played {
+    let operations = script.scenario.operations.iter();
+    let mut expectations = script.expectations.iter().peekable();
+    let mut ask = |after: usize, on: &mut M, tally: &mut Tally| {
+        while let Some(expected) = expectations.next_if(|expected| expected.after == after) {
+            tally.add(expected, check(&expected.what, on));
+        }
+    };
+    ask(0, on, &mut tally);
+    for (after, operation) in (1..).zip(operations) {
+        if tally.is_over() {
+            break;
+        }
+        hosts.operate(operation, on);
+        ask(after, on, &mut tally);
+    }
+    tally.finish()
+}
+
+/// Whether the scenario needs a second ITS.
+pub(crate) fn needs_two(scenario: &Scenario) -> bool {
+    scenario.boot.its > 1
+}
+
+/// Whether it takes the ITS's power away.
+pub(crate) fn loses_power(scenario: &Scenario) -> bool {
+    let lost = |operation: &Operation| matches!(operation, Operation::PowerLoss { .. });
+    scenario.operations.iter().any(lost)
+}

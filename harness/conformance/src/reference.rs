@@ -1,0 +1,137 @@
+//! The model as a subject: the reference itself carries out the case.
+
+use its_board::host::Perform;
+use its_el2::{Action, Direction, Freedoms, Outcome, SubjectPolicy, Translation};
+use its_gic::Register;
+use its_model::Model;
+use its_runner::{Hosts, machine};
+use its_scenario::Stage;
+
+use crate::observed::{Fate, Fit, Observed};
+use crate::play::{Played, Tally, play};
+use crate::script::Script;
+
+/// Nobody emulates anything here.
+pub(crate) const NO_POLICY: SubjectPolicy = SubjectPolicy {
+    records_per_page: 0,
+    commands_in_flight: 0,
+};
+
+struct Reference {
+    model: Model,
+    value: Option<(u64, u64)>,
+    fates: Vec<Fate>,
+    open: bool,
+    poisoned: Option<&'static str>,
+}
+
+/// Plays a case on the reference.
+pub(crate) fn run(script: &Script, free: bool) -> Played {
+    let machine = machine(&script.scenario);
+    let model = Model::new(machine, NO_POLICY, |its| {
+        Freedoms::only(machine.character(its).choices)
+    });
+    let mut on = Reference {
+        model,
+        value: None,
+        fates: Vec::new(),
+        open: false,
+        poisoned: None,
+    };
+    let mut hosts = Hosts::new(&script.scenario);
+    hosts.probe(bare(script.scenario.boot.stage), &mut on);
+    on.fates.clear();
+    let played = play(script, &mut hosts, &mut on, Tally::new(free));
+    match on.poisoned {
+        Some(why) if played == Played::Pass => {
+            Played::Fail(format!("the reference says nothing more: {why}"))
+        }
+        _ => played,
+    }
+}
+
+/// The stage of a host that owns its ITSs.
+pub(crate) fn bare(stage: Stage) -> Stage {
+    match stage {
+        Stage::Reset => Stage::Reset,
+        Stage::Probed | Stage::Deprivileged | Stage::Guarded => Stage::Probed,
+    }
+}
+
+impl Reference {
+    /// The bits of a read that are certain.
+    fn certain(&self, action: &Action) -> u64 {
+        match *action {
+            Action::Device {
+                address,
+                size,
+                direction: Direction::Read,
+                ..
+            } => self.model.known(address, size),
+            _ => u64::MAX,
+        }
+    }
+}
+
+impl Perform for Reference {
+    fn perform(&mut self, action: Action) -> Outcome {
+        if self.poisoned.is_some() {
+            return Outcome::Stopped;
+        }
+        let certain = self.certain(&action);
+        let done = self.model.carry_out(&action);
+        self.value = match done.outcome {
+            Outcome::Value(value) => Some((value, certain)),
+            _ => None,
+        };
+        self.fates.extend(done.events.iter().filter_map(Fate::of));
+        self.open |= done.open;
+        self.poisoned = done.poisoned;
+        done.outcome
+    }
+}
+
+impl Observed for Reference {
+    fn value(&self) -> Option<(u64, u64)> {
+        self.value
+    }
+
+    fn queue(&mut self) -> (u64, u64) {
+        let read = |register| self.model.register(0, register).value;
+        (read(Register::Creadr), read(Register::Cwriter))
+    }
+
+    fn fates(&mut self) -> (Vec<Fate>, bool) {
+        let open = std::mem::take(&mut self.open);
+        (std::mem::take(&mut self.fates), open)
+    }
+
+    fn may_refuse(&self) -> bool {
+        false
+    }
+
+    fn translation(&mut self, (device, event): (u32, u32), expected: Option<Translation>) -> Fit {
+        let event = (0, device, event);
+        match self.model.check_translation(event, expected) {
+            Err(allowed) => Fit::IsNot(allowed),
+            Ok(()) if self.model.translation(event).is_some() => Fit::Is,
+            Ok(()) => Fit::MayBe,
+        }
+    }
+
+    fn pending(&mut self, cpu: u8, expected: &[u32]) -> Fit {
+        match self.model.check_pending(cpu, expected.iter().copied()) {
+            Err(allowed) => Fit::IsNot(allowed),
+            Ok(()) if self.model.pending(cpu).is_some() => Fit::Is,
+            Ok(()) => Fit::MayBe,
+        }
+    }
+
+    fn offered(&mut self, cpu: u8, expected: Option<u32>) -> Fit {
+        match self.model.check_offered(cpu, expected) {
+            Err(allowed) => Fit::IsNot(allowed),
+            Ok(()) if self.model.offered(cpu).is_some() => Fit::Is,
+            Ok(()) => Fit::MayBe,
+        }
+    }
+}
