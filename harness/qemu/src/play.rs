@@ -1,0 +1,169 @@
+//! Cases on a QEMU.
+
+use its_el2::{AccessSize, Action, Event, Machine, Outcome};
+use its_gic::Register;
+use its_gic::redistributor::{CTLR, PROPBASER};
+
+use crate::actions::Deed;
+use crate::facts::{CPUS, ITS, redistributor};
+use crate::look::{self, Seen};
+use crate::process::Process;
+use crate::qtest::{Answers, Batch};
+use crate::queue::{Effect, QueueState, Stored};
+use crate::{Error, Installed};
+
+/// One step of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Do this.
+    Act(Action),
+    /// Look at the machine.
+    Look,
+}
+
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The action was done: what came back, and what happened meanwhile, as far as it can be seen.
+    Acted {
+        outcome: Outcome,
+        events: Vec<Event>,
+    },
+    /// QEMU cannot do it, or not as it is meant; why, for people. Nothing was done.
+    NotActed(&'static str),
+    /// What was seen.
+    Seen(Seen),
+}
+
+/// One QEMU process with a machine like the board's. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Qemu {
+    process: Process,
+    machine: Machine,
+    /// A case failed half-way.
+    spent: bool,
+    batch: Batch,
+    answers: Answers,
+    deeds: Vec<Deed>,
+    stored: Stored,
+    queue: QueueState,
+}
+
+impl Qemu {
+    /// Starts a QEMU, to be given actions that use this machine's addresses.
+    pub fn start(installed: &Installed, machine: Machine) -> Result<Self, Error> {
+        Ok(Self {
+            process: Process::start(installed)?,
+            machine,
+            spent: false,
+            batch: Batch::default(),
+            answers: Answers::default(),
+            deeds: Vec::new(),
+            stored: Stored::default(),
+            queue: QueueState::default(),
+        })
+    }
+
+    /// The process id of the QEMU.
+    pub const fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Plays one case from a reset state; one answer a step. After an error this QEMU is of no more use.
+    pub fn play(&mut self, steps: &[Step]) -> Result<Vec<Answer>, Error> {
+        if std::mem::replace(&mut self.spent, true) {
+            return Err(Error::Spent);
+        }
+        self.process.memory.clear().map_err(Error::Memory)?;
+        self.stored.clear();
+        self.queue = QueueState::default();
+        let mut answers = Vec::with_capacity(steps.len());
+        let mut parts = steps.split_inclusive(|step| *step == Step::Look);
+        self.play_part(true, parts.next().unwrap_or_default(), &mut answers)?;
+        for part in parts {
+            self.play_part(false, part, &mut answers)?;
+        }
+        self.spent = false;
+        Ok(answers)
+    }
+
+    /// Plays steps of which only the last may be a look. `first`: on a machine that is reset before.
+    fn play_part(
+        &mut self,
+        first: bool,
+        steps: &[Step],
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), Error> {
+        self.batch.clear();
+        self.deeds.clear();
+        if first {
+            send_reset(&mut self.batch);
+        }
+        let resets = self.batch.lines() as u64;
+        for step in steps {
+            match step {
+                Step::Act(action) => {
+                    let deed = Deed::of(action, &self.machine);
+                    deed.send(&mut self.batch);
+                    self.deeds.push(deed);
+                }
+                Step::Look => look::send(&mut self.batch),
+            }
+        }
+        self.process.exchange(&self.batch, &mut self.answers)?;
+        for _ in 0..resets {
+            self.answers.done()?;
+        }
+        let mut deeds = std::mem::take(&mut self.deeds);
+        for deed in &deeds {
+            answers.push(self.receive(deed)?);
+        }
+        deeds.clear();
+        self.deeds = deeds;
+        if steps.last() == Some(&Step::Look) {
+            let seen = look::receive(&mut self.answers, &self.process.memory)?;
+            answers.push(Answer::Seen(seen));
+        }
+        Ok(())
+    }
+
+    /// Takes the answers to what was done about an action.
+    fn receive(&mut self, deed: &Deed) -> Result<Answer, Error> {
+        let mut events = Vec::new();
+        let outcome = match *deed {
+            Deed::Not(why) => return Ok(Answer::NotActed(why)),
+            Deed::Known(outcome) => outcome,
+            Deed::Read { .. } => Outcome::Value(self.answers.value()?),
+            Deed::Write { effect, .. } => {
+                self.answers.done()?;
+                if effect != Effect::Nothing {
+                    let now = self.answers.words()?;
+                    events = self.queue.observe(effect, now, &self.stored);
+                }
+                Outcome::Done
+            }
+            Deed::Store { address, value } => self.stored(address, &[value])?,
+            Deed::StoreCommand { address, words } => self.stored(address, &words)?,
+        };
+        Ok(Answer::Acted { outcome, events })
+    }
+
+    fn stored(&mut self, address: u64, words: &[u64]) -> Result<Outcome, Error> {
+        self.answers.done()?;
+        self.stored.store(address, words);
+        Ok(Outcome::Done)
+    }
+}
+
+/// Everything that a case can have changed but memory goes back to reset; all of the answers are [`Answers::done`].
+/// Registers that can only be written while something is off come after what turns it off, and GITS_CBASER, which
+/// clears GITS_CREADR, is one of them.
+fn send_reset(batch: &mut Batch) {
+    batch.write(AccessSize::Word, ITS + Register::Ctlr.offset(), 0);
+    batch.write_words(ITS + Register::Cbaser.offset(), &[0; 2]);
+    batch.write_words(ITS + Register::Baser(0).offset(), &[0; 3]);
+    for number in 0..CPUS {
+        batch.write(AccessSize::Word, redistributor(number) + CTLR, 0);
+        batch.write_words(redistributor(number) + PROPBASER, &[0; 2]);
+    }
+}

@@ -1,0 +1,246 @@
+//! A QEMU process: started, heard, ended.
+//!
+//! QEMU runs under a shell that kills it once its own standard input ends, so that it does not outlive a harness that
+//! was killed. Its folder is removed as soon as QEMU has opened what is in there.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use its_el2::AccessSize;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tempfile::TempDir;
+
+use crate::facts::{CPUS, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON, RAM_BYTES};
+use crate::memory::Memory;
+use crate::qtest::{Answers, Batch, exchange};
+use crate::{Error, Installed};
+
+/// How long QEMU may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Starts its arguments, tells their process id, waits for its input to end.
+const SHELL: &str = r#""$@" </dev/null & echo $!; exec >&- ; read -r end; kill -9 $!; wait"#;
+/// The most that is kept of what QEMU says on standard error.
+const SAID_BYTES: u64 = 4096;
+
+/// A running QEMU.
+#[derive(Debug)]
+pub(crate) struct Process {
+    shell: Child,
+    id: u32,
+    stream: UnixStream,
+    stderr: File,
+    pub(crate) memory: Memory,
+}
+
+impl Process {
+    /// Starts QEMU and waits until it answers.
+    pub(crate) fn start(installed: &Installed) -> Result<Self, Error> {
+        let folder = folder().map_err(failed("no folder for its files"))?;
+        let inside = |name| folder.path().join(name);
+        let memory = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(inside("memory"))
+            .and_then(Memory::new)
+            .map_err(failed("no file for its memory"))?;
+        let stderr = File::options()
+            .read(true)
+            .append(true)
+            .create_new(true)
+            .open(inside("stderr"))
+            .map_err(failed("no file for what it says"))?;
+        let mut shell = shell(installed, folder.path(), &stderr)
+            .spawn()
+            .map_err(failed("no shell"))?;
+        let connected = connect(&mut shell, &inside("qtest"));
+        let (id, stream) = match connected {
+            Ok(connected) => connected,
+            Err(error) => {
+                end(&mut shell);
+                return Err(explain(error, &stderr));
+            }
+        };
+        let mut process = Self {
+            shell,
+            id,
+            stream,
+            stderr,
+            memory,
+        };
+        process.prepare()?;
+        Ok(process)
+    }
+
+    /// The first commands. Once they are answered QEMU has opened all its files.
+    fn prepare(&mut self) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        batch.write(AccessSize::Word, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON);
+        let mut answers = Answers::default();
+        self.exchange(&batch, &mut answers)?;
+        answers.done()
+    }
+
+    /// QEMU's process id.
+    pub(crate) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Sends all commands and waits for all answers.
+    pub(crate) fn exchange(&mut self, batch: &Batch, answers: &mut Answers) -> Result<(), Error> {
+        exchange(&self.stream, batch, answers).map_err(|error| explain(error, &self.stderr))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        end(&mut self.shell);
+    }
+}
+
+/// Ends QEMU by ending the shell's input.
+fn end(shell: &mut Child) {
+    drop(shell.stdin.take());
+    // Nothing is left to be done about a shell that cannot be waited for.
+    let _ = shell.wait();
+}
+
+/// A folder in memory where there is such a thing.
+fn folder() -> io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("its-qemu-");
+    builder
+        .tempdir_in("/dev/shm")
+        .or_else(|_| builder.tempdir())
+}
+
+/// The command that starts QEMU under its shell, away from the signals of a terminal.
+fn shell(installed: &Installed, folder: &Path, stderr: &File) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", SHELL, "qemu"])
+        .arg(&installed.program)
+        .args(arguments(folder))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(
+            stderr
+                .try_clone()
+                .map_or_else(|_| Stdio::null(), Stdio::from),
+        )
+        .process_group(0);
+    command
+}
+
+/// QEMU's arguments: a stopped machine with an ITS, no devices, memory in a file.
+fn arguments(folder: &Path) -> Vec<OsString> {
+    let at = |before: &str, name: &str, after: &str| {
+        let mut text = OsString::from(before);
+        text.push(folder.join(name));
+        text.push(after);
+        text
+    };
+    let memory = format!(",size={RAM_BYTES},share=on");
+    let mut all: Vec<OsString> = [
+        "-machine",
+        "virt,gic-version=3,its=on,memory-backend=ram",
+        "-cpu",
+        "cortex-a57",
+        "-accel",
+        "tcg",
+        "-S",
+        "-display",
+        "none",
+        "-nodefaults",
+        "-no-user-config",
+        "-qtest-log",
+        "none",
+        "-object",
+    ]
+    .map(OsString::from)
+    .into();
+    all.push(at(
+        "memory-backend-file,id=ram,mem-path=",
+        "memory",
+        &memory,
+    ));
+    all.extend(["-m".into(), format!("{}M", RAM_BYTES >> 20).into()]);
+    all.extend(["-smp".into(), CPUS.to_string().into()]);
+    all.push("-qtest".into());
+    all.push(at("unix:", "qtest", ",server=on,wait=off"));
+    all
+}
+
+/// QEMU's process id and a connection to it, once it listens. An end of file where it ended instead.
+fn connect(shell: &mut Child, path: &Path) -> io::Result<(u32, UnixStream)> {
+    let stdout = shell.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let mut stdout = BufReader::new(stdout);
+    let mut line = String::new();
+    stdout.read_line(&mut line)?;
+    let id = line.trim().parse().map_err(io::Error::other)?;
+    let start = Instant::now();
+    loop {
+        match UnixStream::connect(path) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                return Ok((id, stream));
+            }
+            Err(_) if ended(stdout.get_ref())? => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if start.elapsed() > PATIENCE => return Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Waits a millisecond for the end of QEMU's output, which is QEMU's end.
+fn ended(stdout: &ChildStdout) -> io::Result<bool> {
+    let millisecond = Timespec {
+        tv_sec: 0,
+        tv_nsec: 1_000_000,
+    };
+    let mut watched = [PollFd::new(stdout, PollFlags::IN)];
+    poll(&mut watched, Some(&millisecond))?;
+    Ok(watched
+        .iter()
+        .any(|watched| watched.revents().contains(PollFlags::HUP)))
+}
+
+fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Start { what, source }
+}
+
+/// What a failure to talk to QEMU means, with the end of what it said.
+fn explain(error: io::Error, stderr: &File) -> Error {
+    let said = said(stderr);
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Hung {
+            within: PATIENCE,
+            said,
+        },
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset => Error::Died { said },
+        _ => Error::Start {
+            what: "no connection",
+            source: error,
+        },
+    }
+}
+
+fn said(stderr: &File) -> String {
+    let length = stderr.metadata().map_or(0, |facts| facts.len());
+    let mut text = vec![0; length.min(SAID_BYTES) as usize];
+    let start = length.saturating_sub(SAID_BYTES);
+    match stderr.read_exact_at(&mut text, start) {
+        Ok(()) => String::from_utf8_lossy(&text).trim().to_owned(),
+        Err(error) => format!("({error})"),
+    }
+}

@@ -1,0 +1,170 @@
+//! What happened to the command queue in a write, told from its registers before and after.
+//!
+//! QEMU works through the queue inside of the writes to GITS_CTLR and GITS_CWRITER (`hw/intc/arm_gicv3_its.c`:
+//! process_cmdq). Whether a command that went past was in error cannot be seen.
+
+use std::collections::HashMap;
+
+use its_el2::{CommandError, Event};
+use its_gic::command::{COMMAND_BYTES, Words};
+use its_gic::geometry::Queue;
+use its_gic::{Cbaser, Creadr, Cwriter};
+
+/// What a write may do to the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing.
+    Nothing,
+    /// Its registers may change; no command is taken.
+    Moved,
+    /// GITS_CTLR.Enabled is written.
+    Switched { on: bool },
+    /// GITS_CWRITER's offset is written.
+    Posted,
+}
+
+/// The words that the host stored; all others are zero.
+#[derive(Debug, Default)]
+pub(crate) struct Stored(HashMap<u64, u64>);
+
+impl Stored {
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn store(&mut self, address: u64, words: &[u64]) {
+        let addresses = (0..).map(|index| address + index * 8);
+        self.0.extend(addresses.zip(words.iter().copied()));
+    }
+
+    fn command(&self, address: u64) -> Words {
+        let word = |index: u64| address.wrapping_add(index * 8);
+        [0, 1, 2, 3].map(|index| self.0.get(&word(index)).copied().unwrap_or(0))
+    }
+}
+
+/// What is known of the queue between two writes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct QueueState {
+    enabled: bool,
+    cbaser: Cbaser,
+    creadr: Creadr,
+}
+
+impl QueueState {
+    /// Takes GITS_CBASER, GITS_CWRITER and GITS_CREADR as they are after a write, and tells what happened in it.
+    ///
+    /// QEMU's Stalled stays 1 while any write of GITS_CWRITER makes it go on, so a stall after a stall is one that left
+    /// CREADR short of CWRITER.
+    pub(crate) fn observe(
+        &mut self,
+        effect: Effect,
+        [cbaser, cwriter, creadr]: [u64; 3],
+        stored: &Stored,
+    ) -> Vec<Event> {
+        if let Effect::Switched { on } = effect {
+            self.enabled = on;
+        }
+        let runs = matches!(effect, Effect::Switched { .. } | Effect::Posted) && self.enabled;
+        let now = Creadr::from_bits(creadr);
+        let mut events = Vec::new();
+        if runs {
+            self.taken(now, stored, &mut events);
+            self.stalled(now, Cwriter::from_bits(cwriter), stored, &mut events);
+        }
+        self.cbaser = Cbaser::from_bits(cbaser);
+        self.creadr = now;
+        events
+    }
+
+    fn taken(&self, now: Creadr, stored: &Stored, events: &mut Vec<Event>) {
+        let queue = Queue::new(self.cbaser);
+        let mut offset = self.creadr.offset();
+        for _ in 0..queue.bytes / COMMAND_BYTES {
+            if offset == now.offset() {
+                return;
+            }
+            let words = stored.command(queue.slot(offset));
+            events.push(Event::Taken {
+                its: 0,
+                offset,
+                words,
+            });
+            offset = queue.after(offset);
+        }
+    }
+
+    fn stalled(&self, now: Creadr, cwriter: Cwriter, stored: &Stored, events: &mut Vec<Event>) {
+        let queue = Queue::new(self.cbaser);
+        let offset = now.offset();
+        let again = offset != cwriter.offset() && cwriter.offset() < queue.bytes;
+        if now.stalled() && (again || !self.creadr.stalled()) {
+            events.push(Event::Stalled {
+                its: 0,
+                offset,
+                words: stored.command(queue.slot(offset)),
+                error: CommandError(None),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUEUE: u64 = 0x8000_0000;
+    const CBASER: u64 = Cbaser::VALID | QUEUE;
+
+    fn taken(offset: u64, words: Words) -> Event {
+        Event::Taken {
+            its: 0,
+            offset,
+            words,
+        }
+    }
+
+    fn stalled(offset: u64) -> Event {
+        Event::Stalled {
+            its: 0,
+            offset,
+            words: [0; 4],
+            error: CommandError(None),
+        }
+    }
+
+    #[test]
+    fn commands_are_taken_when_it_runs() {
+        let mut stored = Stored::default();
+        stored.store(QUEUE + 0xfe0, &[1, 2, 3, 4]);
+        let mut queue = QueueState::default();
+        let mut look =
+            |effect, cwriter, creadr| queue.observe(effect, [CBASER, cwriter, creadr], &stored);
+        assert_eq!(look(Effect::Moved, 0, 0), []);
+        // Software wrote CREADR, which QEMU lets it.
+        assert_eq!(look(Effect::Moved, 0, 0xfe0), []);
+        assert_eq!(look(Effect::Posted, 0x20, 0xfe0), []);
+        let both = [taken(0xfe0, [1, 2, 3, 4]), taken(0, [0; 4])];
+        assert_eq!(look(Effect::Switched { on: true }, 0x20, 0x20), both);
+        assert_eq!(look(Effect::Posted, 0x20, 0x20), []);
+        // No offset of the queue.
+        assert_eq!(look(Effect::Posted, 0x20, 0x1000).len(), 128);
+    }
+
+    #[test]
+    fn stalls_are_told_once_each() {
+        let stored = Stored::default();
+        let mut queue = QueueState::default();
+        let mut look =
+            |effect, cwriter, creadr| queue.observe(effect, [CBASER, cwriter, creadr], &stored);
+        look(Effect::Moved, 0, 0);
+        look(Effect::Switched { on: true }, 0, 0);
+        let first = [taken(0, [0; 4]), stalled(0x20)];
+        assert_eq!(look(Effect::Posted, 0x60, 0x21), first);
+        assert_eq!(look(Effect::Posted, 0x60, 0x21), [stalled(0x20)]);
+        assert_eq!(look(Effect::Posted, 0x2000, 0x21), []);
+        let rest = [taken(0x20, [0; 4]), taken(0x40, [0; 4])];
+        assert_eq!(look(Effect::Posted, 0x60, 0x61), rest);
+        assert_eq!(look(Effect::Switched { on: false }, 0x60, 0x61), []);
+    }
+}
