@@ -63,11 +63,8 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     }
     let qemu = match arguments.no_qemu {
         true => None,
-        false => QemuSubject::find()?,
+        false => qemu()?,
     };
-    if qemu.is_none() && !arguments.no_qemu {
-        eprintln!("no column for QEMU: {}", crate::qemu::MISSING);
-    }
     let rows = play(requirements, qemu);
     if let Some(file) = &arguments.junit {
         fs::write(file, report::junit(&rows)?)
@@ -85,6 +82,19 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         true => FINDINGS,
         false => CLEAN,
     })
+}
+
+fn qemu() -> Result<Option<QemuSubject>> {
+    match crate::qemu::installed()? {
+        Ok(installed) => {
+            eprintln!("QEMU {}", installed.version);
+            Ok(Some(QemuSubject::new(installed)))
+        }
+        Err(missing) => {
+            eprintln!("no column for QEMU: {missing}");
+            Ok(None)
+        }
+    }
 }
 
 #[cfg(test)]

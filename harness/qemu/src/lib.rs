@@ -32,6 +32,7 @@ mod qtest;
 mod queue;
 mod tables;
 
+pub use actions::cannot;
 pub use error::Error;
 pub use facts::character;
 pub use find::{Installed, Missing, find};

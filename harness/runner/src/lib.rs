@@ -5,6 +5,8 @@
 //! happened and the oracles look at the machine; the first action with a [`Finding`] ends the case.
 //!
 //! - `lockstep`: one action on board and reference, judged
+//! - [`Referee`]: an ITS that somebody else plays, judged by the reference
+//! - `compare`: what is seen of an ITS, held against the reference
 //! - [`Hosts`]: the host's side, what boot plan and operations of a scenario are in actions
 //! - `place`: where symbolic addresses are on the board
 //! - [`finding`]: findings and their signatures
@@ -16,14 +18,17 @@
 //! Deterministic: the same scenario gives the same trace, in every process.
 
 pub mod campaign;
+mod compare;
 pub mod finding;
 mod hosts;
 mod lockstep;
 mod place;
 mod play;
+mod referee;
 pub mod replay;
 pub mod trace;
 
 pub use finding::Finding;
 pub use hosts::{Hosts, machine};
 pub use play::{Case, Counts, Runner, Verdict};
+pub use referee::{Referee, Seen};

@@ -4,10 +4,11 @@ use its_board::host::Perform;
 use its_board::{Board, Failure, Tamper};
 use its_el2::{Action, Event, Machine, Outcome, View};
 use its_gic::Register;
-use its_model::{Kind, Model, Phase};
-use its_oracles::{Breach, Oracles, Rule, Step, rules};
+use its_model::{Model, Phase};
+use its_oracles::{Breach, Oracles, Step, rules};
 use its_scenario::Operation;
 
+use crate::compare;
 use crate::finding::Finding;
 use crate::play::{Case, Counts, Verdict};
 use crate::trace::Trace;
@@ -150,28 +151,18 @@ impl<'a> Lockstep<'a> {
         self.oracles.judge(&step, self.board, &mut self.breaches);
         let bare = self.model.phase(0) == Phase::Open;
         for disagreement in judgement.disagreements {
-            let (rule, class) = match rule(disagreement.kind, bare) {
-                Some(found) => found,
+            match compare::breach(disagreement, bare) {
+                Ok(breach) => self.breaches.push(breach),
                 // What hardware does after EL2 misled it is not the board's mistake.
-                None if !self.breaches.is_empty() => continue,
-                None => {
-                    self.defects.push(format!(
-                        "{}: expected {}, seen {} ({})",
-                        disagreement.path,
-                        disagreement.expected,
-                        disagreement.seen,
-                        disagreement.source
-                    ));
-                    continue;
-                }
-            };
-            self.breaches.push(Breach {
-                rule,
-                class,
-                path: disagreement.path,
-                expected: format!("{} ({})", disagreement.expected, disagreement.source),
-                seen: disagreement.seen,
-            });
+                Err(_) if !self.breaches.is_empty() => {}
+                Err(disagreement) => self.defects.push(format!(
+                    "{}: expected {}, seen {} ({})",
+                    disagreement.path,
+                    disagreement.expected,
+                    disagreement.seen,
+                    disagreement.source
+                )),
+            }
         }
         if judgement.poisoned.is_none() {
             self.compare_touched();
@@ -202,24 +193,16 @@ impl<'a> Lockstep<'a> {
 
     fn compare_touched(&mut self) {
         for event in self.model.touched() {
-            compare_translation(self.board, &self.model, *event, &mut self.breaches);
+            let differs = translation(self.board, &self.model, *event);
+            self.breaches.extend(differs);
         }
     }
 
     fn compare_pending(&mut self) {
         for redistributor in 0..its_board::layout::CPUS {
-            let seen = self.board.pending(redistributor);
-            let Err(expected) = self.model.check_pending(redistributor, seen) else {
-                continue;
-            };
-            let seen: Vec<u32> = self.board.pending(redistributor).collect();
-            self.breaches.push(Breach {
-                rule: &rules::DIV_INTERRUPT,
-                class: "pending",
-                path: format!("redistributor{redistributor}.pending"),
-                expected,
-                seen: format!("{seen:?}"),
-            });
+            let seen = || self.board.pending(redistributor);
+            let differs = compare::pending(&self.model, redistributor, seen);
+            self.breaches.extend(differs);
         }
     }
 
@@ -227,15 +210,8 @@ impl<'a> Lockstep<'a> {
     fn compare_offered(&mut self) {
         for redistributor in 0..its_board::layout::CPUS {
             let seen = self.board.offered(redistributor);
-            if let Err(expected) = self.model.check_offered(redistributor, seen) {
-                self.breaches.push(Breach {
-                    rule: &rules::ARCH_OFFERED,
-                    class: "offered",
-                    path: format!("redistributor{redistributor}.offered"),
-                    expected,
-                    seen: format!("{seen:?}"),
-                });
-            }
+            let differs = compare::offered(&self.model, redistributor, seen);
+            self.breaches.extend(differs);
         }
     }
 
@@ -243,18 +219,9 @@ impl<'a> Lockstep<'a> {
     fn compare_registers(&mut self) {
         for its in 0..self.machine.its.len() as u8 {
             for register in COMPARED {
-                let expected = self.model.register(its, register);
                 let seen = self.board.register(its, register);
-                if (expected.value ^ seen) & expected.known == 0 {
-                    continue;
-                }
-                self.breaches.push(Breach {
-                    rule: &rules::ARCH_REGISTER,
-                    class: "held",
-                    path: format!("its{its}.{register:?}"),
-                    expected: format!("{:#x} in bits {:#x}", expected.value, expected.known),
-                    seen: format!("{seen:#x}"),
-                });
+                let differs = compare::register(&self.model, (its, register), seen);
+                self.breaches.extend(differs);
             }
         }
     }
@@ -293,8 +260,8 @@ impl<'a> Lockstep<'a> {
         }
         for its in 0..self.machine.its.len() as u8 {
             for (device_id, event_id) in self.model.mapped(its) {
-                let event = (its, device_id, event_id);
-                compare_translation(self.board, &self.model, event, &mut self.breaches);
+                let differs = translation(self.board, &self.model, (its, device_id, event_id));
+                self.breaches.extend(differs);
             }
         }
         self.conclude(&REST);
@@ -338,24 +305,10 @@ impl Perform for Lockstep<'_> {
     }
 }
 
-fn compare_translation(
-    board: &Board,
-    model: &Model,
-    event: (u8, u32, u32),
-    breaches: &mut Vec<Breach>,
-) {
+fn translation(board: &Board, model: &Model, event: (u8, u32, u32)) -> Option<Breach> {
     let (its, device_id, event_id) = event;
     let seen = board.translate(its, device_id, event_id);
-    let Err(expected) = model.check_translation(event, seen) else {
-        return;
-    };
-    breaches.push(Breach {
-        rule: &rules::DIV_TRANSLATION,
-        class: if seen.is_some() { "other" } else { "lost" },
-        path: format!("its{its}.device[{device_id:#x}].event[{event_id:#x}]"),
-        expected,
-        seen: format!("{seen:?}"),
-    });
+    compare::translation(model, event, seen)
 }
 
 /// Registers that are compared after every action of a host that owns its ITSs.
@@ -371,22 +324,3 @@ const COMPARED: [Register; 10] = [
     Register::Baser(1),
     Register::Baser(2),
 ];
-
-/// The rule that a disagreement breaks; `None` where it is the harness's own. `bare`: a host owns its ITSs, so that the
-/// physical ITS is what is judged.
-fn rule(kind: Kind, bare: bool) -> Option<(&'static Rule, &'static str)> {
-    Some(match kind {
-        Kind::Register => (&rules::DIV_REGISTER, "value"),
-        Kind::Hypercall => (&rules::DIV_HYPERCALL, "result"),
-        Kind::Command => (&rules::DIV_COMMAND, "judged"),
-        Kind::Forward => (&rules::DIV_FORWARD, "register"),
-        Kind::Ownership => (&rules::DIV_OWNERSHIP, "page"),
-        Kind::Growth => (&rules::DIV_GROWTH, "level2"),
-        Kind::Access => (&rules::DIV_ACCESS, "access"),
-        Kind::Value if bare => (&rules::ARCH_REGISTER, "read"),
-        Kind::Fetch if bare => (&rules::ARCH_FETCH, "fetch"),
-        Kind::Outcome if bare => (&rules::ARCH_COMMAND, "outcome"),
-        Kind::Offered if bare => (&rules::ARCH_OFFERED, "taken"),
-        Kind::Books | Kind::Value | Kind::Fetch | Kind::Outcome | Kind::Offered => return None,
-    })
-}

@@ -13,10 +13,11 @@ mod hostile;
 mod legal;
 
 use arbitrary::{Arbitrary, Unstructured};
+use its_el2::{Character, MAX_ITS};
 
 use crate::fuzz_target::FuzzTarget;
 use crate::operation::Operation;
-use crate::scenario::{Scenario, Stage};
+use crate::scenario::{Boot, Scenario, Stage};
 use draft::{Draft, Phrase};
 
 /// What a generated scenario may hold.
@@ -34,6 +35,29 @@ impl Scenario {
     pub fn generate(u: &mut Unstructured<'_>, target: FuzzTarget, temper: Temper) -> Self {
         let boot = boards::draw_boot(u, target);
         let characters = boards::draw_characters(u, target, boot.its);
+        Self::generate_on(u, target, temper, (boot, characters))
+    }
+
+    /// The same for a board with one ITS of this character.
+    pub fn generate_for(
+        u: &mut Unstructured<'_>,
+        target: FuzzTarget,
+        temper: Temper,
+        character: Character,
+    ) -> Self {
+        let boot = Boot {
+            its: 1,
+            ..boards::draw_boot(u, target)
+        };
+        Self::generate_on(u, target, temper, (boot, [character; MAX_ITS]))
+    }
+
+    fn generate_on(
+        u: &mut Unstructured<'_>,
+        target: FuzzTarget,
+        temper: Temper,
+        (boot, characters): (Boot, [Character; MAX_ITS]),
+    ) -> Self {
         let mut draft = Draft::new(u, characters, boot);
         let weights = Weights::draw(&mut draft, target);
         match target {

@@ -1,0 +1,124 @@
+//! What is known of QEMU's ITS: the options that it takes, and the differences that were looked into (`qemu.toml`).
+
+use its_el2::{Character, Choices, Freedom};
+use its_gic::geometry::PageSize;
+use serde::Deserialize;
+
+use crate::requirement::option;
+
+const TEXT: &str = include_str!("qemu.toml");
+
+/// The profile of QEMU.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) choices: Choices,
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// A difference between QEMU and the reference that was looked into.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Difference {
+    /// `QEMU-CREADR-WRITABLE`
+    pub(crate) id: String,
+    /// What QEMU does, and what the architecture says.
+    pub(crate) what: String,
+    /// Which of the two is wrong, or that nobody is.
+    pub(crate) verdict: Verdict,
+    /// Who says so.
+    pub(crate) source: String,
+    /// Signatures of findings that it explains.
+    #[serde(default)]
+    pub(crate) signatures: Vec<String>,
+}
+
+/// Who is wrong about a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    /// QEMU does what the architecture does not allow.
+    Qemu,
+    /// The architecture allows both, and the reference knows only one.
+    Both,
+    /// No source decides it.
+    Undecided,
+}
+
+impl Verdict {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Qemu => "QEMU is wrong",
+            Self::Both => "both are allowed",
+            Self::Undecided => "no source decides it",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    freedom: Vec<FileFreedom>,
+    #[serde(default)]
+    difference: Vec<Difference>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileFreedom {
+    option: String,
+    #[allow(
+        dead_code,
+        reason = "for readers of the file; that it is there is checked by reading it"
+    )]
+    reason: String,
+}
+
+impl Profile {
+    /// The profile that is part of this program.
+    ///
+    /// # Panics
+    /// If it is no profile: a test reads it.
+    pub(crate) fn new() -> Self {
+        let file: File = toml::from_str(TEXT).expect("qemu.toml is a profile");
+        let choose = |choices: Choices, one: &FileFreedom| {
+            let (freedom, number) = option(&one.option).expect("qemu.toml names options");
+            choices.with_number(freedom, number)
+        };
+        Self {
+            choices: file.freedom.iter().fold(Choices::USUAL, choose),
+            differences: file.difference,
+        }
+    }
+
+    /// QEMU's ITS as a board's.
+    pub(crate) fn character(&self) -> Character {
+        its_qemu::character(PageSize::K64, self.choices)
+    }
+
+    /// The option of a freedom that QEMU takes.
+    pub(crate) fn option(&self, freedom: Freedom) -> u64 {
+        self.choices.number(freedom).into()
+    }
+
+    /// The difference that explains a finding.
+    pub(crate) fn settles(&self, signature: &str) -> Option<&Difference> {
+        let mut all = self.differences.iter();
+        all.find(|difference| difference.signatures.iter().any(|one| one == signature))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_a_profile() {
+        let profile = Profile::new();
+        assert_eq!(profile.option(Freedom::OnError), 1);
+        assert_eq!(profile.character().typer().into_bits(), 0x1f_0001_efb1);
+        for (index, one) in profile.differences.iter().enumerate() {
+            let same = |other: &Difference| other.id == one.id;
+            assert_eq!(profile.differences.iter().position(same), Some(index));
+        }
+    }
+}

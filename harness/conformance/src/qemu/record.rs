@@ -1,0 +1,123 @@
+//! A scenario as a list of steps for QEMU, made without QEMU.
+//!
+//! A driver reads registers and goes on by what it read. Here the reference answers it, so that a whole case is known
+//! beforehand and goes to QEMU at once. Should QEMU answer otherwise, the list is still one that a host could have done.
+
+use its_board::host::Perform;
+use its_el2::{Action, Freedoms, Machine, Outcome};
+use its_model::Model;
+use its_qemu::Step;
+use its_runner::Hosts;
+use its_scenario::Scenario;
+
+use crate::reference::{NO_POLICY, bare};
+
+/// Where in a list of steps an operation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) step: usize,
+    pub(crate) operation: usize,
+    pub(crate) name: &'static str,
+}
+
+/// The steps of a case.
+#[derive(Clone, Debug)]
+pub(crate) struct Recording {
+    machine: Machine,
+    model: Model,
+    poisoned: bool,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) marks: Vec<Mark>,
+    /// Steps of the boot.
+    pub(crate) boot: usize,
+    /// Operations of which QEMU can do some part.
+    pub(crate) operations: u64,
+    /// Why actions were left out.
+    pub(crate) left_out: Vec<&'static str>,
+}
+
+impl Recording {
+    /// The boot of a scenario, and its hosts after it.
+    pub(crate) fn boot(scenario: &Scenario, machine: Machine) -> (Self, Hosts) {
+        let freedoms = |its| Freedoms::only(machine.character(its).choices);
+        let mut recording = Self {
+            machine,
+            model: Model::new(machine, NO_POLICY, freedoms),
+            poisoned: false,
+            steps: Vec::new(),
+            marks: Vec::new(),
+            boot: 0,
+            operations: 0,
+            left_out: Vec::new(),
+        };
+        let mut hosts = Hosts::new(scenario);
+        hosts.probe(bare(scenario.boot.stage), &mut recording);
+        recording.boot = recording.steps.len();
+        (recording, hosts)
+    }
+
+    /// Adds the operation of an index.
+    pub(crate) fn add(&mut self, scenario: &Scenario, operation: usize, hosts: &mut Hosts) {
+        let Some(what) = scenario.operations.get(operation) else {
+            return;
+        };
+        let step = self.steps.len();
+        hosts.operate(what, self);
+        if self.steps.len() > step {
+            let name = what.name();
+            self.operations += 1;
+            self.marks.push(Mark {
+                step,
+                operation,
+                name,
+            });
+        }
+    }
+
+    /// Adds every operation.
+    pub(crate) fn add_all(&mut self, scenario: &Scenario, hosts: &mut Hosts) {
+        for operation in 0..scenario.operations.len() {
+            self.add(scenario, operation, hosts);
+        }
+    }
+
+    /// Adds a look.
+    pub(crate) fn look(&mut self) {
+        self.steps.push(Step::Look);
+    }
+
+    /// The same steps with a look after each.
+    pub(crate) fn carefully(&self) -> Self {
+        let mut careful = Self {
+            steps: Vec::new(),
+            ..self.clone()
+        };
+        for step in &self.steps {
+            if *step != Step::Look {
+                careful.steps.extend([*step, Step::Look]);
+            }
+        }
+        careful.boot *= 2;
+        for mark in &mut careful.marks {
+            mark.step *= 2;
+        }
+        careful
+    }
+}
+
+impl Perform for Recording {
+    /// What the architecture says nothing about is not played: nothing could be compared.
+    fn perform(&mut self, action: Action) -> Outcome {
+        if self.poisoned {
+            return Outcome::Stopped;
+        }
+        if let Some(why) = its_qemu::cannot(&action, &self.machine) {
+            self.left_out.push(why);
+            return Outcome::Done;
+        }
+        let done = self.model.carry_out(&action);
+        self.poisoned = done.poisoned.is_some();
+        self.steps.push(Step::Act(action));
+        done.outcome
+    }
+}

@@ -1,0 +1,118 @@
+//! An ITS that somebody else plays, owned by its host, judged by the reference action by action.
+
+use std::collections::BTreeMap;
+
+use its_el2::{Action, Event, Freedoms, Machine, Outcome, SubjectPolicy, Translation};
+use its_gic::Register;
+use its_model::Model;
+
+use crate::compare;
+use crate::finding::Finding;
+
+/// What could be seen of the first ITS of a machine and of its redistributors between two actions.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// As read.
+    pub registers: &'a [(Register, u64)],
+    /// Every event that is translated, by DeviceID and EventID.
+    pub translations: &'a BTreeMap<(u32, u32), Translation>,
+    /// By redistributor, ascending.
+    pub pending: &'a [Vec<u32>],
+}
+
+/// Judges what an ITS did and how it then is. After the first finding, and after what the architecture says nothing
+/// about, nothing more is judged.
+#[derive(Clone, Debug)]
+pub struct Referee {
+    model: Model,
+    operation: (usize, &'static str),
+    finding: Option<Finding>,
+    poisoned: Option<&'static str>,
+}
+
+/// Nobody emulates anything here.
+const NO_POLICY: SubjectPolicy = SubjectPolicy {
+    records_per_page: 0,
+    commands_in_flight: 0,
+};
+
+impl Referee {
+    /// For a machine before boot whose ITS goes, where the architecture leaves a choice, as its character says.
+    pub fn new(machine: Machine) -> Self {
+        let freedoms = |its| Freedoms::only(machine.character(its).choices);
+        Self {
+            model: Model::new(machine, NO_POLICY, freedoms),
+            operation: (0, "boot"),
+            finding: None,
+            poisoned: None,
+        }
+    }
+
+    /// What follows belongs to this operation, by its index and name.
+    pub fn start_operation(&mut self, index: usize, name: &'static str) {
+        self.operation = (index, name);
+    }
+
+    /// Whether nothing more is judged.
+    pub fn is_over(&self) -> bool {
+        self.finding.is_some() || self.poisoned.is_some()
+    }
+
+    /// The first thing that was not as it must be.
+    pub fn finding(&self) -> Option<&Finding> {
+        self.finding.as_ref()
+    }
+
+    /// Why the architecture says nothing more.
+    pub fn poisoned(&self) -> Option<&'static str> {
+        self.poisoned
+    }
+
+    /// Judges what came of an action.
+    pub fn act(&mut self, action: &Action, outcome: Outcome, events: &[Event]) {
+        if self.is_over() {
+            return;
+        }
+        let judgement = self.model.judge(action, &outcome, events);
+        self.poisoned = judgement.poisoned;
+        let mut disagreements = judgement.disagreements.into_iter();
+        if let Some(first) = disagreements.next() {
+            let breach = compare::breach(first, true);
+            let breach = breach.expect("books and policy have no part in a case without EL2");
+            self.finding = Some(Finding::new(breach, self.operation, action));
+        }
+    }
+
+    /// Judges how things are after an action.
+    pub fn look(&mut self, action: &Action, seen: &Seen<'_>) {
+        if self.is_over() {
+            return;
+        }
+        let registers = seen.registers.iter();
+        let mut registers = registers
+            .filter_map(|(register, value)| compare::register(&self.model, (0, *register), *value));
+        let mut pending = (0..).zip(seen.pending).filter_map(|(of, intids)| {
+            compare::pending(&self.model, of, || intids.iter().copied())
+        });
+        let breach = self
+            .translations(seen)
+            .or_else(|| pending.next())
+            .or_else(|| registers.next());
+        self.finding = breach.map(|breach| Finding::new(breach, self.operation, action));
+    }
+
+    /// Of what is seen, and of what must be.
+    fn translations(&self, seen: &Seen<'_>) -> Option<its_oracles::Breach> {
+        let compare = |(device_id, event_id): (u32, u32), to| {
+            compare::translation(&self.model, (0, device_id, event_id), to)
+        };
+        let mut here = seen.translations.iter();
+        let wrong = here.find_map(|(event, to)| compare(*event, Some(*to)));
+        let missing = || {
+            let mapped = self.model.mapped(0).into_iter();
+            let mut absent = mapped.filter(|event| !seen.translations.contains_key(event));
+            absent.find_map(|event| compare(event, None))
+        };
+        wrong.or_else(missing)
+    }
+}
