@@ -6,12 +6,13 @@
 //! - `observed`, `play`: a case on a subject, and whether what is seen is what is expected
 //! - `reference`, `board`, `qemu`: the subjects
 //! - [`matrix`], [`report`]: what each requirement came to on each subject, for people and machines
-//! - [`conform`]: the command
+//! - [`conform`], [`compare`]: the commands
 //!
 //! Its user is the command line. It knows every other crate of the harness but the oracles; nobody but the command line knows
 //! it. What is expected stands in the files: nothing here decides what an ITS must do.
 
 mod board;
+pub mod compare;
 pub mod conform;
 pub mod matrix;
 mod observed;

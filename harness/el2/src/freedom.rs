@@ -164,7 +164,7 @@ freedoms! {
         "GITS_STATUSR reads zero, or tells of accesses to reserved, read-only and write-only registers."
         "GITS_STATUSR (optional; its offset not confirmed)"
     BusyWrite "busy-write" { Ignored "ignored", Taken "taken" }
-        "A write that must not be made now (CBASER or BASER while Enabled or not Quiescent, Enabled before Quiescent or without queue or tables, PROPBASER or PENDBASER while EnableLPIs or RWP) is ignored, or anything follows."
+        "A write that must not be made now (CBASER or BASER while Enabled or not Quiescent, Enabled before Quiescent) is ignored, or anything follows."
         "UNPREDICTABLE; Linux KVM, QEMU, Xen (ignored)"
     PageSizeField "page-size-field" { Fixed "fixed", Writable "writable" }
         "GITS_BASER<n>.Page_Size is fixed, or takes each size."
@@ -172,6 +172,18 @@ freedoms! {
     IcidWidth "icid-width" { Implied "implied", Stated "stated" }
         "That ICIDs have 16 bits is told by TYPER.CIL = 0, or by CIL = 1 and CIDbits = 15."
         "GITS_TYPER; Linux KVM (CIL = 0), QEMU (CIL = 1)"
+    UnreadyEnable "unready-enable" { Ignored "ignored", Taken "taken" }
+        "Enabled set without a valid queue or a table that is needed: ignored, or anything follows."
+        "UNPREDICTABLE; Linux KVM, Xen (ignored), QEMU (taken)"
+    BusyLpiWrite "busy-lpi-write" { Ignored "ignored", Taken "taken" }
+        "A write of PROPBASER or PENDBASER while EnableLPIs or RWP is 1 is ignored, or anything follows."
+        "UNPREDICTABLE; Linux KVM (ignored), QEMU (taken)"
+    ReservedBits "reserved-bits" { Zero "zero", Kept "kept" }
+        "Reserved bits of CBASER and CWRITER read zero, or as they were written."
+        "RES0, as Arm's architecture defines it; QEMU (kept)"
+    PendingTableZero "pending-table-zero" { Trusted "trusted", Ignored "ignored" }
+        "After PTZ was written as 1 the pending table counts as zero when LPIs are enabled, or is read all the same."
+        "GICR_PENDBASER; QEMU (read)"
 }
 
 /// One option of each freedom.
@@ -300,6 +312,7 @@ mod tests {
         assert_eq!(Freedom::MappedEvent as u8, 3);
         assert_eq!(Freedom::BusyWrite as u8, 27);
         assert_eq!(Freedom::IcidWidth as u8, 29);
+        assert_eq!(Freedom::PendingTableZero as u8, 33);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The binary form: what fuzzing engines mutate. It is never stored; the text form is.
 //!
-//! Little endian. Byte 0 is the version, 2. From byte 1 on is the character of the first ITS, from byte 49 on that of
-//! the second, from byte 97 on the boot plan, one byte a field; the other bytes up to 127 are zero. Then 42 bytes an
+//! Little endian. Byte 0 is the version, 3. From byte 1 on is the character of the first ITS, from byte 113 on that of
+//! the second, from byte 225 on the boot plan, one byte a field; the other bytes up to 255 are zero. Then 42 bytes an
 //! operation: its kind, its CPU, five words of 8 bytes.
 //!
 //! The decoder takes anything: every number goes through the fix-up, an unknown kind becomes a known one, fewer
@@ -16,20 +16,20 @@ use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
 
 /// What byte 0 says.
-pub const BINARY_VERSION: u8 = 2;
+pub const BINARY_VERSION: u8 = 3;
 /// Bytes before the first record.
-pub const HEADER_BYTES: usize = 128;
+pub const HEADER_BYTES: usize = 256;
 /// Bytes in one record.
 pub const RECORD_BYTES: usize = 42;
 /// The longest scenario, in bytes.
 pub const MAX_BYTES: usize = HEADER_BYTES + MAX_OPERATIONS * RECORD_BYTES;
 
 /// Where in the header the characters start, and the boot plan.
-const CHARACTER_AT: [usize; MAX_ITS] = [1, 49];
-const BOOT_AT: usize = 97;
+const CHARACTER_AT: [usize; MAX_ITS] = [1, 113];
+const BOOT_AT: usize = 225;
 
 /// Fields grow in number, their places do not move.
-const _: () = assert!(CHARACTER_FIELDS <= 48 && BOOT_FIELDS <= HEADER_BYTES - BOOT_AT);
+const _: () = assert!(CHARACTER_FIELDS <= 112 && BOOT_FIELDS <= HEADER_BYTES - BOOT_AT);
 
 impl Scenario {
     /// As bytes, at most [`MAX_BYTES`]: a header and 42 bytes an operation.
@@ -125,7 +125,7 @@ pub(crate) mod tests {
     #[test]
     fn too_few_bytes_are_the_default() {
         assert_eq!(Scenario::decode(&[]), Scenario::default());
-        assert_eq!(Scenario::decode(&[0xff; 127]), Scenario::default());
+        assert_eq!(Scenario::decode(&[0xff; 255]), Scenario::default());
     }
 
     #[test]
@@ -140,12 +140,12 @@ pub(crate) mod tests {
         };
         let character = [16, 16, 16, 0, 8, 0, 0, 0, 0, 2, 1];
         let mut expected = vec![0; HEADER_BYTES + RECORD_BYTES];
-        expected[0] = 2;
+        expected[0] = 3;
         expected[1..12].copy_from_slice(&character);
-        expected[49..60].copy_from_slice(&character);
-        expected[97..103].copy_from_slice(&[2, 0, 16, 1, 1, 1]);
-        expected[128..131].copy_from_slice(&[0x12, 1, 1]);
-        expected[138] = 1;
+        expected[113..124].copy_from_slice(&character);
+        expected[225..231].copy_from_slice(&[2, 0, 16, 1, 1, 1]);
+        expected[256..259].copy_from_slice(&[0x12, 1, 1]);
+        expected[266] = 1;
         assert_eq!(scenario.encode(), expected);
     }
 
@@ -156,7 +156,7 @@ pub(crate) mod tests {
         assert_eq!(scenario.operations.len(), MAX_OPERATIONS);
         assert_eq!(scenario.encode().len(), MAX_BYTES);
         scenario.shorten_to(1000);
-        assert_eq!(scenario.operations.len(), 20);
+        assert_eq!(scenario.operations.len(), 17);
         assert!(scenario.encode().len() <= 1000);
         scenario.shorten_to(0);
         assert!(scenario.operations.is_empty());

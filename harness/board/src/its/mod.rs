@@ -75,7 +75,10 @@ pub(crate) struct PhysicalIts {
     statusr: u64,
     cbaser: Cbaser,
     /// The offset that was last written, in range or not.
+    /// GITS_CWRITER.Offset.
     cwriter: u64,
+    /// The reserved bits of GITS_CWRITER, where they are kept.
+    cwriter_reserved: u64,
     creadr: u64,
     stalled: bool,
     basers: [Baser; BASER_COUNT as usize],
@@ -107,6 +110,7 @@ impl PhysicalIts {
             statusr: 0,
             cbaser: Cbaser::new(),
             cwriter: 0,
+            cwriter_reserved: 0,
             creadr: 0,
             stalled: false,
             basers,

@@ -2,7 +2,8 @@
 
 use its_el2::Event;
 use its_el2::freedom::choice::{
-    BusyWrite, PageSizeField, QueueLowBits, Quiescent, QuiescentEnabled, Statusr,
+    BusyWrite, PageSizeField, QueueLowBits, Quiescent, QuiescentEnabled, ReservedBits, Statusr,
+    UnreadyEnable,
 };
 use its_gic::register::TableType;
 use its_gic::{Baser, Cbaser, Creadr, Ctlr, Cwriter, Iidr, Part, Pidr2, Register};
@@ -66,7 +67,7 @@ impl PhysicalIts {
             Register::Typer => self.character.typer().into_bits(),
             Register::Statusr => self.statusr,
             Register::Cbaser => self.cbaser.into_bits(),
-            Register::Cwriter => self.cwriter,
+            Register::Cwriter => self.cwriter | self.cwriter_reserved,
             Register::Creadr => Creadr::from_bits(self.creadr)
                 .with_stalled(self.stalled)
                 .into_bits(),
@@ -127,6 +128,7 @@ impl PhysicalIts {
             (false, true) if !self.can_start() => {
                 let address = Register::Ctlr.offset();
                 bus.events.push(Event::Unpredictable { address });
+                self.enabled = self.is_quiescent() && self.choices().picks(UnreadyEnable::Taken);
             }
             (false, true) => {
                 self.enabled = true;
@@ -187,12 +189,20 @@ impl PhysicalIts {
             QueueLowBits::Used => 0,
             QueueLowBits::Zero => 0xf000,
         };
-        Cbaser::from_bits(value & Cbaser::WRITABLE & !low_bits)
+        let reserved = match self.choices().get() {
+            ReservedBits::Zero => !Cbaser::WRITABLE,
+            ReservedBits::Kept => 0,
+        };
+        Cbaser::from_bits(value & !reserved & !low_bits)
     }
 
     fn write_cwriter(&mut self, part: Part, value: u64, bus: &mut Bus) {
-        let whole = Cwriter::from_bits(part.insert(self.cwriter, value));
+        let held = self.cwriter | self.cwriter_reserved;
+        let whole = Cwriter::from_bits(part.insert(held, value));
         self.cwriter = whole.offset();
+        if self.choices().picks(ReservedBits::Kept) {
+            self.cwriter_reserved = whole.with_retry(false).into_bits() & !self.cwriter;
+        }
         if whole.retry() {
             self.stalled = false;
         }

@@ -4,7 +4,7 @@
 
 mod lpis;
 
-use its_el2::freedom::choice::{EnableLpis, Quiescent};
+use its_el2::freedom::choice::{BusyLpiWrite, EnableLpis, PendingTableZero, Quiescent};
 use its_el2::{Choices, Machine};
 use its_gic::Part;
 use its_gic::redistributor::{
@@ -39,7 +39,7 @@ pub(crate) enum Written {
     Started,
     /// LPIs were switched off: the tables are no longer in use, and the pending table may have new contents.
     Stopped,
-    /// The architecture calls the write to this offset UNPREDICTABLE; it was ignored.
+    /// The architecture calls the write to this offset UNPREDICTABLE.
     Unpredictable(u64),
 }
 
@@ -150,15 +150,24 @@ impl Redistributor {
                 return self.enable(wanted, memory);
             }
             PROPBASER | PENDBASER if self.enabled || self.in_progress > 0 => {
+                if self.choices.picks(BusyLpiWrite::Taken) {
+                    self.write_pointer(register, part, value);
+                }
                 return Written::Unpredictable(register);
             }
-            PROPBASER => self.propbaser = part.insert(self.propbaser, value),
-            PENDBASER => self.write_pendbaser(part, value),
+            PROPBASER | PENDBASER => self.write_pointer(register, part, value),
             INVLPIR if part != Part::High => self.forget(value as u32),
             INVALLR if part != Part::High => self.forget_all(),
             _ => {}
         }
         Written::Nothing
+    }
+
+    fn write_pointer(&mut self, register: u64, part: Part, value: u64) {
+        match register {
+            PROPBASER => self.propbaser = part.insert(self.propbaser, value),
+            _ => self.write_pendbaser(part, value),
+        }
     }
 
     /// PTZ keeps what was last written to the half that holds it, though it reads zero.
@@ -178,7 +187,7 @@ impl Redistributor {
                 let [(configuration, _), (pending, _)] = self.tables();
                 self.enabled = true;
                 self.lpis.start(configuration, self.id_bits());
-                if !self.ptz {
+                if !self.ptz || self.choices.picks(PendingTableZero::Ignored) {
                     self.lpis.load(pending, memory);
                 }
                 Written::Started

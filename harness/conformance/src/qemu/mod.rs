@@ -22,7 +22,7 @@ pub(crate) use record::Recording;
 ///
 /// # Errors
 /// What is there is no QEMU that can be used.
-pub fn installed() -> Result<Result<Installed, Missing>> {
+pub(crate) fn installed() -> Result<Result<Installed, Missing>> {
     match its_qemu::find() {
         Err(missing @ Missing::NotInstalled) => Ok(Err(missing)),
         found => Ok(Ok(found?)),

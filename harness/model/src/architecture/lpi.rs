@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_el2::freedom::choice::{BusyWrite, EnableLpis, EqualPriority, LpiCache, PendingTable};
+use its_el2::freedom::choice::{
+    BusyLpiWrite, EnableLpis, EqualPriority, LpiCache, PendingTable, PendingTableZero,
+};
 use its_el2::{Freedoms, Machine};
 use its_gic::Part;
 use its_gic::redistributor::{
@@ -123,11 +125,11 @@ impl Redistributor {
         // GICR_PROPBASER, GICR_PENDBASER: UNPREDICTABLE while EnableLPIs or RWP is 1.
         let fixed = self.on() == Truth::Yes || refused;
         match register {
-            gicr::CTLR if value & 1 != 0 => self.enable(memory),
+            gicr::CTLR if value & 1 != 0 => self.enable(memory, freedoms),
             gicr::CTLR => self.disable(memory, freedoms),
             gicr::INVLPIR if part != Part::High => self.forget(Some(&[value as u32])),
             gicr::INVALLR if part != Part::High => self.forget(None),
-            gicr::PROPBASER | gicr::PENDBASER if fixed && freedoms.allow(BusyWrite::Taken) => {
+            gicr::PROPBASER | gicr::PENDBASER if fixed && freedoms.allow(BusyLpiWrite::Taken) => {
                 return Err("PROPBASER or PENDBASER was written while EnableLPIs or RWP");
             }
             gicr::PROPBASER | gicr::PENDBASER if fixed => {}
@@ -141,13 +143,15 @@ impl Redistributor {
         Ok(())
     }
 
-    /// GICR_CTLR: pending state comes from the table, unless PTZ says that this is zero.
-    fn enable(&mut self, memory: &Memory) {
+    /// GICR_CTLR: pending state comes from the table; PTZ says that this is zero.
+    fn enable(&mut self, memory: &Memory, freedoms: &Freedoms) {
         if self.on() == Truth::Yes {
             return;
         }
         let zero = Pendbaser::from_bits(self.pendbaser.value).ptz() && self.pendbaser.knows(PTZ);
-        let mut read = match (zero, self.zero_then) {
+        let trusted = zero && freedoms.allow(PendingTableZero::Trusted);
+        let looked_at = !zero || self.zero_then || freedoms.allow(PendingTableZero::Ignored);
+        let mut read = match (trusted, looked_at) {
             (true, false) => Pending::default(),
             (true, true) => Pending::default().or(&self.pending_table(memory)),
             (false, _) => self.pending_table(memory),

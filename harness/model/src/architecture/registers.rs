@@ -1,7 +1,8 @@
 //! The control frame of one ITS: what a write does and what a read returns.
 
 use its_el2::freedom::choice::{
-    BusyWrite, CwriterBeyond, PageSizeField, QueueLowBits, QuiescentEnabled, Statusr,
+    BusyWrite, CwriterBeyond, PageSizeField, QueueLowBits, QuiescentEnabled, ReservedBits, Statusr,
+    UnreadyEnable,
 };
 use its_el2::{Character, Freedoms};
 use its_gic::geometry::{PageSize, Queue, Table};
@@ -194,7 +195,7 @@ impl Registers {
     }
 
     /// Whether a write must not be made now: GITS_CBASER, GITS_BASER<n> while Enabled or not Quiescent, Enabled before
-    /// Quiescent or without queue and tables.
+    /// Quiescent.
     fn forbids(&self, register: Register, value: u64) -> Truth {
         let busy = match (self.enabled, self.quiescent) {
             (true, _) => Truth::Yes,
@@ -203,10 +204,7 @@ impl Registers {
         };
         match register {
             Register::Cbaser | Register::Baser(0 | 1) => busy,
-            Register::Ctlr if value & 1 != 0 && !self.enabled => match self.is_ready() {
-                true => busy,
-                false => Truth::Yes,
-            },
+            Register::Ctlr if value & 1 != 0 && !self.enabled => busy,
             _ => Truth::No,
         }
     }
@@ -223,6 +221,12 @@ impl Registers {
         if forbidden == Truth::Yes || forbidden == Truth::Maybe && refused {
             return match freedoms.allow(BusyWrite::Taken) {
                 true => Err("a register was written that must not be written now"),
+                false => Ok(Wake::Nothing),
+            };
+        }
+        if register == Register::Ctlr && value & 1 != 0 && !self.enabled && !self.is_ready() {
+            return match freedoms.allow(UnreadyEnable::Taken) {
+                true => Err("Enabled was set without a valid queue or a table that is needed"),
                 false => Ok(Wake::Nothing),
             };
         }
@@ -341,6 +345,9 @@ impl Registers {
             Register::Cbaser => {
                 let mut cbaser = self.cbaser;
                 cbaser.known &= !ATTRIBUTES;
+                if freedoms.allow(ReservedBits::Kept) {
+                    cbaser.known &= Cbaser::WRITABLE;
+                }
                 if !freedoms.allow(QueueLowBits::Used) {
                     cbaser.value &= !QUEUE_LOW;
                 } else if freedoms.allow(QueueLowBits::Zero) {
@@ -348,14 +355,17 @@ impl Registers {
                 }
                 cbaser
             }
-            Register::Cwriter => Partial {
-                known: if self.writer().is_some() {
-                    u64::MAX
-                } else {
-                    !OFFSET_MASK
-                },
-                ..self.cwriter
-            },
+            Register::Cwriter => {
+                let mut cwriter = self.cwriter;
+                cwriter.known = match self.writer() {
+                    Some(_) => u64::MAX,
+                    None => !OFFSET_MASK,
+                };
+                if freedoms.allow(ReservedBits::Kept) {
+                    cwriter.known &= OFFSET_MASK | RETRY;
+                }
+                cwriter
+            }
             Register::Creadr => Partial {
                 value: self.creadr,
                 known: match (self.creadr_known, self.stall_in_doubt) {

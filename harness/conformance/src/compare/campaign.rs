@@ -1,0 +1,274 @@
+//! Many drawn cases, on several QEMUs side by side.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use arbitrary::Unstructured;
+use its_qemu::Installed;
+use its_runner::finding::Finding;
+use its_runner::replay::{CLEAN, FINDINGS, print};
+use its_scenario::{FuzzTarget, Scenario, Temper};
+use serde::Serialize;
+
+use super::Arguments;
+use super::case::{Compared, Comparison, Verdict};
+
+/// What was compared and found.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Summary {
+    qemu: String,
+    seed: u64,
+    jobs: usize,
+    seconds: f64,
+    cases: u64,
+    operations: u64,
+    actions: u64,
+    poisoned: u64,
+    /// Cases that ended in a difference that was looked into, by its id.
+    settled: BTreeMap<String, u64>,
+    /// Actions that QEMU cannot do, by reason.
+    left_out: BTreeMap<&'static str, u64>,
+    /// QEMUs that died or hung and were started again.
+    restarts: u64,
+    /// Differences that nobody looked into yet, by signature: how many, and the first's file.
+    differences: BTreeMap<String, (u64, String)>,
+}
+
+impl Summary {
+    fn count(&mut self, compared: &Compared) {
+        self.cases += 1;
+        self.operations += compared.operations;
+        self.actions += compared.actions;
+        for why in &compared.left_out {
+            *self.left_out.entry(*why).or_default() += 1;
+        }
+        match &compared.verdict {
+            Verdict::Poisoned => self.poisoned += 1,
+            Verdict::Settled(id) => *self.settled.entry(id.clone()).or_default() += 1,
+            Verdict::Gone(_) => self.restarts += 1,
+            Verdict::Agree | Verdict::Differs(_) => {}
+        }
+    }
+
+    fn text(&self) -> String {
+        let rate = |count: u64| count as f64 / self.seconds.max(0.001);
+        let mut text = format!(
+            "model and QEMU {}: {} cases in {:.0} s, seed {}, {} QEMUs\n\
+             \u{20} compared    {} operations ({:.0}/s), {} actions\n\
+             \u{20} poisoned    {} cases ({:.1} %)\n",
+            self.qemu,
+            self.cases,
+            self.seconds,
+            self.seed,
+            self.jobs,
+            self.operations,
+            rate(self.operations),
+            self.actions,
+            self.poisoned,
+            100.0 * self.poisoned as f64 / self.cases.max(1) as f64,
+        );
+        for (why, count) in &self.left_out {
+            text.push_str(&format!("  left out    {count} of {why}\n"));
+        }
+        for (id, count) in &self.settled {
+            text.push_str(&format!("  settled     {count} cases end in {id}\n"));
+        }
+        if self.restarts > 0 {
+            text.push_str(&format!("  restarts    {} of QEMU\n", self.restarts));
+        }
+        for (signature, (count, file)) in &self.differences {
+            text.push_str(&format!(
+                "  DIFFERENCE  {count} times {signature}: {file}\n"
+            ));
+        }
+        if self.differences.is_empty() {
+            text.push_str("  no difference that is not settled\n");
+        }
+        text
+    }
+}
+
+/// What all jobs share.
+struct Shared<'a> {
+    arguments: &'a Arguments,
+    installed: &'a Installed,
+    start: Instant,
+    next: AtomicU64,
+    failed: AtomicBool,
+    summary: Mutex<Summary>,
+}
+
+/// Compares until the time is over; the exit code.
+pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
+    let jobs = match arguments.jobs {
+        Some(jobs) => jobs.max(1),
+        None => thread::available_parallelism().map_or(1, usize::from),
+    };
+    let shared = Shared {
+        arguments,
+        installed,
+        start: Instant::now(),
+        next: AtomicU64::new(0),
+        failed: AtomicBool::new(false),
+        summary: Mutex::new(Summary {
+            qemu: installed.version.clone(),
+            seed: arguments.seed,
+            jobs,
+            ..Summary::default()
+        }),
+    };
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..jobs).map(|_| scope.spawn(|| job(&shared))).collect();
+        all.into_iter().try_for_each(|job| {
+            let ended = job.join();
+            ended.map_err(|_| anyhow::anyhow!("a job panicked"))?
+        })
+    })?;
+    let mut summary = shared.summary.into_inner();
+    let summary = summary
+        .as_mut()
+        .unwrap_or_else(|poisoned| poisoned.get_mut());
+    summary.seconds = shared.start.elapsed().as_secs_f64();
+    match arguments.json {
+        true => print(&format!("{}\n", serde_json::to_string(summary)?)),
+        false => print(&summary.text()),
+    }
+    Ok(match summary.differences.is_empty() {
+        true => CLEAN,
+        false => FINDINGS,
+    })
+}
+
+impl Shared<'_> {
+    /// The number of the next case, while there is time.
+    fn next(&self) -> Option<u64> {
+        let time = Duration::from_secs(self.arguments.time);
+        if self.start.elapsed() >= time || self.failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let most = self.arguments.runs.unwrap_or(u64::MAX);
+        (number < most).then_some(number)
+    }
+}
+
+fn job(shared: &Shared<'_>) -> Result<()> {
+    let result = cases(shared);
+    if result.is_err() {
+        shared.failed.store(true, Ordering::Relaxed);
+    }
+    result
+}
+
+fn cases(shared: &Shared<'_>) -> Result<()> {
+    let mut comparison = Comparison::new(shared.installed, shared.arguments.careful);
+    let mut told = Instant::now();
+    while let Some(number) = shared.next() {
+        let scenario = draw(shared.arguments.seed, number, &comparison);
+        let mut compared = comparison.play(&scenario)?;
+        if matches!(compared.verdict, Verdict::Gone(_)) {
+            // Once more on a fresh one: what kills it twice is its own doing.
+            compared = comparison.play(&scenario)?;
+            lock(&shared.summary).restarts += 1;
+        }
+        let mut summary = lock(&shared.summary);
+        summary.count(&compared);
+        keep(&compared, &scenario, shared.arguments, &mut summary)?;
+        if number == 0 || told.elapsed() > PLAIN && !shared.arguments.json {
+            told = Instant::now();
+            progress(&summary, shared.start);
+        }
+    }
+    Ok(())
+}
+
+/// How often progress is told.
+const PLAIN: Duration = Duration::from_secs(10);
+
+fn progress(summary: &Summary, start: Instant) {
+    let seconds = start.elapsed().as_secs_f64();
+    let line = format!(
+        "{seconds:.0} s: {} cases, {:.0} operations/s, {} differences",
+        summary.cases,
+        summary.operations as f64 / seconds.max(0.001),
+        summary.differences.len()
+    );
+    match std::io::stderr().is_terminal() {
+        true => eprint!("\r{line}  "),
+        false => eprintln!("{line}"),
+    }
+}
+
+/// Bytes that a scenario is drawn from.
+const ENTROPY: usize = 4096;
+
+/// One in four is what a driver does, the rest also what none does.
+fn draw(seed: u64, number: u64, comparison: &Comparison) -> Scenario {
+    let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
+    let mut bytes = vec![0; ENTROPY];
+    random.fill(&mut bytes);
+    let temper = match random.u8(..4) {
+        0 => Temper::Legal,
+        _ => Temper::Hostile,
+    };
+    let character = comparison.profile().character();
+    let mut u = Unstructured::new(&bytes);
+    Scenario::generate_for(&mut u, FuzzTarget::Arch, temper, character)
+}
+
+/// Writes the first case of each difference.
+fn keep(
+    compared: &Compared,
+    scenario: &Scenario,
+    arguments: &Arguments,
+    summary: &mut Summary,
+) -> Result<()> {
+    let (signature, finding) = match &compared.verdict {
+        Verdict::Differs(finding) => (finding.signature.clone(), told(finding)),
+        Verdict::Gone(error) => ("QEMU-GONE".into(), format!("# {error}\n")),
+        _ => return Ok(()),
+    };
+    if let Some((count, _)) = summary.differences.get_mut(&signature) {
+        *count += 1;
+        return Ok(());
+    }
+    let path = arguments.findings.join(format!("{signature}.its"));
+    write(&path, &format!("{finding}{scenario}"))?;
+    let file = path.display().to_string();
+    summary.differences.insert(signature, (1, file));
+    Ok(())
+}
+
+/// The first lines of a kept case.
+fn told(finding: &Finding) -> String {
+    let Finding {
+        rule,
+        operation,
+        path,
+        expected,
+        seen,
+        ..
+    } = finding;
+    format!(
+        "# rule:      {}\n# operation: {operation}\n# where:     {path}\n# expected:  {expected}\n# seen:      {seen}\n",
+        rule.id
+    )
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn lock(summary: &Mutex<Summary>) -> std::sync::MutexGuard<'_, Summary> {
+    summary.lock().unwrap_or_else(PoisonError::into_inner)
+}
