@@ -10,7 +10,7 @@
 //!
 //! - `find`, `process`: the program, and one process of it
 //! - `facts`: addresses and the character of its ITS
-//! - `qtest`: the line protocol
+//! - `connection`, `qtest`: the socket and the line protocol
 //! - `memory`, `tables`: memory, and what tables in it say
 //! - `actions`: what an action becomes
 //! - `queue`: events, from the queue's registers before and after a write
@@ -21,6 +21,7 @@
 //! scenario. The addresses of the board come from the [`Machine`](its_el2::Machine) that it is given.
 
 mod actions;
+mod connection;
 mod error;
 mod facts;
 mod find;
