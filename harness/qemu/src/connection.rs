@@ -18,27 +18,33 @@ const EAGER: Duration = Duration::from_millis(5);
 /// How long to sleep between two attempts after that.
 const NAP: Duration = Duration::from_micros(200);
 
-/// A socket whose reads and writes take at most [`PATIENCE`].
+/// A socket whose reads and writes fail when they take too long.
 #[derive(Debug)]
-pub(crate) struct Connection(UnixStream);
+pub(crate) struct Connection {
+    stream: UnixStream,
+    patience: Duration,
+}
 
 impl Connection {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
+        Self::new(UnixStream::connect(path)?, PATIENCE)
+    }
+
+    fn new(stream: UnixStream, patience: Duration) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self(stream))
+        Ok(Self { stream, patience })
     }
 }
 
 impl Read for &Connection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        patiently(|| (&self.0).read(buffer))
+        patiently(self.patience, || (&self.stream).read(buffer))
     }
 }
 
 impl Write for &Connection {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        patiently(|| (&self.0).write(buffer))
+        patiently(self.patience, || (&self.stream).write(buffer))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -47,7 +53,10 @@ impl Write for &Connection {
 }
 
 /// Attempts something until it would not have to wait.
-fn patiently(mut attempt: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+fn patiently(
+    patience: Duration,
+    mut attempt: impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
     let mut start = None;
     loop {
         match attempt() {
@@ -55,7 +64,7 @@ fn patiently(mut attempt: impl FnMut() -> io::Result<usize>) -> io::Result<usize
             result => return result,
         }
         let waited = start.get_or_insert_with(Instant::now).elapsed();
-        if waited > PATIENCE {
+        if waited > patience {
             return Err(io::ErrorKind::TimedOut.into());
         } else if waited > EAGER {
             thread::sleep(NAP);
@@ -72,8 +81,7 @@ mod tests {
     #[test]
     fn waits_until_there_is_something() {
         let (near, mut far) = UnixStream::pair().unwrap();
-        near.set_nonblocking(true).unwrap();
-        let connection = Connection(near);
+        let connection = Connection::new(near, PATIENCE).unwrap();
         let writer = thread::spawn(move || {
             thread::sleep(EAGER * 2);
             far.write_all(b"OK\n").unwrap();
@@ -82,5 +90,15 @@ mod tests {
         assert_eq!((&connection).read(&mut buffer).unwrap(), 3);
         writer.join().unwrap();
         assert_eq!((&connection).read(&mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn does_not_wait_for_ever() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let connection = Connection::new(near, EAGER * 2).unwrap();
+        let error = (&connection).read(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = (&connection).write_all(&[0; 1 << 24]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -1,7 +1,7 @@
 //! QEMU's ITS as an outside reference: a QEMU process whose GICv3 ITS is given the same [`Action`](its_el2::Action)s as
 //! the board, and what can be seen of it, as data.
 //!
-//! [`find`] tells whether there is a QEMU, [`Qemu::start`] starts one, [`Qemu::play`] plays a case on it: one
+//! [`find()`] tells whether there is a QEMU, [`Qemu::start`] starts one, [`Qemu::play`] plays a case on it: one
 //! [`Answer`] for each [`Step`]. Nothing of QEMU is needed to build this.
 //!
 //! QEMU's CPUs never run. The registers of its machine are accessed over the qtest socket, its memory is a file that is

@@ -5,7 +5,7 @@ use its_gic::Register;
 use its_gic::redistributor::{CTLR, PROPBASER};
 
 use crate::actions::Deed;
-use crate::facts::{CPUS, ITS, redistributor};
+use crate::facts::{CPUS, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON, ITS, redistributor};
 use crate::look::{self, Seen};
 use crate::process::Process;
 use crate::qtest::{Answers, Batch};
@@ -184,6 +184,8 @@ impl Qemu {
 /// clears GITS_CREADR, is one of them.
 fn send_reset(batch: &mut Batch) {
     batch.write(AccessSize::Word, ITS + Register::Ctlr.offset(), 0);
+    // No action writes the distributor, but a table of the case may have been laid over it.
+    batch.write(AccessSize::Word, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON);
     batch.write_words(ITS + Register::Cbaser.offset(), &[0; 2]);
     batch.write_words(ITS + Register::Baser(0).offset(), &[0; 3]);
     for number in 0..CPUS {

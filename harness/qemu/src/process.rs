@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
 use crate::connection::{Connection, PATIENCE};
-use crate::facts::{CPUS, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON, RAM_BYTES};
+use crate::facts::{CPUS, ITS, RAM_BYTES};
 use crate::memory::Memory;
 use crate::qtest::{Answers, Batch, exchange};
 use crate::{Error, Installed};
@@ -73,17 +73,17 @@ impl Process {
             stderr,
             memory,
         };
-        process.prepare()?;
+        process.greet()?;
         Ok(process)
     }
 
-    /// The first commands. Once they are answered QEMU has opened all its files.
-    fn prepare(&mut self) -> Result<(), Error> {
+    /// Asks something. Once it is answered QEMU has opened all its files.
+    fn greet(&mut self) -> Result<(), Error> {
         let mut batch = Batch::default();
-        batch.write(AccessSize::Word, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON);
+        batch.read(AccessSize::Word, ITS);
         let mut answers = Answers::default();
         self.exchange(&batch, &mut answers)?;
-        answers.done()
+        answers.value().map(drop)
     }
 
     /// QEMU's process id.
