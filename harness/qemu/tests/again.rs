@@ -8,6 +8,7 @@ use its_gic::{Command, Register};
 use its_qemu::{Qemu, Step};
 use support::{
     COLLECTIONS, CONFIGURATION, DEVICES, Draft, ITS, ITT, PENDING, QUEUE, REDISTRIBUTORS, machine,
+    mapc, mapd, mapti,
 };
 
 const CASES: u64 = 400;
@@ -35,7 +36,7 @@ fn command(random: &mut fastrand::Rng) -> Command {
                 .choice([1_u8, 3, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15, 77])
                 .unwrap_or(0),
         ),
-        random.u64(0..40) | random.u64(8190..8260) << 32,
+        random.u64(0..5) | random.u64(8190..8260) << 32,
         random.u64(0..4) | random.u64(0..3) << 16,
         random.u64(0..3) << 16,
     ];
@@ -93,6 +94,19 @@ fn case(seed: u64) -> Vec<Step> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut draft = Draft::new(random.u64(12..16));
     draft.store(CONFIGURATION, 0xa3a3_a3a3_a3a3_a3a3);
+    draft.send(mapc(0, 0));
+    draft.send(mapc(1, 1));
+    for device in 0..3 {
+        draft.send(mapd(device, ITT + u64::from(device) * 0x1000));
+        for event in 0..4 {
+            draft.send(mapti(
+                device,
+                event,
+                8192 + device * 4 + event,
+                event as u16 & 1,
+            ));
+        }
+    }
     for _ in 0..random.u8(10..50) {
         match random.u8(0..10) {
             0..8 => draft.send(command(&mut random)),
