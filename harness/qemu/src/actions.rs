@@ -74,8 +74,9 @@ impl Deed {
         }
     }
 
-    /// The commands that do it.
-    pub(crate) fn send(&self, batch: &mut Batch) {
+    /// Adds the commands that do it. Whether it has answers of its own: a store may have become part of the command
+    /// before it.
+    pub(crate) fn send(&self, batch: &mut Batch) -> bool {
         match *self {
             Self::Known(_) | Self::Not(_) => {}
             Self::Read { address, size } => batch.read(size, address),
@@ -86,12 +87,22 @@ impl Deed {
                 effect,
             } => {
                 batch.write(size, address, value);
-                if effect != Effect::Nothing {
-                    pointers(batch);
-                }
+                ask(effect, batch);
             }
-            Self::Store { address, value } => batch.write_words(address, &[value]),
-            Self::StoreCommand { address, words } => batch.write_words(address, &words),
+            Self::Store { address, value } => return batch.store(address, &[value]),
+            Self::StoreCommand { address, words } => return batch.store(address, &words),
+        }
+        true
+    }
+}
+
+/// Reads what tells what a write did to the queue.
+fn ask(effect: Effect, batch: &mut Batch) {
+    match effect {
+        Effect::Nothing => {}
+        Effect::Moved => pointers(batch),
+        Effect::Switched { .. } | Effect::Posted { .. } => {
+            batch.read(AccessSize::Double, ITS + Register::Creadr.offset());
         }
     }
 }
@@ -169,7 +180,7 @@ fn control_frame(offset: u64, size: AccessSize, direction: Direction) -> Deed {
 fn effect(offset: u64, size: AccessSize, value: u64) -> Effect {
     match Register::select(offset, size.bytes()) {
         Some((Register::Ctlr, _)) => Effect::Switched { on: value & 1 == 1 },
-        Some((Register::Cwriter, Part::Whole | Part::Low)) => Effect::Posted,
+        Some((Register::Cwriter, Part::Whole | Part::Low)) => Effect::Posted { cwriter: value },
         Some((Register::Cbaser | Register::Cwriter | Register::Creadr, _)) => Effect::Moved,
         _ => Effect::Nothing,
     }

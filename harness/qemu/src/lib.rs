@@ -1,7 +1,7 @@
 //! QEMU's ITS as an outside reference: a QEMU process whose GICv3 ITS is given the same [`Action`](its_el2::Action)s as
 //! the board, and what can be seen of it, as data.
 //!
-//! [`find`] tells whether there is a QEMU, [`Qemu::start`] starts one, [`Qemu::play`] plays a case on it: one
+//! [`find()`] tells whether there is a QEMU, [`Qemu::start`] starts one, [`Qemu::play`] plays a case on it: one
 //! [`Answer`] for each [`Step`]. Nothing of QEMU is needed to build this.
 //!
 //! QEMU's CPUs never run. The registers of its machine are accessed over the qtest socket, its memory is a file that is
@@ -10,7 +10,7 @@
 //!
 //! - `find`, `process`: the program, and one process of it
 //! - `facts`: addresses and the character of its ITS
-//! - `qtest`: the line protocol
+//! - `connection`, `qtest`: the socket and the line protocol
 //! - `memory`, `tables`: memory, and what tables in it say
 //! - `actions`: what an action becomes
 //! - `queue`: events, from the queue's registers before and after a write
@@ -21,6 +21,7 @@
 //! scenario. The addresses of the board come from the [`Machine`](its_el2::Machine) that it is given.
 
 mod actions;
+mod connection;
 mod error;
 mod facts;
 mod find;

@@ -5,7 +5,7 @@ use its_gic::Register;
 use its_gic::redistributor::{CTLR, PROPBASER};
 
 use crate::actions::Deed;
-use crate::facts::{CPUS, ITS, redistributor};
+use crate::facts::{CPUS, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON, ITS, redistributor};
 use crate::look::{self, Seen};
 use crate::process::Process;
 use crate::qtest::{Answers, Batch};
@@ -44,7 +44,8 @@ pub struct Qemu {
     spent: bool,
     batch: Batch,
     answers: Answers,
-    deeds: Vec<Deed>,
+    /// With whether each has answers of its own.
+    deeds: Vec<(Deed, bool)>,
     stored: Stored,
     queue: QueueState,
 }
@@ -99,13 +100,13 @@ impl Qemu {
         if first {
             send_reset(&mut self.batch);
         }
-        let resets = self.batch.lines() as u64;
+        let resets = self.batch.lines();
         for step in steps {
             match step {
                 Step::Act(action) => {
                     let deed = Deed::of(action, &self.machine);
-                    deed.send(&mut self.batch);
-                    self.deeds.push(deed);
+                    let answered = deed.send(&mut self.batch);
+                    self.deeds.push((deed, answered));
                 }
                 Step::Look => look::send(&mut self.batch),
             }
@@ -115,8 +116,8 @@ impl Qemu {
             self.answers.done()?;
         }
         let mut deeds = std::mem::take(&mut self.deeds);
-        for deed in &deeds {
-            answers.push(self.receive(deed)?);
+        for (deed, answered) in &deeds {
+            answers.push(self.receive(deed, *answered)?);
         }
         deeds.clear();
         self.deeds = deeds;
@@ -128,7 +129,7 @@ impl Qemu {
     }
 
     /// Takes the answers to what was done about an action.
-    fn receive(&mut self, deed: &Deed) -> Result<Answer, Error> {
+    fn receive(&mut self, deed: &Deed, answered: bool) -> Result<Answer, Error> {
         let mut events = Vec::new();
         let outcome = match *deed {
             Deed::Not(why) => return Ok(Answer::NotActed(why)),
@@ -136,22 +137,45 @@ impl Qemu {
             Deed::Read { .. } => Outcome::Value(self.answers.value()?),
             Deed::Write { effect, .. } => {
                 self.answers.done()?;
-                if effect != Effect::Nothing {
-                    let now = self.answers.words()?;
-                    events = self.queue.observe(effect, now, &self.stored);
-                }
+                events = self.receive_effect(effect)?;
                 Outcome::Done
             }
-            Deed::Store { address, value } => self.stored(address, &[value])?,
-            Deed::StoreCommand { address, words } => self.stored(address, &words)?,
+            Deed::Store { .. } | Deed::StoreCommand { .. } => {
+                if answered {
+                    self.answers.done()?;
+                }
+                self.note_store(deed);
+                Outcome::Done
+            }
         };
         Ok(Answer::Acted { outcome, events })
     }
 
-    fn stored(&mut self, address: u64, words: &[u64]) -> Result<Outcome, Error> {
-        self.answers.done()?;
-        self.stored.store(address, words);
-        Ok(Outcome::Done)
+    /// Takes what tells what a write did to the queue.
+    fn receive_effect(&mut self, effect: Effect) -> Result<Vec<Event>, Error> {
+        let Self {
+            answers,
+            queue,
+            stored,
+            ..
+        } = self;
+        match effect {
+            Effect::Nothing => {}
+            Effect::Moved => queue.moved(answers.words()?),
+            Effect::Switched { on } => return Ok(queue.switched(on, answers.value()?, stored)),
+            Effect::Posted { cwriter } => {
+                return Ok(queue.posted(cwriter, answers.value()?, stored));
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn note_store(&mut self, deed: &Deed) {
+        match *deed {
+            Deed::Store { address, value } => self.stored.store(address, &[value]),
+            Deed::StoreCommand { address, words } => self.stored.store(address, &words),
+            _ => {}
+        }
     }
 }
 
@@ -160,6 +184,8 @@ impl Qemu {
 /// clears GITS_CREADR, is one of them.
 fn send_reset(batch: &mut Batch) {
     batch.write(AccessSize::Word, ITS + Register::Ctlr.offset(), 0);
+    // No action writes the distributor, but a table of the case may have been laid over it.
+    batch.write(AccessSize::Word, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON);
     batch.write_words(ITS + Register::Cbaser.offset(), &[0; 2]);
     batch.write_words(ITS + Register::Baser(0).offset(), &[0; 3]);
     for number in 0..CPUS {

@@ -7,23 +7,21 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use its_el2::AccessSize;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
-use crate::facts::{CPUS, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON, RAM_BYTES};
+use crate::connection::{Connection, PATIENCE};
+use crate::facts::{CPUS, ITS, RAM_BYTES};
 use crate::memory::Memory;
 use crate::qtest::{Answers, Batch, exchange};
 use crate::{Error, Installed};
 
-/// How long QEMU may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Starts its arguments, tells their process id, waits for its input to end.
 const SHELL: &str = r#""$@" </dev/null & echo $!; exec >&- ; read -r end; kill -9 $!; wait"#;
 /// The most that is kept of what QEMU says on standard error.
@@ -34,7 +32,7 @@ const SAID_BYTES: u64 = 4096;
 pub(crate) struct Process {
     shell: Child,
     id: u32,
-    stream: UnixStream,
+    connection: Connection,
     stderr: File,
     pub(crate) memory: Memory,
 }
@@ -61,7 +59,7 @@ impl Process {
             .spawn()
             .map_err(failed("no shell"))?;
         let connected = connect(&mut shell, &inside("qtest"));
-        let (id, stream) = match connected {
+        let (id, connection) = match connected {
             Ok(connected) => connected,
             Err(error) => {
                 end(&mut shell);
@@ -71,21 +69,21 @@ impl Process {
         let mut process = Self {
             shell,
             id,
-            stream,
+            connection,
             stderr,
             memory,
         };
-        process.prepare()?;
+        process.greet()?;
         Ok(process)
     }
 
-    /// The first commands. Once they are answered QEMU has opened all its files.
-    fn prepare(&mut self) -> Result<(), Error> {
+    /// Asks something. Once it is answered QEMU has opened all its files.
+    fn greet(&mut self) -> Result<(), Error> {
         let mut batch = Batch::default();
-        batch.write(AccessSize::Word, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON);
+        batch.read(AccessSize::Word, ITS);
         let mut answers = Answers::default();
         self.exchange(&batch, &mut answers)?;
-        answers.done()
+        answers.value().map(drop)
     }
 
     /// QEMU's process id.
@@ -95,7 +93,7 @@ impl Process {
 
     /// Sends all commands and waits for all answers.
     pub(crate) fn exchange(&mut self, batch: &Batch, answers: &mut Answers) -> Result<(), Error> {
-        exchange(&self.stream, batch, answers).map_err(|error| explain(error, &self.stderr))
+        exchange(&self.connection, batch, answers).map_err(|error| explain(error, &self.stderr))
     }
 }
 
@@ -179,7 +177,7 @@ fn arguments(folder: &Path) -> Vec<OsString> {
 }
 
 /// QEMU's process id and a connection to it, once it listens. An end of file where it ended instead.
-fn connect(shell: &mut Child, path: &Path) -> io::Result<(u32, UnixStream)> {
+fn connect(shell: &mut Child, path: &Path) -> io::Result<(u32, Connection)> {
     let stdout = shell.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let mut stdout = BufReader::new(stdout);
     let mut line = String::new();
@@ -187,12 +185,8 @@ fn connect(shell: &mut Child, path: &Path) -> io::Result<(u32, UnixStream)> {
     let id = line.trim().parse().map_err(io::Error::other)?;
     let start = Instant::now();
     loop {
-        match UnixStream::connect(path) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                return Ok((id, stream));
-            }
+        match Connection::open(path) {
+            Ok(connection) => return Ok((id, connection)),
             Err(_) if ended(stdout.get_ref())? => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(error) if start.elapsed() > PATIENCE => return Err(error),
             Err(_) => {}
@@ -221,7 +215,7 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Error {
 fn explain(error: io::Error, stderr: &File) -> Error {
     let said = said(stderr);
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Hung {
+        io::ErrorKind::TimedOut => Error::Hung {
             within: PATIENCE,
             said,
         },

@@ -25,13 +25,30 @@ pub(crate) struct Batch {
     lines: usize,
     /// Where each full chunk ends.
     cuts: Vec<usize>,
+    /// The last line, while it is a store that can be made longer.
+    growing: Option<Growing>,
 }
+
+/// A store that another one may follow in the same line.
+#[derive(Clone, Copy, Debug)]
+struct Growing {
+    address: u64,
+    bytes: u64,
+    /// Where the digits of its length end.
+    length_end: usize,
+}
+
+/// Digits of the length of a store.
+const LENGTH_DIGITS: usize = 4;
+/// The longest store. QEMU takes in a KiB of text at once.
+const LONGEST: u64 = 512;
 
 impl Batch {
     pub(crate) fn clear(&mut self) {
         self.text.clear();
         self.cuts.clear();
         self.lines = 0;
+        self.growing = None;
     }
 
     /// How many lines there are.
@@ -64,16 +81,61 @@ impl Batch {
         self.end();
     }
 
-    /// Writes words one after the other: the answer is [`Answers::done`].
+    /// Writes words to registers one after the other: the answer is [`Answers::done`].
     pub(crate) fn write_words(&mut self, address: u64, words: &[u64]) {
         self.text.extend(b"write");
         self.number(address);
         self.number(8 * words.len() as u64);
         self.text.extend(b" 0x");
+        self.bytes(words);
+        self.end();
+    }
+
+    /// Writes words to memory. Where it follows on the store just before, it becomes part of that; else the answer is
+    /// [`Answers::done`], and this returns true.
+    pub(crate) fn store(&mut self, address: u64, words: &[u64]) -> bool {
+        let bytes = 8 * words.len() as u64;
+        let follows = self.growing.filter(|store| {
+            store.address + store.bytes == address && store.bytes + bytes <= LONGEST
+        });
+        let Some(mut store) = follows.filter(|_| self.cuts.last() != Some(&self.text.len())) else {
+            self.text.extend(b"write");
+            self.number(address);
+            self.text.extend(b" 0x");
+            self.text.extend([b'0'; LENGTH_DIGITS]);
+            let length_end = self.text.len();
+            self.text.extend(b" 0x");
+            self.bytes(words);
+            self.end();
+            self.grow(Growing {
+                address,
+                bytes,
+                length_end,
+            });
+            return true;
+        };
+        self.text.pop();
+        self.bytes(words);
+        self.text.push(b'\n');
+        store.bytes += bytes;
+        self.grow(store);
+        false
+    }
+
+    /// Writes the length of the store that is the last line.
+    fn grow(&mut self, store: Growing) {
+        let start = store.length_end - LENGTH_DIGITS;
+        let digits = self.text.get_mut(start..store.length_end);
+        for (place, text) in (0..).zip(digits.into_iter().flatten().rev()) {
+            *text = digit((store.bytes >> (4 * place)) as u8);
+        }
+        self.growing = Some(store);
+    }
+
+    fn bytes(&mut self, words: &[u64]) {
         for byte in words.iter().flat_map(|word| word.to_le_bytes()) {
             self.text.extend([digit(byte >> 4), digit(byte)]);
         }
-        self.end();
     }
 
     fn number(&mut self, value: u64) {
@@ -86,6 +148,7 @@ impl Batch {
 
     fn end(&mut self) {
         self.text.push(b'\n');
+        self.growing = None;
         self.lines += 1;
         if self.lines.is_multiple_of(CHUNK) {
             self.cuts.push(self.text.len());
@@ -285,6 +348,31 @@ mod tests {
                     write 0x80000020 0x10 0x8877665544332211ffffffffffffff0f\n";
         assert_eq!(String::from_utf8_lossy(&batch.text), text);
         assert_eq!(batch.lines(), 4);
+    }
+
+    #[test]
+    fn stores_grow_together() {
+        let mut batch = Batch::default();
+        assert!(batch.store(0x8000_0000, &[1]));
+        assert!(!batch.store(0x8000_0008, &[2; 4]));
+        assert!(batch.store(0x8000_0008, &[3]));
+        batch.read(AccessSize::Byte, 0);
+        assert!(batch.store(0x8000_0010, &[4]));
+        let text = "write 0x80000000 0x0028 0x01000000000000000200000000000000020000000000000002\
+                    000000000000000200000000000000\n\
+                    write 0x80000008 0x0008 0x0300000000000000\nreadb 0x0\n\
+                    write 0x80000010 0x0008 0x0400000000000000\n";
+        assert_eq!(String::from_utf8_lossy(&batch.text), text);
+        assert_eq!(batch.lines(), 4);
+        // Not beyond the longest, nor over the end of a chunk.
+        batch.clear();
+        let own = (0..1000)
+            .filter(|index| batch.store(index * 8, &[0]))
+            .count();
+        assert_eq!(own, 1000_usize.div_ceil(64));
+        batch.clear();
+        (0..CHUNK - 1).for_each(|_| batch.read(AccessSize::Byte, 0));
+        assert!(batch.store(0, &[0]) && batch.store(8, &[0]) && !batch.store(16, &[0]));
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub(crate) enum Effect {
     Moved,
     /// GITS_CTLR.Enabled is written.
     Switched { on: bool },
-    /// GITS_CWRITER's offset is written.
-    Posted,
+    /// GITS_CWRITER's low half is written.
+    Posted { cwriter: u64 },
 }
 
 /// The words that the host stored; all others are zero.
@@ -48,31 +48,38 @@ impl Stored {
 pub(crate) struct QueueState {
     enabled: bool,
     cbaser: Cbaser,
+    cwriter: Cwriter,
     creadr: Creadr,
 }
 
 impl QueueState {
-    /// Takes GITS_CBASER, GITS_CWRITER and GITS_CREADR as they are after a write, and tells what happened in it.
-    ///
+    /// Takes GITS_CBASER, GITS_CWRITER and GITS_CREADR as they are after a write in which no command was taken.
+    pub(crate) fn moved(&mut self, [cbaser, cwriter, creadr]: [u64; 3]) {
+        self.cbaser = Cbaser::from_bits(cbaser);
+        self.cwriter = Cwriter::from_bits(cwriter);
+        self.creadr = Creadr::from_bits(creadr);
+    }
+
+    /// Takes GITS_CREADR as it is after GITS_CTLR.Enabled was written, and tells what happened in that write.
+    pub(crate) fn switched(&mut self, on: bool, creadr: u64, stored: &Stored) -> Vec<Event> {
+        self.enabled = on;
+        self.ran(Creadr::from_bits(creadr), stored)
+    }
+
+    /// Takes GITS_CREADR as it is after the low half of GITS_CWRITER was written, and tells what happened in that write.
+    pub(crate) fn posted(&mut self, cwriter: u64, creadr: u64, stored: &Stored) -> Vec<Event> {
+        self.cwriter = Cwriter::from_bits(cwriter);
+        self.ran(Creadr::from_bits(creadr), stored)
+    }
+
     /// QEMU's Stalled stays 1 while any write of GITS_CWRITER makes it go on, so a stall after a stall is one that left
     /// CREADR short of CWRITER.
-    pub(crate) fn observe(
-        &mut self,
-        effect: Effect,
-        [cbaser, cwriter, creadr]: [u64; 3],
-        stored: &Stored,
-    ) -> Vec<Event> {
-        if let Effect::Switched { on } = effect {
-            self.enabled = on;
-        }
-        let runs = matches!(effect, Effect::Switched { .. } | Effect::Posted) && self.enabled;
-        let now = Creadr::from_bits(creadr);
+    fn ran(&mut self, now: Creadr, stored: &Stored) -> Vec<Event> {
         let mut events = Vec::new();
-        if runs {
+        if self.enabled {
             self.taken(now, stored, &mut events);
-            self.stalled(now, Cwriter::from_bits(cwriter), stored, &mut events);
+            self.stalled(now, stored, &mut events);
         }
-        self.cbaser = Cbaser::from_bits(cbaser);
         self.creadr = now;
         events
     }
@@ -94,10 +101,11 @@ impl QueueState {
         }
     }
 
-    fn stalled(&self, now: Creadr, cwriter: Cwriter, stored: &Stored, events: &mut Vec<Event>) {
+    fn stalled(&self, now: Creadr, stored: &Stored, events: &mut Vec<Event>) {
         let queue = Queue::new(self.cbaser);
         let offset = now.offset();
-        let again = offset != cwriter.offset() && cwriter.offset() < queue.bytes;
+        let wanted = self.cwriter.offset();
+        let again = offset != wanted && wanted < queue.bytes;
         if now.stalled() && (again || !self.creadr.stalled()) {
             events.push(Event::Stalled {
                 its: 0,
@@ -138,33 +146,29 @@ mod tests {
         let mut stored = Stored::default();
         stored.store(QUEUE + 0xfe0, &[1, 2, 3, 4]);
         let mut queue = QueueState::default();
-        let mut look =
-            |effect, cwriter, creadr| queue.observe(effect, [CBASER, cwriter, creadr], &stored);
-        assert_eq!(look(Effect::Moved, 0, 0), []);
         // Software wrote CREADR, which QEMU lets it.
-        assert_eq!(look(Effect::Moved, 0, 0xfe0), []);
-        assert_eq!(look(Effect::Posted, 0x20, 0xfe0), []);
+        queue.moved([CBASER, 0, 0xfe0]);
+        assert_eq!(queue.posted(0x20, 0xfe0, &stored), []);
         let both = [taken(0xfe0, [1, 2, 3, 4]), taken(0, [0; 4])];
-        assert_eq!(look(Effect::Switched { on: true }, 0x20, 0x20), both);
-        assert_eq!(look(Effect::Posted, 0x20, 0x20), []);
+        assert_eq!(queue.switched(true, 0x20, &stored), both);
+        assert_eq!(queue.posted(0x20, 0x20, &stored), []);
         // No offset of the queue.
-        assert_eq!(look(Effect::Posted, 0x20, 0x1000).len(), 128);
+        assert_eq!(queue.posted(0x20, 0x1000, &stored).len(), 128);
     }
 
     #[test]
     fn stalls_are_told_once_each() {
         let stored = Stored::default();
         let mut queue = QueueState::default();
-        let mut look =
-            |effect, cwriter, creadr| queue.observe(effect, [CBASER, cwriter, creadr], &stored);
-        look(Effect::Moved, 0, 0);
-        look(Effect::Switched { on: true }, 0, 0);
+        queue.moved([CBASER, 0, 0]);
+        assert_eq!(queue.switched(true, 0, &stored), []);
         let first = [taken(0, [0; 4]), stalled(0x20)];
-        assert_eq!(look(Effect::Posted, 0x60, 0x21), first);
-        assert_eq!(look(Effect::Posted, 0x60, 0x21), [stalled(0x20)]);
-        assert_eq!(look(Effect::Posted, 0x2000, 0x21), []);
+        assert_eq!(queue.posted(0x60, 0x21, &stored), first);
+        assert_eq!(queue.posted(0x60, 0x21, &stored), [stalled(0x20)]);
+        assert_eq!(queue.switched(true, 0x21, &stored), [stalled(0x20)]);
+        assert_eq!(queue.posted(0x2000, 0x21, &stored), []);
         let rest = [taken(0x20, [0; 4]), taken(0x40, [0; 4])];
-        assert_eq!(look(Effect::Posted, 0x60, 0x61), rest);
-        assert_eq!(look(Effect::Switched { on: false }, 0x60, 0x61), []);
+        assert_eq!(queue.posted(0x60, 0x61, &stored), rest);
+        assert_eq!(queue.switched(false, 0x61, &stored), []);
     }
 }

@@ -1,5 +1,6 @@
 //! Cases on a real QEMU. Where it is not installed a line says so, and nothing is tested.
 
+#[allow(dead_code)]
 mod support;
 
 use its_el2::{AccessSize, Action, CommandError, Event, Outcome, Translation};
