@@ -107,6 +107,11 @@ fn ask(effect: Effect, batch: &mut Batch) {
     }
 }
 
+/// Whether QEMU's memory has all of `bytes` at a physical address.
+pub fn is_memory_of_qemu(address: u64, bytes: u64) -> bool {
+    Memory::holds(address, bytes)
+}
+
 /// Why QEMU cannot do an action of this machine, for people; `None`: it can.
 pub fn cannot(action: &Action, machine: &Machine) -> Option<&'static str> {
     match Deed::of(action, machine) {

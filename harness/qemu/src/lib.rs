@@ -33,7 +33,7 @@ mod qtest;
 mod queue;
 mod tables;
 
-pub use actions::cannot;
+pub use actions::{cannot, is_memory_of_qemu};
 pub use error::Error;
 pub use facts::character;
 pub use find::{Installed, Missing, find};

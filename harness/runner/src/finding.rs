@@ -54,6 +54,15 @@ impl Finding {
         }
     }
 
+    /// The bits in which a register's value is not as expected; `None` where it is not about one value.
+    pub fn differing_bits(&self) -> Option<u64> {
+        let number = |text: &str| {
+            let digits = text.split_whitespace().next()?.strip_prefix("0x")?;
+            u64::from_str_radix(digits, 16).ok()
+        };
+        Some(number(&self.expected)? ^ number(&self.seen)?)
+    }
+
     /// For summaries, with the file that it was written to.
     pub fn record(&self, file: String) -> Record {
         Record {

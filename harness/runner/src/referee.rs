@@ -58,6 +58,11 @@ impl Referee {
         self.finding.is_some() || self.poisoned.is_some()
     }
 
+    /// Goes on as if the finding had not been: nothing that comes after it depends on it.
+    pub fn excuse(&mut self) {
+        self.finding = None;
+    }
+
     /// The first thing that was not as it must be.
     pub fn finding(&self) -> Option<&Finding> {
         self.finding.as_ref()

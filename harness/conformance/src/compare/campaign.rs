@@ -33,6 +33,8 @@ struct Summary {
     poisoned: u64,
     /// Cases that ended in a difference that was looked into, by its id.
     settled: BTreeMap<String, u64>,
+    /// Differences that were looked into and that nothing depends on, by id: how often.
+    passed_over: BTreeMap<String, u64>,
     /// Actions that QEMU cannot do, by reason.
     left_out: BTreeMap<&'static str, u64>,
     /// QEMUs that died or hung and were started again.
@@ -48,6 +50,9 @@ impl Summary {
         self.actions += compared.actions;
         for why in &compared.left_out {
             *self.left_out.entry(*why).or_default() += 1;
+        }
+        for id in &compared.passed_over {
+            *self.passed_over.entry(id.clone()).or_default() += 1;
         }
         match &compared.verdict {
             Verdict::Poisoned => self.poisoned += 1,
@@ -79,6 +84,9 @@ impl Summary {
         }
         for (id, count) in &self.settled {
             text.push_str(&format!("  settled     {count} cases end in {id}\n"));
+        }
+        for (id, count) in &self.passed_over {
+            text.push_str(&format!("  settled     {count} times {id}, passed over\n"));
         }
         if self.restarts > 0 {
             text.push_str(&format!("  restarts    {} of QEMU\n", self.restarts));

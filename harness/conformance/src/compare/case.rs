@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use its_el2::{Action, MAX_ITS, Machine};
+use its_el2::{Action, Event, MAX_ITS, Machine};
+use its_gic::command::Words;
 use its_qemu::{Answer, Installed, Qemu, Step};
 use its_runner::finding::Finding;
 use its_runner::{Hosts, Referee, Seen};
 use its_scenario::{Boot, Scenario};
 
-use crate::qemu::{Profile, Recording};
+use crate::qemu::{Difference, Profile, Recording, machine};
 
 /// What became of a case.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(super) struct Compared {
     pub(super) actions: u64,
     /// Actions that QEMU could not do, by reason.
     pub(super) left_out: Vec<&'static str>,
+    /// Differences that were looked into, by id; the case went on after them.
+    pub(super) passed_over: Vec<String>,
 }
 
 /// A boot that QEMU went through before.
@@ -85,36 +88,26 @@ impl Comparison {
     /// QEMU cannot be started.
     pub(super) fn play(&mut self, scenario: &Scenario) -> Result<Compared> {
         let scenario = self.fit(scenario);
-        let machine = its_runner::machine(&scenario);
+        let machine = machine(&scenario);
         let recording = self.record(&scenario, machine);
         let quick = match self.careful {
             true => self.judge(&recording.carefully(), machine, None)?,
             false => self.judge(&recording, machine, Some(scenario.boot))?,
         };
-        let verdict = match quick {
-            Verdict::Differs(finding) if !self.careful => {
-                match self.judge(&recording.carefully(), machine, None)? {
-                    Verdict::Differs(earlier) => self.settle(*earlier),
-                    Verdict::Agree | Verdict::Poisoned => self.settle(*finding),
-                    other => other,
-                }
+        let mut judged = quick;
+        if matches!(judged.verdict, Verdict::Differs(_)) && !self.careful {
+            let careful = self.judge(&recording.carefully(), machine, None)?;
+            if !matches!(careful.verdict, Verdict::Agree | Verdict::Poisoned) {
+                judged = careful;
             }
-            Verdict::Differs(finding) => self.settle(*finding),
-            other => other,
-        };
+        }
         Ok(Compared {
-            verdict,
+            verdict: judged.verdict,
+            passed_over: judged.passed_over,
             operations: recording.operations,
             actions: (recording.steps.len() - recording.boot) as u64 - 1,
             left_out: recording.left_out,
         })
-    }
-
-    fn settle(&self, finding: Finding) -> Verdict {
-        match self.profile.settles(&finding.signature) {
-            Some(difference) => Verdict::Settled(difference.id.clone()),
-            None => Verdict::Differs(Box::new(finding)),
-        }
     }
 
     fn record(&mut self, scenario: &Scenario, machine: Machine) -> Recording {
@@ -141,7 +134,7 @@ impl Comparison {
         recording: &Recording,
         machine: Machine,
         boot: Option<Boot>,
-    ) -> Result<Verdict> {
+    ) -> Result<Judged> {
         let qemu = match &mut self.qemu {
             Some(qemu) => qemu,
             none => none.insert(Qemu::start(&self.installed, machine)?),
@@ -150,11 +143,14 @@ impl Comparison {
             Ok(answers) => answers,
             Err(error) => {
                 self.qemu = None;
-                return Ok(Verdict::Gone(error));
+                return Ok(Judged {
+                    verdict: Verdict::Gone(error),
+                    passed_over: Vec::new(),
+                });
             }
         };
         let booted = boot.and_then(|boot| self.boots.get_mut(&boot));
-        let mut referee = match booted {
+        let referee = match booted {
             None => after_boot(recording, machine, &answers),
             Some(booted) => match &booted.judged {
                 Some((same, referee)) if answers.starts_with(same) => referee.clone(),
@@ -166,47 +162,97 @@ impl Comparison {
                 }
             },
         };
-        judge_rest(&mut referee, recording, &answers);
-        Ok(match (referee.finding(), referee.poisoned()) {
-            (Some(finding), _) => Verdict::Differs(Box::new(finding.clone())),
-            (None, Some(_)) => Verdict::Poisoned,
-            (None, None) => Verdict::Agree,
-        })
+        let mut judge = Judge {
+            profile: &self.profile,
+            referee,
+            taken: Vec::new(),
+            passed_over: Vec::new(),
+            last: IDLE,
+        };
+        judge.rest(recording, &answers);
+        Ok(judge.finish())
     }
+}
+
+/// What came of judging a case.
+struct Judged {
+    verdict: Verdict,
+    passed_over: Vec<String>,
+}
+
+/// The referee, and what is known of QEMU beforehand.
+struct Judge<'a> {
+    profile: &'a Profile,
+    referee: Referee,
+    /// Commands that the ITS took.
+    taken: Vec<Words>,
+    passed_over: Vec<String>,
+    /// The action before.
+    last: Action,
 }
 
 fn after_boot(recording: &Recording, machine: Machine, answers: &[Answer]) -> Referee {
     let mut referee = Referee::new(machine);
     let steps = recording.steps.iter().zip(answers).take(recording.boot);
-    judge_steps(&mut referee, steps);
+    let mut last = IDLE;
+    for (step, answer) in steps {
+        put(&mut referee, step, answer, &mut last);
+    }
     referee
 }
 
-fn judge_rest(referee: &mut Referee, recording: &Recording, answers: &[Answer]) {
-    let mut steps = recording.steps.iter().zip(answers).enumerate();
-    let mut marks = recording.marks.iter().peekable();
-    let mut last = None;
-    for (index, (step, answer)) in steps.by_ref().skip(recording.boot) {
-        while let Some(mark) = marks.next_if(|mark| mark.step <= index) {
-            referee.start_operation(mark.operation, mark.name);
+impl Judge<'_> {
+    fn rest(&mut self, recording: &Recording, answers: &[Answer]) {
+        let steps = recording.steps.iter().zip(answers).enumerate();
+        let mut marks = recording.marks.iter().peekable();
+        for (index, (step, answer)) in steps.skip(recording.boot) {
+            while let Some(mark) = marks.next_if(|mark| mark.step <= index) {
+                self.referee.start_operation(mark.operation, mark.name);
+            }
+            if let Answer::Acted { events, .. } = answer {
+                self.taken.extend(events.iter().filter_map(words));
+            }
+            put(&mut self.referee, step, answer, &mut self.last);
+            let settled = self.settled().filter(|difference| difference.harmless);
+            if let Some(id) = settled.map(|difference| difference.id.clone()) {
+                self.passed_over.push(id);
+                self.referee.excuse();
+            }
         }
-        judge_step(referee, step, answer, &mut last);
+    }
+
+    fn settled(&self) -> Option<&Difference> {
+        let finding = self.referee.finding()?;
+        self.profile.settles(finding, &self.taken)
+    }
+
+    fn finish(self) -> Judged {
+        let verdict = match (self.referee.finding(), self.settled()) {
+            (Some(_), Some(difference)) => Verdict::Settled(difference.id.clone()),
+            (Some(finding), None) => Verdict::Differs(Box::new(finding.clone())),
+            (None, _) if self.referee.poisoned().is_some() => Verdict::Poisoned,
+            (None, _) => Verdict::Agree,
+        };
+        Judged {
+            verdict,
+            passed_over: self.passed_over,
+        }
     }
 }
 
-fn judge_steps<'a>(referee: &mut Referee, steps: impl Iterator<Item = (&'a Step, &'a Answer)>) {
-    let mut last = None;
-    for (step, answer) in steps {
-        judge_step(referee, step, answer, &mut last);
+/// The command that an ITS came to.
+fn words(event: &Event) -> Option<Words> {
+    match *event {
+        Event::Taken { words, .. } | Event::Stalled { words, .. } => Some(words),
+        _ => None,
     }
 }
 
-/// `last`: the action before.
-fn judge_step(referee: &mut Referee, step: &Step, answer: &Answer, last: &mut Option<Action>) {
+fn put(referee: &mut Referee, step: &Step, answer: &Answer, last: &mut Action) {
     match (step, answer) {
         (Step::Act(action), Answer::Acted { outcome, events }) => {
             referee.act(action, *outcome, events);
-            *last = Some(*action);
+            *last = *action;
         }
         (_, Answer::Seen(seen)) => {
             let seen = Seen {
@@ -214,7 +260,7 @@ fn judge_step(referee: &mut Referee, step: &Step, answer: &Answer, last: &mut Op
                 translations: &seen.translations,
                 pending: &seen.pending,
             };
-            referee.look(&last.unwrap_or(IDLE), &seen);
+            referee.look(last, &seen);
         }
         // It was not done, as was known beforehand.
         (_, Answer::NotActed(_)) | (Step::Look, Answer::Acted { .. }) => {}

@@ -3,9 +3,12 @@
 mod profile;
 mod record;
 
+use std::sync::OnceLock;
+
 use anyhow::Result;
-use its_el2::{Freedom, MAX_ITS, Translation};
+use its_el2::{Freedom, MAX_ITS, Machine, Translation};
 use its_gic::Register;
+use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_qemu::{Answer, Installed, Missing, Qemu, Seen};
 use its_scenario::Scenario;
 
@@ -15,7 +18,7 @@ use crate::play::{Played, Tally, needs_two};
 use crate::requirement::{Case, Claim, Requirement};
 use crate::script::{Expected, Script};
 
-pub(crate) use profile::Profile;
+pub(crate) use profile::{Difference, Profile};
 pub(crate) use record::Recording;
 
 /// QEMU, if it is there.
@@ -27,6 +30,17 @@ pub(crate) fn installed() -> Result<Result<Installed, Missing>> {
         Err(missing @ Missing::NotInstalled) => Ok(Err(missing)),
         found => Ok(Ok(found?)),
     }
+}
+
+/// The machine of a scenario as QEMU has it: of the board's memory what QEMU has too.
+pub(crate) fn machine(scenario: &Scenario) -> Machine {
+    static MEMORY: OnceLock<Vec<Pages>> = OnceLock::new();
+    let board = its_runner::machine(scenario);
+    let has = |pages: &Pages| {
+        its_qemu::is_memory_of_qemu(pages.first * PAGE_BYTES, pages.count * PAGE_BYTES)
+    };
+    let memory = MEMORY.get_or_init(|| board.memory.iter().copied().filter(has).collect());
+    Machine { memory, ..board }
 }
 
 /// A QEMU that plays requirements.
@@ -124,7 +138,7 @@ impl QemuSubject {
     }
 
     fn started(&mut self) -> Result<&mut Qemu> {
-        let machine = its_runner::machine(&Scenario {
+        let machine = machine(&Scenario {
             characters: [self.profile.character(); MAX_ITS],
             ..Scenario::default()
         });
@@ -162,7 +176,7 @@ fn character_words(scenario: &Scenario) -> Vec<String> {
 /// The steps of a script, with a look wherever something is expected; and for each look what is expected there.
 fn record(script: &Script) -> (Recording, Vec<Vec<Expected>>) {
     let scenario = &script.scenario;
-    let (mut recording, mut hosts) = Recording::boot(scenario, its_runner::machine(scenario));
+    let (mut recording, mut hosts) = Recording::boot(scenario, machine(scenario));
     let mut looks: Vec<Vec<Expected>> = Vec::new();
     for after in 0..=scenario.operations.len() {
         let expected = script.expectations.iter();

@@ -1,7 +1,10 @@
 //! What is known of QEMU's ITS: the options that it takes, and the differences that were looked into (`qemu.toml`).
 
 use its_el2::{Character, Choices, Freedom};
+use its_gic::Command;
+use its_gic::command::Words;
 use its_gic::geometry::PageSize;
+use its_runner::Finding;
 use serde::Deserialize;
 
 use crate::requirement::option;
@@ -27,9 +30,58 @@ pub(crate) struct Difference {
     pub(crate) verdict: Verdict,
     /// Who says so.
     pub(crate) source: String,
-    /// Signatures of findings that it explains.
+    /// Nothing depends on it, so that a case goes on after it.
     #[serde(default)]
-    pub(crate) signatures: Vec<String>,
+    pub(crate) harmless: bool,
+    /// Findings that it explains: each must be so in all that is said.
+    #[serde(default)]
+    pub(crate) finding: Vec<Pattern>,
+}
+
+/// What findings a difference explains.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pattern {
+    /// The rule's id.
+    rule: String,
+    /// The register, command or other thing that the action was about, as signatures name it.
+    on: Option<String>,
+    /// The path ends like this.
+    path: Option<String>,
+    /// A register's value differs in these bits and no others.
+    bits: Option<u64>,
+    /// The ITS took such a command in the case.
+    command: Option<CommandPattern>,
+}
+
+/// A command whose word `word` has one of these bits set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CommandPattern {
+    name: String,
+    word: usize,
+    bits: u64,
+}
+
+impl Pattern {
+    fn explains(&self, finding: &Finding, taken: &[Words]) -> bool {
+        let ends = |path: &String| finding.path.ends_with(path.as_str());
+        let confined = |bits: &u64| finding.differing_bits().is_some_and(|own| own & !bits == 0);
+        let took = |command: &CommandPattern| taken.iter().any(|words| command.fits(*words));
+        let about = |on: &String| finding.signature.split('.').nth(2) == Some(on.as_str());
+        finding.rule.id == self.rule
+            && self.on.as_ref().is_none_or(about)
+            && self.path.as_ref().is_none_or(ends)
+            && self.bits.as_ref().is_none_or(confined)
+            && self.command.as_ref().is_none_or(took)
+    }
+}
+
+impl CommandPattern {
+    fn fits(&self, words: Words) -> bool {
+        let bits = words.get(self.word).copied().unwrap_or(0) & self.bits;
+        Command::decode(words).name() == self.name && bits != 0
+    }
 }
 
 /// Who is wrong about a difference.
@@ -100,10 +152,11 @@ impl Profile {
         self.choices.number(freedom).into()
     }
 
-    /// The difference that explains a finding.
-    pub(crate) fn settles(&self, signature: &str) -> Option<&Difference> {
+    /// The difference that explains a finding in a case in which the ITS took these commands.
+    pub(crate) fn settles(&self, finding: &Finding, taken: &[Words]) -> Option<&Difference> {
+        let explains = |pattern: &Pattern| pattern.explains(finding, taken);
         let mut all = self.differences.iter();
-        all.find(|difference| difference.signatures.iter().any(|one| one == signature))
+        all.find(|difference| difference.finding.iter().any(explains))
     }
 }
 

@@ -406,7 +406,12 @@ impl Run<'_> {
         }
         let takes = self.on.redistributors[usize::from(to)].takes(intid);
         let there = self.pending(to, intid);
-        self.set_pending(from, intid, Truth::No);
+        // GICR_PROPBASER: redistributors that share LPIs have the same IDbits. Else the LPI may stay where it is.
+        let left = match takes {
+            true => Truth::No,
+            false => Truth::Maybe,
+        };
+        self.set_pending(from, intid, left);
         match self.on.redistributors[usize::from(to)].on() {
             Truth::Yes if takes => self.set_pending(to, intid, there.max(moved)),
             Truth::No => {}
