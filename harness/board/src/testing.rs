@@ -80,6 +80,7 @@ impl Bench {
             queue_pages: 1,
             private_pages: 1,
             table_pages: 1,
+            intid_bits: 16,
         };
         let bench = Self {
             board: Board::new(machine, Box::new(Nobody)),

@@ -58,6 +58,7 @@ fn plan() -> Plan {
         queue_pages: 1,
         private_pages: 1,
         table_pages: 1,
+        intid_bits: 16,
     }
 }
 

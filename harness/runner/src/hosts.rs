@@ -97,6 +97,7 @@ fn plan(scenario: &Scenario) -> Plan {
         queue_pages: scenario.boot.queue_pages,
         private_pages: scenario.boot.private_pages,
         table_pages: scenario.boot.table_pages,
+        intid_bits: scenario.boot.intid_bits,
     }
 }
 

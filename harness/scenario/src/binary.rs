@@ -143,7 +143,7 @@ pub(crate) mod tests {
         expected[0] = 3;
         expected[1..12].copy_from_slice(&character);
         expected[113..124].copy_from_slice(&character);
-        expected[225..231].copy_from_slice(&[2, 0, 16, 1, 1, 1]);
+        expected[225..232].copy_from_slice(&[2, 0, 16, 1, 1, 1, 16]);
         expected[256..259].copy_from_slice(&[0x12, 1, 1]);
         expected[266] = 1;
         assert_eq!(scenario.encode(), expected);

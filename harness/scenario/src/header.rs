@@ -11,7 +11,7 @@ pub(crate) const FIRST_FIELDS: usize = 13;
 /// Fields that are no freedoms, [`Freedom::OnError`] apart, which is older than the list of them.
 const OWN_FIELDS: usize = 16;
 pub(crate) const CHARACTER_FIELDS: usize = OWN_FIELDS + LATER_FREEDOMS.len();
-pub(crate) const BOOT_FIELDS: usize = 6;
+pub(crate) const BOOT_FIELDS: usize = 7;
 
 /// The freedoms whose fields follow the others: all but [`Freedom::OnError`].
 const LATER_FREEDOMS: &[Freedom] = match Freedom::ALL {
@@ -83,6 +83,7 @@ pub(crate) static BOOT: [Argument; BOOT_FIELDS] = [
     count("private-pages", 1, 4),
     count("table-pages", 1, 2),
     count("its", 1, MAX_ITS as u64),
+    count("intid-bits", 14, 16),
 ];
 
 /// What a scenario has that says nothing else: an ITS like many, 16 bits everywhere, prompt and strict.
@@ -204,6 +205,7 @@ pub(crate) fn boot_words(boot: &Boot) -> [u64; BOOT_FIELDS] {
         boot.private_pages.into(),
         boot.table_pages.into(),
         boot.its.into(),
+        boot.intid_bits.into(),
     ]
 }
 
@@ -216,6 +218,7 @@ pub(crate) fn boot(words: [u64; BOOT_FIELDS]) -> Boot {
         private_pages,
         table_pages,
         its,
+        intid_bits,
     ] = fixed(&BOOT, words);
     Boot {
         stage: match stage {
@@ -229,6 +232,7 @@ pub(crate) fn boot(words: [u64; BOOT_FIELDS]) -> Boot {
         private_pages: private_pages as u8,
         table_pages: table_pages as u8,
         its: its as u8,
+        intid_bits: intid_bits as u8,
     }
 }
 
@@ -288,9 +292,9 @@ mod tests {
                 && (4..=20).contains(&legal.device_id_bits)
         }
 
-        fn any_bytes_are_a_boot_plan(bytes: (u8, u8, u8, u8, u8, u8)) -> bool {
-            let (a, b, c, d, e, f) = bytes;
-            let legal = boot([a, b, c, d, e, f].map(u64::from));
+        fn any_bytes_are_a_boot_plan(bytes: (u8, u8, u8, u8, u8, u8, u8)) -> bool {
+            let (a, b, c, d, e, f, g) = bytes;
+            let legal = boot([a, b, c, d, e, f, g].map(u64::from));
             boot(boot_words(&legal)) == legal
                 && legal.live_devices <= 4
                 && (1..=16).contains(&legal.queue_pages)

@@ -57,6 +57,8 @@ pub struct Boot {
     pub table_pages: u8,
     /// ITSs on the board, 1 or 2.
     pub its: u8,
+    /// INTID bits that the driver has LPI tables for, 14 to 16.
+    pub intid_bits: u8,
 }
 
 impl Default for Boot {
@@ -70,6 +72,7 @@ impl Default for Boot {
             private_pages: 1,
             table_pages: 1,
             its: 1,
+            intid_bits: 16,
         }
     }
 }

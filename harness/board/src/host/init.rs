@@ -11,8 +11,6 @@ use its_gic::{Baser, Cbaser, Command, Register};
 use super::{Host, LiveDevice, Perform};
 use crate::layout::{self, Area, CPUS};
 
-/// INTID bits that the driver uses, minus 1.
-const INTID_BITS: u8 = 15;
 /// RaWaWb.
 const INNER_CACHE: u8 = 7;
 /// Inner shareable.
@@ -141,7 +139,7 @@ impl Host {
             return;
         }
         let configuration = Propbaser::new()
-            .with_id_bits(INTID_BITS)
+            .with_id_bits(self.plan.intid_bits - 1)
             .with_page_number(layout::CONFIGURATION.first)
             .into_bits();
         let pending = Pendbaser::new()

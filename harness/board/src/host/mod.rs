@@ -35,6 +35,8 @@ pub struct Plan {
     pub private_pages: u8,
     /// ITS pages of the device table (flat or level 1), a power of two.
     pub table_pages: u8,
+    /// INTID bits that the driver has LPI tables for, 14 to 16.
+    pub intid_bits: u8,
 }
 
 /// A device that is mapped before set-up, with one event.

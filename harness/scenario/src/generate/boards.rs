@@ -111,6 +111,7 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
         FuzzTarget::Arch if small(3, 1) == 3 => 2,
         _ => 1,
     };
+    let intid_bits = if small(6, 6) == 1 { 14 } else { 16 };
     let sizes = [
         0,
         live_devices,
@@ -118,6 +119,7 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
         private_pages,
         table_pages,
         its,
+        intid_bits,
     ];
     Boot {
         stage,

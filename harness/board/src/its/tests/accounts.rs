@@ -246,6 +246,7 @@ fn accounts_follow_whatever_is_done() {
                 queue_pages: 1,
                 private_pages: 1,
                 table_pages: 1,
+                intid_bits: 16,
             };
             Host::new(machine, its, plan)
         });
