@@ -125,6 +125,9 @@ impl QemuSubject {
         if let Some(why) = recording.left_out.first() {
             return Played::NotApplicable((*why).into());
         }
+        if let Some(why) = recording.poisoned {
+            return Played::NotApplicable(format!("on QEMU's machine nothing is said of it: {why}"));
+        }
         let played = self
             .started()
             .and_then(|qemu| Ok(qemu.play(&recording.steps)?));

@@ -25,7 +25,8 @@ pub(crate) struct Mark {
 pub(crate) struct Recording {
     machine: Machine,
     model: Model,
-    poisoned: bool,
+    /// Why the architecture says nothing of the rest, on QEMU's machine.
+    pub(crate) poisoned: Option<&'static str>,
     pub(crate) steps: Vec<Step>,
     pub(crate) marks: Vec<Mark>,
     /// Steps of the boot.
@@ -43,7 +44,7 @@ impl Recording {
         let mut recording = Self {
             machine,
             model: Model::new(machine, NO_POLICY, freedoms),
-            poisoned: false,
+            poisoned: None,
             steps: Vec::new(),
             marks: Vec::new(),
             boot: 0,
@@ -108,7 +109,7 @@ impl Recording {
 impl Perform for Recording {
     /// What the architecture says nothing about is not played: nothing could be compared.
     fn perform(&mut self, action: Action) -> Outcome {
-        if self.poisoned {
+        if self.poisoned.is_some() {
             return Outcome::Stopped;
         }
         if let Some(why) = its_qemu::cannot(&action, &self.machine) {
@@ -116,7 +117,7 @@ impl Perform for Recording {
             return Outcome::Done;
         }
         let done = self.model.carry_out(&action);
-        self.poisoned = done.poisoned.is_some();
+        self.poisoned = done.poisoned;
         self.steps.push(Step::Act(action));
         done.outcome
     }

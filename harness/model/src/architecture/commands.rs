@@ -572,10 +572,13 @@ impl Run<'_> {
 
     fn movall(&mut self, from_rdbase: u64, to_rdbase: u64) -> Result<(), Fault> {
         let named = |rdbase| self.redistributor(rdbase);
-        let (Some(from), Some(to)) = (named(from_rdbase), named(to_rdbase)) else {
-            return Err(match self.path.choose::<ErrorNumbers>() {
-                ErrorNumbers::Common => self.error(0x01),
-                ErrorNumbers::Gic600 => Fault::Error(vec![0x01_0e20, 0x01_0e21]),
+        let (from, to) = (named(from_rdbase), named(to_rdbase));
+        let (Some(from), Some(to)) = (from, to) else {
+            return Err(match (self.path.choose::<ErrorNumbers>(), from, to) {
+                (ErrorNumbers::Common, ..) => self.error(0x01),
+                (ErrorNumbers::Gic600, None, None) => Fault::Error(vec![0x01_0e20, 0x01_0e21]),
+                (ErrorNumbers::Gic600, None, _) => Fault::Error(vec![0x01_0e20]),
+                (ErrorNumbers::Gic600, ..) => Fault::Error(vec![0x01_0e21]),
             });
         };
         if from == to {
