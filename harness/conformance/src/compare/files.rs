@@ -1,5 +1,6 @@
 //! Scenarios from files, compared with a look after every action.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -25,8 +26,12 @@ pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
             path.display(),
             compared.operations
         );
+        let mut left_out: BTreeMap<&str, usize> = BTreeMap::new();
         for why in &compared.left_out {
-            text.push_str(&format!("\n  left out: {why}"));
+            *left_out.entry(why).or_default() += 1;
+        }
+        for (why, count) in left_out {
+            text.push_str(&format!("\n  left out: {count} of {why}"));
         }
         let verdict = match &compared.verdict {
             Verdict::Agree => "agree".into(),

@@ -54,11 +54,19 @@ pub(crate) struct Pattern {
     command: Option<CommandPattern>,
 }
 
-/// A command whose word `word` has one of these bits set.
+/// A command with one of some bits set, and none of others.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CommandPattern {
     name: String,
+    with: Bits,
+    without: Option<Bits>,
+}
+
+/// Bits of a command's word, 0 to 3.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bits {
     word: usize,
     bits: u64,
 }
@@ -79,8 +87,10 @@ impl Pattern {
 
 impl CommandPattern {
     fn fits(&self, words: Words) -> bool {
-        let bits = words.get(self.word).copied().unwrap_or(0) & self.bits;
-        Command::decode(words).name() == self.name && bits != 0
+        let has = |of: &Bits| words.get(of.word).copied().unwrap_or(0) & of.bits != 0;
+        Command::decode(words).name() == self.name
+            && has(&self.with)
+            && !self.without.as_ref().is_some_and(has)
     }
 }
 

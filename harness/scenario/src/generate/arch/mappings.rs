@@ -72,7 +72,9 @@ pub(crate) fn device_with_events(draft: &mut Draft<'_, '_>) {
     raise(draft, device.device_id, event.event_id);
     let bits = device.event_id_bits;
     make_room(draft, 8);
-    command(draft, mapd(&device, bits, device.itt, false));
+    // MAPD V=0: Size means nothing.
+    let ignored = draft.between(1, 32) as u8;
+    command(draft, mapd(&device, ignored, device.itt, false));
     if draft.chance(1, 2) {
         command(draft, sync(0));
     }
