@@ -75,7 +75,7 @@ impl Finding {
 }
 
 /// The register, command or hypercall of an action: a word without numbers.
-fn subject(action: &Action) -> &'static str {
+pub fn subject(action: &Action) -> &'static str {
     match *action {
         Action::Device { address, .. } => device(address),
         Action::Load { .. } => "load",

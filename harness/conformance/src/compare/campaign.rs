@@ -231,6 +231,8 @@ fn draw(seed: u64, number: u64, comparison: &Comparison) -> Scenario {
     let mut scenario = Scenario::generate_for(&mut u, FuzzTarget::Arch, temper, character);
     // QEMU reads the whole pending table again and again, and these are the smallest.
     scenario.boot.intid_bits = 14;
+    // There is no EL2 to give them to.
+    scenario.boot.private_pages = 1;
     scenario
 }
 

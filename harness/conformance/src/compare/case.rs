@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use its_el2::{Action, Event, MAX_ITS, Machine};
-use its_gic::command::Words;
+use its_el2::{Action, MAX_ITS, Machine};
 use its_qemu::{Answer, Installed, Qemu, Step};
 use its_runner::finding::Finding;
 use its_runner::{Hosts, Referee, Seen};
 use its_scenario::{Boot, Scenario};
 
-use crate::qemu::{Difference, Profile, Recording, machine};
+use crate::qemu::{Difference, Done, Profile, Recording, is_read, machine};
 
 /// What became of a case.
 #[derive(Debug)]
@@ -39,16 +38,24 @@ pub(super) struct Compared {
     pub(super) passed_over: Vec<String>,
 }
 
-/// A boot that QEMU went through before.
+/// A boot, and whether QEMU went through it before.
 struct Booted {
     recording: Recording,
     hosts: Hosts,
-    /// What QEMU answered, and the referee after it.
-    judged: Option<(Vec<Answer>, Referee)>,
+    judged: Option<JudgedBoot>,
+}
+
+/// A boot that was judged.
+struct JudgedBoot {
+    /// Without its reads.
+    recording: Recording,
+    /// What QEMU answered to that.
+    answers: Vec<Answer>,
+    referee: Referee,
 }
 
 /// Boots that are kept.
-const KEPT_BOOTS: usize = 64;
+const KEPT_BOOTS: usize = 1024;
 
 /// Compares cases, one after the other, on one QEMU.
 pub(super) struct Comparison {
@@ -122,7 +129,9 @@ impl Comparison {
                 judged: None,
             }
         });
-        let mut recording = booted.recording.clone();
+        let judged = booted.judged.as_ref();
+        let known = judged.map_or(&booted.recording, |judged| &judged.recording);
+        let mut recording = known.clone();
         recording.add_all(scenario, &mut booted.hosts.clone());
         recording.look();
         recording
@@ -150,27 +159,37 @@ impl Comparison {
             }
         };
         let booted = boot.and_then(|boot| self.boots.get_mut(&boot));
-        let referee = match booted {
-            None => after_boot(recording, machine, &answers),
-            Some(booted) => match &booted.judged {
-                Some((same, referee)) if answers.starts_with(same) => referee.clone(),
-                _ => {
-                    let referee = after_boot(recording, machine, &answers);
-                    let own = answers.iter().take(recording.boot).cloned().collect();
-                    booted.judged = Some((own, referee.clone()));
-                    referee
-                }
-            },
+        let judged = booted.as_ref().and_then(|booted| booted.judged.as_ref());
+        let referee = match judged {
+            Some(judged) if answers.starts_with(&judged.answers) => judged.referee.clone(),
+            _ => after_boot(recording, machine, &answers),
         };
+        if let Some(booted) = booted
+            && booted.judged.is_none()
+        {
+            booted.judged = Some(JudgedBoot::new(booted, &answers, &referee));
+        }
         let mut judge = Judge {
             profile: &self.profile,
             referee,
-            taken: Vec::new(),
+            done: Done::default(),
             passed_over: Vec::new(),
             last: IDLE,
         };
         judge.rest(recording, &answers);
         Ok(judge.finish())
+    }
+}
+
+impl JudgedBoot {
+    fn new(booted: &Booted, answers: &[Answer], referee: &Referee) -> Self {
+        let steps = booted.recording.steps.iter().zip(answers);
+        let quiet = steps.filter(|(step, _)| !is_read(step));
+        Self {
+            recording: booted.recording.quietly(),
+            answers: quiet.map(|(_, answer)| answer.clone()).collect(),
+            referee: referee.clone(),
+        }
     }
 }
 
@@ -184,8 +203,7 @@ struct Judged {
 struct Judge<'a> {
     profile: &'a Profile,
     referee: Referee,
-    /// Commands that the ITS took.
-    taken: Vec<Words>,
+    done: Done,
     passed_over: Vec<String>,
     /// The action before.
     last: Action,
@@ -209,8 +227,8 @@ impl Judge<'_> {
             while let Some(mark) = marks.next_if(|mark| mark.step <= index) {
                 self.referee.start_operation(mark.operation, mark.name);
             }
-            if let Answer::Acted { events, .. } = answer {
-                self.taken.extend(events.iter().filter_map(words));
+            if let (Step::Act(action), Answer::Acted { events, .. }) = (step, answer) {
+                self.done.add(action, events);
             }
             put(&mut self.referee, step, answer, &mut self.last);
             let settled = self.settled().filter(|difference| difference.harmless);
@@ -223,7 +241,7 @@ impl Judge<'_> {
 
     fn settled(&self) -> Option<&Difference> {
         let finding = self.referee.finding()?;
-        self.profile.settles(finding, &self.taken)
+        self.profile.settles(finding, &self.done)
     }
 
     fn finish(self) -> Judged {
@@ -237,14 +255,6 @@ impl Judge<'_> {
             verdict,
             passed_over: self.passed_over,
         }
-    }
-}
-
-/// The command that an ITS came to.
-fn words(event: &Event) -> Option<Words> {
-    match *event {
-        Event::Taken { words, .. } | Event::Stalled { words, .. } => Some(words),
-        _ => None,
     }
 }
 

@@ -18,8 +18,8 @@ use crate::play::{Played, Tally, needs_two};
 use crate::requirement::{Case, Claim, Requirement};
 use crate::script::{Expected, Script};
 
-pub(crate) use profile::{Difference, Profile};
-pub(crate) use record::Recording;
+pub(crate) use profile::{Difference, Done, Profile};
+pub(crate) use record::{Recording, is_read};
 
 /// QEMU, if it is there.
 ///

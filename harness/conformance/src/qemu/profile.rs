@@ -1,10 +1,12 @@
 //! What is known of QEMU's ITS: the options that it takes, and the differences that were looked into (`qemu.toml`).
 
-use its_el2::{Character, Choices, Freedom};
+use std::collections::BTreeSet;
+
+use its_el2::{Action, Character, Choices, Direction, Event, Freedom};
 use its_gic::Command;
 use its_gic::command::Words;
 use its_gic::geometry::PageSize;
-use its_runner::Finding;
+use its_runner::finding::{Finding, subject};
 use serde::Deserialize;
 
 use crate::requirement::option;
@@ -44,8 +46,8 @@ pub(crate) struct Difference {
 pub(crate) struct Pattern {
     /// The rule's id.
     rule: String,
-    /// The register, command or other thing that the action was about, as signatures name it.
-    on: Option<String>,
+    /// Software wrote this register in the case, as signatures name it.
+    written: Option<String>,
     /// The path ends like this.
     path: Option<String>,
     /// A register's value differs in these bits and no others.
@@ -72,13 +74,13 @@ struct Bits {
 }
 
 impl Pattern {
-    fn explains(&self, finding: &Finding, taken: &[Words]) -> bool {
+    fn explains(&self, finding: &Finding, case: &Done) -> bool {
         let ends = |path: &String| finding.path.ends_with(path.as_str());
         let confined = |bits: &u64| finding.differing_bits().is_some_and(|own| own & !bits == 0);
-        let took = |command: &CommandPattern| taken.iter().any(|words| command.fits(*words));
-        let about = |on: &String| finding.signature.split('.').nth(2) == Some(on.as_str());
+        let took = |command: &CommandPattern| case.taken.iter().any(|words| command.fits(*words));
+        let wrote = |register: &String| case.written.contains(register.as_str());
         finding.rule.id == self.rule
-            && self.on.as_ref().is_none_or(about)
+            && self.written.as_ref().is_none_or(wrote)
             && self.path.as_ref().is_none_or(ends)
             && self.bits.as_ref().is_none_or(confined)
             && self.command.as_ref().is_none_or(took)
@@ -91,6 +93,33 @@ impl CommandPattern {
         Command::decode(words).name() == self.name
             && has(&self.with)
             && !self.without.as_ref().is_some_and(has)
+    }
+}
+
+/// What was done in a case so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Done {
+    /// Commands that the ITS came to.
+    taken: Vec<Words>,
+    /// Registers that software wrote, as signatures name them.
+    written: BTreeSet<&'static str>,
+}
+
+impl Done {
+    /// Takes note of an action and of what it led to.
+    pub(crate) fn add(&mut self, action: &Action, events: &[Event]) {
+        if let Action::Device {
+            direction: Direction::Write(_),
+            ..
+        } = action
+        {
+            self.written.insert(subject(action));
+        }
+        let words = events.iter().filter_map(|event| match *event {
+            Event::Taken { words, .. } | Event::Stalled { words, .. } => Some(words),
+            _ => None,
+        });
+        self.taken.extend(words);
     }
 }
 
@@ -162,9 +191,9 @@ impl Profile {
         self.choices.number(freedom).into()
     }
 
-    /// The difference that explains a finding in a case in which the ITS took these commands.
-    pub(crate) fn settles(&self, finding: &Finding, taken: &[Words]) -> Option<&Difference> {
-        let explains = |pattern: &Pattern| pattern.explains(finding, taken);
+    /// The difference that explains a finding in a case in which this was done.
+    pub(crate) fn settles(&self, finding: &Finding, case: &Done) -> Option<&Difference> {
+        let explains = |pattern: &Pattern| pattern.explains(finding, case);
         let mut all = self.differences.iter();
         all.find(|difference| difference.finding.iter().any(explains))
     }
