@@ -13,6 +13,7 @@ macro_rules! say {
 mod bench;
 mod bugs;
 mod catalogue;
+mod conformance;
 mod engine;
 mod exit;
 mod fuzz;
@@ -46,6 +47,10 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Play scenarios and tell what happened, operation by operation
     Replay(replay::Arguments),
+    /// The conformance matrix: every requirement on model, physical ITS, QEMU and emulator
+    Conform(conformance::Conform),
+    /// Play scenarios on QEMU's ITS and judge it by the model
+    Compare(conformance::Compare),
     /// The targets, and what each asks
     List,
     /// The rule catalogue
@@ -66,6 +71,8 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Conform(arguments) => arguments.run(),
+        Command::Compare(arguments) => arguments.run(),
         Command::List => catalogue::targets(),
         Command::Rules(arguments) => catalogue::rules(&arguments),
         Command::Test(arguments) => test::run(&arguments),

@@ -20,19 +20,37 @@ use crate::workspace;
 const PATCHED: [(&str, &[&str]); 4] = [
     (
         "harness/emulator/src/",
-        &["harness/emulator", "harness/runner", "targets"],
+        &[
+            "harness/emulator",
+            "harness/runner",
+            "harness/conformance",
+            "targets",
+        ],
     ),
     (
         "harness/board/src/",
-        &["harness/board", "harness/runner", "targets"],
+        &[
+            "harness/board",
+            "harness/runner",
+            "harness/conformance",
+            "targets",
+        ],
     ),
     (
         "harness/model/src/",
-        &["harness/model", "harness/runner", "targets"],
+        &[
+            "harness/model",
+            "harness/runner",
+            "harness/conformance",
+            "targets",
+        ],
     ),
     // Found by its own tests, so nothing else is needed.
     ("harness/gic/src/", &["harness/gic"]),
 ];
+
+/// The program that plays requirements and compares with QEMU.
+const CONFORMANCE: &str = "its-conformance";
 
 /// Where a subject is built.
 pub(crate) struct Subject {
@@ -40,8 +58,8 @@ pub(crate) struct Subject {
     pub name: String,
     /// The workspace that holds it.
     pub source: PathBuf,
-    /// Where in it the targets are.
-    targets: PathBuf,
+    /// Where in it the crates are.
+    crates: PathBuf,
     /// The folder of cargo's target directories for it.
     pub builds: PathBuf,
 }
@@ -53,7 +71,7 @@ impl Subject {
             None => Ok(Self {
                 name: "production".into(),
                 source: workspace::root().to_owned(),
-                targets: workspace::root().join("targets"),
+                crates: workspace::root().to_owned(),
                 builds: workspace::root().join("target"),
             }),
             Some(id) => Self::with_bug(&Bug::find(id)?),
@@ -71,7 +89,7 @@ impl Subject {
         tree.write(&source)?;
         Ok(Self {
             name: bug.id.clone(),
-            targets: source.join(&bug.id).join("targets"),
+            crates: source.join(&bug.id),
             source,
             builds,
         })
@@ -103,6 +121,14 @@ impl Subject {
         self.build(target, "replay", &[], &[])
     }
 
+    /// Builds the program that plays requirements and compares with QEMU. `release`: optimized, which takes longer.
+    pub(crate) fn build_conformance(&self, release: bool) -> Result<PathBuf> {
+        match release {
+            true => self.build(CONFORMANCE, "release", &["--release"], &[]),
+            false => self.build(CONFORMANCE, "replay", &[], &[]),
+        }
+    }
+
     /// Builds a target with more arguments and environment for cargo, in a folder of its own, and gives
     /// the program's path.
     pub(crate) fn build(
@@ -126,7 +152,7 @@ impl Subject {
         let mut built = self.cargo_build(target, &folder, arguments, environment)?;
         if built.fresh && !is_kept {
             // Cargo believes it is there; touched, it is built again.
-            let main = self.targets.join(target).join("src/main.rs");
+            let main = self.crates.join(main_of(target));
             let file = File::options().write(true).open(&main)?;
             file.set_modified(SystemTime::now())?;
             built = self.cargo_build(target, &folder, arguments, environment)?;
@@ -173,6 +199,15 @@ impl Subject {
         });
         built.context("cargo built no program")
     }
+}
+
+/// Where a program's main file is in its workspace.
+fn main_of(program: &str) -> PathBuf {
+    let folder = match program {
+        CONFORMANCE => "harness/conformance".into(),
+        target => format!("targets/{target}"),
+    };
+    Path::new(&folder).join("src/main.rs")
 }
 
 /// What cargo says of a program.

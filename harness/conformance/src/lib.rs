@@ -21,4 +21,4 @@ mod qemu;
 mod reference;
 pub mod report;
 pub mod requirement;
-mod script;
+pub mod script;

@@ -213,4 +213,85 @@ mod tests {
             assert_eq!(profile.differences.iter().position(same), Some(index));
         }
     }
+
+    #[test]
+    fn the_documentation_lists_the_differences() {
+        let page = include_str!("../../../../docs/qemu.md");
+        for one in Profile::new().differences {
+            let Difference {
+                id,
+                what,
+                verdict,
+                source,
+                ..
+            } = &one;
+            let row = format!("| {id} | {what} | {} | {source} |", verdict.name());
+            assert!(page.contains(&row), "docs/qemu.md does not have: {row}");
+        }
+    }
+
+    fn finding(rule: &'static its_oracles::Rule, path: &str, bits: [&str; 2]) -> Finding {
+        Finding {
+            rule,
+            signature: String::new(),
+            operation: 0,
+            path: path.into(),
+            expected: bits[0].into(),
+            seen: bits[1].into(),
+        }
+    }
+
+    /// What a difference explains, and its neighbours, which it does not.
+    #[test]
+    fn patterns_are_as_narrow_as_they_say() {
+        let profile = Profile::new();
+        let id = |finding: &Finding, done: &Done| {
+            let found = profile.settles(finding, done);
+            found.map(|difference| difference.id.as_str())
+        };
+        let register = &its_oracles::rules::ARCH_REGISTER;
+        let none = Done::default();
+        let ptz = |seen| finding(register, "redistributor1+0x78", ["0x80060000 (x)", seen]);
+        assert_eq!(
+            id(&ptz("0x4000000080060000"), &none),
+            Some("QEMU-PTZ-READS")
+        );
+        assert_eq!(id(&ptz("0x4000000080070000"), &none), None);
+        let creadr = finding(register, "its0.Creadr", ["0x0 in bits 0x1", "0x20"]);
+        assert_eq!(id(&creadr, &none), None);
+        let wrote = Done {
+            written: BTreeSet::from(["CREADR"]),
+            ..Done::default()
+        };
+        assert_eq!(id(&creadr, &wrote), Some("QEMU-CREADR-WRITABLE"));
+        let lost = finding(&its_oracles::rules::DIV_TRANSLATION, "x", ["", ""]);
+        let mapd = |size, valid| Done {
+            taken: vec![
+                Command::Mapd {
+                    device_id: 1,
+                    size,
+                    itt_address: 0,
+                    valid,
+                }
+                .encode(),
+            ],
+            ..Done::default()
+        };
+        assert_eq!(id(&lost, &mapd(16, false)), Some("QEMU-MAPD-UNMAP-SIZE"));
+        assert_eq!(id(&lost, &mapd(16, true)), None);
+        assert_eq!(id(&lost, &mapd(15, false)), None);
+        let mapc = |rdbase| Done {
+            taken: vec![
+                Command::Mapc {
+                    icid: 1,
+                    rdbase,
+                    valid: true,
+                }
+                .encode(),
+            ],
+            ..Done::default()
+        };
+        assert_eq!(id(&lost, &mapc(0x1_0001)), Some("QEMU-MAPC-RDBASE"));
+        assert_eq!(id(&lost, &mapc(0xffff)), None);
+    }
 }

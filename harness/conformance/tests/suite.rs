@@ -1,0 +1,231 @@
+//! The suite is whole: everything that has a name has a requirement, and what files claim exists.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use its_conformance::requirement::{Claim, Requirement};
+use its_conformance::script::Expectation;
+use its_el2::{Direction, Frame, Freedom};
+use its_gic::{Command, Part, Register};
+use its_scenario::{HostCommand, Operation};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn all() -> Vec<Requirement> {
+    Requirement::all(&root().join("conformance")).unwrap()
+}
+
+fn operations(all: &[Requirement]) -> impl Iterator<Item = &Operation> {
+    let cases = all.iter().flat_map(|requirement| &requirement.cases);
+    cases.flat_map(|case| &case.script.scenario.operations)
+}
+
+fn expectations(all: &[Requirement]) -> impl Iterator<Item = &Expectation> {
+    let cases = all.iter().flat_map(|requirement| &requirement.cases);
+    cases.flat_map(|case| case.script.expectations.iter().map(|one| &one.what))
+}
+
+#[test]
+fn there_are_enough_and_most_are_for_the_emulator() {
+    let all = all();
+    assert!(all.len() >= 150, "{}", all.len());
+    for requirement in &all {
+        let text = &requirement.text;
+        assert!(text.ends_with('.') && !text.contains('\n'), "{text}");
+        assert!(!requirement.source.is_empty(), "{}", requirement.id);
+    }
+}
+
+/// Options after which anything may follow: nothing can be expected there.
+const UNPREDICTABLE: [Freedom; 3] = [
+    Freedom::BusyWrite,
+    Freedom::UnreadyEnable,
+    Freedom::BusyLpiWrite,
+];
+
+#[test]
+fn each_option_of_each_freedom_has_a_case() {
+    let all = all();
+    for freedom in Freedom::ALL {
+        let about: Vec<&Requirement> = all
+            .iter()
+            .filter(|requirement| requirement.freedom == Some(*freedom))
+            .collect();
+        let facts = freedom.facts();
+        for (number, option) in (0..).zip(facts.options) {
+            if UNPREDICTABLE.contains(freedom) && *option == "taken" {
+                continue;
+            }
+            let mut cases = about.iter().flat_map(|requirement| &requirement.cases);
+            let shown = cases.any(|case| case.options.contains(&(*freedom, number)));
+            assert!(shown, "no case shows {}={option}", facts.name);
+        }
+    }
+}
+
+#[test]
+fn each_command_is_posted() {
+    let all = all();
+    let mut posted: BTreeSet<&str> = BTreeSet::new();
+    for operation in operations(&all) {
+        match operation {
+            Operation::Command { command, .. } => {
+                posted.insert(name(command));
+            }
+            Operation::RawCommand { words, .. } => {
+                posted.insert(Command::decode(*words).name());
+            }
+            _ => {}
+        }
+    }
+    let names = (0..=255_u64).map(|opcode| Command::decode([opcode, 0, 0, 0]).name());
+    for name in names {
+        assert!(posted.contains(name), "no requirement posts {name}");
+    }
+}
+
+fn name(command: &HostCommand) -> &'static str {
+    match command {
+        HostCommand::Movi { .. } => "MOVI",
+        HostCommand::Int { .. } => "INT",
+        HostCommand::Clear { .. } => "CLEAR",
+        HostCommand::Sync { .. } => "SYNC",
+        HostCommand::Mapd { .. } => "MAPD",
+        HostCommand::Mapc { .. } => "MAPC",
+        HostCommand::Mapti { .. } => "MAPTI",
+        HostCommand::Mapi { .. } => "MAPI",
+        HostCommand::Inv { .. } => "INV",
+        HostCommand::Invall { .. } => "INVALL",
+        HostCommand::Movall { .. } => "MOVALL",
+        HostCommand::Discard { .. } => "DISCARD",
+    }
+}
+
+#[test]
+fn each_error_number_is_expected() {
+    let all = all();
+    let expected: BTreeSet<u32> = expectations(&all)
+        .filter_map(|expectation| match expectation {
+            Expectation::Error(number) => *number,
+            _ => None,
+        })
+        .collect();
+    // docs/its.md, Commands: the numbers that are known.
+    let known: [(u32, &[u32]); 11] = [
+        (0x01, &[1, 3, 4, 5, 7, 9]),
+        (0x03, &[1, 4, 5, 7]),
+        (0x05, &[1, 4, 5, 7]),
+        (0x08, &[1, 2]),
+        (0x09, &[2, 3, 0x20]),
+        (0x0a, &[4, 5, 6]),
+        (0x0b, &[1, 3, 4, 5]),
+        (0x0c, &[1, 4, 5, 7]),
+        (0x0d, &[3, 9]),
+        (0x0e, &[1, 0x20, 0x21]),
+        (0x0f, &[7]),
+    ];
+    for (command, reasons) in known {
+        for reason in reasons {
+            let number = 0x01_0000 | command << 8 | reason;
+            assert!(expected.contains(&number), "nothing expects {number:#08x}");
+        }
+    }
+}
+
+/// Every register with every size that it has; those that can be written also written.
+#[test]
+fn each_register_is_accessed_in_each_of_its_sizes() {
+    let all = all();
+    let mut accessed = BTreeSet::new();
+    for operation in operations(&all) {
+        let whole = |register: Register| (format!("{register:?}"), "Whole".into(), true);
+        match operation {
+            Operation::WriteBaser { index, .. } => {
+                accessed.insert(whole(Register::Baser(*index)));
+            }
+            Operation::WriteCbaser { .. } => {
+                accessed.insert(whole(Register::Cbaser));
+            }
+            _ => {}
+        }
+        if let Operation::Access {
+            frame: Frame::ItsControl(_),
+            offset,
+            size,
+            direction,
+            ..
+        } = operation
+            && let Some((register, part)) = Register::select((*offset).into(), size.bytes())
+        {
+            let written = matches!(direction, Direction::Write(_));
+            accessed.insert((format!("{register:?}"), format!("{part:?}"), written));
+        }
+    }
+    let mut expected = Vec::new();
+    let words = [
+        (Register::Ctlr, true),
+        (Register::Iidr, true),
+        (Register::Mpamidr, false),
+        (Register::Partidr, false),
+        (Register::Mpidr, false),
+        (Register::Statusr, true),
+        (Register::Identification(0xffe8), true),
+    ];
+    expected.extend(words.map(|(register, written)| (register, Part::Whole, written)));
+    let halves = [
+        (Register::Typer, true),
+        (Register::Cbaser, true),
+        (Register::Cwriter, true),
+        (Register::Creadr, true),
+        (Register::Baser(0), true),
+        (Register::Baser(1), true),
+    ];
+    for (register, written) in halves {
+        let parts = [Part::Whole, Part::Low, Part::High];
+        expected.extend(parts.map(|part| (register, part, written)));
+    }
+    expected.push((Register::Umsir, Part::Whole, false));
+    let mut missing = Vec::new();
+    for (register, part, written) in expected {
+        for write in [false, true] {
+            let access = (format!("{register:?}"), format!("{part:?}"), write);
+            if (written || !write) && !accessed.contains(&access) {
+                missing.push(access);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no requirement accesses {missing:?}");
+}
+
+#[test]
+fn what_is_claimed_exists() {
+    let policy = std::fs::read_to_string(root().join("harness/emulator/POLICY.md")).unwrap();
+    let profile = root().join("harness/conformance/src/qemu/qemu.toml");
+    let profile = std::fs::read_to_string(profile).unwrap();
+    for requirement in all() {
+        if let Claim::Refused { by, .. } = &requirement.emulator {
+            let decision = by.strip_prefix("Decision ");
+            let known = match decision {
+                Some(number) => policy.contains(&format!("\n{number}. *")),
+                None => [
+                    format!("**{by}"),
+                    format!("| {by} |"),
+                    format!(" {by}, "),
+                    format!(" {by} "),
+                ]
+                .iter()
+                .any(|text| policy.contains(text.as_str())),
+            };
+            assert!(known, "{}: POLICY.md has no {by}", requirement.id);
+        }
+        if let Claim::Settled { difference } = &requirement.qemu {
+            assert!(
+                profile.contains(&format!("id = \"{difference}\"")),
+                "{}: qemu.toml has no {difference}",
+                requirement.id
+            );
+        }
+    }
+}
