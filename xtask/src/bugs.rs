@@ -26,6 +26,9 @@ pub(crate) struct Facts {
     #[serde(default)]
     pub rules: Vec<String>,
     pub found_by: FoundBy,
+    /// Requirements that fail with it, in the column of what it is put into.
+    #[serde(default)]
+    pub requirements: Vec<String>,
 }
 
 /// What finds a mistake.

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use its_conformance::{compare, conform};
 use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 
-use crate::exit::{Defect, Exit};
+use crate::exit::{Broken, Defect, Exit};
 use crate::subject::Subject;
 use crate::workspace;
 
@@ -43,6 +43,62 @@ impl Compare {
     pub(crate) fn run(&self) -> Result<Exit> {
         let subject = Subject::new(self.bug.as_deref())?;
         ended(run(&subject.build_conformance(true)?)?)
+    }
+}
+
+/// The requirements that fail in a column, of those that begin with `ids`, without QEMU; all if there are no ids.
+pub(crate) fn failing(subject: &Subject, column: &str, ids: &[String]) -> Result<Vec<String>> {
+    let program = subject.build_conformance(false)?;
+    let mut arguments = vec!["conform".into(), "--no-qemu".into(), "--json".into()];
+    arguments.extend(ids.iter().cloned());
+    let text = duct::cmd(program, arguments)
+        .env(conform::ROOT, workspace::root())
+        .unchecked()
+        .read()?;
+    let matrix: serde_json::Value = serde_json::from_str(&text)?;
+    let rows = matrix["requirements"].as_array().cloned();
+    let failed = |row: &serde_json::Value| {
+        let failed = row["cells"][column]["verdict"] == "fail";
+        failed.then(|| row["id"].as_str().map(str::to_owned))?
+    };
+    Ok(rows.unwrap_or_default().iter().filter_map(failed).collect())
+}
+
+/// The matrix without a failure; QEMU's column where it is installed.
+pub(crate) fn check() -> Result<()> {
+    let program = Subject::new(None)?.build_conformance(false)?;
+    expect_clean(&program, &["conform"])
+}
+
+/// A short comparison with QEMU, where it is installed.
+pub(crate) fn smoke() -> Result<()> {
+    if let Err(missing) = its_conformance::qemu_is_installed() {
+        eprintln!("left out: {missing}");
+        return Ok(());
+    }
+    let program = Subject::new(None)?.build_conformance(true)?;
+    let runs = SMOKE.to_string();
+    expect_clean(
+        &program,
+        &[
+            "compare", "model", "qemu", "--fuzz", "--runs", &runs, "--time", "300",
+        ],
+    )
+}
+
+/// Cases of the comparison.
+const SMOKE: u64 = 10_000;
+
+fn expect_clean(program: &Path, arguments: &[&str]) -> Result<()> {
+    let status = duct::cmd(program, arguments)
+        .dir(workspace::root())
+        .env(conform::ROOT, workspace::root())
+        .unchecked()
+        .run()?
+        .status;
+    match ended(status.code())? {
+        Exit::Clean => Ok(()),
+        Exit::Findings => Err(Broken(format!("{} has findings", arguments[0])).into()),
     }
 }
 

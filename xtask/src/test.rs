@@ -7,6 +7,7 @@ use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 use its_scenario::Scenario;
 
 use crate::bugs::{Bank, Bug, FoundBy};
+use crate::conformance;
 use crate::exit::{Broken, Defect, Exit};
 use crate::fuzz;
 use crate::subject::Subject;
@@ -27,7 +28,7 @@ const SMOKE: u64 = 20_000;
 /// The largest share of poisoned cases, in percent.
 const POISONED: u64 = 30;
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 11] = [
     ("format", || cargo(&["fmt", "--all", "--check"])),
     ("clippy", || {
         cargo(&[
@@ -44,6 +45,8 @@ const STEPS: [Step; 9] = [
     ("tests", || cargo(&["test", "--workspace", "--quiet"])),
     ("no-panic", no_panic),
     ("corpus", corpus),
+    ("conform", conformance::check),
+    ("compare", conformance::smoke),
     ("bugs", || bank(Bank::Bugs)),
     ("breaks", || bank(Bank::Breaks)),
     ("smoke", smoke),
@@ -172,6 +175,7 @@ fn bank(bank: Bank) -> Result<()> {
             FoundBy::Target(_) => witness(&bug)?,
             FoundBy::Tests(package) => tests(&bug, package)?,
         };
+        requirements(&bug)?;
         eprintln!(
             "{}: {} ({}, {}; {by})\n  {}",
             bug.id, bug.facts.title, bug.facts.class, bug.facts.severity, bug.facts.origin
@@ -206,6 +210,23 @@ fn witness(bug: &Bug) -> Result<String> {
         format!("{}: two processes give two traces", bug.id)
     })?;
     Ok(rules.join(", "))
+}
+
+/// The requirements that a mistake is said to break fail with it.
+fn requirements(bug: &Bug) -> Result<()> {
+    let named = &bug.facts.requirements;
+    if named.is_empty() {
+        return Ok(());
+    }
+    let column = match bug.patch.contains("+++ b/harness/board/") {
+        true => "physical-its",
+        false => "model",
+    };
+    let failed = conformance::failing(&Subject::with_bug(bug)?, column, named)?;
+    let missed = named.iter().find(|id| !failed.contains(id));
+    demand(missed.is_none(), || {
+        format!("{}: {missed:?} does not fail with it", bug.id)
+    })
 }
 
 /// The tests of a package fail, where they do not fail without the mistake.

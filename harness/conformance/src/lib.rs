@@ -22,3 +22,11 @@ mod reference;
 pub mod report;
 pub mod requirement;
 pub mod script;
+
+/// Whether QEMU is there, else how to get it.
+///
+/// # Errors
+/// It is not there, or cannot be used.
+pub fn qemu_is_installed() -> Result<(), impl std::error::Error> {
+    its_qemu::find().map(drop)
+}
