@@ -167,8 +167,8 @@ freedoms! {
         "A write that must not be made now (CBASER or BASER while Enabled or not Quiescent, Enabled before Quiescent) is ignored, or anything follows."
         "UNPREDICTABLE; Linux KVM, QEMU, Xen (ignored)"
     PageSizeField "page-size-field" { Fixed "fixed", Writable "writable" }
-        "GITS_BASER<n>.Page_Size is fixed, or takes each size."
-        "GITS_BASER<n>; Linux KVM (fixed), QEMU (writable)"
+        "`GITS_BASER<n>`.Page_Size is fixed, or takes each size."
+        "`GITS_BASER<n>`; Linux KVM (fixed), QEMU (writable)"
     IcidWidth "icid-width" { Implied "implied", Stated "stated" }
         "That ICIDs have 16 bits is told by TYPER.CIL = 0, or by CIL = 1 and CIDbits = 15."
         "GITS_TYPER; Linux KVM (CIL = 0), QEMU (CIL = 1)"
