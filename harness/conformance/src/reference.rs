@@ -1,7 +1,7 @@
 //! The model as a subject: the reference itself carries out the case.
 
 use its_board::host::Perform;
-use its_el2::{Action, Direction, Freedoms, Outcome, SubjectPolicy, Translation};
+use its_el2::{Action, Direction, Outcome, Translation};
 use its_gic::Register;
 use its_model::Model;
 use its_runner::{Hosts, machine};
@@ -10,12 +10,6 @@ use its_scenario::Stage;
 use crate::observed::{Fate, Fit, Observed};
 use crate::play::{Played, Tally, play};
 use crate::script::Script;
-
-/// Nobody emulates anything here.
-pub(crate) const NO_POLICY: SubjectPolicy = SubjectPolicy {
-    records_per_page: 0,
-    commands_in_flight: 0,
-};
 
 struct Reference {
     model: Model,
@@ -27,12 +21,8 @@ struct Reference {
 
 /// Plays a case on the reference.
 pub(crate) fn run(script: &Script, free: bool) -> Played {
-    let machine = machine(&script.scenario);
-    let model = Model::new(machine, NO_POLICY, |its| {
-        Freedoms::only(machine.character(its).choices)
-    });
     let mut on = Reference {
-        model,
+        model: Model::bare(machine(&script.scenario)),
         value: None,
         fates: Vec::new(),
         open: false,

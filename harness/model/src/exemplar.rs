@@ -163,14 +163,17 @@ impl Architecture {
         let (its, stalls) = (its as u8, freedoms.allow(OnError::Stall));
         let both = stalls && freedoms.allow(OnError::Ignore);
         let mut error = None;
+        let mut several = false;
         match results.first() {
             Some(Err(Fault::Undefined(why))) => return Err(why),
             Some(Err(Fault::Error(numbers))) => {
                 error = Some(CommandError(numbers.first().copied()));
+                several = numbers.len() > 1;
             }
             Some(Ok(())) | None => {}
         }
-        let open = results.iter().any(|result| *result != results[0]) || error.is_some() && both;
+        let differ = results.iter().any(|result| *result != results[0]);
+        let open = differ || several || error.is_some() && both;
         let event = match error {
             Some(error) if stalls => Event::Stalled {
                 its,

@@ -63,6 +63,17 @@ impl Model {
         }
     }
 
+    /// A machine before boot whose host owns its ITSs: nobody emulates anything. Where the architecture leaves a choice
+    /// each ITS does what its character says.
+    pub fn bare(machine: Machine) -> Self {
+        let nobody = SubjectPolicy {
+            records_per_page: 0,
+            commands_in_flight: 0,
+        };
+        let freedoms = |its| Freedoms::only(machine.character(its).choices);
+        Self::new(machine, nobody, freedoms)
+    }
+
     /// Takes note of one action, and says what was wrong with it. ITSs and redistributors that action and
     /// events name must be the machine's: another number is a mistake of the caller, and panics.
     pub fn judge(&mut self, action: &Action, outcome: &Outcome, events: &[Event]) -> Judgement {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{Action, Event, Freedoms, Machine, Outcome, SubjectPolicy, Translation};
+use its_el2::{Action, Event, Machine, Outcome, Translation};
 use its_gic::Register;
 use its_model::Model;
 
@@ -30,18 +30,11 @@ pub struct Referee {
     poisoned: Option<&'static str>,
 }
 
-/// Nobody emulates anything here.
-const NO_POLICY: SubjectPolicy = SubjectPolicy {
-    records_per_page: 0,
-    commands_in_flight: 0,
-};
-
 impl Referee {
     /// For a machine before boot whose ITS goes, where the architecture leaves a choice, as its character says.
     pub fn new(machine: Machine) -> Self {
-        let freedoms = |its| Freedoms::only(machine.character(its).choices);
         Self {
-            model: Model::new(machine, NO_POLICY, freedoms),
+            model: Model::bare(machine),
             operation: (0, "boot"),
             finding: None,
             poisoned: None,

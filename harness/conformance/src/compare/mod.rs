@@ -3,6 +3,7 @@
 mod campaign;
 mod case;
 mod files;
+mod summary;
 
 use std::path::PathBuf;
 

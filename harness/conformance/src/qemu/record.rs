@@ -4,13 +4,13 @@
 //! beforehand and goes to QEMU at once. Should QEMU answer otherwise, the list is still one that a host could have done.
 
 use its_board::host::Perform;
-use its_el2::{Action, Direction, Freedoms, Machine, Outcome};
+use its_el2::{Action, Direction, Machine, Outcome};
 use its_model::Model;
 use its_qemu::Step;
 use its_runner::Hosts;
 use its_scenario::Scenario;
 
-use crate::reference::{NO_POLICY, bare};
+use crate::reference::bare;
 
 /// Where in a list of steps an operation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +40,9 @@ pub(crate) struct Recording {
 impl Recording {
     /// The boot of a scenario, and its hosts after it.
     pub(crate) fn boot(scenario: &Scenario, machine: Machine) -> (Self, Hosts) {
-        let freedoms = |its| Freedoms::only(machine.character(its).choices);
         let mut recording = Self {
             machine,
-            model: Model::new(machine, NO_POLICY, freedoms),
+            model: Model::bare(machine),
             poisoned: None,
             steps: Vec::new(),
             marks: Vec::new(),

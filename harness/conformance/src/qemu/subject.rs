@@ -1,0 +1,248 @@
+//! QEMU as a subject of the conformance matrix.
+
+use anyhow::Result;
+use its_el2::{Freedom, MAX_ITS, Translation};
+use its_gic::Register;
+use its_qemu::{Answer, Installed, Qemu, Seen};
+use its_scenario::Scenario;
+
+use super::{Profile, Recording, machine};
+use crate::matrix::{Cell, claimed, option_text};
+use crate::observed::{Fate, Fit, Observed, check};
+use crate::play::{Played, Tally, needs_two};
+use crate::requirement::{Case, Claim, Requirement};
+use crate::script::{Expected, Script};
+
+/// A QEMU that plays requirements.
+pub struct QemuSubject {
+    installed: Installed,
+    profile: Profile,
+    qemu: Option<Qemu>,
+}
+
+impl QemuSubject {
+    /// One that is not started yet.
+    pub fn new(installed: Installed) -> Self {
+        Self {
+            installed,
+            profile: Profile::new(),
+            qemu: None,
+        }
+    }
+
+    /// What a requirement comes to on QEMU. Cases that ask for options that it does not take are not for it.
+    pub(crate) fn cell(&mut self, requirement: &Requirement) -> Cell {
+        if let Claim::NotApplicable { reason } = &requirement.qemu {
+            return Cell::NotApplicable(reason.clone());
+        }
+        let mut cell = None;
+        for (number, case) in (1..).zip(&requirement.cases) {
+            let next = match self.misfit(case) {
+                Some(other) => other,
+                None => match self.run(&case.script) {
+                    Played::Fail(why) => Cell::Fail(format!("case {number}, {why}")),
+                    Played::Pass => Cell::Pass,
+                    Played::NotApplicable(why) => Cell::NotApplicable(why),
+                },
+            };
+            cell = Some(worse(cell, next));
+        }
+        let cell = match (cell, requirement.freedom) {
+            (Some(Cell::Pass), Some(freedom)) => Cell::Freedom(self.option_of(freedom)),
+            (Some(cell), _) => cell,
+            (None, _) => Cell::NotApplicable("there is no case for it".into()),
+        };
+        claimed(&requirement.qemu, cell)
+    }
+
+    fn option_of(&self, freedom: Freedom) -> String {
+        option_text(freedom, self.profile.option(freedom))
+    }
+
+    /// Why a case is not for QEMU: it takes another option, or is another ITS.
+    fn misfit(&self, case: &Case) -> Option<Cell> {
+        for (freedom, option) in &case.options {
+            if self.profile.option(*freedom) != *option {
+                return Some(Cell::Freedom(self.option_of(*freedom)));
+            }
+        }
+        if needs_two(&case.script.scenario) {
+            return Some(Cell::NotApplicable("QEMU's machine has one ITS".into()));
+        }
+        let own = Scenario {
+            characters: [self.profile.character(); MAX_ITS],
+            ..Scenario::default()
+        };
+        let own = character_words(&own);
+        for word in character_words(&case.script.scenario) {
+            if own.contains(&word) {
+                continue;
+            }
+            let key = word.split('=').next().unwrap_or("");
+            let named = |freedom: &&Freedom| freedom.facts().name == key;
+            return Some(match Freedom::ALL.iter().find(named) {
+                Some(freedom) => Cell::Freedom(self.option_of(*freedom)),
+                None => Cell::NotApplicable(format!("QEMU's ITS has not {word}")),
+            });
+        }
+        None
+    }
+
+    fn run(&mut self, script: &Script) -> Played {
+        let mut script = script.clone();
+        script.scenario.characters = [self.profile.character(); MAX_ITS];
+        let (recording, looks) = record(&script);
+        if let (Some(why), true) = (recording.left_out.first(), looks.is_empty()) {
+            return Played::NotApplicable((*why).into());
+        }
+        if let Some(why) = recording.poisoned {
+            return Played::NotApplicable(format!(
+                "on QEMU's machine nothing is said of it: {why}"
+            ));
+        }
+        let played = self
+            .started()
+            .and_then(|qemu| Ok(qemu.play(&recording.steps)?));
+        match played {
+            Ok(answers) => evaluate(&recording, &looks, answers),
+            Err(error) => {
+                self.qemu = None;
+                Played::Fail(format!("{error:#}"))
+            }
+        }
+    }
+
+    fn started(&mut self) -> Result<&mut Qemu> {
+        let machine = machine(&Scenario {
+            characters: [self.profile.character(); MAX_ITS],
+            ..Scenario::default()
+        });
+        let qemu = match self.qemu.take() {
+            Some(qemu) => qemu,
+            None => Qemu::start(&self.installed, machine)?,
+        };
+        Ok(self.qemu.insert(qemu))
+    }
+}
+
+/// Of two cases' cells the one that says more: a failure, then a pass, then an option, then what makes no sense.
+fn worse(one: Option<Cell>, other: Cell) -> Cell {
+    let rank = |cell: &Cell| match cell {
+        Cell::Fail(_) => 0,
+        Cell::Pass => 1,
+        Cell::Freedom(_) => 2,
+        _ => 3,
+    };
+    match one {
+        Some(one) if rank(&one) <= rank(&other) => one,
+        _ => other,
+    }
+}
+
+/// What differs from the usual in the first ITS's character, as the text form has it.
+fn character_words(scenario: &Scenario) -> Vec<String> {
+    let text = scenario.to_string();
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.strip_prefix("character "));
+    let words = line.unwrap_or("").split_whitespace();
+    words.map(str::to_owned).collect()
+}
+
+/// The steps of a script, with a look wherever something is expected; and for each look what is expected there. What
+/// comes after something that QEMU cannot do is left out: it could depend on it.
+fn record(script: &Script) -> (Recording, Vec<Vec<Expected>>) {
+    let scenario = &script.scenario;
+    let (mut recording, mut hosts) = Recording::boot(scenario, machine(scenario));
+    let mut looks: Vec<Vec<Expected>> = Vec::new();
+    for after in 0..=scenario.operations.len() {
+        if !recording.left_out.is_empty() {
+            break;
+        }
+        let expected = script.expectations.iter();
+        let here: Vec<Expected> = expected.filter(|one| one.after == after).cloned().collect();
+        if !here.is_empty() {
+            recording.look();
+            looks.push(here);
+        }
+        recording.add(scenario, after, &mut hosts);
+    }
+    (recording, looks)
+}
+
+fn evaluate(recording: &Recording, looks: &[Vec<Expected>], answers: Vec<Answer>) -> Played {
+    // That the reference may allow more is not asked here.
+    let mut tally = Tally::new(true);
+    let mut on = OnQemu::default();
+    let mut looks = looks.iter();
+    for (index, answer) in answers.into_iter().enumerate() {
+        match answer {
+            Answer::Acted { outcome, events } => {
+                on.value = match outcome {
+                    its_el2::Outcome::Value(value) => Some((value, u64::MAX)),
+                    _ => None,
+                };
+                if index >= recording.boot {
+                    on.fates.extend(events.iter().filter_map(Fate::of));
+                }
+            }
+            Answer::NotActed(why) => return Played::NotApplicable(why.into()),
+            Answer::Seen(seen) => {
+                on.seen = seen;
+                for expected in looks.next().into_iter().flatten() {
+                    tally.add(expected, check(&expected.what, &mut on));
+                }
+            }
+        }
+    }
+    tally.finish()
+}
+
+/// QEMU at a look.
+#[derive(Default)]
+struct OnQemu {
+    seen: Seen,
+    value: Option<(u64, u64)>,
+    fates: Vec<Fate>,
+}
+
+impl OnQemu {
+    fn register(&self, register: Register) -> u64 {
+        let mut registers = self.seen.registers.iter();
+        let found = registers.find(|(of, _)| *of == register);
+        found.map_or(0, |(_, value)| *value)
+    }
+}
+
+impl Observed for OnQemu {
+    fn value(&self) -> Option<(u64, u64)> {
+        self.value
+    }
+
+    fn queue(&mut self) -> (u64, u64) {
+        (
+            self.register(Register::Creadr),
+            self.register(Register::Cwriter),
+        )
+    }
+
+    fn fates(&mut self) -> (Vec<Fate>, bool) {
+        (std::mem::take(&mut self.fates), false)
+    }
+
+    fn may_refuse(&self) -> bool {
+        false
+    }
+
+    fn translation(&mut self, event: (u32, u32), expected: Option<Translation>) -> Fit {
+        Fit::of(self.seen.translations.get(&event).copied(), expected)
+    }
+
+    fn pending(&mut self, cpu: u8, expected: &[u32]) -> Fit {
+        let found = self.seen.pending.get(usize::from(cpu));
+        Fit::of(found.map(Vec::as_slice).unwrap_or_default(), expected)
+    }
+
+    fn offered(&mut self, _: u8, _: Option<u32>) -> Fit {
+        Fit::Hidden("what a CPU is offered cannot be seen over qtest")
+    }
+}
