@@ -4,13 +4,13 @@
 //! [`find()`] tells whether there is a QEMU, [`Qemu::start`] starts one, [`Qemu::play`] plays a case on it: one
 //! [`Answer`] for each [`Step`]. Nothing of QEMU is needed to build this.
 //!
-//! QEMU's CPUs never run. The registers of its machine are accessed over the qtest socket, its memory is a file that is
+//! QEMU's CPUs never run. The registers of its machine are accessed over qtest, its memory is a file that is
 //! shared with it. Its ITS works through commands inside of the register writes that post them, so that what happened
 //! is known once a write is answered; but a command that it ignored looks like one that it executed.
 //!
 //! - `find`, `process`: the program, and one process of it
 //! - `facts`: addresses and the character of its ITS
-//! - `connection`, `qtest`: the socket and the line protocol
+//! - `connection`, `qtest`: the pipes and the line protocol
 //! - `memory`, `tables`: memory, and what tables in it say
 //! - `actions`: what an action becomes
 //! - `queue`: events, from the queue's registers before and after a write

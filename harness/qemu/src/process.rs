@@ -1,19 +1,19 @@
 //! A QEMU process: started, heard, ended.
 //!
 //! QEMU runs under a shell that kills it once its own standard input ends, so that it does not outlive a harness that
-//! was killed. Its folder is removed as soon as QEMU has opened what is in there.
+//! was killed. Its folder is removed as soon as QEMU has opened what is in there. It takes commands from its standard
+//! input and answers on its standard output.
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
 
 use its_el2::AccessSize;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
 use crate::connection::{Connection, PATIENCE};
@@ -22,8 +22,10 @@ use crate::memory::Memory;
 use crate::qtest::{Answers, Batch, exchange};
 use crate::{Error, Installed};
 
-/// Starts its arguments, tells their process id, waits for its input to end.
-const SHELL: &str = r#""$@" </dev/null & echo $!; exec >&- ; read -r end; kill -9 $!; wait"#;
+/// Takes the commands on standard error and a file for it as the first argument. Starts the others, tells their process
+/// id, waits for its input to end.
+const SHELL: &str = r#"exec 3<&2 2>>"$1"; shift; "$@" <&3 3<&- & echo $!; exec >&- 3<&-
+    read -r end; kill -9 $!; wait"#;
 /// The most that is kept of what QEMU says on standard error.
 const SAID_BYTES: u64 = 4096;
 
@@ -51,14 +53,15 @@ impl Process {
             .map_err(failed("no file for its memory"))?;
         let stderr = File::options()
             .read(true)
-            .append(true)
+            .write(true)
             .create_new(true)
             .open(inside("stderr"))
             .map_err(failed("no file for what it says"))?;
-        let mut shell = shell(installed, folder.path(), &stderr)
+        let (far, commands) = io::pipe().map_err(failed("no pipe"))?;
+        let mut shell = shell(installed, folder.path(), far)
             .spawn()
             .map_err(failed("no shell"))?;
-        let connected = connect(&mut shell, &inside("qtest"));
+        let connected = connect(&mut shell, commands);
         let (id, connection) = match connected {
             Ok(connected) => connected,
             Err(error) => {
@@ -120,32 +123,25 @@ fn folder() -> io::Result<TempDir> {
 }
 
 /// The command that starts QEMU under its shell, away from the signals of a terminal.
-fn shell(installed: &Installed, folder: &Path, stderr: &File) -> Command {
+fn shell(installed: &Installed, folder: &Path, commands: PipeReader) -> Command {
     let mut command = Command::new("sh");
     command
         .args(["-c", SHELL, "qemu"])
+        .arg(folder.join("stderr"))
         .arg(&installed.program)
         .args(arguments(folder))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(
-            stderr
-                .try_clone()
-                .map_or_else(|_| Stdio::null(), Stdio::from),
-        )
+        .stderr(commands)
         .process_group(0);
     command
 }
 
 /// QEMU's arguments: a stopped machine with an ITS, no devices, memory in a file.
 fn arguments(folder: &Path) -> Vec<OsString> {
-    let at = |before: &str, name: &str, after: &str| {
-        let mut text = OsString::from(before);
-        text.push(folder.join(name));
-        text.push(after);
-        text
-    };
-    let memory = format!(",size={RAM_BYTES},share=on");
+    let mut memory = OsString::from("memory-backend-file,id=ram,mem-path=");
+    memory.push(folder.join("memory"));
+    memory.push(format!(",size={RAM_BYTES},share=on"));
     let mut all: Vec<OsString> = [
         "-machine",
         "virt,gic-version=3,its=on,memory-backend=ram",
@@ -158,53 +154,30 @@ fn arguments(folder: &Path) -> Vec<OsString> {
         "none",
         "-nodefaults",
         "-no-user-config",
+        "-qtest",
+        "stdio",
         "-qtest-log",
         "none",
         "-object",
     ]
     .map(OsString::from)
     .into();
-    all.push(at(
-        "memory-backend-file,id=ram,mem-path=",
-        "memory",
-        &memory,
-    ));
+    all.push(memory);
     all.extend(["-m".into(), format!("{}M", RAM_BYTES >> 20).into()]);
     all.extend(["-smp".into(), CPUS.to_string().into()]);
-    all.push("-qtest".into());
-    all.push(at("unix:", "qtest", ",server=on,wait=off"));
     all
 }
 
-/// QEMU's process id and a connection to it, once it listens. An end of file where it ended instead.
-fn connect(shell: &mut Child, path: &Path) -> io::Result<(u32, Connection)> {
+/// QEMU's process id and a connection to it.
+fn connect(shell: &mut Child, commands: PipeWriter) -> io::Result<(u32, Connection)> {
     let stdout = shell.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let mut stdout = BufReader::new(stdout);
     let mut line = String::new();
     stdout.read_line(&mut line)?;
     let id = line.trim().parse().map_err(io::Error::other)?;
-    let start = Instant::now();
-    loop {
-        match Connection::open(path) {
-            Ok(connection) => return Ok((id, connection)),
-            Err(_) if ended(stdout.get_ref())? => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(error) if start.elapsed() > PATIENCE => return Err(error),
-            Err(_) => {}
-        }
-    }
-}
-
-/// Waits a millisecond for the end of QEMU's output, which is QEMU's end.
-fn ended(stdout: &ChildStdout) -> io::Result<bool> {
-    let millisecond = Timespec {
-        tv_sec: 0,
-        tv_nsec: 1_000_000,
-    };
-    let mut watched = [PollFd::new(stdout, PollFlags::IN)];
-    poll(&mut watched, Some(&millisecond))?;
-    Ok(watched
-        .iter()
-        .any(|watched| watched.revents().contains(PollFlags::HUP)))
+    // Nothing else is in the buffer: QEMU says nothing before it is asked.
+    let answers = OwnedFd::from(stdout.into_inner());
+    Ok((id, Connection::new(commands, answers.into(), PATIENCE)?))
 }
 
 fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Error {
@@ -219,9 +192,7 @@ fn explain(error: io::Error, stderr: &File) -> Error {
             within: PATIENCE,
             said,
         },
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionReset => Error::Died { said },
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Error::Died { said },
         _ => Error::Start {
             what: "no connection",
             source: error,

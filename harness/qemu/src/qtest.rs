@@ -1,8 +1,7 @@
 //! The qtest line protocol (QEMU, `softmmu/qtest.c`): one command a line, one answer a command, in order.
 //!
-//! Each line costs QEMU two or three microseconds, most of it the system call that sends the answer, so whatever can be
-//! said in fewer lines is: `read` and `write` of several registers are split by QEMU into accesses of the registers'
-//! width.
+//! Each line costs QEMU a system call that sends the answer, so whatever can be said in fewer lines is: `read` and
+//! `write` of several registers are split by QEMU into accesses of the registers' width.
 
 use std::io::{self, Read, Write};
 
@@ -12,8 +11,8 @@ use crate::Error;
 
 /// Lines that are sent in one piece.
 const CHUNK: usize = 128;
-/// Lines that may wait for their answers. What they and their answers take fits the buffers of a socket, so that
-/// sending never waits for receiving.
+/// Lines that may wait for their answers. These answers fit the buffer of a pipe, so that QEMU never waits until they
+/// are received, and sending waits for nothing but QEMU.
 const WINDOW: usize = 2 * CHUNK;
 /// How QEMU tells of an interrupt line, at any time.
 const ASYNCHRONOUS: &[u8] = b"IRQ ";

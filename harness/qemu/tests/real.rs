@@ -310,7 +310,7 @@ fn what_is_not_there_is_refused_and_what_is_not_known_reads_zero() {
     );
 }
 
-/// More lines than fit the buffers of a socket.
+/// More lines than fit the buffers of the pipes.
 #[test]
 fn long_cases_are_played() {
     let Some(mut qemu) = start() else { return };
