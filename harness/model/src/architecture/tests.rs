@@ -153,7 +153,15 @@ fn error_numbers() {
         (Command::Invall { icid: 512 }, error(0x1_0d03)),
         (Command::Invall { icid: 7 }, error(0x1_0d09)),
         (
+            movall(5, 0),
+            vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e20])],
+        ),
+        (
             movall(0, 5),
+            vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e21])],
+        ),
+        (
+            movall(5, 5),
             vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e20, 0x1_0e21])],
         ),
         (Command::Sync { rdbase: 5 }, maybe()),
