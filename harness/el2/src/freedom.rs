@@ -184,6 +184,9 @@ freedoms! {
     PendingTableZero "pending-table-zero" { Trusted "trusted", Ignored "ignored" }
         "After PTZ was written as 1 the pending table counts as zero when LPIs are enabled, or is read all the same."
         "GICR_PENDBASER; QEMU (read)"
+    WideRdbase "wide-rdbase" { Counted "counted", Ignored "ignored" }
+        "With TYPER.PTA = 0 the bits of RDbase beyond the 16 of a processor number count, so that none has them set, or mean nothing."
+        "not confirmed; QEMU (ignored)"
 }
 
 /// One option of each freedom.
@@ -313,6 +316,7 @@ mod tests {
         assert_eq!(Freedom::BusyWrite as u8, 27);
         assert_eq!(Freedom::IcidWidth as u8, 29);
         assert_eq!(Freedom::PendingTableZero as u8, 33);
+        assert_eq!(Freedom::WideRdbase as u8, 34);
     }
 
     #[test]

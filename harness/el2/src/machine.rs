@@ -130,6 +130,15 @@ impl Machine {
             .find(|index| self.rdbase(its, *index) == rdbase)
     }
 
+    /// The same for an ITS to which the bits beyond a processor number mean nothing ([`WideRdbase`](crate::freedom::choice::WideRdbase)).
+    pub fn redistributor_of_low_bits(&self, its: u8, rdbase: u64) -> Option<u8> {
+        let processor_number = 0xffff;
+        match self.character(its).redistributor_addresses {
+            true => self.redistributor(its, rdbase),
+            false => self.redistributor(its, rdbase & processor_number),
+        }
+    }
+
     /// Whether all of `bytes` at `address` is memory, in one region.
     pub fn is_memory(&self, address: u64, bytes: u64) -> bool {
         let pages = Pages::under(address, bytes.max(1));

@@ -280,18 +280,5 @@ mod tests {
         assert_eq!(id(&lost, &mapd(16, false)), Some("QEMU-MAPD-UNMAP-SIZE"));
         assert_eq!(id(&lost, &mapd(16, true)), None);
         assert_eq!(id(&lost, &mapd(15, false)), None);
-        let mapc = |rdbase| Done {
-            taken: vec![
-                Command::Mapc {
-                    icid: 1,
-                    rdbase,
-                    valid: true,
-                }
-                .encode(),
-            ],
-            ..Done::default()
-        };
-        assert_eq!(id(&lost, &mapc(0x1_0001)), Some("QEMU-MAPC-RDBASE"));
-        assert_eq!(id(&lost, &mapc(0xffff)), None);
     }
 }

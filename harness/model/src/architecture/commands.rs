@@ -6,6 +6,7 @@
 use its_el2::freedom::choice::{
     AbsentLevel2, ErrorNumbers, Invall, LpisOff, MappedEvent, MovedCollection, RemappedDevice,
     SyncNowhere, UnknownCommand, UnmappedCollection, UnmappedPending, UnmappedRdbase, WideIntid,
+    WideRdbase,
 };
 use its_gic::Command;
 use its_gic::command::opcode;
@@ -116,8 +117,17 @@ impl Run<'_> {
         error(self.opcode, reason)
     }
 
-    fn redistributor(&self, rdbase: u64) -> Option<u8> {
-        self.on.machine.redistributor(self.its as u8, rdbase)
+    fn redistributor(&mut self, rdbase: u64) -> Option<u8> {
+        let (machine, its) = (&self.on.machine, self.its as u8);
+        let named = machine.redistributor(its, rdbase);
+        let low = machine.redistributor_of_low_bits(its, rdbase);
+        if named == low {
+            return named;
+        }
+        match self.path.choose::<WideRdbase>() {
+            WideRdbase::Counted => named,
+            WideRdbase::Ignored => low,
+        }
     }
 
     fn write(&mut self, slot: Slot, entry: Entry) {
@@ -571,8 +581,10 @@ impl Run<'_> {
     }
 
     fn movall(&mut self, from_rdbase: u64, to_rdbase: u64) -> Result<(), Fault> {
-        let named = |rdbase| self.redistributor(rdbase);
-        let (from, to) = (named(from_rdbase), named(to_rdbase));
+        let (from, to) = (
+            self.redistributor(from_rdbase),
+            self.redistributor(to_rdbase),
+        );
         let (Some(from), Some(to)) = (from, to) else {
             return Err(match (self.path.choose::<ErrorNumbers>(), from, to) {
                 (ErrorNumbers::Common, ..) => self.error(0x01),

@@ -138,7 +138,7 @@ impl Architecture {
             } => {
                 let events = self.events_of(its, icid).into_iter();
                 let to = match valid {
-                    true => self.machine.redistributor(its as u8, rdbase),
+                    true => self.machine.redistributor_of_low_bits(its as u8, rdbase),
                     false => self.known_redistributor(its, icid),
                 };
                 (events.map(|(id, _)| id).collect(), to)
