@@ -185,7 +185,7 @@ freedoms! {
         "After PTZ was written as 1 the pending table counts as zero when LPIs are enabled, or is read all the same."
         "GICR_PENDBASER; QEMU (read)"
     WideRdbase "wide-rdbase" { Counted "counted", Ignored "ignored" }
-        "With TYPER.PTA = 0 the bits of RDbase beyond the 16 of a processor number count, so that none has them set, or mean nothing."
+        "With TYPER.PTA = 0 the bits of MAPC's RDbase beyond the 16 of a processor number count, so that none has them set, or mean nothing."
         "not confirmed; QEMU (ignored)"
 }
 

@@ -1,7 +1,7 @@
 //! What the twelve physical commands are checked for: in the architecture's order, with its error numbers.
 
 use its_el2::CommandError;
-use its_el2::freedom::choice::{AbsentLevel2, UnknownCommand, UnmappedCollection, WideRdbase};
+use its_el2::freedom::choice::{AbsentLevel2, UnknownCommand, UnmappedCollection};
 use its_gic::Command;
 use its_gic::command::opcode;
 use its_gic::redistributor::FIRST_LPI;
@@ -180,9 +180,6 @@ impl PhysicalIts {
 
     /// The redistributor that an RDbase names.
     pub(super) fn named(&self, rdbase: u64, bus: &Bus) -> Option<u8> {
-        match self.choices().picks(WideRdbase::Ignored) {
-            true => bus.machine.redistributor_of_low_bits(self.index, rdbase),
-            false => bus.machine.redistributor(self.index, rdbase),
-        }
+        bus.machine.redistributor(self.index, rdbase)
     }
 }

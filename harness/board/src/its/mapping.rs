@@ -2,7 +2,7 @@
 
 use its_el2::freedom::choice::{
     ErrorNumbers, MappedEvent, MovedCollection, RemappedDevice, UnmappedPending, UnmappedRdbase,
-    WideIntid,
+    WideIntid, WideRdbase,
 };
 use its_gic::Command;
 use its_gic::geometry::{PHYSICAL_ADDRESS_BITS, itt_bytes};
@@ -101,7 +101,10 @@ impl PhysicalIts {
     fn mapc(&mut self, icid: u16, rdbase: u64, valid: bool, bus: &mut Bus) -> Result<(), Fault> {
         let place = self.collection_place(icid, bus);
         let place = place.map_err(|_| reason::COLLECTION_OOR)?;
-        let named = self.named(rdbase, bus);
+        let named = match self.choices().picks(WideRdbase::Ignored) {
+            true => bus.machine.redistributor_of_low_bits(self.index, rdbase),
+            false => self.named(rdbase, bus),
+        };
         let checked = valid || self.choices().picks(UnmappedRdbase::Checked);
         if checked && named.is_none() {
             return Err(self.no_redistributor(reason::PROCNUM_OOR, reason::TARGET_OOR));

@@ -117,7 +117,12 @@ impl Run<'_> {
         error(self.opcode, reason)
     }
 
-    fn redistributor(&mut self, rdbase: u64) -> Option<u8> {
+    fn redistributor(&self, rdbase: u64) -> Option<u8> {
+        self.on.machine.redistributor(self.its as u8, rdbase)
+    }
+
+    /// The redistributor that MAPC's RDbase names.
+    fn target_of_mapc(&mut self, rdbase: u64) -> Option<u8> {
         let (machine, its) = (&self.on.machine, self.its as u8);
         let named = machine.redistributor(its, rdbase);
         let low = machine.redistributor_of_low_bits(its, rdbase);
@@ -373,7 +378,7 @@ impl Run<'_> {
         let Some((slot, old)) = self.collection(icid)? else {
             return Err(self.error(reason::COLLECTION_OOR));
         };
-        let named = self.redistributor(rdbase);
+        let named = self.target_of_mapc(rdbase);
         if named.is_none()
             && (valid || self.path.choose::<UnmappedRdbase>() == UnmappedRdbase::Checked)
         {
