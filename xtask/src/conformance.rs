@@ -133,7 +133,7 @@ fn ended(code: Option<i32>) -> Result<Exit> {
         Some(CLEAN) => Ok(Exit::Clean),
         Some(FINDINGS) => Ok(Exit::Findings),
         Some(DEFECT) | None => Err(Defect("the program ended with a defect".into()).into()),
-        Some(_) => bail!("it could not be done"),
+        Some(_) => bail!("the program said why, above"),
     }
 }
 

@@ -42,8 +42,8 @@ impl OnBoard {
         self.fates.clear();
         let played = play(script, &mut hosts, &mut self, Tally::new(free));
         match self.stopped {
-            Some(why) if played == Played::Pass => Played::Fail(why),
-            _ => played,
+            Some(why) => Played::Broken(why),
+            None => played,
         }
     }
 
@@ -89,7 +89,7 @@ pub(crate) fn run_emulator(script: &Script, free: bool) -> Played {
     hosts.first().deprivilege(&mut on);
     let outcome = hosts.first().set_up(&mut on);
     if outcome != (Outcome::Returned { x0: 0, x1: 0 }) {
-        return Played::Fail(format!("the legal set-up returned {outcome:?}"));
+        return Played::Broken(format!("the legal set-up returned {outcome:?}"));
     }
     on.play(script, hosts, free)
 }

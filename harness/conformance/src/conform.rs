@@ -50,16 +50,25 @@ pub const ROOT: &str = "ITSDIFF_ROOT";
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let (folder, page) = places();
     let mut requirements = Requirement::all(&folder)?;
+    ensure!(
+        !requirements.is_empty(),
+        "there is no requirement in {}",
+        folder.display()
+    );
     if arguments.documentation {
         fs::write(&page, report::documentation(&requirements))
             .with_context(|| format!("cannot write {}", page.display()))?;
         return Ok(CLEAN);
     }
     if !arguments.ids.is_empty() {
-        let wanted = |id: &str| arguments.ids.iter().any(|prefix| id.starts_with(prefix));
+        let begins = |id: &str, prefix: &String| id.starts_with(prefix.as_str());
+        for prefix in &arguments.ids {
+            let mut all = requirements.iter();
+            let known = all.any(|requirement| begins(&requirement.id, prefix));
+            ensure!(known, "no requirement begins with {prefix}");
+        }
+        let wanted = |id: &str| arguments.ids.iter().any(|prefix| begins(id, prefix));
         requirements.retain(|requirement| wanted(&requirement.id));
-        let ids = arguments.ids.join(" ");
-        ensure!(!requirements.is_empty(), "no requirement begins with {ids}");
     }
     let qemu = match arguments.no_qemu {
         true => None,
@@ -76,7 +85,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     }
     let failed = |row: &Row| {
         let mut cells = row.cells.iter();
-        cells.any(|(_, cell)| matches!(cell, Cell::Fail(_)))
+        cells.any(|(_, cell)| matches!(cell, Cell::Fail(_) | Cell::Broken(_)))
     };
     Ok(match rows.iter().any(failed) {
         true => FINDINGS,

@@ -42,13 +42,17 @@ impl Subject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cell {
     Pass,
+    /// What could be seen was as expected: how much that was, and why not the rest.
+    Partial(String),
     /// Why.
     Fail(String),
+    /// The subject itself did not work; why.
+    Broken(String),
     /// It does otherwise, by a number of its policy: number and reason.
     Refused(String, String),
     /// Why it makes no sense there.
     NotApplicable(String),
-    /// It is one of several things that an ITS may do; this one does this.
+    /// It asks for one of several things that an ITS may do; this one is known to do this.
     Freedom(String),
     /// It does otherwise; the difference of this id was looked into and settled.
     Settled(String),
@@ -59,6 +63,8 @@ impl Cell {
     pub const fn verdict(&self) -> &'static str {
         match self {
             Self::Pass => "pass",
+            Self::Partial(_) => "partial",
+            Self::Broken(_) => "broken",
             Self::Fail(_) => "fail",
             Self::Refused(..) => "refused",
             Self::NotApplicable(_) => "not-applicable",
@@ -72,7 +78,9 @@ impl Cell {
         match self {
             Self::Pass => None,
             Self::Refused(by, reason) => Some(format!("{by}: {reason}")),
-            Self::Fail(text)
+            Self::Partial(text)
+            | Self::Fail(text)
+            | Self::Broken(text)
             | Self::NotApplicable(text)
             | Self::Freedom(text)
             | Self::Settled(text) => Some(text.clone()),
@@ -114,7 +122,11 @@ fn ours(requirement: &Requirement, run: impl Fn(&Script, bool) -> Played) -> Cel
         };
         run(&script, free)
     });
-    summed(numbered(played))
+    summed(
+        (1..)
+            .zip(played)
+            .map(|(number, played)| cell(number, played)),
+    )
 }
 
 fn with_options(case: &Case) -> Scenario {
@@ -127,26 +139,31 @@ fn with_options(case: &Case) -> Scenario {
     scenario
 }
 
-fn numbered(played: impl Iterator<Item = Played>) -> Vec<Played> {
-    let within = |(number, played): (usize, Played)| match played {
-        Played::Fail(why) => Played::Fail(format!("case {}, {why}", number + 1)),
-        other => other,
-    };
-    played.enumerate().map(within).collect()
+/// The cell of one case, by its number from 1.
+pub(crate) fn cell(number: usize, played: Played) -> Cell {
+    match played {
+        Played::Pass => Cell::Pass,
+        Played::Partly(seen, all, why) => {
+            Cell::Partial(format!("{seen} of {all} expectations; not: {why}"))
+        }
+        Played::Fail(why) => Cell::Fail(format!("case {number}, {why}")),
+        Played::NotApplicable(why) => Cell::NotApplicable(why),
+        Played::Broken(why) => Cell::Broken(format!("case {number}, {why}")),
+    }
 }
 
-/// The cell of all cases: the first failure, else a pass, else why nothing could be asked.
-fn summed(played: Vec<Played>) -> Cell {
-    let mut cell = None;
-    for one in played {
-        match (one, &cell) {
-            (Played::Fail(why), _) => return Cell::Fail(why),
-            (Played::Pass, _) => cell = Some(Cell::Pass),
-            (Played::NotApplicable(why), None) => cell = Some(Cell::NotApplicable(why)),
-            (Played::NotApplicable(_), Some(_)) => {}
-        }
-    }
-    cell.unwrap_or(Cell::NotApplicable("there is no case for it".into()))
+/// The cell of all cases: the one that says the most.
+pub(crate) fn summed(cells: impl Iterator<Item = Cell>) -> Cell {
+    let rank = |cell: &Cell| match cell {
+        Cell::Broken(_) => 0,
+        Cell::Fail(_) => 1,
+        Cell::Partial(_) => 2,
+        Cell::Pass => 3,
+        Cell::Freedom(_) => 4,
+        Cell::NotApplicable(_) | Cell::Refused(..) | Cell::Settled(_) => 5,
+    };
+    let most = cells.min_by_key(rank);
+    most.unwrap_or(Cell::NotApplicable("there is no case for it".into()))
 }
 
 /// A claim about a subject that does otherwise must be true.
@@ -156,9 +173,13 @@ pub(crate) fn claimed(claim: &Claim, cell: Cell) -> Cell {
         (Claim::Holds, cell) => cell,
         (Claim::NotApplicable { reason }, _) => Cell::NotApplicable(reason.clone()),
         (Claim::Refused { by, reason }, Cell::Fail(_)) => Cell::Refused(by.clone(), reason.clone()),
-        (Claim::Refused { by, .. }, Cell::Pass) => stale(&format!("refused by {by}")),
+        (Claim::Refused { by, .. }, Cell::Pass | Cell::Partial(_)) => {
+            stale(&format!("refused by {by}"))
+        }
         (Claim::Settled { difference }, Cell::Fail(_)) => Cell::Settled(difference.clone()),
-        (Claim::Settled { difference }, Cell::Pass) => stale(&format!("settled as {difference}")),
+        (Claim::Settled { difference }, Cell::Pass | Cell::Partial(_)) => {
+            stale(&format!("settled as {difference}"))
+        }
         (_, cell) => cell,
     }
 }

@@ -106,10 +106,14 @@ fn check_done(on: &mut impl Observed) -> Fit {
         return Fit::IsNot(format!("CREADR {creadr:#x}, CWRITER {cwriter:#x}"));
     }
     match open {
+        _ if fates.contains(&Fate::Taken) => Fit::Hidden(UNSEEN),
         true => Fit::MayBe,
         false => Fit::Is,
     }
 }
+
+/// CREADR went on, and tables and pending LPIs have to show the rest.
+const UNSEEN: &str = "whether a command was in error";
 
 fn check_error(expected: Option<u32>, on: &mut impl Observed) -> Fit {
     let (fates, open) = on.fates();
@@ -118,8 +122,7 @@ fn check_error(expected: Option<u32>, on: &mut impl Observed) -> Fit {
     let seen = match fates.last() {
         Some(Fate::Stalled(error)) if stalled => *error,
         Some(Fate::Ignored(error)) if !stalled => *error,
-        // The number is nowhere to be seen, nor whether it was an error at all: what follows has to show that.
-        Some(Fate::Taken) if creadr == cwriter & OFFSET_MASK => return Fit::Is,
+        Some(Fate::Taken) if creadr == cwriter & OFFSET_MASK => return Fit::Hidden(UNSEEN),
         _ if on.may_refuse() && stalled => return Fit::Is,
         other => {
             return Fit::IsNot(format!(

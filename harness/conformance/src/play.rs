@@ -11,9 +11,13 @@ use crate::script::{Expected, Script};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Played {
     Pass,
+    /// What could be seen was as expected: how many expectations of how many, and why not the others.
+    Partly(usize, usize, String),
     Fail(String),
     /// The subject cannot be asked that, for this reason.
     NotApplicable(String),
+    /// The subject itself did not work.
+    Broken(String),
 }
 
 /// What the expectations of a case came to so far.
@@ -21,7 +25,7 @@ pub(crate) struct Tally {
     /// The requirement is about a freedom, so that the reference may allow more than what is expected.
     free: bool,
     seen: usize,
-    hidden: Option<&'static str>,
+    hidden: Vec<String>,
     failed: Option<String>,
 }
 
@@ -30,7 +34,7 @@ impl Tally {
         Self {
             free,
             seen: 0,
-            hidden: None,
+            hidden: Vec::new(),
             failed: None,
         }
     }
@@ -40,8 +44,13 @@ impl Tally {
         self.failed.is_some()
     }
 
-    pub(crate) fn fail(&mut self, why: String) {
+    fn fail(&mut self, why: String) {
         self.failed.get_or_insert(why);
+    }
+
+    /// An expectation that could not be asked.
+    pub(crate) fn hide(&mut self, why: &str) {
+        self.hidden.push(why.into());
     }
 
     pub(crate) fn add(&mut self, expected: &Expected, fit: Fit) {
@@ -53,15 +62,19 @@ impl Tally {
                 "line {line}: expected {text}; the reference allows others too"
             )),
             Fit::IsNot(seen) => self.fail(format!("line {line}: expected {text}; seen {seen}")),
-            Fit::Hidden(why) => self.hidden = Some(why),
+            Fit::Hidden(why) => self.hide(why),
         }
     }
 
-    pub(crate) fn finish(self) -> Played {
-        match (self.failed, self.hidden) {
+    pub(crate) fn finish(mut self) -> Played {
+        let all = self.seen + self.hidden.len();
+        self.hidden.dedup();
+        let why = self.hidden.join("; ");
+        match (self.failed, self.seen) {
             (Some(why), _) => Played::Fail(why),
-            (None, Some(why)) if self.seen == 0 => Played::NotApplicable(why.into()),
-            _ => Played::Pass,
+            (None, seen) if seen == all => Played::Pass,
+            (None, 0) => Played::NotApplicable(why),
+            (None, seen) => Played::Partly(seen, all, why),
         }
     }
 }

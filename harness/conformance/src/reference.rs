@@ -33,10 +33,8 @@ pub(crate) fn run(script: &Script, free: bool) -> Played {
     on.fates.clear();
     let played = play(script, &mut hosts, &mut on, Tally::new(free));
     match on.poisoned {
-        Some(why) if played == Played::Pass => {
-            Played::Fail(format!("the reference says nothing more: {why}"))
-        }
-        _ => played,
+        Some(why) => Played::Broken(format!("the reference says nothing more: {why}")),
+        None => played,
     }
 }
 

@@ -61,7 +61,7 @@ pub fn json(rows: &[Row]) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&JsonMatrix { requirements })
 }
 
-/// As JUnit: a suite a subject, a test case a requirement. What is refused, not applicable or settled is skipped.
+/// As JUnit: a suite a subject, a test case a requirement. What is refused, not applicable, settled or another option is skipped.
 ///
 /// # Errors
 /// When the XML cannot be written.
@@ -88,9 +88,12 @@ pub fn junit(rows: &[Row]) -> Result<String, quick_junit::SerializeError> {
 fn status(cell: &Cell) -> TestCaseStatus {
     let detail = cell.detail().unwrap_or_default();
     let mut status = match cell {
-        Cell::Pass | Cell::Freedom(_) => return TestCaseStatus::success(),
+        Cell::Pass | Cell::Partial(_) => return TestCaseStatus::success(),
         Cell::Fail(_) => TestCaseStatus::non_success(NonSuccessKind::Failure),
-        Cell::Refused(..) | Cell::NotApplicable(_) | Cell::Settled(_) => TestCaseStatus::skipped(),
+        Cell::Broken(_) => TestCaseStatus::non_success(NonSuccessKind::Error),
+        Cell::Refused(..) | Cell::NotApplicable(_) | Cell::Settled(_) | Cell::Freedom(_) => {
+            TestCaseStatus::skipped()
+        }
     };
     status.set_message(format!("{}: {detail}", cell.verdict()));
     status
@@ -132,13 +135,15 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
-const VERDICTS: [&str; 6] = [
+const VERDICTS: [&str; 8] = [
     "pass",
+    "partial",
     "freedom",
     "refused",
     "not-applicable",
     "settled",
     "fail",
+    "broken",
 ];
 
 /// `emulator: 150 of 180 pass, 20 refused, 10 not-applicable`.

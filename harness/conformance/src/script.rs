@@ -116,6 +116,22 @@ impl Script {
     }
 }
 
+impl Script {
+    /// Two devices change their DeviceIDs everywhere.
+    pub(crate) fn swap_devices(&mut self, one: u32, other: u32) {
+        self.scenario.swap_devices(one, other);
+        for expected in &mut self.expectations {
+            if let Expectation::Translation { device_id, .. } = &mut expected.what {
+                *device_id = match *device_id {
+                    id if id == one => other,
+                    id if id == other => one,
+                    id => id,
+                };
+            }
+        }
+    }
+}
+
 /// The words after `expect`.
 fn parse(words: &[&str]) -> Result<Expectation, String> {
     let Some((first, rest)) = words.split_first() else {

@@ -141,17 +141,12 @@ fn within(address: u64, start: u64, bytes: u64) -> Option<u64> {
 
 fn device(machine: &Machine, address: u64, size: AccessSize, direction: Direction) -> Deed {
     let aligned = address.is_multiple_of(size.bytes());
-    let nothing = || match direction {
-        Direction::Read => Deed::Known(Outcome::Value(0)),
-        Direction::Write(_) => Deed::Known(Outcome::Done),
-    };
     for (number, start) in (0_u8..).zip(machine.its) {
         match within(address, *start, 2 * FRAME_BYTES) {
             None => {}
             Some(_) if number > 0 => return Deed::Not(SECOND_ITS),
             Some(_) if !aligned => return Deed::Not(MISALIGNED),
-            // A CPU has no DeviceID. QEMU would take it for the device of number 0.
-            Some(offset) if offset >= FRAME_BYTES => return nothing(),
+            Some(offset) if offset >= FRAME_BYTES => return Deed::Not(TRANSLATION_FRAME),
             Some(offset) => return control_frame(offset, size, direction),
         }
     }
@@ -159,13 +154,16 @@ fn device(machine: &Machine, address: u64, size: AccessSize, direction: Directio
         match within(address, *start, FRAMES_BYTES) {
             None => {}
             Some(_) if !aligned => return Deed::Not(MISALIGNED),
-            Some(offset) if offset >= REDISTRIBUTOR_BYTES => return nothing(),
+            Some(offset) if offset >= REDISTRIBUTOR_BYTES => return Deed::Not(VLPI_FRAMES),
             Some(offset) => return redistributor_frames(number, offset, size, direction),
         }
     }
     Deed::Known(Outcome::Refused)
 }
 
+const TRANSLATION_FRAME: &str =
+    "an access of a CPU to the translation frame: qtest's would be one of the device of number 0";
+const VLPI_FRAMES: &str = "an access to VLPI frames: a GICv3 has none";
 const MISALIGNED: &str = "a misaligned access of a device: qtest would make several of it";
 
 fn control_frame(offset: u64, size: AccessSize, direction: Direction) -> Deed {

@@ -105,6 +105,7 @@ mod mutate;
 mod operation;
 mod place;
 mod record;
+mod rename;
 mod scenario;
 mod target;
 mod text;

@@ -114,7 +114,8 @@ impl PhysicalIts {
         if from != to {
             self.redirect(icid, from, to, bus);
         }
-        self.set_collection(icid, place, valid.then_some(rdbase), bus);
+        let rdbase = to.map(|to| bus.machine.rdbase(self.index, to));
+        self.set_collection(icid, place, rdbase, bus);
         Ok(())
     }
 

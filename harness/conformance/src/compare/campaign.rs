@@ -97,8 +97,10 @@ fn cases(shared: &Shared<'_>) -> Result<()> {
     while let Some(number) = shared.next() {
         let scenario = draw(shared.arguments.seed, number, &comparison);
         let mut compared = comparison.play(&scenario)?;
-        if matches!(compared.verdict, Verdict::Gone(_)) {
+        if let Verdict::Gone(error) = &compared.verdict {
             // Once more on a fresh one: what kills it twice is its own doing.
+            let path = shared.arguments.findings.join("gone-once.its");
+            write(&path, &format!("# {error}\n{scenario}"))?;
             compared = comparison.play(&scenario)?;
             lock(&shared.summary).restarts += 1;
         }
@@ -149,6 +151,12 @@ fn draw(seed: u64, number: u64, comparison: &Comparison) -> Scenario {
     scenario.boot.intid_bits = 14;
     // There is no EL2 to give them to.
     scenario.boot.private_pages = 1;
+    // Over qtest only this device can raise an event.
+    if let Some(device) = scenario.msi_device()
+        && scenario.boot.live_devices == 0
+    {
+        scenario.swap_devices(device, 0);
+    }
     scenario
 }
 

@@ -9,7 +9,7 @@ use its_runner::finding::Finding;
 use its_runner::{Hosts, Referee, Seen};
 use its_scenario::{Boot, Scenario};
 
-use crate::qemu::{Difference, Done, Profile, Recording, is_read, machine};
+use crate::qemu::{Difference, Done, Mark, Profile, Recording, is_read, machine};
 
 /// What became of a case.
 #[derive(Debug)]
@@ -108,11 +108,12 @@ impl Comparison {
                 judged = careful;
             }
         }
+        let before = |mark: &&Mark| judged.until.is_none_or(|until| mark.operation <= until);
         Ok(Compared {
             verdict: judged.verdict,
             passed_over: judged.passed_over,
-            operations: recording.operations,
-            actions: (recording.steps.len() - recording.boot) as u64 - 1,
+            operations: recording.marks.iter().filter(before).count() as u64,
+            actions: recording.actions(),
             left_out: recording.left_out,
         })
     }
@@ -133,7 +134,6 @@ impl Comparison {
         let known = judged.map_or(&booted.recording, |judged| &judged.recording);
         let mut recording = known.clone();
         recording.add_all(scenario, &mut booted.hosts.clone());
-        recording.look();
         recording
     }
 
@@ -154,6 +154,7 @@ impl Comparison {
                 self.qemu = None;
                 return Ok(Judged {
                     verdict: Verdict::Gone(error),
+                    until: None,
                     passed_over: Vec::new(),
                 });
             }
@@ -175,6 +176,7 @@ impl Comparison {
             done: Done::default(),
             passed_over: Vec::new(),
             last: IDLE,
+            until: None,
         };
         judge.rest(recording, &answers);
         Ok(judge.finish())
@@ -196,6 +198,8 @@ impl JudgedBoot {
 /// What came of judging a case.
 struct Judged {
     verdict: Verdict,
+    /// The operation at which the judging ended, if not with the case.
+    until: Option<usize>,
     passed_over: Vec<String>,
 }
 
@@ -207,6 +211,8 @@ struct Judge<'a> {
     passed_over: Vec<String>,
     /// The action before.
     last: Action,
+    /// The operation that is judged, and then the one at which the judging ended.
+    until: Option<usize>,
 }
 
 fn after_boot(recording: &Recording, machine: Machine, answers: &[Answer]) -> Referee {
@@ -224,8 +230,12 @@ impl Judge<'_> {
         let steps = recording.steps.iter().zip(answers).enumerate();
         let mut marks = recording.marks.iter().peekable();
         for (index, (step, answer)) in steps.skip(recording.boot) {
+            if self.referee.is_over() {
+                return;
+            }
             while let Some(mark) = marks.next_if(|mark| mark.step <= index) {
                 self.referee.start_operation(mark.operation, mark.name);
+                self.until = Some(mark.operation);
             }
             if let (Step::Act(action), Answer::Acted { events, .. }) = (step, answer) {
                 self.done.add(action, events);
@@ -253,6 +263,7 @@ impl Judge<'_> {
         };
         Judged {
             verdict,
+            until: self.until,
             passed_over: self.passed_over,
         }
     }

@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 60, requires = "fuzz")]
     time: u64,
     /// End after so many cases
-    #[arg(long, requires = "fuzz")]
+    #[arg(long, requires = "fuzz", value_parser = clap::value_parser!(u64).range(1..))]
     runs: Option<u64>,
     #[arg(long, default_value_t = 1, requires = "fuzz")]
     seed: u64,
@@ -45,7 +45,7 @@ pub struct Arguments {
     /// The summary as a JSON object
     #[arg(long, requires = "fuzz")]
     json: bool,
-    /// A look after every action, not only at the end of a case
+    /// A look after every action, not only in the middle and at the end of a case
     #[arg(long, requires = "fuzz")]
     careful: bool,
     /// Where cases with a difference are written

@@ -77,7 +77,10 @@ impl Summary {
             text.push_str(&format!("  settled     {count} times {id}, passed over\n"));
         }
         if self.restarts > 0 {
-            text.push_str(&format!("  restarts    {} of QEMU\n", self.restarts));
+            text.push_str(&format!(
+                "  restarts    {} of QEMU; the last case that it died of once is gone-once.its\n",
+                self.restarts
+            ));
         }
         for (signature, (count, file)) in &self.differences {
             text.push_str(&format!(

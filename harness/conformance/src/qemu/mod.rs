@@ -13,7 +13,7 @@ use its_qemu::{Installed, Missing};
 use its_scenario::Scenario;
 
 pub(crate) use profile::{Difference, Done, Profile};
-pub(crate) use record::{Recording, is_read};
+pub(crate) use record::{Mark, Recording, is_read};
 pub(crate) use subject::QemuSubject;
 
 /// QEMU, if it is there.

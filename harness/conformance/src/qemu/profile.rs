@@ -17,6 +17,8 @@ const TEXT: &str = include_str!("qemu.toml");
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     pub(crate) choices: Choices,
+    /// The freedoms of which it is known what QEMU takes.
+    known: BTreeSet<Freedom>,
     pub(crate) differences: Vec<Difference>,
 }
 
@@ -63,6 +65,9 @@ struct CommandPattern {
     name: String,
     with: Bits,
     without: Option<Bits>,
+    /// The finding is about an event of its device.
+    #[serde(default)]
+    same_device: bool,
 }
 
 /// Bits of a command's word, 0 to 3.
@@ -77,7 +82,10 @@ impl Pattern {
     fn explains(&self, finding: &Finding, case: &Done) -> bool {
         let ends = |path: &String| finding.path.ends_with(path.as_str());
         let confined = |bits: &u64| finding.differing_bits().is_some_and(|own| own & !bits == 0);
-        let took = |command: &CommandPattern| case.taken.iter().any(|words| command.fits(*words));
+        let took = |command: &CommandPattern| {
+            let mut taken = case.taken.iter();
+            taken.any(|words| command.fits(*words, &finding.path))
+        };
         let wrote = |register: &String| case.written.contains(register.as_str());
         finding.rule.id == self.rule
             && self.written.as_ref().is_none_or(wrote)
@@ -88,11 +96,13 @@ impl Pattern {
 }
 
 impl CommandPattern {
-    fn fits(&self, words: Words) -> bool {
+    fn fits(&self, words: Words, path: &str) -> bool {
+        let device = format!("device[{:#x}]", words[0] >> 32);
         let has = |of: &Bits| words.get(of.word).copied().unwrap_or(0) & of.bits != 0;
         Command::decode(words).name() == self.name
             && has(&self.with)
             && !self.without.as_ref().is_some_and(has)
+            && (!self.same_device || path.contains(&device))
     }
 }
 
@@ -164,6 +174,12 @@ struct FileFreedom {
     reason: String,
 }
 
+impl FileFreedom {
+    fn freedom(&self) -> Option<Freedom> {
+        option(&self.option).ok().map(|(freedom, _)| freedom)
+    }
+}
+
 impl Profile {
     /// The profile that is part of this program.
     ///
@@ -177,6 +193,11 @@ impl Profile {
         };
         Self {
             choices: file.freedom.iter().fold(Choices::USUAL, choose),
+            known: file
+                .freedom
+                .iter()
+                .filter_map(FileFreedom::freedom)
+                .collect(),
             differences: file.difference,
         }
     }
@@ -186,9 +207,17 @@ impl Profile {
         its_qemu::character(PageSize::K64, self.choices)
     }
 
-    /// The option of a freedom that QEMU takes.
-    pub(crate) fn option(&self, freedom: Freedom) -> u64 {
-        self.choices.number(freedom).into()
+    /// The option of a freedom that QEMU takes, where that is known.
+    pub(crate) fn known(&self, freedom: Freedom) -> Option<u64> {
+        let known = self.known.contains(&freedom);
+        known.then(|| self.choices.number(freedom).into())
+    }
+
+    /// Whether there is a difference of this id.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.differences
+            .iter()
+            .any(|difference| difference.id == id)
     }
 
     /// The difference that explains a finding in a case in which this was done.
@@ -206,7 +235,8 @@ mod tests {
     #[test]
     fn the_file_is_a_profile() {
         let profile = Profile::new();
-        assert_eq!(profile.option(Freedom::OnError), 1);
+        assert_eq!(profile.known(Freedom::OnError), Some(1));
+        assert_eq!(profile.known(Freedom::EqualPriority), None);
         assert_eq!(profile.character().typer().into_bits(), 0x1f_0001_efb1);
         for (index, one) in profile.differences.iter().enumerate() {
             let same = |other: &Difference| other.id == one.id;
@@ -264,7 +294,11 @@ mod tests {
             ..Done::default()
         };
         assert_eq!(id(&creadr, &wrote), Some("QEMU-CREADR-WRITABLE"));
-        let lost = finding(&its_oracles::rules::DIV_TRANSLATION, "x", ["", ""]);
+        let lost = finding(
+            &its_oracles::rules::DIV_TRANSLATION,
+            "its0.device[0x1].event[0x0]",
+            ["", ""],
+        );
         let mapd = |size, valid| Done {
             taken: vec![
                 Command::Mapd {

@@ -31,8 +31,6 @@ pub(crate) struct Recording {
     pub(crate) marks: Vec<Mark>,
     /// Steps of the boot.
     pub(crate) boot: usize,
-    /// Operations of which QEMU can do some part.
-    pub(crate) operations: u64,
     /// Why actions were left out.
     pub(crate) left_out: Vec<&'static str>,
 }
@@ -47,7 +45,6 @@ impl Recording {
             steps: Vec::new(),
             marks: Vec::new(),
             boot: 0,
-            operations: 0,
             left_out: Vec::new(),
         };
         let mut hosts = Hosts::new(scenario);
@@ -65,7 +62,6 @@ impl Recording {
         hosts.operate(what, self);
         if self.steps.len() > step {
             let name = what.name();
-            self.operations += 1;
             self.marks.push(Mark {
                 step,
                 operation,
@@ -74,11 +70,22 @@ impl Recording {
         }
     }
 
-    /// Adds every operation.
+    /// Adds every operation, with a look in the middle and at the end.
     pub(crate) fn add_all(&mut self, scenario: &Scenario, hosts: &mut Hosts) {
-        for operation in 0..scenario.operations.len() {
+        let all = scenario.operations.len();
+        for operation in 0..all {
             self.add(scenario, operation, hosts);
+            if operation == all / 2 {
+                self.look();
+            }
         }
+        self.look();
+    }
+
+    /// Actions after the boot.
+    pub(crate) fn actions(&self) -> u64 {
+        let after = self.steps.iter().skip(self.boot);
+        after.filter(|step| **step != Step::Look).count() as u64
     }
 
     /// Adds a look.
@@ -108,9 +115,13 @@ impl Recording {
                 careful.steps.extend([*step, Step::Look]);
             }
         }
-        careful.boot *= 2;
+        let place = |step: usize| {
+            let before = self.steps.iter().take(step);
+            2 * before.filter(|step| **step != Step::Look).count()
+        };
+        careful.boot = place(self.boot);
         for mark in &mut careful.marks {
-            mark.step *= 2;
+            mark.step = place(mark.step);
         }
         careful
     }

@@ -7,7 +7,7 @@ use its_qemu::{Answer, Installed, Qemu, Seen};
 use its_scenario::Scenario;
 
 use super::{Profile, Recording, machine};
-use crate::matrix::{Cell, claimed, option_text};
+use crate::matrix::{Cell, cell, claimed, option_text, summed};
 use crate::observed::{Fate, Fit, Observed, check};
 use crate::play::{Played, Tally, needs_two};
 use crate::requirement::{Case, Claim, Requirement};
@@ -35,35 +35,26 @@ impl QemuSubject {
         if let Claim::NotApplicable { reason } = &requirement.qemu {
             return Cell::NotApplicable(reason.clone());
         }
-        let mut cell = None;
-        for (number, case) in (1..).zip(&requirement.cases) {
-            let next = match self.misfit(case) {
-                Some(other) => other,
-                None => match self.run(&case.script) {
-                    Played::Fail(why) => Cell::Fail(format!("case {number}, {why}")),
-                    Played::Pass => Cell::Pass,
-                    Played::NotApplicable(why) => Cell::NotApplicable(why),
-                },
-            };
-            cell = Some(worse(cell, next));
+        if let Claim::Settled { difference } = &requirement.qemu
+            && !self.profile.knows(difference)
+        {
+            return Cell::Broken(format!("qemu.toml has no difference {difference}"));
         }
-        let cell = match (cell, requirement.freedom) {
-            (Some(Cell::Pass), Some(freedom)) => Cell::Freedom(self.option_of(freedom)),
-            (Some(cell), _) => cell,
-            (None, _) => Cell::NotApplicable("there is no case for it".into()),
-        };
-        claimed(&requirement.qemu, cell)
-    }
-
-    fn option_of(&self, freedom: Freedom) -> String {
-        option_text(freedom, self.profile.option(freedom))
+        let cases: Vec<Cell> = (1..)
+            .zip(&requirement.cases)
+            .map(|(number, case)| match self.misfit(case) {
+                Some(misfit) => misfit,
+                None => cell(number, self.run(&case.script)),
+            })
+            .collect();
+        claimed(&requirement.qemu, summed(cases.into_iter()))
     }
 
     /// Why a case is not for QEMU: it takes another option, or is another ITS.
     fn misfit(&self, case: &Case) -> Option<Cell> {
         for (freedom, option) in &case.options {
-            if self.profile.option(*freedom) != *option {
-                return Some(Cell::Freedom(self.option_of(*freedom)));
+            if let Some(misfit) = self.other_option(*freedom, Some(*option)) {
+                return Some(misfit);
             }
         }
         if needs_two(&case.script.scenario) {
@@ -81,20 +72,36 @@ impl QemuSubject {
             let key = word.split('=').next().unwrap_or("");
             let named = |freedom: &&Freedom| freedom.facts().name == key;
             return Some(match Freedom::ALL.iter().find(named) {
-                Some(freedom) => Cell::Freedom(self.option_of(*freedom)),
+                Some(freedom) => self.other_option(*freedom, None)?,
                 None => Cell::NotApplicable(format!("QEMU's ITS has not {word}")),
             });
         }
         None
     }
 
-    fn run(&mut self, script: &Script) -> Played {
-        let mut script = script.clone();
-        script.scenario.characters = [self.profile.character(); MAX_ITS];
-        let (recording, looks) = record(&script);
-        if let (Some(why), true) = (recording.left_out.first(), looks.is_empty()) {
-            return Played::NotApplicable((*why).into());
+    /// That QEMU does not take an option, or is not known to.
+    fn other_option(&self, freedom: Freedom, wanted: Option<u64>) -> Option<Cell> {
+        let name = freedom.facts().name;
+        match self.profile.known(freedom) {
+            None => Some(Cell::NotApplicable(format!(
+                "which option of {name} QEMU takes is not known"
+            ))),
+            Some(own) if Some(own) == wanted => None,
+            Some(own) => Some(Cell::Freedom(option_text(freedom, own))),
         }
+    }
+
+    /// Plays a case; a QEMU that dies is started once more.
+    fn run(&mut self, script: &Script) -> Played {
+        match self.try_to_run(script) {
+            Played::Broken(_) => self.try_to_run(script),
+            played => played,
+        }
+    }
+
+    fn try_to_run(&mut self, script: &Script) -> Played {
+        let script = self.fit(script);
+        let (recording, looks) = record(&script);
         if let Some(why) = recording.poisoned {
             return Played::NotApplicable(format!(
                 "on QEMU's machine nothing is said of it: {why}"
@@ -104,12 +111,26 @@ impl QemuSubject {
             .started()
             .and_then(|qemu| Ok(qemu.play(&recording.steps)?));
         match played {
-            Ok(answers) => evaluate(&recording, &looks, answers),
+            Ok(answers) => evaluate(&script, &recording, &looks, answers),
             Err(error) => {
                 self.qemu = None;
-                Played::Fail(format!("{error:#}"))
+                Played::Broken(format!("{error:#}"))
             }
         }
+    }
+
+    /// A script for QEMU's ITS. Only the device of number 0 can raise an event over qtest, so the first that does gets
+    /// this number.
+    fn fit(&self, script: &Script) -> Script {
+        let mut script = script.clone();
+        script.scenario.characters = [self.profile.character(); MAX_ITS];
+        let nothing_live = script.scenario.boot.live_devices == 0;
+        if let Some(device) = script.scenario.msi_device()
+            && nothing_live
+        {
+            script.swap_devices(device, 0);
+        }
+        script
     }
 
     fn started(&mut self) -> Result<&mut Qemu> {
@@ -122,20 +143,6 @@ impl QemuSubject {
             None => Qemu::start(&self.installed, machine)?,
         };
         Ok(self.qemu.insert(qemu))
-    }
-}
-
-/// Of two cases' cells the one that says more: a failure, then a pass, then an option, then what makes no sense.
-fn worse(one: Option<Cell>, other: Cell) -> Cell {
-    let rank = |cell: &Cell| match cell {
-        Cell::Fail(_) => 0,
-        Cell::Pass => 1,
-        Cell::Freedom(_) => 2,
-        _ => 3,
-    };
-    match one {
-        Some(one) if rank(&one) <= rank(&other) => one,
-        _ => other,
     }
 }
 
@@ -169,10 +176,16 @@ fn record(script: &Script) -> (Recording, Vec<Vec<Expected>>) {
     (recording, looks)
 }
 
-fn evaluate(recording: &Recording, looks: &[Vec<Expected>], answers: Vec<Answer>) -> Played {
+fn evaluate(
+    script: &Script,
+    recording: &Recording,
+    looks: &[Vec<Expected>],
+    answers: Vec<Answer>,
+) -> Played {
     // That the reference may allow more is not asked here.
     let mut tally = Tally::new(true);
     let mut on = OnQemu::default();
+    let mut asked = 0;
     let mut looks = looks.iter();
     for (index, answer) in answers.into_iter().enumerate() {
         match answer {
@@ -190,9 +203,13 @@ fn evaluate(recording: &Recording, looks: &[Vec<Expected>], answers: Vec<Answer>
                 on.seen = seen;
                 for expected in looks.next().into_iter().flatten() {
                     tally.add(expected, check(&expected.what, &mut on));
+                    asked += 1;
                 }
             }
         }
+    }
+    for _ in asked..script.expectations.len() {
+        tally.hide(recording.left_out.first().unwrap_or(&"not reached"));
     }
     tally.finish()
 }
