@@ -190,3 +190,45 @@ pub(crate) fn option_text(freedom: Freedom, option: u64) -> String {
     let option = facts.options.get(option as usize).copied();
     format!("{}={}", facts.name, option.unwrap_or("?"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fail() -> Cell {
+        Cell::Fail("why".into())
+    }
+
+    #[test]
+    fn a_claim_must_be_true() {
+        let refused = Claim::Refused {
+            by: "P8".into(),
+            reason: "so".into(),
+        };
+        assert_eq!(claimed(&refused, fail()).verdict(), "refused");
+        assert_eq!(claimed(&refused, Cell::Pass).verdict(), "fail");
+        let settled = Claim::Settled {
+            difference: "QEMU-X".into(),
+        };
+        assert_eq!(claimed(&settled, fail()).verdict(), "settled");
+        assert_eq!(claimed(&settled, Cell::Pass).verdict(), "fail");
+        // A subject that does not work is nobody's claim.
+        let broken = || Cell::Broken("it died".into());
+        for claim in [&refused, &settled, &Claim::Holds] {
+            assert_eq!(claimed(claim, broken()), broken());
+        }
+        assert_eq!(claimed(&Claim::Holds, fail()), fail());
+    }
+
+    #[test]
+    fn a_failure_outweighs_what_passes() {
+        let partial = Cell::Partial("1 of 2".into());
+        let nothing = Cell::NotApplicable("no".into());
+        let sum = |cells: &[Cell]| summed(cells.iter().cloned());
+        assert_eq!(sum(&[Cell::Pass, fail(), nothing.clone()]), fail());
+        assert_eq!(sum(&[Cell::Pass, partial.clone()]), partial);
+        assert_eq!(sum(&[nothing.clone(), Cell::Pass]), Cell::Pass);
+        assert_eq!(sum(std::slice::from_ref(&nothing)), nothing);
+        assert_eq!(sum(&[]).verdict(), "not-applicable");
+    }
+}

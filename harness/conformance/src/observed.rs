@@ -139,3 +139,103 @@ fn check_error(expected: Option<u32>, on: &mut impl Observed) -> Fit {
         _ => Fit::Is,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CREADR, CWRITER, what became of commands, and whether EL2 may refuse.
+    struct Queue(u64, u64, Vec<Fate>, bool);
+
+    impl Observed for Queue {
+        fn value(&self) -> Option<(u64, u64)> {
+            Some((0x12, 0xf0))
+        }
+        fn queue(&mut self) -> (u64, u64) {
+            (self.0, self.1)
+        }
+        fn fates(&mut self) -> (Vec<Fate>, bool) {
+            (self.2.clone(), false)
+        }
+        fn may_refuse(&self) -> bool {
+            self.3
+        }
+        fn translation(&mut self, _: (u32, u32), _: Option<Translation>) -> Fit {
+            Fit::Is
+        }
+        fn pending(&mut self, _: u8, _: &[u32]) -> Fit {
+            Fit::Is
+        }
+        fn offered(&mut self, _: u8, _: Option<u32>) -> Fit {
+            Fit::Is
+        }
+    }
+
+    fn done(mut queue: Queue) -> Fit {
+        check(&Expectation::Done, &mut queue)
+    }
+
+    fn error(number: u32, mut queue: Queue) -> Fit {
+        check(&Expectation::Error(Some(number)), &mut queue)
+    }
+
+    fn is_not(fit: &Fit) -> bool {
+        matches!(fit, Fit::IsNot(_))
+    }
+
+    const E: CommandError = CommandError(Some(0x1_0801));
+
+    #[test]
+    fn done_is_no_error_and_an_empty_queue() {
+        assert_eq!(done(Queue(0x40, 0x40, vec![Fate::Done], false)), Fit::Is);
+        assert!(is_not(&done(Queue(0x20, 0x40, vec![Fate::Done], false))));
+        assert!(is_not(&done(Queue(0x41, 0x40, vec![], false))));
+        assert!(is_not(&done(Queue(
+            0x40,
+            0x40,
+            vec![Fate::Ignored(E)],
+            false
+        ))));
+        let unseen = done(Queue(0x40, 0x40, vec![Fate::Taken], false));
+        assert!(matches!(unseen, Fit::Hidden(_)));
+    }
+
+    #[test]
+    fn an_error_is_its_number_and_the_stall_or_none() {
+        let stalled = || vec![Fate::Done, Fate::Stalled(E)];
+        assert_eq!(
+            error(0x1_0801, Queue(0x21, 0x40, stalled(), false)),
+            Fit::Is
+        );
+        assert!(is_not(&error(
+            0x1_0802,
+            Queue(0x21, 0x40, stalled(), false)
+        )));
+        assert!(is_not(&error(
+            0x1_0801,
+            Queue(0x20, 0x40, stalled(), false)
+        )));
+        let ignored = vec![Fate::Ignored(E)];
+        assert_eq!(error(0x1_0801, Queue(0x40, 0x40, ignored, false)), Fit::Is);
+        assert!(is_not(&error(
+            0x1_0801,
+            Queue(0x40, 0x40, vec![Fate::Done], false)
+        )));
+        // EL2's refusal is a stall that the hardware knows nothing of.
+        assert_eq!(error(0x1_0801, Queue(0x21, 0x40, vec![], true)), Fit::Is);
+        assert!(is_not(&error(0x1_0801, Queue(0x21, 0x40, vec![], false))));
+    }
+
+    #[test]
+    fn a_value_is_compared_where_it_is_certain() {
+        let value = |value, mask| {
+            check(
+                &Expectation::Value { value, mask },
+                &mut Queue(0, 0, vec![], false),
+            )
+        };
+        assert_eq!(value(0x10, 0xf0), Fit::Is);
+        assert_eq!(value(0x13, 0xff), Fit::MayBe);
+        assert!(is_not(&value(0x20, 0xf0)));
+    }
+}

@@ -31,9 +31,8 @@ pub(crate) const fn redistributor(number: usize) -> u64 {
 
 /// The character of QEMU's ITS.
 ///
-/// All three page sizes stick in a `GITS_BASER<n>`; a character has one, which the caller picks, as it picks what is
-/// known of QEMU's freedoms. GITS_TYPER says CIL = 1 and CIDbits = 15, where a character of 16 ICID bits says CIL = 0:
-/// the same number of ICIDs, but another value of the register.
+/// What is known of the options that it takes is the caller's, and so is the page size: all three stick in a
+/// `GITS_BASER<n>`.
 pub const fn character(page_size: PageSize, choices: Choices) -> Character {
     Character {
         event_id_bits: ID_BITS,
