@@ -11,7 +11,6 @@ use its_scenario::Stage;
 
 use crate::observed::{Fate, Fit, Observed};
 use crate::play::{Played, Tally, loses_power, needs_two, play};
-use crate::reference::bare;
 use crate::script::Script;
 
 struct OnBoard {
@@ -68,7 +67,7 @@ impl OnBoard {
 pub(crate) fn run_physical(script: &Script, free: bool) -> Played {
     let mut on = OnBoard::new(script, false);
     let mut hosts = Hosts::new(&script.scenario);
-    hosts.probe(bare(script.scenario.boot.stage), &mut on);
+    hosts.probe(script.scenario.boot.stage, &mut on);
     on.play(script, hosts, free)
 }
 
@@ -85,7 +84,7 @@ pub(crate) fn run_emulator(script: &Script, free: bool) -> Played {
     }
     let mut on = OnBoard::new(script, true);
     let mut hosts = Hosts::new(scenario);
-    hosts.probe(Stage::Probed, &mut on);
+    hosts.probe(scenario.boot.stage, &mut on);
     hosts.first().deprivilege(&mut on);
     let outcome = hosts.first().set_up(&mut on);
     if outcome != (Outcome::Returned { x0: 0, x1: 0 }) {

@@ -105,8 +105,13 @@ fn check_done(on: &mut impl Observed) -> Fit {
     if creadr != cwriter & OFFSET_MASK {
         return Fit::IsNot(format!("CREADR {creadr:#x}, CWRITER {cwriter:#x}"));
     }
+    if fates.is_empty() {
+        return Fit::IsNot("no command: none was taken".into());
+    }
+    if fates.contains(&Fate::Taken) {
+        return Fit::Hidden(UNSEEN);
+    }
     match open {
-        _ if fates.contains(&Fate::Taken) => Fit::Hidden(UNSEEN),
         true => Fit::MayBe,
         false => Fit::Is,
     }
@@ -196,6 +201,7 @@ mod tests {
             vec![Fate::Ignored(E)],
             false
         ))));
+        assert!(is_not(&done(Queue(0x40, 0x40, vec![], false))));
         let unseen = done(Queue(0x40, 0x40, vec![Fate::Taken], false));
         assert!(matches!(unseen, Fit::Hidden(_)));
     }

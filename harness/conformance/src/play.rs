@@ -68,6 +68,7 @@ impl Tally {
 
     pub(crate) fn finish(mut self) -> Played {
         let all = self.seen + self.hidden.len();
+        self.hidden.sort();
         self.hidden.dedup();
         let why = self.hidden.join("; ");
         match (self.failed, self.seen) {

@@ -1,11 +1,10 @@
 //! The model as a subject: the reference itself carries out the case.
 
 use its_board::host::Perform;
-use its_el2::{Action, Direction, Outcome, Translation};
+use its_el2::{Action, Outcome, Translation};
 use its_gic::Register;
 use its_model::Model;
 use its_runner::{Hosts, machine};
-use its_scenario::Stage;
 
 use crate::observed::{Fate, Fit, Observed};
 use crate::play::{Played, Tally, play};
@@ -29,7 +28,7 @@ pub(crate) fn run(script: &Script, free: bool) -> Played {
         poisoned: None,
     };
     let mut hosts = Hosts::new(&script.scenario);
-    hosts.probe(bare(script.scenario.boot.stage), &mut on);
+    hosts.probe(script.scenario.boot.stage, &mut on);
     on.fates.clear();
     let played = play(script, &mut hosts, &mut on, Tally::new(free));
     match on.poisoned {
@@ -38,38 +37,14 @@ pub(crate) fn run(script: &Script, free: bool) -> Played {
     }
 }
 
-/// The stage of a host that owns its ITSs.
-pub(crate) fn bare(stage: Stage) -> Stage {
-    match stage {
-        Stage::Reset => Stage::Reset,
-        Stage::Probed | Stage::Deprivileged | Stage::Guarded => Stage::Probed,
-    }
-}
-
-impl Reference {
-    /// The bits of a read that are certain.
-    fn certain(&self, action: &Action) -> u64 {
-        match *action {
-            Action::Device {
-                address,
-                size,
-                direction: Direction::Read,
-                ..
-            } => self.model.known(address, size),
-            _ => u64::MAX,
-        }
-    }
-}
-
 impl Perform for Reference {
     fn perform(&mut self, action: Action) -> Outcome {
         if self.poisoned.is_some() {
             return Outcome::Stopped;
         }
-        let certain = self.certain(&action);
         let done = self.model.carry_out(&action);
         self.value = match done.outcome {
-            Outcome::Value(value) => Some((value, certain)),
+            Outcome::Value(value) => Some((value, done.known)),
             _ => None,
         };
         self.fates.extend(done.events.iter().filter_map(Fate::of));

@@ -5,7 +5,7 @@
 //! | line | what must be seen after the operations before it |
 //! | --- | --- |
 //! | `expect value=N [mask=N]` | the last access returned this, in the bits of the mask |
-//! | `expect done` | every command since the last such line was carried out, and CREADR is CWRITER |
+//! | `expect done` | every command since the last such line, at least one, was carried out, and CREADR is CWRITER |
 //! | `expect error=N` · `expect error` | the last command that the ITS came to was a command error of this number, or of any |
 //! | `expect translation device=N event=N intid=N icid=N cpu=N` | where an event goes; `cpu=none`: its collection is unmapped |
 //! | `expect no-translation device=N event=N` | it goes nowhere |

@@ -1,11 +1,10 @@
 //! The reference as an ITS of its own: carries out actions instead of judging what another did.
 //!
-//! Commands are taken at once. Where several things are allowed the first is done, and it is told that there were others. Nothing is
-//! ever in flight.
-//! Only for a host that owns its ITSs.
+//! Commands are taken at once, so that nothing is ever in flight. Where several things are allowed the first is done, and
+//! it is told that there were others. Only for a host that owns its ITSs.
 
 use its_el2::freedom::choice::OnError;
-use its_el2::{AccessSize, Action, CommandError, Direction, Event, Outcome};
+use its_el2::{Action, CommandError, Direction, Event, Outcome};
 use its_gic::register::FRAME_BYTES;
 use its_gic::{Command, Part, Register};
 
@@ -25,6 +24,8 @@ const QUIESCENT: u64 = 1 << 31;
 #[derive(Clone, Debug)]
 pub struct CarriedOut {
     pub outcome: Outcome,
+    /// Bits of a value that is returned which could be no other.
+    pub known: u64,
     /// The commands that were taken, in order.
     pub events: Vec<Event>,
     /// The architecture no longer says what must happen.
@@ -37,7 +38,7 @@ impl Model {
     /// Does one action as an ITS would that does what the reference says. Bits of a register that are not
     /// known read as they were written, or 0.
     pub fn carry_out(&mut self, action: &Action) -> CarriedOut {
-        let (outcome, mut open) = self.outcome_of(action);
+        let (outcome, known, mut open) = self.outcome_of(action);
         let mut judgement = self.judge(action, &outcome, &[]);
         let mut events = Vec::new();
         for its in 0..self.machine.its.len() {
@@ -57,6 +58,7 @@ impl Model {
         }
         CarriedOut {
             outcome,
+            known,
             events,
             poisoned: judgement.poisoned,
             open,
@@ -69,16 +71,21 @@ impl Model {
         self.judge(&time, &Outcome::Done, &[event])
     }
 
-    /// What comes back to whoever does this, before any command is taken; and whether it could be something else.
-    fn outcome_of(&self, action: &Action) -> (Outcome, bool) {
-        let certain = |outcome| (outcome, false);
+    /// What comes back to whoever does this, before any command is taken; which bits of it are known; and whether it could
+    /// be something else altogether.
+    fn outcome_of(&self, action: &Action) -> (Outcome, u64, bool) {
+        let certain = |outcome| (outcome, u64::MAX, false);
         match *action {
             Action::Device {
                 address,
                 size,
                 direction: Direction::Read,
                 ..
-            } => certain(Outcome::Value(self.read(address, size.bytes()))),
+            } => {
+                let (part, held) = self.held(address, size.bytes());
+                let value = Outcome::Value(part.extract(held.value));
+                (value, part.extract(held.known), false)
+            }
             Action::Load { address, .. } if self.is_word(address) => {
                 certain(Outcome::Value(self.hardware.word(address)))
             }
@@ -95,7 +102,7 @@ impl Model {
                 let offers = self.hardware.offers(cpu.into()).unwrap_or_default();
                 let first = offers.first().copied().flatten();
                 let value = first.map_or(NO_INTERRUPT, u64::from);
-                (Outcome::Value(value), offers.len() != 1)
+                (Outcome::Value(value), u64::MAX, offers.len() != 1)
             }
             _ => certain(Outcome::Done),
         }
@@ -103,17 +110,6 @@ impl Model {
 
     fn is_word(&self, address: u64) -> bool {
         address.is_multiple_of(8) && self.machine.is_memory(address, 8)
-    }
-
-    /// Bits that are known of what a read returns, of `size` at a physical address.
-    pub fn known(&self, address: u64, size: AccessSize) -> u64 {
-        let (part, held) = self.held(address, size.bytes());
-        part.extract(held.known)
-    }
-
-    fn read(&self, address: u64, bytes: u64) -> u64 {
-        let (part, held) = self.held(address, bytes);
-        part.extract(held.value)
     }
 
     /// The register that an access names, or nothing, of which nothing is known.

@@ -6,8 +6,7 @@ use its_gic::command::{COMMAND_BYTES, Words};
 use its_gic::redistributor::{CTLR, FRAMES_BYTES, INVALLR, INVLPIR, PENDBASER, PROPBASER};
 use its_gic::register::{FRAME_BYTES, Part, TRANSLATER};
 
-use crate::facts::{CPUS, ITS, REDISTRIBUTOR_BYTES, redistributor};
-use crate::memory::Memory;
+use crate::facts::{self, CPUS, ITS, REDISTRIBUTOR_BYTES, redistributor};
 use crate::qtest::Batch;
 use crate::queue::Effect;
 
@@ -107,11 +106,6 @@ fn ask(effect: Effect, batch: &mut Batch) {
     }
 }
 
-/// Whether QEMU's memory has all of `bytes` at a physical address.
-pub fn is_memory_of_qemu(address: u64, bytes: u64) -> bool {
-    Memory::holds(address, bytes)
-}
-
 /// Why QEMU cannot do an action of this machine, for people; `None`: it can.
 pub fn cannot(action: &Action, machine: &Machine) -> Option<&'static str> {
     match Deed::of(action, machine) {
@@ -130,7 +124,7 @@ pub(crate) fn pointers(batch: &mut Batch) {
 /// Memory of the board that is QEMU's memory too, aligned.
 fn is_memory(machine: &Machine, address: u64, bytes: u64) -> bool {
     address.is_multiple_of(bytes)
-        && Memory::holds(address, bytes)
+        && facts::is_memory(address, bytes)
         && machine.is_memory(address, bytes)
 }
 

@@ -24,6 +24,11 @@ pub(crate) const ID_BITS: u8 = 16;
 /// INTIDs have this many bits (GICD_TYPER_IDBITS).
 pub(crate) const INTID_BITS: u8 = 16;
 
+/// Whether QEMU's memory has all of `bytes` at a physical address.
+pub const fn is_memory(address: u64, bytes: u64) -> bool {
+    address >= RAM && bytes <= RAM_BYTES && address - RAM <= RAM_BYTES - bytes
+}
+
 /// RD_base of the n-th redistributor.
 pub(crate) const fn redistributor(number: usize) -> u64 {
     REDISTRIBUTOR + number as u64 * REDISTRIBUTOR_BYTES
@@ -52,5 +57,18 @@ pub const fn character(page_size: PageSize, choices: Choices) -> Character {
         two_level_collections: true,
         invalidates: false,
         choices,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_ends_where_it_ends() {
+        let end = RAM + RAM_BYTES;
+        assert!(is_memory(RAM, RAM_BYTES) && is_memory(end - 8, 8));
+        assert!(!is_memory(RAM - 8, 8) && !is_memory(end - 4, 8));
+        assert!(!is_memory(u64::MAX - 7, 8));
     }
 }

@@ -33,9 +33,9 @@ mod qtest;
 mod queue;
 mod tables;
 
-pub use actions::{cannot, is_memory_of_qemu};
+pub use actions::cannot;
 pub use error::Error;
-pub use facts::character;
+pub use facts::{character, is_memory};
 pub use find::{Installed, Missing, find};
 pub use look::Seen;
 pub use play::{Answer, Qemu, Step};

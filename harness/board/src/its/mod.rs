@@ -74,8 +74,7 @@ pub(crate) struct PhysicalIts {
     late_reads: u8,
     statusr: u64,
     cbaser: Cbaser,
-    /// The offset that was last written, in range or not.
-    /// GITS_CWRITER.Offset.
+    /// GITS_CWRITER.Offset as it was last written, in range or not.
     cwriter: u64,
     /// The reserved bits of GITS_CWRITER, where they are kept.
     cwriter_reserved: u64,

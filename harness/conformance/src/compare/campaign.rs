@@ -18,6 +18,7 @@ use its_scenario::{FuzzTarget, Scenario, Temper};
 use super::Arguments;
 use super::case::{Compared, Comparison, Verdict};
 use super::summary::Summary;
+use crate::qemu::becomes_zero;
 
 /// What all jobs share.
 struct Shared<'a> {
@@ -49,7 +50,9 @@ pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
         }),
     };
     thread::scope(|scope| {
-        let all: Vec<_> = (0..jobs).map(|_| scope.spawn(|| job(&shared))).collect();
+        let shared = &shared;
+        let start = |number| scope.spawn(move || job(shared, number == 0));
+        let all: Vec<_> = (0..jobs).map(start).collect();
         all.into_iter().try_for_each(|job| {
             let ended = job.join();
             ended.map_err(|_| anyhow::anyhow!("a job panicked"))?
@@ -83,15 +86,16 @@ impl Shared<'_> {
     }
 }
 
-fn job(shared: &Shared<'_>) -> Result<()> {
-    let result = cases(shared);
+/// `tells`: it is the one that tells how far all are.
+fn job(shared: &Shared<'_>, tells: bool) -> Result<()> {
+    let result = cases(shared, tells && !shared.arguments.json);
     if result.is_err() {
         shared.failed.store(true, Ordering::Relaxed);
     }
     result
 }
 
-fn cases(shared: &Shared<'_>) -> Result<()> {
+fn cases(shared: &Shared<'_>, tells: bool) -> Result<()> {
     let mut comparison = Comparison::new(shared.installed, shared.arguments.careful);
     let mut told = Instant::now();
     while let Some(number) = shared.next() {
@@ -107,7 +111,7 @@ fn cases(shared: &Shared<'_>) -> Result<()> {
         let mut summary = lock(&shared.summary);
         summary.count(&compared);
         keep(&compared, &scenario, shared.arguments, &mut summary)?;
-        if number == 0 || told.elapsed() > PLAIN && !shared.arguments.json {
+        if tells && told.elapsed() > PLAIN {
             told = Instant::now();
             progress(&summary, shared.start);
         }
@@ -151,10 +155,7 @@ fn draw(seed: u64, number: u64, comparison: &Comparison) -> Scenario {
     scenario.boot.intid_bits = 14;
     // There is no EL2 to give them to.
     scenario.boot.private_pages = 1;
-    // Over qtest only this device can raise an event.
-    if let Some(device) = scenario.msi_device()
-        && scenario.boot.live_devices == 0
-    {
+    if let Some(device) = becomes_zero(&scenario) {
         scenario.swap_devices(device, 0);
     }
     scenario

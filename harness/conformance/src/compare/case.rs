@@ -82,7 +82,7 @@ impl Comparison {
     }
 
     /// A scenario as it is played on QEMU: with the character of QEMU's ITS.
-    pub(super) fn fit(&self, scenario: &Scenario) -> Scenario {
+    fn fit(&self, scenario: &Scenario) -> Scenario {
         Scenario {
             characters: [self.profile.character(); MAX_ITS],
             ..scenario.clone()

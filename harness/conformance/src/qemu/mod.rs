@@ -27,13 +27,19 @@ pub(crate) fn installed() -> Result<Result<Installed, Missing>> {
     }
 }
 
+/// The device that changes places with the device of number 0, the only one that can raise an event over qtest: the first
+/// that does. None where the boot plan maps devices, which keep their numbers.
+pub(crate) fn becomes_zero(scenario: &Scenario) -> Option<u32> {
+    let device = scenario.msi_device()?;
+    (scenario.boot.live_devices == 0).then_some(device)
+}
+
 /// The machine of a scenario as QEMU has it: of the board's memory what QEMU has too.
 pub(crate) fn machine(scenario: &Scenario) -> Machine {
     static MEMORY: OnceLock<Vec<Pages>> = OnceLock::new();
     let board = its_runner::machine(scenario);
-    let has = |pages: &Pages| {
-        its_qemu::is_memory_of_qemu(pages.first * PAGE_BYTES, pages.count * PAGE_BYTES)
-    };
+    let has =
+        |pages: &Pages| its_qemu::is_memory(pages.first * PAGE_BYTES, pages.count * PAGE_BYTES);
     let memory = MEMORY.get_or_init(|| board.memory.iter().copied().filter(has).collect());
     Machine { memory, ..board }
 }

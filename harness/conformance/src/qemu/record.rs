@@ -10,8 +10,6 @@ use its_qemu::Step;
 use its_runner::Hosts;
 use its_scenario::Scenario;
 
-use crate::reference::bare;
-
 /// Where in a list of steps an operation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -48,7 +46,7 @@ impl Recording {
             left_out: Vec::new(),
         };
         let mut hosts = Hosts::new(scenario);
-        hosts.probe(bare(scenario.boot.stage), &mut recording);
+        hosts.probe(scenario.boot.stage, &mut recording);
         recording.boot = recording.steps.len();
         (recording, hosts)
     }

@@ -6,7 +6,7 @@ use its_gic::Register;
 use its_qemu::{Answer, Installed, Qemu, Seen};
 use its_scenario::Scenario;
 
-use super::{Profile, Recording, machine};
+use super::{Profile, Recording, becomes_zero, machine};
 use crate::matrix::{Cell, cell, claimed, option_text, summed};
 use crate::observed::{Fate, Fit, Observed, check};
 use crate::play::{Played, Tally, needs_two};
@@ -119,15 +119,11 @@ impl QemuSubject {
         }
     }
 
-    /// A script for QEMU's ITS. Only the device of number 0 can raise an event over qtest, so the first that does gets
-    /// this number.
+    /// A script for QEMU's ITS.
     fn fit(&self, script: &Script) -> Script {
         let mut script = script.clone();
         script.scenario.characters = [self.profile.character(); MAX_ITS];
-        let nothing_live = script.scenario.boot.live_devices == 0;
-        if let Some(device) = script.scenario.msi_device()
-            && nothing_live
-        {
+        if let Some(device) = becomes_zero(&script.scenario) {
             script.swap_devices(device, 0);
         }
         script

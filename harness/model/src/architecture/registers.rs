@@ -51,6 +51,14 @@ impl Partial {
     }
 }
 
+/// Bits of Page_Size that a write does not change.
+fn fixed_page_size(character: &Character) -> u64 {
+    match character.choices.picks(PageSizeField::Writable) {
+        true => 0,
+        false => PAGE_SIZE,
+    }
+}
+
 /// The registers of one ITS.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registers {
@@ -84,10 +92,7 @@ pub(crate) enum Wake {
 
 impl Registers {
     pub(crate) fn new(character: Character) -> Self {
-        let fixed = match character.choices.picks(PageSizeField::Writable) {
-            true => 0,
-            false => PAGE_SIZE,
-        };
+        let fixed = fixed_page_size(&character);
         let table = |kind, entry_bytes: u8| Partial {
             value: Baser::new()
                 .with_type_field(kind)
@@ -297,11 +302,7 @@ impl Registers {
             0 => self.character.two_level,
             _ => self.character.two_level_collections,
         };
-        let page_size = match self.character.choices.picks(PageSizeField::Writable) {
-            true => 0,
-            false => PAGE_SIZE,
-        };
-        let fixed = page_size | if indirect { 0 } else { INDIRECT };
+        let fixed = fixed_page_size(&self.character) | if indirect { 0 } else { INDIRECT };
         let before = self.baser(n);
         self.baser[n].write(part, value, Baser::WRITABLE & !fixed);
         self.baser[n].known |= fixed;
