@@ -12,11 +12,14 @@ pub mod el2;
 pub mod hw;
 pub mod leak;
 pub mod ptr;
+mod race;
 pub mod rules;
 mod trust;
 pub mod undo;
 
-use its_el2::{Action, Event, Hypercall, Machine, Outcome, View};
+use std::collections::BTreeSet;
+
+use its_el2::{Action, Event, Hypercall, Machine, Outcome, Part, View};
 pub use rules::{Family, Rule, Severity};
 
 /// A rule broken in one action.
@@ -80,8 +83,13 @@ impl Oracles {
     /// Judges one action; what it broke is appended to `breaches`.
     pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
         el2::judge(step, self.guarded, breaches);
-        undo::judge(step, breaches);
+        undo::judge(step, &BTreeSet::new(), breaches);
         hw::judge(step, breaches);
+        self.judge_pointers(step, view, breaches);
+    }
+
+    /// LEAK and PTR.
+    fn judge_pointers(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
         let set_up = step.set_up_result() == Some(0);
         if set_up {
             self.lies = trust::lies(step, view, self.linear_map, self.itt_entry_bytes);
@@ -93,6 +101,38 @@ impl Oracles {
             self.judge_trusted(step, view, breaches);
         }
         self.guarded |= set_up;
+    }
+
+    /// Judges what several agents did at once; `parts` in the order of their ends.
+    ///
+    /// EL2, UNDO and HW judge each action by its agent's events; LEAK and PTR all events in the order of happening.
+    pub fn judge_race(
+        &mut self,
+        parts: &[Part],
+        events: &[Event],
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
+        let own = race::by_part(parts, events);
+        for (part, own) in parts.iter().zip(&own) {
+            let step = Step {
+                action: &part.action,
+                outcome: part.outcome,
+                events: &own.events,
+            };
+            el2::judge(&step, self.guarded, breaches);
+            undo::judge(&step, &own.contested, breaches);
+            hw::judge(&step, breaches);
+        }
+        let steps = parts.iter().map(|part| Step {
+            action: &part.action,
+            outcome: part.outcome,
+            events,
+        });
+        let succeeded = |step: &Step| step.set_up_result() == Some(0);
+        if let Some(step) = steps.clone().find(succeeded).or(steps.clone().next()) {
+            self.judge_pointers(&step, view, breaches);
+        }
     }
 
     /// LEAK and PTR over what the host did not lie about.

@@ -1,6 +1,6 @@
 //! UNDO: a call that fails must leave everything as it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use its_el2::{Event, PageChange};
 
@@ -9,8 +9,8 @@ use crate::{Breach, Step, rules};
 /// Net changes of one page: shares, pins, donations.
 type Balance = [i32; 3];
 
-/// Judges a failed set-up.
-pub fn judge(step: &Step, breaches: &mut Vec<Breach>) {
+/// Judges a failed set-up, but for pages that another agent changed meanwhile.
+pub fn judge(step: &Step, contested: &BTreeSet<u64>, breaches: &mut Vec<Breach>) {
     if step.set_up_result().is_none_or(|x1| x1 == 0) {
         return;
     }
@@ -47,7 +47,8 @@ pub fn judge(step: &Step, breaches: &mut Vec<Breach>) {
             _ => {}
         }
     }
-    let left = balances.into_iter().find(|(_, balance)| *balance != [0; 3]);
+    let off = |(page, balance): &(u64, Balance)| *balance != [0; 3] && !contested.contains(page);
+    let left = balances.into_iter().find(off);
     if let Some((page, [shares, pins, donations])) = left {
         let class = match (shares, pins, donations) {
             (_, _, 1..) => "donated",
@@ -105,7 +106,7 @@ mod tests {
             events: &events,
         };
         let mut breaches = Vec::new();
-        judge(&step, &mut breaches);
+        judge(&step, &BTreeSet::new(), &mut breaches);
         breaches.iter().map(|breach| breach.class).collect()
     }
 

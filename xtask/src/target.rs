@@ -14,7 +14,7 @@ pub(crate) struct Target {
 }
 
 /// All of them.
-pub(crate) const ALL: [Target; 2] = [
+pub(crate) const ALL: [Target; 3] = [
     Target {
         name: "its_arch",
         feeds: "a host that owns its ITSs: the driver's life, legal and illegal registers, commands, tables, LPIs, power",
@@ -24,6 +24,11 @@ pub(crate) const ALL: [Target; 2] = [
         name: "its_cmdq",
         feeds: "batches of commands, CWRITER, CBASER, slow and stalling hardware, tampering",
         asks: "nothing unjudged reaches the ITS; the queue never wedges",
+    },
+    Target {
+        name: "its_race",
+        feeds: "two CPUs at once in the emulator, time passing, and a host that writes shared memory between any two accesses of EL2",
+        asks: "the same as the others, in every interleaving; no deadlock, no half-published state",
     },
 ];
 

@@ -18,7 +18,7 @@ use crate::redistributor::Redistributor;
 use crate::state::State;
 
 thread_local! {
-    static IN_SUBJECT: Cell<bool> = const { Cell::new(false) };
+    pub(crate) static IN_SUBJECT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether this thread runs the subject's code, so that a panic now is the subject's: it becomes a
@@ -72,6 +72,8 @@ pub struct Snapshot {
 pub struct Board {
     pub(crate) state: RefCell<State>,
     pub(crate) memory_lock: BoardLock<()>,
+    /// Several agents act at once, so that each step may give way to another.
+    pub(crate) racing: Cell<bool>,
     subject: Box<dyn BoardSubject>,
 }
 
@@ -81,6 +83,7 @@ impl Board {
         Self {
             state: RefCell::new(State::new(machine)),
             memory_lock: BoardLocks::lock(LockName::Memory, ()),
+            racing: Cell::new(false),
             subject,
         }
     }
@@ -169,7 +172,7 @@ impl Board {
         outcome
     }
 
-    fn dispatch(&self, action: &Action) -> Outcome {
+    pub(crate) fn dispatch(&self, action: &Action) -> Outcome {
         match *action {
             Action::Device {
                 cpu,

@@ -67,8 +67,9 @@ impl Drop for Service<'_> {
 }
 
 impl Board {
-    /// Counts one call and gives the state for it.
+    /// Counts one call and gives the state for it. Another agent of a race may act before.
     fn call(&self) -> Service<'_> {
+        self.step();
         let mut state = Service(self.state.borrow_mut());
         state.work += 1;
         if state.work > WORK_LIMIT {
@@ -373,8 +374,14 @@ impl El2 for Board {
     }
 
     fn acquire<T>(&self, lock: &LockOf<Self, T>) {
-        let mut state = self.call();
+        let state = self.call();
         if state.held.contains(&lock.name) {
+            self.stop(state, Misconduct::Deadlock(lock.name));
+        }
+        drop(state);
+        let comes_free = self.wait_for(lock.name);
+        let mut state = Service(self.state.borrow_mut());
+        if !comes_free {
             self.stop(state, Misconduct::Deadlock(lock.name));
         }
         let latest = state.held.iter().copied().max();

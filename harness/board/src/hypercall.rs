@@ -65,8 +65,10 @@ impl Board {
 
     /// pKVM waits for the memory lock like everybody: for ever, if the emulation kept it.
     fn memory_is_kept(&self) -> bool {
+        self.step();
+        let comes_free = self.wait_for(LockName::Memory);
         let mut state = self.state.borrow_mut();
-        let kept = state.held.contains(&LockName::Memory);
+        let kept = !comes_free || state.held.contains(&LockName::Memory);
         if kept {
             state.misconduct(Misconduct::Deadlock(LockName::Memory));
         }

@@ -13,6 +13,7 @@
 //! - `its`: a physical ITS, in a private format, with an account of every pointer that it can follow
 //! - `redistributor`: as far as LPIs go
 //! - `el2`: what EL2 offers the subject; each call is checked against ownership, counted and recorded
+//! - `race`: several agents at once, on a schedule
 //! - `hypercall`: dispatch and pKVM's own calls
 //!
 //! The runner is its user. It must not know the production emulator, the model, or any rule.
@@ -28,6 +29,7 @@ mod its;
 pub mod layout;
 mod memory;
 mod ownership;
+mod race;
 mod redistributor;
 mod state;
 #[cfg(test)]
@@ -35,3 +37,4 @@ mod testing;
 
 pub use board::{Board, BoardSubject, Failure, Snapshot, Tamper, subject_is_running};
 pub use el2::{BoardLock, BoardLocks};
+pub use race::Turn;

@@ -10,6 +10,7 @@ use crate::its::{Bus, PhysicalIts, Stored};
 use crate::layout::CPUS;
 use crate::memory::Memory;
 use crate::ownership::Ownership;
+use crate::race::Race;
 use crate::redistributor::{Redistributor, Written};
 
 /// The INTID that says that there is none.
@@ -28,6 +29,8 @@ pub(crate) struct State {
     /// A call of EL2 panicked on the board's side.
     pub board_panicked: bool,
     pub held: Vec<LockName>,
+    /// While several agents act at once: `cpu`, `held` and `work` are those of the agent whose turn it is.
+    pub race: Option<Race>,
     pub events: Vec<Event>,
     /// What ITSs stored in the middle of an action, for the accounts of all of them.
     stores: Vec<Stored>,
@@ -50,6 +53,7 @@ impl State {
             cpu: 0,
             board_panicked: false,
             held: Vec::new(),
+            race: None,
             events: Vec::new(),
             stores: Vec::new(),
             work: 0,

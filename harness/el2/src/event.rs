@@ -145,4 +145,10 @@ pub enum Event {
     Tampered { address: u64, value: u64 },
     /// The last ownership change failed because the scenario said so.
     Injected,
+
+    // ---- several agents at once
+    /// What follows is this agent's doing, and what hardware does about it.
+    Turn { agent: u8 },
+    /// The action of the agent whose turn it is has come to its end.
+    Over,
 }

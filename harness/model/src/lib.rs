@@ -28,6 +28,7 @@ mod exemplar;
 mod judgement;
 mod model;
 mod policy;
+mod race;
 
 #[cfg(test)]
 mod testing;

@@ -83,6 +83,21 @@ impl Model {
             account.judgement.poison("EL2 did not return");
             return account.judgement;
         }
+        self.act(action, outcome, events, &mut account);
+        self.settle(events, &mut account);
+        self.keep_what_was_not_given_back(events);
+        self.ledger.compare(&self.ghost, &mut account.judgement);
+        account.judgement
+    }
+
+    /// Takes note of what an action did, and judges what EL2 must have done about it.
+    pub(crate) fn act(
+        &mut self,
+        action: &Action,
+        outcome: &Outcome,
+        events: &[Event],
+        account: &mut Account,
+    ) {
         match *action {
             Action::Device {
                 cpu,
@@ -95,17 +110,10 @@ impl Model {
                     _ => 0,
                 };
                 if !self.is_finalized(cpu) {
-                    self.direct_access(
-                        address,
-                        size.bytes(),
-                        direction,
-                        seen,
-                        events,
-                        &mut account,
-                    );
+                    self.direct_access(address, size.bytes(), direction, seen, events, account);
                 } else if let Some((its, offset)) = its_at(&self.machine, address) {
                     let before = self.hardware.its[its].registers;
-                    self.replay(events, &mut account);
+                    self.replay(events, account);
                     let trap = ItsTrap {
                         its,
                         offset,
@@ -114,10 +122,10 @@ impl Model {
                         events,
                         before,
                     };
-                    self.judge_its_trap(&trap, size, &mut account);
+                    self.judge_its_trap(&trap, size, account);
                 } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
                     let enabled = self.hardware.redistributors[n].enabled;
-                    self.replay(events, &mut account);
+                    self.replay(events, account);
                     let trap = RedistributorTrap {
                         n,
                         direction,
@@ -125,44 +133,38 @@ impl Model {
                         events,
                         enabled,
                     };
-                    self.judge_redistributor_trap(&trap, offset, size, &mut account);
+                    self.judge_redistributor_trap(&trap, offset, size, account);
                 }
             }
             Action::Load { cpu, address } => {
-                self.judge_access(cpu, address, outcome, &mut account);
-                self.replay(events, &mut account);
+                self.judge_access(cpu, address, outcome, account);
+                self.replay(events, account);
             }
             Action::Store {
                 cpu,
                 address,
                 value,
             } => {
-                if self.judge_access(cpu, address, outcome, &mut account) {
+                if self.judge_access(cpu, address, outcome, account) {
                     self.hardware.store(address, &[value]);
                 }
-                self.replay(events, &mut account);
+                self.replay(events, account);
             }
             Action::StoreCommand {
                 cpu,
                 address,
                 words,
             } => {
-                if self.judge_access(cpu, address, outcome, &mut account) {
+                if self.judge_access(cpu, address, outcome, account) {
                     self.hardware.store(address, &words);
                 }
-                self.replay(events, &mut account);
+                self.replay(events, account);
             }
             Action::Hypercall { cpu, x0, arguments } => {
                 let call = Hypercall::from_function_id(x0);
                 let expected = call.and_then(|call| self.expect_hypercall(cpu, call, arguments[0]));
-                self.replay(events, &mut account);
-                self.judge_hypercall(
-                    (cpu, x0, arguments),
-                    expected,
-                    outcome,
-                    events,
-                    &mut account,
-                );
+                self.replay(events, account);
+                self.judge_hypercall((cpu, x0, arguments), expected, outcome, events, account);
             }
             Action::Msi {
                 its,
@@ -172,10 +174,10 @@ impl Model {
             } => {
                 // GITS_TRANSLATER: 16 bits leave the upper half of EventID zero.
                 let event_id = size.truncate(event_id.into()) as u32;
-                self.msi((its, device_id, event_id), events, &mut account);
+                self.msi((its, device_id, event_id), events, account);
             }
             Action::Acknowledge { cpu } => {
-                self.replay(events, &mut account);
+                self.replay(events, account);
                 let taken = match outcome {
                     Outcome::Value(intid) if *intid != NO_INTERRUPT => Some(*intid as u32),
                     _ => None,
@@ -185,15 +187,11 @@ impl Model {
                     .acknowledge(usize::from(cpu), taken, judgement);
             }
             Action::PowerLoss { its, restored } => {
-                self.replay(events, &mut account);
+                self.replay(events, account);
                 self.hardware.lose_power(usize::from(its), restored);
             }
-            Action::Advance { .. } => self.replay(events, &mut account),
+            Action::Advance { .. } => self.replay(events, account),
         }
-        self.settle(events, &mut account);
-        self.keep_what_was_not_given_back(events);
-        self.ledger.compare(&self.ghost, &mut account.judgement);
-        account.judgement
     }
 
     // ---- what must be so
@@ -392,7 +390,7 @@ impl Model {
     // ---- events
 
     /// Takes note of what happened, in order, and checks what does not depend on the policy.
-    fn replay(&mut self, events: &[Event], account: &mut Account) {
+    pub(crate) fn replay(&mut self, events: &[Event], account: &mut Account) {
         // Nothing that the ITS does on such grounds can be judged; whose fault it is, others say.
         let stale = |event: &Event| matches!(event, Event::StaleRead { .. });
         if events.iter().any(stale) {
@@ -509,7 +507,7 @@ impl Model {
     }
 
     /// P13: a give back that fails leaves the page as it is.
-    fn keep_what_was_not_given_back(&mut self, events: &[Event]) {
+    pub(crate) fn keep_what_was_not_given_back(&mut self, events: &[Event]) {
         for pair in events.windows(2) {
             let [Event::Page { change, pages, .. }, Event::Injected] = pair else {
                 continue;

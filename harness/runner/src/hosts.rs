@@ -64,7 +64,7 @@ impl Hosts {
         &mut self.drivers[self.current]
     }
 
-    /// Does one operation. `fail` and `tamper` are no actions of the host, and nothing here.
+    /// Does one operation. `fail`, `tamper` and `race` are no actions of the host, and nothing here.
     pub fn operate(&mut self, operation: &Operation, on: &mut impl Perform) {
         match *operation {
             Operation::Its { its } => self.current = usize::from(its) % self.drivers.len(),
@@ -178,7 +178,10 @@ fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl 
             let its = host.its();
             on.perform(Action::PowerLoss { its, restored });
         }
-        Operation::Its { .. } | Operation::Fail { .. } | Operation::Tamper { .. } => {}
+        Operation::Its { .. }
+        | Operation::Fail { .. }
+        | Operation::Tamper { .. }
+        | Operation::Race { .. } => {}
         _ => {
             registers(operation, host, on);
             hypercalls(operation, host, on);

@@ -4,7 +4,8 @@
 //! that healthy hardware must be done. After every single [`Action`](its_el2::Action) the reference judges what
 //! happened and the oracles look at the machine; the first action with a [`Finding`] ends the case.
 //!
-//! - `lockstep`: one action on board and reference, judged
+//! - `lockstep`: one action, or several agents at once, on board and reference, judged
+//! - `race`: what each agent of a race does
 //! - [`Referee`]: an ITS that somebody else plays, judged by the reference
 //! - `compare`: what is seen of an ITS, held against the reference
 //! - [`Hosts`]: the host's side, what boot plan and operations of a scenario are in actions
@@ -24,6 +25,7 @@ mod hosts;
 mod lockstep;
 mod place;
 mod play;
+mod race;
 mod referee;
 pub mod replay;
 pub mod trace;

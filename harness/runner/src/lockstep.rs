@@ -1,10 +1,10 @@
 //! One action on board and reference, judged by the reference and by every oracle.
 
 use its_board::host::Perform;
-use its_board::{Board, Failure, Tamper};
-use its_el2::{Action, Event, Machine, Outcome, View};
+use its_board::{Board, Failure, Tamper, Turn};
+use its_el2::{AGENTS, Action, Event, Machine, Outcome, View};
 use its_gic::Register;
-use its_model::{Model, Phase};
+use its_model::{Judgement, Model, Phase};
 use its_oracles::{Breach, Oracles, Step, rules};
 use its_scenario::Operation;
 
@@ -133,8 +133,48 @@ impl<'a> Lockstep<'a> {
         bare && by_hardware || self.events.iter().any(by_el2)
     }
 
+    /// The operations of a race count like others.
+    pub(crate) fn start_race(&mut self, operations: &[Operation]) {
+        self.counts.operations += operations.len() as u64;
+        if let Some(trace) = &mut self.trace {
+            trace.race(operations);
+        }
+    }
+
+    /// Several agents act at once.
+    pub(crate) fn perform_race(&mut self, lists: &[Vec<Action>; AGENTS], turns: &[Turn]) {
+        if self.is_over() {
+            return;
+        }
+        let parts = self.board.race(lists, turns, &mut self.events);
+        if let Some(trace) = &mut self.trace {
+            trace.parts(&parts, &self.events);
+        }
+        let Some(first) = parts.first() else {
+            return;
+        };
+        self.accessed |= parts.iter().any(|part| self.is_access(&part.action));
+        let judgement = self.model.judge_race(&parts, &self.events);
+        self.oracles
+            .judge_race(&parts, &self.events, self.board, &mut self.breaches);
+        self.take(judgement);
+        self.conclude(&first.action);
+    }
+
     fn judge(&mut self, action: &Action, outcome: Outcome) {
         let judgement = self.model.judge(action, &outcome, &self.events);
+        let step = Step {
+            action,
+            outcome,
+            events: &self.events,
+        };
+        self.oracles.judge(&step, self.board, &mut self.breaches);
+        self.take(judgement);
+        self.conclude(action);
+    }
+
+    /// What the reference said, and what it says of the machine as it is now.
+    fn take(&mut self, judgement: Judgement) {
         self.counts.judged += u64::from(judgement.judged);
         self.counts.refused += u64::from(judgement.refused);
         self.counts.stalled += u64::from(judgement.stalled);
@@ -143,12 +183,6 @@ impl<'a> Lockstep<'a> {
         if let Some(trace) = &mut self.trace {
             trace.freedoms(&judgement.choices);
         }
-        let step = Step {
-            action,
-            outcome,
-            events: &self.events,
-        };
-        self.oracles.judge(&step, self.board, &mut self.breaches);
         let bare = self.model.phase(0) == Phase::Open;
         for disagreement in judgement.disagreements {
             match compare::breach(disagreement, bare) {
@@ -176,7 +210,6 @@ impl<'a> Lockstep<'a> {
         if self.check_account {
             self.compare_account();
         }
-        self.conclude(action);
     }
 
     fn conclude(&mut self, action: &Action) {

@@ -15,6 +15,7 @@ use crate::finding::Finding;
 use crate::hosts::{Hosts, machine};
 use crate::lockstep::Lockstep;
 use crate::place;
+use crate::race::{self, Lists};
 use crate::trace::Trace;
 
 /// What became of a case.
@@ -144,12 +145,13 @@ impl Runner {
         let model = booted.model.clone();
         let mut lockstep = Lockstep::new(&mut self.board, machine, model, oracles, trace);
         lockstep.check_account = self.check_account;
-        for (index, operation) in scenario.operations.iter().enumerate() {
-            if lockstep.is_over() {
-                break;
-            }
+        let mut index = 0;
+        while let Some(operation) = scenario.operations.get(index)
+            && !lockstep.is_over()
+        {
             lockstep.start_operation(index, operation);
-            operate(operation, &mut hosts, &mut lockstep);
+            let rest = &scenario.operations[index + 1..];
+            index += 1 + operate(operation, rest, &mut hosts, &mut lockstep);
         }
         lockstep.start_end(scenario.operations.len());
         come_to_rest(&mut hosts, &mut lockstep);
@@ -193,8 +195,36 @@ impl Runner {
     }
 }
 
-/// Tampers are for one operation; a failure stays armed until it is due or the case ends.
-fn operate(operation: &Operation, hosts: &mut Hosts, lockstep: &mut Lockstep) {
+/// Does an operation, a race with so many of the `rest`; how many of them.
+fn operate(
+    operation: &Operation,
+    rest: &[Operation],
+    hosts: &mut Hosts,
+    lockstep: &mut Lockstep,
+) -> usize {
+    let mut taken = 0;
+    match operation {
+        Operation::Fail { .. } | Operation::Tamper { .. } => return arm(operation, lockstep),
+        Operation::Race { operations, .. } => {
+            let is_race = |operation: &Operation| matches!(operation, Operation::Race { .. });
+            let until = rest.iter().position(is_race).unwrap_or(rest.len());
+            taken = until.min(usize::from(*operations));
+            let together = &rest[..taken];
+            together.iter().for_each(|operation| {
+                arm(operation, lockstep);
+            });
+            lockstep.start_race(together);
+            let lists = Lists::of(together, hosts);
+            lockstep.perform_race(&lists, &race::turns(operation));
+        }
+        _ => hosts.operate(operation, lockstep),
+    }
+    lockstep.disarm_tampers();
+    taken
+}
+
+/// Tampers are for one operation or race; a failure stays armed until it is due or the case ends.
+fn arm(operation: &Operation, lockstep: &mut Lockstep) -> usize {
     match *operation {
         Operation::Fail { change, nth } => lockstep.arm_failure(Failure {
             change,
@@ -205,11 +235,9 @@ fn operate(operation: &Operation, hosts: &mut Hosts, lockstep: &mut Lockstep) {
             address: place::address(at) & !7,
             value,
         }),
-        _ => {
-            hosts.operate(operation, lockstep);
-            lockstep.disarm_tampers();
-        }
+        _ => {}
     }
+    0
 }
 
 fn reach_stage(stage: Stage, host: &mut Host, lockstep: &mut Lockstep) {

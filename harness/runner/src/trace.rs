@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use its_el2::{Action, Direction, Errno, Event, Freedom, Hypercall, Outcome, PageState};
+use its_el2::{
+    AGENTS, Action, Direction, Errno, Event, Freedom, Hypercall, Outcome, PageState, Part, WORLD,
+};
 use its_gic::command::Words;
 use its_gic::geometry::Pages;
 use its_gic::redistributor as gicr;
@@ -44,6 +46,64 @@ impl Trace {
         self.line(0, format_args!("[{index}] {operation}"));
     }
 
+    /// The operations of a race.
+    pub(crate) fn race(&mut self, operations: &[Operation]) {
+        for operation in operations {
+            self.line(0, format_args!("  | {operation}"));
+        }
+    }
+
+    /// What the agents of a race did, turn by turn.
+    pub(crate) fn parts(&mut self, parts: &[Part], events: &[Event]) {
+        let mut ended = 0;
+        let mut agent = 0;
+        let mut begun = [0; AGENTS];
+        let mut idle = [true; AGENTS];
+        for event in events {
+            match event {
+                Event::Turn { agent: next } => {
+                    agent = *next;
+                    self.line(1, format_args!("-- {}", agent_name(agent)));
+                    continue;
+                }
+                Event::Over => {
+                    if let Some(part) = parts.get(ended) {
+                        self.begin_part(parts, part.agent, &mut begun, &mut idle);
+                        self.line(
+                            1,
+                            format_args!("{}'s action is over", agent_name(part.agent)),
+                        );
+                        self.outcome(part.outcome);
+                    }
+                    ended += 1;
+                    idle[usize::from(agent)] = true;
+                    continue;
+                }
+                _ => {}
+            }
+            self.begin_part(parts, agent, &mut begun, &mut idle);
+            self.line(2, format_args!("{}", describe_event(event)));
+        }
+    }
+
+    fn begin_part(
+        &mut self,
+        parts: &[Part],
+        agent: u8,
+        begun: &mut [usize; AGENTS],
+        idle: &mut [bool; AGENTS],
+    ) {
+        let index = usize::from(agent);
+        if !std::mem::take(&mut idle[index]) {
+            return;
+        }
+        let mut own = parts.iter().filter(|part| part.agent == agent);
+        if let Some(part) = own.nth(begun[index]) {
+            self.line(1, format_args!("{}", describe_action(&part.action)));
+        }
+        begun[index] += 1;
+    }
+
     pub(crate) fn end(&mut self) {
         self.line(0, format_args!("[end] the queue must come to rest"));
     }
@@ -53,6 +113,10 @@ impl Trace {
         for event in events {
             self.line(2, format_args!("{}", describe_event(event)));
         }
+        self.outcome(outcome);
+    }
+
+    fn outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Done => {}
             Outcome::Value(value) => self.line(1, format_args!("-> {value:#x}")),
@@ -62,6 +126,13 @@ impl Trace {
             }
             Outcome::Stopped => self.line(1, format_args!("-> EL2 did not return")),
         }
+    }
+}
+
+fn agent_name(agent: u8) -> String {
+    match agent {
+        WORLD => "the world".into(),
+        cpu => format!("cpu{cpu}"),
     }
 }
 
@@ -257,6 +328,8 @@ fn describe_event(event: &Event) -> String {
         Event::Tampered { address, value } => {
             format!("the host changes {} := {value:#x}", memory(address))
         }
+        Event::Turn { agent } => agent_name(agent),
+        Event::Over => "over".into(),
         Event::Injected => "this failure was injected".into(),
     }
 }

@@ -3,6 +3,7 @@
 use crate::operation::{CPUS, Rdbase};
 use crate::place::{PAGE_BYTES, Place};
 use crate::target::Target;
+use crate::turns::Turns;
 
 /// What an argument can be. Every argument is one 64-bit word.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub(crate) enum Shape {
     Rdbase,
     /// A packed [`Target`]: frame, register and size.
     Target,
+    /// [`Turns`] of a race.
+    Turns,
 }
 
 /// How an argument is written.
@@ -87,6 +90,7 @@ impl Shape {
             }
             Self::Rdbase => Rdbase::unpack(word).pack(),
             Self::Target => Target::unpack(word).pack(),
+            Self::Turns => Turns::fix(word).0,
         }
     }
 }
@@ -149,6 +153,7 @@ mod tests {
                 Shape::Place { align: 256 },
                 Shape::Rdbase,
                 Shape::Target,
+                Shape::Turns,
             ];
             shapes.iter().all(|shape| shape.fix(shape.fix(word)) == shape.fix(word))
         }

@@ -17,17 +17,20 @@ pub enum FuzzTarget {
     Cmdq,
     /// The ITS itself, one or two of them, each owned by the host: nothing but the architecture.
     Arch,
+    /// An emulation at EL2, entered by several CPUs at once.
+    Race,
 }
 
 impl FuzzTarget {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Cmdq, Self::Arch];
+    pub const ALL: [Self; 3] = [Self::Cmdq, Self::Arch, Self::Race];
 
     /// The name on the command line and in the corpus.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cmdq => "its_cmdq",
             Self::Arch => "its_arch",
+            Self::Race => "its_race",
         }
     }
 
@@ -39,7 +42,8 @@ impl FuzzTarget {
     /// Whether operations of a kind mean something to it.
     pub(crate) const fn plays(self, kind: Kind) -> bool {
         match self {
-            Self::Cmdq => !matches!(kind, Kind::PowerLoss | Kind::Its),
+            Self::Cmdq => !matches!(kind, Kind::PowerLoss | Kind::Its | Kind::Race),
+            Self::Race => !matches!(kind, Kind::PowerLoss | Kind::Its),
             // There is no EL2 that could be asked, watched or made to fail.
             Self::Arch => !matches!(
                 kind,
@@ -52,6 +56,7 @@ impl FuzzTarget {
                     | Kind::RawHypercall
                     | Kind::Fail
                     | Kind::Tamper
+                    | Kind::Race
             ),
         }
     }
@@ -59,9 +64,8 @@ impl FuzzTarget {
     /// The stage that comes closest to one.
     const fn stage(self, stage: Stage) -> Stage {
         match (self, stage) {
-            (Self::Cmdq, Stage::Reset) | (Self::Arch, Stage::Deprivileged | Stage::Guarded) => {
-                Stage::Probed
-            }
+            (Self::Cmdq | Self::Race, Stage::Reset)
+            | (Self::Arch, Stage::Deprivileged | Stage::Guarded) => Stage::Probed,
             (_, stage) => stage,
         }
     }
@@ -75,7 +79,7 @@ impl Scenario {
     pub fn fit(&mut self, target: FuzzTarget) {
         self.fix_up();
         self.boot.stage = target.stage(self.boot.stage);
-        if target == FuzzTarget::Cmdq {
+        if target != FuzzTarget::Arch {
             self.boot.its = 1;
         }
         let single = self.boot.its == 1;

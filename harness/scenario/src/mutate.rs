@@ -249,7 +249,23 @@ fn changed(shape: Shape, word: u64, rng: &mut Rng) -> u64 {
             _ => rng.u64(..256),
         },
         Shape::Target => changed_target(word, rng).pack(),
+        Shape::Turns => changed_turns(word, rng),
     }
+}
+
+/// One turn of eight becomes another, or moves by a step or two, or ends the race's turns.
+fn changed_turns(word: u64, rng: &mut Rng) -> u64 {
+    let mut bytes = word.to_le_bytes();
+    let slot = rng.usize(..bytes.len());
+    if let Some(byte) = bytes.get_mut(slot) {
+        *byte = match rng.u8(..4) {
+            0 => rng.u8(..),
+            1 => rng.u8(1..32),
+            2 => byte.wrapping_add(rng.u8(..3)),
+            _ => byte.wrapping_sub(rng.u8(..3)),
+        };
+    }
+    u64::from_le_bytes(bytes)
 }
 
 /// A limit, a neighbour, a bit flipped, a power of two and its neighbours, or anything.

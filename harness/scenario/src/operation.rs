@@ -5,6 +5,7 @@ use its_gic::command::Words;
 
 use crate::place::Place;
 use crate::record::Record;
+use crate::turns::{Turn, Turns};
 
 /// CPUs of the board, and its redistributors.
 pub const CPUS: u8 = 2;
@@ -239,9 +240,30 @@ pub enum Operation {
     /// The host turns to this ITS, 0 or 1: what names no ITS by itself is for it, until the next of these. A scenario
     /// starts at ITS 0.
     Its { its: u8 },
+    /// The next so many operations, 1 to 64, are done at once: those of each CPU in their order, and those that no CPU does
+    /// by the world. CPU 0 begins; who goes on when is what the [`Turn`](crate::Turn)s say, eight a word (see
+    /// [`Operation::turns`]). After the last turn each agent goes on to its end, the next in the ring after it.
+    Race { operations: u8, turns: [u64; 4] },
 }
 
 impl Operation {
+    /// The turns of a race; none of anything else.
+    pub fn turns(&self) -> impl Iterator<Item = Turn> {
+        let words = match *self {
+            Self::Race { turns, .. } => turns,
+            _ => [0; 4],
+        };
+        words.into_iter().flat_map(|word| Turns(word).iter())
+    }
+
+    /// Gives it to a CPU, if a CPU does it.
+    pub(crate) fn set_cpu(&mut self, cpu: u8) {
+        let record = Record::from(&*self);
+        if record.kind.has_cpu() {
+            *self = Record { cpu, ..record }.operation();
+        }
+    }
+
     /// The kind in kebab case, such as `map-device` or `command-mapd`. Stable: signatures are made of it.
     pub fn name(&self) -> &'static str {
         Record::from(self).kind.name()

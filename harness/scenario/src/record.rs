@@ -214,6 +214,10 @@ impl Record {
             Kind::Acknowledge => Operation::Acknowledge { cpu },
             Kind::PowerLoss => Operation::PowerLoss { restored: a != 0 },
             Kind::Its => Operation::Its { its: a as u8 },
+            Kind::Race => Operation::Race {
+                operations: a as u8,
+                turns: [b, c, d, e],
+            },
         }
     }
 }
@@ -433,6 +437,14 @@ impl From<&Operation> for Record {
             Operation::Acknowledge { cpu } => R::new(Kind::Acknowledge, cpu, []),
             Operation::PowerLoss { restored } => R::new(Kind::PowerLoss, 0, [restored.into()]),
             Operation::Its { its } => R::new(Kind::Its, 0, [its.into()]),
+            Operation::Race {
+                operations,
+                turns: [first, second, third, fourth],
+            } => R::new(
+                Kind::Race,
+                0,
+                [operations.into(), first, second, third, fourth],
+            ),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Whose each page should be: what host and guest did with it, and what the ITSs need of it (P4, P5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use its_el2::{Machine, PageState};
+use its_el2::{Event, Machine, PageState};
 use its_gic::geometry::Pages;
 
 use crate::judgement::{Judgement, Kind};
 use crate::policy::ghost::{Ghost, shared};
+use crate::race::witnessed;
 
 /// What a page is but for the ITS emulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub(crate) struct Ledger {
     pages: BTreeMap<u64, Entry>,
     /// Pages to compare at the end of this action.
     changed: Vec<u64>,
+    /// Pages that another agent changed during this action: what was possible then is what was seen.
+    contested: BTreeMap<u64, [Option<bool>; 2]>,
 }
 
 /// The page cannot change hands.
@@ -49,6 +52,7 @@ impl Ledger {
             machine,
             pages: BTreeMap::new(),
             changed: Vec::new(),
+            contested: BTreeMap::new(),
         }
     }
 
@@ -72,6 +76,23 @@ impl Ledger {
         self.changed.push(page);
     }
 
+    /// Other agents changed these pages during the action that is judged next.
+    pub(crate) fn contest(&mut self, pages: &BTreeSet<u64>) {
+        self.contested = pages.iter().map(|page| (*page, [None; 2])).collect();
+    }
+
+    /// What was possible with contested pages is what these events show, from now on.
+    pub(crate) fn witness(&mut self, events: &[Event]) {
+        for (page, seen) in &mut self.contested {
+            *seen = witnessed(*page, events);
+        }
+    }
+
+    /// Whether a contested page could be borrowed (0) or donated (1); `None`: not contested, or nobody tried.
+    fn seen(&self, page: u64, how: usize) -> Option<bool> {
+        self.contested.get(&page).and_then(|seen| seen[how])
+    }
+
     /// A hypercall made it something else.
     pub(crate) fn rebase(&mut self, page: u64, base: Base) {
         self.update(page, |entry| {
@@ -84,7 +105,9 @@ impl Ledger {
     pub(crate) fn is_free(&self, pages: Pages) -> bool {
         pages.iter().all(|page| {
             let entry = self.entry(page);
-            entry.base == Base::Host && !entry.owned && entry.borrowed == 0 && !entry.stuck
+            let free =
+                entry.base == Base::Host && !entry.owned && entry.borrowed == 0 && !entry.stuck;
+            self.seen(page, 1).unwrap_or(free)
         })
     }
 
@@ -103,9 +126,10 @@ impl Ledger {
     pub(crate) fn can_borrow(&self, pages: Pages) -> bool {
         pages.iter().all(|page| {
             let entry = self.entry(page);
-            matches!(entry.base, Base::Host | Base::HostShared)
+            let can = matches!(entry.base, Base::Host | Base::HostShared)
                 && !entry.owned
-                && entry.borrowed < u32::from(u16::MAX)
+                && entry.borrowed < u32::from(u16::MAX);
+            self.seen(page, 0).unwrap_or(can)
         })
     }
 

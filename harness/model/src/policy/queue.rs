@@ -262,6 +262,7 @@ impl Model {
         account: &mut Account,
     ) -> Option<Effect> {
         account.judgement.judged += 1;
+        self.ledger.witness(window);
         let command = Command::decode(words);
         let effect = self.judge_command(its, command, window, account);
         account.judgement.refused += u32::from(effect.is_none());

@@ -112,6 +112,7 @@ impl Model {
             also: Vec::new(),
             unread: None,
         };
+        self.ledger.witness(events);
         let plan = self.plan(arguments, &mut checks);
         let injected = refused_by_injection(events);
         if !checks.allow(x1, injected) {

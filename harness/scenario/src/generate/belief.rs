@@ -233,6 +233,7 @@ impl Belief {
     /// Follows an operation, as if it succeeded.
     pub(crate) fn note(&mut self, operation: &Operation) {
         match *operation {
+            Operation::Race { .. } => {}
             Operation::Its { its } => self.current = its,
             Operation::Command { command, .. } => {
                 self.note_command(command);

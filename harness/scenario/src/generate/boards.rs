@@ -36,7 +36,7 @@ impl FuzzTarget {
         let varies = |index: &usize| match self {
             // An ITS that takes writes which it must not ends a case early: nobody says what follows.
             Self::Arch => key(index) != Some(Freedom::BusyWrite.facts().name),
-            Self::Cmdq => {
+            Self::Cmdq | Self::Race => {
                 let key = key(index);
                 let mut freedoms = CMDQ_FREEDOMS.iter();
                 freedoms.any(|freedom| key == Some(freedom.facts().name))
@@ -69,7 +69,7 @@ fn draw_character(u: &mut Unstructured<'_>, target: FuzzTarget) -> Character {
     let (older, later) = target.fields();
     let changes = u.int_in_range(0..=4).unwrap_or(0);
     let choices = match target {
-        FuzzTarget::Cmdq => u.int_in_range(0..=3).unwrap_or(0),
+        FuzzTarget::Cmdq | FuzzTarget::Race => u.int_in_range(0..=3).unwrap_or(0),
         FuzzTarget::Arch => u.int_in_range(0..=6).unwrap_or(0),
     };
     for (fields, times) in [(older, changes), (later, choices)] {
@@ -98,9 +98,9 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
         _ => usual,
     };
     let stage = match (target, small(7, 2)) {
-        (FuzzTarget::Cmdq, 1) | (FuzzTarget::Arch, 3..) => Stage::Probed,
-        (FuzzTarget::Cmdq, 2) => Stage::Deprivileged,
-        (FuzzTarget::Cmdq, _) => Stage::Guarded,
+        (FuzzTarget::Cmdq | FuzzTarget::Race, 1) | (FuzzTarget::Arch, 3..) => Stage::Probed,
+        (FuzzTarget::Cmdq | FuzzTarget::Race, 2) => Stage::Deprivileged,
+        (FuzzTarget::Cmdq | FuzzTarget::Race, _) => Stage::Guarded,
         (FuzzTarget::Arch, _) => Stage::Reset,
     };
     let live_devices = small(4, 0);

@@ -44,6 +44,26 @@ impl<'d, 'u> Draft<'d, 'u> {
         }
     }
 
+    /// Puts an operation that changes nothing by itself before others.
+    pub(crate) fn insert(&mut self, index: usize, operation: Operation) {
+        if self.operations.len() < MAX_OPERATIONS {
+            self.operations.insert(index, operation);
+        }
+    }
+
+    /// Gives the operations from `start` on to CPUs at random.
+    pub(crate) fn spread(&mut self, start: usize) {
+        for index in start..self.operations.len() {
+            if !self.chance(1, 2) {
+                continue;
+            }
+            let cpu = self.below(CPUS.into()) as u8;
+            if let Some(operation) = self.operations.get_mut(index) {
+                operation.set_cpu(cpu);
+            }
+        }
+    }
+
     /// Whether one more of the longest phrases could be too much.
     pub(crate) fn is_long(&self) -> bool {
         self.length() > MAX_OPERATIONS / 3

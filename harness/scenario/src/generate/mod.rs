@@ -11,6 +11,7 @@ mod boards;
 mod draft;
 mod hostile;
 mod legal;
+mod race;
 
 use arbitrary::{Arbitrary, Unstructured};
 use its_el2::{Character, MAX_ITS};
@@ -63,6 +64,7 @@ impl Scenario {
         match target {
             FuzzTarget::Cmdq => cmdq(&mut draft, &weights, temper),
             FuzzTarget::Arch => arch::write(&mut draft, &weights, temper),
+            FuzzTarget::Race => race::write(&mut draft, &weights, temper == Temper::Hostile),
         }
         let mut scenario = Self {
             characters,
@@ -186,7 +188,7 @@ impl Weights {
 
     fn even(target: FuzzTarget) -> Self {
         let (legal, hostile) = match target {
-            FuzzTarget::Cmdq => (legal::PHRASES, hostile::PHRASES),
+            FuzzTarget::Cmdq | FuzzTarget::Race => (legal::PHRASES, hostile::PHRASES),
             FuzzTarget::Arch => (arch::LEGAL, arch::HOSTILE),
         };
         let even = |phrases: &[Phrase]| phrases.iter().map(|phrase| (*phrase, 1)).collect();

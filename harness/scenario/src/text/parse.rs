@@ -13,6 +13,7 @@ use crate::target::{FRAMES, SIZES, Target, registers};
 use crate::text::{
     CHARACTER_LINE, CHARACTER1_LINE, COMMAND, CPU, MAX_TEXT_BYTES, SIZE, TEXT_VERSION,
 };
+use crate::turns::Turns;
 
 /// What is wrong with a text, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -423,6 +424,7 @@ impl<'a> Line<'a> {
                 Shape::Place { .. } => "PLACE".to_owned(),
                 Shape::Rdbase => "REDISTRIBUTOR".to_owned(),
                 Shape::Target => "FRAME REGISTER".to_owned(),
+                Shape::Turns => "N,N+".to_owned(),
             };
             usage.push_str(&match (argument.presence, argument.shape) {
                 (Presence::Bare, _) => format!(" {value}"),
@@ -497,6 +499,7 @@ fn read(shape: Shape, word: Word<'_>) -> Result<u64, ParseError> {
         }
         Shape::Place { .. } => place(word.text).map(Place::pack),
         Shape::Rdbase => rdbase(word.text).map(Rdbase::pack),
+        Shape::Turns => Turns::parse(word.text).map(|turns| turns.0),
         Shape::Flag | Shape::Target => None,
     };
     let value = value.filter(|value| shape.fix(*value) == *value);
@@ -509,6 +512,7 @@ fn expected(shape: Shape) -> String {
         Shape::Count { min, max } => format!("a number from {min} to {max}"),
         Shape::Choice(names) => one_of(names),
         Shape::Flag => "nothing".to_owned(),
+        Shape::Turns => "up to eight turns such as 12,3+,40".to_owned(),
         Shape::Place { align: 1 } => "a place such as itt[3]+0x200".to_owned(),
         Shape::Place { align } => {
             format!("a place such as itt[3] that is a multiple of {align:#x}")

@@ -10,6 +10,7 @@ use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::target::Target;
 use crate::text::{CHARACTER_LINE, CHARACTER1_LINE, COMMAND, CPU, SIZE, TEXT_VERSION};
+use crate::turns::Turns;
 
 impl Display for Scenario {
     /// The text form, ending in a newline.
@@ -99,6 +100,7 @@ impl Display for Value {
                 Rdbase::Raw(field) => write!(f, "{field:#x}"),
             },
             Shape::Target => print_target(f, Target::unpack(word)),
+            Shape::Turns => write!(f, "{}", Turns(word)),
         }
     }
 }

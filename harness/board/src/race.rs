@@ -1,0 +1,250 @@
+//! Several agents at once: each does its actions on a stack of its own, and gives way to another before an action or a
+//! call of EL2, where the schedule says so, or while another holds the lock that it wants. One runs at a time, so that a
+//! schedule decides everything.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::mem;
+
+use corosensei::stack::DefaultStack;
+use corosensei::{CoroutineResult, ScopedCoroutine, ScopedCoroutineRef, Yielder};
+use its_el2::{AGENTS, Action, Event, LockName, Outcome, Part};
+use scoped_tls::{ScopedKey, scoped_thread_local};
+
+use crate::board::{Board, IN_SUBJECT};
+use crate::state::State;
+
+/// How long an agent goes on before it gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Actions begun and calls of EL2 made in this turn, at most; 0 gives way at once.
+    pub steps: u16,
+    /// Gives way to the agent after the next.
+    pub skip: bool,
+}
+
+/// Why an agent stands still.
+enum Pause {
+    Turn { skip: bool },
+    Waits(LockName),
+}
+
+/// Resumed with whether what it waits for can still happen.
+type Stack = Yielder<bool, Pause>;
+
+scoped_thread_local!(static FIRST: Stack);
+scoped_thread_local!(static SECOND: Stack);
+scoped_thread_local!(static THIRD: Stack);
+
+fn stack(agent: u8) -> &'static ScopedKey<Stack> {
+    [&FIRST, &SECOND, &THIRD][usize::from(agent)]
+}
+
+/// The actions of one agent, to be resumed.
+type Agent<'a> = ScopedCoroutineRef<'a, bool, Pause, (), DefaultStack>;
+
+/// What EL2 is in the middle of, for one agent.
+#[derive(Clone, Debug, Default)]
+struct Underway {
+    cpu: u8,
+    work: u32,
+    held: Vec<LockName>,
+}
+
+/// A race that is on.
+#[derive(Clone, Debug)]
+pub(crate) struct Race {
+    /// Whose turn it is.
+    agent: u8,
+    turns: VecDeque<Turn>,
+    steps: u16,
+    /// Of all agents but the one whose turn it is.
+    parked: [Underway; AGENTS],
+}
+
+impl Race {
+    /// Counts one step of the agent whose turn it is; whether it gives way now, and skips. After the last turn nobody does.
+    fn is_due(&mut self) -> Option<bool> {
+        let turn = *self.turns.front()?;
+        if self.steps < turn.steps {
+            self.steps += 1;
+            return None;
+        }
+        self.turns.pop_front();
+        self.steps = 0;
+        Some(turn.skip)
+    }
+}
+
+impl State {
+    /// Whether another agent than the one whose turn it is holds a lock.
+    pub(crate) fn is_held_elsewhere(&self, name: LockName) -> bool {
+        let race = self.race.as_ref();
+        race.is_some_and(|race| race.parked.iter().any(|agent| agent.held.contains(&name)))
+    }
+
+    fn give_turn(&mut self, agent: u8) {
+        let Some(race) = &mut self.race else {
+            return;
+        };
+        race.parked[usize::from(race.agent)] = Underway {
+            cpu: self.cpu,
+            work: self.work,
+            held: mem::take(&mut self.held),
+        };
+        let next = mem::take(&mut race.parked[usize::from(agent)]);
+        (self.cpu, self.work, self.held) = (next.cpu, next.work, next.held);
+        race.agent = agent;
+        self.events.push(Event::Turn { agent });
+    }
+
+    fn end_race(&mut self) {
+        let kept = self.race.take().into_iter().flat_map(|race| race.parked);
+        self.held.extend(kept.flat_map(|agent| agent.held));
+    }
+}
+
+impl Board {
+    /// Lets several agents act at once; `lists` has the actions of each. Agent 0 begins. Returns the actions that were
+    /// done, in the order of their ends, and in `events` what happened, with the turns that the agents took.
+    ///
+    /// An agent whose call of EL2 does not return does nothing more.
+    pub fn race(
+        &self,
+        lists: &[Vec<Action>; AGENTS],
+        turns: &[Turn],
+        events: &mut Vec<Event>,
+    ) -> Vec<Part> {
+        self.state.borrow_mut().race = Some(Race {
+            agent: 0,
+            turns: turns.iter().copied().collect(),
+            steps: 0,
+            parked: Default::default(),
+        });
+        self.racing.set(true);
+        let parts = RefCell::new(Vec::new());
+        let agent = |agent: u8| {
+            let (list, parts) = (&lists[usize::from(agent)], &parts);
+            ScopedCoroutine::new(move |yielder: &Stack, _: bool| {
+                stack(agent).set(yielder, || self.act(agent, list, parts));
+            })
+        };
+        agent(0).scope(|first| {
+            agent(1).scope(|second| {
+                agent(2).scope(|third| self.take_turns([first, second, third]));
+            });
+        });
+        self.racing.set(false);
+        let mut state = self.state.borrow_mut();
+        state.end_race();
+        events.clear();
+        events.append(&mut state.events);
+        drop(state);
+        parts.into_inner()
+    }
+
+    fn act(&self, agent: u8, list: &[Action], parts: &RefCell<Vec<Part>>) {
+        for action in list {
+            self.step();
+            let outcome = self.dispatch(action);
+            self.state.borrow_mut().events.push(Event::Over);
+            parts.borrow_mut().push(Part {
+                agent,
+                action: *action,
+                outcome,
+            });
+            if outcome == Outcome::Stopped {
+                return;
+            }
+        }
+    }
+
+    fn take_turns(&self, mut agents: [Agent<'_>; AGENTS]) {
+        // What each does: ready to go on, waiting, or done.
+        let mut pauses = [const { Some(Pause::Turn { skip: false }) }; AGENTS];
+        let mut next = 0;
+        loop {
+            let agent = usize::from(next);
+            let can_be = match &pauses[agent] {
+                Some(Pause::Waits(name)) => !self.is_held(*name),
+                _ => true,
+            };
+            self.state.borrow_mut().give_turn(next);
+            IN_SUBJECT.set(false);
+            pauses[agent] = match agents[agent].as_mut().resume(can_be) {
+                CoroutineResult::Yield(pause) => Some(pause),
+                CoroutineResult::Return(()) => None,
+            };
+            let Some(agent) = self.next_agent(next, &pauses) else {
+                return;
+            };
+            next = agent;
+        }
+    }
+
+    /// Who goes on: around the ring from the next, those that can before those that wait for ever. `None`: all are done.
+    fn next_agent(&self, last: u8, pauses: &[Option<Pause>; AGENTS]) -> Option<u8> {
+        let ring = (1..=AGENTS as u8).map(|step| (last + step) % AGENTS as u8);
+        let can = |agent: &u8| match &pauses[usize::from(*agent)] {
+            Some(Pause::Waits(name)) => !self.is_held(*name),
+            Some(Pause::Turn { .. }) => true,
+            None => false,
+        };
+        let able: Vec<u8> = ring.clone().filter(can).collect();
+        let skip = matches!(pauses[usize::from(last)], Some(Pause::Turn { skip: true }));
+        let others = able.iter().filter(|agent| **agent != last).count();
+        match able.get(usize::from(skip && others > 1)) {
+            Some(agent) => Some(*agent),
+            None => ring
+                .into_iter()
+                .find(|agent| pauses[usize::from(*agent)].is_some()),
+        }
+    }
+
+    fn is_held(&self, name: LockName) -> bool {
+        let state = self.state.borrow();
+        state.held.contains(&name) || state.is_held_elsewhere(name)
+    }
+
+    /// One step of an agent of a race, which may give way here.
+    pub(crate) fn step(&self) {
+        if !self.racing.get() {
+            return;
+        }
+        let mut state = self.state.borrow_mut();
+        let Some(race) = &mut state.race else {
+            return;
+        };
+        let (agent, due) = (race.agent, race.is_due());
+        drop(state);
+        if let Some(skip) = due {
+            stand(agent, Pause::Turn { skip });
+        }
+    }
+
+    /// Waits until no other agent of a race holds a lock; `false`: it would wait for ever.
+    pub(crate) fn wait_for(&self, name: LockName) -> bool {
+        loop {
+            let state = self.state.borrow();
+            let Some(race) = state
+                .race
+                .as_ref()
+                .filter(|_| state.is_held_elsewhere(name))
+            else {
+                return true;
+            };
+            let agent = race.agent;
+            drop(state);
+            if !stand(agent, Pause::Waits(name)) {
+                return false;
+            }
+        }
+    }
+}
+
+fn stand(agent: u8, pause: Pause) -> bool {
+    let inside = IN_SUBJECT.get();
+    let can_be = stack(agent).with(|stack| stack.suspend(pause));
+    IN_SUBJECT.set(inside);
+    can_be
+}

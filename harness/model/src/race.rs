@@ -1,0 +1,365 @@
+//! Several agents at once: what happened is one list, in which each agent's actions lie across each other.
+//!
+//! What hardware and pKVM did is followed in the order in which it happened. What EL2 must have done for one access or
+//! call is judged from that agent's own events alone, at the moment when it gives the lock of the ITS back, since that is
+//! when it takes effect for others. Whether a page could be borrowed or donated while another agent changed it is what
+//! the page's own transitions say, each of which is held against pKVM's books.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use its_el2::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, PageChange, Part};
+use its_gic::Register;
+
+use crate::architecture::{Registers, its_at, redistributor_at};
+use crate::judgement::{Expected, Judgement, Phase};
+use crate::model::Model;
+use crate::policy::trap::{Account, ItsTrap, RedistributorTrap};
+
+/// An action that has begun.
+struct Underway {
+    part: Part,
+    /// Its own events so far.
+    events: Vec<Event>,
+    /// Pages that other agents changed since it began.
+    contested: BTreeSet<u64>,
+    account: Account,
+    /// The hardware when EL2 took the lock.
+    before: Option<Registers>,
+    /// EnableLPIs of the redistributor that it accesses, when it began.
+    enabled: Expected<bool>,
+    /// What was so when it began, where a call may go by that.
+    early: Early,
+    judged: bool,
+}
+
+/// What a hypercall may have found when it began.
+#[derive(Clone, Copy)]
+struct Early {
+    /// P2: an ITS was not guarded yet.
+    closing: bool,
+    /// S1, S2.
+    unready: bool,
+}
+
+/// The race so far.
+struct Race<'a> {
+    parts: [VecDeque<Part>; AGENTS],
+    underway: [Option<Underway>; AGENTS],
+    judgement: Judgement,
+    rest: &'a [Event],
+}
+
+impl Model {
+    /// Takes note of what several agents did at once, and says what was wrong with it. `parts`: the actions in the order of
+    /// their ends, each of which is an [`Event::Over`].
+    pub fn judge_race(&mut self, parts: &[Part], events: &[Event]) -> Judgement {
+        self.hardware.start_action();
+        let of = |agent: usize| {
+            let own = parts.iter().filter(|part| usize::from(part.agent) == agent);
+            own.copied().collect()
+        };
+        let mut race = Race {
+            parts: std::array::from_fn(of),
+            underway: [const { None }; AGENTS],
+            judgement: Judgement::default(),
+            rest: events,
+        };
+        let mut agent = 0;
+        while let Some((turn, slice, over)) = race.next_slice(agent) {
+            agent = turn;
+            self.follow(&mut race, usize::from(agent), slice, over);
+        }
+        self.ledger.compare(&self.ghost, &mut race.judgement);
+        race.judgement
+    }
+
+    /// What one agent did before another acts, or until its action is `over`.
+    fn follow(&mut self, race: &mut Race, agent: usize, slice: &[Event], over: bool) {
+        if race.underway[agent].is_none() {
+            let Some(part) = race.parts[agent].pop_front() else {
+                return;
+            };
+            race.underway[agent] = Some(self.begin(part));
+        }
+        race.contest(agent, slice);
+        let Some(mut own) = race.underway[agent].take() else {
+            return;
+        };
+        own.account.judgement = std::mem::take(&mut race.judgement);
+        match self.is_entry(&own.part.action) {
+            true => self.follow_entry(&mut own, slice, over),
+            // Done at one moment, whatever it waited for before.
+            false if over => {
+                own.events.extend_from_slice(slice);
+                self.follow_other(&mut own);
+                self.end_part(&mut own);
+            }
+            false => own.events.extend_from_slice(slice),
+        }
+        race.judgement = std::mem::take(&mut own.account.judgement);
+        if !over {
+            race.underway[agent] = Some(own);
+            return;
+        }
+        if let Some(page) = guest_page(&own.part.action) {
+            race.contested_by(agent, [page].into_iter());
+        }
+    }
+
+    fn begin(&self, part: Part) -> Underway {
+        let closing = |its| self.phase(its as u8) == Phase::Closing;
+        let enabled = match part.action {
+            Action::Device { address, .. } => redistributor_at(&self.machine, address)
+                .map_or(Expected::Unknown, |(n, _)| {
+                    self.hardware.redistributors[n].enabled
+                }),
+            _ => Expected::Unknown,
+        };
+        Underway {
+            part,
+            events: Vec::new(),
+            contested: BTreeSet::new(),
+            account: Account::default(),
+            before: None,
+            enabled,
+            early: Early {
+                closing: (0..self.machine.its.len()).any(closing),
+                unready: !self.finalized.iter().all(|done| *done),
+            },
+            judged: false,
+        }
+    }
+
+    /// Whether EL2's emulation does it, in many steps.
+    fn is_entry(&self, action: &Action) -> bool {
+        match *action {
+            Action::Device { cpu, .. } => self.is_finalized(cpu),
+            Action::Hypercall { x0, .. } => {
+                Hypercall::from_function_id(x0) == Some(Hypercall::InitItsEmulation)
+            }
+            _ => false,
+        }
+    }
+
+    fn follow_entry(&mut self, own: &mut Underway, slice: &[Event], over: bool) {
+        let takes = |event: &Event| matches!(event, Event::Acquired(LockName::Its(_)));
+        if own.before.is_none()
+            && let Some(its) = self.its_of(&own.part.action)
+            && (over || slice.iter().any(takes))
+        {
+            own.before = Some(self.hardware.its[its].registers.clone());
+        }
+        self.replay(slice, &mut own.account);
+        own.events.extend_from_slice(slice);
+        let gives = |event: &Event| matches!(event, Event::Released(LockName::Its(_)));
+        if own.part.outcome == Outcome::Stopped {
+            own.account.judgement.poison("EL2 did not return");
+            return;
+        }
+        if !own.judged && (over || slice.iter().any(gives)) {
+            own.judged = true;
+            self.ledger.contest(&own.contested);
+            self.judge_entry(own);
+            self.ledger.contest(&BTreeSet::new());
+        }
+        if over {
+            self.end_part(own);
+        }
+    }
+
+    /// An action that takes effect at one moment, which is its last.
+    fn follow_other(&mut self, own: &mut Underway) {
+        let Part {
+            action, outcome, ..
+        } = own.part;
+        // P2: the ITSs may have been asked before the last of them was guarded.
+        if own.early.closing && is_refused_donation(&action, &outcome) {
+            return self.replay(&own.events, &mut own.account);
+        }
+        self.act(&action, &outcome, &own.events, &mut own.account);
+    }
+
+    fn its_of(&self, action: &Action) -> Option<usize> {
+        match *action {
+            Action::Device { address, .. } => its_at(&self.machine, address).map(|(its, _)| its),
+            _ => None,
+        }
+    }
+
+    /// What EL2 must have done, by the policy.
+    fn judge_entry(&mut self, own: &mut Underway) {
+        let account = &mut own.account;
+        match own.part.action {
+            Action::Device {
+                address,
+                size,
+                direction,
+                ..
+            } => {
+                let seen = match own.part.outcome {
+                    Outcome::Value(value) => value,
+                    _ => 0,
+                };
+                if let Some((its, offset)) = its_at(&self.machine, address) {
+                    let now = || self.hardware.its[its].registers.clone();
+                    let base = self.machine.its[its];
+                    let trap = ItsTrap {
+                        its,
+                        offset,
+                        direction,
+                        seen,
+                        events: &own.events,
+                        before: as_seen(own.before.take().unwrap_or_else(now), base, &own.events),
+                    };
+                    self.judge_its_trap(&trap, size, account);
+                } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
+                    let trap = RedistributorTrap {
+                        n,
+                        direction,
+                        seen,
+                        events: &own.events,
+                        enabled: own.enabled,
+                    };
+                    self.judge_redistributor_trap(&trap, offset, size, account);
+                }
+            }
+            Action::Hypercall { x0, arguments, cpu } => {
+                let early = own.early.unready && !self.finalized.contains(&false);
+                let unready = Outcome::Returned {
+                    x0: 0,
+                    x1: Errno::result(Err(Errno::Ebusy)),
+                };
+                // S2 may have been asked before the last CPU was finalized.
+                if early && own.part.outcome == unready {
+                    return;
+                }
+                let call = (cpu, x0, arguments);
+                let outcome = own.part.outcome;
+                self.judge_hypercall(call, Some(Ok(())), &outcome, &own.events, account);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_part(&mut self, own: &mut Underway) {
+        self.settle(&own.events, &mut own.account);
+        self.keep_what_was_not_given_back(&own.events);
+    }
+}
+
+/// The page that a call gives to the guest or takes from it.
+fn guest_page(action: &Action) -> Option<u64> {
+    let Action::Hypercall { x0, arguments, .. } = action else {
+        return None;
+    };
+    let call = Hypercall::from_function_id(*x0)?;
+    let moves = [Hypercall::HostDonateGuest, Hypercall::ReclaimGuestPage];
+    moves.contains(&call).then_some(arguments[0])
+}
+
+fn is_refused_donation(action: &Action, outcome: &Outcome) -> bool {
+    let eperm = Outcome::Returned {
+        x0: 0,
+        x1: Errno::result(Err(Errno::Eperm)),
+    };
+    let donates = match *action {
+        Action::Hypercall { x0, .. } => {
+            Hypercall::from_function_id(x0) == Some(Hypercall::HostDonateGuest)
+        }
+        _ => false,
+    };
+    donates && *outcome == eperm
+}
+
+impl<'a> Race<'a> {
+    /// The next events of one agent: up to another's turn or the end of an action.
+    fn next_slice(&mut self, mut agent: u8) -> Option<(u8, &'a [Event], bool)> {
+        let mark = |event: &Event| matches!(event, Event::Turn { .. } | Event::Over);
+        loop {
+            let end = self.rest.iter().position(mark)?;
+            let (slice, rest) = self.rest.split_at(end);
+            match rest {
+                [Event::Over, rest @ ..] => {
+                    self.rest = rest;
+                    return Some((agent, slice, true));
+                }
+                [Event::Turn { .. }, ..] if !slice.is_empty() => {
+                    self.rest = rest;
+                    return Some((agent, slice, false));
+                }
+                [Event::Turn { agent: next }, rest @ ..] => {
+                    self.rest = rest;
+                    agent = *next;
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// Other actions that are underway must not rely on the pages that these events changed.
+    fn contest(&mut self, agent: usize, slice: &[Event]) {
+        let changed = slice.iter().filter_map(|event| match event {
+            Event::Page {
+                pages,
+                result: Ok(()),
+                ..
+            } => Some(pages.iter()),
+            _ => None,
+        });
+        let changed: Vec<u64> = changed.flatten().collect();
+        self.contested_by(agent, changed.into_iter());
+    }
+
+    fn contested_by(&mut self, agent: usize, pages: impl Iterator<Item = u64> + Clone) {
+        for (other, underway) in self.underway.iter_mut().enumerate() {
+            if let Some(underway) = underway.as_mut().filter(|_| other != agent) {
+                underway.contested.extend(pages.clone());
+            }
+        }
+    }
+}
+
+/// The hardware's registers as EL2 found them, before it wrote any: they may have changed while it held the lock.
+fn as_seen(mut registers: Registers, base: u64, events: &[Event]) -> Registers {
+    for event in events {
+        let (address, value) = match *event {
+            Event::DeviceWrite { .. } => break,
+            Event::DeviceRead { address, value, .. } => (address, value),
+            _ => continue,
+        };
+        match Register::at(address.wrapping_sub(base)) {
+            Register::Ctlr => registers.enabled = value & 1 != 0,
+            Register::Creadr => registers.creadr = value,
+            Register::Cwriter => registers.cwriter.value = value,
+            Register::Cbaser => registers.cbaser.value = value,
+            Register::Baser(n) => registers.baser[usize::from(n & 7)].value = value,
+            _ => {}
+        }
+    }
+    registers
+}
+
+/// What a page could be, by its transitions among some events: borrowed, and donated.
+pub(crate) fn witnessed(page: u64, events: &[Event]) -> [Option<bool>; 2] {
+    let (mut borrowed, mut donated) = (None, None);
+    for event in events {
+        let Event::Page {
+            change,
+            pages,
+            result,
+        } = event
+        else {
+            continue;
+        };
+        if !pages.contains(page) {
+            continue;
+        }
+        match change {
+            PageChange::Pin => borrowed = Some(result.is_ok()),
+            PageChange::Share if result.is_err() => borrowed = borrowed.or(Some(false)),
+            PageChange::Donate => donated = Some(result.is_ok()),
+            _ => {}
+        }
+    }
+    [borrowed, donated]
+}

@@ -1,0 +1,50 @@
+//! A race of a scenario: its operations as lists of actions, one for each agent.
+
+use its_board::Turn;
+use its_board::host::Perform;
+use its_el2::{AGENTS, Action, Outcome};
+use its_scenario::Operation;
+
+use crate::hosts::Hosts;
+
+/// Actions of one agent in a race, at most: what a race does is bounded.
+const ACTIONS: usize = 128;
+
+/// What each agent is going to do. It is settled before the race begins: the drivers see nothing of what comes back, and
+/// go on as if each register read said that all is done.
+#[derive(Default)]
+pub(crate) struct Lists([Vec<Action>; AGENTS]);
+
+impl Lists {
+    /// What these operations are.
+    pub(crate) fn of(operations: &[Operation], hosts: &mut Hosts) -> [Vec<Action>; AGENTS] {
+        let mut lists = Self::default();
+        for operation in operations {
+            hosts.operate(operation, &mut lists);
+        }
+        lists.0
+    }
+}
+
+impl Perform for Lists {
+    fn perform(&mut self, action: Action) -> Outcome {
+        let list = &mut self.0[usize::from(action.agent())];
+        if list.len() < ACTIONS {
+            list.push(action);
+        }
+        match action {
+            Action::Hypercall { .. } => Outcome::Returned { x0: 0, x1: 0 },
+            // Enabled, Quiescent and Stalled: nobody waits.
+            _ => Outcome::Value(0x8000_0001),
+        }
+    }
+}
+
+/// The turns of a race, as the board takes them.
+pub(crate) fn turns(race: &Operation) -> Vec<Turn> {
+    let turn = |turn: its_scenario::Turn| Turn {
+        steps: turn.steps,
+        skip: turn.skip,
+    };
+    race.turns().map(turn).collect()
+}

@@ -1,0 +1,238 @@
+//! Phrases of several agents at once: what comes one after the other elsewhere, on two CPUs, with time passing meanwhile.
+
+use its_el2::{AccessSize, Direction, Frame, PageChange};
+use its_gic::Register;
+
+use super::draft::{Draft, Phrase};
+use super::legal::{command, new_device, no_more_level2, post, some_device};
+use super::{Weights, legal};
+use crate::operation::{CPUS, HostCommand, Operation, Width};
+use crate::place::{Area, Place};
+use crate::scenario::Stage;
+
+/// The most operations in one race.
+const OPERATIONS: usize = 24;
+
+/// What makes a race of its own.
+const KINDS: &[Phrase] = &[
+    both_post,
+    pages_change_hands,
+    rewritten,
+    both_stop,
+    any_registers,
+];
+
+/// Phrases as elsewhere, and races between them; where the ITS is not guarded yet, set-up is one of them.
+pub(super) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool) {
+    if draft.belief.boot.stage < Stage::Guarded {
+        open(draft, weights);
+    }
+    for _ in 0..draft.between(1, 4) {
+        for _ in 0..draft.below(3) {
+            weights.legal(draft);
+        }
+        race(draft, |draft| {
+            for _ in 0..draft.between(1, 3) {
+                match draft.below(4) {
+                    0 => weights.legal(draft),
+                    1 if hostile => weights.hostile(draft),
+                    _ => draft.pick(KINDS, both_post)(draft),
+                }
+            }
+        });
+        if draft.is_long() {
+            break;
+        }
+    }
+    legal::finish(draft);
+}
+
+/// Finalizes and sets up, while the rest of the host goes on.
+fn open(draft: &mut Draft<'_, '_>, weights: &Weights) {
+    if draft.belief.boot.stage == Stage::Probed {
+        for _ in 0..draft.below(3) {
+            weights.legal(draft);
+        }
+        legal::drain(draft);
+        draft.push(Operation::Finalize { cpu: 0 });
+        draft.push(Operation::Finalize { cpu: 1 });
+    }
+    if draft.chance(1, 3) {
+        let change = draft.pick(&[PageChange::Pin, PageChange::Donate], PageChange::Share);
+        let nth = draft.between(1, 40) as u8;
+        draft.push(Operation::Fail { change, nth });
+    }
+    race(draft, |draft| {
+        legal::set_up(draft);
+        for _ in 0..draft.between(1, 3) {
+            draft.pick(
+                &[any_registers, legal::set_up, pages_change_hands],
+                any_registers,
+            )(draft);
+        }
+    });
+    legal::set_up(draft);
+}
+
+/// Makes a race of what `body` says.
+fn race(draft: &mut Draft<'_, '_>, body: impl FnOnce(&mut Draft<'_, '_>)) {
+    // Before it come commands that nobody posted.
+    for _ in 0..draft.below(5) {
+        pending_command(draft);
+    }
+    let start = draft.length();
+    body(draft);
+    if draft.chance(1, 2) {
+        let commands = draft.between(1, 8) as u16;
+        draft.push(Operation::Advance { commands });
+    }
+    draft.spread(start);
+    let turns = [(); 4].map(|()| draw_turns(draft));
+    let operations = draft.length().saturating_sub(start).clamp(1, OPERATIONS) as u8;
+    draft.insert(start, Operation::Race { operations, turns });
+}
+
+/// Up to eight turns, short ones mostly.
+fn draw_turns(draft: &mut Draft<'_, '_>) -> u64 {
+    let count = draft.pick(&[0_u64, 1, 2, 4, 8], 8);
+    (0..count).fold(0, |word, _| {
+        let code = match draft.below(8) {
+            0..=3 => draft.between(1, 8),
+            4..=6 => draft.between(1, 40),
+            _ => draft.between(1, 127),
+        };
+        let skip = u64::from(draft.chance(1, 4)) << 7;
+        word << 8 | code | skip
+    })
+}
+
+fn pending_command(draft: &mut Draft<'_, '_>) {
+    let gone = some_device(draft).filter(|_| draft.chance(1, 3));
+    let next = match gone {
+        Some(device) => Some(HostCommand::Mapd {
+            device_id: device.device_id,
+            size: 0,
+            itt: Place::page(Area::Itt, 0),
+            valid: false,
+        }),
+        None => new_device(draft).map(|(device_id, event_id_bits, itt)| HostCommand::Mapd {
+            device_id,
+            size: event_id_bits.saturating_sub(1),
+            itt,
+            valid: true,
+        }),
+    };
+    if let Some(next) = next {
+        command(draft, next);
+    }
+}
+
+/// Both CPUs write CWRITER and read CREADR.
+fn both_post(draft: &mut Draft<'_, '_>) {
+    for cpu in 0..CPUS {
+        if draft.chance(1, 2) {
+            pending_command(draft);
+        }
+        let retry = draft.chance(1, 4);
+        draft.push(Operation::Post {
+            cpu,
+            retry,
+            width: Width::Word,
+        });
+        let times = draft.between(1, 3) as u8;
+        draft.push(Operation::Poll { cpu, times });
+    }
+}
+
+/// Pages of ITTs and level-2 tables are shared, unshared and donated while EL2 borrows and takes them.
+fn pages_change_hands(draft: &mut Draft<'_, '_>) {
+    pending_command(draft);
+    for _ in 0..draft.between(1, 4) {
+        let cpu = draft.cpu();
+        let page = page_in_use(draft);
+        let calls = [
+            Operation::Share { cpu, page },
+            Operation::Unshare { cpu, page },
+            Operation::DonateGuest { cpu, page },
+            Operation::ReclaimGuest { cpu, page },
+        ];
+        push_one(draft, &calls);
+    }
+    post(draft);
+}
+
+fn page_in_use(draft: &mut Draft<'_, '_>) -> Place {
+    let itt = some_device(draft).map(|device| device.itt);
+    let itt = itt.unwrap_or(Place::page(Area::Itt, 0)).align_down(4096);
+    let level2 = Place::page(Area::Level2, draft.below(64) as u16);
+    let near = Place::page(Area::Itt, draft.below(32) as u16);
+    match no_more_level2(draft) {
+        true => draft.pick(&[itt, near], itt),
+        false => draft.pick(&[itt, near, near, level2], itt),
+    }
+}
+
+/// Slots and level-1 entries change while EL2 judges them.
+fn rewritten(draft: &mut Draft<'_, '_>) {
+    pending_command(draft);
+    post(draft);
+    for _ in 0..draft.between(1, 4) {
+        let cpu = draft.cpu();
+        let (area, pages) = draft.pick(
+            &[(Area::QueueCopy, 1), (Area::DeviceTableCopy, 1)],
+            (Area::QueueCopy, 1),
+        );
+        let at = Place::at(area, draft.below(pages) as u16, draft.below(64) as u16 * 8);
+        let value = draft.word();
+        draft.push(Operation::Store { cpu, at, value });
+    }
+}
+
+/// One CPU disables, resets and enables the ITS while the other posts.
+fn both_stop(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let enable = |enabled| Operation::Enable { cpu, enabled };
+    let stops = [
+        Operation::Suspend { cpu },
+        enable(false),
+        Operation::Quiesce { cpu },
+    ];
+    let starts = [
+        Operation::Resume { cpu },
+        Operation::WriteCbaser { cpu, flip: 0 },
+        enable(true),
+    ];
+    push_one(draft, &stops);
+    push_one(draft, &starts);
+    both_post(draft);
+}
+
+fn push_one(draft: &mut Draft<'_, '_>, operations: &[Operation]) {
+    let one = draft.pick(operations, Operation::Quiesce { cpu: 0 });
+    draft.push(one);
+}
+
+fn any_registers(draft: &mut Draft<'_, '_>) {
+    let registers = [
+        (Register::Ctlr, AccessSize::Word),
+        (Register::Cbaser, AccessSize::Double),
+        (Register::Cwriter, AccessSize::Word),
+        (Register::Creadr, AccessSize::Word),
+        (Register::Baser(0), AccessSize::Double),
+    ];
+    for _ in 0..draft.between(1, 4) {
+        let cpu = draft.cpu();
+        let (register, size) = draft.pick(&registers, (Register::Ctlr, AccessSize::Word));
+        let direction = match draft.chance(1, 3) {
+            true => Direction::Write(size.truncate(draft.word())),
+            false => Direction::Read,
+        };
+        draft.push(Operation::Access {
+            cpu,
+            frame: Frame::ItsControl(0),
+            offset: register.offset() as u32,
+            size,
+            direction,
+        });
+    }
+}

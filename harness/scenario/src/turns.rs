@@ -1,0 +1,109 @@
+//! Turns of agents in a race: how long each goes on before it gives way. A word has up to eight.
+
+use std::fmt::{self, Display, Formatter};
+
+/// In a turn's byte: gives way to the agent after the next.
+const SKIP: u8 = 0x80;
+/// Codes up to this are that many steps; above it each is [`STRIDE`] more.
+const SINGLE: u8 = 64;
+const STRIDE: u16 = 16;
+
+/// One turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Turn {
+    /// Actions begun and calls of EL2 made, at most: 1 to 64, or 64 and a multiple of 16 up to 1072.
+    pub steps: u16,
+    /// The agent after the next goes on, not the next.
+    pub skip: bool,
+}
+
+impl Turn {
+    fn unpack(byte: u8) -> Self {
+        let code = byte & !SKIP;
+        let far = u16::from(code.saturating_sub(SINGLE));
+        Self {
+            steps: u16::from(code.min(SINGLE)).saturating_add(far.saturating_mul(STRIDE)),
+            skip: byte & SKIP != 0,
+        }
+    }
+
+    /// `None` where no byte says so many steps.
+    fn pack(self) -> Option<u8> {
+        let mut codes = 1..=!SKIP;
+        let code = codes.find(|code| Self::unpack(*code).steps == self.steps)?;
+        Some(code | if self.skip { SKIP } else { 0 })
+    }
+}
+
+/// Up to eight turns, as one word: a byte each, the first in the lowest. Bytes that say no step come last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Turns(pub u64);
+
+impl Turns {
+    /// From any word: turns without a step are left out.
+    pub(crate) fn fix(word: u64) -> Self {
+        let steps = |byte: &u8| byte & !SKIP != 0;
+        let mut bytes = [0; 8];
+        let kept = word.to_le_bytes().into_iter().filter(steps);
+        for (slot, byte) in bytes.iter_mut().zip(kept) {
+            *slot = byte;
+        }
+        Self(u64::from_le_bytes(bytes))
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Turn> {
+        let bytes = self.0.to_le_bytes().into_iter();
+        bytes.take_while(|byte| *byte != 0).map(Turn::unpack)
+    }
+
+    /// From the text form, such as `12,3+,40`: `+` skips an agent.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 8];
+        let mut slots = bytes.iter_mut();
+        for turn in text.split(',') {
+            let steps = turn.strip_suffix('+');
+            let turn = Turn {
+                steps: steps.unwrap_or(turn).parse().ok()?,
+                skip: steps.is_some(),
+            };
+            *slots.next()? = turn.pack()?;
+        }
+        Some(Self(u64::from_le_bytes(bytes)))
+    }
+}
+
+impl Display for Turns {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (index, turn) in self.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            let plus = if turn.skip { "+" } else { "" };
+            write!(f, "{comma}{}{plus}", turn.steps)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    #[test]
+    fn turns_are_as_written() {
+        let turns = Turns::parse("12,3+,80,1072").unwrap();
+        let steps: Vec<_> = turns.iter().map(|turn| (turn.steps, turn.skip)).collect();
+        assert_eq!(steps, [(12, false), (3, true), (80, false), (1072, false)]);
+        assert_eq!(turns.to_string(), "12,3+,80,1072");
+        for wrong in ["", "0", "65", "1088", "1,,2", "1,2,3,4,5,6,7,8,9", "x", "+"] {
+            assert_eq!(Turns::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    quickcheck! {
+        fn any_word_can_be_written(word: u64) -> bool {
+            let turns = Turns::fix(word);
+            Turns::fix(turns.0) == turns
+                && (turns.0 == 0 || Turns::parse(&turns.to_string()) == Some(turns))
+        }
+    }
+}
