@@ -48,7 +48,7 @@
 //! | `acknowledge` | the CPU takes the interrupt that it is offered |
 //! | `its N` | the host turns to this ITS: the lines after it are for it, where they name none |
 //! | `power-loss [restored]` | the ITS loses power and gets it back; firmware may restore its registers |
-//! | `race N [turns=N,N+…] [turns2=…]` | the next N operations are done at once: by CPU 0, CPU 1 and the world; each turn is so many steps of one agent, `+` skips one |
+//! | `race N [turns=N,N+…] [turns2=…]` | the next N operations are done at once: by CPU 0, CPU 1 and the world; a turn is so many steps of one agent, or `u` and so many locks given back; `+` skips one |
 //! | `advance N` | the physical ITS gets time for so many commands |
 //! | `fail CHANGE nth=N` | the nth such ownership change from now fails |
 //! | `tamper PLACE after=N value=N` | after so many reads of shared memory by EL2 in the next operation, the host changes a word |
@@ -121,4 +121,4 @@ pub use operation::{CPUS, HostCommand, Operation, Rdbase, Width};
 pub use place::{Area, Place};
 pub use scenario::{Boot, LiveDevice, MAX_OPERATIONS, Scenario, Stage};
 pub use text::{MAX_TEXT_BYTES, ParseError, TEXT_VERSION};
-pub use turns::Turn;
+pub use turns::{Turn, Until};

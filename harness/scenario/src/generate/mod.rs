@@ -118,9 +118,10 @@ pub(crate) fn continuation(
     let mut draft = Draft::new(u, scenario.characters, scenario.boot);
     draft.believe(before);
     let weights = Weights::even(target);
-    match draft.chance(1, 3) {
-        true => weights.hostile(&mut draft),
-        false => weights.legal(&mut draft),
+    match draft.below(3) {
+        1 if target == FuzzTarget::Race => race::one(&mut draft, &weights, true),
+        2 => weights.hostile(&mut draft),
+        _ => weights.legal(&mut draft),
     }
     draft.into_operations()
 }
