@@ -15,6 +15,7 @@ pub mod ptr;
 pub mod rules;
 mod trust;
 pub mod undo;
+mod watch;
 
 use its_el2::{Action, Event, Hypercall, Machine, Outcome, View};
 pub use rules::{Family, Rule, Severity};
@@ -54,10 +55,8 @@ impl Step<'_> {
 /// All oracles but DIV, over one case.
 #[derive(Clone)]
 pub struct Oracles {
-    /// A set-up has succeeded.
-    guarded: bool,
-    linear_map: u64,
-    itt_entry_bytes: u64,
+    machine: Machine,
+    watch: watch::Watch,
     /// ITTs of devices that the host did not list at set-up.
     lies: trust::Lies,
     leak: leak::Leak,
@@ -68,35 +67,40 @@ impl Oracles {
     /// For a case that starts before boot on this machine.
     pub fn new(machine: &Machine) -> Self {
         Self {
-            guarded: false,
-            linear_map: machine.linear_map,
-            itt_entry_bytes: machine.character(0).itt_entry_bytes.into(),
+            machine: *machine,
+            watch: watch::Watch::new(machine),
             lies: trust::Lies::new(),
             leak: leak::Leak::new(machine),
-            ptr: ptr::Ptr::new(machine),
+            ptr: ptr::Ptr::new(),
         }
     }
 
     /// Judges one action; what it broke is appended to `breaches`.
     pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
-        el2::judge(step, self.guarded, breaches);
+        el2::judge(step, self.watch.reads_guarded(step, view), breaches);
         undo::judge(step, breaches);
         hw::judge(step, breaches);
-        let set_up = step.set_up_result() == Some(0);
-        if set_up {
-            self.lies = trust::lies(step, view, self.linear_map, self.itt_entry_bytes);
+        let look = self.watch.note(step, &self.machine, view);
+        if let watch::Look::SetUp(its) = look {
+            self.lies.retain(|(other, _), _| *other != its);
+            let more = trust::lies(step, view, &self.machine, its);
+            self.lies.extend(more);
         }
         if self.lies.is_empty() {
-            self.leak.judge(step, view, breaches);
-            self.ptr.judge(step, view, breaches);
+            self.leak.judge((step, look), &self.watch, view, breaches);
+            self.ptr.judge((step, look), &self.watch, view, breaches);
         } else {
-            self.judge_trusted(step, view, breaches);
+            self.judge_trusted((step, look), view, breaches);
         }
-        self.guarded |= set_up;
     }
 
     /// LEAK and PTR over what the host did not lie about.
-    fn judge_trusted(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
+    fn judge_trusted(
+        &mut self,
+        (step, look): (&Step, watch::Look),
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
         let events = trust::without(step.events, &mut self.lies);
         let step = Step {
             events: &events,
@@ -106,7 +110,7 @@ impl Oracles {
             view,
             lies: &self.lies,
         };
-        self.leak.judge(&step, &view, breaches);
-        self.ptr.judge(&step, &view, breaches);
+        self.leak.judge((&step, look), &self.watch, &view, breaches);
+        self.ptr.judge((&step, look), &self.watch, &view, breaches);
     }
 }

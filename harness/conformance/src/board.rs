@@ -85,10 +85,10 @@ pub(crate) fn run_emulator(script: &Script, free: bool) -> Played {
     let mut on = OnBoard::new(script, true);
     let mut hosts = Hosts::new(scenario);
     hosts.probe(scenario.boot.stage, &mut on);
-    hosts.first().deprivilege(&mut on);
-    let outcome = hosts.first().set_up(&mut on);
-    if outcome != (Outcome::Returned { x0: 0, x1: 0 }) {
-        return Played::Broken(format!("the legal set-up returned {outcome:?}"));
+    hosts.deprivilege(&mut on);
+    let failed = hosts.set_up(&mut on);
+    if !failed.is_empty() {
+        return Played::Broken(format!("the legal set-up returned {failed:?}"));
     }
     on.play(script, hosts, free)
 }

@@ -13,21 +13,30 @@ use crate::scenario::{Scenario, Stage};
 /// Who is behind the ITS that a scenario works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FuzzTarget {
-    /// An emulation at EL2, which takes the one ITS of the board away from its host.
+    /// An emulation at EL2, which takes the one ITS of the board away from its host: its command queue.
     Cmdq,
     /// The ITS itself, one or two of them, each owned by the host: nothing but the architecture.
     Arch,
+    /// An emulation at EL2 of one or two ITSs: accesses to registers.
+    Mmio,
+    /// The same: hypercalls, how ITSs come to be guarded.
+    Hvc,
+    /// The same: tables of two levels, suspend and loss of power.
+    Tables,
 }
 
 impl FuzzTarget {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Cmdq, Self::Arch];
+    pub const ALL: [Self; 5] = [Self::Cmdq, Self::Arch, Self::Mmio, Self::Hvc, Self::Tables];
 
     /// The name on the command line and in the corpus.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cmdq => "its_cmdq",
             Self::Arch => "its_arch",
+            Self::Mmio => "its_mmio",
+            Self::Hvc => "its_hvc",
+            Self::Tables => "its_tables",
         }
     }
 
@@ -39,7 +48,11 @@ impl FuzzTarget {
     /// Whether operations of a kind mean something to it.
     pub(crate) const fn plays(self, kind: Kind) -> bool {
         match self {
-            Self::Cmdq => !matches!(kind, Kind::PowerLoss | Kind::Its),
+            Self::Cmdq => !matches!(
+                kind,
+                Kind::PowerLoss | Kind::Its | Kind::GrowCollection | Kind::StoreAddress
+            ),
+            Self::Mmio | Self::Hvc | Self::Tables => true,
             // There is no EL2 that could be asked, watched or made to fail.
             Self::Arch => !matches!(
                 kind,
@@ -52,6 +65,9 @@ impl FuzzTarget {
                     | Kind::RawHypercall
                     | Kind::Fail
                     | Kind::Tamper
+                    | Kind::Describe
+                    | Kind::StoreAddress
+                    | Kind::GrowCollection
             ),
         }
     }
@@ -59,9 +75,9 @@ impl FuzzTarget {
     /// The stage that comes closest to one.
     const fn stage(self, stage: Stage) -> Stage {
         match (self, stage) {
-            (Self::Cmdq, Stage::Reset) | (Self::Arch, Stage::Deprivileged | Stage::Guarded) => {
-                Stage::Probed
-            }
+            (Self::Arch, Stage::Deprivileged | Stage::Guarded) => Stage::Probed,
+            (Self::Arch, stage) => stage,
+            (_, Stage::Reset) => Stage::Probed,
             (_, stage) => stage,
         }
     }
@@ -77,6 +93,9 @@ impl Scenario {
         self.boot.stage = target.stage(self.boot.stage);
         if target == FuzzTarget::Cmdq {
             self.boot.its = 1;
+        }
+        if matches!(target, FuzzTarget::Cmdq | FuzzTarget::Arch) {
+            self.boot.two_level_collections = false;
         }
         let single = self.boot.its == 1;
         self.operations.retain(|operation| {
