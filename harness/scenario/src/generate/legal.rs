@@ -291,7 +291,9 @@ pub(crate) fn collection(draft: &mut Draft<'_, '_>) {
             .collections
             .iter()
             .any(|(known, _)| *known == fresh);
-        if !known {
+        let index = draft.belief.collection_index(fresh);
+        let covered = index.is_none_or(|index| draft.belief.here().level1.contains(&index));
+        if !known && covered {
             (icid, redistributor) = (fresh, draft.below(2) as u8);
         }
     }
