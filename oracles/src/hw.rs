@@ -6,14 +6,14 @@ use crate::{Breach, Step, rules};
 
 /// Judges EL2's register writes in one action; a host that owns its ITS may do what it likes.
 pub fn judge(step: &Step, breaches: &mut Vec<Breach>) {
-    let mut by_el2 = false;
+    let mut by_el2 = None;
     for event in step.events {
         match event {
-            Event::DeviceWrite { .. } => by_el2 = true,
-            Event::Unpredictable { address } if by_el2 => breaches.push(Breach {
+            Event::DeviceWrite { address, .. } => by_el2 = Some(*address),
+            Event::Unpredictable { .. } if by_el2.is_some() => breaches.push(Breach {
                 rule: &rules::HW_UNPREDICTABLE,
                 class: "enabled",
-                path: format!("its0+{address:#x}"),
+                path: format!("device {:#x}", by_el2.unwrap_or_default()),
                 expected: "not written while the ITS is enabled".into(),
                 seen: "written by EL2".into(),
             }),

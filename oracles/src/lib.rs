@@ -16,6 +16,7 @@ mod race;
 pub mod rules;
 mod trust;
 pub mod undo;
+mod watch;
 
 use std::collections::BTreeSet;
 
@@ -41,7 +42,15 @@ pub struct Step<'a> {
     pub events: &'a [Event],
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    fn of(part: &'a Part, events: &'a [Event]) -> Self {
+        Self {
+            action: &part.action,
+            outcome: part.outcome,
+            events,
+        }
+    }
+
     /// What the set-up hypercall returned, if this action is one.
     pub fn set_up_result(&self) -> Option<i64> {
         let Action::Hypercall { x0, .. } = *self.action else {
@@ -57,10 +66,8 @@ impl Step<'_> {
 /// All oracles but DIV, over one case.
 #[derive(Clone)]
 pub struct Oracles {
-    /// A set-up has succeeded.
-    guarded: bool,
-    linear_map: u64,
-    itt_entry_bytes: u64,
+    machine: Machine,
+    watch: watch::Watch,
     /// ITTs of devices that the host did not list at set-up.
     lies: trust::Lies,
     leak: leak::Leak,
@@ -71,36 +78,41 @@ impl Oracles {
     /// For a case that starts before boot on this machine.
     pub fn new(machine: &Machine) -> Self {
         Self {
-            guarded: false,
-            linear_map: machine.linear_map,
-            itt_entry_bytes: machine.character(0).itt_entry_bytes.into(),
+            machine: *machine,
+            watch: watch::Watch::new(machine),
             lies: trust::Lies::new(),
             leak: leak::Leak::new(machine),
-            ptr: ptr::Ptr::new(machine),
+            ptr: ptr::Ptr::new(),
         }
     }
 
     /// Judges one action; what it broke is appended to `breaches`.
     pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
-        el2::judge(step, self.guarded, breaches);
+        el2::judge(step, self.watch.reads_guarded(step, view), breaches);
         undo::judge(step, &BTreeSet::new(), breaches);
         hw::judge(step, breaches);
-        self.judge_pointers(step, view, breaches);
+        let look = self.watch.note(step, &self.machine, view);
+        self.judge_pointers((step, look), view, breaches);
     }
 
     /// LEAK and PTR.
-    fn judge_pointers(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
-        let set_up = step.set_up_result() == Some(0);
-        if set_up {
-            self.lies = trust::lies(step, view, self.linear_map, self.itt_entry_bytes);
+    fn judge_pointers(
+        &mut self,
+        (step, look): (&Step, watch::Look),
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
+        if let watch::Look::SetUp(its) = look {
+            self.lies.retain(|(other, _), _| *other != its);
+            let more = trust::lies(step, view, &self.machine, its);
+            self.lies.extend(more);
         }
         if self.lies.is_empty() {
-            self.leak.judge(step, view, breaches);
-            self.ptr.judge(step, view, breaches);
+            self.leak.judge((step, look), &self.watch, view, breaches);
+            self.ptr.judge((step, look), &self.watch, view, breaches);
         } else {
-            self.judge_trusted(step, view, breaches);
+            self.judge_trusted((step, look), view, breaches);
         }
-        self.guarded |= set_up;
     }
 
     /// Judges what several agents did at once; `parts` in the order of their ends.
@@ -115,28 +127,36 @@ impl Oracles {
     ) {
         let own = race::by_part(parts, events);
         for (part, own) in parts.iter().zip(&own) {
-            let step = Step {
-                action: &part.action,
-                outcome: part.outcome,
-                events: &own.events,
-            };
-            el2::judge(&step, self.guarded, breaches);
+            let step = Step::of(part, &own.events);
+            el2::judge(&step, self.watch.reads_guarded(&step, view), breaches);
             undo::judge(&step, &own.contested, breaches);
             hw::judge(&step, breaches);
         }
-        let steps = parts.iter().map(|part| Step {
-            action: &part.action,
-            outcome: part.outcome,
-            events,
-        });
-        let succeeded = |step: &Step| step.set_up_result() == Some(0);
-        if let Some(step) = steps.clone().find(succeeded).or(steps.clone().next()) {
-            self.judge_pointers(&step, view, breaches);
+        let Some(first) = parts.first() else {
+            return;
+        };
+        self.judge_pointers(
+            (&Step::of(first, events), watch::Look::Changes),
+            view,
+            breaches,
+        );
+        // What came to be guarded or was enabled again meanwhile is looked at as a whole, at the end.
+        for (part, own) in parts.iter().zip(&own) {
+            let step = Step::of(part, &own.events);
+            let look = self.watch.note(&step, &self.machine, view);
+            if look != watch::Look::Changes {
+                self.judge_pointers((&step, look), view, breaches);
+            }
         }
     }
 
     /// LEAK and PTR over what the host did not lie about.
-    fn judge_trusted(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
+    fn judge_trusted(
+        &mut self,
+        (step, look): (&Step, watch::Look),
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
         let events = trust::without(step.events, &mut self.lies);
         let step = Step {
             events: &events,
@@ -146,7 +166,7 @@ impl Oracles {
             view,
             lies: &self.lies,
         };
-        self.leak.judge(&step, &view, breaches);
-        self.ptr.judge(&step, &view, breaches);
+        self.leak.judge((&step, look), &self.watch, &view, breaches);
+        self.ptr.judge((&step, look), &self.watch, &view, breaches);
     }
 }

@@ -23,6 +23,7 @@
 //! | `read its0 CREADR.high` · `read its0 +0x1234 size=2` | the host reads a device register |
 //! | `write its0 CWRITER 0x40` · `write redistributor1 +0x20000 size=4 N` | the host writes one |
 //! | `load PLACE` · `store PLACE value=N` | the host loads or stores 8 bytes |
+//! | `store-address PLACE of=PLACE [physical]` | the host stores the address of a place, that of the linear map or the physical one |
 //! | `configure intid=N value=N` | the host writes an LPI's configuration byte, and nothing else |
 //! | `command MAPD device=N size=N itt=PLACE valid` | writes a command into the next slot of the host's queue; not posted |
 //! | `raw-command N N N N` | the same with any four words |
@@ -33,7 +34,7 @@
 //! | `enable` · `disable` · `quiesce` | GITS_CTLR.Enabled; wait for Quiescent |
 //! | `share PLACE` · `unshare PLACE` · `donate-guest PLACE` · `reclaim-guest PLACE` | page ownership by hypercall |
 //! | `finalize` | this CPU is deprivileged |
-//! | `set-up private=PLACE descriptor=PLACE private-pages=N [device-flip=N]` | `__pkvm_init_its_emulation` |
+//! | `set-up private=PLACE descriptor=PLACE private-pages=N [device-flip=N]` | `__pkvm_init_its_emulation` of the ITS that the host is at |
 //! | `raw-hypercall x0=N [x1=N] [x2=N] [x3=N] [x4=N]` | any hypercall |
 //! | `map-device device=N event-id-bits=N itt=PLACE` | the driver maps a device and posts |
 //! | `map-event device=N event=N intid=N icid=N` | the driver maps an event and posts |
@@ -43,6 +44,8 @@
 //! | `unmap-event device=N event=N` | the driver unmaps an event and posts |
 //! | `probe` · `init-cpu` | the driver programs and enables the ITS; starts this CPU's redistributor and its collection |
 //! | `grow device=N level2=PLACE [flip=N]` | the host's level-1 entry that covers a device |
+//! | `grow-collection icid=N level2=PLACE [flip=N]` | the host's level-1 entry that covers a collection |
+//! | `describe` | the driver makes ready for EL2: descriptor, list of live devices, copies of its tables |
 //! | `suspend` · `resume` | the driver's orderly sequences |
 //! | `msi device=N event=N [half]` | a device raises an event, by a write of 32 bits or 16 |
 //! | `acknowledge` | the CPU takes the interrupt that it is offered |

@@ -36,6 +36,41 @@ command MAPD device=0x2a size=0x4 itt=itt[9] valid
 post
 ";
 
+/// The same life on the second of two guarded ITSs.
+const SECOND: &str = "\
+itsdiff 1
+boot live-devices=1 queue-pages=1 its=2
+its 1
+map-device device=0x2a event-id-bits=0x5 itt=itt[3]+0x200
+map-device device=0x2000 event-id-bits=0x5 itt=itt[5]
+unmap-device device=0x2a
+poll 2
+";
+
+/// A collection table of two levels grows.
+const COLLECTIONS: &str = "\
+itsdiff 1
+character two-level-collections=yes
+boot queue-pages=1 collections=two-level
+grow-collection icid=0x2000 level2=level2[112]
+command MAPC icid=0x2000 rdbase=redistributor0 valid
+post
+poll 1
+";
+
+/// Power is lost before the table in memory says that a device is gone.
+const STALE: &str = "\
+itsdiff 1
+character caches=write-back pace=never
+boot queue-pages=1
+map-device device=0x2a event-id-bits=0x5 itt=itt[3]+0x200
+suspend
+resume
+unmap-device device=0x2a
+power-loss restored
+poll 1
+";
+
 /// A set-up that fails late.
 const FAILING: &str = "\
 itsdiff 1
@@ -77,7 +112,7 @@ fn broken(sabotage: Sabotage, from_set_up: bool, text: &str) -> BTreeSet<&'stati
 
 #[test]
 fn an_honest_el2_breaks_nothing() {
-    for text in [LIFE, SLOW, FAILING] {
+    for text in [LIFE, SLOW, FAILING, SECOND, COLLECTIONS, STALE] {
         let none = BTreeSet::new();
         assert_eq!(broken(Sabotage::None, true, text), none, "{text}");
     }
@@ -86,11 +121,19 @@ fn an_honest_el2_breaks_nothing() {
 #[test]
 fn every_rule_has_a_kill() {
     let itt = |area: layout::Area| Sabotage::Itt(area.address());
+    let skip_donate = |area: layout::Area| Sabotage::SkipDonate(area.first);
     let kills = [
         ("LEAK-LOOSE", Sabotage::SkipPin, false, LIFE),
         ("LEAK-LOOSE", Sabotage::SkipPin, true, LIFE),
         ("DIV-OWNERSHIP", Sabotage::UnpinTwice, false, LIFE),
-        ("LEAK-HOST", Sabotage::SkipDonate, true, LIFE),
+        ("LEAK-HOST", skip_donate(layout::QUEUE), true, LIFE),
+        ("LEAK-HOST", skip_donate(layout::QUEUE1), true, SECOND),
+        ("LEAK-LOOSE", Sabotage::SkipPin, false, SECOND),
+        ("LEAK-LOOSE", Sabotage::Restart, false, STALE),
+        ("LEAK-PRIVATE", itt(layout::PRIVATE), false, SECOND),
+        ("PTR-OVERLAP", itt(layout::DEVICE_TABLE), false, SECOND),
+        ("PTR-ALIGN", Sabotage::LowBit, false, SECOND),
+        ("PTR-ALIGN", Sabotage::LowBit, false, COLLECTIONS),
         ("UNDO-CALL", Sabotage::SkipReclaim, true, FAILING),
         ("UNDO-HARDWARE", Sabotage::WriteCtlr, true, FAILING),
         ("EL2-BARRIER", Sabotage::SkipOrder, false, LIFE),

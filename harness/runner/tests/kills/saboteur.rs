@@ -18,8 +18,8 @@ pub(crate) enum Sabotage {
     SkipPin,
     /// Pins are taken back twice.
     UnpinTwice,
-    /// The queue's donation is reported and not made.
-    SkipDonate,
+    /// The donation of the queue at this page is reported and not made.
+    SkipDonate(u64),
     /// What failed is not taken back.
     SkipReclaim,
     /// Written memory is not cleaned.
@@ -66,6 +66,8 @@ pub(crate) enum Sabotage {
     Scribble,
     /// GITS_TYPER reads as zero.
     ForgetTyper,
+    /// An ITS that lost power and was restored is enabled.
+    Restart,
 }
 
 struct Saboteur<'a> {
@@ -84,6 +86,20 @@ impl Saboteur<'_> {
         if self.board.read_word(entry) != 0 {
             self.board.write_word(entry, 0);
             self.board.clean(entry, 8);
+        }
+    }
+}
+
+impl Saboteur<'_> {
+    /// Sets Enabled if CREADR is behind CWRITER, and 0, as after a loss of power.
+    fn restart(&self, ctlr: u64) {
+        let queue = |offset| {
+            let address = layout::ITS[0] + offset;
+            self.board.read_device(address, AccessSize::Double)
+        };
+        if queue(0x90) == 0 && queue(0x88) != 0 {
+            let word = AccessSize::Word;
+            self.board.write_device(layout::ITS[0], word, ctlr | 1);
         }
     }
 }
@@ -130,6 +146,7 @@ impl El2 for Saboteur<'_> {
                 let value = self.board.read_device(ctlr, AccessSize::Word);
                 self.board.write_device(ctlr, AccessSize::Word, value);
             }
+            (0x00, Sabotage::Restart) if value & 1 == 0 => self.restart(value),
             (0x08, Sabotage::ForgetTyper) => return 0,
             _ => {}
         }
@@ -164,7 +181,14 @@ impl El2 for Saboteur<'_> {
     }
 
     fn write_word(&self, address: u64, value: u64) {
-        let level1 = layout::DEVICE_TABLE.run().contains(address >> 12);
+        let tables = [
+            layout::DEVICE_TABLE,
+            layout::DEVICE_TABLE1,
+            layout::COLLECTION_TABLE,
+        ];
+        let level1 = tables
+            .iter()
+            .any(|table| table.run().contains(address >> 12));
         let value = match self.sabotage {
             Sabotage::LowBit if level1 => value | 1,
             Sabotage::Level2(elsewhere) if level1 => 1 << 63 | elsewhere,
@@ -231,10 +255,10 @@ impl El2 for Saboteur<'_> {
         self.board.pins(page)
     }
     fn donate(&self, pages: Pages) -> Result<(), Errno> {
-        if self.is(Sabotage::SkipDonate) && pages.contains(layout::QUEUE.first) {
-            return Ok(());
+        match self.sabotage {
+            Sabotage::SkipDonate(page) if pages.contains(page) => Ok(()),
+            _ => self.board.donate(pages),
         }
-        self.board.donate(pages)
     }
     fn reclaim(&self, pages: Pages) -> Result<(), Errno> {
         if self.is(Sabotage::SkipReclaim) {
