@@ -50,7 +50,11 @@ impl FuzzTarget {
         match self {
             Self::Cmdq => !matches!(
                 kind,
-                Kind::PowerLoss | Kind::Its | Kind::GrowCollection | Kind::StoreAddress
+                Kind::PowerLoss
+                    | Kind::Its
+                    | Kind::GrowCollection
+                    | Kind::StoreAddress
+                    | Kind::WriteHalf
             ),
             Self::Mmio | Self::Hvc | Self::Tables => true,
             // There is no EL2 that could be asked, watched or made to fail.
@@ -67,6 +71,7 @@ impl FuzzTarget {
                     | Kind::Tamper
                     | Kind::Describe
                     | Kind::StoreAddress
+                    | Kind::WriteHalf
                     | Kind::GrowCollection
             ),
         }

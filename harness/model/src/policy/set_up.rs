@@ -258,7 +258,8 @@ impl Model {
             agrees &= bytes == cbaser.bytes();
         }
         if let Some(shadow) = checks.word(descriptor + 0x08, "the queue's copy to be read") {
-            guard.shadow_queue = self.shadow(shadow, checks);
+            guard.shadow_queue = self.physical(shadow);
+            agrees &= self.is_copy(guard.shadow_queue, cbaser.bytes());
         }
         for n in 0..8 {
             let recorded = hardware.baser[n];
@@ -277,7 +278,8 @@ impl Model {
                     descriptor + table_fields(n as u64) + 8,
                     "a table's copy to be read",
                 );
-                guard.shadow_level1[n] = shadow.map_or(0, |shadow| self.shadow(shadow, checks));
+                guard.shadow_level1[n] = shadow.map_or(0, |shadow| self.physical(shadow));
+                agrees &= shadow.is_none() || self.is_copy(guard.shadow_level1[n], baser.bytes());
             }
         }
         if let Some((pages, devices)) = list {
@@ -287,16 +289,9 @@ impl Model {
         Ok(guard)
     }
 
-    /// A shadow's physical address. One that is not aligned may fail at S7 or S9.
-    fn shadow(&self, linear: u64, checks: &mut Checks) -> u64 {
-        let address = self.physical(linear);
-        if !address.is_multiple_of(PAGE_BYTES) || !self.machine.is_memory(address, 1) {
-            checks.also.extend([Errno::Einval, Errno::Eperm]);
-            checks
-                .unread
-                .get_or_insert("shadows aligned to pages, in RAM");
-        }
-        address
+    /// S7: whether the host can have a copy there: page-aligned, the whole of it in one region of memory.
+    fn is_copy(&self, address: u64, bytes: u64) -> bool {
+        address.is_multiple_of(PAGE_BYTES) && self.machine.is_memory(address, bytes)
     }
 
     /// S7, one `BASER<n>`. Cacheability and shareability are not among what must agree.
