@@ -370,6 +370,8 @@ impl Model {
             let Some(guard) = &mut self.guards[its] else {
                 return;
             };
+            // P10: only Retry clears it; after a loss of power no look says otherwise.
+            guard.stalled &= !retry;
             // P10: if the stalled command fails again, whether J is judged afresh is not said.
             guard.refused &= !(asked && (!stalled || retry));
             if asked && refused && stalled && !retry {
