@@ -65,6 +65,18 @@ impl Checks<'_> {
         word.or_else(|| self.zero.iter().any(zero).then_some(0))
     }
 
+    /// Where the next word is that EL2 may not have found to be zero, if the one here is.
+    fn zero_until(&self, address: u64) -> Option<u64> {
+        if self.words.contains_key(&address) {
+            return None;
+        }
+        let around = |(start, bytes): &&(u64, u64)| address.wrapping_sub(*start) < *bytes;
+        let (start, bytes) = self.zero.iter().find(around)?;
+        let end = (start + bytes).next_multiple_of(8);
+        let read = self.words.range(address..end).next();
+        Some(read.map_or(end, |(read, _)| *read))
+    }
+
     /// The last value that EL2 read from a device register.
     fn device(&mut self, address: u64, what: &'static str) -> Option<u64> {
         let read = self.events.iter().rev().find_map(|event| match event {
@@ -428,8 +440,16 @@ impl Model {
             // Level-1 entries of DeviceIDs that there are must be read, others may.
             let most = self.hardware.its[its].typer.device_ids();
             let needed = most.div_ceil(table.entries_per_page().max(1)) * 8;
-            for offset in (0..table.bytes).step_by(8) {
-                let address = table.address + offset;
+            let end = table.address + table.bytes;
+            let mut next = table.address;
+            while next < end {
+                let address = next;
+                if let Some(used) = checks.zero_until(address) {
+                    next = used;
+                    continue;
+                }
+                next += 8;
+                let offset = address - table.address;
                 let entry = match offset < needed {
                     true => checks.word(address, "every level-1 entry to be read"),
                     false => checks.seen(address),
