@@ -82,7 +82,7 @@ impl Oracles {
             watch: watch::Watch::new(machine),
             lies: trust::Lies::new(),
             leak: leak::Leak::new(machine),
-            ptr: ptr::Ptr::new(),
+            ptr: ptr::Ptr::default(),
         }
     }
 

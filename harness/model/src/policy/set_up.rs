@@ -65,6 +65,18 @@ impl Checks<'_> {
         word.or_else(|| self.zero.iter().any(zero).then_some(0))
     }
 
+    /// Where the next word is that EL2 may not have found to be zero, if the one here is.
+    fn zero_until(&self, address: u64) -> Option<u64> {
+        if self.words.contains_key(&address) {
+            return None;
+        }
+        let around = |(start, bytes): &&(u64, u64)| address.wrapping_sub(*start) < *bytes;
+        let (start, bytes) = self.zero.iter().find(around)?;
+        let end = (start + bytes).next_multiple_of(8);
+        let read = self.words.range(address..end).next();
+        Some(read.map_or(end, |(read, _)| *read))
+    }
+
     /// The last value that EL2 read from a device register.
     fn device(&mut self, address: u64, what: &'static str) -> Option<u64> {
         let read = self.events.iter().rev().find_map(|event| match event {
@@ -259,7 +271,8 @@ impl Model {
             agrees &= bytes == cbaser.bytes();
         }
         if let Some(shadow) = checks.word(descriptor + 0x08, "the queue's copy to be read") {
-            guard.shadow_queue = self.shadow(shadow, checks);
+            guard.shadow_queue = self.physical(shadow);
+            agrees &= self.is_copy(guard.shadow_queue, cbaser.bytes());
         }
         for n in 0..8 {
             let recorded = hardware.baser[n];
@@ -278,7 +291,8 @@ impl Model {
                     descriptor + table_fields(n as u64) + 8,
                     "a table's copy to be read",
                 );
-                guard.shadow_level1[n] = shadow.map_or(0, |shadow| self.shadow(shadow, checks));
+                guard.shadow_level1[n] = shadow.map_or(0, |shadow| self.physical(shadow));
+                agrees &= shadow.is_none() || self.is_copy(guard.shadow_level1[n], baser.bytes());
             }
         }
         if let Some((pages, devices)) = list {
@@ -288,16 +302,9 @@ impl Model {
         Ok(guard)
     }
 
-    /// A shadow's physical address. One that is not aligned may fail at S7 or S9.
-    fn shadow(&self, linear: u64, checks: &mut Checks) -> u64 {
-        let address = self.physical(linear);
-        if !address.is_multiple_of(PAGE_BYTES) || !self.machine.is_memory(address, 1) {
-            checks.also.extend([Errno::Einval, Errno::Eperm]);
-            checks
-                .unread
-                .get_or_insert("shadows aligned to pages, in RAM");
-        }
-        address
+    /// S7: whether the host can have a copy there: page-aligned, the whole of it in one region of memory.
+    fn is_copy(&self, address: u64, bytes: u64) -> bool {
+        address.is_multiple_of(PAGE_BYTES) && self.machine.is_memory(address, bytes)
     }
 
     /// S7, one `BASER<n>`. Cacheability and shareability are not among what must agree.
@@ -434,8 +441,16 @@ impl Model {
             // Level-1 entries of DeviceIDs that there are must be read, others may.
             let most = self.hardware.its[its].typer.device_ids();
             let needed = most.div_ceil(table.entries_per_page().max(1)) * 8;
-            for offset in (0..table.bytes).step_by(8) {
-                let address = table.address + offset;
+            let end = table.address + table.bytes;
+            let mut next = table.address;
+            while next < end {
+                let address = next;
+                if let Some(used) = checks.zero_until(address) {
+                    next = used;
+                    continue;
+                }
+                next += 8;
+                let offset = address - table.address;
                 let entry = match offset < needed {
                     true => checks.word(address, "every level-1 entry to be read"),
                     false => checks.seen(address),

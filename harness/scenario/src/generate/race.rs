@@ -196,7 +196,10 @@ fn pages_come_back(draft: &mut Draft<'_, '_>) {
             Operation::Unshare { cpu: other, page },
             Operation::Share { cpu: other, page },
         );
-        push_one(draft, &[unshare, share, Operation::DonateGuest { cpu: other, page }]);
+        push_one(
+            draft,
+            &[unshare, share, Operation::DonateGuest { cpu: other, page }],
+        );
     }
 }
 
