@@ -1,21 +1,27 @@
 //! Rules, and the oracles that tell when one is broken.
 //!
 //! A [`Rule`] is an invariant with an id; [`rules::ALL`] is the catalogue. An oracle checks the rules of one family,
-//! one file each: [`leak`] and [`ptr`] look at what the physical ITS can reach, [`el2`] at what EL2 did, [`undo`]
-//! at failed calls, [`hw`] at what EL2 did to the hardware's registers. The family DIV compares with the reference
-//! and is fed by the runner, which alone knows the reference.
+//! one file each or more: [`leak`] and [`ptr`] look at what the physical ITS can reach, `books` at what EL2 relies on,
+//! `passed` at what EL2 passes on; `el2`, `locks` and `posted` at what EL2 did, `undo` at what failed or was refused,
+//! `hw` at what EL2 did to the hardware's registers. The family DIV compares with the reference and is fed by the
+//! runner, which alone knows the reference.
 //!
 //! Oracles know observations ([`its_el2::Event`]) and read-only views ([`its_el2::View`]). They must not know the
 //! board, the emulator or the reference: a mistake in the reference cannot hide a leak.
 
-pub mod el2;
-pub mod hw;
+mod books;
+mod el2;
+mod guards;
+mod hw;
 pub mod leak;
+mod locks;
+mod passed;
+mod posted;
 pub mod ptr;
 mod race;
 pub mod rules;
 mod trust;
-pub mod undo;
+mod undo;
 
 use std::collections::BTreeSet;
 
@@ -32,6 +38,17 @@ pub struct Breach {
     pub path: String,
     pub expected: String,
     pub seen: String,
+}
+
+/// A rule broken, where what is expected is the rule itself.
+fn broken(rule: &'static Rule, class: &'static str, path: String, seen: String) -> Breach {
+    Breach {
+        rule,
+        class,
+        path,
+        expected: rule.holds.into(),
+        seen,
+    }
 }
 
 /// One action as an oracle sees it.
@@ -54,6 +71,11 @@ impl Step<'_> {
     }
 }
 
+/// A set-up that succeeded.
+fn is_success(step: &Step) -> bool {
+    step.set_up_result() == Some(0)
+}
+
 /// All oracles but DIV, over one case.
 #[derive(Clone)]
 pub struct Oracles {
@@ -65,6 +87,9 @@ pub struct Oracles {
     lies: trust::Lies,
     leak: leak::Leak,
     ptr: ptr::Ptr,
+    guards: guards::Guards,
+    books: books::Books,
+    posted: posted::Posted,
 }
 
 impl Oracles {
@@ -77,15 +102,62 @@ impl Oracles {
             lies: trust::Lies::new(),
             leak: leak::Leak::new(machine),
             ptr: ptr::Ptr::new(machine),
+            guards: guards::Guards::new(machine),
+            books: books::Books::default(),
+            posted: posted::Posted::default(),
         }
     }
 
     /// Judges one action; what it broke is appended to `breaches`.
     pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
-        el2::judge(step, self.guarded, breaches);
-        undo::judge(step, &BTreeSet::new(), breaches);
-        hw::judge(step, breaches);
+        self.judge_own(step, &BTreeSet::new(), view, breaches);
+        self.judge_passed(
+            &[*step.action],
+            step.events,
+            is_success(step),
+            view,
+            breaches,
+        );
         self.judge_pointers(step, view, breaches);
+    }
+
+    /// EL2, UNDO and HW: one action by its own events.
+    fn judge_own(
+        &mut self,
+        step: &Step,
+        contested: &BTreeSet<u64>,
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
+        self.guards.note(step.events);
+        el2::judge(step, self.guarded, &self.guards, breaches);
+        locks::judge(step, &self.guards, breaches);
+        undo::judge(step, contested, &self.guards, breaches);
+        hw::judge(step, &self.guards, breaches);
+        if is_success(step) {
+            self.adopt(step, view);
+        }
+    }
+
+    fn adopt(&mut self, step: &Step, view: &impl View) {
+        if let Some(guard) = self.guards.adopt(step, view) {
+            let creadr = view.register(guard.its, its_gic::Register::Creadr);
+            self.posted.guard(guard.its, creadr);
+        }
+    }
+
+    /// What EL2 read and passed on, and what it relies on: all events in the order of happening.
+    fn judge_passed(
+        &mut self,
+        actions: &[Action],
+        events: &[Event],
+        set_up: bool,
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
+        passed::judge(events, &self.guards, view, breaches);
+        self.posted.judge(actions, events, &self.guards, breaches);
+        self.books.judge(events, set_up, &self.guards, breaches);
     }
 
     /// LEAK and PTR.
@@ -120,17 +192,17 @@ impl Oracles {
                 outcome: part.outcome,
                 events: &own.events,
             };
-            el2::judge(&step, self.guarded, breaches);
-            undo::judge(&step, &own.contested, breaches);
-            hw::judge(&step, breaches);
+            self.judge_own(&step, &own.contested, view, breaches);
         }
         let steps = parts.iter().map(|part| Step {
             action: &part.action,
             outcome: part.outcome,
             events,
         });
-        let succeeded = |step: &Step| step.set_up_result() == Some(0);
-        if let Some(step) = steps.clone().find(succeeded).or(steps.clone().next()) {
+        let set_up = steps.clone().any(|step| is_success(&step));
+        let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
+        self.judge_passed(&actions, events, set_up, view, breaches);
+        if let Some(step) = steps.clone().find(is_success).or(steps.clone().next()) {
             self.judge_pointers(&step, view, breaches);
         }
     }
