@@ -21,17 +21,13 @@ struct Page {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Books {
     pages: BTreeMap<u64, Page>,
+    /// Guarded ITSs that were looked at as a whole.
+    known: usize,
 }
 
 impl Books {
-    /// Judges these events, and then, if a set-up was among them, everything.
-    pub(crate) fn judge(
-        &mut self,
-        events: &[Event],
-        set_up: bool,
-        guards: &Guards,
-        breaches: &mut Vec<Breach>,
-    ) {
+    /// Judges these events, and all that an ITS needs which is guarded since.
+    pub(crate) fn judge(&mut self, events: &[Event], guards: &Guards, breaches: &mut Vec<Breach>) {
         let mut changed = Vec::new();
         for event in events {
             if let Event::Page {
@@ -46,13 +42,13 @@ impl Books {
                 }
             }
         }
-        if set_up {
-            let whole = |guard: &Guard| {
-                let own = [guard.private, guard.descriptor];
-                own.into_iter().chain(guard.copies.clone())
-            };
-            changed.extend(guards.iter().flat_map(whole).flat_map(|pages| pages.iter()));
-        }
+        let whole = |guard: &Guard| {
+            let own = [guard.private, guard.descriptor];
+            own.into_iter().chain(guard.copies.clone())
+        };
+        let fresh = guards.iter().skip(self.known).flat_map(whole);
+        changed.extend(fresh.flat_map(|pages| pages.iter()));
+        self.known = guards.iter().count();
         changed.sort_unstable();
         changed.dedup();
         for page in changed {
@@ -120,20 +116,16 @@ mod tests {
         ]
     }
 
-    fn told(
-        events: &[Event],
-        set_up: bool,
-        books: &mut Books,
-    ) -> Vec<(&'static str, &'static str)> {
+    fn told(events: &[Event], books: &mut Books) -> Vec<(&'static str, &'static str)> {
         let mut breaches = Vec::new();
-        books.judge(events, set_up, &guards(), &mut breaches);
+        books.judge(events, &guards(), &mut breaches);
         let ids = breaches.iter().map(|breach| (breach.rule.id, breach.class));
         ids.collect()
     }
 
     #[test]
     fn what_el2_relies_on_is_held_when_set_up_is_over() {
-        assert!(told(&set_up(), true, &mut Books::default()).is_empty());
+        assert!(told(&set_up(), &mut Books::default()).is_empty());
         for (missing, rule) in [
             (0, ("LEAK-RECORDS", "records")),
             (1, ("LEAK-RECORDS", "descriptor")),
@@ -142,24 +134,21 @@ mod tests {
         ] {
             let mut events = set_up();
             events.remove(missing);
-            assert!(told(&events, true, &mut Books::default()).contains(&rule));
+            assert!(told(&events, &mut Books::default()).contains(&rule));
         }
     }
 
     #[test]
     fn and_stays_so() {
         let mut books = Books::default();
-        told(&set_up(), true, &mut books);
+        told(&set_up(), &mut books);
         let pins = [PageChange::Pin, PageChange::Unpin].map(|change| page(change, COPY >> 12, 1));
-        assert!(told(&pins, false, &mut books).is_empty());
+        assert!(told(&pins, &mut books).is_empty());
         assert_eq!(
-            told(&pins[1..], false, &mut books.clone()),
+            told(&pins[1..], &mut books.clone()),
             [("LEAK-SHADOW", "copy")]
         );
         let reclaimed = [page(PageChange::Reclaim, RECORDS + 1, 1)];
-        assert_eq!(
-            told(&reclaimed, false, &mut books),
-            [("LEAK-RECORDS", "records")]
-        );
+        assert_eq!(told(&reclaimed, &mut books), [("LEAK-RECORDS", "records")]);
     }
 }

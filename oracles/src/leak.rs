@@ -8,14 +8,15 @@ use its_el2::{
 };
 use its_gic::geometry::Pages;
 
+use crate::watch::{Look, Watch};
 use crate::{Breach, Rule, Step, rules};
 
 /// The oracle over one case.
 #[derive(Clone)]
 pub struct Leak {
     linear_map: u64,
-    /// EL2's private pages and the descriptor, once an ITS is guarded.
-    private: Option<[Pages; 2]>,
+    /// EL2's private pages and the descriptor of each guarded ITS.
+    private: Vec<[Pages; 2]>,
 }
 
 impl Leak {
@@ -23,27 +24,40 @@ impl Leak {
     pub fn new(machine: &Machine) -> Self {
         Self {
             linear_map: machine.linear_map,
-            private: None,
+            private: Vec::new(),
         }
     }
 
     /// Judges one action.
-    pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
-        if step.set_up_result() == Some(0) {
+    pub(crate) fn judge(
+        &mut self,
+        (step, look): (&Step, Look),
+        watch: &Watch,
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
+        if matches!(look, Look::SetUp(_)) {
             self.guard(step.action);
-            for (reach, exposure) in view.reach(0) {
-                self.reached(&reach, exposure, breaches);
+        }
+        if look != Look::Changes {
+            // With a set-up its private pages must be apart from what others reach too.
+            for (reach, exposure) in watch.numbers().flat_map(|its| view.reach(its)) {
+                if watch.judges(&reach) {
+                    self.reached(&reach, exposure, breaches);
+                }
             }
             return;
         }
-        if self.private.is_none() {
+        if self.private.is_empty() {
             return;
         }
         for event in step.events {
             match event {
-                Event::Reached(reach, exposure) => self.reached(reach, *exposure, breaches),
-                Event::ReachedPage { reach, page, state } => {
-                    changed(reach, *page, *state, breaches)
+                Event::Reached(reach, exposure) if watch.judges(reach) => {
+                    self.reached(reach, *exposure, breaches);
+                }
+                Event::ReachedPage { reach, page, state } if watch.judges(reach) => {
+                    changed(reach, *page, *state, breaches);
                 }
                 _ => {}
             }
@@ -59,7 +73,8 @@ impl Leak {
             first: linear.wrapping_sub(self.linear_map) >> 12,
             count,
         };
-        self.private = Some([pages(*private, (*count).max(1)), pages(*descriptor, 1)]);
+        let own = [pages(*private, (*count).max(1)), pages(*descriptor, 1)];
+        self.private.push(own);
     }
 
     fn reached(&self, reach: &Reach, exposure: Exposure, breaches: &mut Vec<Breach>) {
@@ -76,7 +91,7 @@ impl Leak {
                 && pages.first < other.first.saturating_add(other.count)
                 && other.first < pages.first.saturating_add(pages.count)
         };
-        if self.private.iter().flatten().any(overlaps) {
+        if self.private.as_flattened().iter().any(overlaps) {
             breaches.push(breach(
                 &rules::LEAK_PRIVATE,
                 reach,
@@ -172,7 +187,7 @@ mod tests {
     fn guarded() -> Leak {
         Leak {
             linear_map: 0,
-            private: Some([Pages { first: 8, count: 2 }, Pages { first: 1, count: 1 }]),
+            private: vec![[Pages { first: 8, count: 2 }, Pages { first: 1, count: 1 }]],
         }
     }
 

@@ -22,6 +22,7 @@ mod race;
 pub mod rules;
 mod trust;
 mod undo;
+mod watch;
 
 use std::collections::BTreeSet;
 
@@ -58,7 +59,15 @@ pub struct Step<'a> {
     pub events: &'a [Event],
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    fn of(part: &'a Part, events: &'a [Event]) -> Self {
+        Self {
+            action: &part.action,
+            outcome: part.outcome,
+            events,
+        }
+    }
+
     /// What the set-up hypercall returned, if this action is one.
     pub fn set_up_result(&self) -> Option<i64> {
         let Action::Hypercall { x0, .. } = *self.action else {
@@ -71,18 +80,11 @@ impl Step<'_> {
     }
 }
 
-/// A set-up that succeeded.
-fn is_success(step: &Step) -> bool {
-    step.set_up_result() == Some(0)
-}
-
 /// All oracles but DIV, over one case.
 #[derive(Clone)]
 pub struct Oracles {
-    /// A set-up has succeeded.
-    guarded: bool,
-    linear_map: u64,
-    itt_entry_bytes: u64,
+    machine: Machine,
+    watch: watch::Watch,
     /// ITTs of devices that the host did not list at set-up.
     lies: trust::Lies,
     leak: leak::Leak,
@@ -96,12 +98,11 @@ impl Oracles {
     /// For a case that starts before boot on this machine.
     pub fn new(machine: &Machine) -> Self {
         Self {
-            guarded: false,
-            linear_map: machine.linear_map,
-            itt_entry_bytes: machine.character(0).itt_entry_bytes.into(),
+            machine: *machine,
+            watch: watch::Watch::new(machine),
             lies: trust::Lies::new(),
             leak: leak::Leak::new(machine),
-            ptr: ptr::Ptr::new(machine),
+            ptr: ptr::Ptr::new(),
             guards: guards::Guards::new(machine),
             books: books::Books::default(),
             posted: posted::Posted::default(),
@@ -111,14 +112,9 @@ impl Oracles {
     /// Judges one action; what it broke is appended to `breaches`.
     pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
         self.judge_own(step, &BTreeSet::new(), view, breaches);
-        self.judge_passed(
-            &[*step.action],
-            step.events,
-            is_success(step),
-            view,
-            breaches,
-        );
-        self.judge_pointers(step, view, breaches);
+        self.judge_passed((&[*step.action], step.events), view, breaches);
+        let look = self.watch.note(step, &self.machine, view);
+        self.judge_pointers((step, look), view, breaches);
     }
 
     /// EL2, UNDO and HW: one action by its own events.
@@ -130,16 +126,14 @@ impl Oracles {
         breaches: &mut Vec<Breach>,
     ) {
         self.guards.note(step.events);
-        el2::judge(step, self.guarded, &self.guards, breaches);
+        let reads_guarded = self.watch.reads_guarded(step, view);
+        el2::judge(step, reads_guarded, &self.guards, breaches);
         locks::judge(step, &self.guards, breaches);
         undo::judge(step, contested, &self.guards, breaches);
         hw::judge(step, &self.guards, breaches);
-        if is_success(step) {
-            self.adopt(step, view);
+        if step.set_up_result() != Some(0) {
+            return;
         }
-    }
-
-    fn adopt(&mut self, step: &Step, view: &impl View) {
         if let Some(guard) = self.guards.adopt(step, view) {
             let creadr = view.register(guard.its, its_gic::Register::Creadr);
             self.posted.guard(guard.its, creadr);
@@ -149,30 +143,33 @@ impl Oracles {
     /// What EL2 read and passed on, and what it relies on: all events in the order of happening.
     fn judge_passed(
         &mut self,
-        actions: &[Action],
-        events: &[Event],
-        set_up: bool,
+        (actions, events): (&[Action], &[Event]),
         view: &impl View,
         breaches: &mut Vec<Breach>,
     ) {
         passed::judge(events, &self.guards, view, breaches);
         self.posted.judge(actions, events, &self.guards, breaches);
-        self.books.judge(events, set_up, &self.guards, breaches);
+        self.books.judge(events, &self.guards, breaches);
     }
 
     /// LEAK and PTR.
-    fn judge_pointers(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
-        let set_up = step.set_up_result() == Some(0);
-        if set_up {
-            self.lies = trust::lies(step, view, self.linear_map, self.itt_entry_bytes);
+    fn judge_pointers(
+        &mut self,
+        (step, look): (&Step, watch::Look),
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
+        if let watch::Look::SetUp(its) = look {
+            self.lies.retain(|(other, _), _| *other != its);
+            let more = trust::lies(step, view, &self.machine, its);
+            self.lies.extend(more);
         }
         if self.lies.is_empty() {
-            self.leak.judge(step, view, breaches);
-            self.ptr.judge(step, view, breaches);
+            self.leak.judge((step, look), &self.watch, view, breaches);
+            self.ptr.judge((step, look), &self.watch, view, breaches);
         } else {
-            self.judge_trusted(step, view, breaches);
+            self.judge_trusted((step, look), view, breaches);
         }
-        self.guarded |= set_up;
     }
 
     /// Judges what several agents did at once; `parts` in the order of their ends.
@@ -187,28 +184,36 @@ impl Oracles {
     ) {
         let own = race::by_part(parts, events);
         for (part, own) in parts.iter().zip(&own) {
-            let step = Step {
-                action: &part.action,
-                outcome: part.outcome,
-                events: &own.events,
-            };
+            let step = Step::of(part, &own.events);
             self.judge_own(&step, &own.contested, view, breaches);
         }
-        let steps = parts.iter().map(|part| Step {
-            action: &part.action,
-            outcome: part.outcome,
-            events,
-        });
-        let set_up = steps.clone().any(|step| is_success(&step));
         let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
-        self.judge_passed(&actions, events, set_up, view, breaches);
-        if let Some(step) = steps.clone().find(is_success).or(steps.clone().next()) {
-            self.judge_pointers(&step, view, breaches);
+        self.judge_passed((&actions, events), view, breaches);
+        let Some(first) = parts.first() else {
+            return;
+        };
+        self.judge_pointers(
+            (&Step::of(first, events), watch::Look::Changes),
+            view,
+            breaches,
+        );
+        // What came to be guarded or was enabled again meanwhile is looked at as a whole, at the end.
+        for (part, own) in parts.iter().zip(&own) {
+            let step = Step::of(part, &own.events);
+            let look = self.watch.note(&step, &self.machine, view);
+            if look != watch::Look::Changes {
+                self.judge_pointers((&step, look), view, breaches);
+            }
         }
     }
 
     /// LEAK and PTR over what the host did not lie about.
-    fn judge_trusted(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
+    fn judge_trusted(
+        &mut self,
+        (step, look): (&Step, watch::Look),
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
         let events = trust::without(step.events, &mut self.lies);
         let step = Step {
             events: &events,
@@ -218,7 +223,7 @@ impl Oracles {
             view,
             lies: &self.lies,
         };
-        self.leak.judge(&step, &view, breaches);
-        self.ptr.judge(&step, &view, breaches);
+        self.leak.judge((&step, look), &self.watch, &view, breaches);
+        self.ptr.judge((&step, look), &self.watch, &view, breaches);
     }
 }

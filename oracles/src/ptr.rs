@@ -4,59 +4,65 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_el2::{Event, Exposure, Machine, Purpose, Reach, View};
+use its_el2::{Event, Exposure, Purpose, Reach, View};
 use its_gic::geometry::{Level1Entry, PageSize, Pages};
+use its_gic::register::BASER_COUNT;
+use its_gic::{Baser, Register};
 
 use crate::leak::{breach, is_borrowed};
+use crate::watch::{Look, Watch, is_lpis};
 use crate::{Breach, Step, rules};
 
 /// The oracle over one case.
 #[derive(Clone)]
 pub struct Ptr {
-    page_size: PageSize,
-    two_level: bool,
-    guarded: bool,
-    /// What the ITS can reach, by purpose.
-    reach: BTreeMap<Purpose, Reach>,
-    /// Addresses of level-2 tables that it could ever reach: their contents are its own.
-    level2: BTreeSet<u64>,
+    /// The level-1 tables of guarded ITSs, by ITS and number, with their page size.
+    level1: BTreeMap<(u8, u8), PageSize>,
+    /// What each guarded ITS can reach, by purpose.
+    reach: BTreeMap<(u8, Purpose), Reach>,
+    /// ITS and addresses of level-2 tables that it could ever reach: their contents are its own.
+    level2: BTreeSet<(u8, u64)>,
 }
 
 impl Ptr {
     /// Before boot.
-    pub fn new(machine: &Machine) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            page_size: machine.character(0).page_size,
-            two_level: machine.character(0).two_level,
-            guarded: false,
+            level1: BTreeMap::new(),
             reach: BTreeMap::new(),
             level2: BTreeSet::new(),
         }
     }
 
     /// Judges one action.
-    pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
-        if step.set_up_result() == Some(0) {
-            self.guarded = true;
-            self.reach.clear();
-            for (reach, exposure) in view.reach(0) {
-                // What joined before has the contents that the hardware uses.
-                let exposure = Exposure {
-                    contents: false,
-                    ..exposure
-                };
-                self.reached(&reach, exposure, breaches);
+    pub(crate) fn judge(
+        &mut self,
+        (step, look): (&Step, Look),
+        watch: &Watch,
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
+        match look {
+            Look::SetUp(its) => {
+                self.note_tables(its, view);
+                self.look_at(its, watch, view, breaches);
             }
-            return;
+            Look::Started(its) => {
+                self.judge_changes(step, watch, breaches);
+                self.look_at(its, watch, view, breaches);
+            }
+            Look::Changes => self.judge_changes(step, watch, breaches),
         }
-        if !self.guarded {
-            return;
-        }
+    }
+
+    fn judge_changes(&mut self, step: &Step, watch: &Watch, breaches: &mut Vec<Breach>) {
         for event in step.events {
             match event {
-                Event::Reached(reach, exposure) => self.reached(reach, *exposure, breaches),
-                Event::Unreached(reach) => {
-                    self.reach.remove(&reach.purpose);
+                Event::Reached(reach, exposure) if watch.judges(reach) => {
+                    self.reached(reach, *exposure, breaches);
+                }
+                Event::Unreached(reach) if watch.judges(reach) => {
+                    self.reach.remove(&(reach.its, reach.purpose));
                 }
                 Event::WordWritten { address, value, .. } => {
                     self.entry_written(*address, *value, breaches);
@@ -69,27 +75,56 @@ impl Ptr {
         }
     }
 
+    /// All that an ITS reaches, and redistributors.
+    fn look_at(&mut self, its: u8, watch: &Watch, view: &impl View, breaches: &mut Vec<Breach>) {
+        self.reach
+            .retain(|(other, purpose), _| *other != its || is_lpis(*purpose));
+        let lpis = view.reach(0).filter(|(reach, _)| is_lpis(reach.purpose));
+        let lpis = lpis.filter(|_| its != 0);
+        for (reach, exposure) in view.reach(its).chain(lpis) {
+            if !watch.judges(&reach) {
+                continue;
+            }
+            // What joined before has the contents that the hardware uses.
+            let exposure = Exposure {
+                contents: false,
+                ..exposure
+            };
+            self.reached(&reach, exposure, breaches);
+        }
+    }
+
+    /// The level-1 tables as they were at set-up.
+    fn note_tables(&mut self, its: u8, view: &impl View) {
+        for n in 0..BASER_COUNT {
+            let baser = Baser::from_bits(view.register(its, Register::Baser(n)));
+            if baser.valid() && baser.indirect() {
+                self.level1.insert((its, n), baser.page_size());
+            }
+        }
+    }
+
     fn reached(&mut self, reach: &Reach, exposure: Exposure, breaches: &mut Vec<Breach>) {
         if exposure.outside {
             breaches.push(breach(&rules::PTR_MEMORY, reach, "some of it is no memory"));
         }
         let is_level2 = matches!(reach.purpose, Purpose::Level2 { .. });
-        let is_new = is_level2 && self.level2.insert(reach.address);
+        let is_new = is_level2 && self.level2.insert((reach.its, reach.address));
         if exposure.contents && is_new {
             breaches.push(breach(&rules::PTR_CONTENTS, reach, "not all zero"));
         }
         if let Some(other) = self.overlapped(reach) {
-            let seen = format!("shares a page with {:?}", other.purpose);
+            let seen = format!("shares a page with its{}: {:?}", other.its, other.purpose);
             breaches.push(breach(&rules::PTR_OVERLAP, reach, &seen));
         }
-        self.reach.insert(reach.purpose, *reach);
+        self.reach.insert((reach.its, reach.purpose), *reach);
     }
 
     fn overlapped(&self, reach: &Reach) -> Option<&Reach> {
         let mine = Pages::under(reach.address, reach.bytes);
         self.reach.values().find(|other| {
             let theirs = Pages::under(other.address, other.bytes);
-            other.purpose != reach.purpose
+            (other.its, other.purpose) != (reach.its, reach.purpose)
                 && !may_share(other.purpose, reach.purpose)
                 && mine.first < theirs.first.saturating_add(theirs.count)
                 && theirs.first < mine.first.saturating_add(mine.count)
@@ -100,7 +135,7 @@ impl Ptr {
     fn stored(&self, address: u64, breaches: &mut Vec<Breach>) {
         let others = self.reach.values().find(|reach| {
             let inside = address >= reach.address && address - reach.address < reach.bytes;
-            inside && !self.is_written_by_el2(reach.purpose)
+            inside && !self.is_written_by_el2(reach)
         });
         if let Some(reach) = others {
             let seen = format!("a store of EL2 at {address:#x}");
@@ -108,25 +143,27 @@ impl Ptr {
         }
     }
 
-    fn is_written_by_el2(&self, purpose: Purpose) -> bool {
-        match purpose {
+    fn is_written_by_el2(&self, reach: &Reach) -> bool {
+        match reach.purpose {
             Purpose::Queue => true,
-            Purpose::Table(0) => self.two_level,
+            Purpose::Table(n) => self.level1.contains_key(&(reach.its, n)),
             _ => false,
         }
     }
 
     /// EL2 stored a word: into a level-1 table it must be a clean level-1 entry, or zero.
     fn entry_written(&self, address: u64, value: u64, breaches: &mut Vec<Breach>) {
-        let Some(table) = self.reach.get(&Purpose::Table(0)) else {
+        let tables = self.level1.iter().filter_map(|((its, n), page_size)| {
+            let table = self.reach.get(&(*its, Purpose::Table(*n)))?;
+            Some((table, *page_size))
+        });
+        let inside = |table: &Reach| address.wrapping_sub(table.address) < table.bytes;
+        let found = tables.into_iter().find(|(table, _)| inside(table));
+        let Some((table, page_size)) = found.filter(|_| value != 0) else {
             return;
         };
-        let inside = address >= table.address && address - table.address < table.bytes;
-        if !self.two_level || !inside || value == 0 {
-            return;
-        }
         let entry = Level1Entry(value);
-        if !entry.is_valid() || entry.other_bits(self.page_size) != 0 {
+        if !entry.is_valid() || entry.other_bits(page_size) != 0 {
             let seen = format!("level-1 entry {value:#x}");
             breaches.push(breach(&rules::PTR_ALIGN, table, &seen));
         }
@@ -151,10 +188,8 @@ mod tests {
 
     fn ptr() -> Ptr {
         Ptr {
-            page_size: PageSize::K64,
-            two_level: true,
-            guarded: true,
-            reach: BTreeMap::from([(TABLE.purpose, TABLE)]),
+            level1: BTreeMap::from([((0, 0), PageSize::K64)]),
+            reach: BTreeMap::from([((0, TABLE.purpose), TABLE)]),
             level2: BTreeSet::new(),
         }
     }
@@ -207,7 +242,7 @@ mod tests {
         };
         let found = broken(|ptr, breaches| {
             ptr.reached(&level2, Exposure::default(), breaches);
-            ptr.reach.remove(&level2.purpose);
+            ptr.reach.remove(&(0, level2.purpose));
             ptr.reached(&level2, used, breaches);
         });
         assert!(found.is_empty());

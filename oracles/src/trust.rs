@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{Action, Event, Exposure, Purpose, Reach, Translation, View};
+use its_el2::{Action, Event, Exposure, Machine, Purpose, Reach, Translation, View};
 
 use its_gic::geometry::itt_bytes;
 
@@ -39,29 +39,30 @@ fn listed(step: &Step, linear_map: u64) -> BTreeMap<u32, (u8, u64)> {
     (0..number).map_while(entry).collect()
 }
 
-/// The devices that the ITS knows at a successful set-up, and the host listed otherwise or not at all.
-pub(crate) fn lies(step: &Step, view: &impl View, linear_map: u64, entry_bytes: u64) -> Lies {
-    let listed = listed(step, linear_map);
+/// The devices that an ITS knows at its successful set-up, and the host listed otherwise or not at all.
+pub(crate) fn lies(step: &Step, view: &impl View, machine: &Machine, its: u8) -> Lies {
+    let listed = listed(step, machine.linear_map);
+    let entry_bytes = machine.character(its).itt_entry_bytes.into();
     let is_true = |reach: &Reach, device_id: u32| {
         listed.get(&device_id).is_some_and(|(size, itt)| {
             *itt == reach.address && reach.bytes <= itt_bytes(*size, entry_bytes)
         })
     };
-    view.reach(0)
+    view.reach(its)
         .map(|(reach, _)| reach)
         .filter(|reach| match reach.purpose {
             Purpose::Itt { device_id } => !is_true(reach, device_id),
             _ => false,
         })
-        .map(|reach| (reach.purpose, (reach.address, reach.bytes)))
+        .map(|reach| ((its, reach.purpose), (reach.address, reach.bytes)))
         .collect()
 }
 
-/// ITTs of such devices: address and bytes.
-pub(crate) type Lies = BTreeMap<Purpose, (u64, u64)>;
+/// ITTs of such devices of each ITS: address and bytes.
+pub(crate) type Lies = BTreeMap<(u8, Purpose), (u64, u64)>;
 
 fn is_lie(reach: &Reach, lies: &Lies) -> bool {
-    lies.get(&reach.purpose) == Some(&(reach.address, reach.bytes))
+    lies.get(&(reach.its, reach.purpose)) == Some(&(reach.address, reach.bytes))
 }
 
 /// The events without those about lies. A lie comes back with the table that holds it (a BASER that is made Valid
@@ -74,7 +75,7 @@ pub(crate) fn without(events: &[Event], lies: &mut Lies) -> Vec<Event> {
                 continue;
             }
             Event::Reached(reach, _) => {
-                lies.remove(&reach.purpose);
+                lies.remove(&(reach.its, reach.purpose));
             }
             _ => {}
         }
@@ -165,7 +166,7 @@ mod tests {
         };
         let reached = |address| Event::Reached(reach(address), Exposure::default());
         let gone = Event::Unreached(reach(0));
-        let mut lies = Lies::from([(reach(0).purpose, (0, 0x100))]);
+        let mut lies = Lies::from([((0, reach(0).purpose), (0, 0x100))]);
         let kept = without(&[page(0), gone, reached(0), page(0)], &mut lies);
         assert_eq!(kept, [gone]);
         let kept = without(&[reached(0x200), page(0x200)], &mut lies);

@@ -14,7 +14,7 @@ pub(crate) struct Target {
 }
 
 /// All of them.
-pub(crate) const ALL: [Target; 3] = [
+pub(crate) const ALL: [Target; 6] = [
     Target {
         name: "its_arch",
         feeds: "a host that owns its ITSs: the driver's life, legal and illegal registers, commands, tables, LPIs, power",
@@ -24,6 +24,21 @@ pub(crate) const ALL: [Target; 3] = [
         name: "its_cmdq",
         feeds: "batches of commands, CWRITER, CBASER, slow and stalling hardware, tampering",
         asks: "nothing unjudged reaches the ITS; the queue never wedges",
+    },
+    Target {
+        name: "its_hvc",
+        feeds: "hypercalls in any order over CPUs, phases and one or two ITSs, good, bad and overlapping arguments",
+        asks: "set-up is all or nothing; errno and ownership are exact",
+    },
+    Target {
+        name: "its_mmio",
+        feeds: "accesses of any size and offset to ITSs and redistributors, in every phase, after a loss of power too",
+        asks: "no access that hardware calls UNPREDICTABLE; halves and reserved offsets are right",
+    },
+    Target {
+        name: "its_tables",
+        feeds: "tables of two levels that grow, change, alias and straddle, with suspend, resume and loss of power",
+        asks: "every pointer that an ITS follows is sound at every moment",
     },
     Target {
         name: "its_race",

@@ -14,6 +14,7 @@ use crate::its::{Bus, PhysicalIts};
 use crate::layout::CPUS;
 use crate::memory::Contents;
 use crate::ownership::Ownership;
+use crate::race::Stacks;
 use crate::redistributor::Redistributor;
 use crate::state::State;
 
@@ -74,6 +75,7 @@ pub struct Board {
     pub(crate) memory_lock: BoardLock<()>,
     /// Several agents act at once, so that each step may give way to another.
     pub(crate) racing: Cell<bool>,
+    pub(crate) stacks: Stacks,
     subject: Box<dyn BoardSubject>,
 }
 
@@ -84,6 +86,7 @@ impl Board {
             state: RefCell::new(State::new(machine)),
             memory_lock: BoardLocks::lock(LockName::Memory, ()),
             racing: Cell::new(false),
+            stacks: Stacks::default(),
             subject,
         }
     }

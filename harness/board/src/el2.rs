@@ -402,6 +402,7 @@ impl El2 for Board {
         };
         state.held.remove(index);
         state.events.push(Event::Released(lock.name));
+        state.note_unlock();
     }
 
     fn held<T, R>(&self, lock: &LockOf<Self, T>, body: impl FnOnce(&mut T) -> R) -> R {

@@ -81,6 +81,20 @@ pub const QUEUE1: Area = low(704, 16);
 pub const DEVICE_TABLE1: Area = low(720, 32);
 /// Collection table of the second ITS.
 pub const COLLECTION_TABLE1: Area = low(752, 16);
+/// The host's copy of the second ITS's queue.
+pub const QUEUE_COPY1: Area = low(768, 16);
+/// The host's copy of the second ITS's level-1 device table.
+pub const DEVICE_TABLE_COPY1: Area = low(784, 32);
+/// The host's copy of a level-1 collection table.
+pub const COLLECTION_TABLE_COPY: Area = low(816, 16);
+/// The host's copy of the second ITS's level-1 collection table.
+pub const COLLECTION_TABLE_COPY1: Area = low(832, 16);
+/// Pages that the host gives EL2 for its records of the second ITS.
+pub const PRIVATE1: Area = low(848, 4);
+/// The descriptor of the set-up hypercall for the second ITS.
+pub const DESCRIPTOR1: Area = low(852, 1);
+/// The list of live devices of the second ITS.
+pub const LIVE_LIST1: Area = low(853, 1);
 /// Memory of the host above 2^48.
 pub const HIGH: Area = Area {
     first: HIGH_BASE,
@@ -90,7 +104,7 @@ pub const HIGH: Area = Area {
 /// Pages of the flat allocation behind the regions, the hole included.
 pub(crate) const FLAT_PAGES: usize = LOW_PAGES as usize + 48;
 /// Pages of low memory, the hole included.
-const LOW_PAGES: u64 = 768;
+const LOW_PAGES: u64 = 864;
 
 /// Place of a page in the flat allocation; `None` for what is no memory.
 pub(crate) const fn flat_index(page: u64) -> Option<usize> {
@@ -181,6 +195,13 @@ mod tests {
             QUEUE1,
             DEVICE_TABLE1,
             COLLECTION_TABLE1,
+            QUEUE_COPY1,
+            DEVICE_TABLE_COPY1,
+            COLLECTION_TABLE_COPY,
+            COLLECTION_TABLE_COPY1,
+            PRIVATE1,
+            DESCRIPTOR1,
+            LIVE_LIST1,
             HIGH,
         ];
         let mut seen = std::collections::BTreeSet::new();

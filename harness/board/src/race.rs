@@ -14,11 +14,19 @@ use scoped_tls::{ScopedKey, scoped_thread_local};
 use crate::board::{Board, IN_SUBJECT};
 use crate::state::State;
 
+/// When an agent gives way: before its next step, which is the begin of an action or a call of EL2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// It has made so many steps in this turn.
+    Steps(u16),
+    /// EL2 has given back so many locks for it in this turn.
+    Unlocks(u16),
+}
+
 /// How long an agent goes on before it gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// Actions begun and calls of EL2 made in this turn, at most; 0 gives way at once.
-    pub steps: u16,
+    pub until: Until,
     /// Gives way to the agent after the next.
     pub skip: bool,
 }
@@ -40,8 +48,11 @@ fn stack(agent: u8) -> &'static ScopedKey<Stack> {
     [&FIRST, &SECOND, &THIRD][usize::from(agent)]
 }
 
+/// Stacks of the agents, made for the first race.
+pub(crate) type Stacks = RefCell<Option<[DefaultStack; AGENTS]>>;
+
 /// The actions of one agent, to be resumed.
-type Agent<'a> = ScopedCoroutineRef<'a, bool, Pause, (), DefaultStack>;
+type Agent<'a, 's> = ScopedCoroutineRef<'a, bool, Pause, (), &'s mut DefaultStack>;
 
 /// What EL2 is in the middle of, for one agent.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +68,9 @@ pub(crate) struct Race {
     /// Whose turn it is.
     agent: u8,
     turns: VecDeque<Turn>,
+    /// Steps made and locks given back in this turn.
     steps: u16,
+    unlocks: u16,
     /// Of all agents but the one whose turn it is.
     parked: [Underway; AGENTS],
 }
@@ -66,12 +79,16 @@ impl Race {
     /// Counts one step of the agent whose turn it is; whether it gives way now, and skips. After the last turn nobody does.
     fn is_due(&mut self) -> Option<bool> {
         let turn = *self.turns.front()?;
-        if self.steps < turn.steps {
-            self.steps += 1;
+        let due = match turn.until {
+            Until::Steps(steps) => self.steps >= steps,
+            Until::Unlocks(unlocks) => self.unlocks >= unlocks,
+        };
+        if !due {
+            self.steps = self.steps.saturating_add(1);
             return None;
         }
         self.turns.pop_front();
-        self.steps = 0;
+        (self.steps, self.unlocks) = (0, 0);
         Some(turn.skip)
     }
 }
@@ -81,6 +98,13 @@ impl State {
     pub(crate) fn is_held_elsewhere(&self, name: LockName) -> bool {
         let race = self.race.as_ref();
         race.is_some_and(|race| race.parked.iter().any(|agent| agent.held.contains(&name)))
+    }
+
+    /// EL2 gave a lock back.
+    pub(crate) fn note_unlock(&mut self) {
+        if let Some(race) = &mut self.race {
+            race.unlocks = race.unlocks.saturating_add(1);
+        }
     }
 
     fn give_turn(&mut self, agent: u8) {
@@ -119,19 +143,22 @@ impl Board {
             agent: 0,
             turns: turns.iter().copied().collect(),
             steps: 0,
+            unlocks: 0,
             parked: Default::default(),
         });
         self.racing.set(true);
         let parts = RefCell::new(Vec::new());
-        let agent = |agent: u8| {
+        let mut stacks = self.stacks.borrow_mut();
+        let [first, second, third] = stacks.get_or_insert_default();
+        let agent = |agent: u8, own| {
             let (list, parts) = (&lists[usize::from(agent)], &parts);
-            ScopedCoroutine::new(move |yielder: &Stack, _: bool| {
+            ScopedCoroutine::with_stack(own, move |yielder: &Stack, _: bool| {
                 stack(agent).set(yielder, || self.act(agent, list, parts));
             })
         };
-        agent(0).scope(|first| {
-            agent(1).scope(|second| {
-                agent(2).scope(|third| self.take_turns([first, second, third]));
+        agent(0, first).scope(|first| {
+            agent(1, second).scope(|second| {
+                agent(2, third).scope(|third| self.take_turns([first, second, third]));
             });
         });
         self.racing.set(false);
@@ -159,7 +186,7 @@ impl Board {
         }
     }
 
-    fn take_turns(&self, mut agents: [Agent<'_>; AGENTS]) {
+    fn take_turns(&self, mut agents: [Agent<'_, '_>; AGENTS]) {
         // What each does: ready to go on, waiting, or done.
         let mut pauses = [const { Some(Pause::Turn { skip: false }) }; AGENTS];
         let mut next = 0;

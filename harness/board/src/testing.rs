@@ -81,6 +81,7 @@ impl Bench {
             private_pages: 1,
             table_pages: 1,
             intid_bits: 16,
+            two_level_collections: false,
         };
         let bench = Self {
             board: Board::new(machine, Box::new(Nobody)),

@@ -59,6 +59,7 @@ fn plan() -> Plan {
         private_pages: 1,
         table_pages: 1,
         intid_bits: 16,
+        two_level_collections: false,
     }
 }
 

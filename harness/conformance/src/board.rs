@@ -10,7 +10,7 @@ use its_runner::{Hosts, machine};
 use its_scenario::Stage;
 
 use crate::observed::{Fate, Fit, Observed};
-use crate::play::{Played, Tally, loses_power, needs_two, play};
+use crate::play::{Played, Tally, play};
 use crate::script::Script;
 
 struct OnBoard {
@@ -74,29 +74,23 @@ pub(crate) fn run_physical(script: &Script, free: bool) -> Played {
 /// Plays a case on the production emulator, after a legal set-up.
 pub(crate) fn run_emulator(script: &Script, free: bool) -> Played {
     let scenario = &script.scenario;
-    let needs = [
-        (scenario.boot.stage == Stage::Reset, NO_RESET),
-        (needs_two(scenario), NO_SECOND),
-        (loses_power(scenario), NO_POWER_LOSS),
-    ];
+    let needs = [(scenario.boot.stage == Stage::Reset, NO_RESET)];
     if let Some((_, why)) = needs.into_iter().find(|(needed, _)| *needed) {
         return Played::NotApplicable(why.into());
     }
     let mut on = OnBoard::new(script, true);
     let mut hosts = Hosts::new(scenario);
     hosts.probe(scenario.boot.stage, &mut on);
-    hosts.first().deprivilege(&mut on);
-    let outcome = hosts.first().set_up(&mut on);
-    if outcome != (Outcome::Returned { x0: 0, x1: 0 }) {
-        return Played::Broken(format!("the legal set-up returned {outcome:?}"));
+    hosts.deprivilege(&mut on);
+    let failed = hosts.set_up(&mut on);
+    if !failed.is_empty() {
+        return Played::Broken(format!("the legal set-up returned {failed:?}"));
     }
     on.play(script, hosts, free)
 }
 
 const NO_RESET: &str =
     "EL2 takes over an ITS that its driver has probed; the host never sees it reset";
-const NO_SECOND: &str = "the board has one ITS under EL2";
-const NO_POWER_LOSS: &str = "a loss of power under EL2 ends the ITS's use until reboot (P11)";
 
 impl Perform for OnBoard {
     fn perform(&mut self, action: Action) -> Outcome {

@@ -2,7 +2,7 @@
 
 use its_board::host::Perform;
 use its_runner::Hosts;
-use its_scenario::{Operation, Scenario};
+use its_scenario::Scenario;
 
 use crate::observed::{Fit, Observed, check};
 use crate::script::{Expected, Script};
@@ -108,10 +108,4 @@ pub(crate) fn play<M: Perform + Observed>(
 /// Whether the scenario needs a second ITS.
 pub(crate) fn needs_two(scenario: &Scenario) -> bool {
     scenario.boot.its > 1
-}
-
-/// Whether it takes the ITS's power away.
-pub(crate) fn loses_power(scenario: &Scenario) -> bool {
-    let lost = |operation: &Operation| matches!(operation, Operation::PowerLoss { .. });
-    scenario.operations.iter().any(lost)
 }

@@ -60,8 +60,9 @@ impl Guarded {
         match self.run {
             Run::Running if !ctlr.enabled() => self.run = Run::Lost,
             Run::Stopping if ctlr.quiescent() && !ctlr.enabled() => {
-                // Quiescent reads 1 after a loss of power too, but CBASER is not then as it was left.
-                self.run = if self.cbaser_stands(its) {
+                // Quiescent reads 1 after a loss of power too, but CBASER is not then as it was left, or firmware
+                // restored it, and CREADR is 0.
+                self.run = if self.cbaser_stands(its) && self.creadr_stands(its) {
                     Run::AtRest
                 } else {
                     Run::Lost
@@ -109,6 +110,13 @@ impl Guarded {
     /// Whether GITS_CBASER reads as recorded, Valid.
     fn cbaser_stands<E: El2>(&self, its: &PhysicalIts<E>) -> bool {
         (its.cbaser().into_bits() ^ self.cbaser.into_bits()) & Cbaser::WRITABLE == 0
+    }
+
+    /// Whether GITS_CREADR is where the commands in flight can have brought it.
+    fn creadr_stands<E: El2>(&self, its: &PhysicalIts<E>) -> bool {
+        let offset = its.creadr().offset();
+        let queue = self.queue();
+        offset < queue.bytes && queue.distance(self.consumed, offset) <= self.in_flight()
     }
 
     fn shown_cbaser(&self) -> Cbaser {

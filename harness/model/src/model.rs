@@ -16,7 +16,7 @@ use crate::architecture::{
 use crate::judgement::{Judgement, Kind, Phase};
 use crate::policy::ghost::Ghost;
 use crate::policy::ledger::Ledger;
-use crate::policy::queue::Guard;
+use crate::policy::queue::{Guard, Stop};
 use crate::policy::trap::{Account, ItsTrap, RedistributorTrap};
 
 /// Offsets in the queue of a guarded ITS: the hardware's CREADR at the last look (C), up to where EL2 judged
@@ -189,6 +189,9 @@ impl Model {
             Action::PowerLoss { its, restored } => {
                 self.replay(events, account);
                 self.hardware.lose_power(usize::from(its), restored);
+                if restored {
+                    self.doubt_rest(usize::from(its), account);
+                }
             }
             Action::Advance { .. } => self.replay(events, account),
         }
@@ -319,6 +322,18 @@ impl Model {
     /// S1: from the first finalize.
     pub(crate) fn is_protected(&self) -> bool {
         self.finalized.iter().any(|done| *done)
+    }
+
+    /// P11: an ITS on its way to rest lost power and firmware restored it: EL2 cannot tell where CREADR, which is
+    /// then 0, could be 0 anyway.
+    fn doubt_rest(&self, its: usize, account: &mut Account) {
+        let Some(guard) = &self.guards[its] else {
+            return;
+        };
+        if guard.stop == Stop::Stopping && guard.may_rest_at_zero() {
+            let why = "nobody can tell whether the ITS was at rest when it lost power";
+            account.judgement.poison(why);
+        }
     }
 
     // ---- the host

@@ -9,10 +9,12 @@ use std::collections::{BTreeSet, VecDeque};
 
 use its_el2::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, PageChange, Part};
 use its_gic::Register;
+use its_gic::register::OFFSET_MASK;
 
 use crate::architecture::{Registers, its_at, redistributor_at};
-use crate::judgement::{Expected, Judgement, Phase};
+use crate::judgement::{Expected, Judgement, Kind, Phase};
 use crate::model::Model;
+use crate::policy::queue::Stop;
 use crate::policy::trap::{Account, ItsTrap, RedistributorTrap};
 
 /// An action that has begun.
@@ -69,8 +71,28 @@ impl Model {
             agent = turn;
             self.follow(&mut race, usize::from(agent), slice, over);
         }
+        self.compare_writers(&mut race.judgement);
         self.ledger.compare(&self.ghost, &mut race.judgement);
         race.judgement
+    }
+
+    /// P9: whoever came last, the hardware's CWRITER is J of a guarded ITS that runs.
+    fn compare_writers(&self, judgement: &mut Judgement) {
+        for (its, guard) in self.guards.iter().enumerate() {
+            let hardware = &self.hardware.its[its].registers;
+            let Some(guard) = guard.as_ref().filter(|guard| guard.stop == Stop::Running) else {
+                continue;
+            };
+            let seen = hardware.cwriter.value & OFFSET_MASK;
+            if !hardware.enabled || seen == guard.j {
+                continue;
+            }
+            let (path, value) = (
+                format_args!("its{its}.cwriter"),
+                format_args!("{:#x}", guard.j),
+            );
+            judgement.disagree(Kind::Forward, "P9", path, value, format_args!("{seen:#x}"));
+        }
     }
 
     /// What one agent did before another acts, or until its action is `over`.
@@ -147,7 +169,7 @@ impl Model {
             && let Some(its) = self.its_of(&own.part.action)
             && (over || slice.iter().any(takes))
         {
-            own.before = Some(self.hardware.its[its].registers.clone());
+            own.before = Some(self.hardware.its[its].registers);
         }
         self.replay(slice, &mut own.account);
         own.events.extend_from_slice(slice);
@@ -201,7 +223,7 @@ impl Model {
                     _ => 0,
                 };
                 if let Some((its, offset)) = its_at(&self.machine, address) {
-                    let now = || self.hardware.its[its].registers.clone();
+                    let now = || self.hardware.its[its].registers;
                     let base = self.machine.its[its];
                     let trap = ItsTrap {
                         its,

@@ -2,7 +2,7 @@
 
 use its_board::host::{Host, LiveDevice, Perform, Plan};
 use its_board::layout;
-use its_el2::{AccessSize, Action, Frame, Hypercall, Machine};
+use its_el2::{AccessSize, Action, Frame, Hypercall, Machine, Outcome};
 use its_gic::Command;
 use its_gic::Register;
 use its_gic::register::FRAME_BYTES;
@@ -55,9 +55,21 @@ impl Hosts {
         self.drivers.iter_mut()
     }
 
-    /// The driver of the first ITS.
-    pub fn first(&mut self) -> &mut Host {
-        &mut self.drivers[0]
+    /// All ITSs are described, then all CPUs finalized.
+    pub fn deprivilege(&mut self, on: &mut impl Perform) {
+        for host in &mut self.drivers {
+            host.describe(0, on);
+        }
+        for cpu in 0..layout::CPUS {
+            self.drivers[0].finalize(cpu, on);
+        }
+    }
+
+    /// All ITSs are set up, in order; the results that are not success.
+    pub fn set_up(&mut self, on: &mut impl Perform) -> Vec<Outcome> {
+        let done = Outcome::Returned { x0: 0, x1: 0 };
+        let outcomes = self.drivers.iter_mut().map(|host| host.set_up(on));
+        outcomes.filter(|outcome| *outcome != done).collect()
     }
 
     fn current(&mut self) -> &mut Host {
@@ -98,6 +110,7 @@ fn plan(scenario: &Scenario) -> Plan {
         private_pages: scenario.boot.private_pages,
         table_pages: scenario.boot.table_pages,
         intid_bits: scenario.boot.intid_bits,
+        two_level_collections: scenario.boot.two_level_collections,
     }
 }
 
@@ -127,6 +140,20 @@ fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl 
         }
         Operation::Store { cpu, at, value } => {
             let address = place::address(at);
+            on.perform(Action::Store {
+                cpu,
+                address,
+                value,
+            });
+        }
+        Operation::StoreAddress {
+            cpu,
+            at,
+            of,
+            physical,
+        } => {
+            let (address, of) = (place::address(at), place::address(of));
+            let value = if physical { of } else { host.linear(of) };
             on.perform(Action::Store {
                 cpu,
                 address,
@@ -226,7 +253,7 @@ fn hypercalls(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
             device_flip,
         } => {
             let arguments = [
-                layout::ITS[0] ^ device_flip,
+                host.control_frame() ^ device_flip,
                 host.linear(place::address(private)),
                 host.linear(place::address(descriptor)),
                 private_pages.into(),
@@ -264,6 +291,13 @@ fn driver(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
             level2,
             flip,
         } => host.grow(cpu, device_id, place::address(level2), flip, on),
+        Operation::GrowCollection {
+            cpu,
+            icid,
+            level2,
+            flip,
+        } => host.grow_collection(cpu, icid, place::address(level2), flip, on),
+        Operation::Describe { cpu } => host.describe(cpu, on),
         Operation::Probe { cpu } => host.probe_its(cpu, on),
         Operation::InitCpu { cpu } => host.init_cpu(cpu, on),
         Operation::Configure { cpu, intid, value } => host.configure(cpu, intid, value, on),

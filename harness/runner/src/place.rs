@@ -24,6 +24,13 @@ const fn area(area: Area) -> layout::Area {
         Area::Queue1 => layout::QUEUE1,
         Area::DeviceTable1 => layout::DEVICE_TABLE1,
         Area::CollectionTable1 => layout::COLLECTION_TABLE1,
+        Area::QueueCopy1 => layout::QUEUE_COPY1,
+        Area::DeviceTableCopy1 => layout::DEVICE_TABLE_COPY1,
+        Area::CollectionTableCopy => layout::COLLECTION_TABLE_COPY,
+        Area::CollectionTableCopy1 => layout::COLLECTION_TABLE_COPY1,
+        Area::Descriptor1 => layout::DESCRIPTOR1,
+        Area::LiveList1 => layout::LIVE_LIST1,
+        Area::Private1 => layout::PRIVATE1,
     }
 }
 

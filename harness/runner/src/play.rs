@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use its_board::host::{Host, Perform};
+use its_board::host::Perform;
 use its_board::{Board, BoardLocks, BoardSubject, Failure, Snapshot, Tamper};
-use its_el2::{Action, Character, Freedoms, MAX_ITS, Machine, Outcome, SubjectPolicy};
+use its_el2::{Action, Character, Freedoms, MAX_ITS, Machine, SubjectPolicy};
 use its_emulator::Emulator;
 use its_model::{Model, Phase};
 use its_oracles::Oracles;
@@ -173,7 +173,7 @@ impl Runner {
         lockstep.check_account = self.check_account;
         hosts.probe(scenario.boot.stage, &mut lockstep);
         lockstep.trace = trace;
-        reach_stage(scenario.boot.stage, hosts.first(), &mut lockstep);
+        reach_stage(scenario.boot.stage, &mut hosts, &mut lockstep);
         if lockstep.is_over() {
             return Err(Box::new(lockstep.finish()));
         }
@@ -240,15 +240,14 @@ fn arm(operation: &Operation, lockstep: &mut Lockstep) -> usize {
     0
 }
 
-fn reach_stage(stage: Stage, host: &mut Host, lockstep: &mut Lockstep) {
+fn reach_stage(stage: Stage, hosts: &mut Hosts, lockstep: &mut Lockstep) {
     if stage >= Stage::Deprivileged {
-        host.deprivilege(lockstep);
+        hosts.deprivilege(lockstep);
     }
     if stage >= Stage::Guarded {
-        let outcome = host.set_up(lockstep);
-        let done = Outcome::Returned { x0: 0, x1: 0 };
-        if outcome != done && !lockstep.is_over() {
-            lockstep.defect(format!("the legal set-up returned {outcome:?}"));
+        let failed = hosts.set_up(lockstep);
+        if !failed.is_empty() && !lockstep.is_over() {
+            lockstep.defect(format!("the legal set-up returned {failed:?}"));
         }
     }
 }

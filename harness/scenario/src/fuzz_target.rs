@@ -13,23 +13,39 @@ use crate::scenario::{Scenario, Stage};
 /// Who is behind the ITS that a scenario works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FuzzTarget {
-    /// An emulation at EL2, which takes the one ITS of the board away from its host.
+    /// An emulation at EL2, which takes the one ITS of the board away from its host: its command queue.
     Cmdq,
     /// The ITS itself, one or two of them, each owned by the host: nothing but the architecture.
     Arch,
+    /// An emulation at EL2 of one or two ITSs: accesses to registers.
+    Mmio,
+    /// The same: hypercalls, how ITSs come to be guarded.
+    Hvc,
+    /// The same: tables of two levels, suspend and loss of power.
+    Tables,
     /// An emulation at EL2, entered by several CPUs at once.
     Race,
 }
 
 impl FuzzTarget {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Cmdq, Self::Arch, Self::Race];
+    pub const ALL: [Self; 6] = [
+        Self::Cmdq,
+        Self::Arch,
+        Self::Mmio,
+        Self::Hvc,
+        Self::Tables,
+        Self::Race,
+    ];
 
     /// The name on the command line and in the corpus.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cmdq => "its_cmdq",
             Self::Arch => "its_arch",
+            Self::Mmio => "its_mmio",
+            Self::Hvc => "its_hvc",
+            Self::Tables => "its_tables",
             Self::Race => "its_race",
         }
     }
@@ -42,8 +58,16 @@ impl FuzzTarget {
     /// Whether operations of a kind mean something to it.
     pub(crate) const fn plays(self, kind: Kind) -> bool {
         match self {
-            Self::Cmdq => !matches!(kind, Kind::PowerLoss | Kind::Its | Kind::Race),
-            Self::Race => !matches!(kind, Kind::PowerLoss | Kind::Its),
+            Self::Cmdq => !matches!(
+                kind,
+                Kind::PowerLoss
+                    | Kind::Its
+                    | Kind::GrowCollection
+                    | Kind::StoreAddress
+                    | Kind::Race
+            ),
+            Self::Mmio | Self::Hvc | Self::Tables => !matches!(kind, Kind::Race),
+            Self::Race => true,
             // There is no EL2 that could be asked, watched or made to fail.
             Self::Arch => !matches!(
                 kind,
@@ -57,6 +81,9 @@ impl FuzzTarget {
                     | Kind::Fail
                     | Kind::Tamper
                     | Kind::Race
+                    | Kind::Describe
+                    | Kind::StoreAddress
+                    | Kind::GrowCollection
             ),
         }
     }
@@ -64,8 +91,9 @@ impl FuzzTarget {
     /// The stage that comes closest to one.
     const fn stage(self, stage: Stage) -> Stage {
         match (self, stage) {
-            (Self::Cmdq | Self::Race, Stage::Reset)
-            | (Self::Arch, Stage::Deprivileged | Stage::Guarded) => Stage::Probed,
+            (Self::Arch, Stage::Deprivileged | Stage::Guarded) => Stage::Probed,
+            (Self::Arch, stage) => stage,
+            (_, Stage::Reset) => Stage::Probed,
             (_, stage) => stage,
         }
     }
@@ -79,8 +107,11 @@ impl Scenario {
     pub fn fit(&mut self, target: FuzzTarget) {
         self.fix_up();
         self.boot.stage = target.stage(self.boot.stage);
-        if target != FuzzTarget::Arch {
+        if target == FuzzTarget::Cmdq {
             self.boot.its = 1;
+        }
+        if matches!(target, FuzzTarget::Cmdq | FuzzTarget::Arch) {
+            self.boot.two_level_collections = false;
         }
         let single = self.boot.its == 1;
         self.operations.retain(|operation| {

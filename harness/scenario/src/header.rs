@@ -9,9 +9,9 @@ use crate::scenario::{Boot, Stage};
 /// The fields that every version of this crate knew.
 pub(crate) const FIRST_FIELDS: usize = 13;
 /// Fields that are no freedoms, [`Freedom::OnError`] apart, which is older than the list of them.
-const OWN_FIELDS: usize = 16;
+pub(crate) const OWN_FIELDS: usize = 16;
 pub(crate) const CHARACTER_FIELDS: usize = OWN_FIELDS + LATER_FREEDOMS.len();
-pub(crate) const BOOT_FIELDS: usize = 7;
+pub(crate) const BOOT_FIELDS: usize = 8;
 
 /// The freedoms whose fields follow the others: all but [`Freedom::OnError`].
 const LATER_FREEDOMS: &[Freedom] = match Freedom::ALL {
@@ -84,6 +84,7 @@ pub(crate) static BOOT: [Argument; BOOT_FIELDS] = [
     count("table-pages", 1, 2),
     count("its", 1, MAX_ITS as u64),
     count("intid-bits", 14, 16),
+    Argument::new("collections", Shape::Choice(&["flat", "two-level"])),
 ];
 
 /// What a scenario has that says nothing else: an ITS like many, 16 bits everywhere, prompt and strict.
@@ -206,6 +207,7 @@ pub(crate) fn boot_words(boot: &Boot) -> [u64; BOOT_FIELDS] {
         boot.table_pages.into(),
         boot.its.into(),
         boot.intid_bits.into(),
+        boot.two_level_collections.into(),
     ]
 }
 
@@ -219,6 +221,7 @@ pub(crate) fn boot(words: [u64; BOOT_FIELDS]) -> Boot {
         table_pages,
         its,
         intid_bits,
+        two_level_collections,
     ] = fixed(&BOOT, words);
     Boot {
         stage: match stage {
@@ -233,6 +236,7 @@ pub(crate) fn boot(words: [u64; BOOT_FIELDS]) -> Boot {
         table_pages: table_pages as u8,
         its: its as u8,
         intid_bits: intid_bits as u8,
+        two_level_collections: two_level_collections != 0,
     }
 }
 
@@ -292,9 +296,9 @@ mod tests {
                 && (4..=20).contains(&legal.device_id_bits)
         }
 
-        fn any_bytes_are_a_boot_plan(bytes: (u8, u8, u8, u8, u8, u8, u8)) -> bool {
-            let (a, b, c, d, e, f, g) = bytes;
-            let legal = boot([a, b, c, d, e, f, g].map(u64::from));
+        fn any_bytes_are_a_boot_plan(bytes: (u8, u8, u8, u8, u8, u8, u8, u8)) -> bool {
+            let (a, b, c, d, e, f, g, h) = bytes;
+            let legal = boot([a, b, c, d, e, f, g, h].map(u64::from));
             boot(boot_words(&legal)) == legal
                 && legal.live_devices <= 4
                 && (1..=16).contains(&legal.queue_pages)

@@ -23,6 +23,7 @@
 //! | `read its0 CREADR.high` · `read its0 +0x1234 size=2` | the host reads a device register |
 //! | `write its0 CWRITER 0x40` · `write redistributor1 +0x20000 size=4 N` | the host writes one |
 //! | `load PLACE` · `store PLACE value=N` | the host loads or stores 8 bytes |
+//! | `store-address PLACE of=PLACE [physical]` | the host stores the address of a place, that of the linear map or the physical one |
 //! | `configure intid=N value=N` | the host writes an LPI's configuration byte, and nothing else |
 //! | `command MAPD device=N size=N itt=PLACE valid` | writes a command into the next slot of the host's queue; not posted |
 //! | `raw-command N N N N` | the same with any four words |
@@ -33,7 +34,7 @@
 //! | `enable` · `disable` · `quiesce` | GITS_CTLR.Enabled; wait for Quiescent |
 //! | `share PLACE` · `unshare PLACE` · `donate-guest PLACE` · `reclaim-guest PLACE` | page ownership by hypercall |
 //! | `finalize` | this CPU is deprivileged |
-//! | `set-up private=PLACE descriptor=PLACE private-pages=N [device-flip=N]` | `__pkvm_init_its_emulation` |
+//! | `set-up private=PLACE descriptor=PLACE private-pages=N [device-flip=N]` | `__pkvm_init_its_emulation` of the ITS that the host is at |
 //! | `raw-hypercall x0=N [x1=N] [x2=N] [x3=N] [x4=N]` | any hypercall |
 //! | `map-device device=N event-id-bits=N itt=PLACE` | the driver maps a device and posts |
 //! | `map-event device=N event=N intid=N icid=N` | the driver maps an event and posts |
@@ -43,12 +44,14 @@
 //! | `unmap-event device=N event=N` | the driver unmaps an event and posts |
 //! | `probe` · `init-cpu` | the driver programs and enables the ITS; starts this CPU's redistributor and its collection |
 //! | `grow device=N level2=PLACE [flip=N]` | the host's level-1 entry that covers a device |
+//! | `grow-collection icid=N level2=PLACE [flip=N]` | the host's level-1 entry that covers a collection |
+//! | `describe` | the driver makes ready for EL2: descriptor, list of live devices, copies of its tables |
 //! | `suspend` · `resume` | the driver's orderly sequences |
 //! | `msi device=N event=N [half]` | a device raises an event, by a write of 32 bits or 16 |
 //! | `acknowledge` | the CPU takes the interrupt that it is offered |
 //! | `its N` | the host turns to this ITS: the lines after it are for it, where they name none |
 //! | `power-loss [restored]` | the ITS loses power and gets it back; firmware may restore its registers |
-//! | `race N [turns=N,N+…] [turns2=…]` | the next N operations are done at once: by CPU 0, CPU 1 and the world; each turn is so many steps of one agent, `+` skips one |
+//! | `race N [turns=N,N+…] [turns2=…]` | the next N operations are done at once: by CPU 0, CPU 1 and the world; a turn is so many steps of one agent, or `u` and so many locks given back; `+` skips one |
 //! | `advance N` | the physical ITS gets time for so many commands |
 //! | `fail CHANGE nth=N` | the nth such ownership change from now fails |
 //! | `tamper PLACE after=N value=N` | after so many reads of shared memory by EL2 in the next operation, the host changes a word |
@@ -121,4 +124,4 @@ pub use operation::{CPUS, HostCommand, Operation, Rdbase, Width};
 pub use place::{Area, Place};
 pub use scenario::{Boot, LiveDevice, MAX_OPERATIONS, Scenario, Stage};
 pub use text::{MAX_TEXT_BYTES, ParseError, TEXT_VERSION};
-pub use turns::Turn;
+pub use turns::{Turn, Until};

@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 use crate::argument::{Argument, Shape};
 use crate::fuzz_target::FuzzTarget;
-use crate::generate::continuation;
+use crate::generate::{Temper, continuation};
 use crate::header::{BOOT, CHARACTER, boot, boot_words, character, character_words};
 use crate::operation::{Operation, Rdbase};
 use crate::place::{Area, PAGE_BYTES, Place};
@@ -17,6 +17,9 @@ use crate::target::{FRAMES, SIZES, Target, registers};
 
 /// Bytes for the generator when it adds a phrase; more than any phrase takes matters little.
 const PHRASE_BYTES: usize = 512;
+
+/// And for a whole scenario.
+const SCENARIO_BYTES: usize = 4096;
 
 type Mutation = fn(&mut Scenario, FuzzTarget, &mut Rng);
 
@@ -40,10 +43,14 @@ const MUTATIONS: &[Mutation] = &[
     truncate,
 ];
 
-/// Changes a scenario in one to four ways, by `seed` alone. What comes out is fit for the target;
+/// Changes a scenario in one to four ways, by `seed` alone; one in eight becomes another altogether. What comes out is fit for the target;
 /// [`Scenario::shorten_to`] brings it below a size.
 pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
     let mut rng = Rng::with_seed(seed);
+    if rng.u8(..8) == 0 {
+        *scenario = whole(target, &mut rng);
+        return;
+    }
     for _ in 0..=below(&mut rng, 2).wrapping_add(below(&mut rng, 3)) {
         if let Some(mutation) = choose(&mut rng, MUTATIONS) {
             mutation(scenario, target, &mut rng);
@@ -51,6 +58,17 @@ pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
         scenario.operations.truncate(MAX_OPERATIONS);
     }
     scenario.fit(target);
+}
+
+/// Another scenario altogether, of a temper and a length of its own: what a corpus has grown into is not all there is.
+fn whole(target: FuzzTarget, rng: &mut Rng) -> Scenario {
+    let mut bytes = [0; SCENARIO_BYTES];
+    rng.fill(&mut bytes);
+    let temper = match rng.u8(..4) {
+        0 => Temper::Legal,
+        _ => Temper::Hostile,
+    };
+    Scenario::generate(&mut Unstructured::new(&bytes), target, temper)
 }
 
 /// A scenario made of two, by `seed` alone: the start of one and the end of the other, or one with a piece of the

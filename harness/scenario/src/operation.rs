@@ -106,6 +106,13 @@ pub enum Operation {
     Load { cpu: u8, at: Place },
     /// The host stores a word; `at` is a multiple of 8.
     Store { cpu: u8, at: Place, value: u64 },
+    /// The host stores the linear-map address of a place, or its `physical` one; `at` is a multiple of 8.
+    StoreAddress {
+        cpu: u8,
+        at: Place,
+        of: Place,
+        physical: bool,
+    },
     /// The host writes the configuration byte of an LPI, and nothing else.
     Configure { cpu: u8, intid: u32, value: u8 },
 
@@ -184,6 +191,17 @@ pub enum Operation {
         level2: Place,
         flip: u64,
     },
+    /// The host's level-1 shadow entry that covers a collection := a valid entry for `level2`, XOR `flip`.
+    GrowCollection {
+        cpu: u8,
+        icid: u16,
+        /// A page.
+        level2: Place,
+        flip: u64,
+    },
+    /// The driver makes ready for EL2: drains the queue, writes the descriptor and the list of the devices that it
+    /// mapped, copies its level-1 tables, and goes on in the copies.
+    Describe { cpu: u8 },
     /// The driver probes the ITS: programs queue and tables, enables it.
     Probe { cpu: u8 },
     /// The driver starts a CPU: its redistributor's LPIs, where they are off, and its collection.

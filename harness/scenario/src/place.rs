@@ -50,11 +50,25 @@ pub enum Area {
     DeviceTable1 = 18,
     /// The collection table of the second ITS.
     CollectionTable1 = 19,
+    /// The host's copy of the command queue of the second ITS.
+    QueueCopy1 = 20,
+    /// The host's copy of a level-1 device table of the second ITS.
+    DeviceTableCopy1 = 21,
+    /// The host's copy of a level-1 collection table.
+    CollectionTableCopy = 22,
+    /// The same of the second ITS.
+    CollectionTableCopy1 = 23,
+    /// The descriptor of the set-up hypercall for the second ITS.
+    Descriptor1 = 24,
+    /// The list of live devices of the second ITS.
+    LiveList1 = 25,
+    /// What the host gives EL2 for its records of the second ITS.
+    Private1 = 26,
 }
 
 impl Area {
     /// All of them, by number.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 26] = [
         Self::QueueCopy,
         Self::DeviceTableCopy,
         Self::Itt,
@@ -74,20 +88,68 @@ impl Area {
         Self::Queue1,
         Self::DeviceTable1,
         Self::CollectionTable1,
+        Self::QueueCopy1,
+        Self::DeviceTableCopy1,
+        Self::CollectionTableCopy,
+        Self::CollectionTableCopy1,
+        Self::Descriptor1,
+        Self::LiveList1,
+        Self::Private1,
     ];
+
+    /// Whether only a board with two ITSs uses it.
+    pub(crate) const fn is_second(self) -> bool {
+        matches!(
+            self,
+            Self::Queue1
+                | Self::DeviceTable1
+                | Self::CollectionTable1
+                | Self::QueueCopy1
+                | Self::DeviceTableCopy1
+                | Self::CollectionTableCopy1
+                | Self::Descriptor1
+                | Self::LiveList1
+                | Self::Private1
+        )
+    }
+
+    /// What serves the n-th ITS as this area, one of the first's, serves the first.
+    #[must_use]
+    pub const fn of_its(self, its: u8) -> Self {
+        match self {
+            _ if its == 0 => self,
+            Self::Queue => Self::Queue1,
+            Self::DeviceTable => Self::DeviceTable1,
+            Self::CollectionTable => Self::CollectionTable1,
+            Self::QueueCopy => Self::QueueCopy1,
+            Self::DeviceTableCopy => Self::DeviceTableCopy1,
+            Self::CollectionTableCopy => Self::CollectionTableCopy1,
+            Self::Descriptor => Self::Descriptor1,
+            Self::LiveList => Self::LiveList1,
+            Self::Private => Self::Private1,
+            shared => shared,
+        }
+    }
 
     /// Its length in pages.
     pub const fn pages(self) -> u16 {
         match self {
-            Self::QueueCopy | Self::Queue | Self::Queue1 => 16,
-            Self::DeviceTableCopy | Self::DeviceTable | Self::DeviceTable1 => 32,
+            Self::QueueCopy | Self::QueueCopy1 | Self::Queue | Self::Queue1 => 16,
+            Self::DeviceTableCopy
+            | Self::DeviceTableCopy1
+            | Self::DeviceTable
+            | Self::DeviceTable1 => 32,
             Self::Itt => 320,
             Self::Level2 => 128,
             Self::Host => 64,
             Self::High => 48,
-            Self::Descriptor | Self::LiveList => 1,
-            Self::Private => 4,
-            Self::CollectionTable | Self::CollectionTable1 | Self::Configuration => 16,
+            Self::Descriptor | Self::Descriptor1 | Self::LiveList | Self::LiveList1 => 1,
+            Self::Private | Self::Private1 => 4,
+            Self::CollectionTable
+            | Self::CollectionTable1
+            | Self::CollectionTableCopy
+            | Self::CollectionTableCopy1
+            | Self::Configuration => 16,
             Self::Pending => 32,
             Self::El2 => 8,
             Self::Hole => 16,
@@ -116,6 +178,13 @@ impl Area {
             Self::Queue1 => "queue1",
             Self::DeviceTable1 => "device-table1",
             Self::CollectionTable1 => "collection-table1",
+            Self::QueueCopy1 => "queue-copy1",
+            Self::DeviceTableCopy1 => "device-table-copy1",
+            Self::CollectionTableCopy => "collection-table-copy",
+            Self::CollectionTableCopy1 => "collection-table-copy1",
+            Self::Descriptor1 => "descriptor1",
+            Self::LiveList1 => "live-list1",
+            Self::Private1 => "private1",
         }
     }
 
@@ -144,7 +213,7 @@ pub enum Place {
 /// The top byte of a packed [`Place::Absolute`].
 const ABSOLUTE: u64 = 16;
 /// Numbers of areas and of absolute places; larger ones go around.
-const NUMBERS: u64 = 20;
+const NUMBERS: u64 = 27;
 const ADDRESS: u64 = (1 << 52) - 1;
 
 impl Place {

@@ -80,6 +80,12 @@ impl Record {
                 at: place,
                 value: b,
             },
+            Kind::StoreAddress => Operation::StoreAddress {
+                cpu,
+                at: place,
+                of: Place::unpack(b),
+                physical: c != 0,
+            },
             Kind::Configure => Operation::Configure {
                 cpu,
                 intid: a as u32,
@@ -169,6 +175,13 @@ impl Record {
                 level2: Place::unpack(b),
                 flip: c,
             },
+            Kind::GrowCollection => Operation::GrowCollection {
+                cpu,
+                icid: a as u16,
+                level2: Place::unpack(b),
+                flip: c,
+            },
+            Kind::Describe => Operation::Describe { cpu },
             Kind::Suspend => Operation::Suspend { cpu },
             Kind::Resume => Operation::Resume { cpu },
             Kind::Probe => Operation::Probe { cpu },
@@ -324,6 +337,15 @@ impl From<&Operation> for Record {
             }
             Operation::Load { cpu, at } => R::new(Kind::Load, cpu, [at.pack()]),
             Operation::Store { cpu, at, value } => R::new(Kind::Store, cpu, [at.pack(), value]),
+            Operation::StoreAddress {
+                cpu,
+                at,
+                of,
+                physical,
+            } => {
+                let words = [at.pack(), of.pack(), physical.into()];
+                R::new(Kind::StoreAddress, cpu, words)
+            }
             Operation::Configure { cpu, intid, value } => {
                 R::new(Kind::Configure, cpu, [intid.into(), value.into()])
             }
@@ -394,6 +416,17 @@ impl From<&Operation> for Record {
                 level2,
                 flip,
             } => R::new(Kind::Grow, cpu, [device_id.into(), level2.pack(), flip]),
+            Operation::GrowCollection {
+                cpu,
+                icid,
+                level2,
+                flip,
+            } => R::new(
+                Kind::GrowCollection,
+                cpu,
+                [icid.into(), level2.pack(), flip],
+            ),
+            Operation::Describe { cpu } => R::new(Kind::Describe, cpu, []),
             Operation::Suspend { cpu } => R::new(Kind::Suspend, cpu, []),
             Operation::Resume { cpu } => R::new(Kind::Resume, cpu, []),
             Operation::Probe { cpu } => R::new(Kind::Probe, cpu, []),

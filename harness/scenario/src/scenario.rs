@@ -59,6 +59,8 @@ pub struct Boot {
     pub its: u8,
     /// INTID bits that the driver has LPI tables for, 14 to 16.
     pub intid_bits: u8,
+    /// The driver gives an ITS that can have it a collection table of two levels.
+    pub two_level_collections: bool,
 }
 
 impl Default for Boot {
@@ -73,6 +75,7 @@ impl Default for Boot {
             table_pages: 1,
             its: 1,
             intid_bits: 16,
+            two_level_collections: false,
         }
     }
 }

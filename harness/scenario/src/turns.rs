@@ -7,12 +7,22 @@ const SKIP: u8 = 0x80;
 /// Codes up to this are that many steps; above it each is [`STRIDE`] more.
 const SINGLE: u8 = 64;
 const STRIDE: u16 = 16;
+/// Codes above this are locks given back.
+const LAST_STEPS: u8 = 111;
+
+/// How long a turn is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Until {
+    /// Actions begun and calls of EL2 made: 1 to 64, or 64 and a multiple of 16 up to 816.
+    Steps(u16),
+    /// Locks given back by EL2: 1 to 16.
+    Unlocks(u16),
+}
 
 /// One turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Turn {
-    /// Actions begun and calls of EL2 made, at most: 1 to 64, or 64 and a multiple of 16 up to 1072.
-    pub steps: u16,
+    pub until: Until,
     /// The agent after the next goes on, not the next.
     pub skip: bool,
 }
@@ -21,17 +31,37 @@ impl Turn {
     fn unpack(byte: u8) -> Self {
         let code = byte & !SKIP;
         let far = u16::from(code.saturating_sub(SINGLE));
+        let until = match code.checked_sub(LAST_STEPS) {
+            Some(unlocks @ 1..) => Until::Unlocks(unlocks.into()),
+            _ => {
+                Until::Steps(u16::from(code.min(SINGLE)).saturating_add(far.saturating_mul(STRIDE)))
+            }
+        };
         Self {
-            steps: u16::from(code.min(SINGLE)).saturating_add(far.saturating_mul(STRIDE)),
+            until,
             skip: byte & SKIP != 0,
         }
     }
 
-    /// `None` where no byte says so many steps.
+    /// `None` where no byte says so.
     fn pack(self) -> Option<u8> {
         let mut codes = 1..=!SKIP;
-        let code = codes.find(|code| Self::unpack(*code).steps == self.steps)?;
+        let code = codes.find(|code| Self::unpack(*code).until == self.until)?;
         Some(code | if self.skip { SKIP } else { 0 })
+    }
+
+    /// From the text form: a number of steps, or `u` and a number of locks; `+` skips an agent.
+    fn parse(text: &str) -> Option<Self> {
+        let bare = text.strip_suffix('+');
+        let number = bare.unwrap_or(text);
+        let until = match number.strip_prefix('u') {
+            Some(unlocks) => Until::Unlocks(unlocks.parse().ok()?),
+            None => Until::Steps(number.parse().ok()?),
+        };
+        Some(Self {
+            until,
+            skip: bare.is_some(),
+        })
     }
 }
 
@@ -56,17 +86,12 @@ impl Turns {
         bytes.take_while(|byte| *byte != 0).map(Turn::unpack)
     }
 
-    /// From the text form, such as `12,3+,40`: `+` skips an agent.
+    /// From the text form, such as `12,u2,3+`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 8];
         let mut slots = bytes.iter_mut();
         for turn in text.split(',') {
-            let steps = turn.strip_suffix('+');
-            let turn = Turn {
-                steps: steps.unwrap_or(turn).parse().ok()?,
-                skip: steps.is_some(),
-            };
-            *slots.next()? = turn.pack()?;
+            *slots.next()? = Turn::parse(turn)?.pack()?;
         }
         Some(Self(u64::from_le_bytes(bytes)))
     }
@@ -77,7 +102,10 @@ impl Display for Turns {
         for (index, turn) in self.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
             let plus = if turn.skip { "+" } else { "" };
-            write!(f, "{comma}{}{plus}", turn.steps)?;
+            match turn.until {
+                Until::Steps(steps) => write!(f, "{comma}{steps}{plus}")?,
+                Until::Unlocks(unlocks) => write!(f, "{comma}u{unlocks}{plus}")?,
+            }
         }
         Ok(())
     }
@@ -90,11 +118,35 @@ mod tests {
 
     #[test]
     fn turns_are_as_written() {
-        let turns = Turns::parse("12,3+,80,1072").unwrap();
-        let steps: Vec<_> = turns.iter().map(|turn| (turn.steps, turn.skip)).collect();
-        assert_eq!(steps, [(12, false), (3, true), (80, false), (1072, false)]);
-        assert_eq!(turns.to_string(), "12,3+,80,1072");
-        for wrong in ["", "0", "65", "1088", "1,,2", "1,2,3,4,5,6,7,8,9", "x", "+"] {
+        let turns = Turns::parse("12,3+,80,816,u1,u16+").unwrap();
+        let all: Vec<_> = turns.iter().map(|turn| (turn.until, turn.skip)).collect();
+        let steps = Until::Steps;
+        assert_eq!(
+            all,
+            [
+                (steps(12), false),
+                (steps(3), true),
+                (steps(80), false),
+                (steps(816), false),
+                (Until::Unlocks(1), false),
+                (Until::Unlocks(16), true),
+            ]
+        );
+        assert_eq!(turns.to_string(), "12,3+,80,816,u1,u16+");
+        let wrong = [
+            "",
+            "0",
+            "65",
+            "832",
+            "1,,2",
+            "1,2,3,4,5,6,7,8,9",
+            "x",
+            "+",
+            "u",
+            "u0",
+            "u17",
+        ];
+        for wrong in wrong {
             assert_eq!(Turns::parse(wrong), None, "{wrong}");
         }
     }

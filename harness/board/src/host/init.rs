@@ -8,7 +8,7 @@ use its_gic::redistributor::{self, Pendbaser, Propbaser, RedistributorCtlr};
 use its_gic::register::{BASER_COUNT, Pidr2, TableType};
 use its_gic::{Baser, Cbaser, Command, Register};
 
-use super::{Host, LiveDevice, Perform};
+use super::{COLLECTIONS, Host, LiveDevice, Perform};
 use crate::layout::{self, Area, CPUS};
 
 /// RaWaWb.
@@ -69,8 +69,9 @@ impl Host {
         };
         let page_size = self.probe_page_size(cpu, n, found, on);
         let shape = found.with_page_size_field(page_size.field());
-        let devices = found.table_type() == TableType::Devices;
-        let indirect = devices && self.probe_indirect(cpu, n, shape, on);
+        let two_levels =
+            found.table_type() == TableType::Devices || self.plan.two_level_collections;
+        let indirect = two_levels && self.probe_indirect(cpu, n, shape, on);
         self.set_up_table(cpu, n, shape.with_indirect(indirect), (area, pages), on);
     }
 
@@ -161,6 +162,9 @@ impl Host {
 
     /// MAPC, SYNC and INVALL of a collection for the CPU of its number.
     pub(super) fn map_collection(&mut self, cpu: u8, icid: u16, on: &mut impl Perform) {
+        if icid >= u16::from(self.character().hardware_collections) {
+            self.ensure_level2(cpu, COLLECTIONS, icid.into(), on);
+        }
         let rdbase = self.machine.rdbase(self.its, Self::cpu_of(icid));
         let valid = true;
         let map = Command::Mapc {

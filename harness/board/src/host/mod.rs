@@ -37,6 +37,8 @@ pub struct Plan {
     pub table_pages: u8,
     /// INTID bits that the driver has LPI tables for, 14 to 16.
     pub intid_bits: u8,
+    /// Where the ITS can have it, the collection table has two levels.
+    pub two_level_collections: bool,
 }
 
 /// A device that is mapped before set-up, with one event.
@@ -66,12 +68,21 @@ pub struct Host {
     /// Where the host writes its commands: the hardware's queue, later the copy.
     queue: Queue,
     write_offset: u64,
-    /// Where the host writes level-1 entries: the hardware's table, later the copy.
-    level1: u64,
-    level1_entries: Vec<(u64, u64)>,
+    /// Where the host writes level-1 entries of devices and of collections: the hardware's table, later the copy.
+    level1: [u64; 2],
+    /// Those that it wrote: of which table, index, value.
+    level1_entries: Vec<(usize, u64, u64)>,
     next_level2: u64,
     events: Vec<MappedEvent>,
+    /// Devices that it wrote a MAPD for, in that order: DeviceID, Size, ITT address.
+    devices: Vec<(u32, u8, u64)>,
 }
+
+/// The place of the device table and of the collection table among the BASERs.
+const DEVICES: usize = 0;
+const COLLECTIONS: usize = 1;
+/// Devices that the list of one page has room for.
+const LISTED_DEVICES: usize = 256;
 
 impl Host {
     /// A driver of the n-th ITS (0 or 1) that has done nothing yet.
@@ -85,13 +96,14 @@ impl Host {
             basers: [0; BASER_COUNT as usize],
             queue: Queue { address: 0, bytes },
             write_offset: 0,
-            level1: 0,
+            level1: [0; 2],
             level1_entries: Vec::new(),
             next_level2: 0,
             events: Vec::new(),
+            devices: Vec::new(),
         };
         host.queue.address = host.queue_area().address();
-        host.level1 = host.device_area().address();
+        host.level1 = [host.device_area(), host.collection_area()].map(Area::address);
         host
     }
 
@@ -114,6 +126,30 @@ impl Host {
 
     fn collection_area(&self) -> Area {
         [layout::COLLECTION_TABLE, layout::COLLECTION_TABLE1][usize::from(self.its > 0)]
+    }
+
+    fn queue_copy(&self) -> Area {
+        [layout::QUEUE_COPY, layout::QUEUE_COPY1][usize::from(self.its > 0)]
+    }
+
+    /// The copies of level-1 tables, of devices and of collections.
+    fn level1_copies(&self) -> [Area; 2] {
+        [
+            [layout::DEVICE_TABLE_COPY, layout::COLLECTION_TABLE_COPY],
+            [layout::DEVICE_TABLE_COPY1, layout::COLLECTION_TABLE_COPY1],
+        ][usize::from(self.its > 0)]
+    }
+
+    fn private_area(&self) -> Area {
+        [layout::PRIVATE, layout::PRIVATE1][usize::from(self.its > 0)]
+    }
+
+    fn descriptor_area(&self) -> Area {
+        [layout::DESCRIPTOR, layout::DESCRIPTOR1][usize::from(self.its > 0)]
+    }
+
+    fn list_area(&self) -> Area {
+        [layout::LIVE_LIST, layout::LIVE_LIST1][usize::from(self.its > 0)]
     }
 
     /// Where it takes its level-2 tables from: all of the area, or a half where there are two ITSs.
@@ -144,19 +180,16 @@ impl Host {
 
     // ---- when EL2 takes over
 
-    /// Drains the queue, writes the descriptor, copies what it will keep a copy of, and finalizes all CPUs. Of the
-    /// first ITS: the areas for copies and for the descriptor are its.
-    pub fn deprivilege(&mut self, on: &mut impl Perform) {
-        self.drain(0, on);
-        self.write_descriptor(on);
-        self.level1 = layout::DEVICE_TABLE_COPY.address();
-        for (index, entry) in self.level1_entries.clone() {
-            self.store(0, self.level1 + index * LEVEL1_ENTRY_BYTES, entry, on);
+    /// Drains the queue, writes the descriptor, copies what it will keep a copy of, and goes on in the copies.
+    pub fn describe(&mut self, cpu: u8, on: &mut impl Perform) {
+        self.drain(cpu, on);
+        self.write_descriptor(cpu, on);
+        self.level1 = self.level1_copies().map(Area::address);
+        for (table, index, entry) in self.level1_entries.clone() {
+            let address = self.level1[table] + index * LEVEL1_ENTRY_BYTES;
+            self.store(cpu, address, entry, on);
         }
-        self.queue.address = layout::QUEUE_COPY.address();
-        for cpu in 0..CPUS {
-            self.finalize(cpu, on);
-        }
+        self.queue.address = self.queue_copy().address();
     }
 
     /// `__pkvm_prot_finalize` on one CPU.
@@ -167,21 +200,27 @@ impl Host {
     /// `__pkvm_init_its_emulation` with the descriptor that was written.
     pub fn set_up(&mut self, on: &mut impl Perform) -> Outcome {
         let arguments = [
-            self.machine.its[0],
-            self.linear(layout::PRIVATE.address()),
-            self.linear(layout::DESCRIPTOR.address()),
+            self.control_frame(),
+            self.linear(self.private_area().address()),
+            self.linear(self.descriptor_area().address()),
             self.plan.private_pages.into(),
         ];
         self.hypercall(0, Hypercall::InitItsEmulation, arguments, on)
     }
 
-    fn write_descriptor(&mut self, on: &mut impl Perform) {
+    /// Physical address of the control frame of its ITS.
+    pub fn control_frame(&self) -> u64 {
+        self.machine.its[usize::from(self.its)]
+    }
+
+    fn write_descriptor(&mut self, cpu: u8, on: &mut impl Perform) {
+        let live = self.devices.len().min(LISTED_DEVICES);
         let mut words = vec![
-            (0x00, self.linear(layout::QUEUE.address())),
-            (0x08, self.linear(layout::QUEUE_COPY.address())),
+            (0x00, self.linear(self.queue_area().address())),
+            (0x08, self.linear(self.queue_copy().address())),
             (0x10, self.queue.bytes),
-            (0x18, self.plan.live.len() as u64),
-            (0x20, self.linear(layout::LIVE_LIST.address())),
+            (0x18, live as u64),
+            (0x20, self.linear(self.list_area().address())),
         ];
         for n in 0..u64::from(BASER_COUNT) {
             let baser = Baser::from_bits(self.basers[n as usize]);
@@ -189,10 +228,9 @@ impl Host {
                 words.push((0x50 + 0x20 * n, baser.into_bits()));
                 continue;
             }
-            let shadow = if baser.indirect() {
-                self.linear(layout::DEVICE_TABLE_COPY.address())
-            } else {
-                0
+            let shadow = match self.level1_copies().get(n as usize) {
+                Some(copy) if baser.indirect() => self.linear(copy.address()),
+                _ => 0,
             };
             let order = (baser.bytes() >> 12).ilog2();
             let sizes = u64::from(order) | baser.page_size().bytes() << 32;
@@ -202,13 +240,14 @@ impl Host {
             words.push((0x58 + 0x20 * n, sizes));
         }
         for (offset, value) in words {
-            self.store(0, layout::DESCRIPTOR.address() + offset, value, on);
+            self.store(cpu, self.descriptor_area().address() + offset, value, on);
         }
-        for (index, device) in (0..).zip(self.plan.live.clone()) {
-            let entry = layout::LIVE_LIST.address() + index * 16;
-            let size = u64::from(device.event_id_bits.saturating_sub(1));
-            self.store(0, entry, u64::from(device.device_id) | size << 32, on);
-            self.store(0, entry + 8, device.itt_address, on);
+        let listed = self.devices[..live].to_vec();
+        for (index, (device_id, size, itt_address)) in (0..).zip(listed) {
+            let entry = self.list_area().address() + index * 16;
+            let word = u64::from(device_id) | u64::from(size) << 32;
+            self.store(cpu, entry, word, on);
+            self.store(cpu, entry + 8, itt_address, on);
         }
     }
 
@@ -216,12 +255,30 @@ impl Host {
 
     /// Writes a command into the next slot, without posting it.
     pub fn write_command(&mut self, cpu: u8, words: Words, on: &mut impl Perform) {
+        self.note_device(Command::decode(words));
         on.perform(Action::StoreCommand {
             cpu,
             address: self.queue.slot(self.write_offset),
             words,
         });
         self.write_offset = self.queue.after(self.write_offset);
+    }
+
+    /// Remembers which devices there are.
+    fn note_device(&mut self, command: Command) {
+        let Command::Mapd {
+            device_id,
+            size,
+            itt_address,
+            valid,
+        } = command
+        else {
+            return;
+        };
+        self.devices.retain(|(known, ..)| *known != device_id);
+        if valid {
+            self.devices.push((device_id, size, itt_address));
+        }
     }
 
     /// Forgets the last `slots` slots written, so that they are written again.
@@ -278,7 +335,7 @@ impl Host {
         itt_address: u64,
         on: &mut impl Perform,
     ) {
-        self.ensure_level2(cpu, device_id, on);
+        self.ensure_level2(cpu, DEVICES, device_id, on);
         let command = Command::Mapd {
             device_id,
             size: event_id_bits.saturating_sub(1),
@@ -318,12 +375,13 @@ impl Host {
 
     // ---- level-1 entries
 
-    fn level1_index(&self, device_id: u32) -> Option<u64> {
-        let table = Table::new(Baser::from_bits(self.basers[0]));
-        if u64::from(device_id) >= table.capacity() {
+    /// The index of the entry that covers an id, in a table of two levels.
+    fn level1_index(&self, of: usize, id: u32) -> Option<u64> {
+        let table = Table::new(Baser::from_bits(self.basers[of]));
+        if u64::from(id) >= table.capacity() {
             return None;
         }
-        match table.locate(device_id) {
+        match table.locate(id) {
             Location::Flat(_) => None,
             Location::Indirect { level1_entry, .. } => {
                 Some((level1_entry - table.address) / LEVEL1_ENTRY_BYTES)
@@ -331,33 +389,63 @@ impl Host {
         }
     }
 
-    fn ensure_level2(&mut self, cpu: u8, device_id: u32, on: &mut impl Perform) {
-        let Some(index) = self.level1_index(device_id) else {
+    fn ensure_level2(&mut self, cpu: u8, of: usize, id: u32, on: &mut impl Perform) {
+        let Some(index) = self.level1_index(of, id) else {
             return;
         };
         let area = self.level2_area();
         let page_bytes = self.character().largest_page_size().bytes();
         let blocks = (area.pages << 12) / page_bytes;
-        if self.level1_entries.iter().any(|(known, _)| *known == index)
-            || self.next_level2 >= blocks
-        {
+        let mut entries = self.level1_entries.iter();
+        let is_there = entries.any(|(table, known, _)| (*table, *known) == (of, index));
+        if is_there || self.next_level2 >= blocks {
             return;
         }
         let address = area.address() + self.next_level2 * page_bytes;
         self.next_level2 += 1;
-        self.set_level1(cpu, index, Level1Entry::valid(address).0, on);
+        self.set_level1(cpu, (of, index), Level1Entry::valid(address).0, on);
     }
 
     /// Sets the level-1 entry of a DeviceID to a valid one for `level2`, with some bits flipped.
     pub fn grow(&mut self, cpu: u8, device_id: u32, level2: u64, flip: u64, on: &mut impl Perform) {
-        if let Some(index) = self.level1_index(device_id) {
-            self.set_level1(cpu, index, Level1Entry::valid(level2).0 ^ flip, on);
+        self.grow_table(cpu, (DEVICES, device_id), level2, flip, on);
+    }
+
+    /// The same of an ICID.
+    pub fn grow_collection(
+        &mut self,
+        cpu: u8,
+        icid: u16,
+        level2: u64,
+        flip: u64,
+        on: &mut impl Perform,
+    ) {
+        self.grow_table(cpu, (COLLECTIONS, icid.into()), level2, flip, on);
+    }
+
+    fn grow_table(
+        &mut self,
+        cpu: u8,
+        (of, id): (usize, u32),
+        level2: u64,
+        flip: u64,
+        on: &mut impl Perform,
+    ) {
+        if let Some(index) = self.level1_index(of, id) {
+            self.set_level1(cpu, (of, index), Level1Entry::valid(level2).0 ^ flip, on);
         }
     }
 
-    fn set_level1(&mut self, cpu: u8, index: u64, entry: u64, on: &mut impl Perform) {
-        self.level1_entries.push((index, entry));
-        self.store(cpu, self.level1 + index * LEVEL1_ENTRY_BYTES, entry, on);
+    fn set_level1(
+        &mut self,
+        cpu: u8,
+        (of, index): (usize, u64),
+        entry: u64,
+        on: &mut impl Perform,
+    ) {
+        self.level1_entries.push((of, index, entry));
+        let address = self.level1[of] + index * LEVEL1_ENTRY_BYTES;
+        self.store(cpu, address, entry, on);
     }
 
     // ---- accesses

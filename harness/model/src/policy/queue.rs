@@ -6,7 +6,7 @@ use std::fmt::Display;
 use its_el2::{Errno, Event, PageChange};
 use its_gic::command::Words;
 use its_gic::geometry::{Level1Entry, Location, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
-use its_gic::register::{Baser, OFFSET_MASK};
+use its_gic::register::{Baser, Cbaser, OFFSET_MASK};
 use its_gic::{Command, Register};
 
 use crate::architecture::STALLED;
@@ -28,8 +28,10 @@ pub(crate) enum Stop {
     Running,
     /// The host cleared Enabled.
     Stopping,
-    /// Then Quiescent read 1, and CBASER as EL2 left it.
+    /// Then Quiescent read 1, CBASER as EL2 left it, and CREADR from C to J.
     AtRest,
+    /// It stopped in another way: it lost power at work, and stays off.
+    Lost,
 }
 
 /// What EL2 must know of an ITS in the phase Guarded.
@@ -77,6 +79,31 @@ impl Guard {
     pub(crate) fn creadr(&self) -> u64 {
         let stalled = self.stalled || self.refused && self.c == self.j;
         self.c | if stalled { STALLED } else { 0 }
+    }
+
+    /// What an ITS that is quiescent came to, by CBASER and CREADR as EL2 read them. After a loss of power CBASER is not
+    /// as it was left, or firmware restored it and CREADR is 0.
+    pub(crate) fn stopped(&self, cbaser: Option<u64>, creadr: Option<u64>) -> Stop {
+        let (Some(cbaser), left) = (cbaser, self.cbaser_value()) else {
+            return Stop::Stopping;
+        };
+        if (cbaser ^ left) & Cbaser::WRITABLE != 0 {
+            return Stop::Lost;
+        }
+        let Some(creadr) = creadr else {
+            return Stop::Stopping;
+        };
+        let offset = creadr & OFFSET_MASK;
+        let at = self.queue.distance(self.c, offset);
+        match offset < self.queue.bytes && at <= self.in_flight.len() as u64 {
+            true => Stop::AtRest,
+            false => Stop::Lost,
+        }
+    }
+
+    /// Whether a CREADR of 0 is one that it can come to rest with.
+    pub(crate) fn may_rest_at_zero(&self) -> bool {
+        self.queue.distance(self.c, 0) <= self.in_flight.len() as u64
     }
 
     /// Whether EL2 copied the host's slot J.
@@ -160,7 +187,7 @@ impl Model {
             return false;
         };
         // P11: C and Stalled stay.
-        if !look.enabled {
+        if !look.enabled || guard.stop == Stop::Lost {
             return false;
         }
         guard.stalled = look.creadr & STALLED != 0;
@@ -382,7 +409,8 @@ impl Model {
         window: &[Event],
         account: &mut Account,
     ) -> bool {
-        let table = self.table(its, n);
+        let held = n == 1 && id < u32::from(self.hardware.its[its].typer.hcc());
+        let table = self.table(its, n).filter(|_| !held);
         let table = table.filter(|table| u64::from(id) < table.capacity());
         let level1_entry = match table.map(|table| table.locate(id)) {
             Some(Location::Indirect { level1_entry, .. }) => level1_entry,

@@ -458,29 +458,41 @@ impl Model {
         stop == Some(Stop::AtRest)
     }
 
-    /// P11: Quiescent read 1 and CBASER, read after it, was as EL2 left it.
+    /// P11: Quiescent read 1 and CBASER, read after it, was as EL2 left it, and CREADR from C to J; or power was lost.
     pub(crate) fn notice_rest(&mut self, its: usize, events: &[Event]) {
         let base = self.machine.its[its];
         let Some(guard) = &mut self.guards[its] else {
             return;
         };
-        if guard.stop != Stop::Stopping {
-            return;
-        }
         let mut reads = events.iter().filter_map(|event| match event {
-            Event::DeviceRead { address, value, .. } => Some((*address, *value)),
+            Event::DeviceRead { address, value, .. } => Some((address.wrapping_sub(base), *value)),
             _ => None,
         });
-        let quiescent = |(address, value): (u64, u64)| {
-            let ctlr = Ctlr::from_bits(value as u32);
-            address == base && ctlr.quiescent() && !ctlr.enabled()
+        let ctlr = |(offset, value): (u64, u64)| {
+            (offset == Register::Ctlr.offset()).then(|| Ctlr::from_bits(value as u32))
         };
-        let left = guard.cbaser_value();
-        let kept = |(address, value): (u64, u64)| {
-            address == base + Register::Cbaser.offset() && (value ^ left) & Cbaser::WRITABLE == 0
-        };
-        if reads.any(quiescent) && reads.any(kept) {
-            guard.stop = Stop::AtRest;
+        match guard.stop {
+            // Enabled is 0, and the host did not clear it.
+            Stop::Running => {
+                let off = |read| ctlr(read).is_some_and(|ctlr| !ctlr.enabled());
+                if reads.any(off) {
+                    guard.stop = Stop::Lost;
+                }
+            }
+            Stop::Stopping => {
+                let rests = |ctlr: Ctlr| ctlr.quiescent() && !ctlr.enabled();
+                if !reads.any(|read| ctlr(read).is_some_and(rests)) {
+                    return;
+                }
+                let value = |register: Register| {
+                    let mut found = reads.clone();
+                    found.find_map(|(at, value)| (at == register.offset()).then_some(value))
+                };
+                let cbaser = value(Register::Cbaser);
+                let creadr = value(Register::Creadr);
+                guard.stop = guard.stopped(cbaser, creadr);
+            }
+            _ => {}
         }
     }
 
@@ -710,6 +722,7 @@ mod tests {
         let seen = [
             reads(Register::Ctlr, QUIET),
             reads(Register::Cbaser, World::cbaser()),
+            reads(Register::Creadr, 0x80),
         ];
         world.agree(read(ITS, AccessSize::Word), Outcome::Value(QUIET), &seen);
         world
@@ -930,6 +943,7 @@ mod tests {
         let quiet = [
             reads(Register::Ctlr, QUIET),
             reads(Register::Cbaser, World::cbaser()),
+            reads(Register::Creadr, 0xa0),
         ];
         world.agree(ctlr(1), DONE, &quiet);
     }
@@ -1022,6 +1036,7 @@ mod tests {
         let quiet = vec![
             reads(Register::Ctlr, QUIET),
             reads(Register::Cbaser, World::cbaser()),
+            reads(Register::Creadr, 0x80),
         ];
         stopping
             .clone()
@@ -1097,6 +1112,7 @@ mod tests {
         let quiet = vec![
             reads(Register::Ctlr, QUIET),
             reads(Register::Cbaser, World::cbaser()),
+            reads(Register::Creadr, 0x80),
         ];
         world.clone().agree(ctlr(1), DONE, &quiet);
         let reset = [quiet, reset_queue()].concat();

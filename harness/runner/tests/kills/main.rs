@@ -37,6 +37,41 @@ command MAPD device=0x2a size=0x4 itt=itt[9] valid
 post
 ";
 
+/// The same life on the second of two guarded ITSs.
+const SECOND: &str = "\
+itsdiff 1
+boot live-devices=1 queue-pages=1 its=2
+its 1
+map-device device=0x2a event-id-bits=0x5 itt=itt[3]+0x200
+map-device device=0x2000 event-id-bits=0x5 itt=itt[5]
+unmap-device device=0x2a
+poll 2
+";
+
+/// A collection table of two levels grows.
+const COLLECTIONS: &str = "\
+itsdiff 1
+character two-level-collections=yes
+boot queue-pages=1 collections=two-level
+grow-collection icid=0x2000 level2=level2[112]
+command MAPC icid=0x2000 rdbase=redistributor0 valid
+post
+poll 1
+";
+
+/// Power is lost before the table in memory says that a device is gone.
+const STALE: &str = "\
+itsdiff 1
+character caches=write-back pace=never
+boot queue-pages=1
+map-device device=0x2a event-id-bits=0x5 itt=itt[3]+0x200
+suspend
+resume
+unmap-device device=0x2a
+power-loss restored
+poll 1
+";
+
 /// A set-up that fails late.
 const FAILING: &str = "\
 itsdiff 1
@@ -128,7 +163,19 @@ fn broken(sabotage: Sabotage, from_set_up: bool, text: &str) -> BTreeSet<&'stati
 
 #[test]
 fn an_honest_el2_breaks_nothing() {
-    for text in [LIFE, SLOW, FAILING, WIDE, LEGAL, ILLEGAL, CLOSING] {
+    for text in [
+        LIFE,
+        SLOW,
+        GROWTH,
+        FAILING,
+        WIDE,
+        LEGAL,
+        ILLEGAL,
+        CLOSING,
+        SECOND,
+        COLLECTIONS,
+        STALE,
+    ] {
         let none = BTreeSet::new();
         assert_eq!(broken(Sabotage::None, true, text), none, "{text}");
     }
@@ -208,11 +255,18 @@ fn kills() -> Vec<Kill> {
         in_set_up("LEAK-LOOSE", S::SkipPin(layout::ITT), LIFE),
         in_set_up("LEAK-LPI", S::SkipPin(layout::PENDING), LIFE),
         in_set_up("LEAK-SHADOW", S::SkipPin(layout::QUEUE_COPY), LIFE),
+        in_set_up("LEAK-HOST", S::SkipDonate(layout::QUEUE1), SECOND),
+        kill("LEAK-LOOSE", S::SkipPin(layout::ITT), SECOND),
+        kill("LEAK-LOOSE", S::Restart, STALE),
         kill("LEAK-RECORDS", S::LoseDescriptor, LIFE),
         kill("LEAK-FOREIGN", itt(layout::EL2), LIFE),
         kill("LEAK-PRIVATE", itt(layout::PRIVATE), LIFE),
+        kill("LEAK-PRIVATE", itt(layout::PRIVATE), SECOND),
         kill("PTR-MEMORY", itt(layout::HOLE), LIFE),
         kill("PTR-ALIGN", S::LowBit, LIFE),
+        kill("PTR-ALIGN", S::LowBit, SECOND),
+        kill("PTR-ALIGN", S::LowBit, COLLECTIONS),
+        kill("PTR-OVERLAP", itt(layout::DEVICE_TABLE), SECOND),
         kill("PTR-OVERLAP", itt(layout::DEVICE_TABLE), LIFE),
         kill("PTR-CONTENTS", S::SkipZero, LIFE),
         kill("PTR-KEPT", S::Scribble, LIFE),

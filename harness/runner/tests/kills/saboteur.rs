@@ -119,6 +119,8 @@ pub(crate) enum Sabotage {
     RushCreadr,
     /// GITS_TYPER reads as zero.
     ForgetTyper,
+    /// An ITS that lost power and was restored is enabled.
+    Restart,
     /// A device register is read in a size that it does not have.
     ReadByte,
 
@@ -188,6 +190,17 @@ impl Saboteur<'_> {
             if value == 0 || goes().is_some() && goes() != before {
                 return;
             }
+        }
+    }
+
+    /// Sets Enabled if CREADR is behind CWRITER, and 0, as after a loss of power.
+    fn restart(&self, ctlr: u64) {
+        let queue = |offset| {
+            let address = layout::ITS[0] + offset;
+            self.board.read_device(address, AccessSize::Double)
+        };
+        if queue(CREADR) == 0 && queue(CWRITER) != 0 {
+            self.write(CTLR, ctlr | 1);
         }
     }
 
@@ -262,6 +275,7 @@ impl El2 for Saboteur<'_> {
             }
             (CREADR, _) => self.at_look(),
             (BASER0, Sabotage::WriteCtlr) => self.write(CTLR, self.register(CTLR)),
+            (CTLR, Sabotage::Restart) if value & 1 == 0 => self.restart(value),
             (TYPER, Sabotage::ForgetTyper) => return 0,
             _ => {}
         }
@@ -312,7 +326,14 @@ impl El2 for Saboteur<'_> {
     }
 
     fn write_word(&self, address: u64, value: u64) {
-        let level1 = layout::DEVICE_TABLE.run().contains(address >> 12);
+        let tables = [
+            layout::DEVICE_TABLE,
+            layout::DEVICE_TABLE1,
+            layout::COLLECTION_TABLE,
+        ];
+        let level1 = tables
+            .iter()
+            .any(|table| table.run().contains(address >> 12));
         let value = match self.sabotage {
             _ if !level1 => value,
             Sabotage::SkipEntry => return,

@@ -7,7 +7,7 @@ use its_el2::{Character, MAX_ITS, Pace};
 use its_gic::geometry::{PAGE_BYTES, Table, itt_bytes};
 use its_gic::redistributor::FIRST_LPI;
 
-use crate::operation::{HostCommand, Operation, Rdbase};
+use crate::operation::{CPUS, HostCommand, Operation, Rdbase};
 use crate::place::{Area, Place};
 use crate::scenario::{Boot, Stage};
 
@@ -56,6 +56,8 @@ pub(crate) struct ItsBelief {
     pub(crate) collections: Vec<(u16, u8)>,
     /// Level-1 entries that should be valid.
     pub(crate) level1: BTreeSet<u64>,
+    /// It is set up.
+    pub(crate) guarded: bool,
     /// Slots that the host wrote and did not post.
     pub(crate) written: u32,
     /// Slots that were posted and may not have been consumed.
@@ -63,15 +65,20 @@ pub(crate) struct ItsBelief {
 }
 
 impl ItsBelief {
-    fn new(character: Character, probed: bool) -> Self {
+    fn new(character: Character, boot: Boot) -> Self {
+        let probed = boot.stage != Stage::Reset;
         Self {
             character,
+            guarded: boot.stage == Stage::Guarded,
             devices: Vec::new(),
             collections: match probed {
                 true => vec![(0, 0), (1, 1)],
                 false => Vec::new(),
             },
-            level1: BTreeSet::new(),
+            level1: match probed {
+                true => level1_of_collections(&character, &boot).collect(),
+                false => BTreeSet::new(),
+            },
             written: 0,
             posted: 0,
         }
@@ -95,12 +102,22 @@ impl ItsBelief {
     }
 }
 
+/// Level-1 entries of a collection table are numbered from here on, so that they count among the blocks in use.
+const OF_COLLECTIONS: u64 = 1 << 32;
+
+/// The level-1 entry that the driver's own collections need, if any.
+fn level1_of_collections(character: &Character, boot: &Boot) -> impl Iterator<Item = u64> {
+    let two_levels = boot.two_level_collections && character.two_level_collections;
+    let held = character.hardware_collections >= CPUS;
+    (two_levels && !held).then_some(OF_COLLECTIONS).into_iter()
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Belief {
     pub(crate) boot: Boot,
-    /// The ITS is set up.
-    pub(crate) guarded: bool,
+    /// By CPU.
+    finalized: [bool; CPUS as usize],
     /// Of both ITSs together.
     pub(crate) next_intid: u32,
     /// Bytes from the start of [`Area::Itt`] to where nothing was ever used.
@@ -113,15 +130,14 @@ pub(crate) struct Belief {
 impl Belief {
     /// At the start of a scenario.
     pub(crate) fn new(characters: [Character; MAX_ITS], boot: Boot) -> Self {
-        let probed = boot.stage != Stage::Reset;
         let [first, _] = characters;
         let mut belief = Self {
             boot,
-            guarded: boot.stage == Stage::Guarded,
+            finalized: [matches!(boot.stage, Stage::Deprivileged | Stage::Guarded); CPUS as usize],
             next_intid: FIRST_FREE_INTID,
             itt_end: PAGE_BYTES,
             current: 0,
-            its: characters.map(|character| ItsBelief::new(character, probed)),
+            its: characters.map(|character| ItsBelief::new(character, boot)),
         };
         for live in boot.live(&first) {
             belief.map(live.device_id, live.event_id_bits, live.itt, true);
@@ -148,12 +164,30 @@ impl Belief {
         if self.current == 0 { first } else { second }
     }
 
+    /// Whether a CPU is deprivileged.
+    pub(crate) fn is_finalized(&self, cpu: u8) -> bool {
+        self.finalized
+            .get(usize::from(cpu))
+            .is_some_and(|done| *done)
+    }
+
     /// The blocks of [`Area::Level2`] for the ITS that the host works on: the first and how many.
     pub(crate) fn level2_blocks(&self) -> (u64, u64) {
         match (self.boot.its, self.current) {
             (1, _) => (0, 8),
             (_, its) => (u64::from(its).saturating_mul(4), 4),
         }
+    }
+
+    /// The level-1 entry of a collection, numbered apart from those of devices; `None` where none is needed.
+    pub(crate) fn collection_index(&self, icid: u16) -> Option<u64> {
+        let character = &self.here().character;
+        let two_levels = self.boot.two_level_collections && character.two_level_collections;
+        let bytes: u64 = character.collection_entry_bytes.into();
+        let per_page = character.page_size.bytes().checked_div(bytes)?;
+        let index = u64::from(icid).checked_div(per_page)?;
+        (two_levels && icid >= character.hardware_collections.into())
+            .then(|| OF_COLLECTIONS.saturating_add(index))
     }
 
     fn device_table(&self) -> Table {
@@ -251,10 +285,20 @@ impl Belief {
                 let here = self.here_mut();
                 (here.written, here.posted) = (0, 0);
             }
-            Operation::SetUp { .. } => self.guarded = true,
+            Operation::SetUp { .. } => self.here_mut().guarded = true,
+            Operation::Finalize { cpu } => {
+                if let Some(done) = self.finalized.get_mut(usize::from(cpu)) {
+                    *done = true;
+                }
+            }
+            Operation::Describe { .. } => self.here_mut().posted = 0,
             Operation::PowerLoss { .. } => self.lose_power(),
             Operation::Grow { device_id, .. } => {
                 let index = self.level1_index(device_id);
+                self.here_mut().level1.extend(index);
+            }
+            Operation::GrowCollection { icid, .. } => {
+                let index = self.collection_index(icid);
                 self.here_mut().level1.extend(index);
             }
             _ => self.note_driver(operation),
@@ -378,7 +422,7 @@ impl Belief {
             } => self.map_collection(icid, redistributor),
             HostCommand::Mapc {
                 icid, valid: false, ..
-            } if !self.guarded => self
+            } if !self.here().guarded => self
                 .here_mut()
                 .collections
                 .retain(|(known, _)| *known != icid),

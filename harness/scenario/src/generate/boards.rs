@@ -4,7 +4,9 @@ use arbitrary::Unstructured;
 use its_el2::{Character, Freedom, MAX_ITS, Pace};
 
 use crate::fuzz_target::FuzzTarget;
-use crate::header::{CHARACTER, DEFAULT_CHARACTER, FIRST_FIELDS, boot, character, character_words};
+use crate::header::{
+    CHARACTER, DEFAULT_CHARACTER, FIRST_FIELDS, OWN_FIELDS, boot, character, character_words,
+};
 use crate::scenario::{Boot, Stage};
 
 /// The freedoms that an emulation in front of the ITS can show to the host: what it emulates is judged with the
@@ -28,18 +30,25 @@ const CMDQ_FREEDOMS: [Freedom; 16] = [
     Freedom::UnmappedPending,
 ];
 
+/// Where entries of tables are while the ITS has them in its hands.
+const TABLE_FREEDOMS: [Freedom; 3] = [Freedom::Caches, Freedom::Fill, Freedom::Quiescent];
+
 impl FuzzTarget {
     /// Places in [`CHARACTER`] that scenarios for this target vary, in two lists: the older ones and the rest.
     pub(crate) fn fields(self) -> (Vec<usize>, Vec<usize>) {
         let older = (0..FIRST_FIELDS).collect();
         let key = |index: &usize| CHARACTER.get(*index).map(|field| field.key);
+        let named = |index: &usize, freedoms: &[Freedom]| {
+            let key = key(index);
+            let mut freedoms = freedoms.iter();
+            freedoms.any(|freedom| key == Some(freedom.facts().name))
+        };
         let varies = |index: &usize| match self {
             // An ITS that takes writes which it must not ends a case early: nobody says what follows.
             Self::Arch => key(index) != Some(Freedom::BusyWrite.facts().name),
-            Self::Cmdq | Self::Race => {
-                let key = key(index);
-                let mut freedoms = CMDQ_FREEDOMS.iter();
-                freedoms.any(|freedom| key == Some(freedom.facts().name))
+            Self::Cmdq | Self::Mmio | Self::Hvc | Self::Race => named(index, &CMDQ_FREEDOMS),
+            Self::Tables => {
+                *index < OWN_FIELDS || named(index, &CMDQ_FREEDOMS) || named(index, &TABLE_FREEDOMS)
             }
         };
         (
@@ -69,8 +78,8 @@ fn draw_character(u: &mut Unstructured<'_>, target: FuzzTarget) -> Character {
     let (older, later) = target.fields();
     let changes = u.int_in_range(0..=4).unwrap_or(0);
     let choices = match target {
-        FuzzTarget::Cmdq | FuzzTarget::Race => u.int_in_range(0..=3).unwrap_or(0),
         FuzzTarget::Arch => u.int_in_range(0..=6).unwrap_or(0),
+        _ => u.int_in_range(0..=3).unwrap_or(0),
     };
     for (fields, times) in [(older, changes), (later, choices)] {
         for _ in 0..times {
@@ -87,6 +96,8 @@ fn draw_character(u: &mut Unstructured<'_>, target: FuzzTarget) -> Character {
     };
     Character {
         pace,
+        two_level_collections: target == FuzzTarget::Tables
+            || character(words).two_level_collections,
         ..character(words)
     }
 }
@@ -98,10 +109,14 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
         _ => usual,
     };
     let stage = match (target, small(7, 2)) {
-        (FuzzTarget::Cmdq | FuzzTarget::Race, 1) | (FuzzTarget::Arch, 3..) => Stage::Probed,
-        (FuzzTarget::Cmdq | FuzzTarget::Race, 2) => Stage::Deprivileged,
-        (FuzzTarget::Cmdq | FuzzTarget::Race, _) => Stage::Guarded,
+        (FuzzTarget::Arch, 3..) => Stage::Probed,
         (FuzzTarget::Arch, _) => Stage::Reset,
+        (FuzzTarget::Hvc, 1 | 3) | (FuzzTarget::Mmio | FuzzTarget::Cmdq | FuzzTarget::Race, 1) => {
+            Stage::Probed
+        }
+        (FuzzTarget::Hvc, 2 | 4..=6)
+        | (FuzzTarget::Mmio | FuzzTarget::Cmdq | FuzzTarget::Race, 2) => Stage::Deprivileged,
+        _ => Stage::Guarded,
     };
     let live_devices = small(4, 0);
     let queue_pages = if small(4, 1) == 4 { small(16, 1) } else { 1 };
@@ -109,6 +124,8 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
     let table_pages = small(2, 1);
     let its = match target {
         FuzzTarget::Arch if small(3, 1) == 3 => 2,
+        FuzzTarget::Hvc if small(2, 1) == 2 => 2,
+        FuzzTarget::Mmio | FuzzTarget::Tables if small(3, 1) == 3 => 2,
         _ => 1,
     };
     let intid_bits = if small(6, 6) == 1 { 14 } else { 16 };
@@ -120,6 +137,7 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
         table_pages,
         its,
         intid_bits,
+        u64::from(target == FuzzTarget::Tables && small(1, 0) == 1),
     ];
     Boot {
         stage,

@@ -5,6 +5,7 @@ use its_el2::{Character, Frame, MAX_ITS};
 
 use super::belief::Belief;
 use crate::operation::{CPUS, Operation};
+use crate::place::Area;
 use crate::scenario::{Boot, MAX_OPERATIONS};
 
 /// A few operations that belong together.
@@ -108,6 +109,11 @@ impl<'d, 'u> Draft<'d, 'u> {
     /// The control frame of the ITS that the host works on.
     pub(crate) fn frame(&self) -> Frame {
         Frame::ItsControl(self.belief.current)
+    }
+
+    /// What serves the ITS that the host works on as this area serves the first.
+    pub(crate) fn area(&self, of_first: Area) -> Area {
+        of_first.of_its(self.belief.current)
     }
 
     /// The frames of one of the redistributors.

@@ -67,25 +67,15 @@ fn bad_itt(draft: &mut Draft<'_, '_>) {
 }
 
 /// The areas that a board has.
-fn areas(draft: &Draft<'_, '_>) -> &'static [Area] {
-    let [
-        of_one @ ..,
-        Area::Queue1,
-        Area::DeviceTable1,
-        Area::CollectionTable1,
-    ] = &Area::ALL
-    else {
-        return &Area::ALL;
-    };
-    match draft.belief.boot.its {
-        1 => of_one,
-        _ => &Area::ALL,
-    }
+pub(super) fn areas(draft: &Draft<'_, '_>) -> Vec<Area> {
+    let two = draft.belief.boot.its > 1;
+    let all = Area::ALL.into_iter();
+    all.filter(|area| two || !area.is_second()).collect()
 }
 
 /// Where the host should point nothing: not its own, at the end of a region, nowhere.
-fn bad_place(draft: &mut Draft<'_, '_>) -> Place {
-    let area = draft.pick(areas(draft), Area::El2);
+pub(super) fn bad_place(draft: &mut Draft<'_, '_>) -> Place {
+    let area = draft.pick(&areas(draft), Area::El2);
     let last = area.pages().saturating_sub(1);
     match draft.below(6) {
         0..=2 => Place::page(area, draft.below(area.pages().into()) as u16),
@@ -221,7 +211,7 @@ fn no_command(draft: &mut Draft<'_, '_>) {
 }
 
 /// A refused command in the middle of a batch, written anew, with or without Retry.
-fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
+pub(super) fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
     let bad = HostCommand::Mapd {
         device_id: u32::MAX,
         size: 31,
@@ -256,7 +246,7 @@ fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
 }
 
 /// GITS_CWRITER where the host's pointer is not.
-fn odd_cwriter(draft: &mut Draft<'_, '_>) {
+pub(super) fn odd_cwriter(draft: &mut Draft<'_, '_>) {
     let bytes = u64::from(draft.belief.boot.queue_slots()).saturating_mul(COMMAND_BYTES);
     let value = match draft.below(6) {
         0 => bytes,
@@ -319,7 +309,7 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
 }
 
 /// A word that EL2 reads changes meanwhile.
-fn tampered(draft: &mut Draft<'_, '_>) {
+pub(super) fn tampered(draft: &mut Draft<'_, '_>) {
     let device_id = draft.below(64) as u32;
     let itt = Place::page(Area::Itt, 310);
     let mapd = HostCommand::Mapd {
@@ -334,7 +324,8 @@ fn tampered(draft: &mut Draft<'_, '_>) {
         _ => {
             let slot = draft.below(128).saturating_mul(COMMAND_BYTES);
             let word = draft.below(4).saturating_mul(8);
-            Place::at(Area::QueueCopy, 0, slot.saturating_add(word) as u16)
+            let copy = draft.area(Area::QueueCopy);
+            Place::at(copy, 0, slot.saturating_add(word) as u16)
         }
     };
     let value = draft.word();
@@ -357,7 +348,7 @@ fn tampered(draft: &mut Draft<'_, '_>) {
 }
 
 /// A change of ownership that EL2 asks for fails.
-fn failing(draft: &mut Draft<'_, '_>) {
+pub(super) fn failing(draft: &mut Draft<'_, '_>) {
     let changes = [
         PageChange::Share,
         PageChange::Pin,
@@ -385,7 +376,7 @@ fn failing(draft: &mut Draft<'_, '_>) {
 }
 
 /// A page that the ITS uses is shared, unshared or given to a guest.
-fn taken_away(draft: &mut Draft<'_, '_>) {
+pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
     let used = some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt);
     let areas = [
         Area::DeviceTableCopy,
@@ -397,7 +388,10 @@ fn taken_away(draft: &mut Draft<'_, '_>) {
     let area = draft.pick(&areas, Area::QueueCopy);
     let page = match draft.chance(1, 2) {
         true => used.align_down(PAGE),
-        false => Place::page(area, draft.below(area.pages().min(2).into()) as u16),
+        false => Place::page(
+            draft.area(area),
+            draft.below(area.pages().min(2).into()) as u16,
+        ),
     };
     let cpu = draft.cpu();
     let first = draft.below(3);
@@ -432,9 +426,9 @@ fn taken_away(draft: &mut Draft<'_, '_>) {
 }
 
 /// The host loads from, or stores to, what EL2 or the ITS reads.
-fn stored(draft: &mut Draft<'_, '_>) {
+pub(super) fn stored(draft: &mut Draft<'_, '_>) {
     let device_id = draft.below(16) as u32;
-    let area = draft.pick(areas(draft), Area::Queue);
+    let area = draft.pick(&areas(draft), Area::Queue);
     let at = match draft.below(4) {
         0 => level1_entry(draft, device_id),
         1 => some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt),
@@ -454,15 +448,19 @@ fn stored(draft: &mut Draft<'_, '_>) {
 }
 
 /// The shadow of the level-1 entry that covers a device.
-fn level1_entry(draft: &Draft<'_, '_>, device_id: u32) -> Place {
+pub(super) fn level1_entry(draft: &Draft<'_, '_>, device_id: u32) -> Place {
     let index = draft.belief.level1_index(device_id).unwrap_or(0);
     let bytes = index.saturating_mul(8);
     let page = (bytes / PAGE_BYTES) as u16;
-    Place::at(Area::DeviceTableCopy, page, (bytes % PAGE_BYTES) as u16)
+    Place::at(
+        draft.area(Area::DeviceTableCopy),
+        page,
+        (bytes % PAGE_BYTES) as u16,
+    )
 }
 
 /// A level-1 entry for what can be no level-2 table.
-fn bad_level2(draft: &mut Draft<'_, '_>) {
+pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
     let per_entry = match draft.belief.here().character.largest_page_size() {
         PageSize::K4 => 512,
         PageSize::K16 => 2048,
@@ -500,7 +498,7 @@ fn bad_level2(draft: &mut Draft<'_, '_>) {
 }
 
 /// CBASER and BASER with other bits, the ITS at rest or not.
-fn other_registers(draft: &mut Draft<'_, '_>) {
+pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let rest = draft.chance(2, 3);
     if rest {
@@ -540,7 +538,7 @@ fn other_registers(draft: &mut Draft<'_, '_>) {
 }
 
 /// Disable or reset the queue with commands in it.
-fn while_running(draft: &mut Draft<'_, '_>) {
+pub(super) fn while_running(draft: &mut Draft<'_, '_>) {
     let (device_id, event_id) = some_event(draft);
     let cpu = draft.cpu();
     command(
@@ -569,7 +567,7 @@ fn while_running(draft: &mut Draft<'_, '_>) {
 }
 
 /// Hypercalls at the wrong time or with wrong arguments.
-fn hypercalls(draft: &mut Draft<'_, '_>) {
+pub(super) fn hypercalls(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     match draft.below(5) {
         0 => draft.push(Operation::Finalize { cpu }),
@@ -588,10 +586,10 @@ fn hypercalls(draft: &mut Draft<'_, '_>) {
 }
 
 /// Set-up with one argument wrong.
-fn bad_set_up(draft: &mut Draft<'_, '_>) {
+pub(super) fn bad_set_up(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    let mut private = Place::page(Area::Private, 0);
-    let mut descriptor = Place::page(Area::Descriptor, 0);
+    let mut private = Place::page(draft.area(Area::Private), 0);
+    let mut descriptor = Place::page(draft.area(Area::Descriptor), 0);
     let mut private_pages = u16::from(draft.belief.boot.private_pages);
     let mut device_flip = 0;
     match draft.below(4) {
@@ -623,7 +621,7 @@ pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
                 Area::Itt,
             ];
             let area = draft.pick(&areas, Area::Queue);
-            let page = Place::page(area, 0);
+            let page = Place::page(draft.area(area), 0);
             let next = match draft.chance(1, 2) {
                 true => Operation::Share { cpu, page },
                 false => Operation::DonateGuest { cpu, page },
@@ -633,7 +631,8 @@ pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
         2 => {
             let after = draft.below(70) as u8;
             let area = draft.pick(&[Area::Descriptor, Area::LiveList], Area::LiveList);
-            let at = Place::at(area, 0, draft.below(16).saturating_mul(8) as u16);
+            let offset = draft.below(16).saturating_mul(8) as u16;
+            let at = Place::at(draft.area(area), 0, offset);
             let value = draft.word();
             draft.push(Operation::Tamper { after, at, value });
         }
@@ -650,7 +649,7 @@ pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
 }
 
 /// Any access to any frame: no register, or one in a way that it cannot be.
-fn odd_access(draft: &mut Draft<'_, '_>) {
+pub(super) fn odd_access(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 4) {
         let target = draft.between(0, u64::MAX);
         let value = draft.word();
@@ -670,7 +669,7 @@ fn odd_access(draft: &mut Draft<'_, '_>) {
 }
 
 /// A device or an event that is mapped is mapped again, or memory is used twice.
-fn remapped(draft: &mut Draft<'_, '_>) {
+pub(super) fn remapped(draft: &mut Draft<'_, '_>) {
     let Some(device) = some_device(draft) else {
         return bad_ids(draft);
     };
@@ -711,7 +710,7 @@ fn strange_interrupt(draft: &mut Draft<'_, '_>) {
 }
 
 /// Kinds that are there for hosts that own their ITS.
-pub(super) const OF_OWNERS: [Kind; 10] = [
+pub(super) const OF_OWNERS: [Kind; 12] = [
     Kind::Configure,
     Kind::Probe,
     Kind::InitCpu,
@@ -722,6 +721,8 @@ pub(super) const OF_OWNERS: [Kind; 10] = [
     Kind::Acknowledge,
     Kind::PowerLoss,
     Kind::Its,
+    Kind::GrowCollection,
+    Kind::StoreAddress,
 ];
 
 /// Any operation at all.
@@ -751,7 +752,7 @@ fn write(draft: &mut Draft<'_, '_>, frame: Frame, offset: u32, size: AccessSize,
     });
 }
 
-fn poll(draft: &mut Draft<'_, '_>) {
+pub(super) fn poll(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let times = draft.pick(&[1, 1, 2, 8], 1);
     draft.push(Operation::Poll { cpu, times });

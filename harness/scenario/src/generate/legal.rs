@@ -122,7 +122,7 @@ pub(crate) fn new_itt(draft: &mut Draft<'_, '_>, event_id_bits: u8) -> Option<Pl
 
 /// A level-1 shadow entry, if there are shadows and a block is left; whether there is one now.
 fn grow(draft: &mut Draft<'_, '_>, device_id: u32) -> bool {
-    if !draft.belief.guarded {
+    if !draft.belief.here().guarded {
         return false;
     }
     let Some(level2) = own_level2(draft).filter(|_| !draft.chance(1, 2)) else {
@@ -148,7 +148,7 @@ pub(crate) fn own_level2(draft: &Draft<'_, '_>) -> Option<Place> {
     (used < own_blocks(blocks)).then_some(place)
 }
 
-fn map_event(draft: &mut Draft<'_, '_>) {
+pub(crate) fn map_event(draft: &mut Draft<'_, '_>) {
     let Some(device) = some_device(draft) else {
         return map_device(draft);
     };
@@ -185,7 +185,7 @@ fn map_event(draft: &mut Draft<'_, '_>) {
 }
 
 /// A device raises one of its events.
-fn interrupt(draft: &mut Draft<'_, '_>) {
+pub(crate) fn interrupt(draft: &mut Draft<'_, '_>) {
     let (device_id, event_id) = some_event(draft);
     for _ in 0..draft.between(1, 3) {
         draft.push(Operation::Msi {
@@ -197,7 +197,7 @@ fn interrupt(draft: &mut Draft<'_, '_>) {
 }
 
 /// A few commands on what is mapped.
-fn commands(draft: &mut Draft<'_, '_>) {
+pub(crate) fn commands(draft: &mut Draft<'_, '_>) {
     let count = draft.between(1, 6);
     make_room(draft, (count as u32).saturating_mul(2));
     for _ in 0..count {
@@ -235,7 +235,7 @@ fn commands(draft: &mut Draft<'_, '_>) {
 }
 
 /// The driver frees a device, or one event of it.
-fn unmap(draft: &mut Draft<'_, '_>) {
+pub(crate) fn unmap(draft: &mut Draft<'_, '_>) {
     let Some(device) = some_device(draft) else {
         return map_device(draft);
     };
@@ -291,7 +291,9 @@ pub(crate) fn collection(draft: &mut Draft<'_, '_>) {
             .collections
             .iter()
             .any(|(known, _)| *known == fresh);
-        if !known {
+        let index = draft.belief.collection_index(fresh);
+        let covered = index.is_none_or(|index| draft.belief.here().level1.contains(&index));
+        if !known && covered {
             (icid, redistributor) = (fresh, draft.below(2) as u8);
         }
     }
@@ -340,7 +342,7 @@ pub(crate) fn read_registers(draft: &mut Draft<'_, '_>) {
 }
 
 /// Down and up again, by the driver.
-fn suspend(draft: &mut Draft<'_, '_>) {
+pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
     drain(draft);
     let cpu = draft.cpu();
     draft.push(Operation::Suspend { cpu });
@@ -380,7 +382,7 @@ pub(crate) fn reset_queue(draft: &mut Draft<'_, '_>) {
 }
 
 /// A page of the host goes somewhere and comes back.
-fn pages(draft: &mut Draft<'_, '_>) {
+pub(crate) fn pages(draft: &mut Draft<'_, '_>) {
     let area = draft.pick(&[Area::Host, Area::High], Area::Host);
     let page = Place::page(area, draft.below(area.pages().into()) as u16);
     let cpu = draft.cpu();
@@ -445,8 +447,8 @@ pub(crate) fn set_up(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     draft.push(Operation::SetUp {
         cpu,
-        private: Place::page(Area::Private, 0),
-        descriptor: Place::page(Area::Descriptor, 0),
+        private: Place::page(draft.area(Area::Private), 0),
+        descriptor: Place::page(draft.area(Area::Descriptor), 0),
         private_pages: draft.belief.boot.private_pages.into(),
         device_flip: 0,
     });

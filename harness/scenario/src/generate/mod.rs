@@ -1,7 +1,8 @@
 //! The generator: scenarios that are legal enough to get deep, and wrong in places.
 //!
 //! A scenario is a sequence of phrases, each a few operations that belong together: [`legal`] and [`hostile`] for an
-//! emulation at EL2, [`arch`] for hosts that own their ITS, with many of the same in them. How
+//! emulation at EL2, [`mmio`], [`hvc`] and [`tables`] with more of one kind for emulations of one or two ITSs, [`arch`]
+//! for hosts that own their ITS, with many of the same in them. How
 //! often a phrase comes is drawn anew for each scenario (swarm testing): one scenario fills the queue, another
 //! suspends again and again, a third does a little of all. What the generator drew is not kept: the scenario is.
 
@@ -10,8 +11,12 @@ mod belief;
 mod boards;
 mod draft;
 mod hostile;
+mod hvc;
 mod legal;
+mod mmio;
 mod race;
+mod several;
+mod tables;
 
 use arbitrary::{Arbitrary, Unstructured};
 use its_el2::{Character, MAX_ITS};
@@ -62,9 +67,9 @@ impl Scenario {
         let mut draft = Draft::new(u, characters, boot);
         let weights = Weights::draw(&mut draft, target);
         match target {
-            FuzzTarget::Cmdq => cmdq(&mut draft, &weights, temper),
             FuzzTarget::Arch => arch::write(&mut draft, &weights, temper),
             FuzzTarget::Race => race::write(&mut draft, &weights, temper == Temper::Hostile),
+            _ => emulated(&mut draft, &weights, temper),
         }
         let mut scenario = Self {
             characters,
@@ -77,7 +82,7 @@ impl Scenario {
 }
 
 /// Legal phrases with one to three mistakes among them.
-fn cmdq(draft: &mut Draft<'_, '_>, weights: &Weights, temper: Temper) {
+fn emulated(draft: &mut Draft<'_, '_>, weights: &Weights, temper: Temper) {
     let phrases = draft.between(4, 12);
     let mistakes = match temper {
         Temper::Legal => [u64::MAX; 3],
@@ -118,9 +123,10 @@ pub(crate) fn continuation(
     let mut draft = Draft::new(u, scenario.characters, scenario.boot);
     draft.believe(before);
     let weights = Weights::even(target);
-    match draft.chance(1, 3) {
-        true => weights.hostile(&mut draft),
-        false => weights.legal(&mut draft),
+    match draft.below(3) {
+        1 if target == FuzzTarget::Race => race::one(&mut draft, &weights, true),
+        2 => weights.hostile(&mut draft),
+        _ => weights.legal(&mut draft),
     }
     draft.into_operations()
 }
@@ -151,20 +157,23 @@ fn opening(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
         for _ in 0..draft.below(4) {
             weights.legal(draft);
         }
-        legal::drain(draft);
+        several::each_its(draft, several::describe);
         if spoilt && draft.chance(1, 2) {
             weights.hostile(draft);
         }
-        draft.push(Operation::Finalize { cpu: 0 });
+        let first = draft.below(2) as u8;
+        draft.push(Operation::Finalize { cpu: first });
         if spoilt && draft.chance(1, 4) {
             weights.hostile(draft);
         }
-        draft.push(Operation::Finalize { cpu: 1 });
+        draft.push(Operation::Finalize {
+            cpu: 1_u8.saturating_sub(first),
+        });
     }
     if spoilt {
         hostile::before_set_up(draft);
     }
-    legal::set_up(draft);
+    several::each_its(draft, legal::set_up);
 }
 
 /// How often each phrase comes in one scenario.
@@ -190,6 +199,9 @@ impl Weights {
         let (legal, hostile) = match target {
             FuzzTarget::Cmdq | FuzzTarget::Race => (legal::PHRASES, hostile::PHRASES),
             FuzzTarget::Arch => (arch::LEGAL, arch::HOSTILE),
+            FuzzTarget::Mmio => (mmio::LEGAL, mmio::HOSTILE),
+            FuzzTarget::Hvc => (hvc::LEGAL, hvc::HOSTILE),
+            FuzzTarget::Tables => (tables::LEGAL, tables::HOSTILE),
         };
         let even = |phrases: &[Phrase]| phrases.iter().map(|phrase| (*phrase, 1)).collect();
         Self {

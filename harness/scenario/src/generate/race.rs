@@ -31,20 +31,25 @@ pub(super) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool)
         for _ in 0..draft.below(3) {
             weights.legal(draft);
         }
-        race(draft, |draft| {
-            for _ in 0..draft.between(1, 3) {
-                match draft.below(4) {
-                    0 => weights.legal(draft),
-                    1 if hostile => weights.hostile(draft),
-                    _ => draft.pick(KINDS, both_post)(draft),
-                }
-            }
-        });
+        one(draft, weights, hostile);
         if draft.is_long() {
             break;
         }
     }
     legal::finish(draft);
+}
+
+/// One race.
+pub(super) fn one(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool) {
+    race(draft, |draft| {
+        for _ in 0..draft.between(1, 3) {
+            match draft.below(4) {
+                0 => weights.legal(draft),
+                1 if hostile => weights.hostile(draft),
+                _ => draft.pick(KINDS, both_post)(draft),
+            }
+        }
+    });
 }
 
 /// Finalizes and sets up, while the rest of the host goes on.
@@ -97,8 +102,9 @@ fn draw_turns(draft: &mut Draft<'_, '_>) -> u64 {
     let count = draft.pick(&[0_u64, 1, 2, 4, 8], 8);
     (0..count).fold(0, |word, _| {
         let code = match draft.below(8) {
-            0..=3 => draft.between(1, 8),
-            4..=6 => draft.between(1, 40),
+            0..=2 => draft.between(1, 8),
+            3 | 4 => draft.between(1, 40),
+            5 | 6 => draft.between(112, 117),
             _ => draft.between(1, 127),
         };
         let skip = u64::from(draft.chance(1, 4)) << 7;
@@ -182,7 +188,11 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
             &[(Area::QueueCopy, 1), (Area::DeviceTableCopy, 1)],
             (Area::QueueCopy, 1),
         );
-        let at = Place::at(area, draft.below(pages) as u16, draft.below(64) as u16 * 8);
+        let at = Place::at(
+            area,
+            draft.below(pages) as u16,
+            (draft.below(64) as u16).wrapping_mul(8),
+        );
         let value = draft.word();
         draft.push(Operation::Store { cpu, at, value });
     }

@@ -512,7 +512,7 @@ fn expected(shape: Shape) -> String {
         Shape::Count { min, max } => format!("a number from {min} to {max}"),
         Shape::Choice(names) => one_of(names),
         Shape::Flag => "nothing".to_owned(),
-        Shape::Turns => "up to eight turns such as 12,3+,40".to_owned(),
+        Shape::Turns => "up to eight turns such as 12,u2,3+".to_owned(),
         Shape::Place { align: 1 } => "a place such as itt[3]+0x200".to_owned(),
         Shape::Place { align } => {
             format!("a place such as itt[3] that is a multiple of {align:#x}")

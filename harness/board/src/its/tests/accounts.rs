@@ -247,6 +247,7 @@ fn accounts_follow_whatever_is_done() {
                 private_pages: 1,
                 table_pages: 1,
                 intid_bits: 16,
+                two_level_collections: false,
             };
             Host::new(machine, its, plan)
         });

@@ -1,0 +1,275 @@
+//! Phrases about hypercalls: how ITSs come to be guarded, and what is in the way.
+
+use its_el2::PageChange;
+
+use super::draft::{Draft, Phrase};
+use super::hostile::{self, areas, bad_place};
+use super::{legal, several};
+use crate::operation::Operation;
+use crate::place::{Area, Place};
+
+/// Traffic beside it.
+pub(super) const LEGAL: &[Phrase] = &[
+    legal::map_device,
+    legal::map_event,
+    legal::interrupt,
+    legal::unmap,
+    legal::collection,
+    several::other_its,
+    several::other_its,
+    legal::pages,
+    legal::idle,
+];
+
+/// What is in the way, each with a set-up that meets it; then the driver's own set-up again.
+pub(super) const HOSTILE: &[Phrase] = &[
+    overlapping,
+    overlapping,
+    straddling,
+    bad_field,
+    bad_field,
+    wrong_address,
+    wrong_address,
+    bad_live_device,
+    failing,
+    failing,
+    page_gone,
+    page_gone,
+    early,
+    again,
+    tampered,
+    several::power_loss,
+    hostile::bad_set_up,
+    hostile::hypercalls,
+];
+
+fn own(draft: &Draft<'_, '_>, area: Area) -> Place {
+    Place::page(draft.area(area), 0)
+}
+
+fn call(
+    draft: &mut Draft<'_, '_>,
+    (private, descriptor): (Place, Place),
+    private_pages: u16,
+    device_flip: u64,
+) {
+    let cpu = draft.cpu();
+    draft.push(Operation::SetUp {
+        cpu,
+        private,
+        descriptor,
+        private_pages,
+        device_flip,
+    });
+}
+
+/// What was spoilt is written again, and the set-up made as the driver makes it.
+fn repaired(draft: &mut Draft<'_, '_>) {
+    if draft.chance(1, 4) {
+        return;
+    }
+    let cpu = draft.cpu();
+    draft.push(Operation::Describe { cpu });
+    legal::set_up(draft);
+}
+
+/// Private pages or descriptor over what something else is in, of this ITS or the other.
+fn overlapping(draft: &mut Draft<'_, '_>) {
+    let area = draft.pick(&areas(draft), Area::Queue);
+    let page = draft.below(area.pages().min(4).into()) as u16;
+    let there = Place::page(area, page);
+    let pages = draft.pick(&[0, 1, 1, 2, 4, 16], 1);
+    let (private, descriptor) = (own(draft, Area::Private), own(draft, Area::Descriptor));
+    match draft.below(4) {
+        0..=2 => call(draft, (there, descriptor), pages, 0),
+        _ => call(draft, (private, there), pages, 0),
+    }
+    repaired(draft);
+}
+
+/// Across the end of a region, not aligned, too many, or at the wrong ITS.
+fn straddling(draft: &mut Draft<'_, '_>) {
+    let (private, descriptor) = (own(draft, Area::Private), own(draft, Area::Descriptor));
+    let pages = draft.pick(&[0, 1, 4, 5, 6, 1024, 1025, u16::MAX], 1);
+    let offset = draft.pick(&[8, 0x100, 0x800, 0xfff], 8);
+    let flip = draft.word();
+    let flip = draft.pick(&[1 << 20, 0x1_0000, 0x9_0000, 0x1a_0000, 1, flip], 1);
+    let anywhere = draft.word() & 0xf_ffff_ffff_ffff;
+    match draft.below(6) {
+        0 => call(draft, (private, descriptor), pages, 0),
+        1 => call(draft, (Place::page(Area::High, 46), descriptor), pages, 0),
+        2 => call(draft, (private, Place::page(Area::Hole, 0)), 1, 0),
+        3 => {
+            let Place::In { area, page, .. } = private else {
+                return;
+            };
+            call(draft, (Place::at(area, page, offset), descriptor), 1, 0);
+        }
+        4 => call(draft, (private, Place::Absolute(anywhere)), 1, 0),
+        _ => call(draft, (private, descriptor), 1, flip),
+    }
+    repaired(draft);
+}
+
+/// Offsets in the descriptor: of its head and of the tables.
+fn field(draft: &mut Draft<'_, '_>) -> u16 {
+    let table = draft.below(3).saturating_mul(0x20);
+    let field = draft.pick(&[0x40, 0x48, 0x50, 0x58], 0x40);
+    let of_table = table.saturating_add(field) as u16;
+    draft.pick(&[0, 8, 0x10, 0x18, 0x20, of_table, of_table, of_table], 0)
+}
+
+/// A word of the descriptor is another.
+fn bad_field(draft: &mut Draft<'_, '_>) {
+    let at = Place::at(draft.area(Area::Descriptor), 0, field(draft));
+    let word = draft.word();
+    let value = draft.pick(
+        &[0, 1, 2, 257, 0x1000, 0x1_0000, 1 << 60, u64::MAX, word],
+        0,
+    );
+    let cpu = draft.cpu();
+    draft.push(Operation::Store { cpu, at, value });
+    legal::set_up(draft);
+    repaired(draft);
+}
+
+/// An address in the descriptor is that of something else.
+fn wrong_address(draft: &mut Draft<'_, '_>) {
+    let table = draft.below(2).saturating_mul(0x20);
+    let of_table = draft.pick(&[0x40, 0x48], 0x48);
+    let of_table = table.saturating_add(of_table) as u16;
+    let offset = draft.pick(&[0, 8, 8, 0x20, of_table, of_table], 8);
+    let at = Place::at(draft.area(Area::Descriptor), 0, offset);
+    let area = draft.pick(&areas(draft), Area::Queue);
+    let of = match draft.chance(3, 4) {
+        true => Place::page(area, draft.below(area.pages().into()) as u16),
+        false => bad_place(draft),
+    };
+    let cpu = draft.cpu();
+    let physical = draft.chance(1, 8);
+    draft.push(Operation::StoreAddress {
+        cpu,
+        at,
+        of,
+        physical,
+    });
+    legal::set_up(draft);
+    repaired(draft);
+}
+
+/// The list of live devices says what is not so: a device twice, an ITT elsewhere, one device too many.
+fn bad_live_device(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let list = draft.area(Area::LiveList);
+    let devices = draft.belief.here().devices.len() as u64;
+    let entry = draft.below(devices.max(1)).saturating_mul(16) as u16;
+    match draft.below(3) {
+        0 => {
+            let of = bad_place(draft);
+            let at = Place::at(list, 0, entry.saturating_add(8));
+            let physical = true;
+            draft.push(Operation::StoreAddress {
+                cpu,
+                at,
+                of,
+                physical,
+            });
+        }
+        1 => {
+            let value = draft.word();
+            let at = Place::at(list, 0, entry);
+            draft.push(Operation::Store { cpu, at, value });
+        }
+        _ => {
+            let at = Place::at(draft.area(Area::Descriptor), 0, 0x18);
+            let value = draft.pick(&[0, 256, 257, 512, 1024, 1025], 257);
+            draft.push(Operation::Store { cpu, at, value });
+        }
+    }
+    legal::set_up(draft);
+    repaired(draft);
+}
+
+/// A change of ownership fails somewhere in a set-up; the next one finds all as it was.
+fn failing(draft: &mut Draft<'_, '_>) {
+    let changes = [
+        PageChange::Donate,
+        PageChange::Donate,
+        PageChange::Share,
+        PageChange::Pin,
+        PageChange::Unshare,
+        PageChange::Unpin,
+        PageChange::Reclaim,
+    ];
+    let change = draft.pick(&changes, PageChange::Donate);
+    let most = draft.pick(&[4, 12, 60, 120], 12);
+    let nth = draft.between(1, most) as u8;
+    draft.push(Operation::Fail { change, nth });
+    if draft.chance(1, 4) {
+        // Undoing fails too.
+        let change = draft.pick(&changes, PageChange::Pin);
+        let nth = draft.between(1, most) as u8;
+        draft.push(Operation::Fail { change, nth });
+    }
+    legal::set_up(draft);
+    repaired(draft);
+}
+
+/// A page that set-up needs is shared, or a guest's; maybe it comes back.
+fn page_gone(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let area = draft.pick(&areas(draft), Area::Private);
+    let page = Place::page(area, draft.below(area.pages().min(4).into()) as u16);
+    let shared = draft.chance(2, 3);
+    draft.push(match shared {
+        true => Operation::Share { cpu, page },
+        false => Operation::DonateGuest { cpu, page },
+    });
+    legal::set_up(draft);
+    if draft.chance(1, 2) {
+        legal::interrupt(draft);
+    }
+    draft.push(match shared {
+        true => Operation::Unshare { cpu, page },
+        false => Operation::ReclaimGuest { cpu, page },
+    });
+    repaired(draft);
+}
+
+/// Finalizing once more, or a set-up when it is too early or its ITS is not the one that was described.
+fn early(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    match draft.below(3) {
+        0 => draft.push(Operation::Finalize { cpu }),
+        1 => legal::set_up(draft),
+        _ => {
+            let swapped = 1_u8.saturating_sub(draft.belief.current);
+            let private = Place::page(Area::Private.of_its(swapped), 0);
+            let descriptor = Place::page(Area::Descriptor.of_its(swapped), 0);
+            call(draft, (private, descriptor), 1, 0);
+        }
+    }
+}
+
+/// A set-up that was made, with other pages or the same.
+fn again(draft: &mut Draft<'_, '_>) {
+    let descriptor = own(draft, Area::Descriptor);
+    legal::set_up(draft);
+    let pages = draft.between(1, 4) as u16;
+    call(draft, (Place::page(Area::Host, 8), descriptor), pages, 0);
+}
+
+/// A word of descriptor or list, or a page's owner, changes between two reads of EL2.
+fn tampered(draft: &mut Draft<'_, '_>) {
+    let after = draft.below(40) as u8;
+    let area = draft.pick(&[Area::Descriptor, Area::LiveList], Area::LiveList);
+    let offset = match area {
+        Area::Descriptor => field(draft),
+        _ => draft.below(8).saturating_mul(8) as u16,
+    };
+    let at = Place::at(draft.area(area), 0, offset);
+    let value = draft.word();
+    draft.push(Operation::Tamper { after, at, value });
+    legal::set_up(draft);
+    repaired(draft);
+}

@@ -1,0 +1,145 @@
+//! Phrases about accesses to registers: any size and offset in every frame, in every phase.
+
+use its_el2::{AccessSize, Direction, Frame};
+
+use super::draft::{Draft, Phrase};
+use super::{hostile, legal, several};
+use crate::operation::Operation;
+use crate::target::{FRAMES, SIZES, registers};
+
+/// Traffic, and the phases that accesses meet.
+pub(super) const LEGAL: &[Phrase] = &[
+    legal::map_device,
+    legal::map_event,
+    legal::interrupt,
+    legal::unmap,
+    legal::read_registers,
+    legal::read_registers,
+    legal::reset_queue,
+    several::sleep,
+    several::other_its,
+    legal::idle,
+];
+
+/// Accesses that no driver makes, and phases that it does not come to.
+pub(super) const HOSTILE: &[Phrase] = &[
+    near_a_register,
+    near_a_register,
+    near_a_register,
+    written_in_halves,
+    hostile::odd_access,
+    hostile::odd_cwriter,
+    hostile::other_registers,
+    at_rest,
+    stopped,
+    lost,
+    hostile::refused_and_repaired,
+];
+
+/// A frame of the board, the current ITS's more often.
+fn frame(draft: &mut Draft<'_, '_>) -> Frame {
+    let own = draft.frame();
+    let last = match draft.belief.boot.its {
+        1 => 4,
+        _ => FRAMES.len(),
+    };
+    let any = draft.below(last as u64) as usize;
+    let any = FRAMES.get(any).map_or(own, |(frame, _)| *frame);
+    match draft.chance(1, 2) {
+        true => own,
+        false => any,
+    }
+}
+
+/// A write while the CPU reaches the hardware itself is a host's that owns its ITS: another target's.
+fn access(
+    draft: &mut Draft<'_, '_>,
+    frame: Frame,
+    (offset, size): (u32, AccessSize),
+    value: Option<u64>,
+) {
+    let cpu = draft.cpu();
+    let direction = match value {
+        Some(value) if draft.belief.is_finalized(cpu) => Direction::Write(value),
+        _ => Direction::Read,
+    };
+    draft.push(Operation::Access {
+        cpu,
+        frame,
+        offset,
+        size,
+        direction,
+    });
+}
+
+fn value(draft: &mut Draft<'_, '_>) -> u64 {
+    let word = draft.word();
+    draft.pick(&[0, 1, u64::MAX, 1 << 63, word & 0xf_ffe0, word], 0)
+}
+
+/// On a register or a few bytes beside it, in any size.
+fn near_a_register(draft: &mut Draft<'_, '_>) {
+    for _ in 0..draft.between(1, 6) {
+        let frame = frame(draft);
+        let known: Vec<_> = registers(frame)
+            .map(|(_, offset, size)| (offset, size))
+            .collect();
+        let (offset, own) = draft.pick(&known, (0, AccessSize::Word));
+        let beside = draft.pick(&[0, 0, 0, 1, 2, 3, 4, 7, 8], 0);
+        let size = match draft.chance(1, 2) {
+            true => own,
+            false => draft.pick(&SIZES, own),
+        };
+        let value = value(draft);
+        let value = draft.chance(1, 2).then_some(value);
+        access(draft, frame, (offset.saturating_add(beside), size), value);
+    }
+}
+
+/// Both halves of a register of 64 bits, in either order, then the whole.
+fn written_in_halves(draft: &mut Draft<'_, '_>) {
+    let frame = frame(draft);
+    let known = registers(frame).filter(|(_, _, size)| *size == AccessSize::Double);
+    let known: Vec<_> = known.map(|(_, offset, _)| offset).collect();
+    let offset = draft.pick(&known, 0);
+    let first = draft.below(2);
+    for half in [first, 1_u64.saturating_sub(first)] {
+        let value = value(draft);
+        let at = offset.saturating_add((half as u32).saturating_mul(4));
+        access(draft, frame, (at, AccessSize::Word), Some(value));
+    }
+    access(draft, frame, (offset, AccessSize::Double), None);
+}
+
+/// Accesses while the ITS is at rest; the driver resumes.
+fn at_rest(draft: &mut Draft<'_, '_>) {
+    legal::drain(draft);
+    let cpu = draft.cpu();
+    draft.push(Operation::Suspend { cpu });
+    near_a_register(draft);
+    if draft.chance(1, 2) {
+        let restored = draft.chance(1, 2);
+        draft.push(Operation::PowerLoss { restored });
+        written_in_halves(draft);
+    }
+    draft.push(Operation::Resume { cpu });
+}
+
+/// Accesses while Enabled is 0 and nobody knows whether the ITS is quiescent.
+fn stopped(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    draft.push(Operation::Enable {
+        cpu,
+        enabled: false,
+    });
+    near_a_register(draft);
+    hostile::poll(draft);
+    draft.push(Operation::Resume { cpu });
+}
+
+/// Accesses after power was lost at work.
+fn lost(draft: &mut Draft<'_, '_>) {
+    several::power_loss(draft);
+    near_a_register(draft);
+    written_in_halves(draft);
+}

@@ -1,0 +1,75 @@
+//! What is done to each of several ITSs.
+
+use super::draft::{Draft, Phrase};
+use super::legal::{drain, post};
+use crate::operation::Operation;
+
+/// Does it to each ITS of the board, the current one last or first, and stays at the last.
+pub(super) fn each_its(draft: &mut Draft<'_, '_>, what: Phrase) {
+    if draft.belief.boot.its < 2 {
+        return what(draft);
+    }
+    if draft.chance(1, 2) {
+        other_its(draft);
+    }
+    what(draft);
+    other_its(draft);
+    what(draft);
+}
+
+/// The host turns to the other ITS, if there is one. What it wrote is posted before.
+pub(super) fn other_its(draft: &mut Draft<'_, '_>) {
+    if draft.belief.boot.its < 2 {
+        return;
+    }
+    if draft.belief.here().written > 0 {
+        post(draft);
+    }
+    let its = 1_u8.saturating_sub(draft.belief.current);
+    draft.push(Operation::Its { its });
+}
+
+/// The driver makes ready for EL2.
+pub(super) fn describe(draft: &mut Draft<'_, '_>) {
+    drain(draft);
+    let cpu = draft.cpu();
+    draft.push(Operation::Describe { cpu });
+}
+
+/// The driver suspends, power goes and comes back, the driver resumes.
+pub(super) fn sleep(draft: &mut Draft<'_, '_>) {
+    drain(draft);
+    let cpu = draft.cpu();
+    draft.push(Operation::Suspend { cpu });
+    if draft.chance(2, 3) {
+        let restored = draft.chance(1, 2);
+        draft.push(Operation::PowerLoss { restored });
+    }
+    draft.push(Operation::Resume { cpu });
+}
+
+/// Power is lost in the middle of something; maybe the driver tries to go on.
+pub(super) fn power_loss(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    match draft.below(4) {
+        0 => draft.push(Operation::Enable {
+            cpu,
+            enabled: false,
+        }),
+        1 => draft.push(Operation::Suspend { cpu }),
+        2 => post(draft),
+        _ => {}
+    }
+    let restored = draft.chance(1, 2);
+    draft.push(Operation::PowerLoss { restored });
+    match draft.below(5) {
+        0 | 1 => draft.push(Operation::Resume { cpu }),
+        2 => {
+            draft.push(Operation::Quiesce { cpu });
+            draft.push(Operation::WriteCbaser { cpu, flip: 0 });
+            draft.push(Operation::Enable { cpu, enabled: true });
+        }
+        3 => draft.push(Operation::Enable { cpu, enabled: true }),
+        _ => post(draft),
+    }
+}

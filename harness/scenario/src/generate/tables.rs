@@ -1,0 +1,352 @@
+//! Phrases about tables of two levels: level-1 entries of the host, and what the ITS makes of them.
+
+use its_gic::geometry::PAGE_BYTES;
+
+use super::draft::{Draft, Phrase};
+use super::hostile::{self, areas, bad_place, level1_entry, poll};
+use super::legal::{command, own_level2, post, some_collection, some_device, some_event};
+use super::{legal, several};
+use crate::operation::{HostCommand, Operation, Rdbase};
+use crate::place::{Area, PAGE_BYTES as PAGE, Place};
+
+/// Devices and collections come and go, power too.
+pub(super) const LEGAL: &[Phrase] = &[
+    legal::map_device,
+    legal::map_event,
+    legal::map_device,
+    legal::interrupt,
+    legal::unmap,
+    legal::commands,
+    far_collection,
+    legal::collection,
+    several::sleep,
+    several::other_its,
+    legal::reset_queue,
+    legal::idle,
+];
+
+/// What no driver does.
+pub(super) const HOSTILE: &[Phrase] = &[
+    grown_badly,
+    grown_badly,
+    aliased,
+    shrunk,
+    swapped_under_a_device,
+    tampered,
+    tampered,
+    bad_collection_table,
+    refused_for_its_itt,
+    hostile::stored,
+    hostile::taken_away,
+    hostile::failing,
+    hostile::remapped,
+    hostile::while_running,
+    several::power_loss,
+    several::power_loss,
+];
+
+/// A DeviceID behind the n-th level-1 entry.
+fn behind(draft: &mut Draft<'_, '_>, entry: u64) -> u32 {
+    let character = draft.belief.here().character;
+    let bytes: u64 = character.device_entry_bytes.into();
+    let per_page = character.largest_page_size().bytes().checked_div(bytes);
+    let per_page = per_page.unwrap_or(0);
+    let within = draft.pick(&[0, 1, per_page.saturating_sub(1)], 0);
+    entry.saturating_mul(per_page).saturating_add(within) as u32
+}
+
+/// An ICID behind the n-th level-1 entry.
+fn collection_behind(draft: &mut Draft<'_, '_>, entry: u64) -> u16 {
+    let character = draft.belief.here().character;
+    let bytes: u64 = character.collection_entry_bytes.into();
+    let per_page = character.page_size.bytes().checked_div(bytes).unwrap_or(0);
+    entry.saturating_mul(per_page).saturating_add(1) as u16
+}
+
+fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
+    let itt = Place::at(Area::Itt, draft.between(280, 319) as u16, 0);
+    let mapd = HostCommand::Mapd {
+        device_id,
+        size: 4,
+        itt,
+        valid: true,
+    };
+    command(draft, mapd);
+    post(draft);
+}
+
+/// A collection that needs a level-2 table of its own, if the table has two levels and memory is left.
+fn far_collection(draft: &mut Draft<'_, '_>) {
+    let entry = draft.between(1, 3);
+    let icid = collection_behind(draft, entry);
+    let bits = draft.belief.here().character.collection_id_bits;
+    let index = draft.belief.collection_index(icid);
+    let Some(index) = index.filter(|_| u32::from(icid) >> bits == 0) else {
+        return legal::collection(draft);
+    };
+    if !draft.belief.here().level1.contains(&index) {
+        let Some(level2) = own_level2(draft).filter(|_| draft.belief.here().guarded) else {
+            return legal::collection(draft);
+        };
+        let cpu = draft.cpu();
+        draft.push(Operation::GrowCollection {
+            cpu,
+            icid,
+            level2,
+            flip: 0,
+        });
+    }
+    legal::make_room(draft, 3);
+    let redistributor = draft.below(2) as u8;
+    let rdbase = Rdbase::Of(redistributor);
+    command(
+        draft,
+        HostCommand::Mapc {
+            icid,
+            rdbase,
+            valid: true,
+        },
+    );
+    legal::sync(draft, redistributor);
+    post(draft);
+}
+
+fn flip(draft: &mut Draft<'_, '_>) -> u64 {
+    let word = draft.word();
+    draft.pick(&[0, 0, 1, 0x1000, 1 << 52, 1 << 62, 1 << 63, word], 0)
+}
+
+/// Where a level-2 table would be bad or good: at the end of a region, on something else, high, anywhere.
+fn level2(draft: &mut Draft<'_, '_>) -> Place {
+    let area = draft.pick(&areas(draft), Area::Level2);
+    let last = area.pages().saturating_sub(1);
+    let block = draft.below(8).saturating_mul(16) as u16;
+    let place = match draft.below(8) {
+        0 | 1 => Place::page(Area::Level2, block),
+        2 => Place::page(Area::Level2, draft.below(128) as u16),
+        3 => Place::page(Area::High, draft.pick(&[0, 16, 32, 40, 47], 32)),
+        4 => Place::page(area, last),
+        5 => Place::page(area, 0),
+        6 => some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt),
+        _ => bad_place(draft),
+    };
+    place.align_down(PAGE)
+}
+
+/// An entry for any page, then a device behind it.
+fn grown_badly(draft: &mut Draft<'_, '_>) {
+    let entry = draft.between(1, 8);
+    let device_id = behind(draft, entry);
+    let (level2, flip) = (level2(draft), flip(draft));
+    let cpu = draft.cpu();
+    draft.push(Operation::Grow {
+        cpu,
+        device_id,
+        level2,
+        flip,
+    });
+    map(draft, device_id);
+    poll(draft);
+    if draft.chance(1, 2) {
+        let level2 = Place::page(Area::Level2, 112);
+        draft.push(Operation::Grow {
+            cpu,
+            device_id,
+            level2,
+            flip: 0,
+        });
+        draft.push(Operation::Post {
+            cpu,
+            retry: true,
+            width: crate::operation::Width::Word,
+        });
+        poll(draft);
+    }
+}
+
+/// Two entries for the same page, of devices, or of a device and a collection, or of two ITSs.
+fn aliased(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let level2 = Place::page(Area::Level2, draft.pick(&[0, 64, 96, 112], 96));
+    let first = draft.between(1, 4);
+    let device_id = behind(draft, first);
+    draft.push(Operation::Grow {
+        cpu,
+        device_id,
+        level2,
+        flip: 0,
+    });
+    map(draft, device_id);
+    match draft.below(3) {
+        0 => several::other_its(draft),
+        1 => return collection_on(draft, level2, 0),
+        _ => {}
+    }
+    let device_id = behind(draft, first.saturating_add(1));
+    draft.push(Operation::Grow {
+        cpu,
+        device_id,
+        level2,
+        flip: 0,
+    });
+    map(draft, device_id);
+    poll(draft);
+}
+
+fn collection_on(draft: &mut Draft<'_, '_>, level2: Place, flip: u64) {
+    let cpu = draft.cpu();
+    let entry = draft.between(0, 4);
+    let icid = collection_behind(draft, entry);
+    draft.push(Operation::GrowCollection {
+        cpu,
+        icid,
+        level2,
+        flip,
+    });
+    let rdbase = Rdbase::Of(draft.below(2) as u8);
+    let valid = true;
+    command(
+        draft,
+        HostCommand::Mapc {
+            icid,
+            rdbase,
+            valid,
+        },
+    );
+    post(draft);
+    poll(draft);
+}
+
+/// A level-1 entry of collections for any page.
+fn bad_collection_table(draft: &mut Draft<'_, '_>) {
+    let (level2, flip) = (level2(draft), flip(draft));
+    collection_on(draft, level2, flip);
+}
+
+/// An entry that EL2 took is taken back or changed; its devices live on.
+fn shrunk(draft: &mut Draft<'_, '_>) {
+    let Some(device) = some_device(draft) else {
+        return grown_badly(draft);
+    };
+    let device_id = device.device_id;
+    let cpu = draft.cpu();
+    let at = level1_entry(draft, device_id);
+    let word = draft.word();
+    let value = draft.pick(&[0, word], 0);
+    let level2 = level2(draft);
+    let next = match draft.chance(1, 2) {
+        true => Operation::Store { cpu, at, value },
+        false => Operation::Grow {
+            cpu,
+            device_id,
+            level2,
+            flip: 1 << 63,
+        },
+    };
+    draft.push(next);
+    legal::interrupt(draft);
+    map(draft, device_id);
+    draft.push(Operation::UnmapDevice { cpu, device_id });
+    poll(draft);
+}
+
+/// Between posting and consuming: the entry changes while commands are in flight.
+fn swapped_under_a_device(draft: &mut Draft<'_, '_>) {
+    let entry = draft.between(1, 6);
+    let device_id = behind(draft, entry);
+    let (one, other) = (level2(draft), level2(draft));
+    let cpu = draft.cpu();
+    for (level2, size) in [(one, 4), (other, 5)] {
+        draft.push(Operation::Grow {
+            cpu,
+            device_id,
+            level2,
+            flip: 0,
+        });
+        let itt = Place::page(Area::Itt, 300);
+        let mapd = HostCommand::Mapd {
+            device_id,
+            size,
+            itt,
+            valid: true,
+        };
+        command(draft, mapd);
+        post(draft);
+    }
+    poll(draft);
+    let (device_id, event_id) = some_event(draft);
+    draft.push(Operation::Msi {
+        device_id,
+        event_id,
+        half: false,
+    });
+}
+
+/// A level-1 entry or the command that needs it changes between two reads of EL2.
+fn tampered(draft: &mut Draft<'_, '_>) {
+    let entry = draft.between(1, 8);
+    let device_id = behind(draft, entry);
+    let cpu = draft.cpu();
+    let level2 = level2(draft);
+    draft.push(Operation::Grow {
+        cpu,
+        device_id,
+        level2,
+        flip: 0,
+    });
+    let itt = Place::page(Area::Itt, 290);
+    let mapd = HostCommand::Mapd {
+        device_id,
+        size: 4,
+        itt,
+        valid: true,
+    };
+    for _ in 0..draft.between(1, 3) {
+        command(draft, mapd);
+    }
+    let at = match draft.chance(3, 4) {
+        true => level1_entry(draft, device_id),
+        false => {
+            let slot = draft.below(PAGE_BYTES / 8).saturating_mul(8) as u16;
+            Place::at(draft.area(Area::QueueCopy), 0, slot)
+        }
+    };
+    let value = draft.word();
+    let value = draft.pick(&[0, value, value | 1 << 63], 0);
+    let after = draft.below(5) as u8;
+    draft.push(Operation::Tamper { after, at, value });
+    post(draft);
+    poll(draft);
+}
+
+/// The growth is good, the command is not: its ITT is the new level-2 table, or no memory.
+fn refused_for_its_itt(draft: &mut Draft<'_, '_>) {
+    let entry = draft.between(1, 6);
+    let device_id = behind(draft, entry);
+    let level2 = Place::page(Area::Level2, draft.below(8).saturating_mul(16) as u16);
+    let cpu = draft.cpu();
+    draft.push(Operation::Grow {
+        cpu,
+        device_id,
+        level2,
+        flip: 0,
+    });
+    let itt = match draft.chance(1, 2) {
+        true => level2,
+        false => bad_place(draft),
+    };
+    let valid = true;
+    command(
+        draft,
+        HostCommand::Mapd {
+            device_id,
+            size: 6,
+            itt: itt.align_down(256),
+            valid,
+        },
+    );
+    let (icid, _) = some_collection(draft);
+    command(draft, HostCommand::Invall { icid });
+    post(draft);
+    poll(draft);
+}

@@ -1,0 +1,116 @@
+//! Which ITSs are judged, and when one is looked at as a whole: guarded ones, as long as they may follow pointers.
+//!
+//! An ITS that lost power follows nothing until it is enabled, whatever its registers and tables say by then. What it
+//! follows from there on is judged as if it had been set up that moment.
+
+use its_el2::{Action, Event, Machine, Purpose, Reach, View};
+use its_gic::Register;
+
+use crate::Step;
+
+/// What LEAK and PTR look at in one action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// What the action changed.
+    Changes,
+    /// All that the guarded ITSs reach: this one has just been set up.
+    SetUp(u8),
+    /// All that this ITS reaches: it runs again after power was lost.
+    Started(u8),
+}
+
+/// One ITS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Watched {
+    guarded: bool,
+    /// Power was lost, and Enabled is still 0.
+    off: bool,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    its: Vec<Watched>,
+}
+
+/// Whether memory is reached by redistributors, whose pointers are told of with the first ITS's.
+pub(crate) const fn is_lpis(purpose: Purpose) -> bool {
+    matches!(
+        purpose,
+        Purpose::LpiConfiguration(_) | Purpose::LpiPending(_)
+    )
+}
+
+impl Watch {
+    /// Before boot.
+    pub(crate) fn new(machine: &Machine) -> Self {
+        Self {
+            its: vec![Watched::default(); machine.its.len()],
+        }
+    }
+
+    /// Takes note of an action.
+    pub(crate) fn note(&mut self, step: &Step, machine: &Machine, view: &impl View) -> Look {
+        if let Action::PowerLoss { its, .. } = *step.action
+            && let Some(lost) = self.its.get_mut(usize::from(its))
+        {
+            lost.off = true;
+        }
+        if let Some(its) = set_up_its(step, machine)
+            && let Some(watched) = self.its.get_mut(usize::from(its))
+        {
+            watched.guarded = true;
+            return Look::SetUp(its);
+        }
+        for (its, watched) in (0..).zip(&mut self.its) {
+            if watched.off && view.register(its, Register::Ctlr) & 1 != 0 {
+                watched.off = false;
+                return Look::Started(its);
+            }
+        }
+        Look::Changes
+    }
+
+    /// Whether what is reached is judged now. Tables of redistributors are, once an ITS is guarded.
+    pub(crate) fn judges(&self, reach: &Reach) -> bool {
+        if is_lpis(reach.purpose) {
+            return self.its.iter().any(|watched| watched.guarded);
+        }
+        let watched = self.its.get(usize::from(reach.its));
+        watched.is_some_and(|watched| watched.guarded && !watched.off)
+    }
+
+    /// Whether a stale read of this action may be one of a guarded ITS; what others read is their host's concern.
+    pub(crate) fn reads_guarded(&self, step: &Step, view: &impl View) -> bool {
+        if self.its.iter().all(|watched| watched.guarded) {
+            return true;
+        }
+        let guarded = |its: &u8| {
+            self.its
+                .get(usize::from(*its))
+                .is_some_and(|its| its.guarded)
+        };
+        step.events.iter().any(|event| match event {
+            Event::StaleRead { address } => (0..self.its.len() as u8).filter(guarded).any(|its| {
+                view.reach(its)
+                    .any(|(reach, _)| address.wrapping_sub(reach.address) < reach.bytes)
+            }),
+            _ => false,
+        })
+    }
+
+    /// All that is judged now, of these ITSs.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u8> + use<> {
+        0..self.its.len() as u8
+    }
+}
+
+/// The ITS whose set-up succeeded in this action.
+fn set_up_its(step: &Step, machine: &Machine) -> Option<u8> {
+    let Action::Hypercall { arguments, .. } = step.action else {
+        return None;
+    };
+    let [device, ..] = arguments;
+    let its = machine.its.iter().position(|frame| frame == device)?;
+    (step.set_up_result() == Some(0)).then_some(its as u8)
+}
