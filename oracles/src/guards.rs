@@ -207,9 +207,9 @@ impl Guards {
         })
     }
 
-    /// The ITS whose host writes its queue at an address, and the offset there.
-    pub(crate) fn posted(&self, address: u64) -> Option<(&Guard, u64)> {
-        self.all.iter().find_map(|guard| {
+    /// The ITSs whose host writes its queue at an address, and the offset there. Copies may share pages (P5).
+    pub(crate) fn posted(&self, address: u64) -> impl Iterator<Item = (&Guard, u64)> {
+        self.all.iter().filter_map(move |guard| {
             let offset = address.wrapping_sub(guard.queue_copy?);
             (offset < guard.queue().bytes).then_some((guard, offset))
         })
@@ -321,7 +321,8 @@ pub(crate) mod tests {
         let mut guards = guards();
         assert!(guards.slot(QUEUE + 0xfe0).is_some());
         assert!(guards.slot(QUEUE + 0x1000).is_none());
-        assert_eq!(guards.posted(COPY + 0x40).map(|found| found.1), Some(0x40));
+        let offsets: Vec<u64> = guards.posted(COPY + 0x40).map(|found| found.1).collect();
+        assert_eq!(offsets, [0x40]);
         assert_eq!(guards.register(ITS + 0x88), Some((0, Register::Cwriter)));
         assert_eq!(guards.register(REDISTRIBUTOR), None);
         assert!(!guards.is_second_level(LEVEL2));

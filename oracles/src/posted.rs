@@ -9,7 +9,7 @@ use its_el2::{Action, Direction, Event};
 use its_gic::register::OFFSET_MASK;
 use its_gic::{Part, Register};
 
-use crate::guards::Guards;
+use crate::guards::{Guard, Guards};
 use crate::{Breach, broken, rules};
 
 /// One queue.
@@ -111,23 +111,25 @@ impl Posted {
     }
 
     fn copied(&self, address: u64, guards: &Guards, breaches: &mut Vec<Breach>) {
-        let Some((guard, offset)) = guards.posted(address) else {
+        let mut copies = guards.posted(address).peekable();
+        let Some(&(guard, offset)) = copies.peek() else {
             return;
         };
-        let (Some(place), queue) = (self.places.get(&guard.its), guard.queue()) else {
-            return;
-        };
-        let ahead = |to| queue.distance(place.c, to);
-        if place
-            .writers
-            .iter()
-            .any(|writer| ahead(offset) < ahead(*writer))
-        {
+        if copies.any(|(guard, offset)| self.is_posted(guard, offset)) {
             return;
         }
         let path = format!("its{}.slot {offset:#x}", guard.its);
-        let seen = format!("CREADR {:#x}, CWRITER {:#x?}", place.c, place.writers);
+        let seen = format!("{:x?}", self.places.get(&guard.its));
         breaches.push(broken(&rules::EL2_POSTED, "not-posted", path, seen));
+    }
+
+    fn is_posted(&self, guard: &Guard, offset: u64) -> bool {
+        let queue = guard.queue();
+        self.places.get(&guard.its).is_none_or(|place| {
+            let ahead = |to| queue.distance(place.c, to);
+            let mut writers = place.writers.iter();
+            writers.any(|writer| ahead(offset) < ahead(*writer))
+        })
     }
 
     /// P11: a write from C to before J is ignored; any other is what CWRITER is now.

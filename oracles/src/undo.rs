@@ -183,7 +183,7 @@ fn refused_commands(
     let mut rest = events;
     while let Some(start) = rest.iter().position(copies) {
         let is_host_s = match rest[start] {
-            Event::CommandRead { address, .. } => guards.posted(address).is_some(),
+            Event::CommandRead { address, .. } => guards.posted(address).next().is_some(),
             _ => false,
         };
         rest = &rest[start + 1..];
