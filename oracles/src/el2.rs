@@ -1,44 +1,73 @@
-//! EL2: it panics, hangs, touches what it must not, reads twice what the host can change.
+//! EL2: it panics, hangs, touches what it must not, reads twice what the host can change, tells the ITS too early.
 
-use its_el2::{Event, Misconduct};
+use std::collections::BTreeSet;
 
-use crate::rules;
-use crate::{Breach, Rule, Step};
+use its_el2::{Action, Event, Misconduct, Outcome};
+use its_gic::Register;
+use its_gic::command::COMMAND_BYTES;
+use its_gic::geometry::{LEVEL1_ENTRY_BYTES, PAGE_BYTES};
 
-/// Commands that one trap may judge. A stalled one that a Retry replaces is among the 64 in flight.
+use crate::guards::Guards;
+use crate::{Breach, Rule, Step, broken, rules};
+
+/// Commands that one trap may judge, and take as consumed. A stalled one that a Retry replaces is among the 64 in flight.
 const COMMANDS_PER_TRAP: usize = 64;
 
 /// Judges what EL2 did in one action. What an ITS reads that is not `guarded` is its host's concern.
-pub fn judge(step: &Step, guarded: bool, breaches: &mut Vec<Breach>) {
+pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, breaches: &mut Vec<Breach>) {
     for event in step.events {
         match event {
             Event::Misconduct(misconduct) => breaches.push(misconducted(*misconduct)),
-            Event::StaleRead { address } if guarded => breaches.push(Breach {
-                rule: &rules::EL2_CLEAN,
-                class: "stale",
-                path: format!("memory {address:#x}"),
-                expected: "cleaned to the point of coherency before the ITS reads it".into(),
-                seen: "the ITS read what was there before".into(),
-            }),
+            Event::StaleRead { address } if guarded => breaches.push(stale(*address, guards)),
             _ => {}
         }
     }
     fetched_twice(step, breaches);
-    unordered(step, breaches);
-    let copied = step
-        .events
-        .iter()
-        .filter(|event| matches!(event, Event::CommandRead { shared: true, .. }))
-        .count();
-    if copied > COMMANDS_PER_TRAP {
-        breaches.push(Breach {
-            rule: &rules::EL2_WORK,
-            class: "commands",
-            path: "commands judged in one trap".into(),
-            expected: format!("at most {COMMANDS_PER_TRAP}"),
-            seen: copied.to_string(),
-        });
+    unordered(step, guards, breaches);
+    uncleaned(step, guards, breaches);
+    stored_twice(step, guards, breaches);
+    too_many(step, guards, breaches);
+}
+
+/// The ITS read what EL2 had not cleaned.
+fn stale(address: u64, guards: &Guards) -> Breach {
+    let rule = match guards.is_second_level(address) {
+        true => &rules::EL2_LEVEL2,
+        false => &rules::EL2_CLEAN,
+    };
+    Breach {
+        rule,
+        class: "stale",
+        path: format!("memory {address:#x}"),
+        expected: "cleaned to the point of coherency before the ITS reads it".into(),
+        seen: "the ITS read what was there before".into(),
     }
+}
+
+/// Commands that one trap judges, and such that it takes back: slots of the host's, and of EL2's own queue, that it reads.
+fn too_many(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
+    let mut judged = 0;
+    let mut taken = BTreeSet::new();
+    for event in step.events {
+        match *event {
+            Event::CommandRead { shared: true, .. } => judged += 1,
+            Event::CommandRead { address, .. } if guards.slot(address).is_some() => {
+                taken.insert(address);
+            }
+            _ => {}
+        }
+    }
+    let mut limit = |rule, count: usize, path: &str| {
+        if count > COMMANDS_PER_TRAP {
+            breaches.push(broken(rule, "commands", path.into(), count.to_string()));
+        }
+    };
+    limit(&rules::EL2_BATCH, judged, "commands judged in one trap");
+    limit(
+        &rules::EL2_RELEASE,
+        taken.len(),
+        "commands taken as consumed in one trap",
+    );
 }
 
 fn misconducted(misconduct: Misconduct) -> Breach {
@@ -58,9 +87,9 @@ fn misconducted(misconduct: Misconduct) -> Breach {
             "access",
             "a register in its own size and alignment",
         ),
-        Misconduct::Deadlock(_) => (&rules::EL2_LOCK, "deadlock", "a lock that is free"),
+        Misconduct::Deadlock(_) => (&rules::EL2_DEADLOCK, "deadlock", "a lock that comes free"),
         Misconduct::Kept(_) => (&rules::EL2_LOCK, "kept", "no lock held at return"),
-        Misconduct::Unlocked(_) => (&rules::EL2_LOCK, "unlocked", "the lock is held"),
+        Misconduct::Unlocked(_) => (&rules::EL2_UNLOCKED, "unlocked", "the lock is held"),
         Misconduct::Disordered { .. } => (
             &rules::EL2_ORDER,
             "disordered",
@@ -97,39 +126,45 @@ fn describe(misconduct: Misconduct) -> String {
 }
 
 /// One operation is one command, or a call that judges none: a word may be read again for the next command, which trusts
-/// nothing that was read before; a slot is copied once in all.
+/// nothing that was read before; a slot is copied once in all, and none of its words is read again.
 fn fetched_twice(step: &Step, breaches: &mut Vec<Breach>) {
     let mut slots: Vec<u64> = Vec::new();
     let mut words: Vec<u64> = Vec::new();
     for event in step.events {
-        let again = match *event {
+        let (rule, address): (&'static Rule, _) = match *event {
             Event::CommandRead {
                 address,
                 shared: true,
                 ..
             } => {
                 words.clear();
-                slots.push(address);
-                slots[..slots.len() - 1]
-                    .contains(&address)
-                    .then_some(address)
+                if !slots.contains(&address) {
+                    slots.push(address);
+                    continue;
+                }
+                (&rules::EL2_FETCH, address)
             }
             Event::WordRead {
                 address,
                 shared: true,
                 ..
             } => {
-                let again = words.contains(&address) || slots.contains(&(address & !31));
-                words.push(address);
-                again.then_some(address)
+                let slot = slots.contains(&(address & !(COMMAND_BYTES - 1)));
+                if !slot && !words.contains(&address) {
+                    words.push(address);
+                    continue;
+                }
+                let rule = if slot {
+                    &rules::EL2_FETCH
+                } else {
+                    &rules::EL2_REREAD
+                };
+                (rule, address)
             }
-            _ => None,
-        };
-        let Some(address) = again else {
-            continue;
+            _ => continue,
         };
         breaches.push(Breach {
-            rule: &rules::EL2_FETCH,
+            rule,
             class: "twice",
             path: format!("memory {address:#x}"),
             expected: "one read in one operation".into(),
@@ -140,10 +175,10 @@ fn fetched_twice(step: &Step, breaches: &mut Vec<Breach>) {
 }
 
 /// What lets the ITS see other memory, CWRITER or a level-1 entry, comes after an ordering of that memory.
-fn unordered(step: &Step, breaches: &mut Vec<Breach>) {
+fn unordered(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     let (mut commands, mut zeroes) = (false, false);
     for event in step.events {
-        let (pending, class) = match *event {
+        let (rule, class): (&'static Rule, _) = match *event {
             Event::CommandWritten { .. } => {
                 commands = true;
                 continue;
@@ -156,19 +191,111 @@ fn unordered(step: &Step, breaches: &mut Vec<Breach>) {
                 (commands, zeroes) = (false, false);
                 continue;
             }
-            Event::DeviceWrite { .. } => (commands, "queue"),
-            // Records are words too: only a valid level-1 entry has the top bit over a page's address.
-            Event::WordWritten { value, .. } if value >> 63 == 1 => (zeroes, "level2"),
+            Event::DeviceWrite { .. } if std::mem::take(&mut commands) => {
+                (&rules::EL2_BARRIER, "queue")
+            }
+            Event::WordWritten { address, value, .. }
+                if guards.level1(address, value).is_some() && std::mem::take(&mut zeroes) =>
+            {
+                (&rules::EL2_FENCE, "level2")
+            }
             _ => continue,
         };
-        if pending {
-            breaches.push(Breach {
-                rule: &rules::EL2_BARRIER,
-                class,
-                path: "EL2".into(),
-                expected: "memory ordered before the ITS is told of it".into(),
-                seen: "no ordering in between".into(),
-            });
+        breaches.push(Breach {
+            rule,
+            class,
+            path: "EL2".into(),
+            expected: "memory ordered before the ITS is told of it".into(),
+            seen: "no ordering in between".into(),
+        });
+    }
+}
+
+/// What EL2 wrote for the ITS and did not clean yet.
+#[derive(Default)]
+struct Uncleaned {
+    slots: BTreeSet<u64>,
+    /// Pages that were zeroed.
+    pages: BTreeSet<u64>,
+    level1: BTreeSet<u64>,
+}
+
+impl Uncleaned {
+    fn clean(&mut self, address: u64, bytes: u64) {
+        let covered = |start: u64, length: u64| {
+            start >= address && start.saturating_add(length) <= address.saturating_add(bytes)
+        };
+        self.slots.retain(|slot| !covered(*slot, COMMAND_BYTES));
+        self.level1
+            .retain(|entry| !covered(*entry, LEVEL1_ENTRY_BYTES));
+        let at = |page: u64| page.saturating_mul(PAGE_BYTES);
+        self.pages.retain(|page| !covered(at(*page), PAGE_BYTES));
+    }
+
+    /// CWRITER is written, or the call is over: nothing may be left.
+    fn demand_none(&mut self, breaches: &mut Vec<Breach>) {
+        let lefts: [(&mut BTreeSet<u64>, &'static Rule, _); 2] = [
+            (&mut self.slots, &rules::EL2_CLEAN, "slot"),
+            (&mut self.level1, &rules::EL2_LEVEL2, "entry"),
+        ];
+        for (left, rule, class) in lefts {
+            if let Some(address) = std::mem::take(left).first() {
+                let path = format!("memory {address:#x}");
+                breaches.push(broken(rule, class, path, "not cleaned".into()));
+            }
+        }
+    }
+}
+
+/// What EL2 wrote for the ITS is cleaned before it can see it, whether this ITS reads caches or not.
+fn uncleaned(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
+    let mut left = Uncleaned::default();
+    for event in step.events {
+        match *event {
+            Event::CommandWritten { address, .. } if guards.slot(address).is_some() => {
+                left.slots.insert(address);
+            }
+            Event::PageZeroed { page } => {
+                left.pages.insert(page);
+            }
+            Event::WordWritten { address, value, .. } => {
+                let Some((_, pages)) = guards.level1(address, value) else {
+                    continue;
+                };
+                left.level1.insert(address);
+                if let Some(page) = pages.iter().find(|page| left.pages.contains(page)) {
+                    let path = format!("page {page:#x}");
+                    let seen = "not cleaned before its entry was written".into();
+                    breaches.push(broken(&rules::EL2_LEVEL2, "contents", path, seen));
+                }
+            }
+            Event::Cleaned { address, bytes } => left.clean(address, bytes),
+            Event::DeviceWrite { address, .. }
+                if matches!(guards.register(address), Some((_, Register::Cwriter))) =>
+            {
+                left.demand_none(breaches);
+            }
+            _ => {}
+        }
+    }
+    let stopped = step.outcome == Outcome::Stopped;
+    // What a set-up writes is judged by UNDO.
+    if !stopped && !matches!(step.action, Action::Hypercall { .. }) {
+        left.demand_none(breaches);
+    }
+}
+
+/// The first level-1 entry that is stored to twice: it never changes once the ITS may follow it.
+fn stored_twice(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
+    let mut entries = BTreeSet::new();
+    for event in step.events {
+        let Event::WordWritten { address, value, .. } = *event else {
+            continue;
+        };
+        if guards.level1(address, value).is_some() && !entries.insert(address) {
+            let path = format!("level-1 entry {address:#x}");
+            let seen = format!("stored to again: {value:#x}");
+            breaches.push(broken(&rules::EL2_STORE, "twice", path, seen));
             return;
         }
     }
@@ -177,7 +304,8 @@ fn unordered(step: &Step, breaches: &mut Vec<Breach>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use its_el2::{Action, LockName, Outcome};
+    use crate::guards::tests::{ITS, LEVEL1, LEVEL2, QUEUE, guards};
+    use its_el2::LockName;
 
     fn broken_by(events: &[Event]) -> Vec<(&'static str, &'static str)> {
         let mut breaches = Vec::new();
@@ -187,7 +315,7 @@ mod tests {
             outcome: Outcome::Done,
             events,
         };
-        judge(&step, true, &mut breaches);
+        judge(&step, true, &guards(), &mut breaches);
         breaches.iter().map(|b| (b.rule.id, b.class)).collect()
     }
 
@@ -212,7 +340,7 @@ mod tests {
         );
         assert_eq!(
             broken_by(&[read(8, true), read(8, true)]),
-            [("EL2-FETCH", "twice")]
+            [("EL2-REREAD", "twice")]
         );
         let command = Event::CommandRead {
             address: 0x20,
@@ -252,41 +380,86 @@ mod tests {
             (0..count).map(command).collect()
         };
         assert!(broken_by(&commands(64)).is_empty());
-        assert_eq!(broken_by(&commands(65)), [("EL2-WORK", "commands")]);
+        assert_eq!(broken_by(&commands(65)), [("EL2-BATCH", "commands")]);
+        let own = |count: u64| -> Vec<Event> {
+            let command = |index| Event::CommandRead {
+                address: QUEUE + index * 32,
+                words: [0; 4],
+                shared: false,
+            };
+            (0..count).map(command).collect()
+        };
+        assert!(broken_by(&own(64)).is_empty());
+        assert_eq!(broken_by(&own(65)), [("EL2-RELEASE", "commands")]);
     }
 
     #[test]
     fn memory_is_cleaned_before_the_its_reads_it() {
-        let stale = Event::StaleRead { address: 0x40 };
-        assert_eq!(broken_by(&[stale]), [("EL2-CLEAN", "stale")]);
+        let stale = |address| broken_by(&[Event::StaleRead { address }]);
+        assert_eq!(stale(QUEUE), [("EL2-CLEAN", "stale")]);
+        assert_eq!(stale(LEVEL1), [("EL2-LEVEL2", "stale")]);
+    }
+
+    const COMMAND: Event = Event::CommandWritten {
+        address: QUEUE,
+        words: [0; 4],
+    };
+    const TOLD: Event = Event::DeviceWrite {
+        address: ITS + 0x88,
+        size: its_el2::AccessSize::Double,
+        value: 0x20,
+    };
+    const ZEROED: Event = Event::PageZeroed { page: LEVEL2 >> 12 };
+    const ENTRY: Event = Event::WordWritten {
+        address: LEVEL1 + 8,
+        value: 1 << 63 | LEVEL2,
+        shared: false,
+    };
+
+    const fn cleaned(address: u64, bytes: u64) -> Event {
+        Event::Cleaned { address, bytes }
     }
 
     #[test]
     fn memory_is_ordered_before_the_its_is_told() {
-        let command = Event::CommandWritten {
-            address: 0,
-            words: [0; 4],
-        };
-        let told = Event::DeviceWrite {
-            address: 0x88,
-            size: its_el2::AccessSize::Double,
-            value: 0x20,
-        };
-        let zeroed = Event::PageZeroed { page: 7 };
-        let entry = Event::WordWritten {
-            address: 8,
-            value: 1 << 63 | 0x7000,
-            shared: false,
-        };
-        assert!(broken_by(&[command, Event::Ordered, told]).is_empty());
-        assert_eq!(broken_by(&[command, told]), [("EL2-BARRIER", "queue")]);
-        assert!(broken_by(&[zeroed, Event::Ordered, entry]).is_empty());
-        assert_eq!(broken_by(&[zeroed, entry]), [("EL2-BARRIER", "level2")]);
+        let slot = cleaned(QUEUE, 32);
+        let (page, entry) = (cleaned(LEVEL2, 0x1_0000), cleaned(LEVEL1, 64));
+        assert!(broken_by(&[COMMAND, slot, Event::Ordered, TOLD]).is_empty());
+        assert_eq!(
+            broken_by(&[COMMAND, slot, TOLD]),
+            [("EL2-BARRIER", "queue")]
+        );
+        assert!(broken_by(&[ZEROED, page, Event::Ordered, ENTRY, entry]).is_empty());
+        assert_eq!(
+            broken_by(&[ZEROED, page, ENTRY, entry]),
+            [("EL2-FENCE", "level2")]
+        );
+    }
+
+    #[test]
+    fn memory_is_cleaned_before_the_its_is_told() {
+        let half = [COMMAND, cleaned(QUEUE, 16), Event::Ordered, TOLD];
+        assert_eq!(broken_by(&half), [("EL2-CLEAN", "slot")]);
+        let late = [COMMAND, Event::Ordered, TOLD, cleaned(QUEUE, 32)];
+        assert_eq!(broken_by(&late), [("EL2-CLEAN", "slot")]);
+        assert_eq!(broken_by(&[ENTRY]), [("EL2-LEVEL2", "entry")]);
+        let early = [ZEROED, Event::Ordered, ENTRY, cleaned(LEVEL1, 64)];
+        assert_eq!(broken_by(&early), [("EL2-LEVEL2", "contents")]);
+    }
+
+    #[test]
+    fn a_level_one_entry_is_stored_once() {
+        let entry = cleaned(LEVEL1, 64);
+        assert_eq!(broken_by(&[ENTRY, ENTRY, entry]), [("EL2-STORE", "twice")]);
     }
 
     #[test]
     fn a_kept_lock_is_told() {
         let kept = Event::Misconduct(Misconduct::Kept(LockName::SetUp));
         assert_eq!(broken_by(&[kept]), [("EL2-LOCK", "kept")]);
+        let taken = Event::Misconduct(Misconduct::Deadlock(LockName::SetUp));
+        assert_eq!(broken_by(&[taken]), [("EL2-DEADLOCK", "deadlock")]);
+        let free = Event::Misconduct(Misconduct::Unlocked(LockName::SetUp));
+        assert_eq!(broken_by(&[free]), [("EL2-UNLOCKED", "unlocked")]);
     }
 }

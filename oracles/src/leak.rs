@@ -9,7 +9,7 @@ use its_el2::{
 use its_gic::geometry::Pages;
 
 use crate::watch::{Look, Watch};
-use crate::{Breach, Step, rules};
+use crate::{Breach, Rule, Step, rules};
 
 /// The oracle over one case.
 #[derive(Clone)]
@@ -104,14 +104,14 @@ impl Leak {
         if is_borrowed(reach.purpose) {
             if exposure.not_held {
                 breaches.push(breach(
-                    &rules::LEAK_LOOSE,
+                    loose(reach.purpose),
                     reach,
                     "a page that is not shared and pinned",
                 ));
             }
         } else if exposure.host {
             breaches.push(breach(
-                &rules::LEAK_HOST,
+                exposed(reach.purpose),
                 reach,
                 "a page that the host can access",
             ));
@@ -124,9 +124,9 @@ fn changed(reach: &Reach, page: u64, state: PageState, breaches: &mut Vec<Breach
     if (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing) {
         breaches.push(breach(&rules::LEAK_FOREIGN, reach, &seen));
     } else if is_borrowed(reach.purpose) && !state.is_held() {
-        breaches.push(breach(&rules::LEAK_LOOSE, reach, &seen));
+        breaches.push(breach(loose(reach.purpose), reach, &seen));
     } else if !is_borrowed(reach.purpose) && state.host_can_access() {
-        breaches.push(breach(&rules::LEAK_HOST, reach, &seen));
+        breaches.push(breach(exposed(reach.purpose), reach, &seen));
     }
 }
 
@@ -136,6 +136,23 @@ pub(crate) fn is_borrowed(purpose: Purpose) -> bool {
         purpose,
         Purpose::Itt { .. } | Purpose::LpiConfiguration(_) | Purpose::LpiPending(_)
     )
+}
+
+/// The rule of memory that is borrowed and not held.
+fn loose(purpose: Purpose) -> &'static Rule {
+    match purpose {
+        Purpose::LpiConfiguration(_) | Purpose::LpiPending(_) => &rules::LEAK_LPI,
+        _ => &rules::LEAK_LOOSE,
+    }
+}
+
+/// The rule of memory that must be EL2's and the host can reach.
+fn exposed(purpose: Purpose) -> &'static Rule {
+    match purpose {
+        Purpose::Table(_) => &rules::LEAK_TABLE,
+        Purpose::Level2 { .. } => &rules::LEAK_LEVEL2,
+        _ => &rules::LEAK_HOST,
+    }
 }
 
 /// A purpose without its numbers.
@@ -241,12 +258,21 @@ mod tests {
             el2: El2Side::Borrowed,
             pins: 1,
         };
+        let with = |purpose| Reach { purpose, ..itt };
+        let level2 = Purpose::Level2 { table: 0, index: 1 };
         for (reach, state, rule) in [
             (itt, held, None),
             (itt, PageState { pins: 0, ..held }, Some("LEAK-LOOSE")),
             (itt, PageState::GUEST, Some("LEAK-FOREIGN")),
             (queue, PageState::EL2, None),
             (queue, PageState::HOST, Some("LEAK-HOST")),
+            (with(Purpose::Table(0)), PageState::HOST, Some("LEAK-TABLE")),
+            (with(level2), PageState::HOST, Some("LEAK-LEVEL2")),
+            (
+                with(Purpose::LpiPending(0)),
+                PageState::HOST,
+                Some("LEAK-LPI"),
+            ),
         ] {
             let mut breaches = Vec::new();
             changed(&reach, 0, state, &mut breaches);

@@ -1,21 +1,27 @@
 //! Rules, and the oracles that tell when one is broken.
 //!
 //! A [`Rule`] is an invariant with an id; [`rules::ALL`] is the catalogue. An oracle checks the rules of one family,
-//! one file each: [`leak`] and [`ptr`] look at what the physical ITS can reach, [`el2`] at what EL2 did, [`undo`]
-//! at failed calls, [`hw`] at what EL2 did to the hardware's registers. The family DIV compares with the reference
-//! and is fed by the runner, which alone knows the reference.
+//! one file each or more: [`leak`] and [`ptr`] look at what the physical ITS can reach, `books` at what EL2 relies on,
+//! `passed` at what EL2 passes on; `el2`, `locks` and `posted` at what EL2 did, `undo` at what failed or was refused,
+//! `hw` at what EL2 did to the hardware's registers. The family DIV compares with the reference and is fed by the
+//! runner, which alone knows the reference.
 //!
 //! Oracles know observations ([`its_el2::Event`]) and read-only views ([`its_el2::View`]). They must not know the
 //! board, the emulator or the reference: a mistake in the reference cannot hide a leak.
 
-pub mod el2;
-pub mod hw;
+mod books;
+mod el2;
+mod guards;
+mod hw;
 pub mod leak;
+mod locks;
+mod passed;
+mod posted;
 pub mod ptr;
 mod race;
 pub mod rules;
 mod trust;
-pub mod undo;
+mod undo;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -33,6 +39,17 @@ pub struct Breach {
     pub path: String,
     pub expected: String,
     pub seen: String,
+}
+
+/// A rule broken, where what is expected is the rule itself.
+fn broken(rule: &'static Rule, class: &'static str, path: String, seen: String) -> Breach {
+    Breach {
+        rule,
+        class,
+        path,
+        expected: rule.holds.into(),
+        seen,
+    }
 }
 
 /// One action as an oracle sees it.
@@ -72,6 +89,9 @@ pub struct Oracles {
     lies: trust::Lies,
     leak: leak::Leak,
     ptr: ptr::Ptr,
+    guards: guards::Guards,
+    books: books::Books,
+    posted: posted::Posted,
 }
 
 impl Oracles {
@@ -83,16 +103,53 @@ impl Oracles {
             lies: trust::Lies::new(),
             leak: leak::Leak::new(machine),
             ptr: ptr::Ptr::default(),
+            guards: guards::Guards::new(machine),
+            books: books::Books::default(),
+            posted: posted::Posted::default(),
         }
     }
 
     /// Judges one action; what it broke is appended to `breaches`.
     pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
-        el2::judge(step, self.watch.reads_guarded(step, view), breaches);
-        undo::judge(step, &BTreeSet::new(), breaches);
-        hw::judge(step, breaches);
+        self.judge_own(step, &BTreeSet::new(), view, breaches);
+        self.judge_passed((&[*step.action], step.events), view, breaches);
         let look = self.watch.note(step, &self.machine, view);
         self.judge_pointers((step, look), view, breaches);
+    }
+
+    /// EL2, UNDO and HW: one action by its own events.
+    fn judge_own(
+        &mut self,
+        step: &Step,
+        contested: &BTreeSet<u64>,
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
+        self.guards.note(step.events);
+        let reads_guarded = self.watch.reads_guarded(step, view);
+        el2::judge(step, reads_guarded, &self.guards, breaches);
+        locks::judge(step, &self.guards, breaches);
+        undo::judge(step, contested, &self.guards, breaches);
+        hw::judge(step, &self.guards, breaches);
+        if step.set_up_result() != Some(0) {
+            return;
+        }
+        if let Some(guard) = self.guards.adopt(step, view) {
+            let creadr = view.register(guard.its, its_gic::Register::Creadr);
+            self.posted.guard(guard.its, creadr);
+        }
+    }
+
+    /// What EL2 read and passed on, and what it relies on: all events in the order of happening.
+    fn judge_passed(
+        &mut self,
+        (actions, events): (&[Action], &[Event]),
+        view: &impl View,
+        breaches: &mut Vec<Breach>,
+    ) {
+        passed::judge(events, &self.guards, view, breaches);
+        self.posted.judge(actions, events, &self.guards, breaches);
+        self.books.judge(events, &self.guards, breaches);
     }
 
     /// LEAK and PTR.
@@ -128,10 +185,10 @@ impl Oracles {
         let own = race::by_part(parts, events);
         for (part, own) in parts.iter().zip(&own) {
             let step = Step::of(part, &own.events);
-            el2::judge(&step, self.watch.reads_guarded(&step, view), breaches);
-            undo::judge(&step, &own.contested, breaches);
-            hw::judge(&step, breaches);
+            self.judge_own(&step, &own.contested, view, breaches);
         }
+        let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
+        self.judge_passed((&actions, events), view, breaches);
         let Some(first) = parts.first() else {
             return;
         };

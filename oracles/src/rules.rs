@@ -54,10 +54,26 @@ pub struct Rule {
     pub why: &'static str,
     /// Where it comes from: a number of the emulator's POLICY.md, or the Arm specification.
     pub source: &'static str,
+    /// The id under which this was told before it had one of its own.
+    pub split_from: Option<&'static str>,
+}
+
+impl Rule {
+    /// Whether this id names the rule, or the one that it was split from: what was written down when that rule was
+    /// wider stays true.
+    pub fn is_named_by(&self, id: &str) -> bool {
+        self.id == id || self.split_from == Some(id)
+    }
 }
 
 macro_rules! rules {
-    ($($name:ident = $id:literal, $family:ident, $severity:ident, $source:literal, $holds:literal, $why:literal;)*) => {
+    (@from) => { None };
+    (@from $from:literal) => { Some($from) };
+    ($(
+        $name:ident = $id:literal $(from $from:literal)?, $family:ident, $severity:ident, $source:literal,
+        $holds:literal,
+        $why:literal;
+    )*) => {
         $(
             #[doc = $holds]
             pub static $name: Rule = Rule {
@@ -67,6 +83,7 @@ macro_rules! rules {
                 holds: $holds,
                 why: $why,
                 source: $source,
+                split_from: rules!(@from $($from)?),
             };
         )*
         /// Every rule, by family.
@@ -77,28 +94,82 @@ macro_rules! rules {
 rules! {
     DIV_REGISTER = "DIV-REGISTER", Div, Conformance, "POLICY: registers when guarded",
         "A register that the host reads has the reference's value.",
-        "The host's driver acts on it: a wrong CREADR makes it reuse or wait for slots.";
-    DIV_HYPERCALL = "DIV-HYPERCALL", Div, Conformance, "POLICY: S1 to S9",
-        "A hypercall returns what the reference returns.",
-        "A set-up that succeeds where it must fail guards nothing; a wrong errno misleads the host.";
+        "The host's driver acts on it.";
+    DIV_CREADR = "DIV-CREADR" from "DIV-REGISTER", Div, Conformance, "POLICY: P9, P10",
+        "CREADR shows the host how far the hardware was at the last look, and Stalled for a stall or a refused command.",
+        "The driver reuses the slots before it, and waits for ever for the others.";
+    DIV_ZERO = "DIV-ZERO" from "DIV-REGISTER", Div, Conformance, "POLICY: registers when guarded, on sizes",
+        "What has no value for the host reads zero: reserved registers, sizes that a register does not have, the translation frame.",
+        "What else comes back is EL2's, or another register's.";
+    DIV_HYPERCALL = "DIV-HYPERCALL", Div, Conformance, "POLICY: P2; pKVM",
+        "A hypercall other than set-up returns what the reference returns.",
+        "A page that is given away while an ITS is not guarded yet is still in that ITS's reach.";
+    DIV_SETUP = "DIV-SETUP" from "DIV-HYPERCALL", Div, Vulnerability, "POLICY: S1 to S9",
+        "A set-up succeeds exactly when every check of the reference passes.",
+        "One that succeeds where it must fail guards nothing; the reverse leaves the host without its ITS.";
+    DIV_ERRNO = "DIV-ERRNO" from "DIV-HYPERCALL", Div, Conformance, "POLICY: S1 to S9",
+        "A set-up that fails returns the errno of the first check that fails.",
+        "It misleads the host, and tells that the checks are made in another order.";
     DIV_COMMAND = "DIV-COMMAND", Div, Vulnerability, "POLICY: P9, command table",
-        "A command reaches the ITS exactly when the reference passes it, with the bytes that were judged.",
+        "A command that the reference refuses does not reach the ITS.",
         "Nothing else stands between the host and the ITS's DMA.";
-    DIV_FORWARD = "DIV-FORWARD", Div, Vulnerability, "POLICY: P2, P9, registers when guarded",
-        "The hardware's registers are written when the reference writes them, with its values.",
-        "CBASER and BASER decide where the ITS reads and writes; CWRITER decides what it executes.";
-    DIV_OWNERSHIP = "DIV-OWNERSHIP", Div, Vulnerability, "POLICY: P4 to P6, P12, P14",
-        "After each operation every page is owned, shared and pinned as in the reference.",
+    DIV_REFUSED = "DIV-REFUSED" from "DIV-COMMAND", Div, Conformance, "POLICY: P9, command table",
+        "A command that the reference passes is not refused.",
+        "The queue of a host that did nothing wrong stops.";
+    DIV_BYTES = "DIV-BYTES" from "DIV-COMMAND", Div, Vulnerability, "POLICY: P9, command table",
+        "A command is passed on as the bytes that were judged, in their canonical form.",
+        "Others are bytes that nobody judged.";
+    DIV_LOOK = "DIV-LOOK" from "DIV-COMMAND", Div, Conformance, "POLICY: P9",
+        "EL2 reads CREADR and then CTLR where the policy demands a look.",
+        "Without it nothing is released, or a CREADR that a reset put back is taken for progress.";
+    DIV_UNJUDGED = "DIV-UNJUDGED" from "DIV-COMMAND", Div, Conformance, "POLICY: P9, P10",
+        "A look copies and judges every slot that the host posted and that can be in flight, and Retry the stalled one.",
+        "Commands that nobody judges never run.";
+    DIV_BESIDE = "DIV-BESIDE" from "DIV-COMMAND", Div, Vulnerability, "POLICY: P9",
+        "EL2 writes the slots of the commands that it passes on, once each, and no others.",
+        "Other slots hold commands that the ITS has not run yet, or will run when CWRITER comes by.";
+    DIV_REST = "DIV-REST" from "DIV-COMMAND", Div, Conformance, "POLICY: P11",
+        "EL2 finds out that the ITS is at rest from CTLR and then CBASER when the host needs it to be.",
+        "Quiescent alone also comes from a loss of power.";
+    DIV_FORWARD = "DIV-FORWARD", Div, Vulnerability, "POLICY: P2, P9, P10",
+        "The hardware's CWRITER is written when the reference writes it, with its value.",
+        "It decides which commands the ITS executes, and when.";
+    DIV_CTLR = "DIV-CTLR" from "DIV-FORWARD", Div, Vulnerability, "POLICY: P2, register table",
+        "The hardware's CTLR is written when the reference writes it, with its value.",
+        "An ITS that is enabled too early follows what nobody checked; one that is not stopped cannot be reset.";
+    DIV_BASE = "DIV-BASE" from "DIV-FORWARD", Div, Vulnerability, "POLICY: P2, P11, register table",
+        "The hardware's CBASER and BASER are written when the reference writes them, with its values.",
+        "They decide where the ITS reads and writes.";
+    DIV_REDISTRIBUTOR = "DIV-REDISTRIBUTOR" from "DIV-FORWARD", Div, Vulnerability, "POLICY: redistributors",
+        "A redistributor's register is written when the reference writes it, with its value.",
+        "EnableLPIs and the table registers decide which memory it reads and writes.";
+    DIV_STRAY = "DIV-STRAY" from "DIV-FORWARD", Div, Conformance, "POLICY: register table",
+        "No register of an ITS but CTLR, CBASER, CWRITER and BASER is ever written.",
+        "The rest is read-only, reserved, or not the emulation's business.";
+    DIV_OWNERSHIP = "DIV-OWNERSHIP", Div, Vulnerability, "POLICY: P4, P12, P14",
+        "After each operation every page belongs to whom it belongs in the reference.",
+        "A page that EL2 does not own is the host's to forge; one that it keeps never comes back.";
+    DIV_PINS = "DIV-PINS" from "DIV-OWNERSHIP", Div, Vulnerability, "POLICY: P5, P6, P12, P14",
+        "After each operation every page is pinned as often as in the reference.",
         "A missing pin lets the host give an ITT away under the ITS; an extra one never comes back.";
-    DIV_GROWTH = "DIV-GROWTH", Div, Vulnerability, "POLICY: P8",
-        "A level-1 entry of EL2 appears when the reference grows the table, with the address that was donated.",
+    DIV_SHARED = "DIV-SHARED" from "DIV-OWNERSHIP", Div, Vulnerability, "POLICY: P5, P12, P14",
+        "After each operation every page of the host's is shared with EL2 as in the reference.",
+        "What stays shared cannot be given to a guest; what the host shared itself is not EL2's to take back.";
+    DIV_GROWTH = "DIV-GROWTH", Div, Vulnerability, "POLICY: P4, P8",
+        "A level-1 entry of EL2 appears exactly when the reference grows the table, over a zeroed level-2 table.",
         "The ITS follows level-1 entries without asking.";
+    DIV_ENTRY = "DIV-ENTRY" from "DIV-GROWTH", Div, Vulnerability, "POLICY: P8",
+        "The level-1 entry that EL2 writes is the one that the host offered and that was checked.",
+        "Another address is a level-2 table that nobody donated.";
     DIV_ACCESS = "DIV-ACCESS", Div, Vulnerability, "POLICY: P1 to P5",
         "The host's loads and stores are refused exactly where a page is out of its reach.",
         "What the host can store to, the ITS must not trust.";
     DIV_TRANSLATION = "DIV-TRANSLATION", Div, Conformance, "IHI 0069: command effects",
-        "The ITS translates an event as the commands that it consumed say.",
+        "An event that is translated goes where the commands that the ITS consumed say, if anywhere.",
         "Interrupts that go astray, or old translations that outlive their commands.";
+    DIV_LOST = "DIV-LOST" from "DIV-TRANSLATION", Div, Conformance, "IHI 0069: command effects",
+        "An event that the commands mapped is translated.",
+        "The device's interrupts are gone.";
     DIV_INTERRUPT = "DIV-INTERRUPT", Div, Conformance, "IHI 0069: LPIs",
         "The LPIs that are pending are the reference's.",
         "Lost and spurious interrupts.";
@@ -106,11 +177,26 @@ rules! {
         "With healthy hardware, enough looks bring the queue to CWRITER or to a stall that the host can see.",
         "A wedged queue takes the machine's interrupts away.";
     LEAK_HOST = "LEAK-HOST", Leak, Vulnerability, "POLICY: P4",
-        "The host cannot reach queue, tables or level-2 tables that the ITS trusts.",
+        "The host cannot reach the queue that the ITS reads.",
+        "Whoever writes it runs commands that nobody judged.";
+    LEAK_TABLE = "LEAK-TABLE" from "LEAK-HOST", Leak, Vulnerability, "POLICY: P4",
+        "The host cannot reach the flat and level-1 tables that the ITS uses.",
         "Whoever writes a device table entry or a level-1 entry aims the ITS's DMA.";
+    LEAK_LEVEL2 = "LEAK-LEVEL2" from "LEAK-HOST", Leak, Vulnerability, "POLICY: P4, P8",
+        "The host cannot reach the level-2 tables that level-1 entries name.",
+        "A level-2 entry of the host's is an ITT that nobody borrowed.";
     LEAK_LOOSE = "LEAK-LOOSE", Leak, Vulnerability, "POLICY: P5, P6",
-        "An ITT or a redistributor's table is shared and pinned for as long as the ITS can reach it.",
+        "An ITT is shared and pinned for as long as the ITS can reach it.",
         "Otherwise the host donates the page to a guest and the ITS writes into the guest's memory.";
+    LEAK_LPI = "LEAK-LPI" from "LEAK-LOOSE", Leak, Vulnerability, "POLICY: P5, S9",
+        "A redistributor's configuration and pending table are shared and pinned for as long as LPIs are on.",
+        "Otherwise the redistributor writes pending bits into a guest's memory.";
+    LEAK_SHADOW = "LEAK-SHADOW" from "EL2-ACCESS", Leak, Vulnerability, "POLICY: P5, S9",
+        "The host's copies of the queue and of level-1 tables are shared and pinned as long as their ITS is guarded.",
+        "EL2 reads them at any time, and they must neither vanish nor become a guest's.";
+    LEAK_RECORDS = "LEAK-RECORDS", Leak, Vulnerability, "POLICY: P4, P7",
+        "The private pages and the descriptor are EL2's from a set-up that succeeds on.",
+        "Whoever writes a record decides which pages EL2 lets go.";
     LEAK_FOREIGN = "LEAK-FOREIGN", Leak, Vulnerability, "POLICY: P4, P5",
         "The ITS cannot reach memory of a guest or memory that was EL2's from boot.",
         "It would read and write it.";
@@ -132,6 +218,36 @@ rules! {
     PTR_KEPT = "PTR-KEPT", Ptr, Vulnerability, "POLICY: P4",
         "EL2 stores queue slots and level-1 entries, and nothing else into what the ITS follows.",
         "Table entries and ITT entries are the ITS's own; another's store is an entry that nobody made.";
+    PTR_DEVICE = "PTR-DEVICE" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: MAPD; IHI 0069: GITS_TYPER.Devbits, GITS_BASER<n>",
+        "A MAPD that is passed on names a DeviceID that the ITS has and its device table has an entry for.",
+        "Beyond the table the ITS writes the entry into whatever lies there.";
+    PTR_SIZE = "PTR-SIZE" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: P6, MAPD; IHI 0069: GITS_TYPER.ID_bits",
+        "A MAPD with V=1 that is passed on has a Size of at most ID_bits and at most 16 EventID bits.",
+        "A larger ITT than EL2 bounds and borrows.";
+    PTR_ITT = "PTR-ITT" from "PTR-MEMORY", Ptr, Vulnerability, "POLICY: MAPD",
+        "A MAPD with V=1 that is passed on has an ITT within one region of memory.",
+        "The ITS will write device registers and other address space, as soon as it comes to that command.";
+    PTR_COLLECTION = "PTR-COLLECTION" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: MAPC; IHI 0069: GITS_TYPER.CIDbits, HCC",
+        "A MAPC that is passed on names an ICID that the ITS has, and holds or has a table entry for.",
+        "Beyond the table the ITS writes the entry into whatever lies there.";
+    PTR_TARGET = "PTR-TARGET" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: MAPC, MOVALL, SYNC; IHI 0069: GITS_TYPER.PTA",
+        "A MAPC with V=1, a MOVALL or a SYNC that is passed on names redistributors that exist.",
+        "The ITS sends writes to the address that it is given.";
+    PTR_OPCODE = "PTR-OPCODE" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: command table; IHI 0069: ITS commands",
+        "Only the twelve physical commands are passed on.",
+        "A vPE command names tables of its own; an unknown one does what nobody knows.";
+    PTR_RESERVED = "PTR-RESERVED" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: command table",
+        "A command is passed on with reserved bits, and what means nothing at V=0, zero.",
+        "A later ITS gives them a meaning that nobody judged.";
+    PTR_QUEUE = "PTR-QUEUE" from "DIV-FORWARD", Ptr, Vulnerability, "POLICY: CTLR, CBASER",
+        "While the ITS is enabled CBASER is as set-up found it.",
+        "With another address or size it takes commands from where EL2 does not write them.";
+    PTR_TABLES = "PTR-TABLES" from "DIV-FORWARD", Ptr, Vulnerability, "POLICY: CTLR, BASER<n>",
+        "While the ITS is enabled every BASER<n> is as set-up found it.",
+        "With another address, size or shape it keeps its tables in memory that EL2 does not own.";
+    PTR_WRITER = "PTR-WRITER" from "DIV-FORWARD", Ptr, Vulnerability, "POLICY: P9, P11; IHI 0069: GITS_CWRITER",
+        "The hardware's CWRITER is written with an offset within the queue.",
+        "Beyond it the ITS may read on past the queue's end, or never stop.";
     EL2_PANIC = "EL2-PANIC", El2, Hardening, "POLICY: P13",
         "EL2 does not panic.",
         "A panic at EL2 takes the machine down.";
@@ -145,32 +261,101 @@ rules! {
         "EL2 accesses a device register in its own size and alignment only.",
         "Other accesses are UNPREDICTABLE and may fault at EL2.";
     EL2_LOCK = "EL2-LOCK", El2, Hardening, "POLICY: P13",
-        "A lock is free when EL2 returns, is not taken twice, and is held around what it protects.",
+        "No lock is held when EL2 returns.",
         "A kept lock hangs the next CPU that wants it.";
+    EL2_DEADLOCK = "EL2-DEADLOCK" from "EL2-LOCK", El2, Hardening, "POLICY: P13",
+        "A lock that EL2 takes comes free.",
+        "This CPU waits for itself, or for one that waits for it.";
+    EL2_UNLOCKED = "EL2-UNLOCKED" from "EL2-LOCK", El2, Vulnerability, "POLICY: P13",
+        "EL2 uses what a lock protects, changes page ownership and releases a lock only while it holds that lock.",
+        "Another CPU changes it in between.";
+    EL2_HELD = "EL2-HELD", El2, Vulnerability, "POLICY: P13",
+        "EL2 writes an ITS's registers, queue slots and level-1 tables only while it holds that ITS's lock.",
+        "Two CPUs interleave, and the ITS is told of commands that are not written yet.";
+    EL2_SECTION = "EL2-SECTION", El2, Vulnerability, "POLICY: P5",
+        "The pages of one ITT change hands within one section under the memory lock.",
+        "In between the host sees half of it taken, and can take a page back or give it away.";
     EL2_ORDER = "EL2-ORDER", El2, Hardening, "POLICY: P13",
         "Locks are taken in the order set-up, ITS, memory, and never two ITSs.",
         "Two CPUs in opposite order wait for each other for ever.";
-    EL2_WORK = "EL2-WORK", El2, Hardening, "POLICY: P9, P13",
-        "A trap judges at most 64 commands and does bounded work.",
+    EL2_WORK = "EL2-WORK", El2, Hardening, "POLICY: P13",
+        "One entry into EL2 makes a bounded number of service calls.",
         "EL2 is not preempted: unbounded work is a hang.";
-    EL2_FETCH = "EL2-FETCH", El2, Vulnerability, "POLICY: P8, P9",
+    EL2_BATCH = "EL2-BATCH" from "EL2-WORK", El2, Hardening, "POLICY: P13",
+        "A trap judges at most 64 commands.",
+        "A full queue has 32768; each may mean 257 pages.";
+    EL2_RELEASE = "EL2-RELEASE" from "EL2-WORK", El2, Hardening, "POLICY: P13",
+        "A trap takes at most 64 commands as consumed.",
+        "Each may mean 257 pages to give back.";
+    EL2_FLIGHT = "EL2-FLIGHT" from "DIV-COMMAND", El2, Hardening, "POLICY: the queue, P13",
+        "At most 64 commands lie between the hardware's CREADR and its CWRITER.",
+        "What is in flight is what the next look must take back at once.";
+    EL2_FETCH = "EL2-FETCH", El2, Vulnerability, "POLICY: P9",
+        "EL2 copies a slot of the host's queue once.",
+        "Between two copies the host changes what was judged.";
+    EL2_REREAD = "EL2-REREAD" from "EL2-FETCH", El2, Vulnerability, "POLICY: P8, S7",
         "EL2 reads a word that the host can write once for each command, and once in a call that judges none.",
         "Between two reads the host changes what was checked.";
-    EL2_CLEAN = "EL2-CLEAN", El2, Vulnerability, "POLICY: P4, P9",
-        "What EL2 wrote for the ITS is cleaned before the ITS reads it.",
+    EL2_POSTED = "EL2-POSTED", El2, Vulnerability, "POLICY: P9, P11",
+        "EL2 copies slots of the host's queue only from CREADR to the CWRITER that the host posted.",
+        "Beyond it the host still writes, so that half a command is judged, or an old one again.";
+    EL2_CLEAN = "EL2-CLEAN", El2, Vulnerability, "POLICY: P9",
+        "A slot that EL2 wrote is cleaned before CWRITER lets the ITS read it.",
         "A non-coherent ITS would execute what was there before, which nobody judged.";
-    EL2_BARRIER = "EL2-BARRIER", El2, Vulnerability, "POLICY: P4, P9",
-        "Memory is ordered between what EL2 wrote for the ITS and the store that lets the ITS see it.",
-        "Without it the ITS may follow CWRITER or a level-1 entry to what was there before.";
+    EL2_LEVEL2 = "EL2-LEVEL2" from "EL2-CLEAN", El2, Vulnerability, "POLICY: P4",
+        "A level-2 table is cleaned before its entry is written, and the entry before CWRITER lets the ITS use it.",
+        "A non-coherent ITS would read device table entries that were there before.";
+    EL2_BARRIER = "EL2-BARRIER", El2, Vulnerability, "POLICY: P9",
+        "Memory is ordered between the slots that EL2 wrote and the store to CWRITER.",
+        "Without it the ITS may follow CWRITER to what was there before.";
+    EL2_FENCE = "EL2-FENCE" from "EL2-BARRIER", El2, Vulnerability, "POLICY: P4",
+        "Memory is ordered between the zeroes of a level-2 table and the store of its entry.",
+        "Without it the ITS may follow the entry to what was there before.";
+    EL2_STORE = "EL2-STORE", El2, Vulnerability, "POLICY: P4, P8",
+        "A level-1 entry is written in one store.",
+        "Between two stores the ITS follows half an entry.";
     UNDO_CALL = "UNDO-CALL", Undo, Vulnerability, "POLICY: P12",
-        "A set-up that fails leaves the ownership of every page as it was.",
+        "A set-up that fails takes back every page that it got from the host, and no other.",
         "Pages that stay away are lost; pages that come back too far are leaked.";
+    UNDO_BORROWED = "UNDO-BORROWED" from "UNDO-CALL", Undo, Vulnerability, "POLICY: P12",
+        "A set-up that fails leaves every page shared and pinned as it was.",
+        "What stays pinned can never be given to a guest; what lost a pin can be, under the ITS.";
+    UNDO_CONTENTS = "UNDO-CONTENTS", Undo, Vulnerability, "POLICY: undo of set-up",
+        "A page that EL2 wrote goes back to the host zeroed.",
+        "It holds records: addresses and structures of EL2.";
+    UNDO_CLEAN = "UNDO-CLEAN" from "EL2-CLEAN", Undo, Vulnerability, "POLICY: undo of set-up",
+        "A page that EL2 zeroed is cleaned before it goes back to the host.",
+        "The host makes an ITT of it, and a non-coherent ITS finds EL2's words there.";
     UNDO_HARDWARE = "UNDO-HARDWARE", Undo, Vulnerability, "POLICY: P12",
         "A set-up that fails leaves the hardware's registers as they were.",
         "The host would run on with an ITS that it did not program.";
-    HW_UNPREDICTABLE = "HW-UNPREDICTABLE", Hw, Vulnerability, "IHI 0069: GITS_CBASER, GITS_BASER<n>",
-        "EL2 does not write CBASER or BASER while the ITS is enabled.",
+    UNDO_COMMAND = "UNDO-COMMAND" from "DIV-OWNERSHIP", Undo, Vulnerability, "POLICY: P12",
+        "A command that is refused leaves every page shared and pinned as it was.",
+        "A host that posts it again and again pins pages until the count is full.";
+    UNDO_IGNORED = "UNDO-IGNORED" from "DIV-FORWARD", Undo, Vulnerability, "POLICY: register table, on sizes",
+        "An access that is ignored, or only reads a register, makes EL2 write nothing and move no page.",
+        "It would be a way into the hardware that no row of the register table judges.";
+    HW_UNPREDICTABLE = "HW-UNPREDICTABLE", Hw, Vulnerability, "IHI 0069: GITS_CBASER",
+        "EL2 does not write CBASER while the ITS is enabled or not quiescent.",
         "The architecture says nothing of what the ITS follows then.";
+    HW_BASER = "HW-BASER" from "HW-UNPREDICTABLE", Hw, Vulnerability, "IHI 0069: GITS_BASER<n>",
+        "EL2 does not write BASER<n> while the ITS is enabled or not quiescent.",
+        "The architecture says nothing of where the ITS keeps its tables then.";
+    HW_START = "HW-START" from "HW-UNPREDICTABLE", Hw, Vulnerability, "IHI 0069: GITS_CTLR.Enabled",
+        "EL2 does not enable an ITS that is not quiescent or has no queue or tables.",
+        "The architecture says nothing of what it follows then.";
+    HW_CTLR = "HW-CTLR" from "DIV-FORWARD", Hw, Conformance, "POLICY: CTLR",
+        "EL2 writes CTLR with all bits but Enabled as they were at set-up.",
+        "The others are IMPLEMENTATION DEFINED, or switch on what EL2 does not emulate.";
+    HW_CWRITER = "HW-CWRITER" from "DIV-FORWARD", Hw, Conformance, "IHI 0069: GITS_CWRITER",
+        "EL2 writes CWRITER with no bits but Offset and Retry.",
+        "The rest is reserved, and the host's to choose if it comes through.";
+    HW_LPI = "HW-LPI" from "DIV-FORWARD", Hw, Vulnerability, "POLICY: redistributors",
+        "EL2 never writes PROPBASER and PENDBASER.",
+        "They name the tables that were borrowed; with LPIs on a write is UNPREDICTABLE.";
+    HW_RETRY = "HW-RETRY" from "DIV-FORWARD", Hw, Conformance, "POLICY: P10; IHI 0069: GITS_CWRITER.Retry",
+        "EL2 writes Retry only when CREADR just showed a stall.",
+        "A Retry ahead of the stall restarts a command that nobody judged afresh.";
     ARCH_REGISTER = "ARCH-REGISTER", Arch, Conformance, "IHI 0069: GITS and GICR registers",
         "A register of the ITS or of a redistributor reads as what was written to it and done since says.",
         "Drivers size tables, wait and recover by what they read.";
@@ -203,5 +388,24 @@ mod tests {
             assert!(rule.id.starts_with(&family), "{}", rule.id);
             assert_eq!(find(rule.id), Some(*rule));
         }
+    }
+
+    #[test]
+    fn no_two_rules_say_the_same() {
+        let sentences: std::collections::BTreeSet<_> = ALL.iter().map(|rule| rule.holds).collect();
+        assert_eq!(sentences.len(), ALL.len());
+    }
+
+    #[test]
+    fn a_rule_answers_to_the_one_that_it_was_split_from() {
+        for rule in ALL {
+            assert!(
+                rule.split_from.is_none_or(|id| find(id).is_some()),
+                "{}",
+                rule.id
+            );
+        }
+        assert!(DIV_PINS.is_named_by("DIV-PINS") && DIV_PINS.is_named_by("DIV-OWNERSHIP"));
+        assert!(!DIV_OWNERSHIP.is_named_by("DIV-PINS"));
     }
 }

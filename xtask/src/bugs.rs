@@ -22,7 +22,7 @@ pub(crate) struct Facts {
     pub origin: String,
     /// `vulnerability`, `hardening` or `conformance`.
     pub severity: String,
-    /// Ids of the rules that may report it.
+    /// Ids of the rules that may report it; one that was split speaks for what was split from it too.
     #[serde(default)]
     pub rules: Vec<String>,
     pub found_by: FoundBy,
@@ -110,6 +110,12 @@ impl Bug {
                 self.id
             ),
         }
+    }
+
+    /// Whether a rule is among those that may report it.
+    pub(crate) fn is_told_by(&self, rule: &str) -> bool {
+        let listed = |rule: &rules::Rule| self.facts.rules.iter().any(|id| rule.is_named_by(id));
+        rules::find(rule).is_some_and(listed)
     }
 
     fn read(bank: Bank, id: &str) -> Result<Self> {

@@ -5,13 +5,16 @@ use its_oracles::rules;
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::target;
+use crate::{matrix, target};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// As a JSON list
     #[arg(long)]
     json: bool,
+    /// Which rules each broken subject breaks; builds every one of them, which takes long
+    #[arg(long)]
+    matrix: bool,
 }
 
 #[derive(Serialize)]
@@ -21,6 +24,7 @@ struct Row {
     holds: &'static str,
     why: &'static str,
     source: &'static str,
+    split_from: Option<&'static str>,
 }
 
 /// Prints the targets.
@@ -38,12 +42,16 @@ pub(crate) fn targets() -> Result<Exit> {
 
 /// Prints the rules.
 pub(crate) fn rules(arguments: &Arguments) -> Result<Exit> {
+    if arguments.matrix {
+        return matrix::print(arguments.json);
+    }
     let rows = rules::ALL.iter().map(|rule| Row {
         id: rule.id,
         severity: rule.severity.name(),
         holds: rule.holds,
         why: rule.why,
         source: rule.source,
+        split_from: rule.split_from,
     });
     if arguments.json {
         say!(

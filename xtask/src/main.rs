@@ -17,6 +17,7 @@ mod conformance;
 mod engine;
 mod exit;
 mod fuzz;
+mod matrix;
 mod no_panic;
 mod progress;
 mod replay;

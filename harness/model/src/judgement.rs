@@ -25,18 +25,52 @@ pub enum Phase {
 /// What kind of thing was wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// The value of a register that the host read.
+    /// The value of a register that the host read, where it is none of the next two.
     Register,
-    /// x0 or x1 of a hypercall.
+    /// CREADR that the host read.
+    Creadr,
+    /// Something else than zero was read where there is no register for the host.
+    Zero,
+    /// x0 or x1 of a hypercall other than set-up.
     Hypercall,
-    /// A command wrongly judged or not judged, or other words passed on; a look that was left out.
+    /// A set-up succeeded or failed wrongly.
+    SetUp,
+    /// A set-up that must fail had another errno.
+    Errno,
+    /// A command that must be refused was passed on.
     Command,
-    /// A hardware register written that must not be, or not written that must be, or another value.
+    /// A command that must be passed on was refused.
+    Refused,
+    /// Other words were passed on than were judged.
+    Bytes,
+    /// A look at the hardware was left out.
+    Look,
+    /// A slot was not judged, or not afresh.
+    Unjudged,
+    /// Slots were written that must not be.
+    Beside,
+    /// EL2 did not ask whether the ITS is at rest.
+    Rest,
+    /// The hardware's CWRITER was written and must not be, or was not and must be, or with another value.
     Forward,
-    /// At the end of the action a page is not whose it should be, or pinned more or less often.
+    /// The same of CTLR.
+    ForwardCtlr,
+    /// The same of CBASER and BASER.
+    ForwardBase,
+    /// The same of a register of a redistributor.
+    ForwardRedistributor,
+    /// A register of an ITS was written that never is.
+    Stray,
+    /// At the end of the action a page is not whose it should be.
     Ownership,
-    /// A level-1 entry written or left out wrongly.
+    /// At the end of the action a page is pinned more or less often than it should be.
+    Pins,
+    /// At the end of the action a page of the host's is shared with EL2 and should not be, or the reverse.
+    Sharing,
+    /// A level-1 entry was written or left out wrongly.
     Growth,
+    /// A level-1 entry was written with another value.
+    Entry,
     /// A host load or store wrongly refused or allowed.
     Access,
     /// pKVM's page books did not do what they should.
@@ -54,16 +88,10 @@ pub enum Kind {
 impl Kind {
     /// Whether it is about the machine below EL2.
     pub const fn is_hardware(self) -> bool {
-        match self {
-            Self::Books | Self::Value | Self::Fetch | Self::Outcome | Self::Offered => true,
-            Self::Register
-            | Self::Hypercall
-            | Self::Command
-            | Self::Forward
-            | Self::Ownership
-            | Self::Growth
-            | Self::Access => false,
-        }
+        matches!(
+            self,
+            Self::Books | Self::Value | Self::Fetch | Self::Outcome | Self::Offered
+        )
     }
 }
 

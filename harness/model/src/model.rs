@@ -702,7 +702,7 @@ mod tests {
         let wrong = [share(Err(Errno::Enomem)), Event::Injected];
         world.differ(call, returned(-12), &wrong, Kind::Hypercall, "x1");
         let stray = [page(PageChange::Share, FREE)];
-        world.differ(ADVANCE, DONE, &stray, Kind::Ownership, "page 0x80400.host");
+        world.differ(ADVANCE, DONE, &stray, Kind::Sharing, "page 0x80400.host");
     }
 
     #[test]

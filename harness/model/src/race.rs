@@ -170,7 +170,7 @@ impl Model {
             && let Some(its) = self.its_of(&own.part.action)
             && (over || slice.iter().any(takes))
         {
-            own.before = Some(self.hardware.its[its].registers.clone());
+            own.before = Some(self.hardware.its[its].registers);
         }
         self.replay(slice, &mut own.account);
         own.events.extend_from_slice(slice);
@@ -224,7 +224,7 @@ impl Model {
                     _ => 0,
                 };
                 if let Some((its, offset)) = its_at(&self.machine, address) {
-                    let now = || self.hardware.its[its].registers.clone();
+                    let now = || self.hardware.its[its].registers;
                     let base = self.machine.its[its];
                     let trap = ItsTrap {
                         its,

@@ -13,9 +13,13 @@ pub(crate) fn translation(
 ) -> Option<Breach> {
     let expected = model.check_translation(event, seen).err()?;
     let (its, device_id, event_id) = event;
+    let (rule, class): (&'static Rule, _) = match seen {
+        Some(_) => (&rules::DIV_TRANSLATION, "other"),
+        None => (&rules::DIV_LOST, "lost"),
+    };
     Some(Breach {
-        rule: &rules::DIV_TRANSLATION,
-        class: if seen.is_some() { "other" } else { "lost" },
+        rule,
+        class,
         path: format!("its{its}.device[{device_id:#x}].event[{event_id:#x}]"),
         expected,
         seen: format!("{seen:?}"),
@@ -88,11 +92,28 @@ pub(crate) fn breach(disagreement: Disagreement, bare: bool) -> Result<Breach, D
 fn rule(kind: Kind, bare: bool) -> Option<(&'static Rule, &'static str)> {
     Some(match kind {
         Kind::Register => (&rules::DIV_REGISTER, "value"),
+        Kind::Creadr => (&rules::DIV_CREADR, "value"),
+        Kind::Zero => (&rules::DIV_ZERO, "value"),
         Kind::Hypercall => (&rules::DIV_HYPERCALL, "result"),
+        Kind::SetUp => (&rules::DIV_SETUP, "result"),
+        Kind::Errno => (&rules::DIV_ERRNO, "result"),
         Kind::Command => (&rules::DIV_COMMAND, "judged"),
+        Kind::Refused => (&rules::DIV_REFUSED, "judged"),
+        Kind::Bytes => (&rules::DIV_BYTES, "bytes"),
+        Kind::Look => (&rules::DIV_LOOK, "look"),
+        Kind::Unjudged => (&rules::DIV_UNJUDGED, "slot"),
+        Kind::Beside => (&rules::DIV_BESIDE, "slots"),
+        Kind::Rest => (&rules::DIV_REST, "rest"),
         Kind::Forward => (&rules::DIV_FORWARD, "register"),
+        Kind::ForwardCtlr => (&rules::DIV_CTLR, "register"),
+        Kind::ForwardBase => (&rules::DIV_BASE, "register"),
+        Kind::ForwardRedistributor => (&rules::DIV_REDISTRIBUTOR, "register"),
+        Kind::Stray => (&rules::DIV_STRAY, "register"),
         Kind::Ownership => (&rules::DIV_OWNERSHIP, "page"),
+        Kind::Pins => (&rules::DIV_PINS, "page"),
+        Kind::Sharing => (&rules::DIV_SHARED, "page"),
         Kind::Growth => (&rules::DIV_GROWTH, "level2"),
+        Kind::Entry => (&rules::DIV_ENTRY, "entry"),
         Kind::Access => (&rules::DIV_ACCESS, "access"),
         Kind::Value if bare => (&rules::ARCH_REGISTER, "read"),
         Kind::Fetch if bare => (&rules::ARCH_FETCH, "fetch"),

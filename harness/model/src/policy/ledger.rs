@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_el2::{Event, Machine, PageState};
+use its_el2::{Event, HostSide, Machine, PageState};
 use its_gic::geometry::Pages;
 
 use crate::judgement::{Judgement, Kind};
@@ -213,6 +213,12 @@ impl Ledger {
 }
 
 fn report(page: u64, expected: PageState, seen: PageState, judgement: &mut Judgement) {
+    let is_host_s = |page: PageState| page.host != HostSide::Nothing;
+    let kind = match is_host_s(expected) && is_host_s(seen) {
+        false => Kind::Ownership,
+        true if expected.host != seen.host => Kind::Sharing,
+        true => Kind::Pins,
+    };
     let (field, wanted, found) = if expected.host != seen.host {
         let names = (format!("{:?}", expected.host), format!("{:?}", seen.host));
         ("host", names.0, names.1)
@@ -228,7 +234,7 @@ fn report(page: u64, expected: PageState, seen: PageState, judgement: &mut Judge
         "P5"
     };
     let path = format_args!("page {page:#x}.{field}");
-    judgement.disagree(Kind::Ownership, source, path, wanted, found);
+    judgement.disagree(kind, source, path, wanted, found);
 }
 
 #[cfg(test)]

@@ -180,13 +180,7 @@ impl Model {
     pub(crate) fn look(&mut self, its: usize, events: &[Event], account: &mut Account) -> bool {
         let Some(look) = Look::find(self.machine.its[its], events) else {
             let path = format_args!("its{its}.look");
-            account.disagree(
-                Kind::Command,
-                "P9",
-                path,
-                "CREADR, then CTLR",
-                "no such reads",
-            );
+            account.disagree(Kind::Look, "P9", path, "CREADR, then CTLR", "no such reads");
             return false;
         };
         let Some(guard) = &mut self.guards[its] else {
@@ -228,7 +222,13 @@ impl Model {
             }
             let Some((words, window, rest)) = find_copy(events, shadow, queue, j) else {
                 let path = format_args!("its{its}.slot {j:#x}");
-                account.disagree(Kind::Command, "P9", path, "copied and judged", "not copied");
+                account.disagree(
+                    Kind::Unjudged,
+                    "P9",
+                    path,
+                    "copied and judged",
+                    "not copied",
+                );
                 return;
             };
             events = rest;
@@ -260,7 +260,7 @@ impl Model {
         let Some((words, window, _)) = find_copy(events, guard.shadow_queue, guard.queue, c) else {
             let path = format_args!("its{its}.slot {c:#x}");
             account.disagree(
-                Kind::Command,
+                Kind::Unjudged,
                 "P10",
                 path,
                 "copied and judged",
@@ -300,17 +300,17 @@ impl Model {
         });
         let first = written.next();
         account.slots += u32::from(first.is_some());
-        let (expected, seen) = match (effect, first) {
-            (None, Some(_)) => ("refused".into(), "accepted".into()),
-            (Some(_), None) => ("accepted".into(), "refused".into()),
+        let (kind, expected, seen) = match (effect, first) {
+            (None, Some(_)) => (Kind::Command, "refused".into(), "accepted".into()),
+            (Some(_), None) => (Kind::Refused, "accepted".into(), "refused".into()),
             (Some(_), Some(passed)) if passed != canonical(command).encode() => {
                 let words = canonical(command).encode();
-                (format!("{words:x?}"), format!("{passed:x?}"))
+                (Kind::Bytes, format!("{words:x?}"), format!("{passed:x?}"))
             }
             _ => return effect,
         };
         let path = format_args!("its{its}.slot {offset:#x} {}", command.name());
-        account.disagree(Kind::Command, command.name(), path, expected, seen);
+        account.disagree(kind, command.name(), path, expected, seen);
         effect
     }
 
@@ -427,9 +427,12 @@ impl Model {
                 _ => None,
             });
         account.growths += u32::from(write.is_some());
-        let mut disagree = |expected: &dyn Display, seen: &dyn Display| {
+        let mut tell = |kind, expected: &dyn Display, seen: &dyn Display| {
             let path = format_args!("its{its}.level1 entry {level1_entry:#x}");
-            account.disagree(Kind::Growth, "P8", path, expected, seen);
+            account.disagree(kind, "P8", path, expected, seen);
+        };
+        let mut disagree = |expected: &dyn Display, seen: &dyn Display| {
+            tell(Kind::Growth, expected, seen);
         };
         let (entry, pages) = match level2 {
             Level2::Offered { entry, pages } => (entry, pages),
@@ -458,13 +461,14 @@ impl Model {
             }
             return passes;
         };
-        if value != entry {
-            disagree(&format_args!("{entry:#x}"), &format_args!("{value:#x}"));
-        }
         // P4: zeroed before its entry is written.
         let zeroed = |page| window[..index].contains(&Event::PageZeroed { page });
         if let Some(page) = pages.iter().find(|page| !zeroed(*page)) {
             disagree(&format_args!("page {page:#x} zeroed before"), &"not zeroed");
+        }
+        if value != entry {
+            let texts = (format!("{entry:#x}"), format!("{value:#x}"));
+            tell(Kind::Entry, &texts.0, &texts.1);
         }
         // P12: the growth of a refused command may stay.
         let owned = self.ledger.own(pages);
@@ -641,7 +645,7 @@ mod tests {
             kept,
             Outcome::Value(0xc0),
             &look(0xc0),
-            Kind::Ownership,
+            Kind::Sharing,
             "page 0x80400",
         );
         let all = join([look(0xc0), releases(&[FREE])]);
@@ -656,13 +660,13 @@ mod tests {
         let cases: &[(&[Vec<Event>], Kind, &str)] = &[
             (
                 &[accepts(0x80, map, &[FREE]), moves(0xa0)],
-                Kind::Command,
+                Kind::Look,
                 "look",
             ),
-            (&[look(0x80)], Kind::Command, "slot 0x80"),
+            (&[look(0x80)], Kind::Unjudged, "slot 0x80"),
             (
                 &[look(0x80), vec![copied(0x80, map.encode())]],
-                Kind::Command,
+                Kind::Refused,
                 "MAPD",
             ),
             (
@@ -687,7 +691,7 @@ mod tests {
             ),
             (
                 &[look(0x80), accepts(0x80, map, &[]), moves(0xa0)],
-                Kind::Ownership,
+                Kind::Sharing,
                 "page 0x80400.host",
             ),
             (
@@ -698,7 +702,7 @@ mod tests {
                     vec![page(PageChange::Pin, FREE)],
                     moves(0xa0),
                 ],
-                Kind::Ownership,
+                Kind::Pins,
                 "page 0x80400.pins",
             ),
             (
@@ -709,7 +713,7 @@ mod tests {
                     vec![passed_on(0x80, mapd(2, 5, FREE).encode())],
                     moves(0xa0),
                 ],
-                Kind::Command,
+                Kind::Bytes,
                 "MAPD",
             ),
             (
@@ -719,7 +723,7 @@ mod tests {
                     vec![passed_on(0xa0, map.encode())],
                     moves(0xa0),
                 ],
-                Kind::Command,
+                Kind::Beside,
                 "queue",
             ),
         ];
@@ -730,7 +734,7 @@ mod tests {
         // CTLR read first is no look: CREADR may be a reset value by then.
         let backwards = vec![reads(Register::Ctlr, 1), reads(Register::Creadr, 0x80)];
         let (action, events) = posts_one(&[backwards, accepts(0x80, SYNC, &[]), moves(0xa0)]);
-        world.differ(action, DONE, &events, Kind::Command, "look");
+        world.differ(action, DONE, &events, Kind::Look, "look");
         let (action, events) = posts_one(&[look(0xa0)]);
         world.differ(action, DONE, &events, Kind::Value, "");
     }
@@ -748,7 +752,7 @@ mod tests {
         ]);
         world.clone().agree(post(0xa0), DONE, &right);
         let wrong = join([look(0x80), both, vec![passed_on(0x80, second)], moves(0xa0)]);
-        world.differ(post(0xa0), DONE, &wrong, Kind::Command, "MAPTI");
+        world.differ(post(0xa0), DONE, &wrong, Kind::Bytes, "MAPTI");
     }
 
     #[test]
@@ -800,7 +804,7 @@ mod tests {
             read(CREADR, AccessSize::Double),
             Outcome::Value(first),
             &again,
-            Kind::Command,
+            Kind::Unjudged,
             "slot",
         );
         world.shows(
@@ -936,7 +940,7 @@ mod tests {
                 ])
             };
             world.clone().agree(post(0xa0), DONE, &events(passed));
-            world.differ(post(0xa0), DONE, &events(given), Kind::Command, "slot");
+            world.differ(post(0xa0), DONE, &events(given), Kind::Bytes, "slot");
         }
     }
 
@@ -952,7 +956,7 @@ mod tests {
             read(CREADR, AccessSize::Double),
             Outcome::Value(0x80),
             &look(0x80),
-            Kind::Register,
+            Kind::Creadr,
             "its0.",
         );
         world.posts(0xc0, &[look(0x80)]);
@@ -999,7 +1003,7 @@ mod tests {
         let retry = |value| vec![writes(Register::Cwriter, value)];
         // Not without a fresh judgement, and not if it fails.
         let blind = join([look(0x81), retry(0xc1)]);
-        world.differ(post(0xc1), DONE, &blind, Kind::Command, "slot 0x80");
+        world.differ(post(0xc1), DONE, &blind, Kind::Unjudged, "slot 0x80");
         let bad = join([
             look(0x81),
             vec![copied(0x80, mapd(2, 16, FREE).encode())],
@@ -1084,7 +1088,7 @@ mod tests {
             read(CREADR, AccessSize::Double),
             Outcome::Value(0x100),
             &unshared,
-            Kind::Ownership,
+            Kind::Sharing,
             "0x80400",
         );
         world.shows(CREADR, 0x100, &[look(0x100), unpin].concat());
@@ -1159,14 +1163,13 @@ mod tests {
                 &tail,
             ),
         ];
-        for (middle, tail) in wrong {
-            world.differ(
-                post(0xa0),
-                DONE,
-                &with(middle, tail),
-                Kind::Growth,
-                "level1 entry",
-            );
+        for (index, (middle, tail)) in wrong.iter().enumerate() {
+            let kind = if index == 3 {
+                Kind::Entry
+            } else {
+                Kind::Growth
+            };
+            world.differ(post(0xa0), DONE, &with(middle, tail), kind, "level1 entry");
         }
         for unusable in [
             0,
@@ -1224,13 +1227,7 @@ mod tests {
         let pin_fails = [start, vec![failed(PageChange::Pin), Event::Injected]].concat();
         let undone = [pin_fails.clone(), vec![page(PageChange::Unshare, FREE)]].concat();
         world.clone().agree(post(0xa0), DONE, &undone);
-        world.differ(
-            post(0xa0),
-            DONE,
-            &pin_fails,
-            Kind::Ownership,
-            "page 0x80400",
-        );
+        world.differ(post(0xa0), DONE, &pin_fails, Kind::Sharing, "page 0x80400");
         // P13: a give back that fails leaves the page as it is, for good or until the host unshares it.
         let stuck = [
             pin_fails,

@@ -135,7 +135,12 @@ impl Model {
                 None => ("S9", "0"),
             };
             let seen = format_args!("{x1} ({})", Errno::name(x1));
-            return account.disagree(Kind::Hypercall, source, "x1", expected, seen);
+            let must_succeed = checks.failed.is_none() && !injected && x1 != 0;
+            let kind = match must_succeed || x1 == 0 {
+                true => Kind::SetUp,
+                false => Kind::Errno,
+            };
+            return account.disagree(kind, source, "x1", expected, seen);
         }
         if let (Ok(Some(plan)), 0) = (plan, x1) {
             self.adopt(plan, &checks.words, account);
@@ -603,7 +608,11 @@ mod tests {
             world.clone().agree(call(arguments), x1(errno), &[]);
             for other in [0, -1, -16, -19, -22, -95] {
                 if other != errno {
-                    world.differ(call(arguments), x1(other), &[], Kind::Hypercall, "x1");
+                    let kind = match other {
+                        0 => Kind::SetUp,
+                        _ => Kind::Errno,
+                    };
+                    world.differ(call(arguments), x1(other), &[], kind, "x1");
                 }
             }
         };
@@ -643,7 +652,7 @@ mod tests {
             result: Err(Errno::Eperm),
         };
         world.clone().agree(set_up_call(), x1(-1), &[refused]);
-        world.differ(set_up_call(), x1(-22), &[refused], Kind::Hypercall, "x1");
+        world.differ(set_up_call(), x1(-22), &[refused], Kind::Errno, "x1");
         // A list in EL2's memory; one past the end of RAM.
         let world = World::closing();
         for (offset, value) in [(0x20, linear(0x80000)), (0x18, 1 << 60)] {
@@ -653,7 +662,7 @@ mod tests {
                 .filter(|event| !matches!(event, Event::Page { .. }));
             let events: Vec<Event> = read.copied().collect();
             world.clone().agree(set_up_call(), x1(-1), &events);
-            world.differ(set_up_call(), x1(0), &events, Kind::Hypercall, "x1");
+            world.differ(set_up_call(), x1(0), &events, Kind::SetUp, "x1");
         }
     }
 
@@ -679,7 +688,7 @@ mod tests {
             let events =
                 stopped_before_s9(set_up_with(&with_word(offset, value), &[(1, 7, at(ITT))]));
             world.clone().agree(set_up_call(), x1(-22), &events);
-            world.differ(set_up_call(), x1(-16), &events, Kind::Hypercall, "x1");
+            world.differ(set_up_call(), x1(-16), &events, Kind::Errno, "x1");
             let judgement = world.clone().play(set_up_call(), x1(0), &events);
             let first = &judgement.disagreements[0];
             assert_eq!(
@@ -710,7 +719,7 @@ mod tests {
             .iter_mut()
             .find(|event| **event == reads(Register::Cwriter, 0x80));
         *writer.unwrap() = reads(Register::Cwriter, 0xa0);
-        world.differ(set_up_call(), x1(0), &events, Kind::Hypercall, "x1");
+        world.differ(set_up_call(), x1(0), &events, Kind::SetUp, "x1");
         world.agree(set_up_call(), x1(-16), &events);
         // Empty but disabled.
         let mut off = World::booted();
@@ -725,7 +734,7 @@ mod tests {
         let wrong = set_up_with(&with_word(0x10, 0), &[(1, 7, at(ITT))]);
         let mut wrong = stopped_before_s9(wrong);
         wrong.retain(|event| *event != reads(Register::Cwriter, 0x80));
-        world.differ(set_up_call(), x1(-16), &wrong, Kind::Hypercall, "x1");
+        world.differ(set_up_call(), x1(-16), &wrong, Kind::Errno, "x1");
     }
 
     #[test]
@@ -735,14 +744,14 @@ mod tests {
             .map(|device_id| (device_id, 7, at(ITT) + u64::from(device_id - 1) * 0x800));
         let events = stopped_before_s9(set_up_with(&with_word(0x18, 4), &four));
         world.clone().agree(set_up_call(), x1(-28), &events);
-        world.differ(set_up_call(), x1(-1), &events, Kind::Hypercall, "x1");
+        world.differ(set_up_call(), x1(-1), &events, Kind::Errno, "x1");
         // The queue is on a shared page.
         let mut world = world;
         let share = hypercall(0, Hypercall::HostShareHyp, [QUEUE, 0, 0, 0]);
         world.agree(share, x1(0), &[page(PageChange::Share, QUEUE)]);
         let events = stopped_before_s9(set_up());
         world.clone().agree(set_up_call(), x1(-1), &events);
-        world.differ(set_up_call(), x1(0), &events, Kind::Hypercall, "x1");
+        world.differ(set_up_call(), x1(0), &events, Kind::SetUp, "x1");
     }
 
     #[test]
@@ -774,7 +783,7 @@ mod tests {
             let kind = judgement.disagreements.first().map(|first| first.kind);
             let wanted = match event {
                 Event::Page { .. } => kind.is_some(),
-                _ => kind == Some(Kind::Hypercall),
+                _ => kind == Some(Kind::SetUp),
             };
             assert_eq!(wanted, needed, "{event:x?} {kind:?}");
         }
@@ -786,17 +795,11 @@ mod tests {
         let zero = |event: &Event| matches!(event, Event::WordRead { address, .. } if (at(LEVEL1) + 8..at(LEVEL2)).contains(address));
         let mut events = set_up();
         events.retain(|event| !zero(event));
-        world.differ(set_up_call(), x1(0), &events, Kind::Hypercall, "x1");
+        world.differ(set_up_call(), x1(0), &events, Kind::SetUp, "x1");
         let (address, bytes) = (at(LEVEL1) + 8, 0x3f8);
         let scanned = |bytes| [vec![Event::Scanned { address, bytes }], events.clone()].concat();
         world.clone().agree(set_up_call(), x1(0), &scanned(bytes));
-        world.differ(
-            set_up_call(),
-            x1(0),
-            &scanned(bytes - 8),
-            Kind::Hypercall,
-            "x1",
-        );
+        world.differ(set_up_call(), x1(0), &scanned(bytes - 8), Kind::SetUp, "x1");
     }
 
     #[test]
@@ -837,11 +840,11 @@ mod tests {
         );
         events.push(page(PageChange::Reclaim, PRIVATE));
         world.clone().agree(set_up_call(), x1(-1), &events);
-        world.differ(set_up_call(), x1(-12), &events, Kind::Hypercall, "x1");
+        world.differ(set_up_call(), x1(-12), &events, Kind::Errno, "x1");
         // Trying again is not what EL2 does.
         let again = [events[1..3].to_vec(), set_up()[1..].to_vec()].concat();
         let again = [set_up()[..1].to_vec(), again].concat();
-        world.differ(set_up_call(), x1(0), &again, Kind::Hypercall, "x1");
+        world.differ(set_up_call(), x1(0), &again, Kind::SetUp, "x1");
     }
 
     #[test]

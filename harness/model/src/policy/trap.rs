@@ -1,5 +1,6 @@
 //! Trapped accesses: what the host must read, and which hardware registers EL2 must write (the register table).
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 
 use its_el2::{AccessSize, Direction, Event};
@@ -7,7 +8,7 @@ use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser, Ctlr, FRAME_BYTES, OFFSET_MASK};
 use its_gic::{Part, Register};
 
-use crate::architecture::{RETRY, Registers, STALLED, name, redistributor_register};
+use crate::architecture::{RETRY, Registers, STALLED, its_at, name, redistributor_register};
 use crate::judgement::{Expected, Judgement, Kind, Phase};
 use crate::model::Model;
 use crate::policy::queue::{Guard, Stop};
@@ -50,6 +51,10 @@ impl Account {
 /// What a trapped read must return.
 enum Reading {
     Value(u64),
+    /// CREADR, as of the last look.
+    Creadr(u64),
+    /// There is nothing for the host.
+    Zero,
     /// What EL2 read from the hardware's register for it.
     Hardware(Register),
 }
@@ -93,7 +98,7 @@ impl Model {
             // P2: reads of the translation frame may be forwarded too.
             _ if closing && offset >= FRAME_BYTES => return,
             // The paragraph on sizes; the row on the translation frame.
-            _ => return self.judge_reading(trap, Reading::Value(0), Part::Whole, account),
+            _ => return self.judge_reading(trap, Reading::Zero, Part::Whole, account),
         };
         if let Direction::Write(value) = trap.direction {
             // P2: writes are ignored.
@@ -135,9 +140,9 @@ impl Model {
         match register {
             Register::Cbaser => Reading::Value(guard.cbaser_value()),
             Register::Cwriter => Reading::Value(guard.w),
-            Register::Creadr => Reading::Value(guard.creadr()),
+            Register::Creadr => Reading::Creadr(guard.creadr()),
             Register::Baser(n) => Reading::Value(guard.baser_value(usize::from(n & 7))),
-            Register::Statusr | Register::Partidr | Register::Reserved(_) => Reading::Value(0),
+            Register::Statusr | Register::Partidr | Register::Reserved(_) => Reading::Zero,
             Register::Ctlr
             | Register::Iidr
             | Register::Typer
@@ -153,13 +158,17 @@ impl Model {
             return;
         }
         let base = self.machine.its[trap.its];
+        let is = |value: u64| (part.extract(value) == trap.seen, Some(value));
+        let kind = match reading {
+            Reading::Creadr(_) => Kind::Creadr,
+            Reading::Zero => Kind::Zero,
+            Reading::Value(_) | Reading::Hardware(_) => Kind::Register,
+        };
         let (right, expected) = match reading {
-            Reading::Value(value) => (part.extract(value) == trap.seen, Some(value)),
+            Reading::Value(value) | Reading::Creadr(value) => is(value),
+            Reading::Zero => is(0),
             // TYPER never changes: EL2 may remember it.
-            Reading::Hardware(Register::Typer) => {
-                let typer = self.hardware.its[trap.its].typer.into_bits();
-                (part.extract(typer) == trap.seen, Some(typer))
-            }
+            Reading::Hardware(Register::Typer) => is(self.hardware.its[trap.its].typer.into_bits()),
             Reading::Hardware(register) => {
                 let forwarded = |event: &Event| match event {
                     Event::DeviceRead { address, value, .. } => {
@@ -179,7 +188,7 @@ impl Model {
             None => "the hardware's value".into(),
         };
         let seen = format_args!("{:#x}", trap.seen);
-        account.disagree(Kind::Register, source, path, expected, seen);
+        account.disagree(kind, source, path, expected, seen);
     }
 
     /// The register table, column "write". What is not here is ignored.
@@ -441,7 +450,7 @@ impl Model {
         if stop == Some(Stop::Stopping) && !trap.events.iter().any(busy) {
             let path = format_args!("its{its}.rest");
             account.disagree(
-                Kind::Command,
+                Kind::Rest,
                 "P11",
                 path,
                 "CTLR, then CBASER read",
@@ -593,7 +602,7 @@ impl Model {
 
     /// Whether EL2 wrote the hardware's registers, queues and level-1 tables as expected, and nothing else.
     pub(crate) fn settle(&self, events: &[Event], account: &mut Account) {
-        let mut expected = std::mem::take(&mut account.writes).into_iter().peekable();
+        let mut expected = VecDeque::from(std::mem::take(&mut account.writes));
         let (mut slots, mut growths) = (0, 0);
         for event in events {
             match event {
@@ -601,21 +610,7 @@ impl Model {
                     address,
                     size,
                     value,
-                } => {
-                    let fits = |write: &Write| {
-                        write.address == *address
-                            && write.size == *size
-                            && (write.value ^ value) & write.mask == 0
-                    };
-                    while expected
-                        .next_if(|next| !next.required && !fits(next))
-                        .is_some()
-                    {}
-                    let next = expected.next();
-                    if !next.as_ref().is_some_and(fits) {
-                        self.report(next, Some((*address, *value)), account);
-                    }
-                }
+                } => self.settle_write(&mut expected, (*address, *size, *value), account),
                 Event::CommandWritten { address, .. } => {
                     slots += u32::from(self.on_queue(*address))
                 }
@@ -626,17 +621,43 @@ impl Model {
                 _ => {}
             }
         }
-        if let Some(left) = expected.find(|write| write.required) {
+        if let Some(left) = expected.into_iter().find(|write| write.required) {
             self.report(Some(left), None, account);
         }
         if slots > account.slots {
             let expected = account.slots;
-            account.disagree(Kind::Command, "P9", "queue", expected, slots);
+            account.disagree(Kind::Beside, "P9", "queue", expected, slots);
         }
         if growths > account.growths {
             let expected = account.growths;
             account.disagree(Kind::Growth, "P8", "level-1 tables", expected, growths);
         }
+    }
+
+    /// One write, against those that are expected in this order.
+    fn settle_write(
+        &self,
+        expected: &mut VecDeque<Write>,
+        (address, size, value): (u64, AccessSize, u64),
+        account: &mut Account,
+    ) {
+        let fits = |write: &Write| {
+            write.address == address
+                && write.size == size
+                && (write.value ^ value) & write.mask == 0
+        };
+        if let Some(place) = expected.iter().position(fits) {
+            let skipped = expected.drain(..=place).take(place);
+            for left_out in skipped.filter(|write| write.required) {
+                self.report(Some(left_out), None, account);
+            }
+            return;
+        }
+        // Another value than that of the next one, or nobody asked for it.
+        let next = expected.iter().position(|write| write.required);
+        let next = next.filter(|next| expected[*next].address == address);
+        let wanted = next.and_then(|next| expected.remove(next));
+        self.report(wanted, Some((address, value)), account);
     }
 
     fn report(&self, expected: Option<Write>, seen: Option<(u64, u64)>, account: &mut Account) {
@@ -648,7 +669,22 @@ impl Model {
         let address = seen.or(wanted).map_or(0, |(address, _)| address);
         let (row, path) = name(&self.machine, address);
         let source = expected.map_or(row, |write| write.source);
-        account.disagree(Kind::Forward, source, path, text(wanted), text(seen));
+        let kind = self.forward_kind(address);
+        account.disagree(kind, source, path, text(wanted), text(seen));
+    }
+
+    /// What a write is that was made or left out wrongly.
+    fn forward_kind(&self, address: u64) -> Kind {
+        let Some((_, offset)) = its_at(&self.machine, address) else {
+            return Kind::ForwardRedistributor;
+        };
+        match Register::at(offset) {
+            _ if offset >= FRAME_BYTES => Kind::Stray,
+            Register::Cwriter => Kind::Forward,
+            Register::Ctlr => Kind::ForwardCtlr,
+            Register::Cbaser | Register::Baser(_) => Kind::ForwardBase,
+            _ => Kind::Stray,
+        }
     }
 
     fn on_queue(&self, address: u64) -> bool {
@@ -730,7 +766,11 @@ mod tests {
                 write(ITS + offset, DOUBLE, 0),
                 DONE,
                 &[writes(register, 0)],
-                Kind::Forward,
+                if offset == 0x88 {
+                    Kind::Forward
+                } else {
+                    Kind::ForwardBase
+                },
                 "its0",
             );
         }
@@ -739,7 +779,7 @@ mod tests {
             ctlr(0),
             DONE,
             &[writes(Register::Ctlr, 0)],
-            Kind::Forward,
+            Kind::ForwardCtlr,
             "its0.ctlr",
         );
     }
@@ -763,13 +803,9 @@ mod tests {
         for (offset, value) in values {
             world.shows(ITS + offset, value, &[]);
             let wrong = Outcome::Value(value ^ 1 << 40);
-            world.differ(
-                read(ITS + offset, DOUBLE),
-                wrong,
-                &[],
-                Kind::Register,
-                "its0",
-            );
+            let there = [0x80, 0x88, 0x100, 0x108, 0x110, 0x08].contains(&offset);
+            let kind = if there { Kind::Register } else { Kind::Zero };
+            world.differ(read(ITS + offset, DOUBLE), wrong, &[], kind, "its0");
             let (low, high) = (value & 0xffff_ffff, value >> 32);
             if offset >= 8 {
                 world.agree(
@@ -787,7 +823,7 @@ mod tests {
         for offset in [0x14, 0x40, 0x20, 0xc000] {
             world.agree(read(ITS + offset, AccessSize::Word), Outcome::Value(0), &[]);
             let leak = read(ITS + offset, AccessSize::Word);
-            world.differ(leak, Outcome::Value(1), &[], Kind::Register, "its0");
+            world.differ(leak, Outcome::Value(1), &[], Kind::Zero, "its0");
         }
         let iidr = Event::DeviceRead {
             address: ITS + 4,
@@ -824,7 +860,12 @@ mod tests {
                 value: u64::MAX,
             };
             let action = write(ITS + offset, DOUBLE, !0);
-            world.differ(action, DONE, &[leaked], Kind::Forward, "its0");
+            let kind = match offset {
+                0x00 => Kind::ForwardCtlr,
+                0x90 => Kind::Stray,
+                _ => Kind::ForwardBase,
+            };
+            world.differ(action, DONE, &[leaked], kind, "its0");
         }
     }
 
@@ -832,7 +873,7 @@ mod tests {
     fn stopping_takes_c_first() {
         let world = World::guarded();
         let stop = writes(Register::Ctlr, 0);
-        world.differ(ctlr(0), DONE, &[stop], Kind::Command, "look");
+        world.differ(ctlr(0), DONE, &[stop], Kind::Look, "look");
         world.differ(
             ctlr(0),
             DONE,
@@ -840,9 +881,15 @@ mod tests {
             Kind::Value,
             "",
         );
-        world.differ(ctlr(0), DONE, &look(0x80), Kind::Forward, "its0.ctlr");
+        world.differ(ctlr(0), DONE, &look(0x80), Kind::ForwardCtlr, "its0.ctlr");
         let other_bits = [look(0x80), vec![writes(Register::Ctlr, 0x10)]].concat();
-        world.differ(ctlr(0x10), DONE, &other_bits, Kind::Forward, "its0.ctlr");
+        world.differ(
+            ctlr(0x10),
+            DONE,
+            &other_bits,
+            Kind::ForwardCtlr,
+            "its0.ctlr",
+        );
         // 1 to 1 does nothing.
         world.clone().agree(ctlr(1), DONE, &[]);
     }
@@ -866,12 +913,12 @@ mod tests {
         );
         let start = [vec![writes(Register::Ctlr, 1)], look(0)].concat();
         let judged = [accepts(0, SYNC, &[]), vec![writes(Register::Cwriter, 0x20)]].concat();
-        world.differ(ctlr(1), DONE, &start, Kind::Command, "slot 0x0");
+        world.differ(ctlr(1), DONE, &start, Kind::Unjudged, "slot 0x0");
         world.differ(
             ctlr(1),
             DONE,
             &[writes(Register::Ctlr, 1)],
-            Kind::Command,
+            Kind::Look,
             "look",
         );
         world.agree(ctlr(1), DONE, &[start, judged].concat());
@@ -988,7 +1035,7 @@ mod tests {
             value: 0,
         };
         let events = [look(0x80), vec![wide]].concat();
-        world.differ(ctlr(0), DONE, &events, Kind::Forward, "its0.ctlr");
+        world.differ(ctlr(0), DONE, &events, Kind::ForwardCtlr, "its0.ctlr");
     }
 
     #[test]
@@ -1019,7 +1066,7 @@ mod tests {
             write(ITS + 0x80, DOUBLE, World::cbaser()),
             DONE,
             &reset_queue(),
-            Kind::Forward,
+            Kind::ForwardBase,
             "cbaser",
         );
         let mut stopping = World::guarded();
@@ -1032,14 +1079,14 @@ mod tests {
         stopping
             .clone()
             .agree(again, DONE, &[reads(Register::Ctlr, 0)]);
-        stopping.differ(again, DONE, &[], Kind::Command, "rest");
+        stopping.differ(again, DONE, &[], Kind::Rest, "rest");
         let not_yet = [
             reads(Register::Ctlr, 0),
             reads(Register::Cbaser, World::cbaser()),
         ];
         stopping.clone().agree(again, DONE, &not_yet);
         let busy = [vec![reads(Register::Ctlr, 0)], reset_queue()].concat();
-        stopping.differ(again, DONE, &busy, Kind::Forward, "cbaser");
+        stopping.differ(again, DONE, &busy, Kind::ForwardBase, "cbaser");
         let quiet = vec![
             reads(Register::Ctlr, QUIET),
             reads(Register::Cbaser, World::cbaser()),
@@ -1065,7 +1112,7 @@ mod tests {
                     write(ITS + offset, DOUBLE, other),
                     DONE,
                     &forwarded,
-                    Kind::Forward,
+                    Kind::ForwardBase,
                     "its0",
                 );
             }
@@ -1090,13 +1137,13 @@ mod tests {
             write(ITS + 0x110, DOUBLE, Baser::VALID),
             DONE,
             &valid,
-            Kind::Forward,
+            Kind::ForwardBase,
             "its0",
         );
         // C = J = CREADR = CWRITER holds, so it may start again.
         let start = [vec![writes(Register::Ctlr, 1)], look(0x80)].concat();
         world.clone().agree(ctlr(1), DONE, &start);
-        world.differ(ctlr(1), DONE, &[], Kind::Forward, "its0.ctlr");
+        world.differ(ctlr(1), DONE, &[], Kind::ForwardCtlr, "its0.ctlr");
     }
 
     #[test]
@@ -1125,7 +1172,7 @@ mod tests {
         let reset = [quiet, reset_queue()].concat();
         let released = [reset.clone(), releases(&[ITT])].concat();
         let action = write(ITS + 0x80, DOUBLE, World::cbaser());
-        world.differ(action, DONE, &released, Kind::Ownership, "page 0x80200");
+        world.differ(action, DONE, &released, Kind::Sharing, "page 0x80200");
         world.agree(action, DONE, &reset);
         assert_eq!(world.model.records(0), Some((0, 3)));
         assert!(world.model.page(ITT).unwrap().is_held());
@@ -1147,7 +1194,7 @@ mod tests {
                 write(base + ignored, DOUBLE, 0),
                 DONE,
                 &leak,
-                Kind::Forward,
+                Kind::ForwardRedistributor,
                 "redistributor1",
             );
         }
@@ -1163,7 +1210,7 @@ mod tests {
             off,
             DONE,
             &[passed(0, AccessSize::Word, 1 << 24)],
-            Kind::Forward,
+            Kind::ForwardRedistributor,
             "redistributor1",
         );
         for size in [AccessSize::Word, DOUBLE] {
@@ -1179,7 +1226,13 @@ mod tests {
         world
             .clone()
             .agree(wake, DONE, &[passed(0x14, AccessSize::Word, 2)]);
-        world.differ(wake, DONE, &[], Kind::Forward, "redistributor1");
+        world.differ(
+            wake,
+            DONE,
+            &[],
+            Kind::ForwardRedistributor,
+            "redistributor1",
+        );
         let seen = Event::DeviceRead {
             address: base + 0x14,
             size: AccessSize::Word,

@@ -6,7 +6,8 @@ mod saboteur;
 
 use std::collections::BTreeSet;
 
-use its_board::layout;
+use its_board::layout::{self, Area};
+use its_gic::command::opcode;
 use its_oracles::rules;
 use its_runner::Runner;
 use its_scenario::Scenario;
@@ -74,9 +75,59 @@ poll 1
 /// A set-up that fails late.
 const FAILING: &str = "\
 itsdiff 1
-boot stage=deprivileged queue-pages=1
+boot stage=deprivileged queue-pages=1 live-devices=2
 fail pin nth=3
 set-up private=private[0] descriptor=descriptor[0] private-pages=0x1
+";
+
+/// A level-2 table joins with the first command.
+const GROWTH: &str = "\
+itsdiff 1
+boot queue-pages=1
+grow device=0x2000 level2=level2[16]
+command MAPD device=0x2000 size=0x4 itt=itt[3] valid
+post
+poll 1
+";
+
+/// ITTs of two pages, and of one.
+const WIDE: &str = "\
+itsdiff 1
+boot queue-pages=1
+map-device device=0x2a event-id-bits=0xa itt=itt[3]
+unmap-device device=0x2a
+poll 2
+";
+
+/// Collections, stopping and starting, redistributors, and accesses that are ignored.
+const LEGAL: &str = "\
+itsdiff 1
+boot queue-pages=1
+command MAPC icid=0x1 rdbase=redistributor0 valid
+command SYNC rdbase=redistributor0
+post
+read its0 CWRITER
+read its0 CREADR
+read its0 +0x2000 size=4
+write its0 IIDR 0x1
+write redistributor0 +0x14 size=4 0x0
+suspend
+resume
+";
+
+/// A command that must be refused.
+const ILLEGAL: &str = "\
+itsdiff 1
+boot queue-pages=1
+command SYNC rdbase=0x9
+post
+";
+
+/// A page that is given away while the ITS is not guarded.
+const CLOSING: &str = "\
+itsdiff 1
+boot stage=deprivileged
+donate-guest host[0]
 ";
 
 /// A rule about hardware: a mistake of the board or the reference in `corpus/breaks` breaks it.
@@ -112,71 +163,184 @@ fn broken(sabotage: Sabotage, from_set_up: bool, text: &str) -> BTreeSet<&'stati
 
 #[test]
 fn an_honest_el2_breaks_nothing() {
-    for text in [LIFE, SLOW, FAILING, SECOND, COLLECTIONS, STALE] {
+    for text in [
+        LIFE,
+        SLOW,
+        GROWTH,
+        FAILING,
+        WIDE,
+        LEGAL,
+        ILLEGAL,
+        CLOSING,
+        SECOND,
+        COLLECTIONS,
+        STALE,
+    ] {
         let none = BTreeSet::new();
         assert_eq!(broken(Sabotage::None, true, text), none, "{text}");
     }
 }
 
-#[test]
-fn every_rule_has_a_kill() {
-    let itt = |area: layout::Area| Sabotage::Itt(area.address());
-    let skip_donate = |area: layout::Area| Sabotage::SkipDonate(area.first);
-    let kills = [
-        ("LEAK-LOOSE", Sabotage::SkipPin, false, LIFE),
-        ("LEAK-LOOSE", Sabotage::SkipPin, true, LIFE),
-        ("DIV-OWNERSHIP", Sabotage::UnpinTwice, false, LIFE),
-        ("LEAK-HOST", skip_donate(layout::QUEUE), true, LIFE),
-        ("LEAK-HOST", skip_donate(layout::QUEUE1), true, SECOND),
-        ("LEAK-LOOSE", Sabotage::SkipPin, false, SECOND),
-        ("LEAK-LOOSE", Sabotage::Restart, false, STALE),
-        ("LEAK-PRIVATE", itt(layout::PRIVATE), false, SECOND),
-        ("PTR-OVERLAP", itt(layout::DEVICE_TABLE), false, SECOND),
-        ("PTR-ALIGN", Sabotage::LowBit, false, SECOND),
-        ("PTR-ALIGN", Sabotage::LowBit, false, COLLECTIONS),
-        ("UNDO-CALL", Sabotage::SkipReclaim, true, FAILING),
-        ("UNDO-HARDWARE", Sabotage::WriteCtlr, true, FAILING),
-        ("EL2-BARRIER", Sabotage::SkipOrder, false, LIFE),
-        ("EL2-CLEAN", Sabotage::SkipClean, false, LIFE),
-        ("PTR-CONTENTS", Sabotage::SkipZero, false, LIFE),
-        ("EL2-LOCK", Sabotage::SkipRelease, false, LIFE),
-        ("EL2-LOCK", Sabotage::SkipAcquire, false, LIFE),
-        ("EL2-ORDER", Sabotage::MemoryFirst, false, LIFE),
-        ("EL2-FETCH", Sabotage::CopyTwice, false, LIFE),
-        ("LEAK-FOREIGN", itt(layout::EL2), false, LIFE),
-        ("LEAK-PRIVATE", itt(layout::PRIVATE), false, LIFE),
-        ("PTR-MEMORY", itt(layout::HOLE), false, LIFE),
-        ("PTR-OVERLAP", itt(layout::DEVICE_TABLE), false, LIFE),
-        ("PTR-ALIGN", Sabotage::LowBit, false, LIFE),
-        (
-            "DIV-GROWTH",
-            Sabotage::Level2(layout::LEVEL2.page(32)),
-            false,
+/// What stands for a rule: a sabotage, from when set-up is over or from the start, in a scenario.
+struct Kill {
+    rule: &'static str,
+    sabotage: Sabotage,
+    from_set_up: bool,
+    text: &'static str,
+}
+
+const fn kill(rule: &'static str, sabotage: Sabotage, text: &'static str) -> Kill {
+    Kill {
+        rule,
+        sabotage,
+        from_set_up: false,
+        text,
+    }
+}
+
+const fn in_set_up(rule: &'static str, sabotage: Sabotage, text: &'static str) -> Kill {
+    Kill {
+        from_set_up: true,
+        ..kill(rule, sabotage, text)
+    }
+}
+
+const fn itt(area: Area) -> Sabotage {
+    Sabotage::Itt(area.address())
+}
+
+const fn flip(opcode: u8, word: usize, bits: u64) -> Sabotage {
+    Sabotage::Flip { opcode, word, bits }
+}
+
+/// A kill for each rule, in the order of the catalogue.
+fn kills() -> Vec<Kill> {
+    use Sabotage as S;
+    let enabled = 1;
+    vec![
+        kill("DIV-REGISTER", S::Answer(0x88), LEGAL),
+        kill("DIV-CREADR", S::RushCreadr, SLOW),
+        kill("DIV-ZERO", S::Answer(0x2000), LEGAL),
+        in_set_up("DIV-HYPERCALL", S::AllowDonation, CLOSING),
+        in_set_up("DIV-SETUP", S::ForgetTyper, LIFE),
+        in_set_up("DIV-ERRNO", S::OtherErrno, FAILING),
+        kill("DIV-COMMAND", S::KnowMore, ILLEGAL),
+        kill("DIV-REFUSED", S::RefusePin, LIFE),
+        kill("DIV-BYTES", flip(opcode::MAPD, 0, 1 << 16), LIFE),
+        kill("DIV-LOOK", S::Foresee(0x90), LIFE),
+        kill("DIV-UNJUDGED", S::MakeUp, LIFE),
+        kill("DIV-BESIDE", S::WriteBeside, LIFE),
+        kill("DIV-REST", S::Foresee(0x80), LEGAL),
+        kill("DIV-FORWARD", S::SkipWrite(0x88), LIFE),
+        kill("DIV-CTLR", S::SkipWrite(0x00), LEGAL),
+        kill("DIV-BASE", S::SkipWrite(0x80), LEGAL),
+        kill(
+            "DIV-REDISTRIBUTOR",
+            S::SkipWrite(layout::REDISTRIBUTORS[0] + 0x14 - layout::ITS[0]),
+            LEGAL,
+        ),
+        kill("DIV-STRAY", S::WriteAtLook(0x40, 0), LIFE),
+        kill("DIV-OWNERSHIP", S::DonateMore, LIFE),
+        kill("DIV-PINS", S::PinTwice, LIFE),
+        kill("DIV-SHARED", S::SkipUnshare, LIFE),
+        kill("DIV-SHARED", S::UnpinTwice, LIFE),
+        kill("DIV-GROWTH", S::SkipEntry, LIFE),
+        kill("DIV-ENTRY", S::Level2(layout::LEVEL2.page(32)), LIFE),
+        kill("DIV-TRANSLATION", S::ScribbleOther, LIFE),
+        kill("DIV-LOST", S::Scribble, LIFE),
+        in_set_up("LEAK-HOST", S::SkipDonate(layout::QUEUE), LIFE),
+        in_set_up("LEAK-TABLE", S::SkipDonate(layout::COLLECTION_TABLE), LIFE),
+        kill("LEAK-LEVEL2", S::SkipDonate(layout::LEVEL2), GROWTH),
+        kill("LEAK-LOOSE", S::SkipPin(layout::ITT), LIFE),
+        in_set_up("LEAK-LOOSE", S::SkipPin(layout::ITT), LIFE),
+        in_set_up("LEAK-LPI", S::SkipPin(layout::PENDING), LIFE),
+        in_set_up("LEAK-SHADOW", S::SkipPin(layout::QUEUE_COPY), LIFE),
+        in_set_up("LEAK-HOST", S::SkipDonate(layout::QUEUE1), SECOND),
+        kill("LEAK-LOOSE", S::SkipPin(layout::ITT), SECOND),
+        kill("LEAK-LOOSE", S::Restart, STALE),
+        kill("LEAK-RECORDS", S::LoseDescriptor, LIFE),
+        kill("LEAK-FOREIGN", itt(layout::EL2), LIFE),
+        kill("LEAK-PRIVATE", itt(layout::PRIVATE), LIFE),
+        kill("LEAK-PRIVATE", itt(layout::PRIVATE), SECOND),
+        kill("PTR-MEMORY", itt(layout::HOLE), LIFE),
+        kill("PTR-ALIGN", S::LowBit, LIFE),
+        kill("PTR-ALIGN", S::LowBit, SECOND),
+        kill("PTR-ALIGN", S::LowBit, COLLECTIONS),
+        kill("PTR-OVERLAP", itt(layout::DEVICE_TABLE), SECOND),
+        kill("PTR-OVERLAP", itt(layout::DEVICE_TABLE), LIFE),
+        kill("PTR-CONTENTS", S::SkipZero, LIFE),
+        kill("PTR-KEPT", S::Scribble, LIFE),
+        kill("PTR-DEVICE", flip(opcode::MAPD, 0, 1 << 63), LIFE),
+        kill("PTR-SIZE", flip(opcode::MAPD, 1, 0x1b), LIFE),
+        kill("PTR-ITT", itt(layout::HOLE), SLOW),
+        kill("PTR-COLLECTION", flip(opcode::MAPC, 2, 0x8000), LEGAL),
+        kill("PTR-TARGET", flip(opcode::SYNC, 2, 9 << 16), LEGAL),
+        kill("PTR-OPCODE", flip(opcode::SYNC, 0, 0x20), LEGAL),
+        kill("PTR-RESERVED", flip(opcode::SYNC, 3, 1), LEGAL),
+        kill("PTR-QUEUE", S::WriteBeforeStart(0x80, 0x1_0000), LEGAL),
+        kill("PTR-TABLES", S::WriteBeforeStart(0x108, 0x1_0000), LEGAL),
+        kill("PTR-WRITER", S::WriteBits(0x88, 0x8_0000), SLOW),
+        kill("EL2-PANIC", S::Panic, LIFE),
+        kill("EL2-WARN", S::Warn, LIFE),
+        kill("EL2-ACCESS", S::Misalign, LIFE),
+        kill("EL2-DEVICE", S::ReadByte, LIFE),
+        kill("EL2-LOCK", S::SkipRelease, LIFE),
+        kill("EL2-DEADLOCK", S::AcquireTwice, LIFE),
+        kill("EL2-UNLOCKED", S::SkipAcquire, LIFE),
+        kill("EL2-HELD", S::LateCwriter, LIFE),
+        kill("EL2-SECTION", S::OpenSection, WIDE),
+        kill("EL2-ORDER", S::MemoryFirst, LIFE),
+        kill("EL2-WORK", S::Spin, LIFE),
+        kill("EL2-BATCH", S::CopyMany(65), LIFE),
+        kill("EL2-RELEASE", S::TakeMany(65), LIFE),
+        kill("EL2-FLIGHT", S::WriteBits(0x88, 0x800), SLOW),
+        kill("EL2-FETCH", S::CopyTwice, LIFE),
+        kill("EL2-REREAD", S::RereadEntry, GROWTH),
+        kill("EL2-POSTED", S::CopyNext, LIFE),
+        kill("EL2-CLEAN", S::SkipClean, LIFE),
+        kill("EL2-LEVEL2", S::SkipCleanLevel2, GROWTH),
+        kill("EL2-BARRIER", S::SkipOrder, LIFE),
+        kill("EL2-FENCE", S::SkipOrder, GROWTH),
+        kill("EL2-STORE", S::EntryTwice, GROWTH),
+        in_set_up("UNDO-CALL", S::SkipReclaim, FAILING),
+        in_set_up("UNDO-BORROWED", S::SkipUnpin, FAILING),
+        in_set_up("UNDO-CONTENTS", S::SkipZero, FAILING),
+        in_set_up("UNDO-CLEAN", S::SkipClean, FAILING),
+        in_set_up("UNDO-HARDWARE", S::WriteCtlr, FAILING),
+        kill("UNDO-COMMAND", S::HalfBorrow, WIDE),
+        kill("UNDO-IGNORED", S::Dabble(0x04), LEGAL),
+        kill("HW-UNPREDICTABLE", S::WriteAtLook(0x80, 0), LIFE),
+        kill("HW-BASER", S::WriteAtLook(0x100, 0), LIFE),
+        kill("HW-START", S::WriteBeforeStart(0x80, 1 << 63), LEGAL),
+        kill("HW-CTLR", S::WriteBits(0x00, 2), LEGAL),
+        kill("HW-CWRITER", S::WriteBits(0x88, 2), LIFE),
+        kill(
+            "HW-LPI",
+            S::WriteAtLook(layout::REDISTRIBUTORS[0] + 0x78, 0),
             LIFE,
         ),
-        ("DIV-FORWARD", Sabotage::SkipCwriter, false, LIFE),
-        ("DIV-COMMAND", Sabotage::PassRaw, false, LIFE),
-        ("HW-UNPREDICTABLE", Sabotage::WriteCbaser, false, LIFE),
-        ("DIV-REGISTER", Sabotage::RushCreadr, false, SLOW),
-        ("EL2-DEVICE", Sabotage::ReadByte, false, LIFE),
-        ("EL2-ACCESS", Sabotage::Misalign, false, LIFE),
-        ("EL2-WARN", Sabotage::Warn, false, LIFE),
-        ("EL2-PANIC", Sabotage::Panic, false, LIFE),
-        ("EL2-WORK", Sabotage::Spin, false, LIFE),
-        ("DIV-TRANSLATION", Sabotage::Scribble, false, LIFE),
-        ("PTR-KEPT", Sabotage::Scribble, false, LIFE),
-        ("DIV-HYPERCALL", Sabotage::ForgetTyper, true, LIFE),
-    ];
+        kill("HW-RETRY", S::WriteBits(0x88, enabled), LIFE),
+    ]
+}
+
+/// One line a kill, for `cargo xtask rules --matrix`: `kill: SABOTAGE | RULE RULE`.
+#[test]
+fn every_rule_has_a_kill() {
     let mut killed: BTreeSet<&str> = WITHOUT_A_KILL.iter().map(|(rule, _)| *rule).collect();
-    for (rule, sabotage, from_set_up, text) in kills {
-        let found = broken(sabotage, from_set_up, text);
-        println!("{sabotage:?}: {found:?}");
-        assert!(
-            found.contains(rule),
-            "{sabotage:?} breaks {found:?}, not {rule}"
-        );
-        killed.insert(rule);
+    let mut missed = Vec::new();
+    for kill in kills() {
+        let found = broken(kill.sabotage, kill.from_set_up, kill.text);
+        let rules = found.iter().copied().collect::<Vec<_>>().join(" ");
+        println!("kill: {:x?} | {rules}", kill.sabotage);
+        if !found.contains(kill.rule) {
+            missed.push(format!(
+                "{:?} breaks {found:?}, not {}",
+                kill.sabotage, kill.rule
+            ));
+        }
+        killed.insert(kill.rule);
     }
+    assert!(missed.is_empty(), "{missed:#?}");
     let all: BTreeSet<&str> = rules::ALL.iter().map(|rule| rule.id).collect();
     let missing: Vec<_> = all.difference(&killed).collect();
     assert!(missing.is_empty(), "no sabotage breaks {missing:?}");
@@ -209,7 +373,8 @@ command SYNC rdbase=redistributor0
 post
 ";
     let scenario = Scenario::parse(text).expect("the scenario is right");
-    let mut runner = Runner::new(|its| Box::new(Sabotaged::new(its, Sabotage::SkipPin, false)));
+    let mut runner =
+        Runner::new(|its| Box::new(Sabotaged::new(its, Sabotage::SkipPin(layout::ITT), false)));
     let mut trace = its_runner::trace::Trace::default();
     let case = runner.play(&scenario, Some(&mut trace));
     let told = trace

@@ -2,77 +2,155 @@
 
 use std::cell::Cell;
 
-use its_board::{Board, BoardLocks, layout};
-use its_el2::{AccessSize, El2, Errno, LockOf, Redistributor, Subject, SubjectPolicy, Trap};
+use its_board::layout::{self, Area};
+use its_board::{Board, BoardLocks};
+use its_el2::{AccessSize, El2, Errno, LockOf, Redistributor, Subject, SubjectPolicy, Trap, View};
 use its_emulator::Emulator;
-use its_gic::Command;
 use its_gic::command::Words;
 use its_gic::geometry::Pages;
+use its_gic::{Command, Register};
 
-/// What is done wrong.
+/// What is done wrong. Offsets are those of registers of the ITS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sabotage {
     /// Nothing.
     None,
-    /// Pins of ITTs are reported and not made.
-    SkipPin,
+
+    // ---- pages
+    /// Pins of these pages are reported and not made.
+    SkipPin(Area),
+    /// Pins are made twice.
+    PinTwice,
+    /// No page can be pinned.
+    RefusePin,
+    /// The second page of a structure cannot be pinned, and nothing is unpinned.
+    HalfBorrow,
     /// Pins are taken back twice.
     UnpinTwice,
-    /// The donation of the queue at this page is reported and not made.
-    SkipDonate(u64),
+    /// Pins are not taken back.
+    SkipUnpin,
+    /// Shares are not taken back.
+    SkipUnshare,
+    /// Donations of these pages are reported and not made; they are not written either.
+    SkipDonate(Area),
+    /// With a level-2 table a page is donated that has nothing to do with it.
+    DonateMore,
     /// What failed is not taken back.
     SkipReclaim,
+    /// The descriptor goes back at every look.
+    LoseDescriptor,
+    /// Donation to a guest is always allowed.
+    AllowDonation,
+
+    // ---- memory
     /// Written memory is not cleaned.
     SkipClean,
+    /// Written level-2 tables are not cleaned.
+    SkipCleanLevel2,
     /// Memory is not ordered.
     SkipOrder,
-    /// Set-up writes CTLR as it read it.
-    WriteCtlr,
     /// Fresh pages are not zeroed.
     SkipZero,
+    /// Memory is read off its alignment.
+    Misalign,
+    /// An entry of an ITT is zeroed after the hardware was told of commands.
+    Scribble,
+    /// The same, with another interrupt.
+    ScribbleOther,
+
+    // ---- locks
     /// Locks are kept.
     SkipRelease,
     /// Locks are entered without being taken.
     SkipAcquire,
+    /// Locks are taken twice.
+    AcquireTwice,
     /// The memory lock is taken before any other.
     MemoryFirst,
+    /// The memory lock is free for a moment before each pin.
+    OpenSection,
+    /// CWRITER is written once the lock is free.
+    LateCwriter,
+
+    // ---- commands
     /// Commands are copied twice.
     CopyTwice,
+    /// The slot after each is copied too.
+    CopyNext,
+    /// Commands are not copied, but made up.
+    MakeUp,
+    /// So many slots of the host's queue are copied at every look.
+    CopyMany(u64),
+    /// So many slots of EL2's queue are read at every look.
+    TakeMany(u64),
+    /// The host's level-1 entries are read twice.
+    RereadEntry,
     /// Copied commands are passed on with another ITT address.
     Itt(u64),
+    /// Commands of this opcode are passed on with other bits in a word.
+    Flip { opcode: u8, word: usize, bits: u64 },
+    /// Each command is written to the slot behind the next as well.
+    WriteBeside,
+    /// A redistributor that does not exist is known.
+    KnowMore,
     /// Level-1 entries get a low bit.
     LowBit,
     /// Level-1 entries are aimed elsewhere.
     Level2(u64),
-    /// The hardware's CWRITER is not written.
-    SkipCwriter,
-    /// Every command is passed on as it came.
-    PassRaw,
-    /// CBASER is written whenever CREADR is read.
-    WriteCbaser,
+    /// Level-1 entries are not written.
+    SkipEntry,
+    /// Level-1 entries are written twice.
+    EntryTwice,
+
+    // ---- registers
+    /// Writes of a register are left out.
+    SkipWrite(u64),
+    /// Writes of a register are made with other bits.
+    WriteBits(u64, u64),
+    /// A register is written with what it holds, but for these bits, at every look.
+    WriteAtLook(u64, u64),
+    /// A register is written with other bits before Enabled is set.
+    WriteBeforeStart(u64, u64),
+    /// Set-up writes CTLR as it read it.
+    WriteCtlr,
+    /// A register is known without a read.
+    Foresee(u64),
     /// CREADR reads as if the hardware were done.
     RushCreadr,
+    /// GITS_TYPER reads as zero.
+    ForgetTyper,
+    /// An ITS that lost power and was restored is enabled.
+    Restart,
     /// A device register is read in a size that it does not have.
     ReadByte,
-    /// Memory is read off its alignment.
-    Misalign,
+
+    // ---- the emulation itself
     /// A warning at every look.
     Warn,
     /// A panic at every look.
     Panic,
     /// No end of calls.
     Spin,
-    /// An entry of an ITT is zeroed after the hardware was told of commands.
-    Scribble,
-    /// GITS_TYPER reads as zero.
-    ForgetTyper,
-    /// An ITS that lost power and was restored is enabled.
-    Restart,
+    /// What the host reads at this offset gets another bit.
+    Answer(u64),
+    /// A set-up that fails has another errno.
+    OtherErrno,
+    /// An access at this offset writes CWRITER as it is.
+    Dabble(u64),
 }
+
+const CTLR: u64 = 0x00;
+const TYPER: u64 = 0x08;
+const CWRITER: u64 = 0x88;
+const CREADR: u64 = 0x90;
+const BASER0: u64 = 0x100;
 
 struct Saboteur<'a> {
     board: &'a Board,
     sabotage: Sabotage,
+    /// A write that waits for the lock to be free.
+    late: Cell<Option<(u64, AccessSize, u64)>>,
+    pins: Cell<u32>,
 }
 
 impl Saboteur<'_> {
@@ -80,26 +158,86 @@ impl Saboteur<'_> {
         self.sabotage == sabotage
     }
 
-    /// Zeroes the ITT of the scenario's device once there is something in it.
+    fn register(&self, offset: u64) -> u64 {
+        self.board.register(0, Register::at(offset))
+    }
+
+    fn write(&self, offset: u64, value: u64) {
+        let size = match Register::at(offset).width() {
+            8 => AccessSize::Double,
+            _ => AccessSize::Word,
+        };
+        self.board
+            .write_device(layout::ITS[0] + offset, size, value);
+    }
+
+    /// Spoils the entry of the scenario's device and event once there is something in it.
     fn scribble(&self) {
         let entry = layout::ITT.page(3) + 0x200 + 7 * 8;
-        if self.board.read_word(entry) != 0 {
-            self.board.write_word(entry, 0);
+        let right = self.board.read_word(entry);
+        if right == 0 {
+            return;
+        }
+        let goes = || self.board.translate(0, 0x2a, 7).map(|to| to.intid);
+        let before = goes();
+        for bit in 0..64 {
+            let value = match self.sabotage {
+                Sabotage::Scribble => 0,
+                _ => right ^ 1 << bit,
+            };
+            self.board.write_word(entry, value);
             self.board.clean(entry, 8);
+            if value == 0 || goes().is_some() && goes() != before {
+                return;
+            }
         }
     }
-}
 
-impl Saboteur<'_> {
     /// Sets Enabled if CREADR is behind CWRITER, and 0, as after a loss of power.
     fn restart(&self, ctlr: u64) {
         let queue = |offset| {
             let address = layout::ITS[0] + offset;
             self.board.read_device(address, AccessSize::Double)
         };
-        if queue(0x90) == 0 && queue(0x88) != 0 {
-            let word = AccessSize::Word;
-            self.board.write_device(layout::ITS[0], word, ctlr | 1);
+        if queue(CREADR) == 0 && queue(CWRITER) != 0 {
+            self.write(CTLR, ctlr | 1);
+        }
+    }
+
+    /// What is done beside the read of CREADR at a look.
+    fn at_look(&self) {
+        let slots = |area: Area, count: u64| {
+            for slot in 0..count {
+                self.board.read_command(area.address() + 32 * slot);
+            }
+        };
+        match self.sabotage {
+            Sabotage::Warn => self.board.warn(),
+            Sabotage::Panic => panic!("sabotage"),
+            Sabotage::Spin => loop {
+                self.board.order();
+            },
+            Sabotage::ReadByte => {
+                let creadr = layout::ITS[0] + CREADR;
+                self.board.read_device(creadr, AccessSize::Byte);
+            }
+            Sabotage::Misalign => {
+                self.board.read_word(layout::QUEUE.address() + 4);
+            }
+            Sabotage::WriteAtLook(offset, bits) if offset < 0x1_0000 => {
+                self.write(offset, self.register(offset) ^ bits);
+            }
+            Sabotage::WriteAtLook(address, value) => {
+                self.board.write_device(address, AccessSize::Double, value);
+            }
+            Sabotage::CopyMany(count) => slots(layout::QUEUE_COPY, count),
+            Sabotage::TakeMany(count) => slots(layout::QUEUE, count),
+            Sabotage::LoseDescriptor => {
+                self.board.locked(self.board.memory_lock(), |_: &mut ()| {
+                    let _ = self.board.reclaim(layout::DESCRIPTOR.run());
+                });
+            }
+            _ => {}
         }
     }
 }
@@ -113,53 +251,54 @@ impl El2 for Saboteur<'_> {
     fn all_cpus_finalized(&self) -> bool {
         self.board.all_cpus_finalized()
     }
+
     fn redistributor(&self, index: usize) -> Option<Redistributor> {
-        self.board.redistributor(index)
+        let known = self.board.redistributor(index);
+        let more = || Redistributor {
+            address: 0x0810_0000,
+            processor_number: 9,
+        };
+        let knows_more = self.is(Sabotage::KnowMore) && index == layout::REDISTRIBUTORS.len();
+        known.or_else(|| knows_more.then(more))
     }
 
     fn read_device(&self, address: u64, size: AccessSize) -> u64 {
         let offset = address.wrapping_sub(layout::ITS[0]);
+        if self.is(Sabotage::Foresee(offset)) {
+            return self.register(offset);
+        }
         let value = self.board.read_device(address, size);
         match (offset, self.sabotage) {
-            (0x90, Sabotage::Warn) => self.board.warn(),
-            (0x90, Sabotage::Panic) => panic!("sabotage"),
-            (0x90, Sabotage::Spin) => loop {
-                self.board.order();
-            },
-            (0x90, Sabotage::ReadByte) => {
-                self.board.read_device(address, AccessSize::Byte);
-            }
-            (0x90, Sabotage::Misalign) => {
-                self.board.read_word(layout::QUEUE.address() + 4);
-            }
-            (0x90, Sabotage::WriteCbaser) => {
-                let cbaser = layout::ITS[0] + 0x80;
-                let value = self.board.read_device(cbaser, AccessSize::Double);
-                self.board.write_device(cbaser, AccessSize::Double, value);
-            }
-            (0x90, Sabotage::RushCreadr) => {
-                let cwriter = layout::ITS[0] + 0x88;
+            (CREADR, Sabotage::RushCreadr) => {
+                let cwriter = layout::ITS[0] + CWRITER;
                 return self.board.read_device(cwriter, AccessSize::Double);
             }
-            (0x100, Sabotage::WriteCtlr) => {
-                let ctlr = layout::ITS[0];
-                let value = self.board.read_device(ctlr, AccessSize::Word);
-                self.board.write_device(ctlr, AccessSize::Word, value);
-            }
-            (0x00, Sabotage::Restart) if value & 1 == 0 => self.restart(value),
-            (0x08, Sabotage::ForgetTyper) => return 0,
+            (CREADR, _) => self.at_look(),
+            (BASER0, Sabotage::WriteCtlr) => self.write(CTLR, self.register(CTLR)),
+            (CTLR, Sabotage::Restart) if value & 1 == 0 => self.restart(value),
+            (TYPER, Sabotage::ForgetTyper) => return 0,
             _ => {}
         }
         value
     }
 
     fn write_device(&self, address: u64, size: AccessSize, value: u64) {
-        let is_cwriter = address == layout::ITS[0] + 0x88;
-        if is_cwriter && self.is(Sabotage::SkipCwriter) {
-            return;
-        }
+        let offset = address.wrapping_sub(layout::ITS[0]);
+        let value = match self.sabotage {
+            Sabotage::SkipWrite(skipped) if skipped == offset => return,
+            Sabotage::LateCwriter if offset == CWRITER => {
+                return self.late.set(Some((address, size, value)));
+            }
+            Sabotage::WriteBeforeStart(other, bits) if offset == CTLR && value & 1 != 0 => {
+                self.write(other, self.register(other) ^ bits);
+                value
+            }
+            Sabotage::WriteBits(other, bits) if other == offset => value ^ bits,
+            _ => value,
+        };
         self.board.write_device(address, size, value);
-        if is_cwriter && self.is(Sabotage::Scribble) {
+        let scribbles = [Sabotage::Scribble, Sabotage::ScribbleOther];
+        if offset == CWRITER && scribbles.contains(&self.sabotage) {
             self.scribble();
         }
     }
@@ -173,9 +312,15 @@ impl El2 for Saboteur<'_> {
     fn is_memory(&self, address: u64, bytes: u64) -> bool {
         self.board.is_memory(address, bytes)
     }
+
     fn read_word(&self, address: u64) -> u64 {
+        let copy = layout::DEVICE_TABLE_COPY.run().contains(address >> 12);
+        if copy && self.is(Sabotage::RereadEntry) {
+            self.board.read_word(address);
+        }
         self.board.read_word(address)
     }
+
     fn first_word(&self, address: u64, bytes: u64) -> Option<u64> {
         self.board.first_word(address, bytes)
     }
@@ -190,41 +335,78 @@ impl El2 for Saboteur<'_> {
             .iter()
             .any(|table| table.run().contains(address >> 12));
         let value = match self.sabotage {
-            Sabotage::LowBit if level1 => value | 1,
-            Sabotage::Level2(elsewhere) if level1 => 1 << 63 | elsewhere,
+            _ if !level1 => value,
+            Sabotage::SkipEntry => return,
+            Sabotage::LowBit => value | 1,
+            Sabotage::Level2(elsewhere) => 1 << 63 | elsewhere,
+            Sabotage::EntryTwice => {
+                self.board.write_word(address, value);
+                value
+            }
             _ => value,
         };
         self.board.write_word(address, value);
     }
 
     fn read_command(&self, address: u64) -> Words {
-        if self.is(Sabotage::CopyTwice) {
-            self.board.read_command(address);
+        let copied = layout::QUEUE_COPY.run().contains(address >> 12);
+        match self.sabotage {
+            Sabotage::CopyTwice => {
+                self.board.read_command(address);
+            }
+            Sabotage::CopyNext if copied => {
+                let words = self.board.read_command(address);
+                self.board.read_command(address + 32);
+                return words;
+            }
+            Sabotage::MakeUp if copied => return Command::Sync { rdbase: 0 }.encode(),
+            _ => {}
         }
         self.board.read_command(address)
     }
 
     fn write_command(&self, address: u64, words: Words) {
-        let words = match (Command::decode(words), self.sabotage) {
+        let mut passed = words;
+        match (Command::decode(words), self.sabotage) {
             (Command::Mapd { valid: true, .. }, Sabotage::Itt(elsewhere)) => {
-                [words[0], words[1], 1 << 63 | elsewhere, words[3]]
+                passed[2] = 1 << 63 | elsewhere;
             }
-            (_, Sabotage::PassRaw) => [words[0] | 1 << 16, words[1], words[2], words[3]],
-            _ => words,
-        };
-        self.board.write_command(address, words);
+            (_, Sabotage::Flip { opcode, word, bits }) if words[0] as u8 == opcode => {
+                passed[word] ^= bits;
+            }
+            (_, Sabotage::WriteBeside) => {
+                self.board.write_command(address + 64, words);
+                self.board.clean(address + 64, 32);
+            }
+            _ => {}
+        }
+        self.board.write_command(address, passed);
     }
 
     fn zero_page(&self, page: u64) {
-        if !self.is(Sabotage::SkipZero) {
+        let skip = match self.sabotage {
+            Sabotage::SkipZero => true,
+            Sabotage::SkipDonate(area) => area.run().contains(page),
+            _ => false,
+        };
+        if !skip {
             self.board.zero_page(page);
         }
     }
+
     fn clean(&self, address: u64, bytes: u64) {
-        if !self.is(Sabotage::SkipClean) {
+        let level2 = layout::LEVEL2.run().contains(address >> 12);
+        let skip = match self.sabotage {
+            Sabotage::SkipClean => true,
+            Sabotage::SkipCleanLevel2 => level2,
+            Sabotage::SkipDonate(area) => area.run().contains(address >> 12),
+            _ => false,
+        };
+        if !skip {
             self.board.clean(address, bytes);
         }
     }
+
     fn order(&self) {
         if !self.is(Sabotage::SkipOrder) {
             self.board.order();
@@ -237,29 +419,53 @@ impl El2 for Saboteur<'_> {
         self.board.share(page)
     }
     fn unshare(&self, page: u64) -> Result<(), Errno> {
+        if self.is(Sabotage::SkipUnshare) {
+            return Ok(());
+        }
         self.board.unshare(page)
     }
+
     fn pin(&self, page: u64) -> Result<(), Errno> {
+        self.pins.set(self.pins.get() + 1);
         match self.sabotage {
-            Sabotage::SkipPin if layout::ITT.run().contains(page) => Ok(()),
-            _ => self.board.pin(page),
+            Sabotage::SkipPin(area) if area.run().contains(page) => return Ok(()),
+            Sabotage::RefusePin => return Err(Errno::Ebusy),
+            Sabotage::HalfBorrow if self.pins.get() == 2 => return Err(Errno::Ebusy),
+            Sabotage::OpenSection => {
+                self.board.release(self.board.memory_lock());
+                self.board.acquire(self.board.memory_lock());
+            }
+            Sabotage::PinTwice => {
+                self.board.pin(page)?;
+            }
+            _ => {}
         }
+        self.board.pin(page)
     }
+
     fn unpin(&self, page: u64) -> Result<(), Errno> {
-        if self.is(Sabotage::UnpinTwice) {
-            let _ = self.board.unpin(page);
+        match self.sabotage {
+            Sabotage::SkipUnpin | Sabotage::HalfBorrow => return Ok(()),
+            Sabotage::UnpinTwice => {
+                let _ = self.board.unpin(page);
+            }
+            _ => {}
         }
         self.board.unpin(page)
     }
+
     fn pins(&self, page: u64) -> u16 {
         self.board.pins(page)
     }
     fn donate(&self, pages: Pages) -> Result<(), Errno> {
         match self.sabotage {
-            Sabotage::SkipDonate(page) if pages.contains(page) => Ok(()),
-            _ => self.board.donate(pages),
+            Sabotage::SkipDonate(area) if area.run().contains(pages.first) => return Ok(()),
+            Sabotage::DonateMore => self.board.donate(layout::HOST.run())?,
+            _ => {}
         }
+        self.board.donate(pages)
     }
+
     fn reclaim(&self, pages: Pages) -> Result<(), Errno> {
         if self.is(Sabotage::SkipReclaim) {
             return Ok(());
@@ -276,16 +482,22 @@ impl El2 for Saboteur<'_> {
     fn acquire<T>(&self, lock: &LockOf<Self, T>) {
         match self.sabotage {
             Sabotage::SkipAcquire => return,
+            Sabotage::AcquireTwice => self.board.acquire(lock),
             Sabotage::MemoryFirst => self.board.acquire(self.board.memory_lock()),
             _ => {}
         }
         self.board.acquire(lock);
     }
+
     fn release<T>(&self, lock: &LockOf<Self, T>) {
         if !self.is(Sabotage::SkipRelease) {
             self.board.release(lock);
         }
+        if let Some((address, size, value)) = self.late.take() {
+            self.board.write_device(address, size, value);
+        }
     }
+
     fn held<T, R>(&self, lock: &LockOf<Self, T>, body: impl FnOnce(&mut T) -> R) -> R {
         self.board.held(lock, body)
     }
@@ -317,7 +529,12 @@ impl Sabotaged {
         } else {
             self.sabotage
         };
-        Saboteur { board, sabotage }
+        Saboteur {
+            board,
+            sabotage,
+            late: Cell::new(None),
+            pins: Cell::new(0),
+        }
     }
 }
 
@@ -328,12 +545,27 @@ impl Subject<Board> for Sabotaged {
     fn set_up(&self, board: &Board, arguments: [u64; 4]) -> i64 {
         let result = self.emulator.set_up(&self.el2(board), arguments);
         self.guarded.set(self.guarded.get() || result == 0);
+        if result != 0 && self.sabotage == Sabotage::OtherErrno {
+            return Errno::result(Err(Errno::Enomem));
+        }
         result
     }
+
     fn trap(&self, board: &Board, trap: Trap) -> u64 {
-        self.emulator.trap(&self.el2(board), trap)
+        let el2 = self.el2(board);
+        let value = self.emulator.trap(&el2, trap);
+        match el2.sabotage {
+            Sabotage::Answer(offset) if offset == trap.offset => value ^ 0x40,
+            Sabotage::Dabble(offset) if offset == trap.offset => {
+                el2.write(CWRITER, el2.register(CWRITER));
+                value
+            }
+            _ => value,
+        }
     }
+
     fn allows_donation(&self, board: &Board) -> bool {
-        self.emulator.allows_donation(&self.el2(board))
+        let allows = self.emulator.allows_donation(&self.el2(board));
+        allows || self.sabotage == Sabotage::AllowDonation
     }
 }

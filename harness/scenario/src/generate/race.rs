@@ -224,7 +224,11 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
             &[(Area::QueueCopy, 1), (Area::DeviceTableCopy, 1)],
             (Area::QueueCopy, 1),
         );
-        let at = Place::at(area, draft.below(pages) as u16, draft.below(64) as u16 * 8);
+        let at = Place::at(
+            area,
+            draft.below(pages) as u16,
+            (draft.below(64) as u16).wrapping_mul(8),
+        );
         let value = draft.word();
         draft.push(Operation::Store { cpu, at, value });
     }

@@ -1,0 +1,347 @@
+//! What set-up found of each ITS: its registers, and what the host's descriptor named. The rules about what EL2 passes on
+//! are judged by this, not by the reference.
+
+use its_el2::{Action, Event, Machine, View};
+use its_gic::geometry::{Level1Entry, Location, Pages, Queue, Table};
+use its_gic::register::TableType;
+use its_gic::{Baser, Cbaser, Register, Typer};
+
+use crate::Step;
+
+/// Offsets in the descriptor (POLICY.md, set-up): the host's copy of the queue, and of the n-th level-1 table.
+const QUEUE_COPY: u64 = 0x08;
+const fn table_copy(n: u64) -> u64 {
+    0x48 + 0x20 * n
+}
+
+/// One guarded ITS.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    pub its: u8,
+    pub typer: Typer,
+    pub cbaser: Cbaser,
+    pub basers: [Baser; 8],
+    /// CTLR as set-up read it.
+    pub ctlr: u64,
+    pub private: Pages,
+    pub descriptor: Pages,
+    /// Physical address of the host's copy of the queue, if EL2 read where it is.
+    pub queue_copy: Option<u64>,
+    /// The pages of all of the host's copies.
+    pub copies: Vec<Pages>,
+    /// Level-2 tables that EL2 let the ITS use since.
+    pub grown: Vec<Pages>,
+}
+
+impl Guard {
+    fn new(machine: &Machine, its: u8, step: &Step, view: &impl View) -> Option<Self> {
+        let Action::Hypercall { arguments, .. } = *step.action else {
+            return None;
+        };
+        let base = *machine.its.get(usize::from(its))?;
+        let register = |register: Register| {
+            let address = base.wrapping_add(register.offset());
+            let read = step.events.iter().rev().find_map(|event| match event {
+                Event::DeviceRead {
+                    address: at, value, ..
+                } if *at == address => Some(*value),
+                _ => None,
+            });
+            read.unwrap_or_else(|| view.register(its, register))
+        };
+        let [_, private, descriptor, count] = arguments;
+        let physical = |linear: u64| linear.wrapping_sub(machine.linear_map);
+        let pages = |linear, count| Pages {
+            first: physical(linear) >> 12,
+            count,
+        };
+        let word = |offset: u64| {
+            let address = physical(descriptor).wrapping_add(offset);
+            step.events.iter().find_map(|event| match event {
+                Event::WordRead {
+                    address: at, value, ..
+                } if *at == address => Some(physical(*value)),
+                _ => None,
+            })
+        };
+        let cbaser = Cbaser::from_bits(register(Register::Cbaser));
+        let mut numbers = 0_u8..;
+        let basers = std::array::from_fn(|_| {
+            let n = numbers.next().unwrap_or(0);
+            Baser::from_bits(register(Register::Baser(n)))
+        });
+        let queue_copy = word(QUEUE_COPY);
+        let mut copies: Vec<Pages> = queue_copy
+            .map(|copy| Pages::under(copy, cbaser.bytes()))
+            .into_iter()
+            .collect();
+        for (n, baser) in (0..).zip(basers) {
+            if is_level1(baser) {
+                copies.extend(word(table_copy(n)).map(|copy| Pages::under(copy, baser.bytes())));
+            }
+        }
+        Some(Self {
+            its,
+            typer: Typer::from_bits(register(Register::Typer)),
+            cbaser,
+            basers,
+            ctlr: register(Register::Ctlr),
+            private: pages(private, count.max(1)),
+            descriptor: pages(descriptor, 1),
+            queue_copy,
+            copies,
+            grown: Vec::new(),
+        })
+    }
+
+    /// The queue that the hardware reads.
+    pub(crate) fn queue(&self) -> Queue {
+        Queue::new(self.cbaser)
+    }
+
+    /// The table of a type that was Valid at set-up.
+    pub(crate) fn table(&self, table_type: TableType) -> Option<Table> {
+        let mut found = self.basers.into_iter();
+        found
+            .find(|baser| baser.valid() && baser.table_type() == table_type)
+            .map(Table::new)
+    }
+
+    /// The level-1 table over an address.
+    fn level1(&self, address: u64) -> Option<Table> {
+        let tables = self.basers.into_iter().filter(|baser| is_level1(*baser));
+        tables
+            .map(Table::new)
+            .find(|table| address.wrapping_sub(table.address) < table.bytes)
+    }
+
+    /// Where a page is a level-1 table's or a level-2 table's that joined later.
+    fn is_second_level(&self, address: u64) -> bool {
+        let grown = |pages: &Pages| pages.contains(address >> 12);
+        self.level1(address).is_some() || self.grown.iter().any(grown)
+    }
+}
+
+fn is_level1(baser: Baser) -> bool {
+    baser.valid() && baser.indirect()
+}
+
+/// Whether an id has an entry in a table, its level-2 table present or not.
+pub(crate) fn has_entry(table: Option<Table>, id: u32) -> bool {
+    table.is_some_and(|table| {
+        let within = match table.locate(id) {
+            Location::Flat(entry) => entry.wrapping_sub(table.address) < table.bytes,
+            Location::Indirect { level1_entry, .. } => {
+                level1_entry.wrapping_sub(table.address) < table.bytes
+            }
+        };
+        within && u64::from(id) < table.capacity()
+    })
+}
+
+/// All ITSs that are guarded.
+#[derive(Clone)]
+pub(crate) struct Guards {
+    pub machine: Machine,
+    all: Vec<Guard>,
+}
+
+impl Guards {
+    /// Before boot.
+    pub(crate) fn new(machine: &Machine) -> Self {
+        Self {
+            machine: *machine,
+            all: Vec::new(),
+        }
+    }
+
+    /// Takes note of a set-up that succeeded.
+    pub(crate) fn adopt(&mut self, step: &Step, view: &impl View) -> Option<&Guard> {
+        let Action::Hypercall { arguments, .. } = step.action else {
+            return None;
+        };
+        let mut bases = self.machine.its.iter();
+        let its = bases.position(|base| *base == arguments[0])?;
+        let its = u8::try_from(its).ok()?;
+        self.all.push(Guard::new(&self.machine, its, step, view)?);
+        self.all.last()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Guard> {
+        self.all.iter()
+    }
+
+    /// Takes note of level-1 entries that EL2 wrote.
+    pub(crate) fn note(&mut self, events: &[Event]) {
+        for event in events {
+            let Event::WordWritten { address, value, .. } = *event else {
+                continue;
+            };
+            for guard in &mut self.all {
+                if let Some(pages) = guard.level1(address).map(|table| level2(table, value)) {
+                    guard.grown.push(pages);
+                }
+            }
+        }
+    }
+
+    /// The register of an ITS at an address, guarded or not.
+    pub(crate) fn register(&self, address: u64) -> Option<(u8, Register)> {
+        let frame = |base: &u64| address.wrapping_sub(*base) < its_gic::register::FRAME_BYTES;
+        let its = self.machine.its.iter().position(frame)?;
+        let base = self.machine.its.get(its)?;
+        let register = Register::at(address.wrapping_sub(*base));
+        Some((u8::try_from(its).ok()?, register))
+    }
+
+    /// The guard of an ITS.
+    pub(crate) fn of(&self, its: u8) -> Option<&Guard> {
+        self.all.iter().find(|guard| guard.its == its)
+    }
+
+    /// The ITS whose queue holds an address.
+    pub(crate) fn slot(&self, address: u64) -> Option<&Guard> {
+        self.all.iter().find(|guard| {
+            let queue = guard.queue();
+            address.wrapping_sub(queue.address) < queue.bytes
+        })
+    }
+
+    /// The ITSs whose host writes its queue at an address, and the offset there. Copies may share pages (P5).
+    pub(crate) fn posted(&self, address: u64) -> impl Iterator<Item = (&Guard, u64)> {
+        self.all.iter().filter_map(move |guard| {
+            let offset = address.wrapping_sub(guard.queue_copy?);
+            (offset < guard.queue().bytes).then_some((guard, offset))
+        })
+    }
+
+    /// The ITS whose level-1 table holds an address, and the pages that an entry there would name.
+    pub(crate) fn level1(&self, address: u64, entry: u64) -> Option<(&Guard, Pages)> {
+        self.all.iter().find_map(|guard| {
+            let table = guard.level1(address)?;
+            Some((guard, level2(table, entry)))
+        })
+    }
+
+    /// Whether an address is in a level-1 table, or in a level-2 table that joined later.
+    pub(crate) fn is_second_level(&self, address: u64) -> bool {
+        self.all.iter().any(|guard| guard.is_second_level(address))
+    }
+}
+
+fn level2(table: Table, entry: u64) -> Pages {
+    let address = Level1Entry(entry).address(table.page_size);
+    Pages::under(address, table.page_size.bytes())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use its_el2::{Character, Choices, Pace};
+    use its_gic::geometry::PageSize;
+
+    pub(crate) const ITS: u64 = 0x0808_0000;
+    pub(crate) const REDISTRIBUTOR: u64 = 0x080a_0000;
+    pub(crate) const QUEUE: u64 = 0x8000_0000;
+    pub(crate) const COPY: u64 = 0x8007_0000;
+    pub(crate) const LEVEL1: u64 = 0x8001_0000;
+    pub(crate) const COLLECTIONS: u64 = 0x8003_0000;
+    pub(crate) const LEVEL2: u64 = 0x8010_0000;
+
+    const CHARACTER: Character = Character {
+        event_id_bits: 10,
+        device_id_bits: 16,
+        collection_id_bits: 16,
+        hardware_collections: 2,
+        itt_entry_bytes: 8,
+        device_entry_bytes: 8,
+        collection_entry_bytes: 8,
+        field_order: 0,
+        redistributor_addresses: false,
+        page_size: PageSize::K64,
+        two_level: true,
+        pace: Pace::Never,
+        cumulative_collections: false,
+        two_level_collections: false,
+        invalidates: false,
+        choices: Choices::USUAL,
+    };
+
+    pub(crate) const MACHINE: Machine = Machine {
+        characters: [CHARACTER; its_el2::MAX_ITS],
+        intid_bits: 16,
+        memory: &[Pages {
+            first: 0x8_0000,
+            count: 0x200,
+        }],
+        el2: &[],
+        linear_map: 0,
+        its: &[ITS],
+        redistributors: &[REDISTRIBUTOR],
+    };
+
+    /// One guarded ITS: 128 slots, a level-1 device table, a flat collection table.
+    pub(crate) fn guards() -> Guards {
+        let baser = Baser::new().with_valid(true).with_entry_size(7);
+        let mut basers = [Baser::new(); 8];
+        basers[0] = baser
+            .with_type_field(1)
+            .with_page_size_field(2)
+            .with_indirect(true)
+            .with_address(LEVEL1);
+        basers[1] = baser
+            .with_type_field(4)
+            .with_page_size_field(2)
+            .with_address(COLLECTIONS);
+        Guards {
+            machine: MACHINE,
+            all: vec![Guard {
+                its: 0,
+                typer: CHARACTER.typer(),
+                cbaser: Cbaser::new().with_valid(true).with_page_number(QUEUE >> 12),
+                basers,
+                ctlr: 1,
+                private: Pages {
+                    first: 0x8_00a8,
+                    count: 2,
+                },
+                descriptor: Pages {
+                    first: 0x8_00ac,
+                    count: 1,
+                },
+                queue_copy: Some(COPY),
+                copies: vec![Pages::under(COPY, 0x1000)],
+                grown: Vec::new(),
+            }],
+        }
+    }
+
+    #[test]
+    fn addresses_are_told_apart() {
+        let mut guards = guards();
+        assert!(guards.slot(QUEUE + 0xfe0).is_some());
+        assert!(guards.slot(QUEUE + 0x1000).is_none());
+        let offsets: Vec<u64> = guards.posted(COPY + 0x40).map(|found| found.1).collect();
+        assert_eq!(offsets, [0x40]);
+        assert_eq!(guards.register(ITS + 0x88), Some((0, Register::Cwriter)));
+        assert_eq!(guards.register(REDISTRIBUTOR), None);
+        assert!(!guards.is_second_level(LEVEL2));
+        guards.note(&[Event::WordWritten {
+            address: LEVEL1 + 8,
+            value: 1 << 63 | LEVEL2,
+            shared: false,
+        }]);
+        assert!(guards.is_second_level(LEVEL2) && guards.is_second_level(LEVEL1));
+        assert!(!guards.is_second_level(COLLECTIONS));
+    }
+
+    #[test]
+    fn ids_have_entries_up_to_the_table_s_end() {
+        let guards = guards();
+        let table = |kind| guards.of(0).unwrap().table(kind);
+        assert!(has_entry(table(TableType::Collections), 0x1fff));
+        assert!(!has_entry(table(TableType::Collections), 0x2000));
+        assert!(has_entry(table(TableType::Devices), 0xffff_ffff >> 6));
+        assert!(!has_entry(table(TableType::Vpes), 0));
+    }
+}
