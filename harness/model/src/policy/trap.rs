@@ -969,14 +969,14 @@ mod tests {
             write(ITS + 0x80, DOUBLE, World::cbaser()),
             DONE,
             &reset_queue(),
-            Kind::Forward,
+            Kind::ForwardBase,
             "cbaser",
         );
         off.differ(
             ctlr(1),
             DONE,
             &[writes(Register::Ctlr, 1)],
-            Kind::Forward,
+            Kind::ForwardCtlr,
             "its0.ctlr",
         );
     }
@@ -999,7 +999,7 @@ mod tests {
         world.agree(read(ITS, AccessSize::Word), Outcome::Value(QUIET), &seen);
         world.writes(ITS + 0x80, World::cbaser());
         let again = write(ITS + 0x80, DOUBLE, World::cbaser());
-        world.differ(again, DONE, &reset_queue(), Kind::Forward, "cbaser");
+        world.differ(again, DONE, &reset_queue(), Kind::ForwardBase, "cbaser");
     }
 
     #[test]
