@@ -14,6 +14,10 @@ use crate::policy::ledger::Ledger;
 use crate::policy::queue::{Guard, Stop, refused_by_injection};
 use crate::policy::trap::Account;
 
+/// MAPD.ITT_addr leaves out the bits below, and has none above.
+const ITT_ALIGNMENT: u64 = 256;
+const ADDRESSES: u64 = 1 << 52;
+
 /// What the checks came to.
 struct Checks<'a> {
     events: &'a [Event],
@@ -333,7 +337,7 @@ impl Model {
         agrees
     }
 
-    /// S7: DeviceIDs distinct. An entry that no MAPD can have made is nobody's check: any failure will do.
+    /// S7: every live device is what a MAPD V=1 could have made, and no two have the same DeviceID.
     fn check_list(
         &self,
         its: usize,
@@ -357,12 +361,12 @@ impl Model {
             let possible = size <= u32::from(typer.id_bits().min(15))
                 && u64::from(device_id) < typer.device_ids()
                 && u64::from(device_id) < table.capacity()
-                && self.machine.is_memory(itt, bytes);
+                && itt.is_multiple_of(ITT_ALIGNMENT)
+                && itt < ADDRESSES;
             if !possible {
-                checks.also.extend([Errno::Einval, Errno::Eperm]);
-                checks.unread.get_or_insert("a list of devices that can be");
-                continue;
+                return false;
             }
+            // An ITT that is no memory is S9's to find.
             distinct &= guard
                 .records
                 .insert(device_id, Pages::under(itt, bytes))
