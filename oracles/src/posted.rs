@@ -54,8 +54,13 @@ impl Posted {
         for action in actions {
             self.offer(action, guards);
         }
+        let offered = |writers: &Vec<u64>| match actions.len() {
+            1 => vec![0],
+            // What was offered at once with the reset may come after it.
+            _ => writers.iter().copied().chain([0]).collect(),
+        };
         for event in events {
-            self.follow(event, guards, breaches);
+            self.follow(event, offered, guards, breaches);
         }
         if let [only] = actions {
             self.settle(only, &before, guards);
@@ -79,7 +84,13 @@ impl Posted {
         }
     }
 
-    fn follow(&mut self, event: &Event, guards: &Guards, breaches: &mut Vec<Breach>) {
+    fn follow(
+        &mut self,
+        event: &Event,
+        after_reset: impl Fn(&Vec<u64>) -> Vec<u64>,
+        guards: &Guards,
+        breaches: &mut Vec<Breach>,
+    ) {
         let (address, value, written) = match *event {
             Event::DeviceRead { address, value, .. } => (address, value, false),
             Event::DeviceWrite { address, value, .. } => (address, value, true),
@@ -102,7 +113,7 @@ impl Posted {
             (Register::Cwriter, true) => place.j = value & OFFSET_MASK,
             (Register::Cbaser, true) => {
                 *place = Place {
-                    writers: vec![0],
+                    writers: after_reset(&place.writers),
                     ..Place::default()
                 }
             }
