@@ -256,9 +256,23 @@ impl Model {
                 if early && own.part.outcome == unready {
                     return;
                 }
+                // Judged by what EL2 found: power may have gone since.
+                let its = self
+                    .machine
+                    .its
+                    .iter()
+                    .position(|base| *base == arguments[0]);
+                let now = its.map(|its| (its, self.hardware.its[its].registers));
+                if let Some((its, registers)) = now {
+                    let found = as_seen(registers, arguments[0], &own.events);
+                    self.hardware.its[its].registers = found;
+                }
                 let call = (cpu, x0, arguments);
                 let outcome = own.part.outcome;
                 self.judge_hypercall(call, Some(Ok(())), &outcome, &own.events, account);
+                if let Some((its, registers)) = now {
+                    self.hardware.its[its].registers = registers;
+                }
             }
             _ => {}
         }
