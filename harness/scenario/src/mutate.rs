@@ -48,7 +48,7 @@ const MUTATIONS: &[Mutation] = &[
 pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
     let mut rng = Rng::with_seed(seed);
     if rng.u8(..8) == 0 {
-        *scenario = whole(target, &mut rng);
+        *scenario = whole(scenario, target, &mut rng);
         return;
     }
     for _ in 0..=below(&mut rng, 2).wrapping_add(below(&mut rng, 3)) {
@@ -61,14 +61,19 @@ pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
 }
 
 /// Another scenario altogether, of a temper and a length of its own: what a corpus has grown into is not all there is.
-fn whole(target: FuzzTarget, rng: &mut Rng) -> Scenario {
+/// Mostly on the same board, since booting another takes longer than many a case.
+fn whole(scenario: &Scenario, target: FuzzTarget, rng: &mut Rng) -> Scenario {
     let mut bytes = [0; SCENARIO_BYTES];
     rng.fill(&mut bytes);
     let temper = match rng.u8(..4) {
         0 => Temper::Legal,
         _ => Temper::Hostile,
     };
-    Scenario::generate(&mut Unstructured::new(&bytes), target, temper)
+    let u = &mut Unstructured::new(&bytes);
+    match rng.u8(..8) {
+        0 => Scenario::generate(u, target, temper),
+        _ => Scenario::generate_on(u, target, temper, (scenario.boot, scenario.characters)),
+    }
 }
 
 /// A scenario made of two, by `seed` alone: the start of one and the end of the other, or one with a piece of the

@@ -58,7 +58,8 @@ impl Scenario {
         Self::generate_on(u, target, temper, (boot, [character; MAX_ITS]))
     }
 
-    fn generate_on(
+    /// The same on a board that is given.
+    pub(crate) fn generate_on(
         u: &mut Unstructured<'_>,
         target: FuzzTarget,
         temper: Temper,

@@ -512,7 +512,7 @@ fn expected(shape: Shape) -> String {
         Shape::Count { min, max } => format!("a number from {min} to {max}"),
         Shape::Choice(names) => one_of(names),
         Shape::Flag => "nothing".to_owned(),
-        Shape::Turns => "up to eight turns such as 12,u2,3+".to_owned(),
+        Shape::Turns => "up to eight turns such as 12,u2,3+ (1 to 64 steps, above that a multiple of 16 up to 816, or u1 to u16)".to_owned(),
         Shape::Place { align: 1 } => "a place such as itt[3]+0x200".to_owned(),
         Shape::Place { align } => {
             format!("a place such as itt[3] that is a multiple of {align:#x}")
