@@ -82,9 +82,10 @@ impl Posted {
             if offset >= bytes {
                 continue;
             }
-            place.offered.push(offset);
-            if !place.writers.contains(&offset) {
-                place.writers.push(offset);
+            for known in [&mut place.offered, &mut place.writers] {
+                if !known.contains(&offset) {
+                    known.push(offset);
+                }
             }
         }
     }
@@ -113,7 +114,9 @@ impl Posted {
             (Register::Cbaser, true) => {
                 (place.seen, place.c, place.j) = (0, 0, 0);
                 place.writers.clone_from(&place.offered);
-                place.writers.push(0);
+                if !place.writers.contains(&0) {
+                    place.writers.push(0);
+                }
             }
             _ => {}
         }
