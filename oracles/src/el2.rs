@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use its_el2::{Action, Event, Misconduct, Outcome};
+use its_el2::{Action, Event, Misconduct, Outcome, PageChange};
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, PAGE_BYTES};
@@ -27,6 +27,32 @@ pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, breaches: &mut 
     uncleaned(step, guards, breaches);
     stored_twice(step, guards, breaches);
     too_many(step, guards, breaches);
+    if step.set_up_result().is_some() {
+        not_zeroed(step.events, breaches);
+    }
+}
+
+/// S6: the private pages are the first that a set-up takes; each is zeroed in it.
+fn not_zeroed(events: &[Event], breaches: &mut Vec<Breach>) {
+    let taken = events.iter().find_map(|event| match event {
+        Event::Page {
+            change: PageChange::Donate,
+            pages,
+            result: Ok(()),
+        } => Some(*pages),
+        _ => None,
+    });
+    let zeroed = |page: &u64| events.contains(&Event::PageZeroed { page: *page });
+    let left = taken.and_then(|pages| pages.iter().find(|page| !zeroed(page)));
+    if let Some(page) = left {
+        let seen = "as the host left it".into();
+        breaches.push(broken(
+            &rules::EL2_ZERO,
+            "private",
+            format!("page {page:#x}"),
+            seen,
+        ));
+    }
 }
 
 /// The ITS read what EL2 had not cleaned.
@@ -303,6 +329,8 @@ fn stored_twice(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
 
 #[cfg(test)]
 mod tests {
+    use its_gic::geometry::Pages;
+
     use super::*;
     use crate::guards::tests::{ITS, LEVEL1, LEVEL2, QUEUE, guards};
     use its_el2::LockName;
@@ -325,6 +353,27 @@ mod tests {
             value: 0,
             shared,
         }
+    }
+
+    #[test]
+    fn what_set_up_takes_for_records_is_zeroed() {
+        let taken = |first| Event::Page {
+            change: PageChange::Donate,
+            pages: Pages { first, count: 2 },
+            result: Ok(()),
+        };
+        let zeroed = |page| Event::PageZeroed { page };
+        let told = |events: &[Event]| {
+            let mut breaches = Vec::new();
+            not_zeroed(events, &mut breaches);
+            breaches
+                .iter()
+                .map(|breach| breach.rule.id)
+                .collect::<Vec<_>>()
+        };
+        assert!(told(&[]).is_empty());
+        assert!(told(&[taken(4), zeroed(4), zeroed(5), taken(9)]).is_empty());
+        assert_eq!(told(&[taken(4), zeroed(4)]), ["EL2-ZERO"]);
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Oracles {
             watch: watch::Watch::new(machine),
             lies: trust::Lies::new(),
             leak: leak::Leak::new(machine),
-            ptr: ptr::Ptr::new(),
+            ptr: ptr::Ptr::default(),
             guards: guards::Guards::new(machine),
             books: books::Books::default(),
             posted: posted::Posted::default(),

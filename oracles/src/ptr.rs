@@ -14,7 +14,7 @@ use crate::watch::{Look, Watch, is_lpis};
 use crate::{Breach, Step, rules};
 
 /// The oracle over one case.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Ptr {
     /// The level-1 tables of guarded ITSs, by ITS and number, with their page size.
     level1: BTreeMap<(u8, u8), PageSize>,
@@ -25,15 +25,6 @@ pub struct Ptr {
 }
 
 impl Ptr {
-    /// Before boot.
-    pub(crate) fn new() -> Self {
-        Self {
-            level1: BTreeMap::new(),
-            reach: BTreeMap::new(),
-            level2: BTreeSet::new(),
-        }
-    }
-
     /// Judges one action.
     pub(crate) fn judge(
         &mut self,

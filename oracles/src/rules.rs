@@ -311,6 +311,9 @@ rules! {
     EL2_FENCE = "EL2-FENCE" from "EL2-BARRIER", El2, Vulnerability, "POLICY: P4",
         "Memory is ordered between the zeroes of a level-2 table and the store of its entry.",
         "Without it the ITS may follow the entry to what was there before.";
+    EL2_ZERO = "EL2-ZERO", El2, Vulnerability, "POLICY: S6",
+        "What the host gives for EL2's records is zeroed when it is taken.",
+        "EL2 would find records there that the host wrote.";
     EL2_STORE = "EL2-STORE", El2, Vulnerability, "POLICY: P4, P8",
         "A level-1 entry is written in one store.",
         "Between two stores the ITS follows half an entry.";

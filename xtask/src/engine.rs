@@ -8,6 +8,7 @@ use its_runner::Counts;
 use its_runner::finding::Record;
 
 use crate::exit::Defect;
+use crate::program::Program;
 use crate::subject::Subject;
 
 /// Compiler flags that put libFuzzer's instrumentation into every crate of the target.
@@ -70,7 +71,7 @@ fn check_compiler() -> Result<()> {
 
 /// One fuzzing process.
 pub(crate) struct Options<'a> {
-    pub program: &'a Path,
+    pub program: &'a Program,
     /// Grows while the process runs; several processes may share it.
     pub corpus: &'a Path,
     /// Where this process keeps its files; exists.
@@ -111,7 +112,8 @@ pub(crate) fn start(options: &Options) -> Result<Job> {
         arguments.push(format!("-runs={}", options.runs));
     }
     arguments.push(options.corpus.display().to_string());
-    let mut command = duct::cmd(options.program, arguments)
+    let mut command = { options.program }
+        .command(arguments)
         .env("ITSDIFF_STATUS", &status)
         .stdin_null()
         .stdout_null()

@@ -12,6 +12,7 @@ use its_runner::replay::load;
 
 use crate::engine::{self, Job, Options};
 use crate::exit::Exit;
+use crate::program::Program;
 use crate::progress::Progress;
 use crate::subject::Subject;
 use crate::summary::Summary;
@@ -85,7 +86,7 @@ fn fuzz(arguments: &Arguments) -> Result<(Summary, Result<()>)> {
     let folder = new_folder(target, &subject)?;
     let corpus = folder.join("corpus");
     fill(&corpus, &seeds)?;
-    let program = engine::build(&subject, target.name)?;
+    let program = Program::from(engine::build(&subject, target.name)?);
     let seed = arguments.seed.unwrap_or_else(fresh_seed).max(1);
     let findings = folder.join("findings");
     fs::create_dir_all(&findings)?;

@@ -10,6 +10,7 @@ macro_rules! say {
     };
 }
 
+mod all_bugs;
 mod bench;
 mod bugs;
 mod catalogue;
@@ -19,6 +20,7 @@ mod exit;
 mod fuzz;
 mod matrix;
 mod no_panic;
+mod program;
 mod progress;
 mod replay;
 mod subject;

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::bugs::{Bank, Bug, FoundBy};
 use crate::exit::Exit;
-use crate::subject::Subject;
-use crate::{test, workspace};
+use crate::test::{self, Programs};
+use crate::workspace;
 
 /// What one broken subject breaks.
 #[derive(Serialize)]
@@ -96,13 +96,14 @@ fn sabotage(line: &str) -> Option<Kills> {
 }
 
 fn bank(bank: Bank, kind: &'static str) -> Result<Vec<Kills>> {
+    let programs = Programs::new(bank)?;
     let all = Bug::all(bank)?;
     let total = all.len();
     let mut found = Vec::with_capacity(total);
     for (bug, number) in all.into_iter().zip(1..) {
         eprintln!("{kind} {number} of {total}: {}", bug.id);
         let (rules, tests) = match &bug.facts.found_by {
-            FoundBy::Target(_) => (played(&bug)?, None),
+            FoundBy::Target(_) => (played(&bug, &programs)?, None),
             FoundBy::Tests(package) => (Vec::new(), Some(package.clone())),
         };
         found.push(Kills {
@@ -116,9 +117,9 @@ fn bank(bank: Bank, kind: &'static str) -> Result<Vec<Kills>> {
 }
 
 /// The rules that the witness breaks where the mistake was made.
-fn played(bug: &Bug) -> Result<Vec<String>> {
-    let program = Subject::with_bug(bug)?.build_replayer(bug.target()?.name)?;
-    let (text, _) = test::replay(&program, std::slice::from_ref(&bug.witness), false)?;
+fn played(bug: &Bug, programs: &Programs) -> Result<Vec<String>> {
+    let program = programs.broken(bug)?;
+    let (text, _) = program.replay(std::slice::from_ref(&bug.witness), false)?;
     Ok(test::reported(&text))
 }
 

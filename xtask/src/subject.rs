@@ -49,6 +49,9 @@ const PATCHED: [(&str, &[&str]); 4] = [
     ("harness/gic/src/", &["harness/gic"]),
 ];
 
+/// The crate that known bugs are patches to.
+pub(crate) const EMULATOR: &str = "harness/emulator";
+
 /// The program that plays requirements and compares with QEMU.
 const CONFORMANCE: &str = "its-conformance";
 
@@ -90,6 +93,19 @@ impl Subject {
         Ok(Self {
             name: bug.id.clone(),
             crates: source.join(&bug.id),
+            source,
+            builds,
+        })
+    }
+
+    /// A workspace of files that were put together.
+    pub(crate) fn written(name: &str, tree: &Tree) -> Result<Self> {
+        let builds = workspace::root().join("target").join("bugs");
+        let source = builds.join("source").join(name);
+        tree.write(&source)?;
+        Ok(Self {
+            name: name.into(),
+            crates: source.clone(),
             source,
             builds,
         })
@@ -205,7 +221,8 @@ impl Subject {
 fn main_of(program: &str) -> PathBuf {
     let folder = match program {
         CONFORMANCE => "harness/conformance".into(),
-        target => format!("targets/{target}"),
+        target if target.starts_with("its_") => format!("targets/{target}"),
+        package => package.into(),
     };
     Path::new(&folder).join("src/main.rs")
 }
@@ -218,26 +235,72 @@ struct Built {
 }
 
 /// Source files by their path from the root.
-struct Tree(Vec<(PathBuf, Vec<u8>)>);
+#[derive(Default)]
+pub(crate) struct Tree(Vec<(PathBuf, Vec<u8>)>);
 
 impl Tree {
     fn read(root: &Path, id: &str, copied: &[&str]) -> Result<Self> {
+        let mut tree = Self::copy(root, copied)?.moved(Path::new(""), Path::new(id));
+        tree.add("Cargo.lock".into(), fs::read(root.join("Cargo.lock"))?);
+        let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+        let manifest = elsewhere(&manifest, root, id, copied).context("Cargo.toml")?;
+        tree.add("Cargo.toml".into(), manifest);
+        Ok(tree)
+    }
+
+    /// Copies of folders.
+    pub(crate) fn copy(root: &Path, copied: &[&str]) -> Result<Self> {
         let mut files = Vec::new();
         for source in copied {
             collect(root, &root.join(source), &mut files)
                 .with_context(|| format!("cannot read {source}"))?;
         }
-        for (path, _) in &mut files {
-            *path = Path::new(id).join(&*path);
-        }
-        files.push(("Cargo.lock".into(), fs::read(root.join("Cargo.lock"))?));
-        let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
-        let manifest = elsewhere(&manifest, root, id, copied).context("Cargo.toml")?;
-        files.push(("Cargo.toml".into(), manifest.into_bytes()));
         Ok(Self(files))
     }
 
-    fn apply(&mut self, patch: &str) -> Result<()> {
+    /// What is below `from`, below `to`; the rest stays out.
+    pub(crate) fn moved(self, from: &Path, to: &Path) -> Self {
+        let moved = |(path, bytes): (PathBuf, Vec<u8>)| {
+            let path = path.strip_prefix(from).ok()?;
+            Some((to.join(path), bytes))
+        };
+        Self(self.0.into_iter().filter_map(moved).collect())
+    }
+
+    pub(crate) fn add(&mut self, path: PathBuf, contents: impl Into<Vec<u8>>) {
+        self.0.push((path, contents.into()));
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// A manifest and a lock of the workspace at `root` for these members; all other crates stay there.
+    pub(crate) fn add_workspace(&mut self, root: &Path, members: &[String]) -> Result<()> {
+        let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+        let manifest = elsewhere(&manifest, root, "", &[]).context("Cargo.toml")?;
+        let mut manifest: toml::Table = manifest.parse()?;
+        let workspace = manifest.get_mut("workspace");
+        let workspace = workspace.and_then(toml::Value::as_table_mut);
+        let workspace = workspace.context("there is no workspace")?;
+        workspace.insert("members".into(), members.to_vec().into());
+        workspace.remove("exclude");
+        self.add("Cargo.toml".into(), toml::to_string(&manifest)?);
+        self.add("Cargo.lock".into(), fs::read(root.join("Cargo.lock"))?);
+        Ok(())
+    }
+
+    /// Gives the one package in it another name.
+    pub(crate) fn rename_package(&mut self, from: &str, to: &str) -> Result<()> {
+        let manifest = { self.0.iter_mut() }.find(|(path, _)| path.ends_with("Cargo.toml"));
+        let (_, bytes) = manifest.context("there is no Cargo.toml")?;
+        let text = std::str::from_utf8(bytes)?;
+        let (old, new) = (format!("name = \"{from}\""), format!("name = \"{to}\""));
+        *bytes = text.replacen(&old, &new, 1).into_bytes();
+        Ok(())
+    }
+
+    pub(crate) fn apply(&mut self, patch: &str) -> Result<()> {
         for part in split_patch(patch) {
             let patch = diffy::Patch::from_str(&part)?;
             let name = patch

@@ -1,15 +1,17 @@
 //! `test`: everything that CI runs, in the order of how fast it fails.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 use its_scenario::Scenario;
 
+use crate::all_bugs::AllBugs;
 use crate::bugs::{Bank, Bug, FoundBy};
 use crate::conformance;
 use crate::exit::{Broken, Defect, Exit};
 use crate::fuzz;
+use crate::program::Program;
 use crate::subject::Subject;
 use crate::target;
 use crate::workspace;
@@ -129,8 +131,8 @@ fn corpus() -> Result<()> {
         for file in &files {
             check_form(file)?;
         }
-        let program = subject.build_replayer(target.name)?;
-        let code = replay(&program, &files, true)?.1;
+        let program = Program::from(subject.build_replayer(target.name)?);
+        let code = program.replay(&files, true)?.1;
         demand_clean(code, "a stored scenario")?;
         eprintln!("{}: {} scenarios", target.name, files.len());
     }
@@ -154,25 +156,12 @@ fn check_form(file: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn replay(program: &Path, files: &[PathBuf], quiet: bool) -> Result<(String, i32)> {
-    let mut arguments: Vec<PathBuf> = files.to_vec();
-    if quiet {
-        arguments.insert(0, "--quiet".into());
-    }
-    let mut command = duct::cmd(program, arguments).unchecked();
-    if !quiet {
-        command = command.stdout_capture();
-    }
-    let output = command.run()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok((text, output.status.code().unwrap_or(-1)))
-}
-
 /// Each mistake is found by what it says finds it.
 fn bank(bank: Bank) -> Result<()> {
+    let programs = Programs::new(bank)?;
     for bug in Bug::all(bank)? {
         let by = match &bug.facts.found_by {
-            FoundBy::Target(_) => witness(&bug)?,
+            FoundBy::Target(_) => witness(&bug, &programs)?,
             FoundBy::Tests(package) => tests(&bug, package)?,
         };
         requirements(&bug)?;
@@ -184,18 +173,49 @@ fn bank(bank: Bank) -> Result<()> {
     Ok(())
 }
 
+/// The programs that replay what a bank holds.
+pub(crate) struct Programs {
+    right: Program,
+    /// All known bugs; breaks have a program each.
+    all: Option<AllBugs>,
+}
+
+impl Programs {
+    pub(crate) fn new(bank: Bank) -> Result<Self> {
+        let right = Subject::new(None)?.build_replayer(target::ALL[0].name)?;
+        let all = match bank {
+            Bank::Bugs => Some(AllBugs::new()?),
+            Bank::Breaks => None,
+        };
+        Ok(Self {
+            right: right.into(),
+            all,
+        })
+    }
+
+    /// The replayer with a mistake.
+    pub(crate) fn broken(&self, bug: &Bug) -> Result<Program> {
+        match &self.all {
+            Some(all) => all.replayer(bug),
+            None => {
+                let program = Subject::with_bug(bug)?.build_replayer(bug.target()?.name)?;
+                Ok(program.into())
+            }
+        }
+    }
+}
+
 /// The witness breaks one of the mistake's rules where it was made, twice with the same trace, and none where it was not.
-fn witness(bug: &Bug) -> Result<String> {
+fn witness(bug: &Bug, programs: &Programs) -> Result<String> {
     let files = [bug.witness.clone()];
     check_form(&bug.witness)?;
-    let target = bug.target()?.name;
-    let (_, code) = replay(&Subject::new(None)?.build_replayer(target)?, &files, true)?;
+    let code = programs.right.replay(&files, true)?.1;
     demand_clean(
         code,
         &format!("{}: the witness without the mistake", bug.id),
     )?;
-    let broken = Subject::with_bug(bug)?.build_replayer(target)?;
-    let (text, code) = replay(&broken, &files, false)?;
+    let broken = programs.broken(bug)?;
+    let (text, code) = broken.replay(&files, false)?;
     demand(code == i32::from(FINDINGS), || {
         format!("{}: the witness does not show it (code {code})", bug.id)
     })?;
@@ -205,7 +225,7 @@ fn witness(bug: &Bug) -> Result<String> {
         let known = &bug.facts.rules;
         format!("{}: reported {rules:?}, none of {known:?}", bug.id)
     })?;
-    let (again, _) = replay(&broken, &files, false)?;
+    let (again, _) = broken.replay(&files, false)?;
     demand(text == again, || {
         format!("{}: two processes give two traces", bug.id)
     })?;

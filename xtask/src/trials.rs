@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, ensure};
 
+use crate::all_bugs::AllBugs;
 use crate::bugs::{Bank, Bug};
 use crate::engine::{self, Options};
 use crate::exit::Exit;
 use crate::fuzz::fill;
+use crate::program::Program;
 use crate::subject::Subject;
 use crate::target::Target;
 use crate::workspace;
@@ -55,8 +57,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         None => Bug::all(Bank::Bugs)?,
     };
     say!("known bug | detected | cases to detection: median (least to most) | rules");
+    // One bug alone is built faster by itself.
+    let all = match arguments.bug.is_none() && !arguments.breaks {
+        true => Some(AllBugs::new()?),
+        false => None,
+    };
     for bug in &bugs {
-        let trials = trials(bug, arguments)?;
+        let trials = trials(bug, all.as_ref(), arguments)?;
         say!("{}", row(bug, &trials));
     }
     Ok(Exit::Clean)
@@ -83,18 +90,17 @@ fn row(bug: &Bug, trials: &[Trial]) -> String {
     )
 }
 
-fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
+fn trials(bug: &Bug, all: Option<&AllBugs>, arguments: &Arguments) -> Result<Vec<Trial>> {
     ensure!(arguments.trials > 0, "--trials must be at least 1");
     let target = bug.target()?;
-    let subject = Subject::with_bug(bug)?;
-    let seeds = blind_seeds(&subject, target)?;
+    let (replayer, program) = programs(bug, all)?;
+    let seeds = blind_seeds(&replayer, target)?;
     ensure!(
         !seeds.is_empty(),
         "every seed of {} shows {}",
         target.name,
         bug.id
     );
-    let program = engine::build(&subject, target.name)?;
     let folder = workspace::root()
         .join("target")
         .join("trials")
@@ -126,23 +132,35 @@ fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
         .collect()
 }
 
+/// What replays with the bug, and what fuzzes: one of all known bugs, or a program of its own.
+fn programs(bug: &Bug, all: Option<&AllBugs>) -> Result<(Program, Program)> {
+    if let Some(all) = all {
+        return Ok((all.replayer(bug)?, all.fuzzer(bug)?));
+    }
+    let target = bug.target()?.name;
+    let subject = Subject::with_bug(bug)?;
+    let replayer = subject.build_replayer(target)?;
+    Ok((replayer.into(), engine::build(&subject, target)?.into()))
+}
+
 /// The seeds on which the known bug does not show.
-fn blind_seeds(subject: &Subject, target: &Target) -> Result<Vec<PathBuf>> {
-    let replayer = subject.build_replayer(target.name)?;
+fn blind_seeds(replayer: &Program, target: &Target) -> Result<Vec<PathBuf>> {
     let mut blind = Vec::new();
     for seed in workspace::scenarios(&target.corpus("seeds"))? {
-        let output = duct::cmd!(&replayer, "--quiet", &seed)
-            .stdout_null()
-            .unchecked()
-            .run()?;
-        if output.status.success() {
+        if replayer.is_clean(&seed)? {
             blind.push(seed);
         }
     }
     Ok(blind)
 }
 
-fn trial(program: &Path, folder: &Path, seeds: &[PathBuf], seed: u32, cap: u64) -> Result<Trial> {
+fn trial(
+    program: &Program,
+    folder: &Path,
+    seeds: &[PathBuf],
+    seed: u32,
+    cap: u64,
+) -> Result<Trial> {
     let corpus = folder.join("corpus");
     fill(&corpus, seeds)?;
     let job = engine::start(&Options {

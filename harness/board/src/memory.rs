@@ -32,7 +32,7 @@ pub(crate) struct Contents(Vec<(usize, Box<[u8]>)>);
 /// What the ITS got from a read.
 pub(crate) struct Fetched {
     pub value: u64,
-    /// It came from a line that EL2 wrote and did not clean.
+    /// It came from a line that EL2 wrote and did not clean, and is not what EL2 sees there.
     pub stale: bool,
 }
 
@@ -153,9 +153,10 @@ impl Memory {
             let word = stale.before[offset..offset + 8].try_into();
             Some(u64::from_le_bytes(word.expect("eight bytes")))
         });
+        let now = self.read(address);
         Fetched {
-            value: before.unwrap_or_else(|| self.read(address)),
-            stale: before.is_some(),
+            value: before.unwrap_or(now),
+            stale: before.is_some_and(|before| before != now),
         }
     }
 

@@ -1119,6 +1119,22 @@ fn it_starts_only_with_everything_in_place() {
     assert_eq!(bench.hardware(Register::Ctlr) & 1, 0);
 }
 
+/// The host cleared Enabled, power went before EL2 saw Quiescent, and firmware wrote CBASER: CREADR is 0.
+#[test]
+fn an_its_that_lost_power_before_it_rested_stays_off_when_restored() {
+    let bench = Bench::guarded();
+    bench.post(SYNC);
+    bench.advance(1);
+    bench.write(Register::Ctlr, 0);
+    bench.set_hardware(Register::Ctlr, 1 << 31 | 2);
+    bench.set_hardware(Register::Creadr, 0);
+    bench.read(Register::Ctlr);
+    bench.write(Register::Cbaser, cbaser().into_bits());
+    assert_eq!(bench.hardware(Register::Cwriter), 0x60, "not a queue reset");
+    bench.write(Register::Ctlr, 3);
+    assert_eq!(bench.hardware(Register::Ctlr) & 1, 0);
+}
+
 #[test]
 fn what_was_in_flight_at_a_cbaser_write_is_taken_as_done() {
     let bench = Bench::guarded();

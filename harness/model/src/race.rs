@@ -103,6 +103,7 @@ impl Model {
             };
             race.underway[agent] = Some(self.begin(part));
         }
+        self.hardware.start_step();
         race.contest(agent, slice);
         let Some(mut own) = race.underway[agent].take() else {
             return;

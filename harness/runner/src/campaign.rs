@@ -20,17 +20,21 @@ use std::time::{Duration, Instant};
 use its_scenario::{FuzzTarget, Scenario};
 
 use crate::finding::{Finding, Record};
-use crate::play::{Counts, Runner};
+use crate::play::{Counts, Make, Runner};
 
 /// Bytes that the status line is padded to, so that a later one covers it whole.
 const STATUS_BYTES: usize = 256;
 
-/// The entry points of a libFuzzer target, for [`FuzzTarget`] `$target`.
+/// The entry points of a libFuzzer target, for [`FuzzTarget`] `$target` on what `$make` makes: the production emulator,
+/// unless it is said.
 #[macro_export]
 macro_rules! libfuzzer_target {
     ($target:expr) => {
+        $crate::libfuzzer_target!($target, $crate::production);
+    };
+    ($target:expr, $make:expr) => {
         libfuzzer_sys::fuzz_target!(
-            init: $crate::campaign::start($target),
+            init: $crate::campaign::start($target, $make),
             |bytes: &[u8]| $crate::campaign::case(bytes)
         );
 
@@ -62,7 +66,7 @@ thread_local! {
 }
 
 /// Prepares the process. Panics of the subject become findings, so only other panics may reach the hook.
-pub fn start(target: FuzzTarget) {
+pub fn start(target: FuzzTarget, make: Make) {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !its_board::subject_is_running() {
@@ -71,11 +75,11 @@ pub fn start(target: FuzzTarget) {
         }
     }));
     if let Some(folder) = std::env::var_os("ITSDIFF_BENCH") {
-        bench(Path::new(&folder));
+        bench(Path::new(&folder), make);
     }
     let campaign = Campaign {
         target,
-        runner: Runner::production(),
+        runner: Runner::new(make),
         counts: Counts::default(),
         findings: std::env::var_os("ITSDIFF_FINDINGS").map(PathBuf::from),
         status: std::env::var_os("ITSDIFF_STATUS").map(|path| {
@@ -203,11 +207,11 @@ fn store(folder: &Path, scenario: &Scenario, finding: &Finding) -> std::io::Resu
 }
 
 /// Plays the scenarios of a folder over and over, prints the speed, and ends the process.
-fn bench(folder: &Path) -> ! {
+fn bench(folder: &Path, make: Make) -> ! {
     let seconds = std::env::var("ITSDIFF_BENCH_SECONDS").ok();
     let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(5);
     let scenarios = read_folder(folder);
-    let mut runner = Runner::production();
+    let mut runner = Runner::new(make);
     let mut counts = Counts::default();
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(seconds) {

@@ -2,7 +2,7 @@
 
 use its_board::host::{Host, LiveDevice, Perform, Plan};
 use its_board::layout;
-use its_el2::{AccessSize, Action, Frame, Hypercall, Machine, Outcome};
+use its_el2::{AccessSize, Action, Direction, Frame, Hypercall, Machine, Outcome};
 use its_gic::Command;
 use its_gic::Register;
 use its_gic::register::FRAME_BYTES;
@@ -226,6 +226,25 @@ fn registers(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
         Operation::WriteBaser { cpu, index, flip } => {
             let value = host.baser(index) ^ flip;
             host.write(cpu, Register::Baser(index), value, on);
+        }
+        Operation::WriteHalf {
+            cpu,
+            register,
+            high,
+            flip,
+        } => {
+            let (register, whole) = match register {
+                8 => (Register::Cbaser, host.cbaser()),
+                n => (Register::Baser(n), host.baser(n)),
+            };
+            let shift = if high { 32 } else { 0 };
+            let address = host.register(register) + shift / 8;
+            on.perform(Action::Device {
+                cpu,
+                address,
+                size: AccessSize::Word,
+                direction: Direction::Write((whole >> shift ^ flip) & 0xffff_ffff),
+            });
         }
         Operation::Enable { cpu, enabled } => host.enable(cpu, enabled, on),
         Operation::Quiesce { cpu } => host.quiesce(cpu, on),

@@ -32,5 +32,5 @@ pub mod trace;
 
 pub use finding::Finding;
 pub use hosts::{Hosts, machine};
-pub use play::{Case, Counts, Runner, Verdict};
+pub use play::{Case, Counts, Make, Runner, Verdict, production};
 pub use referee::{Referee, Seen};

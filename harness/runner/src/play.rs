@@ -89,6 +89,14 @@ struct Booted {
 /// Makes a subject for these ITSs.
 type MakeSubject = dyn Fn(&'static [u64]) -> Box<dyn BoardSubject>;
 
+/// Makes a subject for the ITSs whose control frames are at these addresses.
+pub type Make = fn(&'static [u64]) -> Box<dyn BoardSubject>;
+
+/// Makes the production emulator.
+pub fn production(its: &'static [u64]) -> Box<dyn BoardSubject> {
+    Box::new(Emulator::<BoardLocks>::new(its))
+}
+
 /// Boots that are kept. A corpus has few different ones at a time.
 const KEPT_BOOTS: usize = 256;
 
@@ -106,7 +114,7 @@ pub struct Runner {
 impl Runner {
     /// With the production emulator.
     pub fn production() -> Self {
-        Self::new(|its| Box::new(Emulator::<BoardLocks>::new(its)))
+        Self::new(production)
     }
 
     /// With any subject, which is made for the control frames of a board's ITSs.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use its_scenario::{MAX_TEXT_BYTES, Scenario};
 
-use crate::play::{Case, Runner, Verdict};
+use crate::play::{Case, Make, Runner, Verdict};
 use crate::trace::Trace;
 
 /// Exit code: nothing was broken.
@@ -63,11 +63,11 @@ pub fn load(path: &Path) -> Result<Scenario, LoadError> {
     Scenario::parse(&bytes).map_err(|e| error(e.to_string()))
 }
 
-/// Plays one scenario on the production emulator and tells everything.
-pub fn tell(scenario: &Scenario) -> (Case, String) {
+/// Plays one scenario on a subject and tells everything.
+pub fn tell(scenario: &Scenario, make: Make) -> (Case, String) {
     silence_subject_panics();
     let mut trace = Trace::default();
-    let case = Runner::production().play(scenario, Some(&mut trace));
+    let case = Runner::new(make).play(scenario, Some(&mut trace));
     let mut text = trace.text().to_owned();
     text.push_str(&verdict(&case));
     (case, text)
@@ -122,8 +122,8 @@ pub fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Replays the files of the command line; with `--quiet`, only what is not clean is told.
-pub fn main() -> ExitCode {
+/// Replays the files of the command line on a subject; with `--quiet`, only what is not clean is told.
+pub fn main(make: Make) -> ExitCode {
     let mut files: Vec<String> = std::env::args().skip(1).collect();
     let quiet = files.first().is_some_and(|first| first == "--quiet");
     if quiet {
@@ -135,13 +135,13 @@ pub fn main() -> ExitCode {
     }
     let mut worst = CLEAN;
     for file in &files {
-        let code = replay(Path::new(file), quiet);
+        let code = replay(Path::new(file), quiet, make);
         worst = worst.max(code);
     }
     worst.into()
 }
 
-fn replay(path: &Path, quiet: bool) -> u8 {
+fn replay(path: &Path, quiet: bool, make: Make) -> u8 {
     let scenario = match load(path) {
         Ok(scenario) => scenario,
         Err(error) => {
@@ -149,7 +149,7 @@ fn replay(path: &Path, quiet: bool) -> u8 {
             return USAGE;
         }
     };
-    let (case, text) = tell(&scenario);
+    let (case, text) = tell(&scenario, make);
     let code = match case.verdict {
         Verdict::Diverged => FINDINGS,
         Verdict::Defect => DEFECT,

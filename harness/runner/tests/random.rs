@@ -41,6 +41,31 @@ fn legal_traffic_agrees() {
     assert_eq!(counts.refused, 0, "legal traffic is never refused");
 }
 
+/// The targets for emulations of one or two ITSs.
+const SEVERAL: [FuzzTarget; 3] = [FuzzTarget::Mmio, FuzzTarget::Hvc, FuzzTarget::Tables];
+
+#[test]
+fn legal_traffic_agrees_with_several_its_and_losses_of_power() {
+    for target in SEVERAL {
+        let counts = play(700, target, Temper::Legal, false);
+        assert!(counts.judged > 4 * counts.cases, "{target:?} {counts:?}");
+        assert!(counts.poisoned * 100 <= 5 * counts.cases, "{counts:?}");
+        assert_eq!(
+            counts.refused, 0,
+            "{target:?}: legal traffic is not refused"
+        );
+    }
+}
+
+#[test]
+fn hostile_hosts_break_nothing_with_several_its_and_losses_of_power() {
+    for target in SEVERAL {
+        let counts = play(700, target, Temper::Hostile, false);
+        assert!(counts.judged > 4 * counts.cases, "{target:?} {counts:?}");
+        assert!(counts.poisoned * 100 <= 30 * counts.cases, "{counts:?}");
+    }
+}
+
 #[test]
 fn hostile_traffic_breaks_nothing() {
     let counts = play(1000, FuzzTarget::Cmdq, Temper::Hostile, false);

@@ -65,6 +65,7 @@ impl FuzzTarget {
                     | Kind::GrowCollection
                     | Kind::StoreAddress
                     | Kind::Race
+                    | Kind::WriteHalf
             ),
             Self::Mmio | Self::Hvc | Self::Tables => !matches!(kind, Kind::Race),
             Self::Race => true,
@@ -83,6 +84,7 @@ impl FuzzTarget {
                     | Kind::Race
                     | Kind::Describe
                     | Kind::StoreAddress
+                    | Kind::WriteHalf
                     | Kind::GrowCollection
             ),
         }

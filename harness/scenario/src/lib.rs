@@ -31,6 +31,7 @@
 //! | `post [retry] [double]` | GITS_CWRITER := the host's write pointer, in 32 bits or `double` |
 //! | `poll N` | reads GITS_CREADR so often |
 //! | `write-cbaser [flip=N]` · `write-baser N [flip=N]` | the value at boot, XOR `flip` |
+//! | `write-half N [high] [flip=N]` | 32 bits of BASER N, or of CBASER if N is 8: the value at boot, XOR `flip` |
 //! | `enable` · `disable` · `quiesce` | GITS_CTLR.Enabled; wait for Quiescent |
 //! | `share PLACE` · `unshare PLACE` · `donate-guest PLACE` · `reclaim-guest PLACE` | page ownership by hypercall |
 //! | `finalize` | this CPU is deprivileged |

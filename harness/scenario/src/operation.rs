@@ -131,6 +131,13 @@ pub enum Operation {
     WriteCbaser { cpu: u8, flip: u64 },
     /// `GITS_BASER<index>` := its value at boot, XOR `flip`; `index` is 0 to 7.
     WriteBaser { cpu: u8, index: u8, flip: u64 },
+    /// A half of `GITS_BASER<register>`, or of GITS_CBASER if that is 8 := its value at boot, XOR `flip`; 32 bits.
+    WriteHalf {
+        cpu: u8,
+        register: u8,
+        high: bool,
+        flip: u64,
+    },
     /// GITS_CTLR.Enabled := `enabled`, the other bits as read.
     Enable { cpu: u8, enabled: bool },
     /// Reads GITS_CTLR until Quiescent, a bounded number of times.

@@ -118,6 +118,11 @@ impl Architecture {
 
     pub(crate) fn start_action(&mut self) {
         self.touched.clear();
+        self.start_step();
+    }
+
+    /// The same within a race, in which what was touched before counts on.
+    pub(crate) fn start_step(&mut self) {
         for its in &mut self.its {
             its.registers.start_action();
         }

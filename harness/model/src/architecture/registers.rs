@@ -223,17 +223,20 @@ impl Registers {
         freedoms: &Freedoms,
     ) -> Result<Wake, Undefined> {
         let forbidden = self.forbids(register, value);
+        let unready =
+            register == Register::Ctlr && value & 1 != 0 && !self.enabled && !self.is_ready();
+        // Refused for one reason or the other: an ITS that is not quiescent, or one that is not ready.
+        if unready && forbidden != Truth::Yes && freedoms.allow(UnreadyEnable::Taken) {
+            return Err("Enabled was set without a valid queue or a table that is needed");
+        }
         if forbidden == Truth::Yes || forbidden == Truth::Maybe && refused {
             return match freedoms.allow(BusyWrite::Taken) {
                 true => Err("a register was written that must not be written now"),
                 false => Ok(Wake::Nothing),
             };
         }
-        if register == Register::Ctlr && value & 1 != 0 && !self.enabled && !self.is_ready() {
-            return match freedoms.allow(UnreadyEnable::Taken) {
-                true => Err("Enabled was set without a valid queue or a table that is needed"),
-                false => Ok(Wake::Nothing),
-            };
+        if unready {
+            return Ok(Wake::Nothing);
         }
         match register {
             Register::Ctlr => return self.write_ctlr(value & 1 != 0),

@@ -379,6 +379,8 @@ impl Model {
             let Some(guard) = &mut self.guards[its] else {
                 return;
             };
+            // P10: only Retry clears it; after a loss of power no look says otherwise.
+            guard.stalled &= !retry;
             // P10: if the stalled command fails again, whether J is judged afresh is not said.
             guard.refused &= !(asked && (!stalled || retry));
             if asked && refused && stalled && !retry {
@@ -946,6 +948,58 @@ mod tests {
             reads(Register::Creadr, 0xa0),
         ];
         world.agree(ctlr(1), DONE, &quiet);
+    }
+
+    #[test]
+    fn an_its_that_lost_power_at_work_stays_off() {
+        // Enabled reads 0 and nobody cleared it.
+        let mut off = World::guarded();
+        let lost = Action::PowerLoss {
+            its: 0,
+            restored: true,
+        };
+        off.agree(lost, DONE, &[]);
+        off.agree(
+            read(ITS, AccessSize::Word),
+            Outcome::Value(QUIET),
+            &[reads(Register::Ctlr, QUIET)],
+        );
+        off.writes(ITS + 0x80, World::cbaser());
+        off.differ(
+            write(ITS + 0x80, DOUBLE, World::cbaser()),
+            DONE,
+            &reset_queue(),
+            Kind::ForwardBase,
+            "cbaser",
+        );
+        off.differ(
+            ctlr(1),
+            DONE,
+            &[writes(Register::Ctlr, 1)],
+            Kind::ForwardCtlr,
+            "its0.ctlr",
+        );
+    }
+
+    #[test]
+    fn firmware_cannot_make_a_loss_of_power_look_like_rest() {
+        let mut world = World::guarded();
+        let stop = [look(0x80), vec![writes(Register::Ctlr, 0)]].concat();
+        world.agree(ctlr(0), DONE, &stop);
+        let lost = Action::PowerLoss {
+            its: 0,
+            restored: true,
+        };
+        world.agree(lost, DONE, &[]);
+        let seen = [
+            reads(Register::Ctlr, QUIET),
+            reads(Register::Cbaser, World::cbaser()),
+            reads(Register::Creadr, 0),
+        ];
+        world.agree(read(ITS, AccessSize::Word), Outcome::Value(QUIET), &seen);
+        world.writes(ITS + 0x80, World::cbaser());
+        let again = write(ITS + 0x80, DOUBLE, World::cbaser());
+        world.differ(again, DONE, &reset_queue(), Kind::ForwardBase, "cbaser");
     }
 
     #[test]

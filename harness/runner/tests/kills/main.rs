@@ -305,6 +305,7 @@ fn kills() -> Vec<Kill> {
         in_set_up("UNDO-CALL", S::SkipReclaim, FAILING),
         in_set_up("UNDO-BORROWED", S::SkipUnpin, FAILING),
         in_set_up("UNDO-CONTENTS", S::SkipZero, FAILING),
+        in_set_up("EL2-ZERO", S::SkipZero, FAILING),
         in_set_up("UNDO-CLEAN", S::SkipClean, FAILING),
         in_set_up("UNDO-HARDWARE", S::WriteCtlr, FAILING),
         kill("UNDO-COMMAND", S::HalfBorrow, WIDE),

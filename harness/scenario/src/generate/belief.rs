@@ -281,11 +281,20 @@ impl Belief {
             Operation::Post { .. } => self.post(0),
             Operation::Poll { times, .. } => self.progress(times.into()),
             Operation::Advance { commands } => self.consume(commands.into()),
-            Operation::WriteCbaser { .. } | Operation::Resume { .. } | Operation::Probe { .. } => {
+            Operation::WriteCbaser { .. }
+            | Operation::WriteHalf { register: 8, .. }
+            | Operation::Resume { .. }
+            | Operation::Probe { .. } => {
                 let here = self.here_mut();
                 (here.written, here.posted) = (0, 0);
             }
-            Operation::SetUp { .. } => self.here_mut().guarded = true,
+            Operation::SetUp {
+                private,
+                descriptor,
+                private_pages,
+                device_flip: 0,
+                ..
+            } => self.set_up(private, descriptor, private_pages),
             Operation::Finalize { cpu } => {
                 if let Some(done) = self.finalized.get_mut(usize::from(cpu)) {
                     *done = true;
@@ -428,6 +437,22 @@ impl Belief {
                 .retain(|(known, _)| *known != icid),
             _ => {}
         }
+    }
+
+    /// Guarded, if the set-up is the driver's.
+    fn set_up(&mut self, private: Place, descriptor: Place, private_pages: u16) {
+        let own = |area: Area| Place::page(area.of_its(self.current), 0);
+        let right = private == own(Area::Private)
+            && descriptor == own(Area::Descriptor)
+            && private_pages <= Area::Private.pages();
+        if right && self.finalized.iter().all(|done| *done) {
+            self.here_mut().guarded = true;
+        }
+    }
+
+    /// The last set-up should have failed, if it was one that could succeed; `before`: whether the ITS was guarded.
+    pub(crate) fn set_up_failed(&mut self, before: bool) {
+        self.here_mut().guarded = before;
     }
 
     /// What the ITS held without memory is gone.

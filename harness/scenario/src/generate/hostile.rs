@@ -710,7 +710,7 @@ fn strange_interrupt(draft: &mut Draft<'_, '_>) {
 }
 
 /// Kinds that are there for hosts that own their ITS.
-pub(super) const OF_OWNERS: [Kind; 12] = [
+pub(super) const OF_OWNERS: [Kind; 13] = [
     Kind::Configure,
     Kind::Probe,
     Kind::InitCpu,
@@ -723,6 +723,7 @@ pub(super) const OF_OWNERS: [Kind; 12] = [
     Kind::Its,
     Kind::GrowCollection,
     Kind::StoreAddress,
+    Kind::WriteHalf,
 ];
 
 /// Any operation at all.

@@ -63,18 +63,43 @@ fn call(
     });
 }
 
-/// What was spoilt is written again, and the set-up made as the driver makes it.
+/// The driver's set-up, which should fail.
+fn fail(draft: &mut Draft<'_, '_>) {
+    let before = draft.belief.here().guarded;
+    legal::set_up(draft);
+    draft.belief.set_up_failed(before);
+}
+
+/// What was spoilt is written again; sometimes the set-up is made as the driver makes it.
 fn repaired(draft: &mut Draft<'_, '_>) {
-    if draft.chance(1, 4) {
+    if draft.chance(1, 8) {
         return;
     }
     let cpu = draft.cpu();
     draft.push(Operation::Describe { cpu });
-    legal::set_up(draft);
+    if draft.chance(1, 6) {
+        legal::set_up(draft);
+    }
+}
+
+/// Turns to an ITS that is not guarded. Where there is none, traffic comes instead, mostly: a set-up can only fail there.
+fn is_late(draft: &mut Draft<'_, '_>) -> bool {
+    if !draft.belief.here().guarded {
+        return false;
+    }
+    several::other_its(draft);
+    let late = draft.belief.here().guarded && !draft.chance(1, 4);
+    if late {
+        legal::map_device(draft);
+    }
+    late
 }
 
 /// Private pages or descriptor over what something else is in, of this ITS or the other.
 fn overlapping(draft: &mut Draft<'_, '_>) {
+    if is_late(draft) {
+        return;
+    }
     let area = draft.pick(&areas(draft), Area::Queue);
     let page = draft.below(area.pages().min(4).into()) as u16;
     let there = Place::page(area, page);
@@ -89,6 +114,9 @@ fn overlapping(draft: &mut Draft<'_, '_>) {
 
 /// Across the end of a region, not aligned, too many, or at the wrong ITS.
 fn straddling(draft: &mut Draft<'_, '_>) {
+    if is_late(draft) {
+        return;
+    }
     let (private, descriptor) = (own(draft, Area::Private), own(draft, Area::Descriptor));
     let pages = draft.pick(&[0, 1, 4, 5, 6, 1024, 1025, u16::MAX], 1);
     let offset = draft.pick(&[8, 0x100, 0x800, 0xfff], 8);
@@ -121,6 +149,9 @@ fn field(draft: &mut Draft<'_, '_>) -> u16 {
 
 /// A word of the descriptor is another.
 fn bad_field(draft: &mut Draft<'_, '_>) {
+    if is_late(draft) {
+        return;
+    }
     let at = Place::at(draft.area(Area::Descriptor), 0, field(draft));
     let word = draft.word();
     let value = draft.pick(
@@ -129,12 +160,15 @@ fn bad_field(draft: &mut Draft<'_, '_>) {
     );
     let cpu = draft.cpu();
     draft.push(Operation::Store { cpu, at, value });
-    legal::set_up(draft);
+    fail(draft);
     repaired(draft);
 }
 
 /// An address in the descriptor is that of something else.
 fn wrong_address(draft: &mut Draft<'_, '_>) {
+    if is_late(draft) {
+        return;
+    }
     let table = draft.below(2).saturating_mul(0x20);
     let of_table = draft.pick(&[0x40, 0x48], 0x48);
     let of_table = table.saturating_add(of_table) as u16;
@@ -153,12 +187,15 @@ fn wrong_address(draft: &mut Draft<'_, '_>) {
         of,
         physical,
     });
-    legal::set_up(draft);
+    fail(draft);
     repaired(draft);
 }
 
 /// The list of live devices says what is not so: a device twice, an ITT elsewhere, one device too many.
 fn bad_live_device(draft: &mut Draft<'_, '_>) {
+    if is_late(draft) {
+        return;
+    }
     let cpu = draft.cpu();
     let list = draft.area(Area::LiveList);
     let devices = draft.belief.here().devices.len() as u64;
@@ -186,12 +223,15 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
             draft.push(Operation::Store { cpu, at, value });
         }
     }
-    legal::set_up(draft);
+    fail(draft);
     repaired(draft);
 }
 
 /// A change of ownership fails somewhere in a set-up; the next one finds all as it was.
 fn failing(draft: &mut Draft<'_, '_>) {
+    if is_late(draft) {
+        return;
+    }
     let changes = [
         PageChange::Donate,
         PageChange::Donate,
@@ -211,12 +251,15 @@ fn failing(draft: &mut Draft<'_, '_>) {
         let nth = draft.between(1, most) as u8;
         draft.push(Operation::Fail { change, nth });
     }
-    legal::set_up(draft);
+    fail(draft);
     repaired(draft);
 }
 
 /// A page that set-up needs is shared, or a guest's; maybe it comes back.
 fn page_gone(draft: &mut Draft<'_, '_>) {
+    if is_late(draft) {
+        return;
+    }
     let cpu = draft.cpu();
     let area = draft.pick(&areas(draft), Area::Private);
     let page = Place::page(area, draft.below(area.pages().min(4).into()) as u16);
@@ -225,7 +268,7 @@ fn page_gone(draft: &mut Draft<'_, '_>) {
         true => Operation::Share { cpu, page },
         false => Operation::DonateGuest { cpu, page },
     });
-    legal::set_up(draft);
+    fail(draft);
     if draft.chance(1, 2) {
         legal::interrupt(draft);
     }
@@ -261,6 +304,9 @@ fn again(draft: &mut Draft<'_, '_>) {
 
 /// A word of descriptor or list, or a page's owner, changes between two reads of EL2.
 fn tampered(draft: &mut Draft<'_, '_>) {
+    if is_late(draft) {
+        return;
+    }
     let after = draft.below(40) as u8;
     let area = draft.pick(&[Area::Descriptor, Area::LiveList], Area::LiveList);
     let offset = match area {
@@ -270,6 +316,6 @@ fn tampered(draft: &mut Draft<'_, '_>) {
     let at = Place::at(draft.area(area), 0, offset);
     let value = draft.word();
     draft.push(Operation::Tamper { after, at, value });
-    legal::set_up(draft);
+    fail(draft);
     repaired(draft);
 }

@@ -27,6 +27,7 @@ pub(super) const HOSTILE: &[Phrase] = &[
     near_a_register,
     near_a_register,
     written_in_halves,
+    recorded_halves,
     hostile::odd_access,
     hostile::odd_cwriter,
     hostile::other_registers,
@@ -109,6 +110,34 @@ fn written_in_halves(draft: &mut Draft<'_, '_>) {
         access(draft, frame, (at, AccessSize::Word), Some(value));
     }
     access(draft, frame, (offset, AccessSize::Double), None);
+}
+
+/// CBASER or a BASER in halves that hold what they should, or one bit else, mostly at rest.
+fn recorded_halves(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    if !draft.belief.is_finalized(cpu) {
+        return near_a_register(draft);
+    }
+    let rest = draft.chance(3, 4);
+    if rest {
+        legal::drain(draft);
+        draft.push(Operation::Suspend { cpu });
+    }
+    for _ in 0..draft.between(1, 3) {
+        let register = draft.pick(&[0, 1, 2, 8, 8], 8);
+        let high = draft.chance(1, 2);
+        let word = draft.word() & 0xffff_ffff;
+        let flip = draft.pick(&[0, 0, 0, 1 << 31, 1, word], 0);
+        draft.push(Operation::WriteHalf {
+            cpu,
+            register,
+            high,
+            flip,
+        });
+    }
+    if rest {
+        draft.push(Operation::Resume { cpu });
+    }
 }
 
 /// Accesses while the ITS is at rest; the driver resumes.

@@ -69,7 +69,7 @@ impl Scenario {
         match target {
             FuzzTarget::Arch => arch::write(&mut draft, &weights, temper),
             FuzzTarget::Race => race::write(&mut draft, &weights, temper == Temper::Hostile),
-            _ => emulated(&mut draft, &weights, temper),
+            _ => emulated(&mut draft, &weights, target, temper),
         }
         let mut scenario = Self {
             characters,
@@ -82,14 +82,20 @@ impl Scenario {
 }
 
 /// Legal phrases with one to three mistakes among them.
-fn emulated(draft: &mut Draft<'_, '_>, weights: &Weights, temper: Temper) {
+fn emulated(draft: &mut Draft<'_, '_>, weights: &Weights, target: FuzzTarget, temper: Temper) {
     let phrases = draft.between(4, 12);
     let mistakes = match temper {
         Temper::Legal => [u64::MAX; 3],
         Temper::Hostile => draw_mistakes(draft, phrases),
     };
-    let spoilt_opening = temper == Temper::Hostile && draft.chance(1, 4);
-    opening(draft, weights, spoilt_opening);
+    match (target, temper) {
+        (FuzzTarget::Mmio | FuzzTarget::Hvc, Temper::Hostile) => contested(draft, weights),
+        (_, Temper::Hostile) => {
+            let spoilt = draft.chance(1, 4);
+            opening(draft, weights, spoilt);
+        }
+        (_, Temper::Legal) => opening(draft, weights, false),
+    }
     for index in 0..phrases {
         if draft.is_long() {
             break;
@@ -174,6 +180,41 @@ fn opening(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
         hostile::before_set_up(draft);
     }
     several::each_its(draft, legal::set_up);
+}
+
+/// The same with the host's attacks between all steps.
+fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
+    let stage = draft.belief.boot.stage;
+    if stage == Stage::Guarded {
+        return;
+    }
+    if stage == Stage::Probed {
+        for _ in 0..draft.below(4) {
+            weights.legal(draft);
+        }
+        several::each_its(draft, several::describe);
+        let first = draft.below(2) as u8;
+        for cpu in [first, 1_u8.saturating_sub(first)] {
+            if draft.chance(1, 2) {
+                weights.hostile(draft);
+            }
+            draft.push(Operation::Finalize { cpu });
+        }
+    }
+    for _ in 0..draft.between(1, 4) {
+        weights.hostile(draft);
+        if draft.chance(1, 4) {
+            weights.legal(draft);
+        }
+        if draft.chance(1, 3) {
+            several::other_its(draft);
+        }
+    }
+    several::each_its(draft, |draft| {
+        if !draft.belief.here().guarded || draft.chance(1, 8) {
+            legal::set_up(draft);
+        }
+    });
 }
 
 /// How often each phrase comes in one scenario.

@@ -17,6 +17,7 @@ const OPERATIONS: usize = 24;
 const KINDS: &[Phrase] = &[
     both_post,
     pages_change_hands,
+    pages_come_back,
     rewritten,
     both_stop,
     any_registers,
@@ -165,6 +166,41 @@ fn pages_change_hands(draft: &mut Draft<'_, '_>) {
         push_one(draft, &calls);
     }
     post(draft);
+}
+
+/// The host claims the pages of an ITT while EL2 gives them back.
+fn pages_come_back(draft: &mut Draft<'_, '_>) {
+    let Some(device) = some_device(draft) else {
+        return pages_change_hands(draft);
+    };
+    command(
+        draft,
+        HostCommand::Mapd {
+            device_id: device.device_id,
+            size: 0,
+            itt: Place::page(Area::Itt, 0),
+            valid: false,
+        },
+    );
+    let cpu = draft.cpu();
+    let other = 1_u8.saturating_sub(cpu);
+    draft.push(Operation::Post {
+        cpu,
+        retry: false,
+        width: Width::Word,
+    });
+    draft.push(Operation::Poll { cpu, times: 2 });
+    let page = device.itt.align_down(4096);
+    for _ in 0..draft.between(1, 3) {
+        let (unshare, share) = (
+            Operation::Unshare { cpu: other, page },
+            Operation::Share { cpu: other, page },
+        );
+        push_one(
+            draft,
+            &[unshare, share, Operation::DonateGuest { cpu: other, page }],
+        );
+    }
 }
 
 fn page_in_use(draft: &mut Draft<'_, '_>) -> Place {
