@@ -21,6 +21,8 @@ struct Place {
     j: u64,
     /// What the host's CWRITER can be.
     writers: Vec<u64>,
+    /// What the actions that are judged now write to it, before or after one of them resets the queue.
+    offered: Vec<u64>,
 }
 
 /// The oracle over one case.
@@ -38,6 +40,7 @@ impl Posted {
             c: at,
             j: at,
             writers: vec![at],
+            offered: Vec::new(),
         };
         self.places.insert(its, place);
     }
@@ -50,17 +53,15 @@ impl Posted {
         guards: &Guards,
         breaches: &mut Vec<Breach>,
     ) {
+        for place in self.places.values_mut() {
+            place.offered.clear();
+        }
         let before = self.places.clone();
         for action in actions {
             self.offer(action, guards);
         }
-        let offered = |writers: &Vec<u64>| match actions.len() {
-            1 => vec![0],
-            // What was offered at once with the reset may come after it.
-            _ => writers.iter().copied().chain([0]).collect(),
-        };
         for event in events {
-            self.follow(event, offered, guards, breaches);
+            self.follow(event, guards, breaches);
         }
         if let [only] = actions {
             self.settle(only, &before, guards);
@@ -78,19 +79,18 @@ impl Posted {
         };
         for old in place.writers.clone() {
             let offset = part.insert(old, value) & OFFSET_MASK;
-            if offset < bytes && !place.writers.contains(&offset) {
-                place.writers.push(offset);
+            if offset >= bytes {
+                continue;
+            }
+            for known in [&mut place.offered, &mut place.writers] {
+                if !known.contains(&offset) {
+                    known.push(offset);
+                }
             }
         }
     }
 
-    fn follow(
-        &mut self,
-        event: &Event,
-        after_reset: impl Fn(&Vec<u64>) -> Vec<u64>,
-        guards: &Guards,
-        breaches: &mut Vec<Breach>,
-    ) {
+    fn follow(&mut self, event: &Event, guards: &Guards, breaches: &mut Vec<Breach>) {
         let (address, value, written) = match *event {
             Event::DeviceRead { address, value, .. } => (address, value, false),
             Event::DeviceWrite { address, value, .. } => (address, value, true),
@@ -112,9 +112,10 @@ impl Posted {
             (Register::Ctlr, false) if value & 1 != 0 => place.c = place.seen,
             (Register::Cwriter, true) => place.j = value & OFFSET_MASK,
             (Register::Cbaser, true) => {
-                *place = Place {
-                    writers: after_reset(&place.writers),
-                    ..Place::default()
+                (place.seen, place.c, place.j) = (0, 0, 0);
+                place.writers.clone_from(&place.offered);
+                if !place.writers.contains(&0) {
+                    place.writers.push(0);
                 }
             }
             _ => {}
@@ -195,6 +196,8 @@ mod tests {
         }
     }
 
+    const LOAD: Action = Action::Load { cpu: 0, address: 0 };
+
     fn copied(offset: u64) -> Event {
         Event::CommandRead {
             address: COPY + offset,
@@ -264,6 +267,17 @@ mod tests {
     #[test]
     fn of_writers_that_race_each_counts() {
         let mut posted = guarded();
+        let reset = Event::DeviceWrite {
+            address: ITS + 0x80,
+            size: AccessSize::Double,
+            value: 0,
+        };
+        let first = copied(0);
+        assert_eq!(
+            told(&mut guarded(), &[post(0x40), LOAD], &[reset, first]),
+            0
+        );
+        assert_eq!(told(&mut guarded(), &[LOAD], &[reset, first]), 1);
         let both = [post(0xa0), post(0xc0)];
         assert_eq!(told(&mut posted, &both, &[copied(0x80), copied(0xa0)]), 0);
         assert_eq!(told(&mut posted, &both, &[copied(0xc0)]), 1);

@@ -101,11 +101,11 @@ fn bank(bank: Bank, kind: &'static str) -> Result<Vec<Kills>> {
     let total = all.len();
     let mut found = Vec::with_capacity(total);
     for (bug, number) in all.into_iter().zip(1..) {
-        eprintln!("{kind} {number} of {total}: {}", bug.id);
         let (rules, tests) = match &bug.facts.found_by {
             FoundBy::Target(_) => (played(&bug, &programs)?, None),
             FoundBy::Tests(package) => (Vec::new(), Some(package.clone())),
         };
+        eprintln!("{kind} {number} of {total}: {} -> {rules:?}", bug.id);
         found.push(Kills {
             kind,
             subject: bug.id,
