@@ -243,7 +243,7 @@ rules! {
         "While the ITS is enabled CBASER is as set-up found it.",
         "With another address or size it takes commands from where EL2 does not write them.";
     PTR_TABLES = "PTR-TABLES" from "DIV-FORWARD", Ptr, Vulnerability, "POLICY: CTLR, BASER<n>",
-        "While the ITS is enabled every BASER<n> is as set-up found it.",
+        "While the ITS is enabled every BASER is as set-up found it.",
         "With another address, size or shape it keeps its tables in memory that EL2 does not own.";
     PTR_WRITER = "PTR-WRITER" from "DIV-FORWARD", Ptr, Vulnerability, "POLICY: P9, P11; IHI 0069: GITS_CWRITER",
         "The hardware's CWRITER is written with an offset within the queue.",
@@ -342,7 +342,7 @@ rules! {
         "EL2 does not write CBASER while the ITS is enabled or not quiescent.",
         "The architecture says nothing of what the ITS follows then.";
     HW_BASER = "HW-BASER" from "HW-UNPREDICTABLE", Hw, Vulnerability, "IHI 0069: GITS_BASER<n>",
-        "EL2 does not write BASER<n> while the ITS is enabled or not quiescent.",
+        "EL2 does not write BASER while the ITS is enabled or not quiescent.",
         "The architecture says nothing of where the ITS keeps its tables then.";
     HW_START = "HW-START" from "HW-UNPREDICTABLE", Hw, Vulnerability, "IHI 0069: GITS_CTLR.Enabled",
         "EL2 does not enable an ITS that is not quiescent or has no queue or tables.",
