@@ -11,7 +11,7 @@ use its_el2::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, PageCh
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
 
-use crate::architecture::{Registers, its_at, redistributor_at};
+use crate::architecture::{Partial, Registers, its_at, redistributor_at};
 use crate::judgement::{Expected, Judgement, Kind, Phase};
 use crate::model::Model;
 use crate::policy::queue::Stop;
@@ -364,12 +364,13 @@ fn as_seen(mut registers: Registers, base: u64, events: &[Event]) -> Registers {
             Event::DeviceRead { address, value, .. } => (address, value),
             _ => continue,
         };
+        let read = Partial::all(value);
         match Register::at(address.wrapping_sub(base)) {
             Register::Ctlr => registers.enabled = value & 1 != 0,
             Register::Creadr => registers.creadr = value,
-            Register::Cwriter => registers.cwriter.value = value,
-            Register::Cbaser => registers.cbaser.value = value,
-            Register::Baser(n) => registers.baser[usize::from(n & 7)].value = value,
+            Register::Cwriter => registers.cwriter = read,
+            Register::Cbaser => registers.cbaser = read,
+            Register::Baser(n) => registers.baser[usize::from(n & 7)] = read,
             _ => {}
         }
     }
