@@ -27,7 +27,8 @@ pub(crate) fn by_part(parts: &[Part], events: &[Event]) -> Vec<Own> {
                 ..
             } => {
                 for (other, own) in underway.iter_mut().enumerate() {
-                    if other != agent {
+                    // What has not begun relies on nothing.
+                    if other != agent && !own.events.is_empty() {
                         own.contested.extend(pages.iter());
                     }
                 }

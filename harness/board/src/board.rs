@@ -73,8 +73,6 @@ pub struct Snapshot {
 pub struct Board {
     pub(crate) state: RefCell<State>,
     pub(crate) memory_lock: BoardLock<()>,
-    /// Several agents act at once, so that each step may give way to another.
-    pub(crate) racing: Cell<bool>,
     pub(crate) stacks: Stacks,
     subject: Box<dyn BoardSubject>,
 }
@@ -85,7 +83,6 @@ impl Board {
         Self {
             state: RefCell::new(State::new(machine)),
             memory_lock: BoardLocks::lock(LockName::Memory, ()),
-            racing: Cell::new(false),
             stacks: Stacks::default(),
             subject,
         }

@@ -37,4 +37,3 @@ mod testing;
 
 pub use board::{Board, BoardSubject, Failure, Snapshot, Tamper, subject_is_running};
 pub use el2::{BoardLock, BoardLocks};
-pub use race::{Turn, Until};

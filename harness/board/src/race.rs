@@ -8,28 +8,11 @@ use std::mem;
 
 use corosensei::stack::DefaultStack;
 use corosensei::{CoroutineResult, ScopedCoroutine, ScopedCoroutineRef, Yielder};
-use its_el2::{AGENTS, Action, Event, LockName, Outcome, Part};
+use its_el2::{AGENTS, Action, Event, LockName, Outcome, Part, Turn, Until};
 use scoped_tls::{ScopedKey, scoped_thread_local};
 
 use crate::board::{Board, IN_SUBJECT};
 use crate::state::State;
-
-/// When an agent gives way: before its next step, which is the begin of an action or a call of EL2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// It has made so many steps in this turn.
-    Steps(u16),
-    /// EL2 has given back so many locks for it in this turn.
-    Unlocks(u16),
-}
-
-/// How long an agent goes on before it gives way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
-    pub until: Until,
-    /// Gives way to the agent after the next.
-    pub skip: bool,
-}
 
 /// Why an agent stands still.
 enum Pause {
@@ -146,7 +129,6 @@ impl Board {
             unlocks: 0,
             parked: Default::default(),
         });
-        self.racing.set(true);
         let parts = RefCell::new(Vec::new());
         let mut stacks = self.stacks.borrow_mut();
         let [first, second, third] = stacks.get_or_insert_default();
@@ -161,7 +143,6 @@ impl Board {
                 agent(2, third).scope(|third| self.take_turns([first, second, third]));
             });
         });
-        self.racing.set(false);
         let mut state = self.state.borrow_mut();
         state.end_race();
         events.clear();
@@ -235,9 +216,6 @@ impl Board {
 
     /// One step of an agent of a race, which may give way here.
     pub(crate) fn step(&self) {
-        if !self.racing.get() {
-            return;
-        }
         let mut state = self.state.borrow_mut();
         let Some(race) = &mut state.race else {
             return;

@@ -6,7 +6,8 @@
 //!   emulator calls it and knows nothing else of the world.
 //! - **what an emulation offers**: [`Subject`], [`Trap`], [`SubjectPolicy`]. The emulator implements
 //!   it, the board calls it.
-//! - **what happened**: [`Machine`] and its [`Character`]s, the [`freedom`]s, [`Action`], [`Outcome`], [`Event`], [`View`].
+//! - **what happened**: [`Machine`] and its [`Character`]s, the [`freedom`]s, [`Action`], [`Outcome`], [`Event`], [`View`], and
+//!   [`Turn`] and [`Part`] where several agents act at once.
 //!   The board reports in these words; model and oracles judge them; an emulation never sees them.
 //!
 //! Three decisions shape the rest:
@@ -49,7 +50,7 @@ pub use freedom::{Choices, Freedom, Freedoms};
 pub use lock::{LockName, Locks};
 pub use machine::{Character, MAX_ITS, Machine, Pace};
 pub use page::{El2Side, HostSide, PageState};
-pub use race::{AGENTS, Part, WORLD};
+pub use race::{AGENTS, Part, Turn, Until, WORLD};
 pub use service::{El2, LockOf, Redistributor, WORK_LIMIT};
 pub use subject::{AccessSize, Direction, Frame, Subject, SubjectPolicy, Trap};
 pub use view::{Exposure, Purpose, Reach, Translation, View};

@@ -1,4 +1,4 @@
-//! Several agents at once.
+//! Several agents at once: who they are, when each gives way, what they did.
 
 use crate::action::{Action, Outcome};
 
@@ -7,6 +7,23 @@ pub const AGENTS: usize = 3;
 
 /// The agent that is no CPU: devices, time and power of the physical ITSs.
 pub const WORLD: u8 = 2;
+
+/// When an agent of a race gives way: before its next step, which is the begin of an action or a call of EL2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Until {
+    /// It has made so many steps in this turn.
+    Steps(u16),
+    /// EL2 has given back so many locks for it in this turn.
+    Unlocks(u16),
+}
+
+/// How long an agent of a race goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Turn {
+    pub until: Until,
+    /// The agent after the next goes on, not the next.
+    pub skip: bool,
+}
 
 /// One action of a race, from its begin to its end. What other agents did meanwhile lies between its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::judgement::{Judgement, Kind, Phase};
 use crate::policy::ghost::Ghost;
 use crate::policy::ledger::Ledger;
 use crate::policy::queue::{Guard, Stop};
-use crate::policy::trap::{Account, ItsTrap, RedistributorTrap};
+use crate::policy::trap::Account;
 
 /// Offsets in the queue of a guarded ITS: the hardware's CREADR at the last look (C), up to where EL2 judged
 /// (J), the host's CWRITER (W).
@@ -111,29 +111,9 @@ impl Model {
                 };
                 if !self.is_finalized(cpu) {
                     self.direct_access(address, size.bytes(), direction, seen, events, account);
-                } else if let Some((its, offset)) = its_at(&self.machine, address) {
-                    let before = self.hardware.its[its].registers;
+                } else if let Some(before) = self.before(address) {
                     self.replay(events, account);
-                    let trap = ItsTrap {
-                        its,
-                        offset,
-                        direction,
-                        seen,
-                        events,
-                        before,
-                    };
-                    self.judge_its_trap(&trap, size, account);
-                } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
-                    let enabled = self.hardware.redistributors[n].enabled;
-                    self.replay(events, account);
-                    let trap = RedistributorTrap {
-                        n,
-                        direction,
-                        seen,
-                        events,
-                        enabled,
-                    };
-                    self.judge_redistributor_trap(&trap, offset, size, account);
+                    self.judge_trap((size, direction), &before, seen, events, account);
                 }
             }
             Action::Load { cpu, address } => {

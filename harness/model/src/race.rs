@@ -11,11 +11,11 @@ use its_el2::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, PageCh
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
 
-use crate::architecture::{Partial, Registers, its_at, redistributor_at};
-use crate::judgement::{Expected, Judgement, Kind, Phase};
+use crate::architecture::{Partial, Registers};
+use crate::judgement::{Judgement, Kind, Phase};
 use crate::model::Model;
 use crate::policy::queue::Stop;
-use crate::policy::trap::{Account, ItsTrap, RedistributorTrap};
+use crate::policy::trap::{Account, Before};
 
 /// An action that has begun.
 struct Underway {
@@ -25,10 +25,8 @@ struct Underway {
     /// Pages that other agents changed since it began.
     contested: BTreeSet<u64>,
     account: Account,
-    /// The hardware when EL2 took the lock.
-    before: Option<Registers>,
-    /// EnableLPIs of the redistributor that it accesses, when it began.
-    enabled: Expected<bool>,
+    /// The hardware when EL2 took the lock, or when it began where there is none.
+    before: Option<Before>,
     /// What was so when it began, where a call may go by that.
     early: Early,
     judged: bool,
@@ -39,8 +37,8 @@ struct Underway {
 struct Early {
     /// P2: an ITS was not guarded yet.
     closing: bool,
-    /// S1, S2.
-    unready: bool,
+    /// S1, S2: what refused a set-up.
+    refused: Option<Errno>,
 }
 
 /// The race so far.
@@ -131,23 +129,19 @@ impl Model {
 
     fn begin(&self, part: Part) -> Underway {
         let closing = |its| self.phase(its as u8) == Phase::Closing;
-        let enabled = match part.action {
-            Action::Device { address, .. } => redistributor_at(&self.machine, address)
-                .map_or(Expected::Unknown, |(n, _)| {
-                    self.hardware.redistributors[n].enabled
-                }),
-            _ => Expected::Unknown,
+        let before = match part.action {
+            Action::Device { address, .. } => self.before(address),
+            _ => None,
         };
         Underway {
             part,
             events: Vec::new(),
             contested: BTreeSet::new(),
             account: Account::default(),
-            before: None,
-            enabled,
+            before,
             early: Early {
                 closing: (0..self.machine.its.len()).any(closing),
-                unready: !self.finalized.iter().all(|done| *done),
+                refused: self.refused_early(),
             },
             judged: false,
         }
@@ -166,11 +160,10 @@ impl Model {
 
     fn follow_entry(&mut self, own: &mut Underway, slice: &[Event], over: bool) {
         let takes = |event: &Event| matches!(event, Event::Acquired(LockName::Its(_)));
-        if own.before.is_none()
-            && let Some(its) = self.its_of(&own.part.action)
-            && (over || slice.iter().any(takes))
+        if let Action::Device { address, .. } = own.part.action
+            && slice.iter().any(takes)
         {
-            own.before = Some(self.hardware.its[its].registers);
+            own.before = self.before(address);
         }
         self.replay(slice, &mut own.account);
         own.events.extend_from_slice(slice);
@@ -202,80 +195,64 @@ impl Model {
         self.act(&action, &outcome, &own.events, &mut own.account);
     }
 
-    fn its_of(&self, action: &Action) -> Option<usize> {
-        match *action {
-            Action::Device { address, .. } => its_at(&self.machine, address).map(|(its, _)| its),
-            _ => None,
-        }
-    }
-
     /// What EL2 must have done, by the policy.
     fn judge_entry(&mut self, own: &mut Underway) {
-        let account = &mut own.account;
         match own.part.action {
             Action::Device {
-                address,
-                size,
-                direction,
-                ..
+                size, direction, ..
             } => {
                 let seen = match own.part.outcome {
                     Outcome::Value(value) => value,
                     _ => 0,
                 };
-                if let Some((its, offset)) = its_at(&self.machine, address) {
-                    let now = || self.hardware.its[its].registers;
-                    let base = self.machine.its[its];
-                    let trap = ItsTrap {
-                        its,
-                        offset,
-                        direction,
-                        seen,
-                        events: &own.events,
-                        before: as_seen(own.before.take().unwrap_or_else(now), base, &own.events),
-                    };
-                    self.judge_its_trap(&trap, size, account);
-                } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
-                    let trap = RedistributorTrap {
-                        n,
-                        direction,
-                        seen,
-                        events: &own.events,
-                        enabled: own.enabled,
-                    };
-                    self.judge_redistributor_trap(&trap, offset, size, account);
+                let Some(mut before) = own.before.take() else {
+                    return;
+                };
+                if let Before::Its { its, registers, .. } = &mut before {
+                    found(registers, self.machine.its[*its], &own.events);
                 }
+                let access = (size, direction);
+                self.judge_trap(access, &before, seen, &own.events, &mut own.account);
             }
             Action::Hypercall { x0, arguments, cpu } => {
-                let early = own.early.unready && !self.finalized.contains(&false);
-                let unready = Outcome::Returned {
-                    x0: 0,
-                    x1: Errno::result(Err(Errno::Ebusy)),
-                };
-                // S2 may have been asked before the last CPU was finalized.
-                if early && own.part.outcome == unready {
-                    return;
-                }
-                // Judged by what EL2 found: power may have gone since.
-                let its = self
-                    .machine
-                    .its
-                    .iter()
-                    .position(|base| *base == arguments[0]);
-                let now = its.map(|its| (its, self.hardware.its[its].registers));
-                if let Some((its, registers)) = now {
-                    let found = as_seen(registers, arguments[0], &own.events);
-                    self.hardware.its[its].registers = found;
-                }
-                let call = (cpu, x0, arguments);
-                let outcome = own.part.outcome;
-                self.judge_hypercall(call, Some(Ok(())), &outcome, &own.events, account);
-                if let Some((its, registers)) = now {
-                    self.hardware.its[its].registers = registers;
-                }
+                self.judge_racing_set_up((cpu, x0, arguments), own)
             }
             _ => {}
         }
+    }
+
+    /// Judged by what EL2 found: since then power may have gone, and CPUs been finalized.
+    fn judge_racing_set_up(&mut self, call: (u8, u64, [u64; 4]), own: &mut Underway) {
+        let Underway {
+            part: Part { outcome, .. },
+            early,
+            ..
+        } = *own;
+        let refused = early.refused.map(|errno| Outcome::Returned {
+            x0: 0,
+            x1: Errno::result(Err(errno)),
+        });
+        if refused == Some(outcome) {
+            return;
+        }
+        let (_, _, [device, ..]) = call;
+        let its = self.machine.its.iter().position(|base| *base == device);
+        let now = its.map(|its| (its, self.hardware.its[its].registers));
+        if let Some((its, _)) = now {
+            found(&mut self.hardware.its[its].registers, device, &own.events);
+        }
+        self.judge_hypercall(call, Some(Ok(())), &outcome, &own.events, &mut own.account);
+        if let Some((its, registers)) = now {
+            self.hardware.its[its].registers = registers;
+        }
+    }
+
+    /// S1, S2.
+    fn refused_early(&self) -> Option<Errno> {
+        if !self.is_protected() {
+            return Some(Errno::Eopnotsupp);
+        }
+        self.finalized.contains(&false).then_some(Errno::Ebusy)
     }
 
     fn end_part(&mut self, own: &mut Underway) {
@@ -356,8 +333,8 @@ impl<'a> Race<'a> {
     }
 }
 
-/// The hardware's registers as EL2 found them, before it wrote any: they may have changed while it held the lock.
-fn as_seen(mut registers: Registers, base: u64, events: &[Event]) -> Registers {
+/// Makes the hardware's registers what EL2 found, before it wrote any: they may have changed while it held the lock.
+fn found(registers: &mut Registers, base: u64, events: &[Event]) {
     for event in events {
         let (address, value) = match *event {
             Event::DeviceWrite { .. } => break,
@@ -374,7 +351,6 @@ fn as_seen(mut registers: Registers, base: u64, events: &[Event]) -> Registers {
             _ => {}
         }
     }
-    registers
 }
 
 /// What a page could be, by its transitions among some events: borrowed, and donated.
@@ -454,15 +430,8 @@ mod tests {
             accepts(0x80, mapd(2, 4, FREE), &[FREE]),
         ];
         let events = join(first.into_iter().chain(end));
-        let parts = [post(0, 0xa0), post(1, 0xc0)];
-        let mut ended = parts.to_vec();
-        let last = events.iter().rposition(|event| *event == Event::Over);
-        let turns = events[..last.unwrap_or(0)].iter().rev();
-        let second = turns.clone().find_map(|event| match event {
-            Event::Turn { agent } => Some(*agent),
-            _ => None,
-        });
-        ended.sort_by_key(|part| Some(part.agent) == second);
+        // CPU 1's ends first.
+        let ended = [post(1, 0xc0), post(0, 0xa0)];
         world.model.judge_race(&ended, &events)
     }
 

@@ -1,7 +1,7 @@
 //! Findings, and what makes two of them the same.
 //!
 //! A signature is `rule.operation.subject.class`: the rule's id; the kind of scenario operation (`boot` and `end` for
-//! what is around them); the register, command or hypercall of the action that broke it; the oracle's class of
+//! what is around them); the register, command or hypercall of the action that broke it (`several` in a race); the oracle's class of
 //! outcome. No address, value, count or index is part of it, so that it is the same in every build and survives
 //! minimizing.
 
@@ -37,15 +37,10 @@ pub struct Record {
 }
 
 impl Finding {
-    pub(crate) fn new(breach: Breach, operation: (usize, &'static str), action: &Action) -> Self {
+    pub(crate) fn new(breach: Breach, operation: (usize, &'static str), subject: &str) -> Self {
         let (index, kind) = operation;
         Self {
-            signature: format!(
-                "{}.{kind}.{}.{}",
-                breach.rule.id,
-                subject(action),
-                breach.class
-            ),
+            signature: format!("{}.{kind}.{subject}.{}", breach.rule.id, breach.class),
             rule: breach.rule,
             operation: index,
             path: breach.path,
@@ -147,7 +142,7 @@ mod tests {
             size: AccessSize::Word,
             direction: Direction::Read,
         };
-        Finding::new(breach, (operation, "poll"), &action).signature
+        Finding::new(breach, (operation, "poll"), subject(&action)).signature
     }
 
     #[test]

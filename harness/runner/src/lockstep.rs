@@ -1,15 +1,15 @@
 //! One action on board and reference, judged by the reference and by every oracle.
 
 use its_board::host::Perform;
-use its_board::{Board, Failure, Tamper, Turn};
-use its_el2::{AGENTS, Action, Event, Machine, Outcome, View};
+use its_board::{Board, Failure, Tamper};
+use its_el2::{AGENTS, Action, Event, Machine, Outcome, Turn, View};
 use its_gic::Register;
 use its_model::{Judgement, Model, Phase};
 use its_oracles::{Breach, Oracles, Step, rules};
 use its_scenario::Operation;
 
 use crate::compare;
-use crate::finding::Finding;
+use crate::finding::{self, Finding};
 use crate::play::{Case, Counts, Verdict};
 use crate::trace::Trace;
 
@@ -31,10 +31,7 @@ pub(crate) struct Lockstep<'a> {
 }
 
 /// What the end of a case is about, when a finding there is not about one action.
-const REST: Action = Action::Advance {
-    its: 0,
-    commands: 0,
-};
+const REST: &str = "hardware";
 
 impl<'a> Lockstep<'a> {
     pub(crate) fn new(
@@ -150,15 +147,12 @@ impl<'a> Lockstep<'a> {
         if let Some(trace) = &mut self.trace {
             trace.parts(&parts, &self.events);
         }
-        let Some(first) = parts.first() else {
-            return;
-        };
         self.accessed |= parts.iter().any(|part| self.is_access(&part.action));
         let judgement = self.model.judge_race(&parts, &self.events);
         self.oracles
             .judge_race(&parts, &self.events, self.board, &mut self.breaches);
         self.take(judgement);
-        self.conclude(&first.action);
+        self.conclude("several");
     }
 
     fn judge(&mut self, action: &Action, outcome: Outcome) {
@@ -170,7 +164,7 @@ impl<'a> Lockstep<'a> {
         };
         self.oracles.judge(&step, self.board, &mut self.breaches);
         self.take(judgement);
-        self.conclude(action);
+        self.conclude(finding::subject(action));
     }
 
     /// What the reference said, and what it says of the machine as it is now.
@@ -212,12 +206,13 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    fn conclude(&mut self, action: &Action) {
+    /// `subject`: of the signatures.
+    fn conclude(&mut self, subject: &'static str) {
         let operation = self.operation;
         let found = self
             .breaches
             .drain(..)
-            .map(|breach| Finding::new(breach, operation, action));
+            .map(|breach| Finding::new(breach, operation, subject));
         self.findings.extend(found);
         if !self.findings.is_empty() {
             self.defects.clear();
@@ -283,7 +278,7 @@ impl<'a> Lockstep<'a> {
             expected: "CWRITER, or a stall".into(),
             seen: "neither, after enough looks".into(),
         });
-        self.conclude(&REST);
+        self.conclude(REST);
     }
 
     /// Every mapping that the reference knows, against the machine.
@@ -297,7 +292,7 @@ impl<'a> Lockstep<'a> {
                 self.breaches.extend(differs);
             }
         }
-        self.conclude(&REST);
+        self.conclude(REST);
     }
 
     pub(crate) fn finish(mut self) -> Case {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use its_board::host::Perform;
 use its_board::{Board, BoardLocks, BoardSubject, Failure, Snapshot, Tamper};
-use its_el2::{Action, Character, Freedoms, MAX_ITS, Machine, SubjectPolicy};
+use its_el2::{Action, Character, Freedoms, MAX_ITS, Machine, SubjectPolicy, Turn};
 use its_emulator::Emulator;
 use its_model::{Model, Phase};
 use its_oracles::Oracles;
@@ -15,7 +15,7 @@ use crate::finding::Finding;
 use crate::hosts::{Hosts, machine};
 use crate::lockstep::Lockstep;
 use crate::place;
-use crate::race::{self, Lists};
+use crate::race::Lists;
 use crate::trace::Trace;
 
 /// What became of a case.
@@ -212,18 +212,22 @@ fn operate(
 ) -> usize {
     let mut taken = 0;
     match operation {
-        Operation::Fail { .. } | Operation::Tamper { .. } => return arm(operation, lockstep),
+        Operation::Fail { .. } | Operation::Tamper { .. } => {
+            arm(operation, lockstep);
+            return 0;
+        }
         Operation::Race { operations, .. } => {
             let is_race = |operation: &Operation| matches!(operation, Operation::Race { .. });
             let until = rest.iter().position(is_race).unwrap_or(rest.len());
             taken = until.min(usize::from(*operations));
             let together = &rest[..taken];
-            together.iter().for_each(|operation| {
+            for operation in together {
                 arm(operation, lockstep);
-            });
+            }
             lockstep.start_race(together);
             let lists = Lists::of(together, hosts);
-            lockstep.perform_race(&lists, &race::turns(operation));
+            let turns: Vec<Turn> = operation.turns().collect();
+            lockstep.perform_race(&lists, &turns);
         }
         _ => hosts.operate(operation, lockstep),
     }
@@ -232,7 +236,7 @@ fn operate(
 }
 
 /// Tampers are for one operation or race; a failure stays armed until it is due or the case ends.
-fn arm(operation: &Operation, lockstep: &mut Lockstep) -> usize {
+fn arm(operation: &Operation, lockstep: &mut Lockstep) {
     match *operation {
         Operation::Fail { change, nth } => lockstep.arm_failure(Failure {
             change,
@@ -245,7 +249,6 @@ fn arm(operation: &Operation, lockstep: &mut Lockstep) -> usize {
         }),
         _ => {}
     }
-    0
 }
 
 fn reach_stage(stage: Stage, hosts: &mut Hosts, lockstep: &mut Lockstep) {

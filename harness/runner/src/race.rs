@@ -1,7 +1,6 @@
 //! A race of a scenario: its operations as lists of actions, one for each agent.
 
 use its_board::host::Perform;
-use its_board::{Turn, Until};
 use its_el2::{AGENTS, Action, Outcome};
 use its_scenario::Operation;
 
@@ -38,16 +37,4 @@ impl Perform for Lists {
             _ => Outcome::Value(0x8000_0001),
         }
     }
-}
-
-/// The turns of a race, as the board takes them.
-pub(crate) fn turns(race: &Operation) -> Vec<Turn> {
-    let turn = |turn: its_scenario::Turn| Turn {
-        until: match turn.until {
-            its_scenario::Until::Steps(steps) => Until::Steps(steps),
-            its_scenario::Until::Unlocks(unlocks) => Until::Unlocks(unlocks),
-        },
-        skip: turn.skip,
-    };
-    race.turns().map(turn).collect()
 }

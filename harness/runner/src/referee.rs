@@ -7,7 +7,7 @@ use its_gic::Register;
 use its_model::Model;
 
 use crate::compare;
-use crate::finding::Finding;
+use crate::finding::{Finding, subject};
 
 /// What could be seen of the first ITS of a machine and of its redistributors between two actions.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +77,7 @@ impl Referee {
         if let Some(first) = disagreements.next() {
             let breach = compare::breach(first, true);
             let breach = breach.expect("books and policy have no part in a case without EL2");
-            self.finding = Some(Finding::new(breach, self.operation, action));
+            self.finding = Some(Finding::new(breach, self.operation, subject(action)));
         }
     }
 
@@ -96,7 +96,7 @@ impl Referee {
             .translations(seen)
             .or_else(|| pending.next())
             .or_else(|| registers.next());
-        self.finding = breach.map(|breach| Finding::new(breach, self.operation, action));
+        self.finding = breach.map(|breach| Finding::new(breach, self.operation, subject(action)));
     }
 
     /// Of what is seen, and of what must be.

@@ -1,8 +1,9 @@
 //! Races: the same turns give the same trace, and short races hold in every interleaving with few switches.
 
+use its_el2::{Turn, Until};
 use its_runner::trace::Trace;
 use its_runner::{Runner, Verdict};
-use its_scenario::{Operation, Scenario, Turn, Until};
+use its_scenario::{Operation, Scenario};
 
 /// Both CPUs map a device and post; CPU 1 also claims the page of the first ITT.
 const POSTS: &str = "\

@@ -125,4 +125,3 @@ pub use operation::{CPUS, HostCommand, Operation, Rdbase, Width};
 pub use place::{Area, Place};
 pub use scenario::{Boot, LiveDevice, MAX_OPERATIONS, Scenario, Stage};
 pub use text::{MAX_TEXT_BYTES, ParseError, TEXT_VERSION};
-pub use turns::{Turn, Until};

@@ -1,11 +1,11 @@
 //! What a scenario can do: one [`Operation`] is one line of text.
 
-use its_el2::{AccessSize, Direction, Frame, PageChange};
+use its_el2::{AccessSize, Direction, Frame, PageChange, Turn};
 use its_gic::command::Words;
 
 use crate::place::Place;
 use crate::record::Record;
-use crate::turns::{Turn, Turns};
+use crate::turns::Turns;
 
 /// CPUs of the board, and its redistributors.
 pub const CPUS: u8 = 2;
@@ -266,7 +266,7 @@ pub enum Operation {
     /// starts at ITS 0.
     Its { its: u8 },
     /// The next so many operations, 1 to 64, are done at once: those of each CPU in their order, and those that no CPU does
-    /// by the world. CPU 0 begins; who goes on when is what the [`Turn`](crate::Turn)s say, eight a word (see
+    /// by the world. CPU 0 begins; who goes on when is what the [`Turn`](its_el2::Turn)s say, eight a word (see
     /// [`Operation::turns`]). After the last turn each agent goes on to its end, the next in the ring after it.
     Race { operations: u8, turns: [u64; 4] },
 }

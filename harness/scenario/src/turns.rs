@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use its_el2::{Turn, Until};
+
 /// In a turn's byte: gives way to the agent after the next.
 const SKIP: u8 = 0x80;
 /// Codes up to this are that many steps; above it each is [`STRIDE`] more.
@@ -10,59 +12,40 @@ const STRIDE: u16 = 16;
 /// Codes above this are locks given back.
 const LAST_STEPS: u8 = 111;
 
-/// How long a turn is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Until {
-    /// Actions begun and calls of EL2 made: 1 to 64, or 64 and a multiple of 16 up to 816.
-    Steps(u16),
-    /// Locks given back by EL2: 1 to 16.
-    Unlocks(u16),
+/// Steps: 1 to 64, or 64 and a multiple of 16 up to 816. Locks: 1 to 16.
+fn unpack(byte: u8) -> Turn {
+    let code = byte & !SKIP;
+    let far = u16::from(code.saturating_sub(SINGLE));
+    let steps = u16::from(code.min(SINGLE)).saturating_add(far.saturating_mul(STRIDE));
+    let until = match code.checked_sub(LAST_STEPS) {
+        Some(unlocks @ 1..) => Until::Unlocks(unlocks.into()),
+        _ => Until::Steps(steps),
+    };
+    Turn {
+        until,
+        skip: byte & SKIP != 0,
+    }
 }
 
-/// One turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Turn {
-    pub until: Until,
-    /// The agent after the next goes on, not the next.
-    pub skip: bool,
+/// `None` where no byte says so.
+fn pack(turn: Turn) -> Option<u8> {
+    let mut codes = 1..=!SKIP;
+    let code = codes.find(|code| unpack(*code).until == turn.until)?;
+    Some(code | if turn.skip { SKIP } else { 0 })
 }
 
-impl Turn {
-    fn unpack(byte: u8) -> Self {
-        let code = byte & !SKIP;
-        let far = u16::from(code.saturating_sub(SINGLE));
-        let until = match code.checked_sub(LAST_STEPS) {
-            Some(unlocks @ 1..) => Until::Unlocks(unlocks.into()),
-            _ => {
-                Until::Steps(u16::from(code.min(SINGLE)).saturating_add(far.saturating_mul(STRIDE)))
-            }
-        };
-        Self {
-            until,
-            skip: byte & SKIP != 0,
-        }
-    }
-
-    /// `None` where no byte says so.
-    fn pack(self) -> Option<u8> {
-        let mut codes = 1..=!SKIP;
-        let code = codes.find(|code| Self::unpack(*code).until == self.until)?;
-        Some(code | if self.skip { SKIP } else { 0 })
-    }
-
-    /// From the text form: a number of steps, or `u` and a number of locks; `+` skips an agent.
-    fn parse(text: &str) -> Option<Self> {
-        let bare = text.strip_suffix('+');
-        let number = bare.unwrap_or(text);
-        let until = match number.strip_prefix('u') {
-            Some(unlocks) => Until::Unlocks(unlocks.parse().ok()?),
-            None => Until::Steps(number.parse().ok()?),
-        };
-        Some(Self {
-            until,
-            skip: bare.is_some(),
-        })
-    }
+/// From the text form: a number of steps, or `u` and a number of locks; `+` skips an agent.
+fn parse(text: &str) -> Option<Turn> {
+    let bare = text.strip_suffix('+');
+    let number = bare.unwrap_or(text);
+    let until = match number.strip_prefix('u') {
+        Some(unlocks) => Until::Unlocks(unlocks.parse().ok()?),
+        None => Until::Steps(number.parse().ok()?),
+    };
+    Some(Turn {
+        until,
+        skip: bare.is_some(),
+    })
 }
 
 /// Up to eight turns, as one word: a byte each, the first in the lowest. Bytes that say no step come last.
@@ -83,7 +66,7 @@ impl Turns {
 
     pub(crate) fn iter(self) -> impl Iterator<Item = Turn> {
         let bytes = self.0.to_le_bytes().into_iter();
-        bytes.take_while(|byte| *byte != 0).map(Turn::unpack)
+        bytes.take_while(|byte| *byte != 0).map(unpack)
     }
 
     /// From the text form, such as `12,u2,3+`.
@@ -91,7 +74,7 @@ impl Turns {
         let mut bytes = [0; 8];
         let mut slots = bytes.iter_mut();
         for turn in text.split(',') {
-            *slots.next()? = Turn::parse(turn)?.pack()?;
+            *slots.next()? = parse(turn).and_then(pack)?;
         }
         Some(Self(u64::from_le_bytes(bytes)))
     }

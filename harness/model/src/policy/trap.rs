@@ -8,7 +8,9 @@ use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser, Ctlr, FRAME_BYTES, OFFSET_MASK};
 use its_gic::{Part, Register};
 
-use crate::architecture::{RETRY, Registers, STALLED, its_at, name, redistributor_register};
+use crate::architecture::{
+    RETRY, Registers, STALLED, its_at, name, redistributor_at, redistributor_register,
+};
 use crate::judgement::{Expected, Judgement, Kind, Phase};
 use crate::model::Model;
 use crate::policy::queue::{Guard, Stop};
@@ -60,7 +62,7 @@ enum Reading {
 }
 
 /// A trapped access to the control frame of an ITS.
-pub(crate) struct ItsTrap<'a> {
+struct ItsTrap<'a> {
     pub(crate) its: usize,
     /// From the start of the control frame.
     pub(crate) offset: u64,
@@ -73,7 +75,7 @@ pub(crate) struct ItsTrap<'a> {
 }
 
 /// A trapped access to the frames of a redistributor.
-pub(crate) struct RedistributorTrap<'a> {
+struct RedistributorTrap<'a> {
     pub(crate) n: usize,
     pub(crate) direction: Direction,
     /// What the host read.
@@ -83,14 +85,79 @@ pub(crate) struct RedistributorTrap<'a> {
     pub(crate) enabled: Expected<bool>,
 }
 
+/// What a trapped access is of, and the hardware when it began.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
+pub(crate) enum Before {
+    /// The offset is from the start of the frame.
+    Its {
+        its: usize,
+        offset: u64,
+        registers: Registers,
+    },
+    Redistributor {
+        n: usize,
+        offset: u64,
+        /// EnableLPIs.
+        enabled: Expected<bool>,
+    },
+}
+
 impl Model {
-    /// A trapped access to a control or translation frame.
-    pub(crate) fn judge_its_trap(
+    /// The hardware behind an address, as it is now; `None` where no device is.
+    pub(crate) fn before(&self, address: u64) -> Option<Before> {
+        if let Some((its, offset)) = its_at(&self.machine, address) {
+            let registers = self.hardware.its[its].registers;
+            return Some(Before::Its {
+                its,
+                offset,
+                registers,
+            });
+        }
+        let (n, offset) = redistributor_at(&self.machine, address)?;
+        let enabled = self.hardware.redistributors[n].enabled;
+        Some(Before::Redistributor { n, offset, enabled })
+    }
+
+    /// A trapped access, which read `seen`.
+    pub(crate) fn judge_trap(
         &mut self,
-        trap: &ItsTrap,
-        size: AccessSize,
+        (size, direction): (AccessSize, Direction),
+        before: &Before,
+        seen: u64,
+        events: &[Event],
         account: &mut Account,
     ) {
+        match *before {
+            Before::Its {
+                its,
+                offset,
+                registers: before,
+            } => {
+                let trap = ItsTrap {
+                    its,
+                    offset,
+                    direction,
+                    seen,
+                    events,
+                    before,
+                };
+                self.judge_its_trap(&trap, size, account);
+            }
+            Before::Redistributor { n, offset, enabled } => {
+                let trap = RedistributorTrap {
+                    n,
+                    direction,
+                    seen,
+                    events,
+                    enabled,
+                };
+                self.judge_redistributor_trap(&trap, offset, size, account);
+            }
+        }
+    }
+
+    /// A trapped access to a control or translation frame.
+    fn judge_its_trap(&mut self, trap: &ItsTrap, size: AccessSize, account: &mut Account) {
         let (its, offset) = (trap.its, trap.offset);
         let closing = self.phase(its as u8) != Phase::Guarded;
         let (register, part) = match Register::select(offset, size.bytes()) {
@@ -499,7 +566,7 @@ impl Model {
     }
 
     /// "Redistributors, all, from the first finalize".
-    pub(crate) fn judge_redistributor_trap(
+    fn judge_redistributor_trap(
         &mut self,
         trap: &RedistributorTrap,
         offset: u64,

@@ -149,12 +149,7 @@ fn grown_badly(draft: &mut Draft<'_, '_>) {
     poll(draft);
     if draft.chance(1, 2) {
         let level2 = Place::page(Area::Level2, 112);
-        draft.push(Operation::Grow {
-            cpu,
-            device_id,
-            level2,
-            flip: 0,
-        });
+        offer(draft, device_id, level2);
         draft.push(Operation::Post {
             cpu,
             retry: true,
@@ -250,19 +245,24 @@ fn shrunk(draft: &mut Draft<'_, '_>) {
     poll(draft);
 }
 
+/// The host's level-1 entry of a device names this level-2 table.
+fn offer(draft: &mut Draft<'_, '_>, device_id: u32, level2: Place) {
+    let cpu = draft.cpu();
+    draft.push(Operation::Grow {
+        cpu,
+        device_id,
+        level2,
+        flip: 0,
+    });
+}
+
 /// Between posting and consuming: the entry changes while commands are in flight.
 fn swapped_under_a_device(draft: &mut Draft<'_, '_>) {
     let entry = draft.between(1, 6);
     let device_id = behind(draft, entry);
     let (one, other) = (level2(draft), level2(draft));
-    let cpu = draft.cpu();
     for (level2, size) in [(one, 4), (other, 5)] {
-        draft.push(Operation::Grow {
-            cpu,
-            device_id,
-            level2,
-            flip: 0,
-        });
+        offer(draft, device_id, level2);
         let itt = Place::page(Area::Itt, 300);
         let mapd = HostCommand::Mapd {
             device_id,
@@ -286,14 +286,8 @@ fn swapped_under_a_device(draft: &mut Draft<'_, '_>) {
 fn tampered(draft: &mut Draft<'_, '_>) {
     let entry = draft.between(1, 8);
     let device_id = behind(draft, entry);
-    let cpu = draft.cpu();
     let level2 = level2(draft);
-    draft.push(Operation::Grow {
-        cpu,
-        device_id,
-        level2,
-        flip: 0,
-    });
+    offer(draft, device_id, level2);
     let itt = Place::page(Area::Itt, 290);
     let mapd = HostCommand::Mapd {
         device_id,
@@ -324,13 +318,7 @@ fn refused_for_its_itt(draft: &mut Draft<'_, '_>) {
     let entry = draft.between(1, 6);
     let device_id = behind(draft, entry);
     let level2 = Place::page(Area::Level2, draft.below(8).saturating_mul(16) as u16);
-    let cpu = draft.cpu();
-    draft.push(Operation::Grow {
-        cpu,
-        device_id,
-        level2,
-        flip: 0,
-    });
+    offer(draft, device_id, level2);
     let itt = match draft.chance(1, 2) {
         true => level2,
         false => bad_place(draft),
