@@ -1,9 +1,9 @@
 //! Which DeviceID has which ITT (P7): records of 16 bytes in the private pages.
 //!
-//! A digital search tree: a node at depth d agrees with everything below it in the first d bits of the
-//! DeviceID, and bit d (from the top) decides between its children. So no path is longer than 33 nodes,
-//! whatever DeviceIDs the host picks. Links are record numbers, not pointers. Zeroed pages are an empty
-//! store.
+//! A digital search tree: a node at depth d agrees with everything below it in bits \[d-1:0\] of the
+//! DeviceID, and bit d decides between its children. So no path is longer than 33 nodes, whatever DeviceIDs
+//! the host picks; and since low bits differ most, the paths of usual DeviceIDs are short. Links are record
+//! numbers, not pointers. Zeroed pages are an empty store.
 
 use its_el2::El2;
 use its_gic::geometry::{PAGE_BYTES, itt_bytes};
@@ -87,7 +87,7 @@ fn pack_link(link: Link) -> u64 {
 
 /// Whether DeviceID `device_id` is to the right of a node at `depth`.
 fn is_right(device_id: u32, depth: u32) -> bool {
-    device_id.rotate_left(depth.wrapping_add(1)) & 1 != 0
+    device_id.checked_shr(depth).unwrap_or(0) & 1 != 0
 }
 
 /// Where a link is: the root, or one side of a record.
@@ -328,9 +328,9 @@ mod tests {
         let Some(index) = link else { return 0 };
         assert!(depth <= DEEPEST);
         let record = records.read(el2, index);
-        let agreed = u32::MAX.checked_shr(depth).map_or(u32::MAX, |rest| !rest);
+        let agreed = u32::MAX.checked_shl(depth).map_or(u32::MAX, |rest| !rest);
         assert_eq!(record.device_id & agreed, prefix & agreed);
-        let bit = 0x8000_0000_u32.checked_shr(depth).unwrap_or(0);
+        let bit = 1_u32.checked_shl(depth).unwrap_or(0);
         let left = check(el2, records, record.left, depth + 1, prefix & !bit);
         let right = check(el2, records, record.right, depth + 1, prefix | bit);
         1 + left + right
@@ -383,8 +383,8 @@ mod tests {
     #[test]
     fn no_path_is_longer_than_33_nodes() {
         let (el2, mut records) = store(1);
-        // The DeviceID of only the top bit goes to the root; 0 comes last.
-        for device_id in (0..32).map(|n| 1 << (31 - n)).chain([0]) {
+        // The DeviceID of only the lowest bit goes to the root; 0 comes last.
+        for device_id in (0..32).map(|n| 1 << n).chain([0]) {
             records.insert(&el2, device_id, itt(1)).unwrap();
         }
         el2.words_read.borrow_mut().clear();
@@ -393,7 +393,7 @@ mod tests {
         assert!(el2.words_read.borrow().len() <= 4 * 33);
         assert_eq!(check(&el2, &records, records.root, 0, 0), 33);
         // The deepest takes the root's place.
-        assert!(records.remove(&el2, 1 << 31).is_some());
+        assert!(records.remove(&el2, 1).is_some());
         assert_eq!(check(&el2, &records, records.root, 0, 0), 32);
     }
 
