@@ -23,6 +23,7 @@ mod no_panic;
 mod program;
 mod progress;
 mod replay;
+mod scale;
 mod subject;
 mod summary;
 mod target;
@@ -64,6 +65,8 @@ enum Command {
     Bench(bench::Arguments),
     /// How many cases a fuzzer needs until it detects each known bug
     Trials(trials::Arguments),
+    /// What commands cost EL2 beside 4,000 mapped devices, in instructions (needs valgrind)
+    Scale,
 }
 
 fn main() -> ExitCode {
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Trials(arguments) => trials::run(&arguments),
+        Command::Scale => scale::run(),
     };
     exit::code(result)
 }

@@ -1,6 +1,6 @@
 //! The host's side of a scenario: what boot plan and operations are, in actions.
 
-use its_board::host::{Host, LiveDevice, Perform, Plan};
+use its_board::host::{DeviceRun, Host, LiveDevice, Perform, Plan};
 use its_board::layout;
 use its_el2::{AccessSize, Action, Direction, Frame, Hypercall, Machine, Outcome};
 use its_gic::Command;
@@ -296,6 +296,23 @@ fn driver(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
             event_id_bits,
             itt,
         } => host.map_device(cpu, device_id, event_id_bits, place::address(itt), on),
+        Operation::MapDevices {
+            cpu,
+            device_id,
+            count,
+            stride,
+            event_id_bits,
+            itt,
+        } => {
+            let run = DeviceRun {
+                first: device_id,
+                count,
+                stride,
+                event_id_bits,
+                itt_address: place::address(itt),
+            };
+            host.map_devices(cpu, &run, on);
+        }
         Operation::MapEvent {
             cpu,
             device_id,

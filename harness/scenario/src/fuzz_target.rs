@@ -69,7 +69,7 @@ impl FuzzTarget {
             ),
             Self::Mmio | Self::Hvc | Self::Tables => !matches!(kind, Kind::Race),
             Self::Race => true,
-            // There is no EL2 that could be asked, watched or made to fail.
+            // There is no EL2 that could be asked, watched, made to fail, or be short of records.
             Self::Arch => !matches!(
                 kind,
                 Kind::Share
@@ -83,6 +83,7 @@ impl FuzzTarget {
                     | Kind::Tamper
                     | Kind::Race
                     | Kind::Describe
+                    | Kind::MapDevices
                     | Kind::StoreAddress
                     | Kind::WriteHalf
                     | Kind::GrowCollection
@@ -146,6 +147,7 @@ impl Operation {
     fn spare_tables(&mut self) {
         match self {
             Self::MapDevice { itt, .. }
+            | Self::MapDevices { itt, .. }
             | Self::Command {
                 command:
                     HostCommand::Mapd {

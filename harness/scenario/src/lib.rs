@@ -38,6 +38,7 @@
 //! | `set-up private=PLACE descriptor=PLACE private-pages=N [device-flip=N]` | `__pkvm_init_its_emulation` of the ITS that the host is at |
 //! | `raw-hypercall x0=N [x1=N] [x2=N] [x3=N] [x4=N]` | any hypercall |
 //! | `map-device device=N event-id-bits=N itt=PLACE` | the driver maps a device and posts |
+//! | `map-devices device=N count=N stride=N event-id-bits=N itt=PLACE` | the driver maps many devices and posts now and then |
 //! | `map-event device=N event=N intid=N icid=N` | the driver maps an event and posts |
 //! | `unmap-device device=N` | the driver unmaps a device and posts |
 //! | `unmask device=N event=N [direct]` · `mask device=N event=N [direct]` | the driver enables or disables an event's LPI, and posts INV or uses GICR_INVLPIR |

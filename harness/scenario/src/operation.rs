@@ -180,6 +180,19 @@ pub enum Operation {
         /// A multiple of 256.
         itt: Place,
     },
+    /// The driver maps 1 to 1024 devices, and posts when it has written 64 commands.
+    MapDevices {
+        cpu: u8,
+        /// Of the first.
+        device_id: u32,
+        count: u16,
+        /// From one DeviceID to the next; they wrap at 32 bits.
+        stride: u32,
+        /// 1 to 32; MAPD.Size is this minus 1.
+        event_id_bits: u8,
+        /// Of the first, a multiple of 256; each next ITT is at the next such address after the last.
+        itt: Place,
+    },
     /// The driver maps an event: MAPTI, SYNC, post.
     MapEvent {
         cpu: u8,

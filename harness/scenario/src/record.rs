@@ -164,6 +164,14 @@ impl Record {
                 event_id_bits: b as u8,
                 itt: Place::unpack(c),
             },
+            Kind::MapDevices => Operation::MapDevices {
+                cpu,
+                device_id: a as u32,
+                count: b as u16,
+                stride: c as u32,
+                event_id_bits: d as u8,
+                itt: Place::unpack(e),
+            },
             Kind::MapEvent => Operation::MapEvent {
                 cpu,
                 device_id: a as u32,
@@ -408,6 +416,19 @@ impl From<&Operation> for Record {
             } => {
                 let words = [device_id.into(), event_id_bits.into(), itt.pack()];
                 R::new(Kind::MapDevice, cpu, words)
+            }
+            Operation::MapDevices {
+                cpu,
+                device_id,
+                count,
+                stride,
+                event_id_bits,
+                itt,
+            } => {
+                let [first, stride] = [device_id, stride].map(u64::from);
+                let (count, bits) = (count.into(), event_id_bits.into());
+                let words = [first, count, stride, bits, itt.pack()];
+                R::new(Kind::MapDevices, cpu, words)
             }
             Operation::MapEvent {
                 cpu,

@@ -11,7 +11,7 @@ mod power;
 
 use its_el2::{AccessSize, Action, Character, Direction, Hypercall, Machine, Outcome};
 use its_gic::command::Words;
-use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Location, Queue, Table};
+use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Location, Queue, Table, itt_bytes};
 use its_gic::register::BASER_COUNT;
 use its_gic::{Baser, Command, Creadr, Register};
 
@@ -77,6 +77,25 @@ pub struct Host {
     /// Devices that it wrote a MAPD for, in that order: DeviceID, Size, ITT address.
     devices: Vec<(u32, u8, u64)>,
 }
+
+/// Many devices, of DeviceIDs that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceRun {
+    /// The first DeviceID.
+    pub first: u32,
+    pub count: u16,
+    /// From one DeviceID to the next; they wrap at 32 bits.
+    pub stride: u32,
+    /// MAPD.Size is this minus 1.
+    pub event_id_bits: u8,
+    /// Physical address of the first ITT; each next one is at the next possible address.
+    pub itt_address: u64,
+}
+
+/// Commands of a run that are posted at once.
+const BATCH: u16 = 64;
+/// MAPD.ITT_addr names multiples of so many bytes.
+const ITT_ALIGNMENT: u64 = 256;
 
 /// The place of the device table and of the collection table among the BASERs.
 const DEVICES: usize = 0;
@@ -344,6 +363,27 @@ impl Host {
         };
         self.send(cpu, command, on);
         self.post_and_drain(cpu, on);
+    }
+
+    /// [`Host::map_device`] for each, but posts as many commands at once as EL2 judges in one trap.
+    pub fn map_devices(&mut self, cpu: u8, run: &DeviceRun, on: &mut impl Perform) {
+        let size = run.event_id_bits.saturating_sub(1);
+        let itt_bytes = itt_bytes(size, self.character().itt_entry_bytes.into());
+        let apart = itt_bytes.next_multiple_of(ITT_ALIGNMENT);
+        for n in 0..run.count {
+            let device_id = run.first.wrapping_add(run.stride.wrapping_mul(n.into()));
+            self.ensure_level2(cpu, DEVICES, device_id, on);
+            let command = Command::Mapd {
+                device_id,
+                size,
+                itt_address: run.itt_address.wrapping_add(apart * u64::from(n)),
+                valid: true,
+            };
+            self.send(cpu, command, on);
+            if (n + 1) % BATCH == 0 || n + 1 == run.count {
+                self.post_and_drain(cpu, on);
+            }
+        }
     }
 
     /// DISCARD and SYNC for each event that was mapped by [`Host::map_event`], then MAPD V=0, which

@@ -330,6 +330,20 @@ impl Belief {
                 self.map(device_id, event_id_bits, itt, true);
                 self.post(1);
             }
+            Operation::MapDevices {
+                device_id,
+                count,
+                stride,
+                event_id_bits,
+                itt,
+                ..
+            } => {
+                for n in 0..u32::from(count) {
+                    let device_id = device_id.wrapping_add(stride.wrapping_mul(n));
+                    self.map(device_id, event_id_bits, itt, true);
+                }
+                self.post(1);
+            }
             Operation::MapEvent {
                 device_id,
                 event_id,

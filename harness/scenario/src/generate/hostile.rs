@@ -34,6 +34,7 @@ pub(crate) const PHRASES: &[Phrase] = &[
     remapped,
     strange_interrupt,
     anything,
+    every_record,
 ];
 
 /// MAPD with an ITT where none may be, or larger than it may be.
@@ -288,6 +289,43 @@ fn full_queue(draft: &mut Draft<'_, '_>) {
         );
     }
     post(draft);
+    poll(draft);
+}
+
+/// As many devices as EL2 has records, one less or one more; then some go and others come. Rare, because long.
+fn every_record(draft: &mut Draft<'_, '_>) {
+    let records = u64::from(draft.belief.boot.private_pages).saturating_mul(256);
+    let room = records.saturating_sub(draft.belief.here().devices.len() as u64);
+    let ids = draft.belief.device_ids();
+    if room > 300 || ids < 1024 {
+        return remapped(draft);
+    }
+    drain(draft);
+    let stride = draft.pick(&[1, 2], 1);
+    let count = room.saturating_add(draft.below(3)).saturating_sub(1) as u16;
+    let first = draft.between(64, 256) as u32;
+    draft.push(Operation::MapDevices {
+        cpu: 0,
+        device_id: first,
+        count,
+        stride,
+        event_id_bits: 1,
+        itt: Place::page(Area::Itt, 200),
+    });
+    let id_of = |n: u64| first.wrapping_add(stride.wrapping_mul(n as u32));
+    for n in 0..draft.between(1, 4) {
+        let (cpu, gone) = (draft.cpu(), id_of(draft.below(count.into())));
+        draft.push(Operation::UnmapDevice {
+            cpu,
+            device_id: gone,
+        });
+        draft.push(Operation::MapDevice {
+            cpu,
+            device_id: id_of(u64::from(count).saturating_add(n)),
+            event_id_bits: 1,
+            itt: Place::page(Area::Itt, 300),
+        });
+    }
     poll(draft);
 }
 

@@ -23,6 +23,7 @@ pub(crate) const PHRASES: &[Phrase] = &[
     reset_queue,
     pages,
     long_batch,
+    many_devices,
 ];
 
 /// How many level-1 entries there may be for this generator to add one, of so many blocks of [`Area::Level2`]. The
@@ -98,6 +99,66 @@ pub(crate) fn new_device(draft: &mut Draft<'_, '_>) -> Option<(u32, u8, Place)> 
     let event_id_bits = event_id_bits.min(most.into()) as u8;
     let itt = new_itt(draft, event_id_bits)?;
     Some((device_id as u32, event_id_bits, itt))
+}
+
+/// Devices with one bit set in each DeviceID, which is the longest path for whoever looks bit by bit; then some of
+/// them go again. Rare, because long.
+fn many_devices(draft: &mut Draft<'_, '_>) {
+    if !draft.chance(1, 4) {
+        return map_device(draft);
+    }
+    let count = draft.between(4, 20) as u32;
+    make_room(draft, count.saturating_mul(2));
+    let mut mapped = Vec::new();
+    for bit in 0..count {
+        let device_id = 1_u64.checked_shl(bit).unwrap_or(0);
+        mapped.extend(map_one_of_many(draft, device_id));
+    }
+    mapped.extend(map_one_of_many(draft, 0));
+    post(draft);
+    idle(draft);
+    for _ in 0..draft.between(1, 4) {
+        let Some((device_id, itt)) = mapped.pop() else {
+            break;
+        };
+        let (size, valid) = (0, false);
+        command(
+            draft,
+            HostCommand::Mapd {
+                device_id,
+                size,
+                itt,
+                valid,
+            },
+        );
+    }
+    post(draft);
+    idle(draft);
+}
+
+/// MAPD of a device with two events, if it is not mapped and its entry is there.
+fn map_one_of_many(draft: &mut Draft<'_, '_>, device_id: u64) -> Option<(u32, Place)> {
+    if device_id >= draft.belief.device_ids() {
+        return None;
+    }
+    let device_id = device_id as u32;
+    let index = draft.belief.level1_index(device_id);
+    let covered = index.is_none_or(|index| draft.belief.here().level1.contains(&index));
+    if !covered || draft.belief.device(device_id).is_some() {
+        return None;
+    }
+    let itt = new_itt(draft, 1)?;
+    let (size, valid) = (0, true);
+    command(
+        draft,
+        HostCommand::Mapd {
+            device_id,
+            size,
+            itt,
+            valid,
+        },
+    );
+    Some((device_id, itt))
 }
 
 /// Memory for an ITT: next to the last one, on a page of its own, or across the end of a page.

@@ -1,0 +1,132 @@
+//! Traffic of one device beside many others, without reference and oracles: for counting EL2's instructions.
+//!
+//! `many_devices DEVICES ROUNDS`: maps so many devices, 0 to 4,000, and then does the same few operations again and
+//! again with one device more, each time another. `cargo xtask scale` runs it under callgrind, which counts what is
+//! executed inside the emulator.
+
+use std::process::ExitCode;
+
+use its_board::host::Perform;
+use its_board::{Board, layout};
+use its_el2::{AccessSize, Action, Direction, Event, Outcome};
+use its_gic::Register;
+use its_runner::{Hosts, machine, production};
+use its_scenario::{Area, HostCommand, Operation, Place, Scenario, Width};
+
+/// An ITS with a flat device table of 8192 entries, and room for 4,096 records: the host gives pages of its own.
+const BOARD: &str = "\
+itsdiff 1
+character two-level=no device-id-bits=13
+boot stage=deprivileged
+set-up private=host[0] descriptor=descriptor[0] private-pages=16
+";
+/// DeviceIDs of the traffic, above all others.
+const FIRST: u32 = 4000;
+/// Memory for ITTs of 256 bytes, in 4 KiB pages of `itt`.
+const ITTS_PER_PAGE: u32 = 16;
+
+/// The board, and nobody who judges.
+struct Alone {
+    board: Board,
+    events: Vec<Event>,
+}
+
+impl Perform for Alone {
+    fn perform(&mut self, action: Action) -> Outcome {
+        self.events.clear();
+        self.board.perform(&action, &mut self.events)
+    }
+}
+
+fn main() -> ExitCode {
+    let numbers = std::env::args().skip(1).map(|text| text.parse());
+    let numbers: Result<Vec<u32>, _> = numbers.collect();
+    match numbers.as_deref() {
+        Ok([devices @ 0..=FIRST, rounds]) => run(*devices, *rounds),
+        _ => {
+            eprintln!("usage: many_devices DEVICES ROUNDS, with 0 to {FIRST} devices");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(devices: u32, rounds: u32) {
+    let scenario = Scenario::parse(BOARD).expect("the board is right");
+    let machine = machine(&scenario);
+    let mut alone = Alone {
+        board: Board::new(machine, production(machine.its)),
+        events: Vec::new(),
+    };
+    let mut hosts = Hosts::new(&scenario);
+    hosts.probe(scenario.boot.stage, &mut alone);
+    hosts.deprivilege(&mut alone);
+    for operation in &scenario.operations {
+        hosts.operate(operation, &mut alone);
+    }
+    for device_id in 0..devices {
+        post(&[mapd(device_id, true)], &mut hosts, &mut alone);
+    }
+    for round in 0..rounds {
+        let device_id = FIRST + round % 96;
+        round_of(device_id, &mut hosts, &mut alone);
+    }
+}
+
+/// What the driver does with a device: maps it and an event, has an interrupt sent, takes both away again.
+fn round_of(device_id: u32, hosts: &mut Hosts, on: &mut Alone) {
+    let event_id = 0;
+    let (intid, icid) = (8192, 0);
+    post(&[mapd(device_id, true)], hosts, on);
+    let mapti = HostCommand::Mapti {
+        device_id,
+        event_id,
+        intid,
+        icid,
+    };
+    let int = HostCommand::Int {
+        device_id,
+        event_id,
+    };
+    post(&[mapti, int], hosts, on);
+    let discard = HostCommand::Discard {
+        device_id,
+        event_id,
+    };
+    post(&[discard, mapd(device_id, false)], hosts, on);
+}
+
+fn mapd(device_id: u32, valid: bool) -> HostCommand {
+    let page = device_id / ITTS_PER_PAGE;
+    let itt = Place::at(
+        Area::Itt,
+        page as u16,
+        (device_id % ITTS_PER_PAGE * 0x100) as u16,
+    );
+    HostCommand::Mapd {
+        device_id,
+        size: 0,
+        itt,
+        valid,
+    }
+}
+
+/// Writes commands, posts them, and sees that all were carried out.
+fn post(commands: &[HostCommand], hosts: &mut Hosts, on: &mut Alone) {
+    let cpu = 0;
+    for command in commands {
+        let command = *command;
+        hosts.operate(&Operation::Command { cpu, command }, on);
+    }
+    let (retry, width) = (false, Width::Double);
+    hosts.operate(&Operation::Post { cpu, retry, width }, on);
+    let [creadr, cwriter] = [Register::Creadr, Register::Cwriter].map(|register| {
+        on.perform(Action::Device {
+            cpu,
+            address: layout::ITS[0] + register.offset(),
+            size: AccessSize::Double,
+            direction: Direction::Read,
+        })
+    });
+    assert_eq!(creadr, cwriter, "{commands:?} did not all pass");
+}
