@@ -1,7 +1,7 @@
 //! `trials`: how many cases the fuzzer needs until it detects each known bug, or each break of the harness.
 //!
-//! Each trial starts from the committed seeds but those that show the bug already, with a seed of its own, and ends at
-//! the first finding or at the cap. A trial that ends at the cap is counted as such, not left out.
+//! Each trial starts from the committed seeds but those that show the bug already, and from nothing where all do, with
+//! a seed of its own, and ends at the first finding or at the cap. A trial that ends at the cap is counted as such, not left out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,12 +95,6 @@ fn trials(bug: &Bug, all: Option<&AllBugs>, arguments: &Arguments) -> Result<Vec
     let target = bug.target()?;
     let (replayer, program) = programs(bug, all)?;
     let seeds = blind_seeds(&replayer, target)?;
-    ensure!(
-        !seeds.is_empty(),
-        "every seed of {} shows {}",
-        target.name,
-        bug.id
-    );
     let folder = workspace::root()
         .join("target")
         .join("trials")

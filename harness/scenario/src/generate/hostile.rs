@@ -35,6 +35,7 @@ pub(crate) const PHRASES: &[Phrase] = &[
     strange_interrupt,
     anything,
     every_record,
+    page_life,
 ];
 
 /// MAPD with an ITT where none may be, or larger than it may be.
@@ -461,6 +462,42 @@ pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
         };
         draft.push(next);
     }
+}
+
+/// A page is an ITT again and again; in between the host takes it back and shares it, and one change of it may fail.
+pub(super) fn page_life(draft: &mut Draft<'_, '_>) {
+    let page = Place::page(Area::Itt, 306);
+    let rounds = draft.between(2, 3);
+    let failing = draft.below(rounds.saturating_mul(2));
+    let changes = [
+        PageChange::Unshare,
+        PageChange::Unpin,
+        PageChange::Share,
+        PageChange::Pin,
+    ];
+    for round in 0..rounds {
+        let cpu = draft.cpu();
+        let device_id = draft.below(8) as u32;
+        let event_id_bits = 4;
+        draft.push(Operation::MapDevice {
+            cpu,
+            device_id,
+            event_id_bits,
+            itt: page,
+        });
+        if round == failing {
+            let change = draft.pick(&changes, PageChange::Unshare);
+            draft.push(Operation::Fail { change, nth: 1 });
+        }
+        draft.push(Operation::UnmapDevice { cpu, device_id });
+        if draft.chance(1, 2) {
+            draft.push(Operation::Unshare { cpu, page });
+        }
+        if draft.chance(1, 2) {
+            draft.push(Operation::Share { cpu, page });
+        }
+    }
+    poll(draft);
 }
 
 /// The host loads from, or stores to, what EL2 or the ITS reads.

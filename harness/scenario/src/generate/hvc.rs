@@ -35,6 +35,7 @@ pub(super) const HOSTILE: &[Phrase] = &[
     failing,
     page_gone,
     page_gone,
+    hostile::page_life,
     early,
     again,
     tampered,
