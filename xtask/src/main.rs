@@ -19,6 +19,7 @@ mod engine;
 mod exit;
 mod fuzz;
 mod matrix;
+mod mutants;
 mod no_panic;
 mod program;
 mod progress;
@@ -65,6 +66,8 @@ enum Command {
     Bench(bench::Arguments),
     /// How many cases a fuzzer needs until it detects each known bug
     Trials(trials::Arguments),
+    /// Which mutants of the emulator no stored scenario notices (needs cargo-mutants)
+    Mutants,
     /// What commands cost EL2 beside 4,000 mapped devices, in instructions (needs valgrind)
     Scale,
 }
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Trials(arguments) => trials::run(&arguments),
+        Command::Mutants => mutants::run(),
         Command::Scale => scale::run(),
     };
     exit::code(result)

@@ -1,0 +1,167 @@
+//! `mutants`: which small changes of the emulator no stored scenario notices (cargo-mutants).
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::exit::{Broken, Exit};
+use crate::workspace;
+
+/// What is known to survive, and why.
+const KNOWN: &str = "harness/emulator/survivors.toml";
+/// The least share of mutants that stored scenarios notice, in percent.
+const KILLED: usize = 80;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    survivors: Vec<Survivors>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Survivors {
+    mutants: Vec<String>,
+    why: String,
+}
+
+/// What cargo-mutants says in its `outcomes.json`.
+#[derive(Deserialize)]
+struct Outcomes {
+    outcomes: Vec<Outcome>,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    scenario: Played,
+    summary: String,
+}
+
+#[derive(Deserialize)]
+enum Played {
+    Baseline,
+    Mutant { name: String },
+}
+
+/// Builds and plays each mutant, sums up, and compares the survivors with those that are explained.
+pub(crate) fn run() -> Result<Exit> {
+    let outcomes = played()?.outcomes;
+    let of = |summary: &'static str| {
+        outcomes
+            .iter()
+            .filter_map(move |outcome| match &outcome.scenario {
+                Played::Mutant { name } if outcome.summary == summary => Some(without_place(name)),
+                _ => None,
+            })
+    };
+    let killed = of("CaughtMutant").count() + of("Timeout").count();
+    let survivors: Vec<String> = of("MissedMutant").collect();
+    let all = killed + survivors.len();
+    ensure!(all > 0, "cargo-mutants found nothing to change");
+    say!(
+        "{killed} of {all} mutants of the emulator are killed by stored scenarios ({:.1} %); {} do not compile",
+        killed as f64 * 100.0 / all as f64,
+        of("Unviable").count()
+    );
+    let text = fs::read_to_string(workspace::root().join(KNOWN))?;
+    let known: Known = toml::from_str(&text).with_context(|| format!("{KNOWN} is malformed"))?;
+    let unexplained = explain(&known, &survivors)?;
+    for mutant in &unexplained {
+        say!("unexplained: {mutant}");
+    }
+    if !unexplained.is_empty() || killed * 100 < all * KILLED {
+        return Err(Broken("mutants of the emulator pass for it".into()).into());
+    }
+    Ok(Exit::Clean)
+}
+
+/// Tells those that are explained; returns the others.
+fn explain<'a>(known: &Known, survivors: &'a [String]) -> Result<BTreeSet<&'a String>> {
+    let mut unexplained: BTreeSet<&String> = survivors.iter().collect();
+    for entry in &known.survivors {
+        for mutant in &entry.mutants {
+            ensure!(
+                unexplained.remove(mutant),
+                "{KNOWN}: {mutant} does not survive, or is there twice"
+            );
+            say!("survives: {mutant}: {}", entry.why);
+        }
+    }
+    Ok(unexplained)
+}
+
+fn played() -> Result<Outcomes> {
+    let folder = workspace::root().join("target").join("mutants");
+    fs::create_dir_all(&folder)?;
+    let output = folder.display().to_string();
+    let arguments = [
+        "mutants",
+        "--package",
+        "its-emulator",
+        "--test-package",
+        "its-runner",
+        "--baseline",
+        "skip",
+        "--timeout",
+        "60",
+        "--output",
+        &output,
+        "--",
+        "--test",
+        "stored",
+    ];
+    // Mutants that are missed are no failure of the command: its output says all.
+    duct::cmd(workspace::cargo(), arguments)
+        .dir(workspace::root())
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .stdout_to_stderr()
+        .unchecked()
+        .run()?;
+    let path = folder.join("mutants.out").join("outcomes.json");
+    let text = fs::read_to_string(path)
+        .context("no result of cargo-mutants (cargo install --locked cargo-mutants)")?;
+    serde_json::from_str(&text).context("outcomes.json is not as expected")
+}
+
+/// `path/file.rs:7:5: what` as `file.rs: what`: places change with every line above them.
+fn without_place(name: &str) -> String {
+    let Some((place, what)) = name.split_once(": ") else {
+        return name.into();
+    };
+    let path = place.split(':').next().unwrap_or(place);
+    let file = path.rsplit('/').next().unwrap_or(path);
+    format!("{file}: {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(mutants: &[&str]) -> Known {
+        let mutants = mutants.iter().map(|name| (*name).into()).collect();
+        let why = String::new();
+        Known {
+            survivors: vec![Survivors { mutants, why }],
+        }
+    }
+
+    #[test]
+    fn a_name_has_no_line() {
+        let name = "harness/emulator/src/queue.rs:32:28: replace || with && in Guarded::look";
+        assert_eq!(
+            without_place(name),
+            "queue.rs: replace || with && in Guarded::look"
+        );
+    }
+
+    #[test]
+    fn what_is_not_explained_is_told_and_what_does_not_survive_is_an_error() {
+        let survivors = ["a".to_owned(), "b".to_owned(), "b".to_owned()];
+        let unexplained = explain(&known(&["a"]), &survivors).unwrap();
+        assert_eq!(unexplained.into_iter().collect::<Vec<_>>(), ["b"]);
+        assert!(explain(&known(&["a", "b"]), &survivors).unwrap().is_empty());
+        assert!(explain(&known(&["c"]), &survivors).is_err());
+    }
+}
