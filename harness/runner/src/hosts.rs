@@ -165,6 +165,7 @@ fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl 
             host.write_command(cpu, words, on);
         }
         Operation::RawCommand { cpu, words } => host.write_command(cpu, words, on),
+        Operation::FlipSlot { cpu, word, flip } => host.flip_slot(cpu, word, flip, on),
         Operation::Rewind { slots } => host.rewind(slots.into()),
         Operation::Post { cpu, retry, width } => {
             let size = match width {

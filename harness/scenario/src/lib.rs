@@ -27,6 +27,7 @@
 //! | `configure intid=N value=N` | the host writes an LPI's configuration byte, and nothing else |
 //! | `command MAPD device=N size=N itt=PLACE valid` | writes a command into the next slot of the host's queue; not posted |
 //! | `raw-command N N N N` | the same with any four words |
+//! | `flip-slot word=N flip=N` | a word of the slot written last changes: its value, XOR `flip` |
 //! | `rewind N` | the host's write pointer goes back so many slots |
 //! | `post [retry] [double]` | GITS_CWRITER := the host's write pointer, in 32 bits or `double` |
 //! | `poll N` | reads GITS_CREADR so often |

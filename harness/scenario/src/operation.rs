@@ -120,6 +120,8 @@ pub enum Operation {
     Command { cpu: u8, command: HostCommand },
     /// The same with any four words.
     RawCommand { cpu: u8, words: Words },
+    /// The host changes a word (0 to 3) of the slot that it wrote last: its value, XOR `flip`.
+    FlipSlot { cpu: u8, word: u8, flip: u64 },
     /// The host's own write pointer goes back by this many slots (1 to 255), so that it writes them again.
     Rewind { slots: u8 },
     /// GITS_CWRITER := the host's write pointer.

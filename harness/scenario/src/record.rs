@@ -95,6 +95,11 @@ impl Record {
                 cpu,
                 words: [a, b, c, d],
             },
+            Kind::FlipSlot => Operation::FlipSlot {
+                cpu,
+                word: a as u8,
+                flip: b,
+            },
             Kind::Rewind => Operation::Rewind { slots: a as u8 },
             Kind::Post => Operation::Post {
                 cpu,
@@ -365,6 +370,9 @@ impl From<&Operation> for Record {
             }
             Operation::Command { cpu, command } => command_record(cpu, command),
             Operation::RawCommand { cpu, words } => R::new(Kind::RawCommand, cpu, words),
+            Operation::FlipSlot { cpu, word, flip } => {
+                R::new(Kind::FlipSlot, cpu, [word.into(), flip])
+            }
             Operation::Rewind { slots } => R::new(Kind::Rewind, 0, [slots.into()]),
             Operation::Post { cpu, retry, width } => {
                 let double = width == Width::Double;

@@ -10,7 +10,7 @@ mod init;
 mod power;
 
 use its_el2::{AccessSize, Action, Character, Direction, Hypercall, Machine, Outcome};
-use its_gic::command::Words;
+use its_gic::command::{COMMAND_BYTES, Words};
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Location, Queue, Table, itt_bytes};
 use its_gic::register::BASER_COUNT;
 use its_gic::{Baser, Command, Creadr, Register};
@@ -300,9 +300,18 @@ impl Host {
         }
     }
 
+    /// Changes a word, 0 to 3, of the slot written last: its value, XOR `flip`. No driver does that.
+    pub fn flip_slot(&mut self, cpu: u8, word: u8, flip: u64, on: &mut impl Perform) {
+        let last = (self.write_offset + self.queue.bytes - COMMAND_BYTES) % self.queue.bytes;
+        let address = self.queue.slot(last) + 8 * u64::from(word);
+        if let Outcome::Value(value) = on.perform(Action::Load { cpu, address }) {
+            self.store(cpu, address, value ^ flip, on);
+        }
+    }
+
     /// Forgets the last `slots` slots written, so that they are written again.
     pub fn rewind(&mut self, slots: u64) {
-        let back = slots * 32 % self.queue.bytes;
+        let back = slots * COMMAND_BYTES % self.queue.bytes;
         self.write_offset = (self.write_offset + self.queue.bytes - back) % self.queue.bytes;
     }
 

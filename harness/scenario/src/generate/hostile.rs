@@ -36,6 +36,7 @@ pub(crate) const PHRASES: &[Phrase] = &[
     anything,
     every_record,
     page_life,
+    one_bit_off,
 ];
 
 /// MAPD with an ITT where none may be, or larger than it may be.
@@ -462,6 +463,49 @@ pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
         };
         draft.push(next);
     }
+}
+
+/// A command as it should be, but for one bit.
+pub(super) fn one_bit_off(draft: &mut Draft<'_, '_>) {
+    let (device_id, event_id) = some_event(draft);
+    let (icid, redistributor) = some_collection(draft);
+    let rdbase = Rdbase::Of(redistributor);
+    let size = 3;
+    let next = match draft.below(8) {
+        0..=2 => HostCommand::Mapd {
+            device_id,
+            size,
+            itt: Place::page(Area::Itt, 308),
+            valid: draft.chance(3, 4),
+        },
+        3 => HostCommand::Mapc {
+            icid,
+            rdbase,
+            valid: true,
+        },
+        4 => HostCommand::Mapti {
+            device_id,
+            event_id,
+            intid: draft.belief.next_intid,
+            icid,
+        },
+        5 => HostCommand::Sync { rdbase },
+        6 => HostCommand::Movall {
+            from: rdbase,
+            to: Rdbase::Of(0),
+        },
+        _ => HostCommand::Movi {
+            device_id,
+            event_id,
+            icid,
+        },
+    };
+    command(draft, next);
+    let (cpu, word, bit) = (draft.cpu(), draft.below(4) as u8, draft.below(64));
+    let flip = 1_u64.checked_shl(bit as u32).unwrap_or(0);
+    draft.push(Operation::FlipSlot { cpu, word, flip });
+    post(draft);
+    poll(draft);
 }
 
 /// A page is an ITT again and again; in between the host takes it back and shares it, and one change of it may fail.

@@ -101,26 +101,32 @@ pub(crate) fn new_device(draft: &mut Draft<'_, '_>) -> Option<(u32, u8, Place)> 
     Some((device_id as u32, event_id_bits, itt))
 }
 
-/// Devices with one bit set in each DeviceID, which is the longest path for whoever looks bit by bit; then some of
-/// them go again. Rare, because long.
+/// Devices with one bit set in each DeviceID, which is the longest path for whoever looks bit by bit, or any; then
+/// some of them go again. Rare, because long.
 fn many_devices(draft: &mut Draft<'_, '_>) {
     if !draft.chance(1, 4) {
         return map_device(draft);
     }
     let count = draft.between(4, 20) as u32;
     make_room(draft, count.saturating_mul(2));
+    let any = draft.chance(1, 2);
     let mut mapped = Vec::new();
     for bit in 0..count {
-        let device_id = 1_u64.checked_shl(bit).unwrap_or(0);
+        let device_id = match any {
+            true => draft.below(64),
+            false => 1_u64.checked_shl(bit).unwrap_or(0),
+        };
         mapped.extend(map_one_of_many(draft, device_id));
     }
     mapped.extend(map_one_of_many(draft, 0));
     post(draft);
     idle(draft);
-    for _ in 0..draft.between(1, 4) {
-        let Some((device_id, itt)) = mapped.pop() else {
-            break;
+    for _ in 0..draft.between(1, 4).min(mapped.len() as u64) {
+        let index = match draft.chance(1, 2) {
+            true => mapped.len().saturating_sub(1),
+            false => draft.below(mapped.len() as u64) as usize,
         };
+        let (device_id, itt) = mapped.swap_remove(index);
         let (size, valid) = (0, false);
         command(
             draft,

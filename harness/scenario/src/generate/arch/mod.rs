@@ -20,7 +20,7 @@ mod tables;
 mod tests;
 
 use crate::generate::draft::{Draft, Phrase};
-use crate::generate::{Temper, Weights, legal};
+use crate::generate::{Temper, Weights, hostile, legal};
 use crate::operation::{CPUS, Operation};
 use crate::scenario::{MAX_OPERATIONS, Stage};
 
@@ -50,6 +50,7 @@ pub(crate) const HOSTILE: &[Phrase] = &[
     commands::nowhere,
     commands::no_command,
     commands::reserved_bits,
+    hostile::one_bit_off,
     mappings::event_again,
     mappings::device_again,
     mappings::device_with_events,
