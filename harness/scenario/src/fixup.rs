@@ -39,7 +39,7 @@ mod tests {
         scenario.characters[1].itt_entry_bytes = 200;
         scenario.characters[0].device_entry_bytes = 11;
         scenario.boot.queue_pages = 0;
-        scenario.boot.live_devices = 99;
+        scenario.boot.private_pages = 99;
         scenario.operations = vec![
             Operation::Access {
                 cpu: 7,
@@ -58,7 +58,7 @@ mod tests {
         assert!((8..=16).contains(&scenario.characters[1].itt_entry_bytes));
         assert_eq!(scenario.characters[0].device_entry_bytes, 16);
         assert!((1..=16).contains(&scenario.boot.queue_pages));
-        assert!(scenario.boot.live_devices <= 4);
+        assert!(scenario.boot.private_pages <= 4);
         assert_eq!(
             scenario.operations,
             [

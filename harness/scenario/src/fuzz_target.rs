@@ -104,7 +104,7 @@ impl FuzzTarget {
 
 impl Scenario {
     /// Fixes up, then leaves only what means something to a target: the stage becomes one that it has, the ITSs as many
-    /// as it can have, other operations are dropped. Where the board has one ITS, `its` is dropped too, and accesses to
+    /// as it can have, other operations are dropped, runs of devices are short. Where the board has one ITS, `its` is dropped too, and accesses to
     /// the frames of a second go to those of the first. Where the host owns its ITS most ITTs and stores that aim at memory
     /// with another purpose are moved: nothing is said of what follows. Twice is the same as once.
     pub fn fit(&mut self, target: FuzzTarget) {
@@ -121,6 +121,7 @@ impl Scenario {
             let kind = Record::from(operation).kind;
             target.plays(kind) && !(single && kind == Kind::Its)
         });
+        self.operations.iter_mut().for_each(Operation::shorten);
         if single {
             self.operations.iter_mut().for_each(Operation::name_first);
         }
@@ -131,7 +132,16 @@ impl Scenario {
     }
 }
 
+/// The most devices of a `map-devices` that a fuzzer plays: many need more time than the rest of the case.
+pub(crate) const MOST_IN_A_RUN: u16 = 16;
+
 impl Operation {
+    fn shorten(&mut self) {
+        if let Self::MapDevices { count, .. } = self {
+            *count = (*count).min(MOST_IN_A_RUN);
+        }
+    }
+
     /// An access to a second ITS becomes one to the first.
     fn name_first(&mut self) {
         if let Self::Access { frame, .. } = self {

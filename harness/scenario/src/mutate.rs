@@ -208,7 +208,12 @@ fn change_boot(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let mut words = boot_words(&scenario.boot);
     let index = below(rng, BOOT.len());
     change_field(&BOOT, &mut words, index, rng);
+    let before = scenario.boot.live_devices;
     scenario.boot = boot(words);
+    // Many take time, and are seldom better than few.
+    if scenario.boot.live_devices > before.max(4) && rng.u8(..8) > 0 {
+        scenario.boot.live_devices %= 5;
+    }
 }
 
 fn change_field(fields: &[Argument], words: &mut [u64], index: usize, rng: &mut Rng) {

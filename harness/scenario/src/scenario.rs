@@ -47,7 +47,8 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Boot {
     pub stage: Stage,
-    /// Devices that the driver has mapped on the first ITS before set-up, 0 to 4: see [`Boot::live`].
+    /// Devices that the driver has mapped on the first ITS before set-up, 0 to 255 as far as there are DeviceIDs:
+    /// see [`Boot::live`].
     pub live_devices: u8,
     /// Pages of 4 KiB in the command queue, 1 to 16.
     pub queue_pages: u8,
@@ -86,12 +87,15 @@ pub struct LiveDevice {
     pub device_id: u32,
     /// MAPD.Size is this minus 1.
     pub event_id_bits: u8,
-    /// The ITTs of all live devices lie in one page.
+    /// Eight ITTs of live devices lie in a page.
     pub itt: Place,
     pub event_id: u32,
     pub intid: u32,
     pub icid: u16,
 }
+
+/// ITTs of live devices in one page: each has at most 32 entries of 16 bytes.
+const ITTS_PER_PAGE: u8 = 8;
 
 impl Boot {
     /// Slots in the command queue, of which one less can be in use.
@@ -105,12 +109,16 @@ impl Boot {
         let event_id_bits = character.event_id_bits.min(5);
         let live_devices = match self.stage {
             Stage::Reset => 0,
-            _ => self.live_devices.min(4),
+            _ => u64::from(self.live_devices).min(1 << character.device_id_bits),
         };
-        (0..live_devices).map(move |index| LiveDevice {
+        (0..live_devices as u8).map(move |index| LiveDevice {
             device_id: u32::from(index),
             event_id_bits,
-            itt: Place::at(Area::Itt, 0, u16::from(index).wrapping_mul(0x200)),
+            itt: Place::at(
+                Area::Itt,
+                u16::from(index / ITTS_PER_PAGE),
+                u16::from(index % ITTS_PER_PAGE).wrapping_mul(0x200),
+            ),
             event_id: 0,
             intid: FIRST_LPI.wrapping_add(u32::from(index)),
             icid: 0,
@@ -131,11 +139,11 @@ mod tests {
             ..DEFAULT_CHARACTER
         };
         let boot = Boot {
-            live_devices: 4,
+            live_devices: 255,
             ..Boot::default()
         };
         let live: Vec<_> = boot.live(&character).collect();
-        assert_eq!(live.len(), 4);
+        assert_eq!(live.len(), 16);
         for device in live {
             assert!(device.device_id < 16);
             assert!(itt_bytes(device.event_id_bits - 1, 16) <= 0x200);

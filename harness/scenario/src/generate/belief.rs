@@ -11,9 +11,6 @@ use crate::operation::{CPUS, HostCommand, Operation, Rdbase};
 use crate::place::{Area, Place};
 use crate::scenario::{Boot, Stage};
 
-/// The first INTID that no live device has.
-const FIRST_FREE_INTID: u32 = FIRST_LPI + 4;
-
 /// An event that should be mapped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {
@@ -134,7 +131,7 @@ impl Belief {
         let mut belief = Self {
             boot,
             finalized: [matches!(boot.stage, Stage::Deprivileged | Stage::Guarded); CPUS as usize],
-            next_intid: FIRST_FREE_INTID,
+            next_intid: FIRST_LPI.wrapping_add(boot.live_devices.into()),
             itt_end: PAGE_BYTES,
             current: 0,
             its: characters.map(|character| ItsBelief::new(character, boot)),

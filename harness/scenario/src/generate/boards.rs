@@ -2,6 +2,7 @@
 
 use arbitrary::Unstructured;
 use its_el2::{Character, Freedom, MAX_ITS, Pace};
+use its_gic::geometry::PageSize;
 
 use crate::fuzz_target::FuzzTarget;
 use crate::header::{
@@ -94,11 +95,25 @@ fn draw_character(u: &mut Unstructured<'_>, target: FuzzTarget) -> Character {
         Ok(9) => Pace::Never,
         _ => Pace::AtOnce,
     };
-    Character {
+    let character = Character {
         pace,
         two_level_collections: target == FuzzTarget::Tables
             || character(words).two_level_collections,
         ..character(words)
+    };
+    match target == FuzzTarget::Tables && u.ratio(1, 8).unwrap_or(false) {
+        true => with_short_tables(character),
+        false => character,
+    }
+}
+
+/// One page of level-1 entries reaches fewer DeviceIDs than there are.
+fn with_short_tables(character: Character) -> Character {
+    Character {
+        device_id_bits: 20,
+        page_size: PageSize::K4,
+        two_level: true,
+        ..character
     }
 }
 
@@ -118,7 +133,11 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
         | (FuzzTarget::Mmio | FuzzTarget::Cmdq | FuzzTarget::Race, 2) => Stage::Deprivileged,
         _ => Stage::Guarded,
     };
-    let live_devices = small(4, 0);
+    // As many as leave EL2 a few records, now and then.
+    let live_devices = match small(32, 0) {
+        32 => 240_u64.saturating_add(small(15, 0)),
+        other => other % 5,
+    };
     let queue_pages = if small(4, 1) == 4 { small(16, 1) } else { 1 };
     let private_pages = small(4, 1);
     let table_pages = small(2, 1);

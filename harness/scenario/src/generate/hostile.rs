@@ -7,6 +7,7 @@ use its_gic::geometry::{PAGE_BYTES, PageSize};
 
 use super::draft::{Draft, Phrase};
 use super::legal::{command, drain, post, set_up, some_collection, some_device, some_event};
+use crate::fuzz_target::MOST_IN_A_RUN;
 use crate::kind::{ARGUMENTS, Kind};
 use crate::operation::{HostCommand, Operation, Rdbase, Width};
 use crate::place::{Area, PAGE_BYTES as PAGE, Place};
@@ -34,7 +35,7 @@ pub(crate) const PHRASES: &[Phrase] = &[
     remapped,
     strange_interrupt,
     anything,
-    every_record,
+    run_of_devices,
     page_life,
     one_bit_off,
 ];
@@ -96,7 +97,7 @@ pub(super) fn bad_place(draft: &mut Draft<'_, '_>) -> Place {
 }
 
 /// A command with an id that is out of range, or that names nothing.
-fn bad_ids(draft: &mut Draft<'_, '_>) {
+pub(super) fn bad_ids(draft: &mut Draft<'_, '_>) {
     let (mapped_device, mapped_event) = some_event(draft);
     let ids = draft.belief.device_ids();
     let bits = draft.belief.here().character.device_id_bits;
@@ -294,22 +295,22 @@ fn full_queue(draft: &mut Draft<'_, '_>) {
     poll(draft);
 }
 
-/// As many devices as EL2 has records, one less or one more; then some go and others come. Rare, because long.
-fn every_record(draft: &mut Draft<'_, '_>) {
+/// Some devices more, where most records are taken as many as EL2 has records, one less or one more; then some go and
+/// others come.
+fn run_of_devices(draft: &mut Draft<'_, '_>) {
     let records = u64::from(draft.belief.boot.private_pages).saturating_mul(256);
     let room = records.saturating_sub(draft.belief.here().devices.len() as u64);
-    let ids = draft.belief.device_ids();
-    if room > 300 || ids < 1024 {
-        return remapped(draft);
-    }
     drain(draft);
     let stride = draft.pick(&[1, 2], 1);
-    let count = room.saturating_add(draft.below(3)).saturating_sub(1) as u16;
+    let count = match room < MOST_IN_A_RUN.into() {
+        true => room.saturating_add(draft.below(3)).saturating_sub(1),
+        false => draft.between(1, MOST_IN_A_RUN.into()),
+    } as u16;
     let first = draft.between(64, 256) as u32;
     draft.push(Operation::MapDevices {
         cpu: 0,
         device_id: first,
-        count,
+        count: count.max(1),
         stride,
         event_id_bits: 1,
         itt: Place::page(Area::Itt, 200),
@@ -512,7 +513,7 @@ pub(super) fn one_bit_off(draft: &mut Draft<'_, '_>) {
 pub(super) fn page_life(draft: &mut Draft<'_, '_>) {
     let page = Place::page(Area::Itt, 306);
     let rounds = draft.between(2, 3);
-    let failing = draft.below(rounds.saturating_mul(2));
+    let failing = draft.below(rounds.saturating_add(1));
     let changes = [
         PageChange::Unshare,
         PageChange::Unpin,
@@ -534,10 +535,11 @@ pub(super) fn page_life(draft: &mut Draft<'_, '_>) {
             draft.push(Operation::Fail { change, nth: 1 });
         }
         draft.push(Operation::UnmapDevice { cpu, device_id });
-        if draft.chance(1, 2) {
+        let host = draft.below(4);
+        if host < 3 {
             draft.push(Operation::Unshare { cpu, page });
         }
-        if draft.chance(1, 2) {
+        if host < 2 {
             draft.push(Operation::Share { cpu, page });
         }
     }

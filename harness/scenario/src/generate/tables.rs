@@ -35,6 +35,7 @@ pub(super) const HOSTILE: &[Phrase] = &[
     tampered,
     tampered,
     bad_collection_table,
+    beyond_the_table,
     refused_for_its_itt,
     hostile::stored,
     hostile::taken_away,
@@ -53,6 +54,37 @@ fn behind(draft: &mut Draft<'_, '_>, entry: u64) -> u32 {
     let per_page = per_page.unwrap_or(0);
     let within = draft.pick(&[0, 1, per_page.saturating_sub(1)], 0);
     entry.saturating_mul(per_page).saturating_add(within) as u32
+}
+
+/// A DeviceID that the ITS has bits for, and its table no entry.
+fn beyond_the_table(draft: &mut Draft<'_, '_>) {
+    let ids = draft.belief.device_ids();
+    let bits = draft.belief.here().character.device_id_bits;
+    let last = (1_u64 << bits.min(32)).saturating_sub(1);
+    if ids > last {
+        return hostile::bad_ids(draft);
+    }
+    let device_id = match draft.below(3) {
+        0 => ids,
+        1 => last,
+        _ => draft.between(ids, last),
+    };
+    let device_id = device_id as u32;
+    let next = match draft.chance(1, 4) {
+        true => HostCommand::Int {
+            device_id,
+            event_id: 0,
+        },
+        false => HostCommand::Mapd {
+            device_id,
+            size: 3,
+            itt: Place::page(Area::Itt, 309),
+            valid: draft.chance(3, 4),
+        },
+    };
+    command(draft, next);
+    post(draft);
+    poll(draft);
 }
 
 /// An ICID behind the n-th level-1 entry.
