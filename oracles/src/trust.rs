@@ -1,11 +1,13 @@
 //! What the host is trusted for: until set-up succeeds, for what it wrote to memory and for a list of live devices that is
 //! complete and true. A device that the ITS's table holds and the list does not is the host's lie: nobody judges its ITT.
+//! So is a level-2 table that the ITS works with, since it has it in its caches, and the level-1 entry no longer names.
 
 use std::collections::BTreeMap;
 
 use its_el2::{Action, Event, Exposure, Machine, Purpose, Reach, Translation, View};
 
-use its_gic::geometry::itt_bytes;
+use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Table, itt_bytes};
+use its_gic::{Baser, Register};
 
 use crate::Step;
 
@@ -15,19 +17,22 @@ const ENTRY_BYTES: u64 = 16;
 const NUMBER: u64 = 0x18;
 const LIST: u64 = 0x20;
 
+/// What EL2 read first at an address, if it did.
+fn word(step: &Step, address: u64) -> Option<u64> {
+    step.events.iter().find_map(|event| match event {
+        Event::WordRead {
+            address: at, value, ..
+        } if *at == address => Some(*value),
+        _ => None,
+    })
+}
+
 /// The devices in the list that a set-up read, with Size and ITT address.
 fn listed(step: &Step, linear_map: u64) -> BTreeMap<u32, (u8, u64)> {
     let Action::Hypercall { arguments, .. } = step.action else {
         return BTreeMap::new();
     };
-    let word = |address: u64| {
-        step.events.iter().find_map(|event| match event {
-            Event::WordRead {
-                address: at, value, ..
-            } if *at == address => Some(*value),
-            _ => None,
-        })
-    };
+    let word = |address| word(step, address);
     let descriptor = arguments[2].wrapping_sub(linear_map);
     let number = word(descriptor.wrapping_add(NUMBER)).unwrap_or(0);
     let list = word(descriptor.wrapping_add(LIST)).unwrap_or(0);
@@ -39,7 +44,22 @@ fn listed(step: &Step, linear_map: u64) -> BTreeMap<u32, (u8, u64)> {
     (0..number).map_while(entry).collect()
 }
 
-/// The devices that an ITS knows at its successful set-up, and the host listed otherwise or not at all.
+/// Whether a level-2 table is another than the one in the level-1 entry that a set-up read.
+fn is_stale(reach: &Reach, step: &Step, view: &impl View) -> bool {
+    let Purpose::Level2 { table, index } = reach.purpose else {
+        return false;
+    };
+    let baser = Baser::from_bits(view.register(reach.its, Register::Baser(table)));
+    let table = Table::new(baser);
+    let entry = word(step, table.address + u64::from(index) * LEVEL1_ENTRY_BYTES);
+    entry.is_some_and(|entry| {
+        let entry = Level1Entry(entry);
+        !entry.is_valid() || entry.address(table.page_size) != reach.address
+    })
+}
+
+/// The devices that an ITS knows at its successful set-up, and the host listed otherwise or not at all; and level-2
+/// tables that it has from entries which are no more.
 pub(crate) fn lies(step: &Step, view: &impl View, machine: &Machine, its: u8) -> Lies {
     let listed = listed(step, machine.linear_map);
     let entry_bytes = machine.character(its).itt_entry_bytes.into();
@@ -52,13 +72,13 @@ pub(crate) fn lies(step: &Step, view: &impl View, machine: &Machine, its: u8) ->
         .map(|(reach, _)| reach)
         .filter(|reach| match reach.purpose {
             Purpose::Itt { device_id } => !is_true(reach, device_id),
-            _ => false,
+            _ => is_stale(reach, step, view),
         })
         .map(|reach| ((its, reach.purpose), (reach.address, reach.bytes)))
         .collect()
 }
 
-/// ITTs of such devices of each ITS: address and bytes.
+/// ITTs of such devices and such tables, of each ITS: address and bytes.
 pub(crate) type Lies = BTreeMap<(u8, Purpose), (u64, u64)>;
 
 fn is_lie(reach: &Reach, lies: &Lies) -> bool {
@@ -105,7 +125,7 @@ impl<V: View> View for Trusted<'_, V> {
         self.view.pending(redistributor)
     }
 
-    fn register(&self, its: u8, register: its_gic::Register) -> u64 {
+    fn register(&self, its: u8, register: Register) -> u64 {
         self.view.register(its, register)
     }
 
