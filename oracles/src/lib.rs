@@ -125,6 +125,9 @@ impl Oracles {
         view: &impl View,
         breaches: &mut Vec<Breach>,
     ) {
+        if step.events.is_empty() {
+            return;
+        }
         self.guards.note(step.events);
         let reads_guarded = self.watch.reads_guarded(step, view);
         el2::judge(step, reads_guarded, &self.guards, breaches);

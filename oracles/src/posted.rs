@@ -56,15 +56,19 @@ impl Posted {
         for place in self.places.values_mut() {
             place.offered.clear();
         }
-        let before = self.places.clone();
+        let alone = match actions {
+            [only] => cwriter_write(only, guards),
+            _ => None,
+        };
+        let before = alone.and_then(|(its, ..)| self.places.get(&its).cloned());
         for action in actions {
             self.offer(action, guards);
         }
         for event in events {
             self.follow(event, guards, breaches);
         }
-        if let [only] = actions {
-            self.settle(only, &before, guards);
+        if let (Some(write), Some(before)) = (alone, before) {
+            self.settle(write, &before, guards);
         }
     }
 
@@ -145,13 +149,8 @@ impl Posted {
     }
 
     /// P11: a write from C to before J is ignored; any other is what CWRITER is now.
-    fn settle(&mut self, action: &Action, before: &BTreeMap<u8, Place>, guards: &Guards) {
-        let Some((its, part, value)) = cwriter_write(action, guards) else {
-            return;
-        };
-        let (Some(old), Some(place), Some(guard)) =
-            (before.get(&its), self.places.get_mut(&its), guards.of(its))
-        else {
+    fn settle(&mut self, (its, part, value): (u8, Part, u64), old: &Place, guards: &Guards) {
+        let (Some(place), Some(guard)) = (self.places.get_mut(&its), guards.of(its)) else {
             return;
         };
         let ([writer], queue) = (&old.writers[..], guard.queue()) else {

@@ -255,7 +255,8 @@ impl El2 for Board {
             let (state, _) = self.memory_call(start, 8, false);
             found = state
                 .memory
-                .first_word(start, end.min((page + 1) * PAGE_BYTES));
+                .nonzero_words(start, end.min((page + 1) * PAGE_BYTES))
+                .next();
             if found.is_some() {
                 break;
             }

@@ -6,6 +6,7 @@ use crate::layout::{FLAT_PAGES, flat_index};
 
 const PAGE: usize = PAGE_BYTES as usize;
 const LINE: usize = 64;
+const ZEROES: [u8; LINE] = [0; LINE];
 
 /// What a non-coherent reader still sees of a page that EL2 wrote.
 #[derive(Clone)]
@@ -62,18 +63,21 @@ impl Memory {
         u64::from_le_bytes(word.expect("eight bytes"))
     }
 
-    /// The address of the first word that is not zero from `start`, 8-byte aligned, up to `end` in the same page.
-    pub(crate) fn first_word(&self, start: u64, end: u64) -> Option<u64> {
-        let (page, offset) = place(start)?;
-        if !self.touched[page] {
-            return None;
-        }
-        let first = page * PAGE + offset;
-        let bytes = &self.bytes[first..first + (end - start) as usize];
-        (0..)
-            .zip(bytes.chunks_exact(8))
-            .find(|(_, word)| *word != [0; 8])
-            .map(|(index, _)| start + index * 8)
+    /// The addresses of words that are not zero from `start`, 8-byte aligned, up to `end` in the same page; ascending.
+    pub(crate) fn nonzero_words(&self, start: u64, end: u64) -> impl Iterator<Item = u64> {
+        let place = place(start).filter(|(page, _)| self.touched[*page]);
+        let bytes = place.map_or(&[][..], |(page, offset)| {
+            let first = page * PAGE + offset;
+            &self.bytes[first..first + (end - start) as usize]
+        });
+        // Most lines of a table are empty.
+        let lines = (0_u64..).zip(bytes.chunks(LINE));
+        let lines = lines.filter(|(_, line)| **line != ZEROES[..line.len()]);
+        lines.flat_map(move |(line, bytes)| {
+            let words = (0_u64..).zip(bytes.chunks_exact(8));
+            let nonzero = words.filter(|(_, word)| *word != [0; 8]);
+            nonzero.map(move |(word, _)| start + line * LINE as u64 + word * 8)
+        })
     }
 
     /// A store by the host or a device, which every reader sees at once.
@@ -168,13 +172,8 @@ impl Memory {
             .any(|page| {
                 let start = address.max(page * PAGE_BYTES);
                 let end = (address + bytes).min((page + 1) * PAGE_BYTES);
-                self.first_word(start, end).is_some()
+                self.nonzero_words(start, end).next().is_some()
             })
-    }
-
-    /// Whether a page was never written since the last reset, so that it is zero.
-    pub(crate) fn is_untouched(&self, page: u64) -> bool {
-        flat_index(page).is_none_or(|page| !self.touched[page])
     }
 
     /// What is in memory now.
@@ -217,9 +216,12 @@ impl Memory {
         let bytes = &self.bytes[page * PAGE..(page + 1) * PAGE];
         match &mut self.stale[page] {
             Some(stale) => {
-                for line in (0..64).filter(|line| lines & !stale.lines & (1 << line) != 0) {
-                    let range = line * LINE..(line + 1) * LINE;
+                let mut fresh = lines & !stale.lines;
+                while fresh != 0 {
+                    let start = fresh.trailing_zeros() as usize * LINE;
+                    let range = start..start + LINE;
                     stale.before[range.clone()].copy_from_slice(&bytes[range]);
+                    fresh &= fresh - 1;
                 }
                 stale.lines |= lines;
             }

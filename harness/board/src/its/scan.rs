@@ -26,11 +26,10 @@ fn words_with_contents(address: u64, bytes: u64, bus: &Bus) -> Vec<u64> {
     for region in bus.machine.memory {
         let first = run.first.max(region.first);
         let end = (run.first + run.count).min(region.first + region.count);
-        for page in (first..end).filter(|page| !bus.memory.is_untouched(*page)) {
+        for page in first..end {
             let start = (page * PAGE_BYTES).max(address);
             let end = ((page + 1) * PAGE_BYTES).min(address + bytes);
-            let words_of_page = (start..end).step_by(8);
-            words.extend(words_of_page.filter(|word| bus.memory.read(*word) != 0));
+            words.extend(bus.memory.nonzero_words(start, end));
         }
     }
     words

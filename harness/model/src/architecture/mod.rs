@@ -197,12 +197,12 @@ impl Architecture {
 
     /// A valid level-1 entry that changes may stay cached.
     fn note_level1(&mut self, address: u64, value: u64) {
-        let before = self.memory.word(address);
-        if before & Baser::VALID == 0 || before == value {
-            return;
-        }
         for its in 0..self.its.len() {
-            if self.caches(its) && self.is_level1(its, address) {
+            if !self.caches(its) || !self.is_level1(its, address) {
+                continue;
+            }
+            let before = self.memory.word(address);
+            if before & Baser::VALID != 0 && before != value {
                 self.its[its]
                     .level1
                     .entry(address)
