@@ -1,6 +1,8 @@
 //! Phrases about hypercalls: how ITSs come to be guarded, and what is in the way.
 
-use its_el2::PageChange;
+use its_el2::{AccessSize, Direction, PageChange};
+use its_gic::Register;
+use its_gic::command::COMMAND_BYTES;
 
 use super::draft::{Draft, Phrase};
 use super::hostile::{self, areas, bad_place};
@@ -43,6 +45,27 @@ pub(super) const HOSTILE: &[Phrase] = &[
     hostile::bad_set_up,
     hostile::hypercalls,
 ];
+
+/// The host, while it still can, leaves the ITS at work or off for EL2 to find.
+pub(super) fn busy(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    if draft.chance(1, 4) {
+        draft.push(Operation::Enable {
+            cpu,
+            enabled: false,
+        });
+        return;
+    }
+    let slots = u64::from(draft.belief.boot.queue_slots());
+    let offset = draft.below(slots).saturating_mul(COMMAND_BYTES);
+    draft.push(Operation::Access {
+        cpu,
+        frame: draft.frame(),
+        offset: Register::Cwriter.offset() as u32,
+        size: AccessSize::Double,
+        direction: Direction::Write(offset),
+    });
+}
 
 fn own(draft: &Draft<'_, '_>, area: Area) -> Place {
     Place::page(draft.area(area), 0)

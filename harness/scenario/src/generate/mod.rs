@@ -194,6 +194,9 @@ fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
             weights.legal(draft);
         }
         several::each_its(draft, several::describe);
+        if draft.chance(1, 6) {
+            hvc::busy(draft);
+        }
         let first = draft.below(2) as u8;
         for cpu in [first, 1_u8.saturating_sub(first)] {
             if draft.chance(1, 2) {
