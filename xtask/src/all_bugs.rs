@@ -134,6 +134,6 @@ fn program(ids: &[&str]) -> String {
          let name = std::env::var(\"{TARGET}\").unwrap_or_default();\n    \
          its_scenario::FuzzTarget::named(&name).expect(\"{TARGET} names a target\")\n}}\n\n\
          #[cfg(fuzzing)]\nits_runner::libfuzzer_target!(target(), make);\n\n\
-         #[cfg(not(fuzzing))]\nfn main() -> std::process::ExitCode {{\n    its_runner::replay::main(make)\n}}\n"
+         #[cfg(not(fuzzing))]\nfn main() -> std::process::ExitCode {{\n    its_runner::program::main(make)\n}}\n"
     )
 }

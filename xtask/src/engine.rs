@@ -198,6 +198,34 @@ impl Job {
     }
 }
 
+/// Copies into a folder what adds to the coverage of what is there, from others. Findings and crashes on the way go to
+/// `folder`, as those of a run do.
+pub(crate) fn merge(program: &Program, into: &Path, from: &[PathBuf], folder: &Path) -> Result<()> {
+    let findings = folder.join("findings");
+    fs::create_dir_all(&findings)?;
+    let log = folder.join("log");
+    let mut arguments = vec![
+        "-merge=1".to_owned(),
+        format!("-max_len={}", its_scenario::MAX_BYTES),
+        format!("-artifact_prefix={}/", folder.display()),
+        into.display().to_string(),
+    ];
+    arguments.extend(from.iter().map(|folder| folder.display().to_string()));
+    let ended = program
+        .command(arguments)
+        .env("ITSDIFF_FINDINGS", &findings)
+        .stdin_null()
+        .stdout_null()
+        .stderr_file(File::create(&log)?)
+        .unchecked()
+        .run()?;
+    let text = fs::read_to_string(&log).unwrap_or_default();
+    if !ended.status.success() || !text.contains("MERGE-OUTER") {
+        bail!("libFuzzer did not merge ({}):\n{text}", ended.status);
+    }
+    Ok(())
+}
+
 /// The findings that processes collected in a folder.
 pub(crate) fn findings(folder: &Path) -> Result<Vec<Record>> {
     let path = folder.join("findings.jsonl");

@@ -10,12 +10,13 @@ use anyhow::{Context, Result, ensure};
 use its_runner::Counts;
 use its_runner::replay::load;
 
+use crate::divergences::Divergences;
 use crate::engine::{self, Job, Options};
 use crate::exit::Exit;
 use crate::program::Program;
-use crate::progress::Progress;
+use crate::progress::{Bar, show_counts};
 use crate::subject::Subject;
-use crate::summary::Summary;
+use crate::summary::{Found, Summary};
 use crate::target::Target;
 use crate::workspace;
 
@@ -51,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         say!("{}", serde_json::to_string(&summary)?);
     }
     end?;
-    Ok(if summary.findings.is_empty() {
+    Ok(if summary.is_clean() {
         Exit::Clean
     } else {
         Exit::Findings
@@ -82,8 +83,9 @@ fn fuzz(arguments: &Arguments) -> Result<(Summary, Result<()>)> {
         "there are no seeds in corpus/{}/seeds",
         target.name
     );
+    let known = Divergences::read()?;
     let subject = Subject::new(arguments.bug.as_deref())?;
-    let folder = new_folder(target, &subject)?;
+    let folder = new_folder(target, &subject.name)?;
     let corpus = folder.join("corpus");
     fill(&corpus, &seeds)?;
     let program = Program::from(engine::build(&subject, target.name)?);
@@ -129,11 +131,13 @@ fn fuzz(arguments: &Arguments) -> Result<(Summary, Result<()>)> {
         poisoned: 0,
         skipped: 0,
         coverage: jobs.iter().map(Job::coverage).max().unwrap_or(0),
-        findings: engine::findings(&findings)?,
+        findings: Vec::new(),
     };
     summary.count(&total(&jobs));
-    for finding in &mut summary.findings {
-        finding.file = workspace::shown(Path::new(&finding.file));
+    for mut record in engine::findings(&findings)? {
+        record.file = workspace::shown(Path::new(&record.file));
+        let known = known.reason(&summary.subject, &record.signature);
+        summary.findings.push(Found { record, known });
     }
     Ok((summary, end))
 }
@@ -150,7 +154,7 @@ fn share(runs: u64, index: u64, number: u64) -> u64 {
 
 /// Shows progress until all processes have ended. The seconds, and how they ended.
 fn watch(jobs: &[Job], findings: &Path) -> Result<(f64, Result<()>)> {
-    let mut progress = Progress::new();
+    let mut bar = Bar::new();
     loop {
         sleep(Duration::from_millis(300));
         let mut ended = true;
@@ -162,9 +166,9 @@ fn watch(jobs: &[Job], findings: &Path) -> Result<(f64, Result<()>)> {
         }
         let coverage = jobs.iter().map(Job::coverage).max().unwrap_or(0);
         let found = engine::findings(findings).map_or(0, |found| found.len());
-        progress.show(&total(jobs), coverage, found);
+        show_counts(&mut bar, &total(jobs), coverage, found);
     }
-    let seconds = progress.finish();
+    let seconds = bar.finish();
     Ok((seconds, jobs.iter().try_for_each(Job::demand_good_end)))
 }
 
@@ -188,11 +192,11 @@ pub(crate) fn fill(corpus: &Path, scenarios: &[PathBuf]) -> Result<()> {
 }
 
 /// A folder for one run below `artifacts`, that no other run has.
-fn new_folder(target: &Target, subject: &Subject) -> Result<PathBuf> {
+pub(crate) fn new_folder(target: &Target, subject: &str) -> Result<PathBuf> {
     let base = workspace::root()
         .join("artifacts")
         .join(target.name)
-        .join(&subject.name);
+        .join(subject);
     fs::create_dir_all(&base)?;
     for number in 1_u32.. {
         let folder = base.join(format!("run-{number}"));

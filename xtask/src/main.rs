@@ -15,20 +15,27 @@ mod bench;
 mod bugs;
 mod catalogue;
 mod conformance;
+mod corpus;
+mod divergences;
 mod engine;
 mod exit;
 mod fuzz;
+mod header;
 mod matrix;
+mod minimize;
 mod mutants;
 mod no_panic;
 mod program;
 mod progress;
+mod promote;
 mod replay;
 mod scale;
 mod subject;
 mod summary;
 mod target;
 mod test;
+mod timeline;
+mod triage;
 mod trials;
 mod workspace;
 
@@ -52,6 +59,14 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Play scenarios and tell what happened, operation by operation
     Replay(replay::Arguments),
+    /// The shortest scenario with the same finding
+    Minimize(minimize::Arguments),
+    /// Minimize a finding and keep it as a regression test
+    Promote(promote::Arguments),
+    /// Group the artifacts of all runs by signature
+    Triage(triage::Arguments),
+    /// Grown corpora: merge, minimize, look at; check the stored ones
+    Corpus(corpus::Arguments),
     /// The conformance matrix: every requirement on model, physical ITS, QEMU and emulator
     Conform(conformance::Conform),
     /// Play scenarios on QEMU's ITS and judge it by the model
@@ -80,6 +95,10 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Minimize(arguments) => minimize::run(&arguments),
+        Command::Promote(arguments) => promote::run(&arguments),
+        Command::Triage(arguments) => triage::run(&arguments),
+        Command::Corpus(arguments) => corpus::run(&arguments),
         Command::Conform(arguments) => arguments.run(),
         Command::Compare(arguments) => arguments.run(),
         Command::List => catalogue::targets(),

@@ -1,8 +1,18 @@
 //! A built program, and the environment that says what it plays.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use its_runner::program::{Answer, Judged, Outcome, Request};
+
+use crate::exit::Defect;
+use crate::target::Target;
+
+/// How long a program may play: for any number of files, and more for each.
+const ENOUGH: Duration = Duration::from_secs(30);
+const EACH: Duration = Duration::from_millis(200);
 
 /// A replayer or fuzzer.
 pub(crate) struct Program {
@@ -36,6 +46,65 @@ impl Program {
         let output = command.run()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok((text, output.status.code().unwrap_or(-1)))
+    }
+
+    /// Asks it one thing; `hear` gets each answer as it comes.
+    pub(crate) fn ask(&self, request: &Request, mut hear: impl FnMut(Answer)) -> Result<()> {
+        let line = serde_json::to_string(request)?;
+        let asked = self.command(["--requests"]).stdin_bytes(line).reader()?;
+        for line in BufReader::new(&asked).lines() {
+            let line = line.map_err(|error| Defect(format!("the subject's program: {error}")))?;
+            hear(serde_json::from_str(&line).context("an answer that is none")?);
+        }
+        Ok(())
+    }
+
+    /// What becomes of each of these files, in their order. One on which the program ends, or does not end, takes no
+    /// other with it.
+    pub(crate) fn judge(&self, files: &[PathBuf], target: &Target) -> Result<Vec<Judged>> {
+        if let Some(all) = self.judge_together(files, target)? {
+            return Ok(all);
+        }
+        let alone = |file: &PathBuf| {
+            let judged = self.judge_together(std::slice::from_ref(file), target)?;
+            let first = judged.and_then(|all| all.into_iter().next());
+            Ok(first.unwrap_or_else(|| Judged {
+                file: file.clone(),
+                outcome: Outcome::Failed(format!(
+                    "{}: the program ended on it, or not within {} s",
+                    file.display(),
+                    ENOUGH.as_secs()
+                )),
+            }))
+        };
+        files.iter().map(alone).collect()
+    }
+
+    /// `None` if not all could be judged.
+    fn judge_together(&self, files: &[PathBuf], target: &Target) -> Result<Option<Vec<Judged>>> {
+        let request = Request::Judge {
+            files: files.to_vec(),
+            target: Some(target.name.into()),
+        };
+        let process = self
+            .command(["--requests"])
+            .stdin_bytes(serde_json::to_string(&request)?)
+            .stdout_capture()
+            .stderr_null()
+            .unchecked()
+            .start()?;
+        let limit = ENOUGH + EACH * u32::try_from(files.len()).unwrap_or(u32::MAX);
+        let Some(output) = process.wait_timeout(limit)? else {
+            process.kill()?;
+            return Ok(None);
+        };
+        let mut all = Vec::with_capacity(files.len());
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            if let Answer::Judged(judged) = serde_json::from_str(line)? {
+                all.push(judged);
+            }
+        }
+        Ok((all.len() == files.len()).then_some(all))
     }
 
     /// Whether a file is clean; nothing is printed.

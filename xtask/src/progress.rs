@@ -9,14 +9,14 @@ use its_runner::Counts;
 /// How often a plain line is printed.
 const PLAIN: Duration = Duration::from_secs(10);
 
-/// Shows how far a run is.
-pub(crate) struct Progress {
+/// A message that changes.
+pub(crate) struct Bar {
     bar: Option<ProgressBar>,
     start: Instant,
     last: Instant,
 }
 
-impl Progress {
+impl Bar {
     /// Starts now.
     pub(crate) fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -30,20 +30,19 @@ impl Progress {
         }
     }
 
-    /// Shows the counts so far.
-    pub(crate) fn show(&mut self, counts: &Counts, coverage: u64, findings: usize) {
-        let seconds = self.start.elapsed().as_secs_f64();
-        let message = format!(
-            "{} cases, {:.0} operations/s, {coverage} edges, {findings} findings",
-            counts.cases,
-            counts.operations as f64 / seconds.max(0.001),
-        );
+    /// Seconds since it started.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    /// Shows how far it is.
+    pub(crate) fn show(&mut self, message: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(message);
+            bar.set_message(message.to_owned());
             bar.tick();
         } else if self.last.elapsed() >= PLAIN {
             self.last = Instant::now();
-            eprintln!("{seconds:.0} s: {message}");
+            eprintln!("{:.0} s: {message}", self.seconds());
         }
     }
 
@@ -52,6 +51,16 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        self.start.elapsed().as_secs_f64()
+        self.seconds()
     }
+}
+
+/// Shows the counts of a run so far.
+pub(crate) fn show_counts(bar: &mut Bar, counts: &Counts, coverage: u64, findings: usize) {
+    let message = format!(
+        "{} cases, {:.0} operations/s, {coverage} edges, {findings} findings",
+        counts.cases,
+        counts.operations as f64 / bar.seconds().max(0.001),
+    );
+    bar.show(&message);
 }

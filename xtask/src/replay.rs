@@ -1,13 +1,19 @@
 //! `replay`: play files, tell what happened.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use its_runner::replay::{CLEAN, FINDINGS, USAGE, load};
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
+use anyhow::{Context, Result, bail, ensure};
+use its_runner::program::{Answer, Judged, Outcome, Request, Told};
+use its_runner::replay::{is_artifact, load_as};
+use its_runner::trace::Kind;
 
 use crate::exit::{Defect, Exit};
+use crate::program::Program;
 use crate::subject::Subject;
-use crate::target;
+use crate::target::{self, Target};
+use crate::timeline::{self, Choice};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -17,24 +23,143 @@ pub(crate) struct Arguments {
     /// Play on the emulator with this known bug put back
     #[arg(long, value_name = "ID")]
     bug: Option<String>,
+    /// Whose engine wrote the artifacts among the files, where their path does not say it
+    #[arg(long)]
+    target: Option<String>,
+    /// Show only this operation
+    #[arg(long, value_name = "N")]
+    step: Option<usize>,
+    /// Of what an operation does, show only this
+    #[arg(long, value_delimiter = ',', value_name = "WHAT")]
+    only: Vec<Only>,
+    /// Show what comes before the first operation too
+    #[arg(long)]
+    boot: bool,
+    /// One JSON object a file, with all lines and findings
+    #[arg(long, conflicts_with_all = ["step", "only", "boot"])]
+    json: bool,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
+enum Only {
+    /// Actions of the host, devices and time, and what they get
+    Host,
+    /// Accesses and locks of EL2
+    El2,
+    /// What the physical ITS does
+    Its,
+    /// Pages that change hands or come within an ITS's reach
+    Own,
+}
+
+impl From<Only> for Kind {
+    fn from(only: Only) -> Self {
+        match only {
+            Only::Host => Self::Host,
+            Only::El2 => Self::El2,
+            Only::Its => Self::Its,
+            Only::Own => Self::Own,
+        }
+    }
 }
 
 /// Plays every file.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    if let Some(target) = &arguments.target {
+        Target::find(target)?;
+    }
     for file in &arguments.files {
-        load(file)?;
+        load_as(file, None)?;
     }
     let subject = Subject::new(arguments.bug.as_deref())?;
-    let program = subject.build_replayer(target::ALL[0].name)?;
-    let status = duct::cmd(program, &arguments.files)
-        .unchecked()
-        .run()?
-        .status;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    match code {
-        Some(CLEAN) => Ok(Exit::Clean),
-        Some(FINDINGS) => Ok(Exit::Findings),
-        Some(USAGE) => anyhow::bail!("a file could not be played"),
-        _ => Err(Defect(format!("the replay ended with {status}")).into()),
+    let program = subject.build_replayer(target::ALL[0].name)?.into();
+    let (mut found, mut defect) = (false, false);
+    for file in &arguments.files {
+        let told = tell(&program, file, arguments.target.as_ref())?;
+        check_step(file, &told, arguments.step)?;
+        found |= !told.findings.is_empty();
+        defect |= !told.defects.is_empty();
+        if arguments.json {
+            say!("{}", serde_json::json!({ "file": file, "told": told }));
+        } else {
+            show(file, &told, arguments);
+        }
+    }
+    if defect {
+        return Err(Defect("board and reference contradict each other".into()).into());
+    }
+    Ok(if found { Exit::Findings } else { Exit::Clean })
+}
+
+fn show(file: &Path, told: &Told, arguments: &Arguments) {
+    let choice = Choice {
+        step: arguments.step,
+        kinds: arguments.only.iter().map(|only| (*only).into()).collect(),
+        boot: arguments.boot,
+    };
+    let shown = timeline::render(told, &choice);
+    let shown = match AutoStream::choice(&std::io::stdout()) {
+        ColorChoice::Never => strip_str(&shown).to_string(),
+        _ => shown,
+    };
+    say!("== {}\n{shown}", file.display());
+}
+
+/// There is such an operation.
+fn check_step(file: &Path, told: &Told, step: Option<usize>) -> Result<()> {
+    let Some(step) = step else {
+        return Ok(());
+    };
+    let last = told.lines.iter().filter_map(|line| line.step).max();
+    ensure!(
+        last.is_some_and(|last| step <= last),
+        "{}: no operation {step} was played; the last is {}",
+        file.display(),
+        last.map_or("none".into(), |last| last.to_string())
+    );
+    Ok(())
+}
+
+/// Whose engine wrote an artifact: what is said, or the name below `artifacts` in its path. Text needs none.
+fn written_by(file: &Path, said: Option<&String>) -> Result<Option<String>> {
+    if said.is_some() || !is_artifact(file) {
+        return Ok(said.cloned());
+    }
+    let path = file.canonicalize()?;
+    let mut names = path.iter().skip_while(|name| *name != "artifacts").skip(1);
+    let name = names.next().and_then(|name| name.to_str());
+    let known = name.filter(|name| Target::find(name).is_ok());
+    let known = known.with_context(|| {
+        format!(
+            "{}: nothing says which target's engine wrote it; give --target",
+            file.display()
+        )
+    })?;
+    Ok(Some(known.into()))
+}
+
+fn tell(program: &Program, file: &Path, target: Option<&String>) -> Result<Told> {
+    let mut end = None;
+    let request = Request::Tell {
+        file: file.to_owned(),
+        target: written_by(file, target)?,
+    };
+    program.ask(&request, |answer| end = Some(answer))?;
+    match end.context("the program did not answer")? {
+        Answer::Told(told) => {
+            let nothing = told.findings.is_empty() && told.defects.is_empty();
+            let operations = told.lines.iter().any(|line| line.step > Some(0));
+            ensure!(
+                !nothing || operations || !is_artifact(file),
+                "{}: it holds no operation",
+                file.display()
+            );
+            Ok(told)
+        }
+        Answer::Judged(Judged {
+            outcome: Outcome::Unreadable(why),
+            ..
+        }) => bail!("{why}"),
+        other => Err(Defect(format!("an answer to another question: {other:?}")).into()),
     }
 }

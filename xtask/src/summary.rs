@@ -25,10 +25,24 @@ pub(crate) struct Summary {
     pub skipped: u64,
     /// libFuzzer's edges, of the process that reached most.
     pub coverage: u64,
-    pub findings: Vec<Record>,
+    pub findings: Vec<Found>,
+}
+
+/// A finding of a run.
+#[derive(Serialize)]
+pub(crate) struct Found {
+    #[serde(flatten)]
+    pub record: Record,
+    /// Why it is intended, if it is.
+    pub known: Option<String>,
 }
 
 impl Summary {
+    /// Whether there are findings that are not intended.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.findings.iter().all(|found| found.known.is_some())
+    }
+
     /// Takes over what was counted.
     pub(crate) fn count(&mut self, counts: &Counts) {
         // A case in which nothing was judged is not an execution.
@@ -86,12 +100,14 @@ impl Summary {
         );
         say!("  coverage    {} edges", self.coverage);
         say!("  findings    {}", self.findings.len());
-        for finding in &self.findings {
+        for Found { record, known } in &self.findings {
+            let known = known.as_ref();
+            let known = known.map_or(String::new(), |reason| format!(", known: {reason}"));
             say!(
-                "    {} ({})\n      {}",
-                finding.signature,
-                finding.severity,
-                finding.file
+                "    {} ({}{known})\n      {}",
+                record.signature,
+                record.severity,
+                record.file
             );
         }
         if let Some(first) = self.findings.first() {
@@ -99,7 +115,10 @@ impl Summary {
                 "production" => String::new(),
                 bug => format!(" --bug {bug}"),
             };
-            say!("\nto see one: cargo xtask replay{bug} {}", first.file);
+            say!(
+                "\nto see one: cargo xtask replay{bug} {}",
+                first.record.file
+            );
         }
     }
 }

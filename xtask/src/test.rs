@@ -1,16 +1,16 @@
 //! `test`: everything that CI runs, in the order of how fast it fails.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
-use its_scenario::Scenario;
 
 use crate::all_bugs::AllBugs;
 use crate::bugs::{Bank, Bug, FoundBy};
 use crate::conformance;
+use crate::corpus;
+use crate::divergences::Divergences;
 use crate::exit::{Broken, Defect, Exit};
 use crate::fuzz;
+use crate::header::Header;
 use crate::program::Program;
 use crate::subject::Subject;
 use crate::target;
@@ -46,7 +46,7 @@ const STEPS: [Step; 11] = [
     ("rustdoc", rustdoc),
     ("tests", || cargo(&["test", "--workspace", "--quiet"])),
     ("no-panic", no_panic),
-    ("corpus", corpus),
+    ("corpus", stored),
     ("conform", conformance::check),
     ("compare", conformance::smoke),
     ("bugs", || bank(Bank::Bugs)),
@@ -121,39 +121,17 @@ fn no_panic() -> Result<()> {
 }
 
 /// Every stored scenario prints back to itself and is clean on the production emulator.
-fn corpus() -> Result<()> {
+fn stored() -> Result<()> {
     let subject = Subject::new(None)?;
     for target in &target::ALL {
-        let mut files = Vec::new();
-        for folder in ["seeds", "regressions", "bench"] {
-            files.extend(workspace::scenarios(&target.corpus(folder))?);
-        }
-        for file in &files {
-            check_form(file)?;
-        }
+        let files = corpus::check(target)?;
         let program = Program::from(subject.build_replayer(target.name)?);
         let code = program.replay(&files, true)?.1;
         demand_clean(code, "a stored scenario")?;
         eprintln!("{}: {} scenarios", target.name, files.len());
     }
-    Ok(())
-}
-
-fn check_form(file: &Path) -> Result<()> {
-    let scenario = its_runner::replay::load(file)?;
-    let printed = scenario.to_string();
-    let again = Scenario::parse(&printed);
-    ensure!(
-        again.as_ref() == Ok(&scenario),
-        "{} does not print back to itself",
-        workspace::shown(file)
-    );
-    ensure!(
-        Scenario::decode(&scenario.encode()) == scenario,
-        "{} is another scenario in binary form",
-        workspace::shown(file)
-    );
-    Ok(())
+    let program = Program::from(subject.build_replayer(target::ALL[0].name)?);
+    Divergences::read()?.check(&program, &target::ALL[0])
 }
 
 /// Each mistake is found by what it says finds it.
@@ -169,6 +147,33 @@ fn bank(bank: Bank) -> Result<()> {
             "{}: {} ({}, {}; {by})\n  {}",
             bug.id, bug.facts.title, bug.facts.class, bug.facts.severity, bug.facts.origin
         );
+    }
+    match bank {
+        Bank::Bugs => promoted(&programs),
+        Bank::Breaks => Ok(()),
+    }
+}
+
+/// Regressions that were promoted from a known bug show their signature with it.
+fn promoted(programs: &Programs) -> Result<()> {
+    for target in &target::ALL {
+        for file in workspace::scenarios(&target.corpus("regressions"))? {
+            let header = Header::read(&file);
+            let (Some(subject), Some(signature)) = (header.subject, header.signature) else {
+                continue;
+            };
+            if subject == "production" {
+                continue;
+            }
+            let program = programs.broken(&Bug::find(&subject)?)?;
+            let (text, code) = program.replay(std::slice::from_ref(&file), false)?;
+            let wanted = format!("signature: {signature}");
+            let shows = text.lines().any(|line| line.trim() == wanted);
+            demand(shows && code == i32::from(FINDINGS), || {
+                let file = workspace::shown(&file);
+                format!("{file} does not show {signature} with {subject} (code {code})")
+            })?;
+        }
     }
     Ok(())
 }
@@ -208,7 +213,7 @@ impl Programs {
 /// The witness breaks one of the mistake's rules where it was made, twice with the same trace, and none where it was not.
 fn witness(bug: &Bug, programs: &Programs) -> Result<String> {
     let files = [bug.witness.clone()];
-    check_form(&bug.witness)?;
+    corpus::check_form(&bug.witness)?;
     let code = programs.right.replay(&files, true)?.1;
     demand_clean(
         code,
@@ -291,7 +296,7 @@ fn smoke() -> Result<()> {
     for target in &target::ALL {
         let summary = fuzz::smoke(target.name, SMOKE)?;
         summary.print();
-        demand(summary.findings.is_empty(), || {
+        demand(summary.is_clean(), || {
             "the production emulator has findings".into()
         })?;
         let sound = summary.judged + summary.fetched > summary.executions

@@ -12,6 +12,8 @@
 //! - `place`: where symbolic addresses are on the board
 //! - [`finding`]: findings and their signatures
 //! - [`trace`]: what happened, for people
+//! - [`minimize`]: the shortest scenario with the same finding
+//! - [`program`]: what a target does when no engine drives it
 //! - [`campaign`]: many cases under a fuzzing engine, counted, one file a signature
 //!
 //! Targets and the command line are its users. This crate alone knows board, emulator, reference and oracles.
@@ -23,8 +25,10 @@ mod compare;
 pub mod finding;
 mod hosts;
 mod lockstep;
+pub mod minimize;
 mod place;
 mod play;
+pub mod program;
 mod race;
 mod referee;
 pub mod replay;

@@ -92,7 +92,7 @@ impl<'a> Lockstep<'a> {
         self.operation = (index, "end");
         self.board.disarm();
         if let Some(trace) = &mut self.trace {
-            trace.end();
+            trace.end(index);
         }
     }
 

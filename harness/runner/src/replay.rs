@@ -1,12 +1,11 @@
-//! Files in, verdicts out: what a target does when no engine drives it, and what `cargo xtask replay` shows.
+//! Files in, verdicts out.
 
 use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use its_scenario::{MAX_TEXT_BYTES, Scenario};
+use its_scenario::{FuzzTarget, MAX_TEXT_BYTES, Scenario};
 
 use crate::play::{Case, Make, Runner, Verdict};
 use crate::trace::Trace;
@@ -25,6 +24,8 @@ pub const DEFECT: u8 = 3;
 pub struct LoadError {
     path: PathBuf,
     why: String,
+    /// The file is there and holds nothing.
+    pub is_empty: bool,
 }
 
 impl fmt::Display for LoadError {
@@ -38,11 +39,22 @@ impl std::error::Error for LoadError {}
 /// The names that libFuzzer gives the inputs it saves.
 const ARTIFACTS: [&str; 5] = ["crash-", "timeout-", "oom-", "slow-unit-", "leak-"];
 
+/// Whether a file has the name of an engine's artifact, which holds a scenario in its binary form.
+pub fn is_artifact(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    !name.ends_with(".its") && ARTIFACTS.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Reads a scenario: an engine's artifact by its file name, anything else as text.
 pub fn load(path: &Path) -> Result<Scenario, LoadError> {
     let error = |why: String| LoadError {
         path: path.to_owned(),
         why,
+        is_empty: false,
+    };
+    let empty = |why: String| LoadError {
+        is_empty: true,
+        ..error(why)
     };
     let length = fs::metadata(path).map_err(|e| error(e.to_string()))?.len();
     if length > MAX_TEXT_BYTES as u64 {
@@ -52,15 +64,35 @@ pub fn load(path: &Path) -> Result<Scenario, LoadError> {
     }
     let bytes = fs::read(path).map_err(|e| error(e.to_string()))?;
     if bytes.is_empty() {
-        return Err(error(
+        return Err(empty(
             "empty; expected a scenario as text, or an engine's artifact".into(),
         ));
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if ARTIFACTS.iter().any(|prefix| name.starts_with(prefix)) {
-        return Ok(Scenario::decode(&bytes));
+    if is_artifact(path) {
+        let scenario = Scenario::decode(&bytes);
+        if scenario.operations.is_empty() {
+            return Err(empty(format!("its {length} bytes hold no operation")));
+        }
+        return Ok(scenario);
     }
     Scenario::parse(&bytes).map_err(|e| error(e.to_string()))
+}
+
+/// The same as it was played by this target's engine, if the file is an engine's: as it [fits](Scenario::fit) the target, and
+/// without operations too, which is a boot.
+pub fn load_as(path: &Path, target: Option<&str>) -> Result<Scenario, LoadError> {
+    if !is_artifact(path) {
+        return load(path);
+    }
+    let mut scenario = match load(path) {
+        // It was read just now.
+        Err(error) if error.is_empty => Scenario::decode(&fs::read(path).unwrap_or_default()),
+        loaded => loaded?,
+    };
+    if let Some(target) = target.and_then(FuzzTarget::named) {
+        scenario.fit(target);
+    }
+    Ok(scenario)
 }
 
 /// Plays one scenario on a subject and tells everything.
@@ -68,7 +100,7 @@ pub fn tell(scenario: &Scenario, make: Make) -> (Case, String) {
     silence_subject_panics();
     let mut trace = Trace::default();
     let case = Runner::new(make).play(scenario, Some(&mut trace));
-    let mut text = trace.text().to_owned();
+    let mut text = trace.text();
     text.push_str(&verdict(&case));
     (case, text)
 }
@@ -104,7 +136,7 @@ pub fn verdict(case: &Case) -> String {
 }
 
 /// A panic of the subject is a finding and told as one; its message would only confuse.
-fn silence_subject_panics() {
+pub(crate) fn silence_subject_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let default = std::panic::take_hook();
@@ -120,43 +152,4 @@ fn silence_subject_panics() {
 pub fn print(text: &str) {
     let mut out = std::io::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Replays the files of the command line on a subject; with `--quiet`, only what is not clean is told.
-pub fn main(make: Make) -> ExitCode {
-    let mut files: Vec<String> = std::env::args().skip(1).collect();
-    let quiet = files.first().is_some_and(|first| first == "--quiet");
-    if quiet {
-        files.remove(0);
-    }
-    if files.is_empty() {
-        eprintln!("usage: give the scenarios to replay as files");
-        return USAGE.into();
-    }
-    let mut worst = CLEAN;
-    for file in &files {
-        let code = replay(Path::new(file), quiet, make);
-        worst = worst.max(code);
-    }
-    worst.into()
-}
-
-fn replay(path: &Path, quiet: bool, make: Make) -> u8 {
-    let scenario = match load(path) {
-        Ok(scenario) => scenario,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return USAGE;
-        }
-    };
-    let (case, text) = tell(&scenario, make);
-    let code = match case.verdict {
-        Verdict::Diverged => FINDINGS,
-        Verdict::Defect => DEFECT,
-        _ => CLEAN,
-    };
-    if !quiet || code != CLEAN {
-        print(&format!("== {}\n{text}\n", path.display()));
-    }
-    code
 }

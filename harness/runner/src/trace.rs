@@ -1,6 +1,6 @@
 //! What happened in a case, for people: operations, actions, EL2's accesses, the hardware's answers, ownership.
 
-use std::fmt::Write;
+use std::fmt::{self, Display, Formatter};
 
 use its_el2::{
     AGENTS, Action, Direction, Errno, Event, Freedom, Hypercall, Outcome, PageState, Part, WORLD,
@@ -11,45 +11,88 @@ use its_gic::redistributor as gicr;
 use its_gic::register::FRAME_BYTES;
 use its_gic::{Command, Creadr, Ctlr, Register};
 use its_scenario::Operation;
+use serde::{Deserialize, Serialize};
 
 use crate::place;
 
-/// The text of a trace, one line for each thing that happened. The same scenario gives the same text.
+/// Whose doing a line tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// An operation of the scenario begins.
+    Step,
+    /// What the host, a device or time does, and what it gets.
+    Host,
+    /// EL2's accesses and locks.
+    El2,
+    /// What the physical ITS did.
+    Its,
+    /// A page changes hands, or comes within an ITS's reach.
+    Own,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Index of the operation; `None` before the first. What comes after the last has the number of operations.
+    pub step: Option<usize>,
+    pub kind: Kind,
+    /// 0 to 2.
+    pub indent: usize,
+    pub text: String,
+}
+
+impl Display for Line {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{:width$}{}", "", self.text, width = 2 * self.indent)
+    }
+}
+
+/// A trace: a line for each thing that happened. The same scenario gives the same lines.
 #[derive(Debug, Default)]
 pub struct Trace {
-    text: String,
+    lines: Vec<Line>,
+    step: Option<usize>,
 }
 
 impl Trace {
-    /// The text so far.
-    pub fn text(&self) -> &str {
-        &self.text
+    /// The lines so far.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// The same as text.
+    pub fn text(&self) -> String {
+        self.lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
     /// Where the architecture left the ITS a choice in the last action, and what it took.
     pub(crate) fn freedoms(&mut self, choices: &[(Freedom, &'static str)]) {
         for (freedom, option) in choices {
-            self.line(2, format_args!("free: {}={option}", freedom.facts().name));
+            let text = format!("free: {}={option}", freedom.facts().name);
+            self.line(Kind::Its, 2, text);
         }
     }
 
-    fn line(&mut self, indent: usize, what: std::fmt::Arguments) {
-        for _ in 0..indent {
-            self.text.push_str("  ");
-        }
-        // Writing into a String cannot fail.
-        let _ = self.text.write_fmt(what);
-        self.text.push('\n');
+    fn line(&mut self, kind: Kind, indent: usize, text: String) {
+        let step = self.step;
+        self.lines.push(Line {
+            step,
+            kind,
+            indent,
+            text,
+        });
     }
 
     pub(crate) fn operation(&mut self, index: usize, operation: &Operation) {
-        self.line(0, format_args!("[{index}] {operation}"));
+        self.step = Some(index);
+        self.line(Kind::Step, 0, format!("[{index}] {operation}"));
     }
 
     /// The operations of a race.
     pub(crate) fn race(&mut self, operations: &[Operation]) {
         for operation in operations {
-            self.line(0, format_args!("  | {operation}"));
+            self.line(Kind::Step, 0, format!("  | {operation}"));
         }
     }
 
@@ -63,16 +106,14 @@ impl Trace {
             match event {
                 Event::Turn { agent: next } => {
                     agent = *next;
-                    self.line(1, format_args!("-- {}", agent_name(agent)));
+                    self.line(Kind::Host, 1, format!("-- {}", agent_name(agent)));
                     continue;
                 }
                 Event::Over => {
                     if let Some(part) = parts.get(ended) {
                         self.begin_part(parts, part.agent, &mut begun, &mut idle);
-                        self.line(
-                            1,
-                            format_args!("{}'s action is over", agent_name(part.agent)),
-                        );
+                        let text = format!("{}'s action is over", agent_name(part.agent));
+                        self.line(Kind::Host, 1, text);
                         self.outcome(part.outcome);
                     }
                     ended += 1;
@@ -82,8 +123,12 @@ impl Trace {
                 _ => {}
             }
             self.begin_part(parts, agent, &mut begun, &mut idle);
-            self.line(2, format_args!("{}", describe_event(event)));
+            self.event(event);
         }
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.line(kind(event), 2, describe_event(event));
     }
 
     fn begin_part(
@@ -99,33 +144,64 @@ impl Trace {
         }
         let mut own = parts.iter().filter(|part| part.agent == agent);
         if let Some(part) = own.nth(begun[index]) {
-            self.line(1, format_args!("{}", describe_action(&part.action)));
+            self.line(Kind::Host, 1, describe_action(&part.action));
         }
         begun[index] += 1;
     }
 
-    pub(crate) fn end(&mut self) {
-        self.line(0, format_args!("[end] the queue must come to rest"));
+    /// What comes after the last of so many operations.
+    pub(crate) fn end(&mut self, operations: usize) {
+        self.step = Some(operations);
+        let text = "[end] the queue must come to rest".into();
+        self.line(Kind::Step, 0, text);
     }
 
     pub(crate) fn action(&mut self, action: &Action, outcome: Outcome, events: &[Event]) {
-        self.line(1, format_args!("{}", describe_action(action)));
+        self.line(Kind::Host, 1, describe_action(action));
         for event in events {
-            self.line(2, format_args!("{}", describe_event(event)));
+            self.event(event);
         }
         self.outcome(outcome);
     }
 
     fn outcome(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Done => {}
-            Outcome::Value(value) => self.line(1, format_args!("-> {value:#x}")),
-            Outcome::Refused => self.line(1, format_args!("-> refused, the host gets an abort")),
-            Outcome::Returned { x0, x1 } => {
-                self.line(1, format_args!("-> x0 {x0}, x1 {}", Errno::name(x1)));
-            }
-            Outcome::Stopped => self.line(1, format_args!("-> EL2 did not return")),
-        }
+        let text = match outcome {
+            Outcome::Done => return,
+            Outcome::Value(value) => format!("-> {value:#x}"),
+            Outcome::Refused => "-> refused, the host gets an abort".into(),
+            Outcome::Returned { x0, x1 } => format!("-> x0 {x0}, x1 {}", Errno::name(x1)),
+            Outcome::Stopped => "-> EL2 did not return".into(),
+        };
+        self.line(Kind::Host, 1, text);
+    }
+}
+
+fn kind(event: &Event) -> Kind {
+    match event {
+        Event::DeviceRead { .. }
+        | Event::DeviceWrite { .. }
+        | Event::WordRead { .. }
+        | Event::Scanned { .. }
+        | Event::WordWritten { .. }
+        | Event::CommandRead { .. }
+        | Event::CommandWritten { .. }
+        | Event::PageZeroed { .. }
+        | Event::Cleaned { .. }
+        | Event::Ordered
+        | Event::Acquired(_)
+        | Event::Released(_)
+        | Event::Misconduct(_) => Kind::El2,
+        Event::Consumed { .. }
+        | Event::Taken { .. }
+        | Event::Stalled { .. }
+        | Event::StaleRead { .. }
+        | Event::Unpredictable { .. } => Kind::Its,
+        Event::Page { .. }
+        | Event::Reached(..)
+        | Event::Unreached(_)
+        | Event::ReachedPage { .. }
+        | Event::Injected => Kind::Own,
+        Event::Tampered { .. } | Event::Turn { .. } | Event::Over => Kind::Host,
     }
 }
 

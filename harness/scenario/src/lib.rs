@@ -114,6 +114,7 @@ mod place;
 mod record;
 mod rename;
 mod scenario;
+mod simplify;
 mod target;
 mod text;
 mod turns;

@@ -3,6 +3,7 @@
 use its_el2::{AccessSize, Direction, Frame, PageChange, Turn};
 use its_gic::command::Words;
 
+use crate::kind::Kind;
 use crate::place::Place;
 use crate::record::Record;
 use crate::turns::Turns;
@@ -302,6 +303,11 @@ impl Operation {
         if record.kind.has_cpu() {
             *self = Record { cpu, ..record }.operation();
         }
+    }
+
+    /// The names of all kinds.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Kind::ALL.iter().map(|kind| kind.name())
     }
 
     /// The kind in kebab case, such as `map-device` or `command-mapd`. Stable: signatures are made of it.

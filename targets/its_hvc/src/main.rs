@@ -9,5 +9,5 @@ its_runner::libfuzzer_target!(its_scenario::FuzzTarget::Hvc);
 
 #[cfg(not(fuzzing))]
 fn main() -> std::process::ExitCode {
-    its_runner::replay::main(its_runner::production)
+    its_runner::program::main(its_runner::production)
 }

@@ -2,6 +2,8 @@
 //!
 //! A rule that no broken subject can break says nothing: `every_rule_has_a_kill` lists what stands for each.
 
+mod minimizing;
+mod property;
 mod saboteur;
 
 use std::collections::BTreeSet;
@@ -375,10 +377,7 @@ post
         Runner::new(|its| Box::new(Sabotaged::new(its, Sabotage::SkipPin(layout::ITT), false)));
     let mut trace = its_runner::trace::Trace::default();
     let case = runner.play(&scenario, Some(&mut trace));
-    let told = trace
-        .text()
-        .split_once("\n[0] ")
-        .expect("there is an operation")
-        .1;
+    let text = trace.text();
+    let told = text.split_once("\n[0] ").expect("there is an operation").1;
     insta::assert_snapshot!(format!("[0] {told}{}", its_runner::replay::verdict(&case)));
 }

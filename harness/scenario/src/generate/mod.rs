@@ -280,4 +280,4 @@ fn speak(draft: &mut Draft<'_, '_>, phrases: &[(Phrase, u64)]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

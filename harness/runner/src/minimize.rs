@@ -1,0 +1,213 @@
+//! The shortest scenario with the same finding: delta debugging over operations, then plainer arguments, turns and boards.
+//!
+//! What counts is the signature: a scenario that breaks another rule, or the same one elsewhere, is not taken. Candidates
+//! are played on all cores; the first that shows the finding is taken, so that the result does not depend on timing.
+
+use std::cell::RefCell;
+
+use its_scenario::{Operation, Scenario};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::finding::Finding;
+use crate::play::{Case, Make, Runner};
+
+/// What a minimizer came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Minimized {
+    pub scenario: Scenario,
+    /// The finding as the scenario shows it.
+    pub finding: Finding,
+    /// Candidates that were offered.
+    pub cases: u64,
+    /// No candidate that is simpler in one step shows the finding. Else the budget is used up.
+    pub minimal: bool,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub cases: u64,
+    pub operations: usize,
+}
+
+/// Why there is nothing to minimize.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The scenario breaks no rule.
+    Clean,
+    /// Board and reference contradict each other on it.
+    Defect(Vec<String>),
+    /// It shows the finding now and then.
+    Unsteady,
+    /// It breaks others than the one that was asked for; their signatures.
+    Others(Vec<String>),
+}
+
+/// Minimizes `scenario` for the finding of this signature, or for its first. At most `budget` candidates are offered; `tell`
+/// hears of each that is taken.
+///
+/// # Errors
+/// [`Refused`]: the scenario does not show it, or not always.
+pub fn minimize(
+    scenario: &Scenario,
+    signature: Option<&str>,
+    make: Make,
+    budget: u64,
+    tell: impl FnMut(Progress),
+) -> Result<Minimized, Refused> {
+    let mut scenario = scenario.clone();
+    if scenario.operations.is_empty() {
+        // A boot that breaks a rule; the scenario without operations is never the answer.
+        scenario
+            .operations
+            .push(Operation::Poll { cpu: 0, times: 1 });
+    }
+    let case = play(&scenario, make);
+    if !case.defects.is_empty() {
+        return Err(Refused::Defect(case.defects));
+    }
+    let found = case.findings;
+    let signature = match (signature, found.first()) {
+        (_, None) => return Err(Refused::Clean),
+        (None, Some(first)) => first.signature.clone(),
+        (Some(wanted), _) if found.iter().any(|finding| finding.signature == wanted) => {
+            wanted.into()
+        }
+        _ => {
+            let others = found.into_iter().map(|finding| finding.signature);
+            return Err(Refused::Others(others.collect()));
+        }
+    };
+    let mut search = Search {
+        best: scenario,
+        signature,
+        make,
+        cases: 0,
+        budget,
+        cut_short: false,
+        tell,
+    };
+    search.run();
+    let finding = shown(&search.best, &search.signature, make).ok_or(Refused::Unsteady)?;
+    Ok(Minimized {
+        finding,
+        minimal: !search.cut_short,
+        cases: search.cases,
+        scenario: search.best,
+    })
+}
+
+struct Search<T> {
+    best: Scenario,
+    signature: String,
+    make: Make,
+    cases: u64,
+    budget: u64,
+    /// Some candidates were not tried.
+    cut_short: bool,
+    tell: T,
+}
+
+impl<T: FnMut(Progress)> Search<T> {
+    /// Until no step is left, or the budget is used up.
+    fn run(&mut self) {
+        self.cut_tail();
+        loop {
+            let fewer = self.fewer_operations();
+            let plainer = self.plainer();
+            if !fewer && !plainer {
+                return;
+            }
+        }
+    }
+
+    /// What comes after the operation that shows it says nothing.
+    fn cut_tail(&mut self) {
+        let Some(finding) = shown(&self.best, &self.signature, self.make) else {
+            return;
+        };
+        let members = match self.best.operations.get(finding.operation) {
+            Some(Operation::Race { operations, .. }) => usize::from(*operations),
+            _ => 0,
+        };
+        let after = finding.operation + members + 1..self.best.operations.len();
+        self.take_one(&[self.best.without(after)]);
+    }
+
+    /// Chunks of half of the operations, then of a quarter, and so on to single ones. Whether any could go.
+    fn fewer_operations(&mut self) -> bool {
+        let mut any = false;
+        let mut chunk = self.best.operations.len().div_ceil(2);
+        while chunk > 0 {
+            let length = self.best.operations.len();
+            // From the end, where less depends on it.
+            let starts = (0..length).step_by(chunk).rev();
+            let candidates: Vec<_> = starts
+                .map(|start| self.best.without(start..start + chunk))
+                .collect();
+            match self.take_one(&candidates) {
+                true => any = true,
+                false => chunk /= 2,
+            }
+            chunk = chunk.min(self.best.operations.len());
+        }
+        any
+    }
+
+    /// Plainer arguments and boards, as long as there are. Whether there were any.
+    fn plainer(&mut self) -> bool {
+        let mut any = false;
+        while self.take_one(&self.best.plainer()) {
+            any = true;
+        }
+        any
+    }
+
+    /// Takes the first of these that shows the finding, if there is one and the budget allows.
+    fn take_one(&mut self, candidates: &[Scenario]) -> bool {
+        let left = usize::try_from(self.budget - self.cases).unwrap_or(usize::MAX);
+        self.cut_short |= left < candidates.len();
+        let candidates = &candidates[..left.min(candidates.len())];
+        let (signature, make) = (&self.signature, self.make);
+        let taken = candidates.par_iter().position_first(|candidate| {
+            !candidate.operations.is_empty() && shown(candidate, signature, make).is_some()
+        });
+        self.cases += taken.map_or(candidates.len(), |index| index + 1) as u64;
+        if let Some(index) = taken {
+            self.best = candidates[index].clone();
+            let operations = self.best.operations.len();
+            (self.tell)(Progress {
+                cases: self.cases,
+                operations,
+            });
+        }
+        taken.is_some()
+    }
+}
+
+/// The finding of this signature, if a scenario shows it.
+fn shown(scenario: &Scenario, signature: &str, make: Make) -> Option<Finding> {
+    let mut found = findings(scenario, make).into_iter();
+    found.find(|finding| finding.signature == signature)
+}
+
+/// What a scenario breaks.
+pub fn findings(scenario: &Scenario, make: Make) -> Vec<Finding> {
+    play(scenario, make).findings
+}
+
+/// On a board that each thread keeps.
+fn play(scenario: &Scenario, make: Make) -> Case {
+    thread_local! {
+        static RUNNER: RefCell<Option<(Make, Runner)>> = const { RefCell::new(None) };
+    }
+    RUNNER.with_borrow_mut(|kept| {
+        let other = |kept: &mut (Make, Runner)| !std::ptr::fn_addr_eq(kept.0, make);
+        if kept.as_mut().is_none_or(other) {
+            *kept = Some((make, Runner::new(make)));
+        }
+        let played = kept.as_mut().map(|(_, runner)| runner.play(scenario, None));
+        played.expect("it was just made")
+    })
+}

@@ -1,0 +1,316 @@
+//! What a target's program does when no engine drives it: it replays the files of its command line, or answers requests.
+//!
+//! `its_cmdq [--quiet] FILE...` tells what happens in each file; with `--quiet`, only in those that are not clean.
+//! `its_cmdq --requests` reads [`Request`]s from standard input, a line of JSON each, and answers each with [`Answer`]s in
+//! the same form. That is how the command line works with whatever subject it built.
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use its_scenario::Scenario;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::campaign::report;
+use crate::finding::Finding;
+use crate::minimize::{Progress, Refused, minimize};
+use crate::play::{Make, Runner, Verdict};
+use crate::replay::{
+    CLEAN, DEFECT, FINDINGS, USAGE, load, load_as, print, silence_subject_panics, tell, verdict,
+};
+use crate::trace::{Line, Trace};
+
+/// What is asked of a program. The target is whose engine wrote the files that are an engine's: it played them as it
+/// [fits](Scenario::fit) them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Plays each of these; an [`Answer::Judged`] for each, in their order.
+    Judge {
+        files: Vec<PathBuf>,
+        target: Option<String>,
+    },
+    /// Plays one; [`Answer::Told`], or [`Answer::Judged`] if it cannot be read.
+    Tell {
+        file: PathBuf,
+        target: Option<String>,
+    },
+    /// Minimizes one for a signature, or its first; any number of [`Answer::Progress`], then [`Answer::Minimized`] or
+    /// [`Answer::Refused`].
+    Minimize {
+        file: PathBuf,
+        target: Option<String>,
+        signature: Option<String>,
+        budget: u64,
+    },
+}
+
+/// What it answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    Judged(Judged),
+    Told(Told),
+    Progress(Progress),
+    Minimized(Minimized),
+    /// There is nothing to minimize.
+    Refused(String),
+    /// There is, in the harness.
+    Defect(String),
+}
+
+/// What became of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    pub file: PathBuf,
+    pub outcome: Outcome,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It is no scenario.
+    Unreadable(String),
+    /// It holds nothing.
+    Empty(String),
+    /// The program ended on it, or did not end.
+    Failed(String),
+    /// It is one, and this came of it.
+    Played {
+        verdict: String,
+        operations: usize,
+        findings: Vec<Shown>,
+    },
+}
+
+/// A finding as data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    pub rule: String,
+    pub severity: String,
+    pub signature: String,
+    pub operation: usize,
+    pub path: String,
+    pub expected: String,
+    pub seen: String,
+    /// What the rule says, why, and by which source.
+    pub holds: String,
+    pub why: String,
+    pub source: String,
+}
+
+/// What happened, line by line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Told {
+    pub lines: Vec<Line>,
+    /// The verdict, in words.
+    pub verdict: String,
+    pub defects: Vec<String>,
+    pub findings: Vec<Shown>,
+}
+
+/// The shortest scenario with the same finding.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Minimized {
+    /// The scenario, with the finding as comments before it.
+    pub text: String,
+    pub finding: Shown,
+    /// Operations before and after.
+    pub before: usize,
+    pub after: usize,
+    /// Scenarios that were tried.
+    pub cases: u64,
+    /// Else the budget was used up.
+    pub minimal: bool,
+}
+
+impl From<&Finding> for Shown {
+    fn from(finding: &Finding) -> Self {
+        let rule = finding.rule;
+        Self {
+            rule: rule.id.into(),
+            severity: rule.severity.name().into(),
+            signature: finding.signature.clone(),
+            operation: finding.operation,
+            path: finding.path.clone(),
+            expected: finding.expected.clone(),
+            seen: finding.seen.clone(),
+            holds: rule.holds.into(),
+            why: rule.why.into(),
+            source: rule.source.into(),
+        }
+    }
+}
+
+/// Does what the command line says, on what `make` makes.
+pub fn main(make: Make) -> ExitCode {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let first = arguments.first().map(String::as_str);
+    if first == Some("--requests") {
+        return answer_all(make).into();
+    }
+    let quiet = first == Some("--quiet");
+    if quiet {
+        arguments.remove(0);
+    }
+    if arguments.is_empty() {
+        eprintln!("usage: give the scenarios to replay as files");
+        return USAGE.into();
+    }
+    let codes = arguments
+        .iter()
+        .map(|file| replay(Path::new(file), quiet, make));
+    codes.fold(CLEAN, u8::max).into()
+}
+
+fn replay(path: &Path, quiet: bool, make: Make) -> u8 {
+    let scenario = match load(path) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return USAGE;
+        }
+    };
+    let (case, text) = tell(&scenario, make);
+    let code = match case.verdict {
+        Verdict::Diverged => FINDINGS,
+        Verdict::Defect => DEFECT,
+        _ => CLEAN,
+    };
+    if !quiet || code != CLEAN {
+        print(&format!("== {}\n{text}\n", path.display()));
+    }
+    code
+}
+
+/// Until standard input ends. The code says whether all requests were understood.
+fn answer_all(make: Make) -> u8 {
+    silence_subject_panics();
+    for line in std::io::stdin().lock().lines() {
+        let request = match line.map(|line| serde_json::from_str(&line)) {
+            Ok(Ok(request)) => request,
+            Ok(Err(error)) => {
+                eprintln!("error: no request: {error}");
+                return USAGE;
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                return USAGE;
+            }
+        };
+        answer(request, make);
+    }
+    CLEAN
+}
+
+fn say(answer: &Answer) {
+    let line = serde_json::to_string(answer).expect("an answer is JSON");
+    print(&format!("{line}\n"));
+}
+
+fn answer(request: Request, make: Make) {
+    match request {
+        Request::Judge { files, target } => {
+            let judge = |file: &PathBuf| Judged {
+                file: file.clone(),
+                outcome: judged(file, target.as_deref(), make),
+            };
+            let all: Vec<Judged> = files.par_iter().map(judge).collect();
+            all.into_iter()
+                .map(Answer::Judged)
+                .for_each(|one| say(&one));
+        }
+        Request::Tell { file, target } => say(&told(file, target.as_deref(), make)),
+        Request::Minimize {
+            file,
+            target,
+            signature,
+            budget,
+        } => {
+            let answer = match load_as(&file, target.as_deref()) {
+                Ok(scenario) => minimized(&file, &scenario, signature.as_deref(), make, budget),
+                Err(error) => Answer::Refused(error.to_string()),
+            };
+            say(&answer);
+        }
+    }
+}
+
+fn judged(file: &Path, target: Option<&str>, make: Make) -> Outcome {
+    let scenario = match load_as(file, target) {
+        Ok(scenario) => scenario,
+        Err(error) if error.is_empty => return Outcome::Empty(error.to_string()),
+        Err(error) => return Outcome::Unreadable(error.to_string()),
+    };
+    let case = Runner::new(make).play(&scenario, None);
+    let says_nothing = case.findings.is_empty() && case.defects.is_empty();
+    if scenario.operations.is_empty() && says_nothing {
+        return Outcome::Empty(format!("{}: it holds no operation", file.display()));
+    }
+    Outcome::Played {
+        verdict: verdict_word(case.verdict).into(),
+        operations: scenario.operations.len(),
+        findings: case.findings.iter().map(Shown::from).collect(),
+    }
+}
+
+const fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Agree => "agree",
+        Verdict::Skipped => "skipped",
+        Verdict::Poisoned(_) => "poisoned",
+        Verdict::Diverged => "diverged",
+        Verdict::Defect => "defect",
+    }
+}
+
+fn told(file: PathBuf, target: Option<&str>, make: Make) -> Answer {
+    let scenario = match load_as(&file, target) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            let outcome = Outcome::Unreadable(error.to_string());
+            return Answer::Judged(Judged { file, outcome });
+        }
+    };
+    let mut trace = Trace::default();
+    let case = Runner::new(make).play(&scenario, Some(&mut trace));
+    let first = verdict(&case);
+    let first = first.lines().next().unwrap_or_default();
+    Answer::Told(Told {
+        lines: trace.lines().to_vec(),
+        verdict: first.trim_start_matches("verdict: ").into(),
+        defects: case.defects,
+        findings: case.findings.iter().map(Shown::from).collect(),
+    })
+}
+
+fn minimized(
+    file: &Path,
+    scenario: &Scenario,
+    signature: Option<&str>,
+    make: Make,
+    budget: u64,
+) -> Answer {
+    let tell = |progress| say(&Answer::Progress(progress));
+    match minimize(scenario, signature, make, budget, tell) {
+        Ok(done) => Answer::Minimized(Minimized {
+            text: report(&done.scenario, &done.finding),
+            finding: Shown::from(&done.finding),
+            before: scenario.operations.len(),
+            after: done.scenario.operations.len(),
+            cases: done.cases,
+            minimal: done.minimal,
+        }),
+        Err(Refused::Defect(defects)) => Answer::Defect(defects.join("; ")),
+        Err(Refused::Unsteady) => Answer::Defect(format!(
+            "{}: it does not show the same every time",
+            file.display()
+        )),
+        Err(Refused::Clean) => Answer::Refused(format!("{}: it breaks no rule", file.display())),
+        Err(Refused::Others(others)) => Answer::Refused(format!(
+            "{}: it breaks {}, not {}",
+            file.display(),
+            others.join(", "),
+            signature.unwrap_or_default()
+        )),
+    }
+}

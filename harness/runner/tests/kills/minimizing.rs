@@ -1,0 +1,79 @@
+//! The minimizer keeps the signature, says when it stopped early, and never comes to nothing.
+
+use its_board::{BoardSubject, layout};
+use its_runner::minimize::{Refused, findings, minimize};
+use its_scenario::Scenario;
+
+use crate::saboteur::{Sabotage, Sabotaged};
+
+fn unpinned(its: &'static [u64]) -> Box<dyn BoardSubject> {
+    Box::new(Sabotaged::new(its, Sabotage::SkipPin(layout::ITT), false))
+}
+
+fn scenario(text: &str) -> Scenario {
+    Scenario::parse(text).expect("the scenario is right")
+}
+
+/// Two devices, the second on an odd board, with much around it.
+const LONG: &str = "\
+itsdiff 1
+character itt-entry-bytes=16 pace=late
+boot live-devices=2 queue-pages=1
+poll 3
+read its0 TYPER
+share host[3]
+store host[4]+0x8 value=0x123
+map-device device=0x2a event-id-bits=9 itt=itt[77]+0x300 cpu=1
+poll 2
+unshare host[3]
+msi device=0x2a event=0x1
+";
+
+#[test]
+fn the_shortest_shows_the_same() {
+    let long = scenario(LONG);
+    let signature = findings(&long, unpinned)[0].signature.clone();
+    let done = minimize(&long, Some(&signature), unpinned, 100_000, |_| {}).unwrap();
+    assert!(done.minimal);
+    assert_eq!(done.finding.signature, signature);
+    let expected = "itsdiff 1\nmap-device device=0x0 event-id-bits=5 itt=itt[0]\n";
+    assert_eq!(done.scenario.to_string(), expected);
+    let again = minimize(&done.scenario, None, unpinned, 100_000, |_| {}).unwrap();
+    assert_eq!(again.scenario, done.scenario);
+}
+
+#[test]
+fn a_used_up_budget_is_told() {
+    let done = minimize(&scenario(LONG), None, unpinned, 3, |_| {}).unwrap();
+    assert!(!done.minimal);
+    assert!(done.cases >= 3);
+}
+
+#[test]
+fn what_does_not_show_it_is_refused() {
+    let clean = scenario("itsdiff 1\npoll 1\n");
+    let refused = minimize(&clean, None, unpinned, 100, |_| {});
+    assert_eq!(refused, Err(Refused::Clean));
+    let other = minimize(
+        &scenario(LONG),
+        Some("LEAK-HOST.a.b.c"),
+        unpinned,
+        100,
+        |_| {},
+    );
+    assert!(matches!(other, Err(Refused::Others(others)) if !others.is_empty()));
+}
+
+/// A race in which the mapping is one of three operations loses the others, its turns, and itself.
+#[test]
+fn races_shrink_to_what_counts() {
+    let race = scenario(
+        "itsdiff 1\nrace 3 turns=3,2,u1\npoll 2\nmap-device device=0x1 event-id-bits=5 itt=itt[3] cpu=1\nadvance 3\npoll 1\n",
+    );
+    let done = minimize(&race, None, unpinned, 100_000, |_| {}).unwrap();
+    assert!(done.minimal);
+    let text = done.scenario.to_string();
+    // The signature is one of a race.
+    let expected = "itsdiff 1\nrace 1\nmap-device device=0x0 event-id-bits=5 itt=itt[0]\n";
+    assert_eq!(text, expected);
+}

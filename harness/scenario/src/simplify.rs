@@ -1,0 +1,377 @@
+//! Simpler scenarios: what a minimizer tries, and what a property's counterexample shrinks to.
+//!
+//! A scenario is simpler than another if it has fewer operations; or as many, and one argument or field of the board is
+//! plainer by [`cost`]. Each step lowers that, so that taking steps ends. None knows what a scenario is for.
+
+use std::ops::Range;
+
+use its_el2::Frame;
+use its_gic::Register;
+
+use crate::argument::{Argument, Shape};
+use crate::header::{
+    BOOT, CHARACTER, DEFAULT_CHARACTER, boot, boot_words, character, character_words,
+};
+use crate::operation::{Operation, Rdbase};
+use crate::place::Place;
+use crate::record::Record;
+use crate::scenario::{Boot, Scenario};
+use crate::target::Target;
+
+impl Scenario {
+    /// Without these operations. A race loses those of its members, and goes with the last.
+    #[must_use]
+    pub fn without(&self, gone: Range<usize>) -> Self {
+        let mut operations = Vec::with_capacity(self.operations.len());
+        // Where the race is that the operation is in, and how many of its members are still to come.
+        let mut race: Option<(usize, u8)> = None;
+        for (index, operation) in self.operations.iter().enumerate() {
+            let is_gone = gone.contains(&index);
+            if let Operation::Race {
+                operations: members,
+                ..
+            } = *operation
+            {
+                race = (!is_gone).then_some((operations.len(), members));
+            } else if let Some((at, members)) = race {
+                if is_gone {
+                    lose_member(&mut operations, at);
+                }
+                race = members
+                    .checked_sub(1)
+                    .filter(|left| *left > 0)
+                    .map(|left| (at, left));
+            }
+            if !is_gone {
+                operations.push(*operation);
+            }
+        }
+        operations.retain(|operation| !matches!(operation, Operation::Race { operations: 0, .. }));
+        Self {
+            operations,
+            ..*self
+        }
+    }
+
+    /// Each scenario that is plainer in one argument, the plainest of each argument first: arguments of operations,
+    /// turns of races, then boot plan and characters.
+    pub fn plainer(&self) -> Vec<Self> {
+        let mut all = Vec::new();
+        for (index, operation) in self.operations.iter().enumerate() {
+            for plainer in plainer_operations(operation) {
+                let mut scenario = self.clone();
+                if let Some(slot) = scenario.operations.get_mut(index) {
+                    *slot = plainer;
+                }
+                all.push(scenario);
+            }
+        }
+        self.plainer_boards(&mut all);
+        all
+    }
+
+    fn plainer_boards(&self, all: &mut Vec<Self>) {
+        let usual = boot_words(&Boot::default());
+        for words in plainer_words(&BOOT, &boot_words(&self.boot), &usual) {
+            let boot = boot(words);
+            all.push(Self {
+                boot,
+                ..self.clone()
+            });
+        }
+        let usual = character_words(&DEFAULT_CHARACTER);
+        for (its, own) in self.characters.iter().enumerate() {
+            for words in plainer_words(&CHARACTER, &character_words(own), &usual) {
+                let mut scenario = self.clone();
+                if let Some(slot) = scenario.characters.get_mut(its) {
+                    *slot = character(words);
+                }
+                all.push(scenario);
+            }
+        }
+    }
+}
+
+fn lose_member(operations: &mut [Operation], race: usize) {
+    if let Some(Operation::Race { operations, .. }) = operations.get_mut(race) {
+        *operations = operations.saturating_sub(1);
+    }
+}
+
+/// The same on CPU 0, and with one argument plainer.
+fn plainer_operations(operation: &Operation) -> Vec<Operation> {
+    let record = Record::from(operation);
+    let mut all = Vec::new();
+    if record.cpu != 0 {
+        all.push(Record { cpu: 0, ..record });
+    }
+    for (index, argument) in record.kind.arguments().iter().enumerate() {
+        let Some(word) = record.words.get(index) else {
+            continue;
+        };
+        for plainer in plainer_values(argument, *word, plainest(argument)) {
+            let mut words = record.words;
+            if let Some(slot) = words.get_mut(index) {
+                *slot = plainer;
+            }
+            all.push(Record { words, ..record });
+        }
+    }
+    all.into_iter().map(Record::operation).collect()
+}
+
+/// Header fields with one of them plainer.
+fn plainer_words<const N: usize>(
+    fields: &[Argument; N],
+    words: &[u64; N],
+    usual: &[u64; N],
+) -> Vec<[u64; N]> {
+    let mut all = Vec::new();
+    for (index, ((field, word), usual)) in fields.iter().zip(words).zip(usual).enumerate() {
+        for plainer in plainer_values(field, *word, *usual) {
+            let mut changed = *words;
+            if let Some(slot) = changed.get_mut(index) {
+                *slot = plainer;
+            }
+            all.push(changed);
+        }
+    }
+    all
+}
+
+/// The value of an argument that says least: the smallest, or the first that is legal.
+fn plainest(argument: &Argument) -> u64 {
+    let usual = match argument.key {
+        "intid" => its_gic::redistributor::FIRST_LPI.into(),
+        "size" => 4,
+        "event-id-bits" => 5,
+        _ => 0,
+    };
+    match argument.shape {
+        Shape::Count { min, .. } => usual.max(min),
+        _ => usual,
+    }
+}
+
+/// How far a value is from the plainest: 0, or more for larger words.
+fn cost(word: u64, plainest: u64) -> u128 {
+    match word == plainest {
+        true => 0,
+        false => u128::from(word).saturating_add(1),
+    }
+}
+
+/// Values of less cost that the argument can have, the plainest first.
+fn plainer_values(argument: &Argument, word: u64, plainest: u64) -> Vec<u64> {
+    let mut values = match argument.shape {
+        Shape::Number { .. } | Shape::Count { .. } => plainer_numbers(word),
+        Shape::Choice(_) | Shape::Flag => Vec::new(),
+        Shape::Place { .. } => return plainer_places(word),
+        Shape::Rdbase => plainer_rdbases(word),
+        Shape::Target => return plainer_targets(word),
+        Shape::Turns => plainer_turns(word),
+    };
+    values.insert(0, plainest);
+    let bound = cost(word, plainest);
+    values.retain(|value| {
+        let fixed = argument.shape.fix(*value) == *value;
+        fixed && cost(*value, plainest) < bound
+    });
+    values.dedup();
+    values
+}
+
+/// 0, 1, half of it, and it without each of its bits.
+fn plainer_numbers(word: u64) -> Vec<u64> {
+    let bits = (0..u64::BITS).filter_map(|bit| 1_u64.checked_shl(bit));
+    let without = bits.filter(|bit| word & bit != 0).map(|bit| word & !bit);
+    let mut numbers = vec![0, 1, word / 2];
+    numbers.extend(without);
+    numbers.push(word.saturating_sub(1));
+    numbers
+}
+
+/// Nearer to the start of the page, and of the area.
+fn plainer_places(word: u64) -> Vec<u64> {
+    let Place::In { area, page, offset } = Place::unpack(word) else {
+        return Vec::new();
+    };
+    let nearer = [
+        Place::page(area, 0),
+        Place::page(area, page),
+        Place::at(area, 0, offset),
+        Place::at(area, page / 2, offset),
+        Place::at(area, page.saturating_sub(1), offset),
+        Place::at(area, page, (offset / 2) & !0xff),
+    ];
+    let mut places: Vec<u64> = nearer.map(Place::pack).to_vec();
+    places.retain(|place| *place < word);
+    places.dedup();
+    places
+}
+
+/// The same register of the first ITS or redistributor, and BASER0 for another: signatures name no number.
+fn plainer_targets(word: u64) -> Vec<u64> {
+    let target = Target::unpack(word);
+    let first = match target.frame {
+        Frame::ItsControl(_) => Frame::ItsControl(0),
+        Frame::ItsTranslation(_) => Frame::ItsTranslation(0),
+        Frame::Redistributor(_) => Frame::Redistributor(0),
+    };
+    let (offset, register) = (u64::from(target.offset), Register::at(target.offset.into()));
+    let within = offset.saturating_sub(register.offset());
+    let baser0 = match (first, register) {
+        (Frame::ItsControl(_), Register::Baser(_)) => {
+            Register::Baser(0).offset().saturating_add(within) as u32
+        }
+        _ => target.offset,
+    };
+    let plainer = [(first, target.offset), (target.frame, baser0)];
+    let mut targets: Vec<u64> = plainer
+        .map(|(frame, offset)| {
+            Target {
+                frame,
+                offset,
+                ..target
+            }
+            .pack()
+        })
+        .to_vec();
+    targets.retain(|plainer| *plainer < word);
+    targets
+}
+
+fn plainer_rdbases(word: u64) -> Vec<u64> {
+    match Rdbase::unpack(word) {
+        Rdbase::Of(_) => Vec::new(),
+        Rdbase::Raw(field) => {
+            let fields = plainer_numbers(field).into_iter();
+            fields.map(|field| Rdbase::Raw(field).pack()).collect()
+        }
+    }
+}
+
+/// Without the last turns, without each turn, and with each turn shorter.
+fn plainer_turns(word: u64) -> Vec<u64> {
+    let bytes = word.to_le_bytes();
+    let length = bytes.iter().take_while(|byte| **byte != 0).count();
+    let first = |count: usize| {
+        let mut kept = [0; 8];
+        let slots = kept.iter_mut().zip(bytes).take(count);
+        slots.for_each(|(slot, byte)| *slot = byte);
+        u64::from_le_bytes(kept)
+    };
+    let mut all: Vec<u64> = (1..length).map(first).collect();
+    for gone in 0..length {
+        let mut kept = bytes.to_vec();
+        kept.remove(gone);
+        kept.push(0);
+        all.extend(kept.try_into().map(u64::from_le_bytes));
+    }
+    for index in 0..length {
+        for shorter in [|byte: u8| byte / 2, |byte: u8| byte.saturating_sub(1)] {
+            let mut changed = bytes;
+            if let Some(byte) = changed.get_mut(index) {
+                *byte = shorter(*byte);
+            }
+            all.push(u64::from_le_bytes(changed));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz_target::FuzzTarget;
+    use crate::generate::Temper;
+    use crate::generate::tests::generated;
+    use quickcheck::quickcheck;
+
+    /// The measure: operations, then what all arguments and fields cost.
+    fn measure(scenario: &Scenario) -> (usize, u128) {
+        let words = |words: &[u64], usual: &[u64]| -> u128 {
+            let both = words.iter().zip(usual);
+            both.map(|(word, usual)| cost(*word, *usual)).sum()
+        };
+        let usual = boot_words(&Boot::default());
+        let mut sum = words(&boot_words(&scenario.boot), &usual);
+        for own in &scenario.characters {
+            let usual = character_words(&DEFAULT_CHARACTER);
+            sum += words(&character_words(own), &usual);
+        }
+        for operation in &scenario.operations {
+            let record = Record::from(operation);
+            sum += u128::from(record.cpu);
+            for (argument, word) in record.kind.arguments().iter().zip(record.words) {
+                sum += cost(word, plainest(argument));
+            }
+        }
+        (scenario.operations.len(), sum)
+    }
+
+    quickcheck! {
+        fn every_step_is_simpler_and_playable(seed: u64, from: usize, count: usize) -> bool {
+            let scenario = generated(seed, FuzzTarget::Race, Temper::Hostile);
+            let from = from % (scenario.operations.len() + 1);
+            let without = scenario.without(from..from + 1 + count % 8);
+            let fewer = without.operations.len() < scenario.operations.len();
+            let playable = |scenario: &Scenario| {
+                let mut fixed = scenario.clone();
+                fixed.fix_up();
+                fixed == *scenario
+            };
+            (fewer || from == scenario.operations.len())
+                && playable(&without)
+                && scenario.plainer().iter().all(|plainer| {
+                    playable(plainer) && measure(plainer) < measure(&scenario)
+                })
+        }
+    }
+
+    fn operations(text: &str) -> Scenario {
+        Scenario::parse(format!("itsdiff 1\n{text}")).unwrap()
+    }
+
+    #[test]
+    fn a_race_loses_members_and_goes_with_the_last() {
+        let race = operations("race 2 turns=3\npost\npost cpu=1\npoll 1\n");
+        assert_eq!(
+            race.without(1..2),
+            operations("race 1 turns=3\npost cpu=1\npoll 1\n")
+        );
+        assert_eq!(race.without(1..3), operations("poll 1\n"));
+        assert_eq!(race.without(0..1), operations("post\npost cpu=1\npoll 1\n"));
+        assert_eq!(
+            race.without(3..4),
+            operations("race 2 turns=3\npost\npost cpu=1\n")
+        );
+    }
+
+    #[test]
+    fn registers_become_those_of_the_first() {
+        let plainer = |text: &str| -> Vec<String> {
+            let all = operations(text).plainer();
+            all.iter()
+                .map(|one| one.operations[0].to_string())
+                .collect()
+        };
+        assert!(plainer("write its1 CTLR 0x0\n").contains(&"write its0 CTLR 0x0".into()));
+        assert!(plainer("read its0 BASER3\n").contains(&"read its0 BASER0".into()));
+        assert!(plainer("read redistributor1 +0x70 size=8\n")[0].contains("redistributor0"));
+        assert!(plainer("read its0 CREADR\n").is_empty());
+    }
+
+    #[test]
+    fn the_plainest_comes_first() {
+        let map = operations("map-event device=0x2a event=0x0 intid=0x2005 icid=0x1\n");
+        let plainer: Vec<String> = map
+            .plainer()
+            .iter()
+            .map(|scenario| scenario.operations[0].to_string())
+            .collect();
+        assert!(plainer[0].contains("device=0x0"), "{plainer:?}");
+        assert!(plainer.iter().any(|text| text.contains("intid=0x2000")));
+        assert!(plainer.iter().any(|text| text.contains("icid=0x0")));
+    }
+}

@@ -1,0 +1,136 @@
+//! `minimize`: the shortest scenario with the same finding.
+
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use its_runner::program::{Answer, Minimized, Request};
+use its_runner::replay::load_as;
+
+use crate::exit::{Defect, Exit};
+use crate::header::Header;
+use crate::program::Program;
+use crate::progress::Bar;
+use crate::subject::Subject;
+use crate::target::Target;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The target that it is a finding of: see `cargo xtask list`
+    target: String,
+    /// A scenario as text, or an artifact of an engine
+    file: PathBuf,
+    /// The finding to keep: what the head of the file says, or its first, unless given
+    #[arg(long)]
+    signature: Option<String>,
+    /// Play on the emulator with this known bug put back
+    #[arg(long, value_name = "ID")]
+    bug: Option<String>,
+    /// How many scenarios to try at most
+    #[arg(long, default_value_t = BUDGET, value_parser = clap::value_parser!(u64).range(1..))]
+    budget: u64,
+    /// Where to write the result, which must not exist; standard output unless given
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+}
+
+/// Scenarios that are tried at most, unless it is said.
+pub(crate) const BUDGET: u64 = 200_000;
+
+/// Minimizes and prints.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    let target = Target::find(&arguments.target)?;
+    load_as(&arguments.file, None)?;
+    if let Some(output) = &arguments.output {
+        ensure!(!output.exists(), "{} exists", output.display());
+        let folder = folder_of(output);
+        ensure!(folder.is_dir(), "{} is no folder", folder.display());
+    }
+    let subject = Subject::new(arguments.bug.as_deref())?;
+    let program = subject.build_replayer(target.name)?.into();
+    let signature = wanted(arguments.signature.as_ref(), &arguments.file);
+    let done = minimize(
+        &program,
+        target,
+        &arguments.file,
+        signature.as_deref(),
+        arguments.budget,
+    )?;
+    eprintln!("{}", sum_up(&done));
+    match &arguments.output {
+        Some(output) => write_new(output, &done.text)?,
+        None => say!("{}", done.text.trim_end()),
+    }
+    Ok(Exit::Clean)
+}
+
+/// The signature that is asked for, else the one that the head of the file says.
+pub(crate) fn wanted(asked: Option<&String>, file: &Path) -> Option<String> {
+    asked.cloned().or_else(|| Header::read(file).signature)
+}
+
+/// Minimizes a file, with a progress bar.
+pub(crate) fn minimize(
+    program: &Program,
+    target: &Target,
+    file: &Path,
+    signature: Option<&str>,
+    budget: u64,
+) -> Result<Minimized> {
+    let request = Request::Minimize {
+        file: file.to_owned(),
+        target: Some(target.name.into()),
+        signature: signature.map(str::to_owned),
+        budget,
+    };
+    let mut bar = Bar::new();
+    let mut end = None;
+    program.ask(&request, |answer| match answer {
+        Answer::Progress(progress) => bar.show(&format!(
+            "{} operations, {} scenarios tried",
+            progress.operations, progress.cases
+        )),
+        Answer::Minimized(minimized) => end = Some(Ok(minimized)),
+        Answer::Refused(why) => {
+            end = Some(Err(anyhow!("there is nothing to minimize: {why}")));
+        }
+        Answer::Defect(why) => end = Some(Err(Defect(why).into())),
+        Answer::Judged(_) | Answer::Told(_) => {}
+    })?;
+    bar.finish();
+    end.context("the program did not answer")?
+}
+
+/// One line about it.
+pub(crate) fn sum_up(done: &Minimized) -> String {
+    let end = match done.minimal {
+        true => "nothing more can go",
+        false => "the budget is used up",
+    };
+    format!(
+        "{}: {} operations, {} before; {} scenarios tried, {end}",
+        done.finding.signature, done.after, done.before, done.cases
+    )
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Writes a file that does not exist, whole or not at all.
+pub(crate) fn write_new(path: &Path, text: &str) -> Result<()> {
+    let folder = folder_of(path);
+    let mut part = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder)
+        .with_context(|| format!("cannot write to {}", folder.display()))?;
+    part.write_all(text.as_bytes())?;
+    part.persist_noclobber(path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! `promote`: a finding becomes a regression test.
+//!
+//! It is minimized, must give the same trace in ten processes, and is written to `corpus/<target>/regressions`, named by
+//! its signature. The test command replays that folder: on the production emulator each file must be clean, and where its
+//! header names a known bug, must show its signature with it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use its_runner::program::{Answer, Request};
+use its_runner::replay::{load, load_as};
+use its_scenario::Scenario;
+use rayon::prelude::*;
+
+use crate::bugs::{Bank, Bug};
+use crate::corpus;
+use crate::exit::{Defect, Exit};
+use crate::header::Header;
+use crate::minimize::{BUDGET, minimize, sum_up, wanted, write_new};
+use crate::program::Program;
+use crate::subject::Subject;
+use crate::target::Target;
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The target that it is a finding of: see `cargo xtask list`
+    target: String,
+    /// A scenario as text, or an artifact of an engine
+    file: PathBuf,
+    /// The finding to keep: what the head of the file says, or its first, unless given
+    #[arg(long)]
+    signature: Option<String>,
+    /// Play on the emulator with this known bug put back
+    #[arg(long, value_name = "ID")]
+    bug: Option<String>,
+}
+
+/// Processes that must give the same trace.
+const PROCESSES: usize = 10;
+
+/// Promotes a file. A finding that is there already changes nothing.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    let target = Target::find(&arguments.target)?;
+    load_as(&arguments.file, None)?;
+    if let Some(id) = &arguments.bug {
+        let known = Bug::all(Bank::Bugs)?.iter().any(|bug| bug.id == *id);
+        ensure!(
+            known,
+            "`{id}` is no known bug of the emulator: the tests could not play it"
+        );
+    }
+    let subject = Subject::new(arguments.bug.as_deref())?;
+    let program = subject.build_replayer(target.name)?.into();
+    let signature = wanted(arguments.signature.as_ref(), &arguments.file);
+    let done = minimize(
+        &program,
+        target,
+        &arguments.file,
+        signature.as_deref(),
+        BUDGET,
+    )?;
+    eprintln!("{}", sum_up(&done));
+    let folder = target.corpus("regressions");
+    let signature = &done.finding.signature;
+    let path = folder.join(format!("{signature}.its"));
+    let text = format!(
+        "# subject:  {}, {}\n{}\n",
+        subject.name,
+        version()?,
+        done.text.trim_end()
+    );
+    let scenario = Scenario::parse(&text).context("what was minimized is no scenario")?;
+    if let Some(same) = same(target, &scenario)? {
+        let header = Header::read(&same);
+        let known = same.starts_with(&folder)
+            && header.subject.as_deref() == Some(&subject.name)
+            && header.signature.as_ref() == Some(signature);
+        ensure!(
+            known,
+            "{} is the same scenario, kept for something else: nothing was written",
+            workspace::shown(&same)
+        );
+        say!("it is there, nothing changed: {}", workspace::shown(&same));
+        return Ok(Exit::Clean);
+    }
+    ensure!(
+        !path.exists(),
+        "{} is another scenario with this signature: nothing was written. Where both say something, give that one another name",
+        workspace::shown(&path)
+    );
+    fs::create_dir_all(&folder)?;
+    demand_same_trace(&program, &text, signature)?;
+    write_new(&path, &text)?;
+    say!("{}", workspace::shown(&path));
+    Ok(Exit::Clean)
+}
+
+/// What is committed of a target and the same scenario.
+fn same(target: &Target, scenario: &Scenario) -> Result<Option<PathBuf>> {
+    for path in corpus::committed(target)? {
+        if load(&path)? == *scenario {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// The version that a finding is of.
+fn version() -> Result<String> {
+    let described = duct::cmd!("git", "describe", "--always", "--dirty", "--tags")
+        .dir(workspace::root())
+        .stderr_null()
+        .read();
+    Ok(match described {
+        Ok(commit) => format!("itsdiff {} ({commit})", env!("CARGO_PKG_VERSION")),
+        Err(_) => format!("itsdiff {}", env!("CARGO_PKG_VERSION")),
+    })
+}
+
+/// Plays it in separate processes, each of which must show the finding, and all tell the same.
+fn demand_same_trace(program: &Program, text: &str, signature: &str) -> Result<()> {
+    let file = tempfile::Builder::new().suffix(".its").tempfile()?;
+    fs::write(file.path(), text)?;
+    let traces: Vec<String> = (0..PROCESSES)
+        .into_par_iter()
+        .map(|_| trace(program, file.path(), signature))
+        .collect::<Result<_>>()?;
+    if traces.windows(2).all(|two| two[0] == two[1]) {
+        return Ok(());
+    }
+    Err(Defect(format!(
+        "{PROCESSES} processes give different traces of the same scenario"
+    ))
+    .into())
+}
+
+fn trace(program: &Program, file: &Path, signature: &str) -> Result<String> {
+    let mut told = None;
+    let file = file.to_owned();
+    let request = Request::Tell { file, target: None };
+    program.ask(&request, |answer| {
+        if let Answer::Told(what) = answer {
+            told = Some(what);
+        }
+    })?;
+    let told = told.context("nothing was told")?;
+    let mut found = told.findings.iter();
+    if found.any(|finding| finding.signature == signature) {
+        return Ok(serde_json::to_string(&told)?);
+    }
+    Err(Defect(format!("not every process shows {signature}")).into())
+}

@@ -1,0 +1,272 @@
+//! `triage`: all artifacts of all runs, replayed and grouped by signature.
+//!
+//! Artifacts lie below `artifacts/<target>/<subject>`: scenarios in the folders `findings`, and what an engine saved under
+//! its own names. Nothing is dropped: what shows nothing, decodes to nothing or cannot be read is listed apart.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use its_runner::program::{Judged, Outcome, Shown};
+use its_runner::replay::is_artifact;
+use serde::Serialize;
+
+use crate::divergences::Divergences;
+use crate::exit::{Defect, Exit};
+use crate::header::Header;
+use crate::program::Program;
+use crate::subject::Subject;
+use crate::target::Target;
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Whose artifacts: see `cargo xtask list`
+    target: String,
+    /// The result as one JSON object on the last line of standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// What all artifacts of a target come to.
+#[derive(Default, Serialize)]
+pub(crate) struct Triage {
+    target: String,
+    groups: Vec<Group>,
+    /// They were findings, and break nothing now.
+    clean: Vec<String>,
+    /// They hold no operation.
+    empty: Vec<String>,
+    /// Files that are no scenarios, and why.
+    unreadable: Vec<String>,
+    /// What they were kept for they do not show now, but something else.
+    drifted: Vec<String>,
+    /// On these board and reference contradict each other, or the program ends.
+    defects: Vec<String>,
+}
+
+/// Artifacts with one signature.
+#[derive(Serialize)]
+pub(crate) struct Group {
+    pub(crate) subject: String,
+    pub(crate) signature: String,
+    pub(crate) rule: String,
+    pub(crate) severity: String,
+    /// Why it is intended, if it is.
+    pub(crate) known: Option<String>,
+    pub(crate) count: usize,
+    /// When the oldest of them was written, in seconds since 1970.
+    pub(crate) first_seen: u64,
+    /// The shortest of them, and its operations.
+    pub(crate) file: String,
+    pub(crate) operations: usize,
+}
+
+/// Groups and prints. Findings that are not known divergences are findings.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    let target = Target::find(&arguments.target)?;
+    let triage = triage(target)?;
+    triage.print();
+    if arguments.json {
+        say!("{}", serde_json::to_string(&triage)?);
+    }
+    if !triage.defects.is_empty() {
+        return Err(Defect("board and reference contradict each other".into()).into());
+    }
+    let new = triage.groups.iter().any(|group| group.known.is_none());
+    Ok(if new { Exit::Findings } else { Exit::Clean })
+}
+
+/// Replays and groups all artifacts of a target.
+pub(crate) fn triage(target: &Target) -> Result<Triage> {
+    let known = Divergences::read()?;
+    let mut triage = Triage {
+        target: target.name.into(),
+        ..Triage::default()
+    };
+    let folder = workspace::root().join("artifacts").join(target.name);
+    for (subject, files) in artifacts(&folder)? {
+        let id = (subject != "production").then_some(subject.as_str());
+        let made = match Subject::new(id) {
+            Ok(made) => made,
+            Err(error) => {
+                let lost = files.iter().map(|file| workspace::shown(file));
+                triage
+                    .unreadable
+                    .extend(lost.map(|file| format!("{file}: {error:#}")));
+                continue;
+            }
+        };
+        let program = Program::from(made.build_replayer(target.name)?);
+        for judged in program.judge(&files, target)? {
+            triage.take(&subject, judged, &known)?;
+        }
+    }
+    triage.groups.sort_by(|one, other| {
+        (&one.subject, &one.signature).cmp(&(&other.subject, &other.signature))
+    });
+    Ok(triage)
+}
+
+/// The artifacts of each subject, by path.
+fn artifacts(folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    let mut all = BTreeMap::new();
+    if !folder.exists() {
+        return Ok(all);
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default();
+        // Grown inputs are no findings.
+        if path.is_dir() && name != "corpus" {
+            let mut files = Vec::new();
+            collect(&path, &mut files)?;
+            files.sort();
+            if !files.is_empty() {
+                all.insert(name.to_string_lossy().into_owned(), files);
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let in_findings = folder.file_name().is_some_and(|name| name == "findings");
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_scenario = path.extension().is_some_and(|extension| extension == "its");
+        let is_corpus = path.file_name().is_some_and(|name| name == "corpus");
+        if path.is_dir() {
+            if !is_corpus {
+                collect(&path, files)?;
+            }
+        } else if in_findings && is_scenario || is_artifact(&path) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+impl Triage {
+    fn take(&mut self, subject: &str, judged: Judged, known: &Divergences) -> Result<()> {
+        let file = workspace::shown(&judged.file);
+        let (verdict, operations, findings) = match judged.outcome {
+            Outcome::Unreadable(why) => {
+                self.unreadable.push(why);
+                return Ok(());
+            }
+            Outcome::Empty(why) => {
+                self.empty.push(why);
+                return Ok(());
+            }
+            Outcome::Failed(why) => {
+                self.defects.push(why);
+                return Ok(());
+            }
+            Outcome::Played {
+                verdict,
+                operations,
+                findings,
+            } => (verdict, operations, findings),
+        };
+        if verdict == "defect" {
+            self.defects.push(file);
+        } else if findings.is_empty() {
+            self.clean.push(file);
+        } else {
+            let seen = first_seen(&judged.file)?;
+            for finding in self.what_it_is_for(&judged.file, &findings) {
+                self.group(subject, finding, known)
+                    .add(&file, operations, seen);
+            }
+        }
+        Ok(())
+    }
+
+    /// The finding that the head of the file names; all of them where it names none, or none that it shows.
+    fn what_it_is_for<'a>(&mut self, file: &Path, findings: &'a [Shown]) -> Vec<&'a Shown> {
+        let Some(claimed) = Header::read(file).signature else {
+            return findings.iter().collect();
+        };
+        let same = findings.iter().find(|finding| finding.signature == claimed);
+        if same.is_none() {
+            let file = workspace::shown(file);
+            self.drifted.push(format!("{file}: no {claimed}"));
+        }
+        same.map_or_else(|| findings.iter().collect(), |same| vec![same])
+    }
+
+    fn group(&mut self, subject: &str, finding: &Shown, known: &Divergences) -> &mut Group {
+        let same = |group: &Group| group.subject == subject && group.signature == finding.signature;
+        let index = self.groups.iter().position(same).unwrap_or_else(|| {
+            self.groups.push(Group {
+                subject: subject.into(),
+                signature: finding.signature.clone(),
+                rule: finding.rule.clone(),
+                severity: finding.severity.clone(),
+                known: known.reason(subject, &finding.signature),
+                count: 0,
+                first_seen: u64::MAX,
+                file: String::new(),
+                operations: usize::MAX,
+            });
+            self.groups.len() - 1
+        });
+        &mut self.groups[index]
+    }
+
+    fn print(&self) {
+        for group in &self.groups {
+            let known = group.known.as_ref();
+            let known = known.map_or(String::new(), |reason| format!(", known: {reason}"));
+            say!(
+                "{} on {} ({}{known}): {} files, the shortest of {} operations\n  {}",
+                group.signature,
+                group.subject,
+                group.severity,
+                group.count,
+                group.operations,
+                group.file
+            );
+        }
+        for (what, files) in [
+            ("breaks nothing now", &self.clean),
+            ("holds no operation", &self.empty),
+            ("cannot be read", &self.unreadable),
+            ("shows something else now", &self.drifted),
+            ("a defect of the harness", &self.defects),
+        ] {
+            for file in files {
+                say!("{what}: {file}");
+            }
+        }
+        say!(
+            "{}: {} signatures, {} files show nothing, {} something else, {} are empty, {} unreadable, {} defects",
+            self.target,
+            self.groups.len(),
+            self.clean.len(),
+            self.drifted.len(),
+            self.empty.len(),
+            self.unreadable.len(),
+            self.defects.len()
+        );
+    }
+}
+
+impl Group {
+    fn add(&mut self, file: &str, operations: usize, seen: u64) {
+        self.count += 1;
+        self.first_seen = self.first_seen.min(seen);
+        if operations < self.operations {
+            (self.file, self.operations) = (file.into(), operations);
+        }
+    }
+}
+
+fn first_seen(file: &Path) -> Result<u64> {
+    let written = fs::metadata(file)?.modified()?;
+    let since = written.duration_since(SystemTime::UNIX_EPOCH);
+    Ok(since.context("a file from before 1970")?.as_secs())
+}
