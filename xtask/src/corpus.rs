@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use its_runner::replay::load;
-use its_scenario::Scenario;
+use its_scenario::{FuzzTarget, Scenario};
 
 use crate::engine;
 use crate::exit::Exit;
@@ -141,6 +142,26 @@ fn merge_into(target: &Target, into: &Path, sources: &[PathBuf]) -> Result<()> {
     engine::merge(&program, into, &from, &folder)?;
     for finding in engine::findings(&folder.join("findings"))? {
         say!("on the way: {}, {}", finding.signature, finding.file);
+    }
+    tidy(target, into)
+}
+
+/// Engines mutate bytes: what plays as the same scenario is one, in the form that it prints to.
+fn tidy(target: &Target, folder: &Path) -> Result<()> {
+    let fuzzed = FuzzTarget::named(target.name).context("a target without a generator")?;
+    let mut known = BTreeSet::new();
+    for path in files(folder)? {
+        let bytes = fs::read(&path)?;
+        let mut scenario = Scenario::decode(&bytes);
+        scenario.fit(fuzzed);
+        let tidy = scenario.encode();
+        if scenario.operations.is_empty() || !known.insert(tidy.clone()) {
+            fs::remove_file(&path)?;
+        } else if tidy != bytes {
+            let mut part = tempfile::NamedTempFile::new_in(artifacts(target))?;
+            part.write_all(&tidy)?;
+            part.persist(&path)?;
+        }
     }
     Ok(())
 }
