@@ -452,6 +452,8 @@ impl Model {
                     self.fetched(its, fetched, &mut creadr_before, account);
                     continue;
                 }
+                // What a command changed of the ITS's reach comes with it.
+                Event::Reached(..) | Event::Unreached(_) => continue,
                 _ => {}
             }
             creadr_before = None;
