@@ -66,7 +66,7 @@ fn artifacts(target: &Target) -> PathBuf {
 }
 
 /// The grown corpus.
-pub(crate) fn grown(target: &Target) -> PathBuf {
+fn grown(target: &Target) -> PathBuf {
     artifacts(target).join("corpus")
 }
 
@@ -182,6 +182,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
+/// All that is committed of a target.
 pub(crate) fn committed(target: &Target) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for folder in COMMITTED {

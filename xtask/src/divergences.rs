@@ -11,7 +11,6 @@ use its_runner::program::Outcome;
 use serde::Deserialize;
 
 use crate::program::Program;
-use crate::target::Target;
 use crate::workspace;
 
 const FILE: &str = "harness/known-divergences.toml";
@@ -64,13 +63,13 @@ impl Divergences {
     }
 
     /// Each shows itself still.
-    pub(crate) fn check(&self, program: &Program, target: &Target) -> Result<()> {
+    pub(crate) fn check(&self, program: &Program) -> Result<()> {
         let files: Vec<PathBuf> = { self.divergences.iter() }
             .map(|one| workspace::root().join(&one.scenario))
             .collect();
         let judged = match files.is_empty() {
             true => Vec::new(),
-            false => program.judge(&files, target)?,
+            false => program.judge(&files, None)?,
         };
         for (one, judged) in self.divergences.iter().zip(judged) {
             let shows = match judged.outcome {

@@ -1,7 +1,9 @@
 //! `cargo xtask`: the command line of itsdiff.
 //!
 //! One file a command, and what commands share: `exit` (codes), `workspace` (where things are), `subject` (which
-//! emulator is built), `target` (which targets there are), `engine` (the instrumented build and its processes).
+//! emulator is built), `all_bugs` (all known bugs in one program), `program` (what was built, run and asked), `target`
+//! (which targets there are), `engine` (the instrumented build and its processes), `bugs` (the banks), `header` (heads of
+//! stored findings), `divergences` (those that are intended), `progress`, `summary` and `timeline` (what people see).
 
 /// `println!` that does not panic when nobody reads any more.
 macro_rules! say {

@@ -16,10 +16,11 @@ use crate::progress::Bar;
 use crate::subject::Subject;
 use crate::target::Target;
 
+/// A finding: a file, and what plays it.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {
+pub(crate) struct Finding {
     /// The target that it is a finding of: see `cargo xtask list`
-    target: String,
+    pub(crate) target: String,
     /// A scenario as text, or an artifact of an engine
     file: PathBuf,
     /// The finding to keep: what the head of the file says, or its first, unless given
@@ -27,7 +28,13 @@ pub(crate) struct Arguments {
     signature: Option<String>,
     /// Play on the emulator with this known bug put back
     #[arg(long, value_name = "ID")]
-    bug: Option<String>,
+    pub(crate) bug: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    finding: Finding,
     /// How many scenarios to try at most
     #[arg(long, default_value_t = BUDGET, value_parser = clap::value_parser!(u64).range(1..))]
     budget: u64,
@@ -41,24 +48,13 @@ pub(crate) const BUDGET: u64 = 200_000;
 
 /// Minimizes and prints.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    let target = Target::find(&arguments.target)?;
-    load_as(&arguments.file, None)?;
     if let Some(output) = &arguments.output {
         ensure!(!output.exists(), "{} exists", output.display());
         let folder = folder_of(output);
         ensure!(folder.is_dir(), "{} is no folder", folder.display());
     }
-    let subject = Subject::new(arguments.bug.as_deref())?;
-    let program = subject.build_replayer(target.name)?.into();
-    let signature = wanted(arguments.signature.as_ref(), &arguments.file);
-    let done = minimize(
-        &program,
-        target,
-        &arguments.file,
-        signature.as_deref(),
-        arguments.budget,
-    )?;
-    eprintln!("{}", sum_up(&done));
+    let program = arguments.finding.program()?;
+    let done = arguments.finding.minimize(&program, arguments.budget)?;
     match &arguments.output {
         Some(output) => write_new(output, &done.text)?,
         None => say!("{}", done.text.trim_end()),
@@ -66,45 +62,46 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     Ok(Exit::Clean)
 }
 
-/// The signature that is asked for, else the one that the head of the file says.
-pub(crate) fn wanted(asked: Option<&String>, file: &Path) -> Option<String> {
-    asked.cloned().or_else(|| Header::read(file).signature)
-}
+impl Finding {
+    /// What plays it, built if the file and all names are right.
+    pub(crate) fn program(&self) -> Result<Program> {
+        let target = Target::find(&self.target)?;
+        load_as(&self.file, None)?;
+        let subject = Subject::new(self.bug.as_deref())?;
+        Ok(subject.build_replayer(target.name)?.into())
+    }
 
-/// Minimizes a file, with a progress bar.
-pub(crate) fn minimize(
-    program: &Program,
-    target: &Target,
-    file: &Path,
-    signature: Option<&str>,
-    budget: u64,
-) -> Result<Minimized> {
-    let request = Request::Minimize {
-        file: file.to_owned(),
-        target: Some(target.name.into()),
-        signature: signature.map(str::to_owned),
-        budget,
-    };
-    let mut bar = Bar::new();
-    let mut end = None;
-    program.ask(&request, |answer| match answer {
-        Answer::Progress(progress) => bar.show(&format!(
-            "{} operations, {} scenarios tried",
-            progress.operations, progress.cases
-        )),
-        Answer::Minimized(minimized) => end = Some(Ok(minimized)),
-        Answer::Refused(why) => {
-            end = Some(Err(anyhow!("there is nothing to minimize: {why}")));
-        }
-        Answer::Defect(why) => end = Some(Err(Defect(why).into())),
-        Answer::Judged(_) | Answer::Told(_) => {}
-    })?;
-    bar.finish();
-    end.context("the program did not answer")?
+    /// The shortest scenario that shows the same; a progress bar meanwhile, and a line about it.
+    pub(crate) fn minimize(&self, program: &Program, budget: u64) -> Result<Minimized> {
+        let request = Request::Minimize {
+            file: self.file.clone(),
+            target: Some(self.target.clone()),
+            signature: { self.signature.clone() }.or_else(|| Header::read(&self.file).signature),
+            budget,
+        };
+        let mut bar = Bar::new();
+        let mut end = None;
+        program.ask(&request, |answer| match answer {
+            Answer::Progress(progress) => bar.show(&format!(
+                "{} operations, {} scenarios tried",
+                progress.operations, progress.cases
+            )),
+            Answer::Minimized(minimized) => end = Some(Ok(minimized)),
+            Answer::Refused(why) => {
+                end = Some(Err(anyhow!("there is nothing to minimize: {why}")));
+            }
+            Answer::Defect(why) => end = Some(Err(Defect(why).into())),
+            Answer::Judged(_) | Answer::Told(_) => {}
+        })?;
+        bar.finish();
+        let done = end.context("the program did not answer")??;
+        eprintln!("{}", sum_up(&done));
+        Ok(done)
+    }
 }
 
 /// One line about it.
-pub(crate) fn sum_up(done: &Minimized) -> String {
+fn sum_up(done: &Minimized) -> String {
     let end = match done.minimal {
         true => "nothing more can go",
         false => "the budget is used up",

@@ -60,8 +60,8 @@ impl Program {
     }
 
     /// What becomes of each of these files, in their order. One on which the program ends, or does not end, takes no
-    /// other with it.
-    pub(crate) fn judge(&self, files: &[PathBuf], target: &Target) -> Result<Vec<Judged>> {
+    /// other with it. The target is that of an engine's files.
+    pub(crate) fn judge(&self, files: &[PathBuf], target: Option<&Target>) -> Result<Vec<Judged>> {
         if let Some(all) = self.judge_together(files, target)? {
             return Ok(all);
         }
@@ -81,10 +81,14 @@ impl Program {
     }
 
     /// `None` if not all could be judged.
-    fn judge_together(&self, files: &[PathBuf], target: &Target) -> Result<Option<Vec<Judged>>> {
+    fn judge_together(
+        &self,
+        files: &[PathBuf],
+        target: Option<&Target>,
+    ) -> Result<Option<Vec<Judged>>> {
         let request = Request::Judge {
             files: files.to_vec(),
-            target: Some(target.name.into()),
+            target: target.map(|target| target.name.into()),
         };
         let process = self
             .command(["--requests"])

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use its_runner::program::{Answer, Request};
-use its_runner::replay::{load, load_as};
+use its_runner::replay::load;
 use its_scenario::Scenario;
 use rayon::prelude::*;
 
@@ -17,24 +17,15 @@ use crate::bugs::{Bank, Bug};
 use crate::corpus;
 use crate::exit::{Defect, Exit};
 use crate::header::Header;
-use crate::minimize::{BUDGET, minimize, sum_up, wanted, write_new};
+use crate::minimize::{BUDGET, Finding, write_new};
 use crate::program::Program;
-use crate::subject::Subject;
 use crate::target::Target;
 use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The target that it is a finding of: see `cargo xtask list`
-    target: String,
-    /// A scenario as text, or an artifact of an engine
-    file: PathBuf,
-    /// The finding to keep: what the head of the file says, or its first, unless given
-    #[arg(long)]
-    signature: Option<String>,
-    /// Play on the emulator with this known bug put back
-    #[arg(long, value_name = "ID")]
-    bug: Option<String>,
+    #[command(flatten)]
+    finding: Finding,
 }
 
 /// Processes that must give the same trace.
@@ -42,49 +33,34 @@ const PROCESSES: usize = 10;
 
 /// Promotes a file. A finding that is there already changes nothing.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    let target = Target::find(&arguments.target)?;
-    load_as(&arguments.file, None)?;
-    if let Some(id) = &arguments.bug {
+    let finding = &arguments.finding;
+    let target = Target::find(&finding.target)?;
+    if let Some(id) = &finding.bug {
         let known = Bug::all(Bank::Bugs)?.iter().any(|bug| bug.id == *id);
         ensure!(
             known,
             "`{id}` is no known bug of the emulator: the tests could not play it"
         );
     }
-    let subject = Subject::new(arguments.bug.as_deref())?;
-    let program = subject.build_replayer(target.name)?.into();
-    let signature = wanted(arguments.signature.as_ref(), &arguments.file);
-    let done = minimize(
-        &program,
-        target,
-        &arguments.file,
-        signature.as_deref(),
-        BUDGET,
-    )?;
-    eprintln!("{}", sum_up(&done));
-    let folder = target.corpus("regressions");
-    let signature = &done.finding.signature;
-    let path = folder.join(format!("{signature}.its"));
+    let program = finding.program()?;
+    let done = finding.minimize(&program, BUDGET)?;
+    let subject = finding.bug.as_deref().unwrap_or("production");
+    let header = Header {
+        subject: Some(subject.into()),
+        signature: Some(done.finding.signature.clone()),
+    };
     let text = format!(
-        "# subject:  {}, {}\n{}\n",
-        subject.name,
-        version()?,
+        "# subject:  {subject}, {}\n{}\n",
+        version(),
         done.text.trim_end()
     );
-    let scenario = Scenario::parse(&text).context("what was minimized is no scenario")?;
-    if let Some(same) = same(target, &scenario)? {
-        let header = Header::read(&same);
-        let known = same.starts_with(&folder)
-            && header.subject.as_deref() == Some(&subject.name)
-            && header.signature.as_ref() == Some(signature);
-        ensure!(
-            known,
-            "{} is the same scenario, kept for something else: nothing was written",
-            workspace::shown(&same)
-        );
+    if let Some(same) = kept(target, &text, &header)? {
         say!("it is there, nothing changed: {}", workspace::shown(&same));
         return Ok(Exit::Clean);
     }
+    let signature = &done.finding.signature;
+    let folder = target.corpus("regressions");
+    let path = folder.join(format!("{signature}.its"));
     ensure!(
         !path.exists(),
         "{} is another scenario with this signature: nothing was written. Where both say something, give that one another name",
@@ -95,6 +71,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     write_new(&path, &text)?;
     say!("{}", workspace::shown(&path));
     Ok(Exit::Clean)
+}
+
+/// The regression that is the same scenario, for the same finding; an error if it is kept for something else.
+fn kept(target: &Target, text: &str, header: &Header) -> Result<Option<PathBuf>> {
+    let scenario = Scenario::parse(text).context("what was minimized is no scenario")?;
+    let Some(same) = same(target, &scenario)? else {
+        return Ok(None);
+    };
+    let regression = same.starts_with(target.corpus("regressions"));
+    ensure!(
+        regression && Header::read(&same) == *header,
+        "{} is the same scenario, kept for something else: nothing was written",
+        workspace::shown(&same)
+    );
+    Ok(Some(same))
 }
 
 /// What is committed of a target and the same scenario.
@@ -108,15 +99,15 @@ fn same(target: &Target, scenario: &Scenario) -> Result<Option<PathBuf>> {
 }
 
 /// The version that a finding is of.
-fn version() -> Result<String> {
+fn version() -> String {
     let described = duct::cmd!("git", "describe", "--always", "--dirty", "--tags")
         .dir(workspace::root())
         .stderr_null()
         .read();
-    Ok(match described {
+    match described {
         Ok(commit) => format!("itsdiff {} ({commit})", env!("CARGO_PKG_VERSION")),
         Err(_) => format!("itsdiff {}", env!("CARGO_PKG_VERSION")),
-    })
+    }
 }
 
 /// Plays it in separate processes, each of which must show the finding, and all tell the same.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, Result, bail, ensure};
-use its_runner::program::{Answer, Judged, Outcome, Request, Told};
+use its_runner::program::{Answer, Request, Told};
 use its_runner::replay::{is_artifact, load_as};
 use its_runner::trace::Kind;
 
@@ -156,10 +156,7 @@ fn tell(program: &Program, file: &Path, target: Option<&String>) -> Result<Told>
             );
             Ok(told)
         }
-        Answer::Judged(Judged {
-            outcome: Outcome::Unreadable(why),
-            ..
-        }) => bail!("{why}"),
+        Answer::Refused(why) => bail!("{why}"),
         other => Err(Defect(format!("an answer to another question: {other:?}")).into()),
     }
 }

@@ -131,7 +131,7 @@ fn stored() -> Result<()> {
         eprintln!("{}: {} scenarios", target.name, files.len());
     }
     let program = Program::from(subject.build_replayer(target::ALL[0].name)?);
-    Divergences::read()?.check(&program, &target::ALL[0])
+    Divergences::read()?.check(&program)
 }
 
 /// Each mistake is found by what it says finds it.

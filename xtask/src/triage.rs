@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 
 /// What all artifacts of a target come to.
 #[derive(Default, Serialize)]
-pub(crate) struct Triage {
+struct Triage {
     target: String,
     groups: Vec<Group>,
     /// They were findings, and break nothing now.
@@ -49,19 +49,19 @@ pub(crate) struct Triage {
 
 /// Artifacts with one signature.
 #[derive(Serialize)]
-pub(crate) struct Group {
-    pub(crate) subject: String,
-    pub(crate) signature: String,
-    pub(crate) rule: String,
-    pub(crate) severity: String,
+struct Group {
+    subject: String,
+    signature: String,
+    rule: String,
+    severity: String,
     /// Why it is intended, if it is.
-    pub(crate) known: Option<String>,
-    pub(crate) count: usize,
+    known: Option<String>,
+    count: usize,
     /// When the oldest of them was written, in seconds since 1970.
-    pub(crate) first_seen: u64,
+    first_seen: u64,
     /// The shortest of them, and its operations.
-    pub(crate) file: String,
-    pub(crate) operations: usize,
+    file: String,
+    operations: usize,
 }
 
 /// Groups and prints. Findings that are not known divergences are findings.
@@ -73,14 +73,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         say!("{}", serde_json::to_string(&triage)?);
     }
     if !triage.defects.is_empty() {
-        return Err(Defect("board and reference contradict each other".into()).into());
+        return Err(Defect("see what is listed as one".into()).into());
     }
     let new = triage.groups.iter().any(|group| group.known.is_none());
     Ok(if new { Exit::Findings } else { Exit::Clean })
 }
 
 /// Replays and groups all artifacts of a target.
-pub(crate) fn triage(target: &Target) -> Result<Triage> {
+fn triage(target: &Target) -> Result<Triage> {
     let known = Divergences::read()?;
     let mut triage = Triage {
         target: target.name.into(),
@@ -100,7 +100,7 @@ pub(crate) fn triage(target: &Target) -> Result<Triage> {
             }
         };
         let program = Program::from(made.build_replayer(target.name)?);
-        for judged in program.judge(&files, target)? {
+        for judged in program.judge(&files, Some(target))? {
             triage.take(&subject, judged, &known)?;
         }
     }
@@ -152,36 +152,28 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 impl Triage {
     fn take(&mut self, subject: &str, judged: Judged, known: &Divergences) -> Result<()> {
         let file = workspace::shown(&judged.file);
-        let (verdict, operations, findings) = match judged.outcome {
-            Outcome::Unreadable(why) => {
-                self.unreadable.push(why);
-                return Ok(());
+        let (list, entry) = match judged.outcome {
+            Outcome::Unreadable(why) => (&mut self.unreadable, why),
+            Outcome::Empty(why) => (&mut self.empty, why),
+            Outcome::Failed(why) => (&mut self.defects, why),
+            Outcome::Played { defects, .. } if !defects.is_empty() => {
+                (&mut self.defects, format!("{file}: {}", defects.join("; ")))
             }
-            Outcome::Empty(why) => {
-                self.empty.push(why);
-                return Ok(());
-            }
-            Outcome::Failed(why) => {
-                self.defects.push(why);
-                return Ok(());
-            }
+            Outcome::Played { findings, .. } if findings.is_empty() => (&mut self.clean, file),
             Outcome::Played {
-                verdict,
                 operations,
                 findings,
-            } => (verdict, operations, findings),
-        };
-        if verdict == "defect" {
-            self.defects.push(file);
-        } else if findings.is_empty() {
-            self.clean.push(file);
-        } else {
-            let seen = first_seen(&judged.file)?;
-            for finding in self.what_it_is_for(&judged.file, &findings) {
-                self.group(subject, finding, known)
-                    .add(&file, operations, seen);
+                ..
+            } => {
+                let seen = first_seen(&judged.file)?;
+                for finding in self.what_it_is_for(&judged.file, &findings) {
+                    self.group(subject, finding, known)
+                        .add(&file, operations, seen);
+                }
+                return Ok(());
             }
-        }
+        };
+        list.push(entry);
         Ok(())
     }
 

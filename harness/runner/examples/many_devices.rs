@@ -20,8 +20,9 @@ character two-level=no device-id-bits=13
 boot stage=deprivileged
 set-up private=host[0] descriptor=descriptor[0] private-pages=16
 ";
-/// DeviceIDs of the traffic, above all others.
+/// DeviceIDs of the traffic, above all others: as many as there are records left.
 const FIRST: u32 = 4000;
+const OTHERS: u32 = 96;
 /// Memory for ITTs of 256 bytes, in 4 KiB pages of `itt`.
 const ITTS_PER_PAGE: u32 = 16;
 
@@ -68,7 +69,7 @@ fn run(devices: u32, rounds: u32) {
         post(&[mapd(device_id, true)], &mut hosts, &mut alone);
     }
     for round in 0..rounds {
-        let device_id = FIRST + round % 96;
+        let device_id = FIRST + round % OTHERS;
         round_of(device_id, &mut hosts, &mut alone);
     }
 }

@@ -30,7 +30,7 @@ pub enum Request {
         files: Vec<PathBuf>,
         target: Option<String>,
     },
-    /// Plays one; [`Answer::Told`], or [`Answer::Judged`] if it cannot be read.
+    /// Plays one; [`Answer::Told`], or [`Answer::Refused`] if it cannot be read.
     Tell {
         file: PathBuf,
         target: Option<String>,
@@ -52,7 +52,7 @@ pub enum Answer {
     Told(Told),
     Progress(Progress),
     Minimized(Minimized),
-    /// There is nothing to minimize.
+    /// It cannot be read, or there is nothing to minimize.
     Refused(String),
     /// There is, in the harness.
     Defect(String),
@@ -76,9 +76,10 @@ pub enum Outcome {
     Failed(String),
     /// It is one, and this came of it.
     Played {
-        verdict: String,
         operations: usize,
         findings: Vec<Shown>,
+        /// Where board and reference contradict each other.
+        defects: Vec<String>,
     },
 }
 
@@ -219,7 +220,7 @@ fn answer(request: Request, make: Make) {
                 .map(Answer::Judged)
                 .for_each(|one| say(&one));
         }
-        Request::Tell { file, target } => say(&told(file, target.as_deref(), make)),
+        Request::Tell { file, target } => say(&told(&file, target.as_deref(), make)),
         Request::Minimize {
             file,
             target,
@@ -247,29 +248,16 @@ fn judged(file: &Path, target: Option<&str>, make: Make) -> Outcome {
         return Outcome::Empty(format!("{}: it holds no operation", file.display()));
     }
     Outcome::Played {
-        verdict: verdict_word(case.verdict).into(),
         operations: scenario.operations.len(),
         findings: case.findings.iter().map(Shown::from).collect(),
+        defects: case.defects,
     }
 }
 
-const fn verdict_word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Agree => "agree",
-        Verdict::Skipped => "skipped",
-        Verdict::Poisoned(_) => "poisoned",
-        Verdict::Diverged => "diverged",
-        Verdict::Defect => "defect",
-    }
-}
-
-fn told(file: PathBuf, target: Option<&str>, make: Make) -> Answer {
-    let scenario = match load_as(&file, target) {
+fn told(file: &Path, target: Option<&str>, make: Make) -> Answer {
+    let scenario = match load_as(file, target) {
         Ok(scenario) => scenario,
-        Err(error) => {
-            let outcome = Outcome::Unreadable(error.to_string());
-            return Answer::Judged(Judged { file, outcome });
-        }
+        Err(error) => return Answer::Refused(error.to_string()),
     };
     let mut trace = Trace::default();
     let case = Runner::new(make).play(&scenario, Some(&mut trace));

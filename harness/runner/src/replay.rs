@@ -45,37 +45,50 @@ pub fn is_artifact(path: &Path) -> bool {
     !name.ends_with(".its") && ARTIFACTS.iter().any(|prefix| name.starts_with(prefix))
 }
 
+impl LoadError {
+    fn new(path: &Path, why: impl fmt::Display) -> Self {
+        Self {
+            path: path.to_owned(),
+            why: why.to_string(),
+            is_empty: false,
+        }
+    }
+
+    fn empty(path: &Path, why: impl fmt::Display) -> Self {
+        Self {
+            is_empty: true,
+            ..Self::new(path, why)
+        }
+    }
+}
+
+/// The bytes of a file that may be a scenario.
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let error = |why: std::io::Error| LoadError::new(path, why);
+    let length = fs::metadata(path).map_err(error)?.len();
+    if length > MAX_TEXT_BYTES as u64 {
+        let why = format!("{length} bytes; a scenario has at most {MAX_TEXT_BYTES}");
+        return Err(LoadError::new(path, why));
+    }
+    fs::read(path).map_err(error)
+}
+
 /// Reads a scenario: an engine's artifact by its file name, anything else as text.
 pub fn load(path: &Path) -> Result<Scenario, LoadError> {
-    let error = |why: String| LoadError {
-        path: path.to_owned(),
-        why,
-        is_empty: false,
-    };
-    let empty = |why: String| LoadError {
-        is_empty: true,
-        ..error(why)
-    };
-    let length = fs::metadata(path).map_err(|e| error(e.to_string()))?.len();
-    if length > MAX_TEXT_BYTES as u64 {
-        return Err(error(format!(
-            "{length} bytes; a scenario has at most {MAX_TEXT_BYTES}"
-        )));
-    }
-    let bytes = fs::read(path).map_err(|e| error(e.to_string()))?;
+    let bytes = read(path)?;
     if bytes.is_empty() {
-        return Err(empty(
-            "empty; expected a scenario as text, or an engine's artifact".into(),
-        ));
+        let why = "empty; expected a scenario as text, or an engine's artifact";
+        return Err(LoadError::empty(path, why));
     }
-    if is_artifact(path) {
-        let scenario = Scenario::decode(&bytes);
-        if scenario.operations.is_empty() {
-            return Err(empty(format!("its {length} bytes hold no operation")));
-        }
-        return Ok(scenario);
+    if !is_artifact(path) {
+        return Scenario::parse(&bytes).map_err(|error| LoadError::new(path, error));
     }
-    Scenario::parse(&bytes).map_err(|e| error(e.to_string()))
+    let scenario = Scenario::decode(&bytes);
+    if scenario.operations.is_empty() {
+        let why = format!("its {} bytes hold no operation", bytes.len());
+        return Err(LoadError::empty(path, why));
+    }
+    Ok(scenario)
 }
 
 /// The same as it was played by this target's engine, if the file is an engine's: as it [fits](Scenario::fit) the target, and
@@ -84,11 +97,7 @@ pub fn load_as(path: &Path, target: Option<&str>) -> Result<Scenario, LoadError>
     if !is_artifact(path) {
         return load(path);
     }
-    let mut scenario = match load(path) {
-        // It was read just now.
-        Err(error) if error.is_empty => Scenario::decode(&fs::read(path).unwrap_or_default()),
-        loaded => loaded?,
-    };
+    let mut scenario = Scenario::decode(&read(path)?);
     if let Some(target) = target.and_then(FuzzTarget::named) {
         scenario.fit(target);
     }

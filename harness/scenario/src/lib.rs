@@ -7,6 +7,7 @@
 //! - **Bytes** ([`Scenario::decode`], [`Scenario::encode`]) are what fuzzing engines mutate. Any bytes are a scenario.
 //! - **Generation** ([`Scenario::generate`], also as `Arbitrary`) draws mostly legal scenarios with one or two mistakes.
 //! - **Mutation** ([`mutate`], [`crossover`]) changes one by a seed.
+//! - **Simplification** ([`Scenario::without`], [`Scenario::plainer`]) takes single steps towards nothing.
 //! - The **fix-up** ([`Scenario::fix_up`]) makes any of them playable. All of the above leave a fixed-up scenario, and both
 //!   forms keep one without loss. What is generated and mutated is also fit for a [`FuzzTarget`] ([`Scenario::fit`]).
 //!

@@ -214,7 +214,7 @@ impl Belief {
     }
 
     /// Whether there should be an entry for a DeviceID.
-    fn is_covered(&self, device_id: u32) -> bool {
+    pub(crate) fn is_covered(&self, device_id: u32) -> bool {
         let index = self.level1_index(device_id);
         index.is_none_or(|index| self.here().level1.contains(&index))
     }
@@ -339,6 +339,10 @@ impl Belief {
                     let device_id = device_id.wrapping_add(stride.wrapping_mul(n));
                     self.map(device_id, event_id_bits, itt, true);
                 }
+                // One ITT behind the other, each at the next possible address.
+                let apart = self.itt_bytes(event_id_bits).next_multiple_of(256);
+                let others = u64::from(count).saturating_sub(1);
+                self.itt_end = self.itt_end.saturating_add(apart.saturating_mul(others));
                 self.post(1);
             }
             Operation::MapEvent {

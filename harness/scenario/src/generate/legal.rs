@@ -46,10 +46,7 @@ pub(crate) fn map_device(draft: &mut Draft<'_, '_>) {
     };
     make_room(draft, 2);
     let cpu = draft.cpu();
-    let covered = match draft.belief.level1_index(device_id) {
-        Some(index) => draft.belief.here().level1.contains(&index) || grow(draft, device_id),
-        None => true,
-    };
+    let covered = draft.belief.is_covered(device_id) || grow(draft, device_id);
     if draft.chance(2, 3) || !covered {
         draft.push(Operation::MapDevice {
             cpu,
@@ -148,9 +145,7 @@ fn map_one_of_many(draft: &mut Draft<'_, '_>, device_id: u64) -> Option<(u32, Pl
         return None;
     }
     let device_id = device_id as u32;
-    let index = draft.belief.level1_index(device_id);
-    let covered = index.is_none_or(|index| draft.belief.here().level1.contains(&index));
-    if !covered || draft.belief.device(device_id).is_some() {
+    if !draft.belief.is_covered(device_id) || draft.belief.device(device_id).is_some() {
         return None;
     }
     let itt = new_itt(draft, 1)?;
