@@ -127,3 +127,18 @@ impl From<PathBuf> for Program {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_ends_loses_no_file() {
+        let program = Program::from(PathBuf::from("/bin/false"));
+        let files = ["a.its", "b.its"].map(PathBuf::from);
+        let judged = program.judge(&files, None).unwrap();
+        assert!(judged.iter().map(|one| &one.file).eq(&files));
+        let failed = |one: &Judged| matches!(one.outcome, Outcome::Failed(_));
+        assert!(judged.iter().all(failed));
+    }
+}
