@@ -195,9 +195,11 @@ impl Subject {
         all.extend(["--manifest-path", &manifest]);
         all.push("--message-format=json-render-diagnostics");
         all.extend(arguments);
-        // Flags of the user's would take the place of the instrumentation.
+        // Flags of the user's would take the place of the instrumentation. What incremental builds keep would be kept
+        // for every subject.
         let mut command = duct::cmd(workspace::cargo(), all)
             .env("CARGO_TARGET_DIR", folder)
+            .env("CARGO_INCREMENTAL", "0")
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS");
         for (name, value) in environment {
