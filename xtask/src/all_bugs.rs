@@ -4,13 +4,14 @@
 //! The program is a workspace below `target/bugs/source`: for each bug a patched copy of the emulator and a crate
 //! that makes it a subject of the board; one package picks subject and target by the environment.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::bugs::{Bank, Bug};
-use crate::engine;
+use crate::engine::Engine;
 use crate::program::Program;
 use crate::subject::{EMULATOR, Subject, Tree};
 use crate::workspace;
@@ -27,7 +28,7 @@ const TARGET: &str = "ITSDIFF_TARGET";
 pub(crate) struct AllBugs {
     subject: Subject,
     replayer: PathBuf,
-    fuzzer: OnceCell<PathBuf>,
+    fuzzers: RefCell<BTreeMap<Engine, PathBuf>>,
 }
 
 impl AllBugs {
@@ -46,7 +47,7 @@ impl AllBugs {
         Ok(Self {
             replayer: subject.build_replayer(NAME)?,
             subject,
-            fuzzer: OnceCell::new(),
+            fuzzers: RefCell::default(),
         })
     }
 
@@ -56,12 +57,14 @@ impl AllBugs {
     }
 
     /// Fuzzes with a known bug the target that finds it.
-    pub(crate) fn fuzzer(&self, bug: &Bug) -> Result<Program> {
-        let fuzzer = match self.fuzzer.get() {
-            Some(built) => built.clone(),
-            None => engine::build(&self.subject, NAME)?,
+    pub(crate) fn fuzzer(&self, bug: &Bug, engine: Engine) -> Result<Program> {
+        let built = self.fuzzers.borrow().get(&engine).cloned();
+        let fuzzer = match built {
+            Some(built) => built,
+            None => engine.build(&self.subject, NAME)?,
         };
-        with(self.fuzzer.get_or_init(|| fuzzer).clone(), bug)
+        self.fuzzers.borrow_mut().insert(engine, fuzzer.clone());
+        with(fuzzer, bug)
     }
 }
 
@@ -104,7 +107,7 @@ fn members(ids: &[&str]) -> Vec<String> {
 fn manifest(ids: &[&str]) -> String {
     let mut text = format!(
         "[package]\nname = \"{NAME}\"\nedition.workspace = true\nversion.workspace = true\n\n\
-         [target.'cfg(fuzzing)'.dependencies]\nlibfuzzer-sys.workspace = true\n\n\
+         [target.'cfg(engine = \"libfuzzer\")'.dependencies]\nlibfuzzer-sys.workspace = true\n\n\
          [dependencies]\nits-board.workspace = true\nits-runner.workspace = true\nits-scenario.workspace = true\n"
     );
     for id in ids {
@@ -126,14 +129,13 @@ fn program(ids: &[&str]) -> String {
         })
         .collect();
     format!(
-        "#![cfg_attr(fuzzing, no_main)]\n\n\
+        "#![cfg_attr(engine = \"libfuzzer\", no_main)]\n\n\
          fn make(its: &'static [u64]) -> Box<dyn its_board::BoardSubject> {{\n    \
          let id = std::env::var(\"{SUBJECT}\").unwrap_or_default();\n    \
          match &*id {{\n{arms}        _ => panic!(\"{SUBJECT} names no known bug\"),\n    }}\n}}\n\n\
-         #[cfg(fuzzing)]\nfn target() -> its_scenario::FuzzTarget {{\n    \
+         #[cfg(any(engine = \"libfuzzer\", engine = \"afl\", engine = \"honggfuzz\"))]\nfn target() -> its_scenario::FuzzTarget {{\n    \
          let name = std::env::var(\"{TARGET}\").unwrap_or_default();\n    \
          its_scenario::FuzzTarget::named(&name).expect(\"{TARGET} names a target\")\n}}\n\n\
-         #[cfg(fuzzing)]\nits_runner::libfuzzer_target!(target(), make);\n\n\
-         #[cfg(not(fuzzing))]\nfn main() -> std::process::ExitCode {{\n    its_runner::program::main(make)\n}}\n"
+         its_runner::target!(target(), make);\n"
     )
 }

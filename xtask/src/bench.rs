@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use its_runner::Counts;
 use serde::Deserialize;
 
-use crate::engine;
+use crate::engine::Engine;
 use crate::exit::Exit;
 use crate::subject::Subject;
 use crate::target::Target;
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         "there are no scenarios in {}",
         workspace::shown(&folder)
     );
-    let program = engine::build(&Subject::new(None)?, target.name)?;
+    let program = Engine::Libfuzzer.build(&Subject::new(None)?, target.name)?;
     let text = duct::cmd!(program)
         .env("ITSDIFF_BENCH", &folder)
         .env("ITSDIFF_BENCH_SECONDS", arguments.seconds.to_string())

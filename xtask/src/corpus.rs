@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use its_runner::replay::load;
 use its_scenario::{FuzzTarget, Scenario};
 
-use crate::engine;
+use crate::engine::{self, Engine, Run};
 use crate::exit::Exit;
 use crate::fuzz::{fill, new_folder};
 use crate::subject::Subject;
@@ -47,7 +47,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let target = Target::find(&arguments.target)?;
     match arguments.action {
         Action::Merge => merge(target)?,
-        Action::Minimize => minimize(target)?,
+        Action::Minimize => {
+            let is_empty = files(&grown(target))?.is_empty();
+            ensure!(
+                !is_empty,
+                "the grown corpus of {} is empty: merge first",
+                target.name
+            );
+            let (before, after) = renew(target, &[], &new_folder(target, "production")?)?;
+            say!("{after} files, {before} before");
+        }
         Action::Stats => stats(target)?,
         Action::Check => {
             let files = check(target)?;
@@ -61,12 +70,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     Ok(Exit::Clean)
 }
 
-fn artifacts(target: &Target) -> PathBuf {
+pub(crate) fn artifacts(target: &Target) -> PathBuf {
     workspace::root().join("artifacts").join(target.name)
 }
 
 /// The grown corpus.
-fn grown(target: &Target) -> PathBuf {
+pub(crate) fn grown(target: &Target) -> PathBuf {
     artifacts(target).join("corpus")
 }
 
@@ -76,7 +85,12 @@ fn merge(target: &Target) -> Result<()> {
     let runs = artifacts(target).join("production");
     if runs.exists() {
         for entry in fs::read_dir(runs)? {
-            let corpus = entry?.path().join("corpus");
+            let folder = entry?.path();
+            // Whoever started the run may not have lived to do it.
+            if let Some(run) = Run::open(&folder) {
+                run.collect()?;
+            }
+            let corpus = folder.join("corpus");
             if corpus.is_dir() {
                 sources.push(corpus);
             }
@@ -89,7 +103,8 @@ fn merge(target: &Target) -> Result<()> {
     );
     sources.sort();
     let before = files(&grown(target))?.len();
-    merge_into(target, &grown(target), &sources)?;
+    let folder = new_folder(target, "production")?;
+    merge_into(target, &grown(target), &sources, &folder)?;
     say!(
         "{} files, {before} before, out of {} runs",
         files(&grown(target))?.len(),
@@ -98,17 +113,16 @@ fn merge(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Rewrites the grown corpus with as few files as cover the same. The old one stays until the new one is whole.
-fn minimize(target: &Target) -> Result<()> {
+/// Rewrites the grown corpus with as few files as cover the same as it and `more` folders do. The old one stays until the new
+/// one is whole. Files before and after; what breaks on the way is an artifact of a run in `folder`.
+pub(crate) fn renew(target: &Target, more: &[PathBuf], folder: &Path) -> Result<(usize, usize)> {
     let old = grown(target);
+    fs::create_dir_all(&old)?;
     let before = files(&old)?.len();
-    ensure!(
-        before > 0,
-        "the grown corpus of {} is empty: merge first",
-        target.name
-    );
     let new = tempfile::tempdir_in(artifacts(target))?;
-    merge_into(target, new.path(), std::slice::from_ref(&old))?;
+    let mut sources = vec![old.clone()];
+    sources.extend_from_slice(more);
+    merge_into(target, new.path(), &sources, folder)?;
     let after = files(new.path())?.len();
     // An empty result would be a failure of the engine, which it does not always tell.
     ensure!(
@@ -122,25 +136,23 @@ fn minimize(target: &Target) -> Result<()> {
         fs::rename(&kept, &old)?;
         return Err(error.into());
     }
-    say!("{after} files, {before} before");
-    Ok(())
+    Ok((before, after))
 }
 
 /// By libFuzzer's coverage. The committed seeds are among the sources: what they reach needs no larger file.
-fn merge_into(target: &Target, into: &Path, sources: &[PathBuf]) -> Result<()> {
+/// What breaks on the way is an artifact like any other, of a run in `folder`.
+fn merge_into(target: &Target, into: &Path, sources: &[PathBuf], folder: &Path) -> Result<()> {
     fs::create_dir_all(into)?;
     let seeds = tempfile::tempdir()?;
     fill(
         seeds.path(),
         &workspace::scenarios(&target.corpus("seeds"))?,
     )?;
-    let program = engine::build(&Subject::new(None)?, target.name)?.into();
+    let program = Engine::Libfuzzer.build(&Subject::new(None)?, target.name)?;
     let mut from = vec![seeds.path().to_owned()];
     from.extend_from_slice(sources);
-    // What breaks on the way is an artifact like any other.
-    let folder = new_folder(target, "production")?;
-    engine::merge(&program, into, &from, &folder)?;
-    for finding in engine::findings(&folder.join("findings"))? {
+    let run = engine::merge(&program.into(), into, &from, folder)?;
+    for finding in run.found()? {
         say!("on the way: {}, {}", finding.signature, finding.file);
     }
     tidy(target, into)
@@ -167,7 +179,7 @@ fn tidy(target: &Target, folder: &Path) -> Result<()> {
 }
 
 /// Files of a folder that is there, by name.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
@@ -191,7 +203,7 @@ pub(crate) fn committed(target: &Target) -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-fn read_grown(target: &Target) -> Result<Vec<(PathBuf, Scenario)>> {
+pub(crate) fn read_grown(target: &Target) -> Result<Vec<(PathBuf, Scenario)>> {
     let read = |path: PathBuf| {
         let scenario = Scenario::decode(&fs::read(&path)?);
         Ok((path, scenario))

@@ -1,4 +1,4 @@
-//! `fuzz`: build the instrumented target, seed it, run it, sum up.
+//! `fuzz`: build the target for an engine, seed it, run it, sum up.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -7,14 +7,14 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use its_runner::Counts;
 use its_runner::replay::load;
 
 use crate::divergences::Divergences;
-use crate::engine::{self, Job, Options};
+use crate::engine::{Engine, Plan, Run, Running};
 use crate::exit::Exit;
 use crate::program::Program;
 use crate::progress::{Bar, show_counts};
+use crate::stop;
 use crate::subject::Subject;
 use crate::summary::{Found, Summary};
 use crate::target::Target;
@@ -30,10 +30,13 @@ pub(crate) struct Arguments {
     /// Cases, over all processes
     #[arg(long, value_name = "CASES", value_parser = clap::value_parser!(u64).range(1..))]
     runs: Option<u64>,
-    /// Of the engine's random numbers; with --runs and one job the run can be repeated
+    /// Who makes the inputs
+    #[arg(long, value_enum, default_value_t = Engine::Libfuzzer)]
+    engine: Engine,
+    /// Of the engine's random numbers. With --runs the run can be repeated: libFuzzer's with one job, random's with any
     #[arg(long)]
     seed: Option<u32>,
-    /// Processes
+    /// Cores
     #[arg(long, default_value = "1")]
     jobs: NonZeroUsize,
     /// Fuzz the emulator with this known bug put back
@@ -46,7 +49,28 @@ pub(crate) struct Arguments {
 
 /// Fuzzes and prints the summary, also of a run that did not end as planned: it may have findings.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    let (summary, end) = fuzz(arguments)?;
+    stop::listen()?;
+    let target = Target::find(&arguments.target)?;
+    let subject = Subject::new(arguments.bug.as_deref())?;
+    let program = Program::from(arguments.engine.build(&subject, target.name)?);
+    let time = match (arguments.time, arguments.runs) {
+        (Some(time), _) => time,
+        (None, Some(_)) => 0,
+        (None, None) => 60,
+    };
+    let (summary, end) = fuzz(
+        &Plan {
+            program: &program,
+            target,
+            seed: arguments.seed.unwrap_or_else(fresh_seed).max(1),
+            time,
+            runs: arguments.runs.unwrap_or(0),
+            jobs: arguments.jobs.get(),
+            ends_at_first: false,
+        },
+        &new_run(target, &subject.name, arguments.engine)?,
+        &[],
+    )?;
     summary.print();
     if arguments.json {
         say!("{}", serde_json::to_string(&summary)?);
@@ -60,23 +84,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 }
 
 /// A short run for the tests.
-pub(crate) fn smoke(target: &str, runs: u64) -> Result<Summary> {
-    let (summary, end) = fuzz(&Arguments {
-        target: target.into(),
-        time: None,
-        runs: Some(runs),
-        seed: Some(1),
-        jobs: NonZeroUsize::MIN,
-        bug: None,
-        json: false,
-    })?;
+pub(crate) fn smoke(target: &str, engine: Engine, runs: u64) -> Result<Summary> {
+    let target = Target::find(target)?;
+    let subject = Subject::new(None)?;
+    let program = Program::from(engine.build(&subject, target.name)?);
+    let (summary, end) = fuzz(
+        &Plan {
+            program: &program,
+            target,
+            seed: 1,
+            time: 0,
+            runs,
+            jobs: 1,
+            ends_at_first: false,
+        },
+        &new_run(target, &subject.name, engine)?,
+        &[],
+    )?;
     end?;
     Ok(summary)
 }
 
-/// The summary, and how the processes ended.
-fn fuzz(arguments: &Arguments) -> Result<(Summary, Result<()>)> {
-    let target = Target::find(&arguments.target)?;
+/// Fuzzes, from the committed seeds and `more` inputs: the summary, and how the processes ended.
+pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary, Result<()>)> {
+    let target = plan.target;
     let seeds = workspace::scenarios(&target.corpus("seeds"))?;
     ensure!(
         !seeds.is_empty(),
@@ -84,57 +115,17 @@ fn fuzz(arguments: &Arguments) -> Result<(Summary, Result<()>)> {
         target.name
     );
     let known = Divergences::read()?;
-    let subject = Subject::new(arguments.bug.as_deref())?;
-    let folder = new_folder(target, &subject.name)?;
-    let corpus = folder.join("corpus");
-    fill(&corpus, &seeds)?;
-    let program = Program::from(engine::build(&subject, target.name)?);
-    let seed = arguments.seed.unwrap_or_else(fresh_seed).max(1);
-    let findings = folder.join("findings");
-    fs::create_dir_all(&findings)?;
-    let time = match (arguments.time, arguments.runs) {
-        (Some(time), _) => time,
-        (None, Some(_)) => 0,
-        (None, None) => 60,
-    };
-    let number = arguments.jobs.get();
-    let mut jobs = Vec::new();
-    for index in 0..number {
-        let folder = folder.join(format!("process-{index}"));
-        fs::create_dir_all(&folder)?;
-        let runs = arguments.runs.unwrap_or(0);
-        jobs.push(engine::start(&Options {
-            program: &program,
-            corpus: &corpus,
-            folder: &folder,
-            findings: Some(&findings),
-            seed: seed.wrapping_add(index as u32).max(1),
-            time,
-            runs: share(runs, index as u64, number as u64),
-        })?);
+    fill(&run.corpus(), &seeds)?;
+    for input in more {
+        let name = input.file_name().context("a file has a name")?;
+        fs::copy(input, run.corpus().join(name))?;
     }
-    let (seconds, end) = watch(&jobs, &findings)?;
-    let mut summary = Summary {
-        target: target.name,
-        engine: "libfuzzer",
-        subject: subject.name,
-        seed,
-        jobs: number,
-        seconds,
-        executions: 0,
-        operations: 0,
-        judged: 0,
-        fetched: 0,
-        errors: 0,
-        refused: 0,
-        stalled: 0,
-        poisoned: 0,
-        skipped: 0,
-        coverage: jobs.iter().map(Job::coverage).max().unwrap_or(0),
-        findings: Vec::new(),
-    };
-    summary.count(&total(&jobs));
-    for mut record in engine::findings(&findings)? {
+    let mut running = Running::start(run, plan)?;
+    let seconds = watch(&mut running)?;
+    let end = running.demand_good_end();
+    run.collect()?;
+    let mut summary = Summary::new(run, plan, seconds, stop::asked());
+    for mut record in run.found()? {
         record.file = workspace::shown(Path::new(&record.file));
         let known = known.reason(&summary.subject, &record.signature);
         summary.findings.push(Found { record, known });
@@ -142,42 +133,19 @@ fn fuzz(arguments: &Arguments) -> Result<(Summary, Result<()>)> {
     Ok((summary, end))
 }
 
-/// Process `index` of `number` gets its share of `runs`; none of them 0 unless `runs` is.
-fn share(runs: u64, index: u64, number: u64) -> u64 {
-    let rest = u64::from(index < runs % number);
-    if runs == 0 {
-        0
-    } else {
-        (runs / number + rest).max(1)
-    }
-}
-
-/// Shows progress until all processes have ended. The seconds, and how they ended.
-fn watch(jobs: &[Job], findings: &Path) -> Result<(f64, Result<()>)> {
+/// Shows progress until all processes have ended, by themselves or because somebody asked us to stop. The seconds.
+fn watch(running: &mut Running) -> Result<f64> {
     let mut bar = Bar::new();
-    loop {
+    while !running.has_ended()? {
         sleep(Duration::from_millis(300));
-        let mut ended = true;
-        for job in jobs {
-            ended &= job.has_ended()?;
+        if stop::asked() {
+            running.stop();
         }
-        if ended {
-            break;
-        }
-        let coverage = jobs.iter().map(Job::coverage).max().unwrap_or(0);
-        let found = engine::findings(findings).map_or(0, |found| found.len());
-        show_counts(&mut bar, &total(jobs), coverage, found);
+        let found = running.run.found().map_or(0, |found| found.len());
+        let (counts, coverage) = (running.run.counts(), running.run.coverage());
+        show_counts(&mut bar, &counts, coverage, found);
     }
-    let seconds = bar.finish();
-    Ok((seconds, jobs.iter().try_for_each(Job::demand_good_end)))
-}
-
-fn total(jobs: &[Job]) -> Counts {
-    let mut total = Counts::default();
-    for job in jobs {
-        total.add(&job.counts());
-    }
-    total
+    Ok(bar.finish())
 }
 
 /// Writes scenarios into a fresh corpus folder in the engine's binary form.
@@ -189,6 +157,11 @@ pub(crate) fn fill(corpus: &Path, scenarios: &[PathBuf]) -> Result<()> {
         fs::write(corpus.join(name), scenario.encode())?;
     }
     Ok(())
+}
+
+/// A run of an engine in a folder below `artifacts` that no other run has.
+pub(crate) fn new_run(target: &Target, subject: &str, engine: Engine) -> Result<Run> {
+    Run::new(new_folder(target, subject)?, engine)
 }
 
 /// A folder for one run below `artifacts`, that no other run has.
@@ -209,21 +182,7 @@ pub(crate) fn new_folder(target: &Target, subject: &str) -> Result<PathBuf> {
     anyhow::bail!("{} is full", base.display())
 }
 
-fn fresh_seed() -> u32 {
+pub(crate) fn fresh_seed() -> u32 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(1, |now| now.subsec_nanos() ^ now.as_secs() as u32)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::share;
-
-    #[test]
-    fn runs_are_shared_out_whole() {
-        for (runs, number) in [(100, 3), (7, 7), (50_000, 2)] {
-            let sum: u64 = (0..number).map(|index| share(runs, index, number)).sum();
-            assert_eq!(sum, runs);
-        }
-        assert_eq!(share(0, 1, 2), 0);
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! One file a command, and what commands share: `exit` (codes), `workspace` (where things are), `subject` (which
 //! emulator is built), `all_bugs` (all known bugs in one program), `program` (what was built, run and asked), `target`
-//! (which targets there are), `engine` (the instrumented build and its processes), `bugs` (the banks), `header` (heads of
+//! (which targets there are), `engine` (builds, processes and folders of the fuzzing engines), `stop` (signals), `bugs` (the banks), `header` (heads of
 //! stored findings), `divergences` (those that are intended), `progress`, `summary` and `timeline` (what people see).
 
 /// `println!` that does not panic when nobody reads any more.
@@ -18,6 +18,7 @@ mod bugs;
 mod catalogue;
 mod conformance;
 mod corpus;
+mod coverage;
 mod divergences;
 mod engine;
 mod exit;
@@ -26,12 +27,14 @@ mod header;
 mod matrix;
 mod minimize;
 mod mutants;
+mod nightly;
 mod no_panic;
 mod program;
 mod progress;
 mod promote;
 mod replay;
 mod scale;
+mod stop;
 mod subject;
 mod summary;
 mod target;
@@ -69,6 +72,10 @@ enum Command {
     Triage(triage::Arguments),
     /// Grown corpora: merge, minimize, look at; check the stored ones
     Corpus(corpus::Arguments),
+    /// All targets and engines, a budget, a report: what runs unattended
+    Nightly(nightly::Arguments),
+    /// Which lines of emulator, model and board a corpus reaches, and what it does not
+    Coverage(coverage::Arguments),
     /// The conformance matrix: every requirement on model, physical ITS, QEMU and emulator
     Conform(conformance::Conform),
     /// Play scenarios on QEMU's ITS and judge it by the model
@@ -101,6 +108,8 @@ fn main() -> ExitCode {
         Command::Promote(arguments) => promote::run(&arguments),
         Command::Triage(arguments) => triage::run(&arguments),
         Command::Corpus(arguments) => corpus::run(&arguments),
+        Command::Nightly(arguments) => nightly::run(&arguments),
+        Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Conform(arguments) => arguments.run(),
         Command::Compare(arguments) => arguments.run(),
         Command::List => catalogue::targets(),

@@ -56,9 +56,10 @@ impl Bar {
 }
 
 /// Shows the counts of a run so far.
-pub(crate) fn show_counts(bar: &mut Bar, counts: &Counts, coverage: u64, findings: usize) {
+pub(crate) fn show_counts(bar: &mut Bar, counts: &Counts, coverage: Option<u64>, findings: usize) {
+    let coverage = coverage.map_or(String::new(), |edges| format!("{edges} edges, "));
     let message = format!(
-        "{} cases, {:.0} operations/s, {coverage} edges, {findings} findings",
+        "{} cases, {:.0} operations/s, {coverage}{findings} findings",
         counts.cases,
         counts.operations as f64 / bar.seconds().max(0.001),
     );

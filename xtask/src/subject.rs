@@ -55,6 +55,46 @@ pub(crate) const EMULATOR: &str = "harness/emulator";
 /// The program that plays requirements and compares with QEMU.
 const CONFORMANCE: &str = "its-conformance";
 
+/// How cargo builds a program.
+pub(crate) struct Recipe {
+    /// A target directory of its own keeps other builds from being thrown away.
+    folder: &'static str,
+    cargo: &'static [&'static str],
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl Recipe {
+    /// `cargo build`, in a folder of this name.
+    pub(crate) fn new(folder: &'static str) -> Self {
+        Self {
+            folder,
+            cargo: &["build"],
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Another command of cargo's that builds.
+    pub(crate) fn by(mut self, cargo: &'static [&'static str]) -> Self {
+        self.cargo = cargo;
+        self
+    }
+
+    /// With more arguments.
+    pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(|&argument| argument.into()));
+        self
+    }
+
+    /// With a variable of the environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+}
+
 /// Where a subject is built.
 pub(crate) struct Subject {
     /// `production`, or the id of a known bug.
@@ -134,27 +174,25 @@ impl Subject {
 
     /// Builds the target that replays files and gives its path.
     pub(crate) fn build_replayer(&self, target: &str) -> Result<PathBuf> {
-        self.build(target, "replay", &[], &[])
+        self.build(target, &Recipe::new("replay"))
+    }
+
+    /// The same optimized, which takes longer.
+    pub(crate) fn build_fast_replayer(&self, target: &str) -> Result<PathBuf> {
+        self.build(target, &Recipe::new("release").with(&["--release"]))
     }
 
     /// Builds the program that plays requirements and compares with QEMU. `release`: optimized, which takes longer.
     pub(crate) fn build_conformance(&self, release: bool) -> Result<PathBuf> {
         match release {
-            true => self.build(CONFORMANCE, "release", &["--release"], &[]),
-            false => self.build(CONFORMANCE, "replay", &[], &[]),
+            true => self.build_fast_replayer(CONFORMANCE),
+            false => self.build_replayer(CONFORMANCE),
         }
     }
 
-    /// Builds a target with more arguments and environment for cargo, in a folder of its own, and gives
-    /// the program's path.
-    pub(crate) fn build(
-        &self,
-        target: &str,
-        folder: &str,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Result<PathBuf> {
-        let folder = self.builds.join(folder);
+    /// Builds a target by a recipe and gives the program's path.
+    pub(crate) fn build(&self, target: &str, recipe: &Recipe) -> Result<PathBuf> {
+        let folder = self.folder(recipe);
         let keep = folder.join("kept").join(&self.name);
         fs::create_dir_all(&keep)?;
         let kept = keep.join(target);
@@ -165,13 +203,13 @@ impl Subject {
         let mark = keep.join("not-kept");
         let is_kept = kept.exists() && !mark.exists();
         fs::write(&mark, "")?;
-        let mut built = self.cargo_build(target, &folder, arguments, environment)?;
+        let mut built = self.cargo_build(target, recipe)?;
         if built.fresh && !is_kept {
             // Cargo believes it is there; touched, it is built again.
             let main = self.crates.join(main_of(target));
             let file = File::options().write(true).open(&main)?;
             file.set_modified(SystemTime::now())?;
-            built = self.cargo_build(target, &folder, arguments, environment)?;
+            built = self.cargo_build(target, recipe)?;
         }
         if !built.fresh {
             let part = keep.join("part");
@@ -183,28 +221,32 @@ impl Subject {
         Ok(kept)
     }
 
-    fn cargo_build(
-        &self,
-        target: &str,
-        folder: &Path,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Result<Built> {
+    /// Cargo's target directory of a recipe.
+    pub(crate) fn folder(&self, recipe: &Recipe) -> PathBuf {
+        self.builds.join(recipe.folder)
+    }
+
+    fn cargo_build(&self, target: &str, recipe: &Recipe) -> Result<Built> {
         let manifest = self.source.join("Cargo.toml").display().to_string();
-        let mut all = vec!["build", "--quiet", "--package", target];
+        let mut all: Vec<&str> = recipe.cargo.to_vec();
+        all.extend(["--quiet", "--package", target]);
         all.extend(["--manifest-path", &manifest]);
         all.push("--message-format=json-render-diagnostics");
-        all.extend(arguments);
-        // Flags of the user's would take the place of the instrumentation. What incremental builds keep would be kept
-        // for every subject.
-        let mut command = duct::cmd(workspace::cargo(), all)
-            .env("CARGO_TARGET_DIR", folder)
-            .env("CARGO_INCREMENTAL", "0")
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS");
-        for (name, value) in environment {
+        all.extend(recipe.arguments.iter().map(String::as_str));
+        // Flags of the user's would take the place of the instrumentation. What incremental builds keep, and debug
+        // information where nobody looks for it, would be kept for every subject.
+        let mut command = duct::cmd(workspace::cargo(), all);
+        // What is set first stays.
+        for (name, value) in &recipe.environment {
             command = command.env(name, value);
         }
+        let command = command
+            .dir(&self.source)
+            .env("CARGO_TARGET_DIR", self.folder(recipe))
+            .env("CARGO_INCREMENTAL", "0")
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS");
         let text = command
             .read()
             .with_context(|| format!("cannot build {target} with subject {}", self.name))?;

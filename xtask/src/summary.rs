@@ -1,14 +1,15 @@
 //! What a run checked and found.
 
-use its_runner::Counts;
 use its_runner::finding::Record;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Engine, Plan, Run};
 
 /// The summary of one run; as JSON, one object on one line.
-#[derive(Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Summary {
-    pub target: &'static str,
-    pub engine: &'static str,
+    pub target: String,
+    pub engine: Engine,
     pub subject: String,
     pub seed: u32,
     pub jobs: usize,
@@ -23,13 +24,15 @@ pub(crate) struct Summary {
     pub errors: u64,
     pub poisoned: u64,
     pub skipped: u64,
-    /// libFuzzer's edges, of the process that reached most.
-    pub coverage: u64,
+    /// Instrumented edges, of the process that reached most; each engine counts its own. None where none are counted.
+    pub coverage: Option<u64>,
+    /// Somebody stopped it.
+    pub interrupted: bool,
     pub findings: Vec<Found>,
 }
 
 /// A finding of a run.
-#[derive(Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Found {
     #[serde(flatten)]
     pub record: Record,
@@ -43,31 +46,51 @@ impl Summary {
         self.findings.iter().all(|found| found.known.is_some())
     }
 
-    /// Takes over what was counted.
-    pub(crate) fn count(&mut self, counts: &Counts) {
-        // A case in which nothing was judged is not an execution.
-        self.executions = counts.cases - counts.skipped;
-        self.operations = counts.operations;
-        self.judged = counts.judged;
-        self.refused = counts.refused;
-        self.stalled = counts.stalled;
-        self.fetched = counts.fetched;
-        self.errors = counts.errors;
-        self.poisoned = counts.poisoned;
-        self.skipped = counts.skipped;
+    /// Of a run that has ended, without its findings.
+    pub(crate) fn new(run: &Run, plan: &Plan, seconds: f64, interrupted: bool) -> Self {
+        let counts = run.counts();
+        Self {
+            target: plan.target.name.into(),
+            engine: run.engine,
+            subject: run.subject(),
+            seed: plan.seed,
+            jobs: plan.jobs,
+            seconds,
+            // A case in which nothing was judged is not an execution.
+            executions: counts.cases - counts.skipped,
+            operations: counts.operations,
+            judged: counts.judged,
+            refused: counts.refused,
+            stalled: counts.stalled,
+            fetched: counts.fetched,
+            errors: counts.errors,
+            poisoned: counts.poisoned,
+            skipped: counts.skipped,
+            coverage: run.coverage(),
+            interrupted,
+            findings: Vec::new(),
+        }
     }
 
     /// For people.
     pub(crate) fn print(&self) {
         let per_second = |count: u64| count as f64 / self.seconds.max(0.001);
         let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+        let seed = match self.engine.takes_seed() {
+            true => format!("seed {}", self.seed),
+            false => "takes no seed".into(),
+        };
+        let interrupted = if self.interrupted {
+            ", interrupted"
+        } else {
+            ""
+        };
         say!(
-            "{} on {}: {} in {:.0} s, seed {}, {} processes",
+            "{} on {}: {} in {:.0} s, {seed}, {} jobs{interrupted}",
             self.target,
             self.subject,
-            self.engine,
+            self.engine.name(),
             self.seconds,
-            self.seed,
             self.jobs
         );
         say!(
@@ -98,7 +121,10 @@ impl Summary {
             share(self.errors, self.fetched),
             self.stalled
         );
-        say!("  coverage    {} edges", self.coverage);
+        match self.coverage {
+            Some(edges) => say!("  coverage    {edges} edges"),
+            None => say!("  coverage    not counted: the engine is not guided"),
+        }
         say!("  findings    {}", self.findings.len());
         for Found { record, known } in &self.findings {
             let known = known.as_ref();

@@ -8,6 +8,7 @@ use crate::bugs::{Bank, Bug, FoundBy};
 use crate::conformance;
 use crate::corpus;
 use crate::divergences::Divergences;
+use crate::engine::Engine;
 use crate::exit::{Broken, Defect, Exit};
 use crate::fuzz;
 use crate::header::Header;
@@ -294,13 +295,13 @@ pub(crate) fn reported(text: &str) -> Vec<String> {
 /// Short fuzzing: instrumented, judging, not mostly poisoned, and without a finding.
 fn smoke() -> Result<()> {
     for target in &target::ALL {
-        let summary = fuzz::smoke(target.name, SMOKE)?;
+        let summary = fuzz::smoke(target.name, Engine::Libfuzzer, SMOKE)?;
         summary.print();
         demand(summary.is_clean(), || {
             "the production emulator has findings".into()
         })?;
         let sound = summary.judged + summary.fetched > summary.executions
-            && summary.coverage > 0
+            && summary.coverage > Some(0)
             && summary.poisoned * 100 <= summary.executions * POISONED;
         if !sound {
             return Err(Defect(format!("the smoke of {} judged too little", target.name)).into());

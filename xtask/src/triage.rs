@@ -14,6 +14,7 @@ use its_runner::replay::is_artifact;
 use serde::Serialize;
 
 use crate::divergences::Divergences;
+use crate::engine::Run;
 use crate::exit::{Defect, Exit};
 use crate::header::Header;
 use crate::program::Program;
@@ -32,36 +33,36 @@ pub(crate) struct Arguments {
 
 /// What all artifacts of a target come to.
 #[derive(Default, Serialize)]
-struct Triage {
+pub(crate) struct Triage {
     target: String,
-    groups: Vec<Group>,
+    pub groups: Vec<Group>,
     /// They were findings, and break nothing now.
-    clean: Vec<String>,
+    pub clean: Vec<String>,
     /// They hold no operation.
     empty: Vec<String>,
     /// Files that are no scenarios, and why.
-    unreadable: Vec<String>,
+    pub unreadable: Vec<String>,
     /// What they were kept for they do not show now, but something else.
-    drifted: Vec<String>,
+    pub drifted: Vec<String>,
     /// On these board and reference contradict each other, or the program ends.
-    defects: Vec<String>,
+    pub defects: Vec<String>,
 }
 
 /// Artifacts with one signature.
 #[derive(Serialize)]
-struct Group {
+pub(crate) struct Group {
     subject: String,
-    signature: String,
+    pub signature: String,
     rule: String,
-    severity: String,
+    pub severity: String,
     /// Why it is intended, if it is.
-    known: Option<String>,
-    count: usize,
+    pub known: Option<String>,
+    pub count: usize,
     /// When the oldest of them was written, in seconds since 1970.
     first_seen: u64,
     /// The shortest of them, and its operations.
-    file: String,
-    operations: usize,
+    pub file: String,
+    pub operations: usize,
 }
 
 /// Groups and prints. Findings that are not known divergences are findings.
@@ -80,34 +81,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 }
 
 /// Replays and groups all artifacts of a target.
-fn triage(target: &Target) -> Result<Triage> {
-    let known = Divergences::read()?;
-    let mut triage = Triage {
-        target: target.name.into(),
-        ..Triage::default()
-    };
+fn triage(target: &'static Target) -> Result<Triage> {
     let folder = workspace::root().join("artifacts").join(target.name);
-    for (subject, files) in artifacts(&folder)? {
-        let id = (subject != "production").then_some(subject.as_str());
-        let made = match Subject::new(id) {
-            Ok(made) => made,
-            Err(error) => {
-                let lost = files.iter().map(|file| workspace::shown(file));
-                triage
-                    .unreadable
-                    .extend(lost.map(|file| format!("{file}: {error:#}")));
-                continue;
-            }
-        };
-        let program = Program::from(made.build_replayer(target.name)?);
-        for judged in program.judge(&files, Some(target))? {
-            triage.take(&subject, judged, &known)?;
-        }
-    }
-    triage.groups.sort_by(|one, other| {
-        (&one.subject, &one.signature).cmp(&(&other.subject, &other.signature))
-    });
-    Ok(triage)
+    Triage::of(target, artifacts(&folder)?)
 }
 
 /// The artifacts of each subject, by path.
@@ -132,7 +108,11 @@ fn artifacts(folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     Ok(all)
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+pub(crate) fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    // Whoever started the run may not have lived to do it.
+    if let Some(run) = Run::open(folder) {
+        run.collect()?;
+    }
     let in_findings = folder.file_name().is_some_and(|name| name == "findings");
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -150,6 +130,36 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 impl Triage {
+    /// Replays and groups files of each subject.
+    pub(crate) fn of(target: &'static Target, all: BTreeMap<String, Vec<PathBuf>>) -> Result<Self> {
+        let known = Divergences::read()?;
+        let mut triage = Self {
+            target: target.name.into(),
+            ..Self::default()
+        };
+        for (subject, files) in all {
+            let id = (subject != "production").then_some(subject.as_str());
+            let made = match Subject::new(id) {
+                Ok(made) => made,
+                Err(error) => {
+                    let lost = files.iter().map(|file| workspace::shown(file));
+                    triage
+                        .unreadable
+                        .extend(lost.map(|file| format!("{file}: {error:#}")));
+                    continue;
+                }
+            };
+            let program = Program::from(made.build_replayer(target.name)?);
+            for judged in program.judge(&files, Some(target))? {
+                triage.take(&subject, judged, &known)?;
+            }
+        }
+        triage.groups.sort_by(|one, other| {
+            (&one.subject, &one.signature).cmp(&(&other.subject, &other.signature))
+        });
+        Ok(triage)
+    }
+
     fn take(&mut self, subject: &str, judged: Judged, known: &Divergences) -> Result<()> {
         let file = workspace::shown(&judged.file);
         let (list, entry) = match judged.outcome {

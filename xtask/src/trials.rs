@@ -4,7 +4,7 @@
 //! a seed of its own, and ends at the first finding or at the cap. A trial that ends at the cap is counted as such, not left out.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 
 use crate::all_bugs::AllBugs;
 use crate::bugs::{Bank, Bug};
-use crate::engine::{self, Options};
+use crate::engine::{Engine, Plan, Run, Running};
 use crate::exit::Exit;
 use crate::fuzz::fill;
 use crate::program::Program;
@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Cases after which a trial gives up
     #[arg(long, default_value_t = 100_000)]
     cap: u64,
+    /// Who makes the inputs. The random engine makes them out of nothing, the others start from seeds
+    #[arg(long, value_enum, default_value_t = Engine::Libfuzzer)]
+    engine: Engine,
     /// Trials at once
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -93,7 +96,7 @@ fn row(bug: &Bug, trials: &[Trial]) -> String {
 fn trials(bug: &Bug, all: Option<&AllBugs>, arguments: &Arguments) -> Result<Vec<Trial>> {
     ensure!(arguments.trials > 0, "--trials must be at least 1");
     let target = bug.target()?;
-    let (replayer, program) = programs(bug, all)?;
+    let (replayer, program) = programs(bug, all, arguments.engine)?;
     let seeds = blind_seeds(&replayer, target)?;
     let folder = workspace::root()
         .join("target")
@@ -112,8 +115,17 @@ fn trials(bug: &Bug, all: Option<&AllBugs>, arguments: &Arguments) -> Result<Vec
                     if seed > arguments.trials {
                         return;
                     }
+                    let plan = Plan {
+                        program: &program,
+                        target,
+                        seed,
+                        time: 0,
+                        runs: arguments.cap,
+                        jobs: 1,
+                        ends_at_first: true,
+                    };
                     let folder = folder.join(seed.to_string());
-                    let trial = trial(&program, &folder, &seeds, seed, arguments.cap);
+                    let trial = trial(&plan, folder, arguments.engine, &seeds);
                     ended.lock().expect("no trial panics").push(trial);
                 }
             });
@@ -127,18 +139,18 @@ fn trials(bug: &Bug, all: Option<&AllBugs>, arguments: &Arguments) -> Result<Vec
 }
 
 /// What replays with the bug, and what fuzzes: one of all known bugs, or a program of its own.
-fn programs(bug: &Bug, all: Option<&AllBugs>) -> Result<(Program, Program)> {
+fn programs(bug: &Bug, all: Option<&AllBugs>, engine: Engine) -> Result<(Program, Program)> {
     if let Some(all) = all {
-        return Ok((all.replayer(bug)?, all.fuzzer(bug)?));
+        return Ok((all.replayer(bug)?, all.fuzzer(bug, engine)?));
     }
     let target = bug.target()?.name;
     let subject = Subject::with_bug(bug)?;
     let replayer = subject.build_replayer(target)?;
-    Ok((replayer.into(), engine::build(&subject, target)?.into()))
+    Ok((replayer.into(), engine.build(&subject, target)?.into()))
 }
 
 /// The seeds on which the known bug does not show.
-fn blind_seeds(replayer: &Program, target: &Target) -> Result<Vec<PathBuf>> {
+pub(crate) fn blind_seeds(replayer: &Program, target: &Target) -> Result<Vec<PathBuf>> {
     let mut blind = Vec::new();
     for seed in workspace::scenarios(&target.corpus("seeds"))? {
         if replayer.is_clean(&seed)? {
@@ -148,37 +160,13 @@ fn blind_seeds(replayer: &Program, target: &Target) -> Result<Vec<PathBuf>> {
     Ok(blind)
 }
 
-fn trial(
-    program: &Program,
-    folder: &Path,
-    seeds: &[PathBuf],
-    seed: u32,
-    cap: u64,
-) -> Result<Trial> {
-    let corpus = folder.join("corpus");
-    fill(&corpus, seeds)?;
-    let job = engine::start(&Options {
-        program,
-        corpus: &corpus,
-        folder,
-        findings: None,
-        seed,
-        time: 0,
-        runs: cap,
-    })?;
-    let reached_cap = job.wait()?;
-    job.demand_instrumentation()?;
-    let cases = job.counts().cases;
-    if reached_cap {
-        return Ok(Trial { cases, rule: None });
-    }
-    let log = job.log();
-    let rule = log.lines().find_map(|line| line.strip_prefix("# rule:"));
-    let Some(rule) = rule.and_then(|line| line.split_whitespace().next()) else {
-        return Err(job.failure());
-    };
+fn trial(plan: &Plan, folder: PathBuf, engine: Engine, seeds: &[PathBuf]) -> Result<Trial> {
+    fs::create_dir_all(&folder)?;
+    let run = Run::new(folder, engine)?;
+    fill(&run.corpus(), seeds)?;
+    let rule = Running::start(&run, plan)?.first_rule()?;
     Ok(Trial {
-        cases,
-        rule: Some(rule.into()),
+        cases: run.counts().cases,
+        rule,
     })
 }

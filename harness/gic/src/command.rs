@@ -291,6 +291,12 @@ impl Command {
         }
     }
 
+    /// One of each command that is known, with operands 0, by opcode.
+    pub fn known() -> impl Iterator<Item = Self> {
+        let all = (0..=u8::MAX).map(|opcode| Self::decode([opcode as u64, 0, 0, 0]));
+        all.filter(|command| !matches!(command, Self::Unknown { .. }))
+    }
+
     /// The command's name as the architecture writes it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -3,14 +3,12 @@
 //! What counts is the signature: a scenario that breaks another rule, or the same one elsewhere, is not taken. Candidates
 //! are played on all cores; the first that shows the finding is taken, so that the result does not depend on timing.
 
-use std::cell::RefCell;
-
 use its_scenario::{Operation, Scenario};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
-use crate::play::{Case, Make, Runner};
+use crate::play::{Make, play_here};
 
 /// What a minimizer came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +61,7 @@ pub fn minimize(
             .operations
             .push(Operation::Poll { cpu: 0, times: 1 });
     }
-    let case = play(&scenario, make);
+    let case = play_here(&scenario, make);
     if !case.defects.is_empty() {
         return Err(Refused::Defect(case.defects));
     }
@@ -194,20 +192,5 @@ fn shown(scenario: &Scenario, signature: &str, make: Make) -> Option<Finding> {
 
 /// What a scenario breaks.
 pub fn findings(scenario: &Scenario, make: Make) -> Vec<Finding> {
-    play(scenario, make).findings
-}
-
-/// On a board that each thread keeps.
-fn play(scenario: &Scenario, make: Make) -> Case {
-    thread_local! {
-        static RUNNER: RefCell<Option<(Make, Runner)>> = const { RefCell::new(None) };
-    }
-    RUNNER.with_borrow_mut(|kept| {
-        let other = |kept: &mut (Make, Runner)| !std::ptr::fn_addr_eq(kept.0, make);
-        if kept.as_mut().is_none_or(other) {
-            *kept = Some((make, Runner::new(make)));
-        }
-        let played = kept.as_mut().map(|(_, runner)| runner.play(scenario, None));
-        played.expect("it was just made")
-    })
+    play_here(scenario, make).findings
 }

@@ -1,5 +1,6 @@
 //! One case: boot, operations, and the end in which the queue must come to rest.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use its_board::host::Perform;
@@ -201,6 +202,21 @@ impl Runner {
             false => Freedoms::only(machine.character(its).choices),
         })
     }
+}
+
+/// Plays a case on a board that each thread keeps.
+pub(crate) fn play_here(scenario: &Scenario, make: Make) -> Case {
+    thread_local! {
+        static RUNNER: RefCell<Option<(Make, Runner)>> = const { RefCell::new(None) };
+    }
+    RUNNER.with_borrow_mut(|kept| {
+        let other = |kept: &mut (Make, Runner)| !std::ptr::fn_addr_eq(kept.0, make);
+        if kept.as_mut().is_none_or(other) {
+            *kept = Some((make, Runner::new(make)));
+        }
+        let played = kept.as_mut().map(|(_, runner)| runner.play(scenario, None));
+        played.expect("it was just made")
+    })
 }
 
 /// Does an operation, a race with so many of the `rest`; how many of them.

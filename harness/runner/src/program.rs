@@ -3,6 +3,7 @@
 //! `its_cmdq [--quiet] FILE...` tells what happens in each file; with `--quiet`, only in those that are not clean.
 //! `its_cmdq --requests` reads [`Request`]s from standard input, a line of JSON each, and answers each with [`Answer`]s in
 //! the same form. That is how the command line works with whatever subject it built.
+//! `its_cmdq --random PLAN` is the random engine; the plan is a [`Plan`](crate::campaign::random::Plan) as JSON.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use its_scenario::Scenario;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::campaign::report;
+use crate::campaign::{random, report};
 use crate::finding::Finding;
 use crate::minimize::{Progress, Refused, minimize};
 use crate::play::{Make, Runner, Verdict};
@@ -149,6 +150,9 @@ pub fn main(make: Make) -> ExitCode {
     if first == Some("--requests") {
         return answer_all(make).into();
     }
+    if first == Some("--random") {
+        return fuzz_randomly(arguments.get(1), make).into();
+    }
     let quiet = first == Some("--quiet");
     if quiet {
         arguments.remove(0);
@@ -161,6 +165,18 @@ pub fn main(make: Make) -> ExitCode {
         .iter()
         .map(|file| replay(Path::new(file), quiet, make));
     codes.fold(CLEAN, u8::max).into()
+}
+
+fn fuzz_randomly(plan: Option<&String>, make: Make) -> u8 {
+    let plan = plan.ok_or("--random needs a plan".to_owned());
+    let plan = plan.and_then(|text| serde_json::from_str(text).map_err(|error| error.to_string()));
+    match plan.and_then(|plan| random::run(&plan, make)) {
+        Ok(()) => CLEAN,
+        Err(error) => {
+            eprintln!("error: {error}");
+            USAGE
+        }
+    }
 }
 
 fn replay(path: &Path, quiet: bool, make: Make) -> u8 {

@@ -1,5 +1,6 @@
 //! What happened in a case, for people: operations, actions, EL2's accesses, the hardware's answers, ownership.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
 use its_el2::{
@@ -53,12 +54,18 @@ impl Display for Line {
 pub struct Trace {
     lines: Vec<Line>,
     step: Option<usize>,
+    commands: BTreeSet<(&'static str, bool)>,
 }
 
 impl Trace {
     /// The lines so far.
     pub fn lines(&self) -> &[Line] {
         &self.lines
+    }
+
+    /// The commands that ITSs came to, each with whether it was in error.
+    pub fn commands(&self) -> &BTreeSet<(&'static str, bool)> {
+        &self.commands
     }
 
     /// The same as text.
@@ -129,6 +136,16 @@ impl Trace {
 
     fn event(&mut self, event: &Event) {
         self.line(kind(event), 2, describe_event(event));
+        match *event {
+            Event::Consumed { words, error, .. } => {
+                let name = Command::decode(words).name();
+                self.commands.insert((name, error.is_some()));
+            }
+            Event::Stalled { words, .. } => {
+                self.commands.insert((Command::decode(words).name(), true));
+            }
+            _ => {}
+        }
     }
 
     fn begin_part(

@@ -104,6 +104,7 @@
 
 mod argument;
 mod binary;
+mod dictionary;
 mod fixup;
 mod fuzz_target;
 mod generate;
@@ -121,6 +122,7 @@ mod text;
 mod turns;
 
 pub use binary::{BINARY_VERSION, HEADER_BYTES, MAX_BYTES, RECORD_BYTES};
+pub use dictionary::{Word, dictionary};
 pub use fuzz_target::FuzzTarget;
 pub use generate::Temper;
 pub use header::DEFAULT_CHARACTER;

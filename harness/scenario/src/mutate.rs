@@ -48,7 +48,9 @@ const MUTATIONS: &[Mutation] = &[
 pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
     let mut rng = Rng::with_seed(seed);
     if rng.u8(..8) == 0 {
-        *scenario = whole(scenario, target, &mut rng);
+        // Mostly on the same board, since booting another takes longer than many a case.
+        let new_board = rng.u8(..8) == 0;
+        *scenario = whole(scenario, target, &mut rng, new_board);
         return;
     }
     for _ in 0..=below(&mut rng, 2).wrapping_add(below(&mut rng, 3)) {
@@ -60,9 +62,20 @@ pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
     scenario.fit(target);
 }
 
+/// Scenarios with successive numbers that share a board, since booting another takes longer than many a case.
+const ON_A_BOARD: u64 = 32;
+
+impl Scenario {
+    /// The scenario of a number for a target: what the generator draws by it.
+    pub fn numbered(number: u64, target: FuzzTarget) -> Self {
+        let board = number.checked_div(ON_A_BOARD).unwrap_or(number);
+        let on = whole(&Self::default(), target, &mut Rng::with_seed(!board), true);
+        whole(&on, target, &mut Rng::with_seed(number), false)
+    }
+}
+
 /// Another scenario altogether, of a temper and a length of its own: what a corpus has grown into is not all there is.
-/// Mostly on the same board, since booting another takes longer than many a case.
-fn whole(scenario: &Scenario, target: FuzzTarget, rng: &mut Rng) -> Scenario {
+fn whole(scenario: &Scenario, target: FuzzTarget, rng: &mut Rng, new_board: bool) -> Scenario {
     let mut bytes = [0; SCENARIO_BYTES];
     rng.fill(&mut bytes);
     let temper = match rng.u8(..4) {
@@ -70,9 +83,9 @@ fn whole(scenario: &Scenario, target: FuzzTarget, rng: &mut Rng) -> Scenario {
         _ => Temper::Hostile,
     };
     let u = &mut Unstructured::new(&bytes);
-    match rng.u8(..8) {
-        0 => Scenario::generate(u, target, temper),
-        _ => Scenario::generate_on(u, target, temper, (scenario.boot, scenario.characters)),
+    match new_board {
+        true => Scenario::generate(u, target, temper),
+        false => Scenario::generate_on(u, target, temper, (scenario.boot, scenario.characters)),
     }
 }
 

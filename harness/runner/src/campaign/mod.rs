@@ -1,0 +1,177 @@
+//! Many cases under a fuzzing engine: counted, with one file for each new signature.
+//!
+//! An engine's glue is a file: `libfuzzer`, `afl`, `honggfuzz`, and `random`, which is our own and needs no tool. Which
+//! of the others is compiled in says `--cfg engine="…"`; [`target!`](crate::target) is all that a target needs. They
+//! feed bytes; what becomes of a case is the same for all and said by the environment, because an engine's command
+//! line is its own:
+//!
+//! - `ITSDIFF_FINDINGS`: a folder. A finding with a new signature is written there as `<signature>.its` and appended to
+//!   `findings.jsonl`, and the run goes on. Without it the first finding aborts the process, so that an
+//!   outside engine sees a crash.
+//! - `ITSDIFF_FIRST`: the first finding aborts the process, written or not.
+//! - `ITSDIFF_STATUS`: a folder that always holds the counts so far; [`total`] reads it.
+//! - `ITSDIFF_BENCH`: a folder of scenarios. [`start`] plays them for `ITSDIFF_BENCH_SECONDS`, prints what it took, and
+//!   ends the process.
+
+#[cfg(engine = "afl")]
+pub mod afl;
+mod bench;
+mod findings;
+#[cfg(engine = "honggfuzz")]
+pub mod honggfuzz;
+mod libfuzzer;
+pub mod random;
+mod status;
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use its_scenario::{FuzzTarget, Scenario};
+
+use crate::finding::Finding;
+use crate::play::{Case, Counts, Make, Runner};
+
+pub use findings::report;
+pub use libfuzzer::{cross_over, mutate};
+pub use status::total;
+
+/// The entry points of a program for [`FuzzTarget`] `$target` on what `$make` makes, the production emulator unless it is
+/// said: of the engine that it is compiled for, or [`program::main`](crate::program::main).
+#[macro_export]
+macro_rules! target {
+    ($target:expr) => {
+        $crate::target!($target, $crate::production);
+    };
+    ($target:expr, $make:expr) => {
+        #[cfg(engine = "libfuzzer")]
+        $crate::libfuzzer_target!($target, $make);
+
+        #[cfg(engine = "afl")]
+        fn main() {
+            $crate::campaign::afl::run($target, $make)
+        }
+
+        #[cfg(engine = "honggfuzz")]
+        fn main() {
+            $crate::campaign::honggfuzz::run($target, $make)
+        }
+
+        #[cfg(not(any(engine = "libfuzzer", engine = "afl", engine = "honggfuzz")))]
+        fn main() -> ::std::process::ExitCode {
+            $crate::program::main($make)
+        }
+    };
+}
+
+/// What is counted and kept of a process's cases.
+struct Output {
+    counts: Counts,
+    status: Option<status::Slot>,
+    findings: Option<PathBuf>,
+    ends_at_first: bool,
+}
+
+impl Output {
+    /// As the environment says.
+    fn new() -> Self {
+        let status = std::env::var_os("ITSDIFF_STATUS").map(|folder| {
+            status::Slot::take(Path::new(&folder))
+                .unwrap_or_else(|error| panic!("cannot count in {folder:?}: {error}"))
+        });
+        let (status, counts) = status.unzip();
+        Self {
+            counts: counts.unwrap_or_default(),
+            status,
+            findings: std::env::var_os("ITSDIFF_FINDINGS").map(PathBuf::from),
+            ends_at_first: std::env::var_os("ITSDIFF_FIRST").is_some(),
+        }
+    }
+
+    /// Counts a case that was played, and keeps what it broke.
+    fn take(&mut self, scenario: &Scenario, case: &Case) {
+        if !case.defects.is_empty() {
+            eprintln!("a defect of the harness itself:\n{scenario}");
+            for defect in &case.defects {
+                eprintln!("{defect}");
+            }
+            std::process::abort();
+        }
+        self.counts.add(&case.counts);
+        if let Some(status) = &self.status {
+            status.write(&self.counts);
+        }
+        for finding in &case.findings {
+            self.found(scenario, finding);
+        }
+    }
+
+    fn found(&self, scenario: &Scenario, finding: &Finding) {
+        let Some(folder) = &self.findings else {
+            eprintln!("{}", report(scenario, finding));
+            std::process::abort();
+        };
+        let stored = findings::store(folder, scenario, finding);
+        if let Err(error) = &stored {
+            eprintln!(
+                "cannot write the finding {} to {}: {error}\n{}",
+                finding.signature,
+                folder.display(),
+                report(scenario, finding)
+            );
+        }
+        if self.ends_at_first || stored.is_err() {
+            std::process::abort();
+        }
+    }
+}
+
+struct Campaign {
+    target: FuzzTarget,
+    runner: Runner,
+    output: Output,
+}
+
+thread_local! {
+    static CAMPAIGN: RefCell<Option<Campaign>> = const { RefCell::new(None) };
+}
+
+/// Prepares the process, once. Panics of the subject become findings, so only other panics may reach the hook.
+pub fn start(target: FuzzTarget, make: Make) {
+    if CAMPAIGN.with_borrow(Option::is_some) {
+        return;
+    }
+    abort_on_our_panics();
+    if let Some(folder) = std::env::var_os("ITSDIFF_BENCH") {
+        bench::run(Path::new(&folder), make);
+    }
+    let campaign = Campaign {
+        target,
+        runner: Runner::new(make),
+        output: Output::new(),
+    };
+    CAMPAIGN.set(Some(campaign));
+}
+
+fn abort_on_our_panics() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !its_board::subject_is_running() {
+            default(info);
+            std::process::abort();
+        }
+    }));
+}
+
+/// Plays one input.
+pub fn case(bytes: &[u8]) {
+    with(|campaign| {
+        let mut scenario = Scenario::decode(bytes);
+        scenario.fit(campaign.target);
+        let case = campaign.runner.play(&scenario, None);
+        campaign.output.take(&scenario, &case);
+    });
+}
+
+fn with<R>(act: impl FnOnce(&mut Campaign) -> R) -> R {
+    CAMPAIGN.with_borrow_mut(|slot| act(slot.as_mut().expect("start was called")))
+}

@@ -1,0 +1,69 @@
+//! The random engine: our own generator on all cores, guided by nothing. It needs no tool and no compiler for C++, and
+//! is what coverage guidance is measured against.
+
+use std::time::{Duration, Instant};
+
+use its_scenario::{FuzzTarget, Scenario};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{Output, abort_on_our_panics};
+use crate::play::{Make, play_here};
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The name of a [`FuzzTarget`].
+    pub target: String,
+    /// Case n is drawn with the number `seed * 2^32 + n`.
+    pub seed: u32,
+    /// Cases; 0 for no limit but 2^32.
+    pub runs: u64,
+    /// Seconds; 0 for no limit.
+    pub seconds: u64,
+    /// Threads.
+    pub jobs: usize,
+}
+
+/// Cases between two looks at the limits. They are played in any order and taken in that of their numbers, so that what a
+/// run of so many cases finds does not depend on the threads.
+const AT_ONCE: u64 = 512;
+
+/// Plays until a limit is reached.
+///
+/// # Errors
+/// There is no such target, or no threads.
+pub fn run(plan: &Plan, make: Make) -> Result<(), String> {
+    let target = FuzzTarget::named(&plan.target).ok_or("no such target")?;
+    let threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(plan.jobs)
+        .build()
+        .map_err(|error| error.to_string())?;
+    abort_on_our_panics();
+    let mut output = Output::new();
+    let start = Instant::now();
+    let end = match plan.runs {
+        0 => u64::from(u32::MAX),
+        runs => runs.min(u32::MAX.into()),
+    };
+    let mut next = 0;
+    while next < end {
+        let numbers = next..end.min(next + AT_ONCE);
+        next = numbers.end;
+        let cases: Vec<_> = threads.install(|| {
+            let play = |number| {
+                let scenario = Scenario::numbered(u64::from(plan.seed) << 32 | number, target);
+                let case = play_here(&scenario, make);
+                (scenario, case)
+            };
+            numbers.into_par_iter().map(play).collect()
+        });
+        for (scenario, case) in &cases {
+            output.take(scenario, case);
+        }
+        if plan.seconds > 0 && start.elapsed() >= Duration::from_secs(plan.seconds) {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! The random engine, which the target's own program holds: no tool, no compiler for C++.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use its_runner::campaign::random;
+
+use super::{Glue, Plan, Run};
+use crate::subject::Subject;
+
+pub(super) struct Random;
+
+impl Glue for Random {
+    fn demand_tools(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn build(&self, subject: &Subject, target: &str) -> Result<PathBuf> {
+        subject.build_fast_replayer(target)
+    }
+
+    /// One process on as many threads as there are jobs.
+    fn commands(&self, _run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>> {
+        let text = serde_json::to_string(&random::Plan {
+            target: plan.target.name.into(),
+            seed: plan.seed,
+            runs: plan.runs,
+            seconds: plan.time,
+            jobs: plan.jobs,
+        })?;
+        Ok(vec![plan.program.command(["--random".into(), text])])
+    }
+
+    fn coverage(&self, _run: &Run) -> Option<u64> {
+        None
+    }
+
+    /// It is not guided, so there is nothing to instrument.
+    fn is_instrumented(&self, _run: &Run) -> bool {
+        true
+    }
+
+    fn inputs(&self, _run: &Run) -> Result<Vec<(PathBuf, PathBuf)>> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,305 @@
+//! `nightly`: all targets, all engines that are there, a budget shared out, and a report; unattended.
+//!
+//! First a canary: each engine must find a planted fault, or the night is a failure, for a fleet that finds nothing looks the
+//! same as one that does not look. Then each target under each engine, from the committed seeds and the grown corpus; the
+//! corpora merged and minimized; all findings grouped by signature, minimized, and held against a baseline.
+//!
+//! What is done stands in the night's folder, so that a night which was stopped or killed is resumed: runs that were begun
+//! are looked at, whatever became of them.
+
+mod night;
+mod report;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::bugs::Bug;
+use crate::corpus;
+use crate::engine::{Engine, Plan, Run, Running};
+use crate::exit::{Defect, Exit};
+use crate::fuzz::{fill, fresh_seed, fuzz, new_folder, new_run};
+use crate::program::Program;
+use crate::stop;
+use crate::subject::Subject;
+use crate::target::{self, Target};
+use crate::trials::blind_seeds;
+use crate::workspace;
+use night::{Canary, Fuzzed, Merged, Night, Stage};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// How long all of it may take, as in `2h` or `20m`; the last run's end and the report may come a little later
+    #[arg(long, default_value = "2h", value_parser = humantime::parse_duration)]
+    budget: Duration,
+    /// Only these targets
+    #[arg(long = "target", value_name = "TARGET")]
+    targets: Vec<String>,
+    /// Only these engines; those whose tools are there unless given
+    #[arg(long = "engine", value_enum)]
+    engines: Vec<Engine>,
+    /// Cores; all of them unless given
+    #[arg(long)]
+    jobs: Option<NonZeroUsize>,
+    /// Of the engines' random numbers
+    #[arg(long)]
+    seed: Option<u32>,
+    /// Signatures that are nothing new, a line each
+    #[arg(long, default_value = BASELINE)]
+    baseline: PathBuf,
+    /// The known bug that each engine must find before anything else
+    #[arg(long, value_name = "ID", default_value = CANARY)]
+    canary: String,
+    /// Go on with the last night, which was stopped; it keeps its targets, engines, budget and seed
+    #[arg(long, conflicts_with_all = ["targets", "engines", "jobs", "seed", "budget", "canary"])]
+    resume: bool,
+}
+
+const BASELINE: &str = "corpus/nightly-baseline.txt";
+
+/// Each engine finds it within seconds from seeds that do not show it.
+const CANARY: &str = "slot-not-cleaned";
+
+/// An engine that has not found the canary by then is not working.
+const CANARY_SECONDS: u64 = 120;
+
+/// Of the budget, for all that is not fuzzing: 1 / 5.
+const REST: u32 = 5;
+
+/// A run is not shorter, whatever the budget: an engine has to load the corpus first.
+const LEAST_SECONDS: u64 = 5;
+
+/// Does what is left of a night, and reports.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    stop::listen()?;
+    let mut night = match arguments.resume {
+        true => Night::last()?,
+        false => Night::new(facts(arguments)?)?,
+    };
+    say!("{}", workspace::shown(&night.folder));
+    let mut clock = Instant::now();
+    while let Some(stage) = night.next() {
+        eprintln!("== {stage}");
+        let done = carry_out(&mut night, stage);
+        // A night that fails here is still to be resumed.
+        night.spend(clock.elapsed())?;
+        clock = Instant::now();
+        done?;
+        if stop::asked() {
+            report::write(&night, &arguments.baseline)?;
+            bail!(
+                "stopped; nothing is lost: `cargo xtask nightly --resume` goes on, {} says what there is",
+                workspace::shown(&night.folder.join("report.md"))
+            );
+        }
+    }
+    let report = report::write(&night, &arguments.baseline)?;
+    night.finish()?;
+    report.print();
+    end(&night, &report)
+}
+
+/// Findings that are new come first; then whatever did not go as it must.
+fn end(night: &Night, report: &report::Report) -> Result<Exit> {
+    if report.has_new() {
+        return Ok(Exit::Findings);
+    }
+    let troubles = report.troubles(night);
+    match troubles.first() {
+        Some(first) => Err(Defect(format!("{first} ({} in all)", troubles.len())).into()),
+        None => Ok(Exit::Clean),
+    }
+}
+
+/// What a night does, settled at its start.
+fn facts(arguments: &Arguments) -> Result<night::Facts> {
+    let mut targets = Vec::new();
+    for name in &arguments.targets {
+        targets.push(Target::find(name)?.name.to_owned());
+    }
+    if targets.is_empty() {
+        targets = target::ALL
+            .iter()
+            .map(|target| target.name.into())
+            .collect();
+    }
+    for engine in &arguments.engines {
+        engine.demand_tools()?;
+    }
+    let wanted = match arguments.engines.is_empty() {
+        true => &Engine::ALL[..],
+        false => &arguments.engines,
+    };
+    let mut engines = Vec::new();
+    let mut missing = Vec::new();
+    for &engine in wanted {
+        match engine.demand_tools() {
+            Ok(()) => engines.push(engine),
+            Err(error) => missing.push(format!("{}: {error}", engine.name())),
+        }
+    }
+    let canary = Bug::find(&arguments.canary)?;
+    canary.target()?;
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    Ok(night::Facts {
+        budget: arguments.budget.as_secs(),
+        seed: arguments.seed.unwrap_or_else(fresh_seed).max(1),
+        jobs: arguments.jobs.map_or(cores, NonZeroUsize::get),
+        canary: canary.id,
+        targets,
+        engines,
+        missing,
+    })
+}
+
+fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
+    match stage {
+        Stage::Build => build(night),
+        Stage::Canary(engine) => {
+            let canary = canary(night, engine)?;
+            let caught = canary.rule.is_some();
+            night.canaries.push(canary);
+            night.save()?;
+            if !caught && !stop::asked() {
+                night.finish()?;
+                let what = format!(
+                    "{} did not find the canary {} within {CANARY_SECONDS} s: nothing that it does not find tells anything",
+                    engine.name(),
+                    night.facts.canary
+                );
+                return Err(Defect(what).into());
+            }
+            Ok(())
+        }
+        Stage::Fuzz(target, engine) => fuzz_one(night, target, engine),
+        Stage::Merge(target) => merge(night, target),
+    }
+}
+
+/// Everything that will be run, so that what is left of the budget is for fuzzing.
+fn build(night: &mut Night) -> Result<()> {
+    let subject = Subject::new(None)?;
+    for name in &night.facts.targets {
+        for &engine in &night.facts.engines {
+            engine.build(&subject, name)?;
+        }
+        subject.build_replayer(name)?;
+    }
+    for &engine in &night.facts.engines {
+        let bug = Bug::find(&night.facts.canary)?;
+        engine.build(&Subject::with_bug(&bug)?, bug.target()?.name)?;
+    }
+    night.built = true;
+    night.save()
+}
+
+/// Whether an engine finds what was planted, from seeds that do not show it.
+fn canary(night: &Night, engine: Engine) -> Result<Canary> {
+    let bug = Bug::find(&night.facts.canary)?;
+    let target = bug.target()?;
+    let subject = Subject::with_bug(&bug)?;
+    let program = Program::from(engine.build(&subject, target.name)?);
+    let replayer = Program::from(subject.build_replayer(target.name)?);
+    let folder = night.folder.join("canary").join(engine.name());
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    let run = Run::new(folder, engine)?;
+    fill(&run.corpus(), &blind_seeds(&replayer, target)?)?;
+    let start = Instant::now();
+    let mut running = Running::start(
+        &run,
+        &Plan {
+            program: &program,
+            target,
+            seed: night.facts.seed,
+            time: CANARY_SECONDS,
+            runs: 0,
+            jobs: night.facts.jobs,
+            ends_at_first: true,
+        },
+    )?;
+    while !running.has_ended()? {
+        std::thread::sleep(Duration::from_millis(200));
+        // With several processes the first that finds it ends, and the others need not.
+        if stop::asked() || !run.found()?.is_empty() {
+            running.stop();
+        }
+    }
+    Ok(Canary {
+        engine,
+        rule: running.first_rule()?,
+        cases: run.counts().cases,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+fn fuzz_one(night: &mut Night, target: &'static Target, engine: Engine) -> Result<()> {
+    let program = Program::from(engine.build(&Subject::new(None)?, target.name)?);
+    let run = new_run(target, "production", engine)?;
+    // Before it starts: whatever becomes of us, what it finds is this night's.
+    night.runs.push(run.folder.clone());
+    night.save()?;
+    let plan = Plan {
+        program: &program,
+        target,
+        seed: night.facts.seed,
+        time: night.seconds_for_a_run(),
+        runs: 0,
+        jobs: night.facts.jobs,
+        ends_at_first: false,
+    };
+    let grown = corpus::files(&corpus::grown(target))?;
+    let (summary, end) = fuzz(&plan, &run, &grown)?;
+    summary.print();
+    if stop::asked() {
+        return Ok(());
+    }
+    let trouble = end.err().map(told);
+    night.fuzzed.push(Fuzzed { summary, trouble });
+    night.save()
+}
+
+/// Its first line: what a process printed stands in its log.
+fn told(error: anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    text.lines().next().unwrap_or_default().into()
+}
+
+/// What the runs found beyond the grown corpus goes into it, and it is made small. What goes wrong is told and costs nothing:
+/// the corpora of the runs stay.
+fn merge(night: &mut Night, target: &'static Target) -> Result<()> {
+    let mut sources = Vec::new();
+    for run in night.runs_of(target) {
+        run.collect()?;
+        sources.push(run.corpus());
+    }
+    let folder = new_folder(target, "production")?;
+    night.runs.push(folder.clone());
+    night.save()?;
+    let merged = Engine::Libfuzzer.demand_tools();
+    let merged = merged.and_then(|()| corpus::renew(target, &sources, &folder));
+    let (sizes, trouble) = match merged {
+        Ok(sizes) => (Some(sizes), None),
+        Err(error) => (None, Some(told(error))),
+    };
+    night.merged.push(Merged {
+        target: target.name.into(),
+        sizes,
+        trouble,
+    });
+    night.save()
+}
+
+/// The signatures of a baseline file; lines that begin with `#` are for people.
+fn baseline(path: &std::path::Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(workspace::root().join(path))
+        .with_context(|| format!("cannot read the baseline {}", path.display()))?;
+    let lines = text.lines().map(str::trim);
+    let signatures = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(signatures.map(String::from).collect())
+}
