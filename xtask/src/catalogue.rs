@@ -5,6 +5,7 @@ use its_oracles::rules;
 use serde::Serialize;
 
 use crate::exit::Exit;
+use crate::target::Target;
 use crate::{matrix, target};
 
 #[derive(clap::Args)]
@@ -27,8 +28,23 @@ struct Row {
     split_from: Option<&'static str>,
 }
 
+/// For scripts: the targets, and the version of the binary form, by which grown corpora are kept apart.
+#[derive(Serialize)]
+struct Targets {
+    format: u8,
+    targets: &'static [Target],
+}
+
 /// Prints the targets.
-pub(crate) fn targets() -> Result<Exit> {
+pub(crate) fn targets(json: bool) -> Result<Exit> {
+    if json {
+        let targets = Targets {
+            format: its_scenario::BINARY_VERSION,
+            targets: &target::ALL,
+        };
+        say!("{}", serde_json::to_string(&targets)?);
+        return Ok(Exit::Clean);
+    }
     for target in &target::ALL {
         say!(
             "{}\n  feeds: {}\n  asks:  {}",

@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 }
 
 /// A short run for the tests.
-pub(crate) fn smoke(target: &str, engine: Engine, runs: u64) -> Result<Summary> {
+pub(crate) fn smoke(target: &str, engine: Engine, runs: u64, jobs: usize) -> Result<Summary> {
     let target = Target::find(target)?;
     let subject = Subject::new(None)?;
     let program = Program::from(engine.build(&subject, target.name)?);
@@ -95,7 +95,7 @@ pub(crate) fn smoke(target: &str, engine: Engine, runs: u64) -> Result<Summary> 
             seed: 1,
             time: 0,
             runs,
-            jobs: 1,
+            jobs,
             ends_at_first: false,
         },
         &new_run(target, &subject.name, engine)?,

@@ -81,7 +81,11 @@ enum Command {
     /// Play scenarios on QEMU's ITS and judge it by the model
     Compare(conformance::Compare),
     /// The targets, and what each asks
-    List,
+    List {
+        /// As one JSON object, with the version of the binary form
+        #[arg(long)]
+        json: bool,
+    },
     /// The rule catalogue
     Rules(catalogue::Arguments),
     /// Everything that CI runs
@@ -112,7 +116,7 @@ fn main() -> ExitCode {
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Conform(arguments) => arguments.run(),
         Command::Compare(arguments) => arguments.run(),
-        Command::List => catalogue::targets(),
+        Command::List { json } => catalogue::targets(json),
         Command::Rules(arguments) => catalogue::rules(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use crate::workspace;
 
 /// A fuzz target: a folder of `targets/`, and its properties in one sentence.
+#[derive(serde::Serialize)]
 pub(crate) struct Target {
     pub name: &'static str,
     pub feeds: &'static str,
@@ -14,7 +15,7 @@ pub(crate) struct Target {
 }
 
 /// All of them.
-pub(crate) const ALL: [Target; 6] = [
+pub(crate) static ALL: [Target; 6] = [
     Target {
         name: "its_arch",
         feeds: "a host that owns its ITSs: the driver's life, legal and illegal registers, commands, tables, LPIs, power",

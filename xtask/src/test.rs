@@ -12,8 +12,10 @@ use crate::engine::Engine;
 use crate::exit::{Broken, Defect, Exit};
 use crate::fuzz;
 use crate::header::Header;
+use crate::nightly;
 use crate::program::Program;
 use crate::subject::Subject;
+use crate::summary::Summary;
 use crate::target;
 use crate::workspace;
 
@@ -27,11 +29,11 @@ pub(crate) struct Arguments {
 type Step = (&'static str, fn() -> Result<()>);
 
 /// Cases of the fuzz smoke.
-const SMOKE: u64 = 20_000;
+const SMOKE: u64 = 10_000;
 /// The largest share of poisoned cases, in percent.
 const POISONED: u64 = 30;
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("format", || cargo(&["fmt", "--all", "--check"])),
     ("clippy", || {
         cargo(&[
@@ -53,6 +55,7 @@ const STEPS: [Step; 11] = [
     ("bugs", || bank(Bank::Bugs)),
     ("breaks", || bank(Bank::Breaks)),
     ("smoke", smoke),
+    ("engines", engines),
 ];
 
 /// Runs every step; the first that fails ends it.
@@ -295,7 +298,7 @@ pub(crate) fn reported(text: &str) -> Vec<String> {
 /// Short fuzzing: instrumented, judging, not mostly poisoned, and without a finding.
 fn smoke() -> Result<()> {
     for target in &target::ALL {
-        let summary = fuzz::smoke(target.name, Engine::Libfuzzer, SMOKE)?;
+        let summary = fuzz::smoke(target.name, Engine::Libfuzzer, SMOKE, 1)?;
         summary.print();
         demand(summary.is_clean(), || {
             "the production emulator has findings".into()
@@ -308,4 +311,21 @@ fn smoke() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Each engine that is there finds what is planted; the random one does the same on any number of threads.
+fn engines() -> Result<()> {
+    for engine in Engine::ALL {
+        match engine.demand_tools() {
+            Ok(()) => nightly::check(engine)?,
+            Err(error) => eprintln!("{} is not checked: {error}", engine.name()),
+        }
+    }
+    let target = target::ALL[1].name;
+    let [one, two] = [1, 2].map(|jobs| fuzz::smoke(target, Engine::Random, SMOKE, jobs));
+    let (one, two) = (one?, two?);
+    let counted = |one: &Summary| (one.executions, one.operations, one.judged, one.errors);
+    demand(counted(&one) == counted(&two), || {
+        "two threads of the random engine do what one does not".into()
+    })
 }

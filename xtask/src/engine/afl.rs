@@ -142,3 +142,38 @@ fn copy_seeds(run: &Run, seeds: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+
+    /// AFL++ ends with code 0 however many crashes it saved; what lies in its folders is all that there is.
+    #[test]
+    fn what_it_saved_is_found_and_nothing_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Run::new(folder.path().into(), Engine::Afl).unwrap();
+        for file in [
+            "main/crashes/id:000000,sig:06,src:000003,time:12,execs:40,op:havoc,rep:2",
+            "main/crashes/README.txt",
+            "main/hangs/id:000000,src:000001,time:1,execs:4,op:havoc,rep:1",
+            "main/queue/id:000000,time:0,execs:0,orig:one-device",
+            "main/queue/id:000007,src:000000,time:9,execs:30,op:havoc,rep:4,+cov",
+            "other1/queue/id:000008,sync:main,src:000007",
+        ] {
+            let path = output(&run).join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, file).unwrap();
+        }
+        run.collect().unwrap();
+        run.collect().unwrap();
+        let names = |folder: PathBuf| {
+            let all = files(&folder).unwrap().into_iter();
+            all.map(|file| file.file_name().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let crashes = ["crash-afl-main-000000", "timeout-afl-main-000000"];
+        assert_eq!(names(run.crashes()), crashes);
+        assert_eq!(names(run.corpus()), ["afl-main-000007"]);
+    }
+}

@@ -93,3 +93,36 @@ fn fuzzer(plan: &Plan) -> Result<PathBuf> {
     let folder = plan.program.path.ancestors().nth(3);
     Ok(folder.context("no target directory")?.join("honggfuzz"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use its_runner::replay::is_artifact;
+
+    /// honggfuzz ends with code 0 on a crash, and its names are not those of other engines.
+    #[test]
+    fn what_it_saved_is_an_artifact_like_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = Run::new(folder.path().into(), Engine::Honggfuzz).unwrap();
+        std::fs::create_dir_all(crashes(&run)).unwrap();
+        for name in [
+            "SIGABRT.PC.7f.STACK.18.CODE.-6.ADDR.0.INSTR.mov.fuzz",
+            "SIGVTALRM.PC.0.STACK.0.CODE.0.ADDR.0.INSTR.[].fuzz",
+            "HONGGFUZZ.REPORT.TXT",
+        ] {
+            std::fs::write(crashes(&run).join(name), name).unwrap();
+        }
+        run.collect().unwrap();
+        let saved = files(&run.crashes()).unwrap();
+        assert!(saved.iter().all(|file| is_artifact(file)));
+        let starts = |file: &PathBuf, with: &str| {
+            file.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with(with)
+        };
+        assert!(saved.len() == 2 && starts(&saved[0], "crash-"));
+        assert!(starts(&saved[1], "timeout-"));
+    }
+}

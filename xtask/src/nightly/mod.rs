@@ -7,6 +7,7 @@
 //! What is done stands in the night's folder, so that a night which was stopped or killed is resumed: runs that were begun
 //! are looked at, whatever became of them.
 
+mod canary;
 mod night;
 mod report;
 
@@ -19,16 +20,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::bugs::Bug;
 use crate::corpus;
-use crate::engine::{Engine, Plan, Run, Running};
+use crate::engine::{Engine, Plan};
 use crate::exit::{Defect, Exit};
-use crate::fuzz::{fill, fresh_seed, fuzz, new_folder, new_run};
+use crate::fuzz::{fresh_seed, fuzz, new_folder, new_run};
 use crate::program::Program;
 use crate::stop;
 use crate::subject::Subject;
 use crate::target::{self, Target};
-use crate::trials::blind_seeds;
 use crate::workspace;
-use night::{Canary, Fuzzed, Merged, Night, Stage};
+use canary::{CANARY, Canary, Hunt};
+use night::{Fuzzed, Merged, Night, Stage};
+
+pub(crate) use canary::check;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -59,9 +62,6 @@ pub(crate) struct Arguments {
 }
 
 const BASELINE: &str = "corpus/nightly-baseline.txt";
-
-/// Each engine finds it within seconds from seeds that do not show it.
-const CANARY: &str = "slot-not-cleaned";
 
 /// An engine that has not found the canary by then is not working.
 const CANARY_SECONDS: u64 = 120;
@@ -196,46 +196,17 @@ fn build(night: &mut Night) -> Result<()> {
     night.save()
 }
 
-/// Whether an engine finds what was planted, from seeds that do not show it.
 fn canary(night: &Night, engine: Engine) -> Result<Canary> {
     let bug = Bug::find(&night.facts.canary)?;
-    let target = bug.target()?;
-    let subject = Subject::with_bug(&bug)?;
-    let program = Program::from(engine.build(&subject, target.name)?);
-    let replayer = Program::from(subject.build_replayer(target.name)?);
-    let folder = night.folder.join("canary").join(engine.name());
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
-    std::fs::create_dir_all(&folder)?;
-    let run = Run::new(folder, engine)?;
-    fill(&run.corpus(), &blind_seeds(&replayer, target)?)?;
-    let start = Instant::now();
-    let mut running = Running::start(
-        &run,
-        &Plan {
-            program: &program,
-            target,
-            seed: night.facts.seed,
-            time: CANARY_SECONDS,
-            runs: 0,
-            jobs: night.facts.jobs,
-            ends_at_first: true,
-        },
-    )?;
-    while !running.has_ended()? {
-        std::thread::sleep(Duration::from_millis(200));
-        // With several processes the first that finds it ends, and the others need not.
-        if stop::asked() || !run.found()?.is_empty() {
-            running.stop();
-        }
-    }
-    Ok(Canary {
+    let hunt = Hunt {
+        folder: night.folder.join("canary").join(engine.name()),
         engine,
-        rule: running.first_rule()?,
-        cases: run.counts().cases,
-        seconds: start.elapsed().as_secs_f64(),
-    })
+        seed: night.facts.seed,
+        jobs: night.facts.jobs,
+        time: CANARY_SECONDS,
+        runs: 0,
+    };
+    hunt.run(&bug, &Subject::with_bug(&bug)?)
 }
 
 fn fuzz_one(night: &mut Night, target: &'static Target, engine: Engine) -> Result<()> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::canary::Canary;
 use super::{LEAST_SECONDS, REST};
 use crate::engine::{Engine, Run};
 use crate::summary::Summary;
@@ -28,16 +29,6 @@ pub(super) struct Facts {
     pub engines: Vec<Engine>,
     /// Engines that are not there, and why.
     pub missing: Vec<String>,
-}
-
-/// What became of a canary.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Canary {
-    pub engine: Engine,
-    /// By which rule it was told; `None` if it was not.
-    pub rule: Option<String>,
-    pub cases: u64,
-    pub seconds: f64,
 }
 
 /// A target that was fuzzed by an engine.

@@ -1,0 +1,109 @@
+//! The canary: a planted fault that every engine must find, from seeds that do not show it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::bugs::Bug;
+use crate::engine::{Engine, Plan, Run, Running};
+use crate::fuzz::fill;
+use crate::program::Program;
+use crate::stop;
+use crate::subject::Subject;
+use crate::trials::blind_seeds;
+
+/// Each engine finds it within seconds.
+pub(super) const CANARY: &str = "slot-not-cleaned";
+
+/// What became of it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Canary {
+    pub engine: Engine,
+    /// By which rule it was told; `None` if it was not.
+    pub rule: Option<String>,
+    pub cases: u64,
+    pub seconds: f64,
+}
+
+/// Where and how long it is looked for.
+pub(super) struct Hunt {
+    pub folder: PathBuf,
+    pub engine: Engine,
+    pub seed: u32,
+    pub jobs: usize,
+    /// Seconds, 0 for no limit.
+    pub time: u64,
+    /// Cases, 0 for no limit.
+    pub runs: u64,
+}
+
+impl Hunt {
+    /// Lets the engine look in `subject`, which is to have the bug, or for the sake of proof has not.
+    pub(super) fn run(self, bug: &Bug, subject: &Subject) -> Result<Canary> {
+        let target = bug.target()?;
+        let program = Program::from(self.engine.build(subject, target.name)?);
+        let with_bug = Subject::with_bug(bug)?.build_replayer(target.name)?;
+        if self.folder.exists() {
+            fs::remove_dir_all(&self.folder)?;
+        }
+        fs::create_dir_all(&self.folder)?;
+        let run = Run::new(self.folder, self.engine)?;
+        fill(&run.corpus(), &blind_seeds(&with_bug.into(), target)?)?;
+        let start = Instant::now();
+        let plan = Plan {
+            program: &program,
+            target,
+            seed: self.seed,
+            time: self.time,
+            runs: self.runs,
+            jobs: self.jobs,
+            ends_at_first: true,
+        };
+        let mut running = Running::start(&run, &plan)?;
+        while !running.has_ended()? {
+            sleep(Duration::from_millis(200));
+            // The first process that finds it ends, and the others need not go on.
+            if stop::asked() || !run.found()?.is_empty() {
+                running.stop();
+            }
+        }
+        Ok(Canary {
+            engine: self.engine,
+            rule: running.first_rule()?,
+            cases: run.counts().cases,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// Cases in which the canary is looked for where it is not.
+const IN_VAIN: u64 = 3_000;
+
+/// An engine finds the canary where it is, and nothing where it is not.
+pub(crate) fn check(engine: Engine) -> Result<()> {
+    let bug = Bug::find(CANARY)?;
+    let folder = tempfile::tempdir()?;
+    let hunt = |name: &str, runs: u64| Hunt {
+        folder: folder.path().join(name),
+        engine,
+        seed: 1,
+        jobs: 1,
+        time: 0,
+        runs,
+    };
+    let there = hunt("there", 100_000).run(&bug, &Subject::with_bug(&bug)?)?;
+    anyhow::ensure!(there.rule.is_some(), "{} found no canary", engine.name());
+    let removed = hunt("removed", IN_VAIN).run(&bug, &Subject::new(None)?)?;
+    anyhow::ensure!(
+        removed.rule.is_none(),
+        "{} found a canary that is not there: {:?}",
+        engine.name(),
+        removed.rule
+    );
+    eprintln!("{}: {CANARY} found in {} cases", engine.name(), there.cases);
+    Ok(())
+}
