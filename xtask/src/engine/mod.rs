@@ -388,10 +388,10 @@ impl<'a> Running<'a> {
     /// Waits for the end of a run that ends at the first finding: the rule that was broken, if one was.
     pub(crate) fn first_rule(&self) -> Result<Option<String>> {
         self.codes()?;
-        self.demand_instrumentation()?;
         if let Some(first) = self.run.found()?.into_iter().next() {
             return Ok(Some(first.rule));
         }
+        self.demand_instrumentation()?;
         match self.crash()? {
             Some(crash) => Err(Defect(format!("the target ended on {crash}")).into()),
             None if self.run.counts().cases == 0 => bail!(self.failure(0)),
