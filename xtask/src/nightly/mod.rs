@@ -87,7 +87,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         // A night that fails here is still to be resumed.
         night.spend(clock.elapsed())?;
         clock = Instant::now();
-        done?;
+        if let Err(error) = done {
+            // What went wrong matters more than that it cannot be written down.
+            let _ = report::write(&night, &arguments.baseline);
+            return Err(error);
+        }
         if stop::asked() {
             report::write(&night, &arguments.baseline)?;
             bail!(
