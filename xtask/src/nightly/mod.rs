@@ -75,6 +75,7 @@ const LEAST_SECONDS: u64 = 5;
 /// Does what is left of a night, and reports.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     stop::listen()?;
+    let known = baseline(&arguments.baseline)?;
     let mut night = match arguments.resume {
         true => Night::last()?,
         false => Night::new(facts(arguments)?)?,
@@ -89,18 +90,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         clock = Instant::now();
         if let Err(error) = done {
             // What went wrong matters more than that it cannot be written down.
-            let _ = report::write(&night, &arguments.baseline);
+            let _ = report::write(&night, &known);
             return Err(error);
         }
         if stop::asked() {
-            report::write(&night, &arguments.baseline)?;
+            report::write(&night, &known)?;
             bail!(
                 "stopped; nothing is lost: `cargo xtask nightly --resume` goes on, {} says what there is",
                 workspace::shown(&night.folder.join("report.md"))
             );
         }
     }
-    let report = report::write(&night, &arguments.baseline)?;
+    let report = report::write(&night, &known)?;
     night.finish()?;
     report.print();
     end(&night, &report)

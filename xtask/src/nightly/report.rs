@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use its_runner::program::{Answer, Request};
 use serde::Serialize;
 
-use super::baseline;
 use super::night::Night;
 use crate::program::Program;
 use crate::subject::Subject;
@@ -44,15 +43,14 @@ struct Entry {
 
 /// Looks at all that the night's runs left, and writes `report.md`, `report.json`, `signatures.txt` and `findings/` into its
 /// folder.
-pub(super) fn write(night: &Night, known: &Path) -> Result<Report> {
-    let known = baseline(known)?;
+pub(super) fn write(night: &Night, known: &[String]) -> Result<Report> {
     let mut report = Report {
         entries: Vec::new(),
         defects: Vec::new(),
         others: Vec::new(),
     };
     for name in &night.facts.targets {
-        report.add(night, Target::find(name)?, &known)?;
+        report.add(night, Target::find(name)?, known)?;
     }
     let signatures = report.entries.iter().map(|one| &*one.group.signature);
     let signatures: Vec<&str> = signatures.collect();
