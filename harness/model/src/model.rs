@@ -417,7 +417,10 @@ impl Model {
                 }
                 Event::CommandWritten { address, words } => self.hardware.write(address, &words),
                 // Private pages may be any of the host's (S6), tables of this ITS too.
-                Event::PageZeroed { page } => self.hardware.zero_page(page),
+                Event::PageZeroed { page } => {
+                    let cleaned = is_cleaned(page, &events[index + 1..]);
+                    self.hardware.zero_page(page, cleaned);
+                }
                 Event::Page {
                     change,
                     pages,
@@ -592,6 +595,18 @@ impl Model {
             account.disagree(Kind::Value, source, path, value, format_args!("{seen:#x}"));
         }
     }
+}
+
+/// Whether EL2 then cleans all of the page.
+fn is_cleaned(page: u64, events: &[Event]) -> bool {
+    let start = page.wrapping_mul(PAGE_BYTES);
+    events.iter().any(|event| {
+        let Event::Cleaned { address, bytes } = *event else {
+            return false;
+        };
+        let end = address.saturating_add(bytes);
+        address <= start && end >= start.saturating_add(PAGE_BYTES)
+    })
 }
 
 /// Whether what follows a write says that it must not be made.

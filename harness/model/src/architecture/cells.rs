@@ -216,6 +216,19 @@ impl Cells {
         }
     }
 
+    /// Somebody else filled this memory with zeroes, which ITSs see now or later.
+    pub(crate) fn zero_maybe(&mut self, address: u64, bytes: u64) {
+        let nothing = Possible::only(Entry::Nothing);
+        let hit = self.under(address, bytes);
+        let hit: Vec<u64> = hit.filter_map(|cell| cell.slot.address()).collect();
+        for at in hit {
+            if let Some(cell) = self.cells.get_mut(&at) {
+                cell.seen.join(&nothing);
+                cell.stored.join(&nothing);
+            }
+        }
+    }
+
     fn of_mut(&mut self, its: u8) -> impl Iterator<Item = &mut Cell> {
         let cells = self.cells.values_mut();
         cells.filter(move |cell| cell.slot.its() == its)

@@ -151,13 +151,13 @@ impl Architecture {
         self.before_store(address, 8 * words.len() as u64);
         for (index, word) in (0..).zip(words) {
             let at = address + 8 * index;
-            self.note_level1(at, *word);
+            self.note_level1(at, *word, false);
             self.memory.write_word(at, *word);
         }
     }
 
-    /// A CPU fills a page with zeroes.
-    pub(crate) fn zero_page(&mut self, page: u64) {
+    /// A CPU fills a page with zeroes. Not `cleaned`: an ITS may still read what was there before.
+    pub(crate) fn zero_page(&mut self, page: u64, cleaned: bool) {
         let address = page.wrapping_mul(PAGE_BYTES);
         self.before_store(address, PAGE_BYTES);
         let level1: Vec<u64> = self
@@ -166,10 +166,14 @@ impl Architecture {
             .map(|(at, _)| at)
             .collect();
         for at in level1 {
-            self.note_level1(at, 0);
+            self.note_level1(at, 0, !cleaned);
         }
         self.memory.zero_page(page);
-        self.after_store(address, PAGE_BYTES);
+        if cleaned {
+            return self.after_store(address, PAGE_BYTES);
+        }
+        self.reread(address, PAGE_BYTES);
+        self.cells.zero_maybe(address, PAGE_BYTES);
     }
 
     fn before_store(&mut self, address: u64, bytes: u64) {
@@ -179,10 +183,14 @@ impl Architecture {
         }
     }
 
-    fn after_store(&mut self, address: u64, bytes: u64) {
+    fn reread(&mut self, address: u64, bytes: u64) {
         for redistributor in &mut self.redistributors {
             redistributor.reread(&self.memory, address, bytes);
         }
+    }
+
+    fn after_store(&mut self, address: u64, bytes: u64) {
+        self.reread(address, bytes);
         // An ITS that used a table and was not told to forget it may go by what it knew.
         let cached: Vec<[bool; 2]> = (0..self.its.len())
             .map(|its| {
@@ -195,10 +203,10 @@ impl Architecture {
         self.cells.overwrite(address, bytes, zero, &cached);
     }
 
-    /// A valid level-1 entry that changes may stay cached.
-    fn note_level1(&mut self, address: u64, value: u64) {
+    /// A valid level-1 entry that changes may stay cached, or in memory while it is `uncleaned`.
+    fn note_level1(&mut self, address: u64, value: u64, uncleaned: bool) {
         for its in 0..self.its.len() {
-            if !self.caches(its) || !self.is_level1(its, address) {
+            if !uncleaned && !self.caches(its) || !self.is_level1(its, address) {
                 continue;
             }
             let before = self.memory.word(address);

@@ -93,7 +93,7 @@ impl Model {
             Hypercall::HostUnshareHyp => (PageState::HOST, Base::Host),
             Hypercall::HostDonateGuest => (PageState::GUEST, Base::Guest),
             Hypercall::ReclaimGuestPage => {
-                self.hardware.zero_page(page);
+                self.hardware.zero_page(page, true);
                 (PageState::HOST, Base::Host)
             }
         };
