@@ -22,7 +22,7 @@ pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, breaches: &mut 
             _ => {}
         }
     }
-    fetched_twice(step, breaches);
+    fetched_twice(step, guards, breaches);
     unordered(step, guards, breaches);
     uncleaned(step, guards, breaches);
     stored_twice(step, guards, breaches);
@@ -108,6 +108,11 @@ fn misconducted(misconduct: Misconduct) -> Breach {
         Misconduct::BadAccess { .. } => {
             (&rules::EL2_ACCESS, "read", "memory that EL2 owns or pinned")
         }
+        Misconduct::Stray { .. } => (
+            &rules::EL2_ACCESS,
+            "stray",
+            "memory of the machine, or EL2's own data",
+        ),
         Misconduct::BadDevice { .. } => (
             &rules::EL2_DEVICE,
             "access",
@@ -140,6 +145,13 @@ fn describe(misconduct: Misconduct) -> String {
             let what = if write { "a write to" } else { "a read of" };
             format!("{what} {address:#x}")
         }
+        Misconduct::Stray { null, write } => {
+            let what = if write { "a write" } else { "a read" };
+            match null {
+                Some(offset) => format!("{what} at {offset:#x}: a null pointer was followed"),
+                None => format!("{what} of what is neither"),
+            }
+        }
         Misconduct::BadDevice { address, size } => {
             format!("{} bytes at {address:#x}", size.bytes())
         }
@@ -147,13 +159,15 @@ fn describe(misconduct: Misconduct) -> String {
         Misconduct::Kept(name) => format!("{name:?} held at return"),
         Misconduct::Unlocked(name) => format!("{name:?} was not held"),
         Misconduct::Disordered { held, taken } => format!("{taken:?} taken after {held:?}"),
-        Misconduct::TooMuchWork => format!("more than {} calls", its_el2::WORK_LIMIT),
+        Misconduct::TooMuchWork => {
+            format!("more than {} calls, or no end", its_el2::WORK_LIMIT)
+        }
     }
 }
 
 /// One operation is one command, or a call that judges none: a word may be read again for the next command, which trusts
-/// nothing that was read before; a slot is copied once in all, and none of its words is read again.
-fn fetched_twice(step: &Step, breaches: &mut Vec<Breach>) {
+/// nothing that was read before; a slot is copied once in all, and none of its words is read again or was before.
+fn fetched_twice(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     let mut slots: Vec<u64> = Vec::new();
     let mut words: Vec<u64> = Vec::new();
     for event in step.events {
@@ -163,8 +177,11 @@ fn fetched_twice(step: &Step, breaches: &mut Vec<Breach>) {
                 shared: true,
                 ..
             } => {
+                let peeked = |word: &u64| word & !(COMMAND_BYTES - 1) == address;
+                // Where a level-1 entry lies in a slot, it was read for the command before.
+                let seen = words.iter().any(peeked) && !guards.is_table_copy(address);
                 words.clear();
-                if !slots.contains(&address) {
+                if !seen && !slots.contains(&address) {
                     slots.push(address);
                     continue;
                 }
@@ -396,10 +413,9 @@ mod tests {
             words: [0; 4],
             shared: true,
         };
-        assert_eq!(
-            broken_by(&[command, read(0x28, true)]),
-            [("EL2-FETCH", "twice")]
-        );
+        for twice in [[command, read(0x28, true)], [read(0x28, true), command]] {
+            assert_eq!(broken_by(&twice), [("EL2-FETCH", "twice")]);
+        }
     }
 
     #[test]

@@ -57,12 +57,8 @@ impl Guard {
         };
         let word = |offset: u64| {
             let address = physical(descriptor).wrapping_add(offset);
-            step.events.iter().find_map(|event| match event {
-                Event::WordRead {
-                    address: at, value, ..
-                } if *at == address => Some(physical(*value)),
-                _ => None,
-            })
+            let mut events = step.events.iter();
+            events.find_map(|event| event.word_read(address).map(physical))
         };
         let cbaser = Cbaser::from_bits(register(Register::Cbaser));
         let mut numbers = 0_u8..;
@@ -212,6 +208,19 @@ impl Guards {
         self.all.iter().filter_map(move |guard| {
             let offset = address.wrapping_sub(guard.queue_copy?);
             (offset < guard.queue().bytes).then_some((guard, offset))
+        })
+    }
+
+    /// Whether an address is in the host's copy of a level-1 table.
+    pub(crate) fn is_table_copy(&self, address: u64) -> bool {
+        self.all.iter().any(|guard| {
+            let tables = guard
+                .copies
+                .iter()
+                .skip(usize::from(guard.queue_copy.is_some()));
+            tables
+                .into_iter()
+                .any(|pages| pages.contains(address >> 12))
         })
     }
 

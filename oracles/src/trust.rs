@@ -20,11 +20,8 @@ const LIST: u64 = 0x20;
 /// What EL2 read first at an address, if it did.
 fn word(step: &Step, address: u64) -> Option<u64> {
     step.events.iter().find_map(|event| match *event {
-        Event::WordRead {
-            address: at, value, ..
-        } if at == address => Some(value),
-        Event::Scanned { address: at, bytes } if address.wrapping_sub(at) < bytes => Some(0),
-        _ => None,
+        Event::Scanned { address: at, bytes } => (address.wrapping_sub(at) < bytes).then_some(0),
+        _ => event.word_read(address),
     })
 }
 

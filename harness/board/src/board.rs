@@ -9,6 +9,7 @@ use its_el2::{
 };
 use its_gic::Register;
 
+use crate::direct::Direct;
 use crate::el2::{BoardLock, BoardLocks, Stop};
 use crate::its::{Bus, PhysicalIts};
 use crate::layout::CPUS;
@@ -119,6 +120,7 @@ impl Board {
         state.board_panicked = false;
         state.held.clear();
         state.events.clear();
+        state.direct = Direct::default();
         self.disarm();
         self.subject = snapshot.subject.copy();
     }
@@ -277,6 +279,7 @@ impl Board {
         {
             let mut state = self.state.borrow_mut();
             state.work = 0;
+            state.direct.start();
             if state.shared_reads == 0 {
                 state.tamper();
             }
@@ -285,6 +288,7 @@ impl Board {
         let result = catch_unwind(AssertUnwindSafe(|| call(&*self.subject)));
         IN_SUBJECT.set(false);
         let mut state = self.state.borrow_mut();
+        state.settle();
         match result {
             Ok(value) => {
                 for name in state.held.clone() {

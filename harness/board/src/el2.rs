@@ -68,7 +68,7 @@ impl Drop for Service<'_> {
 
 impl Board {
     /// Counts one call and gives the state for it. Another agent of a race may act before.
-    fn call(&self) -> Service<'_> {
+    pub(crate) fn call(&self) -> Service<'_> {
         self.step();
         let mut state = Service(self.state.borrow_mut());
         state.work += 1;
@@ -78,8 +78,13 @@ impl Board {
         state
     }
 
+    /// The state for what goes on with the call before.
+    pub(crate) fn call_on(&self) -> Service<'_> {
+        Service(self.state.borrow_mut())
+    }
+
     /// Records what EL2 must not do and leaves its call.
-    fn stop(&self, mut state: Service<'_>, misconduct: Misconduct) -> ! {
+    pub(crate) fn stop(&self, mut state: Service<'_>, misconduct: Misconduct) -> ! {
         state.misconduct(misconduct);
         drop(state);
         resume_unwind(Box::new(Stop))
@@ -186,7 +191,7 @@ impl State {
         due
     }
 
-    fn shared_read(&mut self, shared: bool) {
+    pub(crate) fn shared_read(&mut self, shared: bool) {
         if shared {
             self.shared_reads += 1;
             self.tamper();

@@ -122,6 +122,17 @@ pub(crate) const fn flat_index(page: u64) -> Option<usize> {
     None
 }
 
+/// The page at a place in the flat allocation; `None` in the hole and behind the end.
+pub(crate) const fn flat_page(index: usize) -> Option<u64> {
+    let index = index as u64;
+    match index {
+        176..192 => None,
+        0..LOW_PAGES => Some(LOW + index),
+        _ if index < FLAT_PAGES as u64 => Some(HIGH_BASE + index - LOW_PAGES),
+        _ => None,
+    }
+}
+
 /// How many CPUs, and redistributors, there are.
 pub const CPUS: u8 = 2;
 /// Control frames of the ITSs that a board can have.
@@ -171,7 +182,9 @@ mod tests {
         let high = HIGH_BASE - 2..HIGH_BASE + 50;
         for page in pages.chain(high) {
             let listed = MEMORY.iter().any(|region| region.contains(page));
-            assert_eq!(flat_index(page).is_some(), listed, "page {page:#x}");
+            let index = flat_index(page);
+            assert_eq!(index.is_some(), listed, "page {page:#x}");
+            assert!(index.is_none_or(|index| flat_page(index) == Some(page)));
         }
     }
 

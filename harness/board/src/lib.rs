@@ -13,6 +13,7 @@
 //! - `its`: a physical ITS, in a private format, with an account of every pointer that it can follow
 //! - `redistributor`: as far as LPIs go
 //! - `el2`: what EL2 offers the subject; each call is checked against ownership, counted and recorded
+//! - `direct`: what a subject does to memory by pointers, told in the same words as calls
 //! - `race`: several agents at once, on a schedule
 //! - `hypercall`: dispatch and pKVM's own calls
 //!
@@ -22,6 +23,7 @@
 //! the pages that were touched.
 
 mod board;
+mod direct;
 mod el2;
 pub mod host;
 mod hypercall;

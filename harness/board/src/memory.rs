@@ -1,34 +1,41 @@
 //! RAM: one flat allocation behind the regions, that knows what was touched and what was not cleaned.
 
+use std::cell::Cell;
+
 use its_gic::geometry::{PAGE_BYTES, Pages};
 
-use crate::layout::{FLAT_PAGES, flat_index};
+use crate::layout::{FLAT_PAGES, flat_index, flat_page};
 
-const PAGE: usize = PAGE_BYTES as usize;
-const LINE: usize = 64;
-const ZEROES: [u8; LINE] = [0; LINE];
+/// Words in a page.
+const PAGE: usize = PAGE_BYTES as usize / 8;
+/// Words in a cache line.
+const LINE: usize = 8;
 
 /// What a non-coherent reader still sees of a page that EL2 wrote.
 #[derive(Clone)]
 struct Stale {
-    /// One bit for each line of 64 bytes that was written and not cleaned.
+    /// One bit for each line that was written and not cleaned.
     lines: u64,
-    before: Box<[u8; PAGE]>,
+    before: Box<[u64; PAGE]>,
 }
 
 /// All memory of the board.
+///
+/// Words are cells, because a subject that follows pointers writes them without asking.
 #[derive(Clone)]
 pub(crate) struct Memory {
-    bytes: Vec<u8>,
+    words: Box<[Cell<u64>]>,
     touched: Vec<bool>,
     touched_list: Vec<usize>,
+    /// Somebody wrote who does not tell: any page may have changed.
+    untold: bool,
     stale: Vec<Option<Stale>>,
     stale_pages: usize,
 }
 
 /// The contents of the pages that are not zero.
 #[derive(Clone, Default)]
-pub(crate) struct Contents(Vec<(usize, Box<[u8]>)>);
+pub(crate) struct Contents(Vec<(usize, Box<[u64]>)>);
 
 /// What the ITS got from a read.
 pub(crate) struct Fetched {
@@ -37,67 +44,113 @@ pub(crate) struct Fetched {
     pub stale: bool,
 }
 
+/// The page in the flat allocation, and the word in it.
 fn place(address: u64) -> Option<(usize, usize)> {
     let page = flat_index(address / PAGE_BYTES)?;
-    Some((page, (address % PAGE_BYTES) as usize))
+    Some((page, (address % PAGE_BYTES / 8) as usize))
+}
+
+fn fill(words: &[Cell<u64>], value: u64) {
+    words.iter().for_each(|word| word.set(value));
+}
+
+fn copy_in(words: &[Cell<u64>], values: &[u64]) {
+    for (word, value) in words.iter().zip(values) {
+        word.set(*value);
+    }
+}
+
+fn copy_out(words: &[Cell<u64>]) -> Box<[u64]> {
+    words.iter().map(Cell::get).collect()
 }
 
 impl Memory {
     pub(crate) fn new() -> Self {
         Self {
-            bytes: vec![0; FLAT_PAGES * PAGE],
+            words: vec![Cell::new(0); FLAT_PAGES * PAGE].into(),
             touched: vec![false; FLAT_PAGES],
             touched_list: Vec::new(),
+            untold: false,
             stale: vec![None; FLAT_PAGES],
             stale_pages: 0,
         }
     }
 
+    /// Where memory is, for those who follow pointers: one piece, with the hole in it.
+    pub(crate) fn mapping(&self) -> &[Cell<u64>] {
+        &self.words
+    }
+
+    /// Bytes from the start of the mapping; `None` for what is no memory.
+    pub(crate) fn offset(address: u64) -> Option<usize> {
+        let page = flat_index(address / PAGE_BYTES)?;
+        Some(page * PAGE_BYTES as usize + (address % PAGE_BYTES) as usize)
+    }
+
+    /// The physical address of what is at so many bytes from the start of the mapping; `None` in the hole and behind.
+    pub(crate) fn address(offset: usize) -> Option<u64> {
+        let page = flat_page(offset / PAGE_BYTES as usize)?;
+        Some(page * PAGE_BYTES + offset as u64 % PAGE_BYTES)
+    }
+
+    fn page(&self, page: usize) -> &[Cell<u64>] {
+        &self.words[page * PAGE..(page + 1) * PAGE]
+    }
+
     /// The word at an 8-byte aligned address; zero where there is no memory.
     pub(crate) fn read(&self, address: u64) -> u64 {
-        let Some((page, offset)) = place(address) else {
-            return 0;
-        };
-        let start = page * PAGE + offset;
-        let word = self.bytes[start..start + 8].try_into();
-        u64::from_le_bytes(word.expect("eight bytes"))
+        place(address).map_or(0, |(page, word)| self.words[page * PAGE + word].get())
     }
 
     /// The addresses of words that are not zero from `start`, 8-byte aligned, up to `end` in the same page; ascending.
     pub(crate) fn nonzero_words(&self, start: u64, end: u64) -> impl Iterator<Item = u64> {
-        let place = place(start).filter(|(page, _)| self.touched[*page]);
-        let bytes = place.map_or(&[][..], |(page, offset)| {
-            let first = page * PAGE + offset;
-            &self.bytes[first..first + (end - start) as usize]
+        let place = place(start).filter(|(page, _)| self.touched[*page] || self.untold);
+        let words = place.map_or(&[][..], |(page, first)| {
+            let first = page * PAGE + first;
+            &self.words[first..first + ((end - start) / 8) as usize]
         });
         // Most lines of a table are empty.
-        let lines = (0_u64..).zip(bytes.chunks(LINE));
-        let lines = lines.filter(|(_, line)| **line != ZEROES[..line.len()]);
-        lines.flat_map(move |(line, bytes)| {
-            let words = (0_u64..).zip(bytes.chunks_exact(8));
-            let nonzero = words.filter(|(_, word)| *word != [0; 8]);
-            nonzero.map(move |(word, _)| start + line * LINE as u64 + word * 8)
+        let lines = (0_u64..).zip(words.chunks(LINE));
+        let lines =
+            lines.filter(|(_, line)| line.iter().fold(0, |all, word| all | word.get()) != 0);
+        lines.flat_map(move |(line, words)| {
+            let nonzero = (0_u64..).zip(words).filter(|(_, word)| word.get() != 0);
+            nonzero.map(move |(word, _)| start + (line * LINE as u64 + word) * 8)
         })
     }
 
     /// A store by the host or a device, which every reader sees at once.
     pub(crate) fn write(&mut self, address: u64, value: u64) {
-        let Some((page, offset)) = place(address) else {
+        let Some((page, word)) = place(address) else {
             return;
         };
-        self.put(page, offset, value);
+        self.put(page, word, value);
         if let Some(stale) = &mut self.stale[page] {
-            stale.before[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+            stale.before[word] = value;
         }
     }
 
     /// A store by EL2, which a non-coherent reader sees only once it is cleaned.
     pub(crate) fn write_uncleaned(&mut self, address: u64, value: u64) {
-        let Some((page, offset)) = place(address) else {
+        let Some((page, word)) = place(address) else {
             return;
         };
-        self.keep_before(page, 1 << (offset / LINE));
-        self.put(page, offset, value);
+        self.keep_before(page, 1 << (word / LINE));
+        self.put(page, word, value);
+    }
+
+    /// EL2 is about to store to these bytes, all in one page.
+    pub(crate) fn expect_uncleaned(&mut self, address: u64, bytes: u64) {
+        let last = place(address + bytes.saturating_sub(1));
+        if let (Some((page, first)), Some((_, last))) = (place(address), last) {
+            let lines = first / LINE..=last / LINE;
+            self.keep_before(page, lines.fold(0, |lines, line| lines | 1 << line));
+        }
+    }
+
+    /// EL2 stores, and does not tell where: until the next restore.
+    pub(crate) fn expect_anything(&mut self) {
+        self.untold = true;
     }
 
     /// Zeroes of EL2 over a whole page, not cleaned.
@@ -107,7 +160,7 @@ impl Memory {
         };
         self.keep_before(page, u64::MAX);
         self.touch(page);
-        self.bytes[page * PAGE..(page + 1) * PAGE].fill(0);
+        fill(self.page(page), 0);
     }
 
     /// Zeroes over a whole page that every reader sees.
@@ -131,7 +184,7 @@ impl Memory {
             };
             let start = address.max(number * PAGE_BYTES) - number * PAGE_BYTES;
             let end = last.min(number * PAGE_BYTES + PAGE_BYTES - 1) - number * PAGE_BYTES;
-            for line in start as usize / LINE..=end as usize / LINE {
+            for line in start / (8 * LINE as u64)..=end / (8 * LINE as u64) {
                 stale.lines &= !(1 << line);
             }
             if stale.lines == 0 {
@@ -149,13 +202,9 @@ impl Memory {
                 stale: false,
             };
         }
-        let before = place(address).and_then(|(page, offset)| {
+        let before = place(address).and_then(|(page, word)| {
             let stale = self.stale[page].as_ref()?;
-            if stale.lines & (1 << (offset / LINE)) == 0 {
-                return None;
-            }
-            let word = stale.before[offset..offset + 8].try_into();
-            Some(u64::from_le_bytes(word.expect("eight bytes")))
+            (stale.lines & (1 << (word / LINE)) != 0).then_some(stale.before[word])
         });
         let now = self.read(address);
         Fetched {
@@ -178,30 +227,39 @@ impl Memory {
 
     /// What is in memory now.
     pub(crate) fn contents(&self) -> Contents {
-        let mut pages = self.touched_list.clone();
+        let mut pages = match self.untold {
+            true => (0..FLAT_PAGES).collect(),
+            false => self.touched_list.clone(),
+        };
         pages.sort_unstable();
-        let page = |page: usize| (page, self.bytes[page * PAGE..(page + 1) * PAGE].into());
-        Contents(pages.into_iter().map(page).collect())
+        let page = |page: usize| (page, copy_out(self.page(page)));
+        let mut all: Vec<_> = pages.into_iter().map(page).collect();
+        if self.untold {
+            all.retain(|(_, words)| words.iter().any(|word| *word != 0));
+        }
+        Contents(all)
     }
 
     /// Back to what was in memory then; everything else is zero.
     pub(crate) fn restore(&mut self, contents: &Contents) {
+        if std::mem::take(&mut self.untold) {
+            fill(&self.words, 0);
+        }
         for page in std::mem::take(&mut self.touched_list) {
             self.touched[page] = false;
-            self.bytes[page * PAGE..(page + 1) * PAGE].fill(0);
+            fill(self.page(page), 0);
             self.stale[page] = None;
         }
         self.stale_pages = 0;
-        for (page, bytes) in &contents.0 {
+        for (page, words) in &contents.0 {
             self.touch(*page);
-            self.bytes[page * PAGE..(page + 1) * PAGE].copy_from_slice(bytes);
+            copy_in(self.page(*page), words);
         }
     }
 
-    fn put(&mut self, page: usize, offset: usize, value: u64) {
+    fn put(&mut self, page: usize, word: usize, value: u64) {
         self.touch(page);
-        let start = page * PAGE + offset;
-        self.bytes[start..start + 8].copy_from_slice(&value.to_le_bytes());
+        self.words[page * PAGE + word].set(value);
     }
 
     fn touch(&mut self, page: usize) {
@@ -213,20 +271,21 @@ impl Memory {
 
     fn keep_before(&mut self, page: usize, lines: u64) {
         self.touch(page);
-        let bytes = &self.bytes[page * PAGE..(page + 1) * PAGE];
+        let words = &self.words[page * PAGE..(page + 1) * PAGE];
         match &mut self.stale[page] {
             Some(stale) => {
                 let mut fresh = lines & !stale.lines;
                 while fresh != 0 {
                     let start = fresh.trailing_zeros() as usize * LINE;
-                    let range = start..start + LINE;
-                    stale.before[range.clone()].copy_from_slice(&bytes[range]);
+                    for word in start..start + LINE {
+                        stale.before[word] = words[word].get();
+                    }
                     fresh &= fresh - 1;
                 }
                 stale.lines |= lines;
             }
             none => {
-                let before = Box::new(bytes.try_into().expect("one page"));
+                let before = copy_out(words).try_into().expect("one page");
                 *none = Some(Stale { lines, before });
                 self.stale_pages += 1;
             }

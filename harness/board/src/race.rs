@@ -217,6 +217,7 @@ impl Board {
     /// One step of an agent of a race, which may give way here.
     pub(crate) fn step(&self) {
         let mut state = self.state.borrow_mut();
+        state.settle();
         let Some(race) = &mut state.race else {
             return;
         };

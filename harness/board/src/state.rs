@@ -6,6 +6,7 @@ use its_gic::redistributor::FRAMES_BYTES;
 use its_gic::register::FRAME_BYTES;
 
 use crate::board::{Failure, Tamper};
+use crate::direct::Direct;
 use crate::its::{Bus, PhysicalIts, Stored};
 use crate::layout::CPUS;
 use crate::memory::Memory;
@@ -32,6 +33,7 @@ pub(crate) struct State {
     /// While several agents act at once: `cpu`, `held` and `work` are those of the agent whose turn it is.
     pub race: Option<Race>,
     pub events: Vec<Event>,
+    pub direct: Direct,
     /// What ITSs stored in the middle of an action, for the accounts of all of them.
     stores: Vec<Stored>,
     pub work: u32,
@@ -55,6 +57,7 @@ impl State {
             held: Vec::new(),
             race: None,
             events: Vec::new(),
+            direct: Direct::default(),
             stores: Vec::new(),
             work: 0,
             shared_reads: 0,

@@ -34,6 +34,8 @@ pub enum Misconduct {
     Warned,
     /// Touched memory that it had not mapped, or misaligned.
     BadAccess { address: u64, write: bool },
+    /// Followed a pointer to what is neither memory of the machine nor its own; the address where it is near null.
+    Stray { null: Option<u16>, write: bool },
     /// A device access of a wrong size or alignment, or where no device is.
     BadDevice { address: u64, size: AccessSize },
     /// Took a lock that this CPU holds already: it would wait for ever.
@@ -44,7 +46,7 @@ pub enum Misconduct {
     Unlocked(LockName),
     /// Came back with a lock held.
     Kept(LockName),
-    /// Made more calls than [`crate::WORK_LIMIT`].
+    /// Made more calls than [`crate::WORK_LIMIT`], or did not come back.
     TooMuchWork,
 }
 
@@ -151,4 +153,18 @@ pub enum Event {
     Turn { agent: u8 },
     /// The action of the agent whose turn it is has come to its end.
     Over,
+}
+
+impl Event {
+    /// The word at an 8-byte aligned address, if EL2 read it here, alone or with others.
+    pub fn word_read(&self, at: u64) -> Option<u64> {
+        match *self {
+            Self::WordRead { address, value, .. } => (address == at).then_some(value),
+            Self::CommandRead { address, words, .. } => {
+                let index = usize::try_from(at.checked_sub(address)? / 8).ok()?;
+                words.get(index).copied()
+            }
+            _ => None,
+        }
+    }
 }

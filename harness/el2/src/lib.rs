@@ -3,7 +3,7 @@
 //! Three groups of words, each used by several crates, none of which then needs to know another:
 //!
 //! - **what EL2 offers an emulation**: [`El2`], [`Locks`], [`Errno`]. The board implements it, the
-//!   emulator calls it and knows nothing else of the world.
+//!   emulator calls it and knows nothing else of the world. [`Mapped`] is for emulations that follow pointers.
 //! - **what an emulation offers**: [`Subject`], [`Trap`], [`SubjectPolicy`]. The emulator implements
 //!   it, the board calls it.
 //! - **what happened**: [`Machine`] and its [`Character`]s, the [`freedom`]s, [`Action`], [`Outcome`], [`Event`], [`View`], and
@@ -37,6 +37,7 @@ mod event;
 pub mod freedom;
 mod lock;
 mod machine;
+mod mapped;
 mod page;
 mod race;
 mod service;
@@ -49,6 +50,7 @@ pub use event::{CommandError, Event, Misconduct, PageChange};
 pub use freedom::{Choices, Freedom, Freedoms};
 pub use lock::{LockName, Locks};
 pub use machine::{Character, MAX_ITS, Machine, Pace};
+pub use mapped::Mapped;
 pub use page::{El2Side, HostSide, PageState};
 pub use race::{AGENTS, Part, Turn, Until, WORLD};
 pub use service::{El2, LockOf, Redistributor, WORK_LIMIT};

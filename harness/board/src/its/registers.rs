@@ -51,6 +51,11 @@ impl PhysicalIts {
         }
     }
 
+    /// Whether an address is in its queue.
+    pub(crate) fn has_slot(&self, address: u64) -> bool {
+        address.wrapping_sub(self.cbaser.address()) < self.cbaser.bytes() && self.cbaser.valid()
+    }
+
     /// What a register holds. MPAMIDR, PARTIDR, MPIDR and UMSIR are zero: TYPER has none of what they are for.
     pub(crate) fn register(&self, register: Register) -> u64 {
         match register {

@@ -490,10 +490,7 @@ impl Model {
             return Level2::Present;
         }
         let shadow = guard.shadow_level1[n] + (level1_entry - table.address);
-        let offered = window.iter().find_map(|event| match event {
-            Event::WordRead { address, value, .. } if *address == shadow => Some(*value),
-            _ => None,
-        });
+        let offered = window.iter().find_map(|event| event.word_read(shadow));
         let Some(entry) = offered else {
             return Level2::Unread;
         };

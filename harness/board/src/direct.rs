@@ -1,0 +1,428 @@
+//! Loads and stores that a subject makes by pointers, told in the words of [`its_el2::El2`]'s calls.
+//!
+//! Each is announced before it is made. Loads are gathered until they cover a command or something else is done: 32 aligned
+//! bytes of shared memory or of an ITS's queue, each read once, are one copy of a command, whatever loads made it. Stores are
+//! gathered the same way and told once they were made, which is when the next thing is done. What is gathered is one step in
+//! a race.
+//!
+//! Bytes of a word that are read apart from each other, with something else between, are told once; half a word that is
+//! stored alone is told alone, since another reader may see it.
+
+use its_el2::{Event, Mapped, Misconduct};
+use its_gic::command::COMMAND_BYTES;
+use its_gic::geometry::{PAGE_BYTES, Pages};
+
+use crate::board::Board;
+use crate::memory::Memory;
+use crate::state::State;
+
+const WHOLE: u32 = u32::MAX;
+
+/// Accessed bytes among 32 aligned ones.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    address: u64,
+    bytes: u32,
+    /// The host could write there.
+    shared: bool,
+    /// Nothing may be gathered with it.
+    alone: bool,
+}
+
+impl Block {
+    /// The part of an access that lies in the block at `address`.
+    fn part(address: u64, first: u64, end: u64, shared: bool) -> Self {
+        let alone = false;
+        let from = first.max(address) - address;
+        let to = end.min(address + COMMAND_BYTES) - address;
+        let bytes = (u64::from(WHOLE) >> (COMMAND_BYTES - (to - from)) << from) as u32;
+        Self {
+            address,
+            bytes,
+            shared,
+            alone,
+        }
+    }
+
+    /// Takes in another access to the same block, if it touches no byte again.
+    fn take(&mut self, other: &Self) -> bool {
+        let fits = self.address == other.address
+            && self.shared == other.shared
+            && !(self.alone || other.alone)
+            && self.bytes & other.bytes == 0;
+        if fits {
+            self.bytes |= other.bytes;
+        }
+        fits
+    }
+
+    /// The words that it touches, each with the bytes accessed of it.
+    fn words(self) -> impl Iterator<Item = (u64, u8)> {
+        let word = move |n: u64| (self.address + 8 * n, (self.bytes >> (8 * n)) as u8);
+        (0..4).map(word).filter(|(_, bytes)| *bytes != 0)
+    }
+}
+
+fn blocks(address: u64, bytes: u64, shared: bool) -> impl Iterator<Item = Block> {
+    let end = address.saturating_add(bytes);
+    let first = address & !(COMMAND_BYTES - 1);
+    let starts = (first..end).step_by(COMMAND_BYTES as usize);
+    starts.map(move |start| Block::part(start, address, end, shared))
+}
+
+/// What was announced and is not told yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Direct {
+    loads: Option<Block>,
+    stores: Vec<Block>,
+    /// Words of which some bytes were read in this entry, and which.
+    partly: Vec<(u64, u8)>,
+    /// Shared reads that were told before they were made.
+    due: u32,
+}
+
+impl Direct {
+    fn is_idle(&self) -> bool {
+        self.loads.is_none() && self.stores.is_empty() && self.due == 0
+    }
+
+    /// Forgets what the last entry read.
+    pub(crate) fn start(&mut self) {
+        self.partly.clear();
+    }
+}
+
+impl State {
+    /// Tells what was done by pointers until now.
+    pub(crate) fn settle(&mut self) {
+        if self.direct.is_idle() {
+            return;
+        }
+        self.settle_stores();
+        self.settle_loads();
+    }
+
+    fn settle_loads(&mut self) {
+        if let Some(block) = self.direct.loads.take() {
+            self.tell_words(block);
+        }
+        // What the host does after a read, it does now that it was made.
+        for _ in 0..std::mem::take(&mut self.direct.due) {
+            self.shared_read(true);
+        }
+    }
+
+    fn announce_loads(&mut self, address: u64, bytes: u64, shared: bool) {
+        for part in blocks(address, bytes, shared) {
+            let taken = self.direct.loads.as_mut();
+            if !taken.is_some_and(|block| block.take(&part))
+                && let Some(block) = self.direct.loads.replace(part)
+            {
+                self.tell_words(block);
+            }
+            let gathered = self.direct.loads;
+            if let Some(block) = gathered.filter(|block| block.bytes == WHOLE)
+                && (shared || self.its.iter().any(|its| its.has_slot(block.address)))
+            {
+                self.direct.loads = None;
+                self.tell_command(block);
+            }
+        }
+    }
+
+    fn tell_command(&mut self, block: Block) {
+        let words = [0, 8, 16, 24].map(|byte| self.memory.read(block.address + byte));
+        self.events.push(Event::CommandRead {
+            address: block.address,
+            words,
+            shared: block.shared,
+        });
+        self.direct.due += u32::from(block.shared);
+    }
+
+    fn tell_words(&mut self, block: Block) {
+        for (address, bytes) in block.words() {
+            if bytes != u8::MAX && self.is_other_part(address, bytes) {
+                continue;
+            }
+            self.events.push(Event::WordRead {
+                address,
+                value: self.memory.read(address),
+                shared: block.shared,
+            });
+            self.direct.due += u32::from(block.shared);
+        }
+    }
+
+    /// Whether a word was read before in this entry, but none of these bytes of it.
+    fn is_other_part(&mut self, address: u64, bytes: u8) -> bool {
+        let mut partly = self.direct.partly.iter_mut();
+        match partly.find(|(at, _)| *at == address) {
+            Some((_, read)) if *read & bytes == 0 => {
+                *read |= bytes;
+                true
+            }
+            Some(_) => false,
+            None => {
+                self.direct.partly.push((address, bytes));
+                false
+            }
+        }
+    }
+
+    fn announce_stores(&mut self, address: u64, bytes: u64, shared: bool) {
+        for page in Pages::under(address, bytes).iter() {
+            let start = address.max(page * PAGE_BYTES);
+            let end = (address + bytes).min((page + 1) * PAGE_BYTES);
+            self.memory.expect_uncleaned(start, end - start);
+        }
+        for mut part in blocks(address, bytes, shared) {
+            part.alone = bytes < 8;
+            let last = self.direct.stores.last_mut();
+            if !last.is_some_and(|block| block.take(&part)) {
+                self.direct.stores.push(part);
+            }
+        }
+    }
+
+    fn settle_stores(&mut self) {
+        let stores = std::mem::take(&mut self.direct.stores);
+        let mut rest = &stores[..];
+        while let Some(block) = rest.first() {
+            if let Some((page, after)) = self.zeroed_page(rest) {
+                self.events.push(Event::PageZeroed { page });
+                self.page_rewritten(page);
+                rest = after;
+                continue;
+            }
+            self.tell_store(*block);
+            rest = &rest[1..];
+        }
+    }
+
+    /// The page that the first of these stores filled with zeroes, and the other stores.
+    fn zeroed_page<'a>(&self, stores: &'a [Block]) -> Option<(u64, &'a [Block])> {
+        let start = stores.first()?.address;
+        let (page, after) = stores.split_at_checked((PAGE_BYTES / COMMAND_BYTES) as usize)?;
+        let in_order = (start..).step_by(COMMAND_BYTES as usize);
+        let whole = page.iter().zip(in_order);
+        let zero = start.is_multiple_of(PAGE_BYTES)
+            && whole
+                .into_iter()
+                .all(|(block, at)| block.address == at && block.bytes == WHOLE)
+            && !self.memory.has_contents(start, PAGE_BYTES);
+        zero.then_some((start / PAGE_BYTES, after))
+    }
+
+    fn tell_store(&mut self, block: Block) {
+        if block.bytes == WHOLE {
+            let words = [0, 8, 16, 24].map(|byte| self.memory.read(block.address + byte));
+            let address = block.address;
+            self.events.push(Event::CommandWritten { address, words });
+        } else {
+            for (address, _) in block.words() {
+                self.events.push(Event::WordWritten {
+                    address,
+                    value: self.memory.read(address),
+                    shared: block.shared,
+                });
+            }
+        }
+        for (address, _) in block.words() {
+            self.word_changed(address);
+        }
+    }
+
+    /// Whether what is at an address goes on with what is being gathered.
+    fn goes_on(&self, address: u64, bytes: u64, write: bool) -> bool {
+        let block = match write {
+            true if bytes < 8 || self.direct.loads.is_some() => None,
+            true => self.direct.stores.last(),
+            false if !self.direct.stores.is_empty() => None,
+            false => self.direct.loads.as_ref(),
+        };
+        block.is_some_and(|block| {
+            let at = address & !(COMMAND_BYTES - 1);
+            let part = Block::part(at, address, address.saturating_add(bytes), block.shared);
+            let whole = address + bytes <= at + COMMAND_BYTES;
+            let within =
+                !block.alone && block.address == at && block.bytes & part.bytes == 0 && whole;
+            // A page may be filled word by word.
+            let next = write && block.bytes == WHOLE && address == block.address + COMMAND_BYTES;
+            within || next
+        })
+    }
+}
+
+impl Board {
+    fn direct(&self, address: u64, bytes: u64, write: bool) {
+        let goes_on = self.state.borrow().goes_on(address, bytes, write);
+        let mut state = match goes_on {
+            true => self.call_on(),
+            false => self.call(),
+        };
+        let mut shared = false;
+        for page in Pages::under(address, bytes).iter() {
+            match state.ownership.state(page) {
+                Some(page) if page.el2_can_access() => shared |= page.host_can_access(),
+                _ => self.stop(state, Misconduct::BadAccess { address, write }),
+            }
+        }
+        match write {
+            false => state.announce_loads(address, bytes, shared),
+            true => state.announce_stores(address, bytes, shared),
+        }
+    }
+}
+
+impl Mapped for Board {
+    fn mapping(&self) -> (*mut u8, usize) {
+        let state = self.state.borrow();
+        let words = state.memory.mapping();
+        (words.as_ptr().cast::<u8>().cast_mut(), size_of_val(words))
+    }
+
+    fn offset(&self, address: u64) -> Option<usize> {
+        Memory::offset(address)
+    }
+
+    fn at(&self, offset: usize) -> Option<u64> {
+        Memory::address(offset)
+    }
+
+    fn load(&self, address: u64, bytes: u64) {
+        self.direct(address, bytes, false);
+    }
+
+    fn store(&self, address: u64, bytes: u64) {
+        self.direct(address, bytes, true);
+    }
+
+    fn expect_untold_stores(&self) {
+        self.state.borrow_mut().memory.expect_anything();
+    }
+
+    fn convict(&self, misconduct: Misconduct) -> ! {
+        self.stop(self.call(), misconduct)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use its_el2::El2;
+
+    use super::*;
+    use crate::layout::{self, EL2, HOST, QUEUE_COPY};
+    use crate::testing::{CHARACTER, Nobody};
+
+    fn board() -> Board {
+        Board::new(layout::machine([CHARACTER; 2], 1), Box::new(Nobody))
+    }
+
+    /// What is told of accesses to EL2's own memory and to memory that it shares with the host.
+    fn told(act: impl Fn(&Board)) -> Vec<Event> {
+        let board = board();
+        board
+            .state
+            .borrow_mut()
+            .ownership
+            .share(HOST.first)
+            .unwrap();
+        board.state.borrow_mut().ownership.pin(HOST.first).unwrap();
+        act(&board);
+        board.order();
+        let mut events = std::mem::take(&mut board.state.borrow_mut().events);
+        assert_eq!(events.pop(), Some(Event::Ordered));
+        events
+    }
+
+    #[test]
+    fn four_loads_of_a_slot_are_one_copy() {
+        let slot = HOST.address() + 0x20;
+        let command = |events: &[Event]| matches!(events, [Event::CommandRead { address, shared: true, .. }] if *address == slot);
+        assert!(command(&told(|board| board.load(slot, 32))));
+        assert!(command(&told(|board| (0..4)
+            .rev()
+            .for_each(|n| board.load(slot + 8 * n, 8)))));
+        assert!(command(&told(
+            |board| (0..8).for_each(|n| board.load(slot + 4 * n, 4))
+        )));
+    }
+
+    #[test]
+    fn what_is_read_again_is_told_again() {
+        let slot = HOST.address();
+        let words = |act: &dyn Fn(&Board)| {
+            let read = |event: &Event| matches!(event, Event::WordRead { .. });
+            told(act).iter().filter(|event| read(event)).count()
+        };
+        assert_eq!(words(&|board| (0..2).for_each(|_| board.load(slot, 8))), 2);
+        assert_eq!(words(&|board| (0..2).for_each(|_| board.load(slot, 4))), 2);
+        // The other half, with something else between.
+        let halves = |board: &Board| {
+            board.load(slot, 4);
+            board.order();
+            board.load(slot + 4, 4);
+        };
+        assert_eq!(words(&halves), 1);
+        // A word before all of it.
+        let events = told(|board| {
+            board.load(slot, 8);
+            board.load(slot, 32);
+        });
+        assert!(matches!(
+            events[..],
+            [Event::WordRead { .. }, Event::CommandRead { .. }]
+        ));
+    }
+
+    #[test]
+    fn stores_are_told_with_what_was_stored() {
+        let at = EL2.address();
+        let put = |board: &Board, address: u64, value: u64| {
+            board.store(address, 8);
+            let place = Memory::offset(address).unwrap() / 8;
+            board.state.borrow().memory.mapping()[place].set(value);
+        };
+        let events = told(|board| (0..4).for_each(|n| put(board, at + 8 * n, n)));
+        let words = [0, 1, 2, 3];
+        assert_eq!(events, [Event::CommandWritten { address: at, words }]);
+        let events = told(|board| put(board, at + 8, 7));
+        assert!(matches!(events[..], [Event::WordWritten { value: 7, .. }]));
+        let events = told(|board| (0..512).for_each(|n| put(board, at + 8 * n, 0)));
+        assert_eq!(events, [Event::PageZeroed { page: EL2.first }]);
+        let events = told(|board| board.store(at, 4096));
+        assert_eq!(events, [Event::PageZeroed { page: EL2.first }]);
+        // Halves of a word are stored one after the other.
+        let halves = |board: &Board| (0..2).for_each(|n| board.store(at + 4 * n, 4));
+        assert_eq!(told(halves).len(), 2);
+    }
+
+    #[test]
+    fn a_device_does_not_see_a_store_that_is_not_cleaned() {
+        let board = board();
+        let at = EL2.address();
+        board.store(at, 8);
+        board.state.borrow().memory.mapping()[Memory::offset(at).unwrap() / 8].set(5);
+        let fetched = |board: &Board| board.state.borrow().memory.fetch(at).value;
+        assert_eq!(fetched(&board), 0);
+        board.clean(at, 8);
+        assert_eq!(fetched(&board), 5);
+    }
+
+    #[test]
+    fn what_el2_has_not_mapped_ends_its_call() {
+        let stops = |act: fn(&Board)| {
+            let board = board();
+            let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(&board)));
+            assert!(stopped.is_err());
+            let events = std::mem::take(&mut board.state.borrow_mut().events);
+            assert!(matches!(
+                events[..],
+                [Event::Misconduct(Misconduct::BadAccess { .. })]
+            ));
+        };
+        stops(|board| board.load(QUEUE_COPY.address(), 8));
+        stops(|board| board.store(EL2.page(7) + 4092, 8));
+    }
+}

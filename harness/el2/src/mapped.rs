@@ -1,0 +1,28 @@
+//! Memory that an emulation reaches by pointers rather than by calls, as C code at EL2 does.
+
+use crate::event::Misconduct;
+use crate::service::El2;
+
+/// An [`El2`] whose memory is one mapping. Whoever follows pointers into it tells each access before it is made.
+pub trait Mapped: El2 {
+    /// Address of the mapping's first byte in this process, and its length in bytes.
+    fn mapping(&self) -> (*mut u8, usize);
+
+    /// Bytes from the start of the mapping to a physical address; `None` for what is no memory.
+    fn offset(&self, address: u64) -> Option<usize>;
+
+    /// The physical address at so many bytes from the start of the mapping; `None` where there is no memory.
+    fn at(&self, offset: usize) -> Option<u64>;
+
+    /// A load of `bytes`, at least 1, at a physical address follows. Does not return if EL2 may not read there.
+    fn load(&self, address: u64, bytes: u64);
+
+    /// A store of `bytes`, at least 1, at a physical address follows. Does not return if EL2 may not write there.
+    fn store(&self, address: u64, bytes: u64);
+
+    /// Stores follow of which nobody will be told, until the machine is reset.
+    fn expect_untold_stores(&self);
+
+    /// Records what EL2 must not do, and does not return.
+    fn convict(&self, misconduct: Misconduct) -> !;
+}
