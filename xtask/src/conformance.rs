@@ -8,7 +8,7 @@ use its_conformance::{compare, conform};
 use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 
 use crate::exit::{Broken, Defect, Exit};
-use crate::subject::Subject;
+use crate::subject::{Subject, Which};
 use crate::workspace;
 
 #[derive(clap::Args)]
@@ -16,9 +16,8 @@ pub(crate) struct Conform {
     #[command(flatten)]
     #[allow(dead_code, reason = "checked here, used by the program")]
     own: conform::Arguments,
-    /// With this known bug or break put in
-    #[arg(long, value_name = "ID")]
-    bug: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(clap::Args)]
@@ -26,14 +25,13 @@ pub(crate) struct Compare {
     #[command(flatten)]
     #[allow(dead_code, reason = "checked here, used by the program")]
     own: compare::Arguments,
-    /// With this known bug or break put in
-    #[arg(long, value_name = "ID")]
-    bug: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 impl Conform {
     pub(crate) fn run(&self) -> Result<Exit> {
-        let subject = Subject::new(self.bug.as_deref())?;
+        let subject = self.which.subject()?;
         ended(run(&subject.build_conformance(false)?)?)
     }
 }
@@ -41,7 +39,7 @@ impl Conform {
 impl Compare {
     /// Optimized: many cases are played.
     pub(crate) fn run(&self) -> Result<Exit> {
-        let subject = Subject::new(self.bug.as_deref())?;
+        let subject = self.which.subject()?;
         ended(run(&subject.build_conformance(true)?)?)
     }
 }

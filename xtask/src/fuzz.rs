@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::program::Program;
 use crate::progress::{Bar, show_counts};
 use crate::stop;
-use crate::subject::Subject;
+use crate::subject::{Subject, Which};
 use crate::summary::{Found, Summary};
 use crate::target::Target;
 use crate::workspace;
@@ -39,9 +39,8 @@ pub(crate) struct Arguments {
     /// Cores
     #[arg(long, default_value = "1")]
     jobs: NonZeroUsize,
-    /// Fuzz the emulator with this known bug put back
-    #[arg(long, value_name = "ID")]
-    bug: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// The summary as one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
@@ -51,7 +50,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     stop::listen()?;
     let target = Target::find(&arguments.target)?;
-    let subject = Subject::new(arguments.bug.as_deref())?;
+    let subject = arguments.which.subject()?;
     let program = Program::from(arguments.engine.build(&subject, target.name)?);
     let time = match (arguments.time, arguments.runs) {
         (Some(time), _) => time,

@@ -1,7 +1,7 @@
 //! `cargo xtask`: the command line of itsdiff.
 //!
 //! One file a command, and what commands share: `exit` (codes), `workspace` (where things are), `subject` (which
-//! emulator is built), `all_bugs` (all known bugs in one program), `program` (what was built, run and asked), `target`
+//! emulator is built), `foreign` (one that is written elsewhere), `all_bugs` (all known bugs in one program), `program` (what was built, run and asked), `target`
 //! (which targets there are), `engine` (builds, processes and folders of the fuzzing engines), `stop` (signals), `bugs` (the banks), `header` (heads of
 //! stored findings), `divergences` (those that are intended), `progress`, `summary` and `timeline` (what people see).
 
@@ -22,6 +22,7 @@ mod coverage;
 mod divergences;
 mod engine;
 mod exit;
+mod foreign;
 mod fuzz;
 mod header;
 mod matrix;

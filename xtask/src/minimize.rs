@@ -13,7 +13,7 @@ use crate::exit::{Defect, Exit};
 use crate::header::Header;
 use crate::program::Program;
 use crate::progress::Bar;
-use crate::subject::Subject;
+use crate::subject::Which;
 use crate::target::Target;
 
 /// A finding: a file, and what plays it.
@@ -26,9 +26,8 @@ pub(crate) struct Finding {
     /// The finding to keep: what the head of the file says, or its first, unless given
     #[arg(long)]
     signature: Option<String>,
-    /// Play on the emulator with this known bug put back
-    #[arg(long, value_name = "ID")]
-    pub(crate) bug: Option<String>,
+    #[command(flatten)]
+    pub(crate) which: Which,
 }
 
 #[derive(clap::Args)]
@@ -67,7 +66,7 @@ impl Finding {
     pub(crate) fn program(&self) -> Result<Program> {
         let target = Target::find(&self.target)?;
         load_as(&self.file, None)?;
-        let subject = Subject::new(self.bug.as_deref())?;
+        let subject = self.which.subject()?;
         Ok(subject.build_replayer(target.name)?.into())
     }
 

@@ -35,7 +35,7 @@ const PROCESSES: usize = 10;
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let finding = &arguments.finding;
     let target = Target::find(&finding.target)?;
-    if let Some(id) = &finding.bug {
+    if let Some(id) = &finding.which.bug {
         let known = Bug::all(Bank::Bugs)?.iter().any(|bug| bug.id == *id);
         ensure!(
             known,
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     }
     let program = finding.program()?;
     let done = finding.minimize(&program, BUDGET)?;
-    let subject = finding.bug.as_deref().unwrap_or("production");
+    let subject = finding.which.bug.as_deref().unwrap_or("production");
     let header = Header {
         subject: Some(subject.into()),
         signature: Some(done.finding.signature.clone()),

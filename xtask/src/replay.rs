@@ -11,7 +11,7 @@ use its_runner::trace::Kind;
 
 use crate::exit::{Defect, Exit};
 use crate::program::Program;
-use crate::subject::Subject;
+use crate::subject::Which;
 use crate::target::{self, Target};
 use crate::timeline::{self, Choice};
 
@@ -20,9 +20,8 @@ pub(crate) struct Arguments {
     /// Scenarios as text, or artifacts of an engine
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Play on the emulator with this known bug put back
-    #[arg(long, value_name = "ID")]
-    bug: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Whose engine wrote the artifacts among the files, where their path does not say it
     #[arg(long)]
     target: Option<String>,
@@ -71,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     for file in &arguments.files {
         load_as(file, None)?;
     }
-    let subject = Subject::new(arguments.bug.as_deref())?;
+    let subject = arguments.which.subject()?;
     let program = subject.build_replayer(target::ALL[0].name)?.into();
     let (mut found, mut defect) = (false, false);
     for file in &arguments.files {

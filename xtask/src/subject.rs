@@ -1,4 +1,4 @@
-//! Which emulator is built: the production emulator, or one with a known bug put back.
+//! Which emulator is built: the production emulator, one with a known bug put back, or one that is written elsewhere.
 //!
 //! A known bug is a patch to `harness/emulator`, a break one to another crate. Its subject is a workspace below
 //! `target/bugs/source/<id>`: a copy of the crate with the patch applied, and of what depends on it; all other crates are taken from where they are. Files
@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 
 use crate::bugs::Bug;
+use crate::foreign::Foreign;
 use crate::workspace;
 
 /// Crates that can be patched, each with what is copied: the crate and what depends on it.
@@ -95,9 +96,30 @@ impl Recipe {
     }
 }
 
+/// Which emulator a command is about.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct Which {
+    /// The emulator with this known bug put back
+    #[arg(long, value_name = "ID")]
+    pub bug: Option<String>,
+    /// An emulator that is written elsewhere: an object file or archive, or `example:NAME` (harness/abi/README.md)
+    #[arg(long, value_name = "PATH", conflicts_with = "bug")]
+    pub subject: Option<String>,
+}
+
+impl Which {
+    /// Built from there.
+    pub(crate) fn subject(&self) -> Result<Subject> {
+        match &self.subject {
+            Some(text) => Ok(Subject::foreign(Foreign::prepare(text)?)),
+            None => Subject::new(self.bug.as_deref()),
+        }
+    }
+}
+
 /// Where a subject is built.
 pub(crate) struct Subject {
-    /// `production`, or the id of a known bug.
+    /// `production`, the id of a known bug, or what [`Foreign::name`] says.
     pub name: String,
     /// The workspace that holds it.
     pub source: PathBuf,
@@ -105,6 +127,8 @@ pub(crate) struct Subject {
     crates: PathBuf,
     /// The folder of cargo's target directories for it.
     pub builds: PathBuf,
+    /// It is written elsewhere.
+    foreign: Option<Foreign>,
 }
 
 impl Subject {
@@ -116,8 +140,28 @@ impl Subject {
                 source: workspace::root().to_owned(),
                 crates: workspace::root().to_owned(),
                 builds: workspace::root().join("target"),
+                foreign: None,
             }),
             Some(id) => Self::with_bug(&Bug::find(id)?),
+        }
+    }
+
+    /// One that is written elsewhere.
+    pub(crate) fn foreign(foreign: Foreign) -> Self {
+        Self {
+            name: foreign.name.clone(),
+            source: workspace::root().to_owned(),
+            crates: workspace::root().to_owned(),
+            builds: workspace::root().join("target/foreign"),
+            foreign: Some(foreign),
+        }
+    }
+
+    /// The subject whose artifacts have this name.
+    pub(crate) fn named(name: &str) -> Result<Self> {
+        match Foreign::named(name)? {
+            Some(foreign) => Ok(Self::foreign(foreign)),
+            None => Self::new((name != "production").then_some(name)),
         }
     }
 
@@ -135,6 +179,7 @@ impl Subject {
             crates: source.join(&bug.id),
             source,
             builds,
+            foreign: None,
         })
     }
 
@@ -148,6 +193,7 @@ impl Subject {
             crates: source.clone(),
             source,
             builds,
+            foreign: None,
         })
     }
 
@@ -236,9 +282,22 @@ impl Subject {
         // Flags of the user's would take the place of the instrumentation. What incremental builds keep, and debug
         // information where nobody looks for it, would be kept for every subject.
         let mut command = duct::cmd(workspace::cargo(), all);
+        let mut flags = String::new();
         // What is set first stays.
         for (name, value) in &recipe.environment {
-            command = command.env(name, value);
+            match name.as_str() {
+                "RUSTFLAGS" => flags = value.clone(),
+                _ => command = command.env(name, value),
+            }
+        }
+        if let Some(foreign) = &self.foreign {
+            flags += " --cfg foreign";
+            command = command
+                .env("ITSDIFF_SUBJECT", &foreign.archive)
+                .env("ITSDIFF_SUBJECT_FACTS", &foreign.facts);
+        }
+        if !flags.is_empty() {
+            command = command.env("RUSTFLAGS", flags.trim());
         }
         let command = command
             .dir(&self.source)

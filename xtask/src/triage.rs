@@ -138,8 +138,7 @@ impl Triage {
             ..Self::default()
         };
         for (subject, files) in all {
-            let id = (subject != "production").then_some(subject.as_str());
-            let made = match Subject::new(id) {
+            let made = match Subject::named(&subject) {
                 Ok(made) => made,
                 Err(error) => {
                     let lost = files.iter().map(|file| workspace::shown(file));

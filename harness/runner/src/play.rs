@@ -98,6 +98,17 @@ pub fn production(its: &'static [u64]) -> Box<dyn BoardSubject> {
     Box::new(Emulator::<BoardLocks>::new(its))
 }
 
+/// Makes what this program was built to play on. Compiled with `--cfg foreign`, that is an emulation written elsewhere.
+#[cfg(not(foreign))]
+pub use production as subject;
+
+/// Makes what this program was built to play on: the emulation that is written elsewhere.
+#[cfg(foreign)]
+pub fn subject(its: &'static [u64]) -> Box<dyn BoardSubject> {
+    let redistributors = its_board::layout::CPUS.into();
+    Box::new(its_abi::Foreign::<BoardLocks>::new(its, redistributors))
+}
+
 /// Boots that are kept. A corpus has few different ones at a time.
 const KEPT_BOOTS: usize = 256;
 

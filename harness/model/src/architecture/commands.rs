@@ -13,7 +13,7 @@ use its_gic::command::opcode;
 use its_gic::geometry::itt_bytes;
 use its_gic::redistributor::FIRST_LPI;
 
-use super::cells::{Entry, Slot};
+use super::cells::{Cell, Entry, Slot};
 use super::path::{Change, Path, Undefined, explore};
 use super::possible::{Possible, Truth};
 use super::tables::{At, COLLECTIONS, DEVICES};
@@ -335,7 +335,14 @@ impl Run<'_> {
         let cells: Vec<_> = on.itt_cells(self.its, device_id, itt, size).collect();
         let known = cells.iter().all(|cell| cell.seen != Possible::Any);
         let bytes = itt_bytes(size, on.its[self.its].typer.itt_entry_bytes());
+        // What other devices have there, sharing the ITT, is taken for this one's.
+        let own = |cell: &&Cell| cells.iter().any(|own| own.slot == cell.slot);
+        let others: Vec<Slot> = { on.cells.under(itt, bytes) }
+            .filter(|cell| !own(cell))
+            .map(|cell| cell.slot)
+            .collect();
         let destroyed = !known
+            || !others.is_empty()
             || on.cells.is_tainted(itt, bytes)
             || !on.memory.is_zero(itt & !7, (itt & 7) + bytes);
         if cells.is_empty() && !destroyed {
@@ -352,6 +359,10 @@ impl Run<'_> {
                 false => on.cells.stored(cell.slot),
             };
             self.path.changes.push(Change::Entry(cell.slot, left));
+        }
+        if dropped {
+            let any = others.into_iter().map(|slot| Change::Entry(slot, Possible::Any));
+            self.path.changes.extend(any);
         }
         if silent && destroyed {
             let all = 0..on.redistributors.len() as u8;

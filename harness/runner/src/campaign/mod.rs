@@ -35,12 +35,12 @@ pub use findings::report;
 pub use libfuzzer::{cross_over, mutate};
 pub use status::total;
 
-/// The entry points of a program for [`FuzzTarget`] `$target` on what `$make` makes, the production emulator unless it is
+/// The entry points of a program for [`FuzzTarget`] `$target` on what `$make` makes, [`subject`](crate::subject) unless it is
 /// said: of the engine that it is compiled for, or [`program::main`](crate::program::main).
 #[macro_export]
 macro_rules! target {
     ($target:expr) => {
-        $crate::target!($target, $crate::production);
+        $crate::target!($target, $crate::subject);
     };
     ($target:expr, $make:expr) => {
         #[cfg(engine = "libfuzzer")]

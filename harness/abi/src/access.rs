@@ -1,0 +1,118 @@
+//! Loads and stores of code that was compiled with outline KASAN callbacks, and block copies of any code: each is judged
+//! before it is made.
+
+use std::ffi::c_void;
+use std::ops::Range;
+
+use its_el2::Misconduct;
+
+use crate::call::{Left, current, serve};
+use crate::image;
+
+/// Addresses from here on are nobody's null pointer.
+const NULL_END: usize = 0x1_0000;
+
+/// Returns if the emulation may touch these bytes now; abandons its call otherwise.
+pub(crate) fn judge(address: usize, bytes: usize, write: bool) {
+    let current = current();
+    current.work(1);
+    if within(&current.stack, address, bytes)
+        || within(&image::data(), address, bytes)
+        || !write && within(&image::rodata(), address, bytes)
+    {
+        return;
+    }
+    if !within(&current.memory, address, bytes) {
+        current.leave(Left::Misconduct(stray(address, write)));
+    }
+    if bytes == 0 {
+        return;
+    }
+    let offset = address - current.memory.start;
+    serve(|el2| {
+        let Some(physical) = el2.at(offset) else {
+            el2.convict(stray(usize::MAX, write));
+        };
+        match write {
+            true => el2.store(physical, bytes as u64),
+            false => el2.load(physical, bytes as u64),
+        }
+    });
+}
+
+/// An access to what is neither memory of the machine nor the emulation's own. Other addresses than those near null are not
+/// the same in every process.
+pub(crate) fn stray(address: usize, write: bool) -> Misconduct {
+    let null = (address < NULL_END).then_some(address as u16);
+    Misconduct::Stray { null, write }
+}
+
+fn within(range: &Range<usize>, address: usize, bytes: usize) -> bool {
+    address >= range.start && address < range.end && bytes <= range.end - address
+}
+
+macro_rules! callbacks {
+    ($($load:ident $store:ident $bytes:literal),*) => {
+        $(
+            // SAFETY: no other crate defines a symbol of this name.
+            #[unsafe(no_mangle)]
+            extern "C" fn $load(address: usize) {
+                judge(address, $bytes, false);
+            }
+
+            // SAFETY: no other crate defines a symbol of this name.
+            #[unsafe(no_mangle)]
+            extern "C" fn $store(address: usize) {
+                judge(address, $bytes, true);
+            }
+        )*
+    };
+}
+
+callbacks!(
+    itsdiff_load1 itsdiff_store1 1,
+    itsdiff_load2 itsdiff_store2 2,
+    itsdiff_load4 itsdiff_store4 4,
+    itsdiff_load8 itsdiff_store8 8,
+    itsdiff_load16 itsdiff_store16 16
+);
+
+// SAFETY: no other crate defines a symbol of this name.
+#[unsafe(no_mangle)]
+extern "C" fn itsdiff_load_n(address: usize, bytes: usize) {
+    judge(address, bytes, false);
+}
+
+// SAFETY: no other crate defines a symbol of this name.
+#[unsafe(no_mangle)]
+extern "C" fn itsdiff_store_n(address: usize, bytes: usize) {
+    judge(address, bytes, true);
+}
+
+/// Called before functions that do not return.
+// SAFETY: no other crate defines a symbol of this name.
+#[unsafe(no_mangle)]
+extern "C" fn itsdiff_no_return() {}
+
+// SAFETY: no other crate defines a symbol of this name.
+#[unsafe(no_mangle)]
+extern "C" fn itsdiff_memmove(to: *mut c_void, from: *const c_void, bytes: usize) -> *mut c_void {
+    if bytes > 0 {
+        judge(from.addr(), bytes, false);
+        judge(to.addr(), bytes, true);
+        // SAFETY: both were judged: memory of the machine or of the emulation, which no reference of Rust's is into.
+        unsafe { to.cast::<u8>().copy_from(from.cast(), bytes) };
+    }
+    to
+}
+
+// SAFETY: no other crate defines a symbol of this name.
+#[unsafe(no_mangle)]
+extern "C" fn itsdiff_memset(to: *mut c_void, value: i32, bytes: usize) -> *mut c_void {
+    if bytes > 0 {
+        judge(to.addr(), bytes, true);
+        // SAFETY: as above.
+        unsafe { to.cast::<u8>().write_bytes(value as u8, bytes) };
+    }
+    to
+}

@@ -1,0 +1,192 @@
+//! What the processor traps in the emulation's code, and a watchdog for loops that call nothing: the call ends there.
+//!
+//! A signal in any other code goes on to whoever was there before.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use its_el2::Misconduct;
+
+use crate::access::stray;
+use crate::call::{Current, Ended, Left, current_or_null};
+use crate::image;
+
+const TRAPS: [c_int; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+];
+
+/// Seconds of the processor's time between two looks of the watchdog; a call that two looks find at work is ended.
+const LOOK: i64 = 2;
+
+/// What took these signals before, by their place in [`TRAPS`].
+static BEFORE: OnceLock<[libc::sigaction; TRAPS.len()]> = OnceLock::new();
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// The call that the watchdog found at work.
+    static SEEN: Cell<*const Current> = const { Cell::new(ptr::null()) };
+}
+
+/// Takes the signals, once.
+pub(crate) fn install() {
+    if BEFORE.get().is_some() {
+        return;
+    }
+    let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    BEFORE.get_or_init(|| TRAPS.map(|signal| take(signal, trapped)));
+    take(libc::SIGVTALRM, looked);
+    let every = libc::timeval {
+        tv_sec: LOOK,
+        tv_usec: 0,
+    };
+    let timer = libc::itimerval {
+        it_interval: every,
+        it_value: every,
+    };
+    // SAFETY: the timer is a valid structure; the one before is not wanted.
+    unsafe { libc::setitimer(libc::ITIMER_VIRTUAL, &timer, ptr::null_mut()) };
+}
+
+type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+fn take(signal: c_int, handler: Handler) -> libc::sigaction {
+    let mut before = MaybeUninit::zeroed();
+    // SAFETY: zeroes are a valid sigaction.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = handler as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+    // SAFETY: both structures are valid; the handler does only what a handler may.
+    unsafe {
+        libc::sigaction(signal, &action, before.as_mut_ptr());
+        before.assume_init()
+    }
+}
+
+extern "C" fn trapped(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel gives both to a handler with SA_SIGINFO.
+    let (info, context) = unsafe { (&*info, &mut *context.cast::<libc::ucontext_t>()) };
+    // SAFETY: these signals have an address.
+    let address = unsafe { info.si_addr() }.addr();
+    let jumped_there = signal == libc::SIGSEGV && address == pc(context);
+    let current = current_or_null();
+    if current.is_null() || !(image::text().contains(&pc(context)) || jumped_there) {
+        return pass_on(signal);
+    }
+    let memory = signal == libc::SIGSEGV || signal == libc::SIGBUS;
+    let write = was_write(context);
+    // SAFETY: it is not null, and the call goes on until this returns.
+    let current = unsafe { &*current };
+    let left = move || match memory {
+        true => Left::Misconduct(stray(address, write)),
+        false => Left::Panicked,
+    };
+    if !abandon(current, context, left) {
+        pass_on(signal);
+    }
+}
+
+extern "C" fn looked(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+    let current = current_or_null();
+    let again = SEEN.replace(current) == current;
+    // SAFETY: the kernel gives it to a handler with SA_SIGINFO.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    if current.is_null() || !again || !image::text().contains(&pc(context)) {
+        return;
+    }
+    // SAFETY: it is not null, and the call goes on until this returns.
+    let current = unsafe { &*current };
+    abandon(current, context, || {
+        Left::Misconduct(Misconduct::TooMuchWork)
+    });
+}
+
+/// Lets the call end when the handler returns; whether it can.
+fn abandon(
+    current: &Current,
+    context: &mut libc::ucontext_t,
+    left: impl FnOnce() -> Left + 'static,
+) -> bool {
+    let Some(trap) = current.trap.get() else {
+        return false;
+    };
+    if !trap.stack_ptr_in_bounds(sp(context)) {
+        return false;
+    }
+    let end = move || -> Ended { Err(left()) };
+    // SAFETY: the stack pointer is within the call's stack; code of the emulation was interrupted, which holds nothing of
+    // Rust's; the registers are set as wanted.
+    unsafe { set(context, &trap.setup_trap_handler(end)) };
+    true
+}
+
+/// Leaves a signal to whoever had it before: it comes again when the handler returns.
+fn pass_on(signal: c_int) {
+    let place = TRAPS.iter().position(|trap| *trap == signal);
+    let before = BEFORE.get().zip(place).map(|(before, place)| before[place]);
+    if let Some(before) = before {
+        // SAFETY: it is what the kernel gave.
+        unsafe { libc::sigaction(signal, &before, ptr::null_mut()) };
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod machine {
+    use corosensei::trap::TrapHandlerRegs;
+
+    const WRITE: i64 = 2;
+
+    pub(super) fn pc(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize
+    }
+
+    pub(super) fn sp(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize
+    }
+
+    pub(super) fn was_write(context: &libc::ucontext_t) -> bool {
+        context.uc_mcontext.gregs[libc::REG_ERR as usize] & WRITE != 0
+    }
+
+    pub(super) fn set(context: &mut libc::ucontext_t, to: &TrapHandlerRegs) {
+        let registers = &mut context.uc_mcontext.gregs;
+        registers[libc::REG_RIP as usize] = to.rip as i64;
+        registers[libc::REG_RSP as usize] = to.rsp as i64;
+        registers[libc::REG_RBP as usize] = to.rbp as i64;
+        registers[libc::REG_RDI as usize] = to.rdi as i64;
+        registers[libc::REG_RSI as usize] = to.rsi as i64;
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod machine {
+    use corosensei::trap::TrapHandlerRegs;
+
+    pub(super) fn pc(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.pc as usize
+    }
+
+    pub(super) fn sp(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.sp as usize
+    }
+
+    /// The kernel says it only in a record that libc does not describe.
+    pub(super) fn was_write(_: &libc::ucontext_t) -> bool {
+        false
+    }
+
+    pub(super) fn set(context: &mut libc::ucontext_t, to: &TrapHandlerRegs) {
+        let machine = &mut context.uc_mcontext;
+        (machine.pc, machine.sp) = (to.pc, to.sp);
+        (machine.regs[0], machine.regs[1]) = (to.x0, to.x1);
+        (machine.regs[29], machine.regs[30]) = (to.x29, to.lr);
+    }
+}
+
+use machine::{pc, set, sp, was_write};

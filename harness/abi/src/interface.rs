@@ -1,0 +1,213 @@
+//! The C side as Rust sees it: structures and prototypes of `include/itsdiff.h`.
+
+/// The version of the header that this is.
+pub(crate) const VERSION: u32 = 1;
+
+/// Frames that trap.
+pub(crate) const FRAME_CONTROL: u32 = 0;
+pub(crate) const FRAME_TRANSLATION: u32 = 1;
+pub(crate) const FRAME_REDISTRIBUTOR: u32 = 2;
+
+/// Locks.
+pub(crate) const LOCK_SET_UP: u32 = 0;
+pub(crate) const LOCK_ITS: u32 = 1;
+pub(crate) const LOCK_MEMORY: u32 = 16;
+
+/// A type that C has too, for the tests of the header.
+#[cfg(test)]
+pub(crate) trait InC {
+    /// As a declaration writes it, before the name.
+    const TYPE: &'static str;
+}
+
+macro_rules! in_c {
+    ($($rust:ty = $c:literal),* $(,)?) => {
+        $(#[cfg(test)] impl InC for $rust { const TYPE: &'static str = $c; })*
+    };
+}
+
+in_c!(
+    () = "void ",
+    bool = "bool ",
+    i32 = "int32_t ",
+    i64 = "int64_t ",
+    u32 = "uint32_t ",
+    u64 = "uint64_t ",
+    *const std::ffi::c_void = "const void *",
+    *mut std::ffi::c_void = "void *",
+    *mut u64 = "uint64_t *",
+    *const Machine = "const struct its_machine *",
+    *mut Policy = "struct its_policy *",
+    *const Trap = "const struct its_trap *",
+    *mut Redistributor = "struct its_redistributor *",
+);
+
+#[cfg(test)]
+impl<const N: usize> InC for [u64; N] {
+    const TYPE: &'static str = "uint64_t ";
+}
+
+/// The declaration of a function.
+#[cfg(test)]
+pub(crate) fn prototype(result: &str, name: &str, arguments: &[(&str, &str)]) -> String {
+    let all: Vec<String> = arguments
+        .iter()
+        .map(|(c, name)| format!("{c}{name}"))
+        .collect();
+    let all = if all.is_empty() {
+        "void".into()
+    } else {
+        all.join(", ")
+    };
+    format!("{result}{name}({all});")
+}
+
+macro_rules! structures {
+    ($($(#[$about:meta])* $name:ident $c:literal { $($field:ident: $of:ty),* $(,)? })*) => {
+        $($(#[$about])* #[derive(Clone, Copy, Debug, Default)] #[repr(C)]
+        pub(crate) struct $name { $(pub(crate) $field: $of),* })*
+
+        /// Each structure: its name, and its fields as C declares them.
+        #[cfg(test)]
+        fn structures() -> Vec<(&'static str, Vec<String>)> {
+            vec![$(($c, vec![$(field::<$of>(stringify!($field))),*])),*]
+        }
+    };
+}
+
+structures! {
+    /// See the header.
+    Machine "its_machine" { its: u32, redistributors: u32, control: [u64; 2] }
+    /// See the header.
+    Policy "its_policy" { records_per_page: u32, commands_in_flight: u32 }
+    /// See the header.
+    Trap "its_trap" {
+        cpu: u32, frame: u32, index: u32, bytes: u32, offset: u64, write: u32, zero: u32, value: u64,
+    }
+    /// See the header.
+    Redistributor "its_redistributor" { address: u64, processor_number: u64 }
+}
+
+macro_rules! subject {
+    ($(fn $name:ident($($argument:ident: $of:ty),*) -> $result:ty;)*) => {
+        unsafe extern "C" {
+            $(pub(crate) fn $name($($argument: $of),*) -> $result;)*
+            /// The version of the header that the subject was compiled with.
+            pub(crate) static its_subject_abi: u32;
+        }
+
+        /// What a subject defines.
+        #[cfg(test)]
+        fn subject() -> Vec<String> {
+            vec![$(prototype(
+                <$result as InC>::TYPE,
+                stringify!($name),
+                &[$((<$of as InC>::TYPE, stringify!($argument))),*],
+            )),*]
+        }
+    };
+}
+
+subject! {
+    fn its_subject_create(machine: *const Machine) -> i32;
+    fn its_subject_destroy() -> ();
+    fn its_subject_reset() -> ();
+    fn its_subject_policy(policy: *mut Policy) -> ();
+    fn its_subject_set_up(x1: u64, x2: u64, x3: u64, x4: u64) -> i64;
+    fn its_subject_trap(trap: *const Trap) -> u64;
+    fn its_subject_allows_donation() -> bool;
+}
+
+#[cfg(test)]
+fn field<T: InC>(name: &str) -> String {
+    let array = match size_of::<T>() {
+        16 => "[2]",
+        _ => "",
+    };
+    format!("{}{name}{array};", T::TYPE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The header without comments and with single spaces.
+    fn header() -> String {
+        let text = include_str!("../include/itsdiff.h");
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some((code, comment)) = rest.split_once("/*") {
+            plain += code;
+            rest = comment.split_once("*/").map_or("", |(_, after)| after);
+        }
+        plain += rest;
+        plain.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_header_declares_what_there_is_and_nothing_else() {
+        let header = header();
+        let mut all = subject();
+        all.extend(crate::services::prototypes());
+        for prototype in &all {
+            assert!(
+                header.contains(prototype.as_str()),
+                "the header lacks {prototype}"
+            );
+        }
+        let declared = header.matches(");").count();
+        assert_eq!(
+            declared,
+            all.len(),
+            "the header declares a function that is not there"
+        );
+        for (name, fields) in structures() {
+            let text = format!("struct {name} {{ {} }};", fields.join(" "));
+            assert!(header.contains(&text), "the header lacks {text}");
+        }
+        assert_eq!(
+            header.matches("struct its_").count()
+                - header.matches("struct its_machine *").count()
+                - header.matches("struct its_policy *").count()
+                - header.matches("struct its_trap *").count()
+                - header.matches("struct its_redistributor *").count(),
+            structures().len()
+        );
+    }
+
+    #[test]
+    fn the_header_s_numbers_are_ours() {
+        let header = header();
+        let numbers = [
+            ("ITS_ABI_VERSION", VERSION),
+            ("ITS_FRAME_CONTROL", FRAME_CONTROL),
+            ("ITS_FRAME_TRANSLATION", FRAME_TRANSLATION),
+            ("ITS_FRAME_REDISTRIBUTOR", FRAME_REDISTRIBUTOR),
+            ("ITS_LOCK_SET_UP", LOCK_SET_UP),
+            ("ITS_LOCK_ITS", LOCK_ITS),
+            ("ITS_LOCK_MEMORY", LOCK_MEMORY),
+        ];
+        for (name, number) in numbers {
+            assert!(
+                header.contains(&format!("#define {name} {number} ")),
+                "{name}"
+            );
+        }
+        let defined = header.matches("#define ITS_").count();
+        // The macro that defines the subject's version is no number.
+        assert_eq!(defined, numbers.len() + 1);
+    }
+
+    /// What a subject was compiled against stays as it is, or has another version.
+    #[test]
+    fn a_version_never_changes() {
+        let mut all = subject();
+        all.extend(crate::services::prototypes());
+        all.extend(
+            structures()
+                .into_iter()
+                .map(|(name, fields)| format!("struct {name} {{ {} }};", fields.join(" "))),
+        );
+        insta::assert_snapshot!(format!("version-{VERSION}"), all.join("\n"));
+    }
+}

@@ -1,0 +1,289 @@
+//! What C calls, on the [`El2`] that the call of the subject came from.
+
+use std::ffi::c_void;
+
+use its_el2::{AccessSize, El2, Errno, LockName, LockOf, Locks, Mapped, Misconduct};
+use its_gic::geometry::Pages;
+
+use crate::access::judge;
+use crate::call::{Left, current, serve};
+use crate::interface::{LOCK_ITS, LOCK_MEMORY, LOCK_SET_UP, Redistributor};
+
+/// The most ITSs of a machine.
+pub(crate) const MOST_ITS: usize = 2;
+
+/// Locks of one emulation; what they protect is C's business.
+pub(crate) struct OwnLocks<L: Locks> {
+    set_up: L::Lock<()>,
+    its: [L::Lock<()>; MOST_ITS],
+}
+
+impl<L: Locks> OwnLocks<L> {
+    pub(crate) fn new() -> Self {
+        let its = [0, 1].map(|n| L::lock(LockName::Its(n), ()));
+        Self {
+            set_up: L::lock(LockName::SetUp, ()),
+            its,
+        }
+    }
+}
+
+/// An [`El2`] as one type, whatever it is.
+pub(crate) trait Services {
+    fn is_protected(&self) -> bool;
+    fn all_cpus_finalized(&self) -> bool;
+    fn redistributor(&self, n: usize) -> Option<its_el2::Redistributor>;
+    fn read_device(&self, address: u64, size: AccessSize) -> u64;
+    fn write_device(&self, address: u64, size: AccessSize, value: u64);
+    fn warn(&self);
+    fn physical(&self, linear: u64) -> Option<u64>;
+    fn is_memory(&self, address: u64, bytes: u64) -> bool;
+    fn clean(&self, address: u64, bytes: u64);
+    fn order(&self);
+    fn change(&self, change: Change) -> Result<(), Errno>;
+    fn pins(&self, page: u64) -> u16;
+    fn note(&self, page: u64) -> u32;
+    fn set_note(&self, page: u64, note: u32);
+    fn acquire(&self, lock: u32) -> bool;
+    fn release(&self, lock: u32) -> bool;
+    fn mapping(&self) -> (*mut u8, usize);
+    fn offset(&self, address: u64) -> Option<usize>;
+    fn at(&self, offset: usize) -> Option<u64>;
+    fn load(&self, address: u64, bytes: u64);
+    fn store(&self, address: u64, bytes: u64);
+    fn convict(&self, misconduct: Misconduct) -> !;
+}
+
+/// A change of page ownership.
+#[derive(Clone, Copy)]
+pub(crate) enum Change {
+    Share(u64),
+    Unshare(u64),
+    Pin(u64),
+    Unpin(u64),
+    Donate(Pages),
+    Reclaim(Pages),
+}
+
+/// An [`El2`] and the locks of the emulation on it.
+pub(crate) struct On<'a, E: El2> {
+    pub(crate) el2: &'a E,
+    pub(crate) locks: &'a OwnLocks<E::Locks>,
+}
+
+impl<E: El2> On<'_, E> {
+    fn lock(&self, number: u32) -> Option<&LockOf<E, ()>> {
+        match number {
+            LOCK_SET_UP => Some(&self.locks.set_up),
+            LOCK_MEMORY => Some(self.el2.memory_lock()),
+            _ => {
+                let its = number.checked_sub(LOCK_ITS)?;
+                self.locks.its.get(usize::try_from(its).ok()?)
+            }
+        }
+    }
+}
+
+impl<E: Mapped> Services for On<'_, E> {
+    fn is_protected(&self) -> bool {
+        self.el2.is_protected()
+    }
+    fn all_cpus_finalized(&self) -> bool {
+        self.el2.all_cpus_finalized()
+    }
+    fn redistributor(&self, n: usize) -> Option<its_el2::Redistributor> {
+        self.el2.redistributor(n)
+    }
+    fn read_device(&self, address: u64, size: AccessSize) -> u64 {
+        self.el2.read_device(address, size)
+    }
+    fn write_device(&self, address: u64, size: AccessSize, value: u64) {
+        self.el2.write_device(address, size, value);
+    }
+    fn warn(&self) {
+        self.el2.warn();
+    }
+    fn physical(&self, linear: u64) -> Option<u64> {
+        self.el2.physical(linear)
+    }
+    fn is_memory(&self, address: u64, bytes: u64) -> bool {
+        self.el2.is_memory(address, bytes)
+    }
+    fn clean(&self, address: u64, bytes: u64) {
+        self.el2.clean(address, bytes);
+    }
+    fn order(&self) {
+        self.el2.order();
+    }
+    fn change(&self, change: Change) -> Result<(), Errno> {
+        match change {
+            Change::Share(page) => self.el2.share(page),
+            Change::Unshare(page) => self.el2.unshare(page),
+            Change::Pin(page) => self.el2.pin(page),
+            Change::Unpin(page) => self.el2.unpin(page),
+            Change::Donate(pages) => self.el2.donate(pages),
+            Change::Reclaim(pages) => self.el2.reclaim(pages),
+        }
+    }
+    fn pins(&self, page: u64) -> u16 {
+        self.el2.pins(page)
+    }
+    fn note(&self, page: u64) -> u32 {
+        self.el2.note(page)
+    }
+    fn set_note(&self, page: u64, note: u32) {
+        self.el2.set_note(page, note);
+    }
+    fn acquire(&self, lock: u32) -> bool {
+        self.lock(lock).map(|lock| self.el2.acquire(lock)).is_some()
+    }
+    fn release(&self, lock: u32) -> bool {
+        self.lock(lock).map(|lock| self.el2.release(lock)).is_some()
+    }
+    fn mapping(&self) -> (*mut u8, usize) {
+        self.el2.mapping()
+    }
+    fn offset(&self, address: u64) -> Option<usize> {
+        self.el2.offset(address)
+    }
+    fn at(&self, offset: usize) -> Option<u64> {
+        self.el2.at(offset)
+    }
+    fn load(&self, address: u64, bytes: u64) {
+        self.el2.load(address, bytes);
+    }
+    fn store(&self, address: u64, bytes: u64) {
+        self.el2.store(address, bytes);
+    }
+    fn convict(&self, misconduct: Misconduct) -> ! {
+        self.el2.convict(misconduct)
+    }
+}
+
+macro_rules! services {
+    ($(fn $name:ident($($argument:ident: $of:ty),*) -> $result:ty { |$services:ident| $body:expr })*) => {
+        $(
+            // SAFETY: no other crate defines a symbol of this name, which is the interface's.
+            #[unsafe(no_mangle)]
+            extern "C" fn $name($($argument: $of),*) -> $result {
+                serve(|$services: &dyn Services| $body)
+            }
+        )*
+
+        /// What is offered to C.
+        #[cfg(test)]
+        pub(crate) fn prototypes() -> Vec<String> {
+            use crate::interface::{InC, prototype};
+            vec![$(prototype(
+                <$result as InC>::TYPE,
+                stringify!($name),
+                &[$((<$of as InC>::TYPE, stringify!($argument))),*],
+            )),*]
+        }
+    };
+}
+
+services! {
+    fn its_is_protected() -> bool { |el2| el2.is_protected() }
+    fn its_all_cpus_finalized() -> bool { |el2| el2.all_cpus_finalized() }
+    fn its_redistributor(n: u32, redistributor: *mut Redistributor) -> i32 { |el2| {
+        let Some(found) = el2.redistributor(n as usize) else {
+            return number(Err(Errno::Enodev));
+        };
+        put(redistributor, Redistributor {
+            address: found.address,
+            processor_number: found.processor_number.into(),
+        });
+        0
+    } }
+    fn its_read_device(address: u64, bytes: u32) -> u64 { |el2| {
+        el2.read_device(address, size(el2, bytes))
+    } }
+    fn its_write_device(address: u64, bytes: u32, value: u64) -> () { |el2| {
+        el2.write_device(address, size(el2, bytes), value)
+    } }
+    fn its_warn() -> () { |el2| el2.warn() }
+    fn its_panic() -> () { |_el2| current().leave(Left::Panicked) }
+    fn its_delay(microseconds: u64) -> () { |_el2| current().work(microseconds) }
+    fn its_from_host(linear: u64, address: *mut u64) -> i32 { |el2| {
+        let Some(found) = el2.physical(linear) else {
+            return number(Err(Errno::Einval));
+        };
+        put(address, found);
+        0
+    } }
+    fn its_to_pointer(address: u64) -> *mut c_void { |el2| {
+        let offset = el2.offset(address);
+        offset.map_or(std::ptr::null_mut(), |offset| {
+            el2.mapping().0.wrapping_add(offset).cast()
+        })
+    } }
+    fn its_from_pointer(pointer: *const c_void) -> u64 { |el2| physical(el2, pointer).unwrap_or(u64::MAX) }
+    fn its_is_memory(address: u64, bytes: u64) -> bool { |el2| el2.is_memory(address, bytes) }
+    fn its_clean(pointer: *const c_void, bytes: u64) -> () { |el2| {
+        // Own data is no device's business.
+        if let Some(address) = physical(el2, pointer) {
+            if !crate::OBSERVED {
+                el2.store(address, bytes);
+            }
+            el2.clean(address, bytes);
+        }
+    } }
+    fn its_order() -> () { |el2| el2.order() }
+    fn its_share(page: u64) -> i32 { |el2| number(el2.change(Change::Share(page))) }
+    fn its_unshare(page: u64) -> i32 { |el2| number(el2.change(Change::Unshare(page))) }
+    fn its_pin(page: u64) -> i32 { |el2| number(el2.change(Change::Pin(page))) }
+    fn its_unpin(page: u64) -> i32 { |el2| number(el2.change(Change::Unpin(page))) }
+    fn its_pins(page: u64) -> u32 { |el2| el2.pins(page).into() }
+    fn its_donate(page: u64, pages: u64) -> i32 { |el2| {
+        number(el2.change(Change::Donate(Pages { first: page, count: pages })))
+    } }
+    fn its_reclaim(page: u64, pages: u64) -> i32 { |el2| {
+        number(el2.change(Change::Reclaim(Pages { first: page, count: pages })))
+    } }
+    fn its_note(page: u64) -> u32 { |el2| el2.note(page) }
+    fn its_set_note(page: u64, note: u32) -> () { |el2| el2.set_note(page, note) }
+    fn its_lock(lock: u32) -> () { |el2| {
+        if !el2.acquire(lock) {
+            current().leave(Left::Panicked);
+        }
+    } }
+    fn its_unlock(lock: u32) -> () { |el2| {
+        if !el2.release(lock) {
+            current().leave(Left::Panicked);
+        }
+    } }
+}
+
+/// As C returns it.
+fn number(result: Result<(), Errno>) -> i32 {
+    result.map_or_else(|errno| -(errno as i32), |()| 0)
+}
+
+/// The size of a device access. One of no such size is as misplaced as one of no register's.
+fn size(el2: &dyn Services, bytes: u32) -> AccessSize {
+    match bytes {
+        1 => AccessSize::Byte,
+        2 => AccessSize::Half,
+        4 => AccessSize::Word,
+        8 => AccessSize::Double,
+        _ => el2.convict(Misconduct::BadDevice {
+            address: 0,
+            size: AccessSize::Byte,
+        }),
+    }
+}
+
+/// The physical address that a pointer is for.
+fn physical(el2: &dyn Services, pointer: *const c_void) -> Option<u64> {
+    let (start, bytes) = el2.mapping();
+    let offset = pointer.addr().checked_sub(start.addr())?;
+    (offset < bytes).then(|| el2.at(offset))?
+}
+
+/// Stores a result where C wants it, judged as C's own stores are.
+fn put<T>(place: *mut T, value: T) {
+    judge(place.addr(), size_of::<T>(), true);
+    // SAFETY: `judge` returns only if all of it is memory that the subject may write: its data, its stack, or the mapping.
+    unsafe { place.write_unaligned(value) };
+}

@@ -1,0 +1,326 @@
+//! An emulation that is written elsewhere: its object file or archive, made ready to be linked.
+//!
+//! All of it becomes one object. Its writable data, read-only data and code are gathered in a section each, whose bounds the
+//! linker tells the adapter; the callbacks of instrumented code, and block copies, get names of ours, so that nothing of
+//! the C library's or of a sanitizer's takes them; everything but the interface becomes its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::workspace;
+
+/// What a subject must define (`harness/abi/include/itsdiff.h`).
+const REQUIRED: [&str; 8] = [
+    "its_subject_abi",
+    "its_subject_create",
+    "its_subject_destroy",
+    "its_subject_reset",
+    "its_subject_policy",
+    "its_subject_set_up",
+    "its_subject_trap",
+    "its_subject_allows_donation",
+];
+
+/// Block copies that compilers call. Where a subject brings its own they stay its own, instrumented as the rest.
+const COPIES: [(&str, &str); 3] = [
+    ("memcpy", "itsdiff_memmove"),
+    ("memmove", "itsdiff_memmove"),
+    ("memset", "itsdiff_memset"),
+];
+
+const LAYOUT: &str = "\
+SECTIONS {
+  itsdiff_text : { *(.text .text.*) }
+  itsdiff_rodata : { *(.rodata .rodata.*) }
+  itsdiff_data : { *(.data .data.* .bss .bss.* COMMON) }
+}
+";
+
+/// How the examples are compiled; the guide says the same.
+pub(crate) const FLAGS: [&str; 12] = [
+    "-std=gnu11",
+    "-O2",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-ffreestanding",
+    "-fno-common",
+    "-fno-stack-protector",
+    "-fno-strict-aliasing",
+    "-fPIC",
+    "-fno-omit-frame-pointer",
+    "-fsanitize-coverage=trace-pc",
+];
+
+/// Each load and store is announced.
+pub(crate) const OBSERVED: [&str; 4] = [
+    "-fsanitize=kernel-address",
+    "--param=asan-instrumentation-with-call-threshold=0",
+    "--param=asan-stack=0",
+    "--param=asan-globals=0",
+];
+
+/// One that is ready.
+pub(crate) struct Foreign {
+    /// As artifacts and messages name it.
+    pub name: String,
+    pub archive: PathBuf,
+    /// What it has, as cfgs of the adapter.
+    pub facts: String,
+}
+
+fn folder() -> PathBuf {
+    workspace::root().join("target/subjects")
+}
+
+impl Foreign {
+    /// Of `example:NAME`, or the path of an object file or archive.
+    pub(crate) fn prepare(text: &str) -> Result<Self> {
+        let (name, object) = match text.strip_prefix("example:") {
+            Some(name) => (format!("example-{name}"), example(name)?),
+            None => {
+                let path = PathBuf::from(text);
+                let path = path
+                    .canonicalize()
+                    .with_context(|| format!("no subject {text}"))?;
+                (name_of(&path)?, path)
+            }
+        };
+        let folder = folder().join(&name);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("source"), text)?;
+        gather(&object, &folder, &name)
+    }
+
+    /// The one that artifacts with this name are of, if there is one.
+    pub(crate) fn named(name: &str) -> Result<Option<Self>> {
+        match fs::read_to_string(folder().join(name).join("source")) {
+            Ok(text) => Self::prepare(&text).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// A folder name for a file: it and where it lies, so that two of the same name are not mixed up.
+fn name_of(path: &Path) -> Result<String> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    let stem = stem.context("the subject's name is no text")?;
+    let parent = path.parent().and_then(Path::file_name).unwrap_or_default();
+    let text = format!("{}-{stem}", parent.to_string_lossy());
+    let plain = |letter: char| {
+        if letter.is_ascii_alphanumeric() {
+            letter
+        } else {
+            '-'
+        }
+    };
+    Ok(format!("c-{}", text.chars().map(plain).collect::<String>()))
+}
+
+/// Compiles an example.
+fn example(name: &str) -> Result<PathBuf> {
+    let sources = workspace::root().join("harness/abi/examples");
+    let (name, observed) = match name.strip_suffix("-unobserved") {
+        Some(name) => (name, false),
+        None => (name, true),
+    };
+    let source = sources.join(name).with_extension("c");
+    if !source.exists() {
+        let mut known: Vec<String> = fs::read_dir(&sources)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+            .collect();
+        known.sort();
+        bail!("no example `{name}`; there is: {}", known.join(", "));
+    }
+    let folder = folder().join("objects");
+    fs::create_dir_all(&folder)?;
+    let object = folder.join(format!("{name}-{observed}.o"));
+    let mut arguments: Vec<String> = FLAGS.map(String::from).to_vec();
+    if observed {
+        arguments.extend(OBSERVED.map(String::from));
+    }
+    let include = workspace::root().join("harness/abi/include");
+    arguments.extend(["-I".into(), include.display().to_string(), "-c".into()]);
+    arguments.extend([
+        source.display().to_string(),
+        "-o".into(),
+        object.display().to_string(),
+    ]);
+    duct::cmd("gcc", arguments)
+        .run()
+        .with_context(|| format!("cannot compile {}: it needs gcc", workspace::shown(&source)))?;
+    Ok(object)
+}
+
+/// Makes one object of it and puts it into an archive.
+fn gather(object: &Path, folder: &Path, name: &str) -> Result<Foreign> {
+    let layout = folder.join("layout.ld");
+    fs::write(&layout, LAYOUT)?;
+    let merged = folder.join("merged.o");
+    let tool = |program: &str| {
+        format!(
+            "cannot run {program} on {}: Debian has it in binutils",
+            object.display()
+        )
+    };
+    duct::cmd!(
+        "ld",
+        "-r",
+        "-d",
+        "-T",
+        &layout,
+        "-o",
+        &merged,
+        "--whole-archive",
+        object
+    )
+    .run()
+    .with_context(|| tool("ld"))?;
+    let symbols = Symbols::read(&merged).with_context(|| tool("nm"))?;
+    symbols.check(object)?;
+    let renamed = folder.join("subject.o");
+    let mut arguments = symbols.renames();
+    arguments.extend(REQUIRED.map(|symbol| format!("--keep-global-symbol={symbol}")));
+    arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
+    duct::cmd("objcopy", arguments)
+        .run()
+        .with_context(|| tool("objcopy"))?;
+    let archive = folder.join("libitsdiff_subject.a");
+    let fresh = folder.join("fresh.a");
+    let _ = fs::remove_file(&fresh);
+    duct::cmd!("ar", "crsD", &fresh, &renamed)
+        .run()
+        .with_context(|| tool("ar"))?;
+    // Cargo builds again what links a file that was written.
+    if fs::read(&fresh)? != fs::read(&archive).unwrap_or_default() {
+        fs::rename(&fresh, &archive)?;
+    }
+    let facts = if symbols.is_observed() {
+        "observed"
+    } else {
+        ""
+    };
+    Ok(Foreign {
+        name: name.into(),
+        archive,
+        facts: facts.into(),
+    })
+}
+
+/// Names in an object.
+struct Symbols {
+    defined: Vec<String>,
+    undefined: Vec<String>,
+}
+
+impl Symbols {
+    fn read(object: &Path) -> Result<Self> {
+        let text = duct::cmd!("nm", "--extern-only", "--format=posix", object).read()?;
+        let mut symbols = Self {
+            defined: Vec::new(),
+            undefined: Vec::new(),
+        };
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let (Some(name), Some(kind)) = (words.next(), words.next()) else {
+                continue;
+            };
+            match kind {
+                "U" | "w" => symbols.undefined.push(name.into()),
+                _ => symbols.defined.push(name.into()),
+            }
+        }
+        Ok(symbols)
+    }
+
+    fn check(&self, object: &Path) -> Result<()> {
+        let missing: Vec<&str> = REQUIRED
+            .into_iter()
+            .filter(|name| !self.defined.iter().any(|defined| defined == name))
+            .collect();
+        ensure!(
+            missing.is_empty(),
+            "{} does not define {}; harness/abi/include/itsdiff.h says what a subject must",
+            object.display(),
+            missing.join(", ")
+        );
+        Ok(())
+    }
+
+    /// Whether its loads and stores are announced.
+    fn is_observed(&self) -> bool {
+        let callback =
+            |name: &String| name.starts_with("__asan_load") || name.starts_with("__asan_store");
+        self.undefined.iter().any(callback)
+    }
+
+    /// Arguments of objcopy.
+    fn renames(&self) -> Vec<String> {
+        let renamed = self.undefined.iter().filter_map(|name| {
+            let ours = ours(name)?;
+            Some(format!("--redefine-sym={name}={ours}"))
+        });
+        renamed.collect()
+    }
+}
+
+/// What takes the place of a function that instrumented code, or any code, calls.
+fn ours(name: &str) -> Option<String> {
+    if name == "__sanitizer_cov_trace_pc" {
+        return Some("itsdiff_trace_pc".into());
+    }
+    let plain = name.strip_prefix("__asan_").unwrap_or(name);
+    if let Some((_, ours)) = COPIES.iter().find(|(copy, _)| *copy == plain) {
+        return Some((*ours).into());
+    }
+    let plain = name.strip_prefix("__asan_")?;
+    let plain = plain.strip_suffix("_noabort").unwrap_or(plain);
+    match plain {
+        "handle_no_return" => Some("itsdiff_no_return".into()),
+        "loadN" => Some("itsdiff_load_n".into()),
+        "storeN" => Some("itsdiff_store_n".into()),
+        _ if plain.starts_with("load") || plain.starts_with("store") => {
+            Some(format!("itsdiff_{plain}"))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callbacks_and_copies_are_ours() {
+        let same = [
+            ("__asan_load8_noabort", Some("itsdiff_load8")),
+            ("__asan_store16", Some("itsdiff_store16")),
+            ("__asan_loadN_noabort", Some("itsdiff_load_n")),
+            ("__asan_memcpy", Some("itsdiff_memmove")),
+            ("memset", Some("itsdiff_memset")),
+            ("__sanitizer_cov_trace_pc", Some("itsdiff_trace_pc")),
+            ("its_lock", None),
+            ("strlen", None),
+        ];
+        for (name, expected) in same {
+            assert_eq!(ours(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let symbols = Symbols {
+            defined: vec!["its_subject_abi".into()],
+            undefined: Vec::new(),
+        };
+        let error = symbols.check(Path::new("x.o")).unwrap_err().to_string();
+        assert!(
+            error.contains("its_subject_trap") && !error.contains("its_subject_abi,"),
+            "{error}"
+        );
+    }
+}
