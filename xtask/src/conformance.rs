@@ -8,7 +8,7 @@ use its_conformance::{compare, conform};
 use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 
 use crate::exit::{Broken, Defect, Exit};
-use crate::subject::{Subject, Which};
+use crate::subject::Subject;
 use crate::workspace;
 
 #[derive(clap::Args)]
@@ -16,8 +16,9 @@ pub(crate) struct Conform {
     #[command(flatten)]
     #[allow(dead_code, reason = "checked here, used by the program")]
     own: conform::Arguments,
-    #[command(flatten)]
-    which: Which,
+    /// With this known bug or break put in
+    #[arg(long, value_name = "ID")]
+    bug: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -25,13 +26,14 @@ pub(crate) struct Compare {
     #[command(flatten)]
     #[allow(dead_code, reason = "checked here, used by the program")]
     own: compare::Arguments,
-    #[command(flatten)]
-    which: Which,
+    /// With this known bug or break put in
+    #[arg(long, value_name = "ID")]
+    bug: Option<String>,
 }
 
 impl Conform {
     pub(crate) fn run(&self) -> Result<Exit> {
-        let subject = self.which.subject()?;
+        let subject = Subject::new(self.bug.as_deref())?;
         ended(run(&subject.build_conformance(false)?)?)
     }
 }
@@ -39,7 +41,7 @@ impl Conform {
 impl Compare {
     /// Optimized: many cases are played.
     pub(crate) fn run(&self) -> Result<Exit> {
-        let subject = self.which.subject()?;
+        let subject = Subject::new(self.bug.as_deref())?;
         ended(run(&subject.build_conformance(true)?)?)
     }
 }

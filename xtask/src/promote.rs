@@ -35,6 +35,10 @@ const PROCESSES: usize = 10;
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let finding = &arguments.finding;
     let target = Target::find(&finding.target)?;
+    ensure!(
+        finding.which.subject.is_none(),
+        "the tests play regressions on the production emulator: keep a finding of another one beside its sources (`cargo xtask minimize --output FILE`)"
+    );
     if let Some(id) = &finding.which.bug {
         let known = Bug::all(Bank::Bugs)?.iter().any(|bug| bug.id == *id);
         ensure!(

@@ -33,7 +33,7 @@ const SMOKE: u64 = 10_000;
 /// The largest share of poisoned cases, in percent.
 const POISONED: u64 = 30;
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("format", || cargo(&["fmt", "--all", "--check"])),
     ("clippy", || {
         cargo(&[
@@ -52,6 +52,7 @@ const STEPS: [Step; 12] = [
     ("corpus", stored),
     ("conform", conformance::check),
     ("compare", conformance::smoke),
+    ("abi", crate::abi::check),
     ("bugs", || bank(Bank::Bugs)),
     ("breaks", || bank(Bank::Breaks)),
     ("smoke", smoke),
@@ -78,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     Ok(Exit::Clean)
 }
 
-fn demand(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
+pub(crate) fn demand(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
     if holds {
         return Ok(());
     }

@@ -101,6 +101,8 @@ void *its_to_pointer(uint64_t address);
 uint64_t its_from_pointer(const void *pointer);
 /* Whether all of these bytes are memory, in one region. */
 bool its_is_memory(uint64_t address, uint64_t bytes);
+/* The first word that is not zero among the whole words of `bytes` at an 8-byte aligned pointer into memory, else NULL (memchr_inv). */
+const void *its_first_word(const void *pointer, uint64_t bytes);
 /* Cleans to the point of coherency: devices see what was stored. */
 void its_clean(const void *pointer, uint64_t bytes);
 /* Orders everything before against everything after, as devices see it (dsb sy). */

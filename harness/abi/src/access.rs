@@ -29,7 +29,7 @@ pub(crate) fn judge(address: usize, bytes: usize, write: bool) {
         return;
     }
     let offset = address - current.memory.start;
-    serve(|el2| {
+    serve(|el2, _| {
         let Some(physical) = el2.at(offset) else {
             el2.convict(stray(usize::MAX, write));
         };

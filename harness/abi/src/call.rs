@@ -59,7 +59,7 @@ thread_local! {
 /// There is one emulation in the process, whose data all threads share.
 static ONE_THREAD: Mutex<()> = Mutex::new(());
 
-/// Counts of calls, so that a watchdog sees whether one goes on.
+/// The call that is being made, if one is.
 pub(crate) fn current_or_null() -> *const Current {
     CURRENT.get()
 }
@@ -81,26 +81,30 @@ impl Current {
         unreachable!("an abandoned call is not resumed");
     }
 
+    /// Goes on after something in which another CPU may have been inside.
+    pub(crate) fn resume(&self) {
+        CURRENT.set(self);
+    }
+
     /// Counts work, and ends a call that does too much.
     pub(crate) fn work(&self, units: u64) {
         match self.left.get().checked_sub(units) {
-            Some(left) => self.left.set(left),
-            None => self.leave(Left::Misconduct(Misconduct::TooMuchWork)),
+            Some(left) if !faults::expired() => self.left.set(left),
+            _ => self.leave(Left::Misconduct(Misconduct::TooMuchWork)),
         }
     }
 }
 
 /// Does what C asked for. A machine that ends the call there unwinds, but never through C.
-pub(crate) fn serve<R>(act: impl FnOnce(&dyn Services) -> R) -> R {
+pub(crate) fn serve<R>(act: impl FnOnce(&dyn Services, &Current) -> R) -> R {
     let current = current();
     let Some(services) = current.services else {
         current.leave(Left::Nowhere);
     };
     // SAFETY: the services outlive the call, see `enter`.
     let services = unsafe { &*services };
-    let result = catch_unwind(AssertUnwindSafe(|| act(services)));
-    // Another CPU may have been inside meanwhile.
-    CURRENT.set(current);
+    let result = catch_unwind(AssertUnwindSafe(|| act(services, current)));
+    current.resume();
     match result {
         Ok(value) => value,
         Err(payload) => {
@@ -147,6 +151,7 @@ fn run(
     function: impl FnOnce() -> u64,
 ) -> (Ended, Option<Box<dyn Any + Send>>) {
     faults::install();
+    faults::expired();
     let kept = STACKS.with_borrow_mut(Vec::pop);
     let stack = kept.unwrap_or_default();
     let current = Current {
@@ -161,9 +166,9 @@ fn run(
         left: Cell::new(WORK_LIMIT),
         stopped: RefCell::new(None),
     };
-    let before = CURRENT.get();
     let (ended, stack) = on_stack(stack, &current, function);
-    CURRENT.set(before);
+    // C code does not call itself by this way, so that there is no call around this one.
+    CURRENT.set(ptr::null());
     STACKS.with_borrow_mut(|stacks| stacks.push(stack));
     (ended, current.stopped.take())
 }

@@ -3,7 +3,10 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::image;
+use its_el2::Misconduct;
+
+use crate::call::{Left, current};
+use crate::{faults, image};
 
 const COUNTERS: usize = 1 << 14;
 
@@ -30,6 +33,9 @@ std::arch::global_asm!(
 );
 
 extern "C" fn edge(returns_to: usize) {
+    if faults::expired() {
+        current().leave(Left::Misconduct(Misconduct::TooMuchWork));
+    }
     let place = returns_to.wrapping_sub(image::text().start);
     // Neighbours are a few bytes apart.
     let counter = &EDGES[(place ^ (place >> 14)) % COUNTERS];

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use its_el2::Misconduct;
@@ -28,6 +29,14 @@ const LOOK: i64 = 2;
 /// What took these signals before, by their place in [`TRAPS`].
 static BEFORE: OnceLock<[libc::sigaction; TRAPS.len()]> = OnceLock::new();
 static INSTALLING: Mutex<()> = Mutex::new(());
+
+/// The watchdog wants the call to end.
+static EXPIRED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the watchdog wants the call to end; asked once.
+pub(crate) fn expired() -> bool {
+    EXPIRED.load(Ordering::Relaxed) && EXPIRED.swap(false, Ordering::Relaxed)
+}
 
 thread_local! {
     /// The call that the watchdog found at work.
@@ -97,8 +106,12 @@ extern "C" fn looked(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
     let again = SEEN.replace(current) == current;
     // SAFETY: the kernel gives it to a handler with SA_SIGINFO.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    if current.is_null() || !again || !image::text().contains(&pc(context)) {
+    if current.is_null() || !again {
         return;
+    }
+    if !image::text().contains(&pc(context)) {
+        // It is in a callback or service, and leaves at the next.
+        return EXPIRED.store(true, Ordering::Relaxed);
     }
     // SAFETY: it is not null, and the call goes on until this returns.
     let current = unsafe { &*current };

@@ -6,7 +6,7 @@ use its_el2::{AccessSize, El2, Errno, LockName, LockOf, Locks, Mapped, Misconduc
 use its_gic::geometry::Pages;
 
 use crate::access::judge;
-use crate::call::{Left, current, serve};
+use crate::call::{Current, Left, serve};
 use crate::interface::{LOCK_ITS, LOCK_MEMORY, LOCK_SET_UP, Redistributor};
 
 /// The most ITSs of a machine.
@@ -38,6 +38,7 @@ pub(crate) trait Services {
     fn warn(&self);
     fn physical(&self, linear: u64) -> Option<u64>;
     fn is_memory(&self, address: u64, bytes: u64) -> bool;
+    fn first_word(&self, address: u64, bytes: u64) -> Option<u64>;
     fn clean(&self, address: u64, bytes: u64);
     fn order(&self);
     fn change(&self, change: Change) -> Result<(), Errno>;
@@ -109,6 +110,9 @@ impl<E: Mapped> Services for On<'_, E> {
     fn is_memory(&self, address: u64, bytes: u64) -> bool {
         self.el2.is_memory(address, bytes)
     }
+    fn first_word(&self, address: u64, bytes: u64) -> Option<u64> {
+        self.el2.first_word(address, bytes)
+    }
     fn clean(&self, address: u64, bytes: u64) {
         self.el2.clean(address, bytes);
     }
@@ -161,12 +165,12 @@ impl<E: Mapped> Services for On<'_, E> {
 }
 
 macro_rules! services {
-    ($(fn $name:ident($($argument:ident: $of:ty),*) -> $result:ty { |$services:ident| $body:expr })*) => {
+    ($(fn $name:ident($($argument:ident: $of:ty),*) -> $result:ty { |$services:ident, $current:ident| $body:expr })*) => {
         $(
             // SAFETY: no other crate defines a symbol of this name, which is the interface's.
             #[unsafe(no_mangle)]
             extern "C" fn $name($($argument: $of),*) -> $result {
-                serve(|$services: &dyn Services| $body)
+                serve(|$services: &dyn Services, $current: &Current| $body)
             }
         )*
 
@@ -184,43 +188,50 @@ macro_rules! services {
 }
 
 services! {
-    fn its_is_protected() -> bool { |el2| el2.is_protected() }
-    fn its_all_cpus_finalized() -> bool { |el2| el2.all_cpus_finalized() }
-    fn its_redistributor(n: u32, redistributor: *mut Redistributor) -> i32 { |el2| {
+    fn its_is_protected() -> bool { |el2, _current| el2.is_protected() }
+    fn its_all_cpus_finalized() -> bool { |el2, _current| el2.all_cpus_finalized() }
+    fn its_redistributor(n: u32, redistributor: *mut Redistributor) -> i32 { |el2, current| {
         let Some(found) = el2.redistributor(n as usize) else {
             return number(Err(Errno::Enodev));
         };
-        put(redistributor, Redistributor {
+        put(current, redistributor, Redistributor {
             address: found.address,
             processor_number: found.processor_number.into(),
         });
         0
     } }
-    fn its_read_device(address: u64, bytes: u32) -> u64 { |el2| {
+    fn its_read_device(address: u64, bytes: u32) -> u64 { |el2, _current| {
         el2.read_device(address, size(el2, bytes))
     } }
-    fn its_write_device(address: u64, bytes: u32, value: u64) -> () { |el2| {
+    fn its_write_device(address: u64, bytes: u32, value: u64) -> () { |el2, _current| {
         el2.write_device(address, size(el2, bytes), value)
     } }
-    fn its_warn() -> () { |el2| el2.warn() }
-    fn its_panic() -> () { |_el2| current().leave(Left::Panicked) }
-    fn its_delay(microseconds: u64) -> () { |_el2| current().work(microseconds) }
-    fn its_from_host(linear: u64, address: *mut u64) -> i32 { |el2| {
+    fn its_warn() -> () { |el2, _current| el2.warn() }
+    fn its_panic() -> () { |_el2, current| current.leave(Left::Panicked) }
+    fn its_delay(microseconds: u64) -> () { |_el2, current| current.work(microseconds) }
+    fn its_from_host(linear: u64, address: *mut u64) -> i32 { |el2, current| {
         let Some(found) = el2.physical(linear) else {
             return number(Err(Errno::Einval));
         };
-        put(address, found);
+        put(current, address, found);
         0
     } }
-    fn its_to_pointer(address: u64) -> *mut c_void { |el2| {
+    fn its_to_pointer(address: u64) -> *mut c_void { |el2, _current| {
         let offset = el2.offset(address);
         offset.map_or(std::ptr::null_mut(), |offset| {
             el2.mapping().0.wrapping_add(offset).cast()
         })
     } }
-    fn its_from_pointer(pointer: *const c_void) -> u64 { |el2| physical(el2, pointer).unwrap_or(u64::MAX) }
-    fn its_is_memory(address: u64, bytes: u64) -> bool { |el2| el2.is_memory(address, bytes) }
-    fn its_clean(pointer: *const c_void, bytes: u64) -> () { |el2| {
+    fn its_from_pointer(pointer: *const c_void) -> u64 { |el2, _current| physical(el2, pointer).unwrap_or(u64::MAX) }
+    fn its_is_memory(address: u64, bytes: u64) -> bool { |el2, _current| el2.is_memory(address, bytes) }
+    fn its_first_word(pointer: *const c_void, bytes: u64) -> *const c_void { |el2, _current| {
+        let Some(address) = physical(el2, pointer) else {
+            el2.convict(crate::access::stray(pointer.addr(), false));
+        };
+        let found = el2.first_word(address, bytes).and_then(|found| el2.offset(found));
+        found.map_or(std::ptr::null(), |offset| el2.mapping().0.wrapping_add(offset).cast_const().cast())
+    } }
+    fn its_clean(pointer: *const c_void, bytes: u64) -> () { |el2, _current| {
         // Own data is no device's business.
         if let Some(address) = physical(el2, pointer) {
             if !crate::OBSERVED {
@@ -229,28 +240,28 @@ services! {
             el2.clean(address, bytes);
         }
     } }
-    fn its_order() -> () { |el2| el2.order() }
-    fn its_share(page: u64) -> i32 { |el2| number(el2.change(Change::Share(page))) }
-    fn its_unshare(page: u64) -> i32 { |el2| number(el2.change(Change::Unshare(page))) }
-    fn its_pin(page: u64) -> i32 { |el2| number(el2.change(Change::Pin(page))) }
-    fn its_unpin(page: u64) -> i32 { |el2| number(el2.change(Change::Unpin(page))) }
-    fn its_pins(page: u64) -> u32 { |el2| el2.pins(page).into() }
-    fn its_donate(page: u64, pages: u64) -> i32 { |el2| {
+    fn its_order() -> () { |el2, _current| el2.order() }
+    fn its_share(page: u64) -> i32 { |el2, _current| number(el2.change(Change::Share(page))) }
+    fn its_unshare(page: u64) -> i32 { |el2, _current| number(el2.change(Change::Unshare(page))) }
+    fn its_pin(page: u64) -> i32 { |el2, _current| number(el2.change(Change::Pin(page))) }
+    fn its_unpin(page: u64) -> i32 { |el2, _current| number(el2.change(Change::Unpin(page))) }
+    fn its_pins(page: u64) -> u32 { |el2, _current| el2.pins(page).into() }
+    fn its_donate(page: u64, pages: u64) -> i32 { |el2, _current| {
         number(el2.change(Change::Donate(Pages { first: page, count: pages })))
     } }
-    fn its_reclaim(page: u64, pages: u64) -> i32 { |el2| {
+    fn its_reclaim(page: u64, pages: u64) -> i32 { |el2, _current| {
         number(el2.change(Change::Reclaim(Pages { first: page, count: pages })))
     } }
-    fn its_note(page: u64) -> u32 { |el2| el2.note(page) }
-    fn its_set_note(page: u64, note: u32) -> () { |el2| el2.set_note(page, note) }
-    fn its_lock(lock: u32) -> () { |el2| {
+    fn its_note(page: u64) -> u32 { |el2, _current| el2.note(page) }
+    fn its_set_note(page: u64, note: u32) -> () { |el2, _current| el2.set_note(page, note) }
+    fn its_lock(lock: u32) -> () { |el2, current| {
         if !el2.acquire(lock) {
-            current().leave(Left::Panicked);
+            current.leave(Left::Panicked);
         }
     } }
-    fn its_unlock(lock: u32) -> () { |el2| {
+    fn its_unlock(lock: u32) -> () { |el2, current| {
         if !el2.release(lock) {
-            current().leave(Left::Panicked);
+            current.leave(Left::Panicked);
         }
     } }
 }
@@ -282,7 +293,9 @@ fn physical(el2: &dyn Services, pointer: *const c_void) -> Option<u64> {
 }
 
 /// Stores a result where C wants it, judged as C's own stores are.
-fn put<T>(place: *mut T, value: T) {
+fn put<T>(current: &Current, place: *mut T, value: T) {
+    // Another CPU may have been inside meanwhile.
+    current.resume();
     judge(place.addr(), size_of::<T>(), true);
     // SAFETY: `judge` returns only if all of it is memory that the subject may write: its data, its stack, or the mapping.
     unsafe { place.write_unaligned(value) };

@@ -182,8 +182,8 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
     }
 
     fn allows_donation(&self, el2: &E) -> bool {
-        // SAFETY: the emulation's function, on a stack of its own.
         self.call(el2, || {
+            // SAFETY: the emulation's function, on a stack of its own.
             unsafe { interface::its_subject_allows_donation() }.into()
         }) != 0
     }

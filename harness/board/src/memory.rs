@@ -277,8 +277,9 @@ impl Memory {
                 let mut fresh = lines & !stale.lines;
                 while fresh != 0 {
                     let start = fresh.trailing_zeros() as usize * LINE;
-                    for word in start..start + LINE {
-                        stale.before[word] = words[word].get();
+                    let line = start..start + LINE;
+                    for (before, word) in stale.before[line.clone()].iter_mut().zip(&words[line]) {
+                        *before = word.get();
                     }
                     fresh &= fresh - 1;
                 }

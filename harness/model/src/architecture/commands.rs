@@ -361,7 +361,9 @@ impl Run<'_> {
             self.path.changes.push(Change::Entry(cell.slot, left));
         }
         if dropped {
-            let any = others.into_iter().map(|slot| Change::Entry(slot, Possible::Any));
+            let any = others
+                .into_iter()
+                .map(|slot| Change::Entry(slot, Possible::Any));
             self.path.changes.extend(any);
         }
         if silent && destroyed {
