@@ -95,7 +95,8 @@ void its_delay(uint64_t microseconds);
 
 /* The physical address of one in the host's linear map; -EINVAL outside it. */
 int32_t its_from_host(uint64_t linear, uint64_t *address);
-/* Where a physical address is for EL2; NULL for what is no memory. Pages that follow each other in one region of memory do so here. */
+/* Where a physical address is for EL2; NULL for what is no memory. A page is aligned as one, and pages that
+ * follow each other in one region of memory do so here. */
 void *its_to_pointer(uint64_t address);
 /* The physical address that a pointer into memory is for; ~0 for any other. */
 uint64_t its_from_pointer(const void *pointer);

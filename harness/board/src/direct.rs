@@ -278,8 +278,8 @@ impl Board {
 impl Mapped for Board {
     fn mapping(&self) -> (*mut u8, usize) {
         let state = self.state.borrow();
-        let words = state.memory.mapping();
-        (words.as_ptr().cast::<u8>().cast_mut(), size_of_val(words))
+        let pages = state.memory.mapping();
+        (pages.as_ptr().cast::<u8>().cast_mut(), size_of_val(pages))
     }
 
     fn offset(&self, address: u64) -> Option<usize> {
@@ -317,6 +317,19 @@ mod tests {
 
     fn board() -> Board {
         Board::new(layout::machine([CHARACTER; 2], 1), Box::new(Nobody))
+    }
+
+    /// A store by pointer, as no board sees it.
+    fn poke(board: &Board, address: u64, value: u64) {
+        let offset = Memory::offset(address).unwrap();
+        let state = board.state.borrow();
+        state.memory.mapping()[offset / 4096].0[offset % 4096 / 8].set(value);
+    }
+
+    #[test]
+    fn pages_are_pages_for_pointers_too() {
+        let (start, bytes) = board().mapping();
+        assert!(start.addr().is_multiple_of(4096) && bytes.is_multiple_of(4096));
     }
 
     /// What is told of accesses to EL2's own memory and to memory that it shares with the host.
@@ -381,8 +394,7 @@ mod tests {
         let at = EL2.address();
         let put = |board: &Board, address: u64, value: u64| {
             board.store(address, 8);
-            let place = Memory::offset(address).unwrap() / 8;
-            board.state.borrow().memory.mapping()[place].set(value);
+            poke(board, address, value);
         };
         let events = told(|board| (0..4).for_each(|n| put(board, at + 8 * n, n)));
         let words = [0, 1, 2, 3];
@@ -403,7 +415,7 @@ mod tests {
         let board = board();
         let at = EL2.address();
         board.store(at, 8);
-        board.state.borrow().memory.mapping()[Memory::offset(at).unwrap() / 8].set(5);
+        poke(&board, at, 5);
         let fetched = |board: &Board| board.state.borrow().memory.fetch(at).value;
         assert_eq!(fetched(&board), 0);
         board.clean(at, 8);

@@ -19,12 +19,16 @@ struct Stale {
     before: Box<[u64; PAGE]>,
 }
 
+/// One page. Words are cells, because a subject that follows pointers writes them without asking; and it rounds pointers to
+/// pages as it does addresses.
+#[derive(Clone)]
+#[repr(align(4096))]
+pub(crate) struct Page(pub [Cell<u64>; PAGE]);
+
 /// All memory of the board.
-///
-/// Words are cells, because a subject that follows pointers writes them without asking.
 #[derive(Clone)]
 pub(crate) struct Memory {
-    words: Box<[Cell<u64>]>,
+    pages: Box<[Page]>,
     touched: Vec<bool>,
     touched_list: Vec<usize>,
     /// Somebody wrote who does not tell: any page may have changed.
@@ -67,7 +71,7 @@ fn copy_out(words: &[Cell<u64>]) -> Box<[u64]> {
 impl Memory {
     pub(crate) fn new() -> Self {
         Self {
-            words: vec![Cell::new(0); FLAT_PAGES * PAGE].into(),
+            pages: vec![Page([const { Cell::new(0) }; PAGE]); FLAT_PAGES].into(),
             touched: vec![false; FLAT_PAGES],
             touched_list: Vec::new(),
             untold: false,
@@ -77,8 +81,8 @@ impl Memory {
     }
 
     /// Where memory is, for those who follow pointers: one piece, with the hole in it.
-    pub(crate) fn mapping(&self) -> &[Cell<u64>] {
-        &self.words
+    pub(crate) fn mapping(&self) -> &[Page] {
+        &self.pages
     }
 
     /// Bytes from the start of the mapping; `None` for what is no memory.
@@ -94,20 +98,19 @@ impl Memory {
     }
 
     fn page(&self, page: usize) -> &[Cell<u64>] {
-        &self.words[page * PAGE..(page + 1) * PAGE]
+        &self.pages[page].0
     }
 
     /// The word at an 8-byte aligned address; zero where there is no memory.
     pub(crate) fn read(&self, address: u64) -> u64 {
-        place(address).map_or(0, |(page, word)| self.words[page * PAGE + word].get())
+        place(address).map_or(0, |(page, word)| self.pages[page].0[word].get())
     }
 
     /// The addresses of words that are not zero from `start`, 8-byte aligned, up to `end` in the same page; ascending.
     pub(crate) fn nonzero_words(&self, start: u64, end: u64) -> impl Iterator<Item = u64> {
         let place = place(start).filter(|(page, _)| self.touched[*page] || self.untold);
         let words = place.map_or(&[][..], |(page, first)| {
-            let first = page * PAGE + first;
-            &self.words[first..first + ((end - start) / 8) as usize]
+            &self.page(page)[first..first + ((end - start) / 8) as usize]
         });
         // Most lines of a table are empty.
         let lines = (0_u64..).zip(words.chunks(LINE));
@@ -243,7 +246,7 @@ impl Memory {
     /// Back to what was in memory then; everything else is zero.
     pub(crate) fn restore(&mut self, contents: &Contents) {
         if std::mem::take(&mut self.untold) {
-            fill(&self.words, 0);
+            self.pages.iter().for_each(|page| fill(&page.0, 0));
         }
         for page in std::mem::take(&mut self.touched_list) {
             self.touched[page] = false;
@@ -259,7 +262,7 @@ impl Memory {
 
     fn put(&mut self, page: usize, word: usize, value: u64) {
         self.touch(page);
-        self.words[page * PAGE + word].set(value);
+        self.pages[page].0[word].set(value);
     }
 
     fn touch(&mut self, page: usize) {
@@ -271,7 +274,7 @@ impl Memory {
 
     fn keep_before(&mut self, page: usize, lines: u64) {
         self.touch(page);
-        let words = &self.words[page * PAGE..(page + 1) * PAGE];
+        let words = &self.pages[page].0;
         match &mut self.stale[page] {
             Some(stale) => {
                 let mut fresh = lines & !stale.lines;
