@@ -36,6 +36,8 @@ pub(crate) type Ended = Result<u64, Left>;
 
 /// A call that is being made.
 pub(crate) struct Current {
+    /// Counts the calls of a thread: one call's place in memory is the next one's too.
+    pub(crate) number: u64,
     /// Lives as long as the call; `None` where there is no machine.
     services: Option<*const dyn Services>,
     /// Of the call's own stack, for the time of the call.
@@ -51,6 +53,7 @@ pub(crate) struct Current {
 
 thread_local! {
     static CURRENT: Cell<*const Current> = const { Cell::new(ptr::null()) };
+    static CALLS: Cell<u64> = const { Cell::new(0) };
     static STACKS: RefCell<Vec<DefaultStack>> = const { RefCell::new(Vec::new()) };
     /// Calls of this thread that have begun and not ended, and what keeps other threads out meanwhile.
     static INSIDE: RefCell<(u32, Option<MutexGuard<'static, ()>>)> = const { RefCell::new((0, None)) };
@@ -150,11 +153,12 @@ fn run(
     (memory, bytes): (*mut u8, usize),
     function: impl FnOnce() -> u64,
 ) -> (Ended, Option<Box<dyn Any + Send>>) {
-    faults::install();
-    faults::expired();
+    faults::prepare();
+    CALLS.set(CALLS.get() + 1);
     let kept = STACKS.with_borrow_mut(Vec::pop);
     let stack = kept.unwrap_or_default();
     let current = Current {
+        number: CALLS.get(),
         // SAFETY: only the lifetime changes; the pointer is used by C code that runs before this returns.
         services: services.map(|services| unsafe {
             std::mem::transmute::<*const (dyn Services + '_), *const dyn Services>(services)
@@ -221,5 +225,28 @@ impl Drop for Inside {
                 *guard = None;
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The place of a call, and its number.
+    fn one_call() -> (usize, u64) {
+        let mut place = 0;
+        let number = enter_alone(|| {
+            place = current_or_null().addr();
+            current().number
+        });
+        (place, number.unwrap())
+    }
+
+    /// A watchdog that goes by the place takes many short calls for one that never ends.
+    #[test]
+    fn calls_are_told_apart_by_their_numbers() {
+        let [first, second] = [one_call(), one_call()];
+        assert_eq!(first.0, second.0);
+        assert_ne!(first.1, second.1);
     }
 }

@@ -23,7 +23,7 @@ const TRAPS: [c_int; 5] = [
     libc::SIGTRAP,
 ];
 
-/// Seconds of the processor's time between two looks of the watchdog; a call that two looks find at work is ended.
+/// Seconds of the process's processor time between two looks of the watchdog; a call that two looks find at work is ended.
 const LOOK: i64 = 2;
 
 /// What took these signals before, by their place in [`TRAPS`].
@@ -39,12 +39,13 @@ pub(crate) fn expired() -> bool {
 }
 
 thread_local! {
-    /// The call that the watchdog found at work.
-    static SEEN: Cell<*const Current> = const { Cell::new(ptr::null()) };
+    /// The number of the call that the watchdog found at work.
+    static SEEN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Takes the signals, once.
-pub(crate) fn install() {
+/// Before a call: takes the signals, once, and starts anew.
+pub(crate) fn prepare() {
+    EXPIRED.store(false, Ordering::Relaxed);
     if BEFORE.get().is_some() {
         return;
     }
@@ -103,18 +104,20 @@ extern "C" fn trapped(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
 
 extern "C" fn looked(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
     let current = current_or_null();
-    let again = SEEN.replace(current) == current;
-    // SAFETY: the kernel gives it to a handler with SA_SIGINFO.
-    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    if current.is_null() || !again {
+    // The signal comes to the thread whose time it counts.
+    if current.is_null() {
+        return;
+    }
+    // SAFETY: the kernel gives the one to a handler with SA_SIGINFO; the other is not null, and the call goes on until this
+    // returns.
+    let (context, current) = unsafe { (&mut *context.cast::<libc::ucontext_t>(), &*current) };
+    if SEEN.replace(current.number) != current.number {
         return;
     }
     if !image::text().contains(&pc(context)) {
         // It is in a callback or service, and leaves at the next.
         return EXPIRED.store(true, Ordering::Relaxed);
     }
-    // SAFETY: it is not null, and the call goes on until this returns.
-    let current = unsafe { &*current };
     abandon(current, context, || {
         Left::Misconduct(Misconduct::TooMuchWork)
     });
