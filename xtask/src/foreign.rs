@@ -39,7 +39,7 @@ SECTIONS {
 ";
 
 /// How the examples are compiled; the guide says the same.
-pub(crate) const FLAGS: [&str; 13] = [
+const FLAGS: [&str; 17] = [
     "-std=gnu11",
     "-O2",
     "-g",
@@ -52,11 +52,9 @@ pub(crate) const FLAGS: [&str; 13] = [
     "-fno-strict-aliasing",
     "-fPIC",
     "-fno-omit-frame-pointer",
+    // Edges for libFuzzer.
     "-fsanitize-coverage=trace-pc",
-];
-
-/// Each load and store is announced.
-pub(crate) const OBSERVED: [&str; 4] = [
+    // Each load and store is announced.
     "-fsanitize=kernel-address",
     "--param=asan-instrumentation-with-call-threshold=0",
     "--param=asan-stack=0",
@@ -79,54 +77,43 @@ fn folder() -> PathBuf {
 impl Foreign {
     /// Of `example:NAME`, or the path of an object file or archive.
     pub(crate) fn prepare(text: &str) -> Result<Self> {
-        let (name, object) = match text.strip_prefix("example:") {
-            Some(name) => (format!("example-{name}"), example(name)?),
+        let (name, source, object) = match text.strip_prefix("example:") {
+            Some(name) => (format!("example-{name}"), text.into(), example(name)?),
             None => {
-                let path = PathBuf::from(text);
-                let path = path
-                    .canonicalize()
-                    .with_context(|| format!("no subject {text}"))?;
-                (name_of(&path)?, path)
+                let path = Path::new(text).canonicalize();
+                let path = path.with_context(|| format!("no subject {text}"))?;
+                let source = path.to_str().context("the subject's path is no text")?;
+                (name_of(source), source.to_owned(), path)
             }
         };
         let folder = folder().join(&name);
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("source"), text)?;
+        fs::write(folder.join("source"), source)?;
         gather(&object, &folder, &name)
     }
 
     /// The one that artifacts with this name are of, if there is one.
     pub(crate) fn named(name: &str) -> Result<Option<Self>> {
-        match fs::read_to_string(folder().join(name).join("source")) {
-            Ok(text) => Self::prepare(&text).map(Some),
-            Err(_) => Ok(None),
-        }
+        Self::source(name)
+            .map(|text| Self::prepare(&text))
+            .transpose()
+    }
+
+    /// What `--subject` was given for it, from wherever it is asked.
+    pub(crate) fn source(name: &str) -> Option<String> {
+        fs::read_to_string(folder().join(name).join("source")).ok()
     }
 }
 
-/// A folder name for a file: it and where it lies, so that two of the same name are not mixed up.
-fn name_of(path: &Path) -> Result<String> {
-    let stem = path.file_stem().and_then(|stem| stem.to_str());
-    let stem = stem.context("the subject's name is no text")?;
-    let parent = path.parent().and_then(Path::file_name).unwrap_or_default();
-    let text = format!("{}-{stem}", parent.to_string_lossy());
-    let plain = |letter: char| {
-        if letter.is_ascii_alphanumeric() {
-            letter
-        } else {
-            '-'
-        }
-    };
-    Ok(format!("c-{}", text.chars().map(plain).collect::<String>()))
+/// A folder name for a file, by all of its path.
+fn name_of(path: &str) -> String {
+    let plain = path.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
+    format!("c{plain}")
 }
 
 /// Compiles an example.
 fn example(name: &str) -> Result<PathBuf> {
     let sources = workspace::root().join("harness/abi/examples");
-    let (name, observed) = match name.strip_suffix("-unobserved") {
-        Some(name) => (name, false),
-        None => (name, true),
-    };
     let source = sources.join(name).with_extension("c");
     if !source.exists() {
         let mut known: Vec<String> = fs::read_dir(&sources)?
@@ -139,21 +126,20 @@ fn example(name: &str) -> Result<PathBuf> {
     }
     let folder = folder().join("objects");
     fs::create_dir_all(&folder)?;
-    let object = folder.join(format!("{name}-{observed}.o"));
-    let mut arguments: Vec<String> = FLAGS.map(String::from).to_vec();
-    if observed {
-        arguments.extend(OBSERVED.map(String::from));
-    }
+    let object = folder.join(format!("{name}.o"));
     let include = workspace::root().join("harness/abi/include");
-    arguments.extend(["-I".into(), include.display().to_string(), "-c".into()]);
-    arguments.extend([
-        source.display().to_string(),
-        "-o".into(),
-        object.display().to_string(),
-    ]);
-    duct::cmd("gcc", arguments)
+    let files = [
+        Path::new("-I"),
+        &include,
+        Path::new("-c"),
+        &source,
+        Path::new("-o"),
+        &object,
+    ];
+    let flags = FLAGS.iter().map(Path::new);
+    duct::cmd("gcc", flags.chain(files))
         .run()
-        .with_context(|| format!("cannot compile {}: it needs gcc", workspace::shown(&source)))?;
+        .with_context(|| format!("cannot compile {} with gcc", workspace::shown(&source)))?;
     Ok(object)
 }
 
@@ -316,6 +302,14 @@ mod tests {
         ];
         for (name, expected) in same {
             assert_eq!(ours(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_guide_compiles_as_the_examples_are() {
+        let guide = include_str!("../../harness/abi/README.md");
+        for flag in FLAGS.iter().filter(|flag| !flag.starts_with("-W")) {
+            assert!(guide.contains(flag), "{flag}");
         }
     }
 

@@ -56,6 +56,9 @@ pub(crate) const EMULATOR: &str = "harness/emulator";
 /// The program that plays requirements and compares with QEMU.
 const CONFORMANCE: &str = "its-conformance";
 
+/// The production emulator's name as a subject.
+const PRODUCTION: &str = "production";
+
 /// How cargo builds a program.
 pub(crate) struct Recipe {
     /// A target directory of its own keeps other builds from being thrown away.
@@ -97,7 +100,7 @@ impl Recipe {
 }
 
 /// Which emulator a command is about.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone)]
 pub(crate) struct Which {
     /// The emulator with this known bug put back
     #[arg(long, value_name = "ID")]
@@ -114,6 +117,15 @@ impl Which {
             Some(text) => Ok(Subject::foreign(Foreign::prepare(text)?)),
             None => Subject::new(self.bug.as_deref()),
         }
+    }
+}
+
+/// The option of a command that makes the subject of a name, with a space before; nothing for the production emulator.
+pub(crate) fn option(name: &str) -> String {
+    match Foreign::source(name) {
+        Some(source) => format!(" --subject {source}"),
+        None if name == PRODUCTION => String::new(),
+        None => format!(" --bug {name}"),
     }
 }
 
@@ -136,7 +148,7 @@ impl Subject {
     pub(crate) fn new(bug: Option<&str>) -> Result<Self> {
         match bug {
             None => Ok(Self {
-                name: "production".into(),
+                name: PRODUCTION.into(),
                 source: workspace::root().to_owned(),
                 crates: workspace::root().to_owned(),
                 builds: workspace::root().join("target"),
@@ -161,7 +173,7 @@ impl Subject {
     pub(crate) fn named(name: &str) -> Result<Self> {
         match Foreign::named(name)? {
             Some(foreign) => Ok(Self::foreign(foreign)),
-            None => Self::new((name != "production").then_some(name)),
+            None => Self::new((name != PRODUCTION).then_some(name)),
         }
     }
 

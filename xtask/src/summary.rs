@@ -4,6 +4,7 @@ use its_runner::finding::Record;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Engine, Plan, Run};
+use crate::subject;
 
 /// The summary of one run; as JSON, one object on one line.
 #[derive(Clone, Serialize, Deserialize)]
@@ -137,12 +138,9 @@ impl Summary {
             );
         }
         if let Some(first) = self.findings.first() {
-            let bug = match self.subject.as_str() {
-                "production" => String::new(),
-                bug => format!(" --bug {bug}"),
-            };
             say!(
-                "\nto see one: cargo xtask replay{bug} {}",
+                "\nto see one: cargo xtask replay{} {}",
+                subject::option(&self.subject),
                 first.record.file
             );
         }
