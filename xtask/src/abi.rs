@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use its_runner::program::Outcome;
 
 use crate::bugs::{Bank, Bug};
 use crate::engine::{Engine, Plan};
@@ -115,19 +116,18 @@ fn random(name: &str, program: &Program, target: &'static Target, runs: u64) -> 
 fn faults() -> Result<()> {
     let (_, program) = replayer("faults")?;
     let folder = workspace::root().join("harness/abi/examples/faults");
-    for file in workspace::scenarios(&folder)? {
-        let text = fs::read_to_string(&file)?;
-        let rule = text
-            .lines()
-            .find_map(|line| line.strip_prefix("# ")?.split_once(':'));
-        let (rule, _) =
-            rule.with_context(|| format!("{} names no rule", workspace::shown(&file)))?;
-        let (told, _) = program.replay(std::slice::from_ref(&file), false)?;
-        let found = told
-            .lines()
-            .any(|line| line.trim().starts_with(&format!("signature: {rule}.")));
+    for judged in program.judge(&workspace::scenarios(&folder)?, None)? {
+        let name = workspace::shown(&judged.file);
+        let text = fs::read_to_string(&judged.file)?;
+        let mut lines = text.lines();
+        let rule = lines.find_map(|line| line.strip_prefix("# ")?.split_once(':'));
+        let (rule, _) = rule.with_context(|| format!("{name} names no rule"))?;
+        let found = match &judged.outcome {
+            Outcome::Played { findings, .. } => findings.iter().any(|found| found.rule == rule),
+            _ => false,
+        };
         demand(found, || {
-            format!("{} does not break {rule}:\n{told}", workspace::shown(&file))
+            format!("{name} does not break {rule}: {:?}", judged.outcome)
         })?;
     }
     Ok(())

@@ -19,6 +19,7 @@
 #pragma GCC diagnostic ignored "-Wunused-function"
 #define its_subject_trap careful_trap
 #include "careful.c"
+#include "itsdiff_pkvm.h"
 #undef its_subject_trap
 
 static u64 host_cwriter[MOST_ITS];
@@ -28,10 +29,8 @@ static bool share_itt(struct span itt)
 {
 	if (!its_is_memory(itt.address, itt.bytes))
 		return false;
-	its_lock(ITS_LOCK_MEMORY);
 	for (u64 n = 0; n < pages_under(itt); n++)
-		its_share(itt.address / PAGE + n);
-	its_unlock(ITS_LOCK_MEMORY);
+		__pkvm_host_share_hyp(itt.address / PAGE + n);
 	return true;
 }
 

@@ -5,44 +5,34 @@
 
 #include "itsdiff.h"
 
-static inline int32_t itsdiff_with_memory(int32_t (*change)(uint64_t), uint64_t page)
-{
-	int32_t result;
-
-	its_lock(ITS_LOCK_MEMORY);
-	result = change(page);
-	its_unlock(ITS_LOCK_MEMORY);
-	return result;
-}
+#define ITSDIFF_LOCKED(change)                       \
+	({                                           \
+		int32_t itsdiff_result;              \
+                                                     \
+		its_lock(ITS_LOCK_MEMORY);           \
+		itsdiff_result = (change);           \
+		its_unlock(ITS_LOCK_MEMORY);         \
+		itsdiff_result;                      \
+	})
 
 static inline int32_t __pkvm_host_share_hyp(uint64_t pfn)
 {
-	return itsdiff_with_memory(its_share, pfn);
+	return ITSDIFF_LOCKED(its_share(pfn));
 }
 
 static inline int32_t __pkvm_host_unshare_hyp(uint64_t pfn)
 {
-	return itsdiff_with_memory(its_unshare, pfn);
+	return ITSDIFF_LOCKED(its_unshare(pfn));
 }
 
 static inline int32_t __pkvm_host_donate_hyp(uint64_t pfn, uint64_t nr_pages)
 {
-	int32_t result;
-
-	its_lock(ITS_LOCK_MEMORY);
-	result = its_donate(pfn, nr_pages);
-	its_unlock(ITS_LOCK_MEMORY);
-	return result;
+	return ITSDIFF_LOCKED(its_donate(pfn, nr_pages));
 }
 
 static inline int32_t __pkvm_hyp_donate_host(uint64_t pfn, uint64_t nr_pages)
 {
-	int32_t result;
-
-	its_lock(ITS_LOCK_MEMORY);
-	result = its_reclaim(pfn, nr_pages);
-	its_unlock(ITS_LOCK_MEMORY);
-	return result;
+	return ITSDIFF_LOCKED(its_reclaim(pfn, nr_pages));
 }
 
 /* The pages from one EL2 pointer to before another are unpinned. */
