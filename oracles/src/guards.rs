@@ -290,6 +290,14 @@ pub(crate) mod tests {
     };
 
     /// One guarded ITS: 128 slots, a level-1 device table, a flat collection table.
+    impl Guards {
+        /// With a copy of a level-1 table there.
+        pub(crate) fn with_table_copy(mut self, pages: Pages) -> Self {
+            self.all[0].copies.push(pages);
+            self
+        }
+    }
+
     pub(crate) fn guards() -> Guards {
         let baser = Baser::new().with_valid(true).with_entry_size(7);
         let mut basers = [Baser::new(); 8];
