@@ -5,7 +5,6 @@ use std::path::Path;
 fn main() {
     println!("cargo:rerun-if-env-changed=ITSDIFF_SUBJECT");
     println!("cargo:rerun-if-env-changed=ITSDIFF_SUBJECT_FACTS");
-    println!("cargo:rustc-check-cfg=cfg(observed)");
     let Ok(archive) = std::env::var("ITSDIFF_SUBJECT") else {
         println!("cargo:rerun-if-changed=examples/null.c");
         println!("cargo:rerun-if-changed=include/itsdiff.h");

@@ -3,7 +3,7 @@
 //! A [`Rule`] is an invariant with an id; [`rules::ALL`] is the catalogue. An oracle checks the rules of one family,
 //! one file each or more: [`leak`] and [`ptr`] look at what the physical ITS can reach, `books` at what EL2 relies on,
 //! `passed` at what EL2 passes on; `el2`, `locks` and `posted` at what EL2 did, `undo` at what failed or was refused,
-//! `hw` at what EL2 did to the hardware's registers. The family DIV compares with the reference and is fed by the
+//! `hw` at what EL2 did to the hardware's registers. [`Evidence`] says which rules need EL2's loads and stores. The family DIV compares with the reference and is fed by the
 //! runner, which alone knows the reference.
 //!
 //! Oracles know observations ([`its_el2::Event`]) and read-only views ([`its_el2::View`]). They must not know the
@@ -11,6 +11,7 @@
 
 mod books;
 mod el2;
+mod evidence;
 mod guards;
 mod hw;
 pub mod leak;
@@ -26,6 +27,7 @@ mod watch;
 
 use std::collections::BTreeSet;
 
+pub use evidence::{Evidence, judged_by};
 use its_el2::{Action, Event, Hypercall, Machine, Outcome, Part, View};
 pub use rules::{Family, Rule, Severity};
 

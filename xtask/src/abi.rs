@@ -25,24 +25,27 @@ const MANY: u64 = 3_000;
 
 /// Checks all of them.
 pub(crate) fn check() -> Result<()> {
-    careful()?;
+    let careful = Foreign::prepare("example:careful")?;
+    clean(careful, &target::ALL)?;
+    // The same with a set-up of its own, and the same when nobody sees its loads and stores.
+    let set_up = std::slice::from_ref(Target::find("its_hvc")?);
+    clean(Foreign::prepare("example:own-layout")?, set_up)?;
+    clean(Foreign::unseen_example("careful")?, set_up)?;
     faults()?;
     naive()?;
-    eprintln!(
-        "abi: the careful example passes, the mistakes of the others are told by their rules"
-    );
+    eprintln!("abi: the careful examples pass, the mistakes of the others are told by their rules");
     Ok(())
 }
 
-fn replayer(example: &str) -> Result<(String, Program)> {
-    let subject = Subject::foreign(Foreign::prepare(&format!("example:{example}"))?);
+fn replayer(foreign: Foreign) -> Result<(String, Program)> {
+    let subject = Subject::foreign(foreign);
     let program = subject.build_replayer(target::ALL[0].name)?;
     Ok((subject.name, program.into()))
 }
 
-/// It is clean on every stored scenario, and on a few new ones of each target.
-fn careful() -> Result<()> {
-    let (name, program) = replayer("careful")?;
+/// It is clean on every stored scenario, and on a few new ones of each of these targets.
+fn clean(example: Foreign, targets: &'static [Target]) -> Result<()> {
+    let (name, program) = replayer(example)?;
     let mut files: Vec<PathBuf> = Bug::all(Bank::Bugs)?
         .into_iter()
         .map(|bug| bug.witness)
@@ -57,7 +60,7 @@ fn careful() -> Result<()> {
     demand(code == 0, || {
         format!("a stored scenario is not clean on {name} (code {code})")
     })?;
-    for target in &target::ALL {
+    for target in targets {
         let summary = random(&name, &program, target, CASES)?;
         demand(summary.is_clean(), || {
             format!("{} has findings on {name}", target.name)
@@ -68,7 +71,7 @@ fn careful() -> Result<()> {
 
 /// Random cases find each mistake that its first page lists, ` * N. what  RULE, RULE`, by one of its rules.
 fn naive() -> Result<()> {
-    let (name, program) = replayer("naive")?;
+    let (name, program) = replayer(Foreign::prepare("example:naive")?)?;
     let mut told = BTreeSet::new();
     for target in ["its_cmdq", "its_mmio"] {
         let summary = random(&name, &program, Target::find(target)?, MANY)?;
@@ -114,7 +117,7 @@ fn random(name: &str, program: &Program, target: &'static Target, runs: u64) -> 
 
 /// Each scenario names, in its first comment, the rule that it breaks.
 fn faults() -> Result<()> {
-    let (_, program) = replayer("faults")?;
+    let (_, program) = replayer(Foreign::prepare("example:faults")?)?;
     let folder = workspace::root().join("harness/abi/examples/faults");
     for judged in program.judge(&workspace::scenarios(&folder)?, None)? {
         let name = workspace::shown(&judged.file);

@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 
+use crate::engine::Engine;
 use crate::workspace;
 
 /// What a subject must define (`harness/abi/include/itsdiff.h`).
@@ -22,6 +24,9 @@ const REQUIRED: [&str; 8] = [
     "its_subject_trap",
     "its_subject_allows_donation",
 ];
+
+/// What it may define: where its set-up is another than ours.
+const DESCRIBES: &str = "its_subject_describe";
 
 /// Block copies that compilers call. Where a subject brings its own they stay its own, instrumented as the rest.
 const COPIES: [(&str, &str); 3] = [
@@ -39,7 +44,7 @@ SECTIONS {
 ";
 
 /// How the examples are compiled; the guide says the same.
-const FLAGS: [&str; 17] = [
+const FLAGS: [&str; 12] = [
     "-std=gnu11",
     "-O2",
     "-g",
@@ -52,6 +57,10 @@ const FLAGS: [&str; 17] = [
     "-fno-strict-aliasing",
     "-fPIC",
     "-fno-omit-frame-pointer",
+];
+
+/// What lets the harness see what they do.
+const SEEN: [&str; 5] = [
     // Edges for libFuzzer.
     "-fsanitize-coverage=trace-pc",
     // Each load and store is announced.
@@ -66,9 +75,44 @@ pub(crate) struct Foreign {
     /// As artifacts and messages name it.
     pub name: String,
     pub archive: PathBuf,
-    /// What it has, as cfgs of the adapter.
-    pub facts: String,
+    pub facts: Facts,
 }
+
+/// What it was compiled with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    /// Each load and store is announced.
+    pub observed: bool,
+    /// It says how it wants its set-ups.
+    pub described: bool,
+    /// It tells its edges by `-fsanitize-coverage=trace-pc`.
+    pub traced: bool,
+    /// It counts its edges as clang's `-fsanitize-coverage=inline-8bit-counters,pc-table` does.
+    pub counted: bool,
+}
+
+impl Facts {
+    /// As cfgs of the adapter.
+    pub(crate) fn cfgs(self) -> String {
+        let all = [(self.observed, "observed"), (self.described, "described")];
+        let named: Vec<&str> = { all.into_iter() }
+            .filter_map(|(is, name)| is.then_some(name))
+            .collect();
+        named.join(" ")
+    }
+
+    /// Whether its edges guide an engine.
+    pub(crate) fn guide(self, engine: Engine) -> bool {
+        match engine {
+            Engine::Libfuzzer => self.traced || self.counted,
+            Engine::Afl | Engine::Honggfuzz => self.traced,
+            Engine::Random => false,
+        }
+    }
+}
+
+/// The file that says what it was compiled with.
+const FACTS: &str = "facts.json";
 
 fn folder() -> PathBuf {
     workspace::root().join("target/subjects")
@@ -78,7 +122,10 @@ impl Foreign {
     /// Of `example:NAME`, or the path of an object file or archive.
     pub(crate) fn prepare(text: &str) -> Result<Self> {
         let (name, source, object) = match text.strip_prefix("example:") {
-            Some(name) => (format!("example-{name}"), text.into(), example(name)?),
+            Some(name) => {
+                let object = example(name, &SEEN)?;
+                (format!("example-{name}"), text.into(), object)
+            }
             None => {
                 let path = Path::new(text).canonicalize();
                 let path = path.with_context(|| format!("no subject {text}"))?;
@@ -92,11 +139,25 @@ impl Foreign {
         gather(&object, &folder, &name)
     }
 
+    /// An example that is compiled so that nothing is seen of it but its calls.
+    pub(crate) fn unseen_example(name: &str) -> Result<Self> {
+        let folder_name = format!("example-{name}-unseen");
+        let folder = folder().join(&folder_name);
+        fs::create_dir_all(&folder)?;
+        gather(&example(name, &[])?, &folder, &folder_name)
+    }
+
     /// The one that artifacts with this name are of, if there is one.
     pub(crate) fn named(name: &str) -> Result<Option<Self>> {
         Self::source(name)
             .map(|text| Self::prepare(&text))
             .transpose()
+    }
+
+    /// What the one of this name was compiled with; `None` for what is not written elsewhere.
+    pub(crate) fn facts(name: &str) -> Option<Facts> {
+        let text = fs::read_to_string(folder().join(name).join(FACTS)).ok()?;
+        serde_json::from_str(&text).ok()
     }
 
     /// What `--subject` was given for it, from wherever it is asked.
@@ -111,8 +172,8 @@ fn name_of(path: &str) -> String {
     format!("c{plain}")
 }
 
-/// Compiles an example.
-fn example(name: &str) -> Result<PathBuf> {
+/// Compiles an example with these flags beside the usual ones.
+fn example(name: &str, more: &[&str]) -> Result<PathBuf> {
     let sources = workspace::root().join("harness/abi/examples");
     let source = sources.join(name).with_extension("c");
     if !source.exists() {
@@ -136,7 +197,7 @@ fn example(name: &str) -> Result<PathBuf> {
         Path::new("-o"),
         &object,
     ];
-    let flags = FLAGS.iter().map(Path::new);
+    let flags = FLAGS.iter().chain(more).map(Path::new);
     duct::cmd("gcc", flags.chain(files))
         .run()
         .with_context(|| format!("cannot compile {} with gcc", workspace::shown(&source)))?;
@@ -171,7 +232,8 @@ fn gather(object: &Path, folder: &Path, name: &str) -> Result<Foreign> {
     symbols.check(object)?;
     let renamed = folder.join("subject.o");
     let mut arguments = symbols.renames();
-    arguments.extend(REQUIRED.map(|symbol| format!("--keep-global-symbol={symbol}")));
+    let kept = REQUIRED.into_iter().chain([DESCRIBES]);
+    arguments.extend(kept.map(|symbol| format!("--keep-global-symbol={symbol}")));
     arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
     duct::cmd("objcopy", arguments)
         .run()
@@ -186,22 +248,19 @@ fn gather(object: &Path, folder: &Path, name: &str) -> Result<Foreign> {
     if fs::read(&fresh)? != fs::read(&archive).unwrap_or_default() {
         fs::rename(&fresh, &archive)?;
     }
-    if !symbols.is_observed() {
+    let facts = symbols.facts();
+    fs::write(folder.join(FACTS), serde_json::to_string(&facts)?)?;
+    if !facts.observed {
         eprintln!(
-            "warning: {} was compiled without -fsanitize=kernel-address: its loads and stores are not seen, and the reference \
-             takes commands that it does not see read for unjudged (harness/abi/README.md)",
+            "warning: {} was compiled without -fsanitize=kernel-address: its loads and stores are not seen, and many rules are \
+             not judged (harness/abi/README.md)",
             object.display()
         );
     }
-    let facts = if symbols.is_observed() {
-        "observed"
-    } else {
-        ""
-    };
     Ok(Foreign {
         name: name.into(),
         archive,
-        facts: facts.into(),
+        facts,
     })
 }
 
@@ -245,11 +304,17 @@ impl Symbols {
         Ok(())
     }
 
-    /// Whether its loads and stores are announced.
-    fn is_observed(&self) -> bool {
-        let callback =
-            |name: &String| name.starts_with("__asan_load") || name.starts_with("__asan_store");
-        self.undefined.iter().any(callback)
+    fn facts(&self) -> Facts {
+        let calls = |starts: &[&str]| {
+            let is = |name: &String| starts.iter().any(|start| name.starts_with(start));
+            self.undefined.iter().any(is)
+        };
+        Facts {
+            observed: calls(&["__asan_load", "__asan_store"]),
+            described: self.defined.iter().any(|name| name == DESCRIBES),
+            traced: calls(&["__sanitizer_cov_trace_pc"]),
+            counted: calls(&["__sanitizer_cov_8bit_counters_init"]),
+        }
     }
 
     /// Arguments of objcopy.
@@ -264,8 +329,12 @@ impl Symbols {
 
 /// What takes the place of a function that instrumented code, or any code, calls.
 fn ours(name: &str) -> Option<String> {
-    if name == "__sanitizer_cov_trace_pc" {
-        return Some("itsdiff_trace_pc".into());
+    match name {
+        "__sanitizer_cov_trace_pc" => return Some("itsdiff_trace_pc".into()),
+        "__sanitizer_cov_8bit_counters_init" | "__sanitizer_cov_pcs_init" => {
+            return Some("itsdiff_counters".into());
+        }
+        _ => {}
     }
     let plain = name.strip_prefix("__asan_").unwrap_or(name);
     if let Some((_, ours)) = COPIES.iter().find(|(copy, _)| *copy == plain) {
@@ -297,6 +366,10 @@ mod tests {
             ("__asan_memcpy", Some("itsdiff_memmove")),
             ("memset", Some("itsdiff_memset")),
             ("__sanitizer_cov_trace_pc", Some("itsdiff_trace_pc")),
+            (
+                "__sanitizer_cov_8bit_counters_init",
+                Some("itsdiff_counters"),
+            ),
             ("its_lock", None),
             ("strlen", None),
         ];
@@ -308,7 +381,11 @@ mod tests {
     #[test]
     fn the_guide_compiles_as_the_examples_are() {
         let guide = include_str!("../../harness/abi/README.md");
-        for flag in FLAGS.iter().filter(|flag| !flag.starts_with("-W")) {
+        for flag in FLAGS
+            .iter()
+            .chain(&SEEN)
+            .filter(|flag| !flag.starts_with("-W"))
+        {
             assert!(guide.contains(flag), "{flag}");
         }
     }

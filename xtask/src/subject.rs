@@ -306,7 +306,7 @@ impl Subject {
             flags += " --cfg foreign";
             command = command
                 .env("ITSDIFF_SUBJECT", &foreign.archive)
-                .env("ITSDIFF_SUBJECT_FACTS", &foreign.facts);
+                .env("ITSDIFF_SUBJECT_FACTS", foreign.facts.cfgs());
         }
         if !flags.is_empty() {
             command = command.env("RUSTFLAGS", flags.trim());

@@ -1,9 +1,12 @@
 //! What a run checked and found.
 
+use its_oracles::{Evidence, judged_by};
 use its_runner::finding::Record;
+use its_runner::replay;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Engine, Plan, Run};
+use crate::foreign::Foreign;
 use crate::subject;
 
 /// The summary of one run; as JSON, one object on one line.
@@ -27,6 +30,14 @@ pub(crate) struct Summary {
     pub skipped: u64,
     /// Instrumented edges, of the process that reached most; each engine counts its own. None where none are counted.
     pub coverage: Option<u64>,
+    /// The subject's own code is among these edges.
+    #[serde(default)]
+    pub guided: bool,
+    /// Rules that are not judged, and such that are judged in part, since the subject's loads and stores are not seen.
+    #[serde(default)]
+    pub not_observed: Vec<String>,
+    #[serde(default)]
+    pub partly_observed: Vec<String>,
     /// Somebody stopped it.
     pub interrupted: bool,
     pub findings: Vec<Found>,
@@ -50,10 +61,19 @@ impl Summary {
     /// Of a run that has ended, without its findings.
     pub(crate) fn new(run: &Run, plan: &Plan, seconds: f64, interrupted: bool) -> Self {
         let counts = run.counts();
+        let subject = run.subject();
+        let facts = Foreign::facts(&subject);
+        let unseen = |evidence| match facts {
+            Some(facts) if !facts.observed => judged_by(evidence).map(String::from).collect(),
+            _ => Vec::new(),
+        };
         Self {
+            guided: facts.is_none_or(|facts| facts.guide(run.engine)),
+            not_observed: unseen(Evidence::Accesses),
+            partly_observed: unseen(Evidence::Partly),
             target: plan.target.name.into(),
             engine: run.engine,
-            subject: run.subject(),
+            subject,
             seed: plan.seed,
             jobs: plan.jobs,
             seconds,
@@ -123,8 +143,15 @@ impl Summary {
             self.stalled
         );
         match self.coverage {
-            Some(edges) => say!("  coverage    {edges} edges"),
+            Some(edges) if self.guided => say!("  coverage    {edges} edges"),
+            Some(edges) => say!(
+                "  coverage    {edges} edges, none of them the subject's: it was not compiled for {} (harness/abi/README.md)",
+                self.engine.name()
+            ),
             None => say!("  coverage    not counted: the engine is not guided"),
+        }
+        if !self.not_observed.is_empty() {
+            say!("  {}", replay::not_observed().replace('\n', "\n  "));
         }
         say!("  findings    {}", self.findings.len());
         for Found { record, known } in &self.findings {

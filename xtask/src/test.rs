@@ -1,5 +1,7 @@
 //! `test`: everything that CI runs, in the order of how fast it fails.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result, ensure};
 use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 
@@ -72,7 +74,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     for (name, step) in STEPS {
         if arguments.only.as_deref().is_none_or(|only| only == name) {
             eprintln!("== {name}");
+            let start = Instant::now();
             step().with_context(|| format!("{name} failed"))?;
+            eprintln!("== {name}: {} s", start.elapsed().as_secs());
         }
     }
     eprintln!("== all passed");

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
 use its_runner::program::{Shown, Told};
+use its_runner::replay;
 use its_runner::trace::{Kind, Line};
 
 const STEP: Style = Style::new().bold();
@@ -58,6 +59,9 @@ pub(crate) fn render(told: &Told, choice: &Choice) -> String {
         false => BAD,
     };
     let _ = writeln!(text, "verdict: {style}{}{style:#}", told.verdict);
+    if !told.observed {
+        let _ = writeln!(text, "{}", replay::not_observed());
+    }
     for defect in &told.defects {
         let _ = writeln!(text, "  {defect}");
     }
@@ -154,6 +158,7 @@ mod tests {
                 line(Some(1), Kind::Step, 0, "[end] the queue must come to rest"),
             ],
             verdict: "diverged".into(),
+            observed: true,
             defects: Vec::new(),
             findings: vec![Shown {
                 rule: "DIV-PINS".into(),

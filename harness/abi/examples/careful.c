@@ -931,6 +931,7 @@ static struct span lpi_table(u64 n)
 
 /* ---- set-up */
 
+#ifndef OWN_LAYOUT
 struct described {
 	u64 base, shadow, value;
 	u32 order, page_bytes;
@@ -940,6 +941,7 @@ struct descriptor {
 	u64 queue, host_queue, queue_bytes, live_devices, list, reserved[3];
 	struct described tables[8];
 };
+#endif
 
 /* Whole pages from a page boundary of the host's linear map, in one region of memory; empty if they are not. */
 static struct span linear(u64 address, u64 bytes)

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ITS_ABI_VERSION 1
+#define ITS_ABI_VERSION 2
 
 /* Frames that trap. */
 #define ITS_FRAME_CONTROL 0       /* the control frame of ITS `index`, 64 KiB */
@@ -27,7 +27,7 @@
 #define ITS_LOCK_ITS 1     /* of the first ITS; the n-th one's is ITS_LOCK_ITS + n */
 #define ITS_LOCK_MEMORY 16 /* page ownership: pKVM's host and hyp locks */
 
-/* ---- what the emulation offers; each function below is to be defined ---- */
+/* ---- what the emulation offers; each function below is to be defined, but for the last ---- */
 
 struct its_machine {
 	uint32_t its;            /* how many ITSs, at most 2 */
@@ -69,6 +69,34 @@ int64_t its_subject_set_up(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4);
 uint64_t its_subject_trap(const struct its_trap *trap);
 /* Whether the host may give pages away by hypercall, asked once a CPU is finalized. */
 bool its_subject_allows_donation(void);
+
+/* A set-up as itsdiff's host makes it (POLICY.md, set-up): the arguments x1 to x4, and what it wrote into the descriptor, which
+ * may be anything. Addresses are in the host's linear map, but for the first; sizes are in bytes. */
+struct its_table {
+	uint64_t base;
+	uint64_t host_level1;
+	uint64_t baser;
+	uint32_t order; /* 2^order pages of 4 KiB */
+	uint32_t page_bytes;
+};
+
+struct its_set_up {
+	uint64_t control;
+	uint64_t private_pages;
+	uint64_t descriptor;
+	uint64_t pages; /* how many private pages; 0 means 1 */
+	uint64_t queue;
+	uint64_t host_queue;
+	uint64_t queue_bytes;
+	uint64_t live_devices;
+	uint64_t live_list;
+	struct its_table tables[8];
+};
+
+/* To be defined where x1 to x4 or the descriptor are others than POLICY.md's: makes them of ours, as a host would. `page` is
+ * the descriptor's page, 512 words, all zero; `arguments` are four. Calls nothing of its_*; asked before the call and when
+ * the descriptor is first read, and must make the same of the same. */
+void its_subject_describe(const struct its_set_up *ours, uint64_t *page, uint64_t *arguments);
 
 /* ---- what it is offered ---- */
 

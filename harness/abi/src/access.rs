@@ -5,6 +5,7 @@ use std::ffi::c_void;
 use std::ops::Range;
 
 use its_el2::Misconduct;
+use its_gic::geometry::Pages;
 
 use crate::call::{Left, current, serve};
 use crate::image;
@@ -34,8 +35,13 @@ pub(crate) fn judge(address: usize, bytes: usize, write: bool) {
             el2.convict(stray(usize::MAX, write));
         };
         match write {
-            true => el2.store(physical, bytes as u64),
+            true => return el2.store(physical, bytes as u64),
             false => el2.load(physical, bytes as u64),
+        }
+        let pages = Pages::under(physical, bytes as u64);
+        let descriptor = current.descriptor();
+        if let Some(descriptor) = descriptor.filter(|one| pages.contains(one.page())) {
+            descriptor.put_in_its_layout(el2);
         }
     });
 }

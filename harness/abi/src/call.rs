@@ -13,6 +13,7 @@ use corosensei::trap::CoroutineTrapHandler;
 use corosensei::{CoroutineResult, ScopedCoroutine, Yielder};
 use its_el2::Misconduct;
 
+use crate::descriptor::Descriptor;
 use crate::faults;
 use crate::services::Services;
 
@@ -40,6 +41,8 @@ pub(crate) struct Current {
     pub(crate) number: u64,
     /// Lives as long as the call; `None` where there is no machine.
     services: Option<*const dyn Services>,
+    /// The descriptor that a set-up is about; lives as long as the call.
+    descriptor: *const Descriptor,
     /// Of the call's own stack, for the time of the call.
     yielder: Cell<*const Yielder<(), Left>>,
     pub(crate) trap: Cell<Option<CoroutineTrapHandler<Ended>>>,
@@ -84,6 +87,12 @@ impl Current {
         unreachable!("an abandoned call is not resumed");
     }
 
+    /// The descriptor, if this call is about one that is in our layout still.
+    pub(crate) fn descriptor(&self) -> Option<&Descriptor> {
+        // SAFETY: it is null, or outlives the call, see `enter`.
+        unsafe { self.descriptor.as_ref() }.filter(|descriptor| descriptor.is_ours())
+    }
+
     /// Goes on after something in which another CPU may have been inside.
     pub(crate) fn resume(&self) {
         CURRENT.set(self);
@@ -117,11 +126,15 @@ pub(crate) fn serve<R>(act: impl FnOnce(&dyn Services, &Current) -> R) -> R {
     }
 }
 
-/// Runs `function`, which calls the emulation, on a stack of its own.
+/// Runs `function`, which calls the emulation, on a stack of its own; a set-up with the descriptor that it is about.
 ///
 /// Unwinds as the machine does where it ends a call, and if the emulation panicked.
-pub(crate) fn enter(services: &dyn Services, function: impl FnOnce() -> u64) -> u64 {
-    let (ended, stopped) = run(Some(services), services.mapping(), function);
+pub(crate) fn enter(
+    services: &dyn Services,
+    descriptor: Option<&Descriptor>,
+    function: impl FnOnce() -> u64,
+) -> u64 {
+    let (ended, stopped) = run(Some(services), services.mapping(), descriptor, function);
     if let Some(payload) = stopped {
         resume_unwind(payload);
     }
@@ -140,7 +153,7 @@ pub(crate) fn enter(services: &dyn Services, function: impl FnOnce() -> u64) -> 
 /// # Errors
 /// What it must not do.
 pub(crate) fn enter_alone(function: impl FnOnce() -> u64) -> Result<u64, &'static str> {
-    run(None, (ptr::null_mut(), 0), function)
+    run(None, (ptr::null_mut(), 0), None, function)
         .0
         .map_err(|left| match left {
             Left::Nowhere => "called a service where there is no machine",
@@ -151,6 +164,7 @@ pub(crate) fn enter_alone(function: impl FnOnce() -> u64) -> Result<u64, &'stati
 fn run(
     services: Option<&dyn Services>,
     (memory, bytes): (*mut u8, usize),
+    descriptor: Option<&Descriptor>,
     function: impl FnOnce() -> u64,
 ) -> (Ended, Option<Box<dyn Any + Send>>) {
     faults::prepare();
@@ -163,6 +177,7 @@ fn run(
         services: services.map(|services| unsafe {
             std::mem::transmute::<*const (dyn Services + '_), *const dyn Services>(services)
         }),
+        descriptor: descriptor.map_or(ptr::null(), ptr::from_ref),
         yielder: Cell::new(ptr::null()),
         trap: Cell::new(None),
         stack: stack.limit().get()..stack.base().get(),
@@ -171,7 +186,7 @@ fn run(
         stopped: RefCell::new(None),
     };
     let (ended, stack) = on_stack(stack, &current, function);
-    // C code does not call itself by this way, so that there is no call around this one.
+    // Where there is a call around this one, it resumes.
     CURRENT.set(ptr::null());
     STACKS.with_borrow_mut(|stacks| stacks.push(stack));
     (ended, current.stopped.take())

@@ -1,6 +1,7 @@
-//! Edges of code that was compiled with gcc's `-fsanitize-coverage=trace-pc`, as counters that libFuzzer reads. Clang's own
-//! counters need nothing of this.
+//! Edges of code that was compiled with `-fsanitize-coverage=trace-pc`, told to the engine that this program is built for.
+//! Clang's own counters lie among those of the rest of the program, which tells libFuzzer of them.
 
+#[cfg(not(any(engine = "afl", engine = "honggfuzz")))]
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use its_el2::Misconduct;
@@ -10,9 +11,46 @@ use crate::{faults, image};
 
 const COUNTERS: usize = 1 << 14;
 
+#[cfg(not(any(engine = "afl", engine = "honggfuzz")))]
 // SAFETY: the section's name is libFuzzer's for counters of others; nothing but bytes stands in it.
 #[unsafe(link_section = "__libfuzzer_extra_counters")]
 static EDGES: [AtomicU8; COUNTERS] = [const { AtomicU8::new(0) }; COUNTERS];
+
+/// Counts an edge, by a number below [`COUNTERS`].
+#[cfg(not(any(engine = "afl", engine = "honggfuzz")))]
+fn count(edge: usize) {
+    let counter = &EDGES[edge];
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(1),
+        Ordering::Relaxed,
+    );
+}
+
+#[cfg(engine = "afl")]
+unsafe extern "C" {
+    /// AFL's map of edges and its length, once it runs.
+    static __afl_area_ptr: *mut u8;
+    static __afl_map_size: u32;
+}
+
+#[cfg(engine = "afl")]
+fn count(edge: usize) {
+    // SAFETY: AFL's runtime sets both before anything of the target runs; nothing else writes to the map meanwhile.
+    unsafe {
+        let counter = __afl_area_ptr.add(edge % __afl_map_size as usize);
+        counter.write(counter.read().wrapping_add(1));
+    }
+}
+
+#[cfg(engine = "honggfuzz")]
+unsafe extern "C" {
+    safe fn hfuzz_trace_pc(pc: usize);
+}
+
+#[cfg(engine = "honggfuzz")]
+fn count(edge: usize) {
+    hfuzz_trace_pc(edge);
+}
 
 // The callback is given nothing: where it returns to is the edge.
 #[cfg(target_arch = "x86_64")]
@@ -38,9 +76,10 @@ extern "C" fn edge(returns_to: usize) {
     }
     let place = returns_to.wrapping_sub(image::text().start);
     // Neighbours are a few bytes apart.
-    let counter = &EDGES[(place ^ (place >> 14)) % COUNTERS];
-    counter.store(
-        counter.load(Ordering::Relaxed).wrapping_add(1),
-        Ordering::Relaxed,
-    );
+    count((place ^ (place >> 14)) % COUNTERS);
 }
+
+// Clang's constructors tell of counters; those of the program's own code tell of the same ones.
+// SAFETY: no other crate defines symbols of these names.
+#[unsafe(no_mangle)]
+extern "C" fn itsdiff_counters(_start: *const u8, _end: *const u8) {}

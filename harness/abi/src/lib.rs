@@ -8,6 +8,7 @@
 //! - `services`: the functions that C calls, on whatever [`El2`](its_el2::El2) the call came from
 //! - `access`: each load and store of code that was compiled with outline KASAN callbacks, judged before it is made
 //! - `call`: one call of the emulation, on a stack of its own, so that it can be abandoned anywhere
+//! - `descriptor`: a set-up's descriptor in the layout that the emulation wants
 //! - `faults`: what the processor traps, and loops that do nothing
 //! - `image`: the writable data
 //! - `coverage`: edges of code that was compiled with gcc's `-fsanitize-coverage=trace-pc`
@@ -18,6 +19,7 @@
 mod access;
 mod call;
 mod coverage;
+mod descriptor;
 mod faults;
 mod image;
 mod interface;

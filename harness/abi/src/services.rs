@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use its_el2::{AccessSize, El2, Errno, LockName, LockOf, Locks, Mapped, Misconduct};
+use its_el2::{AccessSize, El2, Errno, LockName, LockOf, Locks, Mapped, Misconduct, PageWords};
 use its_gic::geometry::Pages;
 
 use crate::access::judge;
@@ -52,6 +52,9 @@ pub(crate) trait Services {
     fn at(&self, offset: usize) -> Option<u64>;
     fn load(&self, address: u64, bytes: u64);
     fn store(&self, address: u64, bytes: u64);
+    fn page_words(&self, page: u64) -> PageWords;
+    fn put_page_words(&self, page: u64, words: &PageWords);
+    fn tell_page_read(&self, page: u64, words: &PageWords);
     fn convict(&self, misconduct: Misconduct) -> !;
 }
 
@@ -158,6 +161,15 @@ impl<E: Mapped> Services for On<'_, E> {
     }
     fn store(&self, address: u64, bytes: u64) {
         self.el2.store(address, bytes);
+    }
+    fn page_words(&self, page: u64) -> PageWords {
+        self.el2.page_words(page)
+    }
+    fn put_page_words(&self, page: u64, words: &PageWords) {
+        self.el2.put_page_words(page, words);
+    }
+    fn tell_page_read(&self, page: u64, words: &PageWords) {
+        self.el2.tell_page_read(page, words);
     }
     fn convict(&self, misconduct: Misconduct) -> ! {
         self.el2.convict(misconduct)

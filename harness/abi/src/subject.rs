@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use its_el2::{Direction, Frame, Locks, Mapped, Subject, SubjectPolicy, Trap};
 
 use crate::call::{Inside, enter, enter_alone};
+use crate::descriptor::{self, Descriptor};
 use crate::image::Image;
 use crate::interface::{
     self, FRAME_CONTROL, FRAME_REDISTRIBUTOR, FRAME_TRANSLATION, Machine, Policy,
@@ -33,16 +34,16 @@ pub struct Foreign<L: Locks> {
 impl<L: Locks> Foreign<L> {
     /// As it is when a machine starts, with the control frames of its ITSs at these addresses and so many redistributors.
     ///
-    /// # Panics
-    /// It was compiled with another version of the header, or cannot be created.
+    /// Where it was compiled with another version of the header, or cannot be created, the program says so and ends.
     pub fn new(its: &[u64], redistributors: u32) -> Self {
         // SAFETY: a constant of the emulation's.
         let version = unsafe { interface::its_subject_abi };
         let ours = interface::VERSION;
-        assert_eq!(
-            version, ours,
-            "the subject was compiled with itsdiff.h of version {version}; this is {ours}"
-        );
+        if version != ours {
+            refuse(&format!(
+                "it was compiled with itsdiff.h of version {version}; this is version {ours}"
+            ));
+        }
         let _inside = Inside::new();
         let pristine = PRISTINE.get_or_init(Image::of_now);
         destroy_last();
@@ -66,27 +67,46 @@ impl<L: Locks> Foreign<L> {
         }
     }
 
-    /// Lets the emulation do something on `el2`.
-    fn call<E: Mapped<Locks = L>>(&self, el2: &E, function: impl FnOnce() -> u64) -> u64 {
-        let _inside = Inside::new();
+    /// Puts its data in place.
+    fn ready<E: Mapped<Locks = L>>(&self, el2: &E) -> Inside {
+        let inside = Inside::new();
         if self.image.put_in_place() {
-            // Nothing but what is outside of its data can be in its way.
-            let reset = enter_alone(|| {
+            alone("its_subject_reset", || {
                 // SAFETY: the emulation's function, on a stack of its own.
                 unsafe { interface::its_subject_reset() };
                 0
             });
-            reset.unwrap_or_else(|why| panic!("its_subject_reset {why}"));
         }
-        let on = On {
-            el2,
-            locks: &self.locks,
-        };
         if !OBSERVED {
             el2.expect_untold_stores();
         }
-        enter(&on, function)
+        inside
     }
+
+    /// Lets the emulation do something on `el2`.
+    fn call<E: Mapped<Locks = L>>(&self, el2: &E, function: impl FnOnce() -> u64) -> u64 {
+        let _inside = self.ready(el2);
+        enter(&self.on(el2), None, function)
+    }
+
+    fn on<'a, E: Mapped<Locks = L>>(&'a self, el2: &'a E) -> On<'a, E> {
+        On {
+            el2,
+            locks: &self.locks,
+        }
+    }
+}
+
+/// Runs a function of the emulation where there is no machine.
+pub(crate) fn alone(name: &str, function: impl FnOnce() -> u64) -> u64 {
+    enter_alone(function).unwrap_or_else(|why| refuse(&format!("{name} {why}")))
+}
+
+/// Nothing can be played on this emulation. Callers may be called by C, which nothing can unwind through.
+fn refuse(why: &str) -> ! {
+    eprintln!("error: the subject cannot be played on: {why}");
+    // As the tools end where what they were given is not as it must be.
+    std::process::exit(2)
 }
 
 /// Destroys what was created last.
@@ -95,35 +115,32 @@ fn destroy_last() {
         return;
     };
     created.put_in_place();
-    let destroyed = enter_alone(|| {
+    alone("its_subject_destroy", || {
         // SAFETY: the emulation's function, on a stack of its own.
         unsafe { interface::its_subject_destroy() };
         0
     });
-    destroyed.unwrap_or_else(|why| panic!("its_subject_destroy {why}"));
 }
 
 /// Creates the emulation whose data is in place, and asks what it declares.
 fn create(machine: Machine) -> SubjectPolicy {
-    let created = enter_alone(|| {
+    let created = alone("its_subject_create", || {
         // What C is given a pointer to lies on its own stack.
         let machine = std::hint::black_box(machine);
         // SAFETY: the emulation's function, on a stack of its own; the pointer is valid meanwhile.
         let result = unsafe { interface::its_subject_create(&machine) };
         result as u32 as u64
     });
-    match created {
-        Ok(0) => {}
-        Ok(result) => panic!("its_subject_create returned {}", result as u32 as i32),
-        Err(why) => panic!("its_subject_create {why}"),
+    if created != 0 {
+        let result = created as u32 as i32;
+        refuse(&format!("its_subject_create returned {result}"));
     }
-    let declared = enter_alone(|| {
+    let declared = alone("its_subject_policy", || {
         let mut policy = Policy::default();
         // SAFETY: as above.
         unsafe { interface::its_subject_policy(&mut policy) };
         u64::from(policy.records_per_page) << 32 | u64::from(policy.commands_in_flight)
     });
-    let declared = declared.unwrap_or_else(|why| panic!("its_subject_policy {why}"));
     SubjectPolicy {
         records_per_page: (declared >> 32) as u32,
         commands_in_flight: declared as u32,
@@ -147,12 +164,26 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
         self.policy
     }
 
-    fn set_up(&self, el2: &E, [x1, x2, x3, x4]: [u64; 4]) -> i64 {
-        // SAFETY: the emulation's function, on a stack of its own.
-        self.call(
-            el2,
-            || unsafe { interface::its_subject_set_up(x1, x2, x3, x4) } as u64,
-        ) as i64
+    fn is_observed(&self) -> bool {
+        OBSERVED
+    }
+
+    fn set_up(&self, el2: &E, arguments: [u64; 4]) -> i64 {
+        let _inside = self.ready(el2);
+        let on = self.on(el2);
+        let descriptor = Descriptor::new(el2, arguments);
+        let [x1, x2, x3, x4] = descriptor::arguments(el2, arguments);
+        if let Some(descriptor) = &descriptor {
+            descriptor.tell(el2, &on);
+        }
+        let result = enter(&on, descriptor.as_ref(), || {
+            // SAFETY: the emulation's function, on a stack of its own.
+            unsafe { interface::its_subject_set_up(x1, x2, x3, x4) as u64 }
+        });
+        if let Some(descriptor) = descriptor.filter(|_| result != 0) {
+            descriptor.give_back(el2);
+        }
+        result as i64
     }
 
     fn trap(&self, el2: &E, trap: Trap) -> u64 {

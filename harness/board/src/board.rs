@@ -94,6 +94,11 @@ impl Board {
         self.subject.policy()
     }
 
+    /// Whether every load and store of the subject is told.
+    pub fn is_observed(&self) -> bool {
+        self.subject.is_observed()
+    }
+
     /// The board as it is, between two actions.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state.borrow();

@@ -8,7 +8,7 @@
 //! Bytes of a word that are read apart from each other, with something else between, are told once; half a word that is
 //! stored alone is told alone, since another reader may see it.
 
-use its_el2::{Event, Mapped, Misconduct};
+use its_el2::{Event, Mapped, Misconduct, PageWords};
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 
@@ -302,6 +302,39 @@ impl Mapped for Board {
         self.state.borrow_mut().memory.expect_anything();
     }
 
+    fn page_words(&self, page: u64) -> PageWords {
+        let state = self.state.borrow();
+        let word = |index: usize| state.memory.read(page * PAGE_BYTES + 8 * index as u64);
+        std::array::from_fn(word)
+    }
+
+    fn put_page_words(&self, page: u64, words: &PageWords) {
+        let mut state = self.state.borrow_mut();
+        for (address, word) in (page * PAGE_BYTES..).step_by(8).zip(words) {
+            if state.memory.read(address) != *word {
+                state.memory.write(address, *word);
+            }
+        }
+    }
+
+    fn tell_page_read(&self, page: u64, words: &PageWords) {
+        let mut state = self.call_on();
+        let mut address = page * PAGE_BYTES;
+        for run in words.chunk_by(|one, other| *one == 0 && *other == 0) {
+            let bytes = 8 * run.len() as u64;
+            state.events.push(match *run {
+                [value] => Event::WordRead {
+                    address,
+                    value,
+                    // What matters is that it is read once.
+                    shared: false,
+                },
+                _ => Event::Scanned { address, bytes },
+            });
+            address += bytes;
+        }
+    }
+
     fn convict(&self, misconduct: Misconduct) -> ! {
         self.stop(self.call(), misconduct)
     }
@@ -420,6 +453,25 @@ mod tests {
         assert_eq!(fetched(&board), 0);
         board.clean(at, 8);
         assert_eq!(fetched(&board), 5);
+    }
+
+    #[test]
+    fn a_page_can_be_told_as_read_and_hold_something_else() {
+        let page = HOST.first;
+        let mut ours = [0; 512];
+        (ours[0], ours[510]) = (1, 5);
+        let board = board();
+        board.put_page_words(page, &ours);
+        assert_eq!(board.page_words(page), ours);
+        let events = told(|board| board.tell_page_read(page, &ours));
+        let word = |at: u64| events.iter().find_map(|event| event.word_read(at));
+        assert_eq!(word(HOST.address()), Some(1));
+        assert_eq!(word(HOST.address() + 8 * 510), Some(5));
+        let zeroes = Event::Scanned {
+            address: HOST.address() + 8,
+            bytes: 8 * 509,
+        };
+        assert!(events.contains(&zeroes) && events.len() == 4);
     }
 
     #[test]

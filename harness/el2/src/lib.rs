@@ -50,7 +50,7 @@ pub use event::{CommandError, Event, Misconduct, PageChange};
 pub use freedom::{Choices, Freedom, Freedoms};
 pub use lock::{LockName, Locks};
 pub use machine::{Character, MAX_ITS, Machine, Pace};
-pub use mapped::Mapped;
+pub use mapped::{Mapped, PageWords};
 pub use page::{El2Side, HostSide, PageState};
 pub use race::{AGENTS, Part, Turn, Until, WORLD};
 pub use service::{El2, LockOf, Redistributor, WORK_LIMIT};

@@ -1,7 +1,12 @@
 //! Memory that an emulation reaches by pointers rather than by calls, as C code at EL2 does.
 
+use its_gic::geometry::PAGE_BYTES;
+
 use crate::event::Misconduct;
 use crate::service::El2;
+
+/// The 64-bit words of a page.
+pub type PageWords = [u64; PAGE_BYTES as usize / 8];
 
 /// An [`El2`] whose memory is one mapping. Whoever follows pointers into it tells each access before it is made.
 pub trait Mapped: El2 {
@@ -22,6 +27,16 @@ pub trait Mapped: El2 {
 
     /// Stores follow of which nobody will be told, until the machine is reset.
     fn expect_untold_stores(&self);
+
+    /// What a page of memory holds. Nobody is told.
+    fn page_words(&self, page: u64) -> PageWords;
+
+    /// The host stores all of a page. Nobody is told.
+    fn put_page_words(&self, page: u64, words: &PageWords);
+
+    /// EL2 reads a page that holds these words for those who judge, whatever it holds for EL2: the host wrote it in a form
+    /// that they do not know, or what EL2 reads is not seen.
+    fn tell_page_read(&self, page: u64, words: &PageWords);
 
     /// Records what EL2 must not do, and does not return.
     fn convict(&self, misconduct: Misconduct) -> !;

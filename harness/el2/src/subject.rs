@@ -85,6 +85,12 @@ pub trait Subject<E: El2> {
     /// What it declares about itself.
     fn policy(&self) -> SubjectPolicy;
 
+    /// Whether the machine is told of every load and store that it makes. Where it is not, who judges must not take
+    /// what was not told for what was not done.
+    fn is_observed(&self) -> bool {
+        true
+    }
+
     /// The hypercall `__pkvm_init_its_emulation` with x1 to x4 as the host gave them. Returns what goes
     /// into x1: 0 or a negative errno.
     fn set_up(&self, el2: &E, arguments: [u64; 4]) -> i64;

@@ -4,8 +4,9 @@ use its_board::host::Perform;
 use its_board::{Board, Failure, Tamper};
 use its_el2::{AGENTS, Action, Event, Machine, Outcome, Turn, View};
 use its_gic::Register;
+use its_gic::register::OFFSET_MASK;
 use its_model::{Judgement, Model, Phase};
-use its_oracles::{Breach, Oracles, Step, rules};
+use its_oracles::{Breach, Evidence, Oracles, Step, rules};
 use its_scenario::Operation;
 
 use crate::compare;
@@ -13,11 +14,18 @@ use crate::finding::{self, Finding};
 use crate::play::{Case, Counts, Verdict};
 use crate::trace::Trace;
 
+/// Who judges.
+#[derive(Clone)]
+pub(crate) struct Judges {
+    /// Dismissed once a subject is at work whose loads and stores nobody sees: it cannot follow that.
+    pub reference: Option<Model>,
+    pub oracles: Oracles,
+}
+
 pub(crate) struct Lockstep<'a> {
     board: &'a mut Board,
     machine: Machine,
-    model: Model,
-    oracles: Oracles,
+    judges: Judges,
     events: Vec<Event>,
     breaches: Vec<Breach>,
     findings: Vec<Finding>,
@@ -37,15 +45,13 @@ impl<'a> Lockstep<'a> {
     pub(crate) fn new(
         board: &'a mut Board,
         machine: Machine,
-        model: Model,
-        oracles: Oracles,
+        judges: Judges,
         trace: Option<&'a mut Trace>,
     ) -> Self {
         Self {
             board,
             machine,
-            model,
-            oracles,
+            judges,
             events: Vec::new(),
             breaches: Vec::new(),
             findings: Vec::new(),
@@ -62,13 +68,13 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    pub(crate) fn model(&self) -> &Model {
-        &self.model
+    pub(crate) fn reference(&self) -> Option<&Model> {
+        self.judges.reference.as_ref()
     }
 
     /// Those who judged, as they are now.
-    pub(crate) fn into_judges(self) -> (Model, Oracles) {
-        (self.model, self.oracles)
+    pub(crate) fn into_judges(self) -> Judges {
+        self.judges
     }
 
     /// Whether nothing more can be judged in this case.
@@ -126,8 +132,8 @@ impl<'a> Lockstep<'a> {
             | Action::PowerLoss { .. }
             | Action::Advance { .. } => false,
         };
-        let bare = self.model.phase(0) == Phase::Open;
-        bare && by_hardware || self.events.iter().any(by_el2)
+        let bare = |model: &Model| model.phase(0) == Phase::Open;
+        self.reference().is_some_and(bare) && by_hardware || self.events.iter().any(by_el2)
     }
 
     /// The operations of a race count like others.
@@ -148,27 +154,51 @@ impl<'a> Lockstep<'a> {
             trace.parts(&parts, &self.events);
         }
         self.accessed |= parts.iter().any(|part| self.is_access(&part.action));
-        let judgement = self.model.judge_race(&parts, &self.events);
-        self.oracles
-            .judge_race(&parts, &self.events, self.board, &mut self.breaches);
-        self.take(judgement);
+        self.refer(|model, events| model.judge_race(&parts, events));
+        let oracles = &mut self.judges.oracles;
+        oracles.judge_race(&parts, &self.events, self.board, &mut self.breaches);
         self.conclude("several");
     }
 
     fn judge(&mut self, action: &Action, outcome: Outcome) {
-        let judgement = self.model.judge(action, &outcome, &self.events);
         let step = Step {
             action,
             outcome,
             events: &self.events,
         };
-        self.oracles.judge(&step, self.board, &mut self.breaches);
-        self.take(judgement);
+        let oracles = &mut self.judges.oracles;
+        oracles.judge(&step, self.board, &mut self.breaches);
+        self.refer(|model, events| model.judge(action, &outcome, events));
         self.conclude(finding::subject(action));
     }
 
+    /// Asks the reference, unless it was dismissed.
+    fn refer(&mut self, ask: impl FnOnce(&mut Model, &[Event]) -> Judgement) {
+        let Some(mut model) = self.judges.reference.take() else {
+            return self.count_fetched();
+        };
+        let judgement = ask(&mut model, &self.events);
+        self.take(&model, judgement);
+        let is_followed = self.board.is_observed() || model.phase(0) == Phase::Open;
+        self.judges.reference = Some(model).filter(|_| is_followed);
+    }
+
+    /// What the reference counts where there is one.
+    fn count_fetched(&mut self) {
+        for event in &self.events {
+            let (error, stall) = match event {
+                Event::Consumed { error, .. } => (error.is_some(), false),
+                Event::Stalled { .. } => (true, true),
+                _ => continue,
+            };
+            self.counts.fetched += 1;
+            self.counts.errors += u64::from(error);
+            self.counts.stalled += u64::from(stall);
+        }
+    }
+
     /// What the reference said, and what it says of the machine as it is now.
-    fn take(&mut self, judgement: Judgement) {
+    fn take(&mut self, model: &Model, judgement: Judgement) {
         self.counts.judged += u64::from(judgement.judged);
         self.counts.refused += u64::from(judgement.refused);
         self.counts.stalled += u64::from(judgement.stalled);
@@ -177,7 +207,7 @@ impl<'a> Lockstep<'a> {
         if let Some(trace) = &mut self.trace {
             trace.freedoms(&judgement.choices);
         }
-        let bare = self.model.phase(0) == Phase::Open;
+        let bare = model.phase(0) == Phase::Open;
         for disagreement in judgement.disagreements {
             match compare::breach(disagreement, bare) {
                 Ok(breach) => self.breaches.push(breach),
@@ -193,11 +223,11 @@ impl<'a> Lockstep<'a> {
             }
         }
         if judgement.poisoned.is_none() {
-            self.compare_touched();
-            self.compare_pending();
+            self.compare_touched(model);
+            self.compare_pending(model);
             if bare {
-                self.compare_registers();
-                self.compare_offered();
+                self.compare_registers(model);
+                self.compare_offered(model);
             }
         }
         self.poisoned = judgement.poisoned;
@@ -209,6 +239,10 @@ impl<'a> Lockstep<'a> {
     /// `subject`: of the signatures.
     fn conclude(&mut self, subject: &'static str) {
         let operation = self.operation;
+        if !self.board.is_observed() {
+            let is_known = |breach: &Breach| breach.rule.evidence() != Evidence::Accesses;
+            self.breaches.retain(is_known);
+        }
         let found = self
             .breaches
             .drain(..)
@@ -219,36 +253,36 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    fn compare_touched(&mut self) {
-        for event in self.model.touched() {
-            let differs = translation(self.board, &self.model, *event);
+    fn compare_touched(&mut self, model: &Model) {
+        for event in model.touched() {
+            let differs = translation(self.board, model, *event);
             self.breaches.extend(differs);
         }
     }
 
-    fn compare_pending(&mut self) {
+    fn compare_pending(&mut self, model: &Model) {
         for redistributor in 0..its_board::layout::CPUS {
             let seen = || self.board.pending(redistributor);
-            let differs = compare::pending(&self.model, redistributor, seen);
+            let differs = compare::pending(model, redistributor, seen);
             self.breaches.extend(differs);
         }
     }
 
     /// What an interrupt would be now, whether a CPU takes it or not.
-    fn compare_offered(&mut self) {
+    fn compare_offered(&mut self, model: &Model) {
         for redistributor in 0..its_board::layout::CPUS {
             let seen = self.board.offered(redistributor);
-            let differs = compare::offered(&self.model, redistributor, seen);
+            let differs = compare::offered(model, redistributor, seen);
             self.breaches.extend(differs);
         }
     }
 
     /// Every register of every ITS, without an access.
-    fn compare_registers(&mut self) {
+    fn compare_registers(&mut self, model: &Model) {
         for its in 0..self.machine.its.len() as u8 {
             for register in COMPARED {
                 let seen = self.board.register(its, register);
-                let differs = compare::register(&self.model, (its, register), seen);
+                let differs = compare::register(model, (its, register), seen);
                 self.breaches.extend(differs);
             }
         }
@@ -266,9 +300,19 @@ impl<'a> Lockstep<'a> {
         }
     }
 
+    /// Whether nothing more can come of a queue: by the reference, or else where the hardware is done with what it was told.
+    pub(crate) fn is_settled(&self, its: u8) -> bool {
+        let register = |register| self.board.register(its, register);
+        match self.reference() {
+            Some(model) => model.is_settled(its),
+            None => (register(Register::Creadr) ^ register(Register::Cwriter)) & OFFSET_MASK == 0,
+        }
+    }
+
     /// The queue is where healthy hardware must have brought it.
     pub(crate) fn demand_rest(&mut self, its: u8) {
-        if self.is_over() || self.model.is_settled(its) {
+        let is_settled = |model: &Model| model.is_settled(its);
+        if self.is_over() || self.reference().is_none_or(is_settled) {
             return;
         }
         self.breaches.push(Breach {
@@ -286,9 +330,12 @@ impl<'a> Lockstep<'a> {
         if self.is_over() {
             return;
         }
+        let Some(model) = &self.judges.reference else {
+            return;
+        };
         for its in 0..self.machine.its.len() as u8 {
-            for (device_id, event_id) in self.model.mapped(its) {
-                let differs = translation(self.board, &self.model, (its, device_id, event_id));
+            for (device_id, event_id) in model.mapped(its) {
+                let differs = translation(self.board, model, (its, device_id, event_id));
                 self.breaches.extend(differs);
             }
         }
@@ -314,6 +361,7 @@ impl<'a> Lockstep<'a> {
             findings: self.findings,
             defects: self.defects,
             counts: self.counts,
+            observed: self.board.is_observed(),
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
 use crate::hosts::{Hosts, machine};
-use crate::lockstep::Lockstep;
+use crate::lockstep::{Judges, Lockstep};
 use crate::place;
 use crate::race::Lists;
 use crate::trace::Trace;
@@ -77,13 +77,14 @@ pub struct Case {
     /// Where the harness contradicts itself: board and reference, not the subject.
     pub defects: Vec<String>,
     pub counts: Counts,
+    /// Every load and store of the subject was seen. Else rules could not be judged that need it.
+    pub observed: bool,
 }
 
 /// A board after boot, and everybody who goes on from there.
 struct Booted {
     snapshot: Snapshot,
-    model: Model,
-    oracles: Oracles,
+    judges: Judges,
     hosts: Hosts,
 }
 
@@ -160,10 +161,9 @@ impl Runner {
         let booted = &self.boots[&key];
         self.board.restore(&booted.snapshot);
         let mut hosts = booted.hosts.clone();
-        let oracles = booted.oracles.clone();
+        let judges = booted.judges.clone();
         let machine = machine(scenario);
-        let model = booted.model.clone();
-        let mut lockstep = Lockstep::new(&mut self.board, machine, model, oracles, trace);
+        let mut lockstep = Lockstep::new(&mut self.board, machine, judges, trace);
         lockstep.check_account = self.check_account;
         let mut index = 0;
         while let Some(operation) = scenario.operations.get(index)
@@ -186,10 +186,12 @@ impl Runner {
     ) -> Result<Booted, Box<Case>> {
         let machine = machine(scenario);
         self.board.reset(machine, (self.subject)(machine.its));
-        let model = self.model(machine, self.board.policy());
-        let oracles = Oracles::new(&machine);
+        let judges = Judges {
+            reference: Some(self.model(machine, self.board.policy())),
+            oracles: Oracles::new(&machine),
+        };
         let mut hosts = Hosts::new(scenario);
-        let mut lockstep = Lockstep::new(&mut self.board, machine, model, oracles, None);
+        let mut lockstep = Lockstep::new(&mut self.board, machine, judges, None);
         lockstep.check_account = self.check_account;
         hosts.probe(scenario.boot.stage, &mut lockstep);
         lockstep.trace = trace;
@@ -197,11 +199,10 @@ impl Runner {
         if lockstep.is_over() {
             return Err(Box::new(lockstep.finish()));
         }
-        let (model, oracles) = lockstep.into_judges();
+        let judges = lockstep.into_judges();
         Ok(Booted {
             snapshot: self.board.snapshot(),
-            model,
-            oracles,
+            judges,
             hosts,
         })
     }
@@ -296,11 +297,12 @@ const LOOKS: usize = 2048 / 64 + 3;
 fn come_to_rest(hosts: &mut Hosts, lockstep: &mut Lockstep) {
     for (its, host) in (0..).zip(hosts.iter_mut()) {
         // The host is told nothing of what it must not touch.
-        if lockstep.model().phase(its) == Phase::Closing {
+        let is_closing = |model: &Model| model.phase(its) == Phase::Closing;
+        if lockstep.reference().is_some_and(is_closing) {
             continue;
         }
         for _ in 0..LOOKS {
-            if lockstep.is_over() || lockstep.model().is_settled(its) {
+            if lockstep.is_over() || lockstep.is_settled(its) {
                 break;
             }
             let commands = 64;

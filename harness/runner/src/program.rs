@@ -106,6 +106,8 @@ pub struct Told {
     pub lines: Vec<Line>,
     /// The verdict, in words.
     pub verdict: String,
+    /// Every load and store of the subject was seen. Else some rules were not judged.
+    pub observed: bool,
     pub defects: Vec<String>,
     pub findings: Vec<Shown>,
 }
@@ -282,6 +284,7 @@ fn told(file: &Path, target: Option<&str>, make: Make) -> Answer {
     Answer::Told(Told {
         lines: trace.lines().to_vec(),
         verdict: first.trim_start_matches("verdict: ").into(),
+        observed: case.observed,
         defects: case.defects,
         findings: case.findings.iter().map(Shown::from).collect(),
     })

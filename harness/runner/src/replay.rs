@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use its_oracles::{Evidence, judged_by};
 use its_scenario::{FuzzTarget, MAX_TEXT_BYTES, Scenario};
 
 use crate::play::{Case, Make, Runner, Verdict};
@@ -114,6 +115,18 @@ pub fn tell(scenario: &Scenario, make: Make) -> (Case, String) {
     (case, text)
 }
 
+/// What is not judged of a subject whose loads and stores are not seen, for people.
+pub fn not_observed() -> String {
+    let list = |evidence| judged_by(evidence).filter(|id| !id.starts_with("DIV-"));
+    let list = |evidence| list(evidence).collect::<Vec<_>>().join(", ");
+    format!(
+        "not observed: the subject's loads and stores are not seen, so that the reference is left out\n  \
+         not judged: all of DIV, {}\n  only in part: {}",
+        list(Evidence::Accesses),
+        list(Evidence::Partly)
+    )
+}
+
 /// The verdict and the findings of a case, for people.
 pub fn verdict(case: &Case) -> String {
     let mut text = match case.verdict {
@@ -123,6 +136,9 @@ pub fn verdict(case: &Case) -> String {
         Verdict::Diverged => "verdict: diverged\n".into(),
         Verdict::Defect => "verdict: a defect of the harness itself\n".into(),
     };
+    if !case.observed {
+        text.push_str(&format!("{}\n", not_observed()));
+    }
     for defect in &case.defects {
         text.push_str(&format!("  {defect}\n"));
     }
