@@ -52,7 +52,7 @@ pub struct Rule {
     pub holds: &'static str,
     /// Why it matters.
     pub why: &'static str,
-    /// Where it comes from: a number of the emulator's POLICY.md, or the Arm specification.
+    /// Where it comes from: a number of the emulator's POLICY.md, the Arm specification, or what the harness rests on.
     pub source: &'static str,
     /// The id under which this was told before it had one of its own.
     pub split_from: Option<&'static str>,
@@ -317,6 +317,9 @@ rules! {
     EL2_STORE = "EL2-STORE", El2, Vulnerability, "POLICY: P4, P8",
         "A level-1 entry is written in one store.",
         "Between two stores the ITS follows half an entry.";
+    EL2_STEADY = "EL2-STEADY", El2, Conformance, "harness: same scenario, same trace",
+        "The same scenario makes EL2 do the same, however often it is played.",
+        "What an emulation keeps beyond its reset, or takes from elsewhere, makes findings that nobody can repeat.";
     UNDO_CALL = "UNDO-CALL", Undo, Vulnerability, "POLICY: P12",
         "A set-up that fails takes back every page that it got from the host, and no other.",
         "Pages that stay away are lost; pages that come back too far are leaked.";

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use its_conformance::{compare, conform};
 use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 
+use crate::beside;
 use crate::exit::{Broken, Defect, Exit};
 use crate::subject::Subject;
 use crate::workspace;
@@ -24,11 +25,13 @@ pub(crate) struct Conform {
 #[derive(clap::Args)]
 pub(crate) struct Compare {
     #[command(flatten)]
-    #[allow(dead_code, reason = "checked here, used by the program")]
     own: compare::Arguments,
-    /// With this known bug or break put in
+    /// With this known bug or break put into the model
     #[arg(long, value_name = "ID")]
     bug: Option<String>,
+    /// Of two subjects: whose scenarios are drawn, its_cmdq if not given
+    #[arg(long, requires = "fuzz")]
+    target: Option<String>,
 }
 
 impl Conform {
@@ -41,6 +44,17 @@ impl Conform {
 impl Compare {
     /// Optimized: many cases are played.
     pub(crate) fn run(&self) -> Result<Exit> {
+        if !self.own.names_no_subject() {
+            ensure!(
+                self.bug.is_none() && self.own.jobs.is_none() && !self.own.careful,
+                "--bug, --jobs and --careful are for `compare model qemu`; a known bug is a subject by its id"
+            );
+            return beside::run(&self.own, self.target.as_deref());
+        }
+        ensure!(
+            self.target.is_none(),
+            "--target is for two subjects; QEMU plays what its_arch draws"
+        );
         let subject = Subject::new(self.bug.as_deref())?;
         ended(run(&subject.build_conformance(true)?)?)
     }

@@ -1,6 +1,6 @@
 //! `cargo xtask`: the command line of itsdiff.
 //!
-//! One file a command (`abi` is a step of `test`), and what commands share: `exit` (codes), `workspace` (where things are), `subject` (which
+//! One file a command (`abi` is a step of `test`, `beside` a part of `compare`), and what commands share: `exit` (codes), `workspace` (where things are), `subject` (which
 //! emulator is built), `foreign` (one that is written elsewhere), `all_bugs` (all known bugs in one program), `program` (what was built, run and asked), `target`
 //! (which targets there are), `engine` (builds, processes and folders of the fuzzing engines), `stop` (signals), `bugs` (the banks), `header` (heads of
 //! stored findings), `divergences` (those that are intended), `progress`, `summary` and `timeline` (what people see).
@@ -15,6 +15,7 @@ macro_rules! say {
 mod abi;
 mod all_bugs;
 mod bench;
+mod beside;
 mod bugs;
 mod catalogue;
 mod conformance;
@@ -80,7 +81,7 @@ enum Command {
     Coverage(coverage::Arguments),
     /// The conformance matrix: every requirement on model, physical ITS, QEMU and emulator
     Conform(conformance::Conform),
-    /// Play scenarios on QEMU's ITS and judge it by the model
+    /// Play the same scenarios on two subjects, or on QEMU's ITS to judge it by the model
     Compare(conformance::Compare),
     /// The targets, and what each asks
     List {

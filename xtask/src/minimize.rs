@@ -90,7 +90,7 @@ impl Finding {
                 end = Some(Err(anyhow!("there is nothing to minimize: {why}")));
             }
             Answer::Defect(why) => end = Some(Err(Defect(why).into())),
-            Answer::Judged(_) | Answer::Told(_) => {}
+            Answer::Judged(_) | Answer::Told(_) | Answer::Observed(_) => {}
         })?;
         bar.finish();
         let done = end.context("the program did not answer")??;

@@ -1,7 +1,8 @@
 //! A built program, and the environment that says what it plays.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -57,6 +58,24 @@ impl Program {
             hear(serde_json::from_str(&line).context("an answer that is none")?);
         }
         Ok(())
+    }
+
+    /// Starts it, to be asked many things.
+    pub(crate) fn session(&self) -> Result<Session> {
+        let mut command = Command::new(&self.path);
+        command
+            .arg("--requests")
+            .envs(self.environment.iter().map(|(name, value)| (*name, value)));
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (questions, answers) = (child.stdin.take(), child.stdout.take());
+        Ok(Session {
+            questions: questions.context("it was piped")?,
+            answers: BufReader::new(answers.context("it was piped")?),
+            child,
+        })
     }
 
     /// What becomes of each of these files, in their order. One on which the program ends, or does not end, takes no
@@ -116,6 +135,39 @@ impl Program {
         let arguments = [Path::new("--quiet"), file];
         let command = self.command(arguments).stdout_null().unchecked();
         Ok(command.run()?.status.success())
+    }
+}
+
+/// A program that waits for requests. It ends with this.
+pub(crate) struct Session {
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Session {
+    /// Asks one thing that has so many answers.
+    pub(crate) fn ask(&mut self, request: &Request, answers: usize) -> Result<Vec<Answer>> {
+        let gone = |error: String| Defect(format!("the subject's program: {error}"));
+        let line = serde_json::to_string(request)?;
+        writeln!(self.questions, "{line}").map_err(|error| gone(error.to_string()))?;
+        let mut all = Vec::with_capacity(answers);
+        for _ in 0..answers {
+            let mut line = String::new();
+            let read = self.answers.read_line(&mut line);
+            if read.map_err(|error| gone(error.to_string()))? == 0 {
+                return Err(gone("it ended".into()).into());
+            }
+            all.push(serde_json::from_str(&line).context("an answer that is none")?);
+        }
+        Ok(all)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

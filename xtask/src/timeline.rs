@@ -94,15 +94,15 @@ fn describe(finding: &Shown) -> String {
         signature,
         ..
     } = finding;
-    let beside = beside(&finding.expected, &finding.seen);
+    let beside = beside(["expected", "seen"], [&finding.expected, &finding.seen]);
     format!(
         "{BAD}{rule}{BAD:#} ({severity}) at operation {operation}\n  {holds}\n  where:     {path}\n{beside}  why:       {why}\n  source:    {source}\n  signature: {signature}\n"
     )
 }
 
 /// Two values in columns, with a mark before each line in which they differ.
-fn beside(expected: &str, seen: &str) -> String {
-    let mut text = format!("    {:WIDTH$} | seen\n", "expected");
+pub(crate) fn beside([left, right]: [&str; 2], [expected, seen]: [&str; 2]) -> String {
+    let mut text = format!("    {left:WIDTH$} | {right}\n");
     let lines = |value: &str| -> Vec<String> { value.lines().flat_map(wrapped).collect() };
     let (left, right) = (lines(expected), lines(seen));
     for index in 0..left.len().max(right.len()) {

@@ -12,6 +12,14 @@ static void (*volatile nowhere)(void);
 /* What the compiler must not know. */
 static volatile u64 far = 1 << 20, forever = 1;
 
+/* What no reset puts back, touched where nobody sees it. */
+static u64 beyond __attribute__((section("beyond_reset")));
+
+static u64 __attribute__((noinline, no_sanitize("kernel-address"))) count_beyond(void)
+{
+	return beyond++;
+}
+
 /* Deeper than any stack. */
 static u64 __attribute__((noinline)) descend(volatile u64 *above)
 {
@@ -66,6 +74,10 @@ static void err(u64 fault)
 		break;
 	case 13:
 		its_warn();
+		break;
+	case 14: /* work that depends on what was done before the reset */
+		for (u64 n = count_beyond(); n; n--)
+			its_order();
 		break;
 	}
 }

@@ -10,8 +10,10 @@ use its_gic::geometry::Pages;
 use its_gic::redistributor::FRAMES_BYTES;
 use its_gic::register::FRAME_BYTES;
 use its_gic::{Command, Register};
-use its_oracles::{Breach, Rule};
+use its_oracles::{Breach, Rule, rules};
 use serde::Serialize;
+
+use crate::trace::Line;
 
 /// A rule broken at an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,19 @@ impl Finding {
             expected: breach.expected,
             seen: breach.seen,
         }
+    }
+
+    /// What was played twice did not go the same: the first lines of the traces that differ.
+    pub(crate) fn unsteady((first, second): (Line, Line)) -> Self {
+        let breach = Breach {
+            rule: &rules::EL2_STEADY,
+            class: "twice",
+            path: "the trace of the same scenario, played again".into(),
+            expected: first.text,
+            seen: second.text,
+        };
+        let operation = first.step.or(second.step).unwrap_or(0);
+        Self::new(breach, (operation, "case"), "all")
     }
 
     /// The bits in which a register's value is not as expected; `None` where it is not about one value.
@@ -126,7 +141,6 @@ pub(crate) const fn register_name(register: Register) -> &'static str {
 mod tests {
     use super::*;
     use its_el2::{AccessSize, Direction};
-    use its_oracles::rules;
 
     fn signature(path: &str, address: u64, operation: usize) -> String {
         let breach = Breach {

@@ -13,6 +13,7 @@
 //! - [`finding`]: findings and their signatures
 //! - [`trace`]: what happened, for people
 //! - [`minimize`]: the shortest scenario with the same finding
+//! - [`observe`]: what a subject does that host and hardware see, judged by nobody, to compare two of them
 //! - [`program`]: what a target does when no engine drives it
 //! - [`campaign`]: many cases under a fuzzing engine, counted, one file a signature
 //!
@@ -26,6 +27,7 @@ pub mod finding;
 mod hosts;
 mod lockstep;
 pub mod minimize;
+pub mod observe;
 mod place;
 mod play;
 pub mod program;

@@ -1,14 +1,15 @@
 //! The shortest scenario with the same finding: delta debugging over operations, then plainer arguments, turns and boards.
 //!
-//! What counts is the signature: a scenario that breaks another rule, or the same one elsewhere, is not taken. Candidates
+//! What counts, for a finding, is the signature: a scenario that breaks another rule, or the same one elsewhere, is not taken. Candidates
 //! are played on all cores; the first that shows the finding is taken, so that the result does not depend on timing.
 
+use its_oracles::rules;
 use its_scenario::{Operation, Scenario};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
-use crate::play::{Make, play_here};
+use crate::play::{Make, play_here, play_here_twice};
 
 /// What a minimizer came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ pub fn minimize(
             .operations
             .push(Operation::Poll { cpu: 0, times: 1 });
     }
-    let case = play_here(&scenario, make);
+    let case = play_here_twice(&scenario, make);
     if !case.defects.is_empty() {
         return Err(Refused::Defect(case.defects));
     }
@@ -77,29 +78,71 @@ pub fn minimize(
             return Err(Refused::Others(others.collect()));
         }
     };
+    let shows = |candidate: &Scenario| shown(candidate, &signature, make).is_some();
+    let mut cases = 0;
+    if let Some(cut) = without_tail(&scenario, &signature, make).filter(|_| budget > 0) {
+        cases = 1;
+        if shows(&cut) {
+            scenario = cut;
+        }
+    }
+    let shortest = shortest(scenario, budget - cases, &shows, tell);
+    let finding = shown(&shortest.scenario, &signature, make).ok_or(Refused::Unsteady)?;
+    Ok(Minimized {
+        finding,
+        minimal: shortest.minimal,
+        cases: shortest.cases + cases,
+        scenario: shortest.scenario,
+    })
+}
+
+/// What comes after the operation that shows it says nothing.
+fn without_tail(scenario: &Scenario, signature: &str, make: Make) -> Option<Scenario> {
+    let finding = shown(scenario, signature, make)?;
+    let members = match scenario.operations.get(finding.operation) {
+        Some(Operation::Race { operations, .. }) => usize::from(*operations),
+        _ => 0,
+    };
+    let after = finding.operation + members + 1..scenario.operations.len();
+    Some(scenario.without(after))
+}
+
+/// The shortest scenario that shows something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortest {
+    pub scenario: Scenario,
+    /// Candidates that were offered.
+    pub cases: u64,
+    /// No candidate that is simpler in one step shows it. Else the budget is used up.
+    pub minimal: bool,
+}
+
+/// From one that `shows` it, step by step. At most `budget` candidates are offered; `tell` hears of each that is taken.
+pub fn shortest(
+    scenario: Scenario,
+    budget: u64,
+    shows: &(dyn Fn(&Scenario) -> bool + Sync),
+    tell: impl FnMut(Progress),
+) -> Shortest {
     let mut search = Search {
         best: scenario,
-        signature,
-        make,
+        shows,
         cases: 0,
         budget,
         cut_short: false,
         tell,
     };
     search.run();
-    let finding = shown(&search.best, &search.signature, make).ok_or(Refused::Unsteady)?;
-    Ok(Minimized {
-        finding,
+    Shortest {
         minimal: !search.cut_short,
         cases: search.cases,
         scenario: search.best,
-    })
+    }
 }
 
-struct Search<T> {
+struct Search<'a, T> {
     best: Scenario,
-    signature: String,
-    make: Make,
+    shows: &'a (dyn Fn(&Scenario) -> bool + Sync),
     cases: u64,
     budget: u64,
     /// Some candidates were not tried.
@@ -107,10 +150,9 @@ struct Search<T> {
     tell: T,
 }
 
-impl<T: FnMut(Progress)> Search<T> {
+impl<T: FnMut(Progress)> Search<'_, T> {
     /// Until no step is left, or the budget is used up.
     fn run(&mut self) {
-        self.cut_tail();
         loop {
             let fewer = self.fewer_operations();
             let plainer = self.plainer();
@@ -118,19 +160,6 @@ impl<T: FnMut(Progress)> Search<T> {
                 return;
             }
         }
-    }
-
-    /// What comes after the operation that shows it says nothing.
-    fn cut_tail(&mut self) {
-        let Some(finding) = shown(&self.best, &self.signature, self.make) else {
-            return;
-        };
-        let members = match self.best.operations.get(finding.operation) {
-            Some(Operation::Race { operations, .. }) => usize::from(*operations),
-            _ => 0,
-        };
-        let after = finding.operation + members + 1..self.best.operations.len();
-        self.take_one(&[self.best.without(after)]);
     }
 
     /// Chunks of half of the operations, then of a quarter, and so on to single ones. Whether any could go.
@@ -167,10 +196,10 @@ impl<T: FnMut(Progress)> Search<T> {
         let left = usize::try_from(self.budget - self.cases).unwrap_or(usize::MAX);
         self.cut_short |= left < candidates.len();
         let candidates = &candidates[..left.min(candidates.len())];
-        let (signature, make) = (&self.signature, self.make);
-        let taken = candidates.par_iter().position_first(|candidate| {
-            !candidate.operations.is_empty() && shown(candidate, signature, make).is_some()
-        });
+        let shows = self.shows;
+        let taken = candidates
+            .par_iter()
+            .position_first(|candidate| !candidate.operations.is_empty() && shows(candidate));
         self.cases += taken.map_or(candidates.len(), |index| index + 1) as u64;
         if let Some(index) = taken {
             self.best = candidates[index].clone();
@@ -186,7 +215,11 @@ impl<T: FnMut(Progress)> Search<T> {
 
 /// The finding of this signature, if a scenario shows it.
 fn shown(scenario: &Scenario, signature: &str, make: Make) -> Option<Finding> {
-    let mut found = findings(scenario, make).into_iter();
+    let play = match signature.starts_with(rules::EL2_STEADY.id) {
+        true => play_here_twice,
+        false => play_here,
+    };
+    let mut found = play(scenario, make).findings.into_iter();
     found.find(|finding| finding.signature == signature)
 }
 

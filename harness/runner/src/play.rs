@@ -178,6 +178,19 @@ impl Runner {
         lockstep.finish()
     }
 
+    /// Plays a case twice, from before boot, and demands that both go the same. The trace and all else is the first's.
+    pub fn play_twice(&mut self, scenario: &Scenario, trace: &mut Trace) -> Case {
+        let mut again = Trace::default();
+        let mut case = self.play(scenario, Some(trace));
+        self.play(scenario, Some(&mut again));
+        let differ = trace.first_difference(&again);
+        case.findings.extend(differ.map(Finding::unsteady));
+        if case.verdict != Verdict::Defect && !case.findings.is_empty() {
+            case.verdict = Verdict::Diverged;
+        }
+        case
+    }
+
     /// The driver's probe on hardware that nobody guards yet, and from there to the wanted stage.
     fn boot(
         &mut self,
@@ -216,8 +229,31 @@ impl Runner {
     }
 }
 
+/// Of so many cases of a run one is played twice.
+pub(crate) const ONE_IN: u64 = 1024;
+
+/// A case as stored scenarios are played: what is written elsewhere, of which nobody knows what it keeps, twice.
+pub(crate) fn replay(scenario: &Scenario, make: Make, trace: &mut Trace) -> Case {
+    let mut runner = Runner::new(make);
+    match cfg!(foreign) {
+        true => runner.play_twice(scenario, trace),
+        false => runner.play(scenario, Some(trace)),
+    }
+}
+
 /// Plays a case on a board that each thread keeps.
 pub(crate) fn play_here(scenario: &Scenario, make: Make) -> Case {
+    on_kept_board(make, |runner| runner.play(scenario, None))
+}
+
+/// The same, twice.
+pub(crate) fn play_here_twice(scenario: &Scenario, make: Make) -> Case {
+    on_kept_board(make, |runner| {
+        runner.play_twice(scenario, &mut Trace::default())
+    })
+}
+
+fn on_kept_board(make: Make, play: impl FnOnce(&mut Runner) -> Case) -> Case {
     thread_local! {
         static RUNNER: RefCell<Option<(Make, Runner)>> = const { RefCell::new(None) };
     }
@@ -226,7 +262,7 @@ pub(crate) fn play_here(scenario: &Scenario, make: Make) -> Case {
         if kept.as_mut().is_none_or(other) {
             *kept = Some((make, Runner::new(make)));
         }
-        let played = kept.as_mut().map(|(_, runner)| runner.play(scenario, None));
+        let played = kept.as_mut().map(|(_, runner)| play(runner));
         played.expect("it was just made")
     })
 }
@@ -292,7 +328,7 @@ fn reach_stage(stage: Stage, hosts: &mut Hosts, lockstep: &mut Lockstep) {
 }
 
 /// Looks until nothing more can be expected; 2048 slots go 64 at a time.
-const LOOKS: usize = 2048 / 64 + 3;
+pub(crate) const LOOKS: usize = 2048 / 64 + 3;
 
 fn come_to_rest(hosts: &mut Hosts, lockstep: &mut Lockstep) {
     for (its, host) in (0..).zip(hosts.iter_mut()) {

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::campaign::{random, report};
 use crate::finding::Finding;
 use crate::minimize::{Progress, Refused, minimize};
-use crate::play::{Make, Runner, Verdict};
+use crate::observe::{Observed, observe};
+use crate::play::{self, Make, Verdict};
 use crate::replay::{
     CLEAN, DEFECT, FINDINGS, USAGE, load, load_as, print, silence_subject_panics, tell, verdict,
 };
@@ -36,6 +37,9 @@ pub enum Request {
         file: PathBuf,
         target: Option<String>,
     },
+    /// Plays scenarios, given as text, and tells what others see of the subject; an [`Answer::Observed`] for each, in their
+    /// order.
+    Observe { scenarios: Vec<String> },
     /// Minimizes one for a signature, or its first; any number of [`Answer::Progress`], then [`Answer::Minimized`] or
     /// [`Answer::Refused`].
     Minimize {
@@ -51,6 +55,7 @@ pub enum Request {
 pub enum Answer {
     Judged(Judged),
     Told(Told),
+    Observed(Observed),
     Progress(Progress),
     Minimized(Minimized),
     /// It cannot be read, or there is nothing to minimize.
@@ -238,6 +243,15 @@ fn answer(request: Request, make: Make) {
                 .map(Answer::Judged)
                 .for_each(|one| say(&one));
         }
+        Request::Observe { scenarios } => {
+            for text in &scenarios {
+                let answer = match Scenario::parse(text) {
+                    Ok(scenario) => Answer::Observed(observe(&scenario, make)),
+                    Err(error) => Answer::Refused(error.to_string()),
+                };
+                say(&answer);
+            }
+        }
         Request::Tell { file, target } => say(&told(&file, target.as_deref(), make)),
         Request::Minimize {
             file,
@@ -260,7 +274,7 @@ fn judged(file: &Path, target: Option<&str>, make: Make) -> Outcome {
         Err(error) if error.is_empty => return Outcome::Empty(error.to_string()),
         Err(error) => return Outcome::Unreadable(error.to_string()),
     };
-    let case = Runner::new(make).play(&scenario, None);
+    let case = play::replay(&scenario, make, &mut Trace::default());
     let says_nothing = case.findings.is_empty() && case.defects.is_empty();
     if scenario.operations.is_empty() && says_nothing {
         return Outcome::Empty(format!("{}: it holds no operation", file.display()));
@@ -278,7 +292,7 @@ fn told(file: &Path, target: Option<&str>, make: Make) -> Answer {
         Err(error) => return Answer::Refused(error.to_string()),
     };
     let mut trace = Trace::default();
-    let case = Runner::new(make).play(&scenario, Some(&mut trace));
+    let case = play::replay(&scenario, make, &mut trace);
     let first = verdict(&case);
     let first = first.lines().next().unwrap_or_default();
     Answer::Told(Told {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use its_oracles::{Evidence, judged_by};
 use its_scenario::{FuzzTarget, MAX_TEXT_BYTES, Scenario};
 
-use crate::play::{Case, Make, Runner, Verdict};
+use crate::play::{self, Case, Make, Verdict};
 use crate::trace::Trace;
 
 /// Exit code: nothing was broken.
@@ -109,7 +109,7 @@ pub fn load_as(path: &Path, target: Option<&str>) -> Result<Scenario, LoadError>
 pub fn tell(scenario: &Scenario, make: Make) -> (Case, String) {
     silence_subject_panics();
     let mut trace = Trace::default();
-    let case = Runner::new(make).play(scenario, Some(&mut trace));
+    let case = play::replay(scenario, make, &mut trace);
     let mut text = trace.text();
     text.push_str(&verdict(&case));
     (case, text)

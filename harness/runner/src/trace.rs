@@ -73,6 +73,22 @@ impl Trace {
         self.lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
+    /// The first line that is another in `other`, with that; empty where there is none.
+    pub(crate) fn first_difference(&self, other: &Self) -> Option<(Line, Line)> {
+        let longer = self.lines.len().max(other.lines.len());
+        let line = |trace: &Self, index: usize| {
+            let none = Line {
+                step: None,
+                kind: Kind::Step,
+                indent: 0,
+                text: String::new(),
+            };
+            trace.lines.get(index).cloned().unwrap_or(none)
+        };
+        let pairs = (0..longer).map(|index| (line(self, index), line(other, index)));
+        { pairs }.find(|(one, other)| one != other)
+    }
+
     /// Where the architecture left the ITS a choice in the last action, and what it took.
     pub(crate) fn freedoms(&mut self, choices: &[(Freedom, &'static str)]) {
         for (freedom, option) in choices {
@@ -182,14 +198,20 @@ impl Trace {
     }
 
     fn outcome(&mut self, outcome: Outcome) {
-        let text = match outcome {
-            Outcome::Done => return,
-            Outcome::Value(value) => format!("-> {value:#x}"),
-            Outcome::Refused => "-> refused, the host gets an abort".into(),
-            Outcome::Returned { x0, x1 } => format!("-> x0 {x0}, x1 {}", Errno::name(x1)),
-            Outcome::Stopped => "-> EL2 did not return".into(),
-        };
-        self.line(Kind::Host, 1, text);
+        if outcome != Outcome::Done {
+            self.line(Kind::Host, 1, describe_outcome(outcome));
+        }
+    }
+}
+
+/// What whoever acted gets.
+pub(crate) fn describe_outcome(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Done => "-> done".into(),
+        Outcome::Value(value) => format!("-> {value:#x}"),
+        Outcome::Refused => "-> refused, the host gets an abort".into(),
+        Outcome::Returned { x0, x1 } => format!("-> x0 {x0}, x1 {}", Errno::name(x1)),
+        Outcome::Stopped => "-> EL2 did not return".into(),
     }
 }
 
@@ -229,7 +251,7 @@ fn agent_name(agent: u8) -> String {
     }
 }
 
-fn describe_action(action: &Action) -> String {
+pub(crate) fn describe_action(action: &Action) -> String {
     match *action {
         Action::Device {
             cpu,
@@ -291,7 +313,7 @@ fn describe_action(action: &Action) -> String {
     }
 }
 
-fn describe_event(event: &Event) -> String {
+pub(crate) fn describe_event(event: &Event) -> String {
     match *event {
         Event::DeviceRead { address, value, .. } => format!(
             "EL2 reads {} = {}",
@@ -457,7 +479,7 @@ fn describe_state(state: PageState) -> String {
     )
 }
 
-fn memory(address: u64) -> String {
+pub(crate) fn memory(address: u64) -> String {
     place::name(address).unwrap_or_else(|| format!("{address:#x}"))
 }
 

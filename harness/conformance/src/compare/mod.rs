@@ -8,49 +8,65 @@ mod summary;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
-use clap::ValueEnum;
-
-/// Who is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Side {
-    /// The reference
-    Model,
-    /// QEMU's ITS
-    Qemu,
-}
+/// Who judges, and who is judged by that here.
+const SIDES: [&str; 2] = ["model", "qemu"];
 
 /// Arguments of `compare`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Who judges
-    one: Side,
-    /// Who is judged
-    other: Side,
-    /// Scenarios of a host that owns its ITS
-    files: Vec<PathBuf>,
+    /// `model`, or a subject: `production`, the id of a known bug, an object file or archive, `example:NAME`
+    pub one: String,
+    /// `qemu`, or another subject
+    pub other: String,
+    /// Scenarios; on QEMU, those of a host that owns its ITS
+    pub files: Vec<PathBuf>,
     /// Draw scenarios instead
     #[arg(long, conflicts_with = "files")]
-    fuzz: bool,
+    pub fuzz: bool,
     /// Seconds
     #[arg(long, default_value_t = 60, requires = "fuzz")]
-    time: u64,
+    pub time: u64,
     /// End after so many cases
     #[arg(long, requires = "fuzz", value_parser = clap::value_parser!(u64).range(1..))]
-    runs: Option<u64>,
+    pub runs: Option<u64>,
     #[arg(long, default_value_t = 1, requires = "fuzz")]
-    seed: u64,
+    pub seed: u64,
     /// QEMUs side by side; as many as CPUs if not given
     #[arg(long, requires = "fuzz")]
-    jobs: Option<usize>,
+    pub jobs: Option<usize>,
     /// The summary as a JSON object
     #[arg(long, requires = "fuzz")]
-    json: bool,
-    /// A look after every action, not only in the middle and at the end of a case
+    pub json: bool,
+    /// A look at QEMU after every action, not only in the middle and at the end of a case
     #[arg(long, requires = "fuzz")]
-    careful: bool,
+    pub careful: bool,
     /// Where cases with a difference are written
     #[arg(long, default_value = "target/compare")]
-    findings: PathBuf,
+    pub findings: PathBuf,
+}
+
+impl Arguments {
+    /// Whether QEMU is judged by the model.
+    pub fn is_with_qemu(&self) -> bool {
+        [&*self.one, &*self.other] == SIDES
+    }
+
+    /// Whether one side is none that a subject can be.
+    pub fn names_no_subject(&self) -> bool {
+        [&self.one, &self.other]
+            .iter()
+            .any(|side| SIDES.contains(&side.as_str()))
+    }
+
+    /// # Errors
+    /// There is nothing to compare.
+    pub fn demand_scenarios(&self) -> Result<()> {
+        ensure!(
+            self.fuzz || !self.files.is_empty(),
+            "nothing to compare: name scenarios, or say --fuzz"
+        );
+        Ok(())
+    }
 }
 
 /// Compares; the exit code.
@@ -58,15 +74,12 @@ pub struct Arguments {
 /// # Errors
 /// QEMU is not there or does not start, a file is no scenario that can be compared.
 pub fn run(arguments: &Arguments) -> Result<u8> {
-    if (arguments.one, arguments.other) != (Side::Model, Side::Qemu) {
+    if !arguments.is_with_qemu() {
         bail!(
-            "compare model qemu is what there is; the physical ITS is compared by `cargo xtask fuzz its_arch`"
+            "it is `compare model qemu`; each other subject is judged by the model in `cargo xtask fuzz`"
         );
     }
-    ensure!(
-        arguments.fuzz || !arguments.files.is_empty(),
-        "nothing to compare: name scenarios, or say --fuzz"
-    );
+    arguments.demand_scenarios()?;
     let installed = its_qemu::find()?;
     match arguments.fuzz {
         true => campaign::run(arguments, &installed),

@@ -29,7 +29,8 @@ use std::path::{Path, PathBuf};
 use its_scenario::{FuzzTarget, Scenario};
 
 use crate::finding::Finding;
-use crate::play::{Case, Counts, Make, Runner};
+use crate::play::{Case, Counts, Make, ONE_IN, Runner};
+use crate::trace::Trace;
 
 pub use findings::report;
 pub use libfuzzer::{cross_over, mutate};
@@ -128,6 +129,8 @@ impl Output {
 struct Campaign {
     target: FuzzTarget,
     runner: Runner,
+    /// Cases of this process.
+    played: u64,
     output: Output,
 }
 
@@ -147,6 +150,7 @@ pub fn start(target: FuzzTarget, make: Make) {
     let campaign = Campaign {
         target,
         runner: Runner::new(make),
+        played: 0,
         output: Output::new(),
     };
     CAMPAIGN.set(Some(campaign));
@@ -167,7 +171,11 @@ pub fn case(bytes: &[u8]) {
     with(|campaign| {
         let mut scenario = Scenario::decode(bytes);
         scenario.fit(campaign.target);
-        let case = campaign.runner.play(&scenario, None);
+        let case = match campaign.played % ONE_IN {
+            0 => campaign.runner.play_twice(&scenario, &mut Trace::default()),
+            _ => campaign.runner.play(&scenario, None),
+        };
+        campaign.played += 1;
         campaign.output.take(&scenario, &case);
     });
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Output, abort_on_our_panics};
-use crate::play::{Make, play_here};
+use crate::play::{Make, ONE_IN, play_here, play_here_twice};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,10 @@ pub fn run(plan: &Plan, make: Make) -> Result<(), String> {
         let cases: Vec<_> = threads.install(|| {
             let play = |number| {
                 let scenario = Scenario::numbered(u64::from(plan.seed) << 32 | number, target);
-                let case = play_here(&scenario, make);
+                let case = match number % ONE_IN {
+                    0 => play_here_twice(&scenario, make),
+                    _ => play_here(&scenario, make),
+                };
                 (scenario, case)
             };
             numbers.into_par_iter().map(play).collect()

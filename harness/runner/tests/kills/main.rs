@@ -12,6 +12,7 @@ use its_board::layout::{self, Area};
 use its_gic::command::opcode;
 use its_oracles::rules;
 use its_runner::Runner;
+use its_runner::trace::Trace;
 use its_scenario::Scenario;
 use saboteur::{Sabotage, Sabotaged};
 
@@ -152,7 +153,7 @@ fn broken(sabotage: Sabotage, from_set_up: bool, text: &str) -> BTreeSet<&'stati
     let scenario = Scenario::parse(text).expect("the scenario is right");
     let mut runner = Runner::new(move |its| Box::new(Sabotaged::new(its, sabotage, from_set_up)));
     runner.check_account = true;
-    let case = runner.play(&scenario, None);
+    let case = runner.play_twice(&scenario, &mut Trace::default());
     assert_eq!(case.defects, Vec::<String>::new(), "{sabotage:?}");
     case.findings
         .iter()
@@ -301,6 +302,7 @@ fn kills() -> Vec<Kill> {
         kill("EL2-BARRIER", S::SkipOrder, LIFE),
         kill("EL2-FENCE", S::SkipOrder, GROWTH),
         kill("EL2-STORE", S::EntryTwice, GROWTH),
+        kill("EL2-STEADY", S::OrderAtFirst, LIFE),
         in_set_up("UNDO-CALL", S::SkipReclaim, FAILING),
         in_set_up("UNDO-BORROWED", S::SkipUnpin, FAILING),
         in_set_up("UNDO-CONTENTS", S::SkipZero, FAILING),
@@ -375,7 +377,7 @@ post
     let scenario = Scenario::parse(text).expect("the scenario is right");
     let mut runner =
         Runner::new(|its| Box::new(Sabotaged::new(its, Sabotage::SkipPin(layout::ITT), false)));
-    let mut trace = its_runner::trace::Trace::default();
+    let mut trace = Trace::default();
     let case = runner.play(&scenario, Some(&mut trace));
     let text = trace.text();
     let told = text.split_once("\n[0] ").expect("there is an operation").1;

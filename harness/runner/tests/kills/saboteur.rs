@@ -1,6 +1,7 @@
 //! An EL2 that lies to the emulation: it drops or alters calls of one kind.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use its_board::layout::{self, Area};
 use its_board::{Board, BoardLocks};
@@ -49,6 +50,8 @@ pub(crate) enum Sabotage {
     SkipCleanLevel2,
     /// Memory is not ordered.
     SkipOrder,
+    /// Memory is ordered twice at the first time of all cases.
+    OrderAtFirst,
     /// Fresh pages are not zeroed.
     SkipZero,
     /// Memory is read off its alignment.
@@ -408,7 +411,11 @@ impl El2 for Saboteur<'_> {
     }
 
     fn order(&self) {
+        static DONE: AtomicBool = AtomicBool::new(false);
         if !self.is(Sabotage::SkipOrder) {
+            self.board.order();
+        }
+        if self.is(Sabotage::OrderAtFirst) && !DONE.swap(true, Ordering::Relaxed) {
             self.board.order();
         }
     }
