@@ -9,7 +9,7 @@ use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 
 use crate::beside;
 use crate::exit::{Broken, Defect, Exit};
-use crate::subject::Subject;
+use crate::subject::{Subject, Which};
 use crate::workspace;
 
 #[derive(clap::Args)]
@@ -17,9 +17,8 @@ pub(crate) struct Conform {
     #[command(flatten)]
     #[allow(dead_code, reason = "checked here, used by the program")]
     own: conform::Arguments,
-    /// With this known bug or break put in
-    #[arg(long, value_name = "ID")]
-    bug: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 #[derive(clap::Args)]
@@ -36,8 +35,7 @@ pub(crate) struct Compare {
 
 impl Conform {
     pub(crate) fn run(&self) -> Result<Exit> {
-        let subject = Subject::new(self.bug.as_deref())?;
-        ended(run(&subject.build_conformance(false)?)?)
+        ended(run(&self.which.subject()?.build_conformance(false)?)?)
     }
 }
 
@@ -115,7 +113,7 @@ fn expect_clean(program: &Path, arguments: &[&str]) -> Result<()> {
 /// The program with the arguments that this one was given, but for the subject.
 fn run(program: &Path) -> Result<Option<i32>> {
     let given = std::env::args_os().skip(1);
-    let status = duct::cmd(program, without_bug(given))
+    let status = duct::cmd(program, without_subject(given))
         .env(conform::ROOT, workspace::root())
         .unchecked()
         .run()?
@@ -123,15 +121,15 @@ fn run(program: &Path) -> Result<Option<i32>> {
     Ok(status.code())
 }
 
-fn without_bug(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+fn without_subject(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut kept = Vec::new();
     let mut given = given;
     while let Some(argument) = given.next() {
         match argument.to_str() {
-            Some("--bug") => {
+            Some("--bug" | "--subject") => {
                 given.next();
             }
-            Some(text) if text.starts_with("--bug=") => {}
+            Some(text) if text.starts_with("--bug=") || text.starts_with("--subject=") => {}
             _ => kept.push(argument),
         }
     }
@@ -153,8 +151,8 @@ mod tests {
 
     #[test]
     fn the_subject_is_not_passed_on() {
-        let given = ["conform", "--json", "--bug", "x", "ITS-CMD", "--bug=y"];
-        let kept = without_bug(given.into_iter().map(OsString::from));
+        let given = ["conform", "--json", "--bug", "x", "ITS-CMD", "--subject=y"];
+        let kept = without_subject(given.into_iter().map(OsString::from));
         assert_eq!(kept, ["conform", "--json", "ITS-CMD"]);
     }
 }

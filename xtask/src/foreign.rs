@@ -29,11 +29,7 @@ const REQUIRED: [&str; 8] = [
 const DESCRIBES: &str = "its_subject_describe";
 
 /// Block copies that compilers call. Where a subject brings its own they stay its own, instrumented as the rest.
-const COPIES: [(&str, &str); 3] = [
-    ("memcpy", "itsdiff_memmove"),
-    ("memmove", "itsdiff_memmove"),
-    ("memset", "itsdiff_memset"),
-];
+const COPIES: [&str; 3] = ["memcpy", "memmove", "memset"];
 
 const LAYOUT: &str = "\
 SECTIONS {
@@ -327,30 +323,29 @@ impl Symbols {
     }
 }
 
-/// What takes the place of a function that instrumented code, or any code, calls.
+/// What takes the place of a function that instrumented code, or any code, calls: for each another.
 fn ours(name: &str) -> Option<String> {
-    match name {
-        "__sanitizer_cov_trace_pc" => return Some("itsdiff_trace_pc".into()),
-        "__sanitizer_cov_8bit_counters_init" | "__sanitizer_cov_pcs_init" => {
-            return Some("itsdiff_counters".into());
+    if COPIES.contains(&name) {
+        return Some(format!("itsdiff_{name}"));
+    }
+    let plain = match name {
+        "__sanitizer_cov_trace_pc" => "trace_pc",
+        "__sanitizer_cov_8bit_counters_init" => "counters",
+        "__sanitizer_cov_pcs_init" => "edges",
+        _ => {
+            let plain = name.strip_prefix("__asan_")?;
+            let access = plain.strip_suffix("_noabort").unwrap_or(plain);
+            match access {
+                "handle_no_return" => "no_return",
+                "loadN" => "load_n",
+                "storeN" => "store_n",
+                _ if COPIES.contains(&access) => return Some(format!("itsdiff_asan_{access}")),
+                _ if access.starts_with("load") || access.starts_with("store") => access,
+                _ => return None,
+            }
         }
-        _ => {}
-    }
-    let plain = name.strip_prefix("__asan_").unwrap_or(name);
-    if let Some((_, ours)) = COPIES.iter().find(|(copy, _)| *copy == plain) {
-        return Some((*ours).into());
-    }
-    let plain = name.strip_prefix("__asan_")?;
-    let plain = plain.strip_suffix("_noabort").unwrap_or(plain);
-    match plain {
-        "handle_no_return" => Some("itsdiff_no_return".into()),
-        "loadN" => Some("itsdiff_load_n".into()),
-        "storeN" => Some("itsdiff_store_n".into()),
-        _ if plain.starts_with("load") || plain.starts_with("store") => {
-            Some(format!("itsdiff_{plain}"))
-        }
-        _ => None,
-    }
+    };
+    Some(format!("itsdiff_{plain}"))
 }
 
 #[cfg(test)]
@@ -363,7 +358,8 @@ mod tests {
             ("__asan_load8_noabort", Some("itsdiff_load8")),
             ("__asan_store16", Some("itsdiff_store16")),
             ("__asan_loadN_noabort", Some("itsdiff_load_n")),
-            ("__asan_memcpy", Some("itsdiff_memmove")),
+            ("__asan_memcpy", Some("itsdiff_asan_memcpy")),
+            ("memcpy", Some("itsdiff_memcpy")),
             ("memset", Some("itsdiff_memset")),
             ("__sanitizer_cov_trace_pc", Some("itsdiff_trace_pc")),
             (

@@ -3,12 +3,38 @@
 use std::fs;
 use std::path::Path;
 
+use crate::subject::PRODUCTION;
+
 /// The head of a file; empty for what is no such file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// What it broke: `production`, or a known bug.
+    /// What it broke: `production`, a known bug, or what `--subject` was given.
     pub(crate) subject: Option<String>,
     pub(crate) signature: Option<String>,
+}
+
+/// What stands before the name of a subject's file: where it lies is nobody else's concern.
+pub(crate) const FILE: &str = "file:";
+
+/// What kind of subject a head names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Production,
+    Bug,
+    Example,
+    /// A file of somebody's.
+    Elsewhere,
+}
+
+impl Origin {
+    pub(crate) fn of(subject: &str) -> Self {
+        match subject {
+            PRODUCTION => Self::Production,
+            _ if subject.starts_with("example:") => Self::Example,
+            _ if subject.starts_with(FILE) => Self::Elsewhere,
+            _ => Self::Bug,
+        }
+    }
 }
 
 impl Header {
@@ -32,6 +58,19 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn subjects_are_told_apart() {
+        let all = [
+            ("production", Origin::Production),
+            ("queue-not-ordered", Origin::Bug),
+            ("example:naive", Origin::Example),
+            ("file:mine.o", Origin::Elsewhere),
+        ];
+        for (subject, origin) in all {
+            assert_eq!(Origin::of(subject), origin, "{subject}");
+        }
+    }
 
     #[test]
     fn fields_are_found_wherever_they_are() {

@@ -2,7 +2,8 @@
 //!
 //! It is minimized, must give the same trace in ten processes, and is written to `corpus/<target>/regressions`, named by
 //! its signature. The test command replays that folder: on the production emulator each file must be clean, and where its
-//! header names a known bug, must show its signature with it.
+//! header names a known bug or an example, must show its signature with it. What is written elsewhere is not there to be
+//! tested: its findings are kept for whoever replays the folder with `--subject`, and for the production emulator.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,9 +17,10 @@ use rayon::prelude::*;
 use crate::bugs::{Bank, Bug};
 use crate::corpus;
 use crate::exit::{Defect, Exit};
-use crate::header::Header;
+use crate::header::{FILE, Header};
 use crate::minimize::{BUDGET, Finding, write_new};
 use crate::program::Program;
+use crate::subject::{PRODUCTION, Which};
 use crate::target::Target;
 use crate::workspace;
 
@@ -35,10 +37,6 @@ const PROCESSES: usize = 10;
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let finding = &arguments.finding;
     let target = Target::find(&finding.target)?;
-    ensure!(
-        finding.which.subject.is_none(),
-        "the tests play regressions on the production emulator: keep a finding of another one beside its sources (`cargo xtask minimize --output FILE`)"
-    );
     if let Some(id) = &finding.which.bug {
         let known = Bug::all(Bank::Bugs)?.iter().any(|bug| bug.id == *id);
         ensure!(
@@ -48,9 +46,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     }
     let program = finding.program()?;
     let done = finding.minimize(&program, BUDGET)?;
-    let subject = finding.which.bug.as_deref().unwrap_or("production");
+    let subject = name(&finding.which)?;
     let header = Header {
-        subject: Some(subject.into()),
+        subject: Some(subject.clone()),
         signature: Some(done.finding.signature.clone()),
     };
     let text = format!(
@@ -75,6 +73,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     write_new(&path, &text)?;
     say!("{}", workspace::shown(&path));
     Ok(Exit::Clean)
+}
+
+/// As the head of the regression names the subject.
+fn name(which: &Which) -> Result<String> {
+    let Some(text) = &which.subject else {
+        return Ok(which.bug.as_deref().unwrap_or(PRODUCTION).into());
+    };
+    if text.starts_with("example:") {
+        return Ok(text.clone());
+    }
+    let file = Path::new(text).file_name().and_then(|file| file.to_str());
+    let file = file.with_context(|| format!("{text} is no file"))?;
+    ensure!(
+        !file.contains([',', '\n']),
+        "the name of the subject's file has a comma or a line break: {file}"
+    );
+    Ok(format!("{FILE}{file}"))
 }
 
 /// The regression that is the same scenario, for the same finding; an error if it is kept for something else.

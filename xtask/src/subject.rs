@@ -57,7 +57,7 @@ pub(crate) const EMULATOR: &str = "harness/emulator";
 const CONFORMANCE: &str = "its-conformance";
 
 /// The production emulator's name as a subject.
-const PRODUCTION: &str = "production";
+pub(crate) const PRODUCTION: &str = "production";
 
 /// How cargo builds a program.
 pub(crate) struct Recipe {

@@ -12,8 +12,9 @@ use crate::corpus;
 use crate::divergences::Divergences;
 use crate::engine::Engine;
 use crate::exit::{Broken, Defect, Exit};
+use crate::foreign::Foreign;
 use crate::fuzz;
-use crate::header::Header;
+use crate::header::{Header, Origin};
 use crate::nightly;
 use crate::program::Program;
 use crate::subject::Subject;
@@ -163,7 +164,7 @@ fn bank(bank: Bank) -> Result<()> {
     }
 }
 
-/// Regressions that were promoted from a known bug show their signature with it.
+/// Regressions that were promoted from a known bug or an example show their signature with it.
 fn promoted(programs: &Programs) -> Result<()> {
     for target in &target::ALL {
         for file in workspace::scenarios(&target.corpus("regressions"))? {
@@ -171,10 +172,14 @@ fn promoted(programs: &Programs) -> Result<()> {
             let (Some(subject), Some(signature)) = (header.subject, header.signature) else {
                 continue;
             };
-            if subject == "production" {
-                continue;
-            }
-            let program = programs.broken(&Bug::find(&subject)?)?;
+            let program = match Origin::of(&subject) {
+                Origin::Production | Origin::Elsewhere => continue,
+                Origin::Example => {
+                    let example = Subject::foreign(Foreign::prepare(&subject)?);
+                    example.build_replayer(target.name)?.into()
+                }
+                Origin::Bug => programs.broken(&Bug::find(&subject)?)?,
+            };
             let (text, code) = program.replay(std::slice::from_ref(&file), false)?;
             let wanted = format!("signature: {signature}");
             let shows = text.lines().any(|line| line.trim() == wanted);

@@ -100,9 +100,32 @@ extern "C" fn itsdiff_store_n(address: usize, bytes: usize) {
 #[unsafe(no_mangle)]
 extern "C" fn itsdiff_no_return() {}
 
-// SAFETY: no other crate defines a symbol of this name.
-#[unsafe(no_mangle)]
-extern "C" fn itsdiff_memmove(to: *mut c_void, from: *const c_void, bytes: usize) -> *mut c_void {
+// Compilers ask for them by these names, and instrumented code by others: a symbol is renamed to one that no other is.
+macro_rules! copies {
+    ($($moves:ident)*; $($sets:ident)*) => {
+        $(
+            // SAFETY: no other crate defines a symbol of this name.
+            #[unsafe(no_mangle)]
+            extern "C" fn $moves(to: *mut c_void, from: *const c_void, bytes: usize) -> *mut c_void {
+                copy(to, from, bytes)
+            }
+        )*
+        $(
+            // SAFETY: no other crate defines a symbol of this name.
+            #[unsafe(no_mangle)]
+            extern "C" fn $sets(to: *mut c_void, value: i32, bytes: usize) -> *mut c_void {
+                fill(to, value, bytes)
+            }
+        )*
+    };
+}
+
+copies!(
+    itsdiff_memcpy itsdiff_memmove itsdiff_asan_memcpy itsdiff_asan_memmove;
+    itsdiff_memset itsdiff_asan_memset
+);
+
+fn copy(to: *mut c_void, from: *const c_void, bytes: usize) -> *mut c_void {
     if bytes > 0 {
         judge(from.addr(), bytes, false);
         judge(to.addr(), bytes, true);
@@ -112,9 +135,7 @@ extern "C" fn itsdiff_memmove(to: *mut c_void, from: *const c_void, bytes: usize
     to
 }
 
-// SAFETY: no other crate defines a symbol of this name.
-#[unsafe(no_mangle)]
-extern "C" fn itsdiff_memset(to: *mut c_void, value: i32, bytes: usize) -> *mut c_void {
+fn fill(to: *mut c_void, value: i32, bytes: usize) -> *mut c_void {
     if bytes > 0 {
         judge(to.addr(), bytes, true);
         // SAFETY: as above.

@@ -80,6 +80,10 @@ extern "C" fn edge(returns_to: usize) {
 }
 
 // Clang's constructors tell of counters; those of the program's own code tell of the same ones.
-// SAFETY: no other crate defines symbols of these names.
+// SAFETY: no other crate defines a symbol of this name.
 #[unsafe(no_mangle)]
 extern "C" fn itsdiff_counters(_start: *const u8, _end: *const u8) {}
+
+// SAFETY: no other crate defines a symbol of this name.
+#[unsafe(no_mangle)]
+extern "C" fn itsdiff_edges(_start: *const u8, _end: *const u8) {}

@@ -1,10 +1,9 @@
-//! The board as a subject: its physical ITS as a host that owns it sees it, or the production emulator in front of it as a
-//! deprivileged host does.
+//! The board as a subject: its physical ITS as a host that owns it sees it, or the emulator in front of it, the one that
+//! this program was built with, as a deprivileged host does.
 
+use its_board::Board;
 use its_board::host::Perform;
-use its_board::{Board, BoardLocks};
 use its_el2::{AccessSize, Action, Direction, Event, Outcome, Translation, View};
-use its_emulator::Emulator;
 use its_gic::Register;
 use its_runner::{Hosts, machine};
 use its_scenario::Stage;
@@ -26,9 +25,8 @@ struct OnBoard {
 impl OnBoard {
     fn new(script: &Script, guarded: bool) -> Self {
         let machine = machine(&script.scenario);
-        let emulator = Emulator::<BoardLocks>::new(machine.its);
         Self {
-            board: Board::new(machine, Box::new(emulator)),
+            board: Board::new(machine, its_runner::subject(machine.its)),
             guarded,
             events: Vec::new(),
             value: None,
@@ -71,7 +69,7 @@ pub(crate) fn run_physical(script: &Script, free: bool) -> Played {
     on.play(script, hosts, free)
 }
 
-/// Plays a case on the production emulator, after a legal set-up.
+/// Plays a case on the emulator, after a legal set-up.
 pub(crate) fn run_emulator(script: &Script, free: bool) -> Played {
     let scenario = &script.scenario;
     let needs = [(scenario.boot.stage == Stage::Reset, NO_RESET)];

@@ -19,7 +19,7 @@ pub enum Subject {
     PhysicalIts,
     /// QEMU's ITS, where it is installed.
     Qemu,
-    /// The production emulator, as a deprivileged host sees it.
+    /// The emulator that this program was built with, as a deprivileged host sees it.
     Emulator,
 }
 
