@@ -51,7 +51,8 @@ pub(crate) fn prepare() {
     }
     let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     BEFORE.get_or_init(|| TRAPS.map(|signal| take(signal, trapped)));
-    take(libc::SIGVTALRM, looked);
+    // SIGVTALRM is honggfuzz's word for a timeout, SIGALRM libFuzzer's.
+    take(libc::SIGPROF, looked);
     let every = libc::timeval {
         tv_sec: LOOK,
         tv_usec: 0,
@@ -61,7 +62,7 @@ pub(crate) fn prepare() {
         it_value: every,
     };
     // SAFETY: the timer is a valid structure; the one before is not wanted.
-    unsafe { libc::setitimer(libc::ITIMER_VIRTUAL, &timer, ptr::null_mut()) };
+    unsafe { libc::setitimer(libc::ITIMER_PROF, &timer, ptr::null_mut()) };
 }
 
 type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
