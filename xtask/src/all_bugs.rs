@@ -45,7 +45,7 @@ impl AllBugs {
         tree.add_workspace(workspace::root(), &members(&ids))?;
         let subject = Subject::written(NAME, &tree)?;
         Ok(Self {
-            replayer: subject.build_replayer(NAME)?,
+            replayer: subject.build_brief_replayer(NAME)?,
             subject,
             fuzzers: RefCell::default(),
         })

@@ -60,7 +60,7 @@ impl Compare {
 
 /// The requirements that fail in a column, of those that begin with `ids`, without QEMU; all if there are no ids.
 pub(crate) fn failing(subject: &Subject, column: &str, ids: &[String]) -> Result<Vec<String>> {
-    let program = subject.build_conformance(false)?;
+    let program = subject.build_brief_conformance()?;
     let mut arguments = vec!["conform".into(), "--no-qemu".into(), "--json".into()];
     arguments.extend(ids.iter().cloned());
     let text = duct::cmd(program, arguments)

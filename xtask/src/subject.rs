@@ -56,6 +56,9 @@ pub(crate) const EMULATOR: &str = "harness/emulator";
 /// The program that plays requirements and compares with QEMU.
 const CONFORMANCE: &str = "its-conformance";
 
+/// Half of the time of a build is spent on optimizing.
+const NOT_OPTIMIZED: (&str, &str) = ("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
+
 /// The production emulator's name as a subject.
 pub(crate) const PRODUCTION: &str = "production";
 
@@ -222,6 +225,7 @@ impl Subject {
             manifest
         )
         .env("CARGO_TARGET_DIR", self.builds.join("tests"))
+        .env(NOT_OPTIMIZED.0, NOT_OPTIMIZED.1)
         .stderr_to_stdout()
         .stdout_capture()
         .unchecked()
@@ -235,9 +239,20 @@ impl Subject {
         self.build(target, &Recipe::new("replay"))
     }
 
+    /// The same for a few files, built fast to play slowly: there are many known bugs and breaks.
+    pub(crate) fn build_brief_replayer(&self, target: &str) -> Result<PathBuf> {
+        let (name, value) = NOT_OPTIMIZED;
+        self.build(target, &Recipe::new("brief").env(name, value))
+    }
+
     /// The same optimized, which takes longer.
     pub(crate) fn build_fast_replayer(&self, target: &str) -> Result<PathBuf> {
         self.build(target, &Recipe::new("release").with(&["--release"]))
+    }
+
+    /// The program that plays requirements, for a few of them.
+    pub(crate) fn build_brief_conformance(&self) -> Result<PathBuf> {
+        self.build_brief_replayer(CONFORMANCE)
     }
 
     /// Builds the program that plays requirements and compares with QEMU. `release`: optimized, which takes longer.

@@ -217,7 +217,7 @@ impl Programs {
         match &self.all {
             Some(all) => all.replayer(bug),
             None => {
-                let program = Subject::with_bug(bug)?.build_replayer(bug.target()?.name)?;
+                let program = Subject::with_bug(bug)?.build_brief_replayer(bug.target()?.name)?;
                 Ok(program.into())
             }
         }
