@@ -1,12 +1,13 @@
 //! `nightly`: all targets, all engines that are there, a budget shared out, and a report; unattended.
 //!
 //! First a canary: each engine must find a planted fault, or the night is a failure, for a fleet that finds nothing looks the
-//! same as one that does not look. Then each target under each engine, from the committed seeds and the grown corpus; the
+//! same as one that does not look. Then the adapter for C code under valgrind, where it is. Then each target under each engine, from the committed seeds and the grown corpus; the
 //! corpora merged and minimized; all findings grouped by signature, minimized, and held against a baseline.
 //!
 //! What is done stands in the night's folder, so that a night which was stopped or killed is resumed: runs that were begun
 //! are looked at, whatever became of them.
 
+mod adapter;
 mod canary;
 mod night;
 mod report;
@@ -178,6 +179,10 @@ fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
                 return Err(Defect(what).into());
             }
             Ok(())
+        }
+        Stage::Adapter => {
+            night.adapter = Some(adapter::check());
+            night.save()
         }
         Stage::Fuzz(target, engine) => fuzz_one(night, target, engine),
         Stage::Merge(target) => merge(night, target),

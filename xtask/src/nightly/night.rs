@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::adapter::Checked;
 use super::canary::Canary;
 use super::{LEAST_SECONDS, REST};
 use crate::engine::{Engine, Run};
@@ -52,6 +53,7 @@ pub(super) struct Merged {
 pub(super) enum Stage {
     Build,
     Canary(Engine),
+    Adapter,
     Fuzz(&'static Target, Engine),
     Merge(&'static Target),
 }
@@ -61,6 +63,7 @@ impl Display for Stage {
         match self {
             Self::Build => f.write_str("build"),
             Self::Canary(engine) => write!(f, "canary by {}", engine.name()),
+            Self::Adapter => f.write_str("the adapter for C code under valgrind"),
             Self::Fuzz(target, engine) => write!(f, "{} by {}", target.name, engine.name()),
             Self::Merge(target) => write!(f, "corpus of {}", target.name),
         }
@@ -76,6 +79,8 @@ pub(super) struct Night {
     spent: f64,
     pub built: bool,
     pub canaries: Vec<Canary>,
+    #[serde(default)]
+    pub adapter: Option<Checked>,
     /// Folders of all runs that were begun.
     pub runs: Vec<PathBuf>,
     pub fuzzed: Vec<Fuzzed>,
@@ -102,6 +107,7 @@ impl Night {
             spent: 0.0,
             built: false,
             canaries: Vec::new(),
+            adapter: None,
             runs: Vec::new(),
             fuzzed: Vec::new(),
             merged: Vec::new(),
@@ -144,6 +150,9 @@ impl Night {
         let mut engines = self.facts.engines.iter();
         if let Some(engine) = engines.find(|engine| !is_caught(engine)) {
             return Some(Stage::Canary(*engine));
+        }
+        if self.adapter.is_none() {
+            return Some(Stage::Adapter);
         }
         if let Some((target, engine)) = self.open_runs().next() {
             return Some(Stage::Fuzz(target, engine));
@@ -238,6 +247,7 @@ mod tests {
             spent: 0.0,
             built: false,
             canaries: Vec::new(),
+            adapter: None,
             runs: Vec::new(),
             fuzzed: Vec::new(),
             merged: Vec::new(),
@@ -266,6 +276,7 @@ mod tests {
         let mut night = Night::open(folder.path()).unwrap();
         assert_eq!(night.next().unwrap().to_string(), "canary by random");
         night.canaries.push(caught(Engine::Random));
+        night.adapter = Some(Checked::Missing);
         assert_eq!(night.next().unwrap().to_string(), "its_cmdq by libfuzzer");
     }
 

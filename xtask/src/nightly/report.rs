@@ -8,6 +8,7 @@ use anyhow::Result;
 use its_runner::program::{Answer, Request};
 use serde::Serialize;
 
+use super::adapter::Checked;
 use super::night::Night;
 use crate::program::Program;
 use crate::subject::Subject;
@@ -109,6 +110,9 @@ impl Report {
             let told = |trouble: &String| format!("{target} by {engine}: {trouble}");
             all.extend(fuzzed.trouble.as_ref().map(told));
         }
+        if let Some(Checked::Trouble(what)) = &night.adapter {
+            all.push(format!("the adapter for C code under valgrind: {what}"));
+        }
         for merged in &night.merged {
             let told = |trouble: &String| format!("corpus of {}: {trouble}", merged.target);
             all.extend(merged.trouble.as_ref().map(told));
@@ -146,6 +150,13 @@ impl Report {
         for missing in &facts.missing {
             text.push_str(&format!("- not there: {missing}\n"));
         }
+        text.push_str(&match &night.adapter {
+            Some(Checked::Sound(scenarios)) => {
+                format!("\nThe adapter for C code under valgrind: its tests and {scenarios} scenarios, nothing told.\n")
+            }
+            Some(Checked::Missing) => "\nThe adapter for C code: not checked, there is no valgrind.\n".into(),
+            Some(Checked::Trouble(_)) | None => String::new(),
+        });
         text.push_str("\n## Findings\n\n");
         for entry in &self.entries {
             text.push_str(&format!("- {}\n", entry.line()));
