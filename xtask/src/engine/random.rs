@@ -6,6 +6,7 @@ use anyhow::Result;
 use its_runner::campaign::random;
 
 use super::{Glue, Plan, Run};
+use crate::foreign::Foreign;
 use crate::subject::Subject;
 
 pub(super) struct Random;
@@ -19,16 +20,26 @@ impl Glue for Random {
         subject.build_fast_replayer(target)
     }
 
-    /// One process on as many threads as there are jobs.
-    fn commands(&self, _run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>> {
-        let text = serde_json::to_string(&random::Plan {
-            target: plan.target.name.into(),
-            seed: plan.seed,
-            runs: plan.runs,
-            seconds: plan.time,
-            jobs: plan.jobs,
-        })?;
-        Ok(vec![plan.program.command(["--random".into(), text])])
+    /// One process on as many threads as there are jobs. An emulation that is written elsewhere has one set of data for all
+    /// threads of a process: a process for each job.
+    fn commands(&self, run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>> {
+        let (parts, jobs) = match Foreign::facts(&run.subject()) {
+            Some(_) => (plan.jobs as u64, 1),
+            None => (1, plan.jobs),
+        };
+        let command = |part| {
+            let text = serde_json::to_string(&random::Plan {
+                target: plan.target.name.into(),
+                seed: plan.seed,
+                runs: plan.runs,
+                seconds: plan.time,
+                jobs,
+                part,
+                parts,
+            })?;
+            Ok(plan.program.command(["--random".into(), text]))
+        };
+        (0..parts).map(command).collect()
     }
 
     fn coverage(&self, _run: &Run) -> Option<u64> {

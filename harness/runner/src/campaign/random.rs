@@ -23,6 +23,9 @@ pub struct Plan {
     pub seconds: u64,
     /// Threads.
     pub jobs: usize,
+    /// Of so many processes that share the cases, this one: 0 of 1 for all of them.
+    pub part: u64,
+    pub parts: u64,
 }
 
 /// Cases between two looks at the limits. They are played in any order and taken in that of their numbers, so that what a
@@ -46,10 +49,10 @@ pub fn run(plan: &Plan, make: Make) -> Result<(), String> {
         0 => u64::from(u32::MAX),
         runs => runs.min(u32::MAX.into()),
     };
-    let mut next = 0;
+    let mut next = plan.part * AT_ONCE;
     while next < end {
         let numbers = next..end.min(next + AT_ONCE);
-        next = numbers.end;
+        next += plan.parts.max(1) * AT_ONCE;
         let cases: Vec<_> = threads.install(|| {
             let play = |number| {
                 let scenario = Scenario::numbered(u64::from(plan.seed) << 32 | number, target);
