@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
 use its_runner::program::Outcome;
 
+use crate::beside;
 use crate::bugs::{Bank, Bug};
 use crate::engine::{Engine, Plan};
 use crate::foreign::Foreign;
@@ -21,7 +24,7 @@ use crate::workspace;
 /// Cases of each target on the careful example.
 const CASES: u64 = 2_000;
 /// Cases of a target on the naive one.
-const MANY: u64 = 3_000;
+const MANY: u64 = 2_048;
 
 /// Checks all of them.
 pub(crate) fn check() -> Result<()> {
@@ -33,6 +36,7 @@ pub(crate) fn check() -> Result<()> {
     clean(Foreign::unseen_example("careful")?, set_up)?;
     faults()?;
     naive()?;
+    beside_production()?;
     eprintln!("abi: the careful examples pass, the mistakes of the others are told by their rules");
     Ok(())
 }
@@ -46,17 +50,7 @@ fn replayer(foreign: Foreign) -> Result<(String, Program)> {
 /// It is clean on every stored scenario, and on a few new ones of each of these targets.
 fn clean(example: Foreign, targets: &'static [Target]) -> Result<()> {
     let (name, program) = replayer(example)?;
-    let mut files: Vec<PathBuf> = Bug::all(Bank::Bugs)?
-        .into_iter()
-        .map(|bug| bug.witness)
-        .filter(|witness| witness.exists())
-        .collect();
-    for target in &target::ALL {
-        for folder in ["seeds", "regressions"] {
-            files.extend(workspace::scenarios(&target.corpus(folder))?);
-        }
-    }
-    let code = program.replay(&files, true)?.1;
+    let code = program.replay(&stored()?, true)?.1;
     demand(code == 0, || {
         format!("a stored scenario is not clean on {name} (code {code})")
     })?;
@@ -67,6 +61,35 @@ fn clean(example: Foreign, targets: &'static [Target]) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// What is stored of all targets, and the known bugs' witnesses.
+fn stored() -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = Bug::all(Bank::Bugs)?
+        .into_iter()
+        .map(|bug| bug.witness)
+        .filter(|witness| witness.exists())
+        .collect();
+    for target in &target::ALL {
+        for folder in ["seeds", "regressions"] {
+            files.extend(workspace::scenarios(&target.corpus(folder))?);
+        }
+    }
+    Ok(files)
+}
+
+/// Host and hardware see no difference between the careful example and the production emulator, and some between that and
+/// the naive one.
+fn beside_production() -> Result<()> {
+    let files = stored()?;
+    let differ = |example| beside::different(["production", example], &files);
+    let careful = differ("example:careful")?;
+    demand(careful == 0, || {
+        format!("the careful example differs from the production emulator in {careful} scenarios")
+    })?;
+    demand(differ("example:naive")? > 0, || {
+        "the naive example does not differ from the production emulator".into()
+    })
 }
 
 /// Random cases find each mistake that its first page lists, ` * N. what  RULE, RULE`, by one of its rules.
@@ -107,7 +130,7 @@ fn random(name: &str, program: &Program, target: &'static Target, runs: u64) -> 
         seed: 1,
         time: 0,
         runs,
-        jobs: 1,
+        jobs: available_parallelism().map_or(1, NonZeroUsize::get),
         ends_at_first: false,
     };
     let (summary, end) = fuzz(&plan, &new_run(target, name, Engine::Random)?, &[])?;

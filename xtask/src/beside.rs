@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,18 @@ pub(crate) fn run(arguments: &Arguments, target: Option<&str>) -> Result<Exit> {
         true => pair.fuzz(arguments, target),
         false => pair.files(&scenarios),
     }
+}
+
+/// How many of these scenarios two subjects play differently.
+pub(crate) fn different(names: [&str; 2], files: &[PathBuf]) -> Result<usize> {
+    let pair = Pair::new(names, false)?;
+    let scenarios = files.iter().map(|file| load(file));
+    let scenarios = scenarios.collect::<Result<Vec<Scenario>, _>>()?;
+    let [one, other] = pair.observe(&scenarios)?;
+    let pairs = one.iter().zip(&other);
+    Ok(pairs
+        .filter(|(one, other)| difference(one, other).is_some())
+        .count())
 }
 
 /// The subject that is meant by `production`, the id of a known bug, an example or a path.

@@ -93,8 +93,8 @@ pub(crate) fn smoke() -> Result<()> {
     let compare = [
         "compare", "model", "qemu", "--fuzz", "--time", "300", "--runs",
     ];
-    expect_clean(&program, &[&compare[..], &["10000"]].concat())?;
-    expect_clean(&program, &[&compare[..], &["1000", "--careful"]].concat())
+    expect_clean(&program, &[&compare[..], &["5000"]].concat())?;
+    expect_clean(&program, &[&compare[..], &["500", "--careful"]].concat())
 }
 
 fn expect_clean(program: &Path, arguments: &[&str]) -> Result<()> {
