@@ -154,9 +154,9 @@ impl<'a> Lockstep<'a> {
             trace.parts(&parts, &self.events);
         }
         self.accessed |= parts.iter().any(|part| self.is_access(&part.action));
-        self.refer(|model, events| model.judge_race(&parts, events));
         let oracles = &mut self.judges.oracles;
         oracles.judge_race(&parts, &self.events, self.board, &mut self.breaches);
+        self.refer(|model, events| model.judge_race(&parts, events));
         self.conclude("several");
     }
 
@@ -172,7 +172,7 @@ impl<'a> Lockstep<'a> {
         self.conclude(finding::subject(action));
     }
 
-    /// Asks the reference, unless it was dismissed.
+    /// Asks the reference, unless it was dismissed; after the oracles, for what they told explains what hardware then does.
     fn refer(&mut self, ask: impl FnOnce(&mut Model, &[Event]) -> Judgement) {
         let Some(mut model) = self.judges.reference.take() else {
             return self.count_fetched();
