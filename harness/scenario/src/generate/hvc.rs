@@ -1,8 +1,9 @@
 //! Phrases about hypercalls: how ITSs come to be guarded, and what is in the way.
 
 use its_el2::{AccessSize, Direction, PageChange};
-use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
+use its_gic::geometry::PAGE_BYTES;
+use its_gic::{Baser, Register};
 
 use super::draft::{Draft, Phrase};
 use super::hostile::{self, areas, bad_place};
@@ -30,6 +31,7 @@ pub(super) const HOSTILE: &[Phrase] = &[
     straddling,
     bad_field,
     bad_field,
+    almost_right,
     wrong_address,
     wrong_address,
     bad_live_device,
@@ -186,6 +188,60 @@ fn bad_field(draft: &mut Draft<'_, '_>) {
     draft.push(Operation::Store { cpu, at, value });
     fail(draft);
     repaired(draft);
+}
+
+/// GITS_BASER<n>.Type.
+const DEVICES: u8 = 1;
+const COLLECTIONS: u8 = 4;
+
+/// What the descriptor says of a table is right but for one field: its shape, or its BASER where that must agree.
+fn almost_right(draft: &mut Draft<'_, '_>) {
+    if is_late(draft) {
+        return;
+    }
+    let character = draft.belief.here().character;
+    let page_bytes = character.largest_page_size().bytes();
+    let (n, pages, type_field, entry_bytes) = match draft.chance(2, 3) {
+        true => {
+            let pages = draft.belief.boot.table_pages.into();
+            (0, pages, DEVICES, character.device_entry_bytes)
+        }
+        false => {
+            let entry_bytes = character.collection_entry_bytes;
+            (1, 1, COLLECTIONS, entry_bytes)
+        }
+    };
+    let order = (page_bytes / PAGE_BYTES).saturating_mul(pages).max(1).ilog2();
+    let (field, value) = match draft.below(3) {
+        0 => {
+            let other = [order.saturating_add(1), order.saturating_sub(1), order | 32, order | 64];
+            (0x18, shape(draft.pick(&other, order), page_bytes))
+        }
+        1 => {
+            let other = [0x1000, 0x4000, 0x1_0000, 0x2_0000, 0];
+            (0x18, shape(order, draft.pick(&other, 0)))
+        }
+        _ => {
+            let indirect = draft.chance(1, 2);
+            let right = Baser::new()
+                .with_valid(true)
+                .with_indirect(indirect)
+                .with_type_field(type_field)
+                .with_entry_size(entry_bytes.saturating_sub(1));
+            let bit = draft.pick(&[48, 50, 51, 56, 58, 62, 63], 62);
+            (0x10, right.into_bits() ^ 1 << bit)
+        }
+    };
+    let at = Place::at(draft.area(Area::Descriptor), 0, 0x40 + 0x20 * n + field);
+    let cpu = draft.cpu();
+    draft.push(Operation::Store { cpu, at, value });
+    fail(draft);
+    repaired(draft);
+}
+
+/// A table's order and the size of its ITS pages, as the descriptor has them in one word.
+const fn shape(order: u32, page_bytes: u64) -> u64 {
+    order as u64 | page_bytes << 32
 }
 
 /// An address in the descriptor is that of something else.
