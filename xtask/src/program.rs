@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use its_runner::program::{Answer, Judged, Outcome, Request};
+use its_runner::replay::USAGE;
 
 use crate::exit::Defect;
 use crate::target::Target;
@@ -52,12 +53,14 @@ impl Program {
     /// Asks it one thing; `hear` gets each answer as it comes.
     pub(crate) fn ask(&self, request: &Request, mut hear: impl FnMut(Answer)) -> Result<()> {
         let line = serde_json::to_string(request)?;
-        let asked = self.command(["--requests"]).stdin_bytes(line).reader()?;
+        let command = self.command(["--requests"]).stdin_bytes(line);
+        let asked = command.unchecked().reader()?;
         for line in BufReader::new(&asked).lines() {
-            let line = line.map_err(|error| Defect(format!("the subject's program: {error}")))?;
+            let line = line.map_err(|error| gone(&error))?;
             hear(serde_json::from_str(&line).context("an answer that is none")?);
         }
-        Ok(())
+        let ended = asked.try_wait()?.and_then(|output| output.status.code());
+        demand_good_end(ended)
     }
 
     /// Starts it, to be asked many things.
@@ -145,18 +148,35 @@ pub(crate) struct Session {
     answers: BufReader<ChildStdout>,
 }
 
+fn gone(why: &dyn std::fmt::Display) -> anyhow::Error {
+    Defect(format!("the subject's program: {why}")).into()
+}
+
+/// What a program's end means; `None`: a signal ended it.
+fn demand_good_end(code: Option<i32>) -> Result<()> {
+    match code {
+        Some(0) => Ok(()),
+        Some(code) if code == i32::from(USAGE) => {
+            anyhow::bail!("the subject's program said why, above")
+        }
+        Some(code) => Err(gone(&format!("it ended with code {code}"))),
+        None => Err(gone(&"a signal ended it")),
+    }
+}
+
 impl Session {
     /// Asks one thing that has so many answers.
     pub(crate) fn ask(&mut self, request: &Request, answers: usize) -> Result<Vec<Answer>> {
-        let gone = |error: String| Defect(format!("the subject's program: {error}"));
         let line = serde_json::to_string(request)?;
-        writeln!(self.questions, "{line}").map_err(|error| gone(error.to_string()))?;
+        // Where that fails it has ended, which the answers tell.
+        let _ = writeln!(self.questions, "{line}");
         let mut all = Vec::with_capacity(answers);
         for _ in 0..answers {
             let mut line = String::new();
             let read = self.answers.read_line(&mut line);
-            if read.map_err(|error| gone(error.to_string()))? == 0 {
-                return Err(gone("it ended".into()).into());
+            if read.map_err(|error| gone(&error))? == 0 {
+                demand_good_end(self.child.wait()?.code())?;
+                return Err(gone(&"it ended"));
             }
             all.push(serde_json::from_str(&line).context("an answer that is none")?);
         }

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use its_runner::Counts;
 use its_runner::finding::Record;
+use its_runner::replay::USAGE;
 use its_scenario::FuzzTarget;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
@@ -353,6 +354,17 @@ impl<'a> Running<'a> {
         for (index, code) in codes.into_iter().enumerate() {
             match code {
                 Some(0) => {}
+                // The engines have other codes for what they find.
+                Some(code) if code == i32::from(USAGE) => {
+                    let log = self.run.log(index);
+                    let why = log.lines().rev().find(|line| line.starts_with("error: "));
+                    bail!(
+                        "the target could not start: {}; {}",
+                        why.unwrap_or("it does not say why")
+                            .trim_start_matches("error: "),
+                        workspace::shown(&self.run.log_file(index))
+                    )
+                }
                 Some(_) => return Err(self.failure(index)),
                 None => bail!(
                     "somebody killed a fuzzing process, or it ended itself; {}",

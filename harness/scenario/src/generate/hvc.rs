@@ -201,20 +201,28 @@ fn almost_right(draft: &mut Draft<'_, '_>) {
     }
     let character = draft.belief.here().character;
     let page_bytes = character.largest_page_size().bytes();
-    let (n, pages, type_field, entry_bytes) = match draft.chance(2, 3) {
+    let (table, pages, type_field, entry_bytes) = match draft.chance(2, 3) {
         true => {
             let pages = draft.belief.boot.table_pages.into();
-            (0, pages, DEVICES, character.device_entry_bytes)
+            (0x40, pages, DEVICES, character.device_entry_bytes)
         }
         false => {
             let entry_bytes = character.collection_entry_bytes;
-            (1, 1, COLLECTIONS, entry_bytes)
+            (0x60, 1, COLLECTIONS, entry_bytes)
         }
     };
-    let order = (page_bytes / PAGE_BYTES).saturating_mul(pages).max(1).ilog2();
+    let order = (page_bytes / PAGE_BYTES)
+        .saturating_mul(pages)
+        .max(1)
+        .ilog2();
     let (field, value) = match draft.below(3) {
         0 => {
-            let other = [order.saturating_add(1), order.saturating_sub(1), order | 32, order | 64];
+            let other = [
+                order.saturating_add(1),
+                order.saturating_sub(1),
+                order | 32,
+                order | 64,
+            ];
             (0x18, shape(draft.pick(&other, order), page_bytes))
         }
         1 => {
@@ -232,7 +240,7 @@ fn almost_right(draft: &mut Draft<'_, '_>) {
             (0x10, right.into_bits() ^ 1 << bit)
         }
     };
-    let at = Place::at(draft.area(Area::Descriptor), 0, 0x40 + 0x20 * n + field);
+    let at = Place::at(draft.area(Area::Descriptor), 0, table | field);
     let cpu = draft.cpu();
     draft.push(Operation::Store { cpu, at, value });
     fail(draft);
