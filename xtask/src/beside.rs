@@ -138,7 +138,7 @@ impl<'a> Pair<'a> {
     }
 
     fn describe(&self, found: &Difference, scenario: &Scenario) -> String {
-        let operation = match found.one.operation {
+        let operation = match found.one.operation.or(found.other.operation) {
             None => "boot".into(),
             Some(index) => match scenario.operations.get(index) {
                 Some(operation) => format!("[{index}] {operation}"),
@@ -255,7 +255,11 @@ fn observed(session: &mut Session, request: &Request, count: usize) -> Result<Ve
 
 /// What is shown of one; of pages only those that the other has not.
 fn lines(seen: &Seen, other: &Seen) -> String {
-    let mut all = vec![seen.result.clone()];
+    let mut all = Vec::new();
+    if seen.action != other.action {
+        all.push(seen.action.clone());
+    }
+    all.push(seen.result.clone());
     all.extend(seen.registers.iter().cloned());
     all.extend(seen.commands.iter().cloned());
     let mut own: Vec<String> = { seen.pages.iter() }

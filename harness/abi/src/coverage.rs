@@ -29,13 +29,13 @@ fn count(edge: usize) {
 #[cfg(engine = "afl")]
 unsafe extern "C" {
     /// AFL's map of edges and its length, once it runs.
-    static __afl_area_ptr: *mut u8;
-    static __afl_map_size: u32;
+    static mut __afl_area_ptr: *mut u8;
+    static mut __afl_map_size: u32;
 }
 
 #[cfg(engine = "afl")]
 fn count(edge: usize) {
-    // SAFETY: AFL's runtime sets both before anything of the target runs; nothing else writes to the map meanwhile.
+    // SAFETY: AFL's runtime sets both before anything of the target runs; no other thread is at work meanwhile.
     unsafe {
         let counter = __afl_area_ptr.add(edge % __afl_map_size as usize);
         counter.write(counter.read().wrapping_add(1));

@@ -18,7 +18,7 @@ use crate::play::{LOOKS, Make};
 use crate::trace::{describe_action, describe_event, describe_outcome, memory};
 
 /// An action, and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// Index of the operation; `None` before the first.
     pub operation: Option<usize>,
@@ -266,18 +266,28 @@ pub struct Difference {
 
 /// The first difference between what was seen of two subjects in a case.
 pub fn difference(one: &Observed, other: &Observed) -> Option<Difference> {
-    let mut pairs = one.actions.iter().zip(&other.actions);
+    let longer = one.actions.len().max(other.actions.len());
+    let [one, other] = [one, other].map(|observed| {
+        let nothing = std::iter::repeat_with(Seen::default);
+        { observed.actions.iter().cloned() }.chain(nothing)
+    });
+    let mut pairs = one.zip(other).take(longer);
     let (one, other) = pairs.find(|(one, other)| one != other)?;
+    let (kind, subject) = match one.kind.is_empty() {
+        true => (&other.kind, &other.subject),
+        false => (&one.kind, &one.subject),
+    };
     let class = match () {
+        () if one.action != other.action => "action",
         () if one.result != other.result => "result",
         () if one.registers != other.registers => "registers",
         () if one.commands != other.commands => "commands",
         () => "pages",
     };
     Some(Difference {
-        signature: format!("{}.{}.{class}", one.kind, one.subject),
-        one: one.clone(),
-        other: other.clone(),
+        signature: format!("{kind}.{subject}.{class}"),
+        one,
+        other,
     })
 }
 
@@ -317,6 +327,10 @@ poll 1
         seen.unwrap().pages.clear();
         let found = difference(&one, &other).unwrap();
         assert_eq!(found.signature, "map-device.CWRITER.pages");
+        let mut shorter = one.clone();
+        shorter.actions.pop();
+        let found = difference(&one, &shorter).unwrap();
+        assert_eq!(found.signature, "poll.CREADR.action");
     }
 
     #[test]
