@@ -66,7 +66,7 @@ pub(crate) fn different(names: [&str; 2], files: &[PathBuf]) -> Result<usize> {
 
 /// The subject that is meant by `production`, the id of a known bug, an example or a path.
 fn subject(text: &str) -> Result<Subject> {
-    let is_foreign = text.starts_with("example:") || Path::new(text).exists();
+    let is_foreign = text.starts_with("example:") || Path::new(text).is_file();
     match text {
         "production" => Subject::new(None),
         _ if is_foreign => Ok(Subject::foreign(Foreign::prepare(text)?)),
@@ -153,7 +153,10 @@ impl<'a> Pair<'a> {
         format!(
             "  DIFFERENCE {} at {operation}\n  {}\n{}",
             found.signature,
-            found.one.action,
+            match found.one.action.is_empty() {
+                true => &found.other.action,
+                false => &found.one.action,
+            },
             strip_str(&beside)
         )
     }
@@ -332,7 +335,7 @@ impl Summary {
         );
         say!("  compared    {} operations", self.operations);
         say!(
-            "  cut short   {} cases, at a tamper: it goes by the reads of each subject",
+            "  cut short   {} cases, at a tamper or a failure: it goes by what each subject does",
             self.cut
         );
         for (signature, (count, file)) in &self.differences {

@@ -308,7 +308,7 @@ impl Symbols {
         Facts {
             observed: calls(&["__asan_load", "__asan_store"]),
             described: self.defined.iter().any(|name| name == DESCRIBES),
-            traced: calls(&["__sanitizer_cov_trace_pc"]),
+            traced: { self.undefined.iter() }.any(|name| name == "__sanitizer_cov_trace_pc"),
             counted: calls(&["__sanitizer_cov_8bit_counters_init"]),
         }
     }

@@ -236,10 +236,15 @@ services! {
     } }
     fn its_from_pointer(pointer: *const c_void) -> u64 { |el2, _current| physical(el2, pointer).unwrap_or(u64::MAX) }
     fn its_is_memory(address: u64, bytes: u64) -> bool { |el2, _current| el2.is_memory(address, bytes) }
-    fn its_first_word(pointer: *const c_void, bytes: u64) -> *const c_void { |el2, _current| {
+    fn its_first_word(pointer: *const c_void, bytes: u64) -> *const c_void { |el2, current| {
         let Some(address) = physical(el2, pointer) else {
             el2.convict(crate::access::stray(pointer.addr(), false));
         };
+        // Where it is a set-up's descriptor it is read here for the first time.
+        let pages = Pages::under(address, bytes);
+        if let Some(descriptor) = current.descriptor().filter(|one| pages.contains(one.page())) {
+            descriptor.put_in_its_layout(el2);
+        }
         let found = el2.first_word(address, bytes).and_then(|found| el2.offset(found));
         found.map_or(std::ptr::null(), |offset| el2.mapping().0.wrapping_add(offset).cast_const().cast())
     } }

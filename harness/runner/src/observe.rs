@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use its_board::host::Perform;
-use its_board::{Board, Failure, Snapshot};
+use its_board::{Board, Snapshot};
 use its_el2::{Action, Character, Event, MAX_ITS, Machine, Outcome, PageChange, View};
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
@@ -158,24 +158,21 @@ impl<'a> Observer<'a> {
             operations += 1;
             self.operation = Some((index, operation.name()));
             self.board.start_operation();
-            match *operation {
-                Operation::Fail { change, nth } => self.board.arm_failure(Failure {
-                    change,
-                    nth: nth.into(),
-                }),
-                _ => hosts.operate(operation, &mut self),
-            }
+            hosts.operate(operation, &mut self);
         }
         self.operation = Some((operations, "end"));
         self.board.disarm();
         for (its, host) in (0..machine.its.len() as u8).zip(hosts.iter_mut()) {
             for _ in 0..LOOKS {
-                if self.over || self.is_done(its) {
-                    break;
-                }
+                let before = self.queue(its);
                 let commands = 64;
                 self.perform(Action::Advance { its, commands });
                 host.poll(0, &mut self);
+                // A look may let EL2 pass on more.
+                let [creadr, cwriter] = self.queue(its);
+                if self.over || creadr == cwriter && before == [creadr, cwriter] {
+                    break;
+                }
             }
         }
         Observed {
@@ -185,9 +182,10 @@ impl<'a> Observer<'a> {
         }
     }
 
-    fn is_done(&self, its: u8) -> bool {
-        let register = |register| self.board.register(its, register);
-        (register(Register::Creadr) ^ register(Register::Cwriter)) & OFFSET_MASK == 0
+    /// The hardware's CREADR and CWRITER.
+    fn queue(&self, its: u8) -> [u64; 2] {
+        [Register::Creadr, Register::Cwriter]
+            .map(|register| self.board.register(its, register) & OFFSET_MASK)
     }
 }
 
@@ -195,6 +193,7 @@ impl<'a> Observer<'a> {
 fn by_steps(operation: &Operation) -> Option<&'static str> {
     match operation {
         Operation::Race { .. } => Some("a race goes by the steps of the subject"),
+        Operation::Fail { .. } => Some("a failure goes by the changes of pages of the subject"),
         Operation::Tamper { .. } => Some("a tamper goes by the reads of the subject"),
         _ => None,
     }
@@ -330,7 +329,7 @@ poll 1
         let mut shorter = one.clone();
         shorter.actions.pop();
         let found = difference(&one, &shorter).unwrap();
-        assert_eq!(found.signature, "poll.CREADR.action");
+        assert_eq!(found.signature, "end.CREADR.action");
     }
 
     #[test]

@@ -337,8 +337,8 @@ fn come_to_rest(hosts: &mut Hosts, lockstep: &mut Lockstep) {
         if lockstep.reference().is_some_and(is_closing) {
             continue;
         }
-        for _ in 0..LOOKS {
-            if lockstep.is_over() || lockstep.is_settled(its) {
+        for looks in 0..LOOKS {
+            if lockstep.is_over() || lockstep.is_settled(its, looks) {
                 break;
             }
             let commands = 64;

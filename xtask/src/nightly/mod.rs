@@ -181,7 +181,12 @@ fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
             Ok(())
         }
         Stage::Adapter => {
-            night.adapter = Some(adapter::check());
+            let checked = adapter::check();
+            // What was stopped says nothing.
+            if stop::asked() {
+                return Ok(());
+            }
+            night.adapter = Some(checked);
             night.save()
         }
         Stage::Fuzz(target, engine) => fuzz_one(night, target, engine),
