@@ -30,6 +30,7 @@ use std::collections::BTreeSet;
 pub use evidence::{Evidence, judged_by};
 use its_el2::{Action, Event, Hypercall, Machine, Outcome, Part, View};
 pub use rules::{Family, Rule, Severity};
+pub use undo::page_balances;
 
 /// A rule broken in one action.
 #[derive(Clone, Debug, PartialEq, Eq)]

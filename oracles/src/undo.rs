@@ -67,8 +67,15 @@ fn unbalanced(rule: &'static Rule, class: &'static str, page: u64, balance: Bala
     }
 }
 
-/// Pages that these events leave otherwise than they were.
+/// Pages that these events leave otherwise than they were, but for contested ones.
 fn balances(events: &[Event], contested: &BTreeSet<u64>) -> Vec<(u64, Balance)> {
+    let mut all = page_balances(events);
+    all.retain(|(page, _)| !contested.contains(page));
+    all
+}
+
+/// Pages that these events leave otherwise than they were, ascending, each with the net number of shares, pins and donations.
+pub fn page_balances(events: &[Event]) -> Vec<(u64, [i32; 3])> {
     let mut balances: BTreeMap<u64, Balance> = BTreeMap::new();
     for event in events {
         let Event::Page {
@@ -91,7 +98,7 @@ fn balances(events: &[Event], contested: &BTreeSet<u64>) -> Vec<(u64, Balance)> 
             balances.entry(page).or_default()[column] += by;
         }
     }
-    let off = |(page, balance): &(u64, Balance)| *balance != [0; 3] && !contested.contains(page);
+    let off = |(_, balance): &(u64, Balance)| *balance != [0; 3];
     balances.into_iter().filter(off).collect()
 }
 

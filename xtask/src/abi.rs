@@ -34,6 +34,7 @@ pub(crate) fn check() -> Result<()> {
     let set_up = std::slice::from_ref(Target::find("its_hvc")?);
     clean(Foreign::prepare("example:own-layout")?, set_up)?;
     clean(Foreign::unseen_example("careful")?, set_up)?;
+    never_set_up()?;
     faults()?;
     naive()?;
     beside_production()?;
@@ -61,6 +62,20 @@ fn clean(example: Foreign, targets: &'static [Target]) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// One that refuses every set-up is told so where there is no reference to say it.
+fn never_set_up() -> Result<()> {
+    let (name, program) = replayer(Foreign::unseen_example("null")?)?;
+    let seeds = workspace::scenarios(&Target::find("its_cmdq")?.corpus("seeds"))?;
+    let judged = program.judge(&seeds[..1], None)?;
+    let told = judged.iter().any(|one| match &one.outcome {
+        Outcome::Played { findings, .. } => findings.iter().any(|found| found.rule == "DIV-SETUP"),
+        _ => false,
+    });
+    demand(told, || {
+        format!("{name} is not told by DIV-SETUP: {judged:?}")
+    })
 }
 
 /// What is stored of all targets, and the known bugs' witnesses.

@@ -102,9 +102,25 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    /// Something that the harness itself got wrong.
-    pub(crate) fn defect(&mut self, what: String) {
-        self.defects.push(what);
+    /// The driver's own set-up did not succeed, and nobody said why: it is the subject's doing where there is no reference, which
+    /// would have told, and else the harness's.
+    pub(crate) fn set_up_failed(&mut self, outcomes: &[Outcome]) {
+        let seen = format!("{outcomes:?}");
+        if self.judges.reference.is_some() {
+            return self
+                .defects
+                .push(format!("the legal set-up returned {seen}"));
+        }
+        let breach = Breach {
+            rule: &rules::DIV_SETUP,
+            class: "result",
+            path: "x1".into(),
+            expected: "0: the driver's set-up passes every check".into(),
+            seen,
+        };
+        let subject = its_el2::Hypercall::InitItsEmulation.name();
+        self.findings
+            .push(Finding::new(breach, self.operation, subject));
     }
 
     pub(crate) fn arm_tamper(&mut self, tamper: Tamper) {

@@ -3,6 +3,8 @@
 //! What counts, for a finding, is the signature: a scenario that breaks another rule, or the same one elsewhere, is not taken. Candidates
 //! are played on all cores; the first that shows the finding is taken, so that the result does not depend on timing.
 
+use std::sync::Mutex;
+
 use its_oracles::rules;
 use its_scenario::{Operation, Scenario};
 use rayon::prelude::*;
@@ -215,11 +217,16 @@ impl<T: FnMut(Progress)> Search<'_, T> {
 
 /// The finding of this signature, if a scenario shows it.
 fn shown(scenario: &Scenario, signature: &str, make: Make) -> Option<Finding> {
-    let play = match signature.starts_with(rules::EL2_STEADY.id) {
-        true => play_here_twice,
-        false => play_here,
+    // What is kept elsewhere is everybody's: nobody plays between one and the other time.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let case = match signature.starts_with(rules::EL2_STEADY.id) {
+        true => {
+            let _alone = ONE_AT_A_TIME.lock();
+            play_here_twice(scenario, make)
+        }
+        false => play_here(scenario, make),
     };
-    let mut found = play(scenario, make).findings.into_iter();
+    let mut found = case.findings.into_iter();
     found.find(|finding| finding.signature == signature)
 }
 

@@ -230,7 +230,7 @@ impl Runner {
 }
 
 /// Of so many cases of a run one is played twice.
-pub(crate) const ONE_IN: u64 = 1024;
+pub(crate) const ONE_IN: u64 = 512;
 
 /// A case as stored scenarios are played: what is written elsewhere, of which nobody knows what it keeps, twice.
 pub(crate) fn replay(scenario: &Scenario, make: Make, trace: &mut Trace) -> Case {
@@ -322,7 +322,7 @@ fn reach_stage(stage: Stage, hosts: &mut Hosts, lockstep: &mut Lockstep) {
     if stage >= Stage::Guarded {
         let failed = hosts.set_up(lockstep);
         if !failed.is_empty() && !lockstep.is_over() {
-            lockstep.defect(format!("the legal set-up returned {failed:?}"));
+            lockstep.set_up_failed(&failed);
         }
     }
 }

@@ -30,8 +30,8 @@ pub struct Plan {
 
 /// Of several processes each plays every such block of its own; which of two cases with one signature is kept is then theirs.
 /// Cases between two looks at the limits. They are played in any order and taken in that of their numbers, so that what a
-/// run of so many cases finds does not depend on the threads.
-const AT_ONCE: u64 = 512;
+/// run of so many cases finds does not depend on the threads. The first of each is played twice.
+const AT_ONCE: u64 = ONE_IN;
 
 /// Plays until a limit is reached.
 ///
