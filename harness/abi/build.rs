@@ -8,10 +8,7 @@ fn main() {
     let Ok(archive) = std::env::var("ITSDIFF_SUBJECT") else {
         println!("cargo:rerun-if-changed=examples/null.c");
         println!("cargo:rerun-if-changed=include/itsdiff.h");
-        cc::Build::new()
-            .file("examples/null.c")
-            .include("include")
-            .compile("itsdiff_null");
+        cc::Build::new().file("examples/null.c").include("include").compile("itsdiff_null");
         return;
     };
     println!("cargo:rerun-if-changed={archive}");

@@ -30,12 +30,7 @@ impl Books {
     pub(crate) fn judge(&mut self, events: &[Event], guards: &Guards, breaches: &mut Vec<Breach>) {
         let mut changed = Vec::new();
         for event in events {
-            if let Event::Page {
-                change,
-                pages,
-                result: Ok(()),
-            } = *event
-            {
+            if let Event::Page { change, pages, result: Ok(()) } = *event {
                 for page in pages.iter() {
                     self.change(page, change);
                     changed.push(page);
@@ -74,11 +69,7 @@ impl Books {
             let path = || format!("its{}: page {page:#x}", guard.its);
             let private = guard.private.contains(page) || guard.descriptor.contains(page);
             if private && !now.owned {
-                let class = if guard.private.contains(page) {
-                    "records"
-                } else {
-                    "descriptor"
-                };
+                let class = if guard.private.contains(page) { "records" } else { "descriptor" };
                 let seen = "the host's".into();
                 breaches.push(broken(&rules::LEAK_RECORDS, class, path(), seen));
             }
@@ -100,11 +91,7 @@ mod tests {
     const RECORDS: u64 = 0x8_00a8;
 
     fn page(change: PageChange, first: u64, count: u64) -> Event {
-        Event::Page {
-            change,
-            pages: Pages { first, count },
-            result: Ok(()),
-        }
+        Event::Page { change, pages: Pages { first, count }, result: Ok(()) }
     }
 
     fn set_up() -> Vec<Event> {
@@ -144,10 +131,7 @@ mod tests {
         told(&set_up(), &mut books);
         let pins = [PageChange::Pin, PageChange::Unpin].map(|change| page(change, COPY >> 12, 1));
         assert!(told(&pins, &mut books).is_empty());
-        assert_eq!(
-            told(&pins[1..], &mut books.clone()),
-            [("LEAK-SHADOW", "copy")]
-        );
+        assert_eq!(told(&pins[1..], &mut books.clone()), [("LEAK-SHADOW", "copy")]);
         let reclaimed = [page(PageChange::Reclaim, RECORDS + 1, 1)];
         assert_eq!(told(&reclaimed, &mut books), [("LEAK-RECORDS", "records")]);
     }

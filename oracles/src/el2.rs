@@ -35,23 +35,14 @@ pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, breaches: &mut 
 /// S6: the private pages are the first that a set-up takes; each is zeroed in it.
 fn not_zeroed(events: &[Event], breaches: &mut Vec<Breach>) {
     let taken = events.iter().find_map(|event| match event {
-        Event::Page {
-            change: PageChange::Donate,
-            pages,
-            result: Ok(()),
-        } => Some(*pages),
+        Event::Page { change: PageChange::Donate, pages, result: Ok(()) } => Some(*pages),
         _ => None,
     });
     let zeroed = |page: &u64| events.contains(&Event::PageZeroed { page: *page });
     let left = taken.and_then(|pages| pages.iter().find(|page| !zeroed(page)));
     if let Some(page) = left {
         let seen = "as the host left it".into();
-        breaches.push(broken(
-            &rules::EL2_ZERO,
-            "private",
-            format!("page {page:#x}"),
-            seen,
-        ));
+        breaches.push(broken(&rules::EL2_ZERO, "private", format!("page {page:#x}"), seen));
     }
 }
 
@@ -89,43 +80,31 @@ fn too_many(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
         }
     };
     limit(&rules::EL2_BATCH, judged, "commands judged in one trap");
-    limit(
-        &rules::EL2_RELEASE,
-        taken.len(),
-        "commands taken as consumed in one trap",
-    );
+    limit(&rules::EL2_RELEASE, taken.len(), "commands taken as consumed in one trap");
 }
 
 fn misconducted(misconduct: Misconduct) -> Breach {
     let (rule, class, expected): (&'static Rule, _, _) = match misconduct {
         Misconduct::Panicked => (&rules::EL2_PANIC, "panic", "EL2 returns"),
         Misconduct::Warned => (&rules::EL2_WARN, "warn", "no warning"),
-        Misconduct::BadAccess { write: true, .. } => (
-            &rules::EL2_ACCESS,
-            "write",
-            "memory that EL2 owns or pinned",
-        ),
+        Misconduct::BadAccess { write: true, .. } => {
+            (&rules::EL2_ACCESS, "write", "memory that EL2 owns or pinned")
+        }
         Misconduct::BadAccess { .. } => {
             (&rules::EL2_ACCESS, "read", "memory that EL2 owns or pinned")
         }
-        Misconduct::Stray { .. } => (
-            &rules::EL2_ACCESS,
-            "stray",
-            "memory of the machine, or EL2's own data",
-        ),
-        Misconduct::BadDevice { .. } => (
-            &rules::EL2_DEVICE,
-            "access",
-            "a register in its own size and alignment",
-        ),
+        Misconduct::Stray { .. } => {
+            (&rules::EL2_ACCESS, "stray", "memory of the machine, or EL2's own data")
+        }
+        Misconduct::BadDevice { .. } => {
+            (&rules::EL2_DEVICE, "access", "a register in its own size and alignment")
+        }
         Misconduct::Deadlock(_) => (&rules::EL2_DEADLOCK, "deadlock", "a lock that comes free"),
         Misconduct::Kept(_) => (&rules::EL2_LOCK, "kept", "no lock held at return"),
         Misconduct::Unlocked(_) => (&rules::EL2_UNLOCKED, "unlocked", "the lock is held"),
-        Misconduct::Disordered { .. } => (
-            &rules::EL2_ORDER,
-            "disordered",
-            "set-up, then ITS, then memory",
-        ),
+        Misconduct::Disordered { .. } => {
+            (&rules::EL2_ORDER, "disordered", "set-up, then ITS, then memory")
+        }
         Misconduct::TooMuchWork => (&rules::EL2_WORK, "calls", "bounded work"),
     };
     Breach {
@@ -172,11 +151,7 @@ fn fetched_twice(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     let mut words: Vec<u64> = Vec::new();
     for event in step.events {
         let (rule, address): (&'static Rule, _) = match *event {
-            Event::CommandRead {
-                address,
-                shared: true,
-                ..
-            } => {
+            Event::CommandRead { address, shared: true, .. } => {
                 let peeked = |word: &u64| word & !(COMMAND_BYTES - 1) == address;
                 // Where a level-1 entry lies in a slot, it was read for the command before.
                 let seen = words.iter().any(peeked) && !guards.is_table_copy(address);
@@ -187,21 +162,13 @@ fn fetched_twice(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
                 }
                 (&rules::EL2_FETCH, address)
             }
-            Event::WordRead {
-                address,
-                shared: true,
-                ..
-            } => {
+            Event::WordRead { address, shared: true, .. } => {
                 let slot = slots.contains(&(address & !(COMMAND_BYTES - 1)));
                 if !slot && !words.contains(&address) {
                     words.push(address);
                     continue;
                 }
-                let rule = if slot {
-                    &rules::EL2_FETCH
-                } else {
-                    &rules::EL2_REREAD
-                };
+                let rule = if slot { &rules::EL2_FETCH } else { &rules::EL2_REREAD };
                 (rule, address)
             }
             _ => continue,
@@ -269,8 +236,7 @@ impl Uncleaned {
             start >= address && start.saturating_add(length) <= address.saturating_add(bytes)
         };
         self.slots.retain(|slot| !covered(*slot, COMMAND_BYTES));
-        self.level1
-            .retain(|entry| !covered(*entry, LEVEL1_ENTRY_BYTES));
+        self.level1.retain(|entry| !covered(*entry, LEVEL1_ENTRY_BYTES));
         let at = |page: u64| page.saturating_mul(PAGE_BYTES);
         self.pages.retain(|page| !covered(at(*page), PAGE_BYTES));
     }
@@ -355,21 +321,13 @@ mod tests {
     fn broken_by(events: &[Event]) -> Vec<(&'static str, &'static str)> {
         let mut breaches = Vec::new();
         let action = Action::Load { cpu: 0, address: 0 };
-        let step = Step {
-            action: &action,
-            outcome: Outcome::Done,
-            events,
-        };
+        let step = Step { action: &action, outcome: Outcome::Done, events };
         judge(&step, true, &guards(), &mut breaches);
         breaches.iter().map(|b| (b.rule.id, b.class)).collect()
     }
 
     const fn read(address: u64, shared: bool) -> Event {
-        Event::WordRead {
-            address,
-            value: 0,
-            shared,
-        }
+        Event::WordRead { address, value: 0, shared }
     }
 
     #[test]
@@ -383,10 +341,7 @@ mod tests {
         let told = |events: &[Event]| {
             let mut breaches = Vec::new();
             not_zeroed(events, &mut breaches);
-            breaches
-                .iter()
-                .map(|breach| breach.rule.id)
-                .collect::<Vec<_>>()
+            breaches.iter().map(|breach| breach.rule.id).collect::<Vec<_>>()
         };
         assert!(told(&[]).is_empty());
         assert!(told(&[taken(4), zeroed(4), zeroed(5), taken(9)]).is_empty());
@@ -396,23 +351,11 @@ mod tests {
     #[test]
     fn a_shared_word_may_be_read_once() {
         assert!(
-            broken_by(&[
-                read(8, true),
-                read(16, true),
-                read(24, false),
-                read(24, false)
-            ])
-            .is_empty()
+            broken_by(&[read(8, true), read(16, true), read(24, false), read(24, false)])
+                .is_empty()
         );
-        assert_eq!(
-            broken_by(&[read(8, true), read(8, true)]),
-            [("EL2-REREAD", "twice")]
-        );
-        let command = Event::CommandRead {
-            address: 0x20,
-            words: [0; 4],
-            shared: true,
-        };
+        assert_eq!(broken_by(&[read(8, true), read(8, true)]), [("EL2-REREAD", "twice")]);
+        let command = Event::CommandRead { address: 0x20, words: [0; 4], shared: true };
         for twice in [[command, read(0x28, true)], [read(0x28, true), command]] {
             assert_eq!(broken_by(&twice), [("EL2-FETCH", "twice")]);
         }
@@ -424,50 +367,30 @@ mod tests {
         let slot = 0x8_1000_0020;
         let events = [
             read(slot + 8, true),
-            Event::CommandRead {
-                address: slot,
-                words: [0; 4],
-                shared: true,
-            },
+            Event::CommandRead { address: slot, words: [0; 4], shared: true },
         ];
         assert_eq!(broken_by(&events), [("EL2-FETCH", "twice")]);
         let mut breaches = Vec::new();
         let guards = guards().with_table_copy(Pages::under(slot, 0x1000));
         let action = Action::Load { cpu: 0, address: 0 };
         let outcome = Outcome::Done;
-        let step = Step {
-            action: &action,
-            outcome,
-            events: &events,
-        };
+        let step = Step { action: &action, outcome, events: &events };
         fetched_twice(&step, &guards, &mut breaches);
         assert!(breaches.is_empty());
     }
 
     #[test]
     fn the_next_command_may_read_what_the_last_one_read() {
-        let command = |address| Event::CommandRead {
-            address,
-            words: [0; 4],
-            shared: true,
-        };
-        let two = [
-            command(0x20),
-            read(0x100, true),
-            command(0x40),
-            read(0x100, true),
-        ];
+        let command = |address| Event::CommandRead { address, words: [0; 4], shared: true };
+        let two = [command(0x20), read(0x100, true), command(0x40), read(0x100, true)];
         assert!(broken_by(&two).is_empty());
     }
 
     #[test]
     fn sixty_four_commands_are_a_trap_s_limit() {
         let commands = |count: u64| -> Vec<Event> {
-            let command = |index| Event::CommandRead {
-                address: index * 32,
-                words: [0; 4],
-                shared: true,
-            };
+            let command =
+                |index| Event::CommandRead { address: index * 32, words: [0; 4], shared: true };
             (0..count).map(command).collect()
         };
         assert!(broken_by(&commands(64)).is_empty());
@@ -491,21 +414,12 @@ mod tests {
         assert_eq!(stale(LEVEL1), [("EL2-LEVEL2", "stale")]);
     }
 
-    const COMMAND: Event = Event::CommandWritten {
-        address: QUEUE,
-        words: [0; 4],
-    };
-    const TOLD: Event = Event::DeviceWrite {
-        address: ITS + 0x88,
-        size: its_el2::AccessSize::Double,
-        value: 0x20,
-    };
+    const COMMAND: Event = Event::CommandWritten { address: QUEUE, words: [0; 4] };
+    const TOLD: Event =
+        Event::DeviceWrite { address: ITS + 0x88, size: its_el2::AccessSize::Double, value: 0x20 };
     const ZEROED: Event = Event::PageZeroed { page: LEVEL2 >> 12 };
-    const ENTRY: Event = Event::WordWritten {
-        address: LEVEL1 + 8,
-        value: 1 << 63 | LEVEL2,
-        shared: false,
-    };
+    const ENTRY: Event =
+        Event::WordWritten { address: LEVEL1 + 8, value: 1 << 63 | LEVEL2, shared: false };
 
     const fn cleaned(address: u64, bytes: u64) -> Event {
         Event::Cleaned { address, bytes }
@@ -516,15 +430,9 @@ mod tests {
         let slot = cleaned(QUEUE, 32);
         let (page, entry) = (cleaned(LEVEL2, 0x1_0000), cleaned(LEVEL1, 64));
         assert!(broken_by(&[COMMAND, slot, Event::Ordered, TOLD]).is_empty());
-        assert_eq!(
-            broken_by(&[COMMAND, slot, TOLD]),
-            [("EL2-BARRIER", "queue")]
-        );
+        assert_eq!(broken_by(&[COMMAND, slot, TOLD]), [("EL2-BARRIER", "queue")]);
         assert!(broken_by(&[ZEROED, page, Event::Ordered, ENTRY, entry]).is_empty());
-        assert_eq!(
-            broken_by(&[ZEROED, page, ENTRY, entry]),
-            [("EL2-FENCE", "level2")]
-        );
+        assert_eq!(broken_by(&[ZEROED, page, ENTRY, entry]), [("EL2-FENCE", "level2")]);
     }
 
     #[test]

@@ -66,8 +66,7 @@ impl Rule {
 /// The ids of the rules that are judged by this.
 pub fn judged_by(evidence: Evidence) -> impl Iterator<Item = &'static str> {
     let all = rules::ALL.iter().copied();
-    all.filter(move |rule| rule.evidence() == evidence)
-        .map(|rule| rule.id)
+    all.filter(move |rule| rule.evidence() == evidence).map(|rule| rule.id)
 }
 
 #[cfg(test)]

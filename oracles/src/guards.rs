@@ -42,19 +42,14 @@ impl Guard {
         let register = |register: Register| {
             let address = base.wrapping_add(register.offset());
             let read = step.events.iter().rev().find_map(|event| match event {
-                Event::DeviceRead {
-                    address: at, value, ..
-                } if *at == address => Some(*value),
+                Event::DeviceRead { address: at, value, .. } if *at == address => Some(*value),
                 _ => None,
             });
             read.unwrap_or_else(|| view.register(its, register))
         };
         let [_, private, descriptor, count] = arguments;
         let physical = |linear: u64| linear.wrapping_sub(machine.linear_map);
-        let pages = |linear, count| Pages {
-            first: physical(linear) >> 12,
-            count,
-        };
+        let pages = |linear, count| Pages { first: physical(linear) >> 12, count };
         let word = |offset: u64| {
             let address = physical(descriptor).wrapping_add(offset);
             let mut events = step.events.iter();
@@ -67,10 +62,8 @@ impl Guard {
             Baser::from_bits(register(Register::Baser(n)))
         });
         let queue_copy = word(QUEUE_COPY);
-        let mut copies: Vec<Pages> = queue_copy
-            .map(|copy| Pages::under(copy, cbaser.bytes()))
-            .into_iter()
-            .collect();
+        let mut copies: Vec<Pages> =
+            queue_copy.map(|copy| Pages::under(copy, cbaser.bytes())).into_iter().collect();
         for (n, baser) in (0..).zip(basers) {
             if is_level1(baser) {
                 copies.extend(word(table_copy(n)).map(|copy| Pages::under(copy, baser.bytes())));
@@ -98,17 +91,13 @@ impl Guard {
     /// The table of a type that was Valid at set-up.
     pub(crate) fn table(&self, table_type: TableType) -> Option<Table> {
         let mut found = self.basers.into_iter();
-        found
-            .find(|baser| baser.valid() && baser.table_type() == table_type)
-            .map(Table::new)
+        found.find(|baser| baser.valid() && baser.table_type() == table_type).map(Table::new)
     }
 
     /// The level-1 table over an address.
     fn level1(&self, address: u64) -> Option<Table> {
         let tables = self.basers.into_iter().filter(|baser| is_level1(*baser));
-        tables
-            .map(Table::new)
-            .find(|table| address.wrapping_sub(table.address) < table.bytes)
+        tables.map(Table::new).find(|table| address.wrapping_sub(table.address) < table.bytes)
     }
 
     /// Where a page is a level-1 table's or a level-2 table's that joined later.
@@ -145,10 +134,7 @@ pub(crate) struct Guards {
 impl Guards {
     /// Before boot.
     pub(crate) fn new(machine: &Machine) -> Self {
-        Self {
-            machine: *machine,
-            all: Vec::new(),
-        }
+        Self { machine: *machine, all: Vec::new() }
     }
 
     /// Takes note of a set-up that succeeded.
@@ -214,13 +200,8 @@ impl Guards {
     /// Whether an address is in the host's copy of a level-1 table.
     pub(crate) fn is_table_copy(&self, address: u64) -> bool {
         self.all.iter().any(|guard| {
-            let tables = guard
-                .copies
-                .iter()
-                .skip(usize::from(guard.queue_copy.is_some()));
-            tables
-                .into_iter()
-                .any(|pages| pages.contains(address >> 12))
+            let tables = guard.copies.iter().skip(usize::from(guard.queue_copy.is_some()));
+            tables.into_iter().any(|pages| pages.contains(address >> 12))
         })
     }
 
@@ -279,10 +260,7 @@ pub(crate) mod tests {
     pub(crate) const MACHINE: Machine = Machine {
         characters: [CHARACTER; its_el2::MAX_ITS],
         intid_bits: 16,
-        memory: &[Pages {
-            first: 0x8_0000,
-            count: 0x200,
-        }],
+        memory: &[Pages { first: 0x8_0000, count: 0x200 }],
         el2: &[],
         linear_map: 0,
         its: &[ITS],
@@ -306,10 +284,7 @@ pub(crate) mod tests {
             .with_page_size_field(2)
             .with_indirect(true)
             .with_address(LEVEL1);
-        basers[1] = baser
-            .with_type_field(4)
-            .with_page_size_field(2)
-            .with_address(COLLECTIONS);
+        basers[1] = baser.with_type_field(4).with_page_size_field(2).with_address(COLLECTIONS);
         Guards {
             machine: MACHINE,
             all: vec![Guard {
@@ -318,14 +293,8 @@ pub(crate) mod tests {
                 cbaser: Cbaser::new().with_valid(true).with_page_number(QUEUE >> 12),
                 basers,
                 ctlr: 1,
-                private: Pages {
-                    first: 0x8_00a8,
-                    count: 2,
-                },
-                descriptor: Pages {
-                    first: 0x8_00ac,
-                    count: 1,
-                },
+                private: Pages { first: 0x8_00a8, count: 2 },
+                descriptor: Pages { first: 0x8_00ac, count: 1 },
                 queue_copy: Some(COPY),
                 copies: vec![Pages::under(COPY, 0x1000)],
                 grown: Vec::new(),

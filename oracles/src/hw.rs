@@ -47,12 +47,7 @@ fn written(
 ) {
     if is_lpi_table(&guards.machine, address) {
         let path = format!("device {address:#x}");
-        breaches.push(broken(
-            &rules::HW_LPI,
-            "written",
-            path,
-            format!("{value:#x}"),
-        ));
+        breaches.push(broken(&rules::HW_LPI, "written", path, format!("{value:#x}")));
     }
     let Some((its, register)) = guards.register(address) else {
         return;
@@ -112,31 +107,20 @@ mod tests {
     fn told(events: &[Event]) -> Vec<&'static str> {
         let mut breaches = Vec::new();
         let action = Action::Load { cpu: 0, address: 0 };
-        let step = Step {
-            action: &action,
-            outcome: Outcome::Done,
-            events,
-        };
+        let step = Step { action: &action, outcome: Outcome::Done, events };
         judge(&step, &guards(), &mut breaches);
         breaches.iter().map(|breach| breach.rule.id).collect()
     }
 
     const fn write(address: u64, value: u64) -> Event {
-        Event::DeviceWrite {
-            address,
-            size: AccessSize::Double,
-            value,
-        }
+        Event::DeviceWrite { address, size: AccessSize::Double, value }
     }
 
     #[test]
     fn only_el2_is_judged() {
         assert!(told(&[UNPREDICTABLE]).is_empty());
-        for (offset, rule) in [
-            (0x80, "HW-UNPREDICTABLE"),
-            (0x108, "HW-BASER"),
-            (0x00, "HW-START"),
-        ] {
+        for (offset, rule) in [(0x80, "HW-UNPREDICTABLE"), (0x108, "HW-BASER"), (0x00, "HW-START")]
+        {
             assert_eq!(told(&[write(ITS + offset, 1), UNPREDICTABLE]), [rule]);
         }
     }
@@ -151,11 +135,8 @@ mod tests {
 
     #[test]
     fn cwriter_has_two_fields() {
-        let creadr = |value| Event::DeviceRead {
-            address: ITS + 0x90,
-            size: AccessSize::Double,
-            value,
-        };
+        let creadr =
+            |value| Event::DeviceRead { address: ITS + 0x90, size: AccessSize::Double, value };
         let cwriter = |value| write(ITS + 0x88, value);
         assert!(told(&[cwriter(0xf_ffe0)]).is_empty());
         assert_eq!(told(&[cwriter(0x10_0000)]), ["HW-CWRITER"]);

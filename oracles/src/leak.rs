@@ -22,10 +22,7 @@ pub struct Leak {
 impl Leak {
     /// Before boot.
     pub fn new(machine: &Machine) -> Self {
-        Self {
-            linear_map: machine.linear_map,
-            private: Vec::new(),
-        }
+        Self { linear_map: machine.linear_map, private: Vec::new() }
     }
 
     /// Judges one action.
@@ -69,21 +66,15 @@ impl Leak {
             return;
         };
         let [_, private, descriptor, count] = arguments;
-        let pages = |linear: u64, count| Pages {
-            first: linear.wrapping_sub(self.linear_map) >> 12,
-            count,
-        };
+        let pages =
+            |linear: u64, count| Pages { first: linear.wrapping_sub(self.linear_map) >> 12, count };
         let own = [pages(*private, (*count).max(1)), pages(*descriptor, 1)];
         self.private.push(own);
     }
 
     fn reached(&self, reach: &Reach, exposure: Exposure, breaches: &mut Vec<Breach>) {
         if exposure.foreign {
-            breaches.push(breach(
-                &rules::LEAK_FOREIGN,
-                reach,
-                "a guest's, or EL2's from boot",
-            ));
+            breaches.push(breach(&rules::LEAK_FOREIGN, reach, "a guest's, or EL2's from boot"));
         }
         let pages = Pages::under(reach.address, reach.bytes);
         let overlaps = |other: &Pages| {
@@ -92,11 +83,7 @@ impl Leak {
                 && other.first < pages.first.saturating_add(pages.count)
         };
         if self.private.as_flattened().iter().any(overlaps) {
-            breaches.push(breach(
-                &rules::LEAK_PRIVATE,
-                reach,
-                "EL2's records or descriptor",
-            ));
+            breaches.push(breach(&rules::LEAK_PRIVATE, reach, "EL2's records or descriptor"));
         }
         if exposure.outside || exposure.foreign {
             return;
@@ -110,11 +97,7 @@ impl Leak {
                 ));
             }
         } else if exposure.host {
-            breaches.push(breach(
-                exposed(reach.purpose),
-                reach,
-                "a page that the host can access",
-            ));
+            breaches.push(breach(exposed(reach.purpose), reach, "a page that the host can access"));
         }
     }
 }
@@ -132,10 +115,7 @@ fn changed(reach: &Reach, page: u64, state: PageState, breaches: &mut Vec<Breach
 
 /// Whether memory of this purpose stays the host's, shared and pinned.
 pub(crate) fn is_borrowed(purpose: Purpose) -> bool {
-    matches!(
-        purpose,
-        Purpose::Itt { .. } | Purpose::LpiConfiguration(_) | Purpose::LpiPending(_)
-    )
+    matches!(purpose, Purpose::Itt { .. } | Purpose::LpiConfiguration(_) | Purpose::LpiPending(_))
 }
 
 /// The rule of memory that is borrowed and not held.
@@ -192,29 +172,15 @@ mod tests {
     }
 
     fn broken(purpose: Purpose, address: u64, exposure: Exposure) -> Vec<&'static str> {
-        let reach = Reach {
-            its: 0,
-            purpose,
-            address,
-            bytes: 0x1000,
-        };
+        let reach = Reach { its: 0, purpose, address, bytes: 0x1000 };
         let mut breaches = Vec::new();
         guarded().reached(&reach, exposure, &mut breaches);
         breaches.iter().map(|breach| breach.rule.id).collect()
     }
 
-    const OWNED: Exposure = Exposure {
-        outside: false,
-        host: false,
-        not_held: true,
-        foreign: false,
-        contents: false,
-    };
-    const HELD: Exposure = Exposure {
-        host: true,
-        not_held: false,
-        ..OWNED
-    };
+    const OWNED: Exposure =
+        Exposure { outside: false, host: false, not_held: true, foreign: false, contents: false };
+    const HELD: Exposure = Exposure { host: true, not_held: false, ..OWNED };
 
     #[test]
     fn trusted_memory_is_el2_s_and_borrowed_memory_is_held() {
@@ -222,42 +188,18 @@ mod tests {
         assert!(broken(Purpose::Queue, 0, OWNED).is_empty());
         assert!(broken(itt, 0, HELD).is_empty());
         assert_eq!(broken(Purpose::Queue, 0, HELD), ["LEAK-HOST"]);
-        assert_eq!(
-            broken(
-                itt,
-                0,
-                Exposure {
-                    host: true,
-                    ..OWNED
-                }
-            ),
-            ["LEAK-LOOSE"]
-        );
-        let foreign = Exposure {
-            foreign: true,
-            ..OWNED
-        };
+        assert_eq!(broken(itt, 0, Exposure { host: true, ..OWNED }), ["LEAK-LOOSE"]);
+        let foreign = Exposure { foreign: true, ..OWNED };
         assert_eq!(broken(itt, 0, foreign), ["LEAK-FOREIGN"]);
         assert_eq!(broken(Purpose::Table(0), 0x9000, OWNED), ["LEAK-PRIVATE"]);
     }
 
     #[test]
     fn a_reachable_page_that_changes_hands_is_judged() {
-        let itt = Reach {
-            its: 0,
-            purpose: Purpose::Itt { device_id: 3 },
-            address: 0,
-            bytes: 0x1000,
-        };
-        let queue = Reach {
-            purpose: Purpose::Queue,
-            ..itt
-        };
-        let held = PageState {
-            host: HostSide::Shared,
-            el2: El2Side::Borrowed,
-            pins: 1,
-        };
+        let itt =
+            Reach { its: 0, purpose: Purpose::Itt { device_id: 3 }, address: 0, bytes: 0x1000 };
+        let queue = Reach { purpose: Purpose::Queue, ..itt };
+        let held = PageState { host: HostSide::Shared, el2: El2Side::Borrowed, pins: 1 };
         let with = |purpose| Reach { purpose, ..itt };
         let level2 = Purpose::Level2 { table: 0, index: 1 };
         for (reach, state, rule) in [
@@ -268,11 +210,7 @@ mod tests {
             (queue, PageState::HOST, Some("LEAK-HOST")),
             (with(Purpose::Table(0)), PageState::HOST, Some("LEAK-TABLE")),
             (with(level2), PageState::HOST, Some("LEAK-LEVEL2")),
-            (
-                with(Purpose::LpiPending(0)),
-                PageState::HOST,
-                Some("LEAK-LPI"),
-            ),
+            (with(Purpose::LpiPending(0)), PageState::HOST, Some("LEAK-LPI")),
         ] {
             let mut breaches = Vec::new();
             changed(&reach, 0, state, &mut breaches);

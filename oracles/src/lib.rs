@@ -46,13 +46,7 @@ pub struct Breach {
 
 /// A rule broken, where what is expected is the rule itself.
 fn broken(rule: &'static Rule, class: &'static str, path: String, seen: String) -> Breach {
-    Breach {
-        rule,
-        class,
-        path,
-        expected: rule.holds.into(),
-        seen,
-    }
+    Breach { rule, class, path, expected: rule.holds.into(), seen }
 }
 
 /// One action as an oracle sees it.
@@ -64,11 +58,7 @@ pub struct Step<'a> {
 
 impl<'a> Step<'a> {
     fn of(part: &'a Part, events: &'a [Event]) -> Self {
-        Self {
-            action: &part.action,
-            outcome: part.outcome,
-            events,
-        }
+        Self { action: &part.action, outcome: part.outcome, events }
     }
 
     /// What the set-up hypercall returned, if this action is one.
@@ -198,11 +188,7 @@ impl Oracles {
         let Some(first) = parts.first() else {
             return;
         };
-        self.judge_pointers(
-            (&Step::of(first, events), watch::Look::Changes),
-            view,
-            breaches,
-        );
+        self.judge_pointers((&Step::of(first, events), watch::Look::Changes), view, breaches);
         // What came to be guarded or was enabled again meanwhile is looked at as a whole, at the end.
         for (part, own) in parts.iter().zip(&own) {
             let step = Step::of(part, &own.events);
@@ -221,14 +207,8 @@ impl Oracles {
         breaches: &mut Vec<Breach>,
     ) {
         let events = trust::without(step.events, &mut self.lies);
-        let step = Step {
-            events: &events,
-            ..*step
-        };
-        let view = trust::Trusted {
-            view,
-            lies: &self.lies,
-        };
+        let step = Step { events: &events, ..*step };
+        let view = trust::Trusted { view, lies: &self.lies };
         self.leak.judge((&step, look), &self.watch, &view, breaches);
         self.ptr.judge((&step, look), &self.watch, &view, breaches);
     }

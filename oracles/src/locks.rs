@@ -102,11 +102,7 @@ mod tests {
     fn told(events: &[Event]) -> Vec<(&'static str, &'static str)> {
         let mut breaches = Vec::new();
         let action = Action::Load { cpu: 0, address: 0 };
-        let step = Step {
-            action: &action,
-            outcome: Outcome::Done,
-            events,
-        };
+        let step = Step { action: &action, outcome: Outcome::Done, events };
         judge(&step, &guards(), &mut breaches);
         let ids = breaches.iter().map(|breach| (breach.rule.id, breach.class));
         ids.collect()
@@ -115,20 +111,10 @@ mod tests {
     #[test]
     fn an_its_is_written_under_its_lock() {
         let lock = LockName::Its(0);
-        let slot = Event::CommandWritten {
-            address: QUEUE,
-            words: [0; 4],
-        };
-        let entry = Event::WordWritten {
-            address: LEVEL1,
-            value: 1 << 63,
-            shared: false,
-        };
-        let cwriter = Event::DeviceWrite {
-            address: ITS + 0x88,
-            size: AccessSize::Double,
-            value: 0,
-        };
+        let slot = Event::CommandWritten { address: QUEUE, words: [0; 4] };
+        let entry = Event::WordWritten { address: LEVEL1, value: 1 << 63, shared: false };
+        let cwriter =
+            Event::DeviceWrite { address: ITS + 0x88, size: AccessSize::Double, value: 0 };
         let held = |event| [Event::Acquired(lock), event, Event::Released(lock)];
         let late = |event| [Event::Acquired(lock), Event::Released(lock), event];
         for (event, class) in [(slot, "slot"), (entry, "level1"), (cwriter, "register")] {
@@ -138,28 +124,17 @@ mod tests {
             assert_eq!(told(&other), [("EL2-HELD", class)]);
         }
         // A redistributor has no lock.
-        let elsewhere = Event::DeviceWrite {
-            address: 0x080a_0000,
-            size: AccessSize::Word,
-            value: 0,
-        };
+        let elsewhere =
+            Event::DeviceWrite { address: 0x080a_0000, size: AccessSize::Word, value: 0 };
         assert!(told(&[elsewhere]).is_empty());
     }
 
     const TAKE: Event = Event::Acquired(LockName::Memory);
     const GIVE: Event = Event::Released(LockName::Memory);
-    const COPY: Event = Event::CommandRead {
-        address: 0,
-        words: [0; 4],
-        shared: true,
-    };
+    const COPY: Event = Event::CommandRead { address: 0, words: [0; 4], shared: true };
 
     fn page(change: PageChange, first: u64) -> Event {
-        Event::Page {
-            change,
-            pages: Pages { first, count: 1 },
-            result: Ok(()),
-        }
+        Event::Page { change, pages: Pages { first, count: 1 }, result: Ok(()) }
     }
 
     #[test]

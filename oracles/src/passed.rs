@@ -60,12 +60,7 @@ fn command(words: Words, guard: &Guard, guards: &Guards, breaches: &mut Vec<Brea
     let machine = &guards.machine;
     let known = |rdbase| machine.redistributor(guard.its, rdbase).is_some();
     match command {
-        Command::Mapd {
-            device_id,
-            size,
-            itt_address,
-            valid,
-        } => {
+        Command::Mapd { device_id, size, itt_address, valid } => {
             let has = u64::from(device_id) < guard.typer.device_ids()
                 && has_entry(guard.table(TableType::Devices), device_id);
             tell(&rules::PTR_DEVICE, has);
@@ -76,21 +71,16 @@ fn command(words: Words, guard: &Guard, guards: &Guards, breaches: &mut Vec<Brea
                 tell(&rules::PTR_ITT, machine.is_memory(itt_address, bytes));
             }
         }
-        Command::Mapc {
-            icid,
-            rdbase,
-            valid,
-        } => {
+        Command::Mapc { icid, rdbase, valid } => {
             let held = icid < u16::from(guard.typer.hcc());
             let entry = held || has_entry(guard.table(TableType::Collections), icid.into());
             let has = u64::from(icid) < guard.typer.collection_ids() && entry;
             tell(&rules::PTR_COLLECTION, has);
             tell(&rules::PTR_TARGET, !valid || known(rdbase));
         }
-        Command::Movall {
-            from_rdbase,
-            to_rdbase,
-        } => tell(&rules::PTR_TARGET, known(from_rdbase) && known(to_rdbase)),
+        Command::Movall { from_rdbase, to_rdbase } => {
+            tell(&rules::PTR_TARGET, known(from_rdbase) && known(to_rdbase))
+        }
         Command::Sync { rdbase } => tell(&rules::PTR_TARGET, known(rdbase)),
         Command::Unknown { .. } => tell(&rules::PTR_OPCODE, false),
         _ => {}
@@ -101,17 +91,8 @@ fn command(words: Words, guard: &Guard, guards: &Guards, breaches: &mut Vec<Brea
 /// Whether a command has no bits that mean nothing. Of an opcode that nobody knows every bit may mean something.
 fn is_plain(command: Command, words: Words) -> bool {
     let idle = match command {
-        Command::Mapd {
-            size,
-            itt_address,
-            valid: false,
-            ..
-        } => size == 0 && itt_address == 0,
-        Command::Mapc {
-            rdbase,
-            valid: false,
-            ..
-        } => rdbase == 0,
+        Command::Mapd { size, itt_address, valid: false, .. } => size == 0 && itt_address == 0,
+        Command::Mapc { rdbase, valid: false, .. } => rdbase == 0,
         _ => true,
     };
     idle && command.encode() == words
@@ -141,24 +122,14 @@ fn registers(guard: &Guard, view: &impl View, breaches: &mut Vec<Breach>) {
         }
     };
     let cbaser = guard.cbaser.into_bits();
-    compare(
-        &rules::PTR_QUEUE,
-        Register::Cbaser,
-        cbaser,
-        Cbaser::WRITABLE,
-    );
+    compare(&rules::PTR_QUEUE, Register::Cbaser, cbaser, Cbaser::WRITABLE);
     for (n, baser) in (0_u8..).zip(guard.basers) {
         // Of a table that is not Valid the rest means nothing.
         let mask = match baser.valid() {
             true => Baser::WRITABLE,
             false => Baser::VALID,
         };
-        compare(
-            &rules::PTR_TABLES,
-            Register::Baser(n),
-            baser.into_bits(),
-            mask,
-        );
+        compare(&rules::PTR_TABLES, Register::Baser(n), baser.into_bits(), mask);
     }
 }
 
@@ -185,18 +156,10 @@ mod tests {
     use its_el2::{AccessSize, Exposure, Reach, Translation};
 
     const ITT: u64 = 0x8014_0000;
-    const ANY: Command = Command::Mapd {
-        device_id: 5,
-        size: 4,
-        itt_address: ITT,
-        valid: true,
-    };
+    const ANY: Command = Command::Mapd { device_id: 5, size: 4, itt_address: ITT, valid: true };
 
     fn passed(words: Words) -> Vec<&'static str> {
-        let written = Event::CommandWritten {
-            address: QUEUE + 0x40,
-            words,
-        };
+        let written = Event::CommandWritten { address: QUEUE + 0x40, words };
         told(&[written], &Registers::default())
     }
 
@@ -248,11 +211,7 @@ mod tests {
     fn sound_commands_pass() {
         let fine = [
             ANY,
-            Command::Mapc {
-                icid: 5,
-                rdbase: 0,
-                valid: true,
-            },
+            Command::Mapc { icid: 5, rdbase: 0, valid: true },
             Command::Sync { rdbase: 0 },
             Command::Invall { icid: 0xffff },
         ];
@@ -260,22 +219,14 @@ mod tests {
             assert!(passed(command.encode()).is_empty(), "{command:?}");
         }
         // Not in a queue of an ITS.
-        let elsewhere = Event::CommandWritten {
-            address: QUEUE + 0x1000,
-            words: [!0; 4],
-        };
+        let elsewhere = Event::CommandWritten { address: QUEUE + 0x1000, words: [!0; 4] };
         assert!(told(&[elsewhere], &Registers::default()).is_empty());
     }
 
     #[test]
     fn mapd_is_bounded() {
         let mapd = |device_id, size, itt_address| {
-            let command = Command::Mapd {
-                device_id,
-                size,
-                itt_address,
-                valid: true,
-            };
+            let command = Command::Mapd { device_id, size, itt_address, valid: true };
             passed(command.encode())
         };
         assert_eq!(mapd(0x1_0000, 4, ITT), ["PTR-DEVICE"]);
@@ -287,19 +238,12 @@ mod tests {
     #[test]
     fn collections_and_targets_exist() {
         let mapc = |icid, rdbase| {
-            let command = Command::Mapc {
-                icid,
-                rdbase,
-                valid: true,
-            };
+            let command = Command::Mapc { icid, rdbase, valid: true };
             passed(command.encode())
         };
         assert_eq!(mapc(0x2000, 0), ["PTR-COLLECTION"]);
         assert_eq!(mapc(5, 1), ["PTR-TARGET"]);
-        let movall = Command::Movall {
-            from_rdbase: 0,
-            to_rdbase: 7,
-        };
+        let movall = Command::Movall { from_rdbase: 0, to_rdbase: 7 };
         assert_eq!(passed(movall.encode()), ["PTR-TARGET"]);
     }
 
@@ -313,23 +257,15 @@ mod tests {
     }
 
     fn write(register: Register, value: u64) -> Event {
-        Event::DeviceWrite {
-            address: ITS + register.offset(),
-            size: AccessSize::Double,
-            value,
-        }
+        Event::DeviceWrite { address: ITS + register.offset(), size: AccessSize::Double, value }
     }
 
     #[test]
     fn registers_point_where_they_did() {
         let any = [write(Register::Cwriter, 0x20)];
         assert!(told(&any, &Registers::default()).is_empty());
-        let moved = |stopped| Registers {
-            cbaser: 0x1_0000,
-            baser1: 1,
-            stopped,
-            ..Registers::default()
-        };
+        let moved =
+            |stopped| Registers { cbaser: 0x1_0000, baser1: 1, stopped, ..Registers::default() };
         assert_eq!(told(&any, &moved(false)), ["PTR-QUEUE", "PTR-TABLES"]);
         assert!(told(&any, &moved(true)).is_empty());
         assert!(told(&[], &moved(false)).is_empty());
@@ -341,11 +277,7 @@ mod tests {
         assert_eq!(told(&beyond, &Registers::default()), ["PTR-WRITER"]);
         let ahead = |commands: u64| {
             let (creadr, cwriter) = (0xfe0, (0xfe0 + 32 * commands) % 0x1000);
-            let view = Registers {
-                creadr,
-                cwriter,
-                ..Registers::default()
-            };
+            let view = Registers { creadr, cwriter, ..Registers::default() };
             told(&[write(Register::Cwriter, cwriter)], &view)
         };
         assert!(ahead(64).is_empty());

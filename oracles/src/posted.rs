@@ -35,13 +35,7 @@ impl Posted {
     /// An ITS is guarded: its queue is empty (S8), at this offset.
     pub(crate) fn guard(&mut self, its: u8, creadr: u64) {
         let at = creadr & OFFSET_MASK;
-        let place = Place {
-            seen: at,
-            c: at,
-            j: at,
-            writers: vec![at],
-            offered: Vec::new(),
-        };
+        let place = Place { seen: at, c: at, j: at, writers: vec![at], offered: Vec::new() };
         self.places.insert(its, place);
     }
 
@@ -98,11 +92,9 @@ impl Posted {
         let (address, value, written) = match *event {
             Event::DeviceRead { address, value, .. } => (address, value, false),
             Event::DeviceWrite { address, value, .. } => (address, value, true),
-            Event::CommandRead {
-                address,
-                shared: true,
-                ..
-            } => return self.copied(address, guards, breaches),
+            Event::CommandRead { address, shared: true, .. } => {
+                return self.copied(address, guards, breaches);
+            }
             _ => return,
         };
         let Some((its, register)) = guards.register(address) else {
@@ -165,13 +157,7 @@ impl Posted {
 
 /// A write of the host to a guarded ITS's CWRITER: which bits, and what.
 fn cwriter_write(action: &Action, guards: &Guards) -> Option<(u8, Part, u64)> {
-    let Action::Device {
-        address,
-        size,
-        direction: Direction::Write(value),
-        ..
-    } = *action
-    else {
+    let Action::Device { address, size, direction: Direction::Write(value), .. } = *action else {
         return None;
     };
     let (its, register) = guards.register(address)?;
@@ -198,11 +184,7 @@ mod tests {
     const LOAD: Action = Action::Load { cpu: 0, address: 0 };
 
     fn copied(offset: u64) -> Event {
-        Event::CommandRead {
-            address: COPY + offset,
-            words: [0; 4],
-            shared: true,
-        }
+        Event::CommandRead { address: COPY + offset, words: [0; 4], shared: true }
     }
 
     fn look(creadr: u64, enabled: u64) -> [Event; 2] {
@@ -228,35 +210,20 @@ mod tests {
     #[test]
     fn slots_are_copied_once_they_are_posted() {
         let mut posted = guarded();
-        assert_eq!(
-            told(&mut posted, &[post(0xc0)], &[copied(0x80), copied(0xa0)]),
-            0
-        );
-        assert_eq!(
-            told(&mut posted, &[post(0xe0)], &[copied(0xc0), copied(0xe0)]),
-            1
-        );
+        assert_eq!(told(&mut posted, &[post(0xc0)], &[copied(0x80), copied(0xa0)]), 0);
+        assert_eq!(told(&mut posted, &[post(0xe0)], &[copied(0xc0), copied(0xe0)]), 1);
         // Behind CREADR, which a look took; one of an ITS that is off counts for nothing.
         let [creadr, off] = look(0xc0, 0);
-        assert_eq!(
-            told(&mut posted, &[post(0xe0)], &[creadr, off, copied(0xa0)]),
-            0
-        );
+        assert_eq!(told(&mut posted, &[post(0xe0)], &[creadr, off, copied(0xa0)]), 0);
         let [creadr, on] = look(0xc0, 1);
-        assert_eq!(
-            told(&mut posted, &[post(0xe0)], &[creadr, on, copied(0xa0)]),
-            1
-        );
+        assert_eq!(told(&mut posted, &[post(0xe0)], &[creadr, on, copied(0xa0)]), 1);
     }
 
     #[test]
     fn an_ignored_writer_posts_nothing() {
         let mut posted = guarded();
-        let forwarded = Event::DeviceWrite {
-            address: ITS + 0x88,
-            size: AccessSize::Double,
-            value: 0xe0,
-        };
+        let forwarded =
+            Event::DeviceWrite { address: ITS + 0x88, size: AccessSize::Double, value: 0xe0 };
         told(&mut posted, &[post(0xe0)], &[forwarded]);
         told(&mut posted, &[post(0xa0)], &[]);
         told(&mut posted, &[post(0xf_0000)], &[]);
@@ -266,16 +233,9 @@ mod tests {
     #[test]
     fn of_writers_that_race_each_counts() {
         let mut posted = guarded();
-        let reset = Event::DeviceWrite {
-            address: ITS + 0x80,
-            size: AccessSize::Double,
-            value: 0,
-        };
+        let reset = Event::DeviceWrite { address: ITS + 0x80, size: AccessSize::Double, value: 0 };
         let first = copied(0);
-        assert_eq!(
-            told(&mut guarded(), &[post(0x40), LOAD], &[reset, first]),
-            0
-        );
+        assert_eq!(told(&mut guarded(), &[post(0x40), LOAD], &[reset, first]), 0);
         assert_eq!(told(&mut guarded(), &[LOAD], &[reset, first]), 1);
         let both = [post(0xa0), post(0xc0)];
         assert_eq!(told(&mut posted, &both, &[copied(0x80), copied(0xa0)]), 0);

@@ -68,8 +68,7 @@ impl Ptr {
 
     /// All that an ITS reaches, and redistributors.
     fn look_at(&mut self, its: u8, watch: &Watch, view: &impl View, breaches: &mut Vec<Breach>) {
-        self.reach
-            .retain(|(other, purpose), _| *other != its || is_lpis(*purpose));
+        self.reach.retain(|(other, purpose), _| *other != its || is_lpis(*purpose));
         let lpis = view.reach(0).filter(|(reach, _)| is_lpis(reach.purpose));
         let lpis = lpis.filter(|_| its != 0);
         for (reach, exposure) in view.reach(its).chain(lpis) {
@@ -77,10 +76,7 @@ impl Ptr {
                 continue;
             }
             // What joined before has the contents that the hardware uses.
-            let exposure = Exposure {
-                contents: false,
-                ..exposure
-            };
+            let exposure = Exposure { contents: false, ..exposure };
             self.reached(&reach, exposure, breaches);
         }
     }
@@ -170,12 +166,8 @@ fn may_share(one: Purpose, other: Purpose) -> bool {
 mod tests {
     use super::*;
 
-    const TABLE: Reach = Reach {
-        its: 0,
-        purpose: Purpose::Table(0),
-        address: 0x10_0000,
-        bytes: 0x1_0000,
-    };
+    const TABLE: Reach =
+        Reach { its: 0, purpose: Purpose::Table(0), address: 0x10_0000, bytes: 0x1_0000 };
 
     fn ptr() -> Ptr {
         Ptr {
@@ -193,44 +185,26 @@ mod tests {
 
     #[test]
     fn reached_memory_is_memory_empty_and_apart() {
-        let level2 = Reach {
-            purpose: Purpose::Level2 { table: 0, index: 1 },
-            address: 0x20_0000,
-            ..TABLE
-        };
+        let level2 =
+            Reach { purpose: Purpose::Level2 { table: 0, index: 1 }, address: 0x20_0000, ..TABLE };
         let with = |reach: Reach, exposure| {
             broken(move |ptr, breaches| ptr.reached(&reach, exposure, breaches))
         };
         let fine = Exposure::default();
         assert!(with(level2, fine).is_empty());
-        let outside = Exposure {
-            outside: true,
-            ..fine
-        };
+        let outside = Exposure { outside: true, ..fine };
         assert_eq!(with(level2, outside), ["PTR-MEMORY"]);
-        let contents = Exposure {
-            contents: true,
-            ..fine
-        };
+        let contents = Exposure { contents: true, ..fine };
         assert_eq!(with(level2, contents), ["PTR-CONTENTS"]);
-        let overlapping = Reach {
-            address: 0x10_f000,
-            ..level2
-        };
+        let overlapping = Reach { address: 0x10_f000, ..level2 };
         assert_eq!(with(overlapping, fine), ["PTR-OVERLAP"]);
     }
 
     #[test]
     fn a_level_two_table_that_comes_back_has_its_own_contents() {
-        let level2 = Reach {
-            purpose: Purpose::Level2 { table: 0, index: 1 },
-            address: 0x20_0000,
-            ..TABLE
-        };
-        let used = Exposure {
-            contents: true,
-            ..Exposure::default()
-        };
+        let level2 =
+            Reach { purpose: Purpose::Level2 { table: 0, index: 1 }, address: 0x20_0000, ..TABLE };
+        let used = Exposure { contents: true, ..Exposure::default() };
         let found = broken(|ptr, breaches| {
             ptr.reached(&level2, Exposure::default(), breaches);
             ptr.reach.remove(&(0, level2.purpose));
@@ -257,16 +231,9 @@ mod tests {
 
     #[test]
     fn el2_stores_only_where_the_its_does_not() {
-        let queue = Reach {
-            purpose: Purpose::Queue,
-            address: 0x40_0000,
-            ..TABLE
-        };
-        let level2 = Reach {
-            purpose: Purpose::Level2 { table: 0, index: 1 },
-            address: 0x50_0000,
-            ..TABLE
-        };
+        let queue = Reach { purpose: Purpose::Queue, address: 0x40_0000, ..TABLE };
+        let level2 =
+            Reach { purpose: Purpose::Level2 { table: 0, index: 1 }, address: 0x50_0000, ..TABLE };
         let stored = |address| {
             broken(|ptr, breaches| {
                 for reach in [queue, level2] {

@@ -21,11 +21,7 @@ pub(crate) fn by_part(parts: &[Part], events: &[Event]) -> Vec<Own> {
         match *event {
             Event::Turn { agent: next } => agent = usize::from(next),
             Event::Over => done.push(std::mem::take(&mut underway[agent])),
-            Event::Page {
-                pages,
-                result: Ok(()),
-                ..
-            } => {
+            Event::Page { pages, result: Ok(()), .. } => {
                 for (other, own) in underway.iter_mut().enumerate() {
                     // What has not begun relies on nothing.
                     if other != agent && !own.events.is_empty() {
@@ -55,15 +51,8 @@ mod tests {
 
     /// CPU 0 begins an action, or not; the world's action has the ITS read what is not cleaned.
     fn stale_reads(cpu0: &[Event]) -> usize {
-        let part = |agent, action| Part {
-            agent,
-            action,
-            outcome: Outcome::Done,
-        };
-        let advance = Action::Advance {
-            its: 0,
-            commands: 1,
-        };
+        let part = |agent, action| Part { agent, action, outcome: Outcome::Done };
+        let advance = Action::Advance { its: 0, commands: 1 };
         let load = Action::Load { cpu: 0, address: 0 };
         let parts = [part(2, advance), part(0, load)];
         let mut events = cpu0.to_vec();

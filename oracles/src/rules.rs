@@ -405,11 +405,7 @@ mod tests {
     #[test]
     fn a_rule_answers_to_the_one_that_it_was_split_from() {
         for rule in ALL {
-            assert!(
-                rule.split_from.is_none_or(|id| find(id).is_some()),
-                "{}",
-                rule.id
-            );
+            assert!(rule.split_from.is_none_or(|id| find(id).is_some()), "{}", rule.id);
         }
         assert!(DIV_PINS.is_named_by("DIV-PINS") && DIV_PINS.is_named_by("DIV-OWNERSHIP"));
         assert!(!DIV_OWNERSHIP.is_named_by("DIV-PINS"));

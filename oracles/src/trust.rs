@@ -110,9 +110,7 @@ pub(crate) struct Trusted<'a, V> {
 
 impl<V: View> View for Trusted<'_, V> {
     fn reach(&self, its: u8) -> impl Iterator<Item = (Reach, Exposure)> {
-        self.view
-            .reach(its)
-            .filter(|(reach, _)| !is_lie(reach, self.lies))
+        self.view.reach(its).filter(|(reach, _)| !is_lie(reach, self.lies))
     }
 
     fn translate(&self, its: u8, device_id: u32, event_id: u32) -> Option<Translation> {
@@ -141,11 +139,7 @@ mod tests {
 
     #[test]
     fn the_list_is_what_set_up_read() {
-        let read = |address, value| Event::WordRead {
-            address,
-            value,
-            shared: false,
-        };
+        let read = |address, value| Event::WordRead { address, value, shared: false };
         let events = [
             read(0x1018, 2),
             read(0x1020, MAP + 0x2000),
@@ -155,16 +149,8 @@ mod tests {
             read(0x2018, 0xa000),
             read(0x2020, 11),
         ];
-        let action = Action::Hypercall {
-            cpu: 0,
-            x0: 0,
-            arguments: [0, MAP, MAP + 0x1000, 1],
-        };
-        let step = Step {
-            action: &action,
-            outcome: Outcome::Done,
-            events: &events,
-        };
+        let action = Action::Hypercall { cpu: 0, x0: 0, arguments: [0, MAP, MAP + 0x1000, 1] };
+        let step = Step { action: &action, outcome: Outcome::Done, events: &events };
         let devices = [(7, (4, 0x9000)), (9, (4, 0xa000))];
         assert!(listed(&step, MAP).into_iter().eq(devices));
     }
@@ -177,11 +163,8 @@ mod tests {
             address,
             bytes: 0x100,
         };
-        let page = |address| Event::ReachedPage {
-            reach: reach(address),
-            page: 0,
-            state: PageState::HOST,
-        };
+        let page =
+            |address| Event::ReachedPage { reach: reach(address), page: 0, state: PageState::HOST };
         let reached = |address| Event::Reached(reach(address), Exposure::default());
         let gone = Event::Unreached(reach(0));
         let mut lies = Lies::from([((0, reach(0).purpose), (0, 0x100))]);

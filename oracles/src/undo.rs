@@ -78,12 +78,7 @@ fn balances(events: &[Event], contested: &BTreeSet<u64>) -> Vec<(u64, Balance)> 
 pub fn page_balances(events: &[Event]) -> Vec<(u64, [i32; 3])> {
     let mut balances: BTreeMap<u64, Balance> = BTreeMap::new();
     for event in events {
-        let Event::Page {
-            change,
-            pages,
-            result: Ok(()),
-        } = *event
-        else {
+        let Event::Page { change, pages, result: Ok(()) } = *event else {
             continue;
         };
         let (column, by) = match change {
@@ -113,9 +108,7 @@ fn undoing_failed(events: &[Event]) -> bool {
             }
         )
     };
-    events
-        .windows(2)
-        .any(|pair| undoes(&pair[0]) && pair[1] == Event::Injected)
+    events.windows(2).any(|pair| undoes(&pair[0]) && pair[1] == Event::Injected)
 }
 
 /// What EL2 last did with the contents of a page.
@@ -141,11 +134,9 @@ fn given_back(events: &[Event], breaches: &mut Vec<Breach>) {
                 written.insert(page, Contents::Zeroed);
             }
             Event::Cleaned { address, bytes } => clean(&mut written, address, bytes),
-            Event::Page {
-                change: PageChange::Reclaim,
-                pages,
-                result: Ok(()),
-            } => reclaimed(pages, &written, breaches),
+            Event::Page { change: PageChange::Reclaim, pages, result: Ok(()) } => {
+                reclaimed(pages, &written, breaches)
+            }
             _ => {}
         }
     }
@@ -209,13 +200,7 @@ fn refused_commands(
 
 /// An access to an ITS that is ignored, or that only reads a register. A read of CREADR is a look, which is neither.
 fn ignored(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
-    let Action::Device {
-        address,
-        size,
-        direction,
-        ..
-    } = *step.action
-    else {
+    let Action::Device { address, size, direction, .. } = *step.action else {
         return;
     };
     let bases = guards.machine.its.iter();
@@ -266,11 +251,7 @@ mod tests {
     use its_el2::{AccessSize, Errno, Hypercall, Outcome};
 
     fn told(action: Action, x1: i64, events: &[Event]) -> Vec<(&'static str, &'static str)> {
-        let step = Step {
-            action: &action,
-            outcome: Outcome::Returned { x0: 0, x1 },
-            events,
-        };
+        let step = Step { action: &action, outcome: Outcome::Returned { x0: 0, x1 }, events };
         let mut breaches = Vec::new();
         judge(&step, &BTreeSet::new(), &guards(), &mut breaches);
         let ids = breaches.iter().map(|breach| (breach.rule.id, breach.class));
@@ -284,11 +265,7 @@ mod tests {
     };
 
     fn page(change: PageChange) -> Event {
-        Event::Page {
-            change,
-            pages: Pages { first: 7, count: 2 },
-            result: Ok(()),
-        }
+        Event::Page { change, pages: Pages { first: 7, count: 2 }, result: Ok(()) }
     }
 
     fn set_up(x1: i64, changes: &[PageChange]) -> Vec<(&'static str, &'static str)> {
@@ -315,17 +292,10 @@ mod tests {
     #[test]
     fn pages_that_go_back_are_zero_for_everybody() {
         let (record, zeroed) = (
-            Event::WordWritten {
-                address: 0x8008,
-                value: 1,
-                shared: false,
-            },
+            Event::WordWritten { address: 0x8008, value: 1, shared: false },
             Event::PageZeroed { page: 8 },
         );
-        let cleaned = Event::Cleaned {
-            address: 0x7000,
-            bytes: 0x2000,
-        };
+        let cleaned = Event::Cleaned { address: 0x7000, bytes: 0x2000 };
         let events = |middle: &[Event]| {
             let ends = [page(PageChange::Donate), page(PageChange::Reclaim)];
             let all = [&ends[..1], middle, &ends[1..]].concat();
@@ -335,10 +305,7 @@ mod tests {
         assert!(events(&[record, zeroed, cleaned]).is_empty());
         assert_eq!(events(&[record, cleaned]), [("UNDO-CONTENTS", "words")]);
         assert_eq!(events(&[record, zeroed]), [("UNDO-CLEAN", "stale")]);
-        let half = Event::Cleaned {
-            address: 0x8000,
-            bytes: 0x800,
-        };
+        let half = Event::Cleaned { address: 0x8000, bytes: 0x800 };
         assert_eq!(events(&[record, zeroed, half]), [("UNDO-CLEAN", "stale")]);
     }
 
@@ -347,15 +314,8 @@ mod tests {
     #[test]
     fn a_refused_command_balances() {
         use PageChange::{Donate, Pin, Share, Unpin, Unshare};
-        let copy = Event::CommandRead {
-            address: COPY,
-            words: [0; 4],
-            shared: true,
-        };
-        let passed = Event::CommandWritten {
-            address: QUEUE,
-            words: [0; 4],
-        };
+        let copy = Event::CommandRead { address: COPY, words: [0; 4], shared: true };
+        let passed = Event::CommandWritten { address: QUEUE, words: [0; 4] };
         let events = |changes: &[PageChange], last: &[Event]| {
             let changes: Vec<Event> = changes.iter().copied().map(page).collect();
             told(LOAD, 0, &[&[copy], &changes[..], last].concat())
@@ -383,11 +343,7 @@ mod tests {
             direction,
         };
         let (word, double) = (AccessSize::Word, AccessSize::Double);
-        let cwriter = [Event::DeviceWrite {
-            address: ITS + 0x88,
-            size: double,
-            value: 0,
-        }];
+        let cwriter = [Event::DeviceWrite { address: ITS + 0x88, size: double, value: 0 }];
         let write = Direction::Write(0);
         for (offset, size, direction) in [
             (0x88, double, write),

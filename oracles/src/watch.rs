@@ -35,18 +35,13 @@ pub(crate) struct Watch {
 
 /// Whether memory is reached by redistributors, whose pointers are told of with the first ITS's.
 pub(crate) const fn is_lpis(purpose: Purpose) -> bool {
-    matches!(
-        purpose,
-        Purpose::LpiConfiguration(_) | Purpose::LpiPending(_)
-    )
+    matches!(purpose, Purpose::LpiConfiguration(_) | Purpose::LpiPending(_))
 }
 
 impl Watch {
     /// Before boot.
     pub(crate) fn new(machine: &Machine) -> Self {
-        Self {
-            its: vec![Watched::default(); machine.its.len()],
-        }
+        Self { its: vec![Watched::default(); machine.its.len()] }
     }
 
     /// Takes note of an action.
@@ -85,15 +80,10 @@ impl Watch {
         if self.its.iter().all(|watched| watched.guarded) {
             return true;
         }
-        let guarded = |its: &u8| {
-            self.its
-                .get(usize::from(*its))
-                .is_some_and(|its| its.guarded)
-        };
+        let guarded = |its: &u8| self.its.get(usize::from(*its)).is_some_and(|its| its.guarded);
         step.events.iter().any(|event| match event {
             Event::StaleRead { address } => (0..self.its.len() as u8).filter(guarded).any(|its| {
-                view.reach(its)
-                    .any(|(reach, _)| address.wrapping_sub(reach.address) < reach.bytes)
+                view.reach(its).any(|(reach, _)| address.wrapping_sub(reach.address) < reach.bytes)
             }),
             _ => false,
         })

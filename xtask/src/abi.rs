@@ -52,14 +52,10 @@ fn replayer(foreign: Foreign) -> Result<(String, Program)> {
 fn clean(example: Foreign, targets: &'static [Target]) -> Result<()> {
     let (name, program) = replayer(example)?;
     let code = program.replay(&stored()?, true)?.1;
-    demand(code == 0, || {
-        format!("a stored scenario is not clean on {name} (code {code})")
-    })?;
+    demand(code == 0, || format!("a stored scenario is not clean on {name} (code {code})"))?;
     for target in targets {
         let summary = random(&name, &program, target, CASES)?;
-        demand(summary.is_clean(), || {
-            format!("{} has findings on {name}", target.name)
-        })?;
+        demand(summary.is_clean(), || format!("{} has findings on {name}", target.name))?;
     }
     Ok(())
 }
@@ -73,9 +69,7 @@ fn never_set_up() -> Result<()> {
         Outcome::Played { findings, .. } => findings.iter().any(|found| found.rule == "DIV-SETUP"),
         _ => false,
     });
-    demand(told, || {
-        format!("{name} is not told by DIV-SETUP: {judged:?}")
-    })
+    demand(told, || format!("{name} is not told by DIV-SETUP: {judged:?}"))
 }
 
 /// What is stored of all targets, and the known bugs' witnesses.
@@ -124,9 +118,7 @@ fn naive() -> Result<()> {
         Some((number.to_owned(), rules.trim().to_owned()))
     };
     let all: Vec<(String, String)> = text.lines().filter_map(listed).collect();
-    demand(all.len() >= 10, || {
-        format!("{} lists {} mistakes", name, all.len())
-    })?;
+    demand(all.len() >= 10, || format!("{} lists {} mistakes", name, all.len()))?;
     for (number, rules) in all {
         let found = rules.split(", ").any(|rule| told.contains(rule));
         demand(found, || {
@@ -167,9 +159,7 @@ fn faults() -> Result<()> {
             Outcome::Played { findings, .. } => findings.iter().any(|found| found.rule == rule),
             _ => false,
         };
-        demand(found, || {
-            format!("{name} does not break {rule}: {:?}", judged.outcome)
-        })?;
+        demand(found, || format!("{name} does not break {rule}: {:?}", judged.outcome))?;
     }
     Ok(())
 }

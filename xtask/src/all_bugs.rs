@@ -69,10 +69,7 @@ impl AllBugs {
 }
 
 fn with(path: PathBuf, bug: &Bug) -> Result<Program> {
-    let environment = vec![
-        (SUBJECT, bug.id.clone()),
-        (TARGET, bug.target()?.name.into()),
-    ];
+    let environment = vec![(SUBJECT, bug.id.clone()), (TARGET, bug.target()?.name.into())];
     Ok(Program { path, environment })
 }
 
@@ -111,9 +108,7 @@ fn manifest(ids: &[&str]) -> String {
          [dependencies]\nits-board.workspace = true\nits-runner.workspace = true\nits-scenario.workspace = true\n"
     );
     for id in ids {
-        text.push_str(&format!(
-            "subject-{id} = {{ path = \"../subject/{id}\" }}\n"
-        ));
+        text.push_str(&format!("subject-{id} = {{ path = \"../subject/{id}\" }}\n"));
     }
     text
 }
@@ -121,12 +116,7 @@ fn manifest(ids: &[&str]) -> String {
 fn program(ids: &[&str]) -> String {
     let arms: String = ids
         .iter()
-        .map(|id| {
-            format!(
-                "        \"{id}\" => subject_{}::make(its),\n",
-                id.replace('-', "_")
-            )
-        })
+        .map(|id| format!("        \"{id}\" => subject_{}::make(its),\n", id.replace('-', "_")))
         .collect();
     format!(
         "#![cfg_attr(engine = \"libfuzzer\", no_main)]\n\n\

@@ -42,11 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         .read()?;
     let last = text.lines().last().unwrap_or_default();
     let measured: Measured = serde_json::from_str(last).context("no measurement")?;
-    let Measured {
-        scenarios,
-        seconds,
-        counts,
-    } = measured;
+    let Measured { scenarios, seconds, counts } = measured;
     let per_case = |count: u64| count as f64 / counts.cases.max(1) as f64;
     say!(
         "{scenarios} scenarios, {:.1} operations and {:.1} commands a case",

@@ -59,9 +59,7 @@ pub(crate) fn different(names: [&str; 2], files: &[PathBuf]) -> Result<usize> {
     let scenarios = scenarios.collect::<Result<Vec<Scenario>, _>>()?;
     let [one, other] = pair.observe(&scenarios)?;
     let pairs = one.iter().zip(&other);
-    Ok(pairs
-        .filter(|(one, other)| difference(one, other).is_some())
-        .count())
+    Ok(pairs.filter(|(one, other)| difference(one, other).is_some()).count())
 }
 
 /// The subject that is meant by `production`, the id of a known bug, an example or a path.
@@ -89,25 +87,18 @@ impl<'a> Pair<'a> {
         };
         let programs = [program(names[0])?, program(names[1])?];
         let sessions = Mutex::new([programs[0].session()?, programs[1].session()?]);
-        Ok(Self {
-            names,
-            programs,
-            sessions,
-        })
+        Ok(Self { names, programs, sessions })
     }
 
     /// What is seen of each in these scenarios.
     fn observe(&self, scenarios: &[Scenario]) -> Result<[Vec<Observed>; 2]> {
-        let request = Request::Observe {
-            scenarios: scenarios.iter().map(Scenario::to_string).collect(),
-        };
+        let request =
+            Request::Observe { scenarios: scenarios.iter().map(Scenario::to_string).collect() };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let [one, other] = &mut *sessions;
         let count = scenarios.len();
-        let (one, other) = rayon::join(
-            || observed(one, &request, count),
-            || observed(other, &request, count),
-        );
+        let (one, other) =
+            rayon::join(|| observed(one, &request, count), || observed(other, &request, count));
         Ok([one?, other?])
     }
 
@@ -145,10 +136,7 @@ impl<'a> Pair<'a> {
                 None => "the end".into(),
             },
         };
-        let columns = [
-            lines(&found.one, &found.other),
-            lines(&found.other, &found.one),
-        ];
+        let columns = [lines(&found.one, &found.other), lines(&found.other, &found.one)];
         let beside = timeline::beside(self.names, [&columns[0], &columns[1]]);
         format!(
             "  DIFFERENCE {} at {operation}\n  {}\n{}",
@@ -240,9 +228,7 @@ impl<'a> Pair<'a> {
             .with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("{text}");
         let file = workspace::shown(&path);
-        summary
-            .differences
-            .insert(found.signature.clone(), (1, file));
+        summary.differences.insert(found.signature.clone(), (1, file));
         Ok(())
     }
 }
@@ -265,10 +251,8 @@ fn lines(seen: &Seen, other: &Seen) -> String {
     all.push(seen.result.clone());
     all.extend(seen.registers.iter().cloned());
     all.extend(seen.commands.iter().cloned());
-    let mut own: Vec<String> = { seen.pages.iter() }
-        .filter(|page| !other.pages.contains(page))
-        .cloned()
-        .collect();
+    let mut own: Vec<String> =
+        { seen.pages.iter() }.filter(|page| !other.pages.contains(page)).cloned().collect();
     let more = own.len().saturating_sub(MOST_PAGES);
     own.truncate(MOST_PAGES);
     all.extend(own);

@@ -95,20 +95,16 @@ impl Bug {
             return Ok(known.swap_remove(index));
         }
         let ids: Vec<&str> = known.iter().map(|bug| bug.id.as_str()).collect();
-        bail!(
-            "no known bug or break `{id}`; there are: {}",
-            ids.join(", ")
-        );
+        bail!("no known bug or break `{id}`; there are: {}", ids.join(", "));
     }
 
     /// The target that finds it.
     pub(crate) fn target(&self) -> Result<&'static Target> {
         match &self.facts.found_by {
             FoundBy::Target(target) => Target::find(target),
-            FoundBy::Tests(package) => bail!(
-                "{} is found by the tests of {package}, by no target",
-                self.id
-            ),
+            FoundBy::Tests(package) => {
+                bail!("{} is found by the tests of {package}, by no target", self.id)
+            }
         }
     }
 

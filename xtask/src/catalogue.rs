@@ -38,20 +38,12 @@ struct Targets {
 /// Prints the targets.
 pub(crate) fn targets(json: bool) -> Result<Exit> {
     if json {
-        let targets = Targets {
-            format: its_scenario::BINARY_VERSION,
-            targets: &target::ALL,
-        };
+        let targets = Targets { format: its_scenario::BINARY_VERSION, targets: &target::ALL };
         say!("{}", serde_json::to_string(&targets)?);
         return Ok(Exit::Clean);
     }
     for target in &target::ALL {
-        say!(
-            "{}\n  feeds: {}\n  asks:  {}",
-            target.name,
-            target.feeds,
-            target.asks
-        );
+        say!("{}\n  feeds: {}\n  asks:  {}", target.name, target.feeds, target.asks);
     }
     Ok(Exit::Clean)
 }
@@ -70,21 +62,11 @@ pub(crate) fn rules(arguments: &Arguments) -> Result<Exit> {
         split_from: rule.split_from,
     });
     if arguments.json {
-        say!(
-            "{}",
-            serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?
-        );
+        say!("{}", serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?);
         return Ok(Exit::Clean);
     }
     for row in rows {
-        say!(
-            "{} ({}; {})\n  {}\n  {}",
-            row.id,
-            row.severity,
-            row.source,
-            row.holds,
-            row.why
-        );
+        say!("{} ({}; {})\n  {}\n  {}", row.id, row.severity, row.source, row.holds, row.why);
     }
     Ok(Exit::Clean)
 }

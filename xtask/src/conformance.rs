@@ -63,10 +63,8 @@ pub(crate) fn failing(subject: &Subject, column: &str, ids: &[String]) -> Result
     let program = subject.build_brief_conformance()?;
     let mut arguments = vec!["conform".into(), "--no-qemu".into(), "--json".into()];
     arguments.extend(ids.iter().cloned());
-    let text = duct::cmd(program, arguments)
-        .env(conform::ROOT, workspace::root())
-        .unchecked()
-        .read()?;
+    let text =
+        duct::cmd(program, arguments).env(conform::ROOT, workspace::root()).unchecked().read()?;
     let matrix: serde_json::Value = serde_json::from_str(&text)?;
     let rows = matrix["requirements"].as_array().cloned();
     let failed = |row: &serde_json::Value| {
@@ -90,9 +88,7 @@ pub(crate) fn smoke() -> Result<()> {
         return Ok(());
     }
     let program = Subject::new(None)?.build_conformance(true)?;
-    let compare = [
-        "compare", "model", "qemu", "--fuzz", "--time", "300", "--runs",
-    ];
+    let compare = ["compare", "model", "qemu", "--fuzz", "--time", "300", "--runs"];
     expect_clean(&program, &[&compare[..], &["5000"]].concat())?;
     expect_clean(&program, &[&compare[..], &["500", "--careful"]].concat())
 }

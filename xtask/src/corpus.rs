@@ -49,11 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         Action::Merge => merge(target)?,
         Action::Minimize => {
             let is_empty = files(&grown(target))?.is_empty();
-            ensure!(
-                !is_empty,
-                "the grown corpus of {} is empty: merge first",
-                target.name
-            );
+            ensure!(!is_empty, "the grown corpus of {} is empty: merge first", target.name);
             let (before, after) = renew(target, &[], &new_folder(target, "production")?)?;
             say!("{after} files, {before} before");
         }
@@ -61,10 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         Action::Check => {
             let files = check(target)?;
             let grown = check_grown(target)?;
-            say!(
-                "{} committed files and {grown} grown ones are as they must be",
-                files.len()
-            );
+            say!("{} committed files and {grown} grown ones are as they must be", files.len());
         }
     }
     Ok(Exit::Clean)
@@ -96,20 +89,12 @@ fn merge(target: &Target) -> Result<()> {
             }
         }
     }
-    ensure!(
-        !sources.is_empty(),
-        "no run of {} has a corpus yet",
-        target.name
-    );
+    ensure!(!sources.is_empty(), "no run of {} has a corpus yet", target.name);
     sources.sort();
     let before = files(&grown(target))?.len();
     let folder = new_folder(target, "production")?;
     merge_into(target, &grown(target), &sources, &folder)?;
-    say!(
-        "{} files, {before} before, out of {} runs",
-        files(&grown(target))?.len(),
-        sources.len()
-    );
+    say!("{} files, {before} before, out of {} runs", files(&grown(target))?.len(), sources.len());
     Ok(())
 }
 
@@ -125,10 +110,7 @@ pub(crate) fn renew(target: &Target, more: &[PathBuf], folder: &Path) -> Result<
     merge_into(target, new.path(), &sources, folder)?;
     let after = files(new.path())?.len();
     // An empty result would be a failure of the engine, which it does not always tell.
-    ensure!(
-        after > 0,
-        "the engine kept nothing; the corpus is as it was"
-    );
+    ensure!(after > 0, "the engine kept nothing; the corpus is as it was");
     let aside = tempfile::tempdir_in(artifacts(target))?;
     let kept = aside.path().join("old");
     fs::rename(&old, &kept)?;
@@ -144,10 +126,7 @@ pub(crate) fn renew(target: &Target, more: &[PathBuf], folder: &Path) -> Result<
 fn merge_into(target: &Target, into: &Path, sources: &[PathBuf], folder: &Path) -> Result<()> {
     fs::create_dir_all(into)?;
     let seeds = tempfile::tempdir()?;
-    fill(
-        seeds.path(),
-        &workspace::scenarios(&target.corpus("seeds"))?,
-    )?;
+    fill(seeds.path(), &workspace::scenarios(&target.corpus("seeds"))?)?;
     let program = Engine::Libfuzzer.build(&Subject::new(None)?, target.name)?;
     let mut from = vec![seeds.path().to_owned()];
     from.extend_from_slice(sources);
@@ -218,16 +197,13 @@ fn stats(target: &Target) -> Result<()> {
         let scenarios: Result<Vec<Scenario>, _> = paths.iter().map(|path| load(path)).collect();
         tell(folder, &scenarios?, &mut kinds);
     }
-    let grown = read_grown(target)?
-        .into_iter()
-        .map(|(_, scenario)| scenario);
+    let grown = read_grown(target)?.into_iter().map(|(_, scenario)| scenario);
     tell("grown", &grown.collect::<Vec<_>>(), &mut kinds);
     let named = |(kind, count): (&&str, &usize)| format!("{kind} {count}");
     let counted: Vec<String> = kinds.iter().map(named).collect();
     say!("operations: {}", counted.join(", "));
-    let absent: Vec<&str> = its_scenario::Operation::names()
-        .filter(|name| !kinds.contains_key(name))
-        .collect();
+    let absent: Vec<&str> =
+        its_scenario::Operation::names().filter(|name| !kinds.contains_key(name)).collect();
     say!("in none: {}", absent.join(", "));
     Ok(())
 }
@@ -255,11 +231,7 @@ pub(crate) fn check(target: &Target) -> Result<Vec<PathBuf>> {
     for path in &all {
         check_form(path)?;
         let scenario = load(path)?;
-        ensure!(
-            !scenario.operations.is_empty(),
-            "{} holds no operation",
-            workspace::shown(path)
-        );
+        ensure!(!scenario.operations.is_empty(), "{} holds no operation", workspace::shown(path));
         if let Some((_, other)) = known.iter().find(|(other, _)| *other == scenario) {
             let [path, other] = [path, *other].map(|path| workspace::shown(path));
             anyhow::bail!("{path} is the same scenario as {other}");
@@ -298,11 +270,7 @@ fn check_grown(target: &Target) -> Result<usize> {
         );
         let text = scenario.to_string();
         let again = Scenario::parse(&text).with_context(|| workspace::shown(path))?;
-        ensure!(
-            again == *scenario,
-            "{} does not print back to itself",
-            workspace::shown(path)
-        );
+        ensure!(again == *scenario, "{} does not print back to itself", workspace::shown(path));
     }
     Ok(all.len())
 }

@@ -84,15 +84,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     }
     fs::create_dir_all(&folder)?;
     let report = measure(&tools, &targets, arguments.grown, &folder)?;
-    fs::write(
-        folder.join("report.json"),
-        serde_json::to_string_pretty(&report)?,
-    )?;
+    fs::write(folder.join("report.json"), serde_json::to_string_pretty(&report)?)?;
     report.print();
-    say!(
-        "\nlcov: {0}/lcov.info · HTML: {0}/html/index.html",
-        workspace::shown(&folder)
-    );
+    say!("\nlcov: {0}/lcov.info · HTML: {0}/html/index.html", workspace::shown(&folder));
     if arguments.json {
         say!("{}", serde_json::to_string(&report)?);
     }
@@ -107,12 +101,8 @@ struct Tools {
 
 impl Tools {
     fn find() -> Result<Self> {
-        let text = duct::cmd!("rustc", "-vV")
-            .read()
-            .context("cannot run rustc")?;
-        let version = text
-            .lines()
-            .find_map(|line| line.strip_prefix("LLVM version: "));
+        let text = duct::cmd!("rustc", "-vV").read().context("cannot run rustc")?;
+        let version = text.lines().find_map(|line| line.strip_prefix("LLVM version: "));
         let version = version.and_then(|version| version.split('.').next());
         let version = version.context("rustc -vV names no LLVM")?;
         let find = |variable: &str, name: &str| {
@@ -202,10 +192,7 @@ fn merge(tools: &Tools, folder: &Path) -> Result<PathBuf> {
     arguments.push(profile.clone());
     let raw = corpus::files(folder)?.into_iter();
     let raw: Vec<PathBuf> = raw
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "profraw")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "profraw"))
         .collect();
     ensure!(!raw.is_empty(), "the program counted nothing");
     arguments.extend(raw.iter().cloned());
@@ -310,10 +297,7 @@ impl Exported {
             let source: Vec<&str> = source.lines().collect();
             let by_line = lines(regions, &source);
             let reached = by_line.values().filter(|reached| **reached).count() as u64;
-            let sum = Lines {
-                all: by_line.len() as u64,
-                reached,
-            };
+            let sum = Lines { all: by_line.len() as u64, reached };
             report.files.insert(file.clone(), sum);
             for (name, total) in &mut report.crates {
                 if file.starts_with(name) {
@@ -330,12 +314,8 @@ impl Exported {
             };
             let missed = by_line.iter().filter(|(_, reached)| !**reached);
             let missed = missed.map(|(line, _)| *line);
-            report
-                .lines
-                .extend(missed.filter(|line| entered(file, *line)).map(named));
-            report
-                .parts
-                .extend(parts(regions, &by_line).into_iter().map(named));
+            report.lines.extend(missed.filter(|line| entered(file, *line)).map(named));
+            report.parts.extend(parts(regions, &by_line).into_iter().map(named));
         }
         for ((file, at), (name, times)) in &functions {
             if *times == 0 && file.starts_with(NAMED) {
@@ -372,9 +352,7 @@ fn lines(regions: &Regions, source: &[&str]) -> BTreeMap<u64, bool> {
 fn parts(regions: &Regions, lines: &BTreeMap<u64, bool>) -> BTreeSet<u64> {
     let missed = regions.iter().filter(|(_, times)| **times == 0);
     let within = missed.map(|(at, _)| at[0]);
-    within
-        .filter(|line| lines.get(line) == Some(&true))
-        .collect()
+    within.filter(|line| lines.get(line) == Some(&true)).collect()
 }
 
 /// Commands that no ITS carried out in these scenarios, and that none found in error.
@@ -388,9 +366,7 @@ fn commands(played: &[Scenario]) -> (Vec<&'static str>, Vec<&'static str>) {
     }
     let never = |in_error: bool| {
         let names = Command::known().map(Command::name);
-        names
-            .filter(|name| !seen.contains(&(name, in_error)))
-            .collect()
+        names.filter(|name| !seen.contains(&(name, in_error))).collect()
     };
     (never(false), never(true))
 }
@@ -400,12 +376,7 @@ impl Report {
         say!("{} scenarios of {}", self.scenarios, self.corpus);
         say!("\n{:>7}  {:>13}  ", "lines", "reached");
         let row = |name: &str, lines: &Lines| {
-            say!(
-                "{:>6.1}%  {:>6} / {:<5} {name}",
-                lines.percent(),
-                lines.reached,
-                lines.all
-            );
+            say!("{:>6.1}%  {:>6} / {:<5} {name}", lines.percent(), lines.reached, lines.all);
         };
         for (name, lines) in &self.crates {
             row(name, lines);
@@ -415,23 +386,14 @@ impl Report {
                 }
             }
         }
-        say!(
-            "\nnot reached in {NAMED}: {} functions",
-            self.functions.len()
-        );
+        say!("\nnot reached in {NAMED}: {} functions", self.functions.len());
         self.functions.iter().for_each(|one| say!("  {one}"));
         say!("and {} lines of others", self.lines.len());
         self.lines.iter().for_each(|one| say!("  {one}"));
         say!("and parts of {} lines", self.parts.len());
         self.parts.iter().for_each(|one| say!("  {one}"));
-        say!(
-            "commands that no ITS carried out: {}",
-            list(&self.never_carried_out)
-        );
-        say!(
-            "commands that no ITS found in error: {}",
-            list(&self.never_in_error)
-        );
+        say!("commands that no ITS carried out: {}", list(&self.never_carried_out));
+        say!("commands that no ITS found in error: {}", list(&self.never_in_error));
     }
 }
 

@@ -43,11 +43,7 @@ impl Divergences {
             .with_context(|| format!("cannot read {FILE}"))?;
         let all: Self = toml::from_str(&text).with_context(|| format!("{FILE} is malformed"))?;
         for one in &all.divergences {
-            ensure!(
-                one.review.date.is_some(),
-                "{FILE}: {} is no date",
-                one.review
-            );
+            ensure!(one.review.date.is_some(), "{FILE}: {} is no date", one.review);
         }
         Ok(all)
     }
@@ -64,18 +60,17 @@ impl Divergences {
 
     /// Each shows itself still.
     pub(crate) fn check(&self, program: &Program) -> Result<()> {
-        let files: Vec<PathBuf> = { self.divergences.iter() }
-            .map(|one| workspace::root().join(&one.scenario))
-            .collect();
+        let files: Vec<PathBuf> =
+            { self.divergences.iter() }.map(|one| workspace::root().join(&one.scenario)).collect();
         let judged = match files.is_empty() {
             true => Vec::new(),
             false => program.judge(&files, None)?,
         };
         for (one, judged) in self.divergences.iter().zip(judged) {
             let shows = match judged.outcome {
-                Outcome::Played { findings, .. } => findings
-                    .iter()
-                    .any(|finding| finding.signature == one.signature),
+                Outcome::Played { findings, .. } => {
+                    findings.iter().any(|finding| finding.signature == one.signature)
+                }
                 _ => false,
             };
             ensure!(

@@ -91,9 +91,8 @@ impl Facts {
     /// As cfgs of the adapter.
     pub(crate) fn cfgs(self) -> String {
         let all = [(self.observed, "observed"), (self.described, "described")];
-        let named: Vec<&str> = { all.into_iter() }
-            .filter_map(|(is, name)| is.then_some(name))
-            .collect();
+        let named: Vec<&str> =
+            { all.into_iter() }.filter_map(|(is, name)| is.then_some(name)).collect();
         named.join(" ")
     }
 
@@ -145,9 +144,7 @@ impl Foreign {
 
     /// The one that artifacts with this name are of, if there is one.
     pub(crate) fn named(name: &str) -> Result<Option<Self>> {
-        Self::source(name)
-            .map(|text| Self::prepare(&text))
-            .transpose()
+        Self::source(name).map(|text| Self::prepare(&text)).transpose()
     }
 
     /// What the one of this name was compiled with; `None` for what is not written elsewhere.
@@ -185,14 +182,7 @@ fn example(name: &str, more: &[&str]) -> Result<PathBuf> {
     fs::create_dir_all(&folder)?;
     let object = folder.join(format!("{name}.o"));
     let include = workspace::root().join("harness/abi/include");
-    let files = [
-        Path::new("-I"),
-        &include,
-        Path::new("-c"),
-        &source,
-        Path::new("-o"),
-        &object,
-    ];
+    let files = [Path::new("-I"), &include, Path::new("-c"), &source, Path::new("-o"), &object];
     let flags = FLAGS.iter().chain(more).map(Path::new);
     duct::cmd("gcc", flags.chain(files))
         .run()
@@ -206,24 +196,11 @@ fn gather(object: &Path, folder: &Path, name: &str) -> Result<Foreign> {
     fs::write(&layout, LAYOUT)?;
     let merged = folder.join("merged.o");
     let tool = |program: &str| {
-        format!(
-            "cannot run {program} on {}: Debian has it in binutils",
-            object.display()
-        )
+        format!("cannot run {program} on {}: Debian has it in binutils", object.display())
     };
-    duct::cmd!(
-        "ld",
-        "-r",
-        "-d",
-        "-T",
-        &layout,
-        "-o",
-        &merged,
-        "--whole-archive",
-        object
-    )
-    .run()
-    .with_context(|| tool("ld"))?;
+    duct::cmd!("ld", "-r", "-d", "-T", &layout, "-o", &merged, "--whole-archive", object)
+        .run()
+        .with_context(|| tool("ld"))?;
     let symbols = Symbols::read(&merged).with_context(|| tool("nm"))?;
     symbols.check(object)?;
     let renamed = folder.join("subject.o");
@@ -231,15 +208,11 @@ fn gather(object: &Path, folder: &Path, name: &str) -> Result<Foreign> {
     let kept = REQUIRED.into_iter().chain([DESCRIBES]);
     arguments.extend(kept.map(|symbol| format!("--keep-global-symbol={symbol}")));
     arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
-    duct::cmd("objcopy", arguments)
-        .run()
-        .with_context(|| tool("objcopy"))?;
+    duct::cmd("objcopy", arguments).run().with_context(|| tool("objcopy"))?;
     let archive = folder.join("libitsdiff_subject.a");
     let fresh = folder.join("fresh.a");
     let _ = fs::remove_file(&fresh);
-    duct::cmd!("ar", "crsD", &fresh, &renamed)
-        .run()
-        .with_context(|| tool("ar"))?;
+    duct::cmd!("ar", "crsD", &fresh, &renamed).run().with_context(|| tool("ar"))?;
     // Cargo builds again what links a file that was written.
     if fs::read(&fresh)? != fs::read(&archive).unwrap_or_default() {
         fs::rename(&fresh, &archive)?;
@@ -253,11 +226,7 @@ fn gather(object: &Path, folder: &Path, name: &str) -> Result<Foreign> {
             object.display()
         );
     }
-    Ok(Foreign {
-        name: name.into(),
-        archive,
-        facts,
-    })
+    Ok(Foreign { name: name.into(), archive, facts })
 }
 
 /// Names in an object.
@@ -269,10 +238,7 @@ struct Symbols {
 impl Symbols {
     fn read(object: &Path) -> Result<Self> {
         let text = duct::cmd!("nm", "--extern-only", "--format=posix", object).read()?;
-        let mut symbols = Self {
-            defined: Vec::new(),
-            undefined: Vec::new(),
-        };
+        let mut symbols = Self { defined: Vec::new(), undefined: Vec::new() };
         for line in text.lines() {
             let mut words = line.split_whitespace();
             let (Some(name), Some(kind)) = (words.next(), words.next()) else {
@@ -362,10 +328,7 @@ mod tests {
             ("memcpy", Some("itsdiff_memcpy")),
             ("memset", Some("itsdiff_memset")),
             ("__sanitizer_cov_trace_pc", Some("itsdiff_trace_pc")),
-            (
-                "__sanitizer_cov_8bit_counters_init",
-                Some("itsdiff_counters"),
-            ),
+            ("__sanitizer_cov_8bit_counters_init", Some("itsdiff_counters")),
             ("its_lock", None),
             ("strlen", None),
         ];
@@ -377,21 +340,14 @@ mod tests {
     #[test]
     fn the_guide_compiles_as_the_examples_are() {
         let guide = include_str!("../../harness/abi/README.md");
-        for flag in FLAGS
-            .iter()
-            .chain(&SEEN)
-            .filter(|flag| !flag.starts_with("-W"))
-        {
+        for flag in FLAGS.iter().chain(&SEEN).filter(|flag| !flag.starts_with("-W")) {
             assert!(guide.contains(flag), "{flag}");
         }
     }
 
     #[test]
     fn what_is_missing_is_named() {
-        let symbols = Symbols {
-            defined: vec!["its_subject_abi".into()],
-            undefined: Vec::new(),
-        };
+        let symbols = Symbols { defined: vec!["its_subject_abi".into()], undefined: Vec::new() };
         let error = symbols.check(Path::new("x.o")).unwrap_err().to_string();
         assert!(
             error.contains("its_subject_trap") && !error.contains("its_subject_abi,"),

@@ -75,11 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         say!("{}", serde_json::to_string(&summary)?);
     }
     end?;
-    Ok(if summary.is_clean() {
-        Exit::Clean
-    } else {
-        Exit::Findings
-    })
+    Ok(if summary.is_clean() { Exit::Clean } else { Exit::Findings })
 }
 
 /// A short run for the tests.
@@ -88,15 +84,7 @@ pub(crate) fn smoke(target: &str, engine: Engine, runs: u64, jobs: usize) -> Res
     let subject = Subject::new(None)?;
     let program = Program::from(engine.build(&subject, target.name)?);
     let (summary, end) = fuzz(
-        &Plan {
-            program: &program,
-            target,
-            seed: 1,
-            time: 0,
-            runs,
-            jobs,
-            ends_at_first: false,
-        },
+        &Plan { program: &program, target, seed: 1, time: 0, runs, jobs, ends_at_first: false },
         &new_run(target, &subject.name, engine)?,
         &[],
     )?;
@@ -108,11 +96,7 @@ pub(crate) fn smoke(target: &str, engine: Engine, runs: u64, jobs: usize) -> Res
 pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary, Result<()>)> {
     let target = plan.target;
     let seeds = workspace::scenarios(&target.corpus("seeds"))?;
-    ensure!(
-        !seeds.is_empty(),
-        "there are no seeds in corpus/{}/seeds",
-        target.name
-    );
+    ensure!(!seeds.is_empty(), "there are no seeds in corpus/{}/seeds", target.name);
     let known = Divergences::read()?;
     fill(&run.corpus(), &seeds)?;
     for input in more {
@@ -165,10 +149,7 @@ pub(crate) fn new_run(target: &Target, subject: &str, engine: Engine) -> Result<
 
 /// A folder for one run below `artifacts`, that no other run has.
 pub(crate) fn new_folder(target: &Target, subject: &str) -> Result<PathBuf> {
-    let base = workspace::root()
-        .join("artifacts")
-        .join(target.name)
-        .join(subject);
+    let base = workspace::root().join("artifacts").join(target.name).join(subject);
     fs::create_dir_all(&base)?;
     for number in 1_u32.. {
         let folder = base.join(format!("run-{number}"));

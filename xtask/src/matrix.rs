@@ -38,15 +38,11 @@ pub(crate) fn print(json: bool) -> Result<Exit> {
     let mut subjects = sabotages()?;
     subjects.extend(bank(Bank::Bugs, "bug")?);
     subjects.extend(bank(Bank::Breaks, "break")?);
-    let killed: BTreeSet<&str> = subjects
-        .iter()
-        .flat_map(|kills| kills.rules.iter().map(String::as_str))
-        .collect();
+    let killed: BTreeSet<&str> =
+        subjects.iter().flat_map(|kills| kills.rules.iter().map(String::as_str)).collect();
     let ids = rules::ALL.iter().map(|rule| rule.id);
-    let matrix = Matrix {
-        without_a_kill: ids.filter(|id| !killed.contains(id)).collect(),
-        subjects,
-    };
+    let matrix =
+        Matrix { without_a_kill: ids.filter(|id| !killed.contains(id)).collect(), subjects };
     if json {
         say!("{}", serde_json::to_string_pretty(&matrix)?);
         return Ok(Exit::Clean);
@@ -106,12 +102,7 @@ fn bank(bank: Bank, kind: &'static str) -> Result<Vec<Kills>> {
             FoundBy::Tests(package) => (Vec::new(), Some(package.clone())),
         };
         eprintln!("{kind} {number} of {total}: {} -> {rules:?}", bug.id);
-        found.push(Kills {
-            kind,
-            subject: bug.id,
-            rules,
-            tests,
-        });
+        found.push(Kills { kind, subject: bug.id, rules, tests });
     }
     Ok(found)
 }

@@ -126,7 +126,6 @@ pub(crate) fn write_new(path: &Path, text: &str) -> Result<()> {
         .tempfile_in(folder)
         .with_context(|| format!("cannot write to {}", folder.display()))?;
     part.write_all(text.as_bytes())?;
-    part.persist_noclobber(path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    part.persist_noclobber(path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
 }

@@ -49,12 +49,10 @@ enum Played {
 pub(crate) fn run() -> Result<Exit> {
     let outcomes = played()?.outcomes;
     let of = |summary: &'static str| {
-        outcomes
-            .iter()
-            .filter_map(move |outcome| match &outcome.scenario {
-                Played::Mutant { name } if outcome.summary == summary => Some(without_place(name)),
-                _ => None,
-            })
+        outcomes.iter().filter_map(move |outcome| match &outcome.scenario {
+            Played::Mutant { name } if outcome.summary == summary => Some(without_place(name)),
+            _ => None,
+        })
     };
     let killed = of("CaughtMutant").count() + of("Timeout").count();
     let survivors: Vec<String> = of("MissedMutant").collect();
@@ -142,18 +140,13 @@ mod tests {
     fn known(mutants: &[&str]) -> Known {
         let mutants = mutants.iter().map(|name| (*name).into()).collect();
         let why = String::new();
-        Known {
-            survivors: vec![Survivors { mutants, why }],
-        }
+        Known { survivors: vec![Survivors { mutants, why }] }
     }
 
     #[test]
     fn a_name_has_no_line() {
         let name = "harness/emulator/src/queue.rs:32:28: replace || with && in Guarded::look";
-        assert_eq!(
-            without_place(name),
-            "queue.rs: replace || with && in Guarded::look"
-        );
+        assert_eq!(without_place(name), "queue.rs: replace || with && in Guarded::look");
     }
 
     #[test]

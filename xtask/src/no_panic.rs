@@ -14,14 +14,8 @@ const HANDLER: &str = "rust_begin_unwind";
 /// Proves it, and that the proof can fail.
 pub(crate) fn check() -> Result<()> {
     let clean = symbols(&[])?;
-    ensure!(
-        clean.contains("its_emulator"),
-        "the emulator is not in the program"
-    );
-    ensure!(
-        !clean.contains(HANDLER),
-        "the emulator can reach the panic handler"
-    );
+    ensure!(clean.contains("its_emulator"), "the emulator is not in the program");
+    ensure!(!clean.contains(HANDLER), "the emulator can reach the panic handler");
     let planted = symbols(&["--features", "planted"])?;
     ensure!(planted.contains(HANDLER), "a planted panic was not noticed");
     Ok(())

@@ -66,13 +66,8 @@ impl Program {
     /// Starts it, to be asked many things.
     pub(crate) fn session(&self) -> Result<Session> {
         let mut command = Command::new(&self.path);
-        command
-            .arg("--requests")
-            .envs(self.environment.iter().map(|(name, value)| (*name, value)));
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+        command.arg("--requests").envs(self.environment.iter().map(|(name, value)| (*name, value)));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (questions, answers) = (child.stdin.take(), child.stdout.take());
         Ok(Session {
             questions: questions.context("it was piped")?,
@@ -193,10 +188,7 @@ impl Drop for Session {
 
 impl From<PathBuf> for Program {
     fn from(path: PathBuf) -> Self {
-        Self {
-            path,
-            environment: Vec::new(),
-        }
+        Self { path, environment: Vec::new() }
     }
 }
 

@@ -23,11 +23,7 @@ impl Bar {
             let style = ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}");
             ProgressBar::new_spinner().with_style(style.expect("the template is right"))
         });
-        Self {
-            bar,
-            start: Instant::now(),
-            last: Instant::now(),
-        }
+        Self { bar, start: Instant::now(), last: Instant::now() }
     }
 
     /// Seconds since it started.

@@ -39,23 +39,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let target = Target::find(&finding.target)?;
     if let Some(id) = &finding.which.bug {
         let known = Bug::all(Bank::Bugs)?.iter().any(|bug| bug.id == *id);
-        ensure!(
-            known,
-            "`{id}` is no known bug of the emulator: the tests could not play it"
-        );
+        ensure!(known, "`{id}` is no known bug of the emulator: the tests could not play it");
     }
     let program = finding.program()?;
     let done = finding.minimize(&program, BUDGET)?;
     let subject = name(&finding.which)?;
-    let header = Header {
-        subject: Some(subject.clone()),
-        signature: Some(done.finding.signature.clone()),
-    };
-    let text = format!(
-        "# subject:  {subject}, {}\n{}\n",
-        version(),
-        done.text.trim_end()
-    );
+    let header =
+        Header { subject: Some(subject.clone()), signature: Some(done.finding.signature.clone()) };
+    let text = format!("# subject:  {subject}, {}\n{}\n", version(), done.text.trim_end());
     if let Some(same) = kept(target, &text, &header)? {
         say!("it is there, nothing changed: {}", workspace::shown(&same));
         return Ok(Exit::Clean);
@@ -140,10 +131,7 @@ fn demand_same_trace(program: &Program, text: &str, signature: &str) -> Result<(
     if traces.windows(2).all(|two| two[0] == two[1]) {
         return Ok(());
     }
-    Err(Defect(format!(
-        "{PROCESSES} processes give different traces of the same scenario"
-    ))
-    .into())
+    Err(Defect(format!("{PROCESSES} processes give different traces of the same scenario")).into())
 }
 
 fn trace(program: &Program, file: &Path, signature: &str) -> Result<String> {

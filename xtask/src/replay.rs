@@ -129,20 +129,14 @@ fn written_by(file: &Path, said: Option<&String>) -> Result<Option<String>> {
     let name = names.next().and_then(|name| name.to_str());
     let known = name.filter(|name| Target::find(name).is_ok());
     let known = known.with_context(|| {
-        format!(
-            "{}: nothing says which target's engine wrote it; give --target",
-            file.display()
-        )
+        format!("{}: nothing says which target's engine wrote it; give --target", file.display())
     })?;
     Ok(Some(known.into()))
 }
 
 fn tell(program: &Program, file: &Path, target: Option<&String>) -> Result<Told> {
     let mut end = None;
-    let request = Request::Tell {
-        file: file.to_owned(),
-        target: written_by(file, target)?,
-    };
+    let request = Request::Tell { file: file.to_owned(), target: written_by(file, target)? };
     program.ask(&request, |answer| end = Some(answer))?;
     match end.context("the program did not answer")? {
         Answer::Told(told) => {

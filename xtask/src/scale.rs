@@ -156,10 +156,7 @@ calls=1 10
 fn=(1)
 11 1
 ";
-        let expected = Cost {
-            instructions: 108,
-            calls: 3,
-        };
+        let expected = Cost { instructions: 108, calls: 3 };
         assert_eq!(cost(profile), expected);
     }
 }

@@ -21,31 +21,10 @@ use crate::workspace;
 const PATCHED: [(&str, &[&str]); 4] = [
     (
         "harness/emulator/src/",
-        &[
-            "harness/emulator",
-            "harness/runner",
-            "harness/conformance",
-            "targets",
-        ],
+        &["harness/emulator", "harness/runner", "harness/conformance", "targets"],
     ),
-    (
-        "harness/board/src/",
-        &[
-            "harness/board",
-            "harness/runner",
-            "harness/conformance",
-            "targets",
-        ],
-    ),
-    (
-        "harness/model/src/",
-        &[
-            "harness/model",
-            "harness/runner",
-            "harness/conformance",
-            "targets",
-        ],
-    ),
+    ("harness/board/src/", &["harness/board", "harness/runner", "harness/conformance", "targets"]),
+    ("harness/model/src/", &["harness/model", "harness/runner", "harness/conformance", "targets"]),
     // Found by its own tests, so nothing else is needed.
     ("harness/gic/src/", &["harness/gic"]),
 ];
@@ -74,12 +53,7 @@ pub(crate) struct Recipe {
 impl Recipe {
     /// `cargo build`, in a folder of this name.
     pub(crate) fn new(folder: &'static str) -> Self {
-        Self {
-            folder,
-            cargo: &["build"],
-            arguments: Vec::new(),
-            environment: Vec::new(),
-        }
+        Self { folder, cargo: &["build"], arguments: Vec::new(), environment: Vec::new() }
     }
 
     /// Another command of cargo's that builds.
@@ -90,8 +64,7 @@ impl Recipe {
 
     /// With more arguments.
     pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
-        self.arguments
-            .extend(arguments.iter().map(|&argument| argument.into()));
+        self.arguments.extend(arguments.iter().map(|&argument| argument.into()));
         self
     }
 
@@ -203,13 +176,7 @@ impl Subject {
         let builds = workspace::root().join("target").join("bugs");
         let source = builds.join("source").join(name);
         tree.write(&source)?;
-        Ok(Self {
-            name: name.into(),
-            crates: source.clone(),
-            source,
-            builds,
-            foreign: None,
-        })
+        Ok(Self { name: name.into(), crates: source.clone(), source, builds, foreign: None })
     }
 
     /// Runs the tests of a package; what they print, and whether all passed.
@@ -442,9 +409,7 @@ impl Tree {
                 bail!("there is no {name}");
             };
             let text = std::str::from_utf8(bytes)?;
-            *bytes = diffy::apply(text, &patch)
-                .with_context(|| name.to_owned())?
-                .into_bytes();
+            *bytes = diffy::apply(text, &patch).with_context(|| name.to_owned())?.into_bytes();
         }
         Ok(())
     }
@@ -475,21 +440,15 @@ impl Tree {
 fn elsewhere(manifest: &str, root: &Path, id: &str, copied: &[&str]) -> Result<String> {
     let is_copied = |path: &str| copied.iter().any(|copied| path.starts_with(copied));
     let mut manifest: toml::Table = manifest.parse()?;
-    let workspace = manifest
-        .get_mut("workspace")
-        .and_then(toml::Value::as_table_mut);
+    let workspace = manifest.get_mut("workspace").and_then(toml::Value::as_table_mut);
     let workspace = workspace.context("there is no workspace")?;
-    let members = workspace
-        .get_mut("members")
-        .and_then(toml::Value::as_array_mut);
+    let members = workspace.get_mut("members").and_then(toml::Value::as_array_mut);
     let members = members.context("the workspace has no members")?;
     members.retain(|member| member.as_str().is_some_and(is_copied));
     for member in members {
         *member = format!("{id}/{}", member.as_str().unwrap_or_default()).into();
     }
-    let dependencies = workspace
-        .get_mut("dependencies")
-        .and_then(toml::Value::as_table_mut);
+    let dependencies = workspace.get_mut("dependencies").and_then(toml::Value::as_table_mut);
     for (_, dependency) in dependencies.context("the workspace has no dependencies")? {
         let Some(toml::Value::String(path)) = dependency.get_mut("path") else {
             continue;
@@ -510,10 +469,7 @@ fn copied(patch: &str) -> Result<&'static [&'static str]> {
     let found = PATCHED.iter().find(|(source, _)| first.starts_with(source));
     let Some((source, copied)) = found else {
         let known: Vec<&str> = PATCHED.iter().map(|(source, _)| *source).collect();
-        bail!(
-            "it touches {first}; a patch is to one of {}",
-            known.join(", ")
-        );
+        bail!("it touches {first}; a patch is to one of {}", known.join(", "));
     };
     if let Some(other) = names.find(|name| !name.starts_with(source)) {
         bail!("it touches {other} beside {source}");
@@ -545,9 +501,8 @@ fn collect(root: &Path, path: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) -> Res
         files.push((relative, fs::read(path)?));
         return Ok(());
     }
-    let mut entries: Vec<PathBuf> = fs::read_dir(path)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     entries.sort();
     for entry in entries {
         if entry.file_name() != Some(OsStr::new("target")) {
@@ -606,10 +561,7 @@ toml = \"1\"
         let elsewhere = PATCH.replace("harness/emulator", "xtask");
         let error = copied(&elsewhere).unwrap_err();
         assert!(error.to_string().contains("it touches xtask"), "{error}");
-        let two = format!(
-            "{PATCH}{}",
-            PATCH.replace("harness/emulator", "harness/board")
-        );
+        let two = format!("{PATCH}{}", PATCH.replace("harness/emulator", "harness/board"));
         assert!(copied(&two).is_err());
     }
 }

@@ -101,11 +101,7 @@ impl Summary {
             true => format!("seed {}", self.seed),
             false => "takes no seed".into(),
         };
-        let interrupted = if self.interrupted {
-            ", interrupted"
-        } else {
-            ""
-        };
+        let interrupted = if self.interrupted { ", interrupted" } else { "" };
         say!(
             "{} on {}: {} in {:.0} s, {seed}, {} jobs{interrupted}",
             self.target,
@@ -122,11 +118,7 @@ impl Summary {
             share(self.poisoned, self.executions),
             self.skipped
         );
-        say!(
-            "  operations  {} ({:.0}/s)",
-            self.operations,
-            per_second(self.operations)
-        );
+        say!("  operations  {} ({:.0}/s)", self.operations, per_second(self.operations));
         if self.judged > 0 {
             say!(
                 "  commands    {} judged by EL2, {} refused ({:.1} %)",
@@ -157,12 +149,7 @@ impl Summary {
         for Found { record, known } in &self.findings {
             let known = known.as_ref();
             let known = known.map_or(String::new(), |reason| format!(", known: {reason}"));
-            say!(
-                "    {} ({}{known})\n      {}",
-                record.signature,
-                record.severity,
-                record.file
-            );
+            say!("    {} ({}{known})\n      {}", record.signature, record.severity, record.file);
         }
         if let Some(first) = self.findings.first() {
             say!(

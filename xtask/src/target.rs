@@ -60,10 +60,7 @@ impl Target {
 
     /// A folder of its corpus.
     pub(crate) fn corpus(&self, folder: &str) -> PathBuf {
-        workspace::root()
-            .join("corpus")
-            .join(self.name)
-            .join(folder)
+        workspace::root().join("corpus").join(self.name).join(folder)
     }
 }
 

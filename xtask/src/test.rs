@@ -39,15 +39,7 @@ const POISONED: u64 = 30;
 const STEPS: [Step; 13] = [
     ("format", || cargo(&["fmt", "--all", "--check"])),
     ("clippy", || {
-        cargo(&[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--quiet",
-            "--",
-            "-D",
-            "warnings",
-        ])
+        cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
     }),
     ("rustdoc", rustdoc),
     ("tests", || cargo(&["test", "--workspace", "--quiet"])),
@@ -96,9 +88,7 @@ fn demand_clean(code: i32, what: &str) -> Result<()> {
     if code == i32::from(DEFECT) {
         return Err(Defect(format!("{what} contradicts itself")).into());
     }
-    demand(code == i32::from(CLEAN), || {
-        format!("{what} is not clean (code {code})")
-    })
+    demand(code == i32::from(CLEAN), || format!("{what} is not clean (code {code})"))
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
@@ -106,23 +96,17 @@ fn cargo(arguments: &[&str]) -> Result<()> {
 }
 
 fn run_cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    let mut command = duct::cmd(workspace::cargo(), arguments)
-        .dir(workspace::root())
-        .env("INSTA_UPDATE", "no");
+    let mut command =
+        duct::cmd(workspace::cargo(), arguments).dir(workspace::root()).env("INSTA_UPDATE", "no");
     for (name, value) in environment {
         command = command.env(name, value);
     }
     let status = command.unchecked().run()?.status;
-    demand(status.success(), || {
-        format!("cargo {} ended with {status}", arguments.join(" "))
-    })
+    demand(status.success(), || format!("cargo {} ended with {status}", arguments.join(" ")))
 }
 
 fn rustdoc() -> Result<()> {
-    run_cargo(
-        &["doc", "--workspace", "--no-deps", "--quiet"],
-        &[("RUSTDOCFLAGS", "-D warnings")],
-    )
+    run_cargo(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
 /// The emulator links without the panic machinery, and a program that panics does not.
@@ -206,10 +190,7 @@ impl Programs {
             Bank::Bugs => Some(AllBugs::new()?),
             Bank::Breaks => None,
         };
-        Ok(Self {
-            right: right.into(),
-            all,
-        })
+        Ok(Self { right: right.into(), all })
     }
 
     /// The replayer with a mistake.
@@ -229,10 +210,7 @@ fn witness(bug: &Bug, programs: &Programs) -> Result<String> {
     let files = [bug.witness.clone()];
     corpus::check_form(&bug.witness)?;
     let code = programs.right.replay(&files, true)?.1;
-    demand_clean(
-        code,
-        &format!("{}: the witness without the mistake", bug.id),
-    )?;
+    demand_clean(code, &format!("{}: the witness without the mistake", bug.id))?;
     let broken = programs.broken(bug)?;
     let (text, code) = broken.replay(&files, false)?;
     demand(code == i32::from(FINDINGS), || {
@@ -245,9 +223,7 @@ fn witness(bug: &Bug, programs: &Programs) -> Result<String> {
         format!("{}: reported {rules:?}, none of {known:?}", bug.id)
     })?;
     let (again, _) = broken.replay(&files, false)?;
-    demand(text == again, || {
-        format!("{}: two processes give two traces", bug.id)
-    })?;
+    demand(text == again, || format!("{}: two processes give two traces", bug.id))?;
     Ok(rules.join(", "))
 }
 
@@ -263,9 +239,7 @@ fn requirements(bug: &Bug) -> Result<()> {
     };
     let failed = conformance::failing(&Subject::with_bug(bug)?, column, named)?;
     let missed = named.iter().find(|id| !failed.contains(id));
-    demand(missed.is_none(), || {
-        format!("{}: {missed:?} does not fail with it", bug.id)
-    })
+    demand(missed.is_none(), || format!("{}: {missed:?} does not fail with it", bug.id))
 }
 
 /// The tests of a package fail, where they do not fail without the mistake.
@@ -275,30 +249,18 @@ fn tests(bug: &Bug, package: &str) -> Result<String> {
         .lines()
         .find(|line| line.ends_with("--- FAILED") || line.contains("test result: FAILED"));
     demand(!passed && failed.is_some(), || {
-        format!(
-            "{}: the tests of {package} do not notice it:\n{text}",
-            bug.id
-        )
+        format!("{}: the tests of {package} do not notice it:\n{text}", bug.id)
     })?;
-    let names = text.lines().filter_map(|line| {
-        line.trim()
-            .strip_prefix("---- ")?
-            .strip_suffix(" stdout ----")
-    });
+    let names = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("---- ")?.strip_suffix(" stdout ----"));
     Ok(names.collect::<Vec<_>>().join(", "))
 }
 
 /// The rules in a replay's output.
 pub(crate) fn reported(text: &str) -> Vec<String> {
-    let signature = |line: &str| {
-        Some(
-            line.trim()
-                .strip_prefix("signature: ")?
-                .split('.')
-                .next()?
-                .to_owned(),
-        )
-    };
+    let signature =
+        |line: &str| Some(line.trim().strip_prefix("signature: ")?.split('.').next()?.to_owned());
     let mut rules: Vec<String> = text.lines().filter_map(signature).collect();
     rules.sort();
     rules.dedup();
@@ -310,9 +272,7 @@ fn smoke() -> Result<()> {
     for target in &target::ALL {
         let summary = fuzz::smoke(target.name, Engine::Libfuzzer, SMOKE, 1)?;
         summary.print();
-        demand(summary.is_clean(), || {
-            "the production emulator has findings".into()
-        })?;
+        demand(summary.is_clean(), || "the production emulator has findings".into())?;
         let sound = summary.judged + summary.fetched > summary.executions
             && summary.coverage > Some(0)
             && summary.poisoned * 100 <= summary.executions * POISONED;

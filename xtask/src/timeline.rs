@@ -83,17 +83,7 @@ const fn style(kind: Kind) -> Style {
 }
 
 fn describe(finding: &Shown) -> String {
-    let Shown {
-        rule,
-        severity,
-        operation,
-        holds,
-        path,
-        why,
-        source,
-        signature,
-        ..
-    } = finding;
+    let Shown { rule, severity, operation, holds, path, why, source, signature, .. } = finding;
     let beside = beside(["expected", "seen"], [&finding.expected, &finding.seen]);
     format!(
         "{BAD}{rule}{BAD:#} ({severity}) at operation {operation}\n  {holds}\n  where:     {path}\n{beside}  why:       {why}\n  source:    {source}\n  signature: {signature}\n"
@@ -111,10 +101,7 @@ pub(crate) fn beside([left, right]: [&str; 2], [expected, seen]: [&str; 2]) -> S
             true => (' ', Style::new()),
             false => ('!', BAD),
         };
-        let _ = writeln!(
-            text,
-            "  {mark} {GOOD}{left:WIDTH$}{GOOD:#} | {style}{right}{style:#}"
-        );
+        let _ = writeln!(text, "  {mark} {GOOD}{left:WIDTH$}{GOOD:#} | {style}{right}{style:#}");
     }
     text
 }
@@ -141,12 +128,7 @@ mod tests {
     use super::*;
 
     fn told() -> Told {
-        let line = |step, kind, indent, text: &str| Line {
-            step,
-            kind,
-            indent,
-            text: text.into(),
-        };
+        let line = |step, kind, indent, text: &str| Line { step, kind, indent, text: text.into() };
         Told {
             lines: vec![
                 line(None, Kind::Host, 1, "cpu0 reads CTLR (32 bits)"),
@@ -187,23 +169,10 @@ mod tests {
 
     #[test]
     fn one_step_and_some_of_it() {
-        let text = plain(&Choice {
-            step: Some(0),
-            kinds: vec![Kind::El2, Kind::Own],
-            boot: false,
-        });
-        let lines: Vec<&str> = text
-            .lines()
-            .take_while(|line| !line.starts_with("verdict"))
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                "[0] post",
-                "    EL2 locks Its(0)",
-                "    own: share itt[3]+0x0 = 0"
-            ]
-        );
+        let text = plain(&Choice { step: Some(0), kinds: vec![Kind::El2, Kind::Own], boot: false });
+        let lines: Vec<&str> =
+            text.lines().take_while(|line| !line.starts_with("verdict")).collect();
+        assert_eq!(lines, ["[0] post", "    EL2 locks Its(0)", "    own: share itt[3]+0x0 = 0"]);
     }
 
     #[test]

@@ -133,18 +133,13 @@ impl Triage {
     /// Replays and groups files of each subject.
     pub(crate) fn of(target: &'static Target, all: BTreeMap<String, Vec<PathBuf>>) -> Result<Self> {
         let known = Divergences::read()?;
-        let mut triage = Self {
-            target: target.name.into(),
-            ..Self::default()
-        };
+        let mut triage = Self { target: target.name.into(), ..Self::default() };
         for (subject, files) in all {
             let made = match Subject::named(&subject) {
                 Ok(made) => made,
                 Err(error) => {
                     let lost = files.iter().map(|file| workspace::shown(file));
-                    triage
-                        .unreadable
-                        .extend(lost.map(|file| format!("{file}: {error:#}")));
+                    triage.unreadable.extend(lost.map(|file| format!("{file}: {error:#}")));
                     continue;
                 }
             };
@@ -169,15 +164,10 @@ impl Triage {
                 (&mut self.defects, format!("{file}: {}", defects.join("; ")))
             }
             Outcome::Played { findings, .. } if findings.is_empty() => (&mut self.clean, file),
-            Outcome::Played {
-                operations,
-                findings,
-                ..
-            } => {
+            Outcome::Played { operations, findings, .. } => {
                 let seen = first_seen(&judged.file)?;
                 for finding in self.what_it_is_for(&judged.file, &findings) {
-                    self.group(subject, finding, known)
-                        .add(&file, operations, seen);
+                    self.group(subject, finding, known).add(&file, operations, seen);
                 }
                 return Ok(());
             }

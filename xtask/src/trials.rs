@@ -53,10 +53,9 @@ struct Trial {
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let bugs = match &arguments.bug {
         Some(id) => vec![Bug::find(id)?],
-        None if arguments.breaks => Bug::all(Bank::Breaks)?
-            .into_iter()
-            .filter(|bug| bug.target().is_ok())
-            .collect(),
+        None if arguments.breaks => {
+            Bug::all(Bank::Breaks)?.into_iter().filter(|bug| bug.target().is_ok()).collect()
+        }
         None => Bug::all(Bank::Bugs)?,
     };
     say!("known bug | detected | cases to detection: median (least to most) | rules");
@@ -75,10 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 fn row(bug: &Bug, trials: &[Trial]) -> String {
     let mut cases: Vec<u64> = trials.iter().map(|trial| trial.cases).collect();
     cases.sort_unstable();
-    let mut rules: Vec<&str> = trials
-        .iter()
-        .filter_map(|trial| trial.rule.as_deref())
-        .collect();
+    let mut rules: Vec<&str> = trials.iter().filter_map(|trial| trial.rule.as_deref()).collect();
     let detected = rules.len();
     rules.sort_unstable();
     rules.dedup();
@@ -98,10 +94,7 @@ fn trials(bug: &Bug, all: Option<&AllBugs>, arguments: &Arguments) -> Result<Vec
     let target = bug.target()?;
     let (replayer, program) = programs(bug, all, arguments.engine)?;
     let seeds = blind_seeds(&replayer, target)?;
-    let folder = workspace::root()
-        .join("target")
-        .join("trials")
-        .join(&bug.id);
+    let folder = workspace::root().join("target").join("trials").join(&bug.id);
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
@@ -131,11 +124,7 @@ fn trials(bug: &Bug, all: Option<&AllBugs>, arguments: &Arguments) -> Result<Vec
             });
         }
     });
-    ended
-        .into_inner()
-        .expect("no trial panics")
-        .into_iter()
-        .collect()
+    ended.into_inner().expect("no trial panics").into_iter().collect()
 }
 
 /// What replays with the bug, and what fuzzes: one of all known bugs, or a program of its own.
@@ -165,8 +154,5 @@ fn trial(plan: &Plan, folder: PathBuf, engine: Engine, seeds: &[PathBuf]) -> Res
     let run = Run::new(folder, engine)?;
     fill(&run.corpus(), seeds)?;
     let rule = Running::start(&run, plan)?.first_rule()?;
-    Ok(Trial {
-        cases: run.counts().cases,
-        rule,
-    })
+    Ok(Trial { cases: run.counts().cases, rule })
 }

@@ -153,12 +153,10 @@ pub(crate) fn enter(
 /// # Errors
 /// What it must not do.
 pub(crate) fn enter_alone(function: impl FnOnce() -> u64) -> Result<u64, &'static str> {
-    run(None, (ptr::null_mut(), 0), None, function)
-        .0
-        .map_err(|left| match left {
-            Left::Nowhere => "called a service where there is no machine",
-            _ => "did not return",
-        })
+    run(None, (ptr::null_mut(), 0), None, function).0.map_err(|left| match left {
+        Left::Nowhere => "called a service where there is no machine",
+        _ => "did not return",
+    })
 }
 
 fn run(

@@ -20,10 +20,7 @@ static EDGES: [AtomicU8; COUNTERS] = [const { AtomicU8::new(0) }; COUNTERS];
 #[cfg(not(any(engine = "afl", engine = "honggfuzz")))]
 fn count(edge: usize) {
     let counter = &EDGES[edge];
-    counter.store(
-        counter.load(Ordering::Relaxed).wrapping_add(1),
-        Ordering::Relaxed,
-    );
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
 }
 
 #[cfg(engine = "afl")]

@@ -40,11 +40,7 @@ impl Descriptor {
             return None;
         }
         let address = el2.physical(arguments[2])?;
-        Some(Self {
-            arguments,
-            page: address / PAGE_BYTES,
-            ours: Cell::new(None),
-        })
+        Some(Self { arguments, page: address / PAGE_BYTES, ours: Cell::new(None) })
     }
 
     pub(crate) const fn page(&self) -> u64 {

@@ -15,13 +15,7 @@ use crate::access::stray;
 use crate::call::{Current, Ended, Left, current_or_null};
 use crate::image;
 
-const TRAPS: [c_int; 5] = [
-    libc::SIGSEGV,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGILL,
-    libc::SIGTRAP,
-];
+const TRAPS: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
 
 /// Seconds of the process's processor time between two looks of the watchdog; a call that two looks find at work is ended.
 const LOOK: i64 = 2;
@@ -53,14 +47,8 @@ pub(crate) fn prepare() {
     BEFORE.get_or_init(|| TRAPS.map(|signal| take(signal, trapped)));
     // SIGVTALRM is honggfuzz's word for a timeout, SIGALRM libFuzzer's.
     take(libc::SIGPROF, looked);
-    let every = libc::timeval {
-        tv_sec: LOOK,
-        tv_usec: 0,
-    };
-    let timer = libc::itimerval {
-        it_interval: every,
-        it_value: every,
-    };
+    let every = libc::timeval { tv_sec: LOOK, tv_usec: 0 };
+    let timer = libc::itimerval { it_interval: every, it_value: every };
     // SAFETY: the timer is a valid structure; the one before is not wanted.
     unsafe { libc::setitimer(libc::ITIMER_PROF, &timer, ptr::null_mut()) };
 }
@@ -119,9 +107,7 @@ extern "C" fn looked(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
         // It is in a callback or service, and leaves at the next.
         return EXPIRED.store(true, Ordering::Relaxed);
     }
-    abandon(current, context, || {
-        Left::Misconduct(Misconduct::TooMuchWork)
-    });
+    abandon(current, context, || Left::Misconduct(Misconduct::TooMuchWork));
 }
 
 /// Lets the call end when the handler returns; whether it can.

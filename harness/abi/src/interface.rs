@@ -60,15 +60,8 @@ impl InC for [Table; 8] {
 /// The declaration of a function.
 #[cfg(test)]
 pub(crate) fn prototype(result: &str, name: &str, arguments: &[(&str, &str)]) -> String {
-    let all: Vec<String> = arguments
-        .iter()
-        .map(|(c, name)| format!("{c}{name}"))
-        .collect();
-    let all = if all.is_empty() {
-        "void".into()
-    } else {
-        all.join(", ")
-    };
+    let all: Vec<String> = arguments.iter().map(|(c, name)| format!("{c}{name}")).collect();
+    let all = if all.is_empty() { "void".into() } else { all.join(", ") };
     format!("{result}{name}({all});")
 }
 
@@ -166,17 +159,10 @@ mod tests {
         let mut all = subject();
         all.extend(crate::services::prototypes());
         for prototype in &all {
-            assert!(
-                header.contains(prototype.as_str()),
-                "the header lacks {prototype}"
-            );
+            assert!(header.contains(prototype.as_str()), "the header lacks {prototype}");
         }
         let declared = header.matches(");").count();
-        assert_eq!(
-            declared,
-            all.len(),
-            "the header declares a function that is not there"
-        );
+        assert_eq!(declared, all.len(), "the header declares a function that is not there");
         for (name, fields) in structures() {
             let text = format!("struct {name} {{ {} }};", fields.join(" "));
             assert!(header.contains(&text), "the header lacks {text}");
@@ -199,10 +185,7 @@ mod tests {
             ("ITS_LOCK_MEMORY", LOCK_MEMORY),
         ];
         for (name, number) in numbers {
-            assert!(
-                header.contains(&format!("#define {name} {number} ")),
-                "{name}"
-            );
+            assert!(header.contains(&format!("#define {name} {number} ")), "{name}");
         }
         let defined = header.matches("#define ITS_").count();
         // The macro that defines the subject's version is no number.

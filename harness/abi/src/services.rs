@@ -21,10 +21,7 @@ pub(crate) struct OwnLocks<L: Locks> {
 impl<L: Locks> OwnLocks<L> {
     pub(crate) fn new() -> Self {
         let its = [0, 1].map(|n| L::lock(LockName::Its(n), ()));
-        Self {
-            set_up: L::lock(LockName::SetUp, ()),
-            its,
-        }
+        Self { set_up: L::lock(LockName::SetUp, ()), its }
     }
 }
 
@@ -295,10 +292,7 @@ fn size(el2: &dyn Services, bytes: u32) -> AccessSize {
         2 => AccessSize::Half,
         4 => AccessSize::Word,
         8 => AccessSize::Double,
-        _ => el2.convict(Misconduct::BadDevice {
-            address: 0,
-            size: AccessSize::Byte,
-        }),
+        _ => el2.convict(Misconduct::BadDevice { address: 0, size: AccessSize::Byte }),
     }
 }
 

@@ -53,18 +53,10 @@ impl<L: Locks> Foreign<L> {
         for (place, address) in control.iter_mut().zip(its) {
             *place = *address;
         }
-        let machine = Machine {
-            its: its.len() as u32,
-            redistributors,
-            control,
-        };
+        let machine = Machine { its: its.len() as u32, redistributors, control };
         let policy = create(machine);
         CREATED.set(Some(image.copy()));
-        Self {
-            policy,
-            image,
-            locks: OwnLocks::new(),
-        }
+        Self { policy, image, locks: OwnLocks::new() }
     }
 
     /// Puts its data in place.
@@ -90,10 +82,7 @@ impl<L: Locks> Foreign<L> {
     }
 
     fn on<'a, E: Mapped<Locks = L>>(&'a self, el2: &'a E) -> On<'a, E> {
-        On {
-            el2,
-            locks: &self.locks,
-        }
+        On { el2, locks: &self.locks }
     }
 }
 
@@ -141,21 +130,14 @@ fn create(machine: Machine) -> SubjectPolicy {
         unsafe { interface::its_subject_policy(&mut policy) };
         u64::from(policy.records_per_page) << 32 | u64::from(policy.commands_in_flight)
     });
-    SubjectPolicy {
-        records_per_page: (declared >> 32) as u32,
-        commands_in_flight: declared as u32,
-    }
+    SubjectPolicy { records_per_page: (declared >> 32) as u32, commands_in_flight: declared as u32 }
 }
 
 impl<L: Locks> Clone for Foreign<L> {
     /// The emulation as it is now, with locks of its own. No call is in progress.
     fn clone(&self) -> Self {
         let _inside = Inside::new();
-        Self {
-            image: self.image.copy(),
-            locks: OwnLocks::new(),
-            policy: self.policy,
-        }
+        Self { image: self.image.copy(), locks: OwnLocks::new(), policy: self.policy }
     }
 }
 

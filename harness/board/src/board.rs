@@ -181,12 +181,9 @@ impl Board {
 
     pub(crate) fn dispatch(&self, action: &Action) -> Outcome {
         match *action {
-            Action::Device {
-                cpu,
-                address,
-                size,
-                direction,
-            } => self.device(cpu, address, size, direction),
+            Action::Device { cpu, address, size, direction } => {
+                self.device(cpu, address, size, direction)
+            }
             Action::Load { cpu, address } => {
                 let state = self.state.borrow();
                 if !address.is_multiple_of(8) || !state.host_reaches(cpu, address) {
@@ -194,26 +191,13 @@ impl Board {
                 }
                 Outcome::Value(state.memory.read(address))
             }
-            Action::Store {
-                cpu,
-                address,
-                value,
-            } => self.store(cpu, address, &[value]),
-            Action::StoreCommand {
-                cpu,
-                address,
-                words,
-            } => self.store(cpu, address, &words),
+            Action::Store { cpu, address, value } => self.store(cpu, address, &[value]),
+            Action::StoreCommand { cpu, address, words } => self.store(cpu, address, &words),
             Action::Hypercall { cpu, x0, arguments } => {
                 self.state.borrow_mut().cpu = cpu;
                 self.hypercall(x0, arguments)
             }
-            Action::Msi {
-                its,
-                device_id,
-                event_id,
-                size,
-            } => {
+            Action::Msi { its, device_id, event_id, size } => {
                 let event_id = match size {
                     AccessSize::Half => event_id & 0xffff,
                     AccessSize::Word => event_id,
@@ -266,13 +250,7 @@ impl Board {
             return done(state.hardware(frame, offset, size.bytes(), direction));
         }
         drop(state);
-        let trap = Trap {
-            cpu,
-            frame,
-            offset,
-            size,
-            direction,
-        };
+        let trap = Trap { cpu, frame, offset, size, direction };
         match self.enter(|subject| subject.trap(self, trap)) {
             Some(value) => done(value),
             None => Outcome::Stopped,
@@ -319,12 +297,7 @@ impl Board {
     pub fn walk(&self, its: u8) -> Vec<Reach> {
         let mut state = self.state.borrow_mut();
         let found = state.look(its, |its, bus| its.walk(bus));
-        let reach = |(purpose, (address, bytes))| Reach {
-            its,
-            purpose,
-            address,
-            bytes,
-        };
+        let reach = |(purpose, (address, bytes))| Reach { its, purpose, address, bytes };
         let mut all: Vec<Reach> = found.into_iter().flatten().map(reach).collect();
         if its == 0 {
             all.extend(state.lpi_tables());

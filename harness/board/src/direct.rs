@@ -36,12 +36,7 @@ impl Block {
         let from = first.max(address) - address;
         let to = end.min(address + COMMAND_BYTES) - address;
         let bytes = (u64::from(WHOLE) >> (COMMAND_BYTES - (to - from)) << from) as u32;
-        Self {
-            address,
-            bytes,
-            shared,
-            alone,
-        }
+        Self { address, bytes, shared, alone }
     }
 
     /// Takes in another access to the same block, if it touches no byte again.
@@ -207,9 +202,7 @@ impl State {
         let in_order = (start..).step_by(COMMAND_BYTES as usize);
         let whole = page.iter().zip(in_order);
         let zero = start.is_multiple_of(PAGE_BYTES)
-            && whole
-                .into_iter()
-                .all(|(block, at)| block.address == at && block.bytes == WHOLE)
+            && whole.into_iter().all(|(block, at)| block.address == at && block.bytes == WHOLE)
             && !self.memory.has_contents(start, PAGE_BYTES);
         zero.then_some((start / PAGE_BYTES, after))
     }
@@ -368,12 +361,7 @@ mod tests {
     /// What is told of accesses to EL2's own memory and to memory that it shares with the host.
     fn told(act: impl Fn(&Board)) -> Vec<Event> {
         let board = board();
-        board
-            .state
-            .borrow_mut()
-            .ownership
-            .share(HOST.first)
-            .unwrap();
+        board.state.borrow_mut().ownership.share(HOST.first).unwrap();
         board.state.borrow_mut().ownership.pin(HOST.first).unwrap();
         act(&board);
         board.order();
@@ -387,12 +375,8 @@ mod tests {
         let slot = HOST.address() + 0x20;
         let command = |events: &[Event]| matches!(events, [Event::CommandRead { address, shared: true, .. }] if *address == slot);
         assert!(command(&told(|board| board.load(slot, 32))));
-        assert!(command(&told(|board| (0..4)
-            .rev()
-            .for_each(|n| board.load(slot + 8 * n, 8)))));
-        assert!(command(&told(
-            |board| (0..8).for_each(|n| board.load(slot + 4 * n, 4))
-        )));
+        assert!(command(&told(|board| (0..4).rev().for_each(|n| board.load(slot + 8 * n, 8)))));
+        assert!(command(&told(|board| (0..8).for_each(|n| board.load(slot + 4 * n, 4)))));
     }
 
     #[test]
@@ -416,10 +400,7 @@ mod tests {
             board.load(slot, 8);
             board.load(slot, 32);
         });
-        assert!(matches!(
-            events[..],
-            [Event::WordRead { .. }, Event::CommandRead { .. }]
-        ));
+        assert!(matches!(events[..], [Event::WordRead { .. }, Event::CommandRead { .. }]));
     }
 
     #[test]
@@ -467,10 +448,7 @@ mod tests {
         let word = |at: u64| events.iter().find_map(|event| event.word_read(at));
         assert_eq!(word(HOST.address()), Some(1));
         assert_eq!(word(HOST.address() + 8 * 510), Some(5));
-        let zeroes = Event::Scanned {
-            address: HOST.address() + 8,
-            bytes: 8 * 509,
-        };
+        let zeroes = Event::Scanned { address: HOST.address() + 8, bytes: 8 * 509 };
         assert!(events.contains(&zeroes) && events.len() == 4);
     }
 
@@ -481,10 +459,7 @@ mod tests {
             let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(&board)));
             assert!(stopped.is_err());
             let events = std::mem::take(&mut board.state.borrow_mut().events);
-            assert!(matches!(
-                events[..],
-                [Event::Misconduct(Misconduct::BadAccess { .. })]
-            ));
+            assert!(matches!(events[..], [Event::Misconduct(Misconduct::BadAccess { .. })]));
         };
         stops(|board| board.load(QUEUE_COPY.address(), 8));
         stops(|board| board.store(EL2.page(7) + 4092, 8));

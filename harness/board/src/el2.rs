@@ -32,10 +32,7 @@ impl Locks for BoardLocks {
     type Lock<T> = BoardLock<T>;
 
     fn lock<T>(name: LockName, value: T) -> BoardLock<T> {
-        BoardLock {
-            name,
-            value: RefCell::new(value),
-        }
+        BoardLock { name, value: RefCell::new(value) }
     }
 
     fn copy<T: Clone>(lock: &BoardLock<T>) -> BoardLock<T> {
@@ -135,10 +132,7 @@ impl Board {
         page: u64,
         apply: impl FnOnce(&mut State) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        let pages = Pages {
-            first: page,
-            count: 1,
-        };
+        let pages = Pages { first: page, count: 1 };
         self.change(change, pages, apply)
     }
 
@@ -160,19 +154,11 @@ impl Board {
         }
         // The hardware's own events follow the access that caused them.
         if let Direction::Write(value) = direction {
-            state.events.push(Event::DeviceWrite {
-                address,
-                size,
-                value: size.truncate(value),
-            });
+            state.events.push(Event::DeviceWrite { address, size, value: size.truncate(value) });
         }
         let value = state.hardware(frame, offset, size.bytes(), direction);
         if direction == Direction::Read {
-            state.events.push(Event::DeviceRead {
-                address,
-                size,
-                value,
-            });
+            state.events.push(Event::DeviceRead { address, size, value });
         }
         value
     }
@@ -243,11 +229,7 @@ impl El2 for Board {
     fn read_word(&self, address: u64) -> u64 {
         let (mut state, shared) = self.memory_call(address, 8, false);
         let value = state.memory.read(address);
-        state.events.push(Event::WordRead {
-            address,
-            value,
-            shared,
-        });
+        state.events.push(Event::WordRead { address, value, shared });
         state.shared_read(shared);
         value
     }
@@ -258,10 +240,7 @@ impl El2 for Board {
         for page in Pages::under(address, end.saturating_sub(address)).iter() {
             let start = address.max(page * PAGE_BYTES);
             let (state, _) = self.memory_call(start, 8, false);
-            found = state
-                .memory
-                .nonzero_words(start, end.min((page + 1) * PAGE_BYTES))
-                .next();
+            found = state.memory.nonzero_words(start, end.min((page + 1) * PAGE_BYTES)).next();
             if found.is_some() {
                 break;
             }
@@ -273,11 +252,7 @@ impl El2 for Board {
 
     fn write_word(&self, address: u64, value: u64) {
         let (mut state, shared) = self.memory_call(address, 8, true);
-        state.events.push(Event::WordWritten {
-            address,
-            value,
-            shared,
-        });
+        state.events.push(Event::WordWritten { address, value, shared });
         state.memory.write_uncleaned(address, value);
         state.word_changed(address);
     }
@@ -285,11 +260,7 @@ impl El2 for Board {
     fn read_command(&self, address: u64) -> Words {
         let (mut state, shared) = self.memory_call(address, 32, false);
         let words = [0, 8, 16, 24].map(|byte| state.memory.read(address + byte));
-        state.events.push(Event::CommandRead {
-            address,
-            words,
-            shared,
-        });
+        state.events.push(Event::CommandRead { address, words, shared });
         state.shared_read(shared);
         words
     }
@@ -314,12 +285,7 @@ impl El2 for Board {
 
     fn clean(&self, address: u64, bytes: u64) {
         let mut state = self.call();
-        let mapped = |page| {
-            state
-                .ownership
-                .state(page)
-                .is_some_and(|page| page.el2_can_access())
-        };
+        let mapped = |page| state.ownership.state(page).is_some_and(|page| page.el2_can_access());
         if !Pages::under(address, bytes).iter().all(mapped) {
             let write = false;
             self.stop(state, Misconduct::BadAccess { address, write });
@@ -341,9 +307,7 @@ impl El2 for Board {
     }
 
     fn unshare(&self, page: u64) -> Result<(), Errno> {
-        self.change_one(PageChange::Unshare, page, |state| {
-            state.ownership.unshare(page)
-        })
+        self.change_one(PageChange::Unshare, page, |state| state.ownership.unshare(page))
     }
 
     fn pin(&self, page: u64) -> Result<(), Errno> {
@@ -360,15 +324,11 @@ impl El2 for Board {
     }
 
     fn donate(&self, pages: Pages) -> Result<(), Errno> {
-        self.change(PageChange::Donate, pages, |state| {
-            state.ownership.donate(pages)
-        })
+        self.change(PageChange::Donate, pages, |state| state.ownership.donate(pages))
     }
 
     fn reclaim(&self, pages: Pages) -> Result<(), Errno> {
-        self.change(PageChange::Reclaim, pages, |state| {
-            state.ownership.reclaim(pages)
-        })
+        self.change(PageChange::Reclaim, pages, |state| state.ownership.reclaim(pages))
     }
 
     fn note(&self, page: u64) -> u32 {
@@ -392,10 +352,7 @@ impl El2 for Board {
         }
         let latest = state.held.iter().copied().max();
         if let Some(held) = latest.filter(|held| out_of_order(*held, lock.name)) {
-            state.misconduct(Misconduct::Disordered {
-                held,
-                taken: lock.name,
-            });
+            state.misconduct(Misconduct::Disordered { held, taken: lock.name });
         }
         state.held.push(lock.name);
         state.events.push(Event::Acquired(lock.name));

@@ -7,17 +7,11 @@ use crate::board::Board;
 
 /// x1 comes back as the host gave it.
 fn not_supported(arguments: [u64; 4]) -> Outcome {
-    Outcome::Returned {
-        x0: -1,
-        x1: arguments[0] as i64,
-    }
+    Outcome::Returned { x0: -1, x1: arguments[0] as i64 }
 }
 
 fn returned(result: Result<(), Errno>) -> Outcome {
-    Outcome::Returned {
-        x0: 0,
-        x1: Errno::result(result),
-    }
+    Outcome::Returned { x0: 0, x1: Errno::result(result) }
 }
 
 impl Board {
@@ -84,10 +78,7 @@ impl Board {
             PageChange::Share => state.ownership.share(page),
             _ => state.ownership.unshare(page),
         };
-        let pages = Pages {
-            first: page,
-            count: 1,
-        };
+        let pages = Pages { first: page, count: 1 };
         state.page_event(change, pages, result);
         returned(result)
     }

@@ -28,10 +28,7 @@ impl Area {
 
     /// The same as pages.
     pub const fn run(self) -> Pages {
-        Pages {
-            first: self.first,
-            count: self.pages,
-        }
+        Pages { first: self.first, count: self.pages }
     }
 }
 
@@ -39,10 +36,7 @@ const LOW: u64 = 0x8_0000;
 const HIGH_BASE: u64 = 1 << (50 - 12);
 
 const fn low(start: u64, pages: u64) -> Area {
-    Area {
-        first: LOW + start,
-        pages,
-    }
+    Area { first: LOW + start, pages }
 }
 
 /// The queue that the physical ITS reads.
@@ -96,10 +90,7 @@ pub const DESCRIPTOR1: Area = low(852, 1);
 /// The list of live devices of the second ITS.
 pub const LIVE_LIST1: Area = low(853, 1);
 /// Memory of the host above 2^48.
-pub const HIGH: Area = Area {
-    first: HIGH_BASE,
-    pages: 48,
-};
+pub const HIGH: Area = Area { first: HIGH_BASE, pages: 48 };
 
 /// Pages of the flat allocation behind the regions, the hole included.
 pub(crate) const FLAT_PAGES: usize = LOW_PAGES as usize + 48;
@@ -141,14 +132,8 @@ pub const ITS: [u64; MAX_ITS] = [0x0808_0000, 0x0812_0000];
 pub const REDISTRIBUTORS: [u64; CPUS as usize] = [0x080a_0000, 0x080e_0000];
 
 static MEMORY: [Pages; 3] = [
-    Pages {
-        first: LOW,
-        count: 176,
-    },
-    Pages {
-        first: LOW + 192,
-        count: LOW_PAGES - 192,
-    },
+    Pages { first: LOW, count: 176 },
+    Pages { first: LOW + 192, count: LOW_PAGES - 192 },
     HIGH.run(),
 ];
 static EL2_PAGES: [Pages; 1] = [EL2.run()];

@@ -200,32 +200,23 @@ impl Memory {
     /// The word at an 8-byte aligned address as a non-coherent device sees it.
     pub(crate) fn fetch(&self, address: u64) -> Fetched {
         if self.stale_pages == 0 {
-            return Fetched {
-                value: self.read(address),
-                stale: false,
-            };
+            return Fetched { value: self.read(address), stale: false };
         }
         let before = place(address).and_then(|(page, word)| {
             let stale = self.stale[page].as_ref()?;
             (stale.lines & (1 << (word / LINE)) != 0).then_some(stale.before[word])
         });
         let now = self.read(address);
-        Fetched {
-            value: before.unwrap_or(now),
-            stale: before.is_some_and(|before| before != now),
-        }
+        Fetched { value: before.unwrap_or(now), stale: before.is_some_and(|before| before != now) }
     }
 
     /// Whether any word of the run, 8-byte aligned, is not zero. What is no memory counts as zero.
     pub(crate) fn has_contents(&self, address: u64, bytes: u64) -> bool {
-        Pages::under(address, bytes)
-            .iter()
-            .take(FLAT_PAGES)
-            .any(|page| {
-                let start = address.max(page * PAGE_BYTES);
-                let end = (address + bytes).min((page + 1) * PAGE_BYTES);
-                self.nonzero_words(start, end).next().is_some()
-            })
+        Pages::under(address, bytes).iter().take(FLAT_PAGES).any(|page| {
+            let start = address.max(page * PAGE_BYTES);
+            let end = (address + bytes).min((page + 1) * PAGE_BYTES);
+            self.nonzero_words(start, end).next().is_some()
+        })
     }
 
     /// What is in memory now.
@@ -309,15 +300,9 @@ mod tests {
         memory.write(address, 1);
         memory.write_uncleaned(address, 2);
         assert_eq!(memory.read(address), 2);
-        assert_eq!(
-            (memory.fetch(address).value, memory.fetch(address).stale),
-            (1, true)
-        );
+        assert_eq!((memory.fetch(address).value, memory.fetch(address).stale), (1, true));
         memory.clean(address, 32);
-        assert_eq!(
-            (memory.fetch(address).value, memory.fetch(address).stale),
-            (2, false)
-        );
+        assert_eq!((memory.fetch(address).value, memory.fetch(address).stale), (2, false));
         // A second store to the line becomes stale with the first one's value.
         memory.write_uncleaned(address, 3);
         assert_eq!(memory.fetch(address).value, 2);
@@ -339,12 +324,7 @@ mod tests {
     #[test]
     fn the_hole_and_the_gap_hold_nothing() {
         let mut memory = Memory::new();
-        for address in [
-            layout::HOLE.address(),
-            0,
-            layout::HIGH.page(48),
-            u64::MAX - 7,
-        ] {
+        for address in [layout::HOLE.address(), 0, layout::HIGH.page(48), u64::MAX - 7] {
             memory.write(address, 5);
             assert_eq!(memory.read(address), 0);
         }

@@ -15,10 +15,8 @@ pub(crate) struct Ownership {
 impl Ownership {
     /// After boot: EL2's own pages, and everything else the host's.
     pub(crate) fn new() -> Self {
-        let mut ownership = Self {
-            states: vec![PageState::HOST; FLAT_PAGES],
-            notes: vec![0; FLAT_PAGES],
-        };
+        let mut ownership =
+            Self { states: vec![PageState::HOST; FLAT_PAGES], notes: vec![0; FLAT_PAGES] };
         for page in layout::EL2.run().iter() {
             ownership.set(page, PageState::EL2);
         }
@@ -45,14 +43,7 @@ impl Ownership {
         if self.state(page) != Some(PageState::HOST) {
             return Err(Errno::Eperm);
         }
-        self.set(
-            page,
-            PageState {
-                host: HostSide::Shared,
-                el2: El2Side::Borrowed,
-                pins: 0,
-            },
-        );
+        self.set(page, PageState { host: HostSide::Shared, el2: El2Side::Borrowed, pins: 0 });
         Ok(())
     }
 
@@ -93,19 +84,13 @@ impl Ownership {
 
     /// `__pkvm_host_donate_guest`
     pub(crate) fn donate_guest(&mut self, page: u64) -> Result<(), Errno> {
-        let pages = Pages {
-            first: page,
-            count: 1,
-        };
+        let pages = Pages { first: page, count: 1 };
         self.give(pages, PageState::HOST, PageState::GUEST)
     }
 
     /// `__pkvm_reclaim_dying_guest_page`
     pub(crate) fn reclaim_guest(&mut self, page: u64) -> Result<(), Errno> {
-        let pages = Pages {
-            first: page,
-            count: 1,
-        };
+        let pages = Pages { first: page, count: 1 };
         self.give(pages, PageState::GUEST, PageState::HOST)
     }
 
@@ -174,10 +159,7 @@ mod tests {
     fn donation_is_all_or_nothing() {
         let mut pages = Ownership::new();
         pages.share(PAGE + 2).unwrap();
-        let run = Pages {
-            first: PAGE,
-            count: 3,
-        };
+        let run = Pages { first: PAGE, count: 3 };
         assert_eq!(pages.donate(run), Err(Errno::Eperm));
         assert_eq!(pages.state(PAGE), Some(PageState::HOST));
         pages.unshare(PAGE + 2).unwrap();
@@ -194,16 +176,10 @@ mod tests {
     #[test]
     fn what_is_no_memory_cannot_change_hands() {
         let mut pages = Ownership::new();
-        let straddling = Pages {
-            first: layout::HOLE.first - 1,
-            count: 2,
-        };
+        let straddling = Pages { first: layout::HOLE.first - 1, count: 2 };
         assert_eq!(pages.donate(straddling), Err(Errno::Eperm));
         assert_eq!(pages.share(layout::HOLE.first), Err(Errno::Eperm));
-        let endless = Pages {
-            first: 0,
-            count: u64::MAX,
-        };
+        let endless = Pages { first: 0, count: u64::MAX };
         assert_eq!(pages.donate(endless), Err(Errno::Eperm));
     }
 }

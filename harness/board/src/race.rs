@@ -94,11 +94,8 @@ impl State {
         let Some(race) = &mut self.race else {
             return;
         };
-        race.parked[usize::from(race.agent)] = Underway {
-            cpu: self.cpu,
-            work: self.work,
-            held: mem::take(&mut self.held),
-        };
+        race.parked[usize::from(race.agent)] =
+            Underway { cpu: self.cpu, work: self.work, held: mem::take(&mut self.held) };
         let next = mem::take(&mut race.parked[usize::from(agent)]);
         (self.cpu, self.work, self.held) = (next.cpu, next.work, next.held);
         race.agent = agent;
@@ -156,11 +153,7 @@ impl Board {
             self.step();
             let outcome = self.dispatch(action);
             self.state.borrow_mut().events.push(Event::Over);
-            parts.borrow_mut().push(Part {
-                agent,
-                action: *action,
-                outcome,
-            });
+            parts.borrow_mut().push(Part { agent, action: *action, outcome });
             if outcome == Outcome::Stopped {
                 return;
             }
@@ -203,9 +196,7 @@ impl Board {
         let others = able.iter().filter(|agent| **agent != last).count();
         match able.get(usize::from(skip && others > 1)) {
             Some(agent) => Some(*agent),
-            None => ring
-                .into_iter()
-                .find(|agent| pauses[usize::from(*agent)].is_some()),
+            None => ring.into_iter().find(|agent| pauses[usize::from(*agent)].is_some()),
         }
     }
 
@@ -232,11 +223,7 @@ impl Board {
     pub(crate) fn wait_for(&self, name: LockName) -> bool {
         loop {
             let state = self.state.borrow();
-            let Some(race) = state
-                .race
-                .as_ref()
-                .filter(|_| state.is_held_elsewhere(name))
-            else {
+            let Some(race) = state.race.as_ref().filter(|_| state.is_held_elsewhere(name)) else {
                 return true;
             };
             let agent = race.agent;

@@ -94,9 +94,8 @@ impl State {
         look: impl FnOnce(&mut PhysicalIts, &mut Bus<'_>) -> R,
     ) -> Option<R> {
         let told = self.events.len();
-        let result = self.with_bus(true, |all, bus| {
-            Some(look(all.get_mut(usize::from(number))?, bus))
-        });
+        let result =
+            self.with_bus(true, |all, bus| Some(look(all.get_mut(usize::from(number))?, bus)));
         self.events.truncate(told);
         result
     }
@@ -156,11 +155,7 @@ impl State {
         pages: Pages,
         result: Result<(), its_el2::Errno>,
     ) {
-        self.events.push(Event::Page {
-            change,
-            pages,
-            result,
-        });
+        self.events.push(Event::Page { change, pages, result });
         if result.is_err() {
             return;
         }
@@ -238,9 +233,9 @@ impl State {
         direction: Direction,
     ) -> u64 {
         match (frame, direction) {
-            (Frame::ItsControl(n), Direction::Read) => self
-                .with_its(n, |its, bus| its.read(offset, bytes, bus))
-                .unwrap_or(0),
+            (Frame::ItsControl(n), Direction::Read) => {
+                self.with_its(n, |its, bus| its.read(offset, bytes, bus)).unwrap_or(0)
+            }
             (Frame::ItsControl(n), Direction::Write(value)) => {
                 self.with_its(n, |its, bus| its.write(offset, bytes, value, bus));
                 0
@@ -282,10 +277,7 @@ impl State {
                 continue;
             }
             self.host_store(tamper.address, tamper.value);
-            self.events.push(Event::Tampered {
-                address: tamper.address,
-                value: tamper.value,
-            });
+            self.events.push(Event::Tampered { address: tamper.address, value: tamper.value });
         }
     }
 
@@ -297,12 +289,7 @@ impl State {
 /// The tables of a redistributor.
 fn lpi_tables(number: u8, redistributor: &Redistributor) -> [Reach; 2] {
     let [configuration, pending] = redistributor.tables();
-    let reach = |purpose, (address, bytes)| Reach {
-        its: 0,
-        purpose,
-        address,
-        bytes,
-    };
+    let reach = |purpose, (address, bytes)| Reach { its: 0, purpose, address, bytes };
     [
         reach(Purpose::LpiConfiguration(number), configuration),
         reach(Purpose::LpiPending(number), pending),

@@ -32,10 +32,7 @@ pub(crate) const CHARACTER: Character = Character {
 
 /// The same with these choices.
 pub(crate) fn choosing(choices: Choices) -> Character {
-    Character {
-        choices,
-        ..CHARACTER
-    }
+    Character { choices, ..CHARACTER }
 }
 
 #[derive(Clone)]
@@ -43,10 +40,7 @@ pub(crate) struct Nobody;
 
 impl Subject<Board> for Nobody {
     fn policy(&self) -> SubjectPolicy {
-        SubjectPolicy {
-            records_per_page: 0,
-            commands_in_flight: 0,
-        }
+        SubjectPolicy { records_per_page: 0, commands_in_flight: 0 }
     }
     fn set_up(&self, _: &Board, _: [u64; 4]) -> i64 {
         0
@@ -83,10 +77,7 @@ impl Bench {
             intid_bits: 16,
             two_level_collections: false,
         };
-        let bench = Self {
-            board: Board::new(machine, Box::new(Nobody)),
-            events: Vec::new(),
-        };
+        let bench = Self { board: Board::new(machine, Box::new(Nobody)), events: Vec::new() };
         (bench, Host::new(machine, 0, plan))
     }
 
@@ -109,21 +100,12 @@ impl Bench {
     }
 
     pub(crate) fn msi(&mut self, device_id: u32, event_id: u32, size: AccessSize) {
-        self.perform(Action::Msi {
-            its: 0,
-            device_id,
-            event_id,
-            size,
-        });
+        self.perform(Action::Msi { its: 0, device_id, event_id, size });
     }
 
     pub(crate) fn store(&mut self, address: u64, value: u64) {
         let cpu = 0;
-        self.perform(Action::Store {
-            cpu,
-            address,
-            value,
-        });
+        self.perform(Action::Store { cpu, address, value });
     }
 
     /// An access of any size to the control frame.
@@ -141,11 +123,7 @@ impl Bench {
     }
 
     pub(crate) fn write(&mut self, register: Register, value: u64) {
-        let size = if register.width() == 8 {
-            AccessSize::Double
-        } else {
-            AccessSize::Word
-        };
+        let size = if register.width() == 8 { AccessSize::Double } else { AccessSize::Word };
         self.access(register.offset(), size, Direction::Write(value));
     }
 

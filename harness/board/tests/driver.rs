@@ -14,10 +14,7 @@ struct Nobody;
 
 impl Subject<Board> for Nobody {
     fn policy(&self) -> SubjectPolicy {
-        SubjectPolicy {
-            records_per_page: 0,
-            commands_in_flight: 0,
-        }
+        SubjectPolicy { records_per_page: 0, commands_in_flight: 0 }
     }
     fn set_up(&self, _: &Board, _: [u64; 4]) -> i64 {
         panic!("nobody is here")
@@ -114,22 +111,14 @@ fn choices(n: usize) -> Choices {
         return *choices;
     }
     let mut bits = n as u64;
-    Freedom::ALL
-        .iter()
-        .fold(Choices::USUAL, |choices, freedom| {
-            bits = bits
-                .wrapping_mul(0x5851_f42d_4c95_7f2d)
-                .wrapping_add(n as u64 | 1);
-            choices.with_number(*freedom, bits >> 40)
-        })
+    Freedom::ALL.iter().fold(Choices::USUAL, |choices, freedom| {
+        bits = bits.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(n as u64 | 1);
+        choices.with_number(*freedom, bits >> 40)
+    })
 }
 
 fn bench(machine: Machine) -> Bench {
-    Bench {
-        board: Board::new(machine, Box::new(Nobody)),
-        events: Vec::new(),
-        all: Vec::new(),
-    }
+    Bench { board: Board::new(machine, Box::new(Nobody)), events: Vec::new(), all: Vec::new() }
 }
 
 fn booted(character: Character) -> (Bench, Host) {
@@ -142,12 +131,7 @@ fn booted(character: Character) -> (Bench, Host) {
 
 impl Bench {
     fn msi(&mut self, its: u8, device_id: u32, event_id: u32) {
-        self.perform(Action::Msi {
-            its,
-            device_id,
-            event_id,
-            size: AccessSize::Word,
-        });
+        self.perform(Action::Msi { its, device_id, event_id, size: AccessSize::Word });
     }
 
     fn acknowledge(&mut self, cpu: u8) -> u64 {
@@ -188,16 +172,8 @@ fn legal_traffic_has_no_error_on_any_character() {
         host.map_event(1, 9, 63, 9000, 1, &mut bench);
         bench.msi(0, 9, 63);
         bench.assert_legal(character);
-        let expected = Translation {
-            intid: 9000,
-            icid: 1,
-            redistributor: Some(1),
-        };
-        assert_eq!(
-            bench.board.translate(0, 9, 63),
-            Some(expected),
-            "{character:?}"
-        );
+        let expected = Translation { intid: 9000, icid: 1, redistributor: Some(1) };
+        assert_eq!(bench.board.translate(0, 9, 63), Some(expected), "{character:?}");
         assert!(bench.board.pending(1).eq([9000]));
         assert_eq!(bench.board.translate(0, 3, 0).unwrap().intid, 8194);
         assert_eq!(bench.board.translate(0, 3, 1), None);
@@ -234,19 +210,10 @@ impl Life {
     #[track_caller]
     fn take(&mut self, taken: Option<u8>) {
         for cpu in 0..layout::CPUS {
-            let expected = if taken == Some(cpu) {
-                Self::INTID.into()
-            } else {
-                1023
-            };
+            let expected = if taken == Some(cpu) { Self::INTID.into() } else { 1023 };
             let offered = self.bench.board.offered(cpu).map_or(1023, u64::from);
             assert_eq!(offered, expected, "{:?}", self.character);
-            assert_eq!(
-                self.bench.acknowledge(cpu),
-                expected,
-                "{:?}",
-                self.character
-            );
+            assert_eq!(self.bench.acknowledge(cpu), expected, "{:?}", self.character);
         }
         self.check();
     }
@@ -255,14 +222,7 @@ impl Life {
         let itt = layout::ITT.page(7 + 16 * u64::from(self.its)) + 0x700;
         host.map_device(1, Self::DEVICE, 6, itt, &mut self.bench);
         self.check();
-        host.map_event(
-            1,
-            Self::DEVICE,
-            Self::EVENT,
-            Self::INTID,
-            0,
-            &mut self.bench,
-        );
+        host.map_event(1, Self::DEVICE, Self::EVENT, Self::INTID, 0, &mut self.bench);
         self.check();
     }
 
@@ -298,14 +258,7 @@ impl Life {
     fn end(&mut self, host: &mut Host) {
         host.unmap_event(0, Self::DEVICE, Self::EVENT, &mut self.bench);
         self.signal(None);
-        host.map_event(
-            0,
-            Self::DEVICE,
-            Self::EVENT,
-            Self::INTID,
-            1,
-            &mut self.bench,
-        );
+        host.map_event(0, Self::DEVICE, Self::EVENT, Self::INTID, 1, &mut self.bench);
         self.signal(Some(1));
         host.unmap_device(0, Self::DEVICE, &mut self.bench);
         self.signal(None);
@@ -319,17 +272,12 @@ fn a_drivers_whole_life_has_no_error_on_any_character() {
     let characters: Vec<Character> = characters().collect();
     for n in 0..8 * characters.len() {
         // The other ITS is of another kind, and lives beside it.
-        let [character, other] = [n, n + 41].map(|n| Character {
-            choices: choices(n),
-            ..characters[n % characters.len()]
-        });
+        let [character, other] = [n, n + 41]
+            .map(|n| Character { choices: choices(n), ..characters[n % characters.len()] });
         let machine = layout::machine([character, other], 2);
         let its = (n % 2) as u8;
-        let mut life = Life {
-            bench: bench(machine),
-            character: [character, other][usize::from(its)],
-            its,
-        };
+        let mut life =
+            Life { bench: bench(machine), character: [character, other][usize::from(its)], its };
         let mut hosts = [0, 1].map(|its| {
             let live = Vec::new();
             Host::new(machine, its, Plan { live, ..plan() })
@@ -379,11 +327,7 @@ fn the_account_of_pointers_is_what_a_full_walk_finds() {
             });
             bench.assert_accounted(0, character);
         }
-        let kept: Vec<_> = bench
-            .board
-            .reach(0)
-            .map(|(reach, _)| reach.purpose)
-            .collect();
+        let kept: Vec<_> = bench.board.reach(0).map(|(reach, _)| reach.purpose).collect();
         assert!(kept.contains(&Purpose::Itt { device_id: 40 }));
         assert!(!kept.contains(&Purpose::Itt { device_id: 2 }));
     }
@@ -400,12 +344,7 @@ fn a_snapshot_brings_everything_back() {
         bench.all.clear();
         let mut host = host.clone();
         host.map_device(0, 40, 5, layout::ITT.page(7), &mut bench);
-        host.hypercall(
-            0,
-            Hypercall::HostShareHyp,
-            [layout::HOST.first, 0, 0, 0],
-            &mut bench,
-        );
+        host.hypercall(0, Hypercall::HostShareHyp, [layout::HOST.first, 0, 0, 0], &mut bench);
         host.finalize(0, &mut bench);
         trace.push(bench.all.clone());
         bench.board.restore(&snapshot);

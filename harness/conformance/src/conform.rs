@@ -50,11 +50,7 @@ pub const ROOT: &str = "ITSDIFF_ROOT";
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let (folder, page) = places();
     let mut requirements = Requirement::all(&folder)?;
-    ensure!(
-        !requirements.is_empty(),
-        "there is no requirement in {}",
-        folder.display()
-    );
+    ensure!(!requirements.is_empty(), "there is no requirement in {}", folder.display());
     if arguments.documentation {
         fs::write(&page, report::documentation(&requirements))
             .with_context(|| format!("cannot write {}", page.display()))?;

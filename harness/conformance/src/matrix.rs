@@ -116,17 +116,10 @@ pub fn play(requirements: Vec<Requirement>, mut qemu: Option<QemuSubject>) -> Ve
 fn ours(requirement: &Requirement, run: impl Fn(&Script, bool) -> Played) -> Cell {
     let free = requirement.freedom.is_some();
     let played = requirement.cases.iter().map(|case| {
-        let script = Script {
-            scenario: with_options(case),
-            ..case.script.clone()
-        };
+        let script = Script { scenario: with_options(case), ..case.script.clone() };
         run(&script, free)
     });
-    summed(
-        (1..)
-            .zip(played)
-            .map(|(number, played)| cell(number, played)),
-    )
+    summed((1..).zip(played).map(|(number, played)| cell(number, played)))
 }
 
 fn with_options(case: &Case) -> Scenario {
@@ -201,15 +194,10 @@ mod tests {
 
     #[test]
     fn a_claim_must_be_true() {
-        let refused = Claim::Refused {
-            by: "P8".into(),
-            reason: "so".into(),
-        };
+        let refused = Claim::Refused { by: "P8".into(), reason: "so".into() };
         assert_eq!(claimed(&refused, fail()).verdict(), "refused");
         assert_eq!(claimed(&refused, Cell::Pass).verdict(), "fail");
-        let settled = Claim::Settled {
-            difference: "QEMU-X".into(),
-        };
+        let settled = Claim::Settled { difference: "QEMU-X".into() };
         assert_eq!(claimed(&settled, fail()).verdict(), "settled");
         assert_eq!(claimed(&settled, Cell::Pass).verdict(), "fail");
         // A subject that does not work is nobody's claim.

@@ -41,9 +41,7 @@ impl Fate {
     pub(crate) fn of(event: &Event) -> Option<Self> {
         match *event {
             Event::Consumed { error: None, .. } => Some(Self::Done),
-            Event::Consumed {
-                error: Some(error), ..
-            } => Some(Self::Ignored(error)),
+            Event::Consumed { error: Some(error), .. } => Some(Self::Ignored(error)),
             Event::Taken { .. } => Some(Self::Taken),
             Event::Stalled { error, .. } => Some(Self::Stalled(error)),
             _ => None,
@@ -72,11 +70,9 @@ pub(crate) fn check(expected: &Expectation, on: &mut impl Observed) -> Fit {
         Expectation::Value { value, mask } => check_value(*value, *mask, on),
         Expectation::Done => check_done(on),
         Expectation::Error(number) => check_error(*number, on),
-        Expectation::Translation {
-            device_id,
-            event_id,
-            to,
-        } => on.translation((*device_id, *event_id), *to),
+        Expectation::Translation { device_id, event_id, to } => {
+            on.translation((*device_id, *event_id), *to)
+        }
         Expectation::Pending { cpu, intids } => on.pending(*cpu, intids),
         Expectation::Offered { cpu, intid } => on.offered(*cpu, *intid),
     }
@@ -130,9 +126,7 @@ fn check_error(expected: Option<u32>, on: &mut impl Observed) -> Fit {
         Some(Fate::Taken) if creadr == cwriter & OFFSET_MASK => return Fit::Hidden(UNSEEN),
         _ if on.may_refuse() && stalled => return Fit::Is,
         other => {
-            return Fit::IsNot(format!(
-                "{other:x?}, CREADR {creadr:#x}, CWRITER {cwriter:#x}"
-            ));
+            return Fit::IsNot(format!("{other:x?}, CREADR {creadr:#x}, CWRITER {cwriter:#x}"));
         }
     };
     match (expected, seen.0) {
@@ -195,12 +189,7 @@ mod tests {
         assert_eq!(done(Queue(0x40, 0x40, vec![Fate::Done], false)), Fit::Is);
         assert!(is_not(&done(Queue(0x20, 0x40, vec![Fate::Done], false))));
         assert!(is_not(&done(Queue(0x41, 0x40, vec![], false))));
-        assert!(is_not(&done(Queue(
-            0x40,
-            0x40,
-            vec![Fate::Ignored(E)],
-            false
-        ))));
+        assert!(is_not(&done(Queue(0x40, 0x40, vec![Fate::Ignored(E)], false))));
         assert!(is_not(&done(Queue(0x40, 0x40, vec![], false))));
         let unseen = done(Queue(0x40, 0x40, vec![Fate::Taken], false));
         assert!(matches!(unseen, Fit::Hidden(_)));
@@ -209,24 +198,12 @@ mod tests {
     #[test]
     fn an_error_is_its_number_and_the_stall_or_none() {
         let stalled = || vec![Fate::Done, Fate::Stalled(E)];
-        assert_eq!(
-            error(0x1_0801, Queue(0x21, 0x40, stalled(), false)),
-            Fit::Is
-        );
-        assert!(is_not(&error(
-            0x1_0802,
-            Queue(0x21, 0x40, stalled(), false)
-        )));
-        assert!(is_not(&error(
-            0x1_0801,
-            Queue(0x20, 0x40, stalled(), false)
-        )));
+        assert_eq!(error(0x1_0801, Queue(0x21, 0x40, stalled(), false)), Fit::Is);
+        assert!(is_not(&error(0x1_0802, Queue(0x21, 0x40, stalled(), false))));
+        assert!(is_not(&error(0x1_0801, Queue(0x20, 0x40, stalled(), false))));
         let ignored = vec![Fate::Ignored(E)];
         assert_eq!(error(0x1_0801, Queue(0x40, 0x40, ignored, false)), Fit::Is);
-        assert!(is_not(&error(
-            0x1_0801,
-            Queue(0x40, 0x40, vec![Fate::Done], false)
-        )));
+        assert!(is_not(&error(0x1_0801, Queue(0x40, 0x40, vec![Fate::Done], false))));
         // EL2's refusal is a stall that the hardware knows nothing of.
         assert_eq!(error(0x1_0801, Queue(0x21, 0x40, vec![], true)), Fit::Is);
         assert!(is_not(&error(0x1_0801, Queue(0x21, 0x40, vec![], false))));
@@ -235,10 +212,7 @@ mod tests {
     #[test]
     fn a_value_is_compared_where_it_is_certain() {
         let value = |value, mask| {
-            check(
-                &Expectation::Value { value, mask },
-                &mut Queue(0, 0, vec![], false),
-            )
+            check(&Expectation::Value { value, mask }, &mut Queue(0, 0, vec![], false))
         };
         assert_eq!(value(0x10, 0xf0), Fit::Is);
         assert_eq!(value(0x13, 0xff), Fit::MayBe);

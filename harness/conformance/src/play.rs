@@ -31,12 +31,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new(free: bool) -> Self {
-        Self {
-            free,
-            seen: 0,
-            hidden: Vec::new(),
-            failed: None,
-        }
+        Self { free, seen: 0, hidden: Vec::new(), failed: None }
     }
 
     /// Whether nothing more need be played.
@@ -58,9 +53,9 @@ impl Tally {
         match fit {
             Fit::Is => self.seen += 1,
             Fit::MayBe if self.free => self.seen += 1,
-            Fit::MayBe => self.fail(format!(
-                "line {line}: expected {text}; the reference allows others too"
-            )),
+            Fit::MayBe => {
+                self.fail(format!("line {line}: expected {text}; the reference allows others too"))
+            }
             Fit::IsNot(seen) => self.fail(format!("line {line}: expected {text}; seen {seen}")),
             Fit::Hidden(why) => self.hide(why),
         }

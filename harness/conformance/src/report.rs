@@ -38,10 +38,7 @@ struct JsonCell {
 /// Never, but for a defect of the serializer.
 pub fn json(rows: &[Row]) -> serde_json::Result<String> {
     let cell = |(subject, cell): &(Subject, Cell)| {
-        let json = JsonCell {
-            verdict: cell.verdict(),
-            detail: cell.detail(),
-        };
+        let json = JsonCell { verdict: cell.verdict(), detail: cell.detail() };
         Ok((subject.name().into(), serde_json::to_value(json)?))
     };
     let row = |row: &'_ Row| {
@@ -135,16 +132,8 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
-const VERDICTS: [&str; 8] = [
-    "pass",
-    "partial",
-    "freedom",
-    "refused",
-    "not-applicable",
-    "settled",
-    "fail",
-    "broken",
-];
+const VERDICTS: [&str; 8] =
+    ["pass", "partial", "freedom", "refused", "not-applicable", "settled", "fail", "broken"];
 
 /// `emulator: 150 of 180 pass, 20 refused, 10 not-applicable`.
 fn totals(rows: &[Row], subject: Subject) -> String {
@@ -155,15 +144,8 @@ fn totals(rows: &[Row], subject: Subject) -> String {
     };
     let counts = VERDICTS.map(|verdict| (verdict, count(verdict)));
     let counts = counts.into_iter().filter(|(_, count)| *count > 0);
-    let counts: Vec<String> = counts
-        .map(|(verdict, count)| format!("{count} {verdict}"))
-        .collect();
-    format!(
-        "{}: of {} requirements {}",
-        subject.name(),
-        rows.len(),
-        counts.join(", ")
-    )
+    let counts: Vec<String> = counts.map(|(verdict, count)| format!("{count} {verdict}")).collect();
+    format!("{}: of {} requirements {}", subject.name(), rows.len(), counts.join(", "))
 }
 
 /// The table of the documentation: every requirement by id.

@@ -126,10 +126,7 @@ impl Requirement {
     }
 
     fn read(path: &Path) -> Result<Self, BadRequirement> {
-        let bad = |wrong: String| BadRequirement {
-            path: path.to_owned(),
-            wrong,
-        };
+        let bad = |wrong: String| BadRequirement { path: path.to_owned(), wrong };
         let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         Self::parse(&stem, &text).map_err(bad)
@@ -160,22 +157,19 @@ impl Requirement {
             cases,
             emulator: match file.emulator {
                 None => Claim::Holds,
-                Some(EmulatorClaim::Refused { refused, reason }) => Claim::Refused {
-                    by: refused,
-                    reason,
-                },
-                Some(EmulatorClaim::NotApplicable { not_applicable }) => Claim::NotApplicable {
-                    reason: not_applicable,
-                },
+                Some(EmulatorClaim::Refused { refused, reason }) => {
+                    Claim::Refused { by: refused, reason }
+                }
+                Some(EmulatorClaim::NotApplicable { not_applicable }) => {
+                    Claim::NotApplicable { reason: not_applicable }
+                }
             },
             qemu: match file.qemu {
                 None => Claim::Holds,
-                Some(QemuClaim::Differs { differs }) => Claim::Settled {
-                    difference: differs,
-                },
-                Some(QemuClaim::NotApplicable { not_applicable }) => Claim::NotApplicable {
-                    reason: not_applicable,
-                },
+                Some(QemuClaim::Differs { differs }) => Claim::Settled { difference: differs },
+                Some(QemuClaim::NotApplicable { not_applicable }) => {
+                    Claim::NotApplicable { reason: not_applicable }
+                }
             },
         })
     }
@@ -196,19 +190,15 @@ fn check_id(id: &str) -> Result<(), String> {
         && number.chars().all(|digit| digit.is_ascii_digit());
     match fits {
         true => Ok(()),
-        false => Err(format!(
-            "the file's name {id:?} is no id; expected one like ITS-CMD-MAPD-003"
-        )),
+        false => {
+            Err(format!("the file's name {id:?} is no id; expected one like ITS-CMD-MAPD-003"))
+        }
     }
 }
 
 pub(crate) fn freedom_named(name: &str) -> Result<Freedom, String> {
-    let found = Freedom::ALL
-        .iter()
-        .find(|freedom| freedom.facts().name == name);
-    found
-        .copied()
-        .ok_or_else(|| format!("no freedom {name:?}; docs/freedoms.md lists them"))
+    let found = Freedom::ALL.iter().find(|freedom| freedom.facts().name == name);
+    found.copied().ok_or_else(|| format!("no freedom {name:?}; docs/freedoms.md lists them"))
 }
 
 /// `on-error=ignore`.
@@ -220,10 +210,9 @@ pub(crate) fn option(text: &str) -> Result<(Freedom, u64), String> {
     let options = freedom.facts().options;
     match options.iter().position(|known| *known == option) {
         Some(number) => Ok((freedom, number as u64)),
-        None => Err(format!(
-            "{name} has no option {option:?}; expected one of {}",
-            options.join(", ")
-        )),
+        None => {
+            Err(format!("{name} has no option {option:?}; expected one of {}", options.join(", ")))
+        }
     }
 }
 
@@ -236,10 +225,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), BadRequirement
         let path = entry.map_err(bad)?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
             files.push(path);
         }
     }

@@ -83,12 +83,7 @@ impl Script {
                 Some(EXPECT) => {
                     let words: Vec<&str> = words.collect();
                     let what = parse(&words).map_err(|wrong| format!("line {line}: {wrong}"))?;
-                    expectations.push(Expected {
-                        after,
-                        line,
-                        text: words.join(" "),
-                        what,
-                    });
+                    expectations.push(Expected { after, line, text: words.join(" "), what });
                     scenario.push('\n');
                     continue;
                 }
@@ -104,16 +99,9 @@ impl Script {
         }
         let scenario = Scenario::parse(&scenario).map_err(|error| {
             let line = error.line.saturating_sub(1);
-            format!(
-                "line {line}: {:?} {}; expected {}",
-                error.word, error.wrong, error.expected
-            )
+            format!("line {line}: {:?} {}; expected {}", error.word, error.wrong, error.expected)
         })?;
-        Ok(Self {
-            scenario,
-            expectations,
-            names_stage,
-        })
+        Ok(Self { scenario, expectations, names_stage })
     }
 }
 
@@ -211,10 +199,8 @@ impl<'a> Fields<'a> {
     fn list(&mut self, key: &str) -> Result<Vec<u32>, String> {
         let text = self.text(key);
         let text = text.ok_or_else(|| format!("{key}= is missing, or none"))?;
-        let mut all: Vec<u32> = text
-            .split(',')
-            .map(|one| narrow(number(one)?))
-            .collect::<Result<_, _>>()?;
+        let mut all: Vec<u32> =
+            text.split(',').map(|one| narrow(number(one)?)).collect::<Result<_, _>>()?;
         all.sort_unstable();
         Ok(all)
     }
@@ -255,46 +241,23 @@ mod tests {
 
     #[test]
     fn every_expectation_can_be_written() {
-        let to = Translation {
-            intid: 0x2007,
-            icid: 1,
-            redistributor: Some(1),
-        };
-        let translation = |to| Expectation::Translation {
-            device_id: 0x2a,
-            event_id: 7,
-            to,
-        };
+        let to = Translation { intid: 0x2007, icid: 1, redistributor: Some(1) };
+        let translation = |to| Expectation::Translation { device_id: 0x2a, event_id: 7, to };
         let line = "translation device=0x2a event=7 intid=0x2007 icid=1 cpu=1";
         assert_eq!(what(line), Ok(translation(Some(to))));
-        let nowhere = Translation {
-            redistributor: None,
-            ..to
-        };
+        let nowhere = Translation { redistributor: None, ..to };
         let line = "translation device=0x2a event=7 intid=0x2007 icid=1 cpu=none";
         assert_eq!(what(line), Ok(translation(Some(nowhere))));
-        assert_eq!(
-            what("no-translation device=42 event=7"),
-            Ok(translation(None))
-        );
-        let value = Expectation::Value {
-            value: 3,
-            mask: 0xff,
-        };
+        assert_eq!(what("no-translation device=42 event=7"), Ok(translation(None)));
+        let value = Expectation::Value { value: 3, mask: 0xff };
         assert_eq!(what("value=0x3 mask=0xff"), Ok(value));
         assert_eq!(what("done"), Ok(Expectation::Done));
         assert_eq!(what("error"), Ok(Expectation::Error(None)));
         assert_eq!(what("error=0x10801"), Ok(Expectation::Error(Some(0x10801))));
         let pending = |cpu, intids| Expectation::Pending { cpu, intids };
-        assert_eq!(
-            what("pending cpu=1 intids=8195,0x2000"),
-            Ok(pending(1, vec![8192, 8195]))
-        );
+        assert_eq!(what("pending cpu=1 intids=8195,0x2000"), Ok(pending(1, vec![8192, 8195])));
         assert_eq!(what("pending cpu=0 none"), Ok(pending(0, Vec::new())));
-        let offered = Expectation::Offered {
-            cpu: 0,
-            intid: None,
-        };
+        let offered = Expectation::Offered { cpu: 0, intid: None };
         assert_eq!(what("offered cpu=0 none"), Ok(offered));
     }
 
@@ -308,10 +271,7 @@ mod tests {
             ("pending cpu=0", "intids= is missing"),
             ("done soon", "\"soon\" says nothing here"),
             ("error=0x100000000", "too large"),
-            (
-                "translation device=1 event=1 icid=1 cpu=0",
-                "intid= is missing",
-            ),
+            ("translation device=1 event=1 icid=1 cpu=0", "intid= is missing"),
         ] {
             let error = what(line).unwrap_err();
             assert!(error.contains(wrong), "{line}: {error}");

@@ -62,20 +62,15 @@ fn there_are_enough() {
 }
 
 /// Options after which anything may follow: nothing can be expected there.
-const UNPREDICTABLE: [Freedom; 3] = [
-    Freedom::BusyWrite,
-    Freedom::UnreadyEnable,
-    Freedom::BusyLpiWrite,
-];
+const UNPREDICTABLE: [Freedom; 3] =
+    [Freedom::BusyWrite, Freedom::UnreadyEnable, Freedom::BusyLpiWrite];
 
 #[test]
 fn each_option_of_each_freedom_has_a_case() {
     let all = all();
     for freedom in Freedom::ALL {
-        let about: Vec<&Requirement> = all
-            .iter()
-            .filter(|requirement| requirement.freedom == Some(*freedom))
-            .collect();
+        let about: Vec<&Requirement> =
+            all.iter().filter(|requirement| requirement.freedom == Some(*freedom)).collect();
         let facts = freedom.facts();
         for (number, option) in (0..).zip(facts.options) {
             if UNPREDICTABLE.contains(freedom) && *option == "taken" {
@@ -173,13 +168,8 @@ fn each_register_is_accessed_in_each_of_its_sizes() {
             }
             _ => {}
         }
-        if let Operation::Access {
-            frame: Frame::ItsControl(_),
-            offset,
-            size,
-            direction,
-            ..
-        } = operation
+        if let Operation::Access { frame: Frame::ItsControl(_), offset, size, direction, .. } =
+            operation
             && let Some((register, part)) = Register::select((*offset).into(), size.bytes())
         {
             let written = matches!(direction, Direction::Write(_));

@@ -65,12 +65,7 @@ impl Hypercall {
 pub enum Action {
     /// The host accesses a device's registers: directly from a CPU that is not finalized, else by way of
     /// EL2. `address` is physical.
-    Device {
-        cpu: u8,
-        address: u64,
-        size: AccessSize,
-        direction: Direction,
-    },
+    Device { cpu: u8, address: u64, size: AccessSize, direction: Direction },
     /// The host loads a word of memory, 8-byte aligned.
     Load { cpu: u8, address: u64 },
     /// The host stores a word of memory, 8-byte aligned.
@@ -78,19 +73,10 @@ pub enum Action {
     /// The host stores 32 bytes, 32-byte aligned.
     StoreCommand { cpu: u8, address: u64, words: Words },
     /// The host makes a hypercall with x0 and x1 to x4.
-    Hypercall {
-        cpu: u8,
-        x0: u64,
-        arguments: [u64; 4],
-    },
+    Hypercall { cpu: u8, x0: u64, arguments: [u64; 4] },
     /// A device writes to GITS_TRANSLATER of the n-th ITS: 32 bits, or 16 bits, which leave the upper half of EventID
     /// zero. Writes of another size are not made.
-    Msi {
-        its: u8,
-        device_id: u32,
-        event_id: u32,
-        size: AccessSize,
-    },
+    Msi { its: u8, device_id: u32, event_id: u32, size: AccessSize },
     /// A CPU takes the interrupt that it is offered (ICC_IAR1): the value is an INTID, or 1023 for none. Only LPIs are
     /// modelled; all of them are in an enabled group and pass the priority mask, and each is finished at once.
     Acknowledge { cpu: u8 },

@@ -55,37 +55,17 @@ pub enum Misconduct {
 pub enum Event {
     // ---- EL2 did
     /// EL2 read a device register.
-    DeviceRead {
-        address: u64,
-        size: AccessSize,
-        value: u64,
-    },
+    DeviceRead { address: u64, size: AccessSize, value: u64 },
     /// EL2 wrote a device register.
-    DeviceWrite {
-        address: u64,
-        size: AccessSize,
-        value: u64,
-    },
+    DeviceWrite { address: u64, size: AccessSize, value: u64 },
     /// EL2 read a word; `shared`: the host could write it at that moment.
-    WordRead {
-        address: u64,
-        value: u64,
-        shared: bool,
-    },
+    WordRead { address: u64, value: u64, shared: bool },
     /// EL2 looked for words that are not zero; there was none in these bytes.
     Scanned { address: u64, bytes: u64 },
     /// EL2 wrote a word; `shared`: the host could write it at that moment.
-    WordWritten {
-        address: u64,
-        value: u64,
-        shared: bool,
-    },
+    WordWritten { address: u64, value: u64, shared: bool },
     /// EL2 read 32 bytes; `shared`: the host could write them at that moment.
-    CommandRead {
-        address: u64,
-        words: Words,
-        shared: bool,
-    },
+    CommandRead { address: u64, words: Words, shared: bool },
     /// EL2 wrote 32 bytes.
     CommandWritten { address: u64, words: Words },
     /// EL2 filled a page with zeroes.
@@ -96,11 +76,7 @@ pub enum Event {
     Ordered,
     /// Page ownership changed, or was asked to: by EL2 or by pKVM on behalf of a hypercall. One page but for
     /// `Donate` and `Reclaim`.
-    Page {
-        change: PageChange,
-        pages: Pages,
-        result: Result<(), Errno>,
-    },
+    Page { change: PageChange, pages: Pages, result: Result<(), Errno> },
     /// EL2 took a lock.
     Acquired(LockName),
     /// EL2 gave a lock back.
@@ -111,32 +87,18 @@ pub enum Event {
     // ---- the physical ITS did
     /// It fetched the command at `offset` of its queue and was done with it: executed, or ignored over
     /// an error.
-    Consumed {
-        its: u8,
-        offset: u64,
-        words: Words,
-        error: Option<CommandError>,
-    },
+    Consumed { its: u8, offset: u64, words: Words, error: Option<CommandError> },
     /// It fetched the command at `offset` of its queue and went on to the next; whether it executed it or ignored it
     /// over an error cannot be seen from where this was observed.
     Taken { its: u8, offset: u64, words: Words },
     /// It fetched the command at `offset` of its queue and stalled on it.
-    Stalled {
-        its: u8,
-        offset: u64,
-        words: Words,
-        error: CommandError,
-    },
+    Stalled { its: u8, offset: u64, words: Words, error: CommandError },
     /// It can from now on follow a pointer to this memory, which is exposed like this.
     Reached(Reach, Exposure),
     /// It can no longer follow a pointer to this memory.
     Unreached(Reach),
     /// A page that it can reach changed hands and is now like this.
-    ReachedPage {
-        reach: Reach,
-        page: u64,
-        state: PageState,
-    },
+    ReachedPage { reach: Reach, page: u64, state: PageState },
     /// It read memory that EL2 had written and not cleaned, and got what was there before.
     StaleRead { address: u64 },
     /// The architecture calls this access to its registers UNPREDICTABLE.

@@ -234,9 +234,7 @@ impl Choices {
 impl fmt::Debug for Choices {
     /// Those that are not the usual ones.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unusual = Freedom::ALL
-            .iter()
-            .filter(|freedom| self.number(**freedom) != 0);
+        let unusual = Freedom::ALL.iter().filter(|freedom| self.number(**freedom) != 0);
         let named = unusual.map(|freedom| {
             let facts = freedom.facts();
             let option = facts.options.get(usize::from(self.number(*freedom)));
@@ -256,11 +254,7 @@ impl Freedoms {
 
     /// Only these.
     pub fn only(choices: Choices) -> Self {
-        Self(
-            choices
-                .0
-                .map(|option| 1_u8.checked_shl(option.into()).unwrap_or(0)),
-        )
+        Self(choices.0.map(|option| 1_u8.checked_shl(option.into()).unwrap_or(0)))
     }
 
     /// With only this option of its freedom.
@@ -290,9 +284,7 @@ mod tests {
 
     #[test]
     fn choices_are_by_name_and_by_number() {
-        let choices = Choices::USUAL
-            .with(MappedEvent::Refused)
-            .with(OnError::Ignore);
+        let choices = Choices::USUAL.with(MappedEvent::Refused).with(OnError::Ignore);
         assert_eq!(choices.number(Freedom::MappedEvent), 2);
         assert_eq!(choices.get::<MappedEvent>(), MappedEvent::Refused);
         assert_eq!(
@@ -324,14 +316,8 @@ mod tests {
         let page = include_str!("../../../docs/freedoms.md");
         for freedom in Freedom::ALL {
             let facts = freedom.facts();
-            for text in [facts.name, facts.what, facts.source]
-                .iter()
-                .chain(facts.options)
-            {
-                assert!(
-                    page.contains(text),
-                    "docs/freedoms.md does not have: {text}"
-                );
+            for text in [facts.name, facts.what, facts.source].iter().chain(facts.options) {
+                assert!(page.contains(text), "docs/freedoms.md does not have: {text}");
             }
         }
     }

@@ -75,11 +75,7 @@ impl Character {
             .with_cct(self.cumulative_collections)
             .with_inv(self.invalidates)
             .with_cil(narrow)
-            .with_cidbits(if narrow {
-                self.collection_id_bits.wrapping_sub(1) & 0xf
-            } else {
-                0
-            })
+            .with_cidbits(if narrow { self.collection_id_bits.wrapping_sub(1) & 0xf } else { 0 })
     }
 }
 

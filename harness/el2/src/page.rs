@@ -33,23 +33,11 @@ pub struct PageState {
 
 impl PageState {
     /// The host's alone, as all memory is after boot.
-    pub const HOST: Self = Self {
-        host: HostSide::Owned,
-        el2: El2Side::Nothing,
-        pins: 0,
-    };
+    pub const HOST: Self = Self { host: HostSide::Owned, el2: El2Side::Nothing, pins: 0 };
     /// EL2's alone.
-    pub const EL2: Self = Self {
-        host: HostSide::Nothing,
-        el2: El2Side::Owned,
-        pins: 0,
-    };
+    pub const EL2: Self = Self { host: HostSide::Nothing, el2: El2Side::Owned, pins: 0 };
     /// A guest's alone.
-    pub const GUEST: Self = Self {
-        host: HostSide::Nothing,
-        el2: El2Side::Nothing,
-        pins: 0,
-    };
+    pub const GUEST: Self = Self { host: HostSide::Nothing, el2: El2Side::Nothing, pins: 0 };
 
     /// Whether a deprivileged host can load from it and store to it.
     pub const fn host_can_access(self) -> bool {

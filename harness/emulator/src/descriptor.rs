@@ -46,12 +46,7 @@ impl Descriptor {
             list: word(0x20),
             tables: core::array::from_fn(|n| {
                 let table = |offset: u64| {
-                    word(
-                        (n as u64)
-                            .wrapping_mul(0x20)
-                            .wrapping_add(0x40)
-                            .wrapping_add(offset),
-                    )
+                    word((n as u64).wrapping_mul(0x20).wrapping_add(0x40).wrapping_add(offset))
                 };
                 let shape = table(0x18);
                 DescribedTable {

@@ -51,18 +51,9 @@ pub(crate) fn judge(
     command: Command,
     known: impl Fn(u64) -> bool,
 ) -> Option<Passed> {
-    let plain = |command| Passed {
-        command,
-        level2: None,
-        itt: None,
-    };
+    let plain = |command| Passed { command, level2: None, itt: None };
     match command {
-        Command::Mapd {
-            device_id,
-            size,
-            itt_address: address,
-            valid: true,
-        } => {
+        Command::Mapd { device_id, size, itt_address: address, valid: true } => {
             let entry = device_entry(facts, device_id)?;
             let fits = size <= facts.typer.id_bits().min(LARGEST_SIZE);
             fits.then_some(Passed {
@@ -73,38 +64,20 @@ pub(crate) fn judge(
         }
         Command::Mapd { device_id, .. } => {
             device_entry(facts, device_id)?;
-            Some(plain(Command::Mapd {
-                device_id,
-                size: 0,
-                itt_address: 0,
-                valid: false,
-            }))
+            Some(plain(Command::Mapd { device_id, size: 0, itt_address: 0, valid: false }))
         }
-        Command::Mapc {
-            icid,
-            rdbase,
-            valid: true,
-        } => {
+        Command::Mapc { icid, rdbase, valid: true } => {
             let entry = collection_entry(facts, icid)?;
-            known(rdbase).then_some(Passed {
-                command,
-                level2: entry.level2(),
-                itt: None,
-            })
+            known(rdbase).then_some(Passed { command, level2: entry.level2(), itt: None })
         }
         Command::Mapc { icid, .. } => {
             collection_entry(facts, icid)?;
-            Some(plain(Command::Mapc {
-                icid,
-                rdbase: 0,
-                valid: false,
-            }))
+            Some(plain(Command::Mapc { icid, rdbase: 0, valid: false }))
         }
         Command::Sync { rdbase } => known(rdbase).then_some(plain(command)),
-        Command::Movall {
-            from_rdbase,
-            to_rdbase,
-        } => (known(from_rdbase) && known(to_rdbase)).then_some(plain(command)),
+        Command::Movall { from_rdbase, to_rdbase } => {
+            (known(from_rdbase) && known(to_rdbase)).then_some(plain(command))
+        }
         Command::Mapti { .. }
         | Command::Mapi { .. }
         | Command::Movi { .. }
@@ -143,10 +116,9 @@ fn table_entry(table: GuardedTable, id: u32) -> Option<Entry> {
     }
     Some(match shape.locate(id) {
         Location::Flat(_) => Entry::Present,
-        Location::Indirect { level1_entry, .. } => Entry::Behind(Level2 {
-            table,
-            offset: level1_entry.wrapping_sub(shape.address),
-        }),
+        Location::Indirect { level1_entry, .. } => {
+            Entry::Behind(Level2 { table, offset: level1_entry.wrapping_sub(shape.address) })
+        }
     })
 }
 
@@ -182,20 +154,11 @@ mod tests {
     }
 
     fn mapd(device_id: u32, size: u8, valid: bool) -> Command {
-        Command::Mapd {
-            device_id,
-            size,
-            itt_address: 0,
-            valid,
-        }
+        Command::Mapd { device_id, size, itt_address: 0, valid }
     }
 
     fn mapc(icid: u16, rdbase: u64, valid: bool) -> Command {
-        Command::Mapc {
-            icid,
-            rdbase,
-            valid,
-        }
+        Command::Mapc { icid, rdbase, valid }
     }
 
     #[test]
@@ -237,12 +200,7 @@ mod tests {
     fn fields_without_meaning_are_cleared() {
         let facts = facts(8);
         let written = |command| judge(&facts, command, |_| false).map(|passed| passed.command);
-        let given = Command::Mapd {
-            device_id: 1,
-            size: 31,
-            itt_address: 0xff00,
-            valid: false,
-        };
+        let given = Command::Mapd { device_id: 1, size: 31, itt_address: 0xff00, valid: false };
         assert_eq!(written(given), Some(mapd(1, 0, false)));
         assert_eq!(written(mapc(1, 99, false)), Some(mapc(1, 0, false)));
     }

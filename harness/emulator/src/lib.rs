@@ -90,10 +90,7 @@ impl<L: Locks> Clone for Emulator<L> {
         Self {
             units: core::array::from_fn(|n| {
                 let unit = self.units.get(n)?.as_ref()?;
-                Some(Unit {
-                    address: unit.address,
-                    state: L::copy(&unit.state),
-                })
+                Some(Unit { address: unit.address, state: L::copy(&unit.state) })
             }),
             surplus: self.surplus,
             set_up: L::copy(&self.set_up),
@@ -116,20 +113,15 @@ impl<L: Locks> Emulator<L> {
         let mut addresses = its.iter().copied();
         let mut names = 0_u8..;
         let units = core::array::from_fn(|_| {
-            addresses.next().zip(names.next()).map(|(address, n)| Unit {
-                address,
-                state: L::lock(LockName::Its(n), None),
-            })
+            addresses
+                .next()
+                .zip(names.next())
+                .map(|(address, n)| Unit { address, state: L::lock(LockName::Its(n), None) })
         });
         Self {
             units,
             surplus: addresses.next().is_some(),
-            set_up: L::lock(
-                LockName::SetUp,
-                SetUp {
-                    redistributors_borrowed: false,
-                },
-            ),
+            set_up: L::lock(LockName::SetUp, SetUp { redistributors_borrowed: false }),
         }
     }
 

@@ -12,10 +12,7 @@ pub(crate) struct Span {
 
 impl Span {
     /// Nothing at all: every change of it succeeds and does nothing.
-    pub(crate) const EMPTY: Self = Self {
-        address: 0,
-        bytes: 0,
-    };
+    pub(crate) const EMPTY: Self = Self { address: 0, bytes: 0 };
 
     /// All pages that it touches; not for an empty one.
     pub(crate) fn pages(self) -> Pages {
@@ -89,10 +86,7 @@ pub(crate) fn give_back<E: El2>(el2: &E, span: Span) {
         return;
     }
     el2.locked(el2.memory_lock(), |_: &mut ()| {
-        span.pages()
-            .iter()
-            .rev()
-            .for_each(|page| give_back_page(el2, page));
+        span.pages().iter().rev().for_each(|page| give_back_page(el2, page));
     });
 }
 
@@ -158,10 +152,7 @@ mod tests {
     use crate::test_el2::{END, TestEl2};
 
     const AT: u64 = 0x8050_0f00;
-    const SPAN: Span = Span {
-        address: AT,
-        bytes: 0x2000,
-    };
+    const SPAN: Span = Span { address: AT, bytes: 0x2000 };
 
     fn on_memory(el2: &TestEl2, body: impl FnOnce() -> Result<(), Errno>) {
         el2.locked(el2.memory_lock(), |_: &mut ()| body()).unwrap();
@@ -221,10 +212,7 @@ mod tests {
     fn a_full_count_of_pins_refuses() {
         let el2 = TestEl2::new();
         borrow(&el2, SPAN).unwrap();
-        let full = PageState {
-            pins: u16::MAX,
-            ..el2.page(AT + 0x1000)
-        };
+        let full = PageState { pins: u16::MAX, ..el2.page(AT + 0x1000) };
         el2.set_page(AT + 0x1000, full);
         let before = el2.ownership();
         assert_eq!(borrow(&el2, SPAN), Err(Errno::Ebusy));

@@ -22,8 +22,7 @@ impl<'e, E: El2> PhysicalIts<'e, E> {
 
     /// Writes the whole register.
     pub(crate) fn write(&self, register: Register, value: u64) {
-        self.el2
-            .write_device(self.place(register), size(register), value);
+        self.el2.write_device(self.place(register), size(register), value);
     }
 
     pub(crate) fn ctlr(&self) -> Ctlr {

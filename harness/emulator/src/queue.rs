@@ -101,21 +101,12 @@ impl Guarded {
 
     /// Records what a command that was carried out did.
     fn settle<E: El2>(&mut self, el2: &E, command: Command, old: Old) {
-        let Command::Mapd {
-            device_id,
-            size,
-            itt_address,
-            valid,
-        } = command
-        else {
+        let Command::Mapd { device_id, size, itt_address, valid } = command else {
             return;
         };
         let unmapped = if valid {
             self.mapds_in_flight = self.mapds_in_flight.saturating_sub(1);
-            let itt = Itt {
-                address: itt_address,
-                size,
-            };
+            let itt = Itt { address: itt_address, size };
             // There is room: the command held a record from submission.
             self.records.insert(el2, device_id, itt).ok().flatten()
         } else {
@@ -175,13 +166,7 @@ impl Guarded {
             self.mapds_in_flight = mapds_in_flight;
             return false;
         }
-        if let Command::Mapd {
-            size,
-            itt_address: address,
-            valid: true,
-            ..
-        } = old
-        {
+        if let Command::Mapd { size, itt_address: address, valid: true, .. } = old {
             self.give_back(el2, Itt { address, size });
         }
         true
@@ -199,10 +184,7 @@ impl Guarded {
         if passed.itt.is_some() && self.records.free() <= self.mapds_in_flight {
             return false;
         }
-        if passed
-            .level2
-            .is_some_and(|needed| !tables::grow(el2, needed))
-        {
+        if passed.level2.is_some_and(|needed| !tables::grow(el2, needed)) {
             return false;
         }
         if let Some(itt) = passed.itt {

@@ -28,10 +28,7 @@ pub(crate) struct Itt {
 impl Itt {
     /// The memory that it takes, with ITT entries of `entry_bytes`.
     pub(crate) fn span(self, entry_bytes: u64) -> Span {
-        Span {
-            address: self.address,
-            bytes: itt_bytes(self.size, entry_bytes),
-        }
+        Span { address: self.address, bytes: itt_bytes(self.size, entry_bytes) }
     }
 }
 
@@ -53,10 +50,7 @@ impl Record {
     fn unpack([first, second]: [u64; 2]) -> Self {
         Self {
             device_id: second as u32,
-            itt: Itt {
-                address: (first & 0xfff_ffff_ffff) << 8,
-                size: (first >> 44 & 0xf) as u8,
-            },
+            itt: Itt { address: (first & 0xfff_ffff_ffff) << 8, size: (first >> 44 & 0xf) as u8 },
             left: unpack_link(second >> 32 & 0xff_ffff),
             right: unpack_link(first >> 48 << 8 | second >> 56),
         }
@@ -163,12 +157,7 @@ impl Records {
             }
             Err(place) => {
                 let index = self.take(el2).ok_or(Full)?;
-                let record = Record {
-                    device_id,
-                    itt,
-                    left: None,
-                    right: None,
-                };
+                let record = Record { device_id, itt, left: None, right: None };
                 self.write(el2, index, record);
                 self.link(el2, place, Some(index));
                 Ok(None)
@@ -185,11 +174,7 @@ impl Records {
             // Any leaf below may stand here: it agrees in as many bits as this place asks for. Read
             // again, since the link to the leaf may have been this record's.
             let Record { left, right, .. } = self.read(el2, index);
-            let moved = Record {
-                left,
-                right,
-                ..leaf
-            };
+            let moved = Record { left, right, ..leaf };
             self.write(el2, index, moved);
         }
         self.put_back(el2, leaf_index);
@@ -266,10 +251,7 @@ impl Records {
     }
 
     fn put_back<E: El2>(&mut self, el2: &E, index: u32) {
-        let free = Record {
-            left: self.freed,
-            ..Record::unpack([0, 0])
-        };
+        let free = Record { left: self.freed, ..Record::unpack([0, 0]) };
         self.write(el2, index, free);
         self.freed = Some(index);
         self.used = self.used.saturating_sub(1);

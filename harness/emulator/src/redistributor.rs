@@ -60,14 +60,8 @@ pub(crate) fn tables<E: El2>(el2: &E, n: usize) -> [Span; 2] {
     let configuration = Propbaser::from_bits(double(PROPBASER));
     let pending = Pendbaser::from_bits(double(PENDBASER));
     [
-        Span {
-            address: configuration.address(),
-            bytes: configuration.bytes(),
-        },
-        Span {
-            address: pending.address(),
-            bytes: Pendbaser::bytes(configuration.id_bits()),
-        },
+        Span { address: configuration.address(), bytes: configuration.bytes() },
+        Span { address: pending.address(), bytes: Pendbaser::bytes(configuration.id_bits()) },
     ]
 }
 
@@ -117,11 +111,7 @@ fn select(offset: u64, size: AccessSize) -> Option<(u64, AccessSize, Part)> {
     match (DOUBLES.contains(&start), size) {
         (true, AccessSize::Double) => Some((start, size, Part::Whole)),
         (true, AccessSize::Word) => {
-            let part = if offset == start {
-                Part::Low
-            } else {
-                Part::High
-            };
+            let part = if offset == start { Part::Low } else { Part::High };
             Some((start, AccessSize::Double, part))
         }
         (false, AccessSize::Word) => Some((offset, size, Part::Whole)),

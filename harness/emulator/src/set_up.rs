@@ -44,13 +44,7 @@ pub(crate) fn set_up<E: El2>(
     }
     let request = check(its.el2, arguments).ok_or(Errno::Einval)?;
     memory::donate(its.el2, request.private).map_err(not_permitted)?;
-    let clear = || {
-        request
-            .private
-            .pages()
-            .iter()
-            .for_each(|page| its.el2.zero_page(page))
-    };
+    let clear = || request.private.pages().iter().for_each(|page| its.el2.zero_page(page));
     clear();
     let result = with_private(its, &request, &basers, redistributors_borrowed);
     if result.is_err() {
@@ -94,14 +88,7 @@ fn with_private<E: El2>(
     let records = Records::new(request.private.address, u32::try_from(pages).unwrap_or(0));
     let result = live_devices(el2, &descriptor, &records).and_then(|list| {
         memory::borrow(el2, list).map_err(not_permitted)?;
-        let result = take_over(
-            its,
-            &descriptor,
-            list,
-            basers,
-            records,
-            redistributors_borrowed,
-        );
+        let result = take_over(its, &descriptor, list, basers, records, redistributors_borrowed);
         memory::give_back(el2, list);
         result
     });
@@ -127,10 +114,7 @@ fn live_devices<E: El2>(
         .and_then(|bytes| linear_span(el2, descriptor.list, bytes))
         .ok_or(Errno::Eperm)?;
     let most = u64::from(records.capacity()).saturating_mul(LIVE_DEVICE_BYTES);
-    Ok(Span {
-        bytes: list.bytes.min(most),
-        ..list
-    })
+    Ok(Span { bytes: list.bytes.min(most), ..list })
 }
 
 /// S7 to S9, once EL2 has the descriptor and the list.
@@ -211,11 +195,8 @@ fn agreed_tables<E: El2>(
             return None;
         }
     }
-    let mut tables = basers.map(|recorded| GuardedTable {
-        recorded,
-        valid: recorded.valid(),
-        shadow: 0,
-    });
+    let mut tables =
+        basers.map(|recorded| GuardedTable { recorded, valid: recorded.valid(), shadow: 0 });
     for (table, described) in tables.iter_mut().zip(&descriptor.tables) {
         table.shadow = agreed_shadow(el2, described, table.recorded)?;
     }
@@ -230,10 +211,7 @@ fn agreed_shadow<E: El2>(el2: &E, described: &DescribedTable, baser: Baser) -> O
         return (differs & Baser::VALID == 0).then_some(0);
     }
     let table = Table::new(baser);
-    let is_known = matches!(
-        baser.table_type(),
-        TableType::Devices | TableType::Collections
-    );
+    let is_known = matches!(baser.table_type(), TableType::Devices | TableType::Collections);
     let agrees = is_known
         && differs & AGREED == 0
         // No address bits below the alignment, of which hardware may make one thing or another.
@@ -267,12 +245,7 @@ fn record_live_devices<E: El2>(
         let address = el2.read_word(entry.wrapping_add(8));
         let device_id = first as u32;
         let size = u8::try_from(first >> 32).ok()?;
-        let mapd = Command::Mapd {
-            device_id,
-            size,
-            itt_address: address,
-            valid: true,
-        };
+        let mapd = Command::Mapd { device_id, size, itt_address: address, valid: true };
         if Command::decode(mapd.encode()) != mapd {
             return None;
         }
@@ -324,11 +297,7 @@ const HOLDINGS: [Holding; 7] = [
 impl<E: El2> Holdings<'_, E> {
     /// Takes everything or nothing.
     fn take(&self) -> Result<(), Errno> {
-        each(
-            &HOLDINGS,
-            |holding| self.take_one(*holding),
-            |holding| self.leave_one(*holding),
-        )
+        each(&HOLDINGS, |holding| self.take_one(*holding), |holding| self.leave_one(*holding))
     }
 
     fn take_one(&self, holding: Holding) -> Result<(), Errno> {
@@ -384,20 +353,17 @@ impl<E: El2> Holdings<'_, E> {
             Holding::Shadows => {
                 tables.for_each(|table| memory::give_back(el2, shadow_span(table)));
             }
-            Holding::Itts => (0..self.live_devices())
-                .rev()
-                .for_each(|n| memory::give_back(el2, self.itt(n))),
-            Holding::Redistributors => (0..self.redistributors())
-                .rev()
-                .for_each(|n| self.leave_redistributor(n)),
+            Holding::Itts => {
+                (0..self.live_devices()).rev().for_each(|n| memory::give_back(el2, self.itt(n)))
+            }
+            Holding::Redistributors => {
+                (0..self.redistributors()).rev().for_each(|n| self.leave_redistributor(n))
+            }
         }
     }
 
     fn queue_span(&self) -> Span {
-        Span {
-            address: self.queue.address,
-            bytes: self.queue.bytes,
-        }
+        Span { address: self.queue.address, bytes: self.queue.bytes }
     }
 
     /// Donates the level-2 tables of one table.
@@ -429,9 +395,7 @@ impl<E: El2> Holdings<'_, E> {
     }
 
     fn leave_level2(&self, table: &GuardedTable, entries: usize) {
-        (0..entries)
-            .rev()
-            .for_each(|n| self.leave_level2_of(table, n));
+        (0..entries).rev().for_each(|n| self.leave_level2_of(table, n));
     }
 
     fn leave_level2_of(&self, table: &GuardedTable, n: usize) {
@@ -498,10 +462,7 @@ fn shadow_span(table: &GuardedTable) -> Span {
     if !table.recorded.indirect() {
         return Span::EMPTY;
     }
-    Span {
-        address: table.shadow,
-        ..table_span(table)
-    }
+    Span { address: table.shadow, ..table_span(table) }
 }
 
 /// How many level-1 entries there are; none in a flat table.

@@ -15,10 +15,7 @@ pub(crate) fn level2_of(entry: Level1Entry, table: Table) -> Option<Result<Span,
     if entry.other_bits(table.page_size) != 0 {
         return Some(Err(Malformed));
     }
-    Some(Ok(Span {
-        address: entry.address(table.page_size),
-        bytes: table.page_size.bytes(),
-    }))
+    Some(Ok(Span { address: entry.address(table.page_size), bytes: table.page_size.bytes() }))
 }
 
 /// A level-1 entry with bits that have no meaning at this page size.

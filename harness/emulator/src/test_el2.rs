@@ -17,11 +17,8 @@ pub(crate) const LINEAR: u64 = 0xffff_0000_0000_0000;
 /// The end of the first region of memory.
 pub(crate) const END: u64 = 0x8300_0000;
 /// Regions of memory: two that touch, and one behind a hole.
-const MEMORY: [(u64, u64); 3] = [
-    (0x8000_0000, 0x300_0000),
-    (END, 0x1000),
-    (0x9000_0000, 0x10_0000),
-];
+const MEMORY: [(u64, u64); 3] =
+    [(0x8000_0000, 0x300_0000), (END, 0x1000), (0x9000_0000, 0x10_0000)];
 pub(crate) const ITS: [u64; 5] = [0x800_0000, 0x804_0000, 0x808_0000, 0x80c_0000, 0x810_0000];
 pub(crate) const REDISTRIBUTORS: [u64; 2] = [0x820_0000, 0x824_0000];
 
@@ -166,10 +163,7 @@ impl TestEl2 {
     }
 
     fn one(page: u64) -> Pages {
-        Pages {
-            first: page,
-            count: 1,
-        }
+        Pages { first: page, count: 1 }
     }
 
     fn assert_mapped(&self, address: u64) {
@@ -179,18 +173,11 @@ impl TestEl2 {
     }
 }
 
-const SHARED: PageState = PageState {
-    host: HostSide::Shared,
-    el2: its_el2::El2Side::Borrowed,
-    pins: 0,
-};
+const SHARED: PageState =
+    PageState { host: HostSide::Shared, el2: its_el2::El2Side::Borrowed, pins: 0 };
 
 fn expect(state: PageState, wanted: PageState, then: PageState) -> Result<PageState, Errno> {
-    if state == wanted {
-        Ok(then)
-    } else {
-        Err(Errno::Eperm)
-    }
+    if state == wanted { Ok(then) } else { Err(Errno::Eperm) }
 }
 
 impl El2 for TestEl2 {
@@ -206,10 +193,7 @@ impl El2 for TestEl2 {
 
     fn redistributor(&self, index: usize) -> Option<Redistributor> {
         let address = *REDISTRIBUTORS.get(index)?;
-        Some(Redistributor {
-            address,
-            processor_number: index as u16,
-        })
+        Some(Redistributor { address, processor_number: index as u16 })
     }
 
     fn read_device(&self, address: u64, size: AccessSize) -> u64 {
@@ -220,9 +204,7 @@ impl El2 for TestEl2 {
     fn write_device(&self, address: u64, size: AccessSize, value: u64) {
         assert_eq!(address % size.bytes(), 0);
         self.did.borrow_mut().push(Did::WroteDevice(address, value));
-        let Some(its) = ITS
-            .into_iter()
-            .find(|its| (*its..its + 0x1_0000).contains(&address))
+        let Some(its) = ITS.into_iter().find(|its| (*its..its + 0x1_0000).contains(&address))
         else {
             self.devices.borrow_mut().insert(address, value);
             return;
@@ -261,10 +243,7 @@ impl El2 for TestEl2 {
 
     fn is_memory(&self, address: u64, bytes: u64) -> bool {
         MEMORY.into_iter().any(|(start, length)| {
-            address >= start
-                && address
-                    .checked_add(bytes)
-                    .is_some_and(|end| end <= start + length)
+            address >= start && address.checked_add(bytes).is_some_and(|end| end <= start + length)
         })
     }
 
@@ -322,25 +301,17 @@ impl El2 for TestEl2 {
     }
 
     fn share(&self, page: u64) -> Result<(), Errno> {
-        self.change(Self::one(page), |state| {
-            expect(state, PageState::HOST, SHARED)
-        })
+        self.change(Self::one(page), |state| expect(state, PageState::HOST, SHARED))
     }
 
     fn unshare(&self, page: u64) -> Result<(), Errno> {
-        self.change(Self::one(page), |state| {
-            expect(state, SHARED, PageState::HOST)
-        })
+        self.change(Self::one(page), |state| expect(state, SHARED, PageState::HOST))
     }
 
     fn pin(&self, page: u64) -> Result<(), Errno> {
         self.change(Self::one(page), |state| {
             let pins = state.pins.checked_add(1).ok_or(Errno::Ebusy)?;
-            expect(
-                PageState { pins: 0, ..state },
-                SHARED,
-                PageState { pins, ..SHARED },
-            )
+            expect(PageState { pins: 0, ..state }, SHARED, PageState { pins, ..SHARED })
         })
     }
 
@@ -356,15 +327,11 @@ impl El2 for TestEl2 {
     }
 
     fn donate(&self, pages: Pages) -> Result<(), Errno> {
-        self.change(pages, |state| {
-            expect(state, PageState::HOST, PageState::EL2)
-        })
+        self.change(pages, |state| expect(state, PageState::HOST, PageState::EL2))
     }
 
     fn reclaim(&self, pages: Pages) -> Result<(), Errno> {
-        self.change(pages, |state| {
-            expect(state, PageState::EL2, PageState::HOST)
-        })
+        self.change(pages, |state| expect(state, PageState::EL2, PageState::HOST))
     }
 
     fn note(&self, page: u64) -> u32 {

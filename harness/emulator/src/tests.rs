@@ -59,9 +59,8 @@ fn baser(table_type: u8, address: u64, indirect: bool) -> Baser {
 }
 
 fn cbaser() -> Cbaser {
-    let value = Cbaser::new()
-        .with_page_number(QUEUE >> 12)
-        .with_size((QUEUE_BYTES / PAGE_BYTES - 1) as u8);
+    let value =
+        Cbaser::new().with_page_number(QUEUE >> 12).with_size((QUEUE_BYTES / PAGE_BYTES - 1) as u8);
     value.with_inner_cache(7).with_valid(true)
 }
 
@@ -114,21 +113,14 @@ impl Bench {
     fn new() -> Self {
         let el2 = TestEl2::new();
         el2.set_page(0x8000_0000, PageState::EL2);
-        for (rd, pending) in REDISTRIBUTORS
-            .into_iter()
-            .zip([PENDING, PENDING + 0x1_0000])
-        {
+        for (rd, pending) in REDISTRIBUTORS.into_iter().zip([PENDING, PENDING + 0x1_0000]) {
             let mut devices = el2.devices.borrow_mut();
             devices.insert(rd + RD_CTLR, 1);
             devices.insert(rd + RD_PROPBASER, CONFIGURATION | 13);
             devices.insert(rd + RD_PENDBASER, pending);
         }
         let arguments = probe(&el2, ITS[0], 0);
-        Self {
-            el2,
-            emulator: Emulator::new(&ITS[..1]),
-            arguments,
-        }
+        Self { el2, emulator: Emulator::new(&ITS[..1]), arguments }
     }
 
     fn guarded() -> Self {
@@ -142,22 +134,12 @@ impl Bench {
     }
 
     fn access(&self, frame: Frame, offset: u64, size: AccessSize, direction: Direction) -> u64 {
-        let trap = Trap {
-            cpu: 0,
-            frame,
-            offset,
-            size,
-            direction,
-        };
+        let trap = Trap { cpu: 0, frame, offset, size, direction };
         self.emulator.trap(&self.el2, trap)
     }
 
     fn size(register: Register) -> AccessSize {
-        if register.width() == 8 {
-            AccessSize::Double
-        } else {
-            AccessSize::Word
-        }
+        if register.width() == 8 { AccessSize::Double } else { AccessSize::Word }
     }
 
     fn read(&self, register: Register) -> u64 {
@@ -225,21 +207,11 @@ impl Bench {
 }
 
 fn mapd(device_id: u32, itt_address: u64, size: u8) -> Command {
-    Command::Mapd {
-        device_id,
-        size,
-        itt_address,
-        valid: true,
-    }
+    Command::Mapd { device_id, size, itt_address, valid: true }
 }
 
 fn unmap(device_id: u32) -> Command {
-    Command::Mapd {
-        device_id,
-        size: 0,
-        itt_address: 0,
-        valid: false,
-    }
+    Command::Mapd { device_id, size: 0, itt_address: 0, valid: false }
 }
 
 const SYNC: Command = Command::Sync { rdbase: 1 };
@@ -255,12 +227,7 @@ fn closing_forwards_reads_and_ignores_writes() {
     bench.write(Register::Cwriter, 0x80);
     bench.write(Register::Ctlr, 0);
     assert!(bench.el2.did.borrow().is_empty());
-    let high = bench.access(
-        Frame::ItsControl(0),
-        0x84,
-        AccessSize::Word,
-        Direction::Read,
-    );
+    let high = bench.access(Frame::ItsControl(0), 0x84, AccessSize::Word, Direction::Read);
     assert_eq!(high, cbaser().into_bits() >> 32);
     for (offset, size) in [
         (0x80, AccessSize::Byte),
@@ -282,11 +249,7 @@ fn itss_beyond_the_most_are_never_guarded() {
         bench.emulator = Emulator::new(&ITS[..count]);
         for (n, its) in (0..).zip(ITS) {
             let arguments = probe(&bench.el2, its, 0x80_0000 * n);
-            let guards = if n < MAX_ITS as u64 {
-                Ok(())
-            } else {
-                Err(Errno::Enodev)
-            };
+            let guards = if n < MAX_ITS as u64 { Ok(()) } else { Err(Errno::Enodev) };
             let result = bench.emulator.set_up(&bench.el2, arguments);
             assert_eq!(result, Errno::result(guards));
         }
@@ -308,25 +271,10 @@ fn a_copy_goes_on_where_the_original_was() {
 #[test]
 fn set_up_takes_what_it_must() {
     let bench = Bench::guarded();
-    for address in [
-        QUEUE,
-        LEVEL1,
-        LEVEL2,
-        COLLECTIONS,
-        PRIVATE,
-        PRIVATE + 0x1000,
-        DESCRIPTOR,
-    ] {
+    for address in [QUEUE, LEVEL1, LEVEL2, COLLECTIONS, PRIVATE, PRIVATE + 0x1000, DESCRIPTOR] {
         assert_eq!(bench.el2.page(address), PageState::EL2, "{address:#x}");
     }
-    for address in [
-        HOST_QUEUE,
-        SHADOW,
-        ITTS,
-        CONFIGURATION,
-        CONFIGURATION + 0x1000,
-        PENDING,
-    ] {
+    for address in [HOST_QUEUE, SHADOW, ITTS, CONFIGURATION, CONFIGURATION + 0x1000, PENDING] {
         assert!(bench.el2.page(address).is_held(), "{address:#x}");
     }
     assert!(bench.el2.page(PENDING + 0x1_0000).is_held());
@@ -352,47 +300,21 @@ fn each_check_has_its_errno() {
         (Errno::Eopnotsupp, "S4 vPE table", |b| {
             b.set_hardware(Register::Baser(2), baser(2, 0x8080_0000, false).into_bits());
         }),
-        (Errno::Einval, "S5 private unaligned", |b| {
-            b.arguments[1] += 8
-        }),
+        (Errno::Einval, "S5 private unaligned", |b| b.arguments[1] += 8),
         (Errno::Einval, "S5 not linear", |b| b.arguments[1] = PRIVATE),
-        (Errno::Einval, "S5 descriptor no memory", |b| {
-            b.arguments[2] = LINEAR + END + 0x1000
-        }),
-        (Errno::Einval, "S5 beyond memory", |b| {
-            b.arguments[1] = LINEAR + END - 0x1000
-        }),
-        (Errno::Einval, "S5 overlap", |b| {
-            b.arguments[2] = LINEAR + PRIVATE + 0x1000
-        }),
+        (Errno::Einval, "S5 descriptor no memory", |b| b.arguments[2] = LINEAR + END + 0x1000),
+        (Errno::Einval, "S5 beyond memory", |b| b.arguments[1] = LINEAR + END - 0x1000),
+        (Errno::Einval, "S5 overlap", |b| b.arguments[2] = LINEAR + PRIVATE + 0x1000),
         (Errno::Einval, "S5 too many", |b| b.arguments[3] = 1025),
-        (Errno::Einval, "S5 far too many", |b| {
-            b.arguments[3] = u64::MAX
-        }),
-        (Errno::Eperm, "S6 private", |b| {
-            b.el2.set_page(PRIVATE + 0x1000, PageState::GUEST)
-        }),
-        (Errno::Eperm, "S6 descriptor", |b| {
-            b.el2.set_page(DESCRIPTOR, PageState::EL2)
-        }),
-        (Errno::Eperm, "S6 list", |b| {
-            b.el2.set_page(LIST, PageState::EL2)
-        }),
-        (Errno::Eperm, "S6 list is private", |b| {
-            b.el2.store(DESCRIPTOR + 0x20, LINEAR + PRIVATE)
-        }),
-        (Errno::Eperm, "S6 list unaligned", |b| {
-            b.el2.store(DESCRIPTOR + 0x20, LINEAR + LIST + 16)
-        }),
-        (Errno::Eperm, "S6 list overflows", |b| {
-            b.el2.store(DESCRIPTOR + 0x18, u64::MAX)
-        }),
-        (Errno::Einval, "S7 queue", |b| {
-            b.el2.store(DESCRIPTOR, LINEAR + QUEUE + 0x1000)
-        }),
-        (Errno::Einval, "S7 queue length", |b| {
-            b.el2.store(DESCRIPTOR + 0x10, 0x2000)
-        }),
+        (Errno::Einval, "S5 far too many", |b| b.arguments[3] = u64::MAX),
+        (Errno::Eperm, "S6 private", |b| b.el2.set_page(PRIVATE + 0x1000, PageState::GUEST)),
+        (Errno::Eperm, "S6 descriptor", |b| b.el2.set_page(DESCRIPTOR, PageState::EL2)),
+        (Errno::Eperm, "S6 list", |b| b.el2.set_page(LIST, PageState::EL2)),
+        (Errno::Eperm, "S6 list is private", |b| b.el2.store(DESCRIPTOR + 0x20, LINEAR + PRIVATE)),
+        (Errno::Eperm, "S6 list unaligned", |b| b.el2.store(DESCRIPTOR + 0x20, LINEAR + LIST + 16)),
+        (Errno::Eperm, "S6 list overflows", |b| b.el2.store(DESCRIPTOR + 0x18, u64::MAX)),
+        (Errno::Einval, "S7 queue", |b| b.el2.store(DESCRIPTOR, LINEAR + QUEUE + 0x1000)),
+        (Errno::Einval, "S7 queue length", |b| b.el2.store(DESCRIPTOR + 0x10, 0x2000)),
         (Errno::Einval, "S7 queue not valid", |b| {
             b.set_hardware(Register::Cbaser, cbaser().with_valid(false).into_bits());
         }),
@@ -400,114 +322,61 @@ fn each_check_has_its_errno() {
             b.set_hardware(Register::Cbaser, (cbaser().into_bits() & !0xf000) | 0x1000);
             b.el2.store(DESCRIPTOR, LINEAR + QUEUE + 0x1000);
         }),
-        (Errno::Einval, "S7 host queue", |b| {
-            b.el2.store(DESCRIPTOR + 8, LINEAR + END - 0x800)
-        }),
-        (Errno::Einval, "S7 base", |b| {
-            b.el2.store(DESCRIPTOR + 0x40, LINEAR + LEVEL2)
-        }),
-        (Errno::Einval, "S7 shadow", |b| {
-            b.el2.store(DESCRIPTOR + 0x48, 0)
-        }),
-        (Errno::Einval, "S7 order", |b| {
-            b.el2.store(DESCRIPTOR + 0x58, 0x1000 << 32 | 1)
-        }),
+        (Errno::Einval, "S7 host queue", |b| b.el2.store(DESCRIPTOR + 8, LINEAR + END - 0x800)),
+        (Errno::Einval, "S7 base", |b| b.el2.store(DESCRIPTOR + 0x40, LINEAR + LEVEL2)),
+        (Errno::Einval, "S7 shadow", |b| b.el2.store(DESCRIPTOR + 0x48, 0)),
+        (Errno::Einval, "S7 order", |b| b.el2.store(DESCRIPTOR + 0x58, 0x1000 << 32 | 1)),
         (Errno::Einval, "S7 order overflows", |b| {
             b.el2.store(DESCRIPTOR + 0x58, 0x1000 << 32 | 63);
         }),
-        (Errno::Einval, "S7 page size", |b| {
-            b.el2.store(DESCRIPTOR + 0x58, 0x4000 << 32)
-        }),
+        (Errno::Einval, "S7 page size", |b| b.el2.store(DESCRIPTOR + 0x58, 0x4000 << 32)),
         (Errno::Einval, "S7 entry size", |b| {
-            b.el2.store(
-                DESCRIPTOR + 0x50,
-                baser(1, LEVEL1, true).with_entry_size(15).into_bits(),
-            );
+            b.el2.store(DESCRIPTOR + 0x50, baser(1, LEVEL1, true).with_entry_size(15).into_bits());
         }),
         (Errno::Einval, "S7 indirect", |b| {
-            b.el2
-                .store(DESCRIPTOR + 0x50, baser(1, LEVEL1, false).into_bits());
+            b.el2.store(DESCRIPTOR + 0x50, baser(1, LEVEL1, false).into_bits());
         }),
-        (Errno::Einval, "S7 valid", |b| {
-            b.el2.store(DESCRIPTOR + 0x90, 1 << 63)
-        }),
+        (Errno::Einval, "S7 valid", |b| b.el2.store(DESCRIPTOR + 0x90, 1 << 63)),
         (Errno::Einval, "S7 type", |b| {
-            b.el2
-                .store(DESCRIPTOR + 0x50, baser(4, LEVEL1, true).into_bits());
+            b.el2.store(DESCRIPTOR + 0x50, baser(4, LEVEL1, true).into_bits());
         }),
         (Errno::Einval, "S7 two device tables", |b| {
             b.set_hardware(Register::Baser(1), baser(1, COLLECTIONS, false).into_bits());
-            b.el2
-                .store(DESCRIPTOR + 0x70, baser(1, COLLECTIONS, false).into_bits());
+            b.el2.store(DESCRIPTOR + 0x70, baser(1, COLLECTIONS, false).into_bits());
         }),
         (Errno::Einval, "S7 unknown type", |b| {
             b.set_hardware(Register::Baser(1), baser(5, COLLECTIONS, false).into_bits());
-            b.el2
-                .store(DESCRIPTOR + 0x70, baser(5, COLLECTIONS, false).into_bits());
+            b.el2.store(DESCRIPTOR + 0x70, baser(5, COLLECTIONS, false).into_bits());
         }),
-        (Errno::Einval, "S7 DeviceIDs", |b| {
-            b.el2.store(LIST + 16, 4 << 32 | 3)
-        }),
-        (Errno::Einval, "S7 DeviceID beyond", |b| {
-            b.el2.store(LIST, 4 << 32 | 1 << 18)
-        }),
-        (Errno::Einval, "S7 Size", |b| {
-            b.el2.store(LIST, 16 << 32 | 3)
-        }),
-        (Errno::Einval, "S7 Size beyond a byte", |b| {
-            b.el2.store(LIST, 256 << 32 | 3)
-        }),
-        (Errno::Einval, "S7 ITT unaligned", |b| {
-            b.el2.store(LIST + 8, ITTS + 0x80)
-        }),
-        (Errno::Ebusy, "S8 disabled", |b| {
-            b.set_hardware(Register::Ctlr, 1 << 31)
-        }),
-        (Errno::Ebusy, "S8 not empty", |b| {
-            b.set_hardware(Register::Creadr, 0x20)
-        }),
-        (Errno::Ebusy, "S8 stalled", |b| {
-            b.set_hardware(Register::Creadr, 0x41)
-        }),
+        (Errno::Einval, "S7 DeviceIDs", |b| b.el2.store(LIST + 16, 4 << 32 | 3)),
+        (Errno::Einval, "S7 DeviceID beyond", |b| b.el2.store(LIST, 4 << 32 | 1 << 18)),
+        (Errno::Einval, "S7 Size", |b| b.el2.store(LIST, 16 << 32 | 3)),
+        (Errno::Einval, "S7 Size beyond a byte", |b| b.el2.store(LIST, 256 << 32 | 3)),
+        (Errno::Einval, "S7 ITT unaligned", |b| b.el2.store(LIST + 8, ITTS + 0x80)),
+        (Errno::Ebusy, "S8 disabled", |b| b.set_hardware(Register::Ctlr, 1 << 31)),
+        (Errno::Ebusy, "S8 not empty", |b| b.set_hardware(Register::Creadr, 0x20)),
+        (Errno::Ebusy, "S8 stalled", |b| b.set_hardware(Register::Creadr, 0x41)),
         (Errno::Enospc, "S9 records", |b| {
             b.el2.store(DESCRIPTOR + 0x18, 513);
             for n in 0..513 {
                 b.el2.store(LIST + 16 * n, 4 << 32 | n);
             }
         }),
-        (Errno::Eperm, "S9 queue", |b| {
-            b.el2.set_page(QUEUE, PageState::GUEST)
-        }),
-        (Errno::Eperm, "S9 table", |b| {
-            b.el2.set_page(COLLECTIONS, PageState::EL2)
-        }),
-        (Errno::Eperm, "S9 level 2", |b| {
-            b.el2.set_page(LEVEL2, PageState::EL2)
-        }),
-        (Errno::Eperm, "S9 level 2 twice", |b| {
-            b.el2.store(LEVEL1 + 8, 1 << 63 | LEVEL2)
-        }),
-        (Errno::Eperm, "S9 level 2 malformed", |b| {
-            b.el2.store(LEVEL1 + 0xff8, 1 << 63 | 1)
-        }),
-        (Errno::Eperm, "S9 level 2 no memory", |b| {
-            b.el2.store(LEVEL1 + 8, 1 << 63)
-        }),
-        (Errno::Eperm, "S9 level 2 is the queue", |b| {
-            b.el2.store(LEVEL1 + 8, 1 << 63 | QUEUE)
-        }),
+        (Errno::Eperm, "S9 queue", |b| b.el2.set_page(QUEUE, PageState::GUEST)),
+        (Errno::Eperm, "S9 table", |b| b.el2.set_page(COLLECTIONS, PageState::EL2)),
+        (Errno::Eperm, "S9 level 2", |b| b.el2.set_page(LEVEL2, PageState::EL2)),
+        (Errno::Eperm, "S9 level 2 twice", |b| b.el2.store(LEVEL1 + 8, 1 << 63 | LEVEL2)),
+        (Errno::Eperm, "S9 level 2 malformed", |b| b.el2.store(LEVEL1 + 0xff8, 1 << 63 | 1)),
+        (Errno::Eperm, "S9 level 2 no memory", |b| b.el2.store(LEVEL1 + 8, 1 << 63)),
+        (Errno::Eperm, "S9 level 2 is the queue", |b| b.el2.store(LEVEL1 + 8, 1 << 63 | QUEUE)),
         (Errno::Eperm, "S9 shadow is the table", |b| {
             b.el2.store(DESCRIPTOR + 0x48, LINEAR + LEVEL1);
         }),
         (Errno::Eperm, "S9 host queue is a guest's", |b| {
             b.el2.set_page(HOST_QUEUE, PageState::GUEST);
         }),
-        (Errno::Eperm, "S9 ITT no memory", |b| {
-            b.el2.store(LIST + 8, END + 0x1000)
-        }),
-        (Errno::Eperm, "S9 ITT is private", |b| {
-            b.el2.store(LIST + 8, PRIVATE)
-        }),
+        (Errno::Eperm, "S9 ITT no memory", |b| b.el2.store(LIST + 8, END + 0x1000)),
+        (Errno::Eperm, "S9 ITT is private", |b| b.el2.store(LIST + 8, PRIVATE)),
         (Errno::Eperm, "S9 LPI table", |b| {
             b.el2.set_page(PENDING + 0x1_0000, PageState::GUEST);
         }),
@@ -765,24 +634,14 @@ fn a_mapd_holds_its_record_or_is_refused() {
 
 #[test]
 fn the_command_table() {
-    let mapc = |icid, rdbase, valid| Command::Mapc {
-        icid,
-        rdbase,
-        valid,
-    };
-    let movall = |from_rdbase, to_rdbase| Command::Movall {
-        from_rdbase,
-        to_rdbase,
-    };
+    let mapc = |icid, rdbase, valid| Command::Mapc { icid, rdbase, valid };
+    let movall = |from_rdbase, to_rdbase| Command::Movall { from_rdbase, to_rdbase };
     let passed = [
         (mapc(255, 1, true), mapc(255, 1, true)),
         (mapc(255, 99, false), mapc(255, 0, false)),
         (SYNC, SYNC),
         (movall(0, 1), movall(0, 1)),
-        (
-            Command::Invall { icid: 0xffff },
-            Command::Invall { icid: 0xffff },
-        ),
+        (Command::Invall { icid: 0xffff }, Command::Invall { icid: 0xffff }),
         (unmap((1 << 18) - 1), unmap((1 << 18) - 1)),
     ];
     for (given, written) in passed {
@@ -807,9 +666,7 @@ fn the_command_table() {
         mapd(9, QUEUE, 4),
         mapd(9, 0x8000_0000, 4),
         Command::Unknown { words: NONSENSE },
-        Command::Unknown {
-            words: [0x29, 0, 0, 0],
-        },
+        Command::Unknown { words: [0x29, 0, 0, 0] },
     ];
     for given in refused {
         let bench = Bench::guarded();
@@ -853,12 +710,7 @@ impl Hardware<'_> {
                 return;
             }
             match Command::decode(self.bench.slot(creadr)) {
-                Command::Mapd {
-                    device_id,
-                    itt_address,
-                    valid: true,
-                    ..
-                } => {
+                Command::Mapd { device_id, itt_address, valid: true, .. } => {
                     self.mapped.insert(device_id, itt_address);
                 }
                 Command::Mapd { device_id, .. } => {
@@ -1001,10 +853,7 @@ fn read_back_is_what_was_recorded() {
     bench.set_hardware(Register::Statusr, 7);
     bench.set_hardware(Register::Iidr, 0x43b);
     assert_eq!(bench.read(Register::Cbaser), cbaser().into_bits());
-    assert_eq!(
-        bench.read(Register::Baser(0)),
-        baser(1, LEVEL1, true).into_bits()
-    );
+    assert_eq!(bench.read(Register::Baser(0)), baser(1, LEVEL1, true).into_bits());
     assert_eq!(bench.read(Register::Statusr), 0);
     assert_eq!(bench.read(Register::Iidr), 0x43b);
     assert_eq!(bench.read(Register::Typer), typer().into_bits());
@@ -1168,10 +1017,7 @@ fn other_frames() {
     bench.el2.did.borrow_mut().clear();
     let frame = Frame::ItsTranslation(0);
     bench.access(frame, 0x40, AccessSize::Word, Direction::Write(1));
-    assert_eq!(
-        bench.access(frame, 0x40, AccessSize::Word, Direction::Read),
-        0
-    );
+    assert_eq!(bench.access(frame, 0x40, AccessSize::Word, Direction::Read), 0);
     let frame = Frame::Redistributor(1);
     for (offset, size) in [
         (0x70, AccessSize::Double),

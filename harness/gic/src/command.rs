@@ -13,11 +13,7 @@ pub type Words = [u64; 4];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Move an interrupt to another collection.
-    Movi {
-        device_id: u32,
-        event_id: u32,
-        icid: u16,
-    },
+    Movi { device_id: u32, event_id: u32, icid: u16 },
     /// Make an interrupt pending.
     Int { device_id: u32, event_id: u32 },
     /// Clear the pending state of an interrupt.
@@ -36,18 +32,9 @@ pub enum Command {
     /// Map a collection to a redistributor, or unmap it.
     Mapc { icid: u16, rdbase: u64, valid: bool },
     /// Map an event to an interrupt.
-    Mapti {
-        device_id: u32,
-        event_id: u32,
-        intid: u32,
-        icid: u16,
-    },
+    Mapti { device_id: u32, event_id: u32, intid: u32, icid: u16 },
     /// Map an event to the interrupt of the same number.
-    Mapi {
-        device_id: u32,
-        event_id: u32,
-        icid: u16,
-    },
+    Mapi { device_id: u32, event_id: u32, icid: u16 },
     /// Forget the cached configuration of an interrupt.
     Inv { device_id: u32, event_id: u32 },
     /// Forget the cached configuration of all interrupts of a collection.
@@ -101,57 +88,25 @@ impl Command {
         let event_id = dw1 as u32;
         let icid = dw2 as u16;
         match dw0 as u8 {
-            opcode::MOVI => Self::Movi {
-                device_id,
-                event_id,
-                icid,
-            },
-            opcode::INT => Self::Int {
-                device_id,
-                event_id,
-            },
-            opcode::CLEAR => Self::Clear {
-                device_id,
-                event_id,
-            },
-            opcode::SYNC => Self::Sync {
-                rdbase: rdbase_of(dw2),
-            },
+            opcode::MOVI => Self::Movi { device_id, event_id, icid },
+            opcode::INT => Self::Int { device_id, event_id },
+            opcode::CLEAR => Self::Clear { device_id, event_id },
+            opcode::SYNC => Self::Sync { rdbase: rdbase_of(dw2) },
             opcode::MAPD => Self::Mapd {
                 device_id,
                 size: (dw1 & 0x1f) as u8,
                 itt_address: dw2 & ITT_ADDRESS,
                 valid: dw2 & VALID != 0,
             },
-            opcode::MAPC => Self::Mapc {
-                icid,
-                rdbase: rdbase_of(dw2),
-                valid: dw2 & VALID != 0,
-            },
-            opcode::MAPTI => Self::Mapti {
-                device_id,
-                event_id,
-                intid: (dw1 >> 32) as u32,
-                icid,
-            },
-            opcode::MAPI => Self::Mapi {
-                device_id,
-                event_id,
-                icid,
-            },
-            opcode::INV => Self::Inv {
-                device_id,
-                event_id,
-            },
+            opcode::MAPC => Self::Mapc { icid, rdbase: rdbase_of(dw2), valid: dw2 & VALID != 0 },
+            opcode::MAPTI => Self::Mapti { device_id, event_id, intid: (dw1 >> 32) as u32, icid },
+            opcode::MAPI => Self::Mapi { device_id, event_id, icid },
+            opcode::INV => Self::Inv { device_id, event_id },
             opcode::INVALL => Self::Invall { icid },
-            opcode::MOVALL => Self::Movall {
-                from_rdbase: rdbase_of(dw2),
-                to_rdbase: rdbase_of(dw3),
-            },
-            opcode::DISCARD => Self::Discard {
-                device_id,
-                event_id,
-            },
+            opcode::MOVALL => {
+                Self::Movall { from_rdbase: rdbase_of(dw2), to_rdbase: rdbase_of(dw3) }
+            }
+            opcode::DISCARD => Self::Discard { device_id, event_id },
             _ => Self::Unknown { words },
         }
     }
@@ -160,90 +115,47 @@ impl Command {
     /// no room for are lost.
     pub const fn encode(self) -> Words {
         match self {
-            Self::Movi {
-                device_id,
-                event_id,
-                icid,
-            } => [
-                first_word(opcode::MOVI, device_id),
-                event_id as u64,
-                icid as u64,
-                0,
-            ],
-            Self::Int {
-                device_id,
-                event_id,
-            } => [first_word(opcode::INT, device_id), event_id as u64, 0, 0],
-            Self::Clear {
-                device_id,
-                event_id,
-            } => [first_word(opcode::CLEAR, device_id), event_id as u64, 0, 0],
+            Self::Movi { device_id, event_id, icid } => {
+                [first_word(opcode::MOVI, device_id), event_id as u64, icid as u64, 0]
+            }
+            Self::Int { device_id, event_id } => {
+                [first_word(opcode::INT, device_id), event_id as u64, 0, 0]
+            }
+            Self::Clear { device_id, event_id } => {
+                [first_word(opcode::CLEAR, device_id), event_id as u64, 0, 0]
+            }
             Self::Sync { rdbase } => [opcode::SYNC as u64, 0, rdbase_word(rdbase), 0],
-            Self::Mapd {
-                device_id,
-                size,
-                itt_address,
-                valid,
-            } => [
+            Self::Mapd { device_id, size, itt_address, valid } => [
                 first_word(opcode::MAPD, device_id),
                 size as u64 & 0x1f,
                 itt_address & ITT_ADDRESS | if valid { VALID } else { 0 },
                 0,
             ],
-            Self::Mapc {
-                icid,
-                rdbase,
-                valid,
-            } => [
+            Self::Mapc { icid, rdbase, valid } => [
                 opcode::MAPC as u64,
                 0,
                 rdbase_word(rdbase) | icid as u64 | if valid { VALID } else { 0 },
                 0,
             ],
-            Self::Mapti {
-                device_id,
-                event_id,
-                intid,
-                icid,
-            } => [
+            Self::Mapti { device_id, event_id, intid, icid } => [
                 first_word(opcode::MAPTI, device_id),
                 (intid as u64) << 32 | event_id as u64,
                 icid as u64,
                 0,
             ],
-            Self::Mapi {
-                device_id,
-                event_id,
-                icid,
-            } => [
-                first_word(opcode::MAPI, device_id),
-                event_id as u64,
-                icid as u64,
-                0,
-            ],
-            Self::Inv {
-                device_id,
-                event_id,
-            } => [first_word(opcode::INV, device_id), event_id as u64, 0, 0],
+            Self::Mapi { device_id, event_id, icid } => {
+                [first_word(opcode::MAPI, device_id), event_id as u64, icid as u64, 0]
+            }
+            Self::Inv { device_id, event_id } => {
+                [first_word(opcode::INV, device_id), event_id as u64, 0, 0]
+            }
             Self::Invall { icid } => [opcode::INVALL as u64, 0, icid as u64, 0],
-            Self::Movall {
-                from_rdbase,
-                to_rdbase,
-            } => [
-                opcode::MOVALL as u64,
-                0,
-                rdbase_word(from_rdbase),
-                rdbase_word(to_rdbase),
-            ],
-            Self::Discard {
-                device_id,
-                event_id,
-            } => [
-                first_word(opcode::DISCARD, device_id),
-                event_id as u64,
-                0,
-                0,
-            ],
+            Self::Movall { from_rdbase, to_rdbase } => {
+                [opcode::MOVALL as u64, 0, rdbase_word(from_rdbase), rdbase_word(to_rdbase)]
+            }
+            Self::Discard { device_id, event_id } => {
+                [first_word(opcode::DISCARD, device_id), event_id as u64, 0, 0]
+            }
             Self::Unknown { words } => words,
         }
     }
@@ -251,37 +163,13 @@ impl Command {
     /// DeviceID and EventID of a command about one event.
     pub const fn event(self) -> Option<(u32, u32)> {
         match self {
-            Self::Movi {
-                device_id,
-                event_id,
-                ..
-            }
-            | Self::Int {
-                device_id,
-                event_id,
-            }
-            | Self::Clear {
-                device_id,
-                event_id,
-            }
-            | Self::Mapti {
-                device_id,
-                event_id,
-                ..
-            }
-            | Self::Mapi {
-                device_id,
-                event_id,
-                ..
-            }
-            | Self::Inv {
-                device_id,
-                event_id,
-            }
-            | Self::Discard {
-                device_id,
-                event_id,
-            } => Some((device_id, event_id)),
+            Self::Movi { device_id, event_id, .. }
+            | Self::Int { device_id, event_id }
+            | Self::Clear { device_id, event_id }
+            | Self::Mapti { device_id, event_id, .. }
+            | Self::Mapi { device_id, event_id, .. }
+            | Self::Inv { device_id, event_id }
+            | Self::Discard { device_id, event_id } => Some((device_id, event_id)),
             Self::Sync { .. }
             | Self::Mapd { .. }
             | Self::Mapc { .. }
@@ -327,54 +215,18 @@ mod tests {
     fn worked_values() {
         let worked = [
             (
-                Command::Mapd {
-                    device_id: 0x2a,
-                    size: 4,
-                    itt_address: 0x8_4001_0200,
-                    valid: true,
-                },
+                Command::Mapd { device_id: 0x2a, size: 4, itt_address: 0x8_4001_0200, valid: true },
                 [0x2a_0000_0008, 4, 0x8000_0008_4001_0200, 0],
             ),
+            (Command::Mapc { icid: 5, rdbase: 3, valid: true }, [9, 0, 0x8000_0000_0003_0005, 0]),
             (
-                Command::Mapc {
-                    icid: 5,
-                    rdbase: 3,
-                    valid: true,
-                },
-                [9, 0, 0x8000_0000_0003_0005, 0],
-            ),
-            (
-                Command::Mapti {
-                    device_id: 0x2a,
-                    event_id: 7,
-                    intid: 8199,
-                    icid: 5,
-                },
+                Command::Mapti { device_id: 0x2a, event_id: 7, intid: 8199, icid: 5 },
                 [0x2a_0000_000a, 0x2007_0000_0007, 5, 0],
             ),
-            (
-                Command::Movi {
-                    device_id: 0x2a,
-                    event_id: 7,
-                    icid: 6,
-                },
-                [0x2a_0000_0001, 7, 6, 0],
-            ),
-            (
-                Command::Inv {
-                    device_id: 0x2a,
-                    event_id: 7,
-                },
-                [0x2a_0000_000c, 7, 0, 0],
-            ),
+            (Command::Movi { device_id: 0x2a, event_id: 7, icid: 6 }, [0x2a_0000_0001, 7, 6, 0]),
+            (Command::Inv { device_id: 0x2a, event_id: 7 }, [0x2a_0000_000c, 7, 0, 0]),
             (Command::Sync { rdbase: 3 }, [5, 0, 0x3_0000, 0]),
-            (
-                Command::Movall {
-                    from_rdbase: 1,
-                    to_rdbase: 2,
-                },
-                [0xe, 0, 0x1_0000, 0x2_0000],
-            ),
+            (Command::Movall { from_rdbase: 1, to_rdbase: 2 }, [0xe, 0, 0x1_0000, 0x2_0000]),
         ];
         for (command, words) in worked {
             assert_eq!(command.encode(), words, "{command:?}");

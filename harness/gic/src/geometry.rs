@@ -144,9 +144,7 @@ impl Table {
         let index = self.level1_index(id as u32);
         let first = index.wrapping_mul(self.entries_per_page());
         Location::Indirect {
-            level1_entry: self
-                .address
-                .wrapping_add(index.wrapping_mul(LEVEL1_ENTRY_BYTES)),
+            level1_entry: self.address.wrapping_add(index.wrapping_mul(LEVEL1_ENTRY_BYTES)),
             offset: id.wrapping_sub(first).wrapping_mul(self.entry_bytes),
         }
     }
@@ -201,10 +199,7 @@ pub struct Queue {
 impl Queue {
     /// The queue that GITS_CBASER describes, whether Valid or not.
     pub const fn new(cbaser: Cbaser) -> Self {
-        Self {
-            address: cbaser.address(),
-            bytes: cbaser.bytes(),
-        }
+        Self { address: cbaser.address(), bytes: cbaser.bytes() }
     }
 
     /// The offset of the slot after the one at `offset`; the last is followed by the first.
@@ -248,10 +243,7 @@ impl Pages {
     pub const fn under(address: u64, bytes: u64) -> Self {
         let first = address / PAGE_BYTES;
         let within = address % PAGE_BYTES;
-        Self {
-            first,
-            count: within.saturating_add(bytes).div_ceil(PAGE_BYTES),
-        }
+        Self { first, count: within.saturating_add(bytes).div_ceil(PAGE_BYTES) }
     }
 
     /// The page frame numbers in order.
@@ -310,30 +302,15 @@ mod tests {
         // 256 entries to a page: index 0x102, entry 3.
         assert_eq!(
             found,
-            Location::Indirect {
-                level1_entry: 0x8_0020_0000 + 0x102 * 8,
-                offset: 3 * 16
-            }
+            Location::Indirect { level1_entry: 0x8_0020_0000 + 0x102 * 8, offset: 3 * 16 }
         );
         assert_eq!(table.level1_index(0x1_0203), 0x102);
-        let flat = Table {
-            indirect: false,
-            ..table
-        };
+        let flat = Table { indirect: false, ..table };
         assert_eq!(flat.locate(255), Location::Flat(0x8_0020_0ff0));
         // 12-byte entries: 341 of them in 4 KiB, and none across the end of a page of two levels.
-        let odd = Table {
-            entry_bytes: 12,
-            ..table
-        };
+        let odd = Table { entry_bytes: 12, ..table };
         assert_eq!(odd.entries_per_page(), 341);
-        assert_eq!(
-            odd.locate(342),
-            Location::Indirect {
-                level1_entry: 0x8_0020_0008,
-                offset: 12
-            }
-        );
+        assert_eq!(odd.locate(342), Location::Indirect { level1_entry: 0x8_0020_0008, offset: 12 });
     }
 
     #[test]
@@ -345,10 +322,7 @@ mod tests {
         assert_eq!(entry.address(PageSize::K64), 0xa_1234_5678_0000);
         assert_eq!(entry.other_bits(PageSize::K4), 1);
         assert_eq!(entry.other_bits(PageSize::K64), 0xf001);
-        assert_eq!(
-            Level1Entry::valid(0xa_1234_5678_0000).other_bits(PageSize::K64),
-            0
-        );
+        assert_eq!(Level1Entry::valid(0xa_1234_5678_0000).other_bits(PageSize::K64), 0);
     }
 
     #[test]
@@ -368,10 +342,7 @@ mod tests {
 
     #[test]
     fn the_queue_is_a_ring() {
-        let queue = Queue {
-            address: 0x8_0010_0000,
-            bytes: 0x1_0000,
-        };
+        let queue = Queue { address: 0x8_0010_0000, bytes: 0x1_0000 };
         assert_eq!(queue.after(0xffe0), 0);
         assert_eq!(queue.distance(0xffe0, 0x20), 2);
         assert_eq!(queue.distance(0x40, 0x40), 0);

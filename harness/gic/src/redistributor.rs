@@ -136,9 +136,7 @@ pub struct LpiConfiguration {
 
 /// Address of the byte that configures an LPI, in a configuration table at `table`.
 pub const fn configuration_address(table: u64, intid: u32) -> u64 {
-    table
-        .wrapping_add(intid as u64)
-        .wrapping_sub(FIRST_LPI as u64)
+    table.wrapping_add(intid as u64).wrapping_sub(FIRST_LPI as u64)
 }
 
 /// Address of the byte, and the bit in it, that say whether an LPI is pending, in a pending table at `table`.
@@ -157,9 +155,7 @@ mod tests {
 
     #[test]
     fn tables_of_a_16_bit_redistributor() {
-        let propbaser = Propbaser::new()
-            .with_id_bits(15)
-            .with_page_number(0x8_0030_0000 >> 12);
+        let propbaser = Propbaser::new().with_id_bits(15).with_page_number(0x8_0030_0000 >> 12);
         assert_eq!(propbaser.address(), 0x8_0030_0000);
         assert_eq!(propbaser.bytes(), 65536 - 8192);
         assert_eq!(Pendbaser::bytes(15), 8192);

@@ -112,10 +112,7 @@ impl Register {
 
     /// Whether the architecture lets both 32-bit halves be accessed on their own.
     pub const fn has_halves(self) -> bool {
-        matches!(
-            self,
-            Self::Typer | Self::Cbaser | Self::Cwriter | Self::Creadr | Self::Baser(_)
-        )
+        matches!(self, Self::Typer | Self::Cbaser | Self::Cwriter | Self::Creadr | Self::Baser(_))
     }
 
     /// The register and the bits that an access of `bytes` at `offset` names, or `None` where no
@@ -252,11 +249,7 @@ impl Typer {
 
     /// How many ICIDs can be named: CIL ? 2^(CIDbits+1) : 65536.
     pub const fn collection_ids(self) -> u64 {
-        if self.cil() {
-            1_u64 << (self.cidbits() as u32).wrapping_add(1)
-        } else {
-            0x1_0000
-        }
+        if self.cil() { 1_u64 << (self.cidbits() as u32).wrapping_add(1) } else { 0x1_0000 }
     }
 
     /// Bytes in an ITT entry, 1 to 16.
@@ -426,9 +419,7 @@ impl Baser {
 
     /// Bytes in the table (flat) or the level-1 table.
     pub const fn bytes(self) -> u64 {
-        (self.size() as u64)
-            .wrapping_add(1)
-            .wrapping_mul(self.page_size().bytes())
+        (self.size() as u64).wrapping_add(1).wrapping_mul(self.page_size().bytes())
     }
 
     /// Physical address of the table, unfolded (52 bits with 64 KiB pages, 48 otherwise).
@@ -514,26 +505,14 @@ mod tests {
         }
         assert_eq!(Register::at(0x138), Register::Baser(7));
         assert_eq!(Register::at(0x140), Register::Reserved(0x140));
-        assert_eq!(
-            Register::at(Pidr2::OFFSET),
-            Register::Identification(0xffe8)
-        );
+        assert_eq!(Register::at(Pidr2::OFFSET), Register::Identification(0xffe8));
     }
 
     #[test]
     fn accesses_select_whole_registers_and_halves_only() {
-        assert_eq!(
-            Register::select(0x88, 8),
-            Some((Register::Cwriter, Part::Whole))
-        );
-        assert_eq!(
-            Register::select(0x88, 4),
-            Some((Register::Cwriter, Part::Low))
-        );
-        assert_eq!(
-            Register::select(0x8c, 4),
-            Some((Register::Cwriter, Part::High))
-        );
+        assert_eq!(Register::select(0x88, 8), Some((Register::Cwriter, Part::Whole)));
+        assert_eq!(Register::select(0x88, 4), Some((Register::Cwriter, Part::Low)));
+        assert_eq!(Register::select(0x8c, 4), Some((Register::Cwriter, Part::High)));
         assert_eq!(Register::select(0x8c, 8), None);
         assert_eq!(Register::select(0x00, 8), None);
         assert_eq!(Register::select(0x02, 2), None);

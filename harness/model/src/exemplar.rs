@@ -56,13 +56,7 @@ impl Model {
                 }
             }
         }
-        CarriedOut {
-            outcome,
-            known,
-            events,
-            poisoned: judgement.poisoned,
-            open,
-        }
+        CarriedOut { outcome, known, events, poisoned: judgement.poisoned, open }
     }
 
     fn take(&mut self, event: Event) -> Judgement {
@@ -76,12 +70,7 @@ impl Model {
     fn outcome_of(&self, action: &Action) -> (Outcome, u64, bool) {
         let certain = |outcome| (outcome, u64::MAX, false);
         match *action {
-            Action::Device {
-                address,
-                size,
-                direction: Direction::Read,
-                ..
-            } => {
+            Action::Device { address, size, direction: Direction::Read, .. } => {
                 let (part, held) = self.held(address, size.bytes());
                 let value = Outcome::Value(part.extract(held.value));
                 (value, part.extract(held.known), false)
@@ -150,10 +139,8 @@ impl Architecture {
         let freedoms = self.its[its].freedoms;
         let offset = registers.offset();
         let queues = registers.queues(&freedoms);
-        let words = queues
-            .first()
-            .map(|queue| self.command(queue.slot(offset)))
-            .unwrap_or_default();
+        let words =
+            queues.first().map(|queue| self.command(queue.slot(offset))).unwrap_or_default();
         let results = self.ways(its, Command::decode(words))?;
         let results: Vec<_> = results.into_iter().map(|(_, result)| result).collect();
         let (its, stalls) = (its as u8, freedoms.allow(OnError::Stall));
@@ -171,18 +158,8 @@ impl Architecture {
         let differ = results.iter().any(|result| *result != results[0]);
         let open = differ || several || error.is_some() && both;
         let event = match error {
-            Some(error) if stalls => Event::Stalled {
-                its,
-                offset,
-                words,
-                error,
-            },
-            error => Event::Consumed {
-                its,
-                offset,
-                words,
-                error,
-            },
+            Some(error) if stalls => Event::Stalled { its, offset, words, error },
+            error => Event::Consumed { its, offset, words, error },
         };
         Ok((event, open))
     }

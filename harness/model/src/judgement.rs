@@ -88,10 +88,7 @@ pub enum Kind {
 impl Kind {
     /// Whether it is about the machine below EL2.
     pub const fn is_hardware(self) -> bool {
-        matches!(
-            self,
-            Self::Books | Self::Value | Self::Fetch | Self::Outcome | Self::Offered
-        )
+        matches!(self, Self::Books | Self::Value | Self::Fetch | Self::Outcome | Self::Offered)
     }
 }
 

@@ -66,10 +66,7 @@ impl Model {
     /// A machine before boot whose host owns its ITSs: nobody emulates anything. Where the architecture leaves a choice
     /// each ITS does what its character says.
     pub fn bare(machine: Machine) -> Self {
-        let nobody = SubjectPolicy {
-            records_per_page: 0,
-            commands_in_flight: 0,
-        };
+        let nobody = SubjectPolicy { records_per_page: 0, commands_in_flight: 0 };
         let freedoms = |its| Freedoms::only(machine.character(its).choices);
         Self::new(machine, nobody, freedoms)
     }
@@ -99,12 +96,7 @@ impl Model {
         account: &mut Account,
     ) {
         match *action {
-            Action::Device {
-                cpu,
-                address,
-                size,
-                direction,
-            } => {
+            Action::Device { cpu, address, size, direction } => {
                 let seen = match outcome {
                     Outcome::Value(value) => *value,
                     _ => 0,
@@ -120,21 +112,13 @@ impl Model {
                 self.judge_access(cpu, address, outcome, account);
                 self.replay(events, account);
             }
-            Action::Store {
-                cpu,
-                address,
-                value,
-            } => {
+            Action::Store { cpu, address, value } => {
                 if self.judge_access(cpu, address, outcome, account) {
                     self.hardware.store(address, &[value]);
                 }
                 self.replay(events, account);
             }
-            Action::StoreCommand {
-                cpu,
-                address,
-                words,
-            } => {
+            Action::StoreCommand { cpu, address, words } => {
                 if self.judge_access(cpu, address, outcome, account) {
                     self.hardware.store(address, &words);
                 }
@@ -146,12 +130,7 @@ impl Model {
                 self.replay(events, account);
                 self.judge_hypercall((cpu, x0, arguments), expected, outcome, events, account);
             }
-            Action::Msi {
-                its,
-                device_id,
-                event_id,
-                size,
-            } => {
+            Action::Msi { its, device_id, event_id, size } => {
                 // GITS_TRANSLATER: 16 bits leave the upper half of EventID zero.
                 let event_id = size.truncate(event_id.into()) as u32;
                 self.msi((its, device_id, event_id), events, account);
@@ -163,8 +142,7 @@ impl Model {
                     _ => None,
                 };
                 let judgement = &mut account.judgement;
-                self.hardware
-                    .acknowledge(usize::from(cpu), taken, judgement);
+                self.hardware.acknowledge(usize::from(cpu), taken, judgement);
             }
             Action::PowerLoss { its, restored } => {
                 self.replay(events, account);
@@ -294,9 +272,7 @@ impl Model {
     }
 
     pub(crate) fn is_finalized(&self, cpu: u8) -> bool {
-        self.finalized
-            .get(usize::from(cpu))
-            .is_some_and(|done| *done)
+        self.finalized.get(usize::from(cpu)).is_some_and(|done| *done)
     }
 
     /// S1: from the first finalize.
@@ -395,18 +371,10 @@ impl Model {
         let mut creadr_before = None;
         for (index, event) in events.iter().enumerate() {
             match *event {
-                Event::DeviceRead {
-                    address,
-                    size,
-                    value,
-                } => {
+                Event::DeviceRead { address, size, value } => {
                     self.judge_hardware_read(address, size.bytes(), value, creadr_before, account);
                 }
-                Event::DeviceWrite {
-                    address,
-                    size,
-                    value,
-                } => {
+                Event::DeviceWrite { address, size, value } => {
                     let refused = is_refused(&events[index + 1..]);
                     self.hardware_write(address, size.bytes(), (value, refused), account);
                 }
@@ -421,20 +389,11 @@ impl Model {
                     let cleaned = is_cleaned(page, &events[index + 1..]);
                     self.hardware.zero_page(page, cleaned);
                 }
-                Event::Page {
-                    change,
-                    pages,
-                    result,
-                } => {
+                Event::Page { change, pages, result } => {
                     let injected = events.get(index + 1) == Some(&Event::Injected);
                     self.page_event(change, pages, result, injected, account);
                 }
-                Event::Consumed {
-                    its,
-                    offset,
-                    words,
-                    error,
-                } => {
+                Event::Consumed { its, offset, words, error } => {
                     let fate = error.map_or(Fate::Done, |error| Fate::Ignored(error.0));
                     self.fetched(its, (offset, words, fate), &mut creadr_before, account);
                     continue;
@@ -444,12 +403,7 @@ impl Model {
                     self.fetched(its, fetched, &mut creadr_before, account);
                     continue;
                 }
-                Event::Stalled {
-                    its,
-                    offset,
-                    words,
-                    error,
-                } => {
+                Event::Stalled { its, offset, words, error } => {
                     account.judgement.stalled += 1;
                     let fetched = (offset, words, Fate::Stalled(error.0));
                     self.fetched(its, fetched, &mut creadr_before, account);
@@ -472,11 +426,7 @@ impl Model {
     ) {
         let its = usize::from(its);
         creadr_before.get_or_insert(self.hardware.its[its].registers.creadr);
-        let fetched = Fetched {
-            offset,
-            words,
-            fate,
-        };
+        let fetched = Fetched { offset, words, fate };
         self.hardware.fetched(its, fetched, &mut account.judgement);
     }
 
@@ -533,16 +483,14 @@ impl Model {
         let done = if let Some((its, offset)) = its_at(&self.machine, address) {
             match Register::select(offset, bytes) {
                 Some((register, part)) if offset < FRAME_BYTES => {
-                    self.hardware
-                        .write_its(its, register, (part, value), refused)
+                    self.hardware.write_its(its, register, (part, value), refused)
                 }
                 _ => Ok(()),
             }
         } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
             match redistributor_register(offset, bytes) {
                 Some((register, part)) => {
-                    self.hardware
-                        .write_redistributor(n, register, (part, value), refused)
+                    self.hardware.write_redistributor(n, register, (part, value), refused)
                 }
                 None => Ok(()),
             }
@@ -631,11 +579,7 @@ mod tests {
     fn boots_and_is_set_up() {
         let world = World::guarded();
         assert_eq!(world.model.phase(0), Phase::Guarded);
-        let start = Position {
-            c: 0x80,
-            j: 0x80,
-            w: 0x80,
-        };
+        let start = Position { c: 0x80, j: 0x80, w: 0x80 };
         assert_eq!(world.model.position(0), Some(start));
         assert_eq!(world.model.records(0), Some((1, 3)));
         assert!(world.model.is_settled(0));
@@ -647,26 +591,13 @@ mod tests {
     #[test]
     fn host_accesses_after_finalize() {
         let (mut open, mut closing) = (World::booted(), World::closing());
-        let load = |page| Action::Load {
-            cpu: 1,
-            address: at(page),
-        };
+        let load = |page| Action::Load { cpu: 1, address: at(page) };
         open.agree(load(0x80000), Outcome::Value(0), &[]);
         closing.agree(load(0x80000), Outcome::Refused, &[]);
-        closing.differ(
-            load(0x80000),
-            Outcome::Value(0),
-            &[],
-            Kind::Access,
-            "0x80000",
-        );
+        closing.differ(load(0x80000), Outcome::Value(0), &[], Kind::Access, "0x80000");
         closing.differ(load(FREE), Outcome::Refused, &[], Kind::Access, "0x80400");
         let guarded = World::guarded();
-        let store = |page| Action::Store {
-            cpu: 0,
-            address: at(page),
-            value: 1,
-        };
+        let store = |page| Action::Store { cpu: 0, address: at(page), value: 1 };
         for refused in [QUEUE, LEVEL1, LEVEL2, COLLECTIONS, PRIVATE, DESCRIPTOR] {
             guarded.differ(store(refused), DONE, &[], Kind::Access, "page");
         }
@@ -680,22 +611,13 @@ mod tests {
         let world = World::guarded();
         let share = |result| Event::Page {
             change: PageChange::Share,
-            pages: Pages {
-                first: QUEUE,
-                count: 1,
-            },
+            pages: Pages { first: QUEUE, count: 1 },
             result,
         };
         let call = hypercall(0, Hypercall::HostShareHyp, [QUEUE, 0, 0, 0]);
         let eperm = Err(Errno::Eperm);
         world.clone().agree(call, returned(-1), &[share(eperm)]);
-        world.differ(
-            call,
-            returned(-1),
-            &[share(Ok(()))],
-            Kind::Books,
-            "0x80100.Share",
-        );
+        world.differ(call, returned(-1), &[share(Ok(()))], Kind::Books, "0x80100.Share");
         let wrong = [share(Err(Errno::Enomem)), Event::Injected];
         world.differ(call, returned(-12), &wrong, Kind::Hypercall, "x1");
         let stray = [page(PageChange::Share, FREE)];
@@ -715,15 +637,7 @@ mod tests {
         let mut world = World::booted();
         let words = SYNC.encode();
         let (cpu, address) = (0, at(QUEUE) + 0x80);
-        world.agree(
-            Action::StoreCommand {
-                cpu,
-                address,
-                words,
-            },
-            DONE,
-            &[],
-        );
+        world.agree(Action::StoreCommand { cpu, address, words }, DONE, &[]);
         // Consumed before the write that posted it completes.
         let done = [consumed(0x80, SYNC)];
         let post = write(ITS + 0x88, AccessSize::Double, 0xa0);
@@ -741,15 +655,7 @@ mod tests {
         let mut world = World::booted();
         let bad = mapd(2, 16, FREE);
         let (cpu, address, words) = (0, at(QUEUE) + 0x80, bad.encode());
-        world.agree(
-            Action::StoreCommand {
-                cpu,
-                address,
-                words,
-            },
-            DONE,
-            &[],
-        );
+        world.agree(Action::StoreCommand { cpu, address, words }, DONE, &[]);
         let retry = write(ITS + 0x88, AccessSize::Double, 0xa1);
         let event = stalled(0x80, bad, Some(0x1_0802));
         world.agree(retry, DONE, &[event]);
@@ -757,24 +663,12 @@ mod tests {
         let creadr = read(ITS + 0x90, AccessSize::Double);
         world.clone().agree(creadr, Outcome::Value(0x80), &[]);
         world.agree(creadr, Outcome::Value(0x81), &[]);
-        world.differ(
-            creadr,
-            Outcome::Value(0x80),
-            &[],
-            Kind::Value,
-            "its0.creadr",
-        );
+        world.differ(creadr, Outcome::Value(0x80), &[], Kind::Value, "its0.creadr");
         world.differ(ADVANCE, DONE, &[event], Kind::Fetch, "its0.fetch");
         // In actions of their own there is no doubt.
         world.agree(retry, DONE, &[]);
         world.agree(ADVANCE, DONE, &[event]);
-        world.differ(
-            creadr,
-            Outcome::Value(0x80),
-            &[],
-            Kind::Value,
-            "its0.creadr",
-        );
+        world.differ(creadr, Outcome::Value(0x80), &[], Kind::Value, "its0.creadr");
     }
 
     #[test]

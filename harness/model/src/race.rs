@@ -85,10 +85,7 @@ impl Model {
             if !hardware.enabled || seen == guard.j {
                 continue;
             }
-            let (path, value) = (
-                format_args!("its{its}.cwriter"),
-                format_args!("{:#x}", guard.j),
-            );
+            let (path, value) = (format_args!("its{its}.cwriter"), format_args!("{:#x}", guard.j));
             judgement.disagree(Kind::Forward, "P9", path, value, format_args!("{seen:#x}"));
         }
     }
@@ -185,9 +182,7 @@ impl Model {
 
     /// An action that takes effect at one moment, which is its last.
     fn follow_other(&mut self, own: &mut Underway) {
-        let Part {
-            action, outcome, ..
-        } = own.part;
+        let Part { action, outcome, .. } = own.part;
         // P2: the ITSs may have been asked before the last of them was guarded.
         if own.early.closing && is_refused_donation(&action, &outcome) {
             return self.replay(&own.events, &mut own.account);
@@ -198,9 +193,7 @@ impl Model {
     /// What EL2 must have done, by the policy.
     fn judge_entry(&mut self, own: &mut Underway) {
         match own.part.action {
-            Action::Device {
-                size, direction, ..
-            } => {
+            Action::Device { size, direction, .. } => {
                 let seen = match own.part.outcome {
                     Outcome::Value(value) => value,
                     _ => 0,
@@ -223,15 +216,9 @@ impl Model {
 
     /// Judged by what EL2 found: since then power may have gone, and CPUs been finalized.
     fn judge_racing_set_up(&mut self, call: (u8, u64, [u64; 4]), own: &mut Underway) {
-        let Underway {
-            part: Part { outcome, .. },
-            early,
-            ..
-        } = *own;
-        let refused = early.refused.map(|errno| Outcome::Returned {
-            x0: 0,
-            x1: Errno::result(Err(errno)),
-        });
+        let Underway { part: Part { outcome, .. }, early, .. } = *own;
+        let refused =
+            early.refused.map(|errno| Outcome::Returned { x0: 0, x1: Errno::result(Err(errno)) });
         if refused == Some(outcome) {
             return;
         }
@@ -272,10 +259,7 @@ fn guest_page(action: &Action) -> Option<u64> {
 }
 
 fn is_refused_donation(action: &Action, outcome: &Outcome) -> bool {
-    let eperm = Outcome::Returned {
-        x0: 0,
-        x1: Errno::result(Err(Errno::Eperm)),
-    };
+    let eperm = Outcome::Returned { x0: 0, x1: Errno::result(Err(Errno::Eperm)) };
     let donates = match *action {
         Action::Hypercall { x0, .. } => {
             Hypercall::from_function_id(x0) == Some(Hypercall::HostDonateGuest)
@@ -313,11 +297,7 @@ impl<'a> Race<'a> {
     /// Other actions that are underway must not rely on the pages that these events changed.
     fn contest(&mut self, agent: usize, slice: &[Event]) {
         let changed = slice.iter().filter_map(|event| match event {
-            Event::Page {
-                pages,
-                result: Ok(()),
-                ..
-            } => Some(pages.iter()),
+            Event::Page { pages, result: Ok(()), .. } => Some(pages.iter()),
             _ => None,
         });
         let changed: Vec<u64> = changed.flatten().collect();
@@ -357,12 +337,7 @@ fn found(registers: &mut Registers, base: u64, events: &[Event]) {
 pub(crate) fn witnessed(page: u64, events: &[Event]) -> [Option<bool>; 2] {
     let (mut borrowed, mut donated) = (None, None);
     for event in events {
-        let Event::Page {
-            change,
-            pages,
-            result,
-        } = event
-        else {
+        let Event::Page { change, pages, result } = event else {
             continue;
         };
         if !pages.contains(page) {
@@ -423,12 +398,7 @@ mod tests {
     /// CPU 0 posts one command, CPU 1 the next, and `end` is how they end.
     fn two_posts(end: impl IntoIterator<Item = Vec<Event>>) -> Judgement {
         let mut world = World::guarded();
-        let first = [
-            turn(0),
-            lock(),
-            look(0x80),
-            accepts(0x80, mapd(2, 4, FREE), &[FREE]),
-        ];
+        let first = [turn(0), lock(), look(0x80), accepts(0x80, mapd(2, 4, FREE), &[FREE])];
         let events = join(first.into_iter().chain(end));
         // CPU 1's ends first.
         let ended = [post(1, 0xc0), post(0, 0xa0)];
@@ -488,17 +458,11 @@ mod tests {
         let share = Part {
             agent: 1,
             action: hypercall(1, Hypercall::HostShareHyp, [FREE, 0, 0, 0]),
-            outcome: Outcome::Returned {
-                x0: 0,
-                x1: if before { 0 } else { -1 },
-            },
+            outcome: Outcome::Returned { x0: 0, x1: if before { 0 } else { -1 } },
         };
         let shares = |result| Event::Page {
             change: PageChange::Share,
-            pages: its_gic::geometry::Pages {
-                first: FREE,
-                count: 1,
-            },
+            pages: its_gic::geometry::Pages { first: FREE, count: 1 },
             result,
         };
         let by_host = match before {

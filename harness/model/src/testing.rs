@@ -44,14 +44,8 @@ pub(crate) fn machine() -> Machine {
     Machine {
         characters: [CHARACTER; 2],
         intid_bits: 16,
-        memory: &[Pages {
-            first: 0x80000,
-            count: 0x1000,
-        }],
-        el2: &[Pages {
-            first: 0x80000,
-            count: 0x10,
-        }],
+        memory: &[Pages { first: 0x80000, count: 0x1000 }],
+        el2: &[Pages { first: 0x80000, count: 0x10 }],
         linear_map: LINEAR,
         its: &[ITS],
         redistributors: &REDISTRIBUTORS,
@@ -78,38 +72,19 @@ pub(crate) const CHARACTER: Character = Character {
 };
 
 pub(crate) fn mapd(device_id: u32, size: u8, page: u64) -> Command {
-    Command::Mapd {
-        device_id,
-        size,
-        itt_address: at(page),
-        valid: true,
-    }
+    Command::Mapd { device_id, size, itt_address: at(page), valid: true }
 }
 
 pub(crate) fn unmapd(device_id: u32) -> Command {
-    Command::Mapd {
-        device_id,
-        size: 0,
-        itt_address: 0,
-        valid: false,
-    }
+    Command::Mapd { device_id, size: 0, itt_address: 0, valid: false }
 }
 
 pub(crate) fn mapc(icid: u16, rdbase: u64) -> Command {
-    Command::Mapc {
-        icid,
-        rdbase,
-        valid: true,
-    }
+    Command::Mapc { icid, rdbase, valid: true }
 }
 
 pub(crate) fn mapti(device_id: u32, event_id: u32, intid: u32, icid: u16) -> Command {
-    Command::Mapti {
-        device_id,
-        event_id,
-        intid,
-        icid,
-    }
+    Command::Mapti { device_id, event_id, intid, icid }
 }
 
 pub(crate) const SYNC: Command = Command::Sync { rdbase: 0 };
@@ -121,11 +96,7 @@ pub(crate) fn page(change: PageChange, page: u64) -> Event {
 }
 
 pub(crate) fn pages(change: PageChange, first: u64, count: u64) -> Event {
-    Event::Page {
-        change,
-        pages: Pages { first, count },
-        result: Ok(()),
-    }
+    Event::Page { change, pages: Pages { first, count }, result: Ok(()) }
 }
 
 fn width(address: u64) -> AccessSize {
@@ -138,62 +109,33 @@ fn width(address: u64) -> AccessSize {
 pub(crate) fn reads(register: Register, value: u64) -> Event {
     let address = ITS + register.offset();
     let size = width(address);
-    Event::DeviceRead {
-        address,
-        size,
-        value,
-    }
+    Event::DeviceRead { address, size, value }
 }
 
 pub(crate) fn writes(register: Register, value: u64) -> Event {
     let address = ITS + register.offset();
     let size = width(address);
-    Event::DeviceWrite {
-        address,
-        size,
-        value,
-    }
+    Event::DeviceWrite { address, size, value }
 }
 
 pub(crate) fn word_read(address: u64, value: u64) -> Event {
-    Event::WordRead {
-        address,
-        value,
-        shared: true,
-    }
+    Event::WordRead { address, value, shared: true }
 }
 
 pub(crate) fn copied(offset: u64, words: Words) -> Event {
-    Event::CommandRead {
-        address: at(SHADOW) + offset,
-        words,
-        shared: true,
-    }
+    Event::CommandRead { address: at(SHADOW) + offset, words, shared: true }
 }
 
 pub(crate) fn passed_on(offset: u64, words: Words) -> Event {
-    Event::CommandWritten {
-        address: at(QUEUE) + offset,
-        words,
-    }
+    Event::CommandWritten { address: at(QUEUE) + offset, words }
 }
 
 pub(crate) fn consumed(offset: u64, command: Command) -> Event {
-    Event::Consumed {
-        its: 0,
-        offset,
-        words: command.encode(),
-        error: None,
-    }
+    Event::Consumed { its: 0, offset, words: command.encode(), error: None }
 }
 
 pub(crate) fn stalled(offset: u64, command: Command, error: Option<u32>) -> Event {
-    Event::Stalled {
-        its: 0,
-        offset,
-        words: command.encode(),
-        error: CommandError(error),
-    }
+    Event::Stalled { its: 0, offset, words: command.encode(), error: CommandError(error) }
 }
 
 // ---- lists
@@ -239,19 +181,13 @@ impl World {
 
     /// Before boot, with these options of the architecture's freedoms.
     pub(crate) fn allowing(machine: Machine, freedoms: Freedoms) -> Self {
-        let policy = SubjectPolicy {
-            records_per_page: 3,
-            commands_in_flight: 64,
-        };
+        let policy = SubjectPolicy { records_per_page: 3, commands_in_flight: 64 };
         let model = Model::new(machine, policy, |_| freedoms);
         Self { model }
     }
 
     pub(crate) fn cbaser() -> u64 {
-        Cbaser::new()
-            .with_valid(true)
-            .with_page_number(QUEUE)
-            .into_bits()
+        Cbaser::new().with_valid(true).with_page_number(QUEUE).into_bits()
     }
 
     pub(crate) fn baser(n: u8) -> u64 {
@@ -286,12 +222,7 @@ impl World {
         }
         world.agree(write(ITS, AccessSize::Word, 1), Outcome::Done, &[]);
         world.stores(at(LEVEL1), Level1Entry::valid(at(LEVEL2)).0);
-        let commands = [
-            mapc(0, 0),
-            mapc(1, 1),
-            mapd(1, 7, ITT),
-            mapti(1, 4, 8200, 0),
-        ];
+        let commands = [mapc(0, 0), mapc(1, 1), mapd(1, 7, ITT), mapti(1, 4, 8200, 0)];
         for command in commands {
             world.open_command(command);
         }
@@ -302,11 +233,7 @@ impl World {
     pub(crate) fn open_command(&mut self, command: Command) {
         let offset = self.model.hardware.its[0].registers.creadr;
         let words = command.encode();
-        let store = Action::StoreCommand {
-            cpu: 0,
-            address: at(QUEUE) + offset,
-            words,
-        };
+        let store = Action::StoreCommand { cpu: 0, address: at(QUEUE) + offset, words };
         self.agree(store, Outcome::Done, &[]);
         self.writes(ITS + 0x88, offset + 32);
         self.agree(ADVANCE, Outcome::Done, &[consumed(offset, command)]);
@@ -387,19 +314,11 @@ impl World {
 
     /// A direct or ignored 64-bit write, nothing else.
     pub(crate) fn writes(&mut self, address: u64, value: u64) {
-        self.agree(
-            write(address, AccessSize::Double, value),
-            Outcome::Done,
-            &[],
-        );
+        self.agree(write(address, AccessSize::Double, value), Outcome::Done, &[]);
     }
 
     pub(crate) fn stores(&mut self, address: u64, value: u64) {
-        let store = Action::Store {
-            cpu: 0,
-            address,
-            value,
-        };
+        let store = Action::Store { cpu: 0, address, value };
         self.agree(store, Outcome::Done, &[]);
     }
 
@@ -418,43 +337,24 @@ impl World {
     /// The ITS consumes these from `offset` on.
     pub(crate) fn consumes(&mut self, offset: u64, commands: &[Command]) {
         let offsets = (offset..).step_by(32);
-        let events: Vec<Event> = offsets
-            .zip(commands)
-            .map(|(at, command)| consumed(at, *command))
-            .collect();
+        let events: Vec<Event> =
+            offsets.zip(commands).map(|(at, command)| consumed(at, *command)).collect();
         self.agree(ADVANCE, Outcome::Done, &events);
     }
 }
 
-pub(crate) const ADVANCE: Action = Action::Advance {
-    its: 0,
-    commands: 64,
-};
+pub(crate) const ADVANCE: Action = Action::Advance { its: 0, commands: 64 };
 
 pub(crate) fn write(address: u64, size: AccessSize, value: u64) -> Action {
-    Action::Device {
-        cpu: 0,
-        address,
-        size,
-        direction: Direction::Write(value),
-    }
+    Action::Device { cpu: 0, address, size, direction: Direction::Write(value) }
 }
 
 pub(crate) fn read(address: u64, size: AccessSize) -> Action {
-    Action::Device {
-        cpu: 0,
-        address,
-        size,
-        direction: Direction::Read,
-    }
+    Action::Device { cpu: 0, address, size, direction: Direction::Read }
 }
 
 pub(crate) fn hypercall(cpu: u8, call: Hypercall, arguments: [u64; 4]) -> Action {
-    Action::Hypercall {
-        cpu,
-        x0: call.function_id(),
-        arguments,
-    }
+    Action::Hypercall { cpu, x0: call.function_id(), arguments }
 }
 
 pub(crate) const fn linear(page: u64) -> u64 {
@@ -478,21 +378,11 @@ pub(crate) fn descriptor() -> Vec<(u64, u64)> {
     for n in 0..8 {
         let at = 0x40 + 0x20 * n;
         let (base, shadow, value, shape) = match n {
-            0 => (
-                linear(LEVEL1),
-                linear(SHADOW_LEVEL1),
-                World::baser(0),
-                0x1000_0000_0000,
-            ),
+            0 => (linear(LEVEL1), linear(SHADOW_LEVEL1), World::baser(0), 0x1000_0000_0000),
             1 => (linear(COLLECTIONS), 0, World::baser(1), 0x1000_0000_0000),
             _ => (0, 0, 0, 0),
         };
-        words.extend([
-            (at, base),
-            (at + 8, shadow),
-            (at + 0x10, value),
-            (at + 0x18, shape),
-        ]);
+        words.extend([(at, base), (at + 8, shadow), (at + 0x10, value), (at + 0x18, shape)]);
     }
     words
 }
@@ -535,12 +425,7 @@ pub(crate) fn set_up_with(descriptor: &[(u64, u64)], devices: &[(u32, u32, u64)]
     let itts: Vec<u64> = devices.iter().map(|(_, _, itt)| itt / PAGE_BYTES).collect();
     events.extend(borrows(&itts));
     let [first, second] = LPI_PENDING;
-    events.extend(borrows(&[
-        LPI_CONFIGURATION,
-        LPI_CONFIGURATION + 1,
-        first,
-        second,
-    ]));
+    events.extend(borrows(&[LPI_CONFIGURATION, LPI_CONFIGURATION + 1, first, second]));
     events.extend(releases(&[LIST]));
     events
 }

@@ -40,12 +40,7 @@ fn measure(name: &str, qemu: &mut Qemu, steps: &[Step]) {
         cases += 1;
     }
     let each = start.elapsed().as_secs_f64() / f64::from(cases);
-    println!(
-        "{name:40} {:4} steps {:7.1} us {:7.0} cases/s",
-        steps.len(),
-        each * 1e6,
-        1.0 / each
-    );
+    println!("{name:40} {:4} steps {:7.1} us {:7.0} cases/s", steps.len(), each * 1e6, 1.0 / each);
 }
 
 fn main() {
@@ -58,24 +53,12 @@ fn main() {
     measure("reset and a look", &mut qemu, &[Step::Look]);
     for id_bits in [13, 14, 15] {
         let draft = Draft::new(id_bits);
-        measure(
-            &format!("set-up, IDbits {id_bits}"),
-            &mut qemu,
-            &draft.steps,
-        );
+        measure(&format!("set-up, IDbits {id_bits}"), &mut qemu, &draft.steps);
     }
     for (id_bits, steps) in [(13, 50), (13, 75), (13, 100), (15, 75)] {
         let mut draft = case(id_bits, steps);
-        measure(
-            &format!("case without a look, IDbits {id_bits}"),
-            &mut qemu,
-            &draft.steps,
-        );
+        measure(&format!("case without a look, IDbits {id_bits}"), &mut qemu, &draft.steps);
         draft.look();
-        measure(
-            &format!("case with a look, IDbits {id_bits}"),
-            &mut qemu,
-            &draft.steps,
-        );
+        measure(&format!("case with a look, IDbits {id_bits}"), &mut qemu, &draft.steps);
     }
 }

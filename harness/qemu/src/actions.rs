@@ -20,12 +20,7 @@ pub(crate) enum Deed {
     /// A read of a register or of a word of memory.
     Read { address: u64, size: AccessSize },
     /// A write of a register.
-    Write {
-        address: u64,
-        size: AccessSize,
-        value: u64,
-        effect: Effect,
-    },
+    Write { address: u64, size: AccessSize, value: u64, effect: Effect },
     /// A store of a word of memory.
     Store { address: u64, value: u64 },
     /// A store of a command.
@@ -36,16 +31,12 @@ impl Deed {
     /// What is done about an action of this machine.
     pub(crate) fn of(action: &Action, machine: &Machine) -> Self {
         match *action {
-            Action::Device {
-                address,
-                size,
-                direction,
-                ..
-            } => device(machine, address, size, direction),
-            Action::Load { address, .. } if is_memory(machine, address, 8) => Self::Read {
-                address,
-                size: AccessSize::Double,
-            },
+            Action::Device { address, size, direction, .. } => {
+                device(machine, address, size, direction)
+            }
+            Action::Load { address, .. } if is_memory(machine, address, 8) => {
+                Self::Read { address, size: AccessSize::Double }
+            }
             Action::Store { address, value, .. } if is_memory(machine, address, 8) => {
                 Self::Store { address, value }
             }
@@ -57,12 +48,7 @@ impl Deed {
             Action::Load { .. } | Action::Store { .. } | Action::StoreCommand { .. } => {
                 Self::Known(Outcome::Refused)
             }
-            Action::Msi {
-                its,
-                device_id,
-                event_id,
-                size,
-            } => msi(its, device_id, event_id, size),
+            Action::Msi { its, device_id, event_id, size } => msi(its, device_id, event_id, size),
             Action::Advance { its: 0, .. } => Self::Known(Outcome::Done),
             Action::Advance { .. } | Action::PowerLoss { its: 1.., .. } => Self::Not(SECOND_ITS),
             Action::PowerLoss { .. } => Self::Not("a loss of power: QEMU's ITS has none"),
@@ -79,12 +65,7 @@ impl Deed {
         match *self {
             Self::Known(_) | Self::Not(_) => {}
             Self::Read { address, size } => batch.read(size, address),
-            Self::Write {
-                address,
-                size,
-                value,
-                effect,
-            } => {
+            Self::Write { address, size, value, effect } => {
                 batch.write(size, address, value);
                 ask(effect, batch);
             }
@@ -195,12 +176,9 @@ fn redistributor_frames(
         Direction::Write(_) if !concerns_lpis(offset) => {
             Deed::Not("a register of a redistributor that is not about LPIs: it would not be reset")
         }
-        Direction::Write(value) => Deed::Write {
-            address,
-            size,
-            value: size.truncate(value),
-            effect: Effect::Nothing,
-        },
+        Direction::Write(value) => {
+            Deed::Write { address, size, value: size.truncate(value), effect: Effect::Nothing }
+        }
     }
 }
 

@@ -34,11 +34,7 @@ impl Connection {
     ) -> io::Result<Self> {
         ioctl_fionbio(&commands, true)?;
         ioctl_fionbio(&answers, true)?;
-        Ok(Self {
-            commands,
-            answers,
-            patience,
-        })
+        Ok(Self { commands, answers, patience })
     }
 }
 

@@ -42,10 +42,8 @@ pub fn find() -> Result<Installed, Missing> {
     let path = env::var_os("PATH").unwrap_or_default();
     let program = search(&path).ok_or(Missing::NotInstalled)?;
     let output = Command::new(&program).arg("--version").output();
-    let output = output.map_err(|source| Missing::NotRunnable {
-        program: program.clone(),
-        source,
-    })?;
+    let output =
+        output.map_err(|source| Missing::NotRunnable { program: program.clone(), source })?;
     judge(&program, &String::from_utf8_lossy(&output.stdout))
 }
 
@@ -57,10 +55,7 @@ fn search(path: &OsStr) -> Option<PathBuf> {
 /// What `--version` printed, judged.
 fn judge(program: &Path, said: &str) -> Result<Installed, Missing> {
     let first = said.lines().next().unwrap_or_default();
-    let strange = || Missing::NotQemu {
-        program: program.to_owned(),
-        said: first.to_owned(),
-    };
+    let strange = || Missing::NotQemu { program: program.to_owned(), said: first.to_owned() };
     let told = first.strip_prefix("QEMU emulator version ");
     let version = told.and_then(|rest| rest.split_whitespace().next());
     let version = version.ok_or_else(strange)?.to_owned();
@@ -71,10 +66,7 @@ fn judge(program: &Path, said: &str) -> Result<Installed, Missing> {
     if (major, minor) < OLDEST {
         return Err(Missing::TooOld { version });
     }
-    Ok(Installed {
-        program: program.to_owned(),
-        version,
-    })
+    Ok(Installed { program: program.to_owned(), version })
 }
 
 #[cfg(test)]
@@ -86,14 +78,8 @@ mod tests {
         let told = |said| judge(Path::new("/bin/q"), said);
         let debian = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright";
         assert_eq!(told(debian).unwrap().version, "7.2.22");
-        assert_eq!(
-            told("QEMU emulator version 10.0.2").unwrap().version,
-            "10.0.2"
-        );
-        assert!(matches!(
-            told("QEMU emulator version 6.2.0"),
-            Err(Missing::TooOld { .. })
-        ));
+        assert_eq!(told("QEMU emulator version 10.0.2").unwrap().version, "10.0.2");
+        assert!(matches!(told("QEMU emulator version 6.2.0"), Err(Missing::TooOld { .. })));
         for strange in ["", "hello", "QEMU emulator version x.y"] {
             assert!(matches!(told(strange), Err(Missing::NotQemu { .. })));
         }

@@ -57,11 +57,8 @@ pub(crate) fn receive(answers: &mut Answers, memory: &Memory) -> Result<Seen, Er
     ];
     let [devices, collections] = [devices, collections].map(Baser::from_bits);
     let translations = tables::translations(memory, devices, collections);
-    let mut seen = Seen {
-        registers,
-        translations: translations.map_err(Error::Memory)?,
-        ..Seen::default()
-    };
+    let mut seen =
+        Seen { registers, translations: translations.map_err(Error::Memory)?, ..Seen::default() };
     for pending in &mut seen.pending {
         let control = RedistributorCtlr::from_bits(answers.value()? as u32);
         let [propbaser, pendbaser] = answers.words()?;
@@ -76,10 +73,7 @@ pub(crate) fn receive(answers: &mut Answers, memory: &Memory) -> Result<Seen, Er
 
 /// Two registers that follow each other, of 32 and of 64 bits.
 fn iidr_and_typer(bytes: [u8; 12]) -> (u64, u64) {
-    let all = bytes
-        .iter()
-        .rev()
-        .fold(0_u128, |all, byte| all << 8 | u128::from(*byte));
+    let all = bytes.iter().rev().fold(0_u128, |all, byte| all << 8 | u128::from(*byte));
     ((all & 0xffff_ffff) as u64, (all >> 32) as u64)
 }
 

@@ -69,8 +69,7 @@ impl Memory {
                 break;
             }
             buffer.resize(((last - index) * width) as usize, 0);
-            self.file
-                .read_exact_at(&mut buffer, start + index * width)?;
+            self.file.read_exact_at(&mut buffer, start + index * width)?;
             let (entries, _) = buffer.as_chunks::<BYTES>();
             for (number, entry) in (index..).zip(entries) {
                 if *entry != [0; BYTES] {
@@ -110,9 +109,7 @@ mod tests {
 
     fn found(memory: &Memory, address: u64, count: u64) -> Vec<(u64, [u8; 12])> {
         let mut found = Vec::new();
-        memory
-            .entries(address, count, |index, entry| found.push((index, *entry)))
-            .unwrap();
+        memory.entries(address, count, |index, entry| found.push((index, *entry))).unwrap();
         found
     }
 

@@ -25,10 +25,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The action was done: what came back, and what happened meanwhile, as far as it can be seen.
-    Acted {
-        outcome: Outcome,
-        events: Vec<Event>,
-    },
+    Acted { outcome: Outcome, events: Vec<Event> },
     /// QEMU cannot do it, or not as it is meant; why, for people. Nothing was done.
     NotActed(&'static str),
     /// What was seen.
@@ -153,12 +150,7 @@ impl Qemu {
 
     /// Takes what tells what a write did to the queue.
     fn receive_effect(&mut self, effect: Effect) -> Result<Vec<Event>, Error> {
-        let Self {
-            answers,
-            queue,
-            stored,
-            ..
-        } = self;
+        let Self { answers, queue, stored, .. } = self;
         match effect {
             Effect::Nothing => {}
             Effect::Moved => queue.moved(answers.words()?),

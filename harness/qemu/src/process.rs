@@ -58,9 +58,7 @@ impl Process {
             .open(inside("stderr"))
             .map_err(failed("no file for what it says"))?;
         let (far, commands) = io::pipe().map_err(failed("no pipe"))?;
-        let mut shell = shell(installed, folder.path(), far)
-            .spawn()
-            .map_err(failed("no shell"))?;
+        let mut shell = shell(installed, folder.path(), far).spawn().map_err(failed("no shell"))?;
         let connected = connect(&mut shell, commands);
         let (id, connection) = match connected {
             Ok(connected) => connected,
@@ -69,13 +67,7 @@ impl Process {
                 return Err(explain(error, &stderr));
             }
         };
-        let mut process = Self {
-            shell,
-            id,
-            connection,
-            stderr,
-            memory,
-        };
+        let mut process = Self { shell, id, connection, stderr, memory };
         process.greet()?;
         Ok(process)
     }
@@ -117,9 +109,7 @@ fn end(shell: &mut Child) {
 fn folder() -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix("its-qemu-");
-    builder
-        .tempdir_in("/dev/shm")
-        .or_else(|_| builder.tempdir())
+    builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir())
 }
 
 /// The command that starts QEMU under its shell, away from the signals of a terminal.
@@ -188,15 +178,9 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Error {
 fn explain(error: io::Error, stderr: &File) -> Error {
     let said = said(stderr);
     match error.kind() {
-        io::ErrorKind::TimedOut => Error::Hung {
-            within: PATIENCE,
-            said,
-        },
+        io::ErrorKind::TimedOut => Error::Hung { within: PATIENCE, said },
         io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Error::Died { said },
-        _ => Error::Start {
-            what: "no connection",
-            source: error,
-        },
+        _ => Error::Start { what: "no connection", source: error },
     }
 }
 

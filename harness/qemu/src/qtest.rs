@@ -106,11 +106,7 @@ impl Batch {
             self.text.extend(b" 0x");
             self.bytes(words);
             self.end();
-            self.grow(Growing {
-                address,
-                bytes,
-                length_end,
-            });
+            self.grow(Growing { address, bytes, length_end });
             return true;
         };
         self.text.pop();
@@ -141,8 +137,7 @@ impl Batch {
         self.text.extend(b" 0x");
         let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
         let shifts = (0..digits).rev().map(|place| place * 4);
-        self.text
-            .extend(shifts.map(|shift| digit((value >> shift) as u8)));
+        self.text.extend(shifts.map(|shift| digit((value >> shift) as u8)));
     }
 
     fn end(&mut self) {
@@ -279,9 +274,7 @@ fn line_at(text: &[u8], start: usize) -> Option<(&[u8], usize)> {
 
 /// The value of at most 16 digits.
 fn hexadecimal(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |value, digit| {
-        Some(value << 4 | u64::from(nibble(*digit)?))
-    })
+    digits.iter().try_fold(0, |value, digit| Some(value << 4 | u64::from(nibble(*digit)?)))
 }
 
 const fn nibble(digit: u8) -> Option<u8> {
@@ -293,9 +286,7 @@ const fn nibble(digit: u8) -> Option<u8> {
 }
 
 fn malformed(line: &[u8]) -> Error {
-    Error::Malformed {
-        line: String::from_utf8_lossy(line).into_owned(),
-    }
+    Error::Malformed { line: String::from_utf8_lossy(line).into_owned() }
 }
 
 /// Sends all commands and waits for all answers.
@@ -365,9 +356,7 @@ mod tests {
         assert_eq!(batch.lines(), 4);
         // Not beyond the longest, nor over the end of a chunk.
         batch.clear();
-        let own = (0..1000)
-            .filter(|index| batch.store(index * 8, &[0]))
-            .count();
+        let own = (0..1000).filter(|index| batch.store(index * 8, &[0])).count();
         assert_eq!(own, 1000_usize.div_ceil(64));
         batch.clear();
         (0..CHUNK - 1).for_each(|_| batch.read(AccessSize::Byte, 0));
@@ -403,13 +392,9 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_an_error_with_the_line() {
-        for text in [
-            "FAIL Unknown command 'x'\n",
-            "\n",
-            "OK 0x\n",
-            "OK 0xg\n",
-            "OK 0x00000000000000000\n",
-        ] {
+        for text in
+            ["FAIL Unknown command 'x'\n", "\n", "OK 0x\n", "OK 0xg\n", "OK 0x00000000000000000\n"]
+        {
             let error = received(text).value().unwrap_err();
             assert!(matches!(error, Error::Malformed { line } if line == text.trim_end()));
             assert!(received(text).done().is_err());

@@ -92,11 +92,7 @@ impl QueueState {
                 return;
             }
             let words = stored.command(queue.slot(offset));
-            events.push(Event::Taken {
-                its: 0,
-                offset,
-                words,
-            });
+            events.push(Event::Taken { its: 0, offset, words });
             offset = queue.after(offset);
         }
     }
@@ -125,20 +121,11 @@ mod tests {
     const CBASER: u64 = Cbaser::VALID | QUEUE;
 
     fn taken(offset: u64, words: Words) -> Event {
-        Event::Taken {
-            its: 0,
-            offset,
-            words,
-        }
+        Event::Taken { its: 0, offset, words }
     }
 
     fn stalled(offset: u64) -> Event {
-        Event::Stalled {
-            its: 0,
-            offset,
-            words: [0; 4],
-            error: CommandError(None),
-        }
+        Event::Stalled { its: 0, offset, words: [0; 4], error: CommandError(None) }
     }
 
     #[test]

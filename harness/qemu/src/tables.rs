@@ -200,11 +200,7 @@ mod tests {
             baser(COLLECTIONS, PageSize::K4, false),
         );
         let is = |event, intid, icid, redistributor| {
-            let translation = Translation {
-                intid,
-                icid,
-                redistributor,
-            };
+            let translation = Translation { intid, icid, redistributor };
             ((3, event), translation)
         };
         let expected = [
@@ -230,10 +226,7 @@ mod tests {
         let found = translations(&memory, table, Baser::new()).unwrap();
         assert!(found.keys().eq([&(512 + 5, 1)]));
         let invalid = table.with_valid(false);
-        assert_eq!(
-            translations(&memory, invalid, table).unwrap(),
-            BTreeMap::new()
-        );
+        assert_eq!(translations(&memory, invalid, table).unwrap(), BTreeMap::new());
     }
 
     #[test]

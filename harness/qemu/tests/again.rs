@@ -31,11 +31,7 @@ const PLACES: [u64; 12] = [
 
 fn command(random: &mut fastrand::Rng) -> Command {
     let mut words = [
-        u64::from(
-            random
-                .choice([1_u8, 3, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15, 77])
-                .unwrap_or(0),
-        ),
+        u64::from(random.choice([1_u8, 3, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15, 77]).unwrap_or(0)),
         random.u64(0..5) | random.u64(8190..8260) << 32,
         random.u64(0..4) | random.u64(0..3) << 16,
         random.u64(0..3) << 16,
@@ -66,21 +62,12 @@ fn action(random: &mut fastrand::Rng) -> Action {
     ];
     let (cpu, value) = (0, random.u64(..) & random.u64(..));
     match random.u8(0..4) {
-        0 => Action::Load {
-            cpu,
-            address: place,
-        },
-        1 => Action::Store {
-            cpu,
-            address: place,
-            value,
-        },
+        0 => Action::Load { cpu, address: place },
+        1 => Action::Store { cpu, address: place, value },
         _ => Action::Device {
             cpu,
             address: random.choice(registers).unwrap_or(ITS),
-            size: random
-                .choice([AccessSize::Word, AccessSize::Double])
-                .unwrap_or(AccessSize::Word),
+            size: random.choice([AccessSize::Word, AccessSize::Double]).unwrap_or(AccessSize::Word),
             direction: match random.u8(0..3) {
                 0 => Direction::Write(value),
                 1 => Direction::Write(random.choice(PLACES).unwrap_or(0) | 1 << 63 | 1),
@@ -99,12 +86,7 @@ fn case(seed: u64) -> Vec<Step> {
     for device in 0..3 {
         draft.send(mapd(device, ITT + u64::from(device) * 0x1000));
         for event in 0..4 {
-            draft.send(mapti(
-                device,
-                event,
-                8192 + device * 4 + event,
-                event as u16 & 1,
-            ));
+            draft.send(mapti(device, event, 8192 + device * 4 + event, event as u16 & 1));
         }
     }
     for _ in 0..random.u8(10..50) {
@@ -129,18 +111,13 @@ fn cases_do_not_depend_on_what_came_before() {
     };
     let start = || Qemu::start(&installed, machine()).unwrap();
     let (mut one, mut other) = (start(), start());
-    let first: Vec<_> = (0..CASES)
-        .map(|seed| one.play(&case(seed)).unwrap())
-        .collect();
+    let first: Vec<_> = (0..CASES).map(|seed| one.play(&case(seed)).unwrap()).collect();
     // In another order, on another machine.
     for seed in (0..CASES).rev() {
         let again = other.play(&case(seed)).unwrap();
         let before = &first[seed as usize];
         for (number, step) in case(seed).iter().enumerate() {
-            assert_eq!(
-                before[number], again[number],
-                "case {seed}, step {number}: {step:?}"
-            );
+            assert_eq!(before[number], again[number], "case {seed}, step {number}: {step:?}");
         }
     }
 }

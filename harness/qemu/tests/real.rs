@@ -69,10 +69,7 @@ fn what_a_driver_does_is_seen() {
     let mut draft = driver();
     draft.look();
     draft.put(int(7, 31));
-    draft.put(Command::Clear {
-        device_id: 7,
-        event_id: 3,
-    });
+    draft.put(Command::Clear { device_id: 7, event_id: 3 });
     draft.post();
     draft.look();
     let answers = qemu.play(&draft.steps).unwrap();
@@ -80,26 +77,14 @@ fn what_a_driver_does_is_seen() {
     let [first, second] = seen(&answers)[..] else {
         panic!("two looks");
     };
-    let translations = [
-        ((7, 3), 8195, 1, Some(1)),
-        ((7, 4), 8196, 9, None),
-        ((7, 31), 8200, 0, Some(0)),
-    ]
-    .map(|(event, intid, icid, redistributor)| {
-        let translation = Translation {
-            intid,
-            icid,
-            redistributor,
-        };
-        (event, translation)
-    });
-    assert!(
-        first
-            .translations
-            .iter()
-            .map(|(id, to)| (*id, *to))
-            .eq(translations)
-    );
+    let translations =
+        [((7, 3), 8195, 1, Some(1)), ((7, 4), 8196, 9, None), ((7, 31), 8200, 0, Some(0))].map(
+            |(event, intid, icid, redistributor)| {
+                let translation = Translation { intid, icid, redistributor };
+                (event, translation)
+            },
+        );
+    assert!(first.translations.iter().map(|(id, to)| (*id, *to)).eq(translations));
     assert_eq!(first.translations, second.translations);
     assert_eq!(first.pending, [vec![], vec![8195]]);
     assert_eq!(second.pending, [vec![8200], vec![]]);
@@ -116,16 +101,10 @@ fn what_a_driver_does_is_seen() {
     ];
     assert_eq!(second.registers, registers);
     let taken = events(&answers).into_iter().map(|event| match event {
-        Event::Taken {
-            its: 0,
-            offset,
-            words,
-        } => (offset, Command::decode(words).name()),
+        Event::Taken { its: 0, offset, words } => (offset, Command::decode(words).name()),
         other => panic!("{other:?}"),
     });
-    let names = [
-        "MAPC", "MAPC", "MAPD", "MAPTI", "MAPTI", "MAPTI", "INT", "INT", "CLEAR",
-    ];
+    let names = ["MAPC", "MAPC", "MAPD", "MAPTI", "MAPTI", "MAPTI", "INT", "INT", "CLEAR"];
     assert!(taken.eq((0..).step_by(0x20).zip(names)));
 }
 
@@ -166,12 +145,7 @@ fn an_itt_that_is_no_memory_stalls() {
     draft.post();
     draft.look();
     let answers = qemu.play(&draft.steps).unwrap();
-    let stalled = Event::Stalled {
-        its: 0,
-        offset: 0x40,
-        words,
-        error: CommandError(None),
-    };
+    let stalled = Event::Stalled { its: 0, offset: 0x40, words, error: CommandError(None) };
     assert_eq!(events(&answers)[2..], [stalled, stalled]);
     let registers = &seen(&answers)[0].registers;
     assert!(registers.contains(&(Register::Creadr, 0x41)));
@@ -182,13 +156,7 @@ fn a_case_sees_nothing_of_the_one_before() {
     let Some(mut qemu) = start() else { return };
     let probe = || {
         let mut draft = Draft::new(15);
-        for address in [
-            QUEUE,
-            DEVICES + 56,
-            COLLECTIONS,
-            ITT + 36,
-            PENDING[1] + 1024,
-        ] {
+        for address in [QUEUE, DEVICES + 56, COLLECTIONS, ITT + 36, PENDING[1] + 1024] {
             draft.act(Action::Load { cpu: 0, address });
         }
         draft.look();
@@ -227,20 +195,10 @@ fn a_case_sees_nothing_of_the_one_before() {
 fn messages_arrive() {
     let Some(mut qemu) = start() else { return };
     let mut draft = Draft::new(13);
-    for command in [
-        mapc(0, 0),
-        mapd(0, ITT),
-        mapti(0, 5, 8192, 0),
-        mapti(0, 6, 8193, 0),
-    ] {
+    for command in [mapc(0, 0), mapd(0, ITT), mapti(0, 5, 8192, 0), mapti(0, 6, 8193, 0)] {
         draft.send(command);
     }
-    let msi = |device_id, event_id, size| Action::Msi {
-        its: 0,
-        device_id,
-        event_id,
-        size,
-    };
+    let msi = |device_id, event_id, size| Action::Msi { its: 0, device_id, event_id, size };
     draft.act(msi(0, 5, AccessSize::Double));
     draft.act(msi(0, 0xf_0006, AccessSize::Half));
     draft.act(msi(1, 5, AccessSize::Word));
@@ -248,14 +206,9 @@ fn messages_arrive() {
     draft.act(msi(0, 5, AccessSize::Word));
     draft.look();
     let answers = qemu.play(&draft.steps).unwrap();
-    let not = answers
-        .iter()
-        .filter(|answer| matches!(answer, Answer::NotActed(_)));
+    let not = answers.iter().filter(|answer| matches!(answer, Answer::NotActed(_)));
     assert_eq!(not.count(), 1);
-    let pending: Vec<_> = seen(&answers)
-        .iter()
-        .map(|seen| &seen.pending[0][..])
-        .collect();
+    let pending: Vec<_> = seen(&answers).iter().map(|seen| &seen.pending[0][..]).collect();
     assert_eq!(pending, [&[8193][..], &[8192, 8193]]);
 }
 
@@ -266,18 +219,11 @@ fn what_is_not_there_is_refused_and_what_is_not_known_reads_zero() {
     let mut draft = Draft::new(13);
     draft.steps.clear();
     draft.store(QUEUE, 5);
-    draft.act(Action::Load {
-        cpu,
-        address: QUEUE,
-    });
+    draft.act(Action::Load { cpu, address: QUEUE });
     for address in [QUEUE + 4, 0x4000_0000, 1 << 50, 0] {
         draft.act(Action::Load { cpu, address });
     }
-    draft.act(Action::StoreCommand {
-        cpu,
-        address: QUEUE + 8,
-        words: [1; 4],
-    });
+    draft.act(Action::StoreCommand { cpu, address: QUEUE + 8, words: [1; 4] });
     draft.read(0x0900_0000, AccessSize::Word);
     // A size that the ITS does not take.
     draft.read(ITS, AccessSize::Double);
@@ -294,21 +240,11 @@ fn what_is_not_there_is_refused_and_what_is_not_known_reads_zero() {
     draft.read(REDISTRIBUTORS[1] + 0x2_0000, AccessSize::Word);
     draft.write_word(ITS + 0x1_0040, 3);
     draft.act(Action::Acknowledge { cpu });
-    draft.act(Action::PowerLoss {
-        its: 0,
-        restored: true,
-    });
-    draft.act(Action::Advance {
-        its: 1,
-        commands: 1,
-    });
+    draft.act(Action::PowerLoss { its: 0, restored: true });
+    draft.act(Action::Advance { its: 1, commands: 1 });
     draft.write_word(REDISTRIBUTORS[0] + 0x14, 0);
     let answers = qemu.play(&draft.steps).unwrap();
-    assert!(
-        answers
-            .iter()
-            .all(|answer| matches!(answer, Answer::NotActed(_)))
-    );
+    assert!(answers.iter().all(|answer| matches!(answer, Answer::NotActed(_))));
 }
 
 /// More lines than fit the buffers of the pipes.
@@ -319,10 +255,7 @@ fn long_cases_are_played() {
     for value in 0..20_000 {
         draft.store(ITT + value * 8, value);
     }
-    draft.act(Action::Load {
-        cpu: 0,
-        address: ITT + 19_999 * 8,
-    });
+    draft.act(Action::Load { cpu: 0, address: ITT + 19_999 * 8 });
     let answers = qemu.play(&draft.steps).unwrap();
     assert_eq!(outcomes(&answers).last(), Some(&Outcome::Value(19_999)));
 }
@@ -332,9 +265,7 @@ fn a_qemu_that_was_killed_is_an_error() {
     let Some(mut qemu) = start() else { return };
     qemu.play(&driver().steps).unwrap();
     let id = qemu.process_id().to_string();
-    let killed = std::process::Command::new("kill")
-        .args(["-9", &id])
-        .status();
+    let killed = std::process::Command::new("kill").args(["-9", &id]).status();
     assert!(killed.unwrap().success());
     let error = qemu.play(&driver().steps).unwrap_err();
     assert!(matches!(error, Error::Died { .. }), "{error}");
@@ -347,20 +278,14 @@ fn what_is_no_qemu_is_an_error_with_what_it_said() {
     let mut installed = its_qemu::find().unwrap();
     installed.program = "/bin/ls".into();
     let error = Qemu::start(&installed, machine()).unwrap_err();
-    assert!(
-        matches!(&error, Error::Died { said } if said.contains("ls:")),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Died { said } if said.contains("ls:")), "{error}");
 }
 
 #[test]
 fn nothing_is_left_behind() {
     let Some(qemu) = start() else { return };
     let process = format!("/proc/{}", qemu.process_id());
-    let left = std::fs::read_dir("/dev/shm")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let left = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
     let own = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("its-qemu-"));
     // Others may be starting right now.
     eprintln!("folders of QEMUs: {}", own.count());

@@ -55,10 +55,8 @@ fn main() -> ExitCode {
 fn run(devices: u32, rounds: u32) {
     let scenario = Scenario::parse(BOARD).expect("the board is right");
     let machine = machine(&scenario);
-    let mut alone = Alone {
-        board: Board::new(machine, production(machine.its)),
-        events: Vec::new(),
-    };
+    let mut alone =
+        Alone { board: Board::new(machine, production(machine.its)), events: Vec::new() };
     let mut hosts = Hosts::new(&scenario);
     hosts.probe(scenario.boot.stage, &mut alone);
     hosts.deprivilege(&mut alone);
@@ -79,37 +77,17 @@ fn round_of(device_id: u32, hosts: &mut Hosts, on: &mut Alone) {
     let event_id = 0;
     let (intid, icid) = (8192, 0);
     post(&[mapd(device_id, true)], hosts, on);
-    let mapti = HostCommand::Mapti {
-        device_id,
-        event_id,
-        intid,
-        icid,
-    };
-    let int = HostCommand::Int {
-        device_id,
-        event_id,
-    };
+    let mapti = HostCommand::Mapti { device_id, event_id, intid, icid };
+    let int = HostCommand::Int { device_id, event_id };
     post(&[mapti, int], hosts, on);
-    let discard = HostCommand::Discard {
-        device_id,
-        event_id,
-    };
+    let discard = HostCommand::Discard { device_id, event_id };
     post(&[discard, mapd(device_id, false)], hosts, on);
 }
 
 fn mapd(device_id: u32, valid: bool) -> HostCommand {
     let page = device_id / ITTS_PER_PAGE;
-    let itt = Place::at(
-        Area::Itt,
-        page as u16,
-        (device_id % ITTS_PER_PAGE * 0x100) as u16,
-    );
-    HostCommand::Mapd {
-        device_id,
-        size: 0,
-        itt,
-        valid,
-    }
+    let itt = Place::at(Area::Itt, page as u16, (device_id % ITTS_PER_PAGE * 0x100) as u16);
+    HostCommand::Mapd { device_id, size: 0, itt, valid }
 }
 
 /// Writes commands, posts them, and sees that all were carried out.

@@ -108,10 +108,7 @@ fn device(address: u64) -> &'static str {
         return register_name(Register::at(address - its));
     }
     let redistributors = its_board::layout::REDISTRIBUTORS;
-    if redistributors
-        .iter()
-        .any(|base| within(*base, FRAMES_BYTES))
-    {
+    if redistributors.iter().any(|base| within(*base, FRAMES_BYTES)) {
         return "redistributor";
     }
     "translation-frame"
@@ -150,33 +147,17 @@ mod tests {
             expected: path.into(),
             seen: path.into(),
         };
-        let action = Action::Device {
-            cpu: 1,
-            address,
-            size: AccessSize::Word,
-            direction: Direction::Read,
-        };
+        let action =
+            Action::Device { cpu: 1, address, size: AccessSize::Word, direction: Direction::Read };
         Finding::new(breach, (operation, "poll"), subject(&action)).signature
     }
 
     #[test]
     fn a_signature_has_no_address_value_or_index() {
         let its = its_board::layout::ITS[0];
-        assert_eq!(
-            signature("a", its + 0x100, 3),
-            "DIV-REGISTER.poll.BASER.value"
-        );
-        assert_eq!(
-            signature("b", its + 0x10c, 9),
-            "DIV-REGISTER.poll.BASER.value"
-        );
-        assert_eq!(
-            signature("c", its + 0x1_0040, 0),
-            "DIV-REGISTER.poll.translation-frame.value"
-        );
-        assert_eq!(
-            signature("d", its + 0x2_0070, 0),
-            "DIV-REGISTER.poll.redistributor.value"
-        );
+        assert_eq!(signature("a", its + 0x100, 3), "DIV-REGISTER.poll.BASER.value");
+        assert_eq!(signature("b", its + 0x10c, 9), "DIV-REGISTER.poll.BASER.value");
+        assert_eq!(signature("c", its + 0x1_0040, 0), "DIV-REGISTER.poll.translation-frame.value");
+        assert_eq!(signature("d", its + 0x2_0070, 0), "DIV-REGISTER.poll.redistributor.value");
     }
 }

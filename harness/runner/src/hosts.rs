@@ -24,22 +24,11 @@ impl Hosts {
     pub fn new(scenario: &Scenario) -> Self {
         let (machine, plan) = (machine(scenario), plan(scenario));
         let driver = |its: u8| {
-            let live = if its == 0 {
-                plan.live.clone()
-            } else {
-                Vec::new()
-            };
-            let plan = Plan {
-                live,
-                ..plan.clone()
-            };
+            let live = if its == 0 { plan.live.clone() } else { Vec::new() };
+            let plan = Plan { live, ..plan.clone() };
             Host::new(machine, its, plan)
         };
-        Self {
-            machine,
-            drivers: (0..machine.its.len() as u8).map(driver).collect(),
-            current: 0,
-        }
+        Self { machine, drivers: (0..machine.its.len() as u8).map(driver).collect(), current: 0 }
     }
 
     /// The drivers probe their ITSs, on hardware that nobody guards yet; at [`Stage::Reset`] they do nothing.
@@ -116,23 +105,12 @@ fn plan(scenario: &Scenario) -> Plan {
 
 fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl Perform) {
     match *operation {
-        Operation::Access {
-            cpu,
-            frame,
-            offset,
-            size,
-            direction,
-        } => {
+        Operation::Access { cpu, frame, offset, size, direction } => {
             let Some(start) = frame_address(frame, machine) else {
                 return;
             };
             let address = start + u64::from(offset);
-            on.perform(Action::Device {
-                cpu,
-                address,
-                size,
-                direction,
-            });
+            on.perform(Action::Device { cpu, address, size, direction });
         }
         Operation::Load { cpu, at } => {
             let address = place::address(at);
@@ -140,25 +118,12 @@ fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl 
         }
         Operation::Store { cpu, at, value } => {
             let address = place::address(at);
-            on.perform(Action::Store {
-                cpu,
-                address,
-                value,
-            });
+            on.perform(Action::Store { cpu, address, value });
         }
-        Operation::StoreAddress {
-            cpu,
-            at,
-            of,
-            physical,
-        } => {
+        Operation::StoreAddress { cpu, at, of, physical } => {
             let (address, of) = (place::address(at), place::address(of));
             let value = if physical { of } else { host.linear(of) };
-            on.perform(Action::Store {
-                cpu,
-                address,
-                value,
-            });
+            on.perform(Action::Store { cpu, address, value });
         }
         Operation::Command { cpu, command } => {
             let words = hardware_command(command, host.its(), machine).encode();
@@ -179,20 +144,12 @@ fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl 
                 host.poll(cpu, on);
             }
         }
-        Operation::Msi {
-            device_id,
-            event_id,
-            half,
-        } => {
+        Operation::Msi { device_id, event_id, half } => {
             on.perform(Action::Msi {
                 its: host.its(),
                 device_id,
                 event_id,
-                size: if half {
-                    AccessSize::Half
-                } else {
-                    AccessSize::Word
-                },
+                size: if half { AccessSize::Half } else { AccessSize::Word },
             });
         }
         Operation::Acknowledge { cpu } => {
@@ -228,12 +185,7 @@ fn registers(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
             let value = host.baser(index) ^ flip;
             host.write(cpu, Register::Baser(index), value, on);
         }
-        Operation::WriteHalf {
-            cpu,
-            register,
-            high,
-            flip,
-        } => {
+        Operation::WriteHalf { cpu, register, high, flip } => {
             let (register, whole) = match register {
                 8 => (Register::Cbaser, host.cbaser()),
                 n => (Register::Baser(n), host.baser(n)),
@@ -265,13 +217,7 @@ fn hypercalls(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
             (cpu, Hypercall::ReclaimGuestPage, frame_number(page))
         }
         Operation::Finalize { cpu } => (cpu, Hypercall::ProtFinalize, [0; 4]),
-        Operation::SetUp {
-            cpu,
-            private,
-            descriptor,
-            private_pages,
-            device_flip,
-        } => {
+        Operation::SetUp { cpu, private, descriptor, private_pages, device_flip } => {
             let arguments = [
                 host.control_frame() ^ device_flip,
                 host.linear(place::address(private)),
@@ -291,20 +237,10 @@ fn hypercalls(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
 
 fn driver(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
     match *operation {
-        Operation::MapDevice {
-            cpu,
-            device_id,
-            event_id_bits,
-            itt,
-        } => host.map_device(cpu, device_id, event_id_bits, place::address(itt), on),
-        Operation::MapDevices {
-            cpu,
-            device_id,
-            count,
-            stride,
-            event_id_bits,
-            itt,
-        } => {
+        Operation::MapDevice { cpu, device_id, event_id_bits, itt } => {
+            host.map_device(cpu, device_id, event_id_bits, place::address(itt), on)
+        }
+        Operation::MapDevices { cpu, device_id, count, stride, event_id_bits, itt } => {
             let run = DeviceRun {
                 first: device_id,
                 count,
@@ -314,53 +250,32 @@ fn driver(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
             };
             host.map_devices(cpu, &run, on);
         }
-        Operation::MapEvent {
-            cpu,
-            device_id,
-            event_id,
-            intid,
-            icid,
-        } => host.map_event(cpu, device_id, event_id, intid, icid, on),
+        Operation::MapEvent { cpu, device_id, event_id, intid, icid } => {
+            host.map_event(cpu, device_id, event_id, intid, icid, on)
+        }
         Operation::UnmapDevice { cpu, device_id } => host.unmap_device(cpu, device_id, on),
-        Operation::Grow {
-            cpu,
-            device_id,
-            level2,
-            flip,
-        } => host.grow(cpu, device_id, place::address(level2), flip, on),
-        Operation::GrowCollection {
-            cpu,
-            icid,
-            level2,
-            flip,
-        } => host.grow_collection(cpu, icid, place::address(level2), flip, on),
+        Operation::Grow { cpu, device_id, level2, flip } => {
+            host.grow(cpu, device_id, place::address(level2), flip, on)
+        }
+        Operation::GrowCollection { cpu, icid, level2, flip } => {
+            host.grow_collection(cpu, icid, place::address(level2), flip, on)
+        }
         Operation::Describe { cpu } => host.describe(cpu, on),
         Operation::Probe { cpu } => host.probe_its(cpu, on),
         Operation::InitCpu { cpu } => host.init_cpu(cpu, on),
         Operation::Configure { cpu, intid, value } => host.configure(cpu, intid, value, on),
-        Operation::Unmask {
-            cpu,
-            device_id,
-            event_id,
-            direct,
-        } => host.unmask(cpu, device_id, event_id, direct, on),
-        Operation::Mask {
-            cpu,
-            device_id,
-            event_id,
-            direct,
-        } => host.mask(cpu, device_id, event_id, direct, on),
-        Operation::MoveEvent {
-            cpu,
-            device_id,
-            event_id,
-            to,
-        } => host.move_event(cpu, device_id, event_id, to, on),
-        Operation::UnmapEvent {
-            cpu,
-            device_id,
-            event_id,
-        } => host.unmap_event(cpu, device_id, event_id, on),
+        Operation::Unmask { cpu, device_id, event_id, direct } => {
+            host.unmask(cpu, device_id, event_id, direct, on)
+        }
+        Operation::Mask { cpu, device_id, event_id, direct } => {
+            host.mask(cpu, device_id, event_id, direct, on)
+        }
+        Operation::MoveEvent { cpu, device_id, event_id, to } => {
+            host.move_event(cpu, device_id, event_id, to, on)
+        }
+        Operation::UnmapEvent { cpu, device_id, event_id } => {
+            host.unmap_event(cpu, device_id, event_id, on)
+        }
         Operation::Suspend { cpu } => host.suspend(cpu, on),
         Operation::Resume { cpu } => host.resume(cpu, on),
         _ => {}
@@ -383,88 +298,29 @@ fn hardware_command(command: HostCommand, its: u8, machine: &Machine) -> Command
         Rdbase::Raw(field) => field,
     };
     match command {
-        HostCommand::Movi {
-            device_id,
-            event_id,
-            icid,
-        } => Command::Movi {
-            device_id,
-            event_id,
-            icid,
-        },
-        HostCommand::Int {
-            device_id,
-            event_id,
-        } => Command::Int {
-            device_id,
-            event_id,
-        },
-        HostCommand::Clear {
-            device_id,
-            event_id,
-        } => Command::Clear {
-            device_id,
-            event_id,
-        },
+        HostCommand::Movi { device_id, event_id, icid } => {
+            Command::Movi { device_id, event_id, icid }
+        }
+        HostCommand::Int { device_id, event_id } => Command::Int { device_id, event_id },
+        HostCommand::Clear { device_id, event_id } => Command::Clear { device_id, event_id },
         HostCommand::Sync { rdbase: of } => Command::Sync { rdbase: rdbase(of) },
-        HostCommand::Mapd {
-            device_id,
-            size,
-            itt,
-            valid,
-        } => Command::Mapd {
-            device_id,
-            size,
-            itt_address: place::address(itt),
-            valid,
-        },
-        HostCommand::Mapc {
-            icid,
-            rdbase: of,
-            valid,
-        } => Command::Mapc {
-            icid,
-            rdbase: rdbase(of),
-            valid,
-        },
-        HostCommand::Mapti {
-            device_id,
-            event_id,
-            intid,
-            icid,
-        } => Command::Mapti {
-            device_id,
-            event_id,
-            intid,
-            icid,
-        },
-        HostCommand::Mapi {
-            device_id,
-            event_id,
-            icid,
-        } => Command::Mapi {
-            device_id,
-            event_id,
-            icid,
-        },
-        HostCommand::Inv {
-            device_id,
-            event_id,
-        } => Command::Inv {
-            device_id,
-            event_id,
-        },
+        HostCommand::Mapd { device_id, size, itt, valid } => {
+            Command::Mapd { device_id, size, itt_address: place::address(itt), valid }
+        }
+        HostCommand::Mapc { icid, rdbase: of, valid } => {
+            Command::Mapc { icid, rdbase: rdbase(of), valid }
+        }
+        HostCommand::Mapti { device_id, event_id, intid, icid } => {
+            Command::Mapti { device_id, event_id, intid, icid }
+        }
+        HostCommand::Mapi { device_id, event_id, icid } => {
+            Command::Mapi { device_id, event_id, icid }
+        }
+        HostCommand::Inv { device_id, event_id } => Command::Inv { device_id, event_id },
         HostCommand::Invall { icid } => Command::Invall { icid },
-        HostCommand::Movall { from, to } => Command::Movall {
-            from_rdbase: rdbase(from),
-            to_rdbase: rdbase(to),
-        },
-        HostCommand::Discard {
-            device_id,
-            event_id,
-        } => Command::Discard {
-            device_id,
-            event_id,
-        },
+        HostCommand::Movall { from, to } => {
+            Command::Movall { from_rdbase: rdbase(from), to_rdbase: rdbase(to) }
+        }
+        HostCommand::Discard { device_id, event_id } => Command::Discard { device_id, event_id },
     }
 }

@@ -57,10 +57,7 @@ impl<'a> Lockstep<'a> {
             findings: Vec::new(),
             defects: Vec::new(),
             poisoned: None,
-            counts: Counts {
-                cases: 1,
-                ..Counts::default()
-            },
+            counts: Counts { cases: 1, ..Counts::default() },
             accessed: false,
             operation: (0, "boot"),
             trace,
@@ -107,9 +104,7 @@ impl<'a> Lockstep<'a> {
     pub(crate) fn set_up_failed(&mut self, outcomes: &[Outcome]) {
         let seen = format!("{outcomes:?}");
         if self.judges.reference.is_some() {
-            return self
-                .defects
-                .push(format!("the legal set-up returned {seen}"));
+            return self.defects.push(format!("the legal set-up returned {seen}"));
         }
         let breach = Breach {
             rule: &rules::DIV_SETUP,
@@ -119,8 +114,7 @@ impl<'a> Lockstep<'a> {
             seen,
         };
         let subject = its_el2::Hypercall::InitItsEmulation.name();
-        self.findings
-            .push(Finding::new(breach, self.operation, subject));
+        self.findings.push(Finding::new(breach, self.operation, subject));
     }
 
     pub(crate) fn arm_tamper(&mut self, tamper: Tamper) {
@@ -177,11 +171,7 @@ impl<'a> Lockstep<'a> {
     }
 
     fn judge(&mut self, action: &Action, outcome: Outcome) {
-        let step = Step {
-            action,
-            outcome,
-            events: &self.events,
-        };
+        let step = Step { action, outcome, events: &self.events };
         let oracles = &mut self.judges.oracles;
         oracles.judge(&step, self.board, &mut self.breaches);
         self.refer(|model, events| model.judge(action, &outcome, events));
@@ -259,10 +249,7 @@ impl<'a> Lockstep<'a> {
             let is_known = |breach: &Breach| breach.rule.evidence() != Evidence::Accesses;
             self.breaches.retain(is_known);
         }
-        let found = self
-            .breaches
-            .drain(..)
-            .map(|breach| Finding::new(breach, operation, subject));
+        let found = self.breaches.drain(..).map(|breach| Finding::new(breach, operation, subject));
         self.findings.extend(found);
         if !self.findings.is_empty() {
             self.defects.clear();
@@ -309,9 +296,8 @@ impl<'a> Lockstep<'a> {
             let kept: Vec<_> = self.board.reach(its).map(|(reach, _)| reach).collect();
             let walked = self.board.walk(its);
             if kept != walked {
-                self.defects.push(format!(
-                    "account {kept:x?} is not what a walk finds: {walked:x?}"
-                ));
+                self.defects
+                    .push(format!("account {kept:x?} is not what a walk finds: {walked:x?}"));
             }
         }
     }

@@ -60,9 +60,7 @@ pub fn minimize(
     let mut scenario = scenario.clone();
     if scenario.operations.is_empty() {
         // A boot that breaks a rule; the scenario without operations is never the answer.
-        scenario
-            .operations
-            .push(Operation::Poll { cpu: 0, times: 1 });
+        scenario.operations.push(Operation::Poll { cpu: 0, times: 1 });
     }
     let case = play_here_twice(&scenario, make);
     if !case.defects.is_empty() {
@@ -126,20 +124,9 @@ pub fn shortest(
     shows: &(dyn Fn(&Scenario) -> bool + Sync),
     tell: impl FnMut(Progress),
 ) -> Shortest {
-    let mut search = Search {
-        best: scenario,
-        shows,
-        cases: 0,
-        budget,
-        cut_short: false,
-        tell,
-    };
+    let mut search = Search { best: scenario, shows, cases: 0, budget, cut_short: false, tell };
     search.run();
-    Shortest {
-        minimal: !search.cut_short,
-        cases: search.cases,
-        scenario: search.best,
-    }
+    Shortest { minimal: !search.cut_short, cases: search.cases, scenario: search.best }
 }
 
 struct Search<'a, T> {
@@ -172,9 +159,8 @@ impl<T: FnMut(Progress)> Search<'_, T> {
             let length = self.best.operations.len();
             // From the end, where less depends on it.
             let starts = (0..length).step_by(chunk).rev();
-            let candidates: Vec<_> = starts
-                .map(|start| self.best.without(start..start + chunk))
-                .collect();
+            let candidates: Vec<_> =
+                starts.map(|start| self.best.without(start..start + chunk)).collect();
             match self.take_one(&candidates) {
                 true => any = true,
                 false => chunk /= 2,
@@ -206,10 +192,7 @@ impl<T: FnMut(Progress)> Search<'_, T> {
         if let Some(index) = taken {
             self.best = candidates[index].clone();
             let operations = self.best.operations.len();
-            (self.tell)(Progress {
-                cases: self.cases,
-                operations,
-            });
+            (self.tell)(Progress { cases: self.cases, operations });
         }
         taken.is_some()
     }

@@ -120,11 +120,7 @@ impl Observatory {
         if stage >= Stage::Guarded {
             hosts.set_up(&mut observer);
         }
-        Booted {
-            actions: observer.actions,
-            snapshot: self.board.snapshot(),
-            hosts,
-        }
+        Booted { actions: observer.actions, snapshot: self.board.snapshot(), hosts }
     }
 }
 
@@ -139,13 +135,7 @@ struct Observer<'a> {
 
 impl<'a> Observer<'a> {
     fn new(board: &'a mut Board) -> Self {
-        Self {
-            board,
-            events: Vec::new(),
-            actions: Vec::new(),
-            operation: None,
-            over: false,
-        }
+        Self { board, events: Vec::new(), actions: Vec::new(), operation: None, over: false }
     }
 
     fn play(mut self, scenario: &Scenario, hosts: &mut Hosts, machine: &Machine) -> Observed {
@@ -176,11 +166,7 @@ impl<'a> Observer<'a> {
                 }
             }
         }
-        Observed {
-            actions: self.actions,
-            operations,
-            left_out,
-        }
+        Observed { actions: self.actions, operations, left_out }
     }
 
     /// The hardware's CREADR and CWRITER.
@@ -265,11 +251,7 @@ pub fn difference(one: &Observed, other: &Observed) -> Option<Difference> {
         () if one.commands != other.commands => "commands",
         () => "pages",
     };
-    Some(Difference {
-        signature: format!("{kind}.{subject}.{class}"),
-        one,
-        other,
-    })
+    Some(Difference { signature: format!("{kind}.{subject}.{class}"), one, other })
 }
 
 #[cfg(test)]
@@ -290,9 +272,8 @@ poll 1
         let [first, second] = [(); 2].map(|()| observe(&scenario, production));
         assert_eq!(first, second);
         assert_eq!(difference(&first, &second), None);
-        let seen: Vec<&Seen> = { first.actions.iter() }
-            .filter(|seen| seen.operation.is_some())
-            .collect();
+        let seen: Vec<&Seen> =
+            { first.actions.iter() }.filter(|seen| seen.operation.is_some()).collect();
         assert!(seen.iter().any(|seen| !seen.registers.is_empty()));
         assert!(seen.iter().any(|seen| seen.commands.len() == 1));
         assert!(seen.iter().any(|seen| !seen.pages.is_empty()), "{seen:#?}");

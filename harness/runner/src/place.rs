@@ -37,11 +37,7 @@ const fn area(area: Area) -> layout::Area {
 /// The physical address of a place.
 pub(crate) fn address(place: Place) -> u64 {
     match place {
-        Place::In {
-            area: of,
-            page,
-            offset,
-        } => area(of).page(page.into()) + u64::from(offset),
+        Place::In { area: of, page, offset } => area(of).page(page.into()) + u64::from(offset),
         Place::Absolute(address) => address,
     }
 }

@@ -213,11 +213,7 @@ impl Runner {
             return Err(Box::new(lockstep.finish()));
         }
         let judges = lockstep.into_judges();
-        Ok(Booted {
-            snapshot: self.board.snapshot(),
-            judges,
-            hosts,
-        })
+        Ok(Booted { snapshot: self.board.snapshot(), judges, hosts })
     }
 
     fn model(&self, machine: Machine, policy: SubjectPolicy) -> Model {
@@ -248,9 +244,7 @@ pub(crate) fn play_here(scenario: &Scenario, make: Make) -> Case {
 
 /// The same, twice.
 pub(crate) fn play_here_twice(scenario: &Scenario, make: Make) -> Case {
-    on_kept_board(make, |runner| {
-        runner.play_twice(scenario, &mut Trace::default())
-    })
+    on_kept_board(make, |runner| runner.play_twice(scenario, &mut Trace::default()))
 }
 
 fn on_kept_board(make: Make, play: impl FnOnce(&mut Runner) -> Case) -> Case {
@@ -302,10 +296,9 @@ fn operate(
 /// Tampers are for one operation or race; a failure stays armed until it is due or the case ends.
 fn arm(operation: &Operation, lockstep: &mut Lockstep) {
     match *operation {
-        Operation::Fail { change, nth } => lockstep.arm_failure(Failure {
-            change,
-            nth: nth.into(),
-        }),
+        Operation::Fail { change, nth } => {
+            lockstep.arm_failure(Failure { change, nth: nth.into() })
+        }
         Operation::Tamper { after, at, value } => lockstep.arm_tamper(Tamper {
             after: after.into(),
             address: place::address(at) & !7,

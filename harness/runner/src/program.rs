@@ -28,26 +28,15 @@ use crate::trace::{Line, Trace};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Plays each of these; an [`Answer::Judged`] for each, in their order.
-    Judge {
-        files: Vec<PathBuf>,
-        target: Option<String>,
-    },
+    Judge { files: Vec<PathBuf>, target: Option<String> },
     /// Plays one; [`Answer::Told`], or [`Answer::Refused`] if it cannot be read.
-    Tell {
-        file: PathBuf,
-        target: Option<String>,
-    },
+    Tell { file: PathBuf, target: Option<String> },
     /// Plays scenarios, given as text, and tells what others see of the subject; an [`Answer::Observed`] for each, in their
     /// order.
     Observe { scenarios: Vec<String> },
     /// Minimizes one for a signature, or its first; any number of [`Answer::Progress`], then [`Answer::Minimized`] or
     /// [`Answer::Refused`].
-    Minimize {
-        file: PathBuf,
-        target: Option<String>,
-        signature: Option<String>,
-        budget: u64,
-    },
+    Minimize { file: PathBuf, target: Option<String>, signature: Option<String>, budget: u64 },
 }
 
 /// What it answers.
@@ -168,9 +157,7 @@ pub fn main(make: Make) -> ExitCode {
         eprintln!("usage: give the scenarios to replay as files");
         return USAGE.into();
     }
-    let codes = arguments
-        .iter()
-        .map(|file| replay(Path::new(file), quiet, make));
+    let codes = arguments.iter().map(|file| replay(Path::new(file), quiet, make));
     codes.fold(CLEAN, u8::max).into()
 }
 
@@ -239,9 +226,7 @@ fn answer(request: Request, make: Make) {
                 outcome: judged(file, target.as_deref(), make),
             };
             let all: Vec<Judged> = files.par_iter().map(judge).collect();
-            all.into_iter()
-                .map(Answer::Judged)
-                .for_each(|one| say(&one));
+            all.into_iter().map(Answer::Judged).for_each(|one| say(&one));
         }
         Request::Observe { scenarios } => {
             for text in &scenarios {
@@ -253,12 +238,7 @@ fn answer(request: Request, make: Make) {
             }
         }
         Request::Tell { file, target } => say(&told(&file, target.as_deref(), make)),
-        Request::Minimize {
-            file,
-            target,
-            signature,
-            budget,
-        } => {
+        Request::Minimize { file, target, signature, budget } => {
             let answer = match load_as(&file, target.as_deref()) {
                 Ok(scenario) => minimized(&file, &scenario, signature.as_deref(), make, budget),
                 Err(error) => Answer::Refused(error.to_string()),
@@ -322,10 +302,9 @@ fn minimized(
             minimal: done.minimal,
         }),
         Err(Refused::Defect(defects)) => Answer::Defect(defects.join("; ")),
-        Err(Refused::Unsteady) => Answer::Defect(format!(
-            "{}: it does not show the same every time",
-            file.display()
-        )),
+        Err(Refused::Unsteady) => {
+            Answer::Defect(format!("{}: it does not show the same every time", file.display()))
+        }
         Err(Refused::Clean) => Answer::Refused(format!("{}: it breaks no rule", file.display())),
         Err(Refused::Others(others)) => Answer::Refused(format!(
             "{}: it breaks {}, not {}",

@@ -33,12 +33,7 @@ pub struct Referee {
 impl Referee {
     /// For a machine before boot whose ITS goes, where the architecture leaves a choice, as its character says.
     pub fn new(machine: Machine) -> Self {
-        Self {
-            model: Model::bare(machine),
-            operation: (0, "boot"),
-            finding: None,
-            poisoned: None,
-        }
+        Self { model: Model::bare(machine), operation: (0, "boot"), finding: None, poisoned: None }
     }
 
     /// What follows belongs to this operation, by its index and name.
@@ -92,10 +87,8 @@ impl Referee {
         let mut pending = (0..).zip(seen.pending).filter_map(|(of, intids)| {
             compare::pending(&self.model, of, || intids.iter().copied())
         });
-        let breach = self
-            .translations(seen)
-            .or_else(|| pending.next())
-            .or_else(|| registers.next());
+        let breach =
+            self.translations(seen).or_else(|| pending.next()).or_else(|| registers.next());
         self.finding = breach.map(|breach| Finding::new(breach, self.operation, subject(action)));
     }
 

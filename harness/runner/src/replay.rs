@@ -48,18 +48,11 @@ pub fn is_artifact(path: &Path) -> bool {
 
 impl LoadError {
     fn new(path: &Path, why: impl fmt::Display) -> Self {
-        Self {
-            path: path.to_owned(),
-            why: why.to_string(),
-            is_empty: false,
-        }
+        Self { path: path.to_owned(), why: why.to_string(), is_empty: false }
     }
 
     fn empty(path: &Path, why: impl fmt::Display) -> Self {
-        Self {
-            is_empty: true,
-            ..Self::new(path, why)
-        }
+        Self { is_empty: true, ..Self::new(path, why) }
     }
 }
 

@@ -77,12 +77,7 @@ impl Trace {
     pub(crate) fn first_difference(&self, other: &Self) -> Option<(Line, Line)> {
         let longer = self.lines.len().max(other.lines.len());
         let line = |trace: &Self, index: usize| {
-            let none = Line {
-                step: None,
-                kind: Kind::Step,
-                indent: 0,
-                text: String::new(),
-            };
+            let none = Line { step: None, kind: Kind::Step, indent: 0, text: String::new() };
             trace.lines.get(index).cloned().unwrap_or(none)
         };
         let pairs = (0..longer).map(|index| (line(self, index), line(other, index)));
@@ -99,12 +94,7 @@ impl Trace {
 
     fn line(&mut self, kind: Kind, indent: usize, text: String) {
         let step = self.step;
-        self.lines.push(Line {
-            step,
-            kind,
-            indent,
-            text,
-        });
+        self.lines.push(Line { step, kind, indent, text });
     }
 
     pub(crate) fn operation(&mut self, index: usize, operation: &Operation) {
@@ -253,12 +243,7 @@ fn agent_name(agent: u8) -> String {
 
 pub(crate) fn describe_action(action: &Action) -> String {
     match *action {
-        Action::Device {
-            cpu,
-            address,
-            size,
-            direction,
-        } => {
+        Action::Device { cpu, address, size, direction } => {
             let bits = size.bytes() * 8;
             match direction {
                 Direction::Read => format!("cpu{cpu} reads {} ({bits} bits)", device(address)),
@@ -270,34 +255,20 @@ pub(crate) fn describe_action(action: &Action) -> String {
             }
         }
         Action::Load { cpu, address } => format!("cpu{cpu} loads {}", memory(address)),
-        Action::Store {
-            cpu,
-            address,
-            value,
-        } => format!("cpu{cpu} stores {} := {value:#x}", memory(address)),
-        Action::StoreCommand {
-            cpu,
-            address,
-            words,
-        } => format!("cpu{cpu} stores {} := {}", memory(address), command(words)),
+        Action::Store { cpu, address, value } => {
+            format!("cpu{cpu} stores {} := {value:#x}", memory(address))
+        }
+        Action::StoreCommand { cpu, address, words } => {
+            format!("cpu{cpu} stores {} := {}", memory(address), command(words))
+        }
         Action::Hypercall { cpu, x0, arguments } => {
             let name = Hypercall::from_function_id(x0).map_or("unknown call", Hypercall::name);
-            format!("cpu{cpu} calls {name} {arguments:#x?}")
-                .replace(",\n]", "]")
-                .replace('\n', "")
+            format!("cpu{cpu} calls {name} {arguments:#x?}").replace(",\n]", "]").replace('\n', "")
         }
-        Action::Msi {
-            its,
-            device_id,
-            event_id,
-            size,
-        } => {
+        Action::Msi { its, device_id, event_id, size } => {
             let bits = size.bytes() * 8;
             let event = size.truncate(event_id.into());
-            format!(
-                "device {device_id:#x} sends {} event {event:#x} ({bits} bits)",
-                its_name(its)
-            )
+            format!("device {device_id:#x} sends {} event {event:#x} ({bits} bits)", its_name(its))
         }
         Action::Acknowledge { cpu } => format!("cpu{cpu} takes what it is offered"),
         Action::PowerLoss { its, restored } => {
@@ -315,47 +286,24 @@ pub(crate) fn describe_action(action: &Action) -> String {
 
 pub(crate) fn describe_event(event: &Event) -> String {
     match *event {
-        Event::DeviceRead { address, value, .. } => format!(
-            "EL2 reads {} = {}",
-            device(address),
-            register_value(address, value)
-        ),
-        Event::DeviceWrite { address, value, .. } => format!(
-            "EL2 writes {} := {}",
-            device(address),
-            register_value(address, value)
-        ),
-        Event::WordRead {
-            address,
-            value,
-            shared,
-        } => format!(
-            "EL2 reads {} = {value:#x}{}",
-            memory(address),
-            of_host(shared)
-        ),
+        Event::DeviceRead { address, value, .. } => {
+            format!("EL2 reads {} = {}", device(address), register_value(address, value))
+        }
+        Event::DeviceWrite { address, value, .. } => {
+            format!("EL2 writes {} := {}", device(address), register_value(address, value))
+        }
+        Event::WordRead { address, value, shared } => {
+            format!("EL2 reads {} = {value:#x}{}", memory(address), of_host(shared))
+        }
         Event::Scanned { address, bytes } => {
             format!("EL2 finds {} zero ({bytes:#x} bytes)", memory(address))
         }
-        Event::WordWritten {
-            address,
-            value,
-            shared,
-        } => format!(
-            "EL2 stores {} := {value:#x}{}",
-            memory(address),
-            of_host(shared)
-        ),
-        Event::CommandRead {
-            address,
-            words,
-            shared,
-        } => format!(
-            "EL2 copies {} = {}{}",
-            memory(address),
-            command(words),
-            of_host(shared)
-        ),
+        Event::WordWritten { address, value, shared } => {
+            format!("EL2 stores {} := {value:#x}{}", memory(address), of_host(shared))
+        }
+        Event::CommandRead { address, words, shared } => {
+            format!("EL2 copies {} = {}{}", memory(address), command(words), of_host(shared))
+        }
         Event::CommandWritten { address, words } => {
             format!("EL2 stores {} := {}", memory(address), command(words))
         }
@@ -364,11 +312,7 @@ pub(crate) fn describe_event(event: &Event) -> String {
             format!("EL2 cleans {} ({bytes:#x} bytes)", memory(address))
         }
         Event::Ordered => "EL2 orders memory".into(),
-        Event::Page {
-            change,
-            pages,
-            result,
-        } => {
+        Event::Page { change, pages, result } => {
             let change = format!("{change:?}").to_lowercase();
             format!(
                 "own: {change} {} = {}",
@@ -379,31 +323,16 @@ pub(crate) fn describe_event(event: &Event) -> String {
         Event::Acquired(name) => format!("EL2 locks {name:?}"),
         Event::Released(name) => format!("EL2 unlocks {name:?}"),
         Event::Misconduct(misconduct) => format!("EL2 must not: {misconduct:x?}"),
-        Event::Consumed {
-            its,
-            offset,
-            words,
-            error,
-        } => {
-            let error = error.map_or(String::new(), |error| {
-                format!(", ignored: {}", error_number(error))
-            });
+        Event::Consumed { its, offset, words, error } => {
+            let error =
+                error.map_or(String::new(), |error| format!(", ignored: {}", error_number(error)));
             let its = its_name(its);
             format!("{its} consumes {offset:#x}: {}{error}", command(words))
         }
         Event::Taken { its, offset, words } => {
-            format!(
-                "{} goes past {offset:#x}: {}",
-                its_name(its),
-                command(words)
-            )
+            format!("{} goes past {offset:#x}: {}", its_name(its), command(words))
         }
-        Event::Stalled {
-            its,
-            offset,
-            words,
-            error,
-        } => format!(
+        Event::Stalled { its, offset, words, error } => format!(
             "{} stalls at {offset:#x}: {}, {}",
             its_name(its),
             command(words),
@@ -417,11 +346,7 @@ pub(crate) fn describe_event(event: &Event) -> String {
             reach.bytes
         ),
         Event::Unreached(reach) => {
-            format!(
-                "{} no longer reaches {:?}",
-                its_name(reach.its),
-                reach.purpose
-            )
+            format!("{} no longer reaches {:?}", its_name(reach.its), reach.purpose)
         }
         Event::ReachedPage { reach, page, state } => format!(
             "own: {} of {:?} is now {}",
@@ -450,11 +375,7 @@ pub(crate) fn describe_event(event: &Event) -> String {
 }
 
 fn of_host(shared: bool) -> &'static str {
-    if shared {
-        " (the host can write it)"
-    } else {
-        ""
-    }
+    if shared { " (the host can write it)" } else { "" }
 }
 
 fn error_number(error: its_el2::CommandError) -> String {
@@ -473,10 +394,7 @@ fn describe_pages(pages: Pages) -> String {
 }
 
 fn describe_state(state: PageState) -> String {
-    format!(
-        "host {:?}, EL2 {:?}, {} pins",
-        state.host, state.el2, state.pins
-    )
+    format!("host {:?}, EL2 {:?}, {} pins", state.host, state.el2, state.pins)
 }
 
 pub(crate) fn memory(address: u64) -> String {

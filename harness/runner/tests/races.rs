@@ -89,10 +89,8 @@ fn every_interleaving_with_two_switches() {
 #[test]
 fn turns_are_read_as_they_are_written() {
     let scenario = with_turns(POSTS, "12,u2,3+");
-    let race = scenario
-        .operations
-        .iter()
-        .find(|operation| matches!(operation, Operation::Race { .. }));
+    let race =
+        scenario.operations.iter().find(|operation| matches!(operation, Operation::Race { .. }));
     let turns: Vec<Turn> = race.into_iter().flat_map(Operation::turns).collect();
     let turn = |until, skip| Turn { until, skip };
     assert_eq!(

@@ -51,10 +51,7 @@ fn legal_traffic_agrees_with_several_its_and_losses_of_power() {
         let counts = play(700, target, Temper::Legal, false);
         assert!(counts.judged > 4 * counts.cases, "{target:?} {counts:?}");
         assert!(counts.poisoned * 100 <= 5 * counts.cases, "{counts:?}");
-        assert_eq!(
-            counts.refused, 0,
-            "{target:?}: legal traffic is not refused"
-        );
+        assert_eq!(counts.refused, 0, "{target:?}: legal traffic is not refused");
     }
 }
 
@@ -111,11 +108,7 @@ fn the_same_scenario_gives_the_same_trace_whatever_came_before() {
                 runner.play(&scenario, Some(&mut trace));
                 trace.text().to_owned()
             };
-            assert_eq!(
-                trace(&mut used),
-                trace(&mut Runner::production()),
-                "{scenario}"
-            );
+            assert_eq!(trace(&mut used), trace(&mut Runner::production()), "{scenario}");
         }
     }
 }

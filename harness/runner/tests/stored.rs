@@ -19,12 +19,9 @@ fn scenarios(folder: &Path) -> Vec<PathBuf> {
         .filter(|path| path.file_name().is_none_or(|name| name != "divergences"))
         .flat_map(|path| match path.is_dir() {
             true => scenarios(&path),
-            false => path
-                .extension()
-                .is_some_and(|e| e == "its")
-                .then_some(path)
-                .into_iter()
-                .collect(),
+            false => {
+                path.extension().is_some_and(|e| e == "its").then_some(path).into_iter().collect()
+            }
         })
         .collect()
 }

@@ -51,27 +51,17 @@ impl Argument {
             Shape::Flag => Presence::Optional,
             _ => Presence::Keyed,
         };
-        Self {
-            key,
-            shape,
-            presence,
-        }
+        Self { key, shape, presence }
     }
 
     /// Written without its key.
     pub(crate) const fn bare(self) -> Self {
-        Self {
-            presence: Presence::Bare,
-            ..self
-        }
+        Self { presence: Presence::Bare, ..self }
     }
 
     /// Not written when 0.
     pub(crate) const fn optional(self) -> Self {
-        Self {
-            presence: Presence::Optional,
-            ..self
-        }
+        Self { presence: Presence::Optional, ..self }
     }
 }
 

@@ -131,11 +131,7 @@ pub(crate) mod tests {
     #[test]
     fn the_layout_is_frozen() {
         let scenario = Scenario {
-            operations: vec![Operation::Post {
-                cpu: 1,
-                retry: true,
-                width: Width::Double,
-            }],
+            operations: vec![Operation::Post { cpu: 1, retry: true, width: Width::Double }],
             ..Scenario::default()
         };
         let character = [16, 16, 16, 0, 8, 0, 0, 0, 0, 2, 1];

@@ -28,11 +28,7 @@ fn accesses() -> Vec<Word> {
     let mut words = Vec::new();
     for (frame, frame_name) in FRAMES {
         for (name, offset, size) in registers(frame) {
-            let target = Target {
-                frame,
-                offset,
-                size,
-            };
+            let target = Target { frame, offset, size };
             let name = format!("{frame_name}.{name}");
             words.push((name, target.pack().to_le_bytes().to_vec()));
         }
@@ -55,10 +51,7 @@ fn fields() -> Vec<Word> {
         ("field.valid".into(), Cbaser::VALID),
         ("field.cbaser_writable".into(), Cbaser::WRITABLE),
         ("field.baser_writable".into(), Baser::WRITABLE),
-        (
-            "field.indirect".into(),
-            Baser::new().with_indirect(true).into(),
-        ),
+        ("field.indirect".into(), Baser::new().with_indirect(true).into()),
         ("field.first_lpi".into(), redistributor::FIRST_LPI.into()),
         ("field.queue_end".into(), its_gic::register::OFFSET_MASK),
         ("field.ctlr_offset".into(), Register::Ctlr.offset()),
@@ -67,10 +60,7 @@ fn fields() -> Vec<Word> {
         words.push((format!("field.page_{}", size.bytes()), size.bytes()));
     }
     for bit in 0..u64::BITS {
-        words.push((
-            format!("field.bit_{bit}"),
-            1_u64.checked_shl(bit).unwrap_or(0),
-        ));
+        words.push((format!("field.bit_{bit}"), 1_u64.checked_shl(bit).unwrap_or(0)));
     }
     let bytes = |(name, value): (String, u64)| (name, value.to_le_bytes().to_vec());
     words.into_iter().map(bytes).collect()
@@ -79,15 +69,8 @@ fn fields() -> Vec<Word> {
 /// A whole record of each kind of operation that the target plays, with every argument as small as it can be.
 fn operations(target: FuzzTarget) -> Vec<Word> {
     let word = |kind: &Kind| {
-        let smallest = Record {
-            kind: *kind,
-            cpu: 0,
-            words: [0; ARGUMENTS],
-        };
-        let scenario = Scenario {
-            operations: vec![smallest.operation()],
-            ..Scenario::default()
-        };
+        let smallest = Record { kind: *kind, cpu: 0, words: [0; ARGUMENTS] };
+        let scenario = Scenario { operations: vec![smallest.operation()], ..Scenario::default() };
         let bytes = scenario.encode();
         let record = bytes.get(crate::HEADER_BYTES..).unwrap_or(&[]);
         let name = kind.name().replace('-', "_");

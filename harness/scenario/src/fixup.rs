@@ -9,9 +9,7 @@ impl Scenario {
     /// Brings every field into its range and drops operations beyond [`MAX_OPERATIONS`]. What is out of range
     /// goes around rather than to the limit, so that mutation spreads. Twice is the same as once.
     pub fn fix_up(&mut self) {
-        self.characters = self
-            .characters
-            .map(|given| character(character_words(&given)));
+        self.characters = self.characters.map(|given| character(character_words(&given)));
         self.boot = boot(boot_words(&self.boot));
         self.operations.truncate(MAX_OPERATIONS);
         for operation in &mut self.operations {
@@ -48,10 +46,7 @@ mod tests {
                 size: AccessSize::Half,
                 direction: Direction::Write(0x12_3456),
             },
-            Operation::Load {
-                cpu: 2,
-                at: Place::at(Area::Itt, 999, 0x8007),
-            },
+            Operation::Load { cpu: 2, at: Place::at(Area::Itt, 999, 0x8007) },
             Operation::Poll { cpu: 0, times: 0 },
         ];
         scenario.fix_up();
@@ -69,10 +64,7 @@ mod tests {
                     size: AccessSize::Half,
                     direction: Direction::Write(0x3456),
                 },
-                Operation::Load {
-                    cpu: 0,
-                    at: Place::page(Area::Itt, 999 % 320),
-                },
+                Operation::Load { cpu: 0, at: Place::page(Area::Itt, 999 % 320) },
                 Operation::Poll { cpu: 0, times: 1 },
             ]
         );

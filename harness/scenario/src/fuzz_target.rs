@@ -29,14 +29,8 @@ pub enum FuzzTarget {
 
 impl FuzzTarget {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Cmdq,
-        Self::Arch,
-        Self::Mmio,
-        Self::Hvc,
-        Self::Tables,
-        Self::Race,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Cmdq, Self::Arch, Self::Mmio, Self::Hvc, Self::Tables, Self::Race];
 
     /// The name on the command line and in the corpus.
     pub const fn name(self) -> &'static str {
@@ -158,13 +152,9 @@ impl Operation {
         match self {
             Self::MapDevice { itt, .. }
             | Self::MapDevices { itt, .. }
-            | Self::Command {
-                command:
-                    HostCommand::Mapd {
-                        itt, valid: true, ..
-                    },
-                ..
-            } => *itt = spare(*itt, Area::Itt),
+            | Self::Command { command: HostCommand::Mapd { itt, valid: true, .. }, .. } => {
+                *itt = spare(*itt, Area::Itt)
+            }
             Self::Store { at, .. } => *at = spare(*at, Area::Host),
             _ => {}
         }
@@ -183,13 +173,7 @@ fn part_itts(operations: &mut [Operation]) {
             }
             Operation::MapDevice { device_id, itt, .. }
             | Operation::Command {
-                command:
-                    HostCommand::Mapd {
-                        device_id,
-                        itt,
-                        valid: true,
-                        ..
-                    },
+                command: HostCommand::Mapd { device_id, itt, valid: true, .. },
                 ..
             } => (*device_id, itt),
             _ => continue,

@@ -74,10 +74,7 @@ const OWN: [Argument; OWN_FIELDS] = [
 
 /// The fields of a [`Boot`], in the order of the binary form: new ones are only appended.
 pub(crate) static BOOT: [Argument; BOOT_FIELDS] = [
-    Argument::new(
-        "stage",
-        Shape::Choice(&["probed", "deprivileged", "guarded", "reset"]),
-    ),
+    Argument::new("stage", Shape::Choice(&["probed", "deprivileged", "guarded", "reset"])),
     count("live-devices", 0, 255),
     count("queue-pages", 1, 16),
     count("private-pages", 1, 4),
@@ -135,10 +132,7 @@ pub(crate) fn character_words(character: &Character) -> [u64; CHARACTER_FIELDS] 
     ];
     let mut words = [0; CHARACTER_FIELDS];
     let all = own.into_iter().chain(LATER_FREEDOMS.iter().map(chosen));
-    words
-        .iter_mut()
-        .zip(all)
-        .for_each(|(slot, word)| *slot = word);
+    words.iter_mut().zip(all).for_each(|(slot, word)| *slot = word);
     words
 }
 
@@ -166,9 +160,8 @@ pub(crate) fn character(words: [u64; CHARACTER_FIELDS]) -> Character {
     let entry_bytes = |wide| if wide == 0 { 8 } else { 16 };
     let choices = Choices::USUAL.with_number(Freedom::OnError, on_error);
     let later = LATER_FREEDOMS.iter().zip(later_freedoms);
-    let choices = later.fold(choices, |choices, (freedom, option)| {
-        choices.with_number(*freedom, option)
-    });
+    let choices =
+        later.fold(choices, |choices, (freedom, option)| choices.with_number(*freedom, option));
     Character {
         event_id_bits: event_id_bits as u8,
         device_id_bits: device_id_bits as u8,
@@ -268,21 +261,12 @@ mod tests {
             assert_eq!(fields.count(), 1, "{}", facts.name);
             for option in 0..facts.options.len() as u64 {
                 let choices = Choices::USUAL.with_number(*freedom, option);
-                let chosen = Character {
-                    choices,
-                    ..DEFAULT_CHARACTER
-                };
+                let chosen = Character { choices, ..DEFAULT_CHARACTER };
                 assert_eq!(character(character_words(&chosen)), chosen);
             }
         }
         let keys = [11, 12, 15, 16, 18].map(|index| CHARACTER[index].key);
-        let expected = [
-            "on-error",
-            "pace",
-            "invalidates",
-            "cwriter-beyond",
-            "mapped-event",
-        ];
+        let expected = ["on-error", "pace", "invalidates", "cwriter-beyond", "mapped-event"];
         assert_eq!(keys, expected);
     }
 

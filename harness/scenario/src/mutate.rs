@@ -244,10 +244,7 @@ fn tweak(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let mut record = Record::from(operation);
     let arguments = record.kind.arguments();
     // The CPU is one more argument, where there is one.
-    let which = below(
-        rng,
-        arguments.len().saturating_add(record.kind.has_cpu().into()),
-    );
+    let which = below(rng, arguments.len().saturating_add(record.kind.has_cpu().into()));
     match (arguments.get(which), record.words.get_mut(which)) {
         (Some(argument), Some(word)) => {
             let elsewhere = match rng.u8(..3) {
@@ -378,11 +375,7 @@ mod tests {
     }
 
     fn target(arch: bool) -> FuzzTarget {
-        if arch {
-            FuzzTarget::Arch
-        } else {
-            FuzzTarget::Cmdq
-        }
+        if arch { FuzzTarget::Arch } else { FuzzTarget::Cmdq }
     }
 
     fn is_playable(scenario: &Scenario, target: FuzzTarget) -> bool {
@@ -480,15 +473,8 @@ mod tests {
     #[test]
     fn every_argument_of_every_kind_is_changed() {
         for kind in Kind::ALL {
-            let record = Record {
-                kind: *kind,
-                cpu: 0,
-                words: [1; ARGUMENTS],
-            };
-            let before = Scenario {
-                operations: vec![record.operation()],
-                ..Scenario::default()
-            };
+            let record = Record { kind: *kind, cpu: 0, words: [1; ARGUMENTS] };
+            let before = Scenario { operations: vec![record.operation()], ..Scenario::default() };
             let mut changed = [false; ARGUMENTS];
             for seed in 0..300 {
                 let mut mutant = before.clone();
@@ -499,11 +485,7 @@ mod tests {
                 }
             }
             let arguments = kind.arguments().len();
-            assert_eq!(
-                changed.map(usize::from).iter().sum::<usize>(),
-                arguments,
-                "{kind:?}"
-            );
+            assert_eq!(changed.map(usize::from).iter().sum::<usize>(), arguments, "{kind:?}");
         }
     }
 

@@ -108,12 +108,7 @@ pub enum Operation {
     /// The host stores a word; `at` is a multiple of 8.
     Store { cpu: u8, at: Place, value: u64 },
     /// The host stores the linear-map address of a place, or its `physical` one; `at` is a multiple of 8.
-    StoreAddress {
-        cpu: u8,
-        at: Place,
-        of: Place,
-        physical: bool,
-    },
+    StoreAddress { cpu: u8, at: Place, of: Place, physical: bool },
     /// The host writes the configuration byte of an LPI, and nothing else.
     Configure { cpu: u8, intid: u32, value: u8 },
 
@@ -135,12 +130,7 @@ pub enum Operation {
     /// `GITS_BASER<index>` := its value at boot, XOR `flip`; `index` is 0 to 7.
     WriteBaser { cpu: u8, index: u8, flip: u64 },
     /// A half of `GITS_BASER<register>`, or of GITS_CBASER if that is 8 := its value at boot, XOR `flip`; 32 bits.
-    WriteHalf {
-        cpu: u8,
-        register: u8,
-        high: bool,
-        flip: u64,
-    },
+    WriteHalf { cpu: u8, register: u8, high: bool, flip: u64 },
     /// GITS_CTLR.Enabled := `enabled`, the other bits as read.
     Enable { cpu: u8, enabled: bool },
     /// Reads GITS_CTLR until Quiescent, a bounded number of times.
@@ -167,11 +157,7 @@ pub enum Operation {
         device_flip: u64,
     },
     /// Any x0 and x1 to x4.
-    RawHypercall {
-        cpu: u8,
-        x0: u64,
-        arguments: [u64; 4],
-    },
+    RawHypercall { cpu: u8, x0: u64, arguments: [u64; 4] },
 
     /// The driver maps a device: a level-1 shadow entry if there is none, MAPD, post. It takes the first block of
     /// [`crate::Area::Level2`] that no entry names.
@@ -197,13 +183,7 @@ pub enum Operation {
         itt: Place,
     },
     /// The driver maps an event: MAPTI, SYNC, post.
-    MapEvent {
-        cpu: u8,
-        device_id: u32,
-        event_id: u32,
-        intid: u32,
-        icid: u16,
-    },
+    MapEvent { cpu: u8, device_id: u32, event_id: u32, intid: u32, icid: u16 },
     /// The driver unmaps a device: DISCARD and SYNC for each event, MAPD V=0, post.
     UnmapDevice { cpu: u8, device_id: u32 },
     /// The host's level-1 shadow entry that covers `device_id` := a valid entry for `level2`, XOR `flip`.
@@ -230,43 +210,20 @@ pub enum Operation {
     /// The driver starts a CPU: its redistributor's LPIs, where they are off, and its collection.
     InitCpu { cpu: u8 },
     /// The driver enables an event's LPI: configuration byte, then INV and SYNC, or GICR_INVLPIR if `direct`.
-    Unmask {
-        cpu: u8,
-        device_id: u32,
-        event_id: u32,
-        direct: bool,
-    },
+    Unmask { cpu: u8, device_id: u32, event_id: u32, direct: bool },
     /// The driver disables it, the same way.
-    Mask {
-        cpu: u8,
-        device_id: u32,
-        event_id: u32,
-        direct: bool,
-    },
+    Mask { cpu: u8, device_id: u32, event_id: u32, direct: bool },
     /// The driver moves an event to the collection of CPU `to`, below [`CPUS`]: MOVI, SYNC, post.
-    MoveEvent {
-        cpu: u8,
-        device_id: u32,
-        event_id: u32,
-        to: u8,
-    },
+    MoveEvent { cpu: u8, device_id: u32, event_id: u32, to: u8 },
     /// The driver unmaps an event: DISCARD, SYNC, post.
-    UnmapEvent {
-        cpu: u8,
-        device_id: u32,
-        event_id: u32,
-    },
+    UnmapEvent { cpu: u8, device_id: u32, event_id: u32 },
     /// The driver suspends: disable, wait for Quiescent.
     Suspend { cpu: u8 },
     /// The driver resumes: CBASER, CWRITER := 0, tables, CTLR. The write pointer starts again at slot 0.
     Resume { cpu: u8 },
 
     /// A device writes EventID to GITS_TRANSLATER: 32 bits, or 16 if `half`, when EventID has no more.
-    Msi {
-        device_id: u32,
-        event_id: u32,
-        half: bool,
-    },
+    Msi { device_id: u32, event_id: u32, half: bool },
     /// The physical ITS gets time for this many commands, 1 to 65535.
     Advance { commands: u16 },
     /// The n-th such change of page ownership from now on fails; 1 is the next.

@@ -257,11 +257,9 @@ impl Place {
     pub const fn align_down(self, bytes: u16) -> Self {
         let mask = !(bytes.wrapping_sub(1) as u64);
         match self {
-            Self::In { area, page, offset } => Self::In {
-                area,
-                page,
-                offset: offset & mask as u16,
-            },
+            Self::In { area, page, offset } => {
+                Self::In { area, page, offset: offset & mask as u16 }
+            }
             Self::Absolute(address) => Self::Absolute(address & mask),
         }
     }

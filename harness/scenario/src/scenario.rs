@@ -133,15 +133,8 @@ mod tests {
 
     #[test]
     fn live_devices_fit_their_page_and_their_table() {
-        let character = Character {
-            itt_entry_bytes: 16,
-            device_id_bits: 4,
-            ..DEFAULT_CHARACTER
-        };
-        let boot = Boot {
-            live_devices: 255,
-            ..Boot::default()
-        };
+        let character = Character { itt_entry_bytes: 16, device_id_bits: 4, ..DEFAULT_CHARACTER };
+        let boot = Boot { live_devices: 255, ..Boot::default() };
         let live: Vec<_> = boot.live(&character).collect();
         assert_eq!(live.len(), 16);
         for device in live {

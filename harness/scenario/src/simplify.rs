@@ -27,30 +27,20 @@ impl Scenario {
         let mut race: Option<(usize, u8)> = None;
         for (index, operation) in self.operations.iter().enumerate() {
             let is_gone = gone.contains(&index);
-            if let Operation::Race {
-                operations: members,
-                ..
-            } = *operation
-            {
+            if let Operation::Race { operations: members, .. } = *operation {
                 race = (!is_gone).then_some((operations.len(), members));
             } else if let Some((at, members)) = race {
                 if is_gone {
                     lose_member(&mut operations, at);
                 }
-                race = members
-                    .checked_sub(1)
-                    .filter(|left| *left > 0)
-                    .map(|left| (at, left));
+                race = members.checked_sub(1).filter(|left| *left > 0).map(|left| (at, left));
             }
             if !is_gone {
                 operations.push(*operation);
             }
         }
         operations.retain(|operation| !matches!(operation, Operation::Race { operations: 0, .. }));
-        Self {
-            operations,
-            ..*self
-        }
+        Self { operations, ..*self }
     }
 
     /// Each scenario that is plainer in one argument, the plainest of each argument first: arguments of operations,
@@ -74,10 +64,7 @@ impl Scenario {
         let usual = boot_words(&Boot::default());
         for words in plainer_words(&BOOT, &boot_words(&self.boot), &usual) {
             let boot = boot(words);
-            all.push(Self {
-                boot,
-                ..self.clone()
-            });
+            all.push(Self { boot, ..self.clone() });
         }
         let usual = character_words(&DEFAULT_CHARACTER);
         for (its, own) in self.characters.iter().enumerate() {
@@ -227,16 +214,8 @@ fn plainer_targets(word: u64) -> Vec<u64> {
         _ => target.offset,
     };
     let plainer = [(first, target.offset), (target.frame, baser0)];
-    let mut targets: Vec<u64> = plainer
-        .map(|(frame, offset)| {
-            Target {
-                frame,
-                offset,
-                ..target
-            }
-            .pack()
-        })
-        .to_vec();
+    let mut targets: Vec<u64> =
+        plainer.map(|(frame, offset)| Target { frame, offset, ..target }.pack()).to_vec();
     targets.retain(|plainer| *plainer < word);
     targets
 }
@@ -336,25 +315,17 @@ mod tests {
     #[test]
     fn a_race_loses_members_and_goes_with_the_last() {
         let race = operations("race 2 turns=3\npost\npost cpu=1\npoll 1\n");
-        assert_eq!(
-            race.without(1..2),
-            operations("race 1 turns=3\npost cpu=1\npoll 1\n")
-        );
+        assert_eq!(race.without(1..2), operations("race 1 turns=3\npost cpu=1\npoll 1\n"));
         assert_eq!(race.without(1..3), operations("poll 1\n"));
         assert_eq!(race.without(0..1), operations("post\npost cpu=1\npoll 1\n"));
-        assert_eq!(
-            race.without(3..4),
-            operations("race 2 turns=3\npost\npost cpu=1\n")
-        );
+        assert_eq!(race.without(3..4), operations("race 2 turns=3\npost\npost cpu=1\n"));
     }
 
     #[test]
     fn registers_become_those_of_the_first() {
         let plainer = |text: &str| -> Vec<String> {
             let all = operations(text).plainer();
-            all.iter()
-                .map(|one| one.operations[0].to_string())
-                .collect()
+            all.iter().map(|one| one.operations[0].to_string()).collect()
         };
         assert!(plainer("write its1 CTLR 0x0\n").contains(&"write its0 CTLR 0x0".into()));
         assert!(plainer("read its0 BASER3\n").contains(&"read its0 BASER0".into()));
@@ -365,11 +336,8 @@ mod tests {
     #[test]
     fn the_plainest_comes_first() {
         let map = operations("map-event device=0x2a event=0x0 intid=0x2005 icid=0x1\n");
-        let plainer: Vec<String> = map
-            .plainer()
-            .iter()
-            .map(|scenario| scenario.operations[0].to_string())
-            .collect();
+        let plainer: Vec<String> =
+            map.plainer().iter().map(|scenario| scenario.operations[0].to_string()).collect();
         assert!(plainer[0].contains("device=0x0"), "{plainer:?}");
         assert!(plainer.iter().any(|text| text.contains("intid=0x2000")));
         assert!(plainer.iter().any(|text| text.contains("icid=0x0")));

@@ -16,12 +16,8 @@ pub(crate) const FRAMES: [(Frame, &str); 6] = [
 ];
 
 /// Access sizes by number.
-pub(crate) const SIZES: [AccessSize; 4] = [
-    AccessSize::Byte,
-    AccessSize::Half,
-    AccessSize::Word,
-    AccessSize::Double,
-];
+pub(crate) const SIZES: [AccessSize; 4] =
+    [AccessSize::Byte, AccessSize::Half, AccessSize::Word, AccessSize::Double];
 
 /// Where an access goes and how wide it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,10 +167,7 @@ mod tests {
         for (name, offset, size) in registers(Frame::ItsControl(0)) {
             let selected = Register::select(u64::from(offset), size.bytes());
             assert!(selected.is_some(), "{name} is no register");
-            assert!(
-                !matches!(selected, Some((Register::Reserved(_), _))),
-                "{name}"
-            );
+            assert!(!matches!(selected, Some((Register::Reserved(_), _))), "{name}");
         }
     }
 
@@ -182,14 +175,8 @@ mod tests {
     #[test]
     fn frames_keep_their_numbers() {
         let names = FRAMES.map(|(_, name)| name);
-        let expected = [
-            "its0",
-            "translation0",
-            "redistributor0",
-            "redistributor1",
-            "its1",
-            "translation1",
-        ];
+        let expected =
+            ["its0", "translation0", "redistributor0", "redistributor1", "its1", "translation1"];
         assert_eq!(names, expected);
     }
 
@@ -197,25 +184,15 @@ mod tests {
     fn names_lead_back() {
         for (frame, _) in FRAMES {
             for (name, offset, size) in registers(frame) {
-                let target = Target {
-                    frame,
-                    offset,
-                    size,
-                };
+                let target = Target { frame, offset, size };
                 assert_eq!(target.register_name().as_deref(), Some(&*name));
                 assert_eq!(Target::unpack(target.pack()), target);
             }
         }
-        let creadr_high = Target {
-            frame: Frame::ItsControl(0),
-            offset: 0x94,
-            size: AccessSize::Word,
-        };
+        let creadr_high =
+            Target { frame: Frame::ItsControl(0), offset: 0x94, size: AccessSize::Word };
         assert_eq!(creadr_high.register_name().unwrap(), "CREADR.high");
-        let bytes = Target {
-            size: AccessSize::Byte,
-            ..creadr_high
-        };
+        let bytes = Target { size: AccessSize::Byte, ..creadr_high };
         assert_eq!(bytes.register_name(), None);
     }
 

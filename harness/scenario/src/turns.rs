@@ -21,10 +21,7 @@ fn unpack(byte: u8) -> Turn {
         Some(unlocks @ 1..) => Until::Unlocks(unlocks.into()),
         _ => Until::Steps(steps),
     };
-    Turn {
-        until,
-        skip: byte & SKIP != 0,
-    }
+    Turn { until, skip: byte & SKIP != 0 }
 }
 
 /// `None` where no byte says so.
@@ -42,10 +39,7 @@ fn parse(text: &str) -> Option<Turn> {
         Some(unlocks) => Until::Unlocks(unlocks.parse().ok()?),
         None => Until::Steps(number.parse().ok()?),
     };
-    Some(Turn {
-        until,
-        skip: bare.is_some(),
-    })
+    Some(Turn { until, skip: bare.is_some() })
 }
 
 /// Up to eight turns, as one word: a byte each, the first in the lowest. Bytes that say no step come last.
@@ -116,19 +110,7 @@ mod tests {
             ]
         );
         assert_eq!(turns.to_string(), "12,3+,80,816,u1,u16+");
-        let wrong = [
-            "",
-            "0",
-            "65",
-            "832",
-            "1,,2",
-            "1,2,3,4,5,6,7,8,9",
-            "x",
-            "+",
-            "u",
-            "u0",
-            "u17",
-        ];
+        let wrong = ["", "0", "65", "832", "1,,2", "1,2,3,4,5,6,7,8,9", "x", "+", "u", "u0", "u17"];
         for wrong in wrong {
             assert_eq!(Turns::parse(wrong), None, "{wrong}");
         }

@@ -95,11 +95,9 @@ impl Glue for Afl {
         let mut all = Vec::new();
         for instance in instances(run)? {
             let name = instance.file_name().unwrap_or_default().to_string_lossy();
-            for (folder, prefix) in [
-                ("queue", "corpus/"),
-                ("crashes", "crashes/crash-"),
-                ("hangs", "crashes/timeout-"),
-            ] {
+            for (folder, prefix) in
+                [("queue", "corpus/"), ("crashes", "crashes/crash-"), ("hangs", "crashes/timeout-")]
+            {
                 for file in files(&instance.join(folder))? {
                     let full = file.file_name().unwrap_or_default().to_string_lossy();
                     let Some(rest) = full.strip_prefix("id:") else {
@@ -169,8 +167,7 @@ mod tests {
         run.collect().unwrap();
         let names = |folder: PathBuf| {
             let all = files(&folder).unwrap().into_iter();
-            all.map(|file| file.file_name().unwrap().to_owned())
-                .collect::<Vec<_>>()
+            all.map(|file| file.file_name().unwrap().to_owned()).collect::<Vec<_>>()
         };
         let crashes = ["crash-afl-main-000000", "timeout-afl-main-000000"];
         assert_eq!(names(run.crashes()), crashes);

@@ -117,10 +117,7 @@ mod tests {
         let saved = files(&run.crashes()).unwrap();
         assert!(saved.iter().all(|file| is_artifact(file)));
         let starts = |file: &PathBuf, with: &str| {
-            file.file_name()
-                .unwrap()
-                .to_string_lossy()
-                .starts_with(with)
+            file.file_name().unwrap().to_string_lossy().starts_with(with)
         };
         assert!(saved.len() == 2 && starts(&saved[0], "crash-"));
         assert!(starts(&saved[1], "timeout-"));

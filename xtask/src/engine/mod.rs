@@ -147,10 +147,7 @@ impl Run {
         for part in [run.corpus(), run.findings(), run.crashes(), run.logs()] {
             fs::create_dir_all(part)?;
         }
-        fs::write(
-            run.folder.join(LABEL),
-            serde_json::to_string(&Label { engine })?,
-        )?;
+        fs::write(run.folder.join(LABEL), serde_json::to_string(&Label { engine })?)?;
         Ok(run)
     }
 
@@ -158,10 +155,7 @@ impl Run {
     pub(crate) fn open(folder: &Path) -> Option<Self> {
         let text = fs::read_to_string(folder.join(LABEL)).ok()?;
         let Label { engine } = serde_json::from_str(&text).ok()?;
-        Some(Self {
-            folder: folder.into(),
-            engine,
-        })
+        Some(Self { folder: folder.into(), engine })
     }
 
     /// What was fuzzed: the folder that a run is in has its name.
@@ -256,9 +250,8 @@ pub(crate) fn found(folder: &Path) -> Result<Vec<Record>> {
     }
     let text = fs::read_to_string(&path)?;
     let lines = text.lines();
-    let mut records: Vec<Record> = lines
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect();
+    let mut records: Vec<Record> =
+        lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
     records.sort_by(|one, other| one.signature.cmp(&other.signature));
     Ok(records)
 }
@@ -276,18 +269,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 impl<'a> Running<'a> {
     /// Starts an engine on what the run's folder holds.
     pub(crate) fn start(run: &'a Run, plan: &Plan) -> Result<Self> {
-        let mut running = Self {
-            run,
-            processes: Vec::new(),
-            stopped: None,
-        };
-        for (index, command) in run
-            .engine
-            .glue()
-            .commands(run, plan)?
-            .into_iter()
-            .enumerate()
-        {
+        let mut running = Self { run, processes: Vec::new(), stopped: None };
+        for (index, command) in run.engine.glue().commands(run, plan)?.into_iter().enumerate() {
             let mut command = command;
             for (name, value) in &plan.program.environment {
                 command = command.env(name, value);
@@ -360,8 +343,7 @@ impl<'a> Running<'a> {
                     let why = log.lines().rev().find(|line| line.starts_with("error: "));
                     bail!(
                         "the target could not start: {}; {}",
-                        why.unwrap_or("it does not say why")
-                            .trim_start_matches("error: "),
+                        why.unwrap_or("it does not say why").trim_start_matches("error: "),
                         workspace::shown(&self.run.log_file(index))
                     )
                 }
@@ -451,9 +433,7 @@ fn tail(log: &str) -> String {
 
 /// The triple that is built for. An explicit target keeps instrumentation off build scripts and macros.
 pub(crate) fn host_triple() -> Result<String> {
-    let text = duct::cmd!("rustc", "-vV")
-        .read()
-        .context("cannot run rustc")?;
+    let text = duct::cmd!("rustc", "-vV").read().context("cannot run rustc")?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc -vV names no host")?.to_owned())
 }
@@ -476,11 +456,7 @@ fn demand_command(program: &str, arguments: &[&str], advice: &str) -> Result<()>
 fn share(runs: u64, index: usize, number: usize) -> u64 {
     let (index, number) = (index as u64, number as u64);
     let rest = u64::from(index < runs % number);
-    if runs == 0 {
-        0
-    } else {
-        (runs / number + rest).max(1)
-    }
+    if runs == 0 { 0 } else { (runs / number + rest).max(1) }
 }
 
 #[cfg(test)]
@@ -500,10 +476,7 @@ mod tests {
     fn a_tool_that_is_missing_comes_with_the_commands_that_install_it() {
         let error = demand_command("/nowhere/tool", &["--version"], afl::INSTALL).unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.contains("cargo install --locked cargo-afl --version 0.18.2"),
-            "{text}"
-        );
+        assert!(text.contains("cargo install --locked cargo-afl --version 0.18.2"), "{text}");
     }
 
     #[test]

@@ -60,14 +60,7 @@ fn all() -> Result<usize> {
 
 fn tests() -> Result<()> {
     let runner = format!("target.'cfg(all())'.runner = {MEMCHECK:?}");
-    let arguments = [
-        "--config",
-        &runner,
-        "test",
-        "--package",
-        "its-abi",
-        "--quiet",
-    ];
+    let arguments = ["--config", &runner, "test", "--package", "its-abi", "--quiet"];
     duct::cmd(workspace::cargo(), arguments)
         .dir(workspace::root())
         .stdout_null()
@@ -86,11 +79,7 @@ fn play(program: &Path, files: &[PathBuf], code: u8) -> Result<()> {
     let options = MEMCHECK[1..].iter().map(Path::new);
     let own = [program, Path::new("--quiet")];
     let all = options.chain(own).chain(files.iter().map(PathBuf::as_path));
-    let status = duct::cmd(MEMCHECK[0], all)
-        .stdout_null()
-        .unchecked()
-        .run()?
-        .status;
+    let status = duct::cmd(MEMCHECK[0], all).stdout_null().unchecked().run()?.status;
     anyhow::ensure!(
         status.code() == Some(code.into()),
         "under memcheck it ended with {status}, not {code}"

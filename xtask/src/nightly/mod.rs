@@ -127,10 +127,7 @@ fn facts(arguments: &Arguments) -> Result<night::Facts> {
         targets.push(Target::find(name)?.name.to_owned());
     }
     if targets.is_empty() {
-        targets = target::ALL
-            .iter()
-            .map(|target| target.name.into())
-            .collect();
+        targets = target::ALL.iter().map(|target| target.name.into()).collect();
     }
     for engine in &arguments.engines {
         engine.demand_tools()?;
@@ -273,11 +270,7 @@ fn merge(night: &mut Night, target: &'static Target) -> Result<()> {
         Ok(sizes) => (Some(sizes), None),
         Err(error) => (None, Some(told(error))),
     };
-    night.merged.push(Merged {
-        target: target.name.into(),
-        sizes,
-        trouble,
-    });
+    night.merged.push(Merged { target: target.name.into(), sizes, trouble });
     night.save()
 }
 

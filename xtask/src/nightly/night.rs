@@ -158,9 +158,7 @@ impl Night {
             return Some(Stage::Fuzz(target, engine));
         }
         let is_merged = |target: &&Target| self.merged.iter().any(|one| one.target == target.name);
-        self.targets()
-            .find(|target| !is_merged(target))
-            .map(Stage::Merge)
+        self.targets().find(|target| !is_merged(target)).map(Stage::Merge)
     }
 
     fn targets(&self) -> impl Iterator<Item = &'static Target> {
@@ -256,12 +254,7 @@ mod tests {
     }
 
     fn caught(engine: Engine) -> Canary {
-        Canary {
-            engine,
-            rule: Some("LEAK-HOST".into()),
-            cases: 7,
-            seconds: 1.0,
-        }
+        Canary { engine, rule: Some("LEAK-HOST".into()), cases: 7, seconds: 1.0 }
     }
 
     /// A night that was killed goes on where it was: nothing is done twice but the step that was cut short.

@@ -45,11 +45,7 @@ struct Entry {
 /// Looks at all that the night's runs left, and writes `report.md`, `report.json`, `signatures.txt` and `findings/` into its
 /// folder.
 pub(super) fn write(night: &Night, known: &[String]) -> Result<Report> {
-    let mut report = Report {
-        entries: Vec::new(),
-        defects: Vec::new(),
-        others: Vec::new(),
-    };
+    let mut report = Report { entries: Vec::new(), defects: Vec::new(), others: Vec::new() };
     for name in &night.facts.targets {
         report.add(night, Target::find(name)?, known)?;
     }
@@ -57,15 +53,9 @@ pub(super) fn write(night: &Night, known: &[String]) -> Result<Report> {
     let signatures: Vec<&str> = signatures.collect();
     fs::write(
         night.folder.join("signatures.txt"),
-        signatures
-            .iter()
-            .map(|one| format!("{one}\n"))
-            .collect::<String>(),
+        signatures.iter().map(|one| format!("{one}\n")).collect::<String>(),
     )?;
-    fs::write(
-        night.folder.join("report.json"),
-        serde_json::to_string_pretty(&report)?,
-    )?;
+    fs::write(night.folder.join("report.json"), serde_json::to_string_pretty(&report)?)?;
     fs::write(night.folder.join("report.md"), report.markdown(night))?;
     Ok(report)
 }
@@ -191,8 +181,7 @@ impl Report {
         for (title, list) in [("Troubles", &troubles), ("Show nothing now", &self.others)] {
             if !list.is_empty() {
                 text.push_str(&format!("\n## {title}\n\n"));
-                list.iter()
-                    .for_each(|one| text.push_str(&format!("- {one}\n")));
+                list.iter().for_each(|one| text.push_str(&format!("- {one}\n")));
             }
         }
         text

@@ -33,10 +33,7 @@ impl Host {
 
     /// Takes the events of a device out of memory.
     pub(super) fn events_of(&mut self, device_id: u32) -> Vec<MappedEvent> {
-        let (gone, kept) = self
-            .events
-            .iter()
-            .partition(|event| event.device_id == device_id);
+        let (gone, kept) = self.events.iter().partition(|event| event.device_id == device_id);
         self.events = kept;
         gone
     }
@@ -51,20 +48,10 @@ impl Host {
         icid: u16,
         on: &mut impl Perform,
     ) {
-        let command = Command::Mapti {
-            device_id,
-            event_id,
-            intid,
-            icid,
-        };
+        let command = Command::Mapti { device_id, event_id, intid, icid };
         self.send(cpu, command, on);
         self.sync(cpu, icid, on);
-        let event = MappedEvent {
-            device_id,
-            event_id,
-            intid,
-            icid,
-        };
+        let event = MappedEvent { device_id, event_id, intid, icid };
         match self.find(device_id, event_id) {
             Some(index) => self.events[index] = event,
             None if self.events.len() < REMEMBERED_EVENTS => self.events.push(event),
@@ -125,10 +112,7 @@ impl Host {
             self.invalidate_directly(cpu, intid, icid, on);
             return;
         }
-        let command = Command::Inv {
-            device_id,
-            event_id,
-        };
+        let command = Command::Inv { device_id, event_id };
         self.send(cpu, command, on);
         self.sync(cpu, icid, on);
         self.post_and_drain(cpu, on);
@@ -163,11 +147,7 @@ impl Host {
             return;
         }
         self.events[index].icid = icid;
-        let command = Command::Movi {
-            device_id,
-            event_id,
-            icid,
-        };
+        let command = Command::Movi { device_id, event_id, icid };
         self.send(cpu, command, on);
         self.sync(cpu, icid, on);
         self.post_and_drain(cpu, on);
@@ -184,16 +164,8 @@ impl Host {
     }
 
     pub(super) fn send_discard(&mut self, cpu: u8, event: MappedEvent, on: &mut impl Perform) {
-        let MappedEvent {
-            device_id,
-            event_id,
-            icid,
-            ..
-        } = event;
-        let command = Command::Discard {
-            device_id,
-            event_id,
-        };
+        let MappedEvent { device_id, event_id, icid, .. } = event;
+        let command = Command::Discard { device_id, event_id };
         self.send(cpu, command, on);
         self.sync(cpu, icid, on);
     }

@@ -24,14 +24,8 @@ impl Host {
             self.init_cpu(cpu, on);
         }
         for device in self.plan.live.clone() {
-            let LiveDevice {
-                device_id,
-                event_id_bits,
-                itt_address,
-                event_id,
-                intid,
-                icid,
-            } = device;
+            let LiveDevice { device_id, event_id_bits, itt_address, event_id, intid, icid } =
+                device;
             self.map_device(0, device_id, event_id_bits, itt_address, on);
             self.map_event(0, device_id, event_id, intid, icid, on);
         }
@@ -148,13 +142,7 @@ impl Host {
             .with_ptz(true)
             .into_bits();
         let double = AccessSize::Double;
-        self.write_at(
-            cpu,
-            base + redistributor::PROPBASER,
-            double,
-            configuration,
-            on,
-        );
+        self.write_at(cpu, base + redistributor::PROPBASER, double, configuration, on);
         self.write_at(cpu, base + redistributor::PENDBASER, double, pending, on);
         let enabled = control_bits.with_enable_lpis(true).into_bits();
         self.write_at(cpu, control, AccessSize::Word, enabled.into(), on);
@@ -167,11 +155,7 @@ impl Host {
         }
         let rdbase = self.machine.rdbase(self.its, Self::cpu_of(icid));
         let valid = true;
-        let map = Command::Mapc {
-            icid,
-            rdbase,
-            valid,
-        };
+        let map = Command::Mapc { icid, rdbase, valid };
         for command in [map, Command::Sync { rdbase }, Command::Invall { icid }] {
             self.send(cpu, command, on);
         }

@@ -285,13 +285,7 @@ impl Host {
 
     /// Remembers which devices there are.
     fn note_device(&mut self, command: Command) {
-        let Command::Mapd {
-            device_id,
-            size,
-            itt_address,
-            valid,
-        } = command
-        else {
+        let Command::Mapd { device_id, size, itt_address, valid } = command else {
             return;
         };
         self.devices.retain(|(known, ..)| *known != device_id);
@@ -338,10 +332,7 @@ impl Host {
             if creadr.offset() == self.write_offset || creadr.stalled() {
                 return;
             }
-            on.perform(Action::Advance {
-                its: self.its,
-                commands: 64,
-            });
+            on.perform(Action::Advance { its: self.its, commands: 64 });
         }
     }
 
@@ -401,12 +392,8 @@ impl Host {
         for event in self.events_of(device_id) {
             self.send_discard(cpu, event, on);
         }
-        let command = Command::Mapd {
-            device_id,
-            size: 0,
-            itt_address: layout::ITT.address(),
-            valid: false,
-        };
+        let command =
+            Command::Mapd { device_id, size: 0, itt_address: layout::ITT.address(), valid: false };
         self.send(cpu, command, on);
         self.post_and_drain(cpu, on);
     }
@@ -512,27 +499,15 @@ impl Host {
         arguments: [u64; 4],
         on: &mut impl Perform,
     ) -> Outcome {
-        on.perform(Action::Hypercall {
-            cpu,
-            x0: call.function_id(),
-            arguments,
-        })
+        on.perform(Action::Hypercall { cpu, x0: call.function_id(), arguments })
     }
 
     fn store(&mut self, cpu: u8, address: u64, value: u64, on: &mut impl Perform) {
-        on.perform(Action::Store {
-            cpu,
-            address,
-            value,
-        });
+        on.perform(Action::Store { cpu, address, value });
     }
 
     fn size_of(register: Register) -> AccessSize {
-        if register.width() == 8 {
-            AccessSize::Double
-        } else {
-            AccessSize::Word
-        }
+        if register.width() == 8 { AccessSize::Double } else { AccessSize::Word }
     }
 
     /// Reads a register of the ITS in its own size; 0 when refused.
@@ -547,12 +522,7 @@ impl Host {
     }
 
     fn read_at(&self, cpu: u8, address: u64, size: AccessSize, on: &mut impl Perform) -> u64 {
-        let outcome = on.perform(Action::Device {
-            cpu,
-            address,
-            size,
-            direction: Direction::Read,
-        });
+        let outcome = on.perform(Action::Device { cpu, address, size, direction: Direction::Read });
         match outcome {
             Outcome::Value(value) => value,
             _ => 0,
@@ -560,11 +530,6 @@ impl Host {
     }
 
     fn write_at(&self, cpu: u8, address: u64, size: AccessSize, value: u64, on: &mut impl Perform) {
-        on.perform(Action::Device {
-            cpu,
-            address,
-            size,
-            direction: Direction::Write(value),
-        });
+        on.perform(Action::Device { cpu, address, size, direction: Direction::Write(value) });
     }
 }

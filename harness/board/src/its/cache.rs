@@ -43,10 +43,7 @@ impl Key {
 
     /// The first and the last key of a device's events.
     fn events_of(device_id: u32) -> std::ops::RangeInclusive<Self> {
-        let event = |event_id| Self::Interrupt {
-            device_id,
-            event_id,
-        };
+        let event = |event_id| Self::Interrupt { device_id, event_id };
         event(0)..=event(u32::MAX)
     }
 }
@@ -106,11 +103,7 @@ impl PhysicalIts {
         let keeps = self.caches() != Caches::Absent && !bus.looking;
         if keeps && key.is_valid(self.format(), word) {
             let dirty = false;
-            let line = Line {
-                word,
-                address,
-                dirty,
-            };
+            let line = Line { word, address, dirty };
             self.cache.lines.insert(key, line);
             // It may be older than what everybody else sees there.
             if word != bus.read_unaligned(address) {
@@ -129,11 +122,7 @@ impl PhysicalIts {
         }
         let dirty = caches == Caches::WriteBack;
         if dirty || caches == Caches::WriteThrough && key.is_valid(self.format(), word) {
-            let line = Line {
-                word,
-                address,
-                dirty,
-            };
+            let line = Line { word, address, dirty };
             self.cache.lines.insert(key, line);
         } else {
             self.cache.lines.remove(&key);
@@ -150,9 +139,7 @@ impl PhysicalIts {
         }
         if flushed {
             let format = self.format();
-            self.cache
-                .lines
-                .retain(|key, line| key.is_valid(format, line.word));
+            self.cache.lines.retain(|key, line| key.is_valid(format, line.word));
             self.recount(bus);
         }
     }
@@ -166,12 +153,8 @@ impl PhysicalIts {
     /// back an event that software discarded. What was mapped does not.
     pub(super) fn invalidate_events(&mut self, device_id: u32, bus: &mut Bus) {
         let format = self.format();
-        let keys: Vec<Key> = self
-            .cache
-            .lines
-            .range(Key::events_of(device_id))
-            .map(|(key, _)| *key)
-            .collect();
+        let keys: Vec<Key> =
+            self.cache.lines.range(Key::events_of(device_id)).map(|(key, _)| *key).collect();
         for key in keys {
             let Some(line) = self.cache.lines.remove(&key) else {
                 continue;
@@ -190,11 +173,8 @@ impl PhysicalIts {
         for n in [DEVICES, COLLECTIONS] {
             self.read_level1_ahead(n, bus);
             for (id, address) in self.entries_with_contents(n, bus) {
-                let key = if n == DEVICES {
-                    Key::Device(id)
-                } else {
-                    Key::Collection(self.icid(id))
-                };
+                let key =
+                    if n == DEVICES { Key::Device(id) } else { Key::Collection(self.icid(id)) };
                 self.load(key, address, bus);
             }
         }

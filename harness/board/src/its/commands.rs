@@ -52,9 +52,9 @@ impl Fault {
             opcode => opcode,
         };
         match self {
-            Self::Reason(reason) => CommandError(Some(
-                0x01_0000 | u32::from(command) << 8 | u32::from(reason),
-            )),
+            Self::Reason(reason) => {
+                CommandError(Some(0x01_0000 | u32::from(command) << 8 | u32::from(reason)))
+            }
             Self::Unnumbered => CommandError(None),
         }
     }
@@ -131,9 +131,8 @@ impl PhysicalIts {
         bus: &mut Bus,
     ) -> Result<Found, Fault> {
         let itt = self.itt(device_id, event_id, bus)?;
-        let entry = self
-            .interrupt(device_id, itt, event_id, bus)
-            .ok_or(reason::UNMAPPED_INTERRUPT)?;
+        let entry =
+            self.interrupt(device_id, itt, event_id, bus).ok_or(reason::UNMAPPED_INTERRUPT)?;
         if !Self::is_lpi(entry.intid, bus) {
             return Err(reason::ITE_INVALID.into());
         }
@@ -142,11 +141,7 @@ impl PhysicalIts {
             Err(Missing::NoLevel2) if self.choices().picks(AbsentLevel2::Unmapped) => None,
             Err(_) => return Err(reason::ITE_INVALID.into()),
         };
-        Ok(Found {
-            itt,
-            entry,
-            redistributor,
-        })
+        Ok(Found { itt, entry, redistributor })
     }
 
     /// A mapped event, for a command that an unmapped collection may refuse.

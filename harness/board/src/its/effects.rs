@@ -33,9 +33,7 @@ impl Unsettled {
     /// A SYNC for a redistributor was consumed. What was changed before a change that is settled is history.
     pub(super) fn synchronise(&mut self, redistributor: u8) {
         self.0.retain(|_, changes| {
-            let settled = changes
-                .iter()
-                .rposition(|change| change.waits_for == redistributor);
+            let settled = changes.iter().rposition(|change| change.waits_for == redistributor);
             changes.drain(..settled.map_or(0, |last| last + 1));
             !changes.is_empty()
         });
@@ -88,10 +86,7 @@ impl PhysicalIts {
             return;
         };
         let changes = self.unsettled.0.entry(event).or_default();
-        if changes
-            .last()
-            .is_none_or(|last| last.waits_for != waits_for)
-        {
+        if changes.last().is_none_or(|last| last.waits_for != waits_for) {
             changes.push(Change { before, waits_for });
         }
     }

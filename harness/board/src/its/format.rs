@@ -33,23 +33,12 @@ pub(super) struct Format {
 
 type Field = (u64, u32);
 
-const ORDERS: [[usize; 3]; 6] = [
-    [0, 1, 2],
-    [0, 2, 1],
-    [1, 0, 2],
-    [1, 2, 0],
-    [2, 0, 1],
-    [2, 1, 0],
-];
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 
 impl Format {
     /// Bytes from the start of an entry to its word. The word is 8-byte aligned where entries are.
     pub(super) fn word_offset(self, entry_bytes: u64) -> u64 {
-        if self.field_order < 3 {
-            0
-        } else {
-            entry_bytes - 8
-        }
+        if self.field_order < 3 { 0 } else { entry_bytes - 8 }
     }
 
     fn pack(self, fields: [Field; 3]) -> u64 {
@@ -84,10 +73,7 @@ impl Format {
 
     pub(super) fn read_device(self, word: u64) -> Option<DeviceEntry> {
         let [valid, address, size] = self.unpack(word, [1, 44, 5]);
-        (valid == 1).then_some(DeviceEntry {
-            itt_address: address << 8,
-            size: size as u8,
-        })
+        (valid == 1).then_some(DeviceEntry { itt_address: address << 8, size: size as u8 })
     }
 
     pub(super) fn collection(self, entry: Option<CollectionEntry>) -> u64 {
@@ -107,10 +93,7 @@ impl Format {
 
     pub(super) fn read_interrupt(self, word: u64) -> Option<InterruptEntry> {
         let [valid, intid, icid] = self.unpack(word, [1, 32, 16]);
-        (valid == 1).then_some(InterruptEntry {
-            intid: intid as u32,
-            icid: icid as u16,
-        })
+        (valid == 1).then_some(InterruptEntry { intid: intid as u32, icid: icid as u16 })
     }
 }
 
@@ -120,24 +103,13 @@ mod tests {
 
     #[test]
     fn every_order_keeps_every_field() {
-        let device = DeviceEntry {
-            itt_address: 0xf_ffff_ffff_ff00,
-            size: 31,
-        };
-        let collection = CollectionEntry {
-            rdbase: 0xf_ffff_ffff,
-        };
-        let interrupt = InterruptEntry {
-            intid: 0xf234_5678,
-            icid: 0x9abc,
-        };
+        let device = DeviceEntry { itt_address: 0xf_ffff_ffff_ff00, size: 31 };
+        let collection = CollectionEntry { rdbase: 0xf_ffff_ffff };
+        let interrupt = InterruptEntry { intid: 0xf234_5678, icid: 0x9abc };
         let mut words = std::collections::BTreeSet::new();
         for field_order in 0..6 {
             let format = Format { field_order };
-            assert_eq!(
-                format.read_device(format.device(Some(device))),
-                Some(device)
-            );
+            assert_eq!(format.read_device(format.device(Some(device))), Some(device));
             let word = format.collection(Some(collection));
             assert_eq!(format.read_collection(word), Some(collection));
             let word = format.interrupt(Some(interrupt));

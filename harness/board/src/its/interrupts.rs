@@ -11,25 +11,17 @@ use crate::redistributor::Redistributor;
 impl PhysicalIts {
     pub(super) fn act(&mut self, command: Command, bus: &mut Bus) -> Result<(), Fault> {
         match command {
-            Command::Int {
-                device_id,
-                event_id,
-            } => self.int(device_id, event_id, bus),
-            Command::Clear {
-                device_id,
-                event_id,
-            } => self.at_target(device_id, event_id, bus, |target, intid| {
-                target.clear_pending(intid);
-            }),
-            Command::Inv {
-                device_id,
-                event_id,
-            } => self.at_target(device_id, event_id, bus, Redistributor::forget),
+            Command::Int { device_id, event_id } => self.int(device_id, event_id, bus),
+            Command::Clear { device_id, event_id } => {
+                self.at_target(device_id, event_id, bus, |target, intid| {
+                    target.clear_pending(intid);
+                })
+            }
+            Command::Inv { device_id, event_id } => {
+                self.at_target(device_id, event_id, bus, Redistributor::forget)
+            }
             Command::Invall { icid } => self.invall(icid, bus),
-            Command::Movall {
-                from_rdbase,
-                to_rdbase,
-            } => self.movall(from_rdbase, to_rdbase, bus),
+            Command::Movall { from_rdbase, to_rdbase } => self.movall(from_rdbase, to_rdbase, bus),
             Command::Sync { rdbase } => self.sync(rdbase, bus),
             _ => Ok(()),
         }
@@ -45,10 +37,7 @@ impl PhysicalIts {
     ) -> Result<(), Fault> {
         let found = self.routed_event(device_id, event_id, bus)?;
         if let Some(target) = found.redistributor {
-            act(
-                &mut bus.redistributors[usize::from(target)],
-                found.entry.intid,
-            );
+            act(&mut bus.redistributors[usize::from(target)], found.entry.intid);
         }
         Ok(())
     }

@@ -15,43 +15,22 @@ use super::{Bus, PhysicalIts};
 impl PhysicalIts {
     pub(super) fn map(&mut self, command: Command, bus: &mut Bus) -> Result<(), Fault> {
         match command {
-            Command::Mapd {
-                device_id,
-                size,
-                itt_address,
-                valid,
-            } => {
+            Command::Mapd { device_id, size, itt_address, valid } => {
                 let entry = DeviceEntry { itt_address, size };
                 self.mapd(device_id, valid.then_some(entry), bus)
             }
-            Command::Mapc {
-                icid,
-                rdbase,
-                valid,
-            } => self.mapc(icid, rdbase, valid, bus),
-            Command::Mapti {
-                device_id,
-                event_id,
-                intid,
-                icid,
-            } => self.mapti(device_id, event_id, InterruptEntry { intid, icid }, bus),
-            Command::Mapi {
-                device_id,
-                event_id,
-                icid,
-            } => {
+            Command::Mapc { icid, rdbase, valid } => self.mapc(icid, rdbase, valid, bus),
+            Command::Mapti { device_id, event_id, intid, icid } => {
+                self.mapti(device_id, event_id, InterruptEntry { intid, icid }, bus)
+            }
+            Command::Mapi { device_id, event_id, icid } => {
                 let intid = event_id;
                 self.mapti(device_id, event_id, InterruptEntry { intid, icid }, bus)
             }
-            Command::Movi {
-                device_id,
-                event_id,
-                icid,
-            } => self.movi(device_id, event_id, icid, bus),
-            Command::Discard {
-                device_id,
-                event_id,
-            } => self.discard(device_id, event_id, bus),
+            Command::Movi { device_id, event_id, icid } => {
+                self.movi(device_id, event_id, icid, bus)
+            }
+            Command::Discard { device_id, event_id } => self.discard(device_id, event_id, bus),
             _ => Ok(()),
         }
     }
@@ -188,10 +167,7 @@ impl PhysicalIts {
 
     /// Whether the first redistributor's PROPBASER leaves no room for an INTID, and this ITS minds.
     fn is_too_wide(&self, intid: u32, bus: &Bus) -> bool {
-        let limit = bus
-            .redistributors
-            .first()
-            .map_or(0, |first| intids(first.id_bits()));
+        let limit = bus.redistributors.first().map_or(0, |first| intids(first.id_bits()));
         self.choices().picks(WideIntid::Refused) && u64::from(intid) >= limit
     }
 

@@ -70,21 +70,11 @@ impl PhysicalIts {
         match result {
             Err(error) if self.choices().picks(OnError::Stall) => {
                 self.stalled = true;
-                bus.events.push(Event::Stalled {
-                    its,
-                    offset,
-                    words,
-                    error,
-                });
+                bus.events.push(Event::Stalled { its, offset, words, error });
             }
             result => {
                 self.creadr = queue.after(offset);
-                bus.events.push(Event::Consumed {
-                    its,
-                    offset,
-                    words,
-                    error: result.err(),
-                });
+                bus.events.push(Event::Consumed { its, offset, words, error: result.err() });
             }
         }
     }

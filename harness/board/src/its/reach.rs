@@ -30,16 +30,8 @@ pub(super) struct Account {
 impl Account {
     fn count(&mut self, address: u64, bytes: u64, up: bool) {
         self.pages.resize(FLAT_PAGES, 0);
-        for index in Pages::under(address, bytes)
-            .iter()
-            .take(FLAT_PAGES)
-            .filter_map(flat_index)
-        {
-            self.pages[index] = if up {
-                self.pages[index] + 1
-            } else {
-                self.pages[index] - 1
-            };
+        for index in Pages::under(address, bytes).iter().take(FLAT_PAGES).filter_map(flat_index) {
+            self.pages[index] = if up { self.pages[index] + 1 } else { self.pages[index] - 1 };
         }
     }
 
@@ -52,9 +44,7 @@ impl Account {
     /// The tables of the device and the collection table.
     fn tables(&self) -> impl Iterator<Item = (Purpose, (u64, u64))> {
         let tables = Purpose::Table(0)..Purpose::Itt { device_id: 0 };
-        self.reach
-            .range(tables)
-            .map(|(purpose, memory)| (*purpose, *memory))
+        self.reach.range(tables).map(|(purpose, memory)| (*purpose, *memory))
     }
 }
 
@@ -99,15 +89,12 @@ impl PhysicalIts {
     /// The account, in ascending order.
     pub(crate) fn reach(&self) -> impl Iterator<Item = Reach> {
         let its = self.index;
-        self.account
-            .reach
-            .iter()
-            .map(move |(purpose, (address, bytes))| Reach {
-                its,
-                purpose: *purpose,
-                address: *address,
-                bytes: *bytes,
-            })
+        self.account.reach.iter().map(move |(purpose, (address, bytes))| Reach {
+            its,
+            purpose: *purpose,
+            address: *address,
+            bytes: *bytes,
+        })
     }
 
     /// Tells of a page that changed hands, if the ITS can reach it.
@@ -130,12 +117,7 @@ impl PhysicalIts {
             return;
         }
         let its = self.index;
-        let reach = |(address, bytes)| Reach {
-            its,
-            purpose,
-            address,
-            bytes,
-        };
+        let reach = |(address, bytes)| Reach { its, purpose, address, bytes };
         if let Some(old) = before {
             self.account.reach.remove(&purpose);
             self.account.count(old.0, old.1, false);
@@ -244,14 +226,8 @@ impl PhysicalIts {
 
     /// A word of the level-1 device table. A new level-2 table of zeroes brings nothing but itself.
     fn level1_changed(&mut self, table: Table, index: u32, bus: &mut Bus) {
-        let purpose = Purpose::Level2 {
-            table: DEVICES as u8,
-            index,
-        };
-        let key = Key::Level1 {
-            table: DEVICES as u8,
-            index,
-        };
+        let purpose = Purpose::Level2 { table: DEVICES as u8, index };
+        let key = Key::Level1 { table: DEVICES as u8, index };
         if self.cache.word(key).is_some() {
             return;
         }

@@ -64,18 +64,16 @@ impl PhysicalIts {
                 .with_quiescent(self.is_quiescent())
                 .into_bits()
                 .into(),
-            Register::Iidr => Iidr::new()
-                .with_implementer(0x43b)
-                .with_product_id(0x1d)
-                .into_bits()
-                .into(),
+            Register::Iidr => {
+                Iidr::new().with_implementer(0x43b).with_product_id(0x1d).into_bits().into()
+            }
             Register::Typer => self.character.typer().into_bits(),
             Register::Statusr => self.statusr,
             Register::Cbaser => self.cbaser.into_bits(),
             Register::Cwriter => self.cwriter | self.cwriter_reserved,
-            Register::Creadr => Creadr::from_bits(self.creadr)
-                .with_stalled(self.stalled)
-                .into_bits(),
+            Register::Creadr => {
+                Creadr::from_bits(self.creadr).with_stalled(self.stalled).into_bits()
+            }
             Register::Baser(n) => self.basers[usize::from(n)].into_bits(),
             Register::Identification(offset) => identification(offset),
             _ => 0,
@@ -242,19 +240,14 @@ impl PhysicalIts {
             true => baser.page_size(),
             false => self.character.page_size,
         };
-        baser
-            .with_page_size_field(page_size.field())
-            .with_indirect(baser.indirect() && two_level)
+        baser.with_page_size_field(page_size.field()).with_indirect(baser.indirect() && two_level)
     }
 }
 
 /// PIDR2 says GICv3, CIDR0 to CIDR3 that this is a CoreLink component; the other registers are zero.
 fn identification(offset: u16) -> u64 {
     match offset {
-        0xffe8 => Pidr2::new()
-            .with_architecture_revision(3)
-            .into_bits()
-            .into(),
+        0xffe8 => Pidr2::new().with_architecture_revision(3).into_bits().into(),
         0xfff0 => 0x0d,
         0xfff4 => 0xf0,
         0xfff8 => 0x05,

@@ -164,11 +164,7 @@ impl PhysicalIts {
         words.extend(cached.filter(|(event_id, _)| u64::from(*event_id) < 2 << itt.size));
         let event = |(event_id, word)| {
             let entry = self.format().read_interrupt(word)?;
-            Some(MappedEvent {
-                device_id,
-                event_id,
-                entry,
-            })
+            Some(MappedEvent { device_id, event_id, entry })
         };
         words.into_iter().filter_map(event).collect()
     }
@@ -176,9 +172,8 @@ impl PhysicalIts {
     /// All mapped events of a collection.
     pub(super) fn events_of_collection(&self, icid: u16, bus: &Bus) -> Vec<MappedEvent> {
         let devices = self.devices(bus).into_iter();
-        let mut events: Vec<MappedEvent> = devices
-            .flat_map(|(device_id, itt)| self.events(device_id, itt, bus))
-            .collect();
+        let mut events: Vec<MappedEvent> =
+            devices.flat_map(|(device_id, itt)| self.events(device_id, itt, bus)).collect();
         events.retain(|event| event.entry.icid == icid);
         events
     }

@@ -65,9 +65,7 @@ impl Bus<'_> {
 
 impl PhysicalIts {
     pub(super) fn format(&self) -> Format {
-        Format {
-            field_order: self.character.field_order,
-        }
+        Format { field_order: self.character.field_order }
     }
 
     /// Address of the word of an entry that the table has room for.
@@ -75,14 +73,8 @@ impl PhysicalIts {
         let table = Table::new(self.basers[n]);
         let start = match table.locate(id) {
             Location::Flat(address) => address,
-            Location::Indirect {
-                level1_entry,
-                offset,
-            } => {
-                let key = Key::Level1 {
-                    table: n as u8,
-                    index: table.level1_index(id) as u32,
-                };
+            Location::Indirect { level1_entry, offset } => {
+                let key = Key::Level1 { table: n as u8, index: table.level1_index(id) as u32 };
                 let entry = Level1Entry(self.load(key, level1_entry, bus));
                 if !entry.is_valid() {
                     return Err(Missing::NoLevel2);
@@ -154,11 +146,7 @@ impl PhysicalIts {
     /// How many collections have an entry in memory.
     fn collections_in_memory(&self) -> u64 {
         let baser = self.basers[COLLECTIONS];
-        if baser.valid() {
-            Table::new(baser).capacity()
-        } else {
-            0
-        }
+        if baser.valid() { Table::new(baser).capacity() } else { 0 }
     }
 
     /// The collection whose entry in memory is the n-th. Those that are held inside come before it if the two add
@@ -168,11 +156,7 @@ impl PhysicalIts {
     }
 
     fn first_in_memory(&self) -> u32 {
-        if self.character.cumulative_collections {
-            self.collections.len() as u32
-        } else {
-            0
-        }
+        if self.character.cumulative_collections { self.collections.len() as u32 } else { 0 }
     }
 
     /// How many ICIDs the registers, the hardware and the table allow (TYPER.HCC, CCT, CIL).
@@ -259,10 +243,7 @@ impl PhysicalIts {
         event_id: u32,
         bus: &mut Bus,
     ) -> Option<InterruptEntry> {
-        let key = Key::Interrupt {
-            device_id,
-            event_id,
-        };
+        let key = Key::Interrupt { device_id, event_id };
         let word = self.load(key, self.interrupt_place(itt, event_id), bus);
         self.format().read_interrupt(word)
     }
@@ -275,10 +256,7 @@ impl PhysicalIts {
         entry: Option<InterruptEntry>,
         bus: &mut Bus,
     ) {
-        let key = Key::Interrupt {
-            device_id,
-            event_id,
-        };
+        let key = Key::Interrupt { device_id, event_id };
         let word = self.format().interrupt(entry);
         self.store(key, self.interrupt_place(itt, event_id), word, bus);
     }

@@ -23,27 +23,13 @@ fn map(bench: &mut Bench, host: &mut Host) {
 }
 
 fn mapti(event_id: u32, intid: u32, icid: u16) -> Command {
-    Command::Mapti {
-        device_id: DEVICE,
-        event_id,
-        intid,
-        icid,
-    }
+    Command::Mapti { device_id: DEVICE, event_id, intid, icid }
 }
 
 fn mapc(icid: u16, rdbase: u64, valid: bool) -> Command {
-    Command::Mapc {
-        icid,
-        rdbase,
-        valid,
-    }
+    Command::Mapc { icid, rdbase, valid }
 }
 
 fn mapd(itt_address: u64, valid: bool) -> Command {
-    Command::Mapd {
-        device_id: DEVICE,
-        size: 4,
-        itt_address,
-        valid,
-    }
+    Command::Mapd { device_id: DEVICE, size: 4, itt_address, valid }
 }

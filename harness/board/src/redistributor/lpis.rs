@@ -79,9 +79,7 @@ impl Lpis {
 
     /// The first INTID of each word of the pending table that holds LPIs.
     fn words(&self) -> impl Iterator<Item = u32> + use<> {
-        (u64::from(FIRST_LPI)..self.limit)
-            .step_by(64)
-            .map(|first| first as u32)
+        (u64::from(FIRST_LPI)..self.limit).step_by(64).map(|first| first as u32)
     }
 
     fn takes(&self, intid: u32) -> bool {
@@ -118,9 +116,7 @@ impl Lpis {
     fn offered(&self, memory: &Memory) -> Option<u32> {
         let enabled = self.pending.iter().filter_map(|intid| {
             let configuration = self.configuration(*intid, memory);
-            configuration
-                .enabled()
-                .then_some((configuration.priority(), *intid))
+            configuration.enabled().then_some((configuration.priority(), *intid))
         });
         let chosen = match self.choices.get() {
             EqualPriority::Lowest => enabled.min(),

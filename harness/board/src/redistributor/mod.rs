@@ -83,10 +83,7 @@ impl Redistributor {
     pub(crate) fn tables(&self) -> [(u64, u64); 2] {
         let propbaser = self.propbaser();
         let pending = Pendbaser::from_bits(self.pendbaser).address();
-        [
-            (propbaser.address(), propbaser.bytes()),
-            (pending, Pendbaser::bytes(propbaser.id_bits())),
-        ]
+        [(propbaser.address(), propbaser.bytes()), (pending, Pendbaser::bytes(propbaser.id_bits()))]
     }
 
     /// Whether the register file has an access of `bytes` at `offset`: 32 bits everywhere, 64 bits at an

@@ -16,10 +16,7 @@ const PENDING: u64 = layout::PENDING.address();
 const PTZ: u64 = 1 << 62;
 
 fn redistributor(choices: Choices) -> (Redistributor, Memory) {
-    let character = Character {
-        choices,
-        ..testing::CHARACTER
-    };
+    let character = Character { choices, ..testing::CHARACTER };
     let machine = layout::machine([character; 2], 1);
     (Redistributor::new(1, &machine), Memory::new())
 }
@@ -50,10 +47,7 @@ fn lpis_are_taken_once_enabled_and_in_range() {
     let fixed = redistributor.write(PROPBASER, 8, 0, &mut memory);
     assert_eq!(fixed, Written::Unpredictable(PROPBASER));
     assert_eq!(redistributor.read(PROPBASER, 4), TABLE | 15);
-    assert_eq!(
-        redistributor.write(CTLR, 4, 0, &mut memory),
-        Written::Nothing
-    );
+    assert_eq!(redistributor.write(CTLR, 4, 0, &mut memory), Written::Nothing);
     assert!(redistributor.lpis_are_on(), "EnableLPIs is fixed");
 }
 
@@ -91,30 +85,18 @@ fn the_pending_table_goes_around() {
         assert!(redistributor.pending().iter().eq(&[8199]));
         redistributor.clear_pending(8199);
         redistributor.set_pending(65535, &memory);
-        assert_eq!(
-            redistributor.write(CTLR, 4, 0, &mut memory),
-            Written::Stopped
-        );
+        assert_eq!(redistributor.write(CTLR, 4, 0, &mut memory), Written::Stopped);
         assert!(redistributor.pending().is_empty());
         start(&mut redistributor, &mut memory, PENDING);
         let expected = if written { 65535 } else { 8199 };
-        assert!(
-            redistributor.pending().iter().eq(&[expected]),
-            "{choices:?}"
-        );
-        assert_eq!(
-            memory.read(PENDING),
-            u64::MAX,
-            "nobody's but the implementation's"
-        );
+        assert!(redistributor.pending().iter().eq(&[expected]), "{choices:?}");
+        assert_eq!(memory.read(PENDING), u64::MAX, "nobody's but the implementation's");
     }
 }
 
 #[test]
 fn switching_off_takes_as_long_as_it_may() {
-    let choices = Choices::USUAL
-        .with(EnableLpis::Clearable)
-        .with(Quiescent::Late);
+    let choices = Choices::USUAL.with(EnableLpis::Clearable).with(Quiescent::Late);
     let (mut redistributor, mut memory) = redistributor(choices);
     start(&mut redistributor, &mut memory, PENDING | PTZ);
     redistributor.write(CTLR, 4, 0, &mut memory);
@@ -122,18 +104,12 @@ fn switching_off_takes_as_long_as_it_may() {
     assert_eq!(fixed, Written::Unpredictable(PENDBASER));
     assert_eq!(redistributor.read(CTLR, 4), 0b1110, "RWP");
     assert_eq!(redistributor.read(CTLR, 4), 0b0110);
-    assert_eq!(
-        redistributor.write(PENDBASER, 4, 0, &mut memory),
-        Written::Nothing
-    );
+    assert_eq!(redistributor.write(PENDBASER, 4, 0, &mut memory), Written::Nothing);
 }
 
 #[test]
 fn the_most_urgent_is_offered() {
-    for (choice, tie) in [
-        (EqualPriority::Lowest, 8193),
-        (EqualPriority::Highest, 8194),
-    ] {
+    for (choice, tie) in [(EqualPriority::Lowest, 8193), (EqualPriority::Highest, 8194)] {
         let (mut redistributor, mut memory) = redistributor(Choices::USUAL.with(choice));
         start(&mut redistributor, &mut memory, PENDING | PTZ);
         for (intid, byte) in [(8192, 0xa3), (8193, 0x83), (8194, 0x83), (8195, 0x02)] {
@@ -162,17 +138,9 @@ fn configuration_is_kept_until_it_must_be_forgotten() {
     redistributor.write(INVLPIR, 8, 8193, &mut memory);
     assert_eq!(redistributor.offered(&memory), Some(8193));
     redistributor.write(INVALLR + 4, 4, 0, &mut memory);
-    assert_eq!(
-        redistributor.offered(&memory),
-        Some(8193),
-        "no register of its own"
-    );
+    assert_eq!(redistributor.offered(&memory), Some(8193), "no register of its own");
     redistributor.write(INVALLR, 4, 0, &mut memory);
     assert_eq!(redistributor.acknowledge(&memory), Some(8192));
     configure(&mut memory, 8193, 0xa2);
-    assert_eq!(
-        redistributor.acknowledge(&memory),
-        Some(8193),
-        "it was weighed before"
-    );
+    assert_eq!(redistributor.acknowledge(&memory), Some(8193), "it was weighed before");
 }

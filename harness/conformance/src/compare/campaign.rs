@@ -59,9 +59,7 @@ pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
         })
     })?;
     let mut summary = shared.summary.into_inner();
-    let summary = summary
-        .as_mut()
-        .unwrap_or_else(|poisoned| poisoned.get_mut());
+    let summary = summary.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
     summary.seconds = shared.start.elapsed().as_secs_f64();
     match arguments.json {
         true => print(&format!("{}\n", serde_json::to_string(summary)?)),
@@ -186,14 +184,7 @@ fn keep(
 
 /// The first lines of a kept case.
 fn told(finding: &Finding) -> String {
-    let Finding {
-        rule,
-        operation,
-        path,
-        expected,
-        seen,
-        ..
-    } = finding;
+    let Finding { rule, operation, path, expected, seen, .. } = finding;
     format!(
         "# rule:      {}\n# operation: {operation}\n# where:     {path}\n# expected:  {expected}\n# seen:      {seen}\n",
         rule.id

@@ -83,10 +83,7 @@ impl Comparison {
 
     /// A scenario as it is played on QEMU: with the character of QEMU's ITS.
     fn fit(&self, scenario: &Scenario) -> Scenario {
-        Scenario {
-            characters: [self.profile.character(); MAX_ITS],
-            ..scenario.clone()
-        }
+        Scenario { characters: [self.profile.character(); MAX_ITS], ..scenario.clone() }
     }
 
     /// Plays and judges one case. A difference that is seen at the end is looked for again, with a look after each action.
@@ -124,11 +121,7 @@ impl Comparison {
         }
         let booted = self.boots.entry(scenario.boot).or_insert_with(|| {
             let (recording, hosts) = Recording::boot(scenario, machine);
-            Booted {
-                recording,
-                hosts,
-                judged: None,
-            }
+            Booted { recording, hosts, judged: None }
         });
         let judged = booted.judged.as_ref();
         let known = judged.map_or(&booted.recording, |judged| &judged.recording);
@@ -261,11 +254,7 @@ impl Judge<'_> {
             (None, _) if self.referee.poisoned().is_some() => Verdict::Poisoned,
             (None, _) => Verdict::Agree,
         };
-        Judged {
-            verdict,
-            until: self.until,
-            passed_over: self.passed_over,
-        }
+        Judged { verdict, until: self.until, passed_over: self.passed_over }
     }
 }
 
@@ -288,7 +277,4 @@ fn put(referee: &mut Referee, step: &Step, answer: &Answer, last: &mut Action) {
     }
 }
 
-const IDLE: Action = Action::Advance {
-    its: 0,
-    commands: 0,
-};
+const IDLE: Action = Action::Advance { its: 0, commands: 0 };

@@ -21,11 +21,7 @@ pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
     }
     for (path, scenario) in scenarios {
         let compared = comparison.play(&scenario)?;
-        let mut text = format!(
-            "{}: {} operations compared",
-            path.display(),
-            compared.operations
-        );
+        let mut text = format!("{}: {} operations compared", path.display(), compared.operations);
         let mut left_out: BTreeMap<&str, usize> = BTreeMap::new();
         for why in &compared.left_out {
             *left_out.entry(why).or_default() += 1;
@@ -61,12 +57,9 @@ pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
 fn settled(comparison: &Comparison, id: &str) -> String {
     let mut all = comparison.profile().differences.iter();
     match all.find(|one| one.id == id) {
-        Some(one) => format!(
-            "settled as {id}: {} ({}; {})",
-            one.what,
-            one.verdict.name(),
-            one.source
-        ),
+        Some(one) => {
+            format!("settled as {id}: {} ({}; {})", one.what, one.verdict.name(), one.source)
+        }
         None => format!("settled as {id}"),
     }
 }
@@ -80,9 +73,6 @@ fn playable(path: &Path) -> Result<Scenario> {
         bare,
         "{path}: under EL2; QEMU plays scenarios that say boot stage=reset or stage=probed"
     );
-    ensure!(
-        scenario.boot.its == 1,
-        "{path}: has two ITSs; QEMU's machine has one"
-    );
+    ensure!(scenario.boot.its == 1, "{path}: has two ITSs; QEMU's machine has one");
     Ok(scenario)
 }

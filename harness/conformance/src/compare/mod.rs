@@ -53,9 +53,7 @@ impl Arguments {
 
     /// Whether one side is none that a subject can be.
     pub fn names_no_subject(&self) -> bool {
-        [&self.one, &self.other]
-            .iter()
-            .any(|side| SIDES.contains(&side.as_str()))
+        [&self.one, &self.other].iter().any(|side| SIDES.contains(&side.as_str()))
     }
 
     /// # Errors

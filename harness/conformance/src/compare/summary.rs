@@ -83,9 +83,7 @@ impl Summary {
             ));
         }
         for (signature, (count, file)) in &self.differences {
-            text.push_str(&format!(
-                "  DIFFERENCE  {count} times {signature}: {file}\n"
-            ));
+            text.push_str(&format!("  DIFFERENCE  {count} times {signature}: {file}\n"));
         }
         if self.differences.is_empty() {
             text.push_str("  no difference that is not settled\n");

@@ -118,11 +118,7 @@ pub(crate) struct Done {
 impl Done {
     /// Takes note of an action and of what it led to.
     pub(crate) fn add(&mut self, action: &Action, events: &[Event]) {
-        if let Action::Device {
-            direction: Direction::Write(_),
-            ..
-        } = action
-        {
+        if let Action::Device { direction: Direction::Write(_), .. } = action {
             self.written.insert(subject(action));
         }
         let words = events.iter().filter_map(|event| match *event {
@@ -193,11 +189,7 @@ impl Profile {
         };
         Self {
             choices: file.freedom.iter().fold(Choices::USUAL, choose),
-            known: file
-                .freedom
-                .iter()
-                .filter_map(FileFreedom::freedom)
-                .collect(),
+            known: file.freedom.iter().filter_map(FileFreedom::freedom).collect(),
             differences: file.difference,
         }
     }
@@ -215,9 +207,7 @@ impl Profile {
 
     /// Whether there is a difference of this id.
     pub(crate) fn knows(&self, id: &str) -> bool {
-        self.differences
-            .iter()
-            .any(|difference| difference.id == id)
+        self.differences.iter().any(|difference| difference.id == id)
     }
 
     /// The difference that explains a finding in a case in which this was done.
@@ -248,13 +238,7 @@ mod tests {
     fn the_documentation_lists_the_differences() {
         let page = include_str!("../../../../docs/qemu.md");
         for one in Profile::new().differences {
-            let Difference {
-                id,
-                what,
-                verdict,
-                source,
-                ..
-            } = &one;
+            let Difference { id, what, verdict, source, .. } = &one;
             let row = format!("| {id} | {what} | {} | {source} |", verdict.name());
             assert!(page.contains(&row), "docs/qemu.md does not have: {row}");
         }
@@ -282,33 +266,16 @@ mod tests {
         let register = &its_oracles::rules::ARCH_REGISTER;
         let none = Done::default();
         let ptz = |seen| finding(register, "redistributor1+0x78", ["0x80060000 (x)", seen]);
-        assert_eq!(
-            id(&ptz("0x4000000080060000"), &none),
-            Some("QEMU-PTZ-READS")
-        );
+        assert_eq!(id(&ptz("0x4000000080060000"), &none), Some("QEMU-PTZ-READS"));
         assert_eq!(id(&ptz("0x4000000080070000"), &none), None);
         let creadr = finding(register, "its0.Creadr", ["0x0 in bits 0x1", "0x20"]);
         assert_eq!(id(&creadr, &none), None);
-        let wrote = Done {
-            written: BTreeSet::from(["CREADR"]),
-            ..Done::default()
-        };
+        let wrote = Done { written: BTreeSet::from(["CREADR"]), ..Done::default() };
         assert_eq!(id(&creadr, &wrote), Some("QEMU-CREADR-WRITABLE"));
-        let lost = finding(
-            &its_oracles::rules::DIV_TRANSLATION,
-            "its0.device[0x1].event[0x0]",
-            ["", ""],
-        );
+        let lost =
+            finding(&its_oracles::rules::DIV_TRANSLATION, "its0.device[0x1].event[0x0]", ["", ""]);
         let mapd = |size, valid| Done {
-            taken: vec![
-                Command::Mapd {
-                    device_id: 1,
-                    size,
-                    itt_address: 0,
-                    valid,
-                }
-                .encode(),
-            ],
+            taken: vec![Command::Mapd { device_id: 1, size, itt_address: 0, valid }.encode()],
             ..Done::default()
         };
         assert_eq!(id(&lost, &mapd(16, false)), Some("QEMU-MAPD-UNMAP-SIZE"));

@@ -60,11 +60,7 @@ impl Recording {
         hosts.operate(what, self);
         if self.steps.len() > step {
             let name = what.name();
-            self.marks.push(Mark {
-                step,
-                operation,
-                name,
-            });
+            self.marks.push(Mark { step, operation, name });
         }
     }
 
@@ -95,19 +91,12 @@ impl Recording {
     pub(crate) fn quietly(&self) -> Self {
         let steps = self.steps.iter().copied();
         let steps: Vec<Step> = steps.filter(|step| !is_read(step)).collect();
-        Self {
-            boot: steps.len(),
-            steps,
-            ..self.clone()
-        }
+        Self { boot: steps.len(), steps, ..self.clone() }
     }
 
     /// The same steps with a look after each.
     pub(crate) fn carefully(&self) -> Self {
-        let mut careful = Self {
-            steps: Vec::new(),
-            ..self.clone()
-        };
+        let mut careful = Self { steps: Vec::new(), ..self.clone() };
         for step in &self.steps {
             if *step != Step::Look {
                 careful.steps.extend([*step, Step::Look]);

@@ -23,11 +23,7 @@ pub struct QemuSubject {
 impl QemuSubject {
     /// One that is not started yet.
     pub fn new(installed: Installed) -> Self {
-        Self {
-            installed,
-            profile: Profile::new(),
-            qemu: None,
-        }
+        Self { installed, profile: Profile::new(), qemu: None }
     }
 
     /// What a requirement comes to on QEMU. Cases that ask for options that it does not take are not for it.
@@ -60,10 +56,8 @@ impl QemuSubject {
         if needs_two(&case.script.scenario) {
             return Some(Cell::NotApplicable("QEMU's machine has one ITS".into()));
         }
-        let own = Scenario {
-            characters: [self.profile.character(); MAX_ITS],
-            ..Scenario::default()
-        };
+        let own =
+            Scenario { characters: [self.profile.character(); MAX_ITS], ..Scenario::default() };
         let own = character_words(&own);
         for word in character_words(&case.script.scenario) {
             if own.contains(&word) {
@@ -83,9 +77,9 @@ impl QemuSubject {
     fn other_option(&self, freedom: Freedom, wanted: Option<u64>) -> Option<Cell> {
         let name = freedom.facts().name;
         match self.profile.known(freedom) {
-            None => Some(Cell::NotApplicable(format!(
-                "which option of {name} QEMU takes is not known"
-            ))),
+            None => {
+                Some(Cell::NotApplicable(format!("which option of {name} QEMU takes is not known")))
+            }
             Some(own) if Some(own) == wanted => None,
             Some(own) => Some(Cell::Freedom(option_text(freedom, own))),
         }
@@ -107,9 +101,7 @@ impl QemuSubject {
                 "on QEMU's machine nothing is said of it: {why}"
             ));
         }
-        let played = self
-            .started()
-            .and_then(|qemu| Ok(qemu.play(&recording.steps)?));
+        let played = self.started().and_then(|qemu| Ok(qemu.play(&recording.steps)?));
         match played {
             Ok(answers) => evaluate(&script, &recording, &looks, answers),
             Err(error) => {
@@ -232,10 +224,7 @@ impl Observed for OnQemu {
     }
 
     fn queue(&mut self) -> (u64, u64) {
-        (
-            self.register(Register::Creadr),
-            self.register(Register::Cwriter),
-        )
+        (self.register(Register::Creadr), self.register(Register::Cwriter))
     }
 
     fn fates(&mut self) -> (Vec<Fate>, bool) {

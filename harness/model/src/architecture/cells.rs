@@ -121,11 +121,7 @@ impl Cells {
         let mut under = self.under(address, bytes);
         let first = under.next()?;
         let same = first.slot == slot && first.bytes == bytes && under.next().is_none();
-        Some(if same {
-            first.seen.clone()
-        } else {
-            Possible::Any
-        })
+        Some(if same { first.seen.clone() } else { Possible::Any })
     }
 
     pub(crate) fn is_tainted(&self, address: u64, bytes: u64) -> bool {
@@ -171,12 +167,7 @@ impl Cells {
             }
         }
         let seen = value;
-        let cell = Cell {
-            slot,
-            bytes,
-            seen,
-            stored,
-        };
+        let cell = Cell { slot, bytes, seen, stored };
         self.cells.insert(address, cell);
     }
 
@@ -193,10 +184,8 @@ impl Cells {
     /// knew.
     pub(crate) fn overwrite(&mut self, address: u64, bytes: u64, zero: bool, cached: &[[bool; 2]]) {
         let end = address.saturating_add(bytes);
-        let hit: Vec<u64> = self
-            .under(address, bytes)
-            .filter_map(|cell| cell.slot.address())
-            .collect();
+        let hit: Vec<u64> =
+            self.under(address, bytes).filter_map(|cell| cell.slot.address()).collect();
         for at in hit {
             let Some(cell) = self.cells.get_mut(&at) else {
                 continue;

@@ -82,17 +82,10 @@ impl Run<'_> {
     fn execute(&mut self, command: Command) -> Result<(), Fault> {
         let id = command.event().unwrap_or_default();
         match command {
-            Command::Mapd {
-                device_id,
-                size,
-                itt_address,
-                valid,
-            } => self.mapd(device_id, valid.then_some((itt_address, size))),
-            Command::Mapc {
-                icid,
-                rdbase,
-                valid,
-            } => self.mapc(icid, rdbase, valid),
+            Command::Mapd { device_id, size, itt_address, valid } => {
+                self.mapd(device_id, valid.then_some((itt_address, size)))
+            }
+            Command::Mapc { icid, rdbase, valid } => self.mapc(icid, rdbase, valid),
             Command::Mapti { intid, icid, .. } => self.map(id, intid, icid),
             Command::Mapi { icid, .. } => self.map(id, id.1, icid),
             Command::Movi { icid, .. } => self.movi(id, icid),
@@ -101,10 +94,7 @@ impl Run<'_> {
             Command::Inv { .. } => self.inv(id),
             Command::Discard { .. } => self.discard(id),
             Command::Invall { icid } => self.invall(icid),
-            Command::Movall {
-                from_rdbase,
-                to_rdbase,
-            } => self.movall(from_rdbase, to_rdbase),
+            Command::Movall { from_rdbase, to_rdbase } => self.movall(from_rdbase, to_rdbase),
             Command::Sync { rdbase } => self.sync(rdbase),
             Command::Unknown { .. } => match self.path.choose::<UnknownCommand>() {
                 UnknownCommand::Refused => Err(ANY_NUMBER),
@@ -136,21 +126,15 @@ impl Run<'_> {
     }
 
     fn write(&mut self, slot: Slot, entry: Entry) {
-        self.path
-            .changes
-            .push(Change::Entry(slot, Possible::only(entry)));
+        self.path.changes.push(Change::Entry(slot, Possible::only(entry)));
     }
 
     fn pending(&self, redistributor: u8, intid: u32) -> Truth {
-        self.on.redistributors[usize::from(redistributor)]
-            .pending
-            .get(intid)
+        self.on.redistributors[usize::from(redistributor)].pending.get(intid)
     }
 
     fn set_pending(&mut self, redistributor: u8, intid: u32, truth: Truth) {
-        self.path
-            .changes
-            .push(Change::Pending(redistributor, intid, truth));
+        self.path.changes.push(Change::Pending(redistributor, intid, truth));
     }
 
     // ---- looking up
@@ -212,12 +196,7 @@ impl Run<'_> {
         };
         let redistributor = self.collection_of(icid)?;
         let backed = redistributor.is_some() || self.on.is_backed(self.its, icid, self.path)?;
-        Ok(Event {
-            slot,
-            intid,
-            redistributor,
-            backed,
-        })
+        Ok(Event { slot, intid, redistributor, backed })
     }
 
     /// The redistributor of a collection, however far out its ICID is.
@@ -231,10 +210,7 @@ impl Run<'_> {
         if u64::from(icid) >= self.on.its[self.its].typer.collection_ids() {
             return Err(beyond);
         }
-        match self
-            .on
-            .locate(self.its, COLLECTIONS, icid.into(), self.path)?
-        {
+        match self.on.locate(self.its, COLLECTIONS, icid.into(), self.path)? {
             At::Beyond => Err(beyond),
             At::Absent => Ok(None),
             At::Slot(slot, bytes) => {
@@ -276,9 +252,7 @@ impl Run<'_> {
         if let Some((address, size)) = itt {
             self.share_itts(device_id, address, size);
         }
-        self.path
-            .changes
-            .push(Change::SettleDevice(self.its as u8, device_id));
+        self.path.changes.push(Change::SettleDevice(self.its as u8, device_id));
         self.write(
             slot,
             match itt {
@@ -311,10 +285,7 @@ impl Run<'_> {
     fn share_itts(&mut self, device_id: u32, address: u64, size: u8) {
         let on = self.on;
         let range = |its: usize, address, size| {
-            (
-                address,
-                itt_bytes(size, on.its[its].typer.itt_entry_bytes()),
-            )
+            (address, itt_bytes(size, on.its[its].typer.itt_entry_bytes()))
         };
         let new = range(self.its, address, size);
         for its in 0..on.its.len() {
@@ -361,9 +332,7 @@ impl Run<'_> {
             self.path.changes.push(Change::Entry(cell.slot, left));
         }
         if dropped {
-            let any = others
-                .into_iter()
-                .map(|slot| Change::Entry(slot, Possible::Any));
+            let any = others.into_iter().map(|slot| Change::Entry(slot, Possible::Any));
             self.path.changes.extend(any);
         }
         if silent && destroyed {
@@ -496,13 +465,7 @@ impl Run<'_> {
             });
         };
         let to = self.mapped_collection(icid)?;
-        self.write(
-            event.slot,
-            Entry::Interrupt {
-                intid: event.intid,
-                icid,
-            },
-        );
+        self.write(event.slot, Entry::Interrupt { intid: event.intid, icid });
         self.move_pending(event.intid, from, to);
         Ok(())
     }
@@ -526,11 +489,7 @@ impl Run<'_> {
             return Ok(event.redistributor);
         }
         if !event.backed {
-            return if self.path.maybe() {
-                Ok(None)
-            } else {
-                Err(ANY_NUMBER)
-            };
+            return if self.path.maybe() { Ok(None) } else { Err(ANY_NUMBER) };
         }
         match self.path.choose::<UnmappedCollection>() {
             UnmappedCollection::Done => Ok(None),
@@ -592,17 +551,12 @@ impl Run<'_> {
                 Some(events.filter_map(|(_, entry)| intid(entry)).collect())
             }
         };
-        self.path
-            .changes
-            .push(Change::Forget(redistributor, forgotten));
+        self.path.changes.push(Change::Forget(redistributor, forgotten));
         Ok(())
     }
 
     fn movall(&mut self, from_rdbase: u64, to_rdbase: u64) -> Result<(), Fault> {
-        let (from, to) = (
-            self.redistributor(from_rdbase),
-            self.redistributor(to_rdbase),
-        );
+        let (from, to) = (self.redistributor(from_rdbase), self.redistributor(to_rdbase));
         let (Some(from), Some(to)) = (from, to) else {
             return Err(match (self.path.choose::<ErrorNumbers>(), from, to) {
                 (ErrorNumbers::Common, ..) => self.error(0x01),
@@ -625,9 +579,7 @@ impl Run<'_> {
             return Ok(());
         }
         if source.pending.unknown {
-            self.path
-                .changes
-                .extend([from, to].map(Change::PendingUnknown));
+            self.path.changes.extend([from, to].map(Change::PendingUnknown));
         }
         let pending: Vec<u32> = source.pending.iter().map(|(intid, _)| intid).collect();
         for intid in pending {
@@ -672,12 +624,7 @@ impl Architecture {
     pub(crate) fn ways(&self, its: usize, command: Command) -> Result<Vec<Way>, Undefined> {
         let opcode = command.encode()[0] as u8;
         explore(&self.its[its].freedoms, |path| {
-            let mut run = Run {
-                on: self,
-                its,
-                opcode,
-                path,
-            };
+            let mut run = Run { on: self, its, opcode, path };
             run.execute(command)
         })
     }

@@ -57,10 +57,7 @@ impl Pending {
 
     fn or(&self, other: &Self) -> Self {
         let all: BTreeSet<u32> = self.lpis.keys().chain(other.lpis.keys()).copied().collect();
-        let mut joined = Self {
-            lpis: BTreeMap::new(),
-            unknown: self.unknown || other.unknown,
-        };
+        let mut joined = Self { lpis: BTreeMap::new(), unknown: self.unknown || other.unknown };
         for intid in all {
             joined.set(intid, self.get(intid).or(other.get(intid)));
         }
@@ -176,9 +173,7 @@ impl Redistributor {
         for (address, word) in memory.words(table, self.most_bytes()) {
             let first = ((address - table) * 8) as u32;
             let set = (0..64).filter(|bit| word >> bit & 1 == 1);
-            let lpis = set
-                .map(|bit| first + bit)
-                .filter(|intid| *intid >= FIRST_LPI);
+            let lpis = set.map(|bit| first + bit).filter(|intid| *intid >= FIRST_LPI);
             pending.lpis.extend(lpis.map(|intid| (intid, Truth::Yes)));
         }
         pending
@@ -199,10 +194,8 @@ impl Redistributor {
         written.lpis.retain(|intid, _| !self.takes(*intid));
         written.lpis.extend(self.pending.iter());
         written.unknown |= self.pending.unknown;
-        let left = match (
-            freedoms.allow(PendingTable::Written),
-            freedoms.allow(PendingTable::Lost),
-        ) {
+        let left = match (freedoms.allow(PendingTable::Written), freedoms.allow(PendingTable::Lost))
+        {
             (true, false) => written,
             (false, true) => before,
             _ => written.or(&before),
@@ -226,19 +219,15 @@ impl Redistributor {
                 value: 1 | number << 8 | number << 32,
                 known: 1 | 0xffff << 8 | 0xffff_ffff << 32,
             },
-            gicr::PROPBASER => Partial {
-                known: self.propbaser.known & !ATTRIBUTES,
-                ..self.propbaser
-            },
+            gicr::PROPBASER => {
+                Partial { known: self.propbaser.known & !ATTRIBUTES, ..self.propbaser }
+            }
             gicr::PENDBASER => Partial {
                 value: self.pendbaser.value & !PTZ,
                 known: (self.pendbaser.known | PTZ) & !ATTRIBUTES,
             },
             // Every invalidation is done when it was asked for, or not seen to be under way.
-            gicr::SYNCR => Partial {
-                value: 0,
-                known: !1,
-            },
+            gicr::SYNCR => Partial { value: 0, known: !1 },
             _ => Partial::default(),
         }
     }
@@ -260,13 +249,9 @@ impl Redistributor {
         let new = RedistributorCtlr::new;
         let mut known = bits(new().with_enable_lpis(true));
         known |= bits(new().with_ces(!both).with_rwp(!could_wait));
-        let value = new()
-            .with_enable_lpis(self.enabled == Expected::Known(true))
-            .with_ces(clearable);
-        Partial {
-            value: bits(value),
-            known,
-        }
+        let value =
+            new().with_enable_lpis(self.enabled == Expected::Known(true)).with_ces(clearable);
+        Partial { value: bits(value), known }
     }
 
     /// Whether both tables were written since reset.
@@ -299,11 +284,7 @@ impl Redistributor {
         if !self.takes(intid) || self.on() == Truth::No {
             return;
         }
-        let truth = truth.min(if self.on() == Truth::Yes {
-            Truth::Yes
-        } else {
-            Truth::Maybe
-        });
+        let truth = truth.min(if self.on() == Truth::Yes { Truth::Yes } else { Truth::Maybe });
         self.pending.set(intid, self.pending.get(intid).max(truth));
     }
 
@@ -321,9 +302,7 @@ impl Redistributor {
         if self.on() == Truth::No || !freedoms.allow(LpiCache::Kept) {
             return;
         }
-        let end = address
-            .saturating_add(bytes)
-            .min(table.saturating_add(size));
+        let end = address.saturating_add(bytes).min(table.saturating_add(size));
         for at in address.max(table)..end {
             let intid = (at - table) as u32 + FIRST_LPI;
             self.stale.entry(intid).or_default().insert(memory.byte(at));
@@ -336,9 +315,7 @@ impl Redistributor {
         let Some((table, left)) = &mut self.left else {
             return;
         };
-        let end = address
-            .saturating_add(bytes)
-            .min(table.saturating_add(size));
+        let end = address.saturating_add(bytes).min(table.saturating_add(size));
         for at in address.max(*table)..end {
             for bit in 0..8 {
                 let intid = ((at - *table) * 8) as u32 + bit;

@@ -49,9 +49,7 @@ impl Memory {
         let granules = address / GRANULE..end.div_ceil(GRANULE);
         let all = self.granules.range(granules).flat_map(|(granule, words)| {
             let start = granule * GRANULE;
-            (0..4)
-                .zip(words)
-                .map(move |(index, word)| (start + 8 * index, *word))
+            (0..4).zip(words).map(move |(index, word)| (start + 8 * index, *word))
         });
         all.filter(move |(at, word)| *word != 0 && *at >= address && *at < end)
     }

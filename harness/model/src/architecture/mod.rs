@@ -108,9 +108,7 @@ impl Architecture {
             machine,
             memory: Memory::default(),
             its: (0..machine.its.len() as u8).map(its).collect(),
-            redistributors: (0..machine.redistributors.len() as u8)
-                .map(redistributor)
-                .collect(),
+            redistributors: (0..machine.redistributors.len() as u8).map(redistributor).collect(),
             cells: Cells::default(),
             touched: Vec::new(),
         }
@@ -160,11 +158,7 @@ impl Architecture {
     pub(crate) fn zero_page(&mut self, page: u64, cleaned: bool) {
         let address = page.wrapping_mul(PAGE_BYTES);
         self.before_store(address, PAGE_BYTES);
-        let level1: Vec<u64> = self
-            .memory
-            .words(address, PAGE_BYTES)
-            .map(|(at, _)| at)
-            .collect();
+        let level1: Vec<u64> = self.memory.words(address, PAGE_BYTES).map(|(at, _)| at).collect();
         for at in level1 {
             self.note_level1(at, 0, !cleaned);
         }
@@ -193,11 +187,7 @@ impl Architecture {
         self.reread(address, bytes);
         // An ITS that used a table and was not told to forget it may go by what it knew.
         let cached: Vec<[bool; 2]> = (0..self.its.len())
-            .map(|its| {
-                self.its[its]
-                    .used
-                    .map(|used| used.is_some() && self.caches(its))
-            })
+            .map(|its| self.its[its].used.map(|used| used.is_some() && self.caches(its)))
             .collect();
         let zero = self.memory.is_zero(address, bytes);
         self.cells.overwrite(address, bytes, zero, &cached);
@@ -211,11 +201,7 @@ impl Architecture {
             }
             let before = self.memory.word(address);
             if before & Baser::VALID != 0 && before != value {
-                self.its[its]
-                    .level1
-                    .entry(address)
-                    .or_default()
-                    .push(before);
+                self.its[its].level1.entry(address).or_default().push(before);
             }
         }
     }
@@ -229,11 +215,7 @@ impl Architecture {
         write: (Part, u64),
         refused: bool,
     ) -> Result<(), Undefined> {
-        let Its {
-            registers,
-            freedoms,
-            ..
-        } = &mut self.its[its];
+        let Its { registers, freedoms, .. } = &mut self.its[its];
         match registers.write(register, write, refused, freedoms)? {
             Wake::Nothing => {}
             Wake::Disabled => self.touch_all(its),
@@ -261,9 +243,7 @@ impl Architecture {
         physical.former[n].clear();
         if let Some(table) = physical.used[n].take() {
             let level1 = table.address..table.address + table.bytes;
-            physical
-                .level1
-                .retain(|address, _| !level1.contains(address));
+            physical.level1.retain(|address, _| !level1.contains(address));
         }
     }
 
@@ -278,9 +258,7 @@ impl Architecture {
 
     /// What a read returns and which bits of it are known.
     pub(crate) fn read_its(&self, its: usize, register: Register) -> Partial {
-        self.its[its]
-            .registers
-            .read(register, &self.its[its].freedoms)
+        self.its[its].registers.read(register, &self.its[its].freedoms)
     }
 
     /// Registers and caches are lost; memory is not.
@@ -359,15 +337,10 @@ impl Architecture {
             return self.translate_event(its, device_id, cut);
         }
         let freedoms = &self.its[its].freedoms;
-        let ignored = freedoms
-            .allow(WideEvent::Ignored)
-            .then(|| Possible::only(None));
-        let cut = freedoms
-            .allow(WideEvent::Cut)
-            .then(|| self.translate_event(its, device_id, cut));
+        let ignored = freedoms.allow(WideEvent::Ignored).then(|| Possible::only(None));
+        let cut = freedoms.allow(WideEvent::Cut).then(|| self.translate_event(its, device_id, cut));
         let all = ignored.into_iter().chain(cut);
-        all.reduce(|one, other| one.or(&other))
-            .unwrap_or(Possible::Any)
+        all.reduce(|one, other| one.or(&other)).unwrap_or(Possible::Any)
     }
 
     fn translate_event(
@@ -420,11 +393,7 @@ impl Architecture {
         if !backed && path.maybe() {
             return Ok(None);
         }
-        Ok(Some(Translation {
-            intid,
-            icid,
-            redistributor,
-        }))
+        Ok(Some(Translation { intid, icid, redistributor }))
     }
 
     /// Whether a collection has an entry, in memory or held.
@@ -468,9 +437,7 @@ impl Architecture {
 
     fn touch_all(&mut self, its: usize) {
         let mapped = self.mapped(its).into_iter();
-        let mapped: Vec<_> = mapped
-            .map(|(device, event)| (its as u8, device, event))
-            .collect();
+        let mapped: Vec<_> = mapped.map(|(device, event)| (its as u8, device, event)).collect();
         self.touched.extend(mapped);
     }
 
@@ -499,10 +466,7 @@ impl Architecture {
             return Err("an MSI depends on contents that nobody knows");
         };
         let target = |to: Translation| to.redistributor.map(|of| (of, to.intid));
-        let mut targets: Vec<_> = found
-            .into_iter()
-            .map(|found| found.and_then(target))
-            .collect();
+        let mut targets: Vec<_> = found.into_iter().map(|found| found.and_then(target)).collect();
         targets.sort_unstable();
         targets.dedup();
         Ok(targets)
@@ -510,11 +474,7 @@ impl Architecture {
 
     /// One of these LPIs, or none, becomes pending.
     pub(crate) fn pend(&mut self, targets: &[Option<(u8, u32)>]) {
-        let truth = if targets.len() == 1 {
-            Truth::Yes
-        } else {
-            Truth::Maybe
-        };
+        let truth = if targets.len() == 1 { Truth::Yes } else { Truth::Maybe };
         for (redistributor, intid) in targets.iter().flatten() {
             self.redistributors[usize::from(*redistributor)].pend(*intid, truth);
         }
@@ -600,11 +560,7 @@ impl Architecture {
         let mut surely: Vec<u32> = Vec::new();
         let mut maybe: Vec<u32> = Vec::new();
         for (intid, truth) in pending.iter() {
-            if truth == Truth::Yes {
-                surely.push(intid)
-            } else {
-                maybe.push(intid)
-            }
+            if truth == Truth::Yes { surely.push(intid) } else { maybe.push(intid) }
         }
         let mut missing = surely.clone();
         let mut stray = false;
@@ -627,13 +583,8 @@ pub(crate) fn overlap(a: (u64, u64), b: (u64, u64)) -> bool {
 
 /// The register that an access of `bytes` at `offset` of a redistributor's frames names, as far as LPIs go.
 pub(crate) fn redistributor_register(offset: u64, bytes: u64) -> Option<(u64, Part)> {
-    const WIDE: [u64; 5] = [
-        gicr::TYPER,
-        gicr::PROPBASER,
-        gicr::PENDBASER,
-        gicr::INVLPIR,
-        gicr::INVALLR,
-    ];
+    const WIDE: [u64; 5] =
+        [gicr::TYPER, gicr::PROPBASER, gicr::PENDBASER, gicr::INVLPIR, gicr::INVALLR];
     match (offset, bytes) {
         (gicr::CTLR | gicr::SYNCR, 4) => Some((offset, Part::Whole)),
         (_, 8) if WIDE.contains(&offset) => Some((offset, Part::Whole)),
@@ -655,10 +606,7 @@ pub(crate) fn redistributor_at(machine: &Machine, address: u64) -> Option<(usize
 
 fn at(bases: &[u64], bytes: u64, address: u64) -> Option<(usize, u64)> {
     let offset = |base: &u64| address.checked_sub(*base).filter(|offset| *offset < bytes);
-    bases
-        .iter()
-        .enumerate()
-        .find_map(|(index, base)| Some((index, offset(base)?)))
+    bases.iter().enumerate().find_map(|(index, base)| Some((index, offset(base)?)))
 }
 
 /// The register at an address: its row in the register table, and a path such as `its0.creadr`.

@@ -46,11 +46,7 @@ impl Architecture {
     pub(crate) fn fetched(&mut self, its: usize, fetched: Fetched, judgement: &mut Judgement) {
         judgement.fetched += 1;
         judgement.errors += u32::from(fetched.fate.is_error());
-        let Fetched {
-            offset,
-            words,
-            fate,
-        } = fetched;
+        let Fetched { offset, words, fate } = fetched;
         let registers = self.its[its].registers;
         let freedoms = self.its[its].freedoms;
         if !registers.can_fetch(&freedoms) || registers.offset() != offset {
@@ -70,31 +66,19 @@ impl Architecture {
         if !queues.iter().map(written).any(|written| written == words) {
             let expected = format!("{:x?}", queues.first().map(written));
             let path = format!("its{its}.slot {offset:#x}");
-            judgement.disagree(
-                Kind::Fetch,
-                command.name(),
-                path,
-                expected,
-                format!("{words:x?}"),
-            );
+            judgement.disagree(Kind::Fetch, command.name(), path, expected, format!("{words:x?}"));
         }
         let ways = match self.ways(its, command) {
             Ok(ways) => ways,
             Err(why) => return judgement.poison(why),
         };
-        self.its[its]
-            .registers
-            .advance(matches!(fate, Fate::Stalled(_)));
+        self.its[its].registers.advance(matches!(fate, Fate::Stalled(_)));
         if let Some(why) = undefined(&ways) {
             return judgement.poison(why);
         }
         let allowed = describe(&ways);
         let fits = |(_, result): &Way| fits(result, fate, &freedoms);
-        let paths: Vec<Path> = ways
-            .into_iter()
-            .filter(fits)
-            .map(|(path, _)| path)
-            .collect();
+        let paths: Vec<Path> = ways.into_iter().filter(fits).map(|(path, _)| path).collect();
         if paths.is_empty() {
             let path = format!("its{its}.slot {offset:#x} {}", command.name());
             let seen = format!("{fate:x?}");
@@ -131,11 +115,7 @@ impl Architecture {
                 let before = self.translate(its, id.0, id.1).known().flatten();
                 (vec![id], before.and_then(|to| to.redistributor))
             }
-            Command::Mapc {
-                icid,
-                rdbase,
-                valid,
-            } => {
+            Command::Mapc { icid, rdbase, valid } => {
                 let events = self.events_of(its, icid).into_iter();
                 let to = match valid {
                     true => self.machine.redistributor_of_low_bits(its as u8, rdbase),
@@ -147,20 +127,13 @@ impl Architecture {
         };
         for (device_id, event_id) in ids {
             let before = self.translate(its, device_id, event_id);
-            let late = Late {
-                device_id,
-                event_id,
-                before,
-                redistributor: to,
-            };
+            let late = Late { device_id, event_id, before, redistributor: to };
             self.its[its].late.push(late);
         }
     }
 
     fn known_redistributor(&self, its: usize, icid: u16) -> Option<u8> {
-        let found = explore(&self.its[its].freedoms, |path| {
-            self.collection_of(its, icid, path)
-        });
+        let found = explore(&self.its[its].freedoms, |path| self.collection_of(its, icid, path));
         match found.as_deref() {
             Ok([(_, Ok(redistributor))]) => *redistributor,
             _ => None,
@@ -181,9 +154,7 @@ impl Architecture {
             }
             _ => command.event().into_iter().collect(),
         };
-        let touched = events
-            .into_iter()
-            .map(|event| (its as u8, event.0, event.1));
+        let touched = events.into_iter().map(|event| (its as u8, event.0, event.1));
         self.touched.extend(touched);
     }
 

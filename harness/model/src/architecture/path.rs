@@ -62,9 +62,8 @@ impl Path {
     /// An option of a freedom.
     pub(crate) fn choose<C: Choice>(&mut self) -> C {
         let freedoms = self.freedoms;
-        let allowed: Vec<usize> = (0..C::ALL.len())
-            .filter(|option| freedoms.allow(C::ALL[*option]))
-            .collect();
+        let allowed: Vec<usize> =
+            (0..C::ALL.len()).filter(|option| freedoms.allow(C::ALL[*option])).collect();
         let option = allowed[self.one_of(allowed.len())];
         let facts = C::FREEDOM.facts();
         self.choices.push((C::FREEDOM, facts.options[option]));

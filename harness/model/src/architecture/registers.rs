@@ -270,11 +270,7 @@ impl Registers {
         self.stopping = !enable;
         self.enabled = enable;
         self.quiescent = Truth::Maybe;
-        Ok(if enable {
-            Wake::Enabled
-        } else {
-            Wake::Disabled
-        })
+        Ok(if enable { Wake::Enabled } else { Wake::Disabled })
     }
 
     /// Whether queue and tables are there.
@@ -310,11 +306,7 @@ impl Registers {
         self.baser[n].write(part, value, Baser::WRITABLE & !fixed);
         self.baser[n].known |= fixed;
         let gone = before.valid() && !self.baser(n).valid();
-        Ok(if gone {
-            Wake::TableGone(n)
-        } else {
-            Wake::Nothing
-        })
+        Ok(if gone { Wake::TableGone(n) } else { Wake::Nothing })
     }
 
     /// What a read by software tells. Whether it tells that the ITS came to rest.
@@ -342,10 +334,7 @@ impl Registers {
             Register::Ctlr => self.ctlr(freedoms),
             Register::Typer => Partial::all(self.character.typer().into_bits()),
             // RES0: [23:20].
-            Register::Iidr => Partial {
-                value: 0,
-                known: 0xf0_0000,
-            },
+            Register::Iidr => Partial { value: 0, known: 0xf0_0000 },
             Register::Cbaser => {
                 let mut cbaser = self.cbaser;
                 cbaser.known &= !ATTRIBUTES;
@@ -396,21 +385,14 @@ impl Registers {
             // Fields are RES0 above Syndrome.
             Register::Statusr => Partial {
                 value: 0,
-                known: if freedoms.allow(Statusr::Present) {
-                    !0x3ff
-                } else {
-                    u64::MAX
-                },
+                known: if freedoms.allow(Statusr::Present) { !0x3ff } else { u64::MAX },
             },
             // TYPER.MPAM, UMSI = 0, and not GICv4.1: RES0.
             Register::Mpamidr | Register::Partidr | Register::Mpidr | Register::Umsir => {
                 Partial::all(0)
             }
             // GITS_PIDR2.ArchRev: 3, GICv3.
-            Register::Identification(0xffe8) => Partial {
-                value: 0x30,
-                known: 0xf0,
-            },
+            Register::Identification(0xffe8) => Partial { value: 0x30, known: 0xf0 },
             Register::Identification(_) => Partial::default(),
             // IMPLEMENTATION DEFINED.
             Register::Reserved(0x20..=0x3c | 0xc000..=0xffcc) => Partial::default(),
@@ -423,10 +405,7 @@ impl Registers {
         let value = Ctlr::new().with_enabled(self.enabled);
         let quiescent = Ctlr::new().with_quiescent(true).into_bits();
         let always = |value: Ctlr| Partial::all(value.into_bits().into());
-        let unknown = Partial {
-            known: !u64::from(quiescent),
-            ..always(value)
-        };
+        let unknown = Partial { known: !u64::from(quiescent), ..always(value) };
         if !self.enabled {
             return match self.quiescent {
                 Truth::Yes => always(value.with_quiescent(true)),

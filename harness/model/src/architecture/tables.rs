@@ -42,11 +42,7 @@ impl Architecture {
         path: &mut Path,
     ) -> Result<At, Undefined> {
         let typer = self.its[its].typer;
-        let held = if n == COLLECTIONS {
-            u32::from(typer.hcc())
-        } else {
-            0
-        };
+        let held = if n == COLLECTIONS { u32::from(typer.hcc()) } else { 0 };
         // GITS_TYPER.CCT = 0: the table's length alone says how many there are.
         let table = self.its[its].registers.table(n);
         let counted = table.filter(|_| !typer.cct());
@@ -63,10 +59,7 @@ impl Architecture {
         }
         let address = match table.locate(index) {
             Location::Flat(address) => address,
-            Location::Indirect {
-                level1_entry,
-                offset,
-            } => {
+            Location::Indirect { level1_entry, offset } => {
                 let entry = path.any(&self.level1(its, n, table.level1_index(index), level1_entry));
                 if !Level1Entry(entry).is_valid() {
                     return Ok(At::Absent);
@@ -108,10 +101,7 @@ impl Architecture {
             values.extend(before.into_iter().flatten());
         };
         cached(address, &mut values);
-        for table in self.its[its].former[n]
-            .iter()
-            .filter(|table| table.indirect)
-        {
+        for table in self.its[its].former[n].iter().filter(|table| table.indirect) {
             let address = table.address + LEVEL1_ENTRY_BYTES * index;
             if index < table.bytes / LEVEL1_ENTRY_BYTES {
                 cached(address, &mut values);
@@ -128,22 +118,13 @@ impl Architecture {
     /// A level-2 table has memory to itself.
     fn check_level2(&self, level2: u64, table: Table) -> Result<(), Undefined> {
         let range = (level2, table.page_size.bytes());
-        if self
-            .structures()
-            .into_iter()
-            .any(|other| overlap(other, range))
-        {
+        if self.structures().into_iter().any(|other| overlap(other, range)) {
             return Err("a level-2 table lies on another structure");
         }
         let same = |(_, entry): &(u64, u64)| {
             Level1Entry(*entry).is_valid() && Level1Entry(*entry).address(table.page_size) == level2
         };
-        match self
-            .memory
-            .words(table.address, table.bytes)
-            .filter(same)
-            .count()
-        {
+        match self.memory.words(table.address, table.bytes).filter(same).count() {
             0 | 1 => Ok(()),
             _ => Err("two level-1 entries name one level-2 table"),
         }
@@ -174,9 +155,7 @@ impl Architecture {
         let mut own = vec![(queue.address, queue.bytes)];
         let tables = [DEVICES, COLLECTIONS].into_iter();
         own.extend(
-            tables
-                .filter_map(|n| registers.table(n))
-                .map(|table| (table.address, table.bytes)),
+            tables.filter_map(|n| registers.table(n)).map(|table| (table.address, table.bytes)),
         );
         let all = self.structures();
         let twice =
@@ -184,10 +163,7 @@ impl Architecture {
         if own.iter().any(twice) {
             return Err("a queue or table lies on another structure");
         }
-        if own
-            .iter()
-            .any(|(address, bytes)| !self.machine.is_memory(*address, *bytes))
-        {
+        if own.iter().any(|(address, bytes)| !self.machine.is_memory(*address, *bytes)) {
             return Err("a queue or table is no memory");
         }
         Ok(())
@@ -348,11 +324,7 @@ impl Architecture {
                     Possible::Of(values) => values.iter().any(of),
                 };
                 if hit {
-                    let seen = if sure {
-                        cell.seen.clone()
-                    } else {
-                        Possible::Any
-                    };
+                    let seen = if sure { cell.seen.clone() } else { Possible::Any };
                     events.push(((id, event_id), seen));
                 }
             }

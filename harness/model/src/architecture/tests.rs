@@ -14,46 +14,23 @@ use crate::testing::*;
 
 const DONE: Outcome = Outcome::Done;
 
-const INT: fn(u32, u32) -> Command = |device_id, event_id| Command::Int {
-    device_id,
-    event_id,
-};
-const CLEAR: fn(u32, u32) -> Command = |device_id, event_id| Command::Clear {
-    device_id,
-    event_id,
-};
-const INV: fn(u32, u32) -> Command = |device_id, event_id| Command::Inv {
-    device_id,
-    event_id,
-};
-const DISCARD: fn(u32, u32) -> Command = |device_id, event_id| Command::Discard {
-    device_id,
-    event_id,
-};
+const INT: fn(u32, u32) -> Command = |device_id, event_id| Command::Int { device_id, event_id };
+const CLEAR: fn(u32, u32) -> Command = |device_id, event_id| Command::Clear { device_id, event_id };
+const INV: fn(u32, u32) -> Command = |device_id, event_id| Command::Inv { device_id, event_id };
+const DISCARD: fn(u32, u32) -> Command =
+    |device_id, event_id| Command::Discard { device_id, event_id };
 
 fn movi(device_id: u32, event_id: u32, icid: u16) -> Command {
-    Command::Movi {
-        device_id,
-        event_id,
-        icid,
-    }
+    Command::Movi { device_id, event_id, icid }
 }
 
 fn movall(from_rdbase: u64, to_rdbase: u64) -> Command {
-    Command::Movall {
-        from_rdbase,
-        to_rdbase,
-    }
+    Command::Movall { from_rdbase, to_rdbase }
 }
 
 fn msi(event_id: u32) -> Action {
     let (its, device_id, size) = (0, 1, AccessSize::Word);
-    Action::Msi {
-        its,
-        device_id,
-        event_id,
-        size,
-    }
+    Action::Msi { its, device_id, event_id, size }
 }
 
 /// Every option, but effects that wait for a SYNC.
@@ -112,11 +89,7 @@ fn error_numbers() {
     let error = |number: u32| vec![Some(vec![number])];
     let any = || vec![Some(vec![])];
     let maybe = || vec![None, Some(vec![])];
-    let mapi = |event_id| Command::Mapi {
-        device_id: 1,
-        event_id,
-        icid: 0,
-    };
+    let mapi = |event_id| Command::Mapi { device_id: 1, event_id, icid: 0 };
     let cases = [
         (mapd(1, 15, ITT), done()),
         (mapd(0x1_0000, 1, FREE), error(0x1_0801)),
@@ -124,10 +97,7 @@ fn error_numbers() {
         (mapd(2, 16, FREE), error(0x1_0802)),
         (unmapd(2), done()),
         (INT(0x1_0000, 0), error(0x1_0301)),
-        (
-            INT(0x200, 0),
-            vec![Some(vec![0x1_0301]), Some(vec![0x1_0304])],
-        ),
+        (INT(0x200, 0), vec![Some(vec![0x1_0301]), Some(vec![0x1_0304])]),
         (mapc(512, 0), error(0x1_0903)),
         (mapc(3, 2), vec![Some(vec![0x1_0902]), Some(vec![0x1_0920])]),
         (mapti(0x1_0000, 0, 8192, 0), any()),
@@ -152,18 +122,9 @@ fn error_numbers() {
         (DISCARD(1, 5), error(0x1_0f07)),
         (Command::Invall { icid: 512 }, error(0x1_0d03)),
         (Command::Invall { icid: 7 }, error(0x1_0d09)),
-        (
-            movall(5, 0),
-            vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e20])],
-        ),
-        (
-            movall(0, 5),
-            vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e21])],
-        ),
-        (
-            movall(5, 5),
-            vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e20, 0x1_0e21])],
-        ),
+        (movall(5, 0), vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e20])]),
+        (movall(0, 5), vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e21])]),
+        (movall(5, 5), vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e20, 0x1_0e21])]),
         (Command::Sync { rdbase: 5 }, maybe()),
         (Command::Unknown { words: [0; 4] }, maybe()),
     ];
@@ -229,11 +190,7 @@ fn page_size_and_indirect_stick_by_character() {
 fn posted(world: &World, command: Command) -> World {
     let mut world = world.clone();
     let (cpu, address, words) = (0, at(QUEUE) + 0x80, command.encode());
-    let store = Action::StoreCommand {
-        cpu,
-        address,
-        words,
-    };
+    let store = Action::StoreCommand { cpu, address, words };
     world.agree(store, DONE, &[]);
     world.writes(ITS + 0x88, 0xa0);
     world
@@ -248,13 +205,7 @@ fn fetching_needs_an_enabled_queue_and_the_written_words() {
     assert!(!world.model.is_settled(0));
     world.clone().agree(ADVANCE, DONE, &one);
     world.differ(ADVANCE, DONE, &[consumed(0xa0, SYNC)], Kind::Fetch, "fetch");
-    world.differ(
-        ADVANCE,
-        DONE,
-        &[consumed(0x80, mapc(0, 0))],
-        Kind::Fetch,
-        "slot",
-    );
+    world.differ(ADVANCE, DONE, &[consumed(0x80, mapc(0, 0))], Kind::Fetch, "slot");
     let error = stalled(0x80, SYNC, None);
     world.differ(ADVANCE, DONE, &[error], Kind::Outcome, "SYNC");
     // Beyond the queue: the ITS stops or takes any value. Disabled: it stops.
@@ -278,10 +229,9 @@ fn errors_stall_or_are_ignored_by_the_option_that_is_allowed() {
         error: Some(its_el2::CommandError(number)),
     };
     let stalls = stalled(0x80, bad, number);
-    for (option, right, wrong) in [
-        (OnError::Stall, stalls, ignored),
-        (OnError::Ignore, ignored, stalls),
-    ] {
+    for (option, right, wrong) in
+        [(OnError::Stall, stalls, ignored), (OnError::Ignore, ignored, stalls)]
+    {
         let world = posted(&only(Choices::USUAL.with(option)), bad);
         world.clone().agree(ADVANCE, DONE, &[right]);
         world.differ(ADVANCE, DONE, &[wrong], Kind::Outcome, "MAPD");
@@ -302,12 +252,7 @@ fn msis_need_mapping_enable_and_lpis() {
     wide.agree(msi(1 << 16 | 4), DONE, &[]);
     assert_eq!(pending(&wide, 0), [(8200, Truth::Maybe)]);
     // 16 bits leave the upper half zero.
-    let half = |event_id| Action::Msi {
-        its: 0,
-        device_id: 1,
-        event_id,
-        size: AccessSize::Half,
-    };
+    let half = |event_id| Action::Msi { its: 0, device_id: 1, event_id, size: AccessSize::Half };
     wide.agree(half(0xabcd_0004), DONE, &[]);
     assert_eq!(pending(&wide, 0), [(8200, Truth::Yes)]);
     let mut off = world.clone();
@@ -337,10 +282,7 @@ fn pending_follows_int_movi_movall_clear_discard() {
     world.open_command(INT(1, 4));
     assert_eq!(pending(&world, 0), yes);
     world.open_command(movi(1, 4, 1));
-    assert_eq!(
-        (pending(&world, 0), pending(&world, 1)),
-        (vec![], yes.to_vec())
-    );
+    assert_eq!((pending(&world, 0), pending(&world, 1)), (vec![], yes.to_vec()));
     assert!(world.model.touched().contains(&(0, 1, 4)));
     for command in [CLEAR(1, 4), DISCARD(1, 4)] {
         let mut cleared = world.clone();
@@ -348,10 +290,7 @@ fn pending_follows_int_movi_movall_clear_discard() {
         assert_eq!(pending(&cleared, 1), []);
     }
     world.open_command(movall(1, 0));
-    assert_eq!(
-        (pending(&world, 0), pending(&world, 1)),
-        (yes.to_vec(), vec![])
-    );
+    assert_eq!((pending(&world, 0), pending(&world, 1)), (yes.to_vec(), vec![]));
 }
 
 #[test]
@@ -383,10 +322,7 @@ fn each_option_of_an_overwritten_event() {
     assert_eq!(overwritten(option(MappedEvent::Kept)), [to(8200, 0)]);
     assert_eq!(overwritten(option(MappedEvent::Overwritten)), [to(8201, 0)]);
     // An error tells that nothing changed.
-    let refused = posted(
-        &World::allowing(machine(), prompt()).boot(),
-        mapti(1, 4, 8201, 0),
-    );
+    let refused = posted(&World::allowing(machine(), prompt()).boot(), mapti(1, 4, 8201, 0));
     let mut refused = refused;
     refused.agree(ADVANCE, DONE, &[stalled(0x80, mapti(1, 4, 8201, 0), None)]);
     assert_eq!(translations(&refused, (1, 4)).unwrap(), [to(8200, 0)]);
@@ -404,23 +340,9 @@ fn what_an_outcome_tells_is_learned() {
     refusing.open_command(mapti(1, 5, 8205, 7));
     let (command, words) = (DISCARD(1, 5), DISCARD(1, 5).encode());
     let address = at(QUEUE) + 0xa0;
-    refusing.agree(
-        Action::StoreCommand {
-            cpu: 0,
-            address,
-            words,
-        },
-        DONE,
-        &[],
-    );
+    refusing.agree(Action::StoreCommand { cpu: 0, address, words }, DONE, &[]);
     refusing.writes(ITS + 0x88, 0xc0);
-    refusing.differ(
-        ADVANCE,
-        DONE,
-        &[consumed(0xa0, command)],
-        Kind::Outcome,
-        "DISCARD",
-    );
+    refusing.differ(ADVANCE, DONE, &[consumed(0xa0, command)], Kind::Outcome, "DISCARD");
 }
 
 #[test]
@@ -434,14 +356,10 @@ fn itts_keep_or_lose_what_is_in_them() {
         world.open_command(mapd(1, 7, ITT));
         (translations(&world, (1, 4)).unwrap(), left)
     };
-    let kept = Choices::USUAL
-        .with(RemappedDevice::Kept)
-        .with(UnmappedPending::Stays);
+    let kept = Choices::USUAL.with(RemappedDevice::Kept).with(UnmappedPending::Stays);
     let yes = vec![(8200, Truth::Yes)];
     assert_eq!(remapped(Freedoms::only(kept)), (vec![to(8200, 0)], yes));
-    let dropped = Choices::USUAL
-        .with(RemappedDevice::Dropped)
-        .with(UnmappedPending::Dropped);
+    let dropped = Choices::USUAL.with(RemappedDevice::Dropped).with(UnmappedPending::Dropped);
     assert_eq!(remapped(Freedoms::only(dropped)), (vec![None], vec![]));
     let both = vec![(8200, Truth::Maybe)];
     assert_eq!(remapped(prompt()), (vec![None, to(8200, 0)], both));
@@ -484,10 +402,7 @@ fn a_level1_entry_that_is_cleared_may_be_cached() {
         world.stores(at(LEVEL1), 0);
         translations(&world, (1, 4)).unwrap()
     };
-    assert_eq!(
-        cleared(World::allowing(machine(), prompt()).boot()),
-        [None, to(8200, 0)]
-    );
+    assert_eq!(cleared(World::allowing(machine(), prompt()).boot()), [None, to(8200, 0)]);
     assert_eq!(cleared(only(Choices::USUAL)), [None]);
     // Two level-1 entries for one table, or one on the queue: nothing is said.
     for page in [LEVEL2, QUEUE] {
@@ -522,10 +437,7 @@ fn power_loss_keeps_memory_and_loses_dirty_caches() {
     assert_eq!(resumed(Freedoms::ALL, true), [to(8200, 0)]);
     let dirty = Freedoms::only(Choices::USUAL.with(Caches::WriteBack));
     let lost = resumed(dirty, false);
-    assert!(
-        lost.contains(&None) && lost.contains(&to(8200, 0)),
-        "{lost:?}"
-    );
+    assert!(lost.contains(&None) && lost.contains(&to(8200, 0)), "{lost:?}");
     let through = Freedoms::only(Choices::USUAL.with(Caches::WriteThrough));
     assert_eq!(resumed(through, false), [to(8200, 0)]);
 }
@@ -550,10 +462,7 @@ fn a_table_that_is_moved_may_be_cached_until_it_is_invalidated() {
     assert_eq!(flat(&moved(inv, prompt())).unwrap(), [None]);
     let uncached = Freedoms::only(Choices::USUAL);
     assert_eq!(flat(&moved(machine(), uncached)).unwrap(), [None]);
-    assert_eq!(
-        flat(&moved(machine(), prompt())),
-        Some(vec![None, to(8200, 0)])
-    );
+    assert_eq!(flat(&moved(machine(), prompt())), Some(vec![None, to(8200, 0)]));
 }
 
 #[test]
@@ -561,16 +470,9 @@ fn effects_wait_for_a_sync_where_that_is_allowed() {
     let mut world = only(Choices::USUAL.with(Effects::AtSync));
     world.open_command(SYNC);
     world.open_command(movi(1, 4, 1));
-    assert_eq!(
-        translations(&world, (1, 4)).unwrap(),
-        [to(8200, 0), to(8200, 1)]
-    );
+    assert_eq!(translations(&world, (1, 4)).unwrap(), [to(8200, 0), to(8200, 1)]);
     world.open_command(SYNC);
-    assert_eq!(
-        translations(&world, (1, 4)).unwrap().len(),
-        2,
-        "SYNC was for the other"
-    );
+    assert_eq!(translations(&world, (1, 4)).unwrap().len(), 2, "SYNC was for the other");
     world.open_command(Command::Sync { rdbase: 1 });
     assert_eq!(translations(&world, (1, 4)).unwrap(), [to(8200, 1)]);
 }
@@ -587,11 +489,7 @@ fn configuration_may_be_cached_until_it_is_invalidated() {
     let mut all = world.clone();
     all.open_command(Command::Invall { icid: 0 });
     assert_eq!(offers(&all), [Some(8200)]);
-    world.agree(
-        write(REDISTRIBUTORS[0] + 0xa0, AccessSize::Double, 8200),
-        DONE,
-        &[],
-    );
+    world.agree(write(REDISTRIBUTORS[0] + 0xa0, AccessSize::Double, 8200), DONE, &[]);
     assert_eq!(offers(&world), [Some(8200)]);
     let take = Action::Acknowledge { cpu: 0 };
     world.differ(take, Outcome::Value(1023), &[], Kind::Offered, "");
@@ -635,9 +533,6 @@ fn pending_tables_are_read_and_may_be_written() {
         world.agree(on, DONE, &[]);
         pending(&world, 0)
     };
-    assert_eq!(
-        round(Choices::USUAL.with(PendingTable::Written)),
-        [(8200, Truth::Yes)]
-    );
+    assert_eq!(round(Choices::USUAL.with(PendingTable::Written)), [(8200, Truth::Yes)]);
     assert_eq!(round(Choices::USUAL.with(PendingTable::Lost)), []);
 }

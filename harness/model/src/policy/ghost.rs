@@ -7,11 +7,7 @@ use its_gic::geometry::{PAGE_BYTES, Pages};
 
 /// A page that is shared with EL2 and pinned `pins` times.
 pub(crate) const fn shared(pins: u16) -> PageState {
-    PageState {
-        host: HostSide::Shared,
-        el2: El2Side::Borrowed,
-        pins,
-    }
+    PageState { host: HostSide::Shared, el2: El2Side::Borrowed, pins }
 }
 
 /// The state of every page of memory. Pages that nothing happened to are not stored.
@@ -23,10 +19,7 @@ pub(crate) struct Ghost {
 
 impl Ghost {
     pub(crate) fn new(machine: Machine) -> Self {
-        Self {
-            machine,
-            pages: BTreeMap::new(),
-        }
+        Self { machine, pages: BTreeMap::new() }
     }
 
     /// `None` for what is no memory.
@@ -50,9 +43,7 @@ impl Ghost {
         pages.count == 0
             || pages.first < u64::MAX / PAGE_BYTES
                 && pages.count < u64::MAX / PAGE_BYTES
-                && self
-                    .machine
-                    .is_memory(pages.first * PAGE_BYTES, pages.count * PAGE_BYTES)
+                && self.machine.is_memory(pages.first * PAGE_BYTES, pages.count * PAGE_BYTES)
     }
 
     /// What a transition must return. All or none of the pages change.
@@ -92,10 +83,7 @@ fn after(change: PageChange, state: PageState) -> Result<PageState, Errno> {
             Some(pins) => Ok(shared(pins)),
             None => Err(Errno::Ebusy),
         },
-        PageChange::Unpin if state.pins > 0 => Ok(PageState {
-            pins: state.pins - 1,
-            ..state
-        }),
+        PageChange::Unpin if state.pins > 0 => Ok(PageState { pins: state.pins - 1, ..state }),
         _ => Err(Errno::Eperm),
     }
 }
@@ -106,10 +94,7 @@ mod tests {
     use crate::testing::machine;
 
     fn one(page: u64) -> Pages {
-        Pages {
-            first: page,
-            count: 1,
-        }
+        Pages { first: page, count: 1 }
     }
 
     #[test]
@@ -126,33 +111,11 @@ mod tests {
         ];
         let table = [
             (Share, [Ok(shared(0)), eperm, eperm, eperm, eperm, eperm]),
-            (
-                Unshare,
-                [eperm, Ok(PageState::HOST), ebusy, ebusy, eperm, eperm],
-            ),
-            (
-                Pin,
-                [eperm, Ok(shared(1)), Ok(shared(2)), ebusy, eperm, eperm],
-            ),
-            (
-                Unpin,
-                [
-                    eperm,
-                    eperm,
-                    Ok(shared(0)),
-                    Ok(shared(u16::MAX - 1)),
-                    eperm,
-                    eperm,
-                ],
-            ),
-            (
-                Donate,
-                [Ok(PageState::EL2), eperm, eperm, eperm, eperm, eperm],
-            ),
-            (
-                Reclaim,
-                [eperm, eperm, eperm, eperm, Ok(PageState::HOST), eperm],
-            ),
+            (Unshare, [eperm, Ok(PageState::HOST), ebusy, ebusy, eperm, eperm]),
+            (Pin, [eperm, Ok(shared(1)), Ok(shared(2)), ebusy, eperm, eperm]),
+            (Unpin, [eperm, eperm, Ok(shared(0)), Ok(shared(u16::MAX - 1)), eperm, eperm]),
+            (Donate, [Ok(PageState::EL2), eperm, eperm, eperm, eperm, eperm]),
+            (Reclaim, [eperm, eperm, eperm, eperm, Ok(PageState::HOST), eperm]),
         ];
         for (change, results) in table {
             for (state, result) in states.into_iter().zip(results) {
@@ -170,17 +133,11 @@ mod tests {
     fn ranges_are_all_or_none_and_memory_only() {
         let mut ghost = Ghost::new(machine());
         ghost.set(0x80012, PageState::GUEST);
-        let three = Pages {
-            first: 0x80010,
-            count: 3,
-        };
+        let three = Pages { first: 0x80010, count: 3 };
         assert_eq!(ghost.attempt(PageChange::Donate, three), Err(Errno::Eperm));
         for page in [0, 0x7ffff, u64::MAX, u64::MAX / PAGE_BYTES] {
             assert_eq!(ghost.page(page), None);
-            assert_eq!(
-                ghost.attempt(PageChange::Share, one(page)),
-                Err(Errno::Eperm)
-            );
+            assert_eq!(ghost.attempt(PageChange::Share, one(page)), Err(Errno::Eperm));
         }
         assert_eq!(ghost.page(0x80000), Some(PageState::EL2));
     }

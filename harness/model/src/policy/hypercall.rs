@@ -17,10 +17,7 @@ impl Model {
         page: u64,
     ) -> Option<Result<(), Errno>> {
         let finalized = self.is_finalized(cpu);
-        let one = Pages {
-            first: page,
-            count: 1,
-        };
+        let one = Pages { first: page, count: 1 };
         let eperm_unless = |allowed: bool| allowed.then_some(()).ok_or(Errno::Eperm);
         // pKVM: some calls are rejected until protected mode is on.
         let early = !self.is_protected();
@@ -33,9 +30,7 @@ impl Model {
             Hypercall::HostDonateGuest => {
                 let own = self.ghost.page(page) == Some(PageState::HOST);
                 let closing = |its| self.phase(its as u8) == Phase::Closing;
-                Some(eperm_unless(
-                    own && !(0..self.machine.its.len()).any(closing),
-                ))
+                Some(eperm_unless(own && !(0..self.machine.its.len()).any(closing)))
             }
             Hypercall::ReclaimGuestPage => {
                 let guest = self.ghost.page(page) == Some(PageState::GUEST);
@@ -66,17 +61,8 @@ impl Model {
             return self.judge_set_up(arguments, x1, events, account);
         }
         let injected = events.contains(&Event::Injected) && expected.is_ok();
-        let expected = if injected {
-            Err(Errno::Enomem)
-        } else {
-            expected
-        };
-        expect_registers(
-            call.name(),
-            (0, Errno::result(expected)),
-            (status, x1),
-            account,
-        );
+        let expected = if injected { Err(Errno::Enomem) } else { expected };
+        expect_registers(call.name(), (0, Errno::result(expected)), (status, x1), account);
         if expected.is_err() {
             return;
         }
@@ -113,13 +99,7 @@ fn expect_registers(
     }
     if expected.1 != seen.1 {
         let name = |x1: i64| format!("{x1} ({})", Errno::name(x1));
-        account.disagree(
-            Kind::Hypercall,
-            source,
-            "x1",
-            name(expected.1),
-            name(seen.1),
-        );
+        account.disagree(Kind::Hypercall, source, "x1", name(expected.1), name(seen.1));
     }
 }
 
@@ -131,10 +111,7 @@ mod tests {
     fn call(world: &mut World, call: Hypercall, of: u64, x1: i64, events: &[Event]) {
         let action = hypercall(0, call, [of, 0, 0, 0]);
         let outcome = Outcome::Returned { x0: 0, x1 };
-        let wrong = Outcome::Returned {
-            x0: 0,
-            x1: if x1 == 0 { -1 } else { 0 },
-        };
+        let wrong = Outcome::Returned { x0: 0, x1: if x1 == 0 { -1 } else { 0 } };
         world.differ(action, wrong, events, Kind::Hypercall, "x1");
         world.agree(action, outcome, events);
     }
@@ -151,21 +128,9 @@ mod tests {
     fn share_and_unshare() {
         let mut world = World::guarded();
         call(&mut world, Hypercall::HostUnshareHyp, FREE, -1, &[]);
-        call(
-            &mut world,
-            Hypercall::HostShareHyp,
-            FREE,
-            0,
-            &[page(PageChange::Share, FREE)],
-        );
+        call(&mut world, Hypercall::HostShareHyp, FREE, 0, &[page(PageChange::Share, FREE)]);
         call(&mut world, Hypercall::HostShareHyp, FREE, -1, &[]);
-        call(
-            &mut world,
-            Hypercall::HostUnshareHyp,
-            FREE,
-            0,
-            &[page(PageChange::Unshare, FREE)],
-        );
+        call(&mut world, Hypercall::HostUnshareHyp, FREE, 0, &[page(PageChange::Unshare, FREE)]);
         for held in [ITT, SHADOW, SHADOW_LEVEL1] {
             call(&mut world, Hypercall::HostShareHyp, held, -1, &[]);
             call(&mut world, Hypercall::HostUnshareHyp, held, -16, &[]);
@@ -197,26 +162,11 @@ mod tests {
         for early in [Hypercall::HostDonateGuest, Hypercall::ReclaimGuestPage] {
             let action = hypercall(0, early, [5, 0, 0, 0]);
             world.agree(action, untouched, &[]);
-            world.differ(
-                action,
-                Outcome::Returned { x0: 0, x1: -1 },
-                &[],
-                Kind::Hypercall,
-                "x0",
-            );
+            world.differ(action, Outcome::Returned { x0: 0, x1: -1 }, &[], Kind::Hypercall, "x0");
         }
-        let unknown = its_el2::Action::Hypercall {
-            cpu: 0,
-            x0: 0xc600_0fff,
-            arguments: [5, 0, 0, 0],
-        };
+        let unknown =
+            its_el2::Action::Hypercall { cpu: 0, x0: 0xc600_0fff, arguments: [5, 0, 0, 0] };
         world.agree(unknown, untouched, &[]);
-        world.differ(
-            unknown,
-            Outcome::Returned { x0: -1, x1: 0 },
-            &[],
-            Kind::Hypercall,
-            "x1",
-        );
+        world.differ(unknown, Outcome::Returned { x0: -1, x1: 0 }, &[], Kind::Hypercall, "x1");
     }
 }

@@ -48,12 +48,7 @@ pub(crate) struct Refused;
 
 impl Ledger {
     pub(crate) fn new(machine: Machine) -> Self {
-        Self {
-            machine,
-            pages: BTreeMap::new(),
-            changed: Vec::new(),
-            contested: BTreeMap::new(),
-        }
+        Self { machine, pages: BTreeMap::new(), changed: Vec::new(), contested: BTreeMap::new() }
     }
 
     fn entry(&self, page: u64) -> Entry {
@@ -147,9 +142,7 @@ impl Ledger {
     /// P14: one pin less on each page.
     pub(crate) fn give_back(&mut self, pages: Pages) {
         for page in pages.iter() {
-            self.update(page, |entry| {
-                entry.borrowed = entry.borrowed.saturating_sub(1)
-            });
+            self.update(page, |entry| entry.borrowed = entry.borrowed.saturating_sub(1));
         }
     }
 
@@ -228,11 +221,7 @@ fn report(page: u64, expected: PageState, seen: PageState, judgement: &mut Judge
     } else {
         ("pins", expected.pins.to_string(), seen.pins.to_string())
     };
-    let source = if expected == PageState::EL2 {
-        "P4"
-    } else {
-        "P5"
-    };
+    let source = if expected == PageState::EL2 { "P4" } else { "P5" };
     let path = format_args!("page {page:#x}.{field}");
     judgement.disagree(kind, source, path, wanted, found);
 }
@@ -245,10 +234,7 @@ mod tests {
     #[test]
     fn a_pin_count_has_16_bits() {
         let mut ledger = Ledger::new(machine());
-        let one = Pages {
-            first: FREE,
-            count: 1,
-        };
+        let one = Pages { first: FREE, count: 1 };
         for _ in 0..0xffff {
             assert_eq!(ledger.borrow(one), Ok(()));
         }

@@ -152,10 +152,7 @@ impl Look {
         let mut rest = events.iter();
         let creadr = rest.find_map(read(Register::Creadr))?;
         let ctlr = rest.find_map(read(Register::Ctlr))?;
-        Some(Self {
-            creadr,
-            enabled: ctlr & 1 != 0,
-        })
+        Some(Self { creadr, enabled: ctlr & 1 != 0 })
     }
 }
 
@@ -222,13 +219,7 @@ impl Model {
             }
             let Some((words, window, rest)) = find_copy(events, shadow, queue, j) else {
                 let path = format_args!("its{its}.slot {j:#x}");
-                account.disagree(
-                    Kind::Unjudged,
-                    "P9",
-                    path,
-                    "copied and judged",
-                    "not copied",
-                );
+                account.disagree(Kind::Unjudged, "P9", path, "copied and judged", "not copied");
                 return;
             };
             events = rest;
@@ -259,13 +250,7 @@ impl Model {
         let c = guard.c;
         let Some((words, window, _)) = find_copy(events, guard.shadow_queue, guard.queue, c) else {
             let path = format_args!("its{its}.slot {c:#x}");
-            account.disagree(
-                Kind::Unjudged,
-                "P10",
-                path,
-                "copied and judged",
-                "not copied",
-            );
+            account.disagree(Kind::Unjudged, "P10", path, "copied and judged", "not copied");
             return false;
         };
         let effect = self.judge_slot(its, c, words, window, account);
@@ -328,12 +313,7 @@ impl Model {
         let pass = |passes: bool| passes.then_some(Effect::Nothing);
         let injected = refused_by_injection(window);
         match command {
-            Command::Mapd {
-                device_id,
-                size,
-                itt_address,
-                valid: true,
-            } => {
+            Command::Mapd { device_id, size, itt_address, valid: true } => {
                 let bytes = itt_bytes(size, typer.itt_entry_bytes());
                 let itt = Pages::under(itt_address, bytes);
                 // P6, P7: at most 16 EventID bits; a record of its own.
@@ -371,10 +351,9 @@ impl Model {
             | Command::Clear { .. }
             | Command::Inv { .. }
             | Command::Invall { .. } => pass(true),
-            Command::Movall {
-                from_rdbase,
-                to_rdbase,
-            } => pass(known(from_rdbase) && known(to_rdbase)),
+            Command::Movall { from_rdbase, to_rdbase } => {
+                pass(known(from_rdbase) && known(to_rdbase))
+            }
             Command::Sync { rdbase } => pass(known(rdbase)),
             Command::Unknown { .. } => None,
         }
@@ -388,9 +367,7 @@ impl Model {
     /// Whether an id is within its table (or held by the ITS), level-2 present or not.
     fn has_entry(&self, its: usize, n: usize, id: u32) -> bool {
         let held = n == 1 && id < u32::from(self.hardware.its[its].typer.hcc());
-        held || self
-            .table(its, n)
-            .is_some_and(|table| u64::from(id) < table.capacity())
+        held || self.table(its, n).is_some_and(|table| u64::from(id) < table.capacity())
     }
 
     /// A table that was Valid at set-up, as recorded then.
@@ -417,15 +394,12 @@ impl Model {
             _ => return others_pass && self.has_entry(its, n, id),
         };
         let level2 = self.level2(its, n, id, level1_entry, window);
-        let write = window
-            .iter()
-            .enumerate()
-            .find_map(|(index, event)| match event {
-                Event::WordWritten { address, value, .. } if *address == level1_entry => {
-                    Some((index, *value))
-                }
-                _ => None,
-            });
+        let write = window.iter().enumerate().find_map(|(index, event)| match event {
+            Event::WordWritten { address, value, .. } if *address == level1_entry => {
+                Some((index, *value))
+            }
+            _ => None,
+        });
         account.growths += u32::from(write.is_some());
         let mut tell = |kind, expected: &dyn Display, seen: &dyn Display| {
             let path = format_args!("its{its}.level1 entry {level1_entry:#x}");
@@ -495,10 +469,8 @@ impl Model {
             return Level2::Unread;
         };
         let address = Level1Entry(entry).address(table.page_size);
-        let pages = Pages {
-            first: address / PAGE_BYTES,
-            count: table.page_size.bytes() / PAGE_BYTES,
-        };
+        let pages =
+            Pages { first: address / PAGE_BYTES, count: table.page_size.bytes() / PAGE_BYTES };
         let usable = Level1Entry(entry).is_valid()
             && Level1Entry(entry).other_bits(table.page_size) == 0
             && self.machine.is_memory(address, table.page_size.bytes())
@@ -539,52 +511,27 @@ fn find_copy(
 /// was not needed, because the page was shared, is followed by its pin.
 pub(crate) fn refused_by_injection(events: &[Event]) -> bool {
     let pinned = |pages: Pages, after: &[Event]| {
-        after.contains(&Event::Page {
-            change: PageChange::Pin,
-            pages,
-            result: Ok(()),
-        })
+        after.contains(&Event::Page { change: PageChange::Pin, pages, result: Ok(()) })
     };
-    events
-        .windows(2)
-        .enumerate()
-        .any(|(index, pair)| match pair {
-            [
-                Event::Page {
-                    change,
-                    pages,
-                    result: Err(Errno::Enomem),
-                },
-                Event::Injected,
-            ] => match change {
+    events.windows(2).enumerate().any(|(index, pair)| match pair {
+        [Event::Page { change, pages, result: Err(Errno::Enomem) }, Event::Injected] => {
+            match change {
                 PageChange::Share => !pinned(*pages, &events[index..]),
                 PageChange::Pin | PageChange::Donate => true,
                 PageChange::Unshare | PageChange::Unpin | PageChange::Reclaim => false,
-            },
-            _ => false,
-        })
+            }
+        }
+        _ => false,
+    })
 }
 
 /// The command as EL2 must pass it on: reserved bits, and what means nothing at V=0, cleared.
 fn canonical(command: Command) -> Command {
     match command {
-        Command::Mapd {
-            device_id,
-            valid: false,
-            ..
-        } => Command::Mapd {
-            device_id,
-            size: 0,
-            itt_address: 0,
-            valid: false,
-        },
-        Command::Mapc {
-            icid, valid: false, ..
-        } => Command::Mapc {
-            icid,
-            rdbase: 0,
-            valid: false,
-        },
+        Command::Mapd { device_id, valid: false, .. } => {
+            Command::Mapd { device_id, size: 0, itt_address: 0, valid: false }
+        }
+        Command::Mapc { icid, valid: false, .. } => Command::Mapc { icid, rdbase: 0, valid: false },
         other => other,
     }
 }
@@ -618,33 +565,17 @@ mod tests {
     #[test]
     fn one_command_from_post_to_release() {
         let mut world = World::guarded();
-        world.posts(
-            0xa0,
-            &[
-                look(0x80),
-                accepts(0x80, mapd(2, 4, FREE), &[FREE]),
-                moves(0xa0),
-            ],
-        );
+        world.posts(0xa0, &[look(0x80), accepts(0x80, mapd(2, 4, FREE), &[FREE]), moves(0xa0)]);
         assert!(!world.model.is_settled(0));
         assert_eq!(world.model.records(0), Some((2, 3)));
         world.consumes(0x80, &[mapd(2, 4, FREE)]);
         world.shows(CREADR, 0xa0, &look(0xa0));
         assert!(world.model.is_settled(0));
-        world.posts(
-            0xc0,
-            &[look(0xa0), accepts(0xa0, unmapd(2), &[]), moves(0xc0)],
-        );
+        world.posts(0xc0, &[look(0xa0), accepts(0xa0, unmapd(2), &[]), moves(0xc0)]);
         world.consumes(0xa0, &[unmapd(2)]);
         let kept = read(CREADR, AccessSize::Double);
         // P9: released before the access returns.
-        world.differ(
-            kept,
-            Outcome::Value(0xc0),
-            &look(0xc0),
-            Kind::Sharing,
-            "page 0x80400",
-        );
+        world.differ(kept, Outcome::Value(0xc0), &look(0xc0), Kind::Sharing, "page 0x80400");
         let all = join([look(0xc0), releases(&[FREE])]);
         world.shows(CREADR, 0xc0, &all);
         assert_eq!(world.model.records(0), Some((1, 3)));
@@ -655,34 +586,13 @@ mod tests {
         let world = World::guarded();
         let map = mapd(2, 4, FREE);
         let cases: &[(&[Vec<Event>], Kind, &str)] = &[
-            (
-                &[accepts(0x80, map, &[FREE]), moves(0xa0)],
-                Kind::Look,
-                "look",
-            ),
+            (&[accepts(0x80, map, &[FREE]), moves(0xa0)], Kind::Look, "look"),
             (&[look(0x80)], Kind::Unjudged, "slot 0x80"),
+            (&[look(0x80), vec![copied(0x80, map.encode())]], Kind::Refused, "MAPD"),
+            (&[look(0x80), accepts(0x80, map, &[FREE])], Kind::Forward, "cwriter"),
+            (&[look(0x80), accepts(0x80, map, &[FREE]), moves(0xc0)], Kind::Forward, "cwriter"),
             (
-                &[look(0x80), vec![copied(0x80, map.encode())]],
-                Kind::Refused,
-                "MAPD",
-            ),
-            (
-                &[look(0x80), accepts(0x80, map, &[FREE])],
-                Kind::Forward,
-                "cwriter",
-            ),
-            (
-                &[look(0x80), accepts(0x80, map, &[FREE]), moves(0xc0)],
-                Kind::Forward,
-                "cwriter",
-            ),
-            (
-                &[
-                    look(0x80),
-                    accepts(0x80, map, &[FREE]),
-                    moves(0xa0),
-                    moves(0xa0),
-                ],
+                &[look(0x80), accepts(0x80, map, &[FREE]), moves(0xa0), moves(0xa0)],
                 Kind::Forward,
                 "cwriter",
             ),
@@ -741,12 +651,7 @@ mod tests {
         let world = World::guarded();
         let (first, second) = (mapti(1, 9, 8201, 1).encode(), SYNC.encode());
         let both = vec![copied(0x80, first), copied(0x80, second)];
-        let right = join([
-            look(0x80),
-            both.clone(),
-            vec![passed_on(0x80, first)],
-            moves(0xa0),
-        ]);
+        let right = join([look(0x80), both.clone(), vec![passed_on(0x80, first)], moves(0xa0)]);
         world.clone().agree(post(0xa0), DONE, &right);
         let wrong = join([look(0x80), both, vec![passed_on(0x80, second)], moves(0xa0)]);
         world.differ(post(0xa0), DONE, &wrong, Kind::Bytes, "MAPTI");
@@ -761,12 +666,8 @@ mod tests {
             let accepted = join([look(0x80), accepts(0x80, SYNC, &[]), moves(0xa0)]);
             world.differ(post(beyond), DONE, &accepted, Kind::Forward, "cwriter");
         }
-        let both = join([
-            look(0x80),
-            accepts(0x80, SYNC, &[]),
-            accepts(0xa0, SYNC, &[]),
-            moves(0xc0),
-        ]);
+        let both =
+            join([look(0x80), accepts(0x80, SYNC, &[]), accepts(0xa0, SYNC, &[]), moves(0xc0)]);
         world.agree(post(0xc0), DONE, &both);
         for passed in [0x80, 0xa0] {
             world.clone().posts(passed, &[look(0x80)]);
@@ -804,15 +705,8 @@ mod tests {
             Kind::Unjudged,
             "slot",
         );
-        world.shows(
-            CREADR,
-            first,
-            &join([look(first), accept(first, 36), moves(second)]),
-        );
-        assert_eq!(
-            world.model.position(0),
-            Some(Position { c: first, j: w, w })
-        );
+        world.shows(CREADR, first, &join([look(first), accept(first, 36), moves(second)]));
+        assert_eq!(world.model.position(0), Some(Position { c: first, j: w, w }));
         // Over the end of the ring.
         world.consumes(first, &[SYNC; 36]);
         world.posts(0x40, &[look(w), accept(w, 26), moves(0x40)]);
@@ -840,47 +734,13 @@ mod tests {
             (mapc(0, 0xf_0000_0000), false, &[]),
             (mapti(9, 9, 1, 9), true, &[]),
             (Command::Invall { icid: 0xffff }, true, &[]),
-            (
-                Command::Int {
-                    device_id: !0,
-                    event_id: !0,
-                },
-                true,
-                &[],
-            ),
+            (Command::Int { device_id: !0, event_id: !0 }, true, &[]),
             (Command::Sync { rdbase: 1 }, true, &[]),
             (Command::Sync { rdbase: 2 }, false, &[]),
-            (
-                Command::Movall {
-                    from_rdbase: 0,
-                    to_rdbase: 1,
-                },
-                true,
-                &[],
-            ),
-            (
-                Command::Movall {
-                    from_rdbase: 0,
-                    to_rdbase: 2,
-                },
-                false,
-                &[],
-            ),
-            (
-                Command::Movall {
-                    from_rdbase: 2,
-                    to_rdbase: 0,
-                },
-                false,
-                &[],
-            ),
-            (
-                Command::Unknown {
-                    words: [0x29, 0, 0, 0],
-                },
-                false,
-                &[],
-            ),
+            (Command::Movall { from_rdbase: 0, to_rdbase: 1 }, true, &[]),
+            (Command::Movall { from_rdbase: 0, to_rdbase: 2 }, false, &[]),
+            (Command::Movall { from_rdbase: 2, to_rdbase: 0 }, false, &[]),
+            (Command::Unknown { words: [0x29, 0, 0, 0] }, false, &[]),
         ];
         let world = World::guarded();
         for (command, accepted, _) in rows {
@@ -890,18 +750,11 @@ mod tests {
             };
             let pass = join([look(0x80), accepts(0x80, *command, &pages), moves(0xa0)]);
             let refuse = join([look(0x80), vec![copied(0x80, command.encode())]]);
-            let (right, wrong) = if *accepted {
-                (pass, refuse)
-            } else {
-                (refuse, pass)
-            };
+            let (right, wrong) = if *accepted { (pass, refuse) } else { (refuse, pass) };
             let mut right_world = world.clone();
             let judgement = right_world.play(post(0xa0), DONE, &right);
             assert_eq!(judgement.disagreements, [], "{command:x?}");
-            assert_eq!(
-                (judgement.judged, judgement.refused),
-                (1, u32::from(!accepted))
-            );
+            assert_eq!((judgement.judged, judgement.refused), (1, u32::from(!accepted)));
             let judgement = world.clone().play(post(0xa0), DONE, &wrong);
             assert_ne!(judgement.disagreements, [], "{command:x?}");
             if !accepted {
@@ -915,26 +768,13 @@ mod tests {
     fn reserved_bits_and_meaningless_fields_are_cleared() {
         let world = World::guarded();
         let raw = [
-            (
-                [0x2_0000_ff08, !0, 0x7fff_ffff_ffff_ffff, !0],
-                unmapd(2).encode(),
-            ),
-            (
-                [0xff_ffff_ff09, !0, 0x7fff_ffff_ffff_0001, !0],
-                [9, 0, 1, 0],
-            ),
-            (
-                [0x2_ffff_ff0a, 3 << 32 | 5, !0, !0],
-                [0x2_0000_000a, 3 << 32 | 5, 0xffff, 0],
-            ),
+            ([0x2_0000_ff08, !0, 0x7fff_ffff_ffff_ffff, !0], unmapd(2).encode()),
+            ([0xff_ffff_ff09, !0, 0x7fff_ffff_ffff_0001, !0], [9, 0, 1, 0]),
+            ([0x2_ffff_ff0a, 3 << 32 | 5, !0, !0], [0x2_0000_000a, 3 << 32 | 5, 0xffff, 0]),
         ];
         for (given, passed) in raw {
             let events = |passed| {
-                join([
-                    look(0x80),
-                    vec![copied(0x80, given), passed_on(0x80, passed)],
-                    moves(0xa0),
-                ])
+                join([look(0x80), vec![copied(0x80, given), passed_on(0x80, passed)], moves(0xa0)])
             };
             world.clone().agree(post(0xa0), DONE, &events(passed));
             world.differ(post(0xa0), DONE, &events(given), Kind::Bytes, "slot");
@@ -961,11 +801,7 @@ mod tests {
         world.differ(post(0xc0), DONE, &unasked, Kind::Forward, "cwriter");
         world.clone().posts(0xc1, &[look(0x80), tried]);
         // No Retry goes to hardware that is not stalled.
-        let retried = [
-            look(0x80),
-            accepts(0x80, SYNC, &[]),
-            accepts(0xa0, SYNC, &[]),
-        ];
+        let retried = [look(0x80), accepts(0x80, SYNC, &[]), accepts(0xa0, SYNC, &[])];
         let told = join([retried.concat(), moves(0x81), moves(0xc0)]);
         world.differ(post(0xc1), DONE, &told, Kind::Forward, "cwriter");
         world.posts(0xc1, &[retried.concat(), moves(0xc0)]);
@@ -978,21 +814,10 @@ mod tests {
         let wrong = mapti(9, 0, 8193, 0);
         world.posts(
             0xc0,
-            &[
-                look(0x80),
-                accepts(0x80, wrong, &[]),
-                accepts(0xa0, SYNC, &[]),
-                moves(0xc0),
-            ],
+            &[look(0x80), accepts(0x80, wrong, &[]), accepts(0xa0, SYNC, &[]), moves(0xc0)],
         );
         let error = stalled(0x80, wrong, Some(0x1_0a04));
-        assert_eq!(
-            world
-                .clone()
-                .play(ADVANCE, DONE, std::slice::from_ref(&error))
-                .stalled,
-            1
-        );
+        assert_eq!(world.clone().play(ADVANCE, DONE, std::slice::from_ref(&error)).stalled, 1);
         world.agree(ADVANCE, DONE, &[error]);
         assert!(world.model.is_settled(0));
         world.shows(CREADR, 0x81, &look(0x81));
@@ -1001,11 +826,7 @@ mod tests {
         // Not without a fresh judgement, and not if it fails.
         let blind = join([look(0x81), retry(0xc1)]);
         world.differ(post(0xc1), DONE, &blind, Kind::Unjudged, "slot 0x80");
-        let bad = join([
-            look(0x81),
-            vec![copied(0x80, mapd(2, 16, FREE).encode())],
-            retry(0xc1),
-        ]);
+        let bad = join([look(0x81), vec![copied(0x80, mapd(2, 16, FREE).encode())], retry(0xc1)]);
         world.differ(post(0xc1), DONE, &bad, Kind::Forward, "cwriter");
         world.clone().agree(post(0xc1), DONE, &bad[..3]);
         // Both stalls at once: a new command after J, in one write or in two.
@@ -1013,9 +834,7 @@ mod tests {
         let more = accepts(0xc0, SYNC, &[]);
         let two = join([fixed.clone(), retry(0xc1), more.clone(), retry(0xe0)]);
         world.clone().agree(post(0xe1), DONE, &two);
-        world
-            .clone()
-            .agree(post(0xe1), DONE, &join([fixed.clone(), more, retry(0xe1)]));
+        world.clone().agree(post(0xe1), DONE, &join([fixed.clone(), more, retry(0xe1)]));
         world.posts(0xc1, &[fixed, retry(0xc1)]);
         world.consumes(0x80, &[map, SYNC]);
         world.shows(CREADR, 0xc0, &look(0xc0));
@@ -1028,20 +847,10 @@ mod tests {
         let (old, new) = (mapd(2, 4, FREE), mapd(2, 4, FREE + 1));
         // Device 3's ITT is on the same page, which the host shared itself.
         let share = hypercall(0, its_el2::Hypercall::HostShareHyp, [FREE, 0, 0, 0]);
-        world.agree(
-            share,
-            Outcome::Returned { x0: 0, x1: 0 },
-            &[page(PageChange::Share, FREE)],
-        );
-        let Command::Mapd { itt_address, .. } = old else {
-            unreachable!()
-        };
-        let other = Command::Mapd {
-            device_id: 3,
-            size: 0,
-            itt_address: itt_address + 0xf00,
-            valid: true,
-        };
+        world.agree(share, Outcome::Returned { x0: 0, x1: 0 }, &[page(PageChange::Share, FREE)]);
+        let Command::Mapd { itt_address, .. } = old else { unreachable!() };
+        let other =
+            Command::Mapd { device_id: 3, size: 0, itt_address: itt_address + 0xf00, valid: true };
         let pin = |of| vec![page(PageChange::Pin, of)];
         let slot = |offset, command: Command, pages: Vec<Event>| {
             join([
@@ -1050,12 +859,7 @@ mod tests {
                 vec![passed_on(offset, command.encode())],
             ])
         };
-        let first = [
-            look(0x80),
-            slot(0x80, old, pin(FREE)),
-            slot(0xa0, other, pin(FREE)),
-        ]
-        .concat();
+        let first = [look(0x80), slot(0x80, old, pin(FREE)), slot(0xa0, other, pin(FREE))].concat();
         world.posts(0xc0, &[first, moves(0xc0)]);
         assert_eq!(world.model.page(FREE).unwrap().pins, 2);
         world.consumes(0x80, &[old, other]);
@@ -1064,18 +868,10 @@ mod tests {
         world.clone().agree(post(0xe0), DONE, &full);
         let extra = join([look(0xc0), accepts(0xc0, new, &[FREE + 1]), moves(0xe0)]);
         world.differ(post(0xe0), DONE, &extra, Kind::Command, "MAPD");
-        world.posts(
-            0xe0,
-            &[look(0xc0), accepts(0xc0, unmapd(3), &[]), moves(0xe0)],
-        );
+        world.posts(0xe0, &[look(0xc0), accepts(0xc0, unmapd(3), &[]), moves(0xe0)]);
         world.consumes(0xc0, &[unmapd(3)]);
         let unpin = vec![page(PageChange::Unpin, FREE)];
-        let remap = [
-            look(0xe0),
-            unpin.clone(),
-            accepts(0xe0, new, &[FREE + 1]),
-            moves(0x100),
-        ];
+        let remap = [look(0xe0), unpin.clone(), accepts(0xe0, new, &[FREE + 1]), moves(0x100)];
         world.posts(0x100, &remap);
         assert_eq!(world.model.page(FREE).unwrap().pins, 1);
         world.consumes(0xe0, &[new]);
@@ -1097,28 +893,16 @@ mod tests {
         let map = mapd(0x200, 4, FREE);
         let (entry_at, shadow) = (at(LEVEL1) + 8, at(SHADOW_LEVEL1) + 8);
         let entry = Level1Entry::valid(at(FREE + 1)).0;
-        let grown = |value| Event::WordWritten {
-            address: entry_at,
-            value,
-            shared: false,
-        };
+        let grown = |value| Event::WordWritten { address: entry_at, value, shared: false };
         let donate = page(PageChange::Donate, FREE + 1);
         let zero = Event::PageZeroed { page: FREE + 1 };
         let tail = [
             borrows(&[FREE]),
-            vec![
-                passed_on(0x80, map.encode()),
-                writes(Register::Cwriter, 0xa0),
-            ],
+            vec![passed_on(0x80, map.encode()), writes(Register::Cwriter, 0xa0)],
         ]
         .concat();
         let with = |middle: &[Event], tail: &[Event]| {
-            join([
-                look(0x80),
-                vec![copied(0x80, map.encode())],
-                middle.to_vec(),
-                tail.to_vec(),
-            ])
+            join([look(0x80), vec![copied(0x80, map.encode())], middle.to_vec(), tail.to_vec()])
         };
         let right = [word_read(shadow, entry), donate, zero, grown(entry)];
         let mut grown_world = world.clone();
@@ -1126,46 +910,19 @@ mod tests {
         // There now, for the next one and for the hardware.
         grown_world.posts(
             0xc0,
-            &[
-                look(0x80),
-                accepts(0xa0, mapd(0x201, 4, FREE + 2), &[FREE + 2]),
-                moves(0xc0),
-            ],
+            &[look(0x80), accepts(0xa0, mapd(0x201, 4, FREE + 2), &[FREE + 2]), moves(0xc0)],
         );
         grown_world.consumes(0x80, &[map]);
         let wrong: &[(&[Event], &[Event])] = &[
             (&[], &tail),
             (&right[..1], &tail),
             (&[word_read(shadow, entry), donate, grown(entry)], &tail),
-            (
-                &[
-                    word_read(shadow, entry),
-                    donate,
-                    zero,
-                    grown(entry | 1 << 55),
-                ],
-                &tail,
-            ),
-            (
-                &[word_read(shadow, entry | 2), donate, zero, grown(entry)],
-                &tail,
-            ),
-            (
-                &[
-                    word_read(shadow, entry & !Baser::VALID),
-                    donate,
-                    zero,
-                    grown(entry),
-                ],
-                &tail,
-            ),
+            (&[word_read(shadow, entry), donate, zero, grown(entry | 1 << 55)], &tail),
+            (&[word_read(shadow, entry | 2), donate, zero, grown(entry)], &tail),
+            (&[word_read(shadow, entry & !Baser::VALID), donate, zero, grown(entry)], &tail),
         ];
         for (index, (middle, tail)) in wrong.iter().enumerate() {
-            let kind = if index == 3 {
-                Kind::Entry
-            } else {
-                Kind::Growth
-            };
+            let kind = if index == 3 { Kind::Entry } else { Kind::Growth };
             world.differ(post(0xa0), DONE, &with(middle, tail), kind, "level1 entry");
         }
         for unusable in [
@@ -1176,20 +933,12 @@ mod tests {
             Level1Entry::valid(at(QUEUE)).0,
             Level1Entry::valid(at(0x7ffff)).0,
         ] {
-            world
-                .clone()
-                .agree(post(0xa0), DONE, &with(&[word_read(shadow, unusable)], &[]));
+            world.clone().agree(post(0xa0), DONE, &with(&[word_read(shadow, unusable)], &[]));
         }
         // A command that is refused anyway needs no growth.
-        let Command::Mapd { device_id, .. } = map else {
-            unreachable!()
-        };
+        let Command::Mapd { device_id, .. } = map else { unreachable!() };
         let foreign = mapd(device_id, 4, QUEUE).encode();
-        let events = [
-            look(0x80),
-            vec![copied(0x80, foreign), word_read(shadow, entry)],
-        ]
-        .concat();
+        let events = [look(0x80), vec![copied(0x80, foreign), word_read(shadow, entry)]].concat();
         world.clone().agree(post(0xa0), DONE, &events);
         // P12: growth may stay if the command is refused after it.
         let huge = [word_read(shadow, Level1Entry::valid(at(FREE)).0)];
@@ -1210,27 +959,17 @@ mod tests {
         let map = mapd(2, 4, FREE);
         let failed = |change| Event::Page {
             change,
-            pages: Pages {
-                first: FREE,
-                count: 1,
-            },
+            pages: Pages { first: FREE, count: 1 },
             result: Err(Errno::Enomem),
         };
-        let start = [
-            look(0x80),
-            vec![copied(0x80, map.encode()), page(PageChange::Share, FREE)],
-        ]
-        .concat();
+        let start =
+            [look(0x80), vec![copied(0x80, map.encode()), page(PageChange::Share, FREE)]].concat();
         let pin_fails = [start, vec![failed(PageChange::Pin), Event::Injected]].concat();
         let undone = [pin_fails.clone(), vec![page(PageChange::Unshare, FREE)]].concat();
         world.clone().agree(post(0xa0), DONE, &undone);
         world.differ(post(0xa0), DONE, &pin_fails, Kind::Sharing, "page 0x80400");
         // P13: a give back that fails leaves the page as it is, for good or until the host unshares it.
-        let stuck = [
-            pin_fails,
-            vec![failed(PageChange::Unshare), Event::Injected],
-        ]
-        .concat();
+        let stuck = [pin_fails, vec![failed(PageChange::Unshare), Event::Injected]].concat();
         let mut world = world;
         world.agree(post(0xa0), DONE, &stuck);
         let unshare = hypercall(0, its_el2::Hypercall::HostUnshareHyp, [FREE, 0, 0, 0]);
@@ -1250,10 +989,7 @@ mod tests {
         let map = mapd(2, 4, FREE);
         let fails = Event::Page {
             change: PageChange::Share,
-            pages: Pages {
-                first: FREE,
-                count: 1,
-            },
+            pages: Pages { first: FREE, count: 1 },
             result: Err(Errno::Enomem),
         };
         let copy = vec![copied(0x80, map.encode()), fails, Event::Injected];
@@ -1274,15 +1010,7 @@ mod tests {
     fn retry_before_the_refused_slot_is_reached_has_no_effect() {
         let mut world = World::guarded();
         let bad = vec![copied(0xa0, mapd(2, 16, FREE).encode())];
-        world.posts(
-            0xc0,
-            &[
-                look(0x80),
-                accepts(0x80, SYNC, &[]),
-                bad.clone(),
-                moves(0xa0),
-            ],
-        );
+        world.posts(0xc0, &[look(0x80), accepts(0x80, SYNC, &[]), bad.clone(), moves(0xa0)]);
         world.posts(0xc1, &[look(0x80)]);
         let again = join([look(0x80), accepts(0xa0, SYNC, &[]), moves(0xc0)]);
         world.differ(post(0xc1), DONE, &again, Kind::Forward, "cwriter");
@@ -1294,10 +1022,7 @@ mod tests {
     fn stalled_shows_only_at_the_refused_slot() {
         let mut world = World::guarded();
         let bad = vec![copied(0xa0, mapd(2, 16, FREE).encode())];
-        world.posts(
-            0xc0,
-            &[look(0x80), accepts(0x80, SYNC, &[]), bad, moves(0xa0)],
-        );
+        world.posts(0xc0, &[look(0x80), accepts(0x80, SYNC, &[]), bad, moves(0xa0)]);
         world.shows(CREADR, 0x80, &look(0x80));
         world.consumes(0x80, &[SYNC]);
         world.shows(CREADR, 0xa1, &look(0xa0));

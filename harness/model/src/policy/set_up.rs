@@ -82,9 +82,7 @@ impl Checks<'_> {
     /// The last value that EL2 read from a device register.
     fn device(&mut self, address: u64, what: &'static str) -> Option<u64> {
         let read = self.events.iter().rev().find_map(|event| match event {
-            Event::DeviceRead {
-                address: at, value, ..
-            } if *at == address => Some(*value),
+            Event::DeviceRead { address: at, value, .. } if *at == address => Some(*value),
             _ => None,
         });
         if read.is_none() {
@@ -186,12 +184,7 @@ impl Model {
         if let Some((pages, _)) = list {
             ledger.give_back(pages);
         }
-        let plan = Plan {
-            its,
-            guard,
-            ledger,
-            lpi_tables,
-        };
+        let plan = Plan { its, guard, ledger, lpi_tables };
         Ok(checks.unread.is_none().then_some(plan))
     }
 
@@ -203,10 +196,7 @@ impl Model {
     /// Whole pages by linear-map address, if aligned and RAM.
     fn linear_pages(&self, linear: u64, count: u64) -> Option<Pages> {
         let address = self.physical(linear);
-        let pages = Pages {
-            first: address / PAGE_BYTES,
-            count,
-        };
+        let pages = Pages { first: address / PAGE_BYTES, count };
         (address.is_multiple_of(PAGE_BYTES) && self.ghost.is_memory(pages)).then_some(pages)
     }
 
@@ -230,10 +220,7 @@ impl Model {
         // All of it must be memory; what is longer than the records is not borrowed.
         let list = self.linear_pages(address, pages);
         let most = capacity.saturating_mul(16).div_ceil(PAGE_BYTES);
-        let list = list.map(|list| Pages {
-            count: list.count.min(most),
-            ..list
-        });
+        let list = list.map(|list| Pages { count: list.count.min(most), ..list });
         let borrowed = list.is_some_and(|list| ledger.borrow(list).is_ok());
         checks.require("S6", Errno::Eperm, borrowed)?;
         Ok(list.map(|list| (list, devices)))
@@ -284,20 +271,16 @@ impl Model {
         for n in 0..8 {
             let recorded = hardware.baser[n];
             let base = self.machine.its[its];
-            let read = checks.device(
-                base + Register::Baser(n as u8).offset(),
-                "every BASER to be read",
-            );
+            let read =
+                checks.device(base + Register::Baser(n as u8).offset(), "every BASER to be read");
             // Bits that reset to UNKNOWN are as EL2 read them.
             guard.baser[n] = recorded.value & recorded.known | read.unwrap_or(0) & !recorded.known;
             let baser = Baser::from_bits(guard.baser[n]);
             guard.baser_valid[n] = baser.valid();
             agrees &= self.check_table(descriptor + table_fields(n as u64), baser, checks);
             if baser.valid() && baser.indirect() {
-                let shadow = checks.word(
-                    descriptor + table_fields(n as u64) + 8,
-                    "a table's copy to be read",
-                );
+                let shadow = checks
+                    .word(descriptor + table_fields(n as u64) + 8, "a table's copy to be read");
                 guard.shadow_level1[n] = shadow.map_or(0, |shadow| self.physical(shadow));
                 agrees &= shadow.is_none() || self.is_copy(guard.shadow_level1[n], baser.bytes());
             }
@@ -368,10 +351,7 @@ impl Model {
                 return false;
             }
             // An ITT that is no memory is S9's to find.
-            distinct &= guard
-                .records
-                .insert(device_id, Pages::under(itt, bytes))
-                .is_none();
+            distinct &= guard.records.insert(device_id, Pages::under(itt, bytes)).is_none();
         }
         distinct
     }
@@ -382,13 +362,8 @@ impl Model {
         let creadr = checks.device(base + Register::Creadr.offset(), "CREADR to be read");
         let creadr = creadr.unwrap_or(hardware.creadr);
         let ctlr = checks.device(base, "CTLR to be read").unwrap_or(0);
-        guard.ctlr = ctlr
-            & !u64::from(
-                Ctlr::new()
-                    .with_enabled(true)
-                    .with_quiescent(true)
-                    .into_bits(),
-            );
+        guard.ctlr =
+            ctlr & !u64::from(Ctlr::new().with_enabled(true).with_quiescent(true).into_bits());
         let empty = Some(creadr & OFFSET_MASK) == hardware.writer() && creadr & STALLED == 0;
         (guard.c, guard.j, guard.w) = (creadr, creadr, creadr);
         checks.require("S8", Errno::Ebusy, hardware.enabled && empty)
@@ -405,9 +380,7 @@ impl Model {
                 Expected::Known(false) => {}
                 Expected::Known(true) => {
                     tables.extend(
-                        redistributor
-                            .tables()
-                            .map(|(address, bytes)| Pages::under(address, bytes)),
+                        redistributor.tables().map(|(address, bytes)| Pages::under(address, bytes)),
                     );
                 }
                 Expected::Unknown => {
@@ -487,29 +460,15 @@ impl Model {
 
     /// P3: from here on the ITS is guarded.
     fn adopt(&mut self, plan: Plan, words: &BTreeMap<u64, u64>, account: &mut Account) {
-        let Plan {
-            its,
-            guard,
-            ledger,
-            lpi_tables,
-        } = plan;
+        let Plan { its, guard, ledger, lpi_tables } = plan;
         self.ledger = ledger;
         // Several redistributors may name the same table. "Once" is a pin for each of them or one for all.
         for page in distinct(&lpi_tables).flat_map(Pages::iter) {
-            let most = lpi_tables
-                .iter()
-                .filter(|table| table.contains(page))
-                .count() as u32;
-            let pins = self
-                .ghost
-                .page(page)
-                .map_or(0, |state| u32::from(state.pins));
+            let most = lpi_tables.iter().filter(|table| table.contains(page)).count() as u32;
+            let pins = self.ghost.page(page).map_or(0, |state| u32::from(state.pins));
             let more = pins.saturating_sub(self.ledger.borrowed(page));
             for _ in 0..more.min(most.saturating_sub(1)) {
-                let one = Pages {
-                    first: page,
-                    count: 1,
-                };
+                let one = Pages { first: page, count: 1 };
                 let _ = self.ledger.borrow(one);
             }
         }
@@ -525,9 +484,7 @@ impl Model {
             guard.records.get(&device_id) == Some(&itt)
         };
         if !mapped.all(listed) {
-            account
-                .judgement
-                .poison("the host's list of live devices is not complete and true");
+            account.judgement.poison("the host's list of live devices is not complete and true");
         }
         self.guards[its] = Some(guard);
     }
@@ -578,10 +535,7 @@ mod tests {
 
     /// Undone but for the zeroed private page.
     fn undo_early() -> Vec<Event> {
-        vec![
-            page(PageChange::Reclaim, DESCRIPTOR),
-            page(PageChange::Reclaim, PRIVATE),
-        ]
+        vec![page(PageChange::Reclaim, DESCRIPTOR), page(PageChange::Reclaim, PRIVATE)]
     }
 
     /// A right list cut before the first event that donates the queue, and undone.
@@ -644,10 +598,7 @@ mod tests {
         world.agree(share, x1(0), &[page(PageChange::Share, PRIVATE)]);
         let refused = Event::Page {
             change: PageChange::Donate,
-            pages: Pages {
-                first: PRIVATE,
-                count: 1,
-            },
+            pages: Pages { first: PRIVATE, count: 1 },
             result: Err(Errno::Eperm),
         };
         world.clone().agree(set_up_call(), x1(-1), &[refused]);
@@ -656,9 +607,7 @@ mod tests {
         let world = World::closing();
         for (offset, value) in [(0x20, linear(0x80000)), (0x18, 1 << 60)] {
             let events = set_up_with(&with_word(offset, value), &[]);
-            let read = events
-                .iter()
-                .filter(|event| !matches!(event, Event::Page { .. }));
+            let read = events.iter().filter(|event| !matches!(event, Event::Page { .. }));
             let events: Vec<Event> = read.copied().collect();
             world.clone().agree(set_up_call(), x1(-1), &events);
             world.differ(set_up_call(), x1(0), &events, Kind::SetUp, "x1");
@@ -689,22 +638,14 @@ mod tests {
             world.differ(set_up_call(), x1(-16), &events, Kind::Errno, "x1");
             let judgement = world.clone().play(set_up_call(), x1(0), &events);
             let first = &judgement.disagreements[0];
-            assert_eq!(
-                (first.source, &*first.expected),
-                ("S7", "-EINVAL"),
-                "{offset:#x}"
-            );
+            assert_eq!((first.source, &*first.expected), ("S7", "-EINVAL"), "{offset:#x}");
         }
         let twice = [(1, 7, at(ITT)), (1, 7, at(ITT))];
         let events = stopped_before_s9(set_up_with(&with_word(0x18, 2), &twice));
         world.clone().agree(set_up_call(), x1(-22), &events);
         // Attributes and Page_Size need not agree: the page size is described apart.
         let attributes = with_word(0x50, World::baser(0) ^ 1 << 9 | 7 << 59);
-        world.clone().agree(
-            set_up_call(),
-            x1(0),
-            &set_up_with(&attributes, &[(1, 7, at(ITT))]),
-        );
+        world.clone().agree(set_up_call(), x1(0), &set_up_with(&attributes, &[(1, 7, at(ITT))]));
     }
 
     #[test]
@@ -713,9 +654,7 @@ mod tests {
         world.writes(ITS + 0x88, 0xa0);
         let mut world = world.finalized();
         let mut events = stopped_before_s9(set_up());
-        let writer = events
-            .iter_mut()
-            .find(|event| **event == reads(Register::Cwriter, 0x80));
+        let writer = events.iter_mut().find(|event| **event == reads(Register::Cwriter, 0x80));
         *writer.unwrap() = reads(Register::Cwriter, 0xa0);
         world.differ(set_up_call(), x1(0), &events, Kind::SetUp, "x1");
         world.agree(set_up_call(), x1(-16), &events);
@@ -723,10 +662,8 @@ mod tests {
         let mut off = World::booted();
         off.agree(write(ITS, AccessSize::Word, 0), Outcome::Done, &[]);
         let mut events = stopped_before_s9(set_up());
-        *events
-            .iter_mut()
-            .find(|event| **event == reads(Register::Ctlr, 1))
-            .unwrap() = reads(Register::Ctlr, 0);
+        *events.iter_mut().find(|event| **event == reads(Register::Ctlr, 1)).unwrap() =
+            reads(Register::Ctlr, 0);
         off.finalized().agree(set_up_call(), x1(-16), &events);
         // A wrong descriptor comes first.
         let wrong = set_up_with(&with_word(0x10, 0), &[(1, 7, at(ITT))]);
@@ -805,9 +742,7 @@ mod tests {
         let world = World::closing();
         let mut events = set_up();
         let (address, entry) = (at(LEVEL1) + 8 * 200, Level1Entry::valid(at(FREE)).0);
-        let read = events
-            .iter_mut()
-            .find(|event| **event == word_read(address, 0));
+        let read = events.iter_mut().find(|event| **event == word_read(address, 0));
         *read.unwrap() = word_read(address, entry);
         let path = "page 0x80400.host";
         world.differ(set_up_call(), x1(0), &events, Kind::Ownership, path);
@@ -822,20 +757,11 @@ mod tests {
         events.truncate(1);
         events.push(Event::Page {
             change: PageChange::Donate,
-            pages: Pages {
-                first: DESCRIPTOR,
-                count: 1,
-            },
+            pages: Pages { first: DESCRIPTOR, count: 1 },
             result: Err(Errno::Enomem),
         });
         events.push(Event::Injected);
-        world.differ(
-            set_up_call(),
-            x1(-1),
-            &events,
-            Kind::Ownership,
-            "page 0x80140",
-        );
+        world.differ(set_up_call(), x1(-1), &events, Kind::Ownership, "page 0x80140");
         events.push(page(PageChange::Reclaim, PRIVATE));
         world.clone().agree(set_up_call(), x1(-1), &events);
         world.differ(set_up_call(), x1(-12), &events, Kind::Errno, "x1");
@@ -848,11 +774,8 @@ mod tests {
     #[test]
     fn a_list_that_is_not_true_poisons() {
         let mut world = World::closing();
-        let judgement = world.play(
-            set_up_call(),
-            x1(0),
-            &set_up_with(&descriptor(), &[(2, 7, at(ITT))]),
-        );
+        let judgement =
+            world.play(set_up_call(), x1(0), &set_up_with(&descriptor(), &[(2, 7, at(ITT))]));
         assert_eq!(judgement.disagreements, []);
         assert!(judgement.poisoned.is_some());
     }

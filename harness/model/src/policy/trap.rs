@@ -89,11 +89,7 @@ struct RedistributorTrap<'a> {
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub(crate) enum Before {
     /// The offset is from the start of the frame.
-    Its {
-        its: usize,
-        offset: u64,
-        registers: Registers,
-    },
+    Its { its: usize, offset: u64, registers: Registers },
     Redistributor {
         n: usize,
         offset: u64,
@@ -107,11 +103,7 @@ impl Model {
     pub(crate) fn before(&self, address: u64) -> Option<Before> {
         if let Some((its, offset)) = its_at(&self.machine, address) {
             let registers = self.hardware.its[its].registers;
-            return Some(Before::Its {
-                its,
-                offset,
-                registers,
-            });
+            return Some(Before::Its { its, offset, registers });
         }
         let (n, offset) = redistributor_at(&self.machine, address)?;
         let enabled = self.hardware.redistributors[n].enabled;
@@ -128,29 +120,12 @@ impl Model {
         account: &mut Account,
     ) {
         match *before {
-            Before::Its {
-                its,
-                offset,
-                registers: before,
-            } => {
-                let trap = ItsTrap {
-                    its,
-                    offset,
-                    direction,
-                    seen,
-                    events,
-                    before,
-                };
+            Before::Its { its, offset, registers: before } => {
+                let trap = ItsTrap { its, offset, direction, seen, events, before };
                 self.judge_its_trap(&trap, size, account);
             }
             Before::Redistributor { n, offset, enabled } => {
-                let trap = RedistributorTrap {
-                    n,
-                    direction,
-                    seen,
-                    events,
-                    enabled,
-                };
+                let trap = RedistributorTrap { n, direction, seen, events, enabled };
                 self.judge_redistributor_trap(&trap, offset, size, account);
             }
         }
@@ -295,11 +270,7 @@ impl Model {
         match (trap.before.enabled, enable) {
             // Taken by a look of its own, before it is forwarded.
             (true, false) => {
-                self.look(
-                    its,
-                    &trap.events[..place.unwrap_or(trap.events.len())],
-                    account,
-                );
+                self.look(its, &trap.events[..place.unwrap_or(trap.events.len())], account);
                 account.writes.push(write);
                 if let (Some(guard), Some(place)) = (&mut self.guards[its], place) {
                     guard.stop = Stop::Stopping;
@@ -309,10 +280,7 @@ impl Model {
             (true, true) => {}
             // Not said: forwarding it once more changes nothing.
             (false, false) => {
-                account.writes.push(Write {
-                    required: false,
-                    ..write
-                });
+                account.writes.push(Write { required: false, ..write });
                 self.notice_rest(its, trap.events);
             }
             (false, true) => {
@@ -376,12 +344,8 @@ impl Model {
             required: true,
             source: "CBASER",
         };
-        account
-            .writes
-            .push(register(Register::Cbaser, new, Cbaser::WRITABLE));
-        account
-            .writes
-            .push(register(Register::Cwriter, 0, u64::MAX));
+        account.writes.push(register(Register::Cbaser, new, Cbaser::WRITABLE));
+        account.writes.push(register(Register::Cwriter, 0, u64::MAX));
         (guard.c, guard.j, guard.w) = (0, 0, 0);
         (guard.stalled, guard.refused) = (false, false);
         // P11: taken as done, but what that would release stays borrowed for good.
@@ -486,11 +450,7 @@ impl Model {
             });
         };
         let j = self.position_j(its);
-        let merged = Event::DeviceWrite {
-            address,
-            size: AccessSize::Double,
-            value: j | RETRY,
-        };
+        let merged = Event::DeviceWrite { address, size: AccessSize::Double, value: j | RETRY };
         match (retry, j != before) {
             (true, true) if events.contains(&merged) => expect(j | RETRY),
             (true, true) => {
@@ -516,13 +476,7 @@ impl Model {
         };
         if stop == Some(Stop::Stopping) && !trap.events.iter().any(busy) {
             let path = format_args!("its{its}.rest");
-            account.disagree(
-                Kind::Rest,
-                "P11",
-                path,
-                "CTLR, then CBASER read",
-                "not read",
-            );
+            account.disagree(Kind::Rest, "P11", path, "CTLR, then CBASER read", "not read");
         }
         stop == Some(Stop::AtRest)
     }
@@ -573,13 +527,7 @@ impl Model {
         size: AccessSize,
         account: &mut Account,
     ) {
-        let RedistributorTrap {
-            n,
-            direction,
-            seen,
-            events,
-            enabled,
-        } = *trap;
+        let RedistributorTrap { n, direction, seen, events, enabled } = *trap;
         let address = self.machine.redistributors[n] + offset;
         let own = [gicr::CTLR, gicr::PROPBASER, gicr::PENDBASER];
         let named = redistributor_register(offset, size.bytes());
@@ -591,11 +539,7 @@ impl Model {
         let vlpi = (gicr::VLPI_FRAME..gicr::VLPI_FRAME + FRAME_BYTES).contains(&offset);
         let Direction::Write(value) = direction else {
             let covers = |event: &Event| match event {
-                Event::DeviceRead {
-                    address: at,
-                    size: whole,
-                    value,
-                } => {
+                Event::DeviceRead { address: at, size: whole, value } => {
                     let shift = address.wrapping_sub(*at);
                     shift < whole.bytes() && size.truncate(value >> (8 * shift)) == seen
                 }
@@ -648,11 +592,7 @@ impl Model {
             }
             // Words are passed on; other sizes may be none of a register's.
             None => {
-                let own = if wide {
-                    AccessSize::Double
-                } else {
-                    AccessSize::Word
-                };
+                let own = if wide { AccessSize::Double } else { AccessSize::Word };
                 account.writes.push(write(value, u64::MAX, size == own));
                 // A half may be passed on as the whole.
                 if wide && size == AccessSize::Word {
@@ -673,11 +613,9 @@ impl Model {
         let (mut slots, mut growths) = (0, 0);
         for event in events {
             match event {
-                Event::DeviceWrite {
-                    address,
-                    size,
-                    value,
-                } => self.settle_write(&mut expected, (*address, *size, *value), account),
+                Event::DeviceWrite { address, size, value } => {
+                    self.settle_write(&mut expected, (*address, *size, *value), account)
+                }
                 Event::CommandWritten { address, .. } => {
                     slots += u32::from(self.on_queue(*address))
                 }
@@ -798,20 +736,13 @@ mod tests {
     }
 
     fn reset_queue() -> Vec<Event> {
-        vec![
-            writes(Register::Cbaser, World::cbaser()),
-            writes(Register::Cwriter, 0),
-        ]
+        vec![writes(Register::Cbaser, World::cbaser()), writes(Register::Cwriter, 0)]
     }
 
     #[test]
     fn closing_forwards_reads_and_ignores_writes() {
         let mut world = World::closing();
-        world.shows(
-            ITS + 0x80,
-            World::cbaser(),
-            &[reads(Register::Cbaser, World::cbaser())],
-        );
+        world.shows(ITS + 0x80, World::cbaser(), &[reads(Register::Cbaser, World::cbaser())]);
         world.differ(
             read(ITS + 0x80, DOUBLE),
             Outcome::Value(World::cbaser()),
@@ -820,11 +751,7 @@ mod tests {
             "cbaser",
         );
         let half = [reads(Register::Cbaser, World::cbaser())];
-        world.agree(
-            read(ITS + 0x84, AccessSize::Word),
-            Outcome::Value(QUIET),
-            &half,
-        );
+        world.agree(read(ITS + 0x84, AccessSize::Word), Outcome::Value(QUIET), &half);
         world.agree(read(ITS + 0x80, AccessSize::Half), Outcome::Value(0), &[]);
         for offset in [0x80, 0x88, 0x100] {
             world.writes(ITS + offset, 0);
@@ -833,22 +760,12 @@ mod tests {
                 write(ITS + offset, DOUBLE, 0),
                 DONE,
                 &[writes(register, 0)],
-                if offset == 0x88 {
-                    Kind::Forward
-                } else {
-                    Kind::ForwardBase
-                },
+                if offset == 0x88 { Kind::Forward } else { Kind::ForwardBase },
                 "its0",
             );
         }
         world.agree(ctlr(0), DONE, &[]);
-        world.differ(
-            ctlr(0),
-            DONE,
-            &[writes(Register::Ctlr, 0)],
-            Kind::ForwardCtlr,
-            "its0.ctlr",
-        );
+        world.differ(ctlr(0), DONE, &[writes(Register::Ctlr, 0)], Kind::ForwardCtlr, "its0.ctlr");
     }
 
     #[test]
@@ -875,16 +792,8 @@ mod tests {
             world.differ(read(ITS + offset, DOUBLE), wrong, &[], kind, "its0");
             let (low, high) = (value & 0xffff_ffff, value >> 32);
             if offset >= 8 {
-                world.agree(
-                    read(ITS + offset, AccessSize::Word),
-                    Outcome::Value(low),
-                    &[],
-                );
-                world.agree(
-                    read(ITS + offset + 4, AccessSize::Word),
-                    Outcome::Value(high),
-                    &[],
-                );
+                world.agree(read(ITS + offset, AccessSize::Word), Outcome::Value(low), &[]);
+                world.agree(read(ITS + offset + 4, AccessSize::Word), Outcome::Value(high), &[]);
             }
         }
         for offset in [0x14, 0x40, 0x20, 0xc000] {
@@ -892,16 +801,8 @@ mod tests {
             let leak = read(ITS + offset, AccessSize::Word);
             world.differ(leak, Outcome::Value(1), &[], Kind::Zero, "its0");
         }
-        let iidr = Event::DeviceRead {
-            address: ITS + 4,
-            size: AccessSize::Word,
-            value: 0x43b,
-        };
-        world.agree(
-            read(ITS + 4, AccessSize::Word),
-            Outcome::Value(0x43b),
-            &[iidr],
-        );
+        let iidr = Event::DeviceRead { address: ITS + 4, size: AccessSize::Word, value: 0x43b };
+        world.agree(read(ITS + 4, AccessSize::Word), Outcome::Value(0x43b), &[iidr]);
         world.differ(
             read(ITS + 4, AccessSize::Word),
             Outcome::Value(0),
@@ -915,17 +816,12 @@ mod tests {
     fn ignored_writes() {
         let world = World::guarded();
         for offset in [0x04, 0x14, 0x18, 0x40, 0x90, 0x94, 0x20, 0xffe8, 0x10040] {
-            world
-                .clone()
-                .agree(write(ITS + offset, AccessSize::Word, !0), DONE, &[]);
+            world.clone().agree(write(ITS + offset, AccessSize::Word, !0), DONE, &[]);
         }
         for offset in [0x00, 0x80, 0x81, 0x84, 0x90, 0x100, 0x110] {
             world.clone().writes(ITS + offset, !0);
-            let leaked = Event::DeviceWrite {
-                address: ITS + (offset & !7),
-                size: DOUBLE,
-                value: u64::MAX,
-            };
+            let leaked =
+                Event::DeviceWrite { address: ITS + (offset & !7), size: DOUBLE, value: u64::MAX };
             let action = write(ITS + offset, DOUBLE, !0);
             let kind = match offset {
                 0x00 => Kind::ForwardCtlr,
@@ -941,22 +837,10 @@ mod tests {
         let world = World::guarded();
         let stop = writes(Register::Ctlr, 0);
         world.differ(ctlr(0), DONE, &[stop], Kind::Look, "look");
-        world.differ(
-            ctlr(0),
-            DONE,
-            &[vec![stop], look(0x80)].concat(),
-            Kind::Value,
-            "",
-        );
+        world.differ(ctlr(0), DONE, &[vec![stop], look(0x80)].concat(), Kind::Value, "");
         world.differ(ctlr(0), DONE, &look(0x80), Kind::ForwardCtlr, "its0.ctlr");
         let other_bits = [look(0x80), vec![writes(Register::Ctlr, 0x10)]].concat();
-        world.differ(
-            ctlr(0x10),
-            DONE,
-            &other_bits,
-            Kind::ForwardCtlr,
-            "its0.ctlr",
-        );
+        world.differ(ctlr(0x10), DONE, &other_bits, Kind::ForwardCtlr, "its0.ctlr");
         // 1 to 1 does nothing.
         world.clone().agree(ctlr(1), DONE, &[]);
     }
@@ -981,13 +865,7 @@ mod tests {
         let start = [vec![writes(Register::Ctlr, 1)], look(0)].concat();
         let judged = [accepts(0, SYNC, &[]), vec![writes(Register::Cwriter, 0x20)]].concat();
         world.differ(ctlr(1), DONE, &start, Kind::Unjudged, "slot 0x0");
-        world.differ(
-            ctlr(1),
-            DONE,
-            &[writes(Register::Ctlr, 1)],
-            Kind::Look,
-            "look",
-        );
+        world.differ(ctlr(1), DONE, &[writes(Register::Ctlr, 1)], Kind::Look, "look");
         world.agree(ctlr(1), DONE, &[start, judged].concat());
         world.consumes(0, &[SYNC]);
         world.shows(ITS + 0x90, 0x20, &look(0x20));
@@ -997,17 +875,9 @@ mod tests {
     fn a_late_stop_cannot_start_again() {
         // Consumed after C was taken: C is before J for good, until CBASER is written.
         let mut world = World::guarded();
-        let post = [
-            look(0x80),
-            accepts(0x80, SYNC, &[]),
-            vec![writes(Register::Cwriter, 0xa0)],
-        ];
+        let post = [look(0x80), accepts(0x80, SYNC, &[]), vec![writes(Register::Cwriter, 0xa0)]];
         world.posts(0xa0, &post);
-        let stop = [
-            look(0x80),
-            vec![consumed(0x80, SYNC), writes(Register::Ctlr, 0)],
-        ]
-        .concat();
+        let stop = [look(0x80), vec![consumed(0x80, SYNC), writes(Register::Ctlr, 0)]].concat();
         world.agree(ctlr(0), DONE, &stop);
         let quiet = [
             reads(Register::Ctlr, QUIET),
@@ -1021,10 +891,7 @@ mod tests {
     fn an_its_that_lost_power_at_work_stays_off() {
         // Enabled reads 0 and nobody cleared it.
         let mut off = World::guarded();
-        let lost = Action::PowerLoss {
-            its: 0,
-            restored: true,
-        };
+        let lost = Action::PowerLoss { its: 0, restored: true };
         off.agree(lost, DONE, &[]);
         off.agree(
             read(ITS, AccessSize::Word),
@@ -1039,13 +906,7 @@ mod tests {
             Kind::ForwardBase,
             "cbaser",
         );
-        off.differ(
-            ctlr(1),
-            DONE,
-            &[writes(Register::Ctlr, 1)],
-            Kind::ForwardCtlr,
-            "its0.ctlr",
-        );
+        off.differ(ctlr(1), DONE, &[writes(Register::Ctlr, 1)], Kind::ForwardCtlr, "its0.ctlr");
     }
 
     #[test]
@@ -1053,10 +914,7 @@ mod tests {
         let mut world = World::guarded();
         let stop = [look(0x80), vec![writes(Register::Ctlr, 0)]].concat();
         world.agree(ctlr(0), DONE, &stop);
-        let lost = Action::PowerLoss {
-            its: 0,
-            restored: true,
-        };
+        let lost = Action::PowerLoss { its: 0, restored: true };
         world.agree(lost, DONE, &[]);
         let seen = [
             reads(Register::Ctlr, QUIET),
@@ -1072,21 +930,10 @@ mod tests {
     #[test]
     fn a_command_in_flight_may_complete_as_the_its_stops() {
         let mut world = World::guarded();
-        let int = its_gic::Command::Int {
-            device_id: 1,
-            event_id: 4,
-        };
-        let post = [
-            look(0x80),
-            accepts(0x80, int, &[]),
-            vec![writes(Register::Cwriter, 0xa0)],
-        ];
+        let int = its_gic::Command::Int { device_id: 1, event_id: 4 };
+        let post = [look(0x80), accepts(0x80, int, &[]), vec![writes(Register::Cwriter, 0xa0)]];
         world.posts(0xa0, &post);
-        let stop = [
-            look(0x80),
-            vec![writes(Register::Ctlr, 0), consumed(0x80, int)],
-        ]
-        .concat();
+        let stop = [look(0x80), vec![writes(Register::Ctlr, 0), consumed(0x80, int)]].concat();
         world.clone().agree(ctlr(0), DONE, &stop);
         world.agree(ctlr(0), DONE, &stop[..3]);
         let later = [consumed(0x80, int)];
@@ -1096,11 +943,7 @@ mod tests {
     #[test]
     fn hardware_registers_are_written_in_their_own_size() {
         let world = World::guarded();
-        let wide = Event::DeviceWrite {
-            address: ITS,
-            size: DOUBLE,
-            value: 0,
-        };
+        let wide = Event::DeviceWrite { address: ITS, size: DOUBLE, value: 0 };
         let events = [look(0x80), vec![wide]].concat();
         world.differ(ctlr(0), DONE, &events, Kind::ForwardCtlr, "its0.ctlr");
     }
@@ -1137,20 +980,11 @@ mod tests {
             "cbaser",
         );
         let mut stopping = World::guarded();
-        stopping.agree(
-            ctlr(0),
-            DONE,
-            &[look(0x80), vec![writes(Register::Ctlr, 0)]].concat(),
-        );
+        stopping.agree(ctlr(0), DONE, &[look(0x80), vec![writes(Register::Ctlr, 0)]].concat());
         let again = write(ITS + 0x80, DOUBLE, World::cbaser());
-        stopping
-            .clone()
-            .agree(again, DONE, &[reads(Register::Ctlr, 0)]);
+        stopping.clone().agree(again, DONE, &[reads(Register::Ctlr, 0)]);
         stopping.differ(again, DONE, &[], Kind::Rest, "rest");
-        let not_yet = [
-            reads(Register::Ctlr, 0),
-            reads(Register::Cbaser, World::cbaser()),
-        ];
+        let not_yet = [reads(Register::Ctlr, 0), reads(Register::Cbaser, World::cbaser())];
         stopping.clone().agree(again, DONE, &not_yet);
         let busy = [vec![reads(Register::Ctlr, 0)], reset_queue()].concat();
         stopping.differ(again, DONE, &busy, Kind::ForwardBase, "cbaser");
@@ -1159,9 +993,7 @@ mod tests {
             reads(Register::Cbaser, World::cbaser()),
             reads(Register::Creadr, 0x80),
         ];
-        stopping
-            .clone()
-            .agree(again, DONE, &[quiet, reset_queue()].concat());
+        stopping.clone().agree(again, DONE, &[quiet, reset_queue()].concat());
     }
 
     #[test]
@@ -1217,18 +1049,10 @@ mod tests {
     fn what_a_queue_reset_overtakes_stays_borrowed() {
         let mut world = World::guarded();
         let post = |command, pages: &[u64]| {
-            [
-                look(0x80),
-                accepts(0x80, command, pages),
-                vec![writes(Register::Cwriter, 0xa0)],
-            ]
+            [look(0x80), accepts(0x80, command, pages), vec![writes(Register::Cwriter, 0xa0)]]
         };
         world.posts(0xa0, &post(unmapd(1), &[]));
-        world.agree(
-            ctlr(0),
-            DONE,
-            &[look(0x80), vec![writes(Register::Ctlr, 0)]].concat(),
-        );
+        world.agree(ctlr(0), DONE, &[look(0x80), vec![writes(Register::Ctlr, 0)]].concat());
         // Not emptied: it may not start again.
         let quiet = vec![
             reads(Register::Ctlr, QUIET),
@@ -1249,11 +1073,8 @@ mod tests {
     fn redistributors() {
         let world = World::closing();
         let base = REDISTRIBUTORS[1];
-        let passed = |offset, size, value| Event::DeviceWrite {
-            address: base + offset,
-            size,
-            value,
-        };
+        let passed =
+            |offset, size, value| Event::DeviceWrite { address: base + offset, size, value };
         for ignored in [0x70, 0x78, 0x2_0070] {
             world.clone().writes(base + ignored, 0);
             let leak = [passed(ignored, DOUBLE, 0)];
@@ -1265,14 +1086,10 @@ mod tests {
                 "redistributor1",
             );
         }
-        world
-            .clone()
-            .agree(write(base + 0x74, AccessSize::Word, 0), DONE, &[]);
+        world.clone().agree(write(base + 0x74, AccessSize::Word, 0), DONE, &[]);
         // EnableLPIs stays 1, the rest is passed on.
         let off = write(base, AccessSize::Word, 1 << 24);
-        world
-            .clone()
-            .agree(off, DONE, &[passed(0, AccessSize::Word, 1 << 24 | 1)]);
+        world.clone().agree(off, DONE, &[passed(0, AccessSize::Word, 1 << 24 | 1)]);
         world.differ(
             off,
             DONE,
@@ -1290,29 +1107,11 @@ mod tests {
         let whole = [passed(0xa0, DOUBLE, 7 << 32)];
         world.clone().agree(half, DONE, &whole);
         let wake = write(base + 0x14, AccessSize::Word, 2);
-        world
-            .clone()
-            .agree(wake, DONE, &[passed(0x14, AccessSize::Word, 2)]);
-        world.differ(
-            wake,
-            DONE,
-            &[],
-            Kind::ForwardRedistributor,
-            "redistributor1",
-        );
-        let seen = Event::DeviceRead {
-            address: base + 0x14,
-            size: AccessSize::Word,
-            value: 6,
-        };
+        world.clone().agree(wake, DONE, &[passed(0x14, AccessSize::Word, 2)]);
+        world.differ(wake, DONE, &[], Kind::ForwardRedistributor, "redistributor1");
+        let seen = Event::DeviceRead { address: base + 0x14, size: AccessSize::Word, value: 6 };
         let read = read(base + 0x14, AccessSize::Word);
         world.clone().agree(read, Outcome::Value(6), &[seen]);
-        world.differ(
-            read,
-            Outcome::Value(2),
-            &[seen],
-            Kind::Register,
-            "redistributor1",
-        );
+        world.differ(read, Outcome::Value(2), &[seen], Kind::Register, "redistributor1");
     }
 }

@@ -20,10 +20,7 @@ pub(crate) fn machine() -> Machine {
     Machine {
         characters: [its_qemu::character(PageSize::K64, Choices::USUAL); 2],
         intid_bits: 16,
-        memory: &[Pages {
-            first: QUEUE / PAGE_BYTES,
-            count: 768,
-        }],
+        memory: &[Pages { first: QUEUE / PAGE_BYTES, count: 768 }],
         el2: &[],
         linear_map: 0,
         its: &[ITS],
@@ -40,20 +37,14 @@ pub(crate) struct Draft {
 impl Draft {
     /// The ITS is set up with flat tables and enabled, both redistributors take LPIs of this many bits + 1.
     pub(crate) fn new(id_bits: u64) -> Self {
-        let mut draft = Self {
-            steps: Vec::new(),
-            next: 0,
-        };
+        let mut draft = Self { steps: Vec::new(), next: 0 };
         for (address, pending) in REDISTRIBUTORS.into_iter().zip(PENDING) {
             draft.write(address + PROPBASER, CONFIGURATION | id_bits);
             draft.write(address + PENDBASER, pending | 1 << 62);
             draft.write_word(address + CTLR, 1);
         }
         for (number, table) in [(0, DEVICES), (1, COLLECTIONS)] {
-            let baser = Baser::new()
-                .with_page_size_field(2)
-                .with_address(table)
-                .with_valid(true);
+            let baser = Baser::new().with_page_size_field(2).with_address(table).with_valid(true);
             draft.register(Register::Baser(number), baser.into_bits());
         }
         draft.register(Register::Cbaser, Cbaser::VALID | QUEUE);
@@ -71,12 +62,7 @@ impl Draft {
     }
 
     fn device(&mut self, address: u64, size: AccessSize, direction: Direction) {
-        self.act(Action::Device {
-            cpu: 0,
-            address,
-            size,
-            direction,
-        });
+        self.act(Action::Device { cpu: 0, address, size, direction });
     }
 
     pub(crate) fn write(&mut self, address: u64, value: u64) {
@@ -97,11 +83,7 @@ impl Draft {
 
     pub(crate) fn store(&mut self, address: u64, value: u64) {
         let cpu = 0;
-        self.act(Action::Store {
-            cpu,
-            address,
-            value,
-        });
+        self.act(Action::Store { cpu, address, value });
     }
 
     /// Puts a command into the queue.
@@ -126,34 +108,17 @@ impl Draft {
 }
 
 pub(crate) fn mapd(device_id: u32, itt_address: u64) -> Command {
-    Command::Mapd {
-        device_id,
-        size: 4,
-        itt_address,
-        valid: true,
-    }
+    Command::Mapd { device_id, size: 4, itt_address, valid: true }
 }
 
 pub(crate) fn mapc(icid: u16, rdbase: u64) -> Command {
-    Command::Mapc {
-        icid,
-        rdbase,
-        valid: true,
-    }
+    Command::Mapc { icid, rdbase, valid: true }
 }
 
 pub(crate) fn mapti(device_id: u32, event_id: u32, intid: u32, icid: u16) -> Command {
-    Command::Mapti {
-        device_id,
-        event_id,
-        intid,
-        icid,
-    }
+    Command::Mapti { device_id, event_id, intid, icid }
 }
 
 pub(crate) fn int(device_id: u32, event_id: u32) -> Command {
-    Command::Int {
-        device_id,
-        event_id,
-    }
+    Command::Int { device_id, event_id }
 }

@@ -39,10 +39,8 @@ pub(super) fn store(folder: &Path, scenario: &Scenario, finding: &Finding) -> io
         return if first { Err(error) } else { Ok(()) };
     }
     let record: Record = finding.record(path.display().to_string());
-    let mut list = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(folder.join("findings.jsonl"))?;
+    let mut list =
+        OpenOptions::new().create(true).append(true).open(folder.join("findings.jsonl"))?;
     let line = serde_json::to_string(&record).expect("a record is JSON");
     list.write_all(format!("{line}\n").as_bytes())
 }

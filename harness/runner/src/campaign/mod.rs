@@ -147,12 +147,7 @@ pub fn start(target: FuzzTarget, make: Make) {
     if let Some(folder) = std::env::var_os("ITSDIFF_BENCH") {
         bench::run(Path::new(&folder), make);
     }
-    let campaign = Campaign {
-        target,
-        runner: Runner::new(make),
-        played: 0,
-        output: Output::new(),
-    };
+    let campaign = Campaign { target, runner: Runner::new(make), played: 0, output: Output::new() };
     CAMPAIGN.set(Some(campaign));
 }
 

@@ -28,10 +28,8 @@ impl Slot {
         for number in 0..SLOTS {
             let path = folder.join(format!("slot-{number}"));
             let mut options = OpenOptions::new();
-            let file = { options.read(true).write(true) }
-                .create(true)
-                .truncate(false)
-                .open(&path)?;
+            let file =
+                { options.read(true).write(true) }.create(true).truncate(false).open(&path)?;
             match file.try_lock() {
                 Ok(()) => return Ok((Self { file }, read(&path))),
                 Err(TryLockError::WouldBlock) => {}
@@ -73,10 +71,7 @@ mod tests {
     use super::*;
 
     fn counted(cases: u64) -> Counts {
-        Counts {
-            cases,
-            ..Counts::default()
-        }
+        Counts { cases, ..Counts::default() }
     }
 
     #[test]

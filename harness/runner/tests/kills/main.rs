@@ -155,27 +155,14 @@ fn broken(sabotage: Sabotage, from_set_up: bool, text: &str) -> BTreeSet<&'stati
     runner.check_account = true;
     let case = runner.play_twice(&scenario, &mut Trace::default());
     assert_eq!(case.defects, Vec::<String>::new(), "{sabotage:?}");
-    case.findings
-        .iter()
-        .map(|finding| finding.rule.id)
-        .collect()
+    case.findings.iter().map(|finding| finding.rule.id).collect()
 }
 
 #[test]
 fn an_honest_el2_breaks_nothing() {
-    for text in [
-        LIFE,
-        SLOW,
-        GROWTH,
-        FAILING,
-        WIDE,
-        LEGAL,
-        ILLEGAL,
-        CLOSING,
-        SECOND,
-        COLLECTIONS,
-        STALE,
-    ] {
+    for text in
+        [LIFE, SLOW, GROWTH, FAILING, WIDE, LEGAL, ILLEGAL, CLOSING, SECOND, COLLECTIONS, STALE]
+    {
         let none = BTreeSet::new();
         assert_eq!(broken(Sabotage::None, true, text), none, "{text}");
     }
@@ -190,19 +177,11 @@ struct Kill {
 }
 
 const fn kill(rule: &'static str, sabotage: Sabotage, text: &'static str) -> Kill {
-    Kill {
-        rule,
-        sabotage,
-        from_set_up: false,
-        text,
-    }
+    Kill { rule, sabotage, from_set_up: false, text }
 }
 
 const fn in_set_up(rule: &'static str, sabotage: Sabotage, text: &'static str) -> Kill {
-    Kill {
-        from_set_up: true,
-        ..kill(rule, sabotage, text)
-    }
+    Kill { from_set_up: true, ..kill(rule, sabotage, text) }
 }
 
 const fn itt(area: Area) -> Sabotage {
@@ -316,11 +295,7 @@ fn kills() -> Vec<Kill> {
         kill("HW-START", S::WriteBeforeStart(0x80, 1 << 63), LEGAL),
         kill("HW-CTLR", S::WriteBits(0x00, 2), LEGAL),
         kill("HW-CWRITER", S::WriteBits(0x88, 2), LIFE),
-        kill(
-            "HW-LPI",
-            S::WriteAtLook(layout::REDISTRIBUTORS[0] + 0x78, 0),
-            LIFE,
-        ),
+        kill("HW-LPI", S::WriteAtLook(layout::REDISTRIBUTORS[0] + 0x78, 0), LIFE),
         kill("HW-RETRY", S::WriteBits(0x88, enabled), LIFE),
     ]
 }
@@ -335,10 +310,7 @@ fn every_rule_has_a_kill() {
         let rules = found.iter().copied().collect::<Vec<_>>().join(" ");
         println!("kill: {:x?} | {rules}", kill.sabotage);
         if !found.contains(kill.rule) {
-            missed.push(format!(
-                "{:?} breaks {found:?}, not {}",
-                kill.sabotage, kill.rule
-            ));
+            missed.push(format!("{:?} breaks {found:?}, not {}", kill.sabotage, kill.rule));
         }
         killed.insert(kill.rule);
     }
@@ -357,9 +329,7 @@ fn the_rules_about_hardware_are_broken_by_breaks() {
         .map(|entry| std::fs::read_to_string(entry.unwrap().path().join("bug.toml")).unwrap())
         .collect();
     for rule in OF_BREAKS {
-        let listed = facts
-            .iter()
-            .any(|facts| facts.contains(&format!("\"{rule}\"")));
+        let listed = facts.iter().any(|facts| facts.contains(&format!("\"{rule}\"")));
         assert!(listed, "no break breaks {rule}");
     }
 }

@@ -54,13 +54,7 @@ fn what_does_not_show_it_is_refused() {
     let clean = scenario("itsdiff 1\npoll 1\n");
     let refused = minimize(&clean, None, unpinned, 100, |_| {});
     assert_eq!(refused, Err(Refused::Clean));
-    let other = minimize(
-        &scenario(LONG),
-        Some("LEAK-HOST.a.b.c"),
-        unpinned,
-        100,
-        |_| {},
-    );
+    let other = minimize(&scenario(LONG), Some("LEAK-HOST.a.b.c"), unpinned, 100, |_| {});
     assert!(matches!(other, Err(Refused::Others(others)) if !others.is_empty()));
 }
 

@@ -54,9 +54,8 @@ macro_rules! tried {
     ($made:ident) => {
         impl Arbitrary for Tried<$made> {
             fn arbitrary(g: &mut Gen) -> Self {
-                let bytes: Vec<u8> = (0..512)
-                    .flat_map(|_| u64::arbitrary(g).to_le_bytes())
-                    .collect();
+                let bytes: Vec<u8> =
+                    (0..512).flat_map(|_| u64::arbitrary(g).to_le_bytes()).collect();
                 let target = *g.choose(&FuzzTarget::ALL).expect("there are targets");
                 let mut u = Unstructured::new(&bytes);
                 Self(Scenario::generate(&mut u, target, Temper::Hostile), $made)
@@ -104,12 +103,7 @@ fn a_counterexample_is_short_and_replays() {
     assert!(scenario.operations.len() <= 8, "{scenario}");
     let again = minimize(&scenario, None, Wrong::MAKE, 20_000, |_| {}).unwrap();
     assert_eq!(again.scenario, scenario);
-    let signatures: Vec<String> = findings(&scenario, Wrong::MAKE)
-        .into_iter()
-        .map(|finding| finding.signature)
-        .collect();
-    assert!(
-        signatures.iter().any(|signature| text.contains(signature)),
-        "{signatures:?}"
-    );
+    let signatures: Vec<String> =
+        findings(&scenario, Wrong::MAKE).into_iter().map(|finding| finding.signature).collect();
+    assert!(signatures.iter().any(|signature| text.contains(signature)), "{signatures:?}");
 }

@@ -170,8 +170,7 @@ impl Saboteur<'_> {
             8 => AccessSize::Double,
             _ => AccessSize::Word,
         };
-        self.board
-            .write_device(layout::ITS[0] + offset, size, value);
+        self.board.write_device(layout::ITS[0] + offset, size, value);
     }
 
     /// Spoils the entry of the scenario's device and event once there is something in it.
@@ -257,10 +256,7 @@ impl El2 for Saboteur<'_> {
 
     fn redistributor(&self, index: usize) -> Option<Redistributor> {
         let known = self.board.redistributor(index);
-        let more = || Redistributor {
-            address: 0x0810_0000,
-            processor_number: 9,
-        };
+        let more = || Redistributor { address: 0x0810_0000, processor_number: 9 };
         let knows_more = self.is(Sabotage::KnowMore) && index == layout::REDISTRIBUTORS.len();
         known.or_else(|| knows_more.then(more))
     }
@@ -329,14 +325,8 @@ impl El2 for Saboteur<'_> {
     }
 
     fn write_word(&self, address: u64, value: u64) {
-        let tables = [
-            layout::DEVICE_TABLE,
-            layout::DEVICE_TABLE1,
-            layout::COLLECTION_TABLE,
-        ];
-        let level1 = tables
-            .iter()
-            .any(|table| table.run().contains(address >> 12));
+        let tables = [layout::DEVICE_TABLE, layout::DEVICE_TABLE1, layout::COLLECTION_TABLE];
+        let level1 = tables.iter().any(|table| table.run().contains(address >> 12));
         let value = match self.sabotage {
             _ if !level1 => value,
             Sabotage::SkipEntry => return,
@@ -521,27 +511,13 @@ pub(crate) struct Sabotaged {
 
 impl Sabotaged {
     pub(crate) fn new(its: &'static [u64], sabotage: Sabotage, from_set_up: bool) -> Self {
-        Self {
-            emulator: Emulator::new(its),
-            sabotage,
-            from_set_up,
-            guarded: Cell::new(false),
-        }
+        Self { emulator: Emulator::new(its), sabotage, from_set_up, guarded: Cell::new(false) }
     }
 
     fn el2<'a>(&self, board: &'a Board) -> Saboteur<'a> {
         let honest = !self.guarded.get() && !self.from_set_up;
-        let sabotage = if honest {
-            Sabotage::None
-        } else {
-            self.sabotage
-        };
-        Saboteur {
-            board,
-            sabotage,
-            late: Cell::new(None),
-            pins: Cell::new(0),
-        }
+        let sabotage = if honest { Sabotage::None } else { self.sabotage };
+        Saboteur { board, sabotage, late: Cell::new(None), pins: Cell::new(0) }
     }
 }
 

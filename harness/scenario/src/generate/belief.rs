@@ -140,11 +140,7 @@ impl Belief {
             belief.map(live.device_id, live.event_id_bits, live.itt, true);
             belief.map_event(
                 live.device_id,
-                Event {
-                    event_id: live.event_id,
-                    intid: live.intid,
-                    icid: live.icid,
-                },
+                Event { event_id: live.event_id, intid: live.intid, icid: live.icid },
             );
         }
         belief
@@ -163,9 +159,7 @@ impl Belief {
 
     /// Whether a CPU is deprivileged.
     pub(crate) fn is_finalized(&self, cpu: u8) -> bool {
-        self.finalized
-            .get(usize::from(cpu))
-            .is_some_and(|done| *done)
+        self.finalized.get(usize::from(cpu)).is_some_and(|done| *done)
     }
 
     /// The blocks of [`Area::Level2`] for the ITS that the host works on: the first and how many.
@@ -191,9 +185,7 @@ impl Belief {
         let page_size = self.here().character.largest_page_size();
         Table {
             address: 0,
-            bytes: page_size
-                .bytes()
-                .saturating_mul(self.boot.table_pages.into()),
+            bytes: page_size.bytes().saturating_mul(self.boot.table_pages.into()),
             page_size,
             entry_bytes: self.here().character.device_entry_bytes.into(),
             indirect: self.here().character.two_level,
@@ -285,13 +277,9 @@ impl Belief {
                 let here = self.here_mut();
                 (here.written, here.posted) = (0, 0);
             }
-            Operation::SetUp {
-                private,
-                descriptor,
-                private_pages,
-                device_flip: 0,
-                ..
-            } => self.set_up(private, descriptor, private_pages),
+            Operation::SetUp { private, descriptor, private_pages, device_flip: 0, .. } => {
+                self.set_up(private, descriptor, private_pages)
+            }
             Operation::Finalize { cpu } => {
                 if let Some(done) = self.finalized.get_mut(usize::from(cpu)) {
                     *done = true;
@@ -318,23 +306,11 @@ impl Belief {
                 self.map_collection(cpu.into(), cpu);
                 self.post(3);
             }
-            Operation::MapDevice {
-                device_id,
-                event_id_bits,
-                itt,
-                ..
-            } => {
+            Operation::MapDevice { device_id, event_id_bits, itt, .. } => {
                 self.map(device_id, event_id_bits, itt, true);
                 self.post(1);
             }
-            Operation::MapDevices {
-                device_id,
-                count,
-                stride,
-                event_id_bits,
-                itt,
-                ..
-            } => {
+            Operation::MapDevices { device_id, count, stride, event_id_bits, itt, .. } => {
                 for n in 0..u32::from(count) {
                     let device_id = device_id.wrapping_add(stride.wrapping_mul(n));
                     self.map(device_id, event_id_bits, itt, true);
@@ -345,35 +321,16 @@ impl Belief {
                 self.itt_end = self.itt_end.saturating_add(apart.saturating_mul(others));
                 self.post(1);
             }
-            Operation::MapEvent {
-                device_id,
-                event_id,
-                intid,
-                icid,
-                ..
-            } => {
-                let event = Event {
-                    event_id,
-                    intid,
-                    icid,
-                };
+            Operation::MapEvent { device_id, event_id, intid, icid, .. } => {
+                let event = Event { event_id, intid, icid };
                 self.map_event(device_id, event);
                 self.post(2);
             }
-            Operation::MoveEvent {
-                device_id,
-                event_id,
-                to,
-                ..
-            } => {
+            Operation::MoveEvent { device_id, event_id, to, .. } => {
                 self.move_event(device_id, event_id, to.into());
                 self.post(2);
             }
-            Operation::UnmapEvent {
-                device_id,
-                event_id,
-                ..
-            } => {
+            Operation::UnmapEvent { device_id, event_id, .. } => {
                 self.unmap_event(device_id, event_id);
                 self.post(2);
             }
@@ -392,64 +349,30 @@ impl Belief {
 
     fn note_command(&mut self, command: HostCommand) {
         match command {
-            HostCommand::Mapd {
-                device_id,
-                size,
-                itt,
-                valid: true,
-            } if self.is_covered(device_id) => {
+            HostCommand::Mapd { device_id, size, itt, valid: true }
+                if self.is_covered(device_id) =>
+            {
                 self.map(device_id, size.saturating_add(1), itt, false);
             }
-            HostCommand::Mapd {
-                device_id,
-                valid: false,
-                ..
-            } => self.unmap(device_id),
-            HostCommand::Mapti {
-                device_id,
-                event_id,
-                intid,
-                icid,
-            } => {
-                let event = Event {
-                    event_id,
-                    intid,
-                    icid,
-                };
+            HostCommand::Mapd { device_id, valid: false, .. } => self.unmap(device_id),
+            HostCommand::Mapti { device_id, event_id, intid, icid } => {
+                let event = Event { event_id, intid, icid };
                 self.map_event(device_id, event);
             }
-            HostCommand::Mapi {
-                device_id,
-                event_id,
-                icid,
-            } => {
-                let event = Event {
-                    event_id,
-                    intid: event_id,
-                    icid,
-                };
+            HostCommand::Mapi { device_id, event_id, icid } => {
+                let event = Event { event_id, intid: event_id, icid };
                 self.map_event(device_id, event);
             }
-            HostCommand::Movi {
-                device_id,
-                event_id,
-                icid,
-            } => self.move_event(device_id, event_id, icid),
-            HostCommand::Discard {
-                device_id,
-                event_id,
-            } => self.unmap_event(device_id, event_id),
-            HostCommand::Mapc {
-                icid,
-                rdbase: Rdbase::Of(redistributor),
-                valid: true,
-            } => self.map_collection(icid, redistributor),
-            HostCommand::Mapc {
-                icid, valid: false, ..
-            } if !self.here().guarded => self
-                .here_mut()
-                .collections
-                .retain(|(known, _)| *known != icid),
+            HostCommand::Movi { device_id, event_id, icid } => {
+                self.move_event(device_id, event_id, icid)
+            }
+            HostCommand::Discard { device_id, event_id } => self.unmap_event(device_id, event_id),
+            HostCommand::Mapc { icid, rdbase: Rdbase::Of(redistributor), valid: true } => {
+                self.map_collection(icid, redistributor)
+            }
+            HostCommand::Mapc { icid, valid: false, .. } if !self.here().guarded => {
+                self.here_mut().collections.retain(|(known, _)| *known != icid)
+            }
             _ => {}
         }
     }
@@ -484,12 +407,7 @@ impl Belief {
         {
             return;
         }
-        if let Place::In {
-            area: Area::Itt,
-            page,
-            offset,
-        } = itt
-        {
+        if let Place::In { area: Area::Itt, page, offset } = itt {
             let start = u64::from(page).saturating_mul(PAGE_BYTES);
             let start = start.saturating_add(offset.into());
             let end = start.saturating_add(self.itt_bytes(event_id_bits));
@@ -553,10 +471,7 @@ impl Belief {
     /// What was written, and so many slots more, is posted.
     fn post(&mut self, more: u32) {
         let here = self.here_mut();
-        here.posted = here
-            .posted
-            .saturating_add(here.written)
-            .saturating_add(more);
+        here.posted = here.posted.saturating_add(here.written).saturating_add(more);
         here.written = 0;
         self.progress(1);
     }

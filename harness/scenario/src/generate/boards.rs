@@ -52,10 +52,7 @@ impl FuzzTarget {
                 *index < OWN_FIELDS || named(index, &CMDQ_FREEDOMS) || named(index, &TABLE_FREEDOMS)
             }
         };
-        (
-            older,
-            (FIRST_FIELDS..CHARACTER.len()).filter(varies).collect(),
-        )
+        (older, (FIRST_FIELDS..CHARACTER.len()).filter(varies).collect())
     }
 }
 
@@ -109,12 +106,7 @@ fn draw_character(u: &mut Unstructured<'_>, target: FuzzTarget) -> Character {
 
 /// One page of level-1 entries reaches fewer DeviceIDs than there are.
 fn with_short_tables(character: Character) -> Character {
-    Character {
-        device_id_bits: 20,
-        page_size: PageSize::K4,
-        two_level: true,
-        ..character
-    }
+    Character { device_id_bits: 20, page_size: PageSize::K4, two_level: true, ..character }
 }
 
 /// Mostly guarded or reset, mostly with the smallest queue.
@@ -158,8 +150,5 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
         intid_bits,
         u64::from(target == FuzzTarget::Tables && small(1, 0) == 1),
     ];
-    Boot {
-        stage,
-        ..boot(sizes)
-    }
+    Boot { stage, ..boot(sizes) }
 }

@@ -24,11 +24,7 @@ impl<'d, 'u> Draft<'d, 'u> {
         characters: [Character; MAX_ITS],
         boot: Boot,
     ) -> Self {
-        Self {
-            u,
-            belief: Belief::new(characters, boot),
-            operations: Vec::new(),
-        }
+        Self { u, belief: Belief::new(characters, boot), operations: Vec::new() }
     }
 
     /// Follows operations that come before this draft.

@@ -48,23 +48,10 @@ fn bad_itt(draft: &mut Draft<'_, '_>) {
     if draft.chance(1, 4) {
         let cpu = draft.cpu();
         let event_id_bits = size.saturating_add(1);
-        draft.push(Operation::MapDevice {
-            cpu,
-            device_id,
-            event_id_bits,
-            itt,
-        });
+        draft.push(Operation::MapDevice { cpu, device_id, event_id_bits, itt });
     } else {
         let valid = !draft.chance(1, 8);
-        command(
-            draft,
-            HostCommand::Mapd {
-                device_id,
-                size,
-                itt,
-                valid,
-            },
-        );
+        command(draft, HostCommand::Mapd { device_id, size, itt, valid });
         post(draft);
     }
     poll(draft);
@@ -85,11 +72,7 @@ pub(super) fn bad_place(draft: &mut Draft<'_, '_>) -> Place {
         0..=2 => Place::page(area, draft.below(area.pages().into()) as u16),
         3 | 4 => {
             let area = draft.pick(&[Area::Itt, Area::Host, Area::High, area], area);
-            Place::at(
-                area,
-                area.pages().saturating_sub(1),
-                PAGE.saturating_sub(0x100),
-            )
+            Place::at(area, area.pages().saturating_sub(1), PAGE.saturating_sub(0x100))
         }
         _ if draft.chance(1, 2) => Place::at(area, last, 0x800),
         _ => Place::Absolute(draft.word() & 0xf_ffff_ffff_f000),
@@ -121,42 +104,14 @@ pub(super) fn bad_ids(draft: &mut Draft<'_, '_>) {
     let itt = Place::page(Area::Itt, 300);
     let rdbase = Rdbase::Of(0);
     let bad = match draft.below(10) {
-        0 | 1 => HostCommand::Mapd {
-            device_id,
-            size: 4,
-            itt,
-            valid: draft.chance(3, 4),
-        },
-        2 => HostCommand::Mapti {
-            device_id,
-            event_id,
-            intid,
-            icid,
-        },
-        3 | 4 => HostCommand::Mapi {
-            device_id,
-            event_id,
-            icid,
-        },
-        5 => HostCommand::Movi {
-            device_id,
-            event_id,
-            icid,
-        },
-        6 => HostCommand::Mapc {
-            icid,
-            rdbase,
-            valid: draft.chance(3, 4),
-        },
+        0 | 1 => HostCommand::Mapd { device_id, size: 4, itt, valid: draft.chance(3, 4) },
+        2 => HostCommand::Mapti { device_id, event_id, intid, icid },
+        3 | 4 => HostCommand::Mapi { device_id, event_id, icid },
+        5 => HostCommand::Movi { device_id, event_id, icid },
+        6 => HostCommand::Mapc { icid, rdbase, valid: draft.chance(3, 4) },
         7 => HostCommand::Invall { icid },
-        8 => HostCommand::Inv {
-            device_id,
-            event_id,
-        },
-        _ => HostCommand::Discard {
-            device_id,
-            event_id,
-        },
+        8 => HostCommand::Inv { device_id, event_id },
+        _ => HostCommand::Discard { device_id, event_id },
     };
     command(draft, bad);
     post(draft);
@@ -168,30 +123,14 @@ fn bad_redistributor(draft: &mut Draft<'_, '_>) {
     let (icid, _) = some_collection(draft);
     let field = draft.word() & Rdbase::MAX;
     let rdbase = draft.pick(
-        &[
-            Rdbase::Raw(field),
-            Rdbase::Raw(2),
-            Rdbase::Raw(1 << 35),
-            Rdbase::Of(1),
-        ],
+        &[Rdbase::Raw(field), Rdbase::Raw(2), Rdbase::Raw(1 << 35), Rdbase::Of(1)],
         Rdbase::Of(1),
     );
     let bad = match draft.below(5) {
         0 => HostCommand::Sync { rdbase },
-        1 => HostCommand::Mapc {
-            icid,
-            rdbase,
-            valid: false,
-        },
-        2 => HostCommand::Movall {
-            from: Rdbase::Of(0),
-            to: rdbase,
-        },
-        _ => HostCommand::Mapc {
-            icid,
-            rdbase,
-            valid: true,
-        },
+        1 => HostCommand::Mapc { icid, rdbase, valid: false },
+        2 => HostCommand::Movall { from: Rdbase::Of(0), to: rdbase },
+        _ => HostCommand::Mapc { icid, rdbase, valid: true },
     };
     command(draft, bad);
     post(draft);
@@ -200,12 +139,7 @@ fn bad_redistributor(draft: &mut Draft<'_, '_>) {
 
 /// An opcode that is none, one of GICv4, or one with reserved bits set.
 fn no_command(draft: &mut Draft<'_, '_>) {
-    let opcode = draft.pick(
-        &[
-            0x00, 0x02, 0x07, 0x10, 0x21, 0x2a, 0x2d, 0x05, 0x08, 0x09, 0xff,
-        ],
-        0,
-    );
+    let opcode = draft.pick(&[0x00, 0x02, 0x07, 0x10, 0x21, 0x2a, 0x2d, 0x05, 0x08, 0x09, 0xff], 0);
     let high = draft.word() & !0xff;
     let words = [high | opcode, draft.word(), draft.word(), draft.word()];
     let cpu = draft.cpu();
@@ -222,9 +156,7 @@ pub(super) fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
         itt: Place::page(Area::El2, 0),
         valid: true,
     };
-    let good = HostCommand::Sync {
-        rdbase: Rdbase::Of(0),
-    };
+    let good = HostCommand::Sync { rdbase: Rdbase::Of(0) };
     let after = draft.between(0, 4);
     command(draft, good);
     command(draft, bad);
@@ -241,11 +173,7 @@ pub(super) fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
         }
     }
     let cpu = draft.cpu();
-    draft.push(Operation::Post {
-        cpu,
-        retry: true,
-        width: Width::Word,
-    });
+    draft.push(Operation::Post { cpu, retry: true, width: Width::Word });
     poll(draft);
 }
 
@@ -284,12 +212,7 @@ fn full_queue(draft: &mut Draft<'_, '_>) {
     }
     let over = draft.below(2) as u32;
     for _ in 0..room.saturating_add(over) {
-        command(
-            draft,
-            HostCommand::Sync {
-                rdbase: Rdbase::Of(0),
-            },
-        );
+        command(draft, HostCommand::Sync { rdbase: Rdbase::Of(0) });
     }
     post(draft);
     poll(draft);
@@ -318,10 +241,7 @@ fn run_of_devices(draft: &mut Draft<'_, '_>) {
     let id_of = |n: u64| first.wrapping_add(stride.wrapping_mul(n as u32));
     for n in 0..draft.between(1, 4) {
         let (cpu, gone) = (draft.cpu(), id_of(draft.below(count.into())));
-        draft.push(Operation::UnmapDevice {
-            cpu,
-            device_id: gone,
-        });
+        draft.push(Operation::UnmapDevice { cpu, device_id: gone });
         draft.push(Operation::MapDevice {
             cpu,
             device_id: id_of(u64::from(count).saturating_add(n)),
@@ -338,13 +258,7 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
     post(draft);
     let slots = draft.between(1, 4) as u8;
     draft.push(Operation::Rewind { slots });
-    command(
-        draft,
-        HostCommand::Discard {
-            device_id,
-            event_id,
-        },
-    );
+    command(draft, HostCommand::Discard { device_id, event_id });
     post(draft);
     poll(draft);
 }
@@ -353,12 +267,7 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
 pub(super) fn tampered(draft: &mut Draft<'_, '_>) {
     let device_id = draft.below(64) as u32;
     let itt = Place::page(Area::Itt, 310);
-    let mapd = HostCommand::Mapd {
-        device_id,
-        size: 4,
-        itt,
-        valid: true,
-    };
+    let mapd = HostCommand::Mapd { device_id, size: 4, itt, valid: true };
     let at = match draft.below(4) {
         0 => level1_entry(draft, device_id),
         1 => some_device(draft).map_or(itt, |device| device.itt),
@@ -378,12 +287,7 @@ pub(super) fn tampered(draft: &mut Draft<'_, '_>) {
         post(draft);
     } else {
         draft.push(Operation::Tamper { after, at, value });
-        draft.push(Operation::MapDevice {
-            cpu,
-            device_id,
-            event_id_bits: 5,
-            itt,
-        });
+        draft.push(Operation::MapDevice { cpu, device_id, event_id_bits: 5, itt });
     }
     poll(draft);
 }
@@ -419,20 +323,11 @@ pub(super) fn failing(draft: &mut Draft<'_, '_>) {
 /// A page that the ITS uses is shared, unshared or given to a guest.
 pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
     let used = some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt);
-    let areas = [
-        Area::DeviceTableCopy,
-        Area::QueueCopy,
-        Area::Level2,
-        Area::Queue,
-        Area::Pending,
-    ];
+    let areas = [Area::DeviceTableCopy, Area::QueueCopy, Area::Level2, Area::Queue, Area::Pending];
     let area = draft.pick(&areas, Area::QueueCopy);
     let page = match draft.chance(1, 2) {
         true => used.align_down(PAGE),
-        false => Place::page(
-            draft.area(area),
-            draft.below(area.pages().min(2).into()) as u16,
-        ),
+        false => Place::page(draft.area(area), draft.below(area.pages().min(2).into()) as u16),
     };
     let cpu = draft.cpu();
     let first = draft.below(3);
@@ -445,18 +340,11 @@ pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
     }
     if draft.chance(1, 2) {
         let itt = match page {
-            Place::In {
-                area: Area::Itt, ..
-            } => page,
+            Place::In { area: Area::Itt, .. } => page,
             _ => used,
         };
         let device_id = draft.below(64) as u32;
-        draft.push(Operation::MapDevice {
-            cpu,
-            device_id,
-            event_id_bits: 4,
-            itt,
-        });
+        draft.push(Operation::MapDevice { cpu, device_id, event_id_bits: 4, itt });
         poll(draft);
         let next = match draft.chance(1, 2) {
             true => Operation::ReclaimGuest { cpu, page },
@@ -479,27 +367,11 @@ pub(super) fn one_bit_off(draft: &mut Draft<'_, '_>) {
             itt: Place::page(Area::Itt, 308),
             valid: draft.chance(3, 4),
         },
-        3 => HostCommand::Mapc {
-            icid,
-            rdbase,
-            valid: true,
-        },
-        4 => HostCommand::Mapti {
-            device_id,
-            event_id,
-            intid: draft.belief.next_intid,
-            icid,
-        },
+        3 => HostCommand::Mapc { icid, rdbase, valid: true },
+        4 => HostCommand::Mapti { device_id, event_id, intid: draft.belief.next_intid, icid },
         5 => HostCommand::Sync { rdbase },
-        6 => HostCommand::Movall {
-            from: rdbase,
-            to: Rdbase::Of(0),
-        },
-        _ => HostCommand::Movi {
-            device_id,
-            event_id,
-            icid,
-        },
+        6 => HostCommand::Movall { from: rdbase, to: Rdbase::Of(0) },
+        _ => HostCommand::Movi { device_id, event_id, icid },
     };
     command(draft, next);
     let (cpu, word, bit) = (draft.cpu(), draft.below(4) as u8, draft.below(64));
@@ -514,22 +386,12 @@ pub(super) fn page_life(draft: &mut Draft<'_, '_>) {
     let page = Place::page(Area::Itt, 306);
     let rounds = draft.between(2, 3);
     let failing = draft.below(rounds.saturating_add(1));
-    let changes = [
-        PageChange::Unshare,
-        PageChange::Unpin,
-        PageChange::Share,
-        PageChange::Pin,
-    ];
+    let changes = [PageChange::Unshare, PageChange::Unpin, PageChange::Share, PageChange::Pin];
     for round in 0..rounds {
         let cpu = draft.cpu();
         let device_id = draft.below(8) as u32;
         let event_id_bits = 4;
-        draft.push(Operation::MapDevice {
-            cpu,
-            device_id,
-            event_id_bits,
-            itt: page,
-        });
+        draft.push(Operation::MapDevice { cpu, device_id, event_id_bits, itt: page });
         if round == failing {
             let change = draft.pick(&changes, PageChange::Unshare);
             draft.push(Operation::Fail { change, nth: 1 });
@@ -573,11 +435,7 @@ pub(super) fn level1_entry(draft: &Draft<'_, '_>, device_id: u32) -> Place {
     let index = draft.belief.level1_index(device_id).unwrap_or(0);
     let bytes = index.saturating_mul(8);
     let page = (bytes / PAGE_BYTES) as u16;
-    Place::at(
-        draft.area(Area::DeviceTableCopy),
-        page,
-        (bytes % PAGE_BYTES) as u16,
-    )
+    Place::at(draft.area(Area::DeviceTableCopy), page, (bytes % PAGE_BYTES) as u16)
 }
 
 /// A level-1 entry for what can be no level-2 table.
@@ -599,20 +457,10 @@ pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
         1 => 0x1000,
         _ => 0,
     };
-    draft.push(Operation::Grow {
-        cpu,
-        device_id,
-        level2: level2.align_down(PAGE),
-        flip,
-    });
+    draft.push(Operation::Grow { cpu, device_id, level2: level2.align_down(PAGE), flip });
     command(
         draft,
-        HostCommand::Mapd {
-            device_id,
-            size: 4,
-            itt: Place::page(Area::Itt, 315),
-            valid: true,
-        },
+        HostCommand::Mapd { device_id, size: 4, itt: Place::page(Area::Itt, 315), valid: true },
     );
     post(draft);
     poll(draft);
@@ -624,24 +472,14 @@ pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
     let rest = draft.chance(2, 3);
     if rest {
         drain(draft);
-        draft.push(Operation::Enable {
-            cpu,
-            enabled: false,
-        });
+        draft.push(Operation::Enable { cpu, enabled: false });
         if draft.chance(2, 3) {
             draft.push(Operation::Quiesce { cpu });
         }
     }
     let bit = |draft: &mut Draft<'_, '_>| {
         let drawn = draft.below(64) as u32;
-        let bits = [
-            1 << 63,
-            1 << 62,
-            1,
-            0x1000,
-            0x400,
-            1_u64.checked_shl(drawn).unwrap_or(0),
-        ];
+        let bits = [1 << 63, 1 << 62, 1, 0x1000, 0x400, 1_u64.checked_shl(drawn).unwrap_or(0)];
         draft.pick(&bits, 1 << 63)
     };
     for _ in 0..draft.between(1, 3) {
@@ -662,18 +500,9 @@ pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
 pub(super) fn while_running(draft: &mut Draft<'_, '_>) {
     let (device_id, event_id) = some_event(draft);
     let cpu = draft.cpu();
-    command(
-        draft,
-        HostCommand::Int {
-            device_id,
-            event_id,
-        },
-    );
+    command(draft, HostCommand::Int { device_id, event_id });
     post(draft);
-    draft.push(Operation::Enable {
-        cpu,
-        enabled: false,
-    });
+    draft.push(Operation::Enable { cpu, enabled: false });
     match draft.below(3) {
         0 => draft.push(Operation::WriteCbaser { cpu, flip: 0 }),
         1 => draft.push(Operation::Suspend { cpu }),
@@ -719,13 +548,7 @@ pub(super) fn bad_set_up(draft: &mut Draft<'_, '_>) {
         2 => private_pages = draft.pick(&[0, 5, 1024, 1025, u16::MAX], 0),
         _ => device_flip = draft.word(),
     }
-    draft.push(Operation::SetUp {
-        cpu,
-        private,
-        descriptor,
-        private_pages,
-        device_flip,
-    });
+    draft.push(Operation::SetUp { cpu, private, descriptor, private_pages, device_flip });
 }
 
 /// Something in the way of a set-up that follows.
@@ -734,13 +557,7 @@ pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
     match draft.below(6) {
         0 => bad_set_up(draft),
         1 => {
-            let areas = [
-                Area::Queue,
-                Area::DeviceTable,
-                Area::Private,
-                Area::QueueCopy,
-                Area::Itt,
-            ];
+            let areas = [Area::Queue, Area::DeviceTable, Area::Private, Area::QueueCopy, Area::Itt];
             let area = draft.pick(&areas, Area::Queue);
             let page = Place::page(draft.area(area), 0);
             let next = match draft.chance(1, 2) {
@@ -803,15 +620,7 @@ pub(super) fn remapped(draft: &mut Draft<'_, '_>) {
         false => Place::at(Area::Itt, draft.below(64) as u16, 0x100),
     };
     let size = draft.between(0, 8) as u8;
-    command(
-        draft,
-        HostCommand::Mapd {
-            device_id,
-            size,
-            itt,
-            valid: true,
-        },
-    );
+    command(draft, HostCommand::Mapd { device_id, size, itt, valid: true });
     post(draft);
     poll(draft);
 }
@@ -823,11 +632,7 @@ fn strange_interrupt(draft: &mut Draft<'_, '_>) {
         false => draft.word() as u32,
     };
     let event_id = draft.word() as u32;
-    draft.push(Operation::Msi {
-        device_id,
-        event_id,
-        half: false,
-    });
+    draft.push(Operation::Msi { device_id, event_id, half: false });
 }
 
 /// Kinds that are there for hosts that own their ITS.
@@ -865,13 +670,7 @@ fn anything(draft: &mut Draft<'_, '_>) {
 
 fn write(draft: &mut Draft<'_, '_>, frame: Frame, offset: u32, size: AccessSize, value: u64) {
     let cpu = draft.cpu();
-    draft.push(Operation::Access {
-        cpu,
-        frame,
-        offset,
-        size,
-        direction: Direction::Write(value),
-    });
+    draft.push(Operation::Access { cpu, frame, offset, size, direction: Direction::Write(value) });
 }
 
 pub(super) fn poll(draft: &mut Draft<'_, '_>) {

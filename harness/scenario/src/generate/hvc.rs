@@ -52,10 +52,7 @@ pub(super) const HOSTILE: &[Phrase] = &[
 pub(super) fn busy(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     if draft.chance(1, 4) {
-        draft.push(Operation::Enable {
-            cpu,
-            enabled: false,
-        });
+        draft.push(Operation::Enable { cpu, enabled: false });
         return;
     }
     let slots = u64::from(draft.belief.boot.queue_slots());
@@ -80,13 +77,7 @@ fn call(
     device_flip: u64,
 ) {
     let cpu = draft.cpu();
-    draft.push(Operation::SetUp {
-        cpu,
-        private,
-        descriptor,
-        private_pages,
-        device_flip,
-    });
+    draft.push(Operation::SetUp { cpu, private, descriptor, private_pages, device_flip });
 }
 
 /// The driver's set-up, which should fail.
@@ -180,10 +171,7 @@ fn bad_field(draft: &mut Draft<'_, '_>) {
     }
     let at = Place::at(draft.area(Area::Descriptor), 0, field(draft));
     let word = draft.word();
-    let value = draft.pick(
-        &[0, 1, 2, 257, 0x1000, 0x1_0000, 1 << 60, u64::MAX, word],
-        0,
-    );
+    let value = draft.pick(&[0, 1, 2, 257, 0x1000, 0x1_0000, 1 << 60, u64::MAX, word], 0);
     let cpu = draft.cpu();
     draft.push(Operation::Store { cpu, at, value });
     fail(draft);
@@ -211,18 +199,10 @@ fn almost_right(draft: &mut Draft<'_, '_>) {
             (0x60, 1, COLLECTIONS, entry_bytes)
         }
     };
-    let order = (page_bytes / PAGE_BYTES)
-        .saturating_mul(pages)
-        .max(1)
-        .ilog2();
+    let order = (page_bytes / PAGE_BYTES).saturating_mul(pages).max(1).ilog2();
     let (field, value) = match draft.below(3) {
         0 => {
-            let other = [
-                order.saturating_add(1),
-                order.saturating_sub(1),
-                order | 32,
-                order | 64,
-            ];
+            let other = [order.saturating_add(1), order.saturating_sub(1), order | 32, order | 64];
             (0x18, shape(draft.pick(&other, order), page_bytes))
         }
         1 => {
@@ -269,12 +249,7 @@ fn wrong_address(draft: &mut Draft<'_, '_>) {
     };
     let cpu = draft.cpu();
     let physical = draft.chance(1, 8);
-    draft.push(Operation::StoreAddress {
-        cpu,
-        at,
-        of,
-        physical,
-    });
+    draft.push(Operation::StoreAddress { cpu, at, of, physical });
     fail(draft);
     repaired(draft);
 }
@@ -293,12 +268,7 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
             let of = bad_place(draft);
             let at = Place::at(list, 0, entry.saturating_add(8));
             let physical = true;
-            draft.push(Operation::StoreAddress {
-                cpu,
-                at,
-                of,
-                physical,
-            });
+            draft.push(Operation::StoreAddress { cpu, at, of, physical });
         }
         1 => {
             let value = draft.word();

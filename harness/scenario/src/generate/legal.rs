@@ -48,24 +48,11 @@ pub(crate) fn map_device(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let covered = draft.belief.is_covered(device_id) || grow(draft, device_id);
     if draft.chance(2, 3) || !covered {
-        draft.push(Operation::MapDevice {
-            cpu,
-            device_id,
-            event_id_bits,
-            itt,
-        });
+        draft.push(Operation::MapDevice { cpu, device_id, event_id_bits, itt });
         return;
     }
     let size = event_id_bits.saturating_sub(1);
-    command(
-        draft,
-        HostCommand::Mapd {
-            device_id,
-            size,
-            itt,
-            valid: true,
-        },
-    );
+    command(draft, HostCommand::Mapd { device_id, size, itt, valid: true });
     sometimes_post(draft);
 }
 
@@ -125,15 +112,7 @@ fn many_devices(draft: &mut Draft<'_, '_>) {
         };
         let (device_id, itt) = mapped.swap_remove(index);
         let (size, valid) = (0, false);
-        command(
-            draft,
-            HostCommand::Mapd {
-                device_id,
-                size,
-                itt,
-                valid,
-            },
-        );
+        command(draft, HostCommand::Mapd { device_id, size, itt, valid });
     }
     post(draft);
     idle(draft);
@@ -150,15 +129,7 @@ fn map_one_of_many(draft: &mut Draft<'_, '_>, device_id: u64) -> Option<(u32, Pl
     }
     let itt = new_itt(draft, 1)?;
     let (size, valid) = (0, true);
-    command(
-        draft,
-        HostCommand::Mapd {
-            device_id,
-            size,
-            itt,
-            valid,
-        },
-    );
+    command(draft, HostCommand::Mapd { device_id, size, itt, valid });
     Some((device_id, itt))
 }
 
@@ -169,16 +140,11 @@ pub(crate) fn new_itt(draft: &mut Draft<'_, '_>, event_id_bits: u8) -> Option<Pl
     let start = match draft.below(4) {
         0 | 1 => end.checked_next_multiple_of(256)?,
         2 => end.checked_next_multiple_of(PAGE_BYTES)?,
-        _ => end
-            .checked_next_multiple_of(PAGE_BYTES)?
-            .saturating_add(0xf00),
+        _ => end.checked_next_multiple_of(PAGE_BYTES)?.saturating_add(0xf00),
     };
     let limit = u64::from(Area::Itt.pages()).saturating_mul(PAGE_BYTES);
-    let place = Place::at(
-        Area::Itt,
-        u16::try_from(start / PAGE_BYTES).ok()?,
-        (start % PAGE_BYTES) as u16,
-    );
+    let place =
+        Place::at(Area::Itt, u16::try_from(start / PAGE_BYTES).ok()?, (start % PAGE_BYTES) as u16);
     (start.saturating_add(bytes) <= limit).then_some(place)
 }
 
@@ -191,12 +157,7 @@ fn grow(draft: &mut Draft<'_, '_>, device_id: u32) -> bool {
         return false;
     };
     let cpu = draft.cpu();
-    draft.push(Operation::Grow {
-        cpu,
-        device_id,
-        level2,
-        flip: 0,
-    });
+    draft.push(Operation::Grow { cpu, device_id, level2, flip: 0 });
     true
 }
 
@@ -223,25 +184,11 @@ pub(crate) fn map_event(draft: &mut Draft<'_, '_>) {
     let (icid, redistributor) = some_collection(draft);
     let cpu = draft.cpu();
     if draft.chance(1, 2) {
-        draft.push(Operation::MapEvent {
-            cpu,
-            device_id,
-            event_id,
-            intid,
-            icid,
-        });
+        draft.push(Operation::MapEvent { cpu, device_id, event_id, intid, icid });
         return;
     }
     // MAPI makes the EventID the INTID, which must be an LPI.
-    command(
-        draft,
-        HostCommand::Mapti {
-            device_id,
-            event_id,
-            intid,
-            icid,
-        },
-    );
+    command(draft, HostCommand::Mapti { device_id, event_id, intid, icid });
     sync(draft, redistributor);
     sometimes_post(draft);
 }
@@ -250,11 +197,7 @@ pub(crate) fn map_event(draft: &mut Draft<'_, '_>) {
 pub(crate) fn interrupt(draft: &mut Draft<'_, '_>) {
     let (device_id, event_id) = some_event(draft);
     for _ in 0..draft.between(1, 3) {
-        draft.push(Operation::Msi {
-            device_id,
-            event_id,
-            half: false,
-        });
+        draft.push(Operation::Msi { device_id, event_id, half: false });
     }
 }
 
@@ -266,23 +209,10 @@ pub(crate) fn commands(draft: &mut Draft<'_, '_>) {
         let (device_id, event_id) = some_event(draft);
         let (icid, redistributor) = some_collection(draft);
         let next = match draft.below(6) {
-            0 => HostCommand::Inv {
-                device_id,
-                event_id,
-            },
-            1 => HostCommand::Int {
-                device_id,
-                event_id,
-            },
-            2 => HostCommand::Clear {
-                device_id,
-                event_id,
-            },
-            3 | 4 => HostCommand::Movi {
-                device_id,
-                event_id,
-                icid,
-            },
+            0 => HostCommand::Inv { device_id, event_id },
+            1 => HostCommand::Int { device_id, event_id },
+            2 => HostCommand::Clear { device_id, event_id },
+            3 | 4 => HostCommand::Movi { device_id, event_id, icid },
             _ => HostCommand::Invall { icid },
         };
         let mapped = draft.belief.device(device_id);
@@ -302,25 +232,14 @@ pub(crate) fn unmap(draft: &mut Draft<'_, '_>) {
         return map_device(draft);
     };
     let device_id = device.device_id;
-    make_room(
-        draft,
-        (device.events.len() as u32)
-            .saturating_mul(2)
-            .saturating_add(4),
-    );
+    make_room(draft, (device.events.len() as u32).saturating_mul(2).saturating_add(4));
     if draft.chance(1, 2) {
         let cpu = draft.cpu();
         draft.push(Operation::UnmapDevice { cpu, device_id });
         return idle(draft);
     }
     for event_id in device.events.iter().map(|event| event.event_id).take(16) {
-        command(
-            draft,
-            HostCommand::Discard {
-                device_id,
-                event_id,
-            },
-        );
+        command(draft, HostCommand::Discard { device_id, event_id });
         sync(draft, 0);
     }
     if device.events.len() <= 16 && draft.chance(2, 3) {
@@ -347,12 +266,7 @@ pub(crate) fn collection(draft: &mut Draft<'_, '_>) {
             true => 2,
             false => 3,
         };
-        let known = draft
-            .belief
-            .here()
-            .collections
-            .iter()
-            .any(|(known, _)| *known == fresh);
+        let known = draft.belief.here().collections.iter().any(|(known, _)| *known == fresh);
         let index = draft.belief.collection_index(fresh);
         let covered = index.is_none_or(|index| draft.belief.here().level1.contains(&index));
         if !known && covered {
@@ -360,14 +274,7 @@ pub(crate) fn collection(draft: &mut Draft<'_, '_>) {
         }
     }
     make_room(draft, 4);
-    command(
-        draft,
-        HostCommand::Mapc {
-            icid,
-            rdbase: Rdbase::Of(redistributor),
-            valid: true,
-        },
-    );
+    command(draft, HostCommand::Mapc { icid, rdbase: Rdbase::Of(redistributor), valid: true });
     sync(draft, redistributor);
     command(draft, HostCommand::Invall { icid });
     post(draft);
@@ -393,13 +300,7 @@ pub(crate) fn read_registers(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 4) {
         let (offset, size) = draft.pick(&known, (0, AccessSize::Word));
         let cpu = draft.cpu();
-        draft.push(Operation::Access {
-            cpu,
-            frame,
-            offset,
-            size,
-            direction: Direction::Read,
-        });
+        draft.push(Operation::Access { cpu, frame, offset, size, direction: Direction::Read });
     }
 }
 
@@ -418,10 +319,7 @@ pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
 pub(crate) fn reset_queue(draft: &mut Draft<'_, '_>) {
     drain(draft);
     let cpu = draft.cpu();
-    draft.push(Operation::Enable {
-        cpu,
-        enabled: false,
-    });
+    draft.push(Operation::Enable { cpu, enabled: false });
     draft.push(Operation::Quiesce { cpu });
     draft.push(Operation::WriteCbaser { cpu, flip: 0 });
     let offset = its_gic::Register::Cwriter.offset() as u32;
@@ -434,11 +332,7 @@ pub(crate) fn reset_queue(draft: &mut Draft<'_, '_>) {
     });
     for index in 0..draft.below(3) {
         let index = index as u8;
-        draft.push(Operation::WriteBaser {
-            cpu,
-            index,
-            flip: 0,
-        });
+        draft.push(Operation::WriteBaser { cpu, index, flip: 0 });
     }
     draft.push(Operation::Enable { cpu, enabled: true });
 }
@@ -450,11 +344,7 @@ pub(crate) fn pages(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let shared = draft.chance(1, 2);
     let value = draft.word();
-    draft.push(Operation::Store {
-        cpu,
-        at: page,
-        value,
-    });
+    draft.push(Operation::Store { cpu, at: page, value });
     draft.push(match shared {
         true => Operation::Share { cpu, page },
         false => Operation::DonateGuest { cpu, page },
@@ -482,21 +372,8 @@ fn long_batch(draft: &mut Draft<'_, '_>) {
         let mapped = mapped.is_some_and(|device| device.has(event_id));
         let (icid, redistributor) = some_collection(draft);
         match draft.below(3) {
-            0 if mapped => command(
-                draft,
-                HostCommand::Movi {
-                    device_id,
-                    event_id,
-                    icid,
-                },
-            ),
-            1 if mapped => command(
-                draft,
-                HostCommand::Int {
-                    device_id,
-                    event_id,
-                },
-            ),
+            0 if mapped => command(draft, HostCommand::Movi { device_id, event_id, icid }),
+            1 if mapped => command(draft, HostCommand::Int { device_id, event_id }),
             _ => sync(draft, redistributor),
         }
     }
@@ -568,11 +445,7 @@ pub(crate) fn post(draft: &mut Draft<'_, '_>) {
         true => Width::Double,
         false => Width::Word,
     };
-    draft.push(Operation::Post {
-        cpu,
-        retry: false,
-        width,
-    });
+    draft.push(Operation::Post { cpu, retry: false, width });
 }
 
 /// Often a batch grows.

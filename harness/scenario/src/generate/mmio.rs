@@ -64,13 +64,7 @@ fn access(
         Some(value) if draft.belief.is_finalized(cpu) => Direction::Write(value),
         _ => Direction::Read,
     };
-    draft.push(Operation::Access {
-        cpu,
-        frame,
-        offset,
-        size,
-        direction,
-    });
+    draft.push(Operation::Access { cpu, frame, offset, size, direction });
 }
 
 fn value(draft: &mut Draft<'_, '_>) -> u64 {
@@ -82,9 +76,7 @@ fn value(draft: &mut Draft<'_, '_>) -> u64 {
 fn near_a_register(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 6) {
         let frame = frame(draft);
-        let known: Vec<_> = registers(frame)
-            .map(|(_, offset, size)| (offset, size))
-            .collect();
+        let known: Vec<_> = registers(frame).map(|(_, offset, size)| (offset, size)).collect();
         let (offset, own) = draft.pick(&known, (0, AccessSize::Word));
         let beside = draft.pick(&[0, 0, 0, 1, 2, 3, 4, 7, 8], 0);
         let size = match draft.chance(1, 2) {
@@ -128,12 +120,7 @@ fn recorded_halves(draft: &mut Draft<'_, '_>) {
         let high = draft.chance(1, 2);
         let word = draft.word() & 0xffff_ffff;
         let flip = draft.pick(&[0, 0, 0, 1 << 31, 1, word], 0);
-        draft.push(Operation::WriteHalf {
-            cpu,
-            register,
-            high,
-            flip,
-        });
+        draft.push(Operation::WriteHalf { cpu, register, high, flip });
     }
     if rest {
         draft.push(Operation::Resume { cpu });
@@ -157,10 +144,7 @@ fn at_rest(draft: &mut Draft<'_, '_>) {
 /// Accesses while Enabled is 0 and nobody knows whether the ITS is quiescent.
 fn stopped(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    draft.push(Operation::Enable {
-        cpu,
-        enabled: false,
-    });
+    draft.push(Operation::Enable { cpu, enabled: false });
     near_a_register(draft);
     hostile::poll(draft);
     draft.push(Operation::Resume { cpu });

@@ -51,10 +51,7 @@ impl Scenario {
         temper: Temper,
         character: Character,
     ) -> Self {
-        let boot = Boot {
-            its: 1,
-            ..boards::draw_boot(u, target)
-        };
+        let boot = Boot { its: 1, ..boards::draw_boot(u, target) };
         Self::generate_on(u, target, temper, (boot, [character; MAX_ITS]))
     }
 
@@ -72,11 +69,7 @@ impl Scenario {
             FuzzTarget::Race => race::write(&mut draft, &weights, temper == Temper::Hostile),
             _ => emulated(&mut draft, &weights, target, temper),
         }
-        let mut scenario = Self {
-            characters,
-            boot,
-            operations: draft.into_operations(),
-        };
+        let mut scenario = Self { characters, boot, operations: draft.into_operations() };
         scenario.fit(target);
         scenario
     }
@@ -173,9 +166,7 @@ fn opening(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
         if spoilt && draft.chance(1, 4) {
             weights.hostile(draft);
         }
-        draft.push(Operation::Finalize {
-            cpu: 1_u8.saturating_sub(first),
-        });
+        draft.push(Operation::Finalize { cpu: 1_u8.saturating_sub(first) });
     }
     if spoilt {
         hostile::before_set_up(draft);
@@ -249,10 +240,7 @@ impl Weights {
             FuzzTarget::Tables => (tables::LEGAL, tables::HOSTILE),
         };
         let even = |phrases: &[Phrase]| phrases.iter().map(|phrase| (*phrase, 1)).collect();
-        Self {
-            legal: even(legal),
-            hostile: even(hostile),
-        }
+        Self { legal: even(legal), hostile: even(hostile) }
     }
 
     fn legal(&self, draft: &mut Draft<'_, '_>) {

@@ -14,14 +14,8 @@ use crate::scenario::Stage;
 const OPERATIONS: usize = 24;
 
 /// What makes a race of its own.
-const KINDS: &[Phrase] = &[
-    both_post,
-    pages_change_hands,
-    pages_come_back,
-    rewritten,
-    both_stop,
-    any_registers,
-];
+const KINDS: &[Phrase] =
+    &[both_post, pages_change_hands, pages_come_back, rewritten, both_stop, any_registers];
 
 /// Phrases as elsewhere, and races between them; where the ITS is not guarded yet, set-up is one of them.
 pub(super) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool) {
@@ -71,10 +65,7 @@ fn open(draft: &mut Draft<'_, '_>, weights: &Weights) {
     race(draft, |draft| {
         legal::set_up(draft);
         for _ in 0..draft.between(1, 3) {
-            draft.pick(
-                &[any_registers, legal::set_up, pages_change_hands],
-                any_registers,
-            )(draft);
+            draft.pick(&[any_registers, legal::set_up, pages_change_hands], any_registers)(draft);
         }
     });
     legal::set_up(draft);
@@ -141,11 +132,7 @@ fn both_post(draft: &mut Draft<'_, '_>) {
             pending_command(draft);
         }
         let retry = draft.chance(1, 4);
-        draft.push(Operation::Post {
-            cpu,
-            retry,
-            width: Width::Word,
-        });
+        draft.push(Operation::Post { cpu, retry, width: Width::Word });
         let times = draft.between(1, 3) as u8;
         draft.push(Operation::Poll { cpu, times });
     }
@@ -184,22 +171,13 @@ fn pages_come_back(draft: &mut Draft<'_, '_>) {
     );
     let cpu = draft.cpu();
     let other = 1_u8.saturating_sub(cpu);
-    draft.push(Operation::Post {
-        cpu,
-        retry: false,
-        width: Width::Word,
-    });
+    draft.push(Operation::Post { cpu, retry: false, width: Width::Word });
     draft.push(Operation::Poll { cpu, times: 2 });
     let page = device.itt.align_down(4096);
     for _ in 0..draft.between(1, 3) {
-        let (unshare, share) = (
-            Operation::Unshare { cpu: other, page },
-            Operation::Share { cpu: other, page },
-        );
-        push_one(
-            draft,
-            &[unshare, share, Operation::DonateGuest { cpu: other, page }],
-        );
+        let (unshare, share) =
+            (Operation::Unshare { cpu: other, page }, Operation::Share { cpu: other, page });
+        push_one(draft, &[unshare, share, Operation::DonateGuest { cpu: other, page }]);
     }
 }
 
@@ -220,15 +198,10 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
     post(draft);
     for _ in 0..draft.between(1, 4) {
         let cpu = draft.cpu();
-        let (area, pages) = draft.pick(
-            &[(Area::QueueCopy, 1), (Area::DeviceTableCopy, 1)],
-            (Area::QueueCopy, 1),
-        );
-        let at = Place::at(
-            area,
-            draft.below(pages) as u16,
-            (draft.below(64) as u16).wrapping_mul(8),
-        );
+        let (area, pages) =
+            draft.pick(&[(Area::QueueCopy, 1), (Area::DeviceTableCopy, 1)], (Area::QueueCopy, 1));
+        let at =
+            Place::at(area, draft.below(pages) as u16, (draft.below(64) as u16).wrapping_mul(8));
         let value = draft.word();
         draft.push(Operation::Store { cpu, at, value });
     }
@@ -238,16 +211,8 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
 fn both_stop(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let enable = |enabled| Operation::Enable { cpu, enabled };
-    let stops = [
-        Operation::Suspend { cpu },
-        enable(false),
-        Operation::Quiesce { cpu },
-    ];
-    let starts = [
-        Operation::Resume { cpu },
-        Operation::WriteCbaser { cpu, flip: 0 },
-        enable(true),
-    ];
+    let stops = [Operation::Suspend { cpu }, enable(false), Operation::Quiesce { cpu }];
+    let starts = [Operation::Resume { cpu }, Operation::WriteCbaser { cpu, flip: 0 }, enable(true)];
     push_one(draft, &stops);
     push_one(draft, &starts);
     both_post(draft);

@@ -52,10 +52,7 @@ pub(super) fn sleep(draft: &mut Draft<'_, '_>) {
 pub(super) fn power_loss(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     match draft.below(4) {
-        0 => draft.push(Operation::Enable {
-            cpu,
-            enabled: false,
-        }),
+        0 => draft.push(Operation::Enable { cpu, enabled: false }),
         1 => draft.push(Operation::Suspend { cpu }),
         2 => post(draft),
         _ => {}

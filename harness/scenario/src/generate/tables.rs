@@ -71,10 +71,7 @@ fn beyond_the_table(draft: &mut Draft<'_, '_>) {
     };
     let device_id = device_id as u32;
     let next = match draft.chance(1, 4) {
-        true => HostCommand::Int {
-            device_id,
-            event_id: 0,
-        },
+        true => HostCommand::Int { device_id, event_id: 0 },
         false => HostCommand::Mapd {
             device_id,
             size: 3,
@@ -97,12 +94,7 @@ fn collection_behind(draft: &mut Draft<'_, '_>, entry: u64) -> u16 {
 
 fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
     let itt = Place::at(Area::Itt, draft.between(280, 319) as u16, 0);
-    let mapd = HostCommand::Mapd {
-        device_id,
-        size: 4,
-        itt,
-        valid: true,
-    };
+    let mapd = HostCommand::Mapd { device_id, size: 4, itt, valid: true };
     command(draft, mapd);
     post(draft);
 }
@@ -121,24 +113,12 @@ fn far_collection(draft: &mut Draft<'_, '_>) {
             return legal::collection(draft);
         };
         let cpu = draft.cpu();
-        draft.push(Operation::GrowCollection {
-            cpu,
-            icid,
-            level2,
-            flip: 0,
-        });
+        draft.push(Operation::GrowCollection { cpu, icid, level2, flip: 0 });
     }
     legal::make_room(draft, 3);
     let redistributor = draft.below(2) as u8;
     let rdbase = Rdbase::Of(redistributor);
-    command(
-        draft,
-        HostCommand::Mapc {
-            icid,
-            rdbase,
-            valid: true,
-        },
-    );
+    command(draft, HostCommand::Mapc { icid, rdbase, valid: true });
     legal::sync(draft, redistributor);
     post(draft);
 }
@@ -171,22 +151,13 @@ fn grown_badly(draft: &mut Draft<'_, '_>) {
     let device_id = behind(draft, entry);
     let (level2, flip) = (level2(draft), flip(draft));
     let cpu = draft.cpu();
-    draft.push(Operation::Grow {
-        cpu,
-        device_id,
-        level2,
-        flip,
-    });
+    draft.push(Operation::Grow { cpu, device_id, level2, flip });
     map(draft, device_id);
     poll(draft);
     if draft.chance(1, 2) {
         let level2 = Place::page(Area::Level2, 112);
         offer(draft, device_id, level2);
-        draft.push(Operation::Post {
-            cpu,
-            retry: true,
-            width: crate::operation::Width::Word,
-        });
+        draft.push(Operation::Post { cpu, retry: true, width: crate::operation::Width::Word });
         poll(draft);
     }
 }
@@ -197,12 +168,7 @@ fn aliased(draft: &mut Draft<'_, '_>) {
     let level2 = Place::page(Area::Level2, draft.pick(&[0, 64, 96, 112], 96));
     let first = draft.between(1, 4);
     let device_id = behind(draft, first);
-    draft.push(Operation::Grow {
-        cpu,
-        device_id,
-        level2,
-        flip: 0,
-    });
+    draft.push(Operation::Grow { cpu, device_id, level2, flip: 0 });
     map(draft, device_id);
     match draft.below(3) {
         0 => several::other_its(draft),
@@ -210,12 +176,7 @@ fn aliased(draft: &mut Draft<'_, '_>) {
         _ => {}
     }
     let device_id = behind(draft, first.saturating_add(1));
-    draft.push(Operation::Grow {
-        cpu,
-        device_id,
-        level2,
-        flip: 0,
-    });
+    draft.push(Operation::Grow { cpu, device_id, level2, flip: 0 });
     map(draft, device_id);
     poll(draft);
 }
@@ -224,22 +185,10 @@ fn collection_on(draft: &mut Draft<'_, '_>, level2: Place, flip: u64) {
     let cpu = draft.cpu();
     let entry = draft.between(0, 4);
     let icid = collection_behind(draft, entry);
-    draft.push(Operation::GrowCollection {
-        cpu,
-        icid,
-        level2,
-        flip,
-    });
+    draft.push(Operation::GrowCollection { cpu, icid, level2, flip });
     let rdbase = Rdbase::Of(draft.below(2) as u8);
     let valid = true;
-    command(
-        draft,
-        HostCommand::Mapc {
-            icid,
-            rdbase,
-            valid,
-        },
-    );
+    command(draft, HostCommand::Mapc { icid, rdbase, valid });
     post(draft);
     poll(draft);
 }
@@ -263,12 +212,7 @@ fn shrunk(draft: &mut Draft<'_, '_>) {
     let level2 = level2(draft);
     let next = match draft.chance(1, 2) {
         true => Operation::Store { cpu, at, value },
-        false => Operation::Grow {
-            cpu,
-            device_id,
-            level2,
-            flip: 1 << 63,
-        },
+        false => Operation::Grow { cpu, device_id, level2, flip: 1 << 63 },
     };
     draft.push(next);
     legal::interrupt(draft);
@@ -280,12 +224,7 @@ fn shrunk(draft: &mut Draft<'_, '_>) {
 /// The host's level-1 entry of a device names this level-2 table.
 fn offer(draft: &mut Draft<'_, '_>, device_id: u32, level2: Place) {
     let cpu = draft.cpu();
-    draft.push(Operation::Grow {
-        cpu,
-        device_id,
-        level2,
-        flip: 0,
-    });
+    draft.push(Operation::Grow { cpu, device_id, level2, flip: 0 });
 }
 
 /// Between posting and consuming: the entry changes while commands are in flight.
@@ -296,22 +235,13 @@ fn swapped_under_a_device(draft: &mut Draft<'_, '_>) {
     for (level2, size) in [(one, 4), (other, 5)] {
         offer(draft, device_id, level2);
         let itt = Place::page(Area::Itt, 300);
-        let mapd = HostCommand::Mapd {
-            device_id,
-            size,
-            itt,
-            valid: true,
-        };
+        let mapd = HostCommand::Mapd { device_id, size, itt, valid: true };
         command(draft, mapd);
         post(draft);
     }
     poll(draft);
     let (device_id, event_id) = some_event(draft);
-    draft.push(Operation::Msi {
-        device_id,
-        event_id,
-        half: false,
-    });
+    draft.push(Operation::Msi { device_id, event_id, half: false });
 }
 
 /// A level-1 entry or the command that needs it changes between two reads of EL2.
@@ -321,12 +251,7 @@ fn tampered(draft: &mut Draft<'_, '_>) {
     let level2 = level2(draft);
     offer(draft, device_id, level2);
     let itt = Place::page(Area::Itt, 290);
-    let mapd = HostCommand::Mapd {
-        device_id,
-        size: 4,
-        itt,
-        valid: true,
-    };
+    let mapd = HostCommand::Mapd { device_id, size: 4, itt, valid: true };
     for _ in 0..draft.between(1, 3) {
         command(draft, mapd);
     }
@@ -356,15 +281,7 @@ fn refused_for_its_itt(draft: &mut Draft<'_, '_>) {
         false => bad_place(draft),
     };
     let valid = true;
-    command(
-        draft,
-        HostCommand::Mapd {
-            device_id,
-            size: 6,
-            itt: itt.align_down(256),
-            valid,
-        },
-    );
+    command(draft, HostCommand::Mapd { device_id, size: 6, itt: itt.align_down(256), valid });
     let (icid, _) = some_collection(draft);
     command(draft, HostCommand::Invall { icid });
     post(draft);

@@ -53,34 +53,20 @@ fn every_kind_is_generated_and_lengths_are_moderate() {
         assert!(count > 20, "{} only {count} times", kind.name());
     }
     let average = total / 2000;
-    assert!(
-        (30..=45).contains(&average),
-        "{average} operations on average"
-    );
+    assert!((30..=45).contains(&average), "{average} operations on average");
 }
 
 #[test]
 fn no_bytes_give_something_too() {
-    let scenario = Scenario::generate(
-        &mut Unstructured::new(&[]),
-        FuzzTarget::Cmdq,
-        Temper::Hostile,
-    );
+    let scenario =
+        Scenario::generate(&mut Unstructured::new(&[]), FuzzTarget::Cmdq, Temper::Hostile);
     assert!(!scenario.operations.is_empty());
 }
 
 /// What a legal scenario must never hold, whatever the machine.
 fn offence(operation: &Operation, scenario: &Scenario) -> Option<&'static str> {
     let ids = 1_u64 << scenario.characters[0].device_id_bits;
-    let in_itt = |place: Place| {
-        matches!(
-            place,
-            Place::In {
-                area: Area::Itt,
-                ..
-            }
-        )
-    };
+    let in_itt = |place: Place| matches!(place, Place::In { area: Area::Itt, .. });
     match *operation {
         Operation::RawCommand { .. } | Operation::RawHypercall { .. } => Some("raw"),
         Operation::Tamper { .. } | Operation::Fail { .. } => Some("injected"),
@@ -92,13 +78,7 @@ fn offence(operation: &Operation, scenario: &Scenario) -> Option<&'static str> {
         Operation::Grow { flip, .. } if flip != 0 => Some("flipped"),
         Operation::MapDevice { device_id, itt, .. }
         | Operation::Command {
-            command:
-                HostCommand::Mapd {
-                    device_id,
-                    itt,
-                    valid: true,
-                    ..
-                },
+            command: HostCommand::Mapd { device_id, itt, valid: true, .. },
             ..
         } if u64::from(device_id) >= ids || !in_itt(itt) => Some("bad MAPD"),
         _ => None,
@@ -125,24 +105,14 @@ fn a_small_queue_never_overflows() {
         let mut bytes = [0; 16384];
         Rng::with_seed(seed).fill(&mut bytes);
         let mut u = Unstructured::new(&bytes);
-        let character = Character {
-            pace: Pace::Never,
-            ..DEFAULT_CHARACTER
-        };
-        let boot = Boot {
-            queue_pages: 1,
-            ..Boot::default()
-        };
+        let character = Character { pace: Pace::Never, ..DEFAULT_CHARACTER };
+        let boot = Boot { queue_pages: 1, ..Boot::default() };
         let mut draft = Draft::new(&mut u, [character; 2], boot);
         for index in 0..200 {
             let [map_device, map_event, ..] = legal::PHRASES else {
                 panic!("too few phrases");
             };
-            let phrase = if index % 4 == 0 {
-                map_device
-            } else {
-                map_event
-            };
+            let phrase = if index % 4 == 0 { map_device } else { map_event };
             phrase(&mut draft);
         }
         let mut belief = belief::Belief::new([character; 2], boot);
@@ -168,38 +138,20 @@ fn legal_scenarios_are_legal() {
         for operation in &scenario.operations {
             let text = || format!("seed {seed}: {operation}\n{scenario}");
             assert_eq!(offence(operation, &scenario), None, "{}", text());
-            if let Operation::MapEvent {
-                device_id,
-                event_id,
-                intid,
-                ..
-            }
+            if let Operation::MapEvent { device_id, event_id, intid, .. }
             | Operation::Command {
-                command:
-                    HostCommand::Mapti {
-                        device_id,
-                        event_id,
-                        intid,
-                        ..
-                    },
+                command: HostCommand::Mapti { device_id, event_id, intid, .. },
                 ..
             } = *operation
             {
-                let device = belief
-                    .device(device_id)
-                    .unwrap_or_else(|| panic!("{}", text()));
+                let device = belief.device(device_id).unwrap_or_else(|| panic!("{}", text()));
                 assert!(!device.has(event_id), "{}", text());
                 assert!(event_id < 1 << device.event_id_bits, "{}", text());
                 assert!((8192..0x1_0000).contains(&intid), "{}", text());
             }
             if let Operation::MapDevice { device_id, .. }
             | Operation::Command {
-                command:
-                    HostCommand::Mapd {
-                        device_id,
-                        valid: true,
-                        ..
-                    },
+                command: HostCommand::Mapd { device_id, valid: true, .. },
                 ..
             } = *operation
             {
@@ -207,18 +159,10 @@ fn legal_scenarios_are_legal() {
             }
             belief.note(operation);
             let slots = u32::from(scenario.boot.queue_slots());
-            assert!(
-                belief.here().written + belief.here().posted < slots,
-                "{}",
-                text()
-            );
+            assert!(belief.here().written + belief.here().posted < slots, "{}", text());
             assert!(itts_are_apart(&belief), "{}", text());
         }
-        assert_eq!(
-            (belief.here().written, belief.here().posted),
-            (0, 0),
-            "{scenario}"
-        );
+        assert_eq!((belief.here().written, belief.here().posted), (0, 0), "{scenario}");
     }
 }
 
@@ -258,8 +202,5 @@ fn deep_places_are_reached() {
         late += usize::from(scenario.characters[0].pace != Pace::AtOnce);
         early += usize::from(scenario.boot.stage != Stage::Guarded);
     }
-    assert!(
-        wraps > 5 && long > 30 && late > 200 && early > 100,
-        "{wraps} {long} {late} {early}"
-    );
+    assert!(wraps > 5 && long > 30 && late > 200 && early > 100, "{wraps} {long} {late} {early}");
 }

@@ -46,11 +46,7 @@ impl Scenario {
             }
         }
         if section == Section::Start {
-            let end = Word {
-                line: text.lines().count().max(1),
-                column: 1,
-                text: "",
-            };
+            let end = Word { line: text.lines().count().max(1), column: 1, text: "" };
             return Err(end.error("ends the text", VERSION_LINE));
         }
         Ok(scenario)
@@ -81,11 +77,7 @@ impl Scenario {
             Section::Start | Section::Version => {}
             Section::Character | Section::Character1 => {
                 let [one, other] = &mut self.characters;
-                let of = if here == Section::Character {
-                    one
-                } else {
-                    other
-                };
+                let of = if here == Section::Character { one } else { other };
                 *of = character(parse_header(&CHARACTER, character_words(of), rest)?);
             }
             Section::Boot => {
@@ -135,11 +127,7 @@ impl<'a> Word<'a> {
     /// The word after its first `bytes`.
     fn after(self, bytes: usize) -> Self {
         let (before, text) = self.text.split_at_checked(bytes).unwrap_or(("", self.text));
-        Self {
-            column: self.column.saturating_add(before.chars().count()),
-            text,
-            ..self
-        }
+        Self { column: self.column.saturating_add(before.chars().count()), text, ..self }
     }
 
     fn number(self) -> Option<u64> {
@@ -156,26 +144,16 @@ impl<'a> Word<'a> {
 const VERSION_LINE: &str = "a first line \"itsdiff 1\"";
 
 fn text_of(bytes: &[u8]) -> Result<&str, ParseError> {
-    let start = Word {
-        line: 1,
-        column: 1,
-        text: "",
-    };
+    let start = Word { line: 1, column: 1, text: "" };
     if bytes.len() > MAX_TEXT_BYTES {
         let wrong = format!("starts a text of {} bytes", bytes.len());
         return Err(start.error(wrong, format!("at most {MAX_TEXT_BYTES}")));
     }
     str::from_utf8(bytes).map_err(|error| {
-        let (good, _) = bytes
-            .split_at_checked(error.valid_up_to())
-            .unwrap_or_default();
+        let (good, _) = bytes.split_at_checked(error.valid_up_to()).unwrap_or_default();
         let lines = good.iter().filter(|byte| **byte == b'\n').count();
         let last = good.iter().rev().take_while(|byte| **byte != b'\n').count();
-        let bad = Word {
-            line: lines.saturating_add(1),
-            column: last.saturating_add(1),
-            text: "",
-        };
+        let bad = Word { line: lines.saturating_add(1), column: last.saturating_add(1), text: "" };
         bad.error("is followed by bytes that are no text", "UTF-8")
     })
 }
@@ -187,15 +165,9 @@ fn words(line: usize, text: &str) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     for word in text.split(|character: char| character.is_ascii_whitespace()) {
         if !word.is_empty() {
-            words.push(Word {
-                line,
-                column,
-                text: word,
-            });
+            words.push(Word { line, column, text: word });
         }
-        column = column
-            .saturating_add(word.chars().count())
-            .saturating_add(1);
+        column = column.saturating_add(word.chars().count()).saturating_add(1);
     }
     words
 }
@@ -261,9 +233,7 @@ fn parse_kind<'w, 'a>(
             .map(|kind| (kind, rest))
             .ok_or_else(|| first.error("is no operation", one_of(&names)));
     }
-    let names = Kind::ALL
-        .iter()
-        .filter_map(|kind| kind.name().strip_prefix(COMMAND));
+    let names = Kind::ALL.iter().filter_map(|kind| kind.name().strip_prefix(COMMAND));
     let names: Vec<_> = names.map(str::to_ascii_uppercase).collect();
     let Some((command, rest)) = rest.split_first() else {
         return Err(first.error("lacks a name", one_of(&names)));
@@ -289,14 +259,7 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(kind: Kind, name: Word<'a>) -> Self {
-        Self {
-            kind,
-            name,
-            cpu: None,
-            size: None,
-            wants_size: false,
-            values: [None; ARGUMENTS],
-        }
+        Self { kind, name, cpu: None, size: None, wants_size: false, values: [None; ARGUMENTS] }
     }
 
     fn has_target(&self) -> bool {
@@ -311,9 +274,7 @@ impl<'a> Line<'a> {
             return once(word, self.cpu.replace(cpu).is_some());
         }
         if key == SIZE && self.has_target() {
-            let size = SIZES
-                .iter()
-                .position(|size| value.number() == Some(size.bytes()));
+            let size = SIZES.iter().position(|size| value.number() == Some(size.bytes()));
             let size = size.ok_or_else(|| value.error("is no size", "1, 2, 4 or 8"))?;
             return once(word, self.size.replace((size as u64, word)).is_some());
         }
@@ -363,12 +324,7 @@ impl<'a> Line<'a> {
     fn finish(mut self) -> Result<Operation, ParseError> {
         self.join_size()?;
         let mut words = [0; ARGUMENTS];
-        let slots = self
-            .kind
-            .arguments()
-            .iter()
-            .zip(self.values)
-            .zip(&mut words);
+        let slots = self.kind.arguments().iter().zip(self.values).zip(&mut words);
         for ((argument, value), word) in slots {
             match value {
                 Some((value, _)) => *word = value,
@@ -379,16 +335,9 @@ impl<'a> Line<'a> {
                 }
             }
         }
-        let record = Record {
-            kind: self.kind,
-            cpu: self.cpu.unwrap_or(0),
-            words,
-        };
+        let record = Record { kind: self.kind, cpu: self.cpu.unwrap_or(0), words };
         let fixed = record.fix();
-        let changed = words
-            .iter()
-            .zip(fixed.words)
-            .position(|(word, fixed)| *word != fixed);
+        let changed = words.iter().zip(fixed.words).position(|(word, fixed)| *word != fixed);
         if let Some(index) = changed {
             let word = self.values.get(index).copied().flatten();
             let word = word.map_or(self.name, |(_, word)| word);
@@ -471,21 +420,13 @@ fn read_target(frame: Word<'_>, register: Option<Word<'_>>) -> Result<(u64, bool
 
 fn named_register(frame: Frame, word: Word<'_>) -> Option<Target> {
     let (_, offset, size) = registers(frame).find(|(name, _, _)| name == word.text)?;
-    Some(Target {
-        frame,
-        offset,
-        size,
-    })
+    Some(Target { frame, offset, size })
 }
 
 /// With the size whose number is 0, for the size to be added.
 fn raw_offset(frame: Frame, word: Word<'_>) -> Option<Target> {
     let [size, ..] = SIZES;
-    let target = Target {
-        frame,
-        offset: u32::try_from(word.after(1).number()?).ok()?,
-        size,
-    };
+    let target = Target { frame, offset: u32::try_from(word.after(1).number()?).ok()?, size };
     (Target::unpack(target.pack()) == target).then_some(target)
 }
 

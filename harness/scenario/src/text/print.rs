@@ -117,11 +117,7 @@ impl Display for Place {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Absolute(address) => write!(f, "{address:#x}"),
-            Self::In {
-                area,
-                page,
-                offset: 0,
-            } => write!(f, "{}[{page}]", area.name()),
+            Self::In { area, page, offset: 0 } => write!(f, "{}[{page}]", area.name()),
             Self::In { area, page, offset } => write!(f, "{}[{page}]+{offset:#x}", area.name()),
         }
     }

@@ -137,23 +137,13 @@ fn wrong_texts_are_refused() {
         ("itsdiff 1\npost\nboot stage=probed", 3, 1, "too late"),
         ("itsdiff 1\nboot\ncharacter", 3, 1, "too late"),
         ("itsdiff 1\nboot stage=probed stage=probed", 2, 19, "twice"),
-        (
-            "itsdiff 1\nboot colour=red",
-            2,
-            6,
-            "one of stage, live-devices",
-        ),
+        ("itsdiff 1\nboot colour=red", 2, 6, "one of stage, live-devices"),
         ("itsdiff 1\nboot stage", 2, 6, "no value"),
         ("itsdiff 1\nboot queue-pages=17", 2, 18, "from 1 to 16"),
         ("itsdiff 1\ncommand", 2, 1, "MAPTI"),
         ("itsdiff 1\ncommand VMAPP", 2, 9, "no command"),
         ("itsdiff 1\ncommand-mapd", 2, 1, "no operation"),
-        (
-            "itsdiff 1\nload",
-            2,
-            1,
-            "lacks its at; expected load PLACE [cpu=N]",
-        ),
+        ("itsdiff 1\nload", 2, 1, "lacks its at; expected load PLACE [cpu=N]"),
         ("itsdiff 1\nload itt[320]", 2, 6, "a place"),
         ("itsdiff 1\nload itt[0]+0x4", 2, 6, "multiple of 0x8"),
         ("itsdiff 1\nload 0x10000000000000", 2, 6, "a place"),
@@ -161,49 +151,20 @@ fn wrong_texts_are_refused() {
         ("itsdiff 1\npoll +4", 2, 6, "from 1 to 255"),
         ("itsdiff 1\npost retry retry", 2, 12, "twice"),
         ("itsdiff 1\npost cpu=2", 2, 10, "from 0 to 1"),
-        (
-            "itsdiff 1\nmsi device=1 event=1 cpu=0",
-            2,
-            22,
-            "no argument",
-        ),
+        ("itsdiff 1\nmsi device=1 event=1 cpu=0", 2, 22, "no argument"),
         ("itsdiff 1\ncharacter1\ncharacter", 3, 1, "too late"),
-        (
-            "itsdiff 1\ncharacter1 caches=full",
-            2,
-            19,
-            "one of absent, write-through, write-back",
-        ),
+        ("itsdiff 1\ncharacter1 caches=full", 2, 19, "one of absent, write-through, write-back"),
         ("itsdiff 1\nits 2", 2, 5, "from 0 to 1"),
-        (
-            "itsdiff 1\nmsi device=1 event=0x10000 half",
-            2,
-            14,
-            "does not fit",
-        ),
-        (
-            "itsdiff 1\nmove-event device=0 event=0 to=2",
-            2,
-            32,
-            "from 0 to 1",
-        ),
+        ("itsdiff 1\nmsi device=1 event=0x10000 half", 2, 14, "does not fit"),
+        ("itsdiff 1\nmove-event device=0 event=0 to=2", 2, 32, "from 0 to 1"),
         ("itsdiff 1\nread its0 CREADR size=4", 2, 18, "own size"),
         ("itsdiff 1\nread its0 +0x10", 2, 1, "lacks its size"),
         ("itsdiff 1\nread its0 +0x10000 size=4", 2, 11, "no register"),
-        (
-            "itsdiff 1\nwrite its0 CWRITER.low 0x100000000",
-            2,
-            24,
-            "does not fit",
-        ),
+        ("itsdiff 1\nwrite its0 CWRITER.low 0x100000000", 2, 24, "does not fit"),
     ];
     for (text, line, column, part) in wrong {
         let error = Scenario::parse(text).unwrap_err();
-        assert_eq!(
-            (error.line, error.column),
-            (line, column),
-            "{text}: {error}"
-        );
+        assert_eq!((error.line, error.column), (line, column), "{text}: {error}");
         assert!(error.to_string().contains(part), "{text}: {error}");
     }
 }

@@ -64,35 +64,13 @@ impl Bits {
                 itt_address: self.memory(),
                 valid: !self.one_in(4),
             },
-            4..6 => Command::Mapc {
-                icid,
-                rdbase,
-                valid: !self.one_in(3),
-            },
-            6..10 => Command::Mapti {
-                device_id,
-                event_id,
-                intid,
-                icid,
-            },
-            10 => Command::Movi {
-                device_id,
-                event_id,
-                icid,
-            },
-            11 => Command::Discard {
-                device_id,
-                event_id,
-            },
-            12 => Command::Int {
-                device_id,
-                event_id,
-            },
+            4..6 => Command::Mapc { icid, rdbase, valid: !self.one_in(3) },
+            6..10 => Command::Mapti { device_id, event_id, intid, icid },
+            10 => Command::Movi { device_id, event_id, icid },
+            11 => Command::Discard { device_id, event_id },
+            12 => Command::Int { device_id, event_id },
             13 => Command::Invall { icid },
-            14 => Command::Movall {
-                from_rdbase: rdbase,
-                to_rdbase: self.below(2),
-            },
+            14 => Command::Movall { from_rdbase: rdbase, to_rdbase: self.below(2) },
             _ => Command::Sync { rdbase },
         }
     }
@@ -125,11 +103,7 @@ impl Bits {
             layout::ITT.page(0),
         ];
         let address = tables[self.below(6) as usize] + self.below(20) * 8;
-        let blocks = [
-            layout::LEVEL2.page(0),
-            layout::LEVEL2.page(16),
-            layout::HIGH.page(16),
-        ];
+        let blocks = [layout::LEVEL2.page(0), layout::LEVEL2.page(16), layout::HIGH.page(16)];
         let block = Level1Entry::valid(blocks[self.below(3) as usize]).0;
         let value = [0, block, block, u64::MAX][self.below(4) as usize];
         (address, value)
@@ -137,11 +111,7 @@ impl Bits {
 }
 
 fn write(bench: &mut Bench, its: u8, register: Register, value: u64) {
-    let size = if register.width() == 8 {
-        AccessSize::Double
-    } else {
-        AccessSize::Word
-    };
+    let size = if register.width() == 8 { AccessSize::Double } else { AccessSize::Word };
     bench.perform(Action::Device {
         cpu: 0,
         address: layout::ITS[usize::from(its)] + register.offset(),
@@ -222,12 +192,7 @@ fn signal(bits: &mut Bits, bench: &mut Bench) {
         expected[redistributor].push(intid);
         expected[redistributor].sort_unstable();
     }
-    bench.perform(Action::Msi {
-        its,
-        device_id,
-        event_id,
-        size: AccessSize::Word,
-    });
+    bench.perform(Action::Msi { its, device_id, event_id, size: AccessSize::Word });
     assert_eq!(pending(bench), expected);
 }
 

@@ -18,9 +18,7 @@ fn caching(caches: Caches, fill: Fill) -> Character {
 fn is_mapped(bench: &Bench) -> bool {
     let reach: Vec<_> = bench.board.reach(0).map(|(reach, _)| reach).collect();
     assert_eq!(reach, bench.board.walk(0));
-    let reached = reach
-        .iter()
-        .any(|reach| reach.purpose == Purpose::Itt { device_id: DEVICE });
+    let reached = reach.iter().any(|reach| reach.purpose == Purpose::Itt { device_id: DEVICE });
     assert_eq!(reached, bench.board.translate(0, DEVICE, 0).is_some());
     reached
 }
@@ -52,18 +50,10 @@ fn what_was_not_written_back_is_lost_with_power() {
 
 #[test]
 fn firmware_brings_registers_back_and_not_what_was_held_inside() {
-    let character = Character {
-        hardware_collections: 1,
-        ..choosing(Choices::USUAL)
-    };
+    let character = Character { hardware_collections: 1, ..choosing(Choices::USUAL) };
     let (mut bench, mut host) = Bench::booted(character);
     map(&mut bench, &mut host);
-    let registers = [
-        Register::Cbaser,
-        Register::Cwriter,
-        Register::Baser(0),
-        Register::Baser(1),
-    ];
+    let registers = [Register::Cbaser, Register::Cwriter, Register::Baser(0), Register::Baser(1)];
     let read = |bench: &Bench| registers.map(|register| bench.board.register(0, register));
     let before = read(&bench);
     lose_power(&mut bench, true);
@@ -77,10 +67,7 @@ fn firmware_brings_registers_back_and_not_what_was_held_inside() {
         assert_ne!(now, before);
         assert_eq!(now >> 63, 0);
     }
-    let (first, type_and_size) = (
-        bench.board.register(0, Register::Baser(0)),
-        !Baser::WRITABLE,
-    );
+    let (first, type_and_size) = (bench.board.register(0, Register::Baser(0)), !Baser::WRITABLE);
     assert_eq!(first & type_and_size, before[2] & type_and_size);
 }
 
@@ -118,10 +105,7 @@ fn an_eager_its_reads_ahead_when_it_is_enabled() {
 #[test]
 fn giving_up_a_table_empties_the_cache_where_that_is_promised() {
     for (invalidates, kept) in [(true, false), (false, true)] {
-        let character = Character {
-            invalidates,
-            ..caching(Caches::WriteBack, Fill::Late)
-        };
+        let character = Character { invalidates, ..caching(Caches::WriteBack, Fill::Late) };
         let (mut bench, mut host) = Bench::booted(character);
         map(&mut bench, &mut host);
         host.quiesce(0, &mut bench);

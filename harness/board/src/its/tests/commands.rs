@@ -32,38 +32,13 @@ const UNNUMBERED: Option<CommandError> = Some(CommandError(None));
 /// The commands that name an event.
 fn of_event(device_id: u32, event_id: u32) -> [Command; 7] {
     [
-        Command::Mapti {
-            device_id,
-            event_id,
-            intid: INTID,
-            icid: 0,
-        },
-        Command::Movi {
-            device_id,
-            event_id,
-            icid: 1,
-        },
-        Command::Int {
-            device_id,
-            event_id,
-        },
-        Command::Clear {
-            device_id,
-            event_id,
-        },
-        Command::Inv {
-            device_id,
-            event_id,
-        },
-        Command::Discard {
-            device_id,
-            event_id,
-        },
-        Command::Mapi {
-            device_id,
-            event_id,
-            icid: 0,
-        },
+        Command::Mapti { device_id, event_id, intid: INTID, icid: 0 },
+        Command::Movi { device_id, event_id, icid: 1 },
+        Command::Int { device_id, event_id },
+        Command::Clear { device_id, event_id },
+        Command::Inv { device_id, event_id },
+        Command::Discard { device_id, event_id },
+        Command::Mapi { device_id, event_id, icid: 0 },
     ]
 }
 
@@ -74,12 +49,9 @@ fn commands_on_events_are_refused_in_order() {
     // Level-1 entry 0 is valid, entry 1 (from DeviceID 8192 on) is not.
     for (choice, absent) in [(AbsentLevel2::Unmapped, 4), (AbsentLevel2::OutOfRange, 1)] {
         let (mut bench, mut host) = mapped(ignoring().with(choice));
-        for (device_id, event_id, reason) in [
-            (0x1_0000, 0, 1),
-            (8192, 0, absent),
-            (1, 0, 4),
-            (DEVICE, 32, 5),
-        ] {
+        for (device_id, event_id, reason) in
+            [(0x1_0000, 0, 1), (8192, 0, absent), (1, 0, 4), (DEVICE, 32, 5)]
+        {
             for (command, opcode) in of_event(device_id, event_id).into_iter().zip(OPCODES) {
                 let expected = error(0x01_0000 | opcode << 8 | reason);
                 assert_eq!(bench.command(&mut host, command), expected, "{command:?}");
@@ -103,13 +75,8 @@ fn other_commands_are_refused_with_their_numbers() {
             itt_address,
             valid: true,
         };
-        let movall = |from_rdbase, to_rdbase| Command::Movall {
-            from_rdbase,
-            to_rdbase,
-        };
-        let discard_all = Command::Unknown {
-            words: [0x7f, 0, 0, 0],
-        };
+        let movall = |from_rdbase, to_rdbase| Command::Movall { from_rdbase, to_rdbase };
+        let discard_all = Command::Unknown { words: [0x7f, 0, 0, 0] };
         for (command, expected) in [
             (device(0x1_0000, 4, ITT), error(0x01_0801)),
             (device(8192, 4, ITT), error(0x01_0801)),
@@ -122,22 +89,8 @@ fn other_commands_are_refused_with_their_numbers() {
             (mapti(1, 0x1_0000, 0), error(0x01_0a06)),
             (mapti(1, INTID, 8192), error(0x01_0a03)),
             (mapti(1, INTID, 5), None),
-            (
-                Command::Movi {
-                    device_id: DEVICE,
-                    event_id: 0,
-                    icid: 8192,
-                },
-                error(0x01_0103),
-            ),
-            (
-                Command::Movi {
-                    device_id: DEVICE,
-                    event_id: 0,
-                    icid: 5,
-                },
-                error(0x01_0109),
-            ),
+            (Command::Movi { device_id: DEVICE, event_id: 0, icid: 8192 }, error(0x01_0103)),
+            (Command::Movi { device_id: DEVICE, event_id: 0, icid: 5 }, error(0x01_0109)),
             (Command::Invall { icid: 8192 }, error(0x01_0d03)),
             (Command::Invall { icid: 5 }, error(0x01_0d09)),
             (movall(2, 0), pick(0x01_0e01, 0x01_0e20)),
@@ -158,15 +111,10 @@ fn some_errors_are_none_elsewhere() {
         .with(UnmappedRdbase::Checked)
         .with(WideIntid::Refused);
     let (mut bench, mut host) = mapped(lenient);
-    let unknown = Command::Unknown {
-        words: [0x7f, 0, 0, 0],
-    };
+    let unknown = Command::Unknown { words: [0x7f, 0, 0, 0] };
     assert_eq!(bench.command(&mut host, unknown), None);
     assert_eq!(bench.command(&mut host, Command::Sync { rdbase: 2 }), None);
-    assert_eq!(
-        bench.command(&mut host, mapc(5, 2, false)),
-        error(0x01_0902)
-    );
+    assert_eq!(bench.command(&mut host, mapc(5, 2, false)), error(0x01_0902));
     assert_eq!(bench.command(&mut host, mapti(1, 0xffff, 0)), None);
 }
 
@@ -178,11 +126,7 @@ fn a_mapped_event_is_mapped_again() {
         (MappedEvent::Refused, UNNUMBERED, INTID),
     ] {
         let (mut bench, mut host) = mapped(ignoring().with(choice));
-        assert_eq!(
-            bench.command(&mut host, mapti(0, INTID, 0)),
-            None,
-            "the same"
-        );
+        assert_eq!(bench.command(&mut host, mapti(0, INTID, 0)), None, "the same");
         assert_eq!(bench.command(&mut host, mapti(0, INTID + 1, 0)), result);
         let translation = bench.board.translate(0, DEVICE, 0).unwrap();
         assert_eq!(translation.intid, intid, "{choice:?}");
@@ -210,17 +154,10 @@ fn what_is_left_of_a_device_that_is_unmapped() {
 
 #[test]
 fn an_event_of_an_unmapped_collection() {
-    for (choice, done) in [
-        (UnmappedCollection::Refused, false),
-        (UnmappedCollection::Done, true),
-    ] {
+    for (choice, done) in [(UnmappedCollection::Refused, false), (UnmappedCollection::Done, true)] {
         let (mut bench, mut host) = mapped(ignoring().with(choice));
         assert_eq!(bench.command(&mut host, mapc(0, 0, false)), None);
-        let movi = Command::Movi {
-            device_id: DEVICE,
-            event_id: 0,
-            icid: 1,
-        };
+        let movi = Command::Movi { device_id: DEVICE, event_id: 0, icid: 1 };
         assert_eq!(bench.command(&mut host, movi), error(0x01_0109));
         for (command, opcode) in of_event(DEVICE, 0).into_iter().zip(OPCODES).skip(2).take(4) {
             let expected = error(0x01_0009 | opcode << 8).filter(|_| !done);
@@ -250,14 +187,8 @@ fn a_redistributor_whose_lpis_are_off() {
         assert_eq!(bench.command(&mut host, mapc(1, 1, true)), None);
         host.map_device(0, DEVICE, 5, ITT, &mut bench);
         host.map_event(0, DEVICE, 0, INTID, 1, &mut bench);
-        let int = Command::Int {
-            device_id: DEVICE,
-            event_id: 0,
-        };
-        let movall = |to_rdbase| Command::Movall {
-            from_rdbase: 1,
-            to_rdbase,
-        };
+        let int = Command::Int { device_id: DEVICE, event_id: 0 };
+        let movall = |to_rdbase| Command::Movall { from_rdbase: 1, to_rdbase };
         assert_eq!(bench.command(&mut host, int), result);
         assert_eq!(bench.command(&mut host, movall(0)), result);
         assert_eq!(bench.command(&mut host, movall(1)), None);
@@ -283,12 +214,9 @@ fn last_collection(bench: &mut Bench, host: &mut Host) -> u64 {
 
 #[test]
 fn collections_are_counted_as_typer_says() {
-    for (cumulative_collections, memory, count) in [
-        (false, false, 3),
-        (false, true, 512),
-        (true, false, 3),
-        (true, true, 515),
-    ] {
+    for (cumulative_collections, memory, count) in
+        [(false, false, 3), (false, true, 512), (true, false, 3), (true, true, 515)]
+    {
         let character = Character {
             hardware_collections: 3,
             cumulative_collections,
@@ -320,66 +248,36 @@ fn load(bench: &mut Bench, address: u64) -> u64 {
 
 #[test]
 fn collections_in_two_levels() {
-    let character = Character {
-        two_level_collections: true,
-        page_size: PageSize::K4,
-        ..choosing(ignoring())
-    };
-    for (choice, mapti_result, invall_reason) in [
-        (AbsentLevel2::Unmapped, None, 9),
-        (AbsentLevel2::OutOfRange, error(0x01_0a03), 3),
-    ] {
+    let character =
+        Character { two_level_collections: true, page_size: PageSize::K4, ..choosing(ignoring()) };
+    for (choice, mapti_result, invall_reason) in
+        [(AbsentLevel2::Unmapped, None, 9), (AbsentLevel2::OutOfRange, error(0x01_0a03), 3)]
+    {
         let choices = character.choices.with(choice);
-        let (mut bench, mut host) = Bench::booted(Character {
-            choices,
-            ..character
-        });
+        let (mut bench, mut host) = Bench::booted(Character { choices, ..character });
         host.quiesce(0, &mut bench);
         let table = layout::HOST.address();
-        let baser = Baser::from_bits(host.baser(1))
-            .with_indirect(true)
-            .with_address(table);
+        let baser = Baser::from_bits(host.baser(1)).with_indirect(true).with_address(table);
         bench.write(Register::Baser(1), baser.into_bits());
-        assert_eq!(
-            bench.board.register(0, Register::Baser(1)),
-            baser.into_bits()
-        );
+        assert_eq!(bench.board.register(0, Register::Baser(1)), baser.into_bits());
         host.enable(0, true, &mut bench);
         host.map_device(0, DEVICE, 5, ITT, &mut bench);
-        assert_eq!(
-            bench.command(&mut host, mapc(600, 1, true)),
-            error(0x01_0903)
-        );
+        assert_eq!(bench.command(&mut host, mapc(600, 1, true)), error(0x01_0903));
         assert_eq!(bench.command(&mut host, mapti(1, INTID, 600)), mapti_result);
         let invall = Command::Invall { icid: 600 };
-        assert_eq!(
-            bench.command(&mut host, invall),
-            error(0x01_0d00 | invall_reason)
-        );
+        assert_eq!(bench.command(&mut host, invall), error(0x01_0d00 | invall_reason));
         bench.store(table + 8, Level1Entry::valid(layout::HOST.page(1)).0);
         let level2 = Purpose::Level2 { table: 1, index: 1 };
-        assert!(
-            bench
-                .board
-                .reach(0)
-                .any(|(reach, _)| reach.purpose == level2)
-        );
+        assert!(bench.board.reach(0).any(|(reach, _)| reach.purpose == level2));
         assert_eq!(
             bench.board.walk(0),
-            bench
-                .board
-                .reach(0)
-                .map(|(reach, _)| reach)
-                .collect::<Vec<_>>()
+            bench.board.reach(0).map(|(reach, _)| reach).collect::<Vec<_>>()
         );
         assert_eq!(bench.command(&mut host, mapc(600, 1, true)), None);
         assert_ne!(load(&mut bench, layout::HOST.page(1) + (600 - 512) * 8), 0);
         bench.command(&mut host, mapti(1, INTID, 600));
         let translation = bench.board.translate(0, DEVICE, 1).unwrap();
-        assert_eq!(
-            (translation.icid, translation.redistributor),
-            (600, Some(1))
-        );
+        assert_eq!((translation.icid, translation.redistributor), (600, Some(1)));
     }
 }
 
@@ -389,28 +287,16 @@ fn tables_and_itts_above_48_bits() {
     host.quiesce(0, &mut bench);
     let high = layout::HIGH;
     let baser = Baser::from_bits(host.baser(0)).with_address(high.address());
-    assert_eq!(
-        baser.into_bits() & 0xffff_ffff_f000,
-        0x4000,
-        "PA[50] folded"
-    );
+    assert_eq!(baser.into_bits() & 0xffff_ffff_f000, 0x4000, "PA[50] folded");
     bench.write(Register::Baser(0), baser.into_bits());
     host.enable(0, true, &mut bench);
     bench.store(high.address(), Level1Entry::valid(high.page(16)).0);
     assert_eq!(bench.command(&mut host, mapd(high.page(40), true)), None);
     assert_eq!(bench.command(&mut host, mapti(3, INTID, 1)), None);
-    assert_eq!(
-        bench.board.translate(0, DEVICE, 3).unwrap().redistributor,
-        Some(1)
-    );
+    assert_eq!(bench.board.translate(0, DEVICE, 3).unwrap().redistributor, Some(1));
     assert_ne!(load(&mut bench, high.page(16) + u64::from(DEVICE) * 8), 0);
     assert_ne!(load(&mut bench, high.page(40) + 3 * 8), 0);
-    let addresses: Vec<u64> = bench
-        .board
-        .walk(0)
-        .iter()
-        .map(|reach| reach.address)
-        .collect();
+    let addresses: Vec<u64> = bench.board.walk(0).iter().map(|reach| reach.address).collect();
     for page in [0, 16, 40] {
         assert!(addresses.contains(&high.page(page)));
     }

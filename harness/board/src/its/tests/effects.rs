@@ -28,10 +28,7 @@ fn a_mapping_is_seen_after_the_sync_of_its_redistributor() {
     bench.command(&mut host, mapti(1, INTID + 1, 1));
     bench.msi(DEVICE, 1, AccessSize::Word);
     assert_eq!(bench.board.pending(1).count(), 0);
-    let int = Command::Int {
-        device_id: DEVICE,
-        event_id: 1,
-    };
+    let int = Command::Int { device_id: DEVICE, event_id: 1 };
     assert_eq!(bench.command(&mut host, int), None, "commands see it");
     assert!(bench.board.pending(1).eq([INTID + 1]));
     sync(&mut bench, &mut host, 0);
@@ -44,26 +41,16 @@ fn a_mapping_is_seen_after_the_sync_of_its_redistributor() {
 fn a_move_and_a_discard_wait_too() {
     let (mut bench, mut host) = at_sync();
     map(&mut bench, &mut host);
-    let movi = Command::Movi {
-        device_id: DEVICE,
-        event_id: 0,
-        icid: 1,
-    };
+    let movi = Command::Movi { device_id: DEVICE, event_id: 0, icid: 1 };
     bench.command(&mut host, movi);
     assert_eq!(target(&bench, 0), Some(Some(0)));
     sync(&mut bench, &mut host, 1);
     assert_eq!(target(&bench, 0), Some(Some(1)));
-    let discard = Command::Discard {
-        device_id: DEVICE,
-        event_id: 0,
-    };
+    let discard = Command::Discard { device_id: DEVICE, event_id: 0 };
     bench.command(&mut host, discard);
     sync(&mut bench, &mut host, 0);
     bench.msi(DEVICE, 0, AccessSize::Word);
-    assert!(
-        bench.board.pending(1).eq([INTID]),
-        "it still goes the old way"
-    );
+    assert!(bench.board.pending(1).eq([INTID]), "it still goes the old way");
     sync(&mut bench, &mut host, 1);
     assert_eq!(target(&bench, 0), None);
 }
@@ -72,19 +59,12 @@ fn a_move_and_a_discard_wait_too() {
 fn changes_are_seen_in_their_order() {
     let (mut bench, mut host) = at_sync();
     map(&mut bench, &mut host);
-    let discard = Command::Discard {
-        device_id: DEVICE,
-        event_id: 0,
-    };
+    let discard = Command::Discard { device_id: DEVICE, event_id: 0 };
     bench.command(&mut host, discard);
     bench.command(&mut host, mapti(0, INTID, 1));
     assert_eq!(target(&bench, 0), Some(Some(0)));
     sync(&mut bench, &mut host, 0);
-    assert_eq!(
-        target(&bench, 0),
-        None,
-        "discarded, and not yet mapped again"
-    );
+    assert_eq!(target(&bench, 0), None, "discarded, and not yet mapped again");
     sync(&mut bench, &mut host, 1);
     assert_eq!(target(&bench, 0), Some(Some(1)));
 }

@@ -30,11 +30,7 @@ fn accesses_of_a_wrong_size_read_zero_and_write_nothing() {
         (0x1234, word),
     ] {
         bench.access(offset, size, Direction::Write(0));
-        assert_eq!(
-            bench.access(offset, size, Direction::Read),
-            0,
-            "{offset:#x}"
-        );
+        assert_eq!(bench.access(offset, size, Direction::Read), 0, "{offset:#x}");
     }
     assert_eq!(bench.board.register(0, Register::Cbaser), host.cbaser());
     let low = bench.access(0x80, word, Direction::Read);
@@ -72,10 +68,7 @@ fn quiescent_comes_when_it_may() {
 
 #[test]
 fn work_in_flight_ends_before_quiescent() {
-    let character = Character {
-        pace: Pace::Never,
-        ..CHARACTER
-    };
+    let character = Character { pace: Pace::Never, ..CHARACTER };
     let (mut bench, mut host) = Bench::booted(character);
     let sync = Command::Sync { rdbase: 0 };
     bench.command(&mut host, sync);
@@ -90,10 +83,7 @@ fn work_in_flight_ends_before_quiescent() {
 #[test]
 fn it_is_not_enabled_without_what_it_needs() {
     for hardware_collections in [0, 2] {
-        let character = Character {
-            hardware_collections,
-            ..CHARACTER
-        };
+        let character = Character { hardware_collections, ..CHARACTER };
         for (register, needed) in [
             (Register::Cbaser, true),
             (Register::Baser(0), true),
@@ -194,10 +184,7 @@ fn msis_of_all_sizes_and_widths() {
             bench.msi(DEVICE, event_id, size);
             let pending = bench.board.pending(0).eq([INTID]);
             assert_eq!(pending, taken, "{event_id:#x} {size:?}");
-            let clear = Command::Clear {
-                device_id: DEVICE,
-                event_id: 0,
-            };
+            let clear = Command::Clear { device_id: DEVICE, event_id: 0 };
             assert_eq!(bench.command(&mut host, clear), None);
         }
     }

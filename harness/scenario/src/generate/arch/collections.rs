@@ -17,11 +17,7 @@ fn pend(draft: &mut Draft<'_, '_>) {
 }
 
 fn mapc(icid: u16, redistributor: u8, valid: bool) -> HostCommand {
-    HostCommand::Mapc {
-        icid,
-        rdbase: Rdbase::Of(redistributor),
-        valid,
-    }
+    HostCommand::Mapc { icid, rdbase: Rdbase::Of(redistributor), valid }
 }
 
 /// MAPC to the other redistributor, with or without MOVALL.
@@ -29,9 +25,7 @@ pub(crate) fn moved(draft: &mut Draft<'_, '_>) {
     let Some((device, event)) = mapped(draft) else {
         return driver::event(draft);
     };
-    let from = draft
-        .belief
-        .redistributor_of(device.device_id, event.event_id);
+    let from = draft.belief.redistributor_of(device.device_id, event.event_id);
     let to = 1_u8.saturating_sub(from);
     raise(draft, device.device_id, event.event_id);
     pend(draft);
@@ -66,11 +60,7 @@ pub(crate) fn unmapped(draft: &mut Draft<'_, '_>) {
     drain(draft);
     for _ in 0..draft.between(1, 3) {
         let odd = match draft.below(4) {
-            0 => HostCommand::Movi {
-                device_id,
-                event_id,
-                icid: event.icid ^ 1,
-            },
+            0 => HostCommand::Movi { device_id, event_id, icid: event.icid ^ 1 },
             1 => HostCommand::Invall { icid: event.icid },
             _ => on_event(draft, device_id, event_id),
         };
@@ -106,8 +96,5 @@ pub(crate) fn all_moved(draft: &mut Draft<'_, '_>) {
 }
 
 fn movall(from: u8, to: u8) -> HostCommand {
-    HostCommand::Movall {
-        from: Rdbase::Of(from),
-        to: Rdbase::Of(to),
-    }
+    HostCommand::Movall { from: Rdbase::Of(from), to: Rdbase::Of(to) }
 }

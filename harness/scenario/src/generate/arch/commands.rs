@@ -15,18 +15,12 @@ pub(crate) fn odd_ids(draft: &mut Draft<'_, '_>) {
     let event_id = any_event(draft, device_id);
     let odd = match draft.below(4) {
         0 => mapping(draft, device_id, event_id),
-        1 => HostCommand::Movi {
-            device_id,
-            event_id,
-            icid: any_collection(draft),
-        },
+        1 => HostCommand::Movi { device_id, event_id, icid: any_collection(draft) },
         2 => match any_collection(draft) {
             icid if draft.chance(1, 2) => HostCommand::Invall { icid },
-            icid => HostCommand::Mapc {
-                icid,
-                rdbase: any_rdbase(draft),
-                valid: draft.chance(2, 3),
-            },
+            icid => {
+                HostCommand::Mapc { icid, rdbase: any_rdbase(draft), valid: draft.chance(2, 3) }
+            }
         },
         _ => on_event(draft, device_id, event_id),
     };
@@ -36,22 +30,10 @@ pub(crate) fn odd_ids(draft: &mut Draft<'_, '_>) {
 /// INT, CLEAR, INV or DISCARD.
 pub(crate) fn on_event(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) -> HostCommand {
     match draft.below(4) {
-        0 => HostCommand::Int {
-            device_id,
-            event_id,
-        },
-        1 => HostCommand::Clear {
-            device_id,
-            event_id,
-        },
-        2 => HostCommand::Inv {
-            device_id,
-            event_id,
-        },
-        _ => HostCommand::Discard {
-            device_id,
-            event_id,
-        },
+        0 => HostCommand::Int { device_id, event_id },
+        1 => HostCommand::Clear { device_id, event_id },
+        2 => HostCommand::Inv { device_id, event_id },
+        _ => HostCommand::Discard { device_id, event_id },
     }
 }
 
@@ -60,26 +42,12 @@ fn mapping(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) -> HostComm
     let icid = any_collection(draft);
     let intid = any_intid(draft);
     match draft.below(6) {
-        0 => HostCommand::Mapi {
-            device_id,
-            event_id,
-            icid,
-        },
+        0 => HostCommand::Mapi { device_id, event_id, icid },
         1 => match new_itt(draft, 3) {
-            Some(itt) => HostCommand::Mapd {
-                device_id,
-                size: 2,
-                itt,
-                valid: draft.chance(3, 4),
-            },
+            Some(itt) => HostCommand::Mapd { device_id, size: 2, itt, valid: draft.chance(3, 4) },
             None => HostCommand::Invall { icid },
         },
-        _ => HostCommand::Mapti {
-            device_id,
-            event_id,
-            intid,
-            icid,
-        },
+        _ => HostCommand::Mapti { device_id, event_id, intid, icid },
     }
 }
 
@@ -89,20 +57,9 @@ pub(crate) fn nowhere(draft: &mut Draft<'_, '_>) {
     let rdbase = any_rdbase(draft);
     let odd = match draft.below(4) {
         0 => HostCommand::Sync { rdbase },
-        1 => HostCommand::Movall {
-            from: any_rdbase(draft),
-            to: rdbase,
-        },
-        2 => HostCommand::Mapc {
-            icid: any_collection(draft),
-            rdbase,
-            valid: true,
-        },
-        _ => HostCommand::Mapc {
-            icid: icid.wrapping_add(4),
-            rdbase,
-            valid: false,
-        },
+        1 => HostCommand::Movall { from: any_rdbase(draft), to: rdbase },
+        2 => HostCommand::Mapc { icid: any_collection(draft), rdbase, valid: true },
+        _ => HostCommand::Mapc { icid: icid.wrapping_add(4), rdbase, valid: false },
     };
     risk(draft, odd);
 }
@@ -123,25 +80,13 @@ pub(crate) fn reserved_bits(draft: &mut Draft<'_, '_>) {
     let (opcode_words, reserved) = match event {
         Some((device_id, event_id)) => (
             match draft.below(3) {
-                0 => Command::Int {
-                    device_id,
-                    event_id,
-                },
-                1 => Command::Clear {
-                    device_id,
-                    event_id,
-                },
-                _ => Command::Inv {
-                    device_id,
-                    event_id,
-                },
+                0 => Command::Int { device_id, event_id },
+                1 => Command::Clear { device_id, event_id },
+                _ => Command::Inv { device_id, event_id },
             },
             [0xffff_ff00, !0xffff_ffff, u64::MAX, u64::MAX],
         ),
-        None => (
-            Command::Invall { icid },
-            [0xffff_ff00, u64::MAX, !0xffff, u64::MAX],
-        ),
+        None => (Command::Invall { icid }, [0xffff_ff00, u64::MAX, !0xffff, u64::MAX]),
     };
     let mut words = opcode_words.encode();
     for (word, reserved) in words.iter_mut().zip(reserved) {

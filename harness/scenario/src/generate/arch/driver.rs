@@ -38,21 +38,10 @@ pub(crate) fn event(draft: &mut Draft<'_, '_>) {
     if !device.of_driver {
         return raw::event(draft, device_id, event_id, intid, icid);
     }
-    draft.push(Operation::MapEvent {
-        cpu,
-        device_id,
-        event_id,
-        intid,
-        icid,
-    });
+    draft.push(Operation::MapEvent { cpu, device_id, event_id, intid, icid });
     if draft.chance(5, 6) {
         let direct = draft.chance(1, 4);
-        draft.push(Operation::Unmask {
-            cpu,
-            device_id,
-            event_id,
-            direct,
-        });
+        draft.push(Operation::Unmask { cpu, device_id, event_id, direct });
     }
     if draft.chance(1, 2) {
         deliver(draft, device_id, event_id);
@@ -110,12 +99,7 @@ pub(crate) fn affinity(draft: &mut Draft<'_, '_>) {
             return idle(draft);
         };
         let to = to as u8;
-        draft.push(Operation::MoveEvent {
-            cpu,
-            device_id,
-            event_id,
-            to,
-        });
+        draft.push(Operation::MoveEvent { cpu, device_id, event_id, to });
     } else if let Some(icid) = known_collection(draft) {
         raw::move_event(draft, device_id, event_id, icid);
     }
@@ -132,18 +116,8 @@ pub(crate) fn mask(draft: &mut Draft<'_, '_>) {
     make_room(draft, 8);
     let cpu = draft.cpu();
     let direct = draft.chance(1, 4);
-    let masked = Operation::Mask {
-        cpu,
-        device_id,
-        event_id,
-        direct,
-    };
-    let unmasked = Operation::Unmask {
-        cpu,
-        device_id,
-        event_id,
-        direct,
-    };
+    let masked = Operation::Mask { cpu, device_id, event_id, direct };
+    let unmasked = Operation::Unmask { cpu, device_id, event_id, direct };
     for (enabled, step) in [(false, masked), (true, unmasked)] {
         match device.of_driver {
             true => draft.push(step),
@@ -165,18 +139,9 @@ pub(crate) fn retrigger(draft: &mut Draft<'_, '_>) {
         };
         let (device_id, event_id) = (device.device_id, event.event_id);
         let next = match draft.below(4) {
-            0 => HostCommand::Clear {
-                device_id,
-                event_id,
-            },
-            1 => HostCommand::Inv {
-                device_id,
-                event_id,
-            },
-            _ => HostCommand::Int {
-                device_id,
-                event_id,
-            },
+            0 => HostCommand::Clear { device_id, event_id },
+            1 => HostCommand::Inv { device_id, event_id },
+            _ => HostCommand::Int { device_id, event_id },
         };
         command(draft, next);
         sync_event(draft, device_id, event_id);
@@ -199,11 +164,7 @@ pub(crate) fn unmap(draft: &mut Draft<'_, '_>) {
         Some(event) if draft.chance(1, 2) || device.events.len() > MANY_EVENTS => {
             let event_id = event.event_id;
             match device.of_driver {
-                true => draft.push(Operation::UnmapEvent {
-                    cpu,
-                    device_id,
-                    event_id,
-                }),
+                true => draft.push(Operation::UnmapEvent { cpu, device_id, event_id }),
                 false => raw::unmap_event(draft, device_id, event_id),
             }
             raise(draft, device_id, event_id);
@@ -230,12 +191,7 @@ fn come_back(draft: &mut Draft<'_, '_>, device: &Device) {
     make_room(draft, 12);
     let cpu = draft.cpu();
     let device_id = device.device_id;
-    draft.push(Operation::MapDevice {
-        cpu,
-        device_id,
-        event_id_bits,
-        itt,
-    });
+    draft.push(Operation::MapDevice { cpu, device_id, event_id_bits, itt });
     let old = device.events.first().map_or(0, |event| event.event_id);
     raise(draft, device_id, old);
     event(draft);

@@ -60,13 +60,7 @@ fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributo
             post(draft);
         }
         (3, Some(_)) => {
-            command(
-                draft,
-                HostCommand::Inv {
-                    device_id,
-                    event_id,
-                },
-            );
+            command(draft, HostCommand::Inv { device_id, event_id });
             sync_event(draft, device_id, event_id);
             post(draft);
         }
@@ -121,12 +115,7 @@ pub(crate) fn pending_from_the_start(draft: &mut Draft<'_, '_>, redistributor: u
     let frame = its_el2::Frame::Redistributor(redistributor);
     write_pending_table(draft, redistributor);
     let bits = draft.pick(&[15, 14, 13], 15);
-    access(
-        draft,
-        frame,
-        "PROPBASER",
-        Direction::Write(CONFIGURATION | bits),
-    );
+    access(draft, frame, "PROPBASER", Direction::Write(CONFIGURATION | bits));
     let address = PENDING.get(usize::from(redistributor)).copied();
     let address = address.unwrap_or(0);
     access(draft, frame, "PENDBASER", Direction::Write(address));
@@ -157,9 +146,7 @@ pub(crate) fn several(draft: &mut Draft<'_, '_>) {
             let value = draft.pick(&[0xa3, 0x83, 0x03, 0xfb], 0xa3);
             let intid = event.intid;
             draft.push(Operation::Configure { cpu, intid, value });
-            let redistributor = draft
-                .belief
-                .redistributor_of(device.device_id, event.event_id);
+            let redistributor = draft.belief.redistributor_of(device.device_id, event.event_id);
             let frame = its_el2::Frame::Redistributor(redistributor);
             access(draft, frame, "INVLPIR", Direction::Write(intid.into()));
         }

@@ -27,15 +27,7 @@ pub(crate) fn event_again(draft: &mut Draft<'_, '_>) {
         2 => (any_intid(draft), event.icid),
         _ => (draft.belief.next_intid, icid),
     };
-    risk(
-        draft,
-        HostCommand::Mapti {
-            device_id,
-            event_id,
-            intid,
-            icid,
-        },
-    );
+    risk(draft, HostCommand::Mapti { device_id, event_id, intid, icid });
     sync_event(draft, device_id, event_id);
     post(draft);
     drain(draft);
@@ -56,10 +48,7 @@ pub(crate) fn device_again(draft: &mut Draft<'_, '_>) {
         true => new_itt(draft, bits),
         false => None,
     };
-    risk(
-        draft,
-        mapd(&device, bits, fresh.unwrap_or(device.itt), true),
-    );
+    risk(draft, mapd(&device, bits, fresh.unwrap_or(device.itt), true));
     probe_events(draft, &device);
     map_one(draft, &device);
 }
@@ -90,10 +79,7 @@ pub(crate) fn device_with_events(draft: &mut Draft<'_, '_>) {
         true => new_itt(draft, bits),
         false => None,
     };
-    command(
-        draft,
-        mapd(&device, bits, fresh.unwrap_or(device.itt), true),
-    );
+    command(draft, mapd(&device, bits, fresh.unwrap_or(device.itt), true));
     post(draft);
     drain(draft);
     probe_events(draft, &device);
@@ -139,15 +125,7 @@ pub(crate) fn too_large(draft: &mut Draft<'_, '_>) {
     let bits = draft.belief.here().character.event_id_bits;
     let size = draft.pick(&[bits, bits.saturating_add(1), 31], bits) & 31;
     let valid = draft.chance(3, 4);
-    risk(
-        draft,
-        HostCommand::Mapd {
-            device_id,
-            size,
-            itt,
-            valid,
-        },
-    );
+    risk(draft, HostCommand::Mapd { device_id, size, itt, valid });
     raise(draft, device_id, 0);
 }
 
@@ -159,26 +137,11 @@ pub(crate) fn own_number(draft: &mut Draft<'_, '_>) {
     let (Some((device_id, _, _)), Some(itt)) = (free, itt) else {
         return event_again(draft);
     };
-    command(
-        draft,
-        HostCommand::Mapd {
-            device_id,
-            size: 13,
-            itt,
-            valid: true,
-        },
-    );
+    command(draft, HostCommand::Mapd { device_id, size: 13, itt, valid: true });
     for _ in 0..draft.between(1, 2) {
         let (icid, redistributor) = some_collection(draft);
         let event_id = draft.pick(&[8192, 8193, 8191, 0x3fff, 0x4000], 8192);
-        risk(
-            draft,
-            HostCommand::Mapi {
-                device_id,
-                event_id,
-                icid,
-            },
-        );
+        risk(draft, HostCommand::Mapi { device_id, event_id, icid });
         command(draft, sync(redistributor));
         raw::configure(draft, device_id, event_id, true);
         deliver(draft, device_id, event_id);

@@ -44,14 +44,7 @@ fn remap(draft: &mut Draft<'_, '_>, collections: &[(u16, u8)]) {
         }
         let rdbase = Rdbase::Of(redistributor);
         let valid = true;
-        command(
-            draft,
-            HostCommand::Mapc {
-                icid,
-                rdbase,
-                valid,
-            },
-        );
+        command(draft, HostCommand::Mapc { icid, rdbase, valid });
         command(draft, HostCommand::Sync { rdbase });
         command(draft, HostCommand::Invall { icid });
         post(draft);
@@ -100,13 +93,7 @@ fn at_work(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 3) {
         if let Some((device, event)) = mapped(draft) {
             let (device_id, event_id) = (device.device_id, event.event_id);
-            command(
-                draft,
-                HostCommand::Int {
-                    device_id,
-                    event_id,
-                },
-            );
+            command(draft, HostCommand::Int { device_id, event_id });
             sync_event(draft, device_id, event_id);
         }
     }
@@ -126,11 +113,7 @@ fn program(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::WriteCbaser { cpu, flip: 0 });
     }
     for index in tables {
-        draft.push(Operation::WriteBaser {
-            cpu,
-            index,
-            flip: 0,
-        });
+        draft.push(Operation::WriteBaser { cpu, index, flip: 0 });
     }
     if !queue_first {
         draft.push(Operation::WriteCbaser { cpu, flip: 0 });

@@ -111,13 +111,7 @@ pub(crate) fn stopped(draft: &mut Draft<'_, '_>) {
     let (device_id, event_id) = (device.device_id, event.event_id);
     make_way(draft);
     for _ in 0..draft.between(1, 4) {
-        command(
-            draft,
-            HostCommand::Int {
-                device_id,
-                event_id,
-            },
-        );
+        command(draft, HostCommand::Int { device_id, event_id });
         sync_event(draft, device_id, event_id);
     }
     post(draft);

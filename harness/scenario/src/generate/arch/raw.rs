@@ -20,15 +20,7 @@ pub(crate) fn event(
     intid: u32,
     icid: u16,
 ) {
-    command(
-        draft,
-        HostCommand::Mapti {
-            device_id,
-            event_id,
-            intid,
-            icid,
-        },
-    );
+    command(draft, HostCommand::Mapti { device_id, event_id, intid, icid });
     sync_event(draft, device_id, event_id);
     if draft.chance(5, 6) {
         configure(draft, device_id, event_id, true);
@@ -45,18 +37,8 @@ pub(crate) fn configure(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32
     };
     let cpu = draft.cpu();
     let value = configuration(draft, enabled);
-    draft.push(Operation::Configure {
-        cpu,
-        intid: event.intid,
-        value,
-    });
-    command(
-        draft,
-        HostCommand::Inv {
-            device_id,
-            event_id,
-        },
-    );
+    draft.push(Operation::Configure { cpu, intid: event.intid, value });
+    command(draft, HostCommand::Inv { device_id, event_id });
     sync_event(draft, device_id, event_id);
     post(draft);
 }
@@ -64,14 +46,7 @@ pub(crate) fn configure(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32
 /// MOVI, and SYNC for both redistributors.
 pub(crate) fn move_event(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, icid: u16) {
     let from = draft.belief.redistributor_of(device_id, event_id);
-    command(
-        draft,
-        HostCommand::Movi {
-            device_id,
-            event_id,
-            icid,
-        },
-    );
+    command(draft, HostCommand::Movi { device_id, event_id, icid });
     sync_with(draft, from);
     sync_event(draft, device_id, event_id);
     post(draft);
@@ -84,13 +59,7 @@ pub(crate) fn unmap_event(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u
 
 fn discard(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) {
     let redistributor = draft.belief.redistributor_of(device_id, event_id);
-    command(
-        draft,
-        HostCommand::Discard {
-            device_id,
-            event_id,
-        },
-    );
+    command(draft, HostCommand::Discard { device_id, event_id });
     sync_with(draft, redistributor);
 }
 
@@ -141,23 +110,10 @@ fn one(draft: &mut Draft<'_, '_>) {
     let (device_id, event_id) = (device.device_id, event.event_id);
     let next = match draft.below(5) {
         0 if known => HostCommand::Invall { icid },
-        1 if known && !device.of_driver => HostCommand::Movi {
-            device_id,
-            event_id,
-            icid,
-        },
-        2 => HostCommand::Clear {
-            device_id,
-            event_id,
-        },
-        3 => HostCommand::Inv {
-            device_id,
-            event_id,
-        },
-        _ => HostCommand::Int {
-            device_id,
-            event_id,
-        },
+        1 if known && !device.of_driver => HostCommand::Movi { device_id, event_id, icid },
+        2 => HostCommand::Clear { device_id, event_id },
+        3 => HostCommand::Inv { device_id, event_id },
+        _ => HostCommand::Int { device_id, event_id },
     };
     command(draft, next);
     sync_event(draft, device_id, event_id);

@@ -15,11 +15,7 @@ pub(crate) fn anything(draft: &mut Draft<'_, '_>) {
     let index = draft.below(2) as u8;
     match draft.below(7) {
         0 => draft.push(Operation::WriteCbaser { cpu, flip: 0 }),
-        1 => draft.push(Operation::WriteBaser {
-            cpu,
-            index,
-            flip: 0,
-        }),
+        1 => draft.push(Operation::WriteBaser { cpu, index, flip: 0 }),
         2 => hasty(draft),
         3 => shared_itt(draft),
         4 => stored(draft),
@@ -47,18 +43,11 @@ fn hasty(draft: &mut Draft<'_, '_>) {
 fn without_table(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let flip = 1 << 63;
-    draft.push(Operation::Enable {
-        cpu,
-        enabled: false,
-    });
+    draft.push(Operation::Enable { cpu, enabled: false });
     draft.push(Operation::Quiesce { cpu });
     let nothing = match draft.chance(1, 2) {
         true => Operation::WriteCbaser { cpu, flip },
-        false => Operation::WriteBaser {
-            cpu,
-            index: 0,
-            flip,
-        },
+        false => Operation::WriteBaser { cpu, index: 0, flip },
     };
     draft.push(nothing);
     draft.push(Operation::Enable { cpu, enabled: true });
@@ -67,38 +56,21 @@ fn without_table(draft: &mut Draft<'_, '_>) {
 /// An ITT on another one, on a table, or where no memory is.
 fn shared_itt(draft: &mut Draft<'_, '_>) {
     let used = some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt);
-    let areas = [
-        Area::Queue,
-        Area::DeviceTable,
-        Area::CollectionTable,
-        Area::Hole,
-        Area::Pending,
-    ];
+    let areas = [Area::Queue, Area::DeviceTable, Area::CollectionTable, Area::Hole, Area::Pending];
     let itt = match draft.chance(1, 2) {
         true => used,
         false => Place::page(draft.pick(&areas, Area::Hole), 0),
     };
     let ids = draft.belief.device_ids().min(32);
     let device_id = draft.below(ids) as u32;
-    command(
-        draft,
-        HostCommand::Mapd {
-            device_id,
-            size: 3,
-            itt,
-            valid: true,
-        },
-    );
+    command(draft, HostCommand::Mapd { device_id, size: 3, itt, valid: true });
     post(draft);
 }
 
 /// The host writes into what the ITS keeps.
 fn stored(draft: &mut Draft<'_, '_>) {
     let itt = mapped(draft).map(|(device, _)| device.itt);
-    let area = draft.pick(
-        &[Area::DeviceTable, Area::CollectionTable],
-        Area::DeviceTable,
-    );
+    let area = draft.pick(&[Area::DeviceTable, Area::CollectionTable], Area::DeviceTable);
     let at = match (draft.chance(1, 2), itt) {
         (true, Some(itt)) => itt,
         _ => Place::at(area, 0, draft.below(16).saturating_mul(8) as u16),

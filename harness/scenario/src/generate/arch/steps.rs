@@ -63,11 +63,8 @@ pub(crate) fn any_collection(draft: &mut Draft<'_, '_>) -> u16 {
         6 => {
             // The table's first and last collection, whether those that are held come before or not.
             let bytes = u64::from(character.collection_entry_bytes);
-            let entries = character
-                .largest_page_size()
-                .bytes()
-                .checked_div(bytes)
-                .unwrap_or(0) as u16;
+            let entries =
+                character.largest_page_size().bytes().checked_div(bytes).unwrap_or(0) as u16;
             let beyond = entries.saturating_add(held);
             let edges = [held, entries, beyond].map(|edge| [edge.saturating_sub(1), edge]);
             draft.pick(edges.as_flattened(), held)
@@ -113,11 +110,7 @@ pub(crate) fn sync_with(draft: &mut Draft<'_, '_>, redistributor: u8) {
 /// A device raises an event.
 pub(crate) fn raise(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) {
     let half = event_id <= u16::MAX.into() && draft.chance(1, 6);
-    draft.push(Operation::Msi {
-        device_id,
-        event_id,
-        half,
-    });
+    draft.push(Operation::Msi { device_id, event_id, half });
 }
 
 pub(crate) fn acknowledge(draft: &mut Draft<'_, '_>, cpu: u8) {
@@ -200,20 +193,13 @@ pub(crate) fn harmless(draft: &mut Draft<'_, '_>) {
 
 pub(crate) fn retry(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    draft.push(Operation::Post {
-        cpu,
-        retry: true,
-        width: Width::Word,
-    });
+    draft.push(Operation::Post { cpu, retry: true, width: Width::Word });
 }
 
 /// The ITS comes to rest.
 pub(crate) fn rest(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    draft.push(Operation::Enable {
-        cpu,
-        enabled: false,
-    });
+    draft.push(Operation::Enable { cpu, enabled: false });
     draft.push(Operation::Quiesce { cpu });
 }
 
@@ -238,13 +224,7 @@ pub(crate) fn access_at(
     direction: Direction,
 ) {
     let cpu = draft.cpu();
-    draft.push(Operation::Access {
-        cpu,
-        frame,
-        offset,
-        size,
-        direction,
-    });
+    draft.push(Operation::Access { cpu, frame, offset, size, direction });
 }
 
 pub(crate) fn read(draft: &mut Draft<'_, '_>, name: &str) {

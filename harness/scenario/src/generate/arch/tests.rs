@@ -42,11 +42,7 @@ fn every_kind_that_it_plays_is_generated_and_lengths_are_moderate() {
             false => 0..,
         };
         assert!(expected.contains(&count), "{} {count} times", kind.name());
-        assert!(
-            FuzzTarget::Arch.plays(*kind) || count == 0,
-            "{}",
-            kind.name()
-        );
+        assert!(FuzzTarget::Arch.plays(*kind) || count == 0, "{}", kind.name());
     }
     for total in totals {
         let average = total / 2000;
@@ -77,13 +73,7 @@ fn boards_differ() {
         }
     }
     let least = [400, 300, 400, 400];
-    assert!(
-        counts
-            .iter()
-            .zip(least)
-            .all(|(count, least)| *count > least),
-        "{counts:?}"
-    );
+    assert!(counts.iter().zip(least).all(|(count, least)| *count > least), "{counts:?}");
 }
 
 /// What the host must never do, whatever it believes, before the architecture falls silent.
@@ -109,12 +99,7 @@ impl Law {
 
     /// Whether the memory is this device's own.
     fn keep_itt(&mut self, device_id: u32, event_id_bits: u8, itt: Place) -> bool {
-        let Place::In {
-            area: Area::Itt,
-            page,
-            offset,
-        } = itt
-        else {
+        let Place::In { area: Area::Itt, page, offset } = itt else {
             return false;
         };
         let start = u64::from(page) * PAGE_BYTES + u64::from(offset);
@@ -139,66 +124,30 @@ impl Law {
             Operation::WriteCbaser { flip, .. } | Operation::WriteBaser { flip, .. } => {
                 (on || flip != 0).then_some("register while enabled")
             }
-            Operation::Access {
-                frame,
-                direction: Direction::Write(value),
-                ..
-            } => {
+            Operation::Access { frame, direction: Direction::Write(value), .. } => {
                 let own = frame == Frame::ItsControl(here as u8);
                 (!own || value != 0 || on).then_some("write")
             }
             Operation::Probe { .. } => on.then_some("probed twice"),
             Operation::PowerLoss { .. } => on.then_some("at work"),
             Operation::Load { at, .. } | Operation::Store { at, .. } => {
-                let host = matches!(
-                    at,
-                    Place::In {
-                        area: Area::Host,
-                        ..
-                    }
-                );
+                let host = matches!(at, Place::In { area: Area::Host, .. });
                 (!host).then_some("memory that is in use")
             }
-            Operation::MapDevice {
-                device_id,
-                event_id_bits,
-                itt,
-                ..
-            } => self.mapd(device_id, event_id_bits, itt),
-            Operation::MapEvent {
-                device_id,
-                event_id,
-                intid,
-                icid,
-                ..
-            } => self
-                .mapti(device_id, event_id, intid, icid)
-                .or_else(|| self.owned(device_id, true)),
-            Operation::MoveEvent {
-                device_id,
-                event_id,
-                to,
-                ..
-            } => self
-                .movi(device_id, event_id, to.into())
-                .or_else(|| self.owned(device_id, true)),
-            Operation::Unmask {
-                device_id,
-                event_id,
-                ..
+            Operation::MapDevice { device_id, event_id_bits, itt, .. } => {
+                self.mapd(device_id, event_id_bits, itt)
             }
-            | Operation::Mask {
-                device_id,
-                event_id,
-                ..
+            Operation::MapEvent { device_id, event_id, intid, icid, .. } => {
+                self.mapti(device_id, event_id, intid, icid).or_else(|| self.owned(device_id, true))
             }
-            | Operation::UnmapEvent {
-                device_id,
-                event_id,
-                ..
-            } => self
-                .on_event(device_id, event_id)
-                .or_else(|| self.owned(device_id, true)),
+            Operation::MoveEvent { device_id, event_id, to, .. } => {
+                self.movi(device_id, event_id, to.into()).or_else(|| self.owned(device_id, true))
+            }
+            Operation::Unmask { device_id, event_id, .. }
+            | Operation::Mask { device_id, event_id, .. }
+            | Operation::UnmapEvent { device_id, event_id, .. } => {
+                self.on_event(device_id, event_id).or_else(|| self.owned(device_id, true))
+            }
             Operation::UnmapDevice { device_id, .. } => self.owned(device_id, true),
             Operation::Command { command, .. } => self.refused(command),
             _ => None,
@@ -208,58 +157,30 @@ impl Law {
     fn refused(&mut self, command: HostCommand) -> Option<&'static str> {
         let collections = 1_u32 << self.belief.here().character.collection_id_bits;
         match command {
-            HostCommand::Mapd {
-                device_id,
-                size,
-                itt,
-                valid: true,
-            } => self.mapd(device_id, size + 1, itt),
+            HostCommand::Mapd { device_id, size, itt, valid: true } => {
+                self.mapd(device_id, size + 1, itt)
+            }
             HostCommand::Mapd { device_id, .. } => {
                 let device = self.belief.device(device_id);
                 let empty = device.is_some_and(|device| device.events.is_empty());
                 (!empty).then_some("events left")
             }
-            HostCommand::Mapc {
-                icid,
-                rdbase: Rdbase::Of(_),
-                valid: true,
-            } => (u32::from(icid) >= collections).then_some("no collection"),
-            HostCommand::Sync {
-                rdbase: Rdbase::Of(_),
-            } => None,
-            HostCommand::Mapti {
-                device_id,
-                event_id,
-                intid,
-                icid,
-            } => self
+            HostCommand::Mapc { icid, rdbase: Rdbase::Of(_), valid: true } => {
+                (u32::from(icid) >= collections).then_some("no collection")
+            }
+            HostCommand::Sync { rdbase: Rdbase::Of(_) } => None,
+            HostCommand::Mapti { device_id, event_id, intid, icid } => self
                 .mapti(device_id, event_id, intid, icid)
                 .or_else(|| self.owned(device_id, false)),
-            HostCommand::Movi {
-                device_id,
-                event_id,
-                icid,
-            } => self
-                .movi(device_id, event_id, icid)
-                .or_else(|| self.owned(device_id, false)),
-            HostCommand::Discard {
-                device_id,
-                event_id,
-            } => self
-                .on_event(device_id, event_id)
-                .or_else(|| self.owned(device_id, false)),
-            HostCommand::Int {
-                device_id,
-                event_id,
+            HostCommand::Movi { device_id, event_id, icid } => {
+                self.movi(device_id, event_id, icid).or_else(|| self.owned(device_id, false))
             }
-            | HostCommand::Clear {
-                device_id,
-                event_id,
+            HostCommand::Discard { device_id, event_id } => {
+                self.on_event(device_id, event_id).or_else(|| self.owned(device_id, false))
             }
-            | HostCommand::Inv {
-                device_id,
-                event_id,
-            } => self.on_event(device_id, event_id),
+            HostCommand::Int { device_id, event_id }
+            | HostCommand::Clear { device_id, event_id }
+            | HostCommand::Inv { device_id, event_id } => self.on_event(device_id, event_id),
             HostCommand::Invall { icid } => self.collection(icid),
             _ => Some("no driver's"),
         }
@@ -288,8 +209,7 @@ impl Law {
     }
 
     fn movi(&self, device_id: u32, event_id: u32, icid: u16) -> Option<&'static str> {
-        self.on_event(device_id, event_id)
-            .or_else(|| self.collection(icid))
+        self.on_event(device_id, event_id).or_else(|| self.collection(icid))
     }
 
     fn on_event(&self, device_id: u32, event_id: u32) -> Option<&'static str> {
@@ -356,14 +276,7 @@ fn hostile_scenarios_are_mostly_judged() {
         for operation in &scenario.operations {
             let wrong = match *operation {
                 // Software's own while LPIs are off.
-                Operation::Store {
-                    at:
-                        Place::In {
-                            area: Area::Pending,
-                            ..
-                        },
-                    ..
-                } => None,
+                Operation::Store { at: Place::In { area: Area::Pending, .. }, .. } => None,
                 Operation::WriteCbaser { .. }
                 | Operation::WriteBaser { .. }
                 | Operation::Store { .. }
@@ -372,20 +285,11 @@ fn hostile_scenarios_are_mostly_judged() {
                     *wrong != "register while enabled"
                         || law.enabled[usize::from(law.belief.current)]
                 }),
-                Operation::MapDevice {
-                    device_id,
-                    event_id_bits,
-                    itt,
-                    ..
-                } => (!law.keep_itt(device_id, event_id_bits, itt)).then_some("ITT"),
+                Operation::MapDevice { device_id, event_id_bits, itt, .. } => {
+                    (!law.keep_itt(device_id, event_id_bits, itt)).then_some("ITT")
+                }
                 Operation::Command {
-                    command:
-                        HostCommand::Mapd {
-                            device_id,
-                            size,
-                            itt,
-                            valid: true,
-                        },
+                    command: HostCommand::Mapd { device_id, size, itt, valid: true },
                     ..
                 } if u64::from(device_id) < law.belief.device_ids()
                     && size < law.belief.here().character.event_id_bits =>
@@ -411,12 +315,7 @@ fn most_of_what_is_hostile_hits_something() {
         let mut belief = Belief::new(scenario.characters, scenario.boot);
         let mut slots = 0;
         for operation in &scenario.operations {
-            if let Operation::Msi {
-                device_id,
-                event_id,
-                ..
-            } = *operation
-            {
+            if let Operation::Msi { device_id, event_id, .. } = *operation {
                 all += 1;
                 hits += usize::from(belief.event(device_id, event_id).is_some());
             }
