@@ -358,7 +358,7 @@ fn parts(regions: &Regions, lines: &BTreeMap<u64, bool>) -> BTreeSet<u64> {
 /// Commands that no ITS carried out in these scenarios, and that none found in error.
 fn commands(played: &[Scenario]) -> (Vec<&'static str>, Vec<&'static str>) {
     let mut seen = BTreeSet::new();
-    let mut runner = Runner::production();
+    let mut runner = Runner::new(its_production::make);
     for scenario in played {
         let mut trace = Trace::default();
         runner.play(scenario, Some(&mut trace));

@@ -150,6 +150,10 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
         OBSERVED
     }
 
+    fn is_external(&self) -> bool {
+        true
+    }
+
     fn set_up(&self, el2: &E, arguments: [u64; 4]) -> i64 {
         let _inside = self.ready(el2);
         let on = self.on(el2);

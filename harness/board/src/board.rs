@@ -99,6 +99,11 @@ impl Board {
         self.subject.is_observed()
     }
 
+    /// Whether the subject is written elsewhere.
+    pub fn is_external(&self) -> bool {
+        self.subject.is_external()
+    }
+
     /// The board as it is, between two actions.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state.borrow();

@@ -5,7 +5,7 @@ use its_board::Board;
 use its_board::host::Perform;
 use its_el2::{AccessSize, Action, Direction, Event, Outcome, Translation, View};
 use its_gic::Register;
-use its_runner::{Hosts, machine};
+use its_runner::{Hosts, Make, machine};
 use its_scenario::Stage;
 
 use crate::observed::{Fate, Fit, Observed};
@@ -23,10 +23,10 @@ struct OnBoard {
 }
 
 impl OnBoard {
-    fn new(script: &Script, guarded: bool) -> Self {
+    fn new(script: &Script, guarded: bool, make: Make) -> Self {
         let machine = machine(&script.scenario);
         Self {
-            board: Board::new(machine, its_runner::subject(machine.its)),
+            board: Board::new(machine, make(machine.its)),
             guarded,
             events: Vec::new(),
             value: None,
@@ -62,21 +62,21 @@ impl OnBoard {
 }
 
 /// Plays a case on the physical ITS.
-pub(crate) fn run_physical(script: &Script, free: bool) -> Played {
-    let mut on = OnBoard::new(script, false);
+pub(crate) fn run_physical(script: &Script, free: bool, make: Make) -> Played {
+    let mut on = OnBoard::new(script, false, make);
     let mut hosts = Hosts::new(&script.scenario);
     hosts.probe(script.scenario.boot.stage, &mut on);
     on.play(script, hosts, free)
 }
 
 /// Plays a case on the emulator, after a legal set-up.
-pub(crate) fn run_emulator(script: &Script, free: bool) -> Played {
+pub(crate) fn run_emulator(script: &Script, free: bool, make: Make) -> Played {
     let scenario = &script.scenario;
     let needs = [(scenario.boot.stage == Stage::Reset, NO_RESET)];
     if let Some((_, why)) = needs.into_iter().find(|(needed, _)| *needed) {
         return Played::NotApplicable(why.into());
     }
-    let mut on = OnBoard::new(script, true);
+    let mut on = OnBoard::new(script, true, make);
     let mut hosts = Hosts::new(scenario);
     hosts.probe(scenario.boot.stage, &mut on);
     hosts.deprivilege(&mut on);

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use its_runner::Make;
 use its_runner::replay::{CLEAN, FINDINGS, print};
 
 use crate::matrix::{Cell, Row, play};
@@ -47,7 +48,7 @@ pub const ROOT: &str = "ITSDIFF_ROOT";
 ///
 /// # Errors
 /// A requirement that cannot be read, an id that there is none of, a QEMU that does not work.
-pub fn run(arguments: &Arguments) -> Result<u8> {
+pub fn run(arguments: &Arguments, make: Make) -> Result<u8> {
     let (folder, page) = places();
     let mut requirements = Requirement::all(&folder)?;
     ensure!(!requirements.is_empty(), "there is no requirement in {}", folder.display());
@@ -70,7 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         true => None,
         false => qemu()?,
     };
-    let rows = play(requirements, qemu);
+    let rows = play(requirements, qemu, make);
     if let Some(file) = &arguments.junit {
         fs::write(file, report::junit(&rows)?)
             .with_context(|| format!("cannot write {}", file.display()))?;

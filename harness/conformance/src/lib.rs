@@ -8,8 +8,8 @@
 //! - [`matrix`], [`report`]: what each requirement came to on each subject, for people and machines
 //! - [`conform`], [`compare`]: the commands
 //!
-//! Its user is the command line. It knows every other crate of the harness but the oracles; nobody but the command line knows
-//! it. What is expected stands in the files: nothing here decides what an ITS must do.
+//! Its users are the command line, and programs that hold a subject. It knows every other crate of
+//! the harness but the oracles and the subjects. What is expected stands in the files: nothing here decides what an ITS must do.
 
 mod board;
 pub mod compare;
@@ -17,11 +17,14 @@ pub mod conform;
 pub mod matrix;
 mod observed;
 mod play;
+mod program;
 mod qemu;
 mod reference;
 pub mod report;
 pub mod requirement;
 pub mod script;
+
+pub use program::main;
 
 /// Whether QEMU is there, else how to get it.
 ///

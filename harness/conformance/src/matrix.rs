@@ -1,6 +1,7 @@
 //! The matrix: what each requirement came to on each subject.
 
 use its_el2::Freedom;
+use its_runner::Make;
 use its_scenario::Scenario;
 
 use crate::board::{run_emulator, run_physical};
@@ -95,17 +96,17 @@ pub struct Row {
     pub cells: Vec<(Subject, Cell)>,
 }
 
-/// Plays requirements on subjects. Without QEMU it has no column.
-pub fn play(requirements: Vec<Requirement>, mut qemu: Option<QemuSubject>) -> Vec<Row> {
+/// Plays requirements on subjects; the emulator is what `make` makes. Without QEMU it has no column.
+pub fn play(requirements: Vec<Requirement>, mut qemu: Option<QemuSubject>, make: Make) -> Vec<Row> {
     let row = |requirement: Requirement| {
         let mut cells = vec![
             (Subject::Model, ours(&requirement, reference::run)),
-            (Subject::PhysicalIts, ours(&requirement, run_physical)),
+            (Subject::PhysicalIts, ours(&requirement, |case, free| run_physical(case, free, make))),
         ];
         if let Some(qemu) = &mut qemu {
             cells.push((Subject::Qemu, qemu.cell(&requirement)));
         }
-        let emulator = ours(&requirement, run_emulator);
+        let emulator = ours(&requirement, |case, free| run_emulator(case, free, make));
         cells.push((Subject::Emulator, claimed(&requirement.emulator, emulator)));
         Row { requirement, cells }
     };

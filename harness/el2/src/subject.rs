@@ -91,6 +91,11 @@ pub trait Subject<E: El2> {
         true
     }
 
+    /// Whether it is written elsewhere. What such a subject keeps outside of its state is not known.
+    fn is_external(&self) -> bool {
+        false
+    }
+
     /// The hypercall `__pkvm_init_its_emulation` with x1 to x4 as the host gave them. Returns what goes
     /// into x1: 0 or a negative errno.
     fn set_up(&self, el2: &E, arguments: [u64; 4]) -> i64;

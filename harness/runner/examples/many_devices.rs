@@ -10,7 +10,7 @@ use its_board::host::Perform;
 use its_board::{Board, layout};
 use its_el2::{AccessSize, Action, Direction, Event, Outcome};
 use its_gic::Register;
-use its_runner::{Hosts, machine, production};
+use its_runner::{Hosts, machine};
 use its_scenario::{Area, HostCommand, Operation, Place, Scenario, Width};
 
 /// An ITS with a flat device table of 8192 entries, and room for 4,096 records: the host gives pages of its own.
@@ -56,7 +56,7 @@ fn run(devices: u32, rounds: u32) {
     let scenario = Scenario::parse(BOARD).expect("the board is right");
     let machine = machine(&scenario);
     let mut alone =
-        Alone { board: Board::new(machine, production(machine.its)), events: Vec::new() };
+        Alone { board: Board::new(machine, its_production::make(machine.its)), events: Vec::new() };
     let mut hosts = Hosts::new(&scenario);
     hosts.probe(scenario.boot.stage, &mut alone);
     hosts.deprivilege(&mut alone);

@@ -38,5 +38,5 @@ pub mod trace;
 
 pub use finding::Finding;
 pub use hosts::{Hosts, machine};
-pub use play::{Case, Counts, Make, Runner, Verdict, production, subject};
+pub use play::{Case, Counts, Make, Runner, Verdict};
 pub use referee::{Referee, Seen};

@@ -257,7 +257,7 @@ pub fn difference(one: &Observed, other: &Observed) -> Option<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::play::production;
+    use its_production::make;
 
     const TEXT: &str = "\
 itsdiff 1
@@ -269,7 +269,7 @@ poll 1
     #[test]
     fn a_subject_does_what_it_did() {
         let scenario = Scenario::parse(TEXT).unwrap();
-        let [first, second] = [(); 2].map(|()| observe(&scenario, production));
+        let [first, second] = [(); 2].map(|()| observe(&scenario, make));
         assert_eq!(first, second);
         assert_eq!(difference(&first, &second), None);
         let seen: Vec<&Seen> =
@@ -282,7 +282,7 @@ poll 1
     #[test]
     fn a_difference_is_named_by_its_operation_and_class() {
         let scenario = Scenario::parse(TEXT).unwrap();
-        let one = observe(&scenario, production);
+        let one = observe(&scenario, make);
         let mut other = one.clone();
         let seen = { other.actions.iter_mut() }
             .find(|seen| !seen.pages.is_empty() && seen.operation.is_some());
@@ -298,7 +298,7 @@ poll 1
     #[test]
     fn what_goes_by_steps_is_left_out() {
         let text = format!("{TEXT}tamper itt[0] after=1 value=0x0\npoll 1\n");
-        let observed = observe(&Scenario::parse(text).unwrap(), production);
+        let observed = observe(&Scenario::parse(text).unwrap(), make);
         assert_eq!(observed.operations, 2);
         assert!(observed.left_out.is_some());
     }

@@ -4,9 +4,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use its_board::host::Perform;
-use its_board::{Board, BoardLocks, BoardSubject, Failure, Snapshot, Tamper};
+use its_board::{Board, BoardSubject, Failure, Snapshot, Tamper};
 use its_el2::{Action, Character, Freedoms, MAX_ITS, Machine, SubjectPolicy, Turn};
-use its_emulator::Emulator;
 use its_model::{Model, Phase};
 use its_oracles::Oracles;
 use its_scenario::{Boot, Operation, Scenario, Stage};
@@ -94,22 +93,6 @@ type MakeSubject = dyn Fn(&'static [u64]) -> Box<dyn BoardSubject>;
 /// Makes a subject for the ITSs whose control frames are at these addresses.
 pub type Make = fn(&'static [u64]) -> Box<dyn BoardSubject>;
 
-/// Makes the production emulator.
-pub fn production(its: &'static [u64]) -> Box<dyn BoardSubject> {
-    Box::new(Emulator::<BoardLocks>::new(its))
-}
-
-/// Makes what this program was built to play on. Compiled with `--cfg foreign`, that is an emulation written elsewhere.
-#[cfg(not(foreign))]
-pub use production as subject;
-
-/// Makes what this program was built to play on: the emulation that is written elsewhere.
-#[cfg(foreign)]
-pub fn subject(its: &'static [u64]) -> Box<dyn BoardSubject> {
-    let redistributors = its_board::layout::CPUS.into();
-    Box::new(its_abi::Foreign::<BoardLocks>::new(its, redistributors))
-}
-
 /// Boots that are kept. A corpus has few different ones at a time.
 const KEPT_BOOTS: usize = 256;
 
@@ -125,11 +108,6 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// With the production emulator.
-    pub fn production() -> Self {
-        Self::new(production)
-    }
-
     /// With any subject, which is made for the control frames of a board's ITSs.
     pub fn new(subject: impl Fn(&'static [u64]) -> Box<dyn BoardSubject> + 'static) -> Self {
         let machine = machine(&Scenario::default());
@@ -228,13 +206,14 @@ impl Runner {
 /// Of so many cases of a run one is played twice.
 pub(crate) const ONE_IN: u64 = 512;
 
-/// A case as stored scenarios are played: what is written elsewhere, of which nobody knows what it keeps, twice.
+/// Plays a stored scenario. External subjects are played twice, because state kept outside their
+/// data section would make the second run differ.
 pub(crate) fn replay(scenario: &Scenario, make: Make, trace: &mut Trace) -> Case {
     let mut runner = Runner::new(make);
-    match cfg!(foreign) {
-        true => runner.play_twice(scenario, trace),
-        false => runner.play(scenario, Some(trace)),
+    if runner.board.is_external() {
+        return runner.play_twice(scenario, trace);
     }
+    runner.play(scenario, Some(trace))
 }
 
 /// Plays a case on a board that each thread keeps.

@@ -58,7 +58,7 @@ fn the_same_turns_give_the_same_trace() {
     let told = |turns: &str| {
         let mut trace = Trace::default();
         let scenario = with_turns(POSTS, turns);
-        Runner::production().play(&scenario, Some(&mut trace));
+        Runner::new(its_production::make).play(&scenario, Some(&mut trace));
         trace.text().to_owned()
     };
     assert_eq!(told("7,u1,3"), told("7,u1,3"));
@@ -68,7 +68,7 @@ fn the_same_turns_give_the_same_trace() {
 /// CPU 0 gives way after each number of steps, and CPU 1 after each.
 #[test]
 fn every_interleaving_with_two_switches() {
-    let mut runner = Runner::production();
+    let mut runner = Runner::new(its_production::make);
     for text in [POSTS, RELEASES, STOPS] {
         for first in 1..=64 {
             for second in (1..=40).step_by(3) {

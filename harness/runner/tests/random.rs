@@ -17,7 +17,7 @@ fn scenario(seed: u64, target: FuzzTarget, temper: Temper) -> Scenario {
 /// Plays so many scenarios; in every fourth the account of pointers is checked against a full walk after every action, which
 /// takes most of the time.
 fn play(number: u64, target: FuzzTarget, temper: Temper, all_freedoms: bool) -> Counts {
-    let mut runner = Runner::production();
+    let mut runner = Runner::new(its_production::make);
     runner.all_freedoms = all_freedoms;
     let mut counts = Counts::default();
     for seed in 0..number {
@@ -100,7 +100,7 @@ fn every_option_of_every_freedom_is_allowed() {
 #[test]
 fn the_same_scenario_gives_the_same_trace_whatever_came_before() {
     for target in FuzzTarget::ALL {
-        let mut used = Runner::production();
+        let mut used = Runner::new(its_production::make);
         for seed in 0..50 {
             let scenario = scenario(seed, target, Temper::Hostile);
             let trace = |runner: &mut Runner| {
@@ -108,7 +108,11 @@ fn the_same_scenario_gives_the_same_trace_whatever_came_before() {
                 runner.play(&scenario, Some(&mut trace));
                 trace.text().to_owned()
             };
-            assert_eq!(trace(&mut used), trace(&mut Runner::production()), "{scenario}");
+            assert_eq!(
+                trace(&mut used),
+                trace(&mut Runner::new(its_production::make)),
+                "{scenario}"
+            );
         }
     }
 }

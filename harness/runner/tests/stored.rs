@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use its_runner::{Runner, Verdict, production, replay};
+use its_runner::{Runner, Verdict, replay};
 
 /// The scenarios below this folder, in the order of their paths, but those that are kept for what they break.
 fn scenarios(folder: &Path) -> Vec<PathBuf> {
@@ -31,7 +31,7 @@ fn every_stored_scenario_is_clean() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../corpus");
     let files = scenarios(&corpus);
     assert!(files.len() > 100, "only {} stored scenarios", files.len());
-    let mut runner = Runner::new(production);
+    let mut runner = Runner::new(its_production::make);
     for file in files {
         let scenario = replay::load(&file).unwrap_or_else(|error| panic!("{error}"));
         let case = runner.play(&scenario, None);

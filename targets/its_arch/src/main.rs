@@ -3,4 +3,4 @@
 //! It asks that translations, LPIs, registers and command errors are the reference's after every operation.
 #![cfg_attr(engine = "libfuzzer", no_main)]
 
-its_runner::target!(its_scenario::FuzzTarget::Arch);
+its_program::program!(its_scenario::FuzzTarget::Arch, its_production::make);

@@ -3,4 +3,4 @@
 //! It asks that nothing unjudged reaches the ITS and that the queue never wedges.
 #![cfg_attr(engine = "libfuzzer", no_main)]
 
-its_runner::target!(its_scenario::FuzzTarget::Cmdq);
+its_program::program!(its_scenario::FuzzTarget::Cmdq, its_production::make);

@@ -4,4 +4,4 @@
 //! sizes read and write what the policy says.
 #![cfg_attr(engine = "libfuzzer", no_main)]
 
-its_runner::target!(its_scenario::FuzzTarget::Mmio);
+its_program::program!(its_scenario::FuzzTarget::Mmio, its_production::make);

@@ -4,4 +4,4 @@
 //! It asks the same as the sequential targets, in every interleaving: no deadlock, no half-published state.
 #![cfg_attr(engine = "libfuzzer", no_main)]
 
-its_runner::target!(its_scenario::FuzzTarget::Race);
+its_program::program!(its_scenario::FuzzTarget::Race, its_production::make);

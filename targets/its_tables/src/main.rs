@@ -3,4 +3,4 @@
 //! It asks that every pointer that an ITS follows is sound at every moment.
 #![cfg_attr(engine = "libfuzzer", no_main)]
 
-its_runner::target!(its_scenario::FuzzTarget::Tables);
+its_program::program!(its_scenario::FuzzTarget::Tables, its_production::make);

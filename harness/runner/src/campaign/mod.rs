@@ -1,7 +1,7 @@
 //! Many cases under a fuzzing engine: counted, with one file for each new signature.
 //!
 //! An engine's glue is a file: `libfuzzer`, `afl`, `honggfuzz`, and `random`, which is our own and needs no tool. Which
-//! of the others is compiled in says `--cfg engine="…"`; [`target!`](crate::target) is all that a target needs. They
+//! of the others is compiled in says `--cfg engine="…"`; `its-program` has the entry points. They
 //! feed bytes; what becomes of a case is the same for all and said by the environment, because an engine's command
 //! line is its own:
 //!
@@ -35,34 +35,6 @@ use crate::trace::Trace;
 pub use findings::report;
 pub use libfuzzer::{cross_over, mutate};
 pub use status::total;
-
-/// The entry points of a program for [`FuzzTarget`] `$target` on what `$make` makes, [`subject`](crate::subject) unless it is
-/// said: of the engine that it is compiled for, or [`program::main`](crate::program::main).
-#[macro_export]
-macro_rules! target {
-    ($target:expr) => {
-        $crate::target!($target, $crate::subject);
-    };
-    ($target:expr, $make:expr) => {
-        #[cfg(engine = "libfuzzer")]
-        $crate::libfuzzer_target!($target, $make);
-
-        #[cfg(engine = "afl")]
-        fn main() {
-            $crate::campaign::afl::run($target, $make)
-        }
-
-        #[cfg(engine = "honggfuzz")]
-        fn main() {
-            $crate::campaign::honggfuzz::run($target, $make)
-        }
-
-        #[cfg(not(any(engine = "libfuzzer", engine = "afl", engine = "honggfuzz")))]
-        fn main() -> ::std::process::ExitCode {
-            $crate::program::main($make)
-        }
-    };
-}
 
 /// What is counted and kept of a process's cases.
 struct Output {

@@ -7,7 +7,7 @@ use arbitrary::Unstructured;
 use its_board::BoardSubject;
 use its_runner::campaign::report;
 use its_runner::minimize::{findings, minimize};
-use its_runner::{Make, production, replay};
+use its_runner::{Make, replay};
 use its_scenario::{FuzzTarget, Scenario, Temper};
 use quickcheck::{Arbitrary, Gen, QuickCheck, Testable};
 
@@ -22,7 +22,7 @@ trait Made: Clone + 'static {
 struct Right;
 
 impl Made for Right {
-    const MAKE: Make = production;
+    const MAKE: Make = its_production::make;
 }
 
 /// Pins are taken back twice.

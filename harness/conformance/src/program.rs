@@ -1,12 +1,15 @@
-//! `conform` and `compare`, as a program of its own: built once for each break that is put into what it checks.
+//! `conform` and `compare` as a program that holds one subject answers them.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use its_conformance::{compare, conform};
+use its_runner::Make;
 use its_runner::replay::USAGE;
 
+use crate::{compare, conform};
+
 #[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -20,9 +23,10 @@ enum Command {
     Compare(compare::Arguments),
 }
 
-fn main() -> ExitCode {
+/// Does what the command line says; the emulator is what `make` makes.
+pub fn main(make: Make) -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Conform(arguments) => conform::run(&arguments),
+        Command::Conform(arguments) => conform::run(&arguments, make),
         Command::Compare(arguments) => compare::run(&arguments),
     };
     match result {
