@@ -60,7 +60,7 @@ pub fn plant(sources: &mut Sources, mistakes: &[Mistake]) -> Result<Vec<String>,
     }
     for (path, bodies) in &bodies {
         let original = sources.get_mut(path).expect("it was patched");
-        *original = functions::switched(original, bodies);
+        *original = functions::switched(original, bodies).expect("it was parsed");
     }
     Ok(bodies.into_keys().collect())
 }
