@@ -1,7 +1,7 @@
 //! The test step `abi`: the examples of `harness/abi` are what they say.
 
+use fs_err as fs;
 use std::collections::BTreeSet;
-use std::fs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
@@ -44,8 +44,8 @@ pub(crate) fn check() -> Result<()> {
 
 fn replayer(foreign: Foreign) -> Result<(String, Program)> {
     let subject = Subject::foreign(foreign);
-    let program = subject.build_replayer(target::ALL[0].name)?;
-    Ok((subject.name, program.into()))
+    let program = subject.player()?;
+    Ok((subject.name, program))
 }
 
 /// It is clean on every stored scenario, and on a few new ones of each of these targets.

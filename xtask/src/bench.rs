@@ -35,8 +35,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         "there are no scenarios in {}",
         workspace::shown(&folder)
     );
-    let program = Engine::Libfuzzer.build(&Subject::new(None)?, target.name)?;
-    let text = duct::cmd!(program)
+    let program = Engine::Libfuzzer.build(&Subject::production(), target)?;
+    let text = program
+        .command(Vec::<String>::new())
         .env("ITSDIFF_BENCH", &folder)
         .env("ITSDIFF_BENCH_SECONDS", arguments.seconds.to_string())
         .read()?;

@@ -1,8 +1,8 @@
 //! `compare A B` of two subjects: the same scenarios on both, judged by nobody, and where they differ in what host and
 //! hardware see, side by side. What the reference says of each is told beside it.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::foreign::Foreign;
 use crate::program::{Program, Session};
 use crate::stop;
 use crate::subject::Subject;
-use crate::target::{self, Target};
+use crate::target::Target;
 use crate::timeline;
 use crate::workspace;
 
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments, target: Option<&str>) -> Result<Exit> {
         .map(|file| Ok((file.as_path(), load(file)?)))
         .collect::<Result<Vec<_>>>()?;
     let target = Target::find(target.unwrap_or("its_cmdq"))?;
-    let pair = Pair::new([&arguments.one, &arguments.other], arguments.fuzz)?;
+    let pair = Pair::new([&arguments.one, &arguments.other])?;
     match arguments.fuzz {
         true => pair.fuzz(arguments, target),
         false => pair.files(&scenarios),
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments, target: Option<&str>) -> Result<Exit> {
 
 /// How many of these scenarios two subjects play differently.
 pub(crate) fn different(names: [&str; 2], files: &[PathBuf]) -> Result<usize> {
-    let pair = Pair::new(names, false)?;
+    let pair = Pair::new(names)?;
     let scenarios = files.iter().map(|file| load(file));
     let scenarios = scenarios.collect::<Result<Vec<Scenario>, _>>()?;
     let [one, other] = pair.observe(&scenarios)?;
@@ -66,7 +66,7 @@ pub(crate) fn different(names: [&str; 2], files: &[PathBuf]) -> Result<usize> {
 fn subject(text: &str) -> Result<Subject> {
     let is_foreign = text.starts_with("example:") || Path::new(text).is_file();
     match text {
-        "production" => Subject::new(None),
+        "production" => Ok(Subject::production()),
         _ if is_foreign => Ok(Subject::foreign(Foreign::prepare(text)?)),
         id => Subject::new(Some(id)).with_context(|| {
             format!("`{id}` is not production, no known bug, no file and no example")
@@ -75,16 +75,8 @@ fn subject(text: &str) -> Result<Subject> {
 }
 
 impl<'a> Pair<'a> {
-    /// `many`: so many cases are played that it pays to optimize, which takes longer.
-    fn new(names: [&'a str; 2], many: bool) -> Result<Self> {
-        let program = |name: &str| -> Result<Program> {
-            let (subject, any) = (subject(name)?, target::ALL[0].name);
-            let path = match many {
-                true => subject.build_fast_replayer(any)?,
-                false => subject.build_replayer(any)?,
-            };
-            Ok(path.into())
-        };
+    fn new(names: [&'a str; 2]) -> Result<Self> {
+        let program = |name: &str| -> Result<Program> { subject(name)?.player() };
         let programs = [program(names[0])?, program(names[1])?];
         let sessions = Mutex::new([programs[0].session()?, programs[1].session()?]);
         Ok(Self { names, programs, sessions })

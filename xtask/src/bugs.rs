@@ -1,7 +1,7 @@
 //! Known bugs of the emulator (`corpus/bugs/<id>/`) and breaks of the harness (`corpus/breaks/<id>/`): each folder holds
 //! `bug.patch`, `bug.toml`, and `witness.its` if a target finds it.
 
-use std::fs;
+use fs_err as fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -64,6 +64,7 @@ impl Bank {
 #[derive(Debug)]
 pub(crate) struct Bug {
     pub id: String,
+    pub bank: Bank,
     pub facts: Facts,
     pub patch: String,
     pub witness: PathBuf,
@@ -91,11 +92,10 @@ impl Bug {
     pub(crate) fn find(id: &str) -> Result<Self> {
         let mut known = Self::all(Bank::Bugs)?;
         known.extend(Self::all(Bank::Breaks)?);
-        if let Some(index) = known.iter().position(|bug| bug.id == id) {
-            return Ok(known.swap_remove(index));
-        }
-        let ids: Vec<&str> = known.iter().map(|bug| bug.id.as_str()).collect();
-        bail!("no known bug or break `{id}`; there are: {}", ids.join(", "));
+        let ids = known.iter().map(|bug| bug.id.as_str());
+        workspace::demand_known("known bug or break", id, ids)?;
+        known.retain(|bug| bug.id == id);
+        known.pop().context("it is known")
     }
 
     /// The target that finds it.
@@ -134,6 +134,7 @@ impl Bug {
         );
         Ok(Self {
             id: id.into(),
+            bank,
             facts,
             patch: read("bug.patch")?,
             witness: folder.join("witness.its"),

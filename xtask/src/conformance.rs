@@ -1,7 +1,6 @@
 //! `conform` and `compare`: built with the subject that is asked for, and given the same arguments.
 
 use std::ffi::OsString;
-use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use its_conformance::{compare, conform};
@@ -9,6 +8,8 @@ use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 
 use crate::beside;
 use crate::exit::{Broken, Defect, Exit};
+use crate::process;
+use crate::program::Program;
 use crate::subject::{Subject, Which};
 use crate::workspace;
 
@@ -35,7 +36,7 @@ pub(crate) struct Compare {
 
 impl Conform {
     pub(crate) fn run(&self) -> Result<Exit> {
-        ended(run(&self.which.subject()?.build_conformance(false)?)?)
+        ended(run(&self.which.subject()?.player()?)?)
     }
 }
 
@@ -54,17 +55,18 @@ impl Compare {
             "--target is for two subjects; QEMU plays what its_arch draws"
         );
         let subject = Subject::new(self.bug.as_deref())?;
-        ended(run(&subject.build_conformance(true)?)?)
+        ended(run(&subject.player()?)?)
     }
 }
 
 /// The requirements that fail in a column, of those that begin with `ids`, without QEMU; all if there are no ids.
 pub(crate) fn failing(subject: &Subject, column: &str, ids: &[String]) -> Result<Vec<String>> {
-    let program = subject.build_brief_conformance()?;
+    let program = subject.brief_player()?;
     let mut arguments = vec!["conform".into(), "--no-qemu".into(), "--json".into()];
     arguments.extend(ids.iter().cloned());
-    let text =
-        duct::cmd(program, arguments).env(conform::ROOT, workspace::root()).unchecked().read()?;
+    let command = program.command(arguments).env(conform::ROOT, workspace::root());
+    let output = process::ended(&program.path, command.stdout_capture())?;
+    let text = String::from_utf8_lossy(&output.stdout);
     let matrix: serde_json::Value = serde_json::from_str(&text)?;
     let rows = matrix["requirements"].as_array().cloned();
     let failed = |row: &serde_json::Value| {
@@ -77,7 +79,7 @@ pub(crate) fn failing(subject: &Subject, column: &str, ids: &[String]) -> Result
 
 /// The matrix without a failure; QEMU's column where it is installed.
 pub(crate) fn check() -> Result<()> {
-    let program = Subject::new(None)?.build_conformance(false)?;
+    let program = Subject::production().player()?;
     expect_clean(&program, &["conform"])
 }
 
@@ -87,19 +89,16 @@ pub(crate) fn smoke() -> Result<()> {
         eprintln!("left out: {missing}");
         return Ok(());
     }
-    let program = Subject::new(None)?.build_conformance(true)?;
+    let program = Subject::production().player()?;
     let compare = ["compare", "model", "qemu", "--fuzz", "--time", "300", "--runs"];
     expect_clean(&program, &[&compare[..], &["5000"]].concat())?;
     expect_clean(&program, &[&compare[..], &["500", "--careful"]].concat())
 }
 
-fn expect_clean(program: &Path, arguments: &[&str]) -> Result<()> {
-    let status = duct::cmd(program, arguments)
-        .dir(workspace::root())
-        .env(conform::ROOT, workspace::root())
-        .unchecked()
-        .run()?
-        .status;
+fn expect_clean(program: &Program, arguments: &[&str]) -> Result<()> {
+    let command = program.command(arguments.iter().copied()).dir(workspace::root());
+    let command = command.env(conform::ROOT, workspace::root());
+    let status = process::ended(&program.path, command)?.status;
     match ended(status.code())? {
         Exit::Clean => Ok(()),
         Exit::Findings => Err(Broken(format!("{} has findings", arguments[0])).into()),
@@ -107,13 +106,10 @@ fn expect_clean(program: &Path, arguments: &[&str]) -> Result<()> {
 }
 
 /// The program with the arguments that this one was given, but for the subject.
-fn run(program: &Path) -> Result<Option<i32>> {
+fn run(program: &Program) -> Result<Option<i32>> {
     let given = std::env::args_os().skip(1);
-    let status = duct::cmd(program, without_subject(given))
-        .env(conform::ROOT, workspace::root())
-        .unchecked()
-        .run()?
-        .status;
+    let command = program.command(without_subject(given)).env(conform::ROOT, workspace::root());
+    let status = process::ended(&program.path, command)?.status;
     Ok(status.code())
 }
 

@@ -3,8 +3,8 @@
 //! Committed are text, below `corpus/<target>`: seeds, regressions, benchmark. Grown by fuzzing are an engine's binary
 //! files, below `artifacts/<target>`: a `corpus` in each run, and merged in `artifacts/<target>/corpus`.
 
+use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -127,10 +127,10 @@ fn merge_into(target: &Target, into: &Path, sources: &[PathBuf], folder: &Path) 
     fs::create_dir_all(into)?;
     let seeds = tempfile::tempdir()?;
     fill(seeds.path(), &workspace::scenarios(&target.corpus("seeds"))?)?;
-    let program = Engine::Libfuzzer.build(&Subject::new(None)?, target.name)?;
+    let program = Engine::Libfuzzer.build(&Subject::production(), target)?;
     let mut from = vec![seeds.path().to_owned()];
     from.extend_from_slice(sources);
-    let run = engine::merge(&program.into(), into, &from, folder)?;
+    let run = engine::merge(&program, into, &from, folder)?;
     for finding in run.found()? {
         say!("on the way: {}, {}", finding.signature, finding.file);
     }

@@ -4,8 +4,8 @@
 //! counted into a table, lcov and HTML. A function is compiled for several types and a line may hold parts of several: what
 //! one of them reached is reached.
 
+use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,10 +16,12 @@ use its_runner::trace::Trace;
 use its_scenario::{FuzzTarget, Scenario};
 use serde::{Deserialize, Serialize};
 
+use crate::build::Recipe;
 use crate::corpus;
+use crate::engine;
 use crate::exit::Exit;
 use crate::program::Program;
-use crate::subject::{Recipe, Subject};
+use crate::subject::Subject;
 use crate::target::{self, Target};
 use crate::workspace;
 
@@ -101,7 +103,7 @@ struct Tools {
 
 impl Tools {
     fn find() -> Result<Self> {
-        let text = duct::cmd!("rustc", "-vV").read().context("cannot run rustc")?;
+        let text = engine::RUSTC.run(["-vV"])?;
         let version = text.lines().find_map(|line| line.strip_prefix("LLVM version: "));
         let version = version.and_then(|version| version.split('.').next());
         let version = version.context("rustc -vV names no LLVM")?;
@@ -131,15 +133,16 @@ fn measure(
     grown: bool,
     folder: &Path,
 ) -> Result<Report> {
-    let recipe = Recipe::new("coverage").env("RUSTFLAGS", "-Cinstrument-coverage");
+    let recipe = Recipe::of("with coverage", "coverage", &["build"])
+        .env("RUSTFLAGS", "-Cinstrument-coverage");
     let recipe = recipe.with(&["--target", &crate::engine::host_triple()?]);
-    let subject = Subject::new(None)?;
+    let subject = Subject::production();
     let mut played: Vec<Scenario> = Vec::new();
     let mut programs = Vec::new();
     for target in targets {
         let scenarios = scenarios(target, grown, folder)?;
         let program = Program {
-            path: subject.build(target.name, &recipe)?,
+            path: subject.build(target, &recipe)?.path,
             environment: vec![(
                 "LLVM_PROFILE_FILE",
                 folder.join("%p.profraw").display().to_string(),

@@ -3,7 +3,7 @@
 //! Reports show them with their reason and do not fail for them. Each names a scenario that shows it; one that no longer
 //! does is an error, since then the entry hides what comes next.
 
-use std::fs;
+use fs_err as fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};

@@ -4,13 +4,14 @@
 //! linker tells the adapter; the callbacks of instrumented code, and block copies, get names of ours, so that nothing of
 //! the C library's or of a sanitizer's takes them; everything but the interface becomes its own.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
+use crate::process::Tool;
 use crate::workspace;
 
 /// What a subject must define (`harness/abi/include/itsdiff.h`).
@@ -106,6 +107,13 @@ impl Facts {
     }
 }
 
+const GCC: Tool = Tool { program: "gcc", install: "Debian: apt-get install gcc" };
+
+/// One of binutils.
+pub(crate) fn binutils(program: &'static str) -> Tool {
+    Tool { program, install: "Debian: apt-get install binutils" }
+}
+
 /// The file that says what it was compiled with.
 const FACTS: &str = "facts.json";
 
@@ -132,6 +140,26 @@ impl Foreign {
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("source"), source)?;
         gather(&object, &folder, &name)
+    }
+
+    /// Checks that there is such a file or example, before anything is built.
+    pub(crate) fn check(text: &str) -> Result<()> {
+        match text.strip_prefix("example:") {
+            Some(name) => example_source(name).map(drop),
+            None => {
+                let is_file = Path::new(text).is_file();
+                ensure!(is_file, "no subject {text}: it is no file");
+                Ok(())
+            }
+        }
+    }
+
+    /// What the adapter's build script is to link, and how.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("ITSDIFF_SUBJECT", self.archive.display().to_string()),
+            ("ITSDIFF_SUBJECT_FACTS", self.facts.cfgs()),
+        ]
     }
 
     /// An example that is compiled so that nothing is seen of it but its calls.
@@ -165,28 +193,35 @@ fn name_of(path: &str) -> String {
     format!("c{plain}")
 }
 
+/// The names of the examples.
+pub(crate) fn examples() -> Result<Vec<String>> {
+    let sources = workspace::root().join("harness/abi/examples");
+    let mut known: Vec<String> = fs::read_dir(&sources)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    known.sort();
+    Ok(known)
+}
+
+fn example_source(name: &str) -> Result<PathBuf> {
+    let known = examples()?;
+    workspace::demand_known("example", name, known.iter().map(String::as_str))?;
+    Ok(workspace::root().join("harness/abi/examples").join(name).with_extension("c"))
+}
+
 /// Compiles an example with these flags beside the usual ones.
 fn example(name: &str, more: &[&str]) -> Result<PathBuf> {
-    let sources = workspace::root().join("harness/abi/examples");
-    let source = sources.join(name).with_extension("c");
-    if !source.exists() {
-        let mut known: Vec<String> = fs::read_dir(&sources)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
-            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-            .collect();
-        known.sort();
-        bail!("no example `{name}`; there is: {}", known.join(", "));
-    }
+    let source = example_source(name)?;
     let folder = folder().join("objects");
     fs::create_dir_all(&folder)?;
     let object = folder.join(format!("{name}.o"));
     let include = workspace::root().join("harness/abi/include");
     let files = [Path::new("-I"), &include, Path::new("-c"), &source, Path::new("-o"), &object];
     let flags = FLAGS.iter().chain(more).map(Path::new);
-    duct::cmd("gcc", flags.chain(files))
-        .run()
-        .with_context(|| format!("cannot compile {} with gcc", workspace::shown(&source)))?;
+    GCC.run(flags.chain(files))
+        .with_context(|| format!("cannot compile {}", workspace::shown(&source)))?;
     Ok(object)
 }
 
@@ -195,24 +230,22 @@ fn gather(object: &Path, folder: &Path, name: &str) -> Result<Foreign> {
     let layout = folder.join("layout.ld");
     fs::write(&layout, LAYOUT)?;
     let merged = folder.join("merged.o");
-    let tool = |program: &str| {
-        format!("cannot run {program} on {}: Debian has it in binutils", object.display())
-    };
-    duct::cmd!("ld", "-r", "-d", "-T", &layout, "-o", &merged, "--whole-archive", object)
-        .run()
-        .with_context(|| tool("ld"))?;
-    let symbols = Symbols::read(&merged).with_context(|| tool("nm"))?;
+    let subject = || format!("cannot use {} as a subject", object.display());
+    let link = ["-r", "-d", "-T"].map(Path::new);
+    let files = [&layout, Path::new("-o"), &merged, Path::new("--whole-archive"), object];
+    binutils("ld").run(link.into_iter().chain(files)).with_context(subject)?;
+    let symbols = Symbols::read(&merged).with_context(subject)?;
     symbols.check(object)?;
     let renamed = folder.join("subject.o");
     let mut arguments = symbols.renames();
     let kept = REQUIRED.into_iter().chain([DESCRIBES]);
     arguments.extend(kept.map(|symbol| format!("--keep-global-symbol={symbol}")));
     arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
-    duct::cmd("objcopy", arguments).run().with_context(|| tool("objcopy"))?;
+    binutils("objcopy").run(arguments).with_context(subject)?;
     let archive = folder.join("libitsdiff_subject.a");
     let fresh = folder.join("fresh.a");
     let _ = fs::remove_file(&fresh);
-    duct::cmd!("ar", "crsD", &fresh, &renamed).run().with_context(|| tool("ar"))?;
+    binutils("ar").run([Path::new("crsD"), &fresh, &renamed]).with_context(subject)?;
     // Cargo builds again what links a file that was written.
     if fs::read(&fresh)? != fs::read(&archive).unwrap_or_default() {
         fs::rename(&fresh, &archive)?;
@@ -237,7 +270,8 @@ struct Symbols {
 
 impl Symbols {
     fn read(object: &Path) -> Result<Self> {
-        let text = duct::cmd!("nm", "--extern-only", "--format=posix", object).read()?;
+        let options = ["--extern-only", "--format=posix"].map(Path::new);
+        let text = binutils("nm").run(options.into_iter().chain([object]))?;
         let mut symbols = Self { defined: Vec::new(), undefined: Vec::new() };
         for line in text.lines() {
             let mut words = line.split_whitespace();

@@ -1,6 +1,6 @@
 //! `fuzz`: build the target for an engine, seed it, run it, sum up.
 
-use std::fs;
+use fs_err as fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -12,7 +12,6 @@ use its_runner::replay::load;
 use crate::divergences::Divergences;
 use crate::engine::{Engine, Plan, Run, Running};
 use crate::exit::Exit;
-use crate::program::Program;
 use crate::progress::{Bar, show_counts};
 use crate::stop;
 use crate::subject::{Subject, Which};
@@ -48,10 +47,9 @@ pub(crate) struct Arguments {
 
 /// Fuzzes and prints the summary, also of a run that did not end as planned: it may have findings.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    stop::listen()?;
     let target = Target::find(&arguments.target)?;
     let subject = arguments.which.subject()?;
-    let program = Program::from(arguments.engine.build(&subject, target.name)?);
+    let program = arguments.engine.build(&subject, target)?;
     let time = match (arguments.time, arguments.runs) {
         (Some(time), _) => time,
         (None, Some(_)) => 0,
@@ -81,8 +79,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 /// A short run for the tests.
 pub(crate) fn smoke(target: &str, engine: Engine, runs: u64, jobs: usize) -> Result<Summary> {
     let target = Target::find(target)?;
-    let subject = Subject::new(None)?;
-    let program = Program::from(engine.build(&subject, target.name)?);
+    let subject = Subject::production();
+    let program = engine.build(&subject, target)?;
     let (summary, end) = fuzz(
         &Plan { program: &program, target, seed: 1, time: 0, runs, jobs, ends_at_first: false },
         &new_run(target, &subject.name, engine)?,

@@ -1,6 +1,6 @@
 //! What comments at the head of a stored finding say of it.
 
-use std::fs;
+use fs_err as fs;
 use std::path::Path;
 
 use crate::subject::PRODUCTION;

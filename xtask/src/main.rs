@@ -8,15 +8,16 @@
 /// `println!` that does not panic when nobody reads any more.
 macro_rules! say {
     ($($arguments:tt)*) => {
-        its_runner::replay::print(&format!("{}\n", format_args!($($arguments)*)))
+        $crate::output::print(&format!($($arguments)*))
     };
 }
 
 mod abi;
-mod all_bugs;
 mod bench;
 mod beside;
+mod breaks;
 mod bugs;
+mod build;
 mod catalogue;
 mod conformance;
 mod corpus;
@@ -32,6 +33,8 @@ mod minimize;
 mod mutants;
 mod nightly;
 mod no_panic;
+mod output;
+mod process;
 mod program;
 mod progress;
 mod promote;
@@ -105,7 +108,12 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    let result = match arguments.command {
+    let result = stop::listen().and_then(|()| run(arguments.command));
+    exit::code(result)
+}
+
+fn run(command: Command) -> anyhow::Result<exit::Exit> {
+    match command {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Minimize(arguments) => minimize::run(&arguments),
@@ -123,6 +131,5 @@ fn main() -> ExitCode {
         Command::Trials(arguments) => trials::run(&arguments),
         Command::Mutants => mutants::run(),
         Command::Scale => scale::run(),
-    };
-    exit::code(result)
+    }
 }

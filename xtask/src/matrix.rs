@@ -5,13 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use its_oracles::rules;
 use serde::Serialize;
 
 use crate::bugs::{Bank, Bug, FoundBy};
 use crate::exit::Exit;
-use crate::test::{self, Programs};
+use crate::process;
+use crate::subject::Subject;
+use crate::test;
 use crate::workspace;
 
 /// What one broken subject breaks.
@@ -61,21 +63,13 @@ pub(crate) fn print(json: bool) -> Result<Exit> {
 /// What the lines `kill: SABOTAGE | RULE RULE` of the test say.
 fn sabotages() -> Result<Vec<Kills>> {
     eprintln!("sabotages");
-    let text = duct::cmd!(
-        workspace::cargo(),
-        "test",
-        "--quiet",
-        "--package",
-        "its-runner",
-        "--test",
-        "kills",
-        "every_rule_has_a_kill",
-        "--",
-        "--nocapture"
-    )
-    .dir(workspace::root())
-    .read()
-    .context("the test kills failed")?;
+    let arguments = "test --quiet --locked --package its-runner --test kills \
+                     every_rule_has_a_kill -- --nocapture";
+    let command = duct::cmd(workspace::cargo(), arguments.split_whitespace());
+    let command = command.dir(workspace::root()).stdout_capture();
+    let output = process::ended(workspace::cargo(), command)?;
+    ensure!(output.status.success(), "the test kills failed");
+    let text = String::from_utf8_lossy(&output.stdout);
     let found: Vec<Kills> = text.lines().filter_map(sabotage).collect();
     ensure!(!found.is_empty(), "the test kills told of no kill");
     Ok(found)
@@ -92,13 +86,12 @@ fn sabotage(line: &str) -> Option<Kills> {
 }
 
 fn bank(bank: Bank, kind: &'static str) -> Result<Vec<Kills>> {
-    let programs = Programs::new(bank)?;
     let all = Bug::all(bank)?;
     let total = all.len();
     let mut found = Vec::with_capacity(total);
     for (bug, number) in all.into_iter().zip(1..) {
         let (rules, tests) = match &bug.facts.found_by {
-            FoundBy::Target(_) => (played(&bug, &programs)?, None),
+            FoundBy::Target(_) => (played(&bug)?, None),
             FoundBy::Tests(package) => (Vec::new(), Some(package.clone())),
         };
         eprintln!("{kind} {number} of {total}: {} -> {rules:?}", bug.id);
@@ -108,8 +101,8 @@ fn bank(bank: Bank, kind: &'static str) -> Result<Vec<Kills>> {
 }
 
 /// The rules that the witness breaks where the mistake was made.
-fn played(bug: &Bug, programs: &Programs) -> Result<Vec<String>> {
-    let program = programs.broken(bug)?;
+fn played(bug: &Bug) -> Result<Vec<String>> {
+    let program = Subject::with_bug(bug).brief_player()?;
     let (text, _) = program.replay(std::slice::from_ref(&bug.witness), false)?;
     Ok(test::reported(&text))
 }

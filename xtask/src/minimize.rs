@@ -64,10 +64,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 impl Finding {
     /// What plays it, built if the file and all names are right.
     pub(crate) fn program(&self) -> Result<Program> {
-        let target = Target::find(&self.target)?;
+        Target::find(&self.target)?;
         load_as(&self.file, None)?;
         let subject = self.which.subject()?;
-        Ok(subject.build_replayer(target.name)?.into())
+        subject.player()
     }
 
     /// The shortest scenario that shows the same; a progress bar meanwhile, and a line about it.

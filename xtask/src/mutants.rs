@@ -1,12 +1,13 @@
 //! `mutants`: which small changes of the emulator no stored scenario notices (cargo-mutants).
 
+use fs_err as fs;
 use std::collections::BTreeSet;
-use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::exit::{Broken, Exit};
+use crate::process;
 use crate::workspace;
 
 /// What is known to survive, and why.
@@ -111,12 +112,7 @@ fn played() -> Result<Outcomes> {
         "stored",
     ];
     // Mutants that are missed are no failure of the command: its output says all.
-    duct::cmd(workspace::cargo(), arguments)
-        .dir(workspace::root())
-        .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        .stdout_to_stderr()
-        .unchecked()
-        .run()?;
+    process::cargo(&arguments, |command| command.stdout_to_stderr())?;
     let path = folder.join("mutants.out").join("outcomes.json");
     let text = fs::read_to_string(path)
         .context("no result of cargo-mutants (cargo install --locked cargo-mutants)")?;

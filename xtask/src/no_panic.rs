@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::foreign::binutils;
+use crate::process::{self, Tool};
 use crate::workspace;
 
 /// Name of the library's package, as symbols have it.
@@ -25,32 +27,29 @@ pub(crate) fn check() -> Result<()> {
 fn symbols(features: &[&str]) -> Result<String> {
     let folder = workspace::root().join("target").join("no-panic");
     let manifest = workspace::root().join("harness/emulator/no-panic/Cargo.toml");
-    let mut arguments = vec!["build", "--quiet", "--release", "--manifest-path"];
+    let mut arguments = vec!["build", "--quiet", "--locked", "--release", "--manifest-path"];
     let manifest = manifest.display().to_string();
     arguments.push(&manifest);
     arguments.extend(features);
-    duct::cmd(workspace::cargo(), arguments)
-        .env("CARGO_TARGET_DIR", &folder)
-        .run()
-        .context("cannot build the static library")?;
+    let output = process::cargo(&arguments, |command| command.env("CARGO_TARGET_DIR", &folder))?;
+    ensure!(output.status.success(), "cargo could not build the static library");
     let library = folder.join("release").join(format!("lib{CRATE}.a"));
     let entry = entry(&library)?;
     let visible = folder.join("visible.a");
     let program = folder.join("program");
     let globalize = format!("--globalize-symbol={entry}");
-    duct::cmd!("objcopy", globalize, &library, &visible)
-        .run()
-        .context("cannot run objcopy (Debian: apt-get install binutils)")?;
+    binutils("objcopy").run([Path::new(&globalize), &library, &visible])?;
     let start = format!("-Wl,--gc-sections,-e,{entry},-u,{entry}");
-    duct::cmd!("cc", "-nostartfiles", start, "-o", &program, &visible)
-        .run()
+    let link = ["-nostartfiles", &start, "-o"].map(Path::new);
+    let cc = Tool { program: "cc", install: "Debian: apt-get install gcc" };
+    cc.run(link.into_iter().chain([program.as_path(), &visible]))
         .context("cannot link the static library")?;
-    Ok(duct::cmd!("nm", &program).read()?)
+    binutils("nm").run([&program])
 }
 
 /// The mangled name of the library's entry.
 fn entry(library: &Path) -> Result<String> {
-    let text = duct::cmd!("nm", library).stderr_null().unchecked().read()?;
+    let text = binutils("nm").run([library])?;
     let is_entry =
         |name: &&str| name.starts_with("_ZN") && name.contains(&format!("{CRATE}5entry17h"));
     let name = text.split_whitespace().find(is_entry);

@@ -5,7 +5,7 @@
 //! header names a known bug or an example, must show its signature with it. What is written elsewhere is not there to be
 //! tested: its findings are kept for whoever replays the folder with `--subject`, and for the production emulator.
 
-use std::fs;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};

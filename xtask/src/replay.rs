@@ -12,7 +12,7 @@ use its_runner::trace::Kind;
 use crate::exit::{Defect, Exit};
 use crate::program::Program;
 use crate::subject::Which;
-use crate::target::{self, Target};
+use crate::target::Target;
 use crate::timeline::{self, Choice};
 
 #[derive(clap::Args)]
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         load_as(file, None)?;
     }
     let subject = arguments.which.subject()?;
-    let program = subject.build_replayer(target::ALL[0].name)?.into();
+    let program = subject.player()?;
     let (mut found, mut defect) = (false, false);
     for file in &arguments.files {
         let told = tell(&program, file, arguments.target.as_ref())?;

@@ -3,13 +3,18 @@
 //! Callgrind counts what is executed in the functions of the emulator, and their calls of `El2`. What the simulated
 //! machine does inside such a call is left out: on a real one it is a load, a store, or pKVM's work on a page.
 
+use fs_err as fs;
 use std::collections::HashMap;
-use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::exit::{Broken, Exit};
+use crate::process::{self, Tool};
 use crate::workspace;
+
+/// The one tool that it needs.
+pub(crate) const VALGRIND: Tool =
+    Tool { program: "valgrind", install: "Debian: apt-get install valgrind" };
 
 /// Devices beside the one that comes and goes.
 const DEVICES: u32 = 4000;
@@ -66,27 +71,17 @@ fn lives(devices: u32) -> Result<Cost> {
 fn measured(devices: u32, rounds: u32) -> Result<Cost> {
     let folder = workspace::root().join("target").join("scale");
     fs::create_dir_all(&folder)?;
-    let example = "build --quiet --release --package its-runner --example many_devices";
-    duct::cmd(workspace::cargo(), example.split(' '))
-        .dir(workspace::root())
-        .env("CARGO_TARGET_DIR", &folder)
-        .run()
-        .context("cannot build the example many_devices")?;
+    let example = "build --quiet --locked --release --package its-runner --example many_devices";
+    let arguments: Vec<&str> = example.split(' ').collect();
+    let output = process::cargo(&arguments, |command| command.env("CARGO_TARGET_DIR", &folder))?;
+    ensure!(output.status.success(), "cargo could not build the example many_devices");
     let program = folder.join("release/examples/many_devices");
     let profile = folder.join("callgrind.out");
     let out = format!("--callgrind-out-file={}", profile.display());
     let [devices, rounds] = [devices, rounds].map(|number| number.to_string());
     let callgrind = ["--quiet", "--tool=callgrind", &out];
-    duct::cmd(
-        "valgrind",
-        callgrind.into_iter().chain([
-            program.to_str().context("a path that is no text")?,
-            &devices,
-            &rounds,
-        ]),
-    )
-    .run()
-    .context("cannot run valgrind (Debian: apt-get install valgrind)")?;
+    let program = program.to_str().context("a path that is no text")?;
+    VALGRIND.run(callgrind.into_iter().chain([program, &devices, &rounds]))?;
     let text = fs::read_to_string(&profile).context("callgrind left no profile")?;
     Ok(cost(&text))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 
 use crate::workspace;
 
@@ -51,11 +51,9 @@ pub(crate) static ALL: [Target; 6] = [
 impl Target {
     /// The target of a name.
     pub(crate) fn find(name: &str) -> Result<&'static Self> {
-        if let Some(target) = ALL.iter().find(|target| target.name == name) {
-            return Ok(target);
-        }
-        let known: Vec<&str> = ALL.iter().map(|target| target.name).collect();
-        bail!("no target `{name}`; there is: {}", known.join(", "))
+        workspace::demand_known("target", name, ALL.iter().map(|target| target.name))?;
+        let target = ALL.iter().find(|target| target.name == name);
+        target.context("it is known")
     }
 
     /// A folder of its corpus.

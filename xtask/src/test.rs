@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 
-use crate::all_bugs::AllBugs;
+use crate::breaks;
 use crate::bugs::{Bank, Bug, FoundBy};
 use crate::conformance;
 use crate::corpus;
@@ -16,6 +16,7 @@ use crate::foreign::Foreign;
 use crate::fuzz;
 use crate::header::{Header, Origin};
 use crate::nightly;
+use crate::process;
 use crate::program::Program;
 use crate::subject::Subject;
 use crate::summary::Summary;
@@ -96,12 +97,11 @@ fn cargo(arguments: &[&str]) -> Result<()> {
 }
 
 fn run_cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    let mut command =
-        duct::cmd(workspace::cargo(), arguments).dir(workspace::root()).env("INSTA_UPDATE", "no");
-    for (name, value) in environment {
-        command = command.env(name, value);
-    }
-    let status = command.unchecked().run()?.status;
+    let output = process::cargo(arguments, |command| {
+        let variables = environment.iter().chain(&[("INSTA_UPDATE", "no")]);
+        variables.fold(command, |command, (name, value)| command.env(name, value))
+    })?;
+    let status = output.status;
     demand(status.success(), || format!("cargo {} ended with {status}", arguments.join(" ")))
 }
 
@@ -116,24 +116,22 @@ fn no_panic() -> Result<()> {
 
 /// Every stored scenario prints back to itself and is clean on the production emulator.
 fn stored() -> Result<()> {
-    let subject = Subject::new(None)?;
+    let program = Subject::production().player()?;
     for target in &target::ALL {
         let files = corpus::check(target)?;
-        let program = Program::from(subject.build_replayer(target.name)?);
         let code = program.replay(&files, true)?.1;
         demand_clean(code, "a stored scenario")?;
         eprintln!("{}: {} scenarios", target.name, files.len());
     }
-    let program = Program::from(subject.build_replayer(target::ALL[0].name)?);
     Divergences::read()?.check(&program)
 }
 
 /// Each mistake is found by what it says finds it.
 fn bank(bank: Bank) -> Result<()> {
-    let programs = Programs::new(bank)?;
+    let right = Subject::production().player()?;
     for bug in Bug::all(bank)? {
         let by = match &bug.facts.found_by {
-            FoundBy::Target(_) => witness(&bug, &programs)?,
+            FoundBy::Target(_) => witness(&bug, &right)?,
             FoundBy::Tests(package) => tests(&bug, package)?,
         };
         requirements(&bug)?;
@@ -143,13 +141,13 @@ fn bank(bank: Bank) -> Result<()> {
         );
     }
     match bank {
-        Bank::Bugs => promoted(&programs),
+        Bank::Bugs => promoted(),
         Bank::Breaks => Ok(()),
     }
 }
 
 /// Regressions that were promoted from a known bug or an example show their signature with it.
-fn promoted(programs: &Programs) -> Result<()> {
+fn promoted() -> Result<()> {
     for target in &target::ALL {
         for file in workspace::scenarios(&target.corpus("regressions"))? {
             let header = Header::read(&file);
@@ -160,9 +158,9 @@ fn promoted(programs: &Programs) -> Result<()> {
                 Origin::Production | Origin::Elsewhere => continue,
                 Origin::Example => {
                     let example = Subject::foreign(Foreign::prepare(&subject)?);
-                    example.build_replayer(target.name)?.into()
+                    example.player()?
                 }
-                Origin::Bug => programs.broken(&Bug::find(&subject)?)?,
+                Origin::Bug => Subject::with_bug(&Bug::find(&subject)?).player()?,
             };
             let (text, code) = program.replay(std::slice::from_ref(&file), false)?;
             let wanted = format!("signature: {signature}");
@@ -176,42 +174,13 @@ fn promoted(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// The programs that replay what a bank holds.
-pub(crate) struct Programs {
-    right: Program,
-    /// All known bugs; breaks have a program each.
-    all: Option<AllBugs>,
-}
-
-impl Programs {
-    pub(crate) fn new(bank: Bank) -> Result<Self> {
-        let right = Subject::new(None)?.build_replayer(target::ALL[0].name)?;
-        let all = match bank {
-            Bank::Bugs => Some(AllBugs::new()?),
-            Bank::Breaks => None,
-        };
-        Ok(Self { right: right.into(), all })
-    }
-
-    /// The replayer with a mistake.
-    pub(crate) fn broken(&self, bug: &Bug) -> Result<Program> {
-        match &self.all {
-            Some(all) => all.replayer(bug),
-            None => {
-                let program = Subject::with_bug(bug)?.build_brief_replayer(bug.target()?.name)?;
-                Ok(program.into())
-            }
-        }
-    }
-}
-
 /// The witness breaks one of the mistake's rules where it was made, twice with the same trace, and none where it was not.
-fn witness(bug: &Bug, programs: &Programs) -> Result<String> {
+fn witness(bug: &Bug, right: &Program) -> Result<String> {
     let files = [bug.witness.clone()];
     corpus::check_form(&bug.witness)?;
-    let code = programs.right.replay(&files, true)?.1;
+    let code = right.replay(&files, true)?.1;
     demand_clean(code, &format!("{}: the witness without the mistake", bug.id))?;
-    let broken = programs.broken(bug)?;
+    let broken = Subject::with_bug(bug).brief_player()?;
     let (text, code) = broken.replay(&files, false)?;
     demand(code == i32::from(FINDINGS), || {
         format!("{}: the witness does not show it (code {code})", bug.id)
@@ -237,14 +206,14 @@ fn requirements(bug: &Bug) -> Result<()> {
         true => "physical-its",
         false => "model",
     };
-    let failed = conformance::failing(&Subject::with_bug(bug)?, column, named)?;
+    let failed = conformance::failing(&Subject::with_bug(bug), column, named)?;
     let missed = named.iter().find(|id| !failed.contains(id));
     demand(missed.is_none(), || format!("{}: {missed:?} does not fail with it", bug.id))
 }
 
 /// The tests of a package fail, where they do not fail without the mistake.
 fn tests(bug: &Bug, package: &str) -> Result<String> {
-    let (text, passed) = Subject::with_bug(bug)?.test(package)?;
+    let (text, passed) = breaks::test(bug, package)?;
     let failed = text
         .lines()
         .find(|line| line.ends_with("--- FAILED") || line.contains("test result: FAILED"));

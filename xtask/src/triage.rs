@@ -3,8 +3,8 @@
 //! Artifacts lie below `artifacts/<target>/<subject>`: scenarios in the folders `findings`, and what an engine saved under
 //! its own names. Nothing is dropped: what shows nothing, decodes to nothing or cannot be read is listed apart.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -17,7 +17,6 @@ use crate::divergences::Divergences;
 use crate::engine::Run;
 use crate::exit::{Defect, Exit};
 use crate::header::Header;
-use crate::program::Program;
 use crate::subject::Subject;
 use crate::target::Target;
 use crate::workspace;
@@ -143,7 +142,7 @@ impl Triage {
                     continue;
                 }
             };
-            let program = Program::from(made.build_replayer(target.name)?);
+            let program = made.player()?;
             for judged in program.judge(&files, Some(target))? {
                 triage.take(&subject, judged, &known)?;
             }

@@ -3,14 +3,13 @@
 //! Each trial starts from the committed seeds but those that show the bug already, and from nothing where all do, with
 //! a seed of its own, and ends at the first finding or at the cap. A trial that ends at the cap is counted as such, not left out.
 
-use std::fs;
+use fs_err as fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Result, ensure};
 
-use crate::all_bugs::AllBugs;
 use crate::bugs::{Bank, Bug};
 use crate::engine::{Engine, Plan, Run, Running};
 use crate::exit::Exit;
@@ -59,13 +58,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         None => Bug::all(Bank::Bugs)?,
     };
     say!("known bug | detected | cases to detection: median (least to most) | rules");
-    // One bug alone is built faster by itself.
-    let all = match arguments.bug.is_none() && !arguments.breaks {
-        true => Some(AllBugs::new()?),
-        false => None,
-    };
     for bug in &bugs {
-        let trials = trials(bug, all.as_ref(), arguments)?;
+        let trials = trials(bug, arguments)?;
         say!("{}", row(bug, &trials));
     }
     Ok(Exit::Clean)
@@ -89,11 +83,12 @@ fn row(bug: &Bug, trials: &[Trial]) -> String {
     )
 }
 
-fn trials(bug: &Bug, all: Option<&AllBugs>, arguments: &Arguments) -> Result<Vec<Trial>> {
+fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
     ensure!(arguments.trials > 0, "--trials must be at least 1");
     let target = bug.target()?;
-    let (replayer, program) = programs(bug, all, arguments.engine)?;
-    let seeds = blind_seeds(&replayer, target)?;
+    let subject = Subject::with_bug(bug);
+    let program = arguments.engine.build(&subject, target)?;
+    let seeds = blind_seeds(&subject.player()?, target)?;
     let folder = workspace::root().join("target").join("trials").join(&bug.id);
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
@@ -125,17 +120,6 @@ fn trials(bug: &Bug, all: Option<&AllBugs>, arguments: &Arguments) -> Result<Vec
         }
     });
     ended.into_inner().expect("no trial panics").into_iter().collect()
-}
-
-/// What replays with the bug, and what fuzzes: one of all known bugs, or a program of its own.
-fn programs(bug: &Bug, all: Option<&AllBugs>, engine: Engine) -> Result<(Program, Program)> {
-    if let Some(all) = all {
-        return Ok((all.replayer(bug)?, all.fuzzer(bug, engine)?));
-    }
-    let target = bug.target()?.name;
-    let subject = Subject::with_bug(bug)?;
-    let replayer = subject.build_replayer(target)?;
-    Ok((replayer.into(), engine.build(&subject, target)?.into()))
 }
 
 /// The seeds on which the known bug does not show.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// The root of the checkout.
 pub(crate) fn root() -> &'static Path {
@@ -29,6 +29,30 @@ pub(crate) fn scenarios(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// Checks that a name is known.
+///
+/// # Errors
+/// It is not: with the names that are like it, or all of them.
+pub(crate) fn demand_known<'a>(
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Result<()> {
+    if known.clone().any(|one| one == name) {
+        return Ok(());
+    }
+    let mut alike: Vec<(f64, &str)> =
+        known.clone().map(|one| (strsim::jaro_winkler(name, one), one)).collect();
+    alike.retain(|(likeness, _)| *likeness > 0.8);
+    alike.sort_by(|one, other| other.0.total_cmp(&one.0));
+    let alike: Vec<&str> = alike.into_iter().map(|(_, one)| one).take(3).collect();
+    let all: Vec<&str> = known.collect();
+    match alike.is_empty() {
+        true => bail!("no {what} `{name}`; available: {}", all.join(", ")),
+        false => bail!("no {what} `{name}`; did you mean {}?", alike.join(", ")),
+    }
 }
 
 /// The cargo that runs this.

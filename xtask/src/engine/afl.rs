@@ -1,14 +1,14 @@
 //! AFL++, by cargo-afl.
 
-use std::fs;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use its_scenario::MAX_BYTES;
 
 use super::{Glue, Plan, Run, demand_command, host_triple, share};
+use crate::build::Recipe;
 use crate::corpus::files;
-use crate::subject::{Recipe, Subject};
 
 pub(super) struct Afl;
 
@@ -30,13 +30,11 @@ impl Glue for Afl {
         demand_command("cargo", &["afl", "--version"], INSTALL)
     }
 
-    fn build(&self, subject: &Subject, target: &str) -> Result<PathBuf> {
+    fn recipe(&self) -> Result<Recipe> {
         // cargo-afl puts its instrumentation before these flags.
-        let recipe = Recipe::new("afl")
-            .by(&["afl", "build"])
-            .with(&["--release", "--target", &host_triple()?])
-            .env("RUSTFLAGS", "--cfg engine=\"afl\"");
-        subject.build(target, &recipe)
+        Ok(Recipe::of("for AFL++", "afl", &["afl", "build"])
+            .with(&["--profile", "test", "--target", &host_triple()?])
+            .env("RUSTFLAGS", "--cfg engine=\"afl\""))
     }
 
     fn commands(&self, run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>> {

@@ -2,29 +2,32 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use its_scenario::MAX_BYTES;
 
 use super::{Glue, Plan, Run, demand_command};
+use crate::build::Recipe;
 use crate::corpus::files;
-use crate::subject::{Recipe, Subject};
+use crate::workspace;
 
 pub(super) struct Honggfuzz;
 
 const INSTALL: &str = "honggfuzz is not installed: apt-get install --no-install-recommends binutils-dev libunwind-dev \
      libblocksruntime-dev liblzma-dev && cargo install --locked honggfuzz --version 0.5.62";
 
+/// Cargo's target folder for it.
+const FOLDER: &str = "honggfuzz";
+
 impl Glue for Honggfuzz {
     fn demand_tools(&self) -> Result<()> {
         demand_command("cargo", &["hfuzz", "version"], INSTALL)
     }
 
-    fn build(&self, subject: &Subject, target: &str) -> Result<PathBuf> {
-        // cargo-hfuzz adds --release, --target and its instrumentation, and compiles honggfuzz itself into the folder.
-        let recipe = Recipe::new("honggfuzz")
-            .by(&["hfuzz", "build"])
-            .env("RUSTFLAGS", "--cfg engine=\"honggfuzz\"");
-        subject.build(target, &recipe)
+    fn recipe(&self) -> Result<Recipe> {
+        // cargo-hfuzz adds --release, --target and its instrumentation, and compiles honggfuzz
+        // itself into the folder.
+        Ok(Recipe::of("for honggfuzz", FOLDER, &["hfuzz", "build"])
+            .env("RUSTFLAGS", "--cfg engine=\"honggfuzz\""))
     }
 
     /// One process on as many threads as there are jobs. It takes no seed, so its runs cannot be repeated.
@@ -50,9 +53,9 @@ impl Glue for Honggfuzz {
             arguments.push("--exit_upon_crash".into());
         }
         arguments.extend(["--".into(), plan.program.path.display().to_string()]);
-        std::fs::create_dir_all(crashes(run))?;
-        std::fs::create_dir_all(run.folder.join("honggfuzz"))?;
-        Ok(vec![duct::cmd(fuzzer(plan)?, arguments)])
+        fs_err::create_dir_all(crashes(run))?;
+        fs_err::create_dir_all(run.folder.join("honggfuzz"))?;
+        Ok(vec![duct::cmd(fuzzer(), arguments)])
     }
 
     /// The fourth of the numbers that it prints with each input it keeps.
@@ -88,10 +91,9 @@ fn crashes(run: &Run) -> PathBuf {
     run.folder.join("honggfuzz-crashes")
 }
 
-/// The fuzzer is built with the target, into the folder that the target is kept in: `honggfuzz/kept/SUBJECT/TARGET`.
-fn fuzzer(plan: &Plan) -> Result<PathBuf> {
-    let folder = plan.program.path.ancestors().nth(3);
-    Ok(folder.context("no target directory")?.join("honggfuzz"))
+/// The fuzzer, which is built with the target.
+fn fuzzer() -> PathBuf {
+    workspace::root().join("target").join(FOLDER).join("honggfuzz")
 }
 
 #[cfg(test)]
@@ -105,13 +107,13 @@ mod tests {
     fn what_it_saved_is_an_artifact_like_others() {
         let folder = tempfile::tempdir().unwrap();
         let run = Run::new(folder.path().into(), Engine::Honggfuzz).unwrap();
-        std::fs::create_dir_all(crashes(&run)).unwrap();
+        fs_err::create_dir_all(crashes(&run)).unwrap();
         for name in [
             "SIGABRT.PC.7f.STACK.18.CODE.-6.ADDR.0.INSTR.mov.fuzz",
             "SIGVTALRM.PC.0.STACK.0.CODE.0.ADDR.0.INSTR.[].fuzz",
             "HONGGFUZZ.REPORT.TXT",
         ] {
-            std::fs::write(crashes(&run).join(name), name).unwrap();
+            fs_err::write(crashes(&run).join(name), name).unwrap();
         }
         run.collect().unwrap();
         let saved = files(&run.crashes()).unwrap();

@@ -1,14 +1,16 @@
 //! libFuzzer, on the stable toolchain without cargo-fuzz: a compiler for C++ is all that it needs.
 
-use std::fs::{self, File};
+use fs_err as fs;
+use fs_err::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use its_scenario::MAX_BYTES;
 
 use super::{Engine, Glue, Plan, Run, demand_command, host_triple, share};
+use crate::build::Recipe;
+use crate::process;
 use crate::program::Program;
-use crate::subject::{Recipe, Subject};
 
 pub(super) struct Libfuzzer;
 
@@ -39,11 +41,11 @@ impl Glue for Libfuzzer {
         )
     }
 
-    fn build(&self, subject: &Subject, target: &str) -> Result<PathBuf> {
-        let recipe = Recipe::new("fuzz")
-            .with(&["--release", "--target", &host_triple()?])
-            .env("RUSTFLAGS", &INSTRUMENTATION.join(" "));
-        subject.build(target, &recipe)
+    /// Built like what plays, but with instrumentation. The explicit target keeps that off build
+    /// scripts and macros.
+    fn recipe(&self) -> Result<Recipe> {
+        let recipe = Recipe::play().named("for libFuzzer").with(&["--target", &host_triple()?]);
+        Ok(recipe.env("RUSTFLAGS", &INSTRUMENTATION.join(" ")))
     }
 
     fn commands(&self, run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>> {
@@ -105,14 +107,13 @@ pub(crate) fn merge(
         into.display().to_string(),
     ];
     arguments.extend(from.iter().map(|folder| folder.display().to_string()));
-    let ended = program
+    let command = program
         .command(arguments)
         .env("ITSDIFF_FINDINGS", run.findings())
         .stdin_null()
         .stdout_null()
-        .stderr_file(File::create(&log)?)
-        .unchecked()
-        .run()?;
+        .stderr_file(File::create(&log)?.into_file());
+    let ended = process::ended(&program.path, command)?;
     let text = fs::read_to_string(&log).unwrap_or_default();
     if !ended.status.success() || !text.contains("MERGE-OUTER") {
         bail!("libFuzzer did not merge ({}):\n{text}", ended.status);

@@ -12,8 +12,8 @@ mod honggfuzz;
 mod libfuzzer;
 mod random;
 
-use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
+use fs_err as fs;
+use fs_err::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,12 @@ use its_runner::Counts;
 use its_runner::finding::Record;
 use its_runner::replay::USAGE;
 use its_scenario::FuzzTarget;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::build::Recipe;
 use crate::exit::Defect;
+use crate::process::{self, Tool};
 use crate::program::Program;
 use crate::subject::Subject;
 use crate::target::Target;
@@ -54,8 +56,8 @@ trait Glue {
     /// An error with the commands that install what is missing.
     fn demand_tools(&self) -> Result<()>;
 
-    /// Builds a target for it and gives the program's path.
-    fn build(&self, subject: &Subject, target: &str) -> Result<PathBuf>;
+    /// How a target is built for it.
+    fn recipe(&self) -> Result<Recipe>;
 
     /// What to start: a command for each process, or one for all.
     fn commands(&self, run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>>;
@@ -98,10 +100,13 @@ impl Engine {
         self.glue().demand_tools()
     }
 
-    /// Builds a target for it and gives the program's path.
-    pub(crate) fn build(self, subject: &Subject, target: &str) -> Result<PathBuf> {
+    /// Builds a target for it.
+    ///
+    /// # Errors
+    /// A tool is missing, it cannot be built, or this process must stop.
+    pub(crate) fn build(self, subject: &Subject, target: &Target) -> Result<Program> {
         self.demand_tools()?;
-        self.glue().build(subject, target)
+        subject.build(target, &self.glue().recipe()?)
     }
 
     /// Whether the seed decides what it does; honggfuzz takes none.
@@ -278,19 +283,14 @@ impl<'a> Running<'a> {
             if plan.ends_at_first {
                 command = command.env("ITSDIFF_FIRST", "1");
             }
-            let process = command
+            let command = command
                 .env("ITSDIFF_STATUS", run.status())
                 .env("ITSDIFF_FINDINGS", run.findings())
                 .stdin_null()
                 .stderr_to_stdout()
-                .stdout_file(File::create(run.log_file(index))?)
-                .unchecked()
-                // A group of its own, so that a signal reaches what the engine starts too, and only when we send it.
-                .before_spawn(|command| {
-                    command.process_group(0);
-                    Ok(())
-                })
-                .start()?;
+                .stdout_file(File::create(run.log_file(index))?.into_file());
+            let process = process::start(command)
+                .with_context(|| format!("cannot start {}", plan.program.path.display()))?;
             running.processes.push(process);
         }
         Ok(running)
@@ -318,13 +318,8 @@ impl<'a> Running<'a> {
     }
 
     fn signal(&self, signal: Signal) {
-        for process in &self.processes {
-            if let Ok(None) = process.try_wait() {
-                let pids = process.pids().into_iter();
-                for pid in pids.filter_map(|pid| Pid::from_raw(pid as i32)) {
-                    let _ = kill_process_group(pid, signal);
-                }
-            }
+        for child in &self.processes {
+            process::signal(child, signal);
         }
     }
 
@@ -431,9 +426,12 @@ fn tail(log: &str) -> String {
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
+/// The compiler, for what it says of itself.
+pub(crate) const RUSTC: Tool = Tool { program: "rustc", install: "https://rustup.rs" };
+
 /// The triple that is built for. An explicit target keeps instrumentation off build scripts and macros.
 pub(crate) fn host_triple() -> Result<String> {
-    let text = duct::cmd!("rustc", "-vV").read().context("cannot run rustc")?;
+    let text = RUSTC.run(["-vV"])?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc -vV names no host")?.to_owned())
 }

@@ -6,8 +6,8 @@ use anyhow::Result;
 use its_runner::campaign::random;
 
 use super::{Glue, Plan, Run};
+use crate::build::Recipe;
 use crate::foreign::Foreign;
-use crate::subject::Subject;
 
 pub(super) struct Random;
 
@@ -16,8 +16,8 @@ impl Glue for Random {
         Ok(())
     }
 
-    fn build(&self, subject: &Subject, target: &str) -> Result<PathBuf> {
-        subject.build_fast_replayer(target)
+    fn recipe(&self) -> Result<Recipe> {
+        Ok(Recipe::play())
     }
 
     /// One process on as many threads as there are jobs. An emulation that is written elsewhere has one set of data for all

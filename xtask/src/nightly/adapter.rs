@@ -3,11 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use its_runner::replay::{CLEAN, FINDINGS};
 use serde::{Deserialize, Serialize};
 
 use crate::foreign::Foreign;
+use crate::process;
+use crate::program::Program;
+use crate::scale::VALGRIND;
 use crate::subject::Subject;
 use crate::target;
 use crate::workspace;
@@ -29,7 +32,7 @@ pub(super) enum Checked {
 
 /// Checks all of it.
 pub(super) fn check() -> Checked {
-    if duct::cmd!(MEMCHECK[0], "--version").read().is_err() {
+    if VALGRIND.run(["--version"]).is_err() {
         return Checked::Missing;
     }
     match all() {
@@ -61,26 +64,24 @@ fn all() -> Result<usize> {
 fn tests() -> Result<()> {
     let runner = format!("target.'cfg(all())'.runner = {MEMCHECK:?}");
     let arguments = ["--config", &runner, "test", "--package", "its-abi", "--quiet"];
-    duct::cmd(workspace::cargo(), arguments)
-        .dir(workspace::root())
-        .stdout_null()
-        .run()
-        .context("the adapter's tests")?;
+    let output = process::cargo(&arguments, |command| command.stdout_null())?;
+    ensure!(output.status.success(), "the adapter's tests ended with {}", output.status);
     Ok(())
 }
 
-fn replayer(example: &str) -> Result<PathBuf> {
+fn replayer(example: &str) -> Result<Program> {
     let subject = Subject::foreign(Foreign::prepare(&format!("example:{example}"))?);
-    subject.build_replayer(target::ALL[0].name)
+    subject.player()
 }
 
 /// Plays files, which must end with a code.
-fn play(program: &Path, files: &[PathBuf], code: u8) -> Result<()> {
+fn play(program: &Program, files: &[PathBuf], code: u8) -> Result<()> {
     let options = MEMCHECK[1..].iter().map(Path::new);
-    let own = [program, Path::new("--quiet")];
+    let own = [program.path.as_path(), Path::new("--quiet")];
     let all = options.chain(own).chain(files.iter().map(PathBuf::as_path));
-    let status = duct::cmd(MEMCHECK[0], all).stdout_null().unchecked().run()?.status;
-    anyhow::ensure!(
+    let command = duct::cmd(MEMCHECK[0], all).stdout_null();
+    let status = process::ended(MEMCHECK[0], command)?.status;
+    ensure!(
         status.code() == Some(code.into()),
         "under memcheck it ended with {status}, not {code}"
     );

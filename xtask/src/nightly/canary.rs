@@ -1,6 +1,6 @@
 //! The canary: a planted fault that every engine must find, from seeds that do not show it.
 
-use std::fs;
+use fs_err as fs;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::bugs::Bug;
 use crate::engine::{Engine, Plan, Run, Running};
 use crate::fuzz::fill;
-use crate::program::Program;
 use crate::stop;
 use crate::subject::Subject;
 use crate::trials::blind_seeds;
@@ -45,14 +44,14 @@ impl Hunt {
     /// Lets the engine look in `subject`, which is to have the bug, or for the sake of proof has not.
     pub(super) fn run(self, bug: &Bug, subject: &Subject) -> Result<Canary> {
         let target = bug.target()?;
-        let program = Program::from(self.engine.build(subject, target.name)?);
-        let with_bug = Subject::with_bug(bug)?.build_replayer(target.name)?;
+        let program = self.engine.build(subject, target)?;
+        let with_bug = Subject::with_bug(bug).player()?;
         if self.folder.exists() {
             fs::remove_dir_all(&self.folder)?;
         }
         fs::create_dir_all(&self.folder)?;
         let run = Run::new(self.folder, self.engine)?;
-        fill(&run.corpus(), &blind_seeds(&with_bug.into(), target)?)?;
+        fill(&run.corpus(), &blind_seeds(&with_bug, target)?)?;
         let start = Instant::now();
         let plan = Plan {
             program: &program,
@@ -95,9 +94,9 @@ pub(crate) fn check(engine: Engine) -> Result<()> {
         time: 0,
         runs,
     };
-    let there = hunt("there", 100_000).run(&bug, &Subject::with_bug(&bug)?)?;
+    let there = hunt("there", 100_000).run(&bug, &Subject::with_bug(&bug))?;
     anyhow::ensure!(there.rule.is_some(), "{} found no canary", engine.name());
-    let removed = hunt("removed", IN_VAIN).run(&bug, &Subject::new(None)?)?;
+    let removed = hunt("removed", IN_VAIN).run(&bug, &Subject::production())?;
     anyhow::ensure!(
         removed.rule.is_none(),
         "{} found a canary that is not there: {:?}",

@@ -24,7 +24,6 @@ use crate::corpus;
 use crate::engine::{Engine, Plan};
 use crate::exit::{Defect, Exit};
 use crate::fuzz::{fresh_seed, fuzz, new_folder, new_run};
-use crate::program::Program;
 use crate::stop;
 use crate::subject::Subject;
 use crate::target::{self, Target};
@@ -75,7 +74,6 @@ const LEAST_SECONDS: u64 = 5;
 
 /// Does what is left of a night, and reports.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    stop::listen()?;
     let known = baseline(&arguments.baseline)?;
     let mut night = match arguments.resume {
         true => Night::last()?,
@@ -193,16 +191,16 @@ fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
 
 /// Everything that will be run, so that what is left of the budget is for fuzzing.
 fn build(night: &mut Night) -> Result<()> {
-    let subject = Subject::new(None)?;
+    let subject = Subject::production();
     for name in &night.facts.targets {
         for &engine in &night.facts.engines {
-            engine.build(&subject, name)?;
+            engine.build(&subject, Target::find(name)?)?;
         }
-        subject.build_replayer(name)?;
     }
+    subject.player()?;
     for &engine in &night.facts.engines {
         let bug = Bug::find(&night.facts.canary)?;
-        engine.build(&Subject::with_bug(&bug)?, bug.target()?.name)?;
+        engine.build(&Subject::with_bug(&bug), bug.target()?)?;
     }
     night.built = true;
     night.save()
@@ -218,11 +216,11 @@ fn canary(night: &Night, engine: Engine) -> Result<Canary> {
         time: CANARY_SECONDS,
         runs: 0,
     };
-    hunt.run(&bug, &Subject::with_bug(&bug)?)
+    hunt.run(&bug, &Subject::with_bug(&bug))
 }
 
 fn fuzz_one(night: &mut Night, target: &'static Target, engine: Engine) -> Result<()> {
-    let program = Program::from(engine.build(&Subject::new(None)?, target.name)?);
+    let program = engine.build(&Subject::production(), target)?;
     let run = new_run(target, "production", engine)?;
     // Before it starts: whatever becomes of us, what it finds is this night's.
     night.runs.push(run.folder.clone());
@@ -276,7 +274,7 @@ fn merge(night: &mut Night, target: &'static Target) -> Result<()> {
 
 /// The signatures of a baseline file; lines that begin with `#` are for people.
 fn baseline(path: &std::path::Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(workspace::root().join(path))
+    let text = fs_err::read_to_string(workspace::root().join(path))
         .with_context(|| format!("cannot read the baseline {}", path.display()))?;
     let lines = text.lines().map(str::trim);
     let signatures = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));

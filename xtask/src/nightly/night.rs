@@ -1,7 +1,7 @@
 //! A night: what it is to do, and what of it is done, kept in its folder at every step.
 
+use fs_err as fs;
 use std::fmt::{self, Display, Formatter};
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

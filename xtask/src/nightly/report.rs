@@ -1,7 +1,7 @@
 //! What a night came to: one entry for each signature, minimized, and whether it is new.
 
+use fs_err as fs;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -73,7 +73,7 @@ impl Report {
         self.others.extend(triage.clean);
         self.others.extend(triage.unreadable);
         self.others.extend(triage.drifted);
-        let program = Program::from(Subject::new(None)?.build_replayer(target.name)?);
+        let program = Subject::production().player()?;
         for group in triage.groups {
             let (minimized, operations_left) = shortest(night, &program, target, &group)?;
             self.entries.push(Entry {
