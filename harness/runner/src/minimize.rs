@@ -184,12 +184,12 @@ impl<T: FnMut(Progress)> Search<'_, T> {
         }
     }
 
-    /// One run of devices for many commands, the longest runs first.
+    /// One operation for many of a kind, the longest runs first.
     fn folds(&mut self) {
         let mut chunk = self.best.operations.len();
         while chunk > 1 {
             let mut candidates = Vec::new();
-            for run in self.best.command_runs() {
+            for run in self.best.runs() {
                 let starts = run.clone().step_by(chunk / 2);
                 let chunks = starts.map(|start| start..(start + chunk).min(run.end));
                 candidates.extend(chunks.flat_map(|chunk| self.best.folded(chunk)));

@@ -4,11 +4,10 @@
 
 use std::ops::Range;
 
+use its_el2::{Direction, Frame};
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::register::OFFSET_MASK;
-
-use its_el2::{Direction, Frame};
 
 use crate::operation::Operation;
 use crate::place::{Area, Place};
@@ -16,6 +15,8 @@ use crate::scenario::{Boot, Scenario};
 
 /// A DeviceID that no boot has given to a live device.
 const FRESH_DEVICE: u32 = 0x100;
+/// ITTs from this page on are apart from those that scenarios use.
+const FAR_ITTS: u16 = 160;
 /// The most operations of which pairs are left out: their number goes with the square.
 const PAIRED: usize = 32;
 
@@ -88,13 +89,14 @@ impl Scenario {
             .collect()
     }
 
-    /// The longest runs of operations that only put commands into the queue.
-    pub fn command_runs(&self) -> Vec<Range<usize>> {
+    /// The longest runs of operations that [`Scenario::folded`] makes one of.
+    pub fn runs(&self) -> Vec<Range<usize>> {
         let mut runs = Vec::new();
         let mut start = 0;
-        for run in self.operations.chunk_by(|one, other| fills(one) == fills(other)) {
+        let kind = |operation: &Operation| (fills(operation), describes(operation));
+        for run in self.operations.chunk_by(|one, other| kind(one) == kind(other)) {
             let end = usize::saturating_add(start, run.len());
-            if run.first().is_some_and(fills) {
+            if run.first().is_some_and(|first| kind(first) != (false, false)) {
                 runs.push(start..end);
             }
             start = end;
@@ -102,12 +104,16 @@ impl Scenario {
         runs
     }
 
-    /// With one run of devices for operations that only put commands into the queue: as many commands, or as many operations.
+    /// With one operation for several: a run of devices for what only puts commands into the queue, as many or twice as many,
+    /// and the driver's descriptor for stores into it.
     pub fn folded(&self, run: Range<usize>) -> Vec<Self> {
         let Some(operations) = self.operations.get(run.clone()) else {
             return Vec::new();
         };
         let commands = operations.iter().map(commands_of).fold(0, u64::saturating_add);
+        if operations.len() > 1 && operations.iter().all(describes) {
+            return self.with_one_for(run, Operation::Describe { cpu: 0 }).into_iter().collect();
+        }
         if operations.len() < 2 || !operations.iter().all(fills) {
             return Vec::new();
         }
@@ -155,6 +161,14 @@ fn fills(operation: &Operation) -> bool {
     commands_of(operation) > 0
 }
 
+/// Whether it writes into a descriptor.
+fn describes(operation: &Operation) -> bool {
+    let (Operation::Store { at, .. } | Operation::StoreAddress { at, .. }) = operation else {
+        return matches!(operation, Operation::Describe { .. });
+    };
+    matches!(at, Place::In { area: Area::Descriptor | Area::Descriptor1, .. })
+}
+
 fn count_fewer(operation: &mut Operation, commands: u64) {
     match operation {
         Operation::Rewind { slots } => {
@@ -194,8 +208,10 @@ fn runs_of_devices(operations: &[Operation], count: u64) -> Vec<Operation> {
         }
         _ => None,
     });
-    let fresh = (0, FRESH_DEVICE, 1, Place::page(Area::Itt, 0));
-    [first, Some(fresh)]
+    let apart = Place::page(Area::Itt, FAR_ITTS);
+    let far = first.map(|(cpu, device_id, ..)| (cpu, device_id, 1, apart));
+    let fresh = (0, FRESH_DEVICE, 1, apart);
+    [first, far, Some(fresh)]
         .into_iter()
         .flatten()
         .flat_map(|(cpu, id, bits, itt)| [0, 1].map(|stride| run(cpu, id, stride, bits, itt)))
@@ -259,14 +275,23 @@ mod tests {
     fn commands_fold_into_a_run_of_devices() {
         let sync = "command SYNC rdbase=redistributor0\n";
         let folded = operations(&format!("{}post\n", sync.repeat(3))).folded(0..3);
-        let run = "map-devices device=0x100 count=3 stride=0x0 event-id-bits=1 itt=itt[0]\npost\n";
+        let run =
+            "map-devices device=0x100 count=3 stride=0x0 event-id-bits=1 itt=itt[160]\npost\n";
         assert!(folded.contains(&operations(run)), "{folded:?}");
         let maps = "map-device device=0x4 event-id-bits=5 itt=itt[3]\nmap-device device=0x5 event-id-bits=5 itt=itt[3]\n";
         let run = "map-devices device=0x4 count=2 stride=0x1 event-id-bits=5 itt=itt[3]\n";
         assert!(operations(maps).folded(0..2).contains(&operations(run)));
         assert!(operations("poll 1\npoll 1\n").folded(0..2).is_empty());
-        let runs = operations(&format!("poll 1\n{sync}{sync}post\n{sync}")).command_runs();
+        let runs = operations(&format!("poll 1\n{sync}{sync}post\n{sync}")).runs();
         assert_eq!(runs, [1..3, 4..5]);
+    }
+
+    #[test]
+    fn stores_into_the_descriptor_become_the_driver_s() {
+        let stores = "store descriptor[0] value=0x1\nstore descriptor[0]+0x8 value=0x2\n";
+        let scenario = operations(&format!("{stores}store host[0] value=0x1\n"));
+        assert_eq!(scenario.runs(), [0..2]);
+        assert_eq!(scenario.folded(0..2), [operations("describe\nstore host[0] value=0x1\n")]);
     }
 
     #[test]
