@@ -112,7 +112,7 @@ impl Scenario {
         };
         let commands = operations.iter().map(commands_of).fold(0, u64::saturating_add);
         if operations.len() > 1 && operations.iter().all(describes) {
-            return self.with_one_for(run, Operation::Describe { cpu: 0 }).into_iter().collect();
+            return self.with_descriptor(run);
         }
         if operations.len() < 2 || !operations.iter().all(fills) {
             return Vec::new();
@@ -121,6 +121,22 @@ impl Scenario {
         counts.dedup();
         let runs = counts.into_iter().flat_map(|count| runs_of_devices(operations, count));
         runs.filter_map(|devices| self.with_one_for(run.clone(), devices)).collect()
+    }
+
+    /// With the driver's descriptor for these stores: in their place, and ahead of the stores before them, which then stay.
+    fn with_descriptor(&self, stores: Range<usize>) -> Vec<Self> {
+        let Some(in_place) = self.with_one_for(stores.clone(), Operation::Describe { cpu: 0 })
+        else {
+            return Vec::new();
+        };
+        let before = self.operations.iter().take(stores.start).rev();
+        let before = before.take_while(|operation| describes(operation)).count();
+        let mut ahead = in_place.clone();
+        let moved = stores.start.saturating_sub(before)..stores.start.saturating_add(1);
+        if let Some(moved) = ahead.operations.get_mut(moved) {
+            moved.rotate_right(1);
+        }
+        vec![in_place, ahead]
     }
 
     fn with_one_for(&self, run: Range<usize>, operation: Operation) -> Option<Self> {
@@ -291,7 +307,10 @@ mod tests {
         let stores = "store descriptor[0] value=0x1\nstore descriptor[0]+0x8 value=0x2\n";
         let scenario = operations(&format!("{stores}store host[0] value=0x1\n"));
         assert_eq!(scenario.runs(), [0..2]);
-        assert_eq!(scenario.folded(0..2), [operations("describe\nstore host[0] value=0x1\n")]);
+        let described = operations("describe\nstore host[0] value=0x1\n");
+        assert_eq!(scenario.folded(0..2)[0], described);
+        let more = operations(&format!("{stores}{stores}")).folded(2..4);
+        assert_eq!(more[1], operations(&format!("describe\n{stores}")));
     }
 
     #[test]
