@@ -306,7 +306,7 @@ mod tests {
     fn stores_into_the_descriptor_become_the_driver_s() {
         let stores = "store descriptor[0] value=0x1\nstore descriptor[0]+0x8 value=0x2\n";
         let scenario = operations(&format!("{stores}store host[0] value=0x1\n"));
-        assert_eq!(scenario.runs(), [0..2]);
+        assert_eq!(scenario.runs(), [Range { start: 0, end: 2 }]);
         let described = operations("describe\nstore host[0] value=0x1\n");
         assert_eq!(scenario.folded(0..2)[0], described);
         let more = operations(&format!("{stores}{stores}")).folded(2..4);
