@@ -39,7 +39,8 @@ pub(crate) fn by_part(parts: &[Part], events: &[Event]) -> Vec<Own> {
     done
 }
 
-/// The events in the order of happening, cut where an agent gives way or ends an action, each with that action.
+/// The events in the order of happening, cut where an agent gives way or ends an action, each with
+/// that action.
 pub(crate) fn slices<'a>(
     parts: &'a [Part],
     events: &'a [Event],

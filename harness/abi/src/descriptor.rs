@@ -1,10 +1,12 @@
-//! The descriptor of a set-up: told as read, with what it names, where loads are not seen; and put into the emulation's own
-//! layout where that is not POLICY.md's, so that whatever the host wrote reaches it.
+//! The descriptor of a set-up: told as read, with what it names, where loads are not seen; and put
+//! into the emulation's own layout where that is not POLICY.md's, so that whatever the host wrote
+//! reaches it.
 //!
 //! The layout changes when the emulation first reads the descriptor: until then the page is the host's, who may still write
-//! there. Where loads are not seen it changes before the call, if the page is the host's alone, and again when the emulation
-//! has taken the page. The host gets back what it wrote as soon as the page is its own again. Several calls may be about one
-//! page: [`Layouts`] keeps what the host wrote there, so that nothing is put into the layout twice.
+//! there. Where loads are not seen it changes before the call, if the page is the host's alone, and
+//! again when the emulation has taken the page. The host gets back what it wrote as soon as the
+//! page is its own again. Several calls may be about one page: [`Layouts`] keeps what the host
+//! wrote there, so that nothing is put into the layout twice.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -41,7 +43,8 @@ struct LaidOut {
 pub(crate) struct Layouts(Rc<RefCell<BTreeMap<u64, LaidOut>>>);
 
 impl Layouts {
-    /// What the host wrote into a page that holds these words: a word that is not as it was laid out was written since.
+    /// What the host wrote into a page that holds these words: a word that is not as it was laid
+    /// out was written since.
     fn host_words(&self, page: u64, held: &PageWords) -> PageWords {
         let pages = self.0.borrow();
         let Some(laid_out) = pages.get(&page) else {
@@ -109,8 +112,8 @@ impl Descriptor {
         el2.put_page_words(self.page, &theirs);
     }
 
-    /// The emulation was seen to load from these pages. Its first load from the descriptor is told as one of what the host
-    /// wrote, and finds the emulation's layout.
+    /// The emulation was seen to load from these pages. Its first load from the descriptor is told
+    /// as one of what the host wrote, and finds the emulation's layout.
     pub(crate) fn loaded(&self, pages: Pages, el2: &dyn Services) {
         if !OBSERVED || self.laid_out.get() || !pages.contains(self.page) {
             return;
@@ -120,14 +123,16 @@ impl Descriptor {
         self.lay_out(el2);
     }
 
-    /// The emulation took these pages. Until then the host could write there, and another call be about the page.
+    /// The emulation took these pages. Until then the host could write there, and another call be
+    /// about the page.
     pub(crate) fn taken(&self, pages: Pages, el2: &dyn Services) {
         if !OBSERVED && pages.contains(self.page) {
             self.lay_out(el2);
         }
     }
 
-    /// The emulation gave these pages back, before anybody else can look: as the host wrote it, unless EL2 left something there.
+    /// The emulation gave these pages back, before anybody else can look: as the host wrote it,
+    /// unless EL2 left something there.
     pub(crate) fn reclaimed(&self, pages: Pages, el2: &dyn Services) {
         let held = el2.page_words(self.page);
         let is_ours = self.laid_out.get() && pages.contains(self.page);

@@ -369,7 +369,8 @@ impl Perform for Lockstep<'_> {
     }
 }
 
-/// Whether EL2 or hardware answers for this action, and so is judged by it: whatever EL2 did about it, or left undone.
+/// Whether EL2 or hardware answers for this action, and so is judged by it: whatever EL2 did about
+/// it, or left undone.
 const fn is_answered(action: &Action) -> bool {
     match action {
         Action::Device { .. }

@@ -1,5 +1,5 @@
-//! The shortest scenario with the same finding: delta debugging over operations, then plainer arguments, turns and boards, until no
-//! step of any kind is left.
+//! The shortest scenario with the same finding: delta debugging over operations, then plainer
+//! arguments, turns and boards, until no step of any kind is left.
 //!
 //! What counts, for a finding, is the signature: a scenario that breaks another rule, or the same one elsewhere, is not taken. Candidates
 //! are played on all cores; the first that shows the finding is taken, so that the result does not depend on timing.
@@ -168,7 +168,8 @@ impl<T: FnMut(Progress)> Search<'_, T> {
         self.best.operations.len() < before
     }
 
-    /// Steps that take chunks of half of the operations, then of a quarter, and so on to single ones.
+    /// Steps that take chunks of half of the operations, then of a quarter, and so on to single
+    /// ones.
     fn chunks(&mut self, step: impl Fn(&Scenario, Range<usize>) -> Vec<Scenario>) {
         let mut chunk = self.best.operations.len().div_ceil(2);
         while chunk > 0 {

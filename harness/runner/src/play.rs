@@ -24,7 +24,8 @@ use crate::trace::Trace;
 pub enum Verdict {
     /// Everything was as it must be.
     Agree,
-    /// No operation had anything to do with EL2 or an ITS: no access to a register, event or hypercall, and no command.
+    /// No operation had anything to do with EL2 or an ITS: no access to a register, event or
+    /// hypercall, and no command.
     Skipped,
     /// The architecture no longer says what must happen; the rest was dropped.
     Poisoned(&'static str),

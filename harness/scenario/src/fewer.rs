@@ -1,4 +1,5 @@
-//! Scenarios with fewer operations than one: some left out, or several made one, and numbers that depend on that adapted.
+//! Scenarios with fewer operations than one: some left out, or several made one, and numbers that
+//! depend on that adapted.
 //!
 //! Like the steps of `simplify` none knows what a scenario is for, and each has fewer operations.
 
@@ -29,7 +30,8 @@ impl Scenario {
 
     fn without_where(&self, is_gone: impl Fn(usize) -> bool) -> Self {
         let mut operations = Vec::with_capacity(self.operations.len());
-        // Where the race is that the operation is in, and how many of its members are still to come.
+        // Where the race is that the operation is in, and how many of its members are still to
+        // come.
         let mut race: Option<(usize, u8)> = None;
         for (index, operation) in self.operations.iter().enumerate() {
             let is_gone = is_gone(index);
@@ -49,8 +51,8 @@ impl Scenario {
         Self { operations, ..*self }
     }
 
-    /// Without these operations, and CWRITER offsets and rewinds behind them less by the commands that are gone; `None` where
-    /// that is nothing else than [`Scenario::without`].
+    /// Without these operations, and CWRITER offsets and rewinds behind them less by the commands
+    /// that are gone; `None` where that is nothing else than [`Scenario::without`].
     pub fn without_commands(&self, gone: Range<usize>) -> Option<Self> {
         let commands = self.operations.get(gone.clone())?.iter().map(commands_of);
         let commands = commands.fold(0, u64::saturating_add);
@@ -104,8 +106,8 @@ impl Scenario {
         runs
     }
 
-    /// With one operation for several: a run of devices for what only puts commands into the queue, as many or twice as many,
-    /// and the driver's descriptor for stores into it.
+    /// With one operation for several: a run of devices for what only puts commands into the queue,
+    /// as many or twice as many, and the driver's descriptor for stores into it.
     pub fn folded(&self, run: Range<usize>) -> Vec<Self> {
         let Some(operations) = self.operations.get(run.clone()) else {
             return Vec::new();
@@ -123,7 +125,8 @@ impl Scenario {
         runs.filter_map(|devices| self.with_one_for(run.clone(), devices)).collect()
     }
 
-    /// With the driver's descriptor for these stores: in their place, and ahead of the stores before them, which then stay.
+    /// With the driver's descriptor for these stores: in their place, and ahead of the stores
+    /// before them, which then stay.
     fn with_descriptor(&self, stores: Range<usize>) -> Vec<Self> {
         let Some(in_place) = self.with_one_for(stores.clone(), Operation::Describe { cpu: 0 })
         else {
@@ -205,7 +208,8 @@ fn count_fewer(operation: &mut Operation, commands: u64) {
     }
 }
 
-/// Runs of so many devices, like the first that these operations map, or of a DeviceID that is not used.
+/// Runs of so many devices, like the first that these operations map, or of a DeviceID that is not
+/// used.
 fn runs_of_devices(operations: &[Operation], count: u64) -> Vec<Operation> {
     let run = |cpu, device_id, stride, event_id_bits, itt| Operation::MapDevices {
         cpu,

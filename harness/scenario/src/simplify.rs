@@ -1,6 +1,7 @@
 //! Plainer scenarios: what a minimizer tries, and what a property's counterexample shrinks to.
 //!
-//! A scenario is simpler than another if it has fewer operations (`fewer`); or as many, and one argument or field of the board is
+//! A scenario is simpler than another if it has fewer operations (`fewer`); or as many, and one
+//! argument or field of the board is
 //! plainer by [`cost`]. Each step lowers that, so that taking steps ends. None knows what a scenario is for.
 
 use its_el2::Frame;
