@@ -106,6 +106,7 @@ impl Oracles {
     pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
         self.judge_own(step, &BTreeSet::new(), view, breaches);
         self.judge_passed((&[*step.action], step.events), view, breaches);
+        self.watch.note_power(step.action);
         let look = self.watch.note(step, &self.machine, view);
         self.judge_pointers((step, look), view, breaches);
     }
@@ -185,10 +186,11 @@ impl Oracles {
         }
         let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
         self.judge_passed((&actions, events), view, breaches);
-        let Some(first) = parts.first() else {
-            return;
-        };
-        self.judge_pointers((&Step::of(first, events), watch::Look::Changes), view, breaches);
+        // From a loss of power on that ITS is left alone, to the end of the race at least.
+        for (part, slice) in race::slices(parts, events) {
+            self.watch.note_power(&part.action);
+            self.judge_pointers((&Step::of(part, slice), watch::Look::Changes), view, breaches);
+        }
         // What came to be guarded or was enabled again meanwhile is looked at as a whole, at the end.
         for (part, own) in parts.iter().zip(&own) {
             let step = Step::of(part, &own.events);

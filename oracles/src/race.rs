@@ -39,6 +39,27 @@ pub(crate) fn by_part(parts: &[Part], events: &[Event]) -> Vec<Own> {
     done
 }
 
+/// The events in the order of happening, cut where an agent gives way or ends an action, each with
+/// that action.
+pub(crate) fn slices<'a>(
+    parts: &'a [Part],
+    events: &'a [Event],
+) -> impl Iterator<Item = (&'a Part, &'a [Event])> {
+    let (mut agent, mut ended) = (0, [0; AGENTS]);
+    let is_end = |event: &Event| matches!(event, Event::Turn { .. } | Event::Over);
+    events.split_inclusive(is_end).filter_map(move |slice| {
+        let mut own = parts.iter().filter(|part| usize::from(part.agent) == agent);
+        // What belongs to no action is judged all the same.
+        let part = own.nth(ended[agent]).or(parts.first())?;
+        match slice.last() {
+            Some(Event::Turn { agent: next }) => agent = usize::from(*next),
+            Some(Event::Over) => ended[agent] += 1,
+            _ => {}
+        }
+        Some((part, slice))
+    })
+}
+
 fn others_are_at_work(underway: &[Own], agent: usize) -> bool {
     let mut others = (0..).zip(underway).filter(|(other, _)| *other != agent);
     others.any(|(_, own)| !own.events.is_empty())
@@ -65,6 +86,27 @@ mod tests {
         ]);
         let own = by_part(&parts, &events);
         own[0].events.len()
+    }
+
+    #[test]
+    fn slices_keep_the_order_and_name_the_action() {
+        let part = |agent, action| Part { agent, action, outcome: Outcome::Done };
+        let load = |cpu| Action::Load { cpu, address: 0 };
+        let lost = Action::PowerLoss { its: 0, restored: true };
+        let parts = [part(2, lost), part(1, load(1)), part(0, load(0)), part(1, load(1))];
+        let turn = |agent| Event::Turn { agent };
+        let events = [
+            vec![turn(1), Event::Ordered, turn(2), Event::Ordered, Event::Over],
+            vec![turn(0), Event::Ordered, turn(1), Event::Over, turn(0), Event::Over],
+            vec![turn(1), Event::Ordered, Event::Over],
+        ]
+        .concat();
+        let ordered = slices(&parts, &events).filter(|(_, slice)| slice[0] == Event::Ordered);
+        let agents: Vec<u8> = ordered.map(|(part, _)| part.agent).collect();
+        assert_eq!(agents, [1, 2, 0, 1]);
+        let whole: Vec<Event> =
+            slices(&parts, &events).flat_map(|(_, slice)| slice.iter().copied()).collect();
+        assert_eq!(whole, events);
     }
 
     #[test]

@@ -44,13 +44,17 @@ impl Watch {
         Self { its: vec![Watched::default(); machine.its.len()] }
     }
 
-    /// Takes note of an action.
-    pub(crate) fn note(&mut self, step: &Step, machine: &Machine, view: &impl View) -> Look {
-        if let Action::PowerLoss { its, .. } = *step.action
+    /// Takes note of an action that may be a loss of power, before what it changes is judged.
+    pub(crate) fn note_power(&mut self, action: &Action) {
+        if let Action::PowerLoss { its, .. } = *action
             && let Some(lost) = self.its.get_mut(usize::from(its))
         {
             lost.off = true;
         }
+    }
+
+    /// Takes note of an action that came to its end.
+    pub(crate) fn note(&mut self, step: &Step, machine: &Machine, view: &impl View) -> Look {
         if let Some(its) = set_up_its(step, machine)
             && let Some(watched) = self.its.get_mut(usize::from(its))
         {

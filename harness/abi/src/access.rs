@@ -38,10 +38,8 @@ pub(crate) fn judge(address: usize, bytes: usize, write: bool) {
             true => return el2.store(physical, bytes as u64),
             false => el2.load(physical, bytes as u64),
         }
-        let pages = Pages::under(physical, bytes as u64);
-        let descriptor = current.descriptor();
-        if let Some(descriptor) = descriptor.filter(|one| pages.contains(one.page())) {
-            descriptor.put_in_its_layout(el2);
+        if let Some(descriptor) = current.descriptor() {
+            descriptor.loaded(Pages::under(physical, bytes as u64), el2);
         }
     });
 }

@@ -87,10 +87,10 @@ impl Current {
         unreachable!("an abandoned call is not resumed");
     }
 
-    /// The descriptor, if this call is about one that is in our layout still.
+    /// The descriptor, if this call is about one.
     pub(crate) fn descriptor(&self) -> Option<&Descriptor> {
         // SAFETY: it is null, or outlives the call, see `enter`.
-        unsafe { self.descriptor.as_ref() }.filter(|descriptor| descriptor.is_ours())
+        unsafe { self.descriptor.as_ref() }
     }
 
     /// Goes on after something in which another CPU may have been inside.

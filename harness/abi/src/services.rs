@@ -238,9 +238,8 @@ services! {
             el2.convict(crate::access::stray(pointer.addr(), false));
         };
         // Where it is a set-up's descriptor it is read here for the first time.
-        let pages = Pages::under(address, bytes);
-        if let Some(descriptor) = current.descriptor().filter(|one| pages.contains(one.page())) {
-            descriptor.put_in_its_layout(el2);
+        if let Some(descriptor) = current.descriptor() {
+            descriptor.loaded(Pages::under(address, bytes), el2);
         }
         let found = el2.first_word(address, bytes).and_then(|found| el2.offset(found));
         found.map_or(std::ptr::null(), |offset| el2.mapping().0.wrapping_add(offset).cast_const().cast())
@@ -260,11 +259,21 @@ services! {
     fn its_pin(page: u64) -> i32 { |el2, _current| number(el2.change(Change::Pin(page))) }
     fn its_unpin(page: u64) -> i32 { |el2, _current| number(el2.change(Change::Unpin(page))) }
     fn its_pins(page: u64) -> u32 { |el2, _current| el2.pins(page).into() }
-    fn its_donate(page: u64, pages: u64) -> i32 { |el2, _current| {
-        number(el2.change(Change::Donate(Pages { first: page, count: pages })))
+    fn its_donate(page: u64, pages: u64) -> i32 { |el2, current| {
+        let pages = Pages { first: page, count: pages };
+        let result = el2.change(Change::Donate(pages));
+        if let Some(descriptor) = current.descriptor().filter(|_| result.is_ok()) {
+            descriptor.taken(pages, el2);
+        }
+        number(result)
     } }
-    fn its_reclaim(page: u64, pages: u64) -> i32 { |el2, _current| {
-        number(el2.change(Change::Reclaim(Pages { first: page, count: pages })))
+    fn its_reclaim(page: u64, pages: u64) -> i32 { |el2, current| {
+        let pages = Pages { first: page, count: pages };
+        let result = el2.change(Change::Reclaim(pages));
+        if let Some(descriptor) = current.descriptor().filter(|_| result.is_ok()) {
+            descriptor.reclaimed(pages, el2);
+        }
+        number(result)
     } }
     fn its_note(page: u64) -> u32 { |el2, _current| el2.note(page) }
     fn its_set_note(page: u64, note: u32) -> () { |el2, _current| el2.set_note(page, note) }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use its_el2::{Direction, Frame, Locks, Mapped, Subject, SubjectPolicy, Trap};
 
 use crate::call::{Inside, enter, enter_alone};
-use crate::descriptor::{self, Descriptor};
+use crate::descriptor::{self, Descriptor, Layouts};
 use crate::image::Image;
 use crate::interface::{
     self, FRAME_CONTROL, FRAME_REDISTRIBUTOR, FRAME_TRANSLATION, Machine, Policy,
@@ -29,6 +29,7 @@ pub struct Foreign<L: Locks> {
     image: Arc<Image>,
     locks: OwnLocks<L>,
     policy: SubjectPolicy,
+    layouts: Layouts,
 }
 
 impl<L: Locks> Foreign<L> {
@@ -56,7 +57,7 @@ impl<L: Locks> Foreign<L> {
         let machine = Machine { its: its.len() as u32, redistributors, control };
         let policy = create(machine);
         CREATED.set(Some(image.copy()));
-        Self { policy, image, locks: OwnLocks::new() }
+        Self { policy, image, locks: OwnLocks::new(), layouts: Layouts::default() }
     }
 
     /// Puts its data in place.
@@ -137,7 +138,12 @@ impl<L: Locks> Clone for Foreign<L> {
     /// The emulation as it is now, with locks of its own. No call is in progress.
     fn clone(&self) -> Self {
         let _inside = Inside::new();
-        Self { image: self.image.copy(), locks: OwnLocks::new(), policy: self.policy }
+        Self {
+            image: self.image.copy(),
+            locks: OwnLocks::new(),
+            policy: self.policy,
+            layouts: Layouts::default(),
+        }
     }
 }
 
@@ -157,8 +163,8 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
     fn set_up(&self, el2: &E, arguments: [u64; 4]) -> i64 {
         let _inside = self.ready(el2);
         let on = self.on(el2);
-        let descriptor = Descriptor::new(el2, arguments);
-        let [x1, x2, x3, x4] = descriptor::arguments(el2, arguments);
+        let descriptor = Descriptor::new(el2, arguments, &self.layouts);
+        let [x1, x2, x3, x4] = descriptor::arguments(el2, arguments, &self.layouts);
         if let Some(descriptor) = &descriptor {
             descriptor.tell(el2, &on);
         }
@@ -166,8 +172,8 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
             // SAFETY: the emulation's function, on a stack of its own.
             unsafe { interface::its_subject_set_up(x1, x2, x3, x4) as u64 }
         });
-        if let Some(descriptor) = descriptor.filter(|_| result != 0) {
-            descriptor.give_back(el2);
+        if let Some(descriptor) = descriptor {
+            descriptor.end(el2);
         }
         result as i64
     }

@@ -8,7 +8,7 @@
 //! Bytes of a word that are read apart from each other, with something else between, are told once; half a word that is
 //! stored alone is told alone, since another reader may see it.
 
-use its_el2::{Event, Mapped, Misconduct, PageWords};
+use its_el2::{Event, Mapped, Misconduct, PageState, PageWords};
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 
@@ -301,6 +301,10 @@ impl Mapped for Board {
         std::array::from_fn(word)
     }
 
+    fn page_state(&self, page: u64) -> Option<PageState> {
+        self.state.borrow().ownership.state(page)
+    }
+
     fn put_page_words(&self, page: u64, words: &PageWords) {
         let mut state = self.state.borrow_mut();
         for (address, word) in (page * PAGE_BYTES..).step_by(8).zip(words) {
@@ -444,6 +448,8 @@ mod tests {
         let board = board();
         board.put_page_words(page, &ours);
         assert_eq!(board.page_words(page), ours);
+        assert_eq!(board.page_state(page), Some(PageState::HOST));
+        assert_eq!(board.page_state(0), None);
         let events = told(|board| board.tell_page_read(page, &ours));
         let word = |at: u64| events.iter().find_map(|event| event.word_read(at));
         assert_eq!(word(HOST.address()), Some(1));

@@ -3,6 +3,7 @@
 use its_gic::geometry::PAGE_BYTES;
 
 use crate::event::Misconduct;
+use crate::page::PageState;
 use crate::service::El2;
 
 /// The 64-bit words of a page.
@@ -30,6 +31,9 @@ pub trait Mapped: El2 {
 
     /// What a page of memory holds. Nobody is told.
     fn page_words(&self, page: u64) -> PageWords;
+
+    /// To whom a page belongs, `None` for what is no memory. Nobody is told.
+    fn page_state(&self, page: u64) -> Option<PageState>;
 
     /// The host stores all of a page. Nobody is told.
     fn put_page_words(&self, page: u64, words: &PageWords);

@@ -32,6 +32,7 @@ pub(crate) struct Lockstep<'a> {
     defects: Vec<String>,
     poisoned: Option<&'static str>,
     counts: Counts,
+    /// An operation did what EL2 or hardware answers for.
     accessed: bool,
     operation: (usize, &'static str),
     pub trace: Option<&'a mut Trace>,
@@ -130,22 +131,6 @@ impl<'a> Lockstep<'a> {
         self.board.disarm_tampers();
     }
 
-    /// Whether this was an access that somebody answers for: EL2, or an ITS that the host owns.
-    fn is_access(&self, action: &Action) -> bool {
-        let by_el2 = |event: &Event| matches!(event, Event::DeviceRead { .. } | Event::Acquired(_));
-        let by_hardware = match action {
-            Action::Device { .. } | Action::Msi { .. } | Action::Acknowledge { .. } => true,
-            Action::Load { .. }
-            | Action::Store { .. }
-            | Action::StoreCommand { .. }
-            | Action::Hypercall { .. }
-            | Action::PowerLoss { .. }
-            | Action::Advance { .. } => false,
-        };
-        let bare = |model: &Model| model.phase(0) == Phase::Open;
-        self.reference().is_some_and(bare) && by_hardware || self.events.iter().any(by_el2)
-    }
-
     /// The operations of a race count like others.
     pub(crate) fn start_race(&mut self, operations: &[Operation]) {
         self.counts.operations += operations.len() as u64;
@@ -163,7 +148,7 @@ impl<'a> Lockstep<'a> {
         if let Some(trace) = &mut self.trace {
             trace.parts(&parts, &self.events);
         }
-        self.accessed |= parts.iter().any(|part| self.is_access(&part.action));
+        self.accessed |= parts.iter().any(|part| is_answered(&part.action));
         let oracles = &mut self.judges.oracles;
         oracles.judge_race(&parts, &self.events, self.board, &mut self.breaches);
         self.refer(|model, events| model.judge_race(&parts, events));
@@ -378,9 +363,25 @@ impl Perform for Lockstep<'_> {
         if let Some(trace) = &mut self.trace {
             trace.action(&action, outcome, &self.events);
         }
-        self.accessed |= self.operation.1 != "boot" && self.is_access(&action);
+        self.accessed |= self.operation.1 != "boot" && is_answered(&action);
         self.judge(&action, outcome);
         outcome
+    }
+}
+
+/// Whether EL2 or hardware answers for this action, and so is judged by it: whatever EL2 did about
+/// it, or left undone.
+const fn is_answered(action: &Action) -> bool {
+    match action {
+        Action::Device { .. }
+        | Action::Msi { .. }
+        | Action::Acknowledge { .. }
+        | Action::Hypercall { .. } => true,
+        Action::Load { .. }
+        | Action::Store { .. }
+        | Action::StoreCommand { .. }
+        | Action::PowerLoss { .. }
+        | Action::Advance { .. } => false,
     }
 }
 

@@ -1,8 +1,10 @@
-//! The shortest scenario with the same finding: delta debugging over operations, then plainer arguments, turns and boards.
+//! The shortest scenario with the same finding: delta debugging over operations, then plainer
+//! arguments, turns and boards, until no step of any kind is left.
 //!
 //! What counts, for a finding, is the signature: a scenario that breaks another rule, or the same one elsewhere, is not taken. Candidates
 //! are played on all cores; the first that shows the finding is taken, so that the result does not depend on timing.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use its_oracles::rules;
@@ -142,41 +144,75 @@ struct Search<'a, T> {
 impl<T: FnMut(Progress)> Search<'_, T> {
     /// Until no step is left, or the budget is used up.
     fn run(&mut self) {
-        loop {
-            let fewer = self.fewer_operations();
-            let plainer = self.plainer();
-            if !fewer && !plainer {
-                return;
-            }
-        }
+        while self.fewer_operations() || self.plainer() {}
     }
 
-    /// Chunks of half of the operations, then of a quarter, and so on to single ones. Whether any could go.
+    /// Every step that leaves fewer operations. Whether any was taken.
     fn fewer_operations(&mut self) -> bool {
-        let mut any = false;
+        let before = self.best.operations.len();
+        self.take_all(Scenario::without_equals);
+        self.chunks(|best, run| vec![best.without(run)]);
+        self.chunks(|best, run| best.without_commands(run).into_iter().collect());
+        self.folds();
+        self.take_all(Scenario::without_pairs);
+        // In a shorter queue fewer commands do.
+        self.chunks(|best, run| {
+            let short = best.with_shortest_queue().into_iter();
+            short
+                .flat_map(|best| {
+                    [Some(best.without(run.clone())), best.without_commands(run.clone())]
+                })
+                .flatten()
+                .collect()
+        });
+        self.best.operations.len() < before
+    }
+
+    /// Steps that take chunks of half of the operations, then of a quarter, and so on to single
+    /// ones.
+    fn chunks(&mut self, step: impl Fn(&Scenario, Range<usize>) -> Vec<Scenario>) {
         let mut chunk = self.best.operations.len().div_ceil(2);
         while chunk > 0 {
             let length = self.best.operations.len();
             // From the end, where less depends on it.
             let starts = (0..length).step_by(chunk).rev();
-            let candidates: Vec<_> =
-                starts.map(|start| self.best.without(start..start + chunk)).collect();
-            match self.take_one(&candidates) {
-                true => any = true,
-                false => chunk /= 2,
+            let chunks = starts.map(|start| start..(start + chunk).min(length));
+            let candidates: Vec<_> = chunks.flat_map(|run| step(&self.best, run)).collect();
+            if !self.take_one(&candidates) {
+                chunk /= 2;
             }
             chunk = chunk.min(self.best.operations.len());
+        }
+    }
+
+    /// One operation for many of a kind, the longest runs first.
+    fn folds(&mut self) {
+        let mut chunk = self.best.operations.len();
+        while chunk > 1 {
+            let mut candidates = Vec::new();
+            for run in self.best.runs() {
+                let starts = run.clone().step_by(chunk / 2);
+                let chunks = starts.map(|start| start..(start + chunk).min(run.end));
+                candidates.extend(chunks.flat_map(|chunk| self.best.folded(chunk)));
+            }
+            if !self.take_one(&candidates) {
+                chunk /= 2;
+            }
+        }
+    }
+
+    /// Takes steps of one kind as long as there are.
+    fn take_all(&mut self, steps: impl Fn(&Scenario) -> Vec<Scenario>) -> bool {
+        let mut any = false;
+        while self.take_one(&steps(&self.best)) {
+            any = true;
         }
         any
     }
 
-    /// Plainer arguments and boards, as long as there are. Whether there were any.
+    /// Plainer arguments and boards. Whether there were any.
     fn plainer(&mut self) -> bool {
-        let mut any = false;
-        while self.take_one(&self.best.plainer()) {
-            any = true;
-        }
-        any
+        self.take_all(Scenario::plainer)
     }
 
     /// Takes the first of these that shows the finding, if there is one and the budget allows.

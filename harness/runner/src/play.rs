@@ -23,7 +23,8 @@ use crate::trace::Trace;
 pub enum Verdict {
     /// Everything was as it must be.
     Agree,
-    /// No command was judged, and no access of EL2.
+    /// No operation had anything to do with EL2 or an ITS: no access to a register, event or
+    /// hypercall, and no command.
     Skipped,
     /// The architecture no longer says what must happen; the rest was dropped.
     Poisoned(&'static str),
@@ -49,6 +50,7 @@ pub struct Counts {
     /// Of these, command errors.
     pub errors: u64,
     pub poisoned: u64,
+    /// Cases that had nothing to do with EL2 or an ITS.
     pub skipped: u64,
 }
 

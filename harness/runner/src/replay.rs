@@ -124,7 +124,7 @@ pub fn not_observed() -> String {
 pub fn verdict(case: &Case) -> String {
     let mut text = match case.verdict {
         Verdict::Agree => "verdict: agree\n".into(),
-        Verdict::Skipped => "verdict: skipped, nothing was judged\n".into(),
+        Verdict::Skipped => "verdict: skipped, neither EL2 nor an ITS had anything to do\n".into(),
         Verdict::Poisoned(why) => format!("verdict: poisoned, {why}\n"),
         Verdict::Diverged => "verdict: diverged\n".into(),
         Verdict::Defect => "verdict: a defect of the harness itself\n".into(),

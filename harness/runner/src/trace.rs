@@ -388,6 +388,7 @@ fn error_number(error: its_el2::CommandError) -> String {
 fn describe_pages(pages: Pages) -> String {
     let first = memory(pages.first << 12);
     match pages.count {
+        0 => format!("no pages at {first}"),
         1 => first,
         count => format!("{first} and {} more pages", count - 1),
     }
@@ -473,6 +474,89 @@ fn command(words: Words) -> String {
             let text = format!("{command:x?}");
             let fields = text.split_once(" {").map_or("", |(_, fields)| fields);
             format!("{}{}", command.name(), fields.trim_end_matches(" }"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use its_el2::{AccessSize, Exposure, Misconduct, PageChange, Purpose, Reach};
+    use quickcheck::quickcheck;
+
+    use super::*;
+
+    /// One event of each kind that has an address or a count.
+    fn events(address: u64, count: u64, words: Words) -> Vec<Event> {
+        let (size, value, shared, its, offset) = (AccessSize::Double, count, true, 1, count);
+        let pages = Pages { first: address, count };
+        let reach = Reach { its, purpose: Purpose::Queue, address, bytes: count };
+        let exposure = Exposure::default();
+        let state = PageState::HOST;
+        vec![
+            Event::DeviceRead { address, size, value },
+            Event::DeviceWrite { address, size, value },
+            Event::WordRead { address, value, shared },
+            Event::Scanned { address, bytes: count },
+            Event::WordWritten { address, value, shared },
+            Event::CommandRead { address, words, shared },
+            Event::CommandWritten { address, words },
+            Event::PageZeroed { page: address },
+            Event::Cleaned { address, bytes: count },
+            Event::Page { change: PageChange::Donate, pages, result: Ok(()) },
+            Event::Misconduct(Misconduct::BadAccess { address, write: true }),
+            Event::Consumed { its, offset, words, error: None },
+            Event::Taken { its, offset, words },
+            Event::Reached(reach, exposure),
+            Event::Unreached(reach),
+            Event::ReachedPage { reach, page: address, state },
+            Event::StaleRead { address },
+            Event::Unpredictable { address },
+            Event::Tampered { address, value },
+            Event::Turn { agent: count as u8 },
+        ]
+    }
+
+    fn actions(address: u64, value: u64, words: Words) -> Vec<Action> {
+        let (cpu, size) = (1, AccessSize::Double);
+        let [read, write] = [Direction::Read, Direction::Write(value)];
+        let id = value as u32;
+        vec![
+            Action::Device { cpu, address, size, direction: read },
+            Action::Device { cpu, address, size, direction: write },
+            Action::Load { cpu, address },
+            Action::Store { cpu, address, value },
+            Action::StoreCommand { cpu, address, words },
+            Action::Hypercall { cpu, x0: value, arguments: words },
+            Action::Msi { its: 1, device_id: id, event_id: id, size },
+            Action::Advance { its: 1, commands: 0 },
+        ]
+    }
+
+    fn is_text(address: u64, count: u64, words: Words) -> bool {
+        let events = events(address, count, words);
+        let mut texts = events.iter().map(describe_event);
+        let actions = actions(address, count, words);
+        let subjects = actions.iter().map(crate::finding::subject);
+        let is_text = |text: &str| !text.is_empty();
+        texts.all(|text| is_text(&text))
+            && actions.iter().map(describe_action).all(|text| is_text(&text))
+            && { subjects }.all(is_text)
+    }
+
+    #[test]
+    fn the_least_and_the_most_have_a_text() {
+        let its = its_board::layout::ITS;
+        for address in [0, 1, its[0], its[1] + FRAME_BYTES - 1, u64::MAX >> 12, u64::MAX] {
+            for count in [0, 1, 2, u64::MAX] {
+                assert!(is_text(address, count, [count; 4]));
+            }
+        }
+        assert_eq!(describe_pages(Pages { first: 0, count: 0 }), "no pages at 0x0");
+    }
+
+    quickcheck! {
+        fn whatever_happens_has_a_text(address: u64, count: u64, word: u64) -> bool {
+            is_text(address, count, [word, count, address, word])
         }
     }
 }

@@ -105,6 +105,7 @@
 mod argument;
 mod binary;
 mod dictionary;
+mod fewer;
 mod fixup;
 mod fuzz_target;
 mod generate;

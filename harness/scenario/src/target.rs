@@ -28,7 +28,7 @@ pub(crate) struct Target {
     pub(crate) size: AccessSize,
 }
 
-fn frame_bytes(frame: Frame) -> u32 {
+pub(crate) fn frame_bytes(frame: Frame) -> u32 {
     match frame {
         Frame::ItsControl(_) | Frame::ItsTranslation(_) => FRAME_BYTES as u32,
         Frame::Redistributor(_) => FRAMES_BYTES as u32,

@@ -46,6 +46,12 @@ impl Partial {
         self.known |= bits;
     }
 
+    /// Written bits that the hardware may have dropped are as it shows them.
+    fn learn(&mut self, part: Part, seen: u64, bits: u64) {
+        let dropped = part.insert(0, !seen) & part.insert(0, u64::MAX) & self.known & bits;
+        self.value &= !dropped;
+    }
+
     pub(crate) fn knows(&self, bits: u64) -> bool {
         self.known & bits == bits
     }
@@ -315,6 +321,14 @@ impl Registers {
             Register::Creadr if part != Part::High && self.stall_in_doubt => {
                 self.creadr = self.offset() | seen & STALLED;
                 self.stall_in_doubt = false;
+            }
+            // Address bits that the ITS drops read back as it uses them.
+            Register::Cbaser => self.cbaser.learn(part, seen, QUEUE_LOW),
+            Register::Baser(n @ (0 | 1)) => {
+                let n = usize::from(n);
+                if self.baser(n).page_size() == PageSize::K16 {
+                    self.baser[n].learn(part, seen, TABLE_LOW);
+                }
             }
             Register::Ctlr if !self.enabled => {
                 let quiescent = Ctlr::from_bits(seen as u32).quiescent();

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use its_el2::{Errno, Event, PageChange};
 use its_gic::command::Words;
 use its_gic::geometry::{Level1Entry, Location, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
-use its_gic::register::{Baser, Cbaser, OFFSET_MASK};
+use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Command, Register};
 
 use crate::architecture::STALLED;
@@ -119,6 +119,13 @@ impl Guard {
     /// What `BASER<n>` shows the host.
     pub(crate) fn baser_value(&self, n: usize) -> u64 {
         self.baser[n] & !Baser::VALID | u64::from(self.baser_valid[n]) << 63
+    }
+
+    /// The tables of one type that were Valid at set-up.
+    pub(crate) fn tables(&self, kind: TableType) -> impl Iterator<Item = Table> + use<'_> {
+        let basers = self.baser.iter().map(|value| Baser::from_bits(*value));
+        let of_type = move |baser: &Baser| baser.valid() && baser.table_type() == kind;
+        basers.filter(of_type).map(Table::new)
     }
 
     /// The effect of a consumed command on the records; the pages that it releases.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use its_el2::{Errno, Event};
-use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Table, itt_bytes};
-use its_gic::register::{Baser, Cbaser, OFFSET_MASK};
+use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
+use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Ctlr, Register};
 
-use crate::architecture::STALLED;
+use crate::architecture::{Partial, STALLED};
 use crate::judgement::{Expected, Kind};
 use crate::model::Model;
 use crate::policy::ledger::Ledger;
@@ -17,6 +17,8 @@ use crate::policy::trap::Account;
 /// MAPD.ITT_addr leaves out the bits below, and has none above.
 const ITT_ALIGNMENT: u64 = 256;
 const ADDRESSES: u64 = 1 << 52;
+/// What hardware makes of a queue's address bits below is not defined.
+const QUEUE_ALIGNMENT: u64 = 0x1_0000;
 
 /// What the checks came to.
 struct Checks<'a> {
@@ -89,6 +91,15 @@ impl Checks<'_> {
             self.unread.get_or_insert(what);
         }
         read
+    }
+
+    /// A register of the reference; bits that reset to UNKNOWN are as EL2 read them.
+    fn register(&mut self, recorded: Partial, address: u64, what: &'static str) -> u64 {
+        let read = match recorded.known == u64::MAX {
+            true => None,
+            false => self.device(address, what),
+        };
+        recorded.value & recorded.known | read.unwrap_or(0) & !recorded.known
     }
 
     /// Whether x1 is a result that the checks allow. An injected failure is S6's or S9's.
@@ -235,15 +246,18 @@ impl Model {
         list: Option<(Pages, u64)>,
         checks: &mut Checks,
     ) -> Result<Guard, Failed> {
-        let hardware = &self.hardware.its[its].registers;
-        let cbaser = Cbaser::from_bits(hardware.cbaser.value);
+        let (base, hardware) = (self.machine.its[its], &self.hardware.its[its].registers);
+        let at = base + Register::Cbaser.offset();
+        let cbaser = checks.register(hardware.cbaser, at, "CBASER to be read");
+        let cbaser = Cbaser::from_bits(cbaser);
+        let queue = Queue::new(cbaser);
         let mut guard = Guard {
             cbaser: cbaser.into_bits(),
             baser: [0; 8],
             ctlr: 0,
             cbaser_valid: cbaser.valid(),
             baser_valid: [false; 8],
-            queue: hardware.queue(),
+            queue,
             shadow_queue: 0,
             shadow_level1: [0; 8],
             level1: BTreeSet::new(),
@@ -257,7 +271,7 @@ impl Model {
             records: BTreeMap::new(),
             capacity,
         };
-        let mut agrees = cbaser.valid();
+        let mut agrees = cbaser.valid() && queue.address.is_multiple_of(QUEUE_ALIGNMENT);
         if let Some(queue) = checks.word(descriptor, "the queue's address to be read") {
             agrees &= self.physical(queue) == cbaser.address();
         }
@@ -269,12 +283,10 @@ impl Model {
             agrees &= self.is_copy(guard.shadow_queue, cbaser.bytes());
         }
         for n in 0..8 {
-            let recorded = hardware.baser[n];
-            let base = self.machine.its[its];
-            let read =
-                checks.device(base + Register::Baser(n as u8).offset(), "every BASER to be read");
-            // Bits that reset to UNKNOWN are as EL2 read them.
-            guard.baser[n] = recorded.value & recorded.known | read.unwrap_or(0) & !recorded.known;
+            let at = base + Register::Baser(n as u8).offset();
+            let what = "every BASER to be read";
+            checks.device(at, what);
+            guard.baser[n] = checks.register(hardware.baser[n], at, what);
             let baser = Baser::from_bits(guard.baser[n]);
             guard.baser_valid[n] = baser.valid();
             agrees &= self.check_table(descriptor + table_fields(n as u64), baser, checks);
@@ -285,6 +297,9 @@ impl Model {
                 agrees &= shadow.is_none() || self.is_copy(guard.shadow_level1[n], baser.bytes());
             }
         }
+        agrees &= [TableType::Devices, TableType::Collections]
+            .into_iter()
+            .all(|kind| guard.tables(kind).count() <= 1);
         if let Some((pages, devices)) = list {
             agrees &= self.check_list(its, pages.first * PAGE_BYTES, devices, &mut guard, checks);
         }
@@ -309,7 +324,10 @@ impl Model {
         let mut agrees = named.valid()
             && named.indirect() == baser.indirect()
             && named.table_type() == baser.table_type()
-            && named.entry_size() == baser.entry_size();
+            && named.entry_size() == baser.entry_size()
+            && matches!(baser.table_type(), TableType::Devices | TableType::Collections)
+            // No address bits below the ITS page.
+            && baser.with_address(baser.address()) == baser;
         if let Some(base) = checks.word(fields, "each table's address to be read") {
             agrees &= self.physical(base) == baser.address();
         }
@@ -331,7 +349,9 @@ impl Model {
         checks: &mut Checks,
     ) -> bool {
         let typer = self.hardware.its[its].typer;
-        let table = Table::new(self.hardware.its[its].registers.baser(0));
+        let Some(table) = guard.tables(TableType::Devices).next() else {
+            return devices == 0;
+        };
         let mut distinct = true;
         for index in 0..devices {
             let what = "every live device to be read";
@@ -646,6 +666,86 @@ mod tests {
         // Attributes and Page_Size need not agree: the page size is described apart.
         let attributes = with_word(0x50, World::baser(0) ^ 1 << 9 | 7 << 59);
         world.clone().agree(set_up_call(), x1(0), &set_up_with(&attributes, &[(1, 7, at(ITT))]));
+    }
+
+    /// The host moved what one register names, as another value says; the ITS is off.
+    fn moved(register: Register, value: u64) -> World {
+        let mut world = World::booted();
+        world.agree(write(ITS, AccessSize::Word, 0), Outcome::Done, &[]);
+        let quiescent = Outcome::Value(1 << 31);
+        world.agree(read(ITS, AccessSize::Word), quiescent, &[]);
+        world.writes(ITS + register.offset(), value);
+        world.finalized()
+    }
+
+    /// A set-up up to S9 in which EL2 reads this of a register, and the descriptor says that.
+    fn set_up_reading(register: Register, value: u64, words: &[(u64, u64)]) -> Vec<Event> {
+        let mut events = stopped_before_s9(set_up_with(words, &[(1, 7, at(ITT))]));
+        let of = ITS + register.offset();
+        for event in &mut events {
+            if let Event::DeviceRead { address, value: read, .. } = event
+                && *address == of
+            {
+                *read = value;
+            }
+        }
+        events.retain(|event| !matches!(event, Event::DeviceRead { address, .. } if matches!(address - ITS, 0 | 0x88 | 0x90)));
+        events
+    }
+
+    #[test]
+    fn s7_a_queue_is_aligned_to_64k() {
+        for pages in [1, 2, 4, 8, 15] {
+            let value = World::cbaser() ^ (pages * PAGE_BYTES);
+            let world = moved(Register::Cbaser, value);
+            let words = with_word(0x00, linear(QUEUE + pages));
+            let events = set_up_reading(Register::Cbaser, value, &words);
+            world.clone().agree(set_up_call(), x1(-22), &events);
+            world.differ(set_up_call(), x1(-16), &events, Kind::Errno, "x1");
+            // Hardware that drops these bits has an aligned queue: then S8 finds it off.
+            let dropped = set_up_reading(Register::Cbaser, World::cbaser(), &descriptor());
+            let dropping = set_up_reading(Register::Cbaser, World::cbaser(), &words);
+            let off = [dropped, vec![reads(Register::Ctlr, 1 << 31)]].concat();
+            let judged = |events: &[Event], errno| {
+                let mut world = world.clone();
+                world.model.hardware.its[0].freedoms = its_el2::Freedoms::ALL;
+                world.play(set_up_call(), x1(errno), events).disagreements.is_empty()
+            };
+            assert!(judged(&off, -16) && !judged(&off, -22), "{pages}");
+            assert!(judged(&dropping, -22), "{pages}");
+        }
+    }
+
+    #[test]
+    fn s7_a_device_that_is_live_has_a_table() {
+        let value = World::baser(0) & !Baser::VALID;
+        let world = moved(Register::Baser(0), value);
+        let words = with_word(0x50, value);
+        let events = set_up_reading(Register::Baser(0), value, &words);
+        world.clone().agree(set_up_call(), x1(-22), &events);
+        world.differ(set_up_call(), x1(-16), &events, Kind::Errno, "x1");
+    }
+
+    #[test]
+    fn s7_a_table_is_aligned_to_its_page() {
+        let page_size = its_gic::geometry::PageSize::K16;
+        let mut machine = machine();
+        machine.characters[0].page_size = page_size;
+        let value = World::baser(1) | 1 << 8 | 0x3000;
+        let mut world = World::new(machine);
+        world.writes(ITS + 0x80, World::cbaser());
+        world.writes(ITS + 0x108, value);
+        let world = world.finalized();
+        let mut words = with_word(0x70, value);
+        words.iter_mut().find(|word| word.0 == 0x78).unwrap().1 = 0x4000_0000_0002;
+        words.iter_mut().find(|word| word.0 == 0x50).unwrap().1 = 0;
+        words.iter_mut().find(|word| word.0 == 0x18).unwrap().1 = 0;
+        let mut events = set_up_reading(Register::Baser(1), value, &words);
+        let none = |event: &Event| matches!(event, Event::DeviceRead { address, .. } if *address == ITS + 0x100);
+        events.retain(|event| !none(event));
+        events.push(reads(Register::Baser(0), 1 << 56 | 7 << 48 | 1 << 8));
+        world.clone().agree(set_up_call(), x1(-22), &events);
+        world.differ(set_up_call(), x1(-16), &events, Kind::Errno, "x1");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The minimizer keeps the signature, says when it stopped early, and never comes to nothing.
 
 use its_board::{BoardSubject, layout};
-use its_runner::minimize::{Refused, findings, minimize};
-use its_scenario::Scenario;
+use its_runner::minimize::{Refused, findings, minimize, shortest};
+use its_scenario::{Operation, Scenario};
 
 use crate::saboteur::{Sabotage, Sabotaged};
 
@@ -70,4 +70,36 @@ fn races_shrink_to_what_counts() {
     // The signature is one of a race.
     let expected = "itsdiff 1\nrace 1\nmap-device device=0x0 event-id-bits=5 itt=itt[0]\n";
     assert_eq!(text, expected);
+}
+
+/// Commands that a scenario puts into the queue.
+fn commands(scenario: &Scenario) -> usize {
+    let of = |operation: &Operation| match operation {
+        Operation::Command { .. } => 1,
+        Operation::MapDevices { count, .. } => usize::from(*count),
+        _ => 0,
+    };
+    scenario.operations.iter().map(of).sum()
+}
+
+#[test]
+fn what_takes_many_commands_takes_few_operations() {
+    let sync = "command SYNC rdbase=redistributor0\n";
+    let long =
+        scenario(&format!("itsdiff 1\npoll 1\n{}post\n{}", sync.repeat(90), sync.repeat(31)));
+    let shows = |candidate: &Scenario| commands(candidate) >= 117;
+    let done = shortest(long, 100_000, &shows, |_| {});
+    assert!(done.minimal);
+    assert_eq!((done.scenario.operations.len(), commands(&done.scenario)), (1, 117));
+}
+
+#[test]
+fn what_means_something_only_together_goes_together() {
+    let long = scenario("itsdiff 1\nsuspend\npoll 1\nresume\npost\n");
+    let shows = |candidate: &Scenario| {
+        let has = |wanted: &str| candidate.to_string().lines().any(|line| line.starts_with(wanted));
+        has("post") && has("suspend") == has("resume")
+    };
+    let done = shortest(long, 1_000, &shows, |_| {});
+    assert_eq!(done.scenario.to_string(), "itsdiff 1\npost\n");
 }

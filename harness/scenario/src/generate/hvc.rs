@@ -66,6 +66,73 @@ pub(super) fn busy(draft: &mut Draft<'_, '_>) {
     });
 }
 
+/// The host, while it still can, moves its queue or a table, and tells EL2 where it is now.
+pub(super) fn moved(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    draft.push(Operation::Enable { cpu, enabled: false });
+    draft.push(Operation::Quiesce { cpu });
+    let moved = draft.below(6);
+    if moved < 4 {
+        moved_queue(draft, cpu);
+    }
+    // Nothing is said of an ITS that is enabled with a table which is not aligned, or without one.
+    let may_run = moved < 3 || moved_table(draft, cpu);
+    if may_run && draft.chance(2, 3) {
+        draft.push(Operation::Enable { cpu, enabled: true });
+    }
+}
+
+/// By pages that leave it aligned to 64 KiB, or not.
+fn moved_queue(draft: &mut Draft<'_, '_>, cpu: u8) {
+    let pages = draft.pick(&[1, 2, 4, 8, 15, 16, 32], 1);
+    draft.push(Operation::WriteCbaser { cpu, flip: u64::from(pages).saturating_mul(PAGE_BYTES) });
+    if draft.chance(7, 8) {
+        // CREADR is 0 now.
+        draft.push(Operation::Access {
+            cpu,
+            frame: draft.frame(),
+            offset: Register::Cwriter.offset() as u32,
+            size: AccessSize::Double,
+            direction: Direction::Write(0),
+        });
+    }
+    described_at(draft, cpu, 0x00, (Area::Queue, pages));
+}
+
+/// By ITS pages or less, or it is there no more. Whether the ITS can still run.
+fn moved_table(draft: &mut Draft<'_, '_>, cpu: u8) -> bool {
+    let index = draft.below(2) as u8;
+    let area = match index {
+        0 => Area::DeviceTable,
+        _ => Area::CollectionTable,
+    };
+    let field = u16::from(index).saturating_mul(0x20).saturating_add(0x40);
+    if draft.chance(1, 4) {
+        draft.push(Operation::WriteBaser { cpu, index, flip: Baser::VALID });
+        let at = Place::at(draft.area(Area::Descriptor), 0, field.saturating_add(0x10));
+        draft.push(Operation::Store { cpu, at, value: 0 });
+        return false;
+    }
+    let pages = draft.pick(&[1, 2, 3, 4, 8, 16], 1);
+    let flip = u64::from(pages).saturating_mul(PAGE_BYTES);
+    draft.push(Operation::WriteBaser { cpu, index, flip });
+    if draft.chance(1, 3) {
+        described_at(draft, cpu, field, (area, pages));
+    }
+    let page_bytes = draft.belief.here().character.largest_page_size().bytes();
+    flip.is_multiple_of(page_bytes)
+}
+
+/// An address of the descriptor is so many pages into an area, if that has so many.
+fn described_at(draft: &mut Draft<'_, '_>, cpu: u8, field: u16, (area, pages): (Area, u16)) {
+    if pages >= area.pages() {
+        return;
+    }
+    let at = Place::at(draft.area(Area::Descriptor), 0, field);
+    let of = Place::page(draft.area(area), pages);
+    draft.push(Operation::StoreAddress { cpu, at, of, physical: false });
+}
+
 fn own(draft: &Draft<'_, '_>, area: Area) -> Place {
     Place::page(draft.area(area), 0)
 }

@@ -161,6 +161,9 @@ fn opening(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
         if spoilt && draft.chance(1, 2) {
             weights.hostile(draft);
         }
+        if spoilt && draft.chance(1, 4) {
+            hvc::moved(draft);
+        }
         let first = draft.below(2) as u8;
         draft.push(Operation::Finalize { cpu: first });
         if spoilt && draft.chance(1, 4) {
@@ -185,8 +188,10 @@ fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
             weights.legal(draft);
         }
         several::each_its(draft, several::describe);
-        if draft.chance(1, 6) {
-            hvc::busy(draft);
+        match draft.below(12) {
+            0 | 1 => hvc::busy(draft),
+            2..=4 => hvc::moved(draft),
+            _ => {}
         }
         let first = draft.below(2) as u8;
         for cpu in [first, 1_u8.saturating_sub(first)] {

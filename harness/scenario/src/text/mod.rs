@@ -13,6 +13,7 @@
 
 mod parse;
 mod print;
+mod value;
 
 pub use parse::ParseError;
 

@@ -5,15 +5,14 @@ use its_el2::Frame;
 use crate::argument::{Argument, Presence, Shape};
 use crate::header::{BOOT, CHARACTER, boot, boot_words, character, character_words};
 use crate::kind::{ARGUMENTS, Kind};
-use crate::operation::{CPUS, Operation, Rdbase};
-use crate::place::{Area, Place};
+use crate::operation::{CPUS, Operation};
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
-use crate::target::{FRAMES, SIZES, Target, registers};
+use crate::target::{FRAMES, SIZES, Target, frame_bytes, registers};
+use crate::text::value::{number, one_of, value};
 use crate::text::{
     CHARACTER_LINE, CHARACTER1_LINE, COMMAND, CPU, MAX_TEXT_BYTES, SIZE, TEXT_VERSION,
 };
-use crate::turns::Turns;
 
 /// What is wrong with a text, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -407,99 +406,32 @@ fn read_target(frame: Word<'_>, register: Option<Word<'_>>) -> Result<(u64, bool
     };
     let complete = !word.text.starts_with('+');
     let target = match complete {
-        true => named_register(*known, word),
-        false => raw_offset(*known, word),
-    };
-    let Some(target) = target else {
-        let names: Vec<_> = registers(*known).map(|(name, _, _)| name).collect();
-        let expected = format!("+offset within the frame or {}", one_of(&names));
-        return Err(word.error("is no register of the frame", expected));
+        true => named_register(*known, word)?,
+        false => raw_offset(*known, word)?,
     };
     Ok((target.pack(), complete))
 }
 
-fn named_register(frame: Frame, word: Word<'_>) -> Option<Target> {
-    let (_, offset, size) = registers(frame).find(|(name, _, _)| name == word.text)?;
-    Some(Target { frame, offset, size })
+fn named_register(frame: Frame, word: Word<'_>) -> Result<Target, ParseError> {
+    match registers(frame).find(|(name, _, _)| name == word.text) {
+        Some((_, offset, size)) => Ok(Target { frame, offset, size }),
+        None => {
+            let names: Vec<_> = registers(frame).map(|(name, _, _)| name).collect();
+            let expected = format!("+offset within the frame or {}", one_of(&names));
+            Err(word.error("is no register of the frame", expected))
+        }
+    }
 }
 
 /// With the size whose number is 0, for the size to be added.
-fn raw_offset(frame: Frame, word: Word<'_>) -> Option<Target> {
+fn raw_offset(frame: Frame, word: Word<'_>) -> Result<Target, ParseError> {
     let [size, ..] = SIZES;
-    let target = Target { frame, offset: u32::try_from(word.after(1).number()?).ok()?, size };
-    (Target::unpack(target.pack()) == target).then_some(target)
+    let max = u64::from(frame_bytes(frame).saturating_sub(1));
+    let offset = read(Shape::Number { max }, word.after(1))?;
+    Ok(Target { frame, offset: offset as u32, size })
 }
 
 /// A value of a shape.
 fn read(shape: Shape, word: Word<'_>) -> Result<u64, ParseError> {
-    let value = match shape {
-        Shape::Number { .. } | Shape::Count { .. } => word.number(),
-        Shape::Choice(names) => {
-            let index = names.iter().position(|name| *name == word.text);
-            index.map(|index| index as u64)
-        }
-        Shape::Place { .. } => place(word.text).map(Place::pack),
-        Shape::Rdbase => rdbase(word.text).map(Rdbase::pack),
-        Shape::Turns => Turns::parse(word.text).map(|turns| turns.0),
-        Shape::Flag | Shape::Target => None,
-    };
-    let value = value.filter(|value| shape.fix(*value) == *value);
-    value.ok_or_else(|| word.error("is not allowed here", expected(shape)))
-}
-
-fn expected(shape: Shape) -> String {
-    match shape {
-        Shape::Number { max } => format!("a number up to {max:#x}"),
-        Shape::Count { min, max } => format!("a number from {min} to {max}"),
-        Shape::Choice(names) => one_of(names),
-        Shape::Flag => "nothing".to_owned(),
-        Shape::Turns => "up to eight turns such as 12,u2,3+ (1 to 64 steps, above that a multiple of 16 up to 816, or u1 to u16)".to_owned(),
-        Shape::Place { align: 1 } => "a place such as itt[3]+0x200".to_owned(),
-        Shape::Place { align } => {
-            format!("a place such as itt[3] that is a multiple of {align:#x}")
-        }
-        Shape::Rdbase => format!("redistributor0, or a number up to {:#x}", Rdbase::MAX),
-        Shape::Target => "a frame and a register".to_owned(),
-    }
-}
-
-fn one_of(names: &[impl AsRef<str>]) -> String {
-    let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
-    format!("one of {}", names.join(", "))
-}
-
-/// Hexadecimal with 0x, else decimal.
-fn number(text: &str) -> Option<u64> {
-    // `from_str_radix` takes a sign.
-    if text.starts_with('+') {
-        return None;
-    }
-    match text.strip_prefix("0x") {
-        Some(digits) if digits.starts_with('+') => None,
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    }
-}
-
-fn place(text: &str) -> Option<Place> {
-    if let Some(address) = number(text) {
-        return Some(Place::Absolute(address)).filter(|_| address < 1 << 52);
-    }
-    let (name, rest) = text.split_once('[')?;
-    let (page, rest) = rest.split_once(']')?;
-    let area = Area::ALL.into_iter().find(|area| area.name() == name)?;
-    let offset = match rest {
-        "" => 0,
-        rest => u16::try_from(number(rest.strip_prefix('+')?)?).ok()?,
-    };
-    let place = Place::at(area, u16::try_from(number(page)?).ok()?, offset);
-    (Place::unpack(place.pack()) == place).then_some(place)
-}
-
-fn rdbase(text: &str) -> Option<Rdbase> {
-    if let Some(index) = text.strip_prefix("redistributor") {
-        return Some(Rdbase::Of(u8::try_from(number(index)?).ok()?));
-    }
-    let field = number(text)?;
-    (field <= Rdbase::MAX).then_some(Rdbase::Raw(field))
+    value(shape, word.text).map_err(|wrong| word.error(wrong.is, wrong.expected))
 }

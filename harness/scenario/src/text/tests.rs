@@ -129,7 +129,7 @@ fn errors_say_where_what_and_what_instead() {
 /// Each wrong text with the line and column of the complaint, and a part of it.
 #[test]
 fn wrong_texts_are_refused() {
-    let wrong: [(&str, usize, usize, &str); 31] = [
+    let wrong: [(&str, usize, usize, &str); 49] = [
         ("", 1, 1, "ends the text"),
         ("post", 1, 1, "no header"),
         ("itsdiff", 1, 1, "lacks a version"),
@@ -144,9 +144,46 @@ fn wrong_texts_are_refused() {
         ("itsdiff 1\ncommand VMAPP", 2, 9, "no command"),
         ("itsdiff 1\ncommand-mapd", 2, 1, "no operation"),
         ("itsdiff 1\nload", 2, 1, "lacks its at; expected load PLACE [cpu=N]"),
-        ("itsdiff 1\nload itt[320]", 2, 6, "a place"),
-        ("itsdiff 1\nload itt[0]+0x4", 2, 6, "multiple of 0x8"),
-        ("itsdiff 1\nload 0x10000000000000", 2, 6, "a place"),
+        ("itsdiff 1\nload itt[320]", 2, 6, "beyond the area; expected a page from 0 to 319 of itt"),
+        ("itsdiff 1\nload itt[70000]", 2, 6, "beyond the area"),
+        ("itsdiff 1\nload itt[1]+0x1000", 2, 6, "beyond the page; expected an offset below 0x1000"),
+        ("itsdiff 1\nload itt[1", 2, 6, "lacks a ]"),
+        ("itsdiff 1\nload itt[1]8", 2, 6, "is no place"),
+        ("itsdiff 1\nload itt[x]", 2, 6, "is no place"),
+        ("itsdiff 1\nload ram[1]", 2, 6, "in no area of the board; expected one of queue-copy"),
+        ("itsdiff 1\nload nowhere", 2, 6, "is no number; expected a place such as"),
+        (
+            "itsdiff 1\ngrow device=0x1 level2=pending[32]",
+            2,
+            24,
+            "beyond the area; expected a page from 0 to 31",
+        ),
+        (
+            "itsdiff 1\ngrow device=0x1 level2=pending[3]+0x10",
+            2,
+            24,
+            "is not aligned; expected a multiple of 0x1000",
+        ),
+        ("itsdiff 1\npoll 256", 2, 6, "is too large; expected a number from 1 to 255"),
+        ("itsdiff 1\npoll 0", 2, 6, "is too small"),
+        ("itsdiff 1\npoll 99999999999999999999", 2, 6, "is too large"),
+        ("itsdiff 1\npoll 0x1ffffffffffffffff", 2, 6, "is too large"),
+        ("itsdiff 1\npoll 0x", 2, 6, "is no number"),
+        ("itsdiff 1\npoll many", 2, 6, "is no number"),
+        (
+            "itsdiff 1\ncommand SYNC rdbase=redistributor2",
+            2,
+            21,
+            "too large; expected redistributor0 to redistributor1",
+        ),
+        (
+            "itsdiff 1\ncommand SYNC rdbase=0x1000000000",
+            2,
+            21,
+            "too large; expected redistributor0, or",
+        ),
+        ("itsdiff 1\nload itt[0]+0x4", 2, 6, "is not aligned; expected a multiple of 0x8"),
+        ("itsdiff 1\nload 0x10000000000000", 2, 6, "is too large"),
         ("itsdiff 1\npoll 4 4", 2, 8, "too much"),
         ("itsdiff 1\npoll +4", 2, 6, "from 1 to 255"),
         ("itsdiff 1\npost retry retry", 2, 12, "twice"),
@@ -159,7 +196,13 @@ fn wrong_texts_are_refused() {
         ("itsdiff 1\nmove-event device=0 event=0 to=2", 2, 32, "from 0 to 1"),
         ("itsdiff 1\nread its0 CREADR size=4", 2, 18, "own size"),
         ("itsdiff 1\nread its0 +0x10", 2, 1, "lacks its size"),
-        ("itsdiff 1\nread its0 +0x10000 size=4", 2, 11, "no register"),
+        (
+            "itsdiff 1\nread its0 +0x10000 size=4",
+            2,
+            12,
+            "is too large; expected a number up to 0xffff",
+        ),
+        ("itsdiff 1\nread its0 NOTHING", 2, 11, "no register"),
         ("itsdiff 1\nwrite its0 CWRITER.low 0x100000000", 2, 24, "does not fit"),
     ];
     for (text, line, column, part) in wrong {
