@@ -126,7 +126,7 @@ impl Package<'_> {
         }
         announced.end();
         let text = String::from_utf8_lossy(&output.stdout);
-        let program = text.lines().filter_map(program).last();
+        let program = text.lines().filter_map(program).next_back();
         program.with_context(|| format!("cargo built no program of {}", self.name))
     }
 

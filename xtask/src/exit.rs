@@ -30,11 +30,6 @@ pub(crate) struct Broken(pub String);
 #[error("interrupted by a signal")]
 pub(crate) struct Interrupted;
 
-/// The budget is used up.
-#[derive(Debug, thiserror::Error)]
-#[error("the budget is used up")]
-pub(crate) struct OutOfTime;
-
 /// Returns the exit code of a result, after printing an error.
 pub(crate) fn code(result: anyhow::Result<Exit>) -> ExitCode {
     let code = match result {
@@ -80,6 +75,6 @@ mod tests {
         assert_eq!(wrapped(Interrupted.into()), INTERRUPTED);
         assert_eq!(wrapped(Defect("x".into()).into()), DEFECT);
         assert_eq!(wrapped(Broken("x".into()).into()), FINDINGS);
-        assert_eq!(wrapped(OutOfTime.into()), USAGE);
+        assert_eq!(wrapped(anyhow::anyhow!("x")), USAGE);
     }
 }

@@ -142,18 +142,6 @@ impl Foreign {
         gather(&object, &folder, &name)
     }
 
-    /// Checks that there is such a file or example, before anything is built.
-    pub(crate) fn check(text: &str) -> Result<()> {
-        match text.strip_prefix("example:") {
-            Some(name) => example_source(name).map(drop),
-            None => {
-                let is_file = Path::new(text).is_file();
-                ensure!(is_file, "no subject {text}: it is no file");
-                Ok(())
-            }
-        }
-    }
-
     /// What the adapter's build script is to link, and how.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
@@ -194,7 +182,7 @@ fn name_of(path: &str) -> String {
 }
 
 /// The names of the examples.
-pub(crate) fn examples() -> Result<Vec<String>> {
+fn examples() -> Result<Vec<String>> {
     let sources = workspace::root().join("harness/abi/examples");
     let mut known: Vec<String> = fs::read_dir(&sources)?
         .filter_map(|entry| Some(entry.ok()?.path()))

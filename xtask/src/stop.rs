@@ -1,15 +1,12 @@
-//! Why a command must end before its work is done: a signal, or a budget that is used up.
+//! Whether a signal asked this command to end before its work is done.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::exit::{Interrupted, OutOfTime};
+use crate::exit::Interrupted;
 
 static SIGNALS: AtomicU32 = AtomicU32::new(0);
-static DEADLINE: OnceLock<Instant> = OnceLock::new();
 
 /// Makes SIGINT, SIGTERM and SIGHUP requests to stop: children are ended, and what was done until
 /// then is reported. A second signal ends this process at once.
@@ -25,31 +22,18 @@ pub(crate) fn listen() -> Result<()> {
     Ok(())
 }
 
-/// Bounds everything that this process still does but its report.
-pub(crate) fn at(deadline: Instant) {
-    let _ = DEADLINE.set(deadline);
-}
-
 /// Returns whether there was a signal.
 pub(crate) fn asked() -> bool {
     SIGNALS.load(Ordering::Relaxed) > 0
 }
 
-/// Returns whether the deadline has passed.
-pub(crate) fn is_out_of_time() -> bool {
-    DEADLINE.get().is_some_and(|deadline| Instant::now() >= *deadline)
-}
-
-/// Goes on only if nobody asked to stop and there is time left.
+/// Goes on only if nobody asked to stop.
 ///
 /// # Errors
-/// [`Interrupted`] or [`OutOfTime`].
+/// [`Interrupted`] if somebody did.
 pub(crate) fn check() -> Result<()> {
     if asked() {
         return Err(Interrupted.into());
-    }
-    if is_out_of_time() {
-        return Err(OutOfTime.into());
     }
     Ok(())
 }

@@ -42,17 +42,6 @@ impl Which {
             None => Subject::new(self.bug.as_deref()),
         }
     }
-
-    /// Checks the names before anything is built.
-    ///
-    /// # Errors
-    /// There is no such bug, file or example.
-    pub(crate) fn check(&self) -> Result<()> {
-        if let Some(id) = &self.bug {
-            Bug::find(id)?;
-        }
-        self.subject.as_deref().map_or(Ok(()), Foreign::check)
-    }
 }
 
 /// Returns the option that makes the subject of a name, with a space before; nothing for the
