@@ -15,11 +15,12 @@ pub fn inline(sources: &Sources, root: &str) -> Result<String, String> {
     let (folder, _) = root.rsplit_once('/').unwrap_or(("", root));
     let read = |path: &str| {
         let text = sources.get(path).ok_or_else(|| format!("there is no {path}"))?;
-        parse(text).map_err(|error| format!("{path}: {error}"))
+        let mut file = parse(text).map_err(|error| format!("{path}: {error}"))?;
+        file.items.retain(|item| !attributes(item).iter().any(is_for_tests));
+        Ok::<_, String>(file)
     };
     let mut file = read(root)?;
     file.attrs.clear();
-    file.items.retain(|item| !attributes(item).iter().any(is_for_tests));
     for item in &mut file.items {
         if let Item::Mod(module) = item
             && module.content.is_none()
@@ -36,6 +37,9 @@ fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Mod(item) => &item.attrs,
         Item::ExternCrate(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
         _ => &[],
     }
 }
@@ -54,7 +58,10 @@ mod tests {
         let root = "//! A crate.\n#![no_std]\nmod a;\n#[cfg(test)]\nmod tests;\nfn f() {}\n";
         let mut sources = Sources::from([
             ("src/lib.rs".into(), root.into()),
-            ("src/a.rs".into(), "//! A module.\nfn g() {}\n".into()),
+            (
+                "src/a.rs".into(),
+                "//! A module.\nfn g() {}\n#[cfg(test)]\nmod tests { fn t() {} }\n".into(),
+            ),
         ]);
         let text = inline(&sources, "src/lib.rs").unwrap();
         assert_eq!(text, "mod a { # ! [doc = \" A module.\"] fn g () { } } fn f () { }");
