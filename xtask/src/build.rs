@@ -102,22 +102,22 @@ impl Package<'_> {
     /// # Errors
     /// Cargo is not there or fails, or this process must stop.
     pub(crate) fn build(&self, recipe: &Recipe) -> Result<PathBuf> {
-        let mut command = duct::cmd(workspace::cargo(), self.arguments(recipe))
-            .dir(self.workspace)
-            // Flags of the user's would take the place of the instrumentation.
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env_remove("CARGO_TARGET_DIR");
         let shared = recipe.target_folder();
         let folder = self.apart.clone().unwrap_or_else(|| shared.clone());
+        // Of several settings of a variable duct takes the first.
+        let mut command = duct::cmd(workspace::cargo(), self.arguments(recipe))
+            .env("CARGO_TARGET_DIR", &folder)
+            // What is compiled on the way is shared, only programs are apart.
+            .env("CARGO_BUILD_BUILD_DIR", &shared);
         let variables = recipe.environment.iter().map(|(name, value)| (*name, value));
         for (name, value) in variables.chain(self.environment.iter().map(|(n, v)| (*n, v))) {
             command = command.env(name, value);
         }
+        // Flags of the user's would take the place of the instrumentation.
         let command = command
-            .env("CARGO_TARGET_DIR", &folder)
-            // What is compiled on the way is shared, only programs are apart.
-            .env("CARGO_BUILD_BUILD_DIR", &shared)
+            .dir(self.workspace)
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .stdout_capture();
         let announced = Announcement::new(self.name, recipe, &shared);
         let output = process::ended(workspace::cargo(), command)?;
@@ -165,12 +165,11 @@ impl Announcement {
     fn new(package: &str, recipe: &Recipe, folder: &Path) -> Self {
         let mark = format!("{package} {}", recipe.name);
         let built = fs_err::read_to_string(marks(folder)).unwrap_or_default();
-        let what = format!("{package} {}", recipe.name);
         let first = !built.lines().any(|line| line == mark);
         let any = built.lines().any(|line| line.ends_with(recipe.name));
         if first {
             let seconds = if any { recipe.seconds / 4 } else { recipe.seconds };
-            eprintln!("building {what}: about {seconds} s the first time");
+            eprintln!("building {mark}: about {seconds} s the first time");
         }
         Self { what: first.then_some(mark), start: Instant::now() }
     }

@@ -13,9 +13,17 @@ use crate::image;
 /// Addresses from here on are nobody's null pointer.
 const NULL_END: usize = 0x1_0000;
 
+/// Bytes of stack that a judge of an access needs at most, whatever the compiler makes of it.
+const LEAST_STACK: usize = 0x1_0000;
+
 /// Returns if the emulation may touch these bytes now; abandons its call otherwise.
 pub(crate) fn judge(address: usize, bytes: usize, write: bool) {
     let current = current();
+    // What follows needs room on the stack of the call. C code that overflows it in between traps.
+    let here = (&raw const current).addr();
+    if current.stack.contains(&here) && here - current.stack.start < LEAST_STACK {
+        current.leave(Left::Misconduct(stray(usize::MAX, true)));
+    }
     current.work(1);
     if within(&current.stack, address, bytes)
         || within(&image::data(), address, bytes)
