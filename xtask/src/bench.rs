@@ -14,8 +14,8 @@ use crate::workspace;
 pub(crate) struct Arguments {
     /// Which target's `corpus/<target>/bench`
     target: String,
-    /// For how long
-    #[arg(long, default_value_t = 10)]
+    /// How long, as in `90s` or `2m`, or in seconds
+    #[arg(long = "time", value_name = "TIME", default_value = "10s", value_parser = its_conformance::seconds)]
     seconds: u64,
 }
 

@@ -30,6 +30,11 @@ pub(crate) struct Broken(pub String);
 #[error("interrupted by a signal")]
 pub(crate) struct Interrupted;
 
+/// The budget is used up.
+#[derive(Debug, thiserror::Error)]
+#[error("the budget is used up")]
+pub(crate) struct OutOfTime;
+
 /// Returns the exit code of a result, after printing an error.
 pub(crate) fn code(result: anyhow::Result<Exit>) -> ExitCode {
     let code = match result {

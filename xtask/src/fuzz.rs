@@ -23,8 +23,8 @@ use crate::workspace;
 pub(crate) struct Arguments {
     /// What to fuzz: see `cargo xtask list`
     target: String,
-    /// Seconds; 60 unless --runs is given
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    /// How long, as in `90s`, `2m` or `1h`, or in seconds; 60 seconds unless --runs is given
+    #[arg(long, value_name = "TIME", value_parser = its_conformance::seconds)]
     time: Option<u64>,
     /// Cases, over all processes
     #[arg(long, value_name = "CASES", value_parser = clap::value_parser!(u64).range(1..))]
@@ -48,6 +48,11 @@ pub(crate) struct Arguments {
 /// Fuzzes and prints the summary, also of a run that did not end as planned: it may have findings.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let target = Target::find(&arguments.target)?;
+    ensure!(
+        arguments.seed.is_none() || arguments.engine.takes_seed(),
+        "--seed is not for {}: it takes none",
+        arguments.engine.name()
+    );
     let subject = arguments.which.subject()?;
     let program = arguments.engine.build(&subject, target)?;
     let time = match (arguments.time, arguments.runs) {
@@ -72,6 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     if arguments.json {
         say!("{}", serde_json::to_string(&summary)?);
     }
+    stop::check()?;
     end?;
     Ok(if summary.is_clean() { Exit::Clean } else { Exit::Findings })
 }

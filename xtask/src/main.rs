@@ -55,7 +55,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Fuzz and check emulations of the GICv3 ITS")]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    about = "Fuzz and check emulations of the GICv3 ITS"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

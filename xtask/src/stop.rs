@@ -1,12 +1,16 @@
-//! Whether a signal asked this command to end before its work is done.
+//! Why a command must end before its work is done: a signal, or a budget that is used up.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::exit::Interrupted;
+use crate::exit::{INTERRUPTED, Interrupted, OutOfTime};
 
 static SIGNALS: AtomicU32 = AtomicU32::new(0);
+static DEADLINE: OnceLock<Instant> = OnceLock::new();
+static REPORTING: AtomicBool = AtomicBool::new(false);
 
 /// Makes SIGINT, SIGTERM and SIGHUP requests to stop: children are ended, and what was done until
 /// then is reported. A second signal ends this process at once.
@@ -16,10 +20,20 @@ static SIGNALS: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn listen() -> Result<()> {
     ctrlc::set_handler(|| {
         if SIGNALS.fetch_add(1, Ordering::Relaxed) > 0 {
-            std::process::exit(crate::exit::INTERRUPTED.into());
+            std::process::exit(INTERRUPTED.into());
         }
     })?;
     Ok(())
+}
+
+/// Bounds everything that this process still does but its report.
+pub(crate) fn after(budget: Duration) {
+    let _ = DEADLINE.set(Instant::now() + budget);
+}
+
+/// Lets what a report needs go on although this process must stop.
+pub(crate) fn report() {
+    REPORTING.store(true, Ordering::Relaxed);
 }
 
 /// Returns whether there was a signal.
@@ -27,13 +41,30 @@ pub(crate) fn asked() -> bool {
     SIGNALS.load(Ordering::Relaxed) > 0
 }
 
-/// Goes on only if nobody asked to stop.
+/// Returns how long this process may go on.
+pub(crate) fn left() -> Duration {
+    let now = Instant::now();
+    DEADLINE.get().map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now))
+}
+
+/// Returns whether nothing may begin that a report can do without.
+pub(crate) fn is_over() -> bool {
+    asked() || left().is_zero()
+}
+
+/// Goes on only if this process need not stop.
 ///
 /// # Errors
-/// [`Interrupted`] if somebody did.
+/// [`Interrupted`] or [`OutOfTime`].
 pub(crate) fn check() -> Result<()> {
+    if REPORTING.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     if asked() {
         return Err(Interrupted.into());
+    }
+    if left().is_zero() {
+        return Err(OutOfTime.into());
     }
     Ok(())
 }

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::bugs::{Bank, Bug};
 use crate::engine::{Engine, Plan, Run, Running};
 use crate::exit::Exit;
 use crate::fuzz::fill;
 use crate::program::Program;
+use crate::stop;
 use crate::subject::Subject;
 use crate::target::Target;
 use crate::workspace;
@@ -25,10 +26,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ID")]
     bug: Option<String>,
     /// The breaks of the harness in place of the known bugs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "bug")]
     breaks: bool,
     /// Trials a bug
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     trials: u32,
     /// Cases after which a trial gives up
     #[arg(long, default_value_t = 100_000)]
@@ -59,6 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     };
     say!("known bug | detected | cases to detection: median (least to most) | rules");
     for bug in &bugs {
+        stop::check()?;
         let trials = trials(bug, arguments)?;
         say!("{}", row(bug, &trials));
     }
@@ -84,7 +86,6 @@ fn row(bug: &Bug, trials: &[Trial]) -> String {
 }
 
 fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
-    ensure!(arguments.trials > 0, "--trials must be at least 1");
     let target = bug.target()?;
     let subject = Subject::with_bug(bug);
     let program = arguments.engine.build(&subject, target)?;

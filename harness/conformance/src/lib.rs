@@ -26,10 +26,41 @@ pub mod script;
 
 pub use program::main;
 
+/// Reads a duration of the command line, as `90s`, `2m`, `1h` or plain seconds, and returns seconds.
+///
+/// # Errors
+/// It is no duration, or shorter than a second.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    let seconds = match text.parse() {
+        Ok(seconds) => seconds,
+        Err(_) => {
+            let duration = humantime::parse_duration(text);
+            duration.map_err(|error| format!("{error}; for example 90s, 2m or 1h"))?.as_secs()
+        }
+    };
+    if seconds == 0 {
+        return Err("it must be at least a second".into());
+    }
+    Ok(seconds)
+}
+
 /// Whether QEMU is there, else how to get it.
 ///
 /// # Errors
 /// It is not there, or cannot be used.
 pub fn qemu_is_installed() -> Result<(), impl std::error::Error> {
     its_qemu::find().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn durations_are_read_alike() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("2m", 120), ("1h 1s", 3601)] {
+            assert_eq!(super::seconds(text), Ok(seconds));
+        }
+        for text in ["", "0", "0s", "5 parsecs", "-1"] {
+            assert!(super::seconds(text).is_err(), "{text}");
+        }
+    }
 }

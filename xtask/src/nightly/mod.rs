@@ -15,14 +15,14 @@ mod report;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::bugs::Bug;
 use crate::corpus;
 use crate::engine::{Engine, Plan};
-use crate::exit::{Defect, Exit};
+use crate::exit::{Defect, Exit, Interrupted};
 use crate::fuzz::{fresh_seed, fuzz, new_folder, new_run};
 use crate::stop;
 use crate::subject::Subject;
@@ -35,9 +35,9 @@ pub(crate) use canary::check;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How long all of it may take, as in `2h` or `20m`; the last run's end and the report may come a little later
-    #[arg(long, default_value = "2h", value_parser = humantime::parse_duration)]
-    budget: Duration,
+    /// How long all of it may take, as in `2h` or `20m`, or in seconds
+    #[arg(long, value_name = "TIME", default_value = "2h", value_parser = its_conformance::seconds)]
+    budget: u64,
     /// Only these targets
     #[arg(long = "target", value_name = "TARGET")]
     targets: Vec<String>,
@@ -80,6 +80,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         false => Night::new(facts(arguments)?)?,
     };
     say!("{}", workspace::shown(&night.folder));
+    stop::after(night.time_left());
     let mut clock = Instant::now();
     while let Some(stage) = night.next() {
         eprintln!("== {stage}");
@@ -87,23 +88,34 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         // A night that fails here is still to be resumed.
         night.spend(clock.elapsed())?;
         clock = Instant::now();
+        if stop::asked() {
+            write_report(&night, &known)?;
+            return Err(Interrupted).context(format!(
+                "nothing is lost: `cargo xtask nightly --resume` goes on, {} says what there is",
+                workspace::shown(&night.folder.join("report.md"))
+            ));
+        }
         if let Err(error) = done {
             // What went wrong matters more than that it cannot be written down.
-            let _ = report::write(&night, &known);
-            return Err(error);
-        }
-        if stop::asked() {
-            report::write(&night, &known)?;
-            bail!(
-                "stopped; nothing is lost: `cargo xtask nightly --resume` goes on, {} says what there is",
-                workspace::shown(&night.folder.join("report.md"))
-            );
+            let _ = write_report(&night, &known);
+            return Err(error.context(stage.to_string()));
         }
     }
-    let report = report::write(&night, &known)?;
+    let report = write_report(&night, &known)?;
     night.finish()?;
     report.print();
     end(&night, &report)
+}
+
+/// Writes the report, which needs programs to run, also when this process must stop.
+fn write_report(night: &Night, known: &[String]) -> Result<report::Report> {
+    match report::write(night, known) {
+        Err(_) if stop::is_over() => {
+            stop::report();
+            report::write(night, known)
+        }
+        written => written,
+    }
 }
 
 /// Findings that are new come first; then whatever did not go as it must.
@@ -146,7 +158,7 @@ fn facts(arguments: &Arguments) -> Result<night::Facts> {
     canary.target()?;
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     Ok(night::Facts {
-        budget: arguments.budget.as_secs(),
+        budget: arguments.budget,
         seed: arguments.seed.unwrap_or_else(fresh_seed).max(1),
         jobs: arguments.jobs.map_or(cores, NonZeroUsize::get),
         canary: canary.id,
@@ -162,6 +174,9 @@ fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
         Stage::Canary(engine) => {
             let canary = canary(night, engine)?;
             let caught = canary.rule.is_some();
+            if !caught {
+                stop::check()?;
+            }
             night.canaries.push(canary);
             night.save()?;
             if !caught && !stop::asked() {
@@ -213,7 +228,7 @@ fn canary(night: &Night, engine: Engine) -> Result<Canary> {
         engine,
         seed: night.facts.seed,
         jobs: night.facts.jobs,
-        time: CANARY_SECONDS,
+        time: CANARY_SECONDS.min(stop::left().as_secs().max(1)),
         runs: 0,
     };
     hunt.run(&bug, &Subject::with_bug(&bug))

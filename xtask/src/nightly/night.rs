@@ -2,11 +2,12 @@
 
 use fs_err as fs;
 use std::fmt::{self, Display, Formatter};
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::adapter::Checked;
@@ -86,6 +87,9 @@ pub(super) struct Night {
     pub fuzzed: Vec<Fuzzed>,
     pub merged: Vec<Merged>,
     finished: bool,
+    /// Held as long as the night runs.
+    #[serde(skip)]
+    _lock: Option<File>,
 }
 
 const STATE: &str = "state.json";
@@ -94,10 +98,26 @@ fn nights() -> PathBuf {
     workspace::root().join("artifacts/nightly")
 }
 
+/// Keeps other nights out of this checkout: they would share grown corpora, and the last night could
+/// be resumed while it runs.
+fn lock() -> Result<File> {
+    fs::create_dir_all(nights())?;
+    let path = nights().join("lock");
+    let file =
+        File::create(&path).with_context(|| format!("cannot write {}", workspace::shown(&path)))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("a night still runs in this checkout: {} is locked", workspace::shown(&path))
+        }
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock the nights"),
+    }
+}
+
 impl Night {
     /// A new one, in a folder of its own.
     pub(super) fn new(facts: Facts) -> Result<Self> {
-        fs::create_dir_all(nights())?;
+        let lock = lock()?;
         let number = numbers()?.last().map_or(1, |last| last + 1);
         let folder = nights().join(number.to_string());
         fs::create_dir(&folder)?;
@@ -112,6 +132,7 @@ impl Night {
             fuzzed: Vec::new(),
             merged: Vec::new(),
             finished: false,
+            _lock: Some(lock),
         };
         night.save()?;
         Ok(night)
@@ -119,10 +140,12 @@ impl Night {
 
     /// The last one, if it has not come to its end.
     pub(super) fn last() -> Result<Self> {
+        let lock = lock()?;
         let number = numbers()?.last().copied();
         let number = number.context("there was no night yet")?;
         let folder = nights().join(number.to_string());
-        let night = Self::open(&folder)?;
+        let mut night = Self::open(&folder)?;
+        night._lock = Some(lock);
         anyhow::ensure!(
             !night.finished,
             "{} came to its end; there is nothing to resume",
@@ -193,6 +216,11 @@ impl Night {
         own.filter_map(|run| Run::open(run)).collect()
     }
 
+    /// How much of the budget is left.
+    pub(super) fn time_left(&self) -> Duration {
+        Duration::from_secs(self.facts.budget).saturating_sub(Duration::from_secs_f64(self.spent))
+    }
+
     /// Notes time that went by.
     pub(super) fn spend(&mut self, time: Duration) -> Result<()> {
         self.spent += time.as_secs_f64();
@@ -250,6 +278,7 @@ mod tests {
             fuzzed: Vec::new(),
             merged: Vec::new(),
             finished: false,
+            _lock: None,
         }
     }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::adapter::Checked;
 use super::night::Night;
 use crate::program::Program;
+use crate::stop;
 use crate::subject::Subject;
 use crate::target::Target;
 use crate::triage::{Group, Triage, collect};
@@ -217,6 +218,9 @@ fn shortest(
     fs::create_dir_all(&folder)?;
     let file = workspace::root().join(&group.file);
     let path = folder.join(format!("{}.its", group.signature));
+    if stop::is_over() {
+        return Ok((file, group.operations));
+    }
     let mut done = None;
     let request = Request::Minimize {
         file: file.clone(),
@@ -224,11 +228,15 @@ fn shortest(
         signature: Some(group.signature.clone()),
         budget: BUDGET,
     };
-    program.ask(&request, |answer| {
+    let asked = program.ask(&request, |answer| {
         if let Answer::Minimized(minimized) = answer {
             done = Some(minimized);
         }
-    })?;
+    });
+    if asked.is_err() && stop::is_over() {
+        return Ok((file, group.operations));
+    }
+    asked?;
     match done {
         Some(done) => {
             fs::write(&path, done.text)?;

@@ -23,8 +23,14 @@ pub struct Arguments {
     /// Draw scenarios instead
     #[arg(long, conflicts_with = "files")]
     pub fuzz: bool,
-    /// Seconds
-    #[arg(long, default_value_t = 60, requires = "fuzz")]
+    /// How long, as in `90s`, `2m` or `1h`, or in seconds
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        value_parser = crate::seconds,
+        requires = "fuzz"
+    )]
     pub time: u64,
     /// End after so many cases
     #[arg(long, requires = "fuzz", value_parser = clap::value_parser!(u64).range(1..))]
