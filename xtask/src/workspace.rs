@@ -45,8 +45,9 @@ pub(crate) fn demand_known<'a>(
     }
     let mut alike: Vec<(f64, &str)> =
         known.clone().map(|one| (strsim::jaro_winkler(name, one), one)).collect();
-    alike.retain(|(likeness, _)| *likeness > 0.8);
     alike.sort_by(|one, other| other.0.total_cmp(&one.0));
+    let best = alike.first().map_or(0.0, |(likeness, _)| *likeness);
+    alike.retain(|(likeness, _)| *likeness > 0.8 && *likeness > best - 0.02);
     let alike: Vec<&str> = alike.into_iter().map(|(_, one)| one).take(3).collect();
     let all: Vec<&str> = known.collect();
     match alike.is_empty() {

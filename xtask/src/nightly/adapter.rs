@@ -2,6 +2,7 @@
 //! mistake and one that makes them all.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use its_runner::replay::{CLEAN, FINDINGS};
@@ -11,8 +12,9 @@ use crate::foreign::Foreign;
 use crate::process;
 use crate::program::Program;
 use crate::scale::VALGRIND;
+use crate::stop;
 use crate::subject::Subject;
-use crate::target;
+use crate::target::Target;
 use crate::workspace;
 
 const MEMCHECK: [&str; 3] = ["valgrind", "--quiet", "--error-exitcode=99"];
@@ -26,39 +28,56 @@ pub(super) enum Checked {
     /// So many scenarios, and the tests.
     Sound(usize),
     Trouble(String),
+    /// Its share of the budget was too short.
+    Cut,
     /// There is no valgrind.
     Missing,
 }
 
-/// Checks all of it.
-pub(super) fn check() -> Checked {
+/// Checks all of it, with the seeds of these targets, within a limit.
+///
+/// # Errors
+/// This process must stop.
+pub(super) fn check(targets: &[&'static Target], limit: Duration) -> Result<Checked> {
     if VALGRIND.run(["--version"]).is_err() {
-        return Checked::Missing;
+        stop::check()?;
+        return Ok(Checked::Missing);
     }
-    match all() {
-        Ok(scenarios) => Checked::Sound(scenarios),
-        Err(error) => Checked::Trouble(format!("{error:#}")),
+    let end = Instant::now() + limit;
+    match all(targets, end) {
+        Ok(Some(scenarios)) => Ok(Checked::Sound(scenarios)),
+        Ok(None) => Ok(Checked::Cut),
+        Err(error) => {
+            stop::check()?;
+            Ok(Checked::Trouble(format!("{error:#}")))
+        }
     }
 }
 
-fn all() -> Result<usize> {
+/// How many scenarios were sound; `None` if not all were played before the end.
+fn all(targets: &[&'static Target], end: Instant) -> Result<Option<usize>> {
     tests()?;
     let mut seeds = Vec::new();
-    for target in &target::ALL {
+    for target in targets {
         seeds.extend(workspace::scenarios(&target.corpus("seeds"))?);
     }
     for example in ["careful", "own-layout"] {
-        play(&replayer(example)?, &seeds, CLEAN).context(example)?;
+        let program = replayer(example)?;
+        if !play(&program, &seeds, CLEAN, end).context(example)? {
+            return Ok(None);
+        }
     }
     let faults = workspace::root().join("harness/abi/examples/faults");
     let mut faults = workspace::scenarios(&faults)?;
     faults.retain(|file| file.file_stem().is_none_or(|name| name != TOLD));
     let program = replayer("faults")?;
     for fault in &faults {
-        play(&program, std::slice::from_ref(fault), FINDINGS)
-            .with_context(|| workspace::shown(fault))?;
+        let played = play(&program, std::slice::from_ref(fault), FINDINGS, end);
+        if !played.with_context(|| workspace::shown(fault))? {
+            return Ok(None);
+        }
     }
-    Ok(2 * seeds.len() + faults.len())
+    Ok(Some(2 * seeds.len() + faults.len()))
 }
 
 fn tests() -> Result<()> {
@@ -74,16 +93,20 @@ fn replayer(example: &str) -> Result<Program> {
     subject.player()
 }
 
-/// Plays files, which must end with a code.
-fn play(program: &Program, files: &[PathBuf], code: u8) -> Result<()> {
+/// Plays files, which must end with a code. False if they did not before `end`.
+fn play(program: &Program, files: &[PathBuf], code: u8, end: Instant) -> Result<bool> {
     let options = MEMCHECK[1..].iter().map(Path::new);
     let own = [program.path.as_path(), Path::new("--quiet")];
     let all = options.chain(own).chain(files.iter().map(PathBuf::as_path));
     let command = duct::cmd(MEMCHECK[0], all).stdout_null();
-    let status = process::ended(MEMCHECK[0], command)?.status;
+    let limit = end.saturating_duration_since(Instant::now());
+    let Some(output) = process::ended_within(MEMCHECK[0], command, limit)? else {
+        return Ok(false);
+    };
     ensure!(
-        status.code() == Some(code.into()),
-        "under memcheck it ended with {status}, not {code}"
+        output.status.code() == Some(code.into()),
+        "under memcheck it ended with {}, not {code}",
+        output.status
     );
-    Ok(())
+    Ok(true)
 }

@@ -15,7 +15,7 @@ mod report;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -68,6 +68,9 @@ const CANARY_SECONDS: u64 = 120;
 
 /// Of the budget, for all that is not fuzzing: 1 / 5.
 const REST: u32 = 5;
+
+/// Of the budget, for the adapter for C code: 1 / 10.
+const ADAPTER: u64 = 10;
 
 /// A run is not shorter, whatever the budget: an engine has to load the corpus first.
 const LEAST_SECONDS: u64 = 5;
@@ -191,11 +194,9 @@ fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
             Ok(())
         }
         Stage::Adapter => {
-            let checked = adapter::check();
-            // What was stopped says nothing.
-            if stop::asked() {
-                return Ok(());
-            }
+            let targets: Vec<&Target> = night.targets().collect();
+            let limit = Duration::from_secs(night.facts.budget / ADAPTER);
+            let checked = adapter::check(&targets, limit)?;
             night.adapter = Some(checked);
             night.save()
         }

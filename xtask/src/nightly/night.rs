@@ -184,7 +184,7 @@ impl Night {
         self.targets().find(|target| !is_merged(target)).map(Stage::Merge)
     }
 
-    fn targets(&self) -> impl Iterator<Item = &'static Target> {
+    pub(super) fn targets(&self) -> impl Iterator<Item = &'static Target> {
         let names = self.facts.targets.iter();
         names.filter_map(|name| Target::find(name).ok())
     }

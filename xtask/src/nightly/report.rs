@@ -146,6 +146,9 @@ impl Report {
                 format!("\nThe adapter for C code under valgrind: its tests and {scenarios} scenarios, nothing told.\n")
             }
             Some(Checked::Missing) => "\nThe adapter for C code: not checked, there is no valgrind.\n".into(),
+            Some(Checked::Cut) => {
+                "\nThe adapter for C code: not checked whole, its tenth of the budget was too short.\n".into()
+            }
             Some(Checked::Trouble(_)) | None => String::new(),
         });
         text.push_str("\n## Findings\n\n");
