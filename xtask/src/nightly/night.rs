@@ -180,6 +180,10 @@ impl Night {
         if let Some((target, engine)) = self.open_runs().next() {
             return Some(Stage::Fuzz(target, engine));
         }
+        // Corpora are merged by libFuzzer's coverage.
+        if !self.facts.engines.contains(&Engine::Libfuzzer) {
+            return None;
+        }
         let is_merged = |target: &&Target| self.merged.iter().any(|one| one.target == target.name);
         self.targets().find(|target| !is_merged(target)).map(Stage::Merge)
     }
