@@ -26,20 +26,20 @@ const CASES: u64 = 2_000;
 /// Cases of a target on the naive one.
 const MANY: u64 = 2_048;
 
-/// Checks all of them.
-pub(crate) fn check() -> Result<()> {
+/// Checks all of them and says how much was checked.
+pub(crate) fn check() -> Result<String> {
     let careful = Foreign::prepare("example:careful")?;
-    clean(careful, &target::ALL)?;
+    let mut cases = clean(careful, &target::ALL)?;
     // The same with a set-up of its own, and the same when nobody sees its loads and stores.
     let set_up = std::slice::from_ref(Target::find("its_hvc")?);
-    clean(Foreign::prepare("example:own-layout")?, set_up)?;
-    clean(Foreign::unseen_example("careful")?, set_up)?;
+    cases += clean(Foreign::prepare("example:own-layout")?, set_up)?;
+    cases += clean(Foreign::unseen_example("careful")?, set_up)?;
     never_set_up()?;
-    faults()?;
-    naive()?;
-    beside_production()?;
-    eprintln!("abi: the careful examples pass, the mistakes of the others are told by their rules");
-    Ok(())
+    let (faults, mistakes) = (faults()?, naive()?);
+    let compared = beside_production()?;
+    Ok(format!(
+        "{cases} clean cases, {faults} faults, {mistakes} mistakes, {compared} scenarios compared"
+    ))
 }
 
 fn replayer(foreign: Foreign) -> Result<(String, Program)> {
@@ -48,16 +48,20 @@ fn replayer(foreign: Foreign) -> Result<(String, Program)> {
     Ok((subject.name, program))
 }
 
-/// It is clean on every stored scenario, and on a few new ones of each of these targets.
-fn clean(example: Foreign, targets: &'static [Target]) -> Result<()> {
+/// It is clean on every stored scenario, and on a few new ones of each of these targets; returns on
+/// how many.
+fn clean(example: Foreign, targets: &'static [Target]) -> Result<u64> {
     let (name, program) = replayer(example)?;
-    let code = program.replay(&stored()?, true)?.1;
+    let files = stored()?;
+    let mut cases = files.len() as u64;
+    let code = program.replay(&files, true)?.1;
     demand(code == 0, || format!("a stored scenario is not clean on {name} (code {code})"))?;
     for target in targets {
         let summary = random(&name, &program, target, CASES)?;
         demand(summary.is_clean(), || format!("{} has findings on {name}", target.name))?;
+        cases += summary.executions;
     }
-    Ok(())
+    Ok(cases)
 }
 
 /// One that refuses every set-up is told so where there is no reference to say it.
@@ -87,9 +91,9 @@ fn stored() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Host and hardware see no difference between the careful example and the production emulator, and some between that and
-/// the naive one.
-fn beside_production() -> Result<()> {
+/// Host and hardware see no difference between the careful example and the production emulator, and
+/// some between that and the naive one; returns how many scenarios were compared.
+fn beside_production() -> Result<usize> {
     let files = stored()?;
     let differ = |example| beside::different(["production", example], &files);
     let careful = differ("example:careful")?;
@@ -98,11 +102,13 @@ fn beside_production() -> Result<()> {
     })?;
     demand(differ("example:naive")? > 0, || {
         "the naive example does not differ from the production emulator".into()
-    })
+    })?;
+    Ok(2 * files.len())
 }
 
-/// Random cases find each mistake that its first page lists, ` * N. what  RULE, RULE`, by one of its rules.
-fn naive() -> Result<()> {
+/// Random cases find each mistake that its first page lists, ` * N. what  RULE, RULE`, by one of its
+/// rules; returns how many are listed.
+fn naive() -> Result<usize> {
     let (name, program) = replayer(Foreign::prepare("example:naive")?)?;
     let mut told = BTreeSet::new();
     for target in ["its_cmdq", "its_mmio"] {
@@ -119,7 +125,7 @@ fn naive() -> Result<()> {
     };
     let all: Vec<(String, String)> = text.lines().filter_map(listed).collect();
     demand(all.len() >= 10, || format!("{} lists {} mistakes", name, all.len()))?;
-    for (number, rules) in all {
+    for (number, rules) in &all {
         let found = rules.split(", ").any(|rule| told.contains(rule));
         demand(found, || {
             format!(
@@ -127,7 +133,7 @@ fn naive() -> Result<()> {
             )
         })?;
     }
-    Ok(())
+    Ok(all.len())
 }
 
 fn random(name: &str, program: &Program, target: &'static Target, runs: u64) -> Result<Summary> {
@@ -145,11 +151,12 @@ fn random(name: &str, program: &Program, target: &'static Target, runs: u64) -> 
     Ok(summary)
 }
 
-/// Each scenario names, in its first comment, the rule that it breaks.
-fn faults() -> Result<()> {
+/// Each scenario names, in its first comment, the rule that it breaks; returns how many there are.
+fn faults() -> Result<usize> {
     let (_, program) = replayer(Foreign::prepare("example:faults")?)?;
     let folder = workspace::root().join("harness/abi/examples/faults");
-    for judged in program.judge(&workspace::scenarios(&folder)?, None)? {
+    let files = workspace::scenarios(&folder)?;
+    for judged in program.judge(&files, None)? {
         let name = workspace::shown(&judged.file);
         let text = fs::read_to_string(&judged.file)?;
         let mut lines = text.lines();
@@ -161,5 +168,5 @@ fn faults() -> Result<()> {
         };
         demand(found, || format!("{name} does not break {rule}: {:?}", judged.outcome))?;
     }
-    Ok(())
+    Ok(files.len())
 }

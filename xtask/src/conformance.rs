@@ -77,32 +77,47 @@ pub(crate) fn failing(subject: &Subject, column: &str, ids: &[String]) -> Result
     Ok(rows.unwrap_or_default().iter().filter_map(failed).collect())
 }
 
-/// The matrix without a failure; QEMU's column where it is installed.
-pub(crate) fn check() -> Result<()> {
+/// Plays the matrix, with QEMU's column where QEMU is installed, and returns how many requirements it
+/// has.
+///
+/// # Errors
+/// One fails.
+pub(crate) fn check() -> Result<String> {
     let program = Subject::production().player()?;
-    expect_clean(&program, &["conform"])
+    let matrix = clean_json(&program, &["conform", "--json"])?;
+    let rows = matrix["requirements"].as_array();
+    Ok(format!("{} requirements", rows.map_or(0, Vec::len)))
 }
 
-/// A short comparison with QEMU, where it is installed.
-pub(crate) fn smoke() -> Result<()> {
+/// Compares with QEMU for a short while, where QEMU is installed, and returns how many cases.
+///
+/// # Errors
+/// There is a difference.
+pub(crate) fn smoke() -> Result<String> {
     if let Err(missing) = its_conformance::qemu_is_installed() {
-        eprintln!("left out: {missing}");
-        return Ok(());
+        return Ok(format!("nothing: {missing}"));
     }
     let program = Subject::production().player()?;
-    let compare = ["compare", "model", "qemu", "--fuzz", "--time", "300", "--runs"];
-    expect_clean(&program, &[&compare[..], &["5000"]].concat())?;
-    expect_clean(&program, &[&compare[..], &["500", "--careful"]].concat())
+    let compare = ["compare", "model", "qemu", "--fuzz", "--time", "300", "--json", "--runs"];
+    let mut cases = 0;
+    for more in [&["5000"][..], &["500", "--careful"]] {
+        let summary = clean_json(&program, &[&compare[..], more].concat())?;
+        cases += summary["cases"].as_u64().unwrap_or_default();
+    }
+    Ok(format!("{cases} cases"))
 }
 
-fn expect_clean(program: &Program, arguments: &[&str]) -> Result<()> {
+/// Runs a command of the program that must report nothing and returns the JSON that it prints.
+fn clean_json(program: &Program, arguments: &[&str]) -> Result<serde_json::Value> {
     let command = program.command(arguments.iter().copied()).dir(workspace::root());
-    let command = command.env(conform::ROOT, workspace::root());
-    let status = process::ended(&program.path, command)?.status;
-    match ended(status.code())? {
-        Exit::Clean => Ok(()),
-        Exit::Findings => Err(Broken(format!("{} has findings", arguments[0])).into()),
+    let command = command.env(conform::ROOT, workspace::root()).stdout_capture();
+    let output = process::ended(&program.path, command)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if let Exit::Findings = ended(output.status.code())? {
+        eprintln!("{text}");
+        return Err(Broken(format!("{} has findings", arguments[0])).into());
     }
+    Ok(serde_json::from_str(&text)?)
 }
 
 /// The program with the arguments that this one was given, but for the subject.

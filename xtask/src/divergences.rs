@@ -58,8 +58,11 @@ impl Divergences {
         ))
     }
 
-    /// Each shows itself still.
-    pub(crate) fn check(&self, program: &Program) -> Result<()> {
+    /// Checks that each still shows itself, and returns how many there are.
+    ///
+    /// # Errors
+    /// One does not.
+    pub(crate) fn check(&self, program: &Program) -> Result<usize> {
         let files: Vec<PathBuf> =
             { self.divergences.iter() }.map(|one| workspace::root().join(&one.scenario)).collect();
         let judged = match files.is_empty() {
@@ -80,6 +83,6 @@ impl Divergences {
                 one.signature
             );
         }
-        Ok(())
+        Ok(self.divergences.len())
     }
 }

@@ -30,20 +30,23 @@ pub(crate) struct Arguments {
     only: Option<String>,
 }
 
-type Step = (&'static str, fn() -> Result<()>);
+/// A name, and what it does: checks things, and says how many of what.
+type Step = (&'static str, fn() -> Result<String>);
 
 /// Cases of the fuzz smoke; a night plays many more.
 const SMOKE: u64 = 4_000;
 /// The largest share of poisoned cases, in percent.
 const POISONED: u64 = 30;
 
+const CLIPPY: [&str; 8] =
+    ["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+const RUSTDOC: [&str; 5] = ["doc", "--locked", "--workspace", "--no-deps", "--quiet"];
+
 const STEPS: [Step; 13] = [
-    ("format", || cargo(&["fmt", "--all", "--check"])),
-    ("clippy", || {
-        cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
-    }),
-    ("rustdoc", rustdoc),
-    ("tests", || cargo(&["test", "--workspace", "--quiet"])),
+    ("format", || on_packages(&["fmt", "--all", "--check"], &[])),
+    ("clippy", || on_packages(&CLIPPY, &[])),
+    ("rustdoc", || on_packages(&RUSTDOC, &[("RUSTDOCFLAGS", "-D warnings")])),
+    ("tests", unit_tests),
     ("no-panic", no_panic),
     ("corpus", stored),
     ("conform", conformance::check),
@@ -69,8 +72,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         if arguments.only.as_deref().is_none_or(|only| only == name) {
             eprintln!("== {name}");
             let start = Instant::now();
-            step().with_context(|| format!("{name} failed"))?;
-            eprintln!("== {name}: {} s", start.elapsed().as_secs());
+            let checked = step().with_context(|| format!("{name} failed"))?;
+            eprintln!("== {name}: {checked}, {} s", start.elapsed().as_secs());
         }
     }
     eprintln!("== all passed");
@@ -92,62 +95,88 @@ fn demand_clean(code: i32, what: &str) -> Result<()> {
     demand(code == i32::from(CLEAN), || format!("{what} is not clean (code {code})"))
 }
 
-fn cargo(arguments: &[&str]) -> Result<()> {
-    run_cargo(arguments, &[])
+/// Runs cargo on all packages and returns how many there are.
+fn on_packages(arguments: &[&str], environment: &[(&str, &str)]) -> Result<String> {
+    cargo(arguments, environment)?;
+    let metadata = cargo(&["metadata", "--locked", "--no-deps", "--format-version", "1"], &[])?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    Ok(format!("{} packages", metadata["packages"].as_array().map_or(0, Vec::len)))
 }
 
-fn run_cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+/// Runs cargo and returns what it printed to standard output.
+fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<String> {
     let output = process::cargo(arguments, |command| {
-        let variables = environment.iter().chain(&[("INSTA_UPDATE", "no")]);
-        variables.fold(command, |command, (name, value)| command.env(name, value))
+        let command = command.env("INSTA_UPDATE", "no").stdout_capture();
+        environment.iter().fold(command, |command, (name, value)| command.env(name, value))
     })?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        eprintln!("{text}");
+    }
     let status = output.status;
-    demand(status.success(), || format!("cargo {} ended with {status}", arguments.join(" ")))
+    demand(status.success(), || format!("cargo {} ended with {status}", arguments.join(" ")))?;
+    Ok(text)
 }
 
-fn rustdoc() -> Result<()> {
-    run_cargo(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])
+fn unit_tests() -> Result<String> {
+    let text = cargo(&["test", "--locked", "--workspace", "--quiet"], &[])?;
+    Ok(format!("{} tests", passed(&text)))
+}
+
+/// The number of tests that ran, in the output of cargo.
+fn passed(text: &str) -> u64 {
+    let number = |line: &str| {
+        let (_, rest) = line.split_once("test result: ok. ")?;
+        rest.split_once(" passed")?.0.parse::<u64>().ok()
+    };
+    text.lines().filter_map(number).sum()
 }
 
 /// The emulator links without the panic machinery, and a program that panics does not.
-fn no_panic() -> Result<()> {
-    crate::no_panic::check()
+fn no_panic() -> Result<String> {
+    crate::no_panic::check()?;
+    Ok("2 programs".into())
 }
 
 /// Every stored scenario prints back to itself and is clean on the production emulator.
-fn stored() -> Result<()> {
+fn stored() -> Result<String> {
     let program = Subject::production().player()?;
+    let mut checked = 0;
     for target in &target::ALL {
         let files = corpus::check(target)?;
         let code = program.replay(&files, true)?.1;
         demand_clean(code, "a stored scenario")?;
-        eprintln!("{}: {} scenarios", target.name, files.len());
+        checked += files.len();
     }
-    Divergences::read()?.check(&program)
+    let divergences = Divergences::read()?.check(&program)?;
+    Ok(format!("{checked} scenarios, {divergences} intended divergences"))
 }
 
 /// Each mistake is found by what it says finds it.
-fn bank(bank: Bank) -> Result<()> {
+fn bank(bank: Bank) -> Result<String> {
     let right = Subject::production().player()?;
-    for bug in Bug::all(bank)? {
+    let all = Bug::all(bank)?;
+    for bug in &all {
         let by = match &bug.facts.found_by {
-            FoundBy::Target(_) => witness(&bug, &right)?,
-            FoundBy::Tests(package) => tests(&bug, package)?,
+            FoundBy::Target(_) => witness(bug, &right)?,
+            FoundBy::Tests(package) => tests(bug, package)?,
         };
-        requirements(&bug)?;
+        requirements(bug)?;
         eprintln!(
             "{}: {} ({}, {}; {by})\n  {}",
             bug.id, bug.facts.title, bug.facts.class, bug.facts.severity, bug.facts.origin
         );
     }
     match bank {
-        Bank::Bugs => promoted(),
-        Bank::Breaks => Ok(()),
+        Bank::Bugs => Ok(format!("{} known bugs, {} regressions of them", all.len(), promoted()?)),
+        Bank::Breaks => Ok(format!("{} breaks", all.len())),
     }
 }
 
-/// Regressions that were promoted from a known bug or an example show their signature with it.
-fn promoted() -> Result<()> {
+/// Regressions that were promoted from a known bug or an example show their signature with it;
+/// returns how many there are.
+fn promoted() -> Result<usize> {
+    let mut checked = 0;
     for target in &target::ALL {
         for file in workspace::scenarios(&target.corpus("regressions"))? {
             let header = Header::read(&file);
@@ -169,9 +198,10 @@ fn promoted() -> Result<()> {
                 let file = workspace::shown(&file);
                 format!("{file} does not show {signature} with {subject} (code {code})")
             })?;
+            checked += 1;
         }
     }
-    Ok(())
+    Ok(checked)
 }
 
 /// The witness breaks one of the mistake's rules where it was made, twice with the same trace, and none where it was not.
@@ -237,7 +267,8 @@ pub(crate) fn reported(text: &str) -> Vec<String> {
 }
 
 /// Short fuzzing: instrumented, judging, not mostly poisoned, and without a finding.
-fn smoke() -> Result<()> {
+fn smoke() -> Result<String> {
+    let mut cases = 0;
     for target in &target::ALL {
         let summary = fuzz::smoke(target.name, Engine::Libfuzzer, SMOKE, 1)?;
         summary.print();
@@ -248,15 +279,21 @@ fn smoke() -> Result<()> {
         if !sound {
             return Err(Defect(format!("the smoke of {} judged too little", target.name)).into());
         }
+        cases += summary.executions;
     }
-    Ok(())
+    Ok(format!("{} targets, {cases} cases", target::ALL.len()))
 }
 
-/// Each engine that is there finds what is planted; the random one does the same on any number of threads.
-fn engines() -> Result<()> {
+/// Each engine that is there finds what is planted; the random one does the same on any number of
+/// threads.
+fn engines() -> Result<String> {
+    let mut checked = 0;
     for engine in Engine::ALL {
         match engine.demand_tools() {
-            Ok(()) => nightly::check(engine)?,
+            Ok(()) => {
+                nightly::check(engine)?;
+                checked += 1;
+            }
             Err(error) => eprintln!("{} is not checked: {error}", engine.name()),
         }
     }
@@ -266,5 +303,17 @@ fn engines() -> Result<()> {
     let counted = |one: &Summary| (one.executions, one.operations, one.judged, one.errors);
     demand(counted(&one) == counted(&two), || {
         "two threads of the random engine do what one does not".into()
-    })
+    })?;
+    Ok(format!("{checked} engines, 2 random runs of {} cases", one.executions))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn tests_that_ran_are_counted() {
+        let text = "running 3 tests\n...\ntest result: ok. 3 passed; 0 failed; 1 ignored;\n\n\
+                    test result: ok. 40 passed; 0 failed;\n";
+        assert_eq!(super::passed(text), 43);
+        assert_eq!(super::passed("test result: FAILED. 2 passed; 1 failed"), 0);
+    }
 }
