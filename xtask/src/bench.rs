@@ -7,14 +7,15 @@ use serde::Deserialize;
 use crate::engine::Engine;
 use crate::exit::Exit;
 use crate::subject::Subject;
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Which target's `corpus/<target>/bench`
+    /// Plays `corpus/<target>/bench` of this target
+    #[arg(value_parser = target::names())]
     target: String,
-    /// How long, as in `90s` or `2m`, or in seconds
+    /// Ends after this time: `90s`, `2m`, or plain seconds
     #[arg(long = "time", value_name = "TIME", default_value = "10s", value_parser = its_conformance::seconds)]
     seconds: u64,
 }

@@ -14,6 +14,7 @@ use its_runner::minimize::shortest;
 use its_runner::observe::{Difference, Observed, Seen, difference};
 use its_runner::program::{Answer, Outcome, Request};
 use its_runner::replay::load;
+use its_runner::versioned::Versioned;
 use its_scenario::{FuzzTarget, Scenario};
 use serde::Serialize;
 
@@ -183,7 +184,7 @@ impl<'a> Pair<'a> {
         }
         summary.seconds = start.elapsed().as_secs_f64();
         match arguments.json {
-            true => say!("{}", serde_json::to_string(&summary)?),
+            true => say!("{}", serde_json::to_string(&Versioned::new(&summary))?),
             false => summary.print(),
         }
         Ok(match summary.differences.is_empty() {

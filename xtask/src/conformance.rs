@@ -11,6 +11,7 @@ use crate::exit::{Broken, Defect, Exit};
 use crate::process;
 use crate::program::Program;
 use crate::subject::{Subject, Which};
+use crate::target;
 use crate::workspace;
 
 #[derive(clap::Args)]
@@ -26,11 +27,11 @@ pub(crate) struct Conform {
 pub(crate) struct Compare {
     #[command(flatten)]
     own: compare::Arguments,
-    /// With this known bug or break put into the model
+    /// Puts this known bug or break into the model
     #[arg(long, value_name = "ID")]
     bug: Option<String>,
-    /// Of two subjects: whose scenarios are drawn, its_cmdq if not given
-    #[arg(long, requires = "fuzz")]
+    /// Draws scenarios of this target for two subjects; the default is its_cmdq
+    #[arg(long, requires = "fuzz", value_parser = target::names())]
     target: Option<String>,
 }
 

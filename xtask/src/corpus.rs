@@ -16,12 +16,13 @@ use crate::engine::{self, Engine, Run};
 use crate::exit::Exit;
 use crate::fuzz::{fill, new_folder};
 use crate::subject::Subject;
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Whose corpora: see `cargo xtask list`
+    /// The target whose corpora are meant
+    #[arg(value_parser = target::names())]
     target: String,
     #[command(subcommand)]
     action: Action,
@@ -29,13 +30,13 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand, Clone, Copy)]
 enum Action {
-    /// Take into the grown corpus what runs on the production emulator found beyond it, by coverage
+    /// Adds to the grown corpus what runs on the production emulator covered beyond it
     Merge,
-    /// Drop from the grown corpus what covers nothing that the rest does not
+    /// Drops files from the grown corpus that cover nothing beyond the rest
     Minimize,
-    /// How large the corpora are, and which operations are in them
+    /// Prints how large the corpora are, and which operations are in them
     Stats,
-    /// Every stored file prints back to itself, none is empty, no two are the same
+    /// Checks that every stored file prints back to itself, none is empty, and no two are the same
     Check,
 }
 

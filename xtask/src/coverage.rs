@@ -13,6 +13,7 @@ use its_gic::Command;
 use its_runner::Runner;
 use its_runner::replay::load;
 use its_runner::trace::Trace;
+use its_runner::versioned::Versioned;
 use its_scenario::{FuzzTarget, Scenario};
 use serde::{Deserialize, Serialize};
 
@@ -27,12 +28,12 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Whose corpus: see `cargo xtask list`; `all` for all of them together
+    /// The target whose corpus is played, or `all`
     target: String,
-    /// What fuzzing has grown too: `artifacts/<target>/corpus`
+    /// Plays also what fuzzing has grown, `artifacts/<target>/corpus`
     #[arg(long)]
     grown: bool,
-    /// The report as one JSON object on the last line of standard output
+    /// Prints the report as one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
 }
@@ -86,11 +87,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     }
     fs::create_dir_all(&folder)?;
     let report = measure(&tools, &targets, arguments.grown, &folder)?;
-    fs::write(folder.join("report.json"), serde_json::to_string_pretty(&report)?)?;
+    fs::write(folder.join("report.json"), serde_json::to_string_pretty(&Versioned::new(&report))?)?;
     report.print();
     say!("\nlcov: {0}/lcov.info · HTML: {0}/html/index.html", workspace::shown(&folder));
     if arguments.json {
-        say!("{}", serde_json::to_string(&report)?);
+        say!("{}", serde_json::to_string(&Versioned::new(&report))?);
     }
     Ok(Exit::Clean)
 }
@@ -142,6 +143,7 @@ fn measure(
     for target in targets {
         let scenarios = scenarios(target, grown, folder)?;
         let program = Program {
+            subject: subject.name.clone(),
             path: subject.build(target, &recipe)?.path,
             environment: vec![(
                 "LLVM_PROFILE_FILE",

@@ -193,6 +193,23 @@ fn examples() -> Result<Vec<String>> {
     Ok(known)
 }
 
+/// Returns what `--subject` can be given, or was given before in this checkout.
+///
+/// # Errors
+/// A folder cannot be read.
+pub(crate) fn known() -> Result<Vec<String>> {
+    let mut known: Vec<String> =
+        examples()?.into_iter().map(|name| format!("example:{name}")).collect();
+    if folder().is_dir() {
+        for entry in fs::read_dir(folder())? {
+            known.extend(Foreign::source(&entry?.file_name().to_string_lossy()));
+        }
+    }
+    known.sort();
+    known.dedup();
+    Ok(known)
+}
+
 fn example_source(name: &str) -> Result<PathBuf> {
     let known = examples()?;
     workspace::demand_known("example", name, known.iter().map(String::as_str))?;

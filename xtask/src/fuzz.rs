@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use its_runner::replay::load;
+use its_runner::versioned::Versioned;
 
 use crate::divergences::Divergences;
 use crate::engine::{Engine, Plan, Run, Running};
@@ -16,31 +17,34 @@ use crate::progress::{Bar, show_counts};
 use crate::stop;
 use crate::subject::{Subject, Which};
 use crate::summary::{Found, Summary};
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::workspace;
 
 #[derive(clap::Args, Clone)]
 pub(crate) struct Arguments {
-    /// What to fuzz: see `cargo xtask list`
+    /// The target to fuzz
+    #[arg(value_parser = target::names())]
     target: String,
-    /// How long, as in `90s`, `2m` or `1h`, or in seconds; 60 seconds unless --runs is given
+    /// Ends after this time: `90s`, `2m`, `1h`, or plain seconds. The default is 60s, or no limit with
+    /// --runs
     #[arg(long, value_name = "TIME", value_parser = its_conformance::seconds)]
     time: Option<u64>,
-    /// Cases, over all processes
+    /// Ends after so many cases, counted over all processes
     #[arg(long, value_name = "CASES", value_parser = clap::value_parser!(u64).range(1..))]
     runs: Option<u64>,
-    /// Who makes the inputs
+    /// Makes the inputs
     #[arg(long, value_enum, default_value_t = Engine::Libfuzzer)]
     engine: Engine,
-    /// Of the engine's random numbers. With --runs the run can be repeated: libFuzzer's with one job, random's with any
+    /// Seeds the engine's random numbers. A run with --runs can be repeated: with libFuzzer on one job,
+    /// with the random engine on any number of jobs
     #[arg(long)]
     seed: Option<u32>,
-    /// Cores
+    /// Uses so many cores
     #[arg(long, default_value = "1")]
     jobs: NonZeroUsize,
     #[command(flatten)]
     which: Which,
-    /// The summary as one JSON object on the last line of standard output
+    /// Prints the summary as one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
 }
@@ -75,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     )?;
     summary.print();
     if arguments.json {
-        say!("{}", serde_json::to_string(&summary)?);
+        say!("{}", serde_json::to_string(&Versioned::new(&summary))?);
     }
     stop::check()?;
     end?;
@@ -109,15 +113,15 @@ pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary,
     }
     let mut running = Running::start(run, plan)?;
     let seconds = watch(&mut running)?;
-    let end = running.demand_good_end();
-    run.collect()?;
+    let end = running.demand_good_end().and_then(|()| run.collect());
     let mut summary = Summary::new(run, plan, seconds, stop::asked());
     for mut record in run.found()? {
         record.file = workspace::shown(Path::new(&record.file));
         let known = known.reason(&summary.subject, &record.signature);
         summary.findings.push(Found { record, known });
     }
-    Ok((summary, end))
+    let noted = run.note_end(&end, Some(&summary));
+    Ok((summary, end.and(noted)))
 }
 
 /// Shows progress until all processes have ended, by themselves or because somebody asked us to stop. The seconds.

@@ -3,7 +3,9 @@
 use fs_err as fs;
 use std::path::Path;
 
-use crate::subject::PRODUCTION;
+use crate::engine::{Plan, Run};
+use crate::subject::{self, PRODUCTION};
+use crate::workspace;
 
 /// The head of a file; empty for what is no such file.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,6 +57,41 @@ impl Header {
     }
 }
 
+/// Keys of the lines that say where a finding comes from.
+const ORIGIN: [&str; 4] = ["# subject:", "# target:", "# engine:", "# seed:"];
+
+/// The key of the line with the command that replays it.
+const REPLAY: &str = "# replay:";
+
+/// Returns the first lines of what a run finds, up to the name of the file.
+pub(crate) fn origin(run: &Run, plan: &Plan) -> String {
+    let subject = &plan.program.subject;
+    format!(
+        "# subject:  {subject}\n# target:   {}\n# engine:   {}\n# seed:     {}\n# replay:   cargo xtask replay{} {}/",
+        plan.target.name,
+        run.engine.name(),
+        plan.seed,
+        subject::option(subject),
+        workspace::shown(&run.findings())
+    )
+}
+
+/// Copies what the head of a file says of its origin to a scenario that was made of it and is
+/// written to `to`; standard output has no name.
+pub(crate) fn inherit(from: &Path, scenario: &str, to: Option<&Path>) -> String {
+    let text = fs::read_to_string(from).unwrap_or_default();
+    // A regression names its subject by itself.
+    let has_subject = scenario.starts_with(ORIGIN[0]);
+    let keys = &ORIGIN[usize::from(has_subject)..];
+    let is_kept = |line: &&str| keys.iter().any(|key| line.starts_with(key));
+    let mut head: String = text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
+    let replay = text.lines().find(|line| line.starts_with(REPLAY));
+    if let (Some((command, _)), Some(to)) = (replay.and_then(|line| line.rsplit_once(' ')), to) {
+        head.push_str(&format!("{command} {}\n", workspace::shown(to)));
+    }
+    head + scenario
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +107,19 @@ mod tests {
         for (subject, origin) in all {
             assert_eq!(Origin::of(subject), origin, "{subject}");
         }
+    }
+
+    #[test]
+    fn the_origin_is_inherited() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.its");
+        let head = "# subject:  x\n# target:   its_cmdq\n# engine:   afl\n# seed:     7\n";
+        let text = format!("{head}# replay:   cargo xtask replay --bug x a.its\n# rule: y\nold\n");
+        fs::write(&file, text).unwrap();
+        assert_eq!(inherit(&file, "new\n", None), format!("{head}new\n"));
+        let moved = inherit(&file, "new\n", Some(Path::new("b.its")));
+        assert_eq!(moved, format!("{head}# replay:   cargo xtask replay --bug x b.its\nnew\n"));
+        assert_eq!(inherit(Path::new("/nowhere"), "new\n", None), "new\n");
     }
 
     #[test]

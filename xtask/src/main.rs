@@ -1,9 +1,15 @@
 //! `cargo xtask`: the command line of itsdiff.
 //!
-//! One file a command (`abi` is a step of `test`, `beside` a part of `compare`), and what commands share: `exit` (codes), `workspace` (where things are), `subject` (which
-//! emulator is built), `foreign` (one that is written elsewhere), `all_bugs` (all known bugs in one program), `program` (what was built, run and asked), `target`
-//! (which targets there are), `engine` (builds, processes and folders of the fuzzing engines), `stop` (signals), `bugs` (the banks), `header` (heads of
-//! stored findings), `divergences` (those that are intended), `progress`, `summary` and `timeline` (what people see).
+//! One file a command (`abi` is a step of `test`, `beside` a part of `compare`), and what commands
+//! share:
+//!
+//! - `exit`: codes; `stop`: signals and budgets; `process`: children; `output`: standard output
+//! - `workspace`: where things are; `input`: files of the command line; `header`: heads of findings
+//! - `build`: how programs are built; `program`: what was built, run and asked
+//! - `subject`: which emulator; `foreign`: one that is written elsewhere; `bugs`, `breaks`: mistakes
+//! - `target`: which targets there are; `engine`: engines, and the folders of their runs
+//! - `divergences`: findings that are intended
+//! - `progress`, `summary`, `timeline`: what people see
 
 /// `println!` that does not panic when nobody reads any more.
 macro_rules! say {
@@ -18,7 +24,6 @@ mod beside;
 mod breaks;
 mod bugs;
 mod build;
-mod catalogue;
 mod conformance;
 mod corpus;
 mod coverage;
@@ -28,6 +33,8 @@ mod exit;
 mod foreign;
 mod fuzz;
 mod header;
+mod input;
+mod list;
 mod matrix;
 mod minimize;
 mod mutants;
@@ -39,6 +46,7 @@ mod program;
 mod progress;
 mod promote;
 mod replay;
+mod rules;
 mod scale;
 mod stop;
 mod subject;
@@ -52,7 +60,8 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 #[derive(Parser)]
 #[command(
@@ -68,44 +77,67 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Fuzz a target and sum up what was checked and found
+    /// Fuzzes a target and sums up what was checked and found
+    #[command(after_help = "Example:\n  cargo xtask fuzz its_cmdq --time 2m")]
     Fuzz(fuzz::Arguments),
-    /// Play scenarios and tell what happened, operation by operation
+    /// Plays scenarios and reports what happened, operation by operation
+    #[command(
+        after_help = "Example:\n  cargo xtask replay --bug slot-not-cleaned corpus/bugs/slot-not-cleaned/witness.its"
+    )]
     Replay(replay::Arguments),
-    /// The shortest scenario with the same finding
+    /// Prints the shortest scenario with the same finding
+    #[command(
+        after_help = "Example:\n  cargo xtask minimize its_cmdq --bug slot-not-cleaned corpus/bugs/slot-not-cleaned/witness.its"
+    )]
     Minimize(minimize::Arguments),
-    /// Minimize a finding and keep it as a regression test
+    /// Minimizes a finding and keeps it as a regression test
+    #[command(
+        after_help = "Example:\n  cargo xtask promote its_cmdq artifacts/its_cmdq/production/run-1/findings/SIGNATURE.its"
+    )]
     Promote(promote::Arguments),
-    /// Group the artifacts of all runs by signature
+    /// Groups the artifacts of all runs by signature
+    #[command(after_help = "Example:\n  cargo xtask triage its_cmdq")]
     Triage(triage::Arguments),
-    /// Grown corpora: merge, minimize, look at; check the stored ones
+    /// Merges, minimizes and measures grown corpora; checks the stored ones
+    #[command(after_help = "Example:\n  cargo xtask corpus its_cmdq stats")]
     Corpus(corpus::Arguments),
-    /// All targets and engines, a budget, a report: what runs unattended
+    /// Fuzzes all targets with all engines within a budget and writes a report
+    #[command(after_help = "Example:\n  cargo xtask nightly --budget 20m --engine libfuzzer")]
     Nightly(nightly::Arguments),
-    /// Which lines of emulator, model and board a corpus reaches, and what it does not
+    /// Reports which lines of emulator, model and board a corpus reaches
+    #[command(after_help = "Example:\n  cargo xtask coverage its_cmdq")]
     Coverage(coverage::Arguments),
-    /// The conformance matrix: every requirement on model, physical ITS, QEMU and emulator
+    /// Plays the requirements of the architecture on model, physical ITS, QEMU and emulator
+    #[command(after_help = "Example:\n  cargo xtask conform ITS-CMD-MAPD")]
     Conform(conformance::Conform),
-    /// Play the same scenarios on two subjects, or on QEMU's ITS to judge it by the model
+    /// Plays the same scenarios on two subjects, or on QEMU's ITS to judge it by the model
+    #[command(after_help = "Example:\n  cargo xtask compare model qemu --fuzz --time 2m")]
     Compare(conformance::Compare),
-    /// The targets, and what each asks
-    List {
-        /// As one JSON object, with the version of the binary form
-        #[arg(long)]
-        json: bool,
-    },
-    /// The rule catalogue
-    Rules(catalogue::Arguments),
-    /// Everything that CI runs
+    /// Lists targets, engines, subjects, known bugs and breaks
+    List(list::Arguments),
+    /// Prints the catalogue of rules
+    #[command(after_help = "Example:\n  cargo xtask rules --json")]
+    Rules(rules::Arguments),
+    /// Runs everything that CI runs
+    #[command(after_help = "Example:\n  cargo xtask test --only corpus")]
     Test(test::Arguments),
-    /// How fast cases are on the committed benchmark scenarios, instrumented
+    /// Measures cases per second on the committed benchmark scenarios, instrumented
+    #[command(after_help = "Example:\n  cargo xtask bench its_cmdq")]
     Bench(bench::Arguments),
-    /// How many cases a fuzzer needs until it detects each known bug
+    /// Counts the cases that a fuzzer needs until it detects each known bug
+    #[command(after_help = "Example:\n  cargo xtask trials --bug slot-not-cleaned --trials 3")]
     Trials(trials::Arguments),
-    /// Which mutants of the emulator no stored scenario notices (needs cargo-mutants)
+    /// Lists the mutants of the emulator that no stored scenario notices; needs cargo-mutants
+    #[command(after_help = "Example:\n  cargo xtask mutants")]
     Mutants,
-    /// What commands cost EL2 beside 4,000 mapped devices, in instructions (needs valgrind)
+    /// Counts the instructions that commands cost EL2 with 4,000 mapped devices; needs valgrind
+    #[command(after_help = "Example:\n  cargo xtask scale")]
     Scale,
+    /// Prints a script that completes `xtask` in a shell, for people with that alias
+    #[command(
+        after_help = "Example:\n  alias xtask='cargo xtask'; source <(cargo xtask completions bash)"
+    )]
+    Completions { shell: Shell },
 }
 
 fn main() -> ExitCode {
@@ -129,12 +161,20 @@ fn run(command: Command) -> anyhow::Result<exit::Exit> {
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Conform(arguments) => arguments.run(),
         Command::Compare(arguments) => arguments.run(),
-        Command::List { json } => catalogue::targets(json),
-        Command::Rules(arguments) => catalogue::rules(&arguments),
+        Command::List(arguments) => list::run(&arguments),
+        Command::Rules(arguments) => rules::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Trials(arguments) => trials::run(&arguments),
         Command::Mutants => mutants::run(),
         Command::Scale => scale::run(),
+        Command::Completions { shell } => completions(shell),
     }
+}
+
+fn completions(shell: Shell) -> anyhow::Result<exit::Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "xtask", &mut script);
+    say!("{}", String::from_utf8(script)?);
+    Ok(exit::Exit::Clean)
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use its_oracles::rules;
+use its_runner::versioned::Versioned;
 use serde::Serialize;
 
 use crate::bugs::{Bank, Bug, FoundBy};
@@ -46,7 +47,7 @@ pub(crate) fn print(json: bool) -> Result<Exit> {
     let matrix =
         Matrix { without_a_kill: ids.filter(|id| !killed.contains(id)).collect(), subjects };
     if json {
-        say!("{}", serde_json::to_string_pretty(&matrix)?);
+        say!("{}", serde_json::to_string_pretty(&Versioned::new(&matrix))?);
         return Ok(Exit::Clean);
     }
     for kills in &matrix.subjects {

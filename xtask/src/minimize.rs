@@ -10,20 +10,24 @@ use its_runner::program::{Answer, Minimized, Request};
 use its_runner::replay::load_as;
 
 use crate::exit::{Defect, Exit};
-use crate::header::Header;
+use crate::header::{self, Header};
+use crate::input::Input;
 use crate::program::Program;
 use crate::progress::Bar;
 use crate::subject::Which;
-use crate::target::Target;
+use crate::target::{self, Target};
 
 /// A finding: a file, and what plays it.
 #[derive(clap::Args)]
 pub(crate) struct Finding {
-    /// The target that it is a finding of: see `cargo xtask list`
+    /// The target that the file is a finding of
+    #[arg(value_parser = target::names())]
     pub(crate) target: String,
-    /// A scenario as text, or an artifact of an engine
-    file: PathBuf,
-    /// The finding to keep: what the head of the file says, or its first, unless given
+    /// A scenario as text, an artifact of an engine, or `-` for text on standard input
+    #[arg(value_parser = Input::parse)]
+    pub(crate) file: Input,
+    /// Keeps the finding with this signature. The default is what the head of the file names, else the
+    /// first finding
     #[arg(long)]
     signature: Option<String>,
     #[command(flatten)]
@@ -34,10 +38,10 @@ pub(crate) struct Finding {
 pub(crate) struct Arguments {
     #[command(flatten)]
     finding: Finding,
-    /// How many scenarios to try at most
+    /// Tries at most so many scenarios
     #[arg(long, default_value_t = BUDGET, value_parser = clap::value_parser!(u64).range(1..))]
     budget: u64,
-    /// Where to write the result, which must not exist; standard output unless given
+    /// Writes the result to this new file instead of standard output
     #[arg(long, short)]
     output: Option<PathBuf>,
 }
@@ -54,9 +58,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     }
     let program = arguments.finding.program()?;
     let done = arguments.finding.minimize(&program, arguments.budget)?;
+    let text =
+        header::inherit(arguments.finding.file.path(), &done.text, arguments.output.as_deref());
     match &arguments.output {
-        Some(output) => write_new(output, &done.text)?,
-        None => say!("{}", done.text.trim_end()),
+        Some(output) => write_new(output, &text)?,
+        None => say!("{}", text.trim_end()),
     }
     Ok(Exit::Clean)
 }
@@ -65,7 +71,7 @@ impl Finding {
     /// What plays it, built if the file and all names are right.
     pub(crate) fn program(&self) -> Result<Program> {
         Target::find(&self.target)?;
-        load_as(&self.file, None)?;
+        load_as(self.file.path(), None)?;
         let subject = self.which.subject()?;
         subject.player()
     }
@@ -73,9 +79,10 @@ impl Finding {
     /// The shortest scenario that shows the same; a progress bar meanwhile, and a line about it.
     pub(crate) fn minimize(&self, program: &Program, budget: u64) -> Result<Minimized> {
         let request = Request::Minimize {
-            file: self.file.clone(),
+            file: self.file.path().to_owned(),
             target: Some(self.target.clone()),
-            signature: { self.signature.clone() }.or_else(|| Header::read(&self.file).signature),
+            signature: { self.signature.clone() }
+                .or_else(|| Header::read(self.file.path()).signature),
             budget,
         };
         let mut bar = Bar::new();

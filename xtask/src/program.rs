@@ -25,6 +25,8 @@ const EACH: Duration = Duration::from_millis(200);
 /// A replayer or fuzzer.
 pub(crate) struct Program {
     pub path: PathBuf,
+    /// Name of the subject that it holds.
+    pub subject: String,
     pub environment: Vec<(&'static str, String)>,
 }
 
@@ -225,7 +227,8 @@ mod tests {
 
     #[test]
     fn a_program_that_ends_loses_no_file() {
-        let program = Program { path: "/bin/false".into(), environment: Vec::new() };
+        let program =
+            Program { path: "/bin/false".into(), subject: String::new(), environment: Vec::new() };
         let files = ["a.its", "b.its"].map(PathBuf::from);
         let judged = program.judge(&files, None).unwrap();
         assert!(judged.iter().map(|one| &one.file).eq(&files));

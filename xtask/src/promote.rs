@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use crate::bugs::{Bank, Bug};
 use crate::corpus;
 use crate::exit::{Defect, Exit};
-use crate::header::{FILE, Header};
+use crate::header::{self, FILE, Header};
 use crate::minimize::{BUDGET, Finding, write_new};
 use crate::program::Program;
 use crate::subject::{PRODUCTION, Which};
@@ -46,7 +46,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let subject = name(&finding.which)?;
     let header =
         Header { subject: Some(subject.clone()), signature: Some(done.finding.signature.clone()) };
-    let text = format!("# subject:  {subject}, {}\n{}\n", version(), done.text.trim_end());
+    let text =
+        format!("# subject:  {subject}, {}\n{}\n", workspace::version(), done.text.trim_end());
     if let Some(same) = kept(target, &text, &header)? {
         say!("it is there, nothing changed: {}", workspace::shown(&same));
         return Ok(Exit::Clean);
@@ -61,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     );
     fs::create_dir_all(&folder)?;
     demand_same_trace(&program, &text, signature)?;
-    write_new(&path, &text)?;
+    write_new(&path, &header::inherit(finding.file.path(), &text, Some(&path)))?;
     say!("{}", workspace::shown(&path));
     Ok(Exit::Clean)
 }
@@ -106,18 +107,6 @@ fn same(target: &Target, scenario: &Scenario) -> Result<Option<PathBuf>> {
         }
     }
     Ok(None)
-}
-
-/// The version that a finding is of.
-fn version() -> String {
-    let described = duct::cmd!("git", "describe", "--always", "--dirty", "--tags")
-        .dir(workspace::root())
-        .stderr_null()
-        .read();
-    match described {
-        Ok(commit) => format!("itsdiff {} ({commit})", env!("CARGO_PKG_VERSION")),
-        Err(_) => format!("itsdiff {}", env!("CARGO_PKG_VERSION")),
-    }
 }
 
 /// Plays it in separate processes, each of which must show the finding, and all tell the same.

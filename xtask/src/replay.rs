@@ -1,6 +1,6 @@
 //! `replay`: play files, tell what happened.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
@@ -8,33 +8,35 @@ use anyhow::{Context, Result, bail, ensure};
 use its_runner::program::{Answer, Request, Told};
 use its_runner::replay::{is_artifact, load_as};
 use its_runner::trace::Kind;
+use its_runner::versioned::Versioned;
 
 use crate::exit::{Defect, Exit};
+use crate::input::Input;
 use crate::program::Program;
 use crate::subject::Which;
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::timeline::{self, Choice};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Scenarios as text, or artifacts of an engine
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
+    /// Scenarios as text, artifacts of an engine, or `-` for text on standard input
+    #[arg(required = true, value_parser = Input::parse)]
+    files: Vec<Input>,
     #[command(flatten)]
     which: Which,
-    /// Whose engine wrote the artifacts among the files, where their path does not say it
-    #[arg(long)]
+    /// The target whose engine wrote the artifacts among the files, where their path does not say it
+    #[arg(long, value_parser = target::names())]
     target: Option<String>,
-    /// Show only this operation
+    /// Shows only this operation
     #[arg(long, value_name = "N")]
     step: Option<usize>,
-    /// Of what an operation does, show only this
+    /// Shows only these kinds of lines
     #[arg(long, value_delimiter = ',', value_name = "WHAT")]
     only: Vec<Only>,
-    /// Show what comes before the first operation too
+    /// Shows also what comes before the first operation
     #[arg(long)]
     boot: bool,
-    /// One JSON object a file, with all lines and findings
+    /// Prints one JSON object for each file, with all lines and findings
     #[arg(long, conflicts_with_all = ["step", "only", "boot"])]
     json: bool,
 }
@@ -64,22 +66,20 @@ impl From<Only> for Kind {
 
 /// Plays every file.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    if let Some(target) = &arguments.target {
-        Target::find(target)?;
-    }
-    for file in &arguments.files {
+    for file in arguments.files.iter().map(Input::path) {
         load_as(file, None)?;
     }
     let subject = arguments.which.subject()?;
     let program = subject.player()?;
     let (mut found, mut defect) = (false, false);
-    for file in &arguments.files {
+    for file in arguments.files.iter().map(Input::path) {
         let told = tell(&program, file, arguments.target.as_ref())?;
         check_step(file, &told, arguments.step)?;
         found |= !told.findings.is_empty();
         defect |= !told.defects.is_empty();
         if arguments.json {
-            say!("{}", serde_json::json!({ "file": file, "told": told }));
+            let line = Versioned::new(serde_json::json!({ "file": file, "told": told }));
+            say!("{}", serde_json::to_string(&line)?);
         } else {
             show(file, &told, arguments);
         }

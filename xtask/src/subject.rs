@@ -22,10 +22,10 @@ pub(crate) const PRODUCTION: &str = "production";
 /// Which emulator a command is about.
 #[derive(clap::Args, Clone)]
 pub(crate) struct Which {
-    /// The emulator with this known bug put back, or the harness with this break
+    /// Puts this known bug back into the emulator, or this break into the harness
     #[arg(long, value_name = "ID")]
     pub bug: Option<String>,
-    /// An emulator that is written elsewhere: an object file or archive, or `example:NAME`
+    /// Judges an emulation of your own: an object file or archive, or `example:NAME`
     /// (harness/abi/README.md)
     #[arg(long, value_name = "PATH", conflicts_with = "bug")]
     pub subject: Option<String>,
@@ -48,7 +48,7 @@ impl Which {
 /// production emulator.
 pub(crate) fn option(name: &str) -> String {
     match Foreign::source(name) {
-        Some(source) => format!(" --subject {source}"),
+        Some(source) => format!(" --subject {}", workspace::quoted(&source)),
         None if name == PRODUCTION => String::new(),
         None => format!(" --bug {name}"),
     }
@@ -165,6 +165,6 @@ impl Subject {
         if matches!(self.kind, Kind::KnownBug | Kind::Break) {
             environment.push(("ITSDIFF_MISTAKE", self.name.clone()));
         }
-        Ok(Program { path, environment })
+        Ok(Program { path, subject: self.name.clone(), environment })
     }
 }

@@ -17,7 +17,13 @@ pub(crate) struct Summary {
     pub subject: String,
     pub seed: u32,
     pub jobs: usize,
+    /// What was asked for; 0 for no limit.
+    #[serde(default)]
+    pub asked_cases: u64,
+    #[serde(default)]
+    pub asked_seconds: u64,
     pub seconds: f64,
+    /// Cases in which something was judged.
     pub executions: u64,
     pub operations: u64,
     pub judged: u64,
@@ -61,7 +67,7 @@ impl Summary {
     /// Of a run that has ended, without its findings.
     pub(crate) fn new(run: &Run, plan: &Plan, seconds: f64, interrupted: bool) -> Self {
         let counts = run.counts();
-        let subject = run.subject();
+        let subject = plan.program.subject.clone();
         let facts = Foreign::facts(&subject);
         let unseen = |evidence| match facts {
             Some(facts) if !facts.observed => judged_by(evidence).map(String::from).collect(),
@@ -76,6 +82,8 @@ impl Summary {
             subject,
             seed: plan.seed,
             jobs: plan.jobs,
+            asked_cases: plan.runs,
+            asked_seconds: plan.time,
             seconds,
             // A case in which nothing was judged is not an execution.
             executions: counts.cases - counts.skipped,
@@ -91,6 +99,32 @@ impl Summary {
             interrupted,
             findings: Vec::new(),
         }
+    }
+
+    /// What was asked for, and why it is not what was done.
+    pub(crate) fn asked(&self) -> String {
+        let done = self.executions + self.skipped;
+        let (asked, played) = match self.asked_cases {
+            0 => (format!("{} s", self.asked_seconds), format!("ran {:.0} s", self.seconds)),
+            cases => (format!("{cases} cases"), format!("played {done}")),
+        };
+        let time_is_up = self.asked_seconds > 0 && self.seconds >= self.asked_seconds as f64;
+        let why = if self.interrupted {
+            ": it was interrupted"
+        } else if done > self.asked_cases && self.asked_cases > 0 {
+            ": the engine ends what it has begun"
+        } else if self.asked_cases == done || (self.asked_cases == 0 && time_is_up) {
+            ""
+        } else if time_is_up {
+            ": its time was up"
+        } else {
+            ": the engine ended before"
+        };
+        let skipped = match self.skipped {
+            0 => String::new(),
+            skipped => format!("; nothing was judged in {skipped} cases"),
+        };
+        format!("{asked}, {played}{why}{skipped}")
     }
 
     /// For people.
@@ -111,13 +145,13 @@ impl Summary {
             self.jobs
         );
         say!(
-            "  cases       {} judged ({:.0}/s); {} poisoned ({:.1} %), {} skipped",
+            "  cases       {} judged ({:.0}/s); {} poisoned ({:.1} %)",
             self.executions,
             per_second(self.executions),
             self.poisoned,
-            share(self.poisoned, self.executions),
-            self.skipped
+            share(self.poisoned, self.executions)
         );
+        say!("  asked       {}", self.asked());
         say!("  operations  {} ({:.0}/s)", self.operations, per_second(self.operations));
         if self.judged > 0 {
             say!(

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
 
 use crate::workspace;
 
@@ -47,6 +48,11 @@ pub(crate) static ALL: [Target; 6] = [
         asks: "the same as the others, in every interleaving; no deadlock, no half-published state",
     },
 ];
+
+/// Returns what the command line takes for a target.
+pub(crate) fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(ALL.iter().map(|target| target.name))
+}
 
 impl Target {
     /// The target of a name.

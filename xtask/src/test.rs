@@ -25,7 +25,7 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only the step of this name
+    /// Runs only the step of this name
     #[arg(long)]
     only: Option<String>,
 }
@@ -118,9 +118,19 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<String> {
     Ok(text)
 }
 
+/// Unit tests run as they are compiled fastest, tests that play many scenarios optimized, as what
+/// plays is: so each needs what other steps have built.
 fn unit_tests() -> Result<String> {
-    let text = cargo(&["test", "--locked", "--workspace", "--quiet"], &[])?;
-    Ok(format!("{} tests", passed(&text)))
+    const ALL: [&str; 4] = ["test", "--locked", "--workspace", "--quiet"];
+    let mut tests = 0;
+    for more in [
+        &["--profile", "dev", "--lib", "--bins"][..],
+        &["--profile", "dev", "--doc"],
+        &["--test", "*"],
+    ] {
+        tests += passed(&cargo(&[&ALL[..], more].concat(), &[])?);
+    }
+    Ok(format!("{tests} tests"))
 }
 
 /// The number of tests that ran, in the output of cargo.

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 use its_runner::program::{Judged, Outcome, Shown};
 use its_runner::replay::is_artifact;
+use its_runner::versioned::Versioned;
 use serde::Serialize;
 
 use crate::divergences::Divergences;
@@ -18,14 +19,15 @@ use crate::engine::Run;
 use crate::exit::{Defect, Exit};
 use crate::header::Header;
 use crate::subject::Subject;
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Whose artifacts: see `cargo xtask list`
+    /// The target whose artifacts are grouped
+    #[arg(value_parser = target::names())]
     target: String,
-    /// The result as one JSON object on the last line of standard output
+    /// Prints the result as one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
 }
@@ -70,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let triage = triage(target)?;
     triage.print();
     if arguments.json {
-        say!("{}", serde_json::to_string(&triage)?);
+        say!("{}", serde_json::to_string(&Versioned::new(&triage))?);
     }
     if !triage.defects.is_empty() {
         return Err(Defect("see what is listed as one".into()).into());

@@ -22,22 +22,22 @@ use crate::workspace;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only this known bug or break
+    /// Tries only this known bug or break
     #[arg(long, value_name = "ID")]
     bug: Option<String>,
-    /// The breaks of the harness in place of the known bugs
+    /// Tries the breaks of the harness in place of the known bugs
     #[arg(long, conflicts_with = "bug")]
     breaks: bool,
-    /// Trials a bug
+    /// Runs so many trials for each bug
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     trials: u32,
-    /// Cases after which a trial gives up
+    /// Gives a trial up after so many cases
     #[arg(long, default_value_t = 100_000)]
     cap: u64,
-    /// Who makes the inputs. The random engine makes them out of nothing, the others start from seeds
+    /// Makes the inputs. The random engine draws them from nothing, the others start from seeds
     #[arg(long, value_enum, default_value_t = Engine::Libfuzzer)]
     engine: Engine,
-    /// Trials at once
+    /// Runs so many trials at once
     #[arg(long, default_value_t = 2)]
     jobs: usize,
 }

@@ -60,3 +60,20 @@ pub(crate) fn demand_known<'a>(
 pub(crate) fn cargo() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".into())
 }
+
+/// Returns the version of this tool, with the commit of the checkout where git knows one.
+pub(crate) fn version() -> String {
+    let described = duct::cmd!("git", "describe", "--always", "--dirty", "--tags")
+        .dir(root())
+        .stderr_null()
+        .read();
+    match described {
+        Ok(commit) => format!("itsdiff {} ({commit})", env!("CARGO_PKG_VERSION")),
+        Err(_) => format!("itsdiff {}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
+/// Quotes a word of a command that a person is to copy into a shell.
+pub(crate) fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| word.into(), String::from)
+}

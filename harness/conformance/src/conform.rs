@@ -15,19 +15,19 @@ use crate::requirement::Requirement;
 /// Arguments of `conform`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// Only requirements whose id begins with one of these
+    /// Plays only requirements whose id begins with one of these
     ids: Vec<String>,
-    /// As a JSON object
+    /// Prints a JSON object
     #[arg(long)]
     json: bool,
-    /// Write a JUnit file too
+    /// Writes also a JUnit file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Without the column of QEMU, though it may be installed
+    /// Leaves QEMU's column out
     #[arg(long)]
     no_qemu: bool,
-    /// Write the table of docs/conformance.md, and play nothing
-    #[arg(long)]
+    /// Writes the table of docs/conformance.md and plays nothing
+    #[arg(long, conflicts_with_all = ["ids", "json", "junit", "no_qemu"])]
     documentation: bool,
 }
 
@@ -77,8 +77,8 @@ pub fn run(arguments: &Arguments, make: Make) -> Result<u8> {
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     match arguments.json {
-        true => print(&format!("{}\n", report::json(&rows)?)),
-        false => print(&format!("{}\n", report::text(&rows))),
+        true => print(&format!("{}\n", report::json(&rows)?))?,
+        false => print(&format!("{}\n", report::text(&rows)))?,
     }
     let failed = |row: &Row| {
         let mut cells = row.cells.iter();

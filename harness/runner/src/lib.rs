@@ -15,6 +15,7 @@
 //! - [`minimize`]: the shortest scenario with the same finding
 //! - [`observe`]: what a subject does that host and hardware see, judged by nobody, to compare two of them
 //! - [`program`]: what a target does when no engine drives it
+//! - [`versioned`]: the version of JSON that scripts read
 //! - [`campaign`]: many cases under a fuzzing engine, counted, one file a signature
 //!
 //! Targets and the command line are its users. This crate alone knows board, emulator, reference and oracles.
@@ -35,6 +36,7 @@ mod race;
 mod referee;
 pub mod replay;
 pub mod trace;
+pub mod versioned;
 
 pub use finding::Finding;
 pub use hosts::{Hosts, machine};

@@ -187,8 +187,12 @@ fn replay(path: &Path, quiet: bool, make: Make) -> u8 {
         Verdict::Defect => DEFECT,
         _ => CLEAN,
     };
-    if !quiet || code != CLEAN {
-        print(&format!("== {}\n{text}\n", path.display()));
+    if quiet && code == CLEAN {
+        return CLEAN;
+    }
+    if let Err(error) = print(&format!("== {}\n{text}\n", path.display())) {
+        eprintln!("error: {error}");
+        return USAGE;
     }
     code
 }
@@ -215,7 +219,8 @@ fn answer_all(make: Make) -> u8 {
 
 fn say(answer: &Answer) {
     let line = serde_json::to_string(answer).expect("an answer is JSON");
-    print(&format!("{line}\n"));
+    // Whoever asks and does not read has ended, and asks no more.
+    let _ = print(&format!("{line}\n"));
 }
 
 fn answer(request: Request, make: Make) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use its_oracles::{Evidence, judged_by};
@@ -166,8 +166,15 @@ pub(crate) fn silence_subject_panics() {
     });
 }
 
-/// Prints to standard output. Whoever reads there may stop early, which is not our error.
-pub fn print(text: &str) {
-    let mut out = std::io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// Prints to standard output.
+///
+/// # Errors
+/// Nobody reads there, or the disk is full.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let why = |error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
+    };
+    written.map_err(why)
 }

@@ -35,28 +35,28 @@ pub(crate) use canary::check;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How long all of it may take, as in `2h` or `20m`, or in seconds
+    /// Bounds all of the night: `2h`, `20m`, or plain seconds
     #[arg(long, value_name = "TIME", default_value = "2h", value_parser = its_conformance::seconds)]
     budget: u64,
-    /// Only these targets
+    /// Fuzzes only this target; may be repeated
     #[arg(long = "target", value_name = "TARGET")]
     targets: Vec<String>,
-    /// Only these engines; those whose tools are there unless given
+    /// Uses only this engine; may be repeated. The default is every engine that is installed
     #[arg(long = "engine", value_enum)]
     engines: Vec<Engine>,
-    /// Cores; all of them unless given
+    /// Uses so many cores; the default is all
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
-    /// Of the engines' random numbers
+    /// Seeds the engines' random numbers
     #[arg(long)]
     seed: Option<u32>,
-    /// Signatures that are nothing new, a line each
+    /// Reads the signatures that are not new from this file, one on each line
     #[arg(long, default_value = BASELINE)]
     baseline: PathBuf,
-    /// The known bug that each engine must find before anything else
+    /// Demands of each engine that it finds this known bug first
     #[arg(long, value_name = "ID", default_value = CANARY)]
     canary: String,
-    /// Go on with the last night, which was stopped; it keeps its targets, engines, budget and seed
+    /// Resumes the last night, which was stopped, with its targets, engines, budget and seed
     #[arg(long, conflicts_with_all = ["targets", "engines", "jobs", "seed", "budget", "canary"])]
     resume: bool,
 }

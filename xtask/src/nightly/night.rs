@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use its_runner::versioned::Versioned;
 use serde::{Deserialize, Serialize};
 
 use super::adapter::Checked;
@@ -239,7 +240,7 @@ impl Night {
     /// Whole or not at all.
     pub(super) fn save(&self) -> Result<()> {
         let mut part = tempfile::NamedTempFile::new_in(&self.folder)?;
-        part.write_all(serde_json::to_string_pretty(self)?.as_bytes())?;
+        part.write_all(serde_json::to_string_pretty(&Versioned::new(self))?.as_bytes())?;
         part.persist(self.folder.join(STATE))?;
         Ok(())
     }

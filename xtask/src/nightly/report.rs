@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use its_runner::program::{Answer, Request};
+use its_runner::versioned::Versioned;
 use serde::Serialize;
 
 use super::adapter::Checked;
 use super::night::Night;
+use crate::header;
 use crate::program::Program;
 use crate::stop;
 use crate::subject::Subject;
@@ -56,7 +58,10 @@ pub(super) fn write(night: &Night, known: &[String]) -> Result<Report> {
         night.folder.join("signatures.txt"),
         signatures.iter().map(|one| format!("{one}\n")).collect::<String>(),
     )?;
-    fs::write(night.folder.join("report.json"), serde_json::to_string_pretty(&report)?)?;
+    fs::write(
+        night.folder.join("report.json"),
+        serde_json::to_string_pretty(&Versioned::new(&report))?,
+    )?;
     fs::write(night.folder.join("report.md"), report.markdown(night))?;
     Ok(report)
 }
@@ -242,7 +247,7 @@ fn shortest(
     asked?;
     match done {
         Some(done) => {
-            fs::write(&path, done.text)?;
+            fs::write(&path, header::inherit(&file, &done.text, Some(&path)))?;
             Ok((path, done.after))
         }
         None => Ok((file, group.operations)),

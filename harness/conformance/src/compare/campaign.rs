@@ -13,6 +13,7 @@ use arbitrary::Unstructured;
 use its_qemu::Installed;
 use its_runner::finding::Finding;
 use its_runner::replay::{CLEAN, FINDINGS, print};
+use its_runner::versioned::Versioned;
 use its_scenario::{FuzzTarget, Scenario, Temper};
 
 use super::Arguments;
@@ -62,8 +63,8 @@ pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
     let summary = summary.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
     summary.seconds = shared.start.elapsed().as_secs_f64();
     match arguments.json {
-        true => print(&format!("{}\n", serde_json::to_string(summary)?)),
-        false => print(&summary.text()),
+        true => print(&format!("{}\n", serde_json::to_string(&Versioned::new(&*summary))?))?,
+        false => print(&summary.text())?,
     }
     Ok(match summary.differences.is_empty() {
         true => CLEAN,

@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
                 format!("QEMU is gone: {error}")
             }
         };
-        print(&format!("{text}\n  {verdict}\n"));
+        print(&format!("{text}\n  {verdict}\n"))?;
     }
     Ok(code)
 }

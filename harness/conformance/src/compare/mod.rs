@@ -18,12 +18,12 @@ pub struct Arguments {
     pub one: String,
     /// `qemu`, or another subject
     pub other: String,
-    /// Scenarios; on QEMU, those of a host that owns its ITS
+    /// Plays these scenarios; QEMU takes those of a host that owns its ITS
     pub files: Vec<PathBuf>,
-    /// Draw scenarios instead
+    /// Draws scenarios instead
     #[arg(long, conflicts_with = "files")]
     pub fuzz: bool,
-    /// How long, as in `90s`, `2m` or `1h`, or in seconds
+    /// Ends after this time: `90s`, `2m`, `1h`, or plain seconds
     #[arg(
         long,
         value_name = "TIME",
@@ -32,21 +32,22 @@ pub struct Arguments {
         requires = "fuzz"
     )]
     pub time: u64,
-    /// End after so many cases
+    /// Ends after so many cases
     #[arg(long, requires = "fuzz", value_parser = clap::value_parser!(u64).range(1..))]
     pub runs: Option<u64>,
+    /// Seeds what is drawn
     #[arg(long, default_value_t = 1, requires = "fuzz")]
     pub seed: u64,
-    /// QEMUs side by side; as many as CPUs if not given
+    /// Runs so many QEMUs side by side; the default is one for each CPU
     #[arg(long, requires = "fuzz")]
     pub jobs: Option<usize>,
-    /// The summary as a JSON object
+    /// Prints the summary as a JSON object
     #[arg(long, requires = "fuzz")]
     pub json: bool,
-    /// A look at QEMU after every action, not only in the middle and at the end of a case
+    /// Looks at QEMU after every action, not only in the middle and at the end of a case
     #[arg(long, requires = "fuzz")]
     pub careful: bool,
-    /// Where cases with a difference are written
+    /// Writes cases with a difference to this folder
     #[arg(long, default_value = "target/compare")]
     pub findings: PathBuf,
 }

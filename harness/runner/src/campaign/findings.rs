@@ -7,6 +7,7 @@ use std::path::Path;
 use its_scenario::Scenario;
 
 use crate::finding::{Finding, Record};
+use crate::versioned::Versioned;
 
 /// A finding as a file: its header is comments, so that it is a scenario as it stands.
 pub fn report(scenario: &Scenario, finding: &Finding) -> String {
@@ -24,14 +25,22 @@ pub fn report(scenario: &Scenario, finding: &Finding) -> String {
     )
 }
 
-/// Writes a finding if its signature is new. Several processes may do so at once.
-pub(super) fn store(folder: &Path, scenario: &Scenario, finding: &Finding) -> io::Result<()> {
-    let path = folder.join(format!("{}.its", finding.signature));
+/// Writes a finding if its signature is new. Several processes may do so at once. `origin` begins the
+/// file: lines that end where the name of the file is missing.
+pub(super) fn store(
+    folder: &Path,
+    origin: Option<&str>,
+    scenario: &Scenario,
+    finding: &Finding,
+) -> io::Result<()> {
+    let name = format!("{}.its", finding.signature);
+    let origin = origin.map(|lines| format!("{lines}{name}\n")).unwrap_or_default();
+    let path = folder.join(name);
     if path.exists() {
         return Ok(());
     }
     let part = folder.join(format!(".{}.{}", finding.signature, std::process::id()));
-    fs::write(&part, report(scenario, finding))?;
+    fs::write(&part, origin + &report(scenario, finding))?;
     let linked = fs::hard_link(&part, &path);
     fs::remove_file(&part)?;
     if let Err(error) = linked {
@@ -41,6 +50,6 @@ pub(super) fn store(folder: &Path, scenario: &Scenario, finding: &Finding) -> io
     let record: Record = finding.record(path.display().to_string());
     let mut list =
         OpenOptions::new().create(true).append(true).open(folder.join("findings.jsonl"))?;
-    let line = serde_json::to_string(&record).expect("a record is JSON");
+    let line = serde_json::to_string(&Versioned::new(&record)).expect("a record is JSON");
     list.write_all(format!("{line}\n").as_bytes())
 }

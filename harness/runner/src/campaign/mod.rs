@@ -8,6 +8,7 @@
 //! - `ITSDIFF_FINDINGS`: a folder. A finding with a new signature is written there as `<signature>.its` and appended to
 //!   `findings.jsonl`, and the run goes on. Without it the first finding aborts the process, so that an
 //!   outside engine sees a crash.
+//! - `ITSDIFF_ORIGIN`: the first lines of such a file, up to its name: they end with a command that replays it.
 //! - `ITSDIFF_FIRST`: the first finding aborts the process, written or not.
 //! - `ITSDIFF_STATUS`: a folder that always holds the counts so far; [`total`] reads it.
 //! - `ITSDIFF_BENCH`: a folder of scenarios. [`start`] plays them for `ITSDIFF_BENCH_SECONDS`, prints what it took, and
@@ -41,6 +42,8 @@ struct Output {
     counts: Counts,
     status: Option<status::Slot>,
     findings: Option<PathBuf>,
+    /// What begins each finding's file, up to the name of the file.
+    origin: Option<String>,
     ends_at_first: bool,
 }
 
@@ -56,6 +59,7 @@ impl Output {
             counts: counts.unwrap_or_default(),
             status,
             findings: std::env::var_os("ITSDIFF_FINDINGS").map(PathBuf::from),
+            origin: std::env::var("ITSDIFF_ORIGIN").ok(),
             ends_at_first: std::env::var_os("ITSDIFF_FIRST").is_some(),
         }
     }
@@ -83,7 +87,7 @@ impl Output {
             eprintln!("{}", report(scenario, finding));
             std::process::abort();
         };
-        let stored = findings::store(folder, scenario, finding);
+        let stored = findings::store(folder, self.origin.as_deref(), scenario, finding);
         if let Err(error) = &stored {
             eprintln!(
                 "cannot write the finding {} to {}: {error}\n{}",

@@ -144,6 +144,8 @@ const VERSION_LINE: &str = "a first line \"itsdiff 1\"";
 
 fn text_of(bytes: &[u8]) -> Result<&str, ParseError> {
     let start = Word { line: 1, column: 1, text: "" };
+    // Some editors begin a text with a byte order mark.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.len() > MAX_TEXT_BYTES {
         let wrong = format!("starts a text of {} bytes", bytes.len());
         return Err(start.error(wrong, format!("at most {MAX_TEXT_BYTES}")));

@@ -1,19 +1,19 @@
-//! `list` and `rules`: what there is.
+//! `rules`: the catalogue.
 
 use anyhow::Result;
 use its_oracles::rules;
+use its_runner::versioned::Versioned;
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::target::Target;
-use crate::{matrix, target};
+use crate::matrix;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// As a JSON list
+    /// Prints one JSON object
     #[arg(long)]
     json: bool,
-    /// Which rules each broken subject breaks; builds every one of them, which takes long
+    /// Prints which rules each known bug and break breaks; plays every one of them
     #[arg(long)]
     matrix: bool,
 }
@@ -28,28 +28,14 @@ struct Row {
     split_from: Option<&'static str>,
 }
 
-/// For scripts: the targets, and the version of the binary form, by which grown corpora are kept apart.
+/// For scripts.
 #[derive(Serialize)]
-struct Targets {
-    format: u8,
-    targets: &'static [Target],
-}
-
-/// Prints the targets.
-pub(crate) fn targets(json: bool) -> Result<Exit> {
-    if json {
-        let targets = Targets { format: its_scenario::BINARY_VERSION, targets: &target::ALL };
-        say!("{}", serde_json::to_string(&targets)?);
-        return Ok(Exit::Clean);
-    }
-    for target in &target::ALL {
-        say!("{}\n  feeds: {}\n  asks:  {}", target.name, target.feeds, target.asks);
-    }
-    Ok(Exit::Clean)
+struct Catalogue {
+    rules: Vec<Row>,
 }
 
 /// Prints the rules.
-pub(crate) fn rules(arguments: &Arguments) -> Result<Exit> {
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     if arguments.matrix {
         return matrix::print(arguments.json);
     }
@@ -62,7 +48,8 @@ pub(crate) fn rules(arguments: &Arguments) -> Result<Exit> {
         split_from: rule.split_from,
     });
     if arguments.json {
-        say!("{}", serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?);
+        let catalogue = Catalogue { rules: rows.collect() };
+        say!("{}", serde_json::to_string_pretty(&Versioned::new(catalogue))?);
         return Ok(Exit::Clean);
     }
     for row in rows {
