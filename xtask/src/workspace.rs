@@ -77,3 +77,9 @@ pub(crate) fn version() -> String {
 pub(crate) fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| word.into(), String::from)
 }
+
+/// Returns the command that a person typed, for a shell.
+pub(crate) fn command() -> String {
+    let words: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
+    format!("cargo xtask {}", words.join(" "))
+}

@@ -18,7 +18,7 @@
     clippy::unreachable,
     clippy::arithmetic_side_effects
 )]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects))]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 pub mod command;
 pub mod geometry;

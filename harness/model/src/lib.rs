@@ -21,7 +21,6 @@
 //! layer only; nothing in it knows of EL2. Where a document leaves EL2 a choice, both are accepted and
 //! the comment there says so.
 #![deny(clippy::unwrap_used, clippy::panic, clippy::todo)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 mod architecture;
 mod exemplar;

@@ -92,15 +92,7 @@
     clippy::unreachable,
     clippy::arithmetic_side_effects
 )]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::panic,
-        clippy::arithmetic_side_effects
-    )
-)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 mod argument;
 mod binary;

@@ -30,7 +30,7 @@ struct About {
 /// What was asked for, of what, and when.
 #[derive(Clone, Serialize, Deserialize)]
 struct Started {
-    command: Vec<String>,
+    command: String,
     target: String,
     subject: String,
     seed: u32,
@@ -90,7 +90,7 @@ impl Run {
     /// The file cannot be written.
     pub(super) fn note_start(&self, plan: &Plan) -> Result<()> {
         let started = Started {
-            command: std::env::args().collect(),
+            command: workspace::command(),
             target: plan.target.name.into(),
             subject: plan.program.subject.clone(),
             seed: plan.seed,
@@ -129,7 +129,7 @@ impl Run {
     ///
     /// # Errors
     /// There is none.
-    pub(super) fn demand_room(&self) -> Result<()> {
+    pub(crate) fn demand_room(&self) -> Result<()> {
         let path = self.folder.join("room");
         let written = fs::write(&path, [0; ROOM]);
         // What was written in part takes room as well.

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::bugs::Bug;
 use crate::corpus;
@@ -28,7 +28,7 @@ use crate::stop;
 use crate::subject::Subject;
 use crate::target::{self, Target};
 use crate::workspace;
-use canary::{CANARY, Canary, Hunt};
+use canary::{Canary, Hunt};
 use night::{Fuzzed, Merged, Night, Stage};
 
 pub(crate) use canary::check;
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "2h", value_parser = its_conformance::seconds)]
     budget: u64,
     /// Fuzzes only this target; may be repeated
-    #[arg(long = "target", value_name = "TARGET")]
+    #[arg(long = "target", value_name = "TARGET", value_parser = target::names())]
     targets: Vec<String>,
     /// Uses only this engine; may be repeated. The default is every engine that is installed
     #[arg(long = "engine", value_enum)]
@@ -53,9 +53,10 @@ pub(crate) struct Arguments {
     /// Reads the signatures that are not new from this file, one on each line
     #[arg(long, default_value = BASELINE)]
     baseline: PathBuf,
-    /// Demands of each engine that it finds this known bug first
-    #[arg(long, value_name = "ID", default_value = CANARY)]
-    canary: String,
+    /// Demands of each engine that it finds this known bug or break first. The default is one of the
+    /// night's targets
+    #[arg(long, value_name = "ID")]
+    canary: Option<String>,
     /// Resumes the last night, which was stopped, with its targets, engines, budget and seed
     #[arg(long, conflicts_with_all = ["targets", "engines", "jobs", "seed", "budget", "canary"])]
     resume: bool,
@@ -157,8 +158,13 @@ fn facts(arguments: &Arguments) -> Result<night::Facts> {
             Err(error) => missing.push(format!("{}: {error}", engine.name())),
         }
     }
-    let canary = Bug::find(&arguments.canary)?;
-    canary.target()?;
+    let canary = Bug::find(arguments.canary.as_deref().unwrap_or_else(|| canary::of(&targets)))?;
+    let target = canary.target()?.name;
+    ensure!(
+        targets.iter().any(|one| one == target),
+        "the canary {} is found by {target}, which this night does not fuzz",
+        canary.id
+    );
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     Ok(night::Facts {
         budget: arguments.budget,
@@ -256,6 +262,8 @@ fn fuzz_one(night: &mut Night, target: &'static Target, engine: Engine) -> Resul
     if stop::asked() {
         return Ok(());
     }
+    // The night is resumed when there is room again.
+    run.demand_room()?;
     let trouble = end.err().map(told);
     night.fuzzed.push(Fuzzed { summary, trouble });
     night.save()

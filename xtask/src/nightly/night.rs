@@ -195,7 +195,7 @@ impl Night {
     }
 
     /// What is still to be fuzzed, and by whom.
-    fn open_runs(&self) -> impl Iterator<Item = (&'static Target, Engine)> {
+    pub(super) fn open_runs(&self) -> impl Iterator<Item = (&'static Target, Engine)> {
         let engines = &self.facts.engines;
         let all = { self.targets() }
             .flat_map(move |target| engines.iter().map(move |&engine| (target, engine)));

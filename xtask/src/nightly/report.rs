@@ -163,20 +163,24 @@ impl Report {
         if self.entries.is_empty() {
             text.push_str("None.\n");
         }
-        text.push_str("\n## Fuzzed\n\n| target | engine | s | cases | cases/s | poisoned | edges | signatures |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n");
+        text.push_str("\n## Fuzzed\n\n| target | engine | asked, done | cases | cases/s | poisoned | edges | signatures |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n");
         for fuzzed in &night.fuzzed {
             let one = &fuzzed.summary;
             text.push_str(&format!(
-                "| {} | {} | {:.0} | {} | {:.0} | {:.1} % | {} | {} |\n",
+                "| {} | {} | {} | {} | {:.0} | {:.1} % | {} | {} |\n",
                 one.target,
                 one.engine.name(),
-                one.seconds,
+                one.asked(),
                 one.executions,
                 one.executions as f64 / one.seconds.max(0.001),
                 100.0 * one.poisoned as f64 / one.executions.max(1) as f64,
                 one.coverage.map_or("-".into(), |edges| edges.to_string()),
                 one.findings.len()
             ));
+        }
+        for (target, engine) in night.open_runs() {
+            let why = "not fuzzed: the night ended before";
+            text.push_str(&format!("| {} | {} | {why} | | | | | |\n", target.name, engine.name()));
         }
         text.push_str(
             "\n## Grown corpora\n\n| target | files before | after |\n| --- | --- | --- |\n",
