@@ -77,8 +77,8 @@ fn subject(text: &str) -> Result<Subject> {
 
 impl<'a> Pair<'a> {
     fn new(names: [&'a str; 2]) -> Result<Self> {
-        let program = |name: &str| -> Result<Program> { subject(name)?.player() };
-        let programs = [program(names[0])?, program(names[1])?];
+        let [one, other] = [subject(names[0])?, subject(names[1])?];
+        let programs = [one.player()?, other.player()?];
         let sessions = Mutex::new([programs[0].session()?, programs[1].session()?]);
         Ok(Self { names, programs, sessions })
     }

@@ -17,7 +17,6 @@ use crate::workspace;
 #[derive(clap::Args)]
 pub(crate) struct Conform {
     #[command(flatten)]
-    #[allow(dead_code, reason = "checked here, used by the program")]
     own: conform::Arguments,
     #[command(flatten)]
     which: Which,
@@ -37,6 +36,7 @@ pub(crate) struct Compare {
 
 impl Conform {
     pub(crate) fn run(&self) -> Result<Exit> {
+        self.own.requirements()?;
         ended(run(&self.which.subject()?.player()?)?)
     }
 }
@@ -55,6 +55,7 @@ impl Compare {
             self.target.is_none(),
             "--target is for two subjects; QEMU plays what its_arch draws"
         );
+        self.own.demand_qemu()?;
         let subject = Subject::new(self.bug.as_deref())?;
         ended(run(&subject.player()?)?)
     }

@@ -69,6 +69,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     for file in arguments.files.iter().map(Input::path) {
         load_as(file, None)?;
     }
+    ensure!(
+        arguments.target.is_none() || arguments.files.iter().any(|file| is_artifact(file.path())),
+        "--target is for artifacts of an engine; the files are scenarios as text"
+    );
     let subject = arguments.which.subject()?;
     let program = subject.player()?;
     let (mut found, mut defect) = (false, false);

@@ -4,6 +4,7 @@
 //! a seed of its own, and ends at the first finding or at the cap. A trial that ends at the cap is counted as such, not left out.
 
 use fs_err as fs;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,14 +33,14 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     trials: u32,
     /// Gives a trial up after so many cases
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     cap: u64,
     /// Makes the inputs. The random engine draws them from nothing, the others start from seeds
     #[arg(long, value_enum, default_value_t = Engine::Libfuzzer)]
     engine: Engine,
     /// Runs so many trials at once
-    #[arg(long, default_value_t = 2)]
-    jobs: usize,
+    #[arg(long, default_value = "2")]
+    jobs: NonZeroUsize,
 }
 
 /// One trial's end.
@@ -97,7 +98,7 @@ fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
     let next = AtomicU32::new(1);
     let ended = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..arguments.jobs.max(1) {
+        for _ in 0..arguments.jobs.get() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);

@@ -31,6 +31,9 @@ pub(crate) fn scenarios(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// So many names are listed where none is like the one that was given.
+const FEW: usize = 12;
+
 /// Checks that a name is known.
 ///
 /// # Errors
@@ -50,10 +53,13 @@ pub(crate) fn demand_known<'a>(
     alike.retain(|(likeness, _)| *likeness > 0.8 && *likeness > best - 0.02);
     let alike: Vec<&str> = alike.into_iter().map(|(_, one)| one).take(3).collect();
     let all: Vec<&str> = known.collect();
-    match alike.is_empty() {
-        true => bail!("no {what} `{name}`; available: {}", all.join(", ")),
-        false => bail!("no {what} `{name}`; did you mean {}?", alike.join(", ")),
+    if !alike.is_empty() {
+        bail!("no {what} `{name}`; did you mean {}?", alike.join(", "));
     }
+    if all.len() > FEW {
+        bail!("no {what} `{name}`; `cargo xtask list` shows all");
+    }
+    bail!("no {what} `{name}`; available: {}", all.join(", "));
 }
 
 /// The cargo that runs this.

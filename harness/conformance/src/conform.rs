@@ -31,6 +31,34 @@ pub struct Arguments {
     documentation: bool,
 }
 
+impl Arguments {
+    /// Reads the requirements that are meant.
+    ///
+    /// # Errors
+    /// A requirement cannot be read, an id begins none, or the JUnit file has no folder.
+    pub fn requirements(&self) -> Result<Vec<Requirement>> {
+        let (folder, _) = places();
+        let mut requirements = Requirement::all(&folder)?;
+        ensure!(!requirements.is_empty(), "there is no requirement in {}", folder.display());
+        let begins = |id: &str, prefix: &String| id.starts_with(prefix.as_str());
+        for prefix in &self.ids {
+            let mut all = requirements.iter();
+            let known = all.any(|requirement| begins(&requirement.id, prefix));
+            ensure!(known, "no requirement begins with {prefix}; docs/conformance.md lists them");
+        }
+        if !self.ids.is_empty() {
+            let wanted = |id: &str| self.ids.iter().any(|prefix| begins(id, prefix));
+            requirements.retain(|requirement| wanted(&requirement.id));
+        }
+        if let Some(file) = &self.junit {
+            let folder = file.parent().filter(|folder| *folder != Path::new(""));
+            let there = folder.is_none_or(Path::is_dir);
+            ensure!(there, "cannot write {}: its folder does not exist", file.display());
+        }
+        Ok(requirements)
+    }
+}
+
 /// The folder of the requirements, and the page that lists them.
 fn places() -> (PathBuf, PathBuf) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -49,23 +77,12 @@ pub const ROOT: &str = "ITSDIFF_ROOT";
 /// # Errors
 /// A requirement that cannot be read, an id that there is none of, a QEMU that does not work.
 pub fn run(arguments: &Arguments, make: Make) -> Result<u8> {
-    let (folder, page) = places();
-    let mut requirements = Requirement::all(&folder)?;
-    ensure!(!requirements.is_empty(), "there is no requirement in {}", folder.display());
+    let requirements = arguments.requirements()?;
     if arguments.documentation {
+        let (_, page) = places();
         fs::write(&page, report::documentation(&requirements))
             .with_context(|| format!("cannot write {}", page.display()))?;
         return Ok(CLEAN);
-    }
-    if !arguments.ids.is_empty() {
-        let begins = |id: &str, prefix: &String| id.starts_with(prefix.as_str());
-        for prefix in &arguments.ids {
-            let mut all = requirements.iter();
-            let known = all.any(|requirement| begins(&requirement.id, prefix));
-            ensure!(known, "no requirement begins with {prefix}");
-        }
-        let wanted = |id: &str| arguments.ids.iter().any(|prefix| begins(id, prefix));
-        requirements.retain(|requirement| wanted(&requirement.id));
     }
     let qemu = match arguments.no_qemu {
         true => None,

@@ -65,7 +65,7 @@ fn settled(comparison: &Comparison, id: &str) -> String {
 }
 
 /// A scenario of a host that owns the one ITS of its machine.
-fn playable(path: &Path) -> Result<Scenario> {
+pub(super) fn playable(path: &Path) -> Result<Scenario> {
     let scenario = load(path)?;
     let bare = matches!(scenario.boot.stage, Stage::Reset | Stage::Probed);
     let path = path.display();

@@ -7,7 +7,8 @@ mod summary;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
+use its_qemu::Installed;
 /// Who judges, and who is judged by that here.
 const SIDES: [&str; 2] = ["model", "qemu"];
 
@@ -48,7 +49,7 @@ pub struct Arguments {
     #[arg(long, requires = "fuzz")]
     pub careful: bool,
     /// Writes cases with a difference to this folder
-    #[arg(long, default_value = "target/compare")]
+    #[arg(long, default_value = "target/compare", requires = "fuzz")]
     pub findings: PathBuf,
 }
 
@@ -61,6 +62,23 @@ impl Arguments {
     /// Whether one side is none that a subject can be.
     pub fn names_no_subject(&self) -> bool {
         [&self.one, &self.other].iter().any(|side| SIDES.contains(&side.as_str()))
+    }
+
+    /// Checks what a comparison with QEMU needs.
+    ///
+    /// # Errors
+    /// It is another comparison, there is nothing to compare, a file is no scenario that QEMU can
+    /// play, or QEMU is not installed.
+    pub fn demand_qemu(&self) -> Result<Installed> {
+        ensure!(
+            self.is_with_qemu(),
+            "it is `compare model qemu`; each other subject is judged by the model in `cargo xtask fuzz`"
+        );
+        self.demand_scenarios()?;
+        for file in &self.files {
+            files::playable(file)?;
+        }
+        Ok(its_qemu::find()?)
     }
 
     /// # Errors
@@ -79,13 +97,7 @@ impl Arguments {
 /// # Errors
 /// QEMU is not there or does not start, a file is no scenario that can be compared.
 pub fn run(arguments: &Arguments) -> Result<u8> {
-    if !arguments.is_with_qemu() {
-        bail!(
-            "it is `compare model qemu`; each other subject is judged by the model in `cargo xtask fuzz`"
-        );
-    }
-    arguments.demand_scenarios()?;
-    let installed = its_qemu::find()?;
+    let installed = arguments.demand_qemu()?;
     match arguments.fuzz {
         true => campaign::run(arguments, &installed),
         false => files::run(arguments, &installed),
