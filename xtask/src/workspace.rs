@@ -1,8 +1,10 @@
 //! Where things are.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
 
 /// The root of the checkout.
 pub(crate) fn root() -> &'static Path {
@@ -12,6 +14,20 @@ pub(crate) fn root() -> &'static Path {
 /// A path below the root, as people want to read it.
 pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+/// Writes a file whole or, on a full disk, not at all.
+///
+/// # Errors
+/// The file cannot be written; what was there before stays.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let written = || -> std::io::Result<()> {
+        let mut part = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+        part.write_all(text.as_bytes())?;
+        part.persist(path)?;
+        Ok(())
+    };
+    written().with_context(|| format!("cannot write {}", shown(path)))
 }
 
 /// The scenarios (`*.its`) of a folder, by name; none if there is no such folder.

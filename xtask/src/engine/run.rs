@@ -120,8 +120,7 @@ impl Run {
 
     fn write(&self, about: About) -> Result<()> {
         let text = serde_json::to_string_pretty(&Versioned::new(about))?;
-        fs::write(self.folder.join(ABOUT), text)?;
-        Ok(())
+        workspace::write_whole(&self.folder.join(ABOUT), &text)
     }
 
     /// Checks that there is room for what the run still writes: engines do not say when a disk is

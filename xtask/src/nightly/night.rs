@@ -3,7 +3,6 @@
 use fs_err as fs;
 use std::fmt::{self, Display, Formatter};
 use std::fs::{File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -237,12 +236,9 @@ impl Night {
         self.save()
     }
 
-    /// Whole or not at all.
     pub(super) fn save(&self) -> Result<()> {
-        let mut part = tempfile::NamedTempFile::new_in(&self.folder)?;
-        part.write_all(serde_json::to_string_pretty(&Versioned::new(self))?.as_bytes())?;
-        part.persist(self.folder.join(STATE))?;
-        Ok(())
+        let text = serde_json::to_string_pretty(&Versioned::new(self))?;
+        workspace::write_whole(&self.folder.join(STATE), &text)
     }
 }
 
