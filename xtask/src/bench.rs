@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::engine::Engine;
 use crate::exit::Exit;
+use crate::process;
 use crate::subject::Subject;
 use crate::target::{self, Target};
 use crate::workspace;
@@ -37,11 +38,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         workspace::shown(&folder)
     );
     let program = Engine::Libfuzzer.build(&Subject::production(), target)?;
-    let text = program
+    let command = program
         .command(Vec::<String>::new())
         .env("ITSDIFF_BENCH", &folder)
-        .env("ITSDIFF_BENCH_SECONDS", arguments.seconds.to_string())
-        .read()?;
+        .env("ITSDIFF_BENCH_SECONDS", arguments.seconds.to_string());
+    let text = process::text(&program.path, command)?;
     let last = text.lines().last().unwrap_or_default();
     let measured: Measured = serde_json::from_str(last).context("no measurement")?;
     let Measured { scenarios, seconds, counts } = measured;

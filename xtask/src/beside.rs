@@ -46,6 +46,10 @@ pub(crate) fn run(arguments: &Arguments, target: Option<&str>) -> Result<Exit> {
         .map(|file| Ok((file.as_path(), load(file)?)))
         .collect::<Result<Vec<_>>>()?;
     let target = Target::find(target.unwrap_or("its_cmdq"))?;
+    ensure!(
+        target.name != "its_race",
+        "its_race draws races, which go by the steps of each subject"
+    );
     let pair = Pair::new([&arguments.one, &arguments.other])?;
     match arguments.fuzz {
         true => pair.fuzz(arguments, target),
@@ -159,12 +163,7 @@ impl<'a> Pair<'a> {
     }
 
     fn fuzz(&self, arguments: &Arguments, target: &Target) -> Result<Exit> {
-        stop::listen()?;
         let fuzz_target = FuzzTarget::named(target.name).context("no such target")?;
-        ensure!(
-            fuzz_target != FuzzTarget::Race,
-            "its_race draws races, which go by the steps of each subject"
-        );
         let start = Instant::now();
         let limit = Duration::from_secs(arguments.time);
         let most = arguments.runs.unwrap_or(u64::from(u32::MAX));

@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use its_conformance::{compare, conform};
 use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
 
 use crate::beside;
-use crate::exit::{Broken, Defect, Exit};
+use crate::exit::{Broken, Defect, Exit, Said};
 use crate::process;
 use crate::program::Program;
 use crate::subject::{Subject, Which};
@@ -37,6 +37,10 @@ pub(crate) struct Compare {
 impl Conform {
     pub(crate) fn run(&self) -> Result<Exit> {
         self.own.requirements()?;
+        ensure!(
+            !self.own.documentation || (self.which.bug.is_none() && self.which.subject.is_none()),
+            "--documentation plays nothing: it takes no --bug and no --subject"
+        );
         ended(run(&self.which.subject()?.player()?)?)
     }
 }
@@ -150,7 +154,7 @@ fn ended(code: Option<i32>) -> Result<Exit> {
         Some(CLEAN) => Ok(Exit::Clean),
         Some(FINDINGS) => Ok(Exit::Findings),
         Some(DEFECT) | None => Err(Defect("the program ended with a defect".into()).into()),
-        Some(_) => bail!("the program said why, above"),
+        Some(_) => Err(Said.into()),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::build::Recipe;
 use crate::corpus;
 use crate::engine;
 use crate::exit::Exit;
+use crate::process;
 use crate::program::Program;
 use crate::subject::Subject;
 use crate::target::{self, Target};
@@ -201,7 +202,7 @@ fn merge(tools: &Tools, folder: &Path) -> Result<PathBuf> {
         .collect();
     ensure!(!raw.is_empty(), "the program counted nothing");
     arguments.extend(raw.iter().cloned());
-    duct::cmd(&tools.profdata, arguments).run()?;
+    process::text(&tools.profdata, duct::cmd(&tools.profdata, arguments))?;
     for path in raw {
         fs::remove_file(path)?;
     }
@@ -222,11 +223,12 @@ fn export(tools: &Tools, programs: &[PathBuf], profile: &Path, folder: &Path) ->
         // Functions that only differ in a hash of the build are told apart by some programs: a warning, nothing lost.
         duct::cmd(&tools.cov, arguments).stderr_null()
     };
-    let lcov = command(&["export", "-format=lcov"]).read()?;
+    let text = |command| process::text(&tools.cov, command);
+    let lcov = text(command(&["export", "-format=lcov"]))?;
     fs::write(folder.join("lcov.info"), lcov)?;
     let html = format!("-output-dir={}", folder.join("html").display());
-    command(&["show", "-format=html", &html]).run()?;
-    let json = command(&["export", "-format=text"]).read()?;
+    text(command(&["show", "-format=html", &html]))?;
+    let json = text(command(&["export", "-format=text"]))?;
     Ok(serde_json::from_str(&json)?)
 }
 

@@ -25,6 +25,11 @@ pub(crate) struct Defect(pub String);
 #[error("{0}")]
 pub(crate) struct Broken(pub String);
 
+/// Another program printed what was wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("the program said why, above")]
+pub(crate) struct Said;
+
 /// A signal asked us to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted by a signal")]
@@ -41,7 +46,9 @@ pub(crate) fn code(result: anyhow::Result<Exit>) -> ExitCode {
         Ok(Exit::Clean) => CLEAN,
         Ok(Exit::Findings) => FINDINGS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            if !error.is::<Said>() {
+                eprintln!("error: {error:#}");
+            }
             code_of(&error)
         }
     };

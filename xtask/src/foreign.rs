@@ -115,6 +115,9 @@ pub(crate) fn binutils(program: &'static str) -> Tool {
 }
 
 /// The file that says what it was compiled with.
+/// The archive that its program links.
+const ARCHIVE: &str = "libitsdiff_subject.a";
+
 const FACTS: &str = "facts.json";
 
 fn folder() -> PathBuf {
@@ -202,7 +205,11 @@ pub(crate) fn known() -> Result<Vec<String>> {
         examples()?.into_iter().map(|name| format!("example:{name}")).collect();
     if folder().is_dir() {
         for entry in fs::read_dir(folder())? {
-            known.extend(Foreign::source(&entry?.file_name().to_string_lossy()));
+            let name = entry?.file_name();
+            // What could not be linked is no subject.
+            if folder().join(&name).join(ARCHIVE).exists() {
+                known.extend(Foreign::source(&name.to_string_lossy()));
+            }
         }
     }
     known.sort();
@@ -247,7 +254,7 @@ fn gather(object: &Path, folder: &Path, name: &str) -> Result<Foreign> {
     arguments.extend(kept.map(|symbol| format!("--keep-global-symbol={symbol}")));
     arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
     binutils("objcopy").run(arguments).with_context(subject)?;
-    let archive = folder.join("libitsdiff_subject.a");
+    let archive = folder.join(ARCHIVE);
     let fresh = folder.join("fresh.a");
     let _ = fs::remove_file(&fresh);
     binutils("ar").run([Path::new("crsD"), &fresh, &renamed]).with_context(subject)?;

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     engine: Engine,
     /// Seeds the engine's random numbers. A run with --runs can be repeated: with libFuzzer on one job,
     /// with the random engine on any number of jobs
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     seed: Option<u32>,
     /// Uses so many cores
     #[arg(long, default_value = "1")]
@@ -115,6 +115,7 @@ pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary,
     let seconds = watch(&mut running)?;
     let end = running.demand_good_end().and_then(|()| run.collect());
     let mut summary = Summary::new(run, plan, seconds, stop::asked());
+    summary.failed = end.is_err();
     for mut record in run.found()? {
         record.file = workspace::shown(Path::new(&record.file));
         let known = known.reason(&summary.subject, &record.signature);

@@ -13,6 +13,7 @@ pub(crate) struct Header {
     /// What it broke: `production`, a known bug, or what `--subject` was given.
     pub(crate) subject: Option<String>,
     pub(crate) signature: Option<String>,
+    pub(crate) target: Option<String>,
 }
 
 /// What stands before the name of a subject's file: where it lies is nobody else's concern.
@@ -41,8 +42,7 @@ impl Origin {
 
 impl Header {
     pub(crate) fn read(path: &Path) -> Self {
-        // An engine's artifact is no text.
-        Self::parse(&fs::read_to_string(path).unwrap_or_default())
+        Self::parse(&text(path))
     }
 
     fn parse(text: &str) -> Self {
@@ -53,6 +53,7 @@ impl Header {
         Self {
             subject: field("# subject:").map(|text| text.split(',').next().unwrap_or("").into()),
             signature: field("# signature:"),
+            target: field("# target:"),
         }
     }
 }
@@ -67,29 +68,42 @@ const REPLAY: &str = "# replay:";
 pub(crate) fn origin(run: &Run, plan: &Plan) -> String {
     let subject = &plan.program.subject;
     format!(
-        "# subject:  {subject}\n# target:   {}\n# engine:   {}\n# seed:     {}\n# replay:   cargo xtask replay{} {}/",
+        "# subject:  {subject}\n# target:   {}\n# engine:   {}\n# seed:     {}\n{}/",
         plan.target.name,
         run.engine.name(),
         plan.seed,
-        subject::option(subject),
-        workspace::shown(&run.findings())
+        replay(subject, &workspace::shown(&run.findings()))
     )
 }
 
 /// Copies what the head of a file says of its origin to a scenario that was made of it and is
 /// written to `to`; standard output has no name.
 pub(crate) fn inherit(from: &Path, scenario: &str, to: Option<&Path>) -> String {
-    let text = fs::read_to_string(from).unwrap_or_default();
-    // A regression names its subject by itself.
-    let has_subject = scenario.starts_with(ORIGIN[0]);
-    let keys = &ORIGIN[usize::from(has_subject)..];
+    let old = text(from);
+    // A regression names its subject by itself, in its first line.
+    let (first, rest) = match scenario.starts_with(ORIGIN[0]) {
+        true => scenario.split_at(scenario.find('\n').map_or(scenario.len(), |end| end + 1)),
+        false => ("", scenario),
+    };
+    let keys = &ORIGIN[usize::from(!first.is_empty())..];
     let is_kept = |line: &&str| keys.iter().any(|key| line.starts_with(key));
-    let mut head: String = text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
-    let replay = text.lines().find(|line| line.starts_with(REPLAY));
-    if let (Some((command, _)), Some(to)) = (replay.and_then(|line| line.rsplit_once(' ')), to) {
-        head.push_str(&format!("{command} {}\n", workspace::shown(to)));
+    let kept = old.lines().filter(is_kept).map(|line| format!("{line}\n"));
+    let mut head: String = std::iter::once(first.to_owned()).chain(kept).collect();
+    let subject = Header::parse(&old).subject.filter(|_| old.contains(REPLAY));
+    if let (Some(subject), Some(to)) = (subject, to) {
+        head.push_str(&format!("{}\n", replay(&subject, &workspace::shown(to))));
     }
-    head + scenario
+    head + rest
+}
+
+fn replay(subject: &str, file: &str) -> String {
+    format!("{REPLAY}   cargo xtask replay{} {}", subject::option(subject), workspace::quoted(file))
+}
+
+/// An engine's artifact is no text. Some editors begin one with a byte order mark.
+fn text(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.strip_prefix('\u{feff}').map(String::from).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -113,12 +127,17 @@ mod tests {
     fn the_origin_is_inherited() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.its");
-        let head = "# subject:  x\n# target:   its_cmdq\n# engine:   afl\n# seed:     7\n";
-        let text = format!("{head}# replay:   cargo xtask replay --bug x a.its\n# rule: y\nold\n");
-        fs::write(&file, text).unwrap();
-        assert_eq!(inherit(&file, "new\n", None), format!("{head}new\n"));
-        let moved = inherit(&file, "new\n", Some(Path::new("b.its")));
-        assert_eq!(moved, format!("{head}# replay:   cargo xtask replay --bug x b.its\nnew\n"));
+        let rest = "# target:   its_cmdq\n# engine:   afl\n# seed:     7\n";
+        let subject = "# subject:  x\n";
+        let old = format!("\u{feff}{subject}{rest}# replay:   cargo xtask replay a.its\nold\n");
+        fs::write(&file, old).unwrap();
+        assert_eq!(inherit(&file, "new\n", None), format!("{subject}{rest}new\n"));
+        let replay = "# replay:   cargo xtask replay --bug x '/b c.its'\n";
+        let moved = Path::new("/b c.its");
+        let whole = format!("{subject}{rest}{replay}new\n");
+        assert_eq!(inherit(&file, "new\n", Some(moved)), whole);
+        let regression = format!("# subject:  x, itsdiff 1\n{rest}{replay}new\n");
+        assert_eq!(inherit(&file, "# subject:  x, itsdiff 1\nnew\n", Some(moved)), regression);
         assert_eq!(inherit(Path::new("/nowhere"), "new\n", None), "new\n");
     }
 

@@ -3,10 +3,13 @@
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fs_err as fs;
 use its_scenario::MAX_TEXT_BYTES;
 use tempfile::TempDir;
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// A file with a scenario. What standard input held is in a temporary file, since other processes
 /// play it.
@@ -24,6 +27,9 @@ impl Input {
     pub(crate) fn parse(word: &str) -> std::io::Result<Self> {
         if word != "-" {
             return Ok(Self { path: word.into(), _folder: None });
+        }
+        if TAKEN.swap(true, Ordering::Relaxed) {
+            return Err(std::io::Error::other("standard input can be read once"));
         }
         // Whoever loads it says that it is too long.
         let mut bytes = Vec::new();

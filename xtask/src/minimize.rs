@@ -72,6 +72,9 @@ impl Finding {
     pub(crate) fn program(&self) -> Result<Program> {
         Target::find(&self.target)?;
         load_as(self.file.path(), None)?;
+        if let Some(target) = Header::read(self.file.path()).target {
+            ensure!(target == self.target, "its head says that it is a finding of {target}");
+        }
         let subject = self.which.subject()?;
         subject.player()
     }

@@ -47,6 +47,19 @@ pub(crate) fn ended(program: impl Into<OsString>, command: Expression) -> Result
     output.context("a command without a limit ended by it")
 }
 
+/// Runs a command to its end and returns what it printed to standard output.
+///
+/// # Errors
+/// It cannot be started, it ended with an error, or this process must stop.
+pub(crate) fn text(program: impl Into<OsString>, command: Expression) -> Result<String> {
+    let program = program.into();
+    let output = ended(&program, command.stdout_capture())?;
+    if !output.status.success() {
+        bail!("{} ended with {}", program.display(), output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Runs a command as [`ended`] does, but ends it after a while: then there is no output.
 ///
 /// # Errors
@@ -94,7 +107,7 @@ fn end(child: &Handle) -> Result<()> {
     signal(child, Signal::TERM);
     let asked = Instant::now();
     while child.wait_timeout(LOOK)?.is_none() {
-        if asked.elapsed() >= PATIENCE {
+        if asked.elapsed() >= PATIENCE || stop::asked_twice() {
             signal(child, Signal::KILL);
         }
     }

@@ -35,6 +35,7 @@ struct Cost {
 
 /// Measures and prints; more than [`MOST`] is a finding.
 pub(crate) fn run() -> Result<Exit> {
+    eprintln!("building many_devices, and running it under callgrind four times: about 60 s");
     let [empty, full] = [lives(0)?, lives(DEVICES)?];
     let of = |count: u64| count as f64 / f64::from(ROUNDS * COMMANDS);
     let line = |what: &str, empty: u64, full: u64| {

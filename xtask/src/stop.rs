@@ -2,24 +2,30 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::exit::{INTERRUPTED, Interrupted, OutOfTime};
 
+/// How long children may take to be killed after a second signal.
+const GRACE: Duration = Duration::from_secs(1);
+
 static SIGNALS: AtomicU32 = AtomicU32::new(0);
 static DEADLINE: OnceLock<Instant> = OnceLock::new();
 static REPORTING: AtomicBool = AtomicBool::new(false);
 
 /// Makes SIGINT, SIGTERM and SIGHUP requests to stop: children are ended, and what was done until
-/// then is reported. A second signal ends this process at once.
+/// then is reported. After a second signal children are killed, and this process ends soon,
+/// whatever it does.
 ///
 /// # Errors
 /// The signals cannot be handled.
 pub(crate) fn listen() -> Result<()> {
     ctrlc::set_handler(|| {
         if SIGNALS.fetch_add(1, Ordering::Relaxed) > 0 {
+            sleep(GRACE);
             std::process::exit(INTERRUPTED.into());
         }
     })?;
@@ -39,6 +45,11 @@ pub(crate) fn report() {
 /// Returns whether there was a signal.
 pub(crate) fn asked() -> bool {
     SIGNALS.load(Ordering::Relaxed) > 0
+}
+
+/// Returns whether there was a second signal: somebody is in a hurry.
+pub(crate) fn asked_twice() -> bool {
+    SIGNALS.load(Ordering::Relaxed) > 1
 }
 
 /// Returns how long this process may go on.

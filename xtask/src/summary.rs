@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{Engine, Plan, Run};
 use crate::foreign::Foreign;
 use crate::subject;
+use crate::workspace;
 
 /// The summary of one run; as JSON, one object on one line.
 #[derive(Clone, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub(crate) struct Summary {
     pub partly_observed: Vec<String>,
     /// Somebody stopped it.
     pub interrupted: bool,
+    /// It could not go on, or a process of it ended badly.
+    #[serde(default)]
+    pub failed: bool,
     pub findings: Vec<Found>,
 }
 
@@ -74,7 +78,7 @@ impl Summary {
             _ => Vec::new(),
         };
         Self {
-            guided: facts.is_none_or(|facts| facts.guide(run.engine)),
+            guided: run.coverage().is_some() && facts.is_none_or(|facts| facts.guide(run.engine)),
             not_observed: unseen(Evidence::Accesses),
             partly_observed: unseen(Evidence::Partly),
             target: plan.target.name.into(),
@@ -97,6 +101,7 @@ impl Summary {
             skipped: counts.skipped,
             coverage: run.coverage(),
             interrupted,
+            failed: false,
             findings: Vec::new(),
         }
     }
@@ -111,6 +116,8 @@ impl Summary {
         let time_is_up = self.asked_seconds > 0 && self.seconds >= self.asked_seconds as f64;
         let why = if self.interrupted {
             ": it was interrupted"
+        } else if self.failed {
+            ": it failed"
         } else if done > self.asked_cases && self.asked_cases > 0 {
             ": the engine ends what it has begun"
         } else if self.asked_cases == done || (self.asked_cases == 0 && time_is_up) {
@@ -137,7 +144,7 @@ impl Summary {
         };
         let interrupted = if self.interrupted { ", interrupted" } else { "" };
         say!(
-            "{} on {}: {} in {:.0} s, {seed}, {} jobs{interrupted}",
+            "{} on {}: {} in {:.0} s, {seed}, jobs {}{interrupted}",
             self.target,
             self.subject,
             self.engine.name(),
@@ -189,7 +196,7 @@ impl Summary {
             say!(
                 "\nto see one: cargo xtask replay{} {}",
                 subject::option(&self.subject),
-                first.record.file
+                workspace::quoted(&first.record.file)
             );
         }
     }

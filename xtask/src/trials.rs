@@ -102,7 +102,7 @@ fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > arguments.trials {
+                    if seed > arguments.trials || stop::asked() {
                         return;
                     }
                     let plan = Plan {
@@ -139,6 +139,9 @@ fn trial(plan: &Plan, folder: PathBuf, engine: Engine, seeds: &[PathBuf]) -> Res
     fs::create_dir_all(&folder)?;
     let run = Run::new(folder, engine)?;
     fill(&run.corpus(), seeds)?;
-    let rule = Running::start(&run, plan)?.first_rule()?;
+    let mut running = Running::start(&run, plan)?;
+    running.wait_until(|_| false)?;
+    stop::check()?;
+    let rule = running.first_rule()?;
     Ok(Trial { cases: run.counts().cases, rule })
 }

@@ -11,9 +11,12 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
 }
 
-/// A path below the root, as people want to read it.
+/// A path as a person can use it where this command was given: short where that is the root.
 pub(crate) fn shown(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let is_at_root = std::env::current_dir().is_ok_and(|here| here == root());
+    let short = path.strip_prefix(root()).ok().filter(|_| is_at_root);
+    short.unwrap_or(&path).display().to_string()
 }
 
 /// Writes a file whole or, on a full disk, not at all.

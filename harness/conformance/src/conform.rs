@@ -28,7 +28,7 @@ pub struct Arguments {
     no_qemu: bool,
     /// Writes the table of docs/conformance.md and plays nothing
     #[arg(long, conflicts_with_all = ["ids", "json", "junit", "no_qemu"])]
-    documentation: bool,
+    pub documentation: bool,
 }
 
 impl Arguments {

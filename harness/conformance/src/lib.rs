@@ -24,24 +24,25 @@ pub mod report;
 pub mod requirement;
 pub mod script;
 
+use std::time::Duration;
+
 pub use program::main;
 
 /// Reads a duration of the command line, as `90s`, `2m`, `1h` or plain seconds, and returns seconds.
 ///
 /// # Errors
-/// It is no duration, or shorter than a second.
+/// It is no duration, no whole number of seconds, shorter than a second or longer than a year.
 pub fn seconds(text: &str) -> Result<u64, String> {
-    let seconds = match text.parse() {
-        Ok(seconds) => seconds,
-        Err(_) => {
-            let duration = humantime::parse_duration(text);
-            duration.map_err(|error| format!("{error}; for example 90s, 2m or 1h"))?.as_secs()
-        }
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    let duration = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; for example 90s, 2m or 1h"))?,
     };
-    if seconds == 0 {
-        return Err("it must be at least a second".into());
+    if duration.subsec_nanos() > 0 || duration.is_zero() || duration > YEAR {
+        return Err("it must be a whole number of seconds, from one to a year's".into());
     }
-    Ok(seconds)
+    Ok(duration.as_secs())
 }
 
 /// Whether QEMU is there, else how to get it.
@@ -59,7 +60,7 @@ mod tests {
         for (text, seconds) in [("90", 90), ("90s", 90), ("2m", 120), ("1h 1s", 3601)] {
             assert_eq!(super::seconds(text), Ok(seconds));
         }
-        for text in ["", "0", "0s", "5 parsecs", "-1"] {
+        for text in ["", "0", "0s", "5 parsecs", "-1", "1500ms", "2y", "18446744073709551615"] {
             assert!(super::seconds(text).is_err(), "{text}");
         }
     }

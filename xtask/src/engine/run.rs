@@ -12,6 +12,7 @@ use its_scenario::{FuzzTarget, MAX_BYTES};
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, Plan, RUSTC};
+use crate::stop;
 use crate::summary::Summary;
 use crate::target::Target;
 use crate::workspace;
@@ -110,7 +111,7 @@ impl Run {
     /// The file cannot be written.
     pub(crate) fn note_end(&self, end: &Result<()>, summary: Option<&Summary>) -> Result<()> {
         let how = match end {
-            Ok(()) if summary.is_some_and(|summary| summary.interrupted) => "interrupted".into(),
+            Ok(()) if stop::asked() => "interrupted".into(),
             Ok(()) => "as planned".into(),
             Err(error) => format!("{error:#}"),
         };
@@ -119,7 +120,7 @@ impl Run {
     }
 
     fn write(&self, about: About) -> Result<()> {
-        let text = serde_json::to_string_pretty(&Versioned::new(about))?;
+        let text = serde_json::to_string_pretty(&Versioned::new(about))? + "\n";
         workspace::write_whole(&self.folder.join(ABOUT), &text)
     }
 

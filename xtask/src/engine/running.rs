@@ -1,5 +1,6 @@
 //! A run whose processes have been started.
 
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,7 @@ use super::run::Run;
 use crate::exit::Defect;
 use crate::header;
 use crate::process;
+use crate::stop;
 use crate::workspace;
 
 /// A run whose processes have been started.
@@ -28,6 +30,9 @@ pub(crate) struct Running<'a> {
 
 /// How often its folder is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often processes are looked at.
+const SHORT: Duration = Duration::from_millis(200);
 
 /// How long processes may take to end when they are asked to.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -82,11 +87,22 @@ impl<'a> Running<'a> {
         Ok(true)
     }
 
+    /// Waits until all processes have ended, by themselves, at a signal, or because enough is found.
+    pub(crate) fn wait_until(&mut self, enough: impl Fn(&Run) -> bool) -> Result<()> {
+        while !self.has_ended()? {
+            sleep(SHORT);
+            if stop::asked() || enough(self.run) {
+                self.stop();
+            }
+        }
+        Ok(())
+    }
+
     /// Asks all processes to end; ends them when they were asked long ago.
     pub(crate) fn stop(&mut self) {
         let signal = match self.stopped {
             None => Signal::TERM,
-            Some(asked) if asked.elapsed() < PATIENCE => return,
+            Some(asked) if asked.elapsed() < PATIENCE && !stop::asked_twice() => return,
             Some(_) => Signal::KILL,
         };
         self.stopped.get_or_insert_with(Instant::now);

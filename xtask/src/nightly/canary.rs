@@ -2,8 +2,7 @@
 
 use fs_err as fs;
 use std::path::PathBuf;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -11,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use crate::bugs::Bug;
 use crate::engine::{Engine, Plan, Run, Running};
 use crate::fuzz::fill;
-use crate::stop;
 use crate::subject::Subject;
 use crate::trials::blind_seeds;
 
@@ -78,13 +76,8 @@ impl Hunt {
             ends_at_first: true,
         };
         let mut running = Running::start(&run, &plan)?;
-        while !running.has_ended()? {
-            sleep(Duration::from_millis(200));
-            // The first process that finds it ends, and the others need not go on.
-            if stop::asked() || !run.found()?.is_empty() {
-                running.stop();
-            }
-        }
+        // The first process that finds it ends, and the others need not go on.
+        running.wait_until(|run| run.found().is_ok_and(|found| !found.is_empty()))?;
         Ok(Canary {
             engine: self.engine,
             rule: running.first_rule()?,

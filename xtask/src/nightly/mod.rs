@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
     /// Seeds the engines' random numbers
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     seed: Option<u32>,
     /// Reads the signatures that are not new from this file, one on each line
     #[arg(long, default_value = BASELINE)]

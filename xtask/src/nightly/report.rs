@@ -179,7 +179,7 @@ impl Report {
             ));
         }
         for (target, engine) in night.open_runs() {
-            let why = "not fuzzed: the night ended before";
+            let why = "not finished: the night ended before";
             text.push_str(&format!("| {} | {} | {why} | | | | | |\n", target.name, engine.name()));
         }
         text.push_str(

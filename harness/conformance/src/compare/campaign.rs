@@ -34,7 +34,7 @@ struct Shared<'a> {
 /// Compares until the time is over; the exit code.
 pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
     let jobs = match arguments.jobs {
-        Some(jobs) => jobs.max(1),
+        Some(jobs) => jobs.get(),
         None => thread::available_parallelism().map_or(1, usize::from),
     };
     let shared = Shared {

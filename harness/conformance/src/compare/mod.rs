@@ -5,6 +5,7 @@ mod case;
 mod files;
 mod summary;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
@@ -41,7 +42,7 @@ pub struct Arguments {
     pub seed: u64,
     /// Runs so many QEMUs side by side; the default is one for each CPU
     #[arg(long, requires = "fuzz")]
-    pub jobs: Option<usize>,
+    pub jobs: Option<NonZeroUsize>,
     /// Prints the summary as a JSON object
     #[arg(long, requires = "fuzz")]
     pub json: bool,
