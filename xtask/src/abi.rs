@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use anyhow::{Context, Result};
+use its_conformance::compare::Arguments;
 use its_runner::program::Outcome;
 
 use crate::beside;
 use crate::bugs::{Bank, Bug};
 use crate::engine::{Engine, Plan};
+use crate::exit::Exit;
 use crate::foreign::Foreign;
 use crate::fuzz::{fuzz, new_run};
 use crate::program::Program;
@@ -91,9 +93,12 @@ fn stored() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Drawn scenarios that are compared.
+const DRAWN: u64 = 64;
+
 /// Host and hardware see no difference between the careful example and the production emulator, and
 /// some between that and the naive one; returns how many scenarios were compared.
-fn beside_production() -> Result<usize> {
+fn beside_production() -> Result<u64> {
     let files = stored()?;
     let differ = |example| beside::different(["production", example], &files);
     let careful = differ("example:careful")?;
@@ -103,7 +108,25 @@ fn beside_production() -> Result<usize> {
     demand(differ("example:naive")? > 0, || {
         "the naive example does not differ from the production emulator".into()
     })?;
-    Ok(2 * files.len())
+    let drawn = |example: &str| {
+        let comparison = Arguments {
+            one: "production".into(),
+            other: example.into(),
+            files: Vec::new(),
+            fuzz: true,
+            time: 60,
+            runs: Some(DRAWN),
+            seed: 1,
+            jobs: None,
+            json: false,
+            careful: false,
+            findings: workspace::root().join("target/compare"),
+        };
+        beside::run(&comparison, None)
+    };
+    demand(drawn("example:careful")? == Exit::Clean, || "drawn scenarios differ".into())?;
+    demand(drawn("example:naive")? == Exit::Findings, || "no drawn scenario differs".into())?;
+    Ok(2 * (files.len() as u64 + DRAWN))
 }
 
 /// Random cases find each mistake that its first page lists, ` * N. what  RULE, RULE`, by one of its

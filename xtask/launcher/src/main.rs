@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let first = !program.exists();
     if first {
-        eprintln!("building the command line: about 30 s the first time");
+        eprintln!("building the command line: about 60 s the first time");
     }
     // A person sees cargo's progress the first time.
     let quiet = if first && std::io::stderr().is_terminal() { "" } else { "--quiet" };
