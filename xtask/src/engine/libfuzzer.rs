@@ -118,6 +118,8 @@ pub(crate) fn merge(
         .stdout_null()
         .stderr_file(File::create(&log)?.into_file());
     let ended = process::ended(&program.path, command)?;
+    // It leaves out, silently, what it cannot write.
+    run.demand_room()?;
     let text = fs::read_to_string(&log).unwrap_or_default();
     if !ended.status.success() || !text.contains("MERGE-OUTER") {
         bail!("libFuzzer did not merge ({}):\n{text}", ended.status);
