@@ -1,4 +1,5 @@
-//! Links the subject: what `ITSDIFF_SUBJECT` names, an archive that `cargo xtask` prepared, or one that does nothing.
+//! Links the subject: what `ITSDIFF_SUBJECT` names, an archive that `cargo xtask` prepared, or one
+//! that does nothing.
 
 use std::path::Path;
 

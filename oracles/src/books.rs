@@ -1,5 +1,5 @@
-//! LEAK over what the ITS does not reach and EL2 relies on: its records, the descriptor, the host's copies. Judged by the
-//! transitions of pages alone, from boot on.
+//! LEAK over what the ITS does not reach and EL2 relies on: its records, the descriptor, the host's
+//! copies. Judged by the transitions of pages alone, from boot on.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! EL2: it panics, hangs, touches what it must not, reads twice what the host can change, tells the ITS too early.
+//! EL2: it panics, hangs, touches what it must not, reads twice what the host can change, tells the
+//! ITS too early.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +11,12 @@ use its_gic::geometry::{LEVEL1_ENTRY_BYTES, PAGE_BYTES};
 use crate::guards::Guards;
 use crate::{Breach, Rule, Step, broken, rules};
 
-/// Commands that one trap may judge, and take as consumed. A stalled one that a Retry replaces is among the 64 in flight.
+/// Commands that one trap may judge, and take as consumed. A stalled one that a Retry replaces is
+/// among the 64 in flight.
 const COMMANDS_PER_TRAP: usize = 64;
 
-/// Judges what EL2 did in one action. What an ITS reads that is not `guarded` is its host's concern.
+/// Judges what EL2 did in one action. What an ITS reads that is not `guarded` is its host's
+/// concern.
 pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, breaches: &mut Vec<Breach>) {
     for event in step.events {
         match event {
@@ -61,7 +64,8 @@ fn stale(address: u64, guards: &Guards) -> Breach {
     }
 }
 
-/// Commands that one trap judges, and such that it takes back: slots of the host's, and of EL2's own queue, that it reads.
+/// Commands that one trap judges, and such that it takes back: slots of the host's, and of EL2's
+/// own queue, that it reads.
 fn too_many(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     let mut judged = 0;
     let mut taken = BTreeSet::new();
@@ -144,8 +148,9 @@ fn describe(misconduct: Misconduct) -> String {
     }
 }
 
-/// One operation is one command, or a call that judges none: a word may be read again for the next command, which trusts
-/// nothing that was read before; a slot is copied once in all, and none of its words is read again or was before.
+/// One operation is one command, or a call that judges none: a word may be read again for the next
+/// command, which trusts nothing that was read before; a slot is copied once in all, and none of
+/// its words is read again or was before.
 fn fetched_twice(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     let mut slots: Vec<u64> = Vec::new();
     let mut words: Vec<u64> = Vec::new();
@@ -184,7 +189,8 @@ fn fetched_twice(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     }
 }
 
-/// What lets the ITS see other memory, CWRITER or a level-1 entry, comes after an ordering of that memory.
+/// What lets the ITS see other memory, CWRITER or a level-1 entry, comes after an ordering of that
+/// memory.
 fn unordered(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     let (mut commands, mut zeroes) = (false, false);
     for event in step.events {
@@ -256,7 +262,8 @@ impl Uncleaned {
     }
 }
 
-/// What EL2 wrote for the ITS is cleaned before it can see it, whether this ITS reads caches or not.
+/// What EL2 wrote for the ITS is cleaned before it can see it, whether this ITS reads caches or
+/// not.
 fn uncleaned(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     let mut left = Uncleaned::default();
     for event in step.events {
@@ -361,7 +368,8 @@ mod tests {
         }
     }
 
-    /// Copies of the host's may lie in each other: what is read of a slot as a level-1 entry is no look at the slot.
+    /// Copies of the host's may lie in each other: what is read of a slot as a level-1 entry is no
+    /// look at the slot.
     #[test]
     fn a_level_1_entry_may_lie_in_the_next_slot() {
         let slot = 0x8_1000_0020;

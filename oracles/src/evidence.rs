@@ -1,4 +1,5 @@
-//! What a rule is judged by: what EL2 calls and the machine shows, or also the loads and stores that EL2 makes.
+//! What a rule is judged by: what EL2 calls and the machine shows, or also the loads and stores
+//! that EL2 makes.
 
 use crate::rules::{self, Family, Rule};
 

@@ -1,5 +1,5 @@
-//! What set-up found of each ITS: its registers, and what the host's descriptor named. The rules about what EL2 passes on
-//! are judged by this, not by the reference.
+//! What set-up found of each ITS: its registers, and what the host's descriptor named. The rules
+//! about what EL2 passes on are judged by this, not by the reference.
 
 use its_el2::{Action, Event, Machine, View};
 use its_gic::geometry::{Level1Entry, Location, Pages, Queue, Table};
@@ -8,7 +8,8 @@ use its_gic::{Baser, Cbaser, Register, Typer};
 
 use crate::Step;
 
-/// Offsets in the descriptor (POLICY.md, set-up): the host's copy of the queue, and of the n-th level-1 table.
+/// Offsets in the descriptor (POLICY.md, set-up): the host's copy of the queue, and of the n-th
+/// level-1 table.
 const QUEUE_COPY: u64 = 0x08;
 const fn table_copy(n: u64) -> u64 {
     0x48 + 0x20 * n
@@ -189,7 +190,8 @@ impl Guards {
         })
     }
 
-    /// The ITSs whose host writes its queue at an address, and the offset there. Copies may share pages (P5).
+    /// The ITSs whose host writes its queue at an address, and the offset there. Copies may share
+    /// pages (P5).
     pub(crate) fn posted(&self, address: u64) -> impl Iterator<Item = (&Guard, u64)> {
         self.all.iter().filter_map(move |guard| {
             let offset = address.wrapping_sub(guard.queue_copy?);

@@ -1,4 +1,5 @@
-//! HW: EL2 drives the hardware in a way that the architecture calls UNPREDICTABLE, or writes what it must never write.
+//! HW: EL2 drives the hardware in a way that the architecture calls UNPREDICTABLE, or writes what
+//! it must never write.
 
 use its_el2::{Event, Machine};
 use its_gic::Register;

@@ -1,7 +1,8 @@
 //! LEAK: who can touch what the ITS trusts, and what the ITS can touch.
 //!
-//! Judged from the moment that a set-up succeeded: then once over everything that the ITS can reach, and from there
-//! on with each pointer that it gains and each reachable page that changes hands, at that very moment.
+//! Judged from the moment that a set-up succeeded: then once over everything that the ITS can
+//! reach, and from there on with each pointer that it gains and each reachable page that changes
+//! hands, at that very moment.
 
 use its_el2::{
     Action, El2Side, Event, Exposure, HostSide, Machine, PageState, Purpose, Reach, View,

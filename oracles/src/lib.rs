@@ -1,13 +1,15 @@
 //! Rules, and the oracles that tell when one is broken.
 //!
-//! A [`Rule`] is an invariant with an id; [`rules::ALL`] is the catalogue. An oracle checks the rules of one family,
-//! one file each or more: [`leak`] and [`ptr`] look at what the physical ITS can reach, `books` at what EL2 relies on,
-//! `passed` at what EL2 passes on; `el2`, `locks` and `posted` at what EL2 did, `undo` at what failed or was refused,
-//! `hw` at what EL2 did to the hardware's registers. [`Evidence`] says which rules need EL2's loads and stores. The family DIV compares with the reference and is fed by the
-//! runner, which alone knows the reference.
+//! A [`Rule`] is an invariant with an id; [`rules::ALL`] is the catalogue. An oracle checks the
+//! rules of one family, one file each or more: [`leak`] and [`ptr`] look at what the physical ITS
+//! can reach, `books` at what EL2 relies on, `passed` at what EL2 passes on; `el2`, `locks` and
+//! `posted` at what EL2 did, `undo` at what failed or was refused, `hw` at what EL2 did to the
+//! hardware's registers. [`Evidence`] says which rules need EL2's loads and stores. The family DIV
+//! compares with the reference and is fed by the runner, which alone knows the reference.
 //!
-//! Oracles know observations ([`its_el2::Event`]) and read-only views ([`its_el2::View`]). They must not know the
-//! board, the emulator or the reference: a mistake in the reference cannot hide a leak.
+//! Oracles know observations ([`its_el2::Event`]) and read-only views ([`its_el2::View`]). They
+//! must not know the board, the emulator or the reference: a mistake in the reference cannot hide a
+//! leak.
 
 mod books;
 mod el2;
@@ -171,7 +173,8 @@ impl Oracles {
 
     /// Judges what several agents did at once; `parts` in the order of their ends.
     ///
-    /// EL2, UNDO and HW judge each action by its agent's events; LEAK and PTR all events in the order of happening.
+    /// EL2, UNDO and HW judge each action by its agent's events; LEAK and PTR all events in the
+    /// order of happening.
     pub fn judge_race(
         &mut self,
         parts: &[Part],
@@ -191,7 +194,8 @@ impl Oracles {
             self.watch.note_power(&part.action);
             self.judge_pointers((&Step::of(part, slice), watch::Look::Changes), view, breaches);
         }
-        // What came to be guarded or was enabled again meanwhile is looked at as a whole, at the end.
+        // What came to be guarded or was enabled again meanwhile is looked at as a whole, at the
+        // end.
         for (part, own) in parts.iter().zip(&own) {
             let step = Step::of(part, &own.events);
             let look = self.watch.note(&step, &self.machine, view);

@@ -58,8 +58,9 @@ struct Sections {
     unpinned: Option<u32>,
 }
 
-/// The first command whose pages change hands in two sections. A command is judged, or taken as consumed, from the copy of
-/// it to the copy of another; what a failure takes back again lies in the section of its pins.
+/// The first command whose pages change hands in two sections. A command is judged, or taken as
+/// consumed, from the copy of it to the copy of another; what a failure takes back again lies in
+/// the section of its pins.
 fn torn(events: &[Event], breaches: &mut Vec<Breach>) {
     let mut section = 0;
     let mut own = Sections::default();

@@ -1,5 +1,5 @@
-//! PTR over what EL2 passes on to the hardware: commands, and where its registers point. By what set-up found, without
-//! asking the reference.
+//! PTR over what EL2 passes on to the hardware: commands, and where its registers point. By what
+//! set-up found, without asking the reference.
 
 use its_el2::{Event, View};
 use its_gic::command::Words;
@@ -88,7 +88,8 @@ fn command(words: Words, guard: &Guard, guards: &Guards, breaches: &mut Vec<Brea
     tell(&rules::PTR_RESERVED, is_plain(command, words));
 }
 
-/// Whether a command has no bits that mean nothing. Of an opcode that nobody knows every bit may mean something.
+/// Whether a command has no bits that mean nothing. Of an opcode that nobody knows every bit may
+/// mean something.
 fn is_plain(command: Command, words: Words) -> bool {
     let idle = match command {
         Command::Mapd { size, itt_address, valid: false, .. } => size == 0 && itt_address == 0,

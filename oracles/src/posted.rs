@@ -1,7 +1,8 @@
-//! EL2-POSTED: what EL2 reads of the host's queue lies from CREADR to what the host wrote to CWRITER.
+//! EL2-POSTED: what EL2 reads of the host's queue lies from CREADR to what the host wrote to
+//! CWRITER.
 //!
-//! C is what the last look of EL2 took, J what EL2 wrote to the hardware's CWRITER. Which of several writes of CPUs that
-//! race is the last is not known here: then each counts.
+//! C is what the last look of EL2 took, J what EL2 wrote to the hardware's CWRITER. Which of
+//! several writes of CPUs that race is the last is not known here: then each counts.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,8 @@ struct Place {
     j: u64,
     /// What the host's CWRITER can be.
     writers: Vec<u64>,
-    /// What the actions that are judged now write to it, before or after one of them resets the queue.
+    /// What the actions that are judged now write to it, before or after one of them resets the
+    /// queue.
     offered: Vec<u64>,
 }
 

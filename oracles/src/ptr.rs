@@ -1,4 +1,5 @@
-//! PTR: what the ITS will follow is sound: in memory, aligned, apart from other structures, without old contents.
+//! PTR: what the ITS will follow is sound: in memory, aligned, apart from other structures, without
+//! old contents.
 //!
 //! Judged from the moment that a set-up succeeded, like LEAK.
 
@@ -157,7 +158,8 @@ impl Ptr {
     }
 }
 
-/// What stays the host's may overlap: the ITS then spoils nothing but what the host can store to anyway.
+/// What stays the host's may overlap: the ITS then spoils nothing but what the host can store to
+/// anyway.
 fn may_share(one: Purpose, other: Purpose) -> bool {
     is_borrowed(one) && is_borrowed(other)
 }

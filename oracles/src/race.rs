@@ -30,8 +30,8 @@ pub(crate) fn by_part(parts: &[Part], events: &[Event]) -> Vec<Own> {
                 }
                 underway[agent].events.push(*event);
             }
-            // Between a store and its cleaning the ITS sees what was there before, as it may: whether EL2 cleans in time is
-            // judged by its own action.
+            // Between a store and its cleaning the ITS sees what was there before, as it may:
+            // whether EL2 cleans in time is judged by its own action.
             Event::StaleRead { .. } if others_are_at_work(&underway, agent) => {}
             event => underway[agent].events.push(event),
         }

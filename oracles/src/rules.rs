@@ -52,15 +52,16 @@ pub struct Rule {
     pub holds: &'static str,
     /// Why it matters.
     pub why: &'static str,
-    /// Where it comes from: a number of the emulator's POLICY.md, the Arm specification, or what the harness rests on.
+    /// Where it comes from: a number of the emulator's POLICY.md, the Arm specification, or what
+    /// the harness rests on.
     pub source: &'static str,
     /// The id under which this was told before it had one of its own.
     pub split_from: Option<&'static str>,
 }
 
 impl Rule {
-    /// Whether this id names the rule, or the one that it was split from: what was written down when that rule was
-    /// wider stays true.
+    /// Whether this id names the rule, or the one that it was split from: what was written down
+    /// when that rule was wider stays true.
     pub fn is_named_by(&self, id: &str) -> bool {
         self.id == id || self.split_from == Some(id)
     }

@@ -1,6 +1,7 @@
-//! What the host is trusted for: until set-up succeeds, for what it wrote to memory and for a list of live devices that is
-//! complete and true. A device that the ITS's table holds and the list does not is the host's lie: nobody judges its ITT.
-//! So is a level-2 table that the ITS works with, since it has it in its caches, and the level-1 entry no longer names.
+//! What the host is trusted for: until set-up succeeds, for what it wrote to memory and for a list
+//! of live devices that is complete and true. A device that the ITS's table holds and the list does
+//! not is the host's lie: nobody judges its ITT. So is a level-2 table that the ITS works with,
+//! since it has it in its caches, and the level-1 entry no longer names.
 
 use std::collections::BTreeMap;
 
@@ -56,8 +57,8 @@ fn is_stale(reach: &Reach, step: &Step, view: &impl View) -> bool {
     })
 }
 
-/// The devices that an ITS knows at its successful set-up, and the host listed otherwise or not at all; and level-2
-/// tables that it has from entries which are no more.
+/// The devices that an ITS knows at its successful set-up, and the host listed otherwise or not at
+/// all; and level-2 tables that it has from entries which are no more.
 pub(crate) fn lies(step: &Step, view: &impl View, machine: &Machine, its: u8) -> Lies {
     let listed = listed(step, machine.linear_map);
     let entry_bytes = machine.character(its).itt_entry_bytes.into();
@@ -83,8 +84,8 @@ fn is_lie(reach: &Reach, lies: &Lies) -> bool {
     lies.get(&(reach.its, reach.purpose)) == Some(&(reach.address, reach.bytes))
 }
 
-/// The events without those about lies. A lie comes back with the table that holds it (a BASER that is made Valid
-/// again); a device that is mapped elsewhere is none any more.
+/// The events without those about lies. A lie comes back with the table that holds it (a BASER that
+/// is made Valid again); a device that is mapped elsewhere is none any more.
 pub(crate) fn without(events: &[Event], lies: &mut Lies) -> Vec<Event> {
     let mut kept = Vec::with_capacity(events.len());
     for event in events {

@@ -74,7 +74,8 @@ fn balances(events: &[Event], contested: &BTreeSet<u64>) -> Vec<(u64, Balance)> 
     all
 }
 
-/// Pages that these events leave otherwise than they were, ascending, each with the net number of shares, pins and donations.
+/// Pages that these events leave otherwise than they were, ascending, each with the net number of
+/// shares, pins and donations.
 pub fn page_balances(events: &[Event]) -> Vec<(u64, [i32; 3])> {
     let mut balances: BTreeMap<u64, Balance> = BTreeMap::new();
     for event in events {
@@ -97,7 +98,8 @@ pub fn page_balances(events: &[Event]) -> Vec<(u64, [i32; 3])> {
     balances.into_iter().filter(off).collect()
 }
 
-/// Whether the scenario made a step of the undoing itself fail, which leaves the page as it is (P13).
+/// Whether the scenario made a step of the undoing itself fail, which leaves the page as it is
+/// (P13).
 fn undoing_failed(events: &[Event]) -> bool {
     let undoes = |event: &Event| {
         matches!(
@@ -122,7 +124,8 @@ enum Contents {
     Clean,
 }
 
-/// A page that EL2 wrote in this action and that goes back to the host: zeroed, then cleaned in one piece.
+/// A page that EL2 wrote in this action and that goes back to the host: zeroed, then cleaned in one
+/// piece.
 fn given_back(events: &[Event], breaches: &mut Vec<Breach>) {
     let mut written: BTreeMap<u64, Contents> = BTreeMap::new();
     for event in events {
@@ -170,7 +173,8 @@ fn reclaimed(pages: Pages, written: &BTreeMap<u64, Contents>, breaches: &mut Vec
     }
 }
 
-/// A command that was copied and for which no slot was written before the next copy was refused. What it grew may stay.
+/// A command that was copied and for which no slot was written before the next copy was refused.
+/// What it grew may stay.
 fn refused_commands(
     events: &[Event],
     contested: &BTreeSet<u64>,
@@ -198,7 +202,8 @@ fn refused_commands(
     }
 }
 
-/// An access to an ITS that is ignored, or that only reads a register. A read of CREADR is a look, which is neither.
+/// An access to an ITS that is ignored, or that only reads a register. A read of CREADR is a look,
+/// which is neither.
 fn ignored(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     let Action::Device { address, size, direction, .. } = *step.action else {
         return;

@@ -1,7 +1,8 @@
-//! Which ITSs are judged, and when one is looked at as a whole: guarded ones, as long as they may follow pointers.
+//! Which ITSs are judged, and when one is looked at as a whole: guarded ones, as long as they may
+//! follow pointers.
 //!
-//! An ITS that lost power follows nothing until it is enabled, whatever its registers and tables say by then. What it
-//! follows from there on is judged as if it had been set up that moment.
+//! An ITS that lost power follows nothing until it is enabled, whatever its registers and tables
+//! say by then. What it follows from there on is judged as if it had been set up that moment.
 
 use its_el2::{Action, Event, Machine, Purpose, Reach, View};
 use its_gic::Register;
@@ -79,7 +80,8 @@ impl Watch {
         watched.is_some_and(|watched| watched.guarded && !watched.off)
     }
 
-    /// Whether a stale read of this action may be one of a guarded ITS; what others read is their host's concern.
+    /// Whether a stale read of this action may be one of a guarded ITS; what others read is their
+    /// host's concern.
     pub(crate) fn reads_guarded(&self, step: &Step, view: &impl View) -> bool {
         if self.its.iter().all(|watched| watched.guarded) {
             return true;

@@ -129,8 +129,8 @@ fn beside_production() -> Result<u64> {
     Ok(2 * (files.len() as u64 + DRAWN))
 }
 
-/// Random cases find each mistake that its first page lists, ` * N. what  RULE, RULE`, by one of its
-/// rules; returns how many are listed.
+/// Random cases find each mistake that its first page lists, ` * N. what  RULE, RULE`, by one of
+/// its rules; returns how many are listed.
 fn naive() -> Result<usize> {
     let (name, program) = replayer(Foreign::prepare("example:naive")?)?;
     let mut told = BTreeSet::new();

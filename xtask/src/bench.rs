@@ -1,4 +1,5 @@
-//! `bench`: the speed of the committed benchmark scenarios, in the instrumented target with all oracles on.
+//! `bench`: the speed of the committed benchmark scenarios, in the instrumented target with all
+//! oracles on.
 
 use anyhow::{Context, Result, ensure};
 use its_runner::Counts;

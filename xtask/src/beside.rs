@@ -1,5 +1,6 @@
-//! `compare A B` of two subjects: the same scenarios on both, judged by nobody, and where they differ in what host and
-//! hardware see, side by side. What the reference says of each is told beside it.
+//! `compare A B` of two subjects: the same scenarios on both, judged by nobody, and where they
+//! differ in what host and hardware see, side by side. What the reference says of each is told
+//! beside it.
 
 use fs_err as fs;
 use std::collections::BTreeMap;

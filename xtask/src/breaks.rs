@@ -1,4 +1,5 @@
-//! Breaks of the harness: a copy of the workspace with the patches of `corpus/breaks` planted in it.
+//! Breaks of the harness: a copy of the workspace with the patches of `corpus/breaks` planted in
+//! it.
 //!
 //! The copy lies below `target/breaks/source`. Files that did not change keep their times, so that
 //! cargo builds only what it must. Packages lie in a folder `breaks` there: cargo tells packages

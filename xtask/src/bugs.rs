@@ -1,5 +1,6 @@
-//! Known bugs of the emulator (`corpus/bugs/<id>/`) and breaks of the harness (`corpus/breaks/<id>/`): each folder holds
-//! `bug.patch`, `bug.toml`, and `witness.its` if a target finds it.
+//! Known bugs of the emulator (`corpus/bugs/<id>/`) and breaks of the harness
+//! (`corpus/breaks/<id>/`): each folder holds `bug.patch`, `bug.toml`, and `witness.its` if a
+//! target finds it.
 
 use fs_err as fs;
 use std::path::PathBuf;
@@ -22,7 +23,8 @@ pub(crate) struct Facts {
     pub origin: String,
     /// `vulnerability`, `hardening` or `conformance`.
     pub severity: String,
-    /// Ids of the rules that may report it; one that was split speaks for what was split from it too.
+    /// Ids of the rules that may report it; one that was split speaks for what was split from it
+    /// too.
     #[serde(default)]
     pub rules: Vec<String>,
     pub found_by: FoundBy,

@@ -65,7 +65,8 @@ impl Compare {
     }
 }
 
-/// The requirements that fail in a column, of those that begin with `ids`, without QEMU; all if there are no ids.
+/// The requirements that fail in a column, of those that begin with `ids`, without QEMU; all if
+/// there are no ids.
 pub(crate) fn failing(subject: &Subject, column: &str, ids: &[String]) -> Result<Vec<String>> {
     let program = subject.brief_player()?;
     let mut arguments = vec!["conform".into(), "--no-qemu".into(), "--json".into()];
@@ -83,8 +84,8 @@ pub(crate) fn failing(subject: &Subject, column: &str, ids: &[String]) -> Result
     Ok(rows.unwrap_or_default().iter().filter_map(failed).collect())
 }
 
-/// Plays the matrix, with QEMU's column where QEMU is installed, and returns how many requirements it
-/// has.
+/// Plays the matrix, with QEMU's column where QEMU is installed, and returns how many requirements
+/// it has.
 ///
 /// # Errors
 /// One fails.

@@ -1,7 +1,8 @@
 //! `corpus`: what is stored of scenarios.
 //!
-//! Committed are text, below `corpus/<target>`: seeds, regressions, benchmark. Grown by fuzzing are an engine's binary
-//! files, below `artifacts/<target>`: a `corpus` in each run, and merged in `artifacts/<target>/corpus`.
+//! Committed are text, below `corpus/<target>`: seeds, regressions, benchmark. Grown by fuzzing are
+//! an engine's binary files, below `artifacts/<target>`: a `corpus` in each run, and merged in
+//! `artifacts/<target>/corpus`.
 
 use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,8 +100,9 @@ fn merge(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Rewrites the grown corpus with as few files as cover the same as it and `more` folders do. The old one stays until the new
-/// one is whole. Files before and after; what breaks on the way is an artifact of a run in `folder`.
+/// Rewrites the grown corpus with as few files as cover the same as it and `more` folders do. The
+/// old one stays until the new one is whole. Files before and after; what breaks on the way is an
+/// artifact of a run in `folder`.
 pub(crate) fn renew(target: &Target, more: &[PathBuf], folder: &Path) -> Result<(usize, usize)> {
     let old = grown(target);
     fs::create_dir_all(&old)?;
@@ -122,8 +124,8 @@ pub(crate) fn renew(target: &Target, more: &[PathBuf], folder: &Path) -> Result<
     Ok((before, after))
 }
 
-/// By libFuzzer's coverage. The committed seeds are among the sources: what they reach needs no larger file.
-/// What breaks on the way is an artifact like any other, of a run in `folder`.
+/// By libFuzzer's coverage. The committed seeds are among the sources: what they reach needs no
+/// larger file. What breaks on the way is an artifact like any other, of a run in `folder`.
 fn merge_into(target: &Target, into: &Path, sources: &[PathBuf], folder: &Path) -> Result<()> {
     fs::create_dir_all(into)?;
     let seeds = tempfile::tempdir()?;

@@ -1,8 +1,8 @@
 //! `coverage`: which lines of emulator, model and board a corpus reaches, and what it does not.
 //!
-//! The target's replayer, compiled with rustc's own coverage, plays the corpus; LLVM's tools of the same version turn what it
-//! counted into a table, lcov and HTML. A function is compiled for several types and a line may hold parts of several: what
-//! one of them reached is reached.
+//! The target's replayer, compiled with rustc's own coverage, plays the corpus; LLVM's tools of the
+//! same version turn what it counted into a table, lcov and HTML. A function is compiled for
+//! several types and a line may hold parts of several: what one of them reached is reached.
 
 use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -173,7 +173,8 @@ fn names(targets: &[&'static Target]) -> String {
     names.join(" ")
 }
 
-/// The committed seeds and regressions, and what is grown as text, since a grown input's name says nothing.
+/// The committed seeds and regressions, and what is grown as text, since a grown input's name says
+/// nothing.
 fn scenarios(target: &Target, grown: bool, folder: &Path) -> Result<Vec<PathBuf>> {
     let mut all = workspace::scenarios(&target.corpus("seeds"))?;
     all.extend(workspace::scenarios(&target.corpus("regressions"))?);
@@ -220,7 +221,8 @@ fn export(tools: &Tools, programs: &[PathBuf], profile: &Path, folder: &Path) ->
             arguments.push(program.display().to_string());
         }
         arguments.extend(CRATES.map(|one| workspace::root().join(one).display().to_string()));
-        // Functions that only differ in a hash of the build are told apart by some programs: a warning, nothing lost.
+        // Functions that only differ in a hash of the build are told apart by some programs: a
+        // warning, nothing lost.
         duct::cmd(&tools.cov, arguments).stderr_null()
     };
     let text = |command| process::text(&tools.cov, command);
@@ -333,8 +335,8 @@ impl Exported {
     }
 }
 
-/// Each line that says something, and whether any of the regions that begin or end on it was reached, or the innermost that goes
-/// through it; so counts LLVM too.
+/// Each line that says something, and whether any of the regions that begin or end on it was
+/// reached, or the innermost that goes through it; so counts LLVM too.
 fn lines(regions: &Regions, source: &[&str]) -> BTreeMap<u64, bool> {
     let mut lines: BTreeMap<u64, bool> = BTreeMap::new();
     // Larger ones first: what is within them has the last word.

@@ -1,7 +1,7 @@
 //! Differences that are intended: `harness/known-divergences.toml`.
 //!
-//! Reports show them with their reason and do not fail for them. Each names a scenario that shows it; one that no longer
-//! does is an error, since then the entry hides what comes next.
+//! Reports show them with their reason and do not fail for them. Each names a scenario that shows
+//! it; one that no longer does is an error, since then the entry hides what comes next.
 
 use fs_err as fs;
 use std::path::PathBuf;

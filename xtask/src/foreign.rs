@@ -1,8 +1,9 @@
 //! An emulation that is written elsewhere: its object file or archive, made ready to be linked.
 //!
-//! All of it becomes one object. Its writable data, read-only data and code are gathered in a section each, whose bounds the
-//! linker tells the adapter; the callbacks of instrumented code, and block copies, get names of ours, so that nothing of
-//! the C library's or of a sanitizer's takes them; everything but the interface becomes its own.
+//! All of it becomes one object. Its writable data, read-only data and code are gathered in a
+//! section each, whose bounds the linker tells the adapter; the callbacks of instrumented code, and
+//! block copies, get names of ours, so that nothing of the C library's or of a sanitizer's takes
+//! them; everything but the interface becomes its own.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,8 @@ const REQUIRED: [&str; 8] = [
 /// What it may define: where its set-up is another than ours.
 const DESCRIBES: &str = "its_subject_describe";
 
-/// Block copies that compilers call. Where a subject brings its own they stay its own, instrumented as the rest.
+/// Block copies that compilers call. Where a subject brings its own they stay its own, instrumented
+/// as the rest.
 const COPIES: [&str; 3] = ["memcpy", "memmove", "memset"];
 
 const LAYOUT: &str = "\

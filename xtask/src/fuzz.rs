@@ -25,8 +25,8 @@ pub(crate) struct Arguments {
     /// The target to fuzz
     #[arg(value_parser = target::names())]
     target: String,
-    /// Ends after this time: `90s`, `2m`, `1h`, or plain seconds. The default is 60s, or no limit with
-    /// --runs
+    /// Ends after this time: `90s`, `2m`, `1h`, or plain seconds. The default is 60s, or no limit
+    /// with --runs
     #[arg(long, value_name = "TIME", value_parser = its_conformance::seconds)]
     time: Option<u64>,
     /// Ends after so many cases, counted over all processes
@@ -35,8 +35,8 @@ pub(crate) struct Arguments {
     /// Makes the inputs
     #[arg(long, value_enum, default_value_t = Engine::Libfuzzer)]
     engine: Engine,
-    /// Seeds the engine's random numbers. A run with --runs can be repeated: with libFuzzer on one job,
-    /// with the random engine on any number of jobs
+    /// Seeds the engine's random numbers. A run with --runs can be repeated: with libFuzzer on one
+    /// job, with the random engine on any number of jobs
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     seed: Option<u32>,
     /// Uses so many cores
@@ -125,7 +125,8 @@ pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary,
     Ok((summary, end.and(noted)))
 }
 
-/// Shows progress until all processes have ended, by themselves or because somebody asked us to stop. The seconds.
+/// Shows progress until all processes have ended, by themselves or because somebody asked us to
+/// stop. The seconds.
 fn watch(running: &mut Running) -> Result<f64> {
     let mut bar = Bar::new();
     while !running.has_ended()? {

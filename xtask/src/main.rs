@@ -6,7 +6,8 @@
 //! - `exit`: codes; `stop`: signals and budgets; `process`: children; `output`: standard output
 //! - `workspace`: where things are; `input`: files of the command line; `header`: heads of findings
 //! - `build`: how programs are built; `program`: what was built, run and asked
-//! - `subject`: which emulator; `foreign`: one that is written elsewhere; `bugs`, `breaks`: mistakes
+//! - `subject`: which emulator; `foreign`: one that is written elsewhere; `bugs`, `breaks`:
+//!   mistakes
 //! - `target`: which targets there are; `engine`: engines, and the folders of their runs
 //! - `divergences`: findings that are intended
 //! - `progress`, `summary`, `timeline`: what people see

@@ -1,7 +1,7 @@
 //! `rules --matrix`: which rules each broken subject breaks, and which rules nothing breaks.
 //!
-//! Broken subjects are the known bugs and the breaks, each played with its witness, and the sabotages of EL2 that the
-//! runner's test `kills` plays in its own process.
+//! Broken subjects are the known bugs and the breaks, each played with its witness, and the
+//! sabotages of EL2 that the runner's test `kills` plays in its own process.
 
 use std::collections::BTreeSet;
 

@@ -26,8 +26,8 @@ pub(crate) struct Finding {
     /// A scenario as text, an artifact of an engine, or `-` for text on standard input
     #[arg(value_parser = Input::parse)]
     pub(crate) file: Input,
-    /// Keeps the finding with this signature. The default is what the head of the file names, else the
-    /// first finding
+    /// Keeps the finding with this signature. The default is what the head of the file names, else
+    /// the first finding
     #[arg(long)]
     signature: Option<String>,
     #[command(flatten)]

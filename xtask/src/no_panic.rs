@@ -1,4 +1,5 @@
-//! The step `no-panic`: the emulator links without the panic machinery, and a program that can panic does not.
+//! The step `no-panic`: the emulator links without the panic machinery, and a program that can
+//! panic does not.
 
 use std::path::Path;
 

@@ -100,8 +100,8 @@ impl Program {
         Ok(Session { questions: questions.context("it was piped")?, lines, child })
     }
 
-    /// What becomes of each of these files, in their order. One on which the program ends, or does not end, takes no
-    /// other with it. The target is that of an engine's files.
+    /// What becomes of each of these files, in their order. One on which the program ends, or does
+    /// not end, takes no other with it. The target is that of an engine's files.
     pub(crate) fn judge(&self, files: &[PathBuf], target: Option<&Target>) -> Result<Vec<Judged>> {
         if let Some(all) = self.judge_together(files, target)? {
             return Ok(all);

@@ -1,9 +1,11 @@
 //! `promote`: a finding becomes a regression test.
 //!
-//! It is minimized, must give the same trace in ten processes, and is written to `corpus/<target>/regressions`, named by
-//! its signature. The test command replays that folder: on the production emulator each file must be clean, and where its
-//! header names a known bug or an example, must show its signature with it. What is written elsewhere is not there to be
-//! tested: its findings are kept for whoever replays the folder with `--subject`, and for the production emulator.
+//! It is minimized, must give the same trace in ten processes, and is written to
+//! `corpus/<target>/regressions`, named by its signature. The test command replays that folder: on
+//! the production emulator each file must be clean, and where its header names a known bug or an
+//! example, must show its signature with it. What is written elsewhere is not there to be tested:
+//! its findings are kept for whoever replays the folder with `--subject`, and for the production
+//! emulator.
 
 use fs_err as fs;
 use std::path::{Path, PathBuf};
@@ -82,7 +84,8 @@ fn name(which: &Which) -> Result<String> {
     Ok(format!("{FILE}{file}"))
 }
 
-/// The regression that is the same scenario, for the same finding; an error if it is kept for something else.
+/// The regression that is the same scenario, for the same finding; an error if it is kept for
+/// something else.
 fn kept(target: &Target, text: &str, subject: &str, signature: &str) -> Result<Option<PathBuf>> {
     let scenario = Scenario::parse(text).context("what was minimized is no scenario")?;
     let Some(same) = same(target, &scenario)? else {

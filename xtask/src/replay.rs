@@ -24,7 +24,8 @@ pub(crate) struct Arguments {
     files: Vec<Input>,
     #[command(flatten)]
     which: Which,
-    /// The target whose engine wrote the artifacts among the files, where their path does not say it
+    /// The target whose engine wrote the artifacts among the files, where their path does not say
+    /// it
     #[arg(long, value_parser = target::names())]
     target: Option<String>,
     /// Shows only this operation
@@ -123,7 +124,8 @@ fn check_step(file: &Path, told: &Told, step: Option<usize>) -> Result<()> {
     Ok(())
 }
 
-/// Whose engine wrote an artifact: what is said, or the name below `artifacts` in its path. Text needs none.
+/// Whose engine wrote an artifact: what is said, or the name below `artifacts` in its path. Text
+/// needs none.
 fn written_by(file: &Path, said: Option<&String>) -> Result<Option<String>> {
     if said.is_some() || !is_artifact(file) {
         return Ok(said.cloned());

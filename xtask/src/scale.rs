@@ -1,7 +1,9 @@
-//! `scale`: what a device's life costs EL2 beside thousands of others, in instructions, against an empty board.
+//! `scale`: what a device's life costs EL2 beside thousands of others, in instructions, against an
+//! empty board.
 //!
-//! Callgrind counts what is executed in the functions of the emulator, and their calls of `El2`. What the simulated
-//! machine does inside such a call is left out: on a real one it is a load, a store, or pKVM's work on a page.
+//! Callgrind counts what is executed in the functions of the emulator, and their calls of `El2`.
+//! What the simulated machine does inside such a call is left out: on a real one it is a load, a
+//! store, or pKVM's work on a page.
 
 use fs_err as fs;
 use std::collections::HashMap;
@@ -87,8 +89,9 @@ fn measured(devices: u32, rounds: u32) -> Result<Cost> {
     Ok(cost(&text))
 }
 
-/// The emulator's part of a callgrind profile: lines `fn=` and `cfn=` name functions, by number after the first time;
-/// `calls=` comes before the cost of what is called, which the caller's own lines do not hold.
+/// The emulator's part of a callgrind profile: lines `fn=` and `cfn=` name functions, by number
+/// after the first time; `calls=` comes before the cost of what is called, which the caller's own
+/// lines do not hold.
 fn cost(profile: &str) -> Cost {
     let mut names = HashMap::new();
     let mut cost = Cost::default();

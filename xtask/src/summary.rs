@@ -35,12 +35,14 @@ pub(crate) struct Summary {
     pub errors: u64,
     pub poisoned: u64,
     pub skipped: u64,
-    /// Instrumented edges, of the process that reached most; each engine counts its own. None where none are counted.
+    /// Instrumented edges, of the process that reached most; each engine counts its own. None where
+    /// none are counted.
     pub coverage: Option<u64>,
     /// The subject's own code is among these edges.
     #[serde(default)]
     pub guided: bool,
-    /// Rules that are not judged, and such that are judged in part, since the subject's loads and stores are not seen.
+    /// Rules that are not judged, and such that are judged in part, since the subject's loads and
+    /// stores are not seen.
     #[serde(default)]
     pub not_observed: Vec<String>,
     #[serde(default)]

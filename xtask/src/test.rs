@@ -214,7 +214,8 @@ fn promoted() -> Result<usize> {
     Ok(checked)
 }
 
-/// The witness breaks one of the mistake's rules where it was made, twice with the same trace, and none where it was not.
+/// The witness breaks one of the mistake's rules where it was made, twice with the same trace, and
+/// none where it was not.
 fn witness(bug: &Bug, right: &Program) -> Result<String> {
     let files = [bug.witness.clone()];
     corpus::check_form(&bug.witness)?;

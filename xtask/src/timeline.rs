@@ -1,4 +1,5 @@
-//! A replay for people: what happened line by line, and each finding with what was expected beside what was seen.
+//! A replay for people: what happened line by line, and each finding with what was expected beside
+//! what was seen.
 
 use std::fmt::Write;
 

@@ -1,7 +1,8 @@
 //! `triage`: all artifacts of all runs, replayed and grouped by signature.
 //!
-//! Artifacts lie below `artifacts/<target>/<subject>`: scenarios in the folders `findings`, and what an engine saved under
-//! its own names. Nothing is dropped: what shows nothing, decodes to nothing or cannot be read is listed apart.
+//! Artifacts lie below `artifacts/<target>/<subject>`: scenarios in the folders `findings`, and
+//! what an engine saved under its own names. Nothing is dropped: what shows nothing, decodes to
+//! nothing or cannot be read is listed apart.
 
 use fs_err as fs;
 use std::collections::BTreeMap;
@@ -177,7 +178,8 @@ impl Triage {
         Ok(())
     }
 
-    /// The finding that the head of the file names; all of them where it names none, or none that it shows.
+    /// The finding that the head of the file names; all of them where it names none, or none that
+    /// it shows.
     fn what_it_is_for<'a>(&mut self, file: &Path, findings: &'a [Shown]) -> Vec<&'a Shown> {
         let Some(claimed) = Header::read(file).signature else {
             return findings.iter().collect();

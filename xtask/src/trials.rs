@@ -1,7 +1,9 @@
-//! `trials`: how many cases the fuzzer needs until it detects each known bug, or each break of the harness.
+//! `trials`: how many cases the fuzzer needs until it detects each known bug, or each break of the
+//! harness.
 //!
-//! Each trial starts from the committed seeds but those that show the bug already, and from nothing where all do, with
-//! a seed of its own, and ends at the first finding or at the cap. A trial that ends at the cap is counted as such, not left out.
+//! Each trial starts from the committed seeds but those that show the bug already, and from nothing
+//! where all do, with a seed of its own, and ends at the first finding or at the cap. A trial that
+//! ends at the cap is counted as such, not left out.
 
 use fs_err as fs;
 use std::num::NonZeroUsize;

@@ -1,5 +1,5 @@
-//! Loads and stores of code that was compiled with outline KASAN callbacks, and block copies of any code: each is judged
-//! before it is made.
+//! Loads and stores of code that was compiled with outline KASAN callbacks, and block copies of any
+//! code: each is judged before it is made.
 
 use std::ffi::c_void;
 use std::ops::Range;
@@ -52,8 +52,8 @@ pub(crate) fn judge(address: usize, bytes: usize, write: bool) {
     });
 }
 
-/// An access to what is neither memory of the machine nor the emulation's own. Other addresses than those near null are not
-/// the same in every process.
+/// An access to what is neither memory of the machine nor the emulation's own. Other addresses than
+/// those near null are not the same in every process.
 pub(crate) fn stray(address: usize, write: bool) -> Misconduct {
     let null = (address < NULL_END).then_some(address as u16);
     Misconduct::Stray { null, write }
@@ -106,7 +106,8 @@ extern "C" fn itsdiff_store_n(address: usize, bytes: usize) {
 #[unsafe(no_mangle)]
 extern "C" fn itsdiff_no_return() {}
 
-// Compilers ask for them by these names, and instrumented code by others: a symbol is renamed to one that no other is.
+// Compilers ask for them by these names, and instrumented code by others: a symbol is renamed to
+// one that no other is.
 macro_rules! copies {
     ($($moves:ident)*; $($sets:ident)*) => {
         $(
@@ -135,7 +136,8 @@ fn copy(to: *mut c_void, from: *const c_void, bytes: usize) -> *mut c_void {
     if bytes > 0 {
         judge(from.addr(), bytes, false);
         judge(to.addr(), bytes, true);
-        // SAFETY: both were judged: memory of the machine or of the emulation, which no reference of Rust's is into.
+        // SAFETY: both were judged: memory of the machine or of the emulation, which no reference
+        // of Rust's is into.
         unsafe { to.cast::<u8>().copy_from(from.cast(), bytes) };
     }
     to

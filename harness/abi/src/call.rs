@@ -1,5 +1,5 @@
-//! One call of the emulation, on a stack of its own. Whatever goes wrong in it, the call is abandoned where it is: its
-//! stack is not unwound, since C has nothing on it that would need that.
+//! One call of the emulation, on a stack of its own. Whatever goes wrong in it, the call is
+//! abandoned where it is: its stack is not unwound, since C has nothing on it that would need that.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -17,7 +17,8 @@ use crate::descriptor::Descriptor;
 use crate::faults;
 use crate::services::Services;
 
-/// Accesses and microseconds that one call may take: sixteen for each call of `El2` that the board allows.
+/// Accesses and microseconds that one call may take: sixteen for each call of `El2` that the board
+/// allows.
 const WORK_LIMIT: u64 = its_el2::WORK_LIMIT as u64 * 16;
 
 /// Why a call did not come back.
@@ -58,7 +59,8 @@ thread_local! {
     static CURRENT: Cell<*const Current> = const { Cell::new(ptr::null()) };
     static CALLS: Cell<u64> = const { Cell::new(0) };
     static STACKS: RefCell<Vec<DefaultStack>> = const { RefCell::new(Vec::new()) };
-    /// Calls of this thread that have begun and not ended, and what keeps other threads out meanwhile.
+    /// Calls of this thread that have begun and not ended, and what keeps other threads out
+    /// meanwhile.
     static INSIDE: RefCell<(u32, Option<MutexGuard<'static, ()>>)> = const { RefCell::new((0, None)) };
 }
 
@@ -74,14 +76,16 @@ pub(crate) fn current_or_null() -> *const Current {
 pub(crate) fn current() -> &'static Current {
     let current = CURRENT.get();
     assert!(!current.is_null(), "C code ran outside of a call");
-    // SAFETY: it is set to a `Current` for the time in which C code runs on behalf of it, and this is called by such code.
+    // SAFETY: it is set to a `Current` for the time in which C code runs on behalf of it, and this
+    // is called by such code.
     unsafe { &*current }
 }
 
 impl Current {
     /// Abandons the call. Nothing on its stack may be in need of dropping.
     pub(crate) fn leave(&self, left: Left) -> ! {
-        // SAFETY: the yielder is that of the stack on which this runs, set before C code was entered.
+        // SAFETY: the yielder is that of the stack on which this runs, set before C code was
+        // entered.
         let yielder = unsafe { &*self.yielder.get() };
         yielder.suspend(left);
         unreachable!("an abandoned call is not resumed");
@@ -126,7 +130,8 @@ pub(crate) fn serve<R>(act: impl FnOnce(&dyn Services, &Current) -> R) -> R {
     }
 }
 
-/// Runs `function`, which calls the emulation, on a stack of its own; a set-up with the descriptor that it is about.
+/// Runs `function`, which calls the emulation, on a stack of its own; a set-up with the descriptor
+/// that it is about.
 ///
 /// Unwinds as the machine does where it ends a call, and if the emulation panicked.
 pub(crate) fn enter(
@@ -171,7 +176,8 @@ fn run(
     let stack = kept.unwrap_or_default();
     let current = Current {
         number: CALLS.get(),
-        // SAFETY: only the lifetime changes; the pointer is used by C code that runs before this returns.
+        // SAFETY: only the lifetime changes; the pointer is used by C code that runs before this
+        // returns.
         services: services.map(|services| unsafe {
             std::mem::transmute::<*const (dyn Services + '_), *const dyn Services>(services)
         }),
@@ -205,8 +211,8 @@ fn on_stack(
         match coroutine.as_mut().resume(()) {
             CoroutineResult::Return(ended) => ended,
             CoroutineResult::Yield(left) => {
-                // SAFETY: the stack holds frames of C and of this crate, which keep nothing that needs dropping while C code
-                // runs or when they leave.
+                // SAFETY: the stack holds frames of C and of this crate, which keep nothing that
+                // needs dropping while C code runs or when they leave.
                 unsafe { coroutine.force_reset() };
                 Err(left)
             }
@@ -215,7 +221,8 @@ fn on_stack(
     (ended, stack)
 }
 
-/// Keeps other threads out of the emulation until it is dropped; a thread may be inside several times.
+/// Keeps other threads out of the emulation until it is dropped; a thread may be inside several
+/// times.
 pub(crate) struct Inside(());
 
 impl Inside {

@@ -1,5 +1,6 @@
-//! Edges of code that was compiled with `-fsanitize-coverage=trace-pc`, told to the engine that this program is built for.
-//! Clang's own counters lie among those of the rest of the program, which tells libFuzzer of them.
+//! Edges of code that was compiled with `-fsanitize-coverage=trace-pc`, told to the engine that
+//! this program is built for. Clang's own counters lie among those of the rest of the program,
+//! which tells libFuzzer of them.
 
 #[cfg(not(any(engine = "afl", engine = "honggfuzz")))]
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -32,7 +33,8 @@ unsafe extern "C" {
 
 #[cfg(engine = "afl")]
 fn count(edge: usize) {
-    // SAFETY: AFL's runtime sets both before anything of the target runs; no other thread is at work meanwhile.
+    // SAFETY: AFL's runtime sets both before anything of the target runs; no other thread is at
+    // work meanwhile.
     unsafe {
         let counter = __afl_area_ptr.add(edge % __afl_map_size as usize);
         counter.write(counter.read().wrapping_add(1));

@@ -2,11 +2,11 @@
 //! into the emulation's own layout where that is not POLICY.md's, so that whatever the host wrote
 //! reaches it.
 //!
-//! The layout changes when the emulation first reads the descriptor: until then the page is the host's, who may still write
-//! there. Where loads are not seen it changes before the call, if the page is the host's alone, and
-//! again when the emulation has taken the page. The host gets back what it wrote as soon as the
-//! page is its own again. Several calls may be about one page: [`Layouts`] keeps what the host
-//! wrote there, so that nothing is put into the layout twice.
+//! The layout changes when the emulation first reads the descriptor: until then the page is the
+//! host's, who may still write there. Where loads are not seen it changes before the call, if the
+//! page is the host's alone, and again when the emulation has taken the page. The host gets back
+//! what it wrote as soon as the page is its own again. Several calls may be about one page:
+//! [`Layouts`] keeps what the host wrote there, so that nothing is put into the layout twice.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -201,7 +201,8 @@ fn describe(arguments: [u64; 4], words: &PageWords) -> ([u64; 4], PageWords) {
         // What C is given pointers to lies on its own stack.
         let ours = std::hint::black_box(set_up(arguments, words));
         let (mut theirs, mut page): ([u64; 4], PageWords) = described;
-        // SAFETY: the emulation's function, on a stack of its own; the pointers are valid meanwhile, and to so many words.
+        // SAFETY: the emulation's function, on a stack of its own; the pointers are valid
+        // meanwhile, and to so many words.
         unsafe {
             crate::interface::its_subject_describe(&ours, page.as_mut_ptr(), theirs.as_mut_ptr());
         }

@@ -1,4 +1,5 @@
-//! What the processor traps in the emulation's code, and a watchdog for loops that call nothing: the call ends there.
+//! What the processor traps in the emulation's code, and a watchdog for loops that call nothing:
+//! the call ends there.
 //!
 //! A signal in any other code goes on to whoever was there before.
 
@@ -17,7 +18,8 @@ use crate::image;
 
 const TRAPS: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
 
-/// Seconds of the process's processor time between two looks of the watchdog; a call that two looks find at work is ended.
+/// Seconds of the process's processor time between two looks of the watchdog; a call that two looks
+/// find at work is ended.
 const LOOK: i64 = 2;
 
 /// What took these signals before, by their place in [`TRAPS`].
@@ -97,8 +99,8 @@ extern "C" fn looked(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
     if current.is_null() {
         return;
     }
-    // SAFETY: the kernel gives the one to a handler with SA_SIGINFO; the other is not null, and the call goes on until this
-    // returns.
+    // SAFETY: the kernel gives the one to a handler with SA_SIGINFO; the other is not null, and the
+    // call goes on until this returns.
     let (context, current) = unsafe { (&mut *context.cast::<libc::ucontext_t>(), &*current) };
     if SEEN.replace(current.number) != current.number {
         return;
@@ -123,8 +125,8 @@ fn abandon(
         return false;
     }
     let end = move || -> Ended { Err(left()) };
-    // SAFETY: the stack pointer is within the call's stack; code of the emulation was interrupted, which holds nothing of
-    // Rust's; the registers are set as wanted.
+    // SAFETY: the stack pointer is within the call's stack; code of the emulation was interrupted,
+    // which holds nothing of Rust's; the registers are set as wanted.
     unsafe { set(context, &trap.setup_trap_handler(end)) };
     true
 }

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-// Where the prepared archive has its parts. An emulation without one of them has none of these symbols.
+// Where the prepared archive has its parts. An emulation without one of them has none of these
+// symbols.
 std::arch::global_asm!(
     ".weak __start_itsdiff_data",
     ".weak __stop_itsdiff_data",
@@ -93,7 +94,8 @@ fn read() -> Arc<[u8]> {
         return Arc::new([]);
     }
     let start = std::ptr::with_exposed_provenance::<u8>(data.start);
-    // SAFETY: the linker's symbols bound a section of this program; no code of the emulation runs now, in any thread.
+    // SAFETY: the linker's symbols bound a section of this program; no code of the emulation runs
+    // now, in any thread.
     unsafe { std::slice::from_raw_parts(start, data.len()) }.into()
 }
 

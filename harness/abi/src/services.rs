@@ -317,6 +317,7 @@ fn put<T>(current: &Current, place: *mut T, value: T) {
     // Another CPU may have been inside meanwhile.
     current.resume();
     judge(place.addr(), size_of::<T>(), true);
-    // SAFETY: `judge` returns only if all of it is memory that the subject may write: its data, its stack, or the mapping.
+    // SAFETY: `judge` returns only if all of it is memory that the subject may write: its data, its
+    // stack, or the mapping.
     unsafe { place.write_unaligned(value) };
 }

@@ -33,9 +33,11 @@ pub struct Foreign<L: Locks> {
 }
 
 impl<L: Locks> Foreign<L> {
-    /// As it is when a machine starts, with the control frames of its ITSs at these addresses and so many redistributors.
+    /// As it is when a machine starts, with the control frames of its ITSs at these addresses and
+    /// so many redistributors.
     ///
-    /// Where it was compiled with another version of the header, or cannot be created, the program says so and ends.
+    /// Where it was compiled with another version of the header, or cannot be created, the program
+    /// says so and ends.
     pub fn new(its: &[u64], redistributors: u32) -> Self {
         // SAFETY: a constant of the emulation's.
         let version = unsafe { interface::its_subject_abi };
@@ -92,7 +94,8 @@ pub(crate) fn alone(name: &str, function: impl FnOnce() -> u64) -> u64 {
     enter_alone(function).unwrap_or_else(|why| refuse(&format!("{name} {why}")))
 }
 
-/// Nothing can be played on this emulation. Callers may be called by C, which nothing can unwind through.
+/// Nothing can be played on this emulation. Callers may be called by C, which nothing can unwind
+/// through.
 fn refuse(why: &str) -> ! {
     eprintln!("error: the subject cannot be played on: {why}");
     // As the tools end where what they were given is not as it must be.
@@ -199,7 +202,8 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
                 zero: 0,
                 value,
             });
-            // SAFETY: the emulation's function, on a stack of its own; the pointer is valid meanwhile.
+            // SAFETY: the emulation's function, on a stack of its own; the pointer is valid
+            // meanwhile.
             unsafe { interface::its_subject_trap(&trap) }
         })
     }

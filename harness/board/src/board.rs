@@ -1,4 +1,5 @@
-//! The board: a subject at EL2 and everything else behind one [`RefCell`], and what can be done to it from outside.
+//! The board: a subject at EL2 and everything else behind one [`RefCell`], and what can be done to
+//! it from outside.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -297,8 +298,8 @@ impl Board {
         }
     }
 
-    /// The pointers that the n-th ITS can follow (with the first, those of redistributors too), found from
-    /// registers, caches and memory alone. Slow.
+    /// The pointers that the n-th ITS can follow (with the first, those of redistributors too),
+    /// found from registers, caches and memory alone. Slow.
     pub fn walk(&self, its: u8) -> Vec<Reach> {
         let mut state = self.state.borrow_mut();
         let found = state.look(its, |its, bus| its.walk(bus));

@@ -1,12 +1,13 @@
-//! Loads and stores that a subject makes by pointers, told in the words of [`its_el2::El2`]'s calls.
+//! Loads and stores that a subject makes by pointers, told in the words of [`its_el2::El2`]'s
+//! calls.
 //!
-//! Each is announced before it is made. Loads are gathered until they cover a command or something else is done: 32 aligned
-//! bytes of shared memory or of an ITS's queue, each read once, are one copy of a command, whatever loads made it. Stores are
-//! gathered the same way and told once they were made, which is when the next thing is done. What is gathered is one step in
-//! a race.
+//! Each is announced before it is made. Loads are gathered until they cover a command or something
+//! else is done: 32 aligned bytes of shared memory or of an ITS's queue, each read once, are one
+//! copy of a command, whatever loads made it. Stores are gathered the same way and told once they
+//! were made, which is when the next thing is done. What is gathered is one step in a race.
 //!
-//! Bytes of a word that are read apart from each other, with something else between, are told once; half a word that is
-//! stored alone is told alone, since another reader may see it.
+//! Bytes of a word that are read apart from each other, with something else between, are told once;
+//! half a word that is stored alone is told alone, since another reader may see it.
 
 use its_el2::{Event, Mapped, Misconduct, PageState, PageWords};
 use its_gic::command::COMMAND_BYTES;

@@ -40,7 +40,8 @@ impl Locks for BoardLocks {
     }
 }
 
-/// The state during one call. A panic that passes through here is the board's own, not the subject's.
+/// The state during one call. A panic that passes through here is the board's own, not the
+/// subject's.
 pub(crate) struct Service<'a>(RefMut<'a, State>);
 
 impl Deref for Service<'_> {

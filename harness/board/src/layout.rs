@@ -1,7 +1,7 @@
 //! Where everything is on the board: physical addresses, fixed for all scenarios.
 //!
-//! Low memory, then a hole that is no memory, then more memory; far above, a region beyond 2^48. Areas that
-//! may hold ITS tables start at a multiple of 64 KiB.
+//! Low memory, then a hole that is no memory, then more memory; far above, a region beyond 2^48.
+//! Areas that may hold ITS tables start at a multiple of 64 KiB.
 
 use its_el2::{Character, MAX_ITS, Machine};
 use its_gic::geometry::{PAGE_BYTES, Pages};

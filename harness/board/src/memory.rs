@@ -1,4 +1,5 @@
-//! RAM: one flat allocation behind the regions, that knows what was touched and what was not cleaned.
+//! RAM: one flat allocation behind the regions, that knows what was touched and what was not
+//! cleaned.
 
 use std::cell::Cell;
 
@@ -19,8 +20,8 @@ struct Stale {
     before: Box<[u64; PAGE]>,
 }
 
-/// One page. Words are cells, because a subject that follows pointers writes them without asking; and it rounds pointers to
-/// pages as it does addresses.
+/// One page. Words are cells, because a subject that follows pointers writes them without asking;
+/// and it rounds pointers to pages as it does addresses.
 #[derive(Clone)]
 #[repr(align(4096))]
 pub(crate) struct Page(pub [Cell<u64>; PAGE]);
@@ -91,7 +92,8 @@ impl Memory {
         Some(page * PAGE_BYTES as usize + (address % PAGE_BYTES) as usize)
     }
 
-    /// The physical address of what is at so many bytes from the start of the mapping; `None` in the hole and behind.
+    /// The physical address of what is at so many bytes from the start of the mapping; `None` in
+    /// the hole and behind.
     pub(crate) fn address(offset: usize) -> Option<u64> {
         let page = flat_page(offset / PAGE_BYTES as usize)?;
         Some(page * PAGE_BYTES + offset as u64 % PAGE_BYTES)
@@ -106,7 +108,8 @@ impl Memory {
         place(address).map_or(0, |(page, word)| self.pages[page].0[word].get())
     }
 
-    /// The addresses of words that are not zero from `start`, 8-byte aligned, up to `end` in the same page; ascending.
+    /// The addresses of words that are not zero from `start`, 8-byte aligned, up to `end` in the
+    /// same page; ascending.
     pub(crate) fn nonzero_words(&self, start: u64, end: u64) -> impl Iterator<Item = u64> {
         let place = place(start).filter(|(page, _)| self.touched[*page] || self.untold);
         let words = place.map_or(&[][..], |(page, first)| {

@@ -1,6 +1,6 @@
-//! Several agents at once: each does its actions on a stack of its own, and gives way to another before an action or a
-//! call of EL2, where the schedule says so, or while another holds the lock that it wants. One runs at a time, so that a
-//! schedule decides everything.
+//! Several agents at once: each does its actions on a stack of its own, and gives way to another
+//! before an action or a call of EL2, where the schedule says so, or while another holds the lock
+//! that it wants. One runs at a time, so that a schedule decides everything.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -59,7 +59,8 @@ pub(crate) struct Race {
 }
 
 impl Race {
-    /// Counts one step of the agent whose turn it is; whether it gives way now, and skips. After the last turn nobody does.
+    /// Counts one step of the agent whose turn it is; whether it gives way now, and skips. After
+    /// the last turn nobody does.
     fn is_due(&mut self) -> Option<bool> {
         let turn = *self.turns.front()?;
         let due = match turn.until {
@@ -109,8 +110,9 @@ impl State {
 }
 
 impl Board {
-    /// Lets several agents act at once; `lists` has the actions of each. Agent 0 begins. Returns the actions that were
-    /// done, in the order of their ends, and in `events` what happened, with the turns that the agents took.
+    /// Lets several agents act at once; `lists` has the actions of each. Agent 0 begins. Returns
+    /// the actions that were done, in the order of their ends, and in `events` what happened, with
+    /// the turns that the agents took.
     ///
     /// An agent whose call of EL2 does not return does nothing more.
     pub fn race(
@@ -183,7 +185,8 @@ impl Board {
         }
     }
 
-    /// Who goes on: around the ring from the next, those that can before those that wait for ever. `None`: all are done.
+    /// Who goes on: around the ring from the next, those that can before those that wait for ever.
+    /// `None`: all are done.
     fn next_agent(&self, last: u8, pauses: &[Option<Pause>; AGENTS]) -> Option<u8> {
         let ring = (1..=AGENTS as u8).map(|step| (last + step) % AGENTS as u8);
         let can = |agent: &u8| match &pauses[usize::from(*agent)] {

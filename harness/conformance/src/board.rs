@@ -1,5 +1,5 @@
-//! The board as a subject: its physical ITS as a host that owns it sees it, or the emulator in front of it, the one that
-//! this program was built with, as a deprivileged host does.
+//! The board as a subject: its physical ITS as a host that owns it sees it, or the emulator in
+//! front of it, the one that this program was built with, as a deprivileged host does.
 
 use its_board::Board;
 use its_board::host::Perform;

@@ -1,15 +1,16 @@
-//! Requirements of the architecture, played on everything that claims to be an ITS; and such subjects compared with the
-//! reference.
+//! Requirements of the architecture, played on everything that claims to be an ITS; and such
+//! subjects compared with the reference.
 //!
-//! - [`requirement`], `script`: a requirement is a file of `conformance/`: a sentence, its source, and scenarios with lines
-//!   that say what must be seen
+//! - [`requirement`], `script`: a requirement is a file of `conformance/`: a sentence, its source,
+//!   and scenarios with lines that say what must be seen
 //! - `observed`, `play`: a case on a subject, and whether what is seen is what is expected
 //! - `reference`, `board`, `qemu`: the subjects
 //! - [`matrix`], [`report`]: what each requirement came to on each subject, for people and machines
 //! - [`conform`], [`compare`]: the commands
 //!
 //! Its users are the command line, and programs that hold a subject. It knows every other crate of
-//! the harness but the oracles and the subjects. What is expected stands in the files: nothing here decides what an ITS must do.
+//! the harness but the oracles and the subjects. What is expected stands in the files: nothing here
+//! decides what an ITS must do.
 
 mod board;
 pub mod compare;
@@ -28,7 +29,8 @@ use std::time::Duration;
 
 pub use program::main;
 
-/// Reads a duration of the command line, as `90s`, `2m`, `1h` or plain seconds, and returns seconds.
+/// Reads a duration of the command line, as `90s`, `2m`, `1h` or plain seconds, and returns
+/// seconds.
 ///
 /// # Errors
 /// It is no duration, no whole number of seconds, shorter than a second or longer than a year.

@@ -96,7 +96,8 @@ pub struct Row {
     pub cells: Vec<(Subject, Cell)>,
 }
 
-/// Plays requirements on subjects; the emulator is what `make` makes. Without QEMU it has no column.
+/// Plays requirements on subjects; the emulator is what `make` makes. Without QEMU it has no
+/// column.
 pub fn play(requirements: Vec<Requirement>, mut qemu: Option<QemuSubject>, make: Make) -> Vec<Row> {
     let row = |requirement: Requirement| {
         let mut cells = vec![

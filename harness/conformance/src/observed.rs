@@ -55,7 +55,8 @@ pub(crate) trait Observed {
     fn value(&self) -> Option<(u64, u64)>;
     /// GITS_CREADR and GITS_CWRITER.
     fn queue(&mut self) -> (u64, u64);
-    /// What became of commands since this was last asked, and whether it could have been something else.
+    /// What became of commands since this was last asked, and whether it could have been something
+    /// else.
     fn fates(&mut self) -> (Vec<Fate>, bool);
     /// Whether a command may be refused before it comes to an ITS.
     fn may_refuse(&self) -> bool;

@@ -11,7 +11,8 @@ use crate::script::{Expected, Script};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Played {
     Pass,
-    /// What could be seen was as expected: how many expectations of how many, and why not the others.
+    /// What could be seen was as expected: how many expectations of how many, and why not the
+    /// others.
     Partly(usize, usize, String),
     Fail(String),
     /// The subject cannot be asked that, for this reason.
@@ -22,7 +23,8 @@ pub(crate) enum Played {
 
 /// What the expectations of a case came to so far.
 pub(crate) struct Tally {
-    /// The requirement is about a freedom, so that the reference may allow more than what is expected.
+    /// The requirement is about a freedom, so that the reference may allow more than what is
+    /// expected.
     free: bool,
     seen: usize,
     hidden: Vec<String>,

@@ -59,7 +59,8 @@ pub fn json(rows: &[Row]) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&Versioned::new(JsonMatrix { requirements }))
 }
 
-/// As JUnit: a suite a subject, a test case a requirement. What is refused, not applicable, settled or another option is skipped.
+/// As JUnit: a suite a subject, a test case a requirement. What is refused, not applicable, settled
+/// or another option is skipped.
 ///
 /// # Errors
 /// When the XML cannot be written.

@@ -35,8 +35,8 @@ pub struct Case {
     pub script: Script,
 }
 
-/// What is known beforehand of a requirement on a subject. A claim is checked as the requirement is: one that does not hold
-/// is a failure.
+/// What is known beforehand of a requirement on a subject. A claim is checked as the requirement
+/// is: one that does not hold is a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// Nothing: it must hold.

@@ -219,7 +219,8 @@ fn what_is_claimed_exists() {
     let profile = std::fs::read_to_string(profile).unwrap();
     for requirement in all() {
         if let Claim::Refused { by, .. } = &requirement.emulator {
-            // A decision, a paragraph such as P10, or a row of a table such as CTLR or one with several commands.
+            // A decision, a paragraph such as P10, or a row of a table such as CTLR or one with
+            // several commands.
             let known = match by.strip_prefix("Decision ") {
                 Some(number) => policy.contains(&format!("\n{number}. *")),
                 None => policy.lines().any(|line| {

@@ -4,8 +4,8 @@ use its_gic::command::Words;
 
 use crate::subject::{AccessSize, Direction};
 
-/// The first function id of host hypercalls: SMCCC fast call, 64 bits, owner vendor hypervisor. A call's id is
-/// this plus its number.
+/// The first function id of host hypercalls: SMCCC fast call, 64 bits, owner vendor hypervisor. A
+/// call's id is this plus its number.
 pub const SMCCC_HOST_CALL: u64 = 0xc600_0000;
 
 /// Host hypercalls that the board dispatches. The number is the place in `host_hcall[]`.
@@ -63,8 +63,8 @@ impl Hypercall {
 /// One thing done by a CPU of the host, a device or the physical ITS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// The host accesses a device's registers: directly from a CPU that is not finalized, else by way of
-    /// EL2. `address` is physical.
+    /// The host accesses a device's registers: directly from a CPU that is not finalized, else by
+    /// way of EL2. `address` is physical.
     Device { cpu: u8, address: u64, size: AccessSize, direction: Direction },
     /// The host loads a word of memory, 8-byte aligned.
     Load { cpu: u8, address: u64 },
@@ -74,14 +74,16 @@ pub enum Action {
     StoreCommand { cpu: u8, address: u64, words: Words },
     /// The host makes a hypercall with x0 and x1 to x4.
     Hypercall { cpu: u8, x0: u64, arguments: [u64; 4] },
-    /// A device writes to GITS_TRANSLATER of the n-th ITS: 32 bits, or 16 bits, which leave the upper half of EventID
-    /// zero. Writes of another size are not made.
+    /// A device writes to GITS_TRANSLATER of the n-th ITS: 32 bits, or 16 bits, which leave the
+    /// upper half of EventID zero. Writes of another size are not made.
     Msi { its: u8, device_id: u32, event_id: u32, size: AccessSize },
-    /// A CPU takes the interrupt that it is offered (ICC_IAR1): the value is an INTID, or 1023 for none. Only LPIs are
-    /// modelled; all of them are in an enabled group and pass the priority mask, and each is finished at once.
+    /// A CPU takes the interrupt that it is offered (ICC_IAR1): the value is an INTID, or 1023 for
+    /// none. Only LPIs are modelled; all of them are in an enabled group and pass the priority
+    /// mask, and each is finished at once.
     Acknowledge { cpu: u8 },
-    /// The n-th ITS loses power and gets it back; redistributors and memory keep theirs. Registers are UNKNOWN after it
-    /// but for what resets. `restored`: firmware then writes CBASER, CWRITER and each `BASER<n>` as they were.
+    /// The n-th ITS loses power and gets it back; redistributors and memory keep theirs. Registers
+    /// are UNKNOWN after it but for what resets. `restored`: firmware then writes CBASER, CWRITER
+    /// and each `BASER<n>` as they were.
     PowerLoss { its: u8, restored: bool },
     /// The physical ITS gets time to work through at most this many commands.
     Advance { its: u8, commands: u16 },

@@ -20,8 +20,8 @@ pub enum PageChange {
     Reclaim,
 }
 
-/// A command error: the architecture's 24-bit number, or `None` where none is known (an unknown opcode, a
-/// SYNC to no redistributor).
+/// A command error: the architecture's 24-bit number, or `None` where none is known (an unknown
+/// opcode, a SYNC to no redistributor).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandError(pub Option<u32>);
 
@@ -34,7 +34,8 @@ pub enum Misconduct {
     Warned,
     /// Touched memory that it had not mapped, or misaligned.
     BadAccess { address: u64, write: bool },
-    /// Followed a pointer to what is neither memory of the machine nor its own; the address where it is near null.
+    /// Followed a pointer to what is neither memory of the machine nor its own; the address where
+    /// it is near null.
     Stray { null: Option<u16>, write: bool },
     /// A device access of a wrong size or alignment, or where no device is.
     BadDevice { address: u64, size: AccessSize },
@@ -74,8 +75,8 @@ pub enum Event {
     Cleaned { address: u64, bytes: u64 },
     /// EL2 ordered memory.
     Ordered,
-    /// Page ownership changed, or was asked to: by EL2 or by pKVM on behalf of a hypercall. One page but for
-    /// `Donate` and `Reclaim`.
+    /// Page ownership changed, or was asked to: by EL2 or by pKVM on behalf of a hypercall. One
+    /// page but for `Donate` and `Reclaim`.
     Page { change: PageChange, pages: Pages, result: Result<(), Errno> },
     /// EL2 took a lock.
     Acquired(LockName),
@@ -85,11 +86,11 @@ pub enum Event {
     Misconduct(Misconduct),
 
     // ---- the physical ITS did
-    /// It fetched the command at `offset` of its queue and was done with it: executed, or ignored over
-    /// an error.
+    /// It fetched the command at `offset` of its queue and was done with it: executed, or ignored
+    /// over an error.
     Consumed { its: u8, offset: u64, words: Words, error: Option<CommandError> },
-    /// It fetched the command at `offset` of its queue and went on to the next; whether it executed it or ignored it
-    /// over an error cannot be seen from where this was observed.
+    /// It fetched the command at `offset` of its queue and went on to the next; whether it executed
+    /// it or ignored it over an error cannot be seen from where this was observed.
     Taken { its: u8, offset: u64, words: Words },
     /// It fetched the command at `offset` of its queue and stalled on it.
     Stalled { its: u8, offset: u64, words: Words, error: CommandError },

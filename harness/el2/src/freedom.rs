@@ -1,7 +1,8 @@
 //! Where the architecture leaves an ITS a choice: the list of all such choices, by name and source.
 //!
-//! A physical ITS picks one option of each by its [`Choices`]; a reference allows any of them, or those that a
-//! machine is known to pick ([`Freedoms`]). `docs/freedoms.md` is this list for readers, and is checked against it.
+//! A physical ITS picks one option of each by its [`Choices`]; a reference allows any of them, or
+//! those that a machine is known to pick ([`Freedoms`]). `docs/freedoms.md` is this list for
+//! readers, and is checked against it.
 
 use core::fmt;
 
@@ -31,8 +32,8 @@ pub struct FreedomFacts {
 macro_rules! freedoms {
     ($($freedom:ident $name:literal { $first:ident $first_text:literal $(, $option:ident $text:literal)* }
         $what:literal $source:literal)*) => {
-        /// A choice that the architecture leaves. Numbers, and those of the options, stand in stored forms: new ones
-        /// are only appended.
+        /// A choice that the architecture leaves. Numbers, and those of the options, stand in
+        /// stored forms: new ones are only appended.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Freedom {

@@ -3,20 +3,22 @@
 //! Three groups of words, each used by several crates, none of which then needs to know another:
 //!
 //! - **what EL2 offers an emulation**: [`El2`], [`Locks`], [`Errno`]. The board implements it, the
-//!   emulator calls it and knows nothing else of the world. [`Mapped`] is for emulations that follow pointers.
-//! - **what an emulation offers**: [`Subject`], [`Trap`], [`SubjectPolicy`]. The emulator implements
-//!   it, the board calls it.
-//! - **what happened**: [`Machine`] and its [`Character`]s, the [`freedom`]s, [`Action`], [`Outcome`], [`Event`], [`View`], and
-//!   [`Turn`] and [`Part`] where several agents act at once.
+//!   emulator calls it and knows nothing else of the world. [`Mapped`] is for emulations that
+//!   follow pointers.
+//! - **what an emulation offers**: [`Subject`], [`Trap`], [`SubjectPolicy`]. The emulator
+//!   implements it, the board calls it.
+//! - **what happened**: [`Machine`] and its [`Character`]s, the [`freedom`]s, [`Action`],
+//!   [`Outcome`], [`Event`], [`View`], and [`Turn`] and [`Part`] where several agents act at once.
 //!   The board reports in these words; model and oracles judge them; an emulation never sees them.
 //!
 //! Three decisions shape the rest:
 //!
 //! - **Locks** are an associated type, entered by closure ([`El2::locked`]). The board sees each
-//!   acquire and release, so that it can tell a lock that is kept, taken twice or out of order, and a
-//!   scheduler can switch CPUs there.
+//!   acquire and release, so that it can tell a lock that is kept, taken twice or out of order, and
+//!   a scheduler can switch CPUs there.
 //! - **Events are data.** All that an emulation did and all that hardware did is a flat list of
-//!   [`Event`]s in the order of happening. Whoever judges reads that list, never the emulation's state.
+//!   [`Event`]s in the order of happening. Whoever judges reads that list, never the emulation's
+//!   state.
 //! - **Work is counted in calls.** Each call of [`El2`] is one unit; there is no call that waits. A
 //!   board stops a subject that makes more calls than [`WORK_LIMIT`] in one trap.
 //!

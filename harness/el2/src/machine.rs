@@ -43,18 +43,21 @@ pub struct Character {
     /// `GITS_BASER<n>`.Indirect sticks for the device table.
     pub two_level: bool,
     pub pace: Pace,
-    /// HCC and the collection table add up (TYPER.CCT = 1), else the table alone counts where there is one.
+    /// HCC and the collection table add up (TYPER.CCT = 1), else the table alone counts where there
+    /// is one.
     pub cumulative_collections: bool,
     /// `GITS_BASER<n>`.Indirect sticks for the collection table.
     pub two_level_collections: bool,
     /// Caches are invalidated by clearing Enabled and then BASER.Valid (TYPER.INV = 1).
     pub invalidates: bool,
-    /// Which way it goes where the architecture leaves it a choice. Those of redistributors are the first ITS's.
+    /// Which way it goes where the architecture leaves it a choice. Those of redistributors are the
+    /// first ITS's.
     pub choices: Choices,
 }
 
 impl Character {
-    /// The page size of its tables once a driver has asked for the largest that `GITS_BASER<n>`.Page_Size takes.
+    /// The page size of its tables once a driver has asked for the largest that
+    /// `GITS_BASER<n>`.Page_Size takes.
     pub fn largest_page_size(self) -> PageSize {
         match self.choices.picks(PageSizeField::Writable) {
             true => PageSize::K64,
@@ -126,7 +129,8 @@ impl Machine {
             .find(|index| self.rdbase(its, *index) == rdbase)
     }
 
-    /// The same for an ITS to which the bits beyond a processor number mean nothing ([`WideRdbase`](crate::freedom::choice::WideRdbase)).
+    /// The same for an ITS to which the bits beyond a processor number mean nothing
+    /// ([`WideRdbase`](crate::freedom::choice::WideRdbase)).
     pub fn redistributor_of_low_bits(&self, its: u8, rdbase: u64) -> Option<u8> {
         let processor_number = 0xffff;
         match self.character(its).redistributor_addresses {

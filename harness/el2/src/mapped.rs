@@ -9,7 +9,8 @@ use crate::service::El2;
 /// The 64-bit words of a page.
 pub type PageWords = [u64; PAGE_BYTES as usize / 8];
 
-/// An [`El2`] whose memory is one mapping. Whoever follows pointers into it tells each access before it is made.
+/// An [`El2`] whose memory is one mapping. Whoever follows pointers into it tells each access
+/// before it is made.
 pub trait Mapped: El2 {
     /// Address of the mapping's first byte in this process, and its length in bytes.
     fn mapping(&self) -> (*mut u8, usize);
@@ -17,13 +18,16 @@ pub trait Mapped: El2 {
     /// Bytes from the start of the mapping to a physical address; `None` for what is no memory.
     fn offset(&self, address: u64) -> Option<usize>;
 
-    /// The physical address at so many bytes from the start of the mapping; `None` where there is no memory.
+    /// The physical address at so many bytes from the start of the mapping; `None` where there is
+    /// no memory.
     fn at(&self, offset: usize) -> Option<u64>;
 
-    /// A load of `bytes`, at least 1, at a physical address follows. Does not return if EL2 may not read there.
+    /// A load of `bytes`, at least 1, at a physical address follows. Does not return if EL2 may not
+    /// read there.
     fn load(&self, address: u64, bytes: u64);
 
-    /// A store of `bytes`, at least 1, at a physical address follows. Does not return if EL2 may not write there.
+    /// A store of `bytes`, at least 1, at a physical address follows. Does not return if EL2 may
+    /// not write there.
     fn store(&self, address: u64, bytes: u64);
 
     /// Stores follow of which nobody will be told, until the machine is reset.
@@ -38,8 +42,8 @@ pub trait Mapped: El2 {
     /// The host stores all of a page. Nobody is told.
     fn put_page_words(&self, page: u64, words: &PageWords);
 
-    /// EL2 reads a page that holds these words for those who judge, whatever it holds for EL2: the host wrote it in a form
-    /// that they do not know, or what EL2 reads is not seen.
+    /// EL2 reads a page that holds these words for those who judge, whatever it holds for EL2: the
+    /// host wrote it in a form that they do not know, or what EL2 reads is not seen.
     fn tell_page_read(&self, page: u64, words: &PageWords);
 
     /// Records what EL2 must not do, and does not return.

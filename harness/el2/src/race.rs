@@ -8,7 +8,8 @@ pub const AGENTS: usize = 3;
 /// The agent that is no CPU: devices, time and power of the physical ITSs.
 pub const WORLD: u8 = 2;
 
-/// When an agent of a race gives way: before its next step, which is the begin of an action or a call of EL2.
+/// When an agent of a race gives way: before its next step, which is the begin of an action or a
+/// call of EL2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Until {
     /// It has made so many steps in this turn.
@@ -25,7 +26,8 @@ pub struct Turn {
     pub skip: bool,
 }
 
-/// One action of a race, from its begin to its end. What other agents did meanwhile lies between its events.
+/// One action of a race, from its begin to its end. What other agents did meanwhile lies between
+/// its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Below [`AGENTS`].

@@ -7,9 +7,10 @@ use crate::errno::Errno;
 use crate::lock::Locks;
 use crate::subject::AccessSize;
 
-/// Calls of [`El2`] that one entry may make before a board stops it. Generous for a trap: the largest
-/// legal one releases 64 ITTs and borrows 64, each of 257 pages. A set-up is bounded by its descriptor instead, and
-/// one of the largest that the contract allows would exceed this; those of small boards stay far below.
+/// Calls of [`El2`] that one entry may make before a board stops it. Generous for a trap: the
+/// largest legal one releases 64 ITTs and borrows 64, each of 257 pages. A set-up is bounded by its
+/// descriptor instead, and one of the largest that the contract allows would exceed this; those of
+/// small boards stay far below.
 pub const WORK_LIMIT: u32 = 400_000;
 
 /// The lock type of an [`El2`].
@@ -24,11 +25,11 @@ pub struct Redistributor {
     pub processor_number: u16,
 }
 
-/// The services of EL2, for the CPU that the call runs on. All addresses are physical unless a name says
-/// otherwise; pages are named by page frame number (physical address / 4096).
+/// The services of EL2, for the CPU that the call runs on. All addresses are physical unless a name
+/// says otherwise; pages are named by page frame number (physical address / 4096).
 ///
-/// No call waits. A call that breaks its own conditions (memory that EL2 has not mapped, a device that
-/// is not there, a misaligned access) is a mistake of the emulation and may not return.
+/// No call waits. A call that breaks its own conditions (memory that EL2 has not mapped, a device
+/// that is not there, a misaligned access) is a mistake of the emulation and may not return.
 pub trait El2 {
     /// What the emulation's locks are made of.
     type Locks: Locks;
@@ -56,8 +57,8 @@ pub trait El2 {
     fn is_memory(&self, address: u64, bytes: u64) -> bool;
     /// Reads one little-endian word; `address` is 8-byte aligned.
     fn read_word(&self, address: u64) -> u64;
-    /// The address of the first word that is not zero among the whole words of `bytes` at `address`, which is
-    /// 8-byte aligned (`memchr_inv`). One unit of work for each page.
+    /// The address of the first word that is not zero among the whole words of `bytes` at
+    /// `address`, which is 8-byte aligned (`memchr_inv`). One unit of work for each page.
     fn first_word(&self, address: u64, bytes: u64) -> Option<u64>;
     /// Writes one little-endian word in one store; `address` is 8-byte aligned.
     fn write_word(&self, address: u64, value: u64);
@@ -67,7 +68,8 @@ pub trait El2 {
     fn write_command(&self, address: u64, words: Words);
     /// Fills a page with zeroes.
     fn zero_page(&self, page: u64);
-    /// Cleans `bytes` at `address` to the point of coherency, so that a device sees what was written.
+    /// Cleans `bytes` at `address` to the point of coherency, so that a device sees what was
+    /// written.
     fn clean(&self, address: u64, bytes: u64);
     /// Orders everything before against everything after, as devices see it (`dsb sy`).
     fn order(&self);

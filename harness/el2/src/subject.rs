@@ -79,32 +79,33 @@ pub struct SubjectPolicy {
 
 /// An ITS emulation at EL2.
 ///
-/// Each method is one entry from the host, on one CPU, and returns without waiting. Several CPUs may be
-/// inside at once; an emulation protects its state with [`El2::locked`].
+/// Each method is one entry from the host, on one CPU, and returns without waiting. Several CPUs
+/// may be inside at once; an emulation protects its state with [`El2::locked`].
 pub trait Subject<E: El2> {
     /// What it declares about itself.
     fn policy(&self) -> SubjectPolicy;
 
-    /// Whether the machine is told of every load and store that it makes. Where it is not, who judges must not take
-    /// what was not told for what was not done.
+    /// Whether the machine is told of every load and store that it makes. Where it is not, who
+    /// judges must not take what was not told for what was not done.
     fn is_observed(&self) -> bool {
         true
     }
 
-    /// Whether it is written elsewhere. What such a subject keeps outside of its state is not known.
+    /// Whether it is written elsewhere. What such a subject keeps outside of its state is not
+    /// known.
     fn is_external(&self) -> bool {
         false
     }
 
-    /// The hypercall `__pkvm_init_its_emulation` with x1 to x4 as the host gave them. Returns what goes
-    /// into x1: 0 or a negative errno.
+    /// The hypercall `__pkvm_init_its_emulation` with x1 to x4 as the host gave them. Returns what
+    /// goes into x1: 0 or a negative errno.
     fn set_up(&self, el2: &E, arguments: [u64; 4]) -> i64;
 
-    /// An access of a finalized CPU to an ITS or a redistributor. Returns the value read; for a write the
-    /// return value means nothing.
+    /// An access of a finalized CPU to an ITS or a redistributor. Returns the value read; for a
+    /// write the return value means nothing.
     fn trap(&self, el2: &E, trap: Trap) -> u64;
 
-    /// Whether the host may give a page away by hypercall, to a guest or to EL2; called once a CPU is
-    /// finalized.
+    /// Whether the host may give a page away by hypercall, to a guest or to EL2; called once a CPU
+    /// is finalized.
     fn allows_donation(&self, el2: &E) -> bool;
 }

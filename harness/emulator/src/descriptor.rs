@@ -61,8 +61,8 @@ impl Descriptor {
     }
 }
 
-/// `bytes` (at least 1) from an address in the host's linear map on, which is a page boundary: all in the
-/// linear map and in one region of memory.
+/// `bytes` (at least 1) from an address in the host's linear map on, which is a page boundary: all
+/// in the linear map and in one region of memory.
 pub(crate) fn linear_span<E: El2>(el2: &E, linear: u64, bytes: u64) -> Option<Span> {
     let address = el2.physical(linear)?;
     let beyond_first = bytes.checked_sub(1)?;

@@ -53,7 +53,8 @@ pub(crate) enum Run {
     Running,
     /// The host cleared Enabled; Quiescent was not seen yet.
     Stopping,
-    /// Then Quiescent read 1, and CBASER, read after it, was as EL2 left it. It may lose power from now on.
+    /// Then Quiescent read 1, and CBASER, read after it, was as EL2 left it. It may lose power from
+    /// now on.
     AtRest,
     /// It stopped in another way, and stays off until reboot.
     Lost,

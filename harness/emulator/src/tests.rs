@@ -31,7 +31,8 @@ const RD_CTLR: u64 = 0;
 const RD_PROPBASER: u64 = 0x70;
 const RD_PENDBASER: u64 = 0x78;
 
-/// A machine with one probed ITS and two live devices, DeviceIDs 3 and 5, and what the hypercall gets.
+/// A machine with one probed ITS and two live devices, DeviceIDs 3 and 5, and what the hypercall
+/// gets.
 struct Bench {
     el2: TestEl2,
     emulator: Emulator<TestLocks>,
@@ -68,8 +69,8 @@ fn itt(n: u64) -> u64 {
     ITTS + 0x100 * n
 }
 
-/// Probes an ITS and describes it, all its memory `shift` bytes up but for the ITTs of live devices. Returns
-/// what the hypercall gets.
+/// Probes an ITS and describes it, all its memory `shift` bytes up but for the ITTs of live
+/// devices. Returns what the hypercall gets.
 fn probe(el2: &TestEl2, its: u64, shift: u64) -> [u64; 4] {
     let devices = baser(1, LEVEL1 + shift, true).into_bits();
     let collections = baser(4, COLLECTIONS + shift, false).into_bits();
@@ -744,8 +745,8 @@ fn traffic(kind: u8, device: u8, place: u8) -> Words {
 }
 
 quickcheck! {
-    /// Whatever is posted, rewritten, stalled and retried: no ITT is given back while it is used, and every
-    /// one is when all devices are unmapped.
+    /// Whatever is posted, rewritten, stalled and retried: no ITT is given back while it is used,
+    /// and every one is when all devices are unmapped.
     fn hostile_traffic_keeps_and_returns_every_page(steps: Vec<(u8, u8, u8, u8)>) -> bool {
         let bench = Bench::guarded();
         let mut hardware = Hardware {
@@ -968,7 +969,8 @@ fn it_starts_only_with_everything_in_place() {
     assert_eq!(bench.hardware(Register::Ctlr) & 1, 0);
 }
 
-/// The host cleared Enabled, power went before EL2 saw Quiescent, and firmware wrote CBASER: CREADR is 0.
+/// The host cleared Enabled, power went before EL2 saw Quiescent, and firmware wrote CBASER: CREADR
+/// is 0.
 #[test]
 fn an_its_that_lost_power_before_it_rested_stays_off_when_restored() {
     let bench = Bench::guarded();

@@ -115,8 +115,8 @@ impl Pendbaser {
         self.block_number() << 16
     }
 
-    /// Bytes in a pending table for PROPBASER.IDbits = `id_bits`: one bit for each INTID, and at least the first
-    /// KiB, which is IMPLEMENTATION DEFINED whatever IDbits says.
+    /// Bytes in a pending table for PROPBASER.IDbits = `id_bits`: one bit for each INTID, and at
+    /// least the first KiB, which is IMPLEMENTATION DEFINED whatever IDbits says.
     pub const fn bytes(id_bits: u8) -> u64 {
         let bytes = intids(id_bits) >> 3;
         if bytes < 1024 { 1024 } else { bytes }
@@ -139,7 +139,8 @@ pub const fn configuration_address(table: u64, intid: u32) -> u64 {
     table.wrapping_add(intid as u64).wrapping_sub(FIRST_LPI as u64)
 }
 
-/// Address of the byte, and the bit in it, that say whether an LPI is pending, in a pending table at `table`.
+/// Address of the byte, and the bit in it, that say whether an LPI is pending, in a pending table
+/// at `table`.
 pub const fn pending_address(table: u64, intid: u32) -> (u64, u32) {
     (table.wrapping_add((intid >> 3) as u64), intid & 7)
 }

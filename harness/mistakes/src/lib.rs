@@ -1,8 +1,9 @@
-//! Plants mistakes in copies of sources, so that one program holds them all and one is on at a time.
+//! Plants mistakes in copies of sources, so that one program holds them all and one is on at a
+//! time.
 //!
 //! A mistake is a patch that changes bodies of functions. In the result such a function has all its
-//! bodies: it asks [`its_switch::active`] and runs the one of the mistake that is on, or its own. So
-//! the sources are compiled once, however many mistakes there are.
+//! bodies: it asks [`its_switch::active`] and runs the one of the mistake that is on, or its own.
+//! So the sources are compiled once, however many mistakes there are.
 //!
 //! - [`plant`]: patches in, sources with a switch out
 //! - [`inline`]: a crate as one file, for a build script that writes a crate

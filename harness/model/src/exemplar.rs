@@ -1,7 +1,7 @@
 //! The reference as an ITS of its own: carries out actions instead of judging what another did.
 //!
-//! Commands are taken at once, so that nothing is ever in flight. Where several things are allowed the first is done, and
-//! it is told that there were others. Only for a host that owns its ITSs.
+//! Commands are taken at once, so that nothing is ever in flight. Where several things are allowed
+//! the first is done, and it is told that there were others. Only for a host that owns its ITSs.
 
 use its_el2::freedom::choice::OnError;
 use its_el2::{Action, CommandError, Direction, Event, Outcome};
@@ -35,8 +35,8 @@ pub struct CarriedOut {
 }
 
 impl Model {
-    /// Does one action as an ITS would that does what the reference says. Bits of a register that are not
-    /// known read as they were written, or 0.
+    /// Does one action as an ITS would that does what the reference says. Bits of a register that
+    /// are not known read as they were written, or 0.
     pub fn carry_out(&mut self, action: &Action) -> CarriedOut {
         let (outcome, known, mut open) = self.outcome_of(action);
         let mut judgement = self.judge(action, &outcome, &[]);
@@ -65,8 +65,8 @@ impl Model {
         self.judge(&time, &Outcome::Done, &[event])
     }
 
-    /// What comes back to whoever does this, before any command is taken; which bits of it are known; and whether it could
-    /// be something else altogether.
+    /// What comes back to whoever does this, before any command is taken; which bits of it are
+    /// known; and whether it could be something else altogether.
     fn outcome_of(&self, action: &Action) -> (Outcome, u64, bool) {
         let certain = |outcome| (outcome, u64::MAX, false);
         match *action {

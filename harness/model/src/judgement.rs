@@ -51,7 +51,8 @@ pub enum Kind {
     Beside,
     /// EL2 did not ask whether the ITS is at rest.
     Rest,
-    /// The hardware's CWRITER was written and must not be, or was not and must be, or with another value.
+    /// The hardware's CWRITER was written and must not be, or was not and must be, or with another
+    /// value.
     Forward,
     /// The same of CTLR.
     ForwardCtlr,
@@ -65,7 +66,8 @@ pub enum Kind {
     Ownership,
     /// At the end of the action a page is pinned more or less often than it should be.
     Pins,
-    /// At the end of the action a page of the host's is shared with EL2 and should not be, or the reverse.
+    /// At the end of the action a page of the host's is shared with EL2 and should not be, or the
+    /// reverse.
     Sharing,
     /// A level-1 entry was written or left out wrongly.
     Growth,

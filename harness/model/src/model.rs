@@ -19,8 +19,8 @@ use crate::policy::ledger::Ledger;
 use crate::policy::queue::{Guard, Stop};
 use crate::policy::trap::Account;
 
-/// Offsets in the queue of a guarded ITS: the hardware's CREADR at the last look (C), up to where EL2 judged
-/// (J), the host's CWRITER (W).
+/// Offsets in the queue of a guarded ITS: the hardware's CREADR at the last look (C), up to where
+/// EL2 judged (J), the host's CWRITER (W).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     pub c: u64,
@@ -48,8 +48,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// A machine before boot: nothing programmed, no CPU finalized. `freedoms`: what is allowed of each ITS where the
-    /// architecture leaves a choice; redistributors go by the first's.
+    /// A machine before boot: nothing programmed, no CPU finalized. `freedoms`: what is allowed of
+    /// each ITS where the architecture leaves a choice; redistributors go by the first's.
     pub fn new(machine: Machine, policy: SubjectPolicy, freedoms: impl Fn(u8) -> Freedoms) -> Self {
         Self {
             machine,
@@ -63,16 +63,17 @@ impl Model {
         }
     }
 
-    /// A machine before boot whose host owns its ITSs: nobody emulates anything. Where the architecture leaves a choice
-    /// each ITS does what its character says.
+    /// A machine before boot whose host owns its ITSs: nobody emulates anything. Where the
+    /// architecture leaves a choice each ITS does what its character says.
     pub fn bare(machine: Machine) -> Self {
         let nobody = SubjectPolicy { records_per_page: 0, commands_in_flight: 0 };
         let freedoms = |its| Freedoms::only(machine.character(its).choices);
         Self::new(machine, nobody, freedoms)
     }
 
-    /// Takes note of one action, and says what was wrong with it. ITSs and redistributors that action and
-    /// events name must be the machine's: another number is a mistake of the caller, and panics.
+    /// Takes note of one action, and says what was wrong with it. ITSs and redistributors that
+    /// action and events name must be the machine's: another number is a mistake of the caller, and
+    /// panics.
     pub fn judge(&mut self, action: &Action, outcome: &Outcome, events: &[Event]) -> Judgement {
         let mut account = Account::default();
         self.hardware.start_action();
@@ -206,7 +207,8 @@ impl Model {
         expected.known()
     }
 
-    /// The only LPI that a redistributor may offer its CPU, or none; `None` while there are several.
+    /// The only LPI that a redistributor may offer its CPU, or none; `None` while there are
+    /// several.
     pub fn offered(&self, redistributor: u8) -> Option<Option<u32>> {
         match self.hardware.offers(redistributor.into())?[..] {
             [only] => Some(only),
@@ -214,7 +216,8 @@ impl Model {
         }
     }
 
-    /// The only set that can be all pending LPIs of a redistributor; `None` while there are several.
+    /// The only set that can be all pending LPIs of a redistributor; `None` while there are
+    /// several.
     pub fn pending(&self, redistributor: u8) -> Option<Vec<u32>> {
         self.hardware.pending(redistributor.into())
     }
@@ -238,8 +241,8 @@ impl Model {
         }
     }
 
-    /// Whether nothing more can be expected of the queue: all of it was consumed, the ITS is stalled or
-    /// disabled, or the host's next command is refused.
+    /// Whether nothing more can be expected of the queue: all of it was consumed, the ITS is
+    /// stalled or disabled, or the host's next command is refused.
     pub fn is_settled(&self, its: u8) -> bool {
         let its = usize::from(its);
         if !self.hardware.its[its].registers.enabled
@@ -280,8 +283,8 @@ impl Model {
         self.finalized.iter().any(|done| *done)
     }
 
-    /// P11: an ITS on its way to rest lost power and firmware restored it: EL2 cannot tell where CREADR, which is
-    /// then 0, could be 0 anyway.
+    /// P11: an ITS on its way to rest lost power and firmware restored it: EL2 cannot tell where
+    /// CREADR, which is then 0, could be 0 anyway.
     fn doubt_rest(&self, its: usize, account: &mut Account) {
         let Some(guard) = &self.guards[its] else {
             return;
@@ -314,8 +317,8 @@ impl Model {
         self.replay(events, account);
     }
 
-    /// A host load or store must be refused exactly if the page is out of a finalized CPU's reach. Whether it
-    /// happened.
+    /// A host load or store must be refused exactly if the page is out of a finalized CPU's reach.
+    /// Whether it happened.
     fn judge_access(
         &self,
         cpu: u8,
@@ -508,7 +511,8 @@ impl Model {
         (Register::at(offset) == Register::Creadr).then(|| self.hardware.its[its].registers.creadr)
     }
 
-    /// A hardware register read, by host or EL2. CREADR may be what it was before the commands just consumed.
+    /// A hardware register read, by host or EL2. CREADR may be what it was before the commands just
+    /// consumed.
     fn judge_hardware_read(
         &mut self,
         address: u64,

@@ -1,9 +1,11 @@
-//! Several agents at once: what happened is one list, in which each agent's actions lie across each other.
+//! Several agents at once: what happened is one list, in which each agent's actions lie across each
+//! other.
 //!
-//! What hardware and pKVM did is followed in the order in which it happened. What EL2 must have done for one access or
-//! call is judged from that agent's own events alone, at the moment when it gives the lock of the ITS back, since that is
-//! when it takes effect for others. Whether a page could be borrowed or donated while another agent changed it is what
-//! the page's own transitions say, each of which is held against pKVM's books.
+//! What hardware and pKVM did is followed in the order in which it happened. What EL2 must have
+//! done for one access or call is judged from that agent's own events alone, at the moment when it
+//! gives the lock of the ITS back, since that is when it takes effect for others. Whether a page
+//! could be borrowed or donated while another agent changed it is what the page's own transitions
+//! say, each of which is held against pKVM's books.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -50,8 +52,8 @@ struct Race<'a> {
 }
 
 impl Model {
-    /// Takes note of what several agents did at once, and says what was wrong with it. `parts`: the actions in the order of
-    /// their ends, each of which is an [`Event::Over`].
+    /// Takes note of what several agents did at once, and says what was wrong with it. `parts`: the
+    /// actions in the order of their ends, each of which is an [`Event::Over`].
     pub fn judge_race(&mut self, parts: &[Part], events: &[Event]) -> Judgement {
         self.hardware.start_action();
         let of = |agent: usize| {
@@ -313,7 +315,8 @@ impl<'a> Race<'a> {
     }
 }
 
-/// Makes the hardware's registers what EL2 found, before it wrote any: they may have changed while it held the lock.
+/// Makes the hardware's registers what EL2 found, before it wrote any: they may have changed while
+/// it held the lock.
 fn found(registers: &mut Registers, base: u64, events: &[Event]) {
     for event in events {
         let (address, value) = match *event {

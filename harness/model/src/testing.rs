@@ -1,4 +1,5 @@
-//! Test scaffolding: one small machine, a right EL2's event lists for it, and a [`World`] that plays them.
+//! Test scaffolding: one small machine, a right EL2's event lists for it, and a [`World`] that
+//! plays them.
 
 use its_el2::{
     AccessSize, Action, Character, Choices, CommandError, Direction, Event, Freedoms, Hypercall,
@@ -200,7 +201,8 @@ impl World {
         table.with_address(at(page)).into_bits()
     }
 
-    /// Registers programmed, LPIs on, ITS enabled, collections 0 and 1 and device 1 (256 events, one of them) mapped.
+    /// Registers programmed, LPIs on, ITS enabled, collections 0 and 1 and device 1 (256 events,
+    /// one of them) mapped.
     pub(crate) fn booted() -> Self {
         Self::booted_on(machine())
     }

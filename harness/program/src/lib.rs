@@ -1,8 +1,8 @@
 //! The entry points of a program that holds one subject.
 //!
-//! `--cfg engine="libfuzzer|afl|honggfuzz"` compiles a program for that engine: it fuzzes. Without an
-//! engine the program answers the command line: it replays files, answers requests, is the random
-//! engine ([`its_runner::program`]), and plays requirements and QEMU ([`its_conformance`]).
+//! `--cfg engine="libfuzzer|afl|honggfuzz"` compiles a program for that engine: it fuzzes. Without
+//! an engine the program answers the command line: it replays files, answers requests, is the
+//! random engine ([`its_runner::program`]), and plays requirements and QEMU ([`its_conformance`]).
 //!
 //! The packages of `targets/` are its users, one macro call each. It knows no subject.
 

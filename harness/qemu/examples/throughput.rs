@@ -1,4 +1,5 @@
-//! Measures cases a second, and what a case costs where: `cargo run --release -p its-qemu --example throughput`.
+//! Measures cases a second, and what a case costs where: `cargo run --release -p its-qemu --example
+//! throughput`.
 
 #[path = "../tests/support/mod.rs"]
 #[allow(dead_code)]

@@ -59,8 +59,8 @@ impl Deed {
         }
     }
 
-    /// Adds the commands that do it. Whether it has answers of its own: a store may have become part of the command
-    /// before it.
+    /// Adds the commands that do it. Whether it has answers of its own: a store may have become
+    /// part of the command before it.
     pub(crate) fn send(&self, batch: &mut Batch) -> bool {
         match *self {
             Self::Known(_) | Self::Not(_) => {}

@@ -1,9 +1,10 @@
 //! A connection to QEMU that waits for it without sleeping on it.
 //!
-//! QEMU sends each answer by itself. Into a pipe that costs little; over a socket a comparison took 30 % more CPU time. A
-//! reader that sleeps on the pipe is woken by an answer, by an interrupt to another core more often than not, and QEMU
-//! pays for that: 30 % more, as measured, and 20 % with naps of 60 us. So the reader asks again and again, and in between
-//! lets whoever else wants the core have it. Two harnesses with a QEMU each come to share two cores well in that way.
+//! QEMU sends each answer by itself. Into a pipe that costs little; over a socket a comparison took
+//! 30 % more CPU time. A reader that sleeps on the pipe is woken by an answer, by an interrupt to
+//! another core more often than not, and QEMU pays for that: 30 % more, as measured, and 20 % with
+//! naps of 60 us. So the reader asks again and again, and in between lets whoever else wants the
+//! core have it. Two harnesses with a QEMU each come to share two cores well in that way.
 
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::thread;

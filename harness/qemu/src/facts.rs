@@ -19,7 +19,8 @@ pub(crate) const CPUS: usize = 2;
 pub(crate) const RAM: u64 = 0x4000_0000;
 /// How much memory there is.
 pub(crate) const RAM_BYTES: u64 = 0x8000_0000;
-/// EventIDs, DeviceIDs and ICIDs have this many bits (`hw/intc/gicv3_internal.h`: ITS_IDBITS, ITS_DEVBITS, ITS_CIDBITS).
+/// EventIDs, DeviceIDs and ICIDs have this many bits (`hw/intc/gicv3_internal.h`: ITS_IDBITS,
+/// ITS_DEVBITS, ITS_CIDBITS).
 pub(crate) const ID_BITS: u8 = 16;
 /// INTIDs have this many bits (GICD_TYPER_IDBITS).
 pub(crate) const INTID_BITS: u8 = 16;
@@ -36,8 +37,8 @@ pub(crate) const fn redistributor(number: usize) -> u64 {
 
 /// The character of QEMU's ITS.
 ///
-/// What is known of the options that it takes is the caller's, and so is the page size: all three stick in a
-/// `GITS_BASER<n>`.
+/// What is known of the options that it takes is the caller's, and so is the page size: all three
+/// stick in a `GITS_BASER<n>`.
 pub const fn character(page_size: PageSize, choices: Choices) -> Character {
     Character {
         event_id_bits: ID_BITS,

@@ -1,12 +1,13 @@
-//! QEMU's ITS as an outside reference: a QEMU process whose GICv3 ITS is given the same [`Action`](its_el2::Action)s as
-//! the board, and what can be seen of it, as data.
+//! QEMU's ITS as an outside reference: a QEMU process whose GICv3 ITS is given the same
+//! [`Action`](its_el2::Action)s as the board, and what can be seen of it, as data.
 //!
-//! [`find()`] tells whether there is a QEMU, [`Qemu::start`] starts one, [`Qemu::play`] plays a case on it: one
-//! [`Answer`] for each [`Step`]. Nothing of QEMU is needed to build this.
+//! [`find()`] tells whether there is a QEMU, [`Qemu::start`] starts one, [`Qemu::play`] plays a
+//! case on it: one [`Answer`] for each [`Step`]. Nothing of QEMU is needed to build this.
 //!
-//! QEMU's CPUs never run. The registers of its machine are accessed over qtest, its memory is a file that is
-//! shared with it. Its ITS works through commands inside of the register writes that post them, so that what happened
-//! is known once a write is answered; but a command that it ignored looks like one that it executed.
+//! QEMU's CPUs never run. The registers of its machine are accessed over qtest, its memory is a
+//! file that is shared with it. Its ITS works through commands inside of the register writes that
+//! post them, so that what happened is known once a write is answered; but a command that it
+//! ignored looks like one that it executed.
 //!
 //! - `find`, `process`: the program, and one process of it
 //! - `facts`: addresses and the character of its ITS
@@ -17,8 +18,9 @@
 //! - `look`: what is seen
 //! - `play`: cases
 //!
-//! Its users compare QEMU with the reference. It knows the seam and nothing else: not the board, the model or a
-//! scenario. The addresses of the board come from the [`Machine`](its_el2::Machine) that it is given.
+//! Its users compare QEMU with the reference. It knows the seam and nothing else: not the board,
+//! the model or a scenario. The addresses of the board come from the [`Machine`](its_el2::Machine)
+//! that it is given.
 
 mod actions;
 mod connection;

@@ -18,8 +18,8 @@ use crate::tables;
 pub struct Seen {
     /// GITS_CTLR, IIDR, TYPER, CBASER, CWRITER, CREADR, BASER0, BASER1 and BASER2 as read.
     pub registers: Vec<(Register, u64)>,
-    /// Every valid mapping that memory holds by the tables of BASER0 and BASER1, by DeviceID and EventID, whether the ITS
-    /// is enabled or not.
+    /// Every valid mapping that memory holds by the tables of BASER0 and BASER1, by DeviceID and
+    /// EventID, whether the ITS is enabled or not.
     pub translations: BTreeMap<(u32, u32), Translation>,
     /// By redistributor, ascending; empty while its EnableLPIs is 0.
     pub pending: [Vec<u32>; CPUS],

@@ -1,4 +1,5 @@
-//! QEMU's memory, which is a file that it shares with us: read and cleared behind its back, between its commands.
+//! QEMU's memory, which is a file that it shares with us: read and cleared behind its back, between
+//! its commands.
 
 use std::fs::File;
 use std::io;
@@ -25,9 +26,10 @@ impl Memory {
         Ok(Self { file })
     }
 
-    /// Fills everything with zeroes, by making it a hole, which QEMU sees too: the file is mapped and shared. What its
-    /// loader put there is gone as well, which only a running CPU would miss. (Measured: 18 us after a case that touched
-    /// a few dozen pages; writing zeroes over the pages that are no holes: 110 us.)
+    /// Fills everything with zeroes, by making it a hole, which QEMU sees too: the file is mapped
+    /// and shared. What its loader put there is gone as well, which only a running CPU would miss.
+    /// (Measured: 18 us after a case that touched a few dozen pages; writing zeroes over the pages
+    /// that are no holes: 110 us.)
     pub(crate) fn clear(&self) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match fallocate(&self.file, flags, 0, RAM_BYTES) {
@@ -36,15 +38,15 @@ impl Memory {
         }
     }
 
-    /// To the same effect, where holes cannot be punched. QEMU must not touch its memory meanwhile, and does not: it
-    /// waits for commands.
+    /// To the same effect, where holes cannot be punched. QEMU must not touch its memory meanwhile,
+    /// and does not: it waits for commands.
     fn clear_without_holes(&self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.set_len(RAM_BYTES)
     }
 
-    /// Calls `each` with index and bytes of the entries of an array that are not all zero, in order. What lies outside of
-    /// memory is as if it were zero.
+    /// Calls `each` with index and bytes of the entries of an array that are not all zero, in
+    /// order. What lies outside of memory is as if it were zero.
     pub(crate) fn entries<const BYTES: usize>(
         &self,
         address: u64,
@@ -117,7 +119,8 @@ mod tests {
     fn entries_are_found_across_holes_and_pages() {
         let memory = Memory::alone();
         let table = RAM + 0x1_0000;
-        // Of 12 bytes: entry 341 lies across the end of the first page, of which the second is a hole.
+        // Of 12 bytes: entry 341 lies across the end of the first page, of which the second is a
+        // hole.
         memory.put(table + 341 * 12, &[1, 2, 3, 4]);
         memory.put(table + 60_000 * 12, &[5; 12]);
         memory.put(table + 65_536 * 12, &[6; 12]);

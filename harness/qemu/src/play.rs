@@ -67,7 +67,8 @@ impl Qemu {
         self.process.id()
     }
 
-    /// Plays one case from a reset state; one answer a step. After an error this QEMU is of no more use.
+    /// Plays one case from a reset state; one answer a step. After an error this QEMU is of no more
+    /// use.
     pub fn play(&mut self, steps: &[Step]) -> Result<Vec<Answer>, Error> {
         if std::mem::replace(&mut self.spent, true) {
             return Err(Error::Spent);
@@ -85,7 +86,8 @@ impl Qemu {
         Ok(answers)
     }
 
-    /// Plays steps of which only the last may be a look. `first`: on a machine that is reset before.
+    /// Plays steps of which only the last may be a look. `first`: on a machine that is reset
+    /// before.
     fn play_part(
         &mut self,
         first: bool,
@@ -171,9 +173,9 @@ impl Qemu {
     }
 }
 
-/// Everything that a case can have changed but memory goes back to reset; all of the answers are [`Answers::done`].
-/// Registers that can only be written while something is off come after what turns it off, and GITS_CBASER, which
-/// clears GITS_CREADR, is one of them.
+/// Everything that a case can have changed but memory goes back to reset; all of the answers are
+/// [`Answers::done`]. Registers that can only be written while something is off come after what
+/// turns it off, and GITS_CBASER, which clears GITS_CREADR, is one of them.
 fn send_reset(batch: &mut Batch) {
     batch.write(AccessSize::Word, ITS + Register::Ctlr.offset(), 0);
     // No action writes the distributor, but a table of the case may have been laid over it.

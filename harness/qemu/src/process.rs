@@ -1,8 +1,8 @@
 //! A QEMU process: started, heard, ended.
 //!
-//! QEMU runs under a shell that kills it once its own standard input ends, so that it does not outlive a harness that
-//! was killed. Its folder is removed as soon as QEMU has opened what is in there. It takes commands from its standard
-//! input and answers on its standard output.
+//! QEMU runs under a shell that kills it once its own standard input ends, so that it does not
+//! outlive a harness that was killed. Its folder is removed as soon as QEMU has opened what is in
+//! there. It takes commands from its standard input and answers on its standard output.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,8 +22,8 @@ use crate::memory::Memory;
 use crate::qtest::{Answers, Batch, exchange};
 use crate::{Error, Installed};
 
-/// Takes the commands on standard error and a file for it as the first argument. Starts the others, tells their process
-/// id, waits for its input to end.
+/// Takes the commands on standard error and a file for it as the first argument. Starts the others,
+/// tells their process id, waits for its input to end.
 const SHELL: &str = r#"exec 3<&2 2>>"$1"; shift; "$@" <&3 3<&- & echo $!; exec >&- 3<&-
     read -r end; kill -9 $!; wait"#;
 /// The most that is kept of what QEMU says on standard error.

@@ -1,7 +1,9 @@
-//! The qtest line protocol (QEMU, `softmmu/qtest.c`): one command a line, one answer a command, in order.
+//! The qtest line protocol (QEMU, `softmmu/qtest.c`): one command a line, one answer a command, in
+//! order.
 //!
-//! Each line costs QEMU a system call that sends the answer, so whatever can be said in fewer lines is: `read` and
-//! `write` of several registers are split by QEMU into accesses of the registers' width.
+//! Each line costs QEMU a system call that sends the answer, so whatever can be said in fewer lines
+//! is: `read` and `write` of several registers are split by QEMU into accesses of the registers'
+//! width.
 
 use std::io::{self, Read, Write};
 
@@ -11,8 +13,8 @@ use crate::Error;
 
 /// Lines that are sent in one piece.
 const CHUNK: usize = 128;
-/// Lines that may wait for their answers. These answers fit the buffer of a pipe, so that QEMU never waits until they
-/// are received, and sending waits for nothing but QEMU.
+/// Lines that may wait for their answers. These answers fit the buffer of a pipe, so that QEMU
+/// never waits until they are received, and sending waits for nothing but QEMU.
 const WINDOW: usize = 2 * CHUNK;
 /// How QEMU tells of an interrupt line, at any time.
 const ASYNCHRONOUS: &[u8] = b"IRQ ";
@@ -90,8 +92,8 @@ impl Batch {
         self.end();
     }
 
-    /// Writes words to memory. Where it follows on the store just before, it becomes part of that; else the answer is
-    /// [`Answers::done`], and this returns true.
+    /// Writes words to memory. Where it follows on the store just before, it becomes part of that;
+    /// else the answer is [`Answers::done`], and this returns true.
     pub(crate) fn store(&mut self, address: u64, words: &[u64]) -> bool {
         let bytes = 8 * words.len() as u64;
         let follows = self.growing.filter(|store| {
@@ -265,7 +267,8 @@ impl Answers {
     }
 }
 
-/// The line that starts here, without its end, and where the next one starts; `None` while it is not complete.
+/// The line that starts here, without its end, and where the next one starts; `None` while it is
+/// not complete.
 fn line_at(text: &[u8], start: usize) -> Option<(&[u8], usize)> {
     let rest = text.get(start..)?;
     let length = rest.iter().position(|byte| *byte == b'\n')?;

@@ -1,7 +1,8 @@
 //! What happened to the command queue in a write, told from its registers before and after.
 //!
-//! QEMU works through the queue inside of the writes to GITS_CTLR and GITS_CWRITER (`hw/intc/arm_gicv3_its.c`:
-//! process_cmdq). Whether a command that went past was in error cannot be seen.
+//! QEMU works through the queue inside of the writes to GITS_CTLR and GITS_CWRITER
+//! (`hw/intc/arm_gicv3_its.c`: process_cmdq). Whether a command that went past was in error cannot
+//! be seen.
 
 use std::collections::HashMap;
 
@@ -53,27 +54,30 @@ pub(crate) struct QueueState {
 }
 
 impl QueueState {
-    /// Takes GITS_CBASER, GITS_CWRITER and GITS_CREADR as they are after a write in which no command was taken.
+    /// Takes GITS_CBASER, GITS_CWRITER and GITS_CREADR as they are after a write in which no
+    /// command was taken.
     pub(crate) fn moved(&mut self, [cbaser, cwriter, creadr]: [u64; 3]) {
         self.cbaser = Cbaser::from_bits(cbaser);
         self.cwriter = Cwriter::from_bits(cwriter);
         self.creadr = Creadr::from_bits(creadr);
     }
 
-    /// Takes GITS_CREADR as it is after GITS_CTLR.Enabled was written, and tells what happened in that write.
+    /// Takes GITS_CREADR as it is after GITS_CTLR.Enabled was written, and tells what happened in
+    /// that write.
     pub(crate) fn switched(&mut self, on: bool, creadr: u64, stored: &Stored) -> Vec<Event> {
         self.enabled = on;
         self.ran(Creadr::from_bits(creadr), stored)
     }
 
-    /// Takes GITS_CREADR as it is after the low half of GITS_CWRITER was written, and tells what happened in that write.
+    /// Takes GITS_CREADR as it is after the low half of GITS_CWRITER was written, and tells what
+    /// happened in that write.
     pub(crate) fn posted(&mut self, cwriter: u64, creadr: u64, stored: &Stored) -> Vec<Event> {
         self.cwriter = Cwriter::from_bits(cwriter);
         self.ran(Creadr::from_bits(creadr), stored)
     }
 
-    /// QEMU's Stalled stays 1 while any write of GITS_CWRITER makes it go on, so a stall after a stall is one that left
-    /// CREADR short of CWRITER.
+    /// QEMU's Stalled stays 1 while any write of GITS_CWRITER makes it go on, so a stall after a
+    /// stall is one that left CREADR short of CWRITER.
     fn ran(&mut self, now: Creadr, stored: &Stored) -> Vec<Event> {
         let mut events = Vec::new();
         if self.enabled {

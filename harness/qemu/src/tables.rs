@@ -19,7 +19,8 @@ use crate::memory::Memory;
 
 /// Ids of devices, events and collections that there are.
 const IDS: u64 = 1 << ID_BITS;
-/// Bits of a level-1 entry that QEMU takes for the address: not bit 51, but all below the page size.
+/// Bits of a level-1 entry that QEMU takes for the address: not bit 51, but all below the page
+/// size.
 const LEVEL1_ADDRESS: u64 = (1 << 51) - 1;
 
 /// A valid device table entry.

@@ -1,8 +1,9 @@
-//! Traffic of one device beside many others, without reference and oracles: for counting EL2's instructions.
+//! Traffic of one device beside many others, without reference and oracles: for counting EL2's
+//! instructions.
 //!
-//! `many_devices DEVICES ROUNDS`: maps so many devices, 0 to 4,000, and then does the same few operations again and
-//! again with one device more, each time another. `cargo xtask scale` runs it under callgrind, which counts what is
-//! executed inside the emulator.
+//! `many_devices DEVICES ROUNDS`: maps so many devices, 0 to 4,000, and then does the same few
+//! operations again and again with one device more, each time another. `cargo xtask scale` runs it
+//! under callgrind, which counts what is executed inside the emulator.
 
 use std::process::ExitCode;
 
@@ -13,7 +14,8 @@ use its_gic::Register;
 use its_runner::{Hosts, machine};
 use its_scenario::{Area, HostCommand, Operation, Place, Scenario, Width};
 
-/// An ITS with a flat device table of 8192 entries, and room for 4,096 records: the host gives pages of its own.
+/// An ITS with a flat device table of 8192 entries, and room for 4,096 records: the host gives
+/// pages of its own.
 const BOARD: &str = "\
 itsdiff 1
 character two-level=no device-id-bits=13
@@ -72,7 +74,8 @@ fn run(devices: u32, rounds: u32) {
     }
 }
 
-/// What the driver does with a device: maps it and an event, has an interrupt sent, takes both away again.
+/// What the driver does with a device: maps it and an event, has an interrupt sent, takes both away
+/// again.
 fn round_of(device_id: u32, hosts: &mut Hosts, on: &mut Alone) {
     let event_id = 0;
     let (intid, icid) = (8192, 0);

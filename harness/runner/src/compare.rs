@@ -73,7 +73,8 @@ pub(crate) fn register(
     })
 }
 
-/// The breach that a disagreement is, or the disagreement where it is the harness's own. `bare`: a host owns its ITSs.
+/// The breach that a disagreement is, or the disagreement where it is the harness's own. `bare`: a
+/// host owns its ITSs.
 pub(crate) fn breach(disagreement: Disagreement, bare: bool) -> Result<Breach, Disagreement> {
     let Some((rule, class)) = rule(disagreement.kind, bare) else {
         return Err(disagreement);
@@ -87,8 +88,8 @@ pub(crate) fn breach(disagreement: Disagreement, bare: bool) -> Result<Breach, D
     })
 }
 
-/// The rule that a disagreement breaks; `None` where it is the harness's own. `bare`: a host owns its ITSs, so that the
-/// physical ITS is what is judged.
+/// The rule that a disagreement breaks; `None` where it is the harness's own. `bare`: a host owns
+/// its ITSs, so that the physical ITS is what is judged.
 fn rule(kind: Kind, bare: bool) -> Option<(&'static Rule, &'static str)> {
     Some(match kind {
         Kind::Register => (&rules::DIV_REGISTER, "value"),

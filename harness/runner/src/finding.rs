@@ -1,9 +1,9 @@
 //! Findings, and what makes two of them the same.
 //!
-//! A signature is `rule.operation.subject.class`: the rule's id; the kind of scenario operation (`boot` and `end` for
-//! what is around them); the register, command or hypercall of the action that broke it (`several` in a race); the oracle's class of
-//! outcome. No address, value, count or index is part of it, so that it is the same in every build and survives
-//! minimizing.
+//! A signature is `rule.operation.subject.class`: the rule's id; the kind of scenario operation
+//! (`boot` and `end` for what is around them); the register, command or hypercall of the action
+//! that broke it (`several` in a race); the oracle's class of outcome. No address, value, count or
+//! index is part of it, so that it is the same in every build and survives minimizing.
 
 use its_el2::{Action, Hypercall};
 use its_gic::geometry::Pages;
@@ -64,7 +64,8 @@ impl Finding {
         Self::new(breach, (operation, "case"), "all")
     }
 
-    /// The bits in which a register's value is not as expected; `None` where it is not about one value.
+    /// The bits in which a register's value is not as expected; `None` where it is not about one
+    /// value.
     pub fn differing_bits(&self) -> Option<u64> {
         let number = |text: &str| {
             let digits = text.split_whitespace().next()?.strip_prefix("0x")?;

@@ -10,8 +10,8 @@ use its_scenario::{HostCommand, Operation, Place, Rdbase, Scenario, Stage, Width
 
 use crate::place;
 
-/// The driver of each ITS, and to which of them the host has turned. It does to a machine what a scenario says, by way
-/// of whoever performs actions.
+/// The driver of each ITS, and to which of them the host has turned. It does to a machine what a
+/// scenario says, by way of whoever performs actions.
 #[derive(Clone)]
 pub struct Hosts {
     machine: Machine,
@@ -31,7 +31,8 @@ impl Hosts {
         Self { machine, drivers: (0..machine.its.len() as u8).map(driver).collect(), current: 0 }
     }
 
-    /// The drivers probe their ITSs, on hardware that nobody guards yet; at [`Stage::Reset`] they do nothing.
+    /// The drivers probe their ITSs, on hardware that nobody guards yet; at [`Stage::Reset`] they
+    /// do nothing.
     pub fn probe(&mut self, stage: Stage, on: &mut impl Perform) {
         if stage >= Stage::Probed {
             for host in &mut self.drivers {
@@ -65,7 +66,8 @@ impl Hosts {
         &mut self.drivers[self.current]
     }
 
-    /// Does one operation. `fail`, `tamper` and `race` are no actions of the host, and nothing here.
+    /// Does one operation. `fail`, `tamper` and `race` are no actions of the host, and nothing
+    /// here.
     pub fn operate(&mut self, operation: &Operation, on: &mut impl Perform) {
         match *operation {
             Operation::Its { its } => self.current = usize::from(its) % self.drivers.len(),

@@ -1,8 +1,9 @@
 //! Plays a scenario on the board and the reference in lockstep, and says what broke.
 //!
-//! A [`Runner`] holds one board with one subject. [`Runner::play`] runs one case: boot, operations, then enough looks
-//! that healthy hardware must be done. After every single [`Action`](its_el2::Action) the reference judges what
-//! happened and the oracles look at the machine; the first action with a [`Finding`] ends the case.
+//! A [`Runner`] holds one board with one subject. [`Runner::play`] runs one case: boot, operations,
+//! then enough looks that healthy hardware must be done. After every single
+//! [`Action`](its_el2::Action) the reference judges what happened and the oracles look at the
+//! machine; the first action with a [`Finding`] ends the case.
 //!
 //! - `lockstep`: one action, or several agents at once, on board and reference, judged
 //! - `race`: what each agent of a race does
@@ -13,12 +14,14 @@
 //! - [`finding`]: findings and their signatures
 //! - [`trace`]: what happened, for people
 //! - [`minimize`]: the shortest scenario with the same finding
-//! - [`observe`]: what a subject does that host and hardware see, judged by nobody, to compare two of them
+//! - [`observe`]: what a subject does that host and hardware see, judged by nobody, to compare two
+//!   of them
 //! - [`program`]: what a target does when no engine drives it
 //! - [`versioned`]: the version of JSON that scripts read
 //! - [`campaign`]: many cases under a fuzzing engine, counted, one file a signature
 //!
-//! Targets and the command line are its users. This crate alone knows board, emulator, reference and oracles.
+//! Targets and the command line are its users. This crate alone knows board, emulator, reference
+//! and oracles.
 //!
 //! Deterministic: the same scenario gives the same trace, in every process.
 

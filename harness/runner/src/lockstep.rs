@@ -17,7 +17,8 @@ use crate::trace::Trace;
 /// Who judges.
 #[derive(Clone)]
 pub(crate) struct Judges {
-    /// Dismissed once a subject is at work whose loads and stores nobody sees: it cannot follow that.
+    /// Dismissed once a subject is at work whose loads and stores nobody sees: it cannot follow
+    /// that.
     pub reference: Option<Model>,
     pub oracles: Oracles,
 }
@@ -100,8 +101,8 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    /// The driver's own set-up did not succeed, and nobody said why: it is the subject's doing where there is no reference, which
-    /// would have told, and else the harness's.
+    /// The driver's own set-up did not succeed, and nobody said why: it is the subject's doing
+    /// where there is no reference, which would have told, and else the harness's.
     pub(crate) fn set_up_failed(&mut self, outcomes: &[Outcome]) {
         let seen = format!("{outcomes:?}");
         if self.judges.reference.is_some() {
@@ -163,7 +164,8 @@ impl<'a> Lockstep<'a> {
         self.conclude(finding::subject(action));
     }
 
-    /// Asks the reference, unless it was dismissed; after the oracles, for what they told explains what hardware then does.
+    /// Asks the reference, unless it was dismissed; after the oracles, for what they told explains
+    /// what hardware then does.
     fn refer(&mut self, ask: impl FnOnce(&mut Model, &[Event]) -> Judgement) {
         let Some(mut model) = self.judges.reference.take() else {
             return self.count_fetched();
@@ -287,8 +289,8 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    /// Whether nothing more can come of a queue after so many looks: by the reference, or else where the hardware is done with
-    /// what it was told and some looks had EL2 pass on more.
+    /// Whether nothing more can come of a queue after so many looks: by the reference, or else
+    /// where the hardware is done with what it was told and some looks had EL2 pass on more.
     pub(crate) fn is_settled(&self, its: u8, looks: usize) -> bool {
         let register = |register| self.board.register(its, register) & OFFSET_MASK;
         match self.reference() {

@@ -1,8 +1,9 @@
 //! The shortest scenario with the same finding: delta debugging over operations, then plainer
 //! arguments, turns and boards, until no step of any kind is left.
 //!
-//! What counts, for a finding, is the signature: a scenario that breaks another rule, or the same one elsewhere, is not taken. Candidates
-//! are played on all cores; the first that shows the finding is taken, so that the result does not depend on timing.
+//! What counts, for a finding, is the signature: a scenario that breaks another rule, or the same
+//! one elsewhere, is not taken. Candidates are played on all cores; the first that shows the
+//! finding is taken, so that the result does not depend on timing.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -47,8 +48,8 @@ pub enum Refused {
     Others(Vec<String>),
 }
 
-/// Minimizes `scenario` for the finding of this signature, or for its first. At most `budget` candidates are offered; `tell`
-/// hears of each that is taken.
+/// Minimizes `scenario` for the finding of this signature, or for its first. At most `budget`
+/// candidates are offered; `tell` hears of each that is taken.
 ///
 /// # Errors
 /// [`Refused`]: the scenario does not show it, or not always.
@@ -119,7 +120,8 @@ pub struct Shortest {
     pub minimal: bool,
 }
 
-/// From one that `shows` it, step by step. At most `budget` candidates are offered; `tell` hears of each that is taken.
+/// From one that `shows` it, step by step. At most `budget` candidates are offered; `tell` hears of
+/// each that is taken.
 pub fn shortest(
     scenario: Scenario,
     budget: u64,

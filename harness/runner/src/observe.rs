@@ -1,5 +1,6 @@
-//! What a subject does that others see, judged by nobody: what the host gets, what the hardware is told and does, which pages
-//! change hands. Two subjects that do the same here do the same for host and hardware, however they come to it.
+//! What a subject does that others see, judged by nobody: what the host gets, what the hardware is
+//! told and does, which pages change hands. Two subjects that do the same here do the same for host
+//! and hardware, however they come to it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -64,7 +65,8 @@ struct Observatory {
 /// Boots that are kept.
 const KEPT_BOOTS: usize = 256;
 
-/// Plays a case on a board that each thread keeps, up to what is told by steps of the subject's own.
+/// Plays a case on a board that each thread keeps, up to what is told by steps of the subject's
+/// own.
 pub fn observe(scenario: &Scenario, make: Make) -> Observed {
     thread_local! {
         static KEPT: RefCell<Option<Observatory>> = const { RefCell::new(None) };

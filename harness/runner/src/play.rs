@@ -105,7 +105,8 @@ pub struct Runner {
     boots: HashMap<([Character; MAX_ITS], Boot), Booted>,
     /// Compare the account of the ITS's pointers with a full walk after every action.
     pub check_account: bool,
-    /// Allow every option of every freedom of the architecture, not only those that the board is known to pick.
+    /// Allow every option of every freedom of the architecture, not only those that the board is
+    /// known to pick.
     pub all_freedoms: bool,
 }
 
@@ -158,7 +159,8 @@ impl Runner {
         lockstep.finish()
     }
 
-    /// Plays a case twice, from before boot, and demands that both go the same. The trace and all else is the first's.
+    /// Plays a case twice, from before boot, and demands that both go the same. The trace and all
+    /// else is the first's.
     pub fn play_twice(&mut self, scenario: &Scenario, trace: &mut Trace) -> Case {
         let mut again = Trace::default();
         let mut case = self.play(scenario, Some(trace));

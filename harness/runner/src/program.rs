@@ -1,9 +1,11 @@
-//! What a target's program does when no engine drives it: it replays the files of its command line, or answers requests.
+//! What a target's program does when no engine drives it: it replays the files of its command line,
+//! or answers requests.
 //!
-//! `its_cmdq [--quiet] FILE...` tells what happens in each file; with `--quiet`, only in those that are not clean.
-//! `its_cmdq --requests` reads [`Request`]s from standard input, a line of JSON each, and answers each with [`Answer`]s in
-//! the same form. That is how the command line works with whatever subject it built.
-//! `its_cmdq --random PLAN` is the random engine; the plan is a [`Plan`](crate::campaign::random::Plan) as JSON.
+//! `its_cmdq [--quiet] FILE...` tells what happens in each file; with `--quiet`, only in those that
+//! are not clean. `its_cmdq --requests` reads [`Request`]s from standard input, a line of JSON
+//! each, and answers each with [`Answer`]s in the same form. That is how the command line works
+//! with whatever subject it built. `its_cmdq --random PLAN` is the random engine; the plan is a
+//! [`Plan`](crate::campaign::random::Plan) as JSON.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -23,19 +25,19 @@ use crate::replay::{
 };
 use crate::trace::{Line, Trace};
 
-/// What is asked of a program. The target is whose engine wrote the files that are an engine's: it played them as it
-/// [fits](Scenario::fit) them.
+/// What is asked of a program. The target is whose engine wrote the files that are an engine's: it
+/// played them as it [fits](Scenario::fit) them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Plays each of these; an [`Answer::Judged`] for each, in their order.
     Judge { files: Vec<PathBuf>, target: Option<String> },
     /// Plays one; [`Answer::Told`], or [`Answer::Refused`] if it cannot be read.
     Tell { file: PathBuf, target: Option<String> },
-    /// Plays scenarios, given as text, and tells what others see of the subject; an [`Answer::Observed`] for each, in their
-    /// order.
+    /// Plays scenarios, given as text, and tells what others see of the subject; an
+    /// [`Answer::Observed`] for each, in their order.
     Observe { scenarios: Vec<String> },
-    /// Minimizes one for a signature, or its first; any number of [`Answer::Progress`], then [`Answer::Minimized`] or
-    /// [`Answer::Refused`].
+    /// Minimizes one for a signature, or its first; any number of [`Answer::Progress`], then
+    /// [`Answer::Minimized`] or [`Answer::Refused`].
     Minimize { file: PathBuf, target: Option<String>, signature: Option<String>, budget: u64 },
 }
 

@@ -9,8 +9,8 @@ use crate::hosts::Hosts;
 /// Actions of one agent in a race, at most: what a race does is bounded.
 const ACTIONS: usize = 128;
 
-/// What each agent is going to do. It is settled before the race begins: the drivers see nothing of what comes back, and
-/// go on as if each register read said that all is done.
+/// What each agent is going to do. It is settled before the race begins: the drivers see nothing of
+/// what comes back, and go on as if each register read said that all is done.
 #[derive(Default)]
 pub(crate) struct Lists([Vec<Action>; AGENTS]);
 

@@ -20,8 +20,8 @@ pub struct Seen<'a> {
     pub pending: &'a [Vec<u32>],
 }
 
-/// Judges what an ITS did and how it then is. After the first finding, and after what the architecture says nothing
-/// about, nothing more is judged.
+/// Judges what an ITS did and how it then is. After the first finding, and after what the
+/// architecture says nothing about, nothing more is judged.
 #[derive(Clone, Debug)]
 pub struct Referee {
     model: Model,
@@ -31,7 +31,8 @@ pub struct Referee {
 }
 
 impl Referee {
-    /// For a machine before boot whose ITS goes, where the architecture leaves a choice, as its character says.
+    /// For a machine before boot whose ITS goes, where the architecture leaves a choice, as its
+    /// character says.
     pub fn new(machine: Machine) -> Self {
         Self { model: Model::bare(machine), operation: (0, "boot"), finding: None, poisoned: None }
     }

@@ -85,8 +85,8 @@ pub fn load(path: &Path) -> Result<Scenario, LoadError> {
     Ok(scenario)
 }
 
-/// The same as it was played by this target's engine, if the file is an engine's: as it [fits](Scenario::fit) the target, and
-/// without operations too, which is a boot.
+/// The same as it was played by this target's engine, if the file is an engine's: as it
+/// [fits](Scenario::fit) the target, and without operations too, which is a boot.
 pub fn load_as(path: &Path, target: Option<&str>) -> Result<Scenario, LoadError> {
     if !is_artifact(path) {
         return load(path);

@@ -1,4 +1,5 @@
-//! What happened in a case, for people: operations, actions, EL2's accesses, the hardware's answers, ownership.
+//! What happened in a case, for people: operations, actions, EL2's accesses, the hardware's
+//! answers, ownership.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
@@ -35,7 +36,8 @@ pub enum Kind {
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// Index of the operation; `None` before the first. What comes after the last has the number of operations.
+    /// Index of the operation; `None` before the first. What comes after the last has the number of
+    /// operations.
     pub step: Option<usize>,
     pub kind: Kind,
     /// 0 to 2.

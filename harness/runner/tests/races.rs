@@ -1,4 +1,5 @@
-//! Races: the same turns give the same trace, and short races hold in every interleaving with few switches.
+//! Races: the same turns give the same trace, and short races hold in every interleaving with few
+//! switches.
 
 use its_el2::{Turn, Until};
 use its_runner::trace::Trace;

@@ -1,4 +1,5 @@
-//! Generated scenarios where nothing is broken: no finding, little is poisoned, nothing depends on chance.
+//! Generated scenarios where nothing is broken: no finding, little is poisoned, nothing depends on
+//! chance.
 
 use arbitrary::Unstructured;
 use its_runner::trace::Trace;
@@ -14,8 +15,8 @@ fn scenario(seed: u64, target: FuzzTarget, temper: Temper) -> Scenario {
     Scenario::generate(&mut Unstructured::new(&bytes), target, temper)
 }
 
-/// Plays so many scenarios; in every fourth the account of pointers is checked against a full walk after every action, which
-/// takes most of the time.
+/// Plays so many scenarios; in every fourth the account of pointers is checked against a full walk
+/// after every action, which takes most of the time.
 fn play(number: u64, target: FuzzTarget, temper: Temper, all_freedoms: bool) -> Counts {
     let mut runner = Runner::new(its_production::make);
     runner.all_freedoms = all_freedoms;

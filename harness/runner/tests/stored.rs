@@ -1,4 +1,5 @@
-//! Every stored scenario is clean on the production emulator, whichever target or known bug it is kept for.
+//! Every stored scenario is clean on the production emulator, whichever target or known bug it is
+//! kept for.
 //!
 //! `cargo xtask mutants` plays this against each mutant of the emulator.
 
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use its_runner::{Runner, Verdict, replay};
 
-/// The scenarios below this folder, in the order of their paths, but those that are kept for what they break.
+/// The scenarios below this folder, in the order of their paths, but those that are kept for what
+/// they break.
 fn scenarios(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))

@@ -1,4 +1,5 @@
-//! The shape of one argument: which numbers it can be. Text, binary form, fix-up and mutation go by it.
+//! The shape of one argument: which numbers it can be. Text, binary form, fix-up and mutation go by
+//! it.
 
 use crate::operation::{CPUS, Rdbase};
 use crate::place::{PAGE_BYTES, Place};
@@ -66,8 +67,8 @@ impl Argument {
 }
 
 impl Shape {
-    /// The same word if it is one that this shape allows, else another that is: numbers go around, so
-    /// that any bits are spread over what is allowed.
+    /// The same word if it is one that this shape allows, else another that is: numbers go around,
+    /// so that any bits are spread over what is allowed.
     pub(crate) fn fix(self, word: u64) -> u64 {
         match self {
             Self::Number { max } => wrap(word, 0, max),

@@ -1,12 +1,13 @@
 //! The binary form: what fuzzing engines mutate. It is never stored; the text form is.
 //!
-//! Little endian. Byte 0 is the version, 3. From byte 1 on is the character of the first ITS, from byte 113 on that of
-//! the second, from byte 225 on the boot plan, one byte a field; the other bytes up to 255 are zero. Then 42 bytes an
-//! operation: its kind, its CPU, five words of 8 bytes.
+//! Little endian. Byte 0 is the version, 3. From byte 1 on is the character of the first ITS, from
+//! byte 113 on that of the second, from byte 225 on the boot plan, one byte a field; the other
+//! bytes up to 255 are zero. Then 42 bytes an operation: its kind, its CPU, five words of 8 bytes.
 //!
-//! The decoder takes anything: every number goes through the fix-up, an unknown kind becomes a known one, fewer
-//! bytes than a header are the default scenario, a record that is cut off at the end is dropped. It knows one version,
-//! so it ignores byte 0: bytes of another version are a scenario like any bytes.
+//! The decoder takes anything: every number goes through the fix-up, an unknown kind becomes a
+//! known one, fewer bytes than a header are the default scenario, a record that is cut off at the
+//! end is dropped. It knows one version, so it ignores byte 0: bytes of another version are a
+//! scenario like any bytes.
 
 use its_el2::MAX_ITS;
 
@@ -67,7 +68,8 @@ impl Scenario {
         }
     }
 
-    /// Drops operations from the end until [`Scenario::encode`] gives at most `max_bytes`, or none is left.
+    /// Drops operations from the end until [`Scenario::encode`] gives at most `max_bytes`, or none
+    /// is left.
     pub fn shorten_to(&mut self, max_bytes: usize) {
         let room = max_bytes.saturating_sub(HEADER_BYTES);
         self.operations.truncate(room / RECORD_BYTES);

@@ -1,5 +1,5 @@
-//! Words for engines that mutate bytes and know nothing of scenarios: what registers, commands and tables are made of, as
-//! it stands in the binary form.
+//! Words for engines that mutate bytes and know nothing of scenarios: what registers, commands and
+//! tables are made of, as it stands in the binary form.
 
 use its_gic::geometry::PageSize;
 use its_gic::register::{Baser, Cbaser, Register};
@@ -45,7 +45,8 @@ fn commands() -> Vec<Word> {
     Command::known().map(word).collect()
 }
 
-/// Values that registers and entries of tables change at: flips and written values are made of them.
+/// Values that registers and entries of tables change at: flips and written values are made of
+/// them.
 fn fields() -> Vec<Word> {
     let mut words: Vec<(String, u64)> = vec![
         ("field.valid".into(), Cbaser::VALID),
@@ -66,7 +67,8 @@ fn fields() -> Vec<Word> {
     words.into_iter().map(bytes).collect()
 }
 
-/// A whole record of each kind of operation that the target plays, with every argument as small as it can be.
+/// A whole record of each kind of operation that the target plays, with every argument as small as
+/// it can be.
 fn operations(target: FuzzTarget) -> Vec<Word> {
     let word = |kind: &Kind| {
         let smallest = Record { kind: *kind, cpu: 0, words: [0; ARGUMENTS] };

@@ -6,8 +6,9 @@ use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
 
 impl Scenario {
-    /// Brings every field into its range and drops operations beyond [`MAX_OPERATIONS`]. What is out of range
-    /// goes around rather than to the limit, so that mutation spreads. Twice is the same as once.
+    /// Brings every field into its range and drops operations beyond [`MAX_OPERATIONS`]. What is
+    /// out of range goes around rather than to the limit, so that mutation spreads. Twice is the
+    /// same as once.
     pub fn fix_up(&mut self) {
         self.characters = self.characters.map(|given| character(character_words(&given)));
         self.boot = boot(boot_words(&self.boot));

@@ -13,7 +13,8 @@ use crate::scenario::{Scenario, Stage};
 /// Who is behind the ITS that a scenario works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FuzzTarget {
-    /// An emulation at EL2, which takes the one ITS of the board away from its host: its command queue.
+    /// An emulation at EL2, which takes the one ITS of the board away from its host: its command
+    /// queue.
     Cmdq,
     /// The ITS itself, one or two of them, each owned by the host: nothing but the architecture.
     Arch,
@@ -97,10 +98,12 @@ impl FuzzTarget {
 }
 
 impl Scenario {
-    /// Fixes up, then leaves only what means something to a target: the stage becomes one that it has, the ITSs as many
-    /// as it can have, other operations are dropped, runs of devices are short. Where the board has one ITS, `its` is dropped too, and accesses to
-    /// the frames of a second go to those of the first. Where the host owns its ITS most ITTs and stores that aim at memory
-    /// with another purpose are moved: nothing is said of what follows. Twice is the same as once.
+    /// Fixes up, then leaves only what means something to a target: the stage becomes one that it
+    /// has, the ITSs as many as it can have, other operations are dropped, runs of devices are
+    /// short. Where the board has one ITS, `its` is dropped too, and accesses to the frames of a
+    /// second go to those of the first. Where the host owns its ITS most ITTs and stores that aim
+    /// at memory with another purpose are moved: nothing is said of what follows. Twice is the same
+    /// as once.
     pub fn fit(&mut self, target: FuzzTarget) {
         self.fix_up();
         self.boot.stage = target.stage(self.boot.stage);
@@ -126,7 +129,8 @@ impl Scenario {
     }
 }
 
-/// The most devices of a `map-devices` that a fuzzer plays: many need more time than the rest of the case.
+/// The most devices of a `map-devices` that a fuzzer plays: many need more time than the rest of
+/// the case.
 pub(crate) const MOST_IN_A_RUN: u16 = 16;
 
 impl Operation {
@@ -161,7 +165,8 @@ impl Operation {
     }
 }
 
-/// Gives most devices that are mapped to an ITT of another's a page that no ITT starts in; one in four stays.
+/// Gives most devices that are mapped to an ITT of another's a page that no ITT starts in; one in
+/// four stays.
 fn part_itts(operations: &mut [Operation]) {
     let mut owners: BTreeMap<Place, (u8, u32)> = BTreeMap::new();
     let mut its = 0;
@@ -189,7 +194,8 @@ fn part_itts(operations: &mut [Operation]) {
     }
 }
 
-/// A place in memory of the host's own, or in the area `instead`; one in four pages of other areas stays.
+/// A place in memory of the host's own, or in the area `instead`; one in four pages of other areas
+/// stays.
 fn spare(place: Place, instead: Area) -> Place {
     let (page, offset) = match place {
         Place::In {

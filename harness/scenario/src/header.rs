@@ -31,8 +31,9 @@ const fn freedom(freedom: Freedom) -> Argument {
     Argument::new(facts.name, Shape::Choice(facts.options))
 }
 
-/// The fields of a [`Character`], in the order of the binary form: [`OWN`], then the freedoms by number. A new
-/// freedom is the last one by itself; a new field of another kind needs a new version of the binary form.
+/// The fields of a [`Character`], in the order of the binary form: [`OWN`], then the freedoms by
+/// number. A new freedom is the last one by itself; a new field of another kind needs a new version
+/// of the binary form.
 pub(crate) static CHARACTER: [Argument; CHARACTER_FIELDS] = character_fields();
 
 const fn character_fields() -> [Argument; CHARACTER_FIELDS] {
@@ -84,8 +85,8 @@ pub(crate) static BOOT: [Argument; BOOT_FIELDS] = [
     Argument::new("collections", Shape::Choice(&["flat", "two-level"])),
 ];
 
-/// What a scenario has that says nothing else: an ITS like many, 16 bits everywhere, prompt and strict.
-/// The text form leaves out what equals this, so it never changes.
+/// What a scenario has that says nothing else: an ITS like many, 16 bits everywhere, prompt and
+/// strict. The text form leaves out what equals this, so it never changes.
 pub const DEFAULT_CHARACTER: Character = Character {
     event_id_bits: 16,
     device_id_bits: 16,

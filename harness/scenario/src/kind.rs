@@ -46,7 +46,8 @@ const CHANGES: &[&str] = &["share", "unshare", "pin", "unpin", "donate", "reclai
 /// Declares the kinds. A name that starts with `command-` is two words in the text form.
 macro_rules! kinds {
     ($($variant:ident = $number:literal $name:literal $cpu:literal [$($argument:expr),*])*) => {
-        /// A kind of operation. Numbers stand in the binary form: they never change and are never reused.
+        /// A kind of operation. Numbers stand in the binary form: they never change and are never
+        /// reused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub(crate) enum Kind {

@@ -1,19 +1,25 @@
 //! Scenarios: what is done to a board, as values, as text and as bytes.
 //!
-//! A [`Scenario`] is the [`Character`](its_el2::Character) of each ITS of a board, a [`Boot`] plan and a list of
-//! [`Operation`]s. One run of one scenario is a case, and everything that decides its outcome is in the scenario.
+//! A [`Scenario`] is the [`Character`](its_el2::Character) of each ITS of a board, a [`Boot`] plan
+//! and a list of [`Operation`]s. One run of one scenario is a case, and everything that decides its
+//! outcome is in the scenario.
 //!
-//! - **Text** ([`Scenario::parse`], `Display`) is what engineers read and write, and what is stored.
-//! - **Bytes** ([`Scenario::decode`], [`Scenario::encode`]) are what fuzzing engines mutate. Any bytes are a scenario.
-//! - **Generation** ([`Scenario::generate`], also as `Arbitrary`) draws mostly legal scenarios with one or two mistakes.
+//! - **Text** ([`Scenario::parse`], `Display`) is what engineers read and write, and what is
+//!   stored.
+//! - **Bytes** ([`Scenario::decode`], [`Scenario::encode`]) are what fuzzing engines mutate. Any
+//!   bytes are a scenario.
+//! - **Generation** ([`Scenario::generate`], also as `Arbitrary`) draws mostly legal scenarios with
+//!   one or two mistakes.
 //! - **Mutation** ([`mutate`], [`crossover`]) changes one by a seed.
-//! - **Simplification** ([`Scenario::without`], [`Scenario::plainer`]) takes single steps towards nothing.
-//! - The **fix-up** ([`Scenario::fix_up`]) makes any of them playable. All of the above leave a fixed-up scenario, and both
-//!   forms keep one without loss. What is generated and mutated is also fit for a [`FuzzTarget`] ([`Scenario::fit`]).
+//! - **Simplification** ([`Scenario::without`], [`Scenario::plainer`]) takes single steps towards
+//!   nothing.
+//! - The **fix-up** ([`Scenario::fix_up`]) makes any of them playable. All of the above leave a
+//!   fixed-up scenario, and both forms keep one without loss. What is generated and mutated is also
+//!   fit for a [`FuzzTarget`] ([`Scenario::fit`]).
 //!
-//! The runner plays scenarios; engines and the command line read, draw and mutate them. This crate knows what can be
-//! written down and nothing of what it does: no board, no emulator, no model. Addresses are symbolic ([`Place`]);
-//! the areas' lengths here are those of the board.
+//! The runner plays scenarios; engines and the command line read, draw and mutate them. This crate
+//! knows what can be written down and nothing of what it does: no board, no emulator, no model.
+//! Addresses are symbolic ([`Place`]); the areas' lengths here are those of the board.
 //!
 //! # The operations
 //!
@@ -60,8 +66,8 @@
 //! | `fail CHANGE nth=N` | the nth such ownership change from now fails |
 //! | `tamper PLACE after=N value=N` | after so many reads of shared memory by EL2 in the next operation, the host changes a word |
 //!
-//! `character` (of the first ITS), `character1` (of the second) and `boot` lines before them name what differs from
-//! [`DEFAULT_CHARACTER`] and [`Boot::default`]:
+//! `character` (of the first ITS), `character1` (of the second) and `boot` lines before them name
+//! what differs from [`DEFAULT_CHARACTER`] and [`Boot::default`]:
 //!
 //! ```
 //! let text = "\
@@ -81,9 +87,9 @@
 //!
 //! # How it is made
 //!
-//! One table (`kind`) gives each kind of operation its number, its name and the shapes of its arguments; one pair of
-//! functions (`record`) turns operations into numbers and back. Text, bytes, fix-up and mutation all work on those, so a
-//! new kind is one line in the table and two arms.
+//! One table (`kind`) gives each kind of operation its number, its name and the shapes of its
+//! arguments; one pair of functions (`record`) turns operations into numbers and back. Text, bytes,
+//! fix-up and mutation all work on those, so a new kind is one line in the table and two arms.
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,

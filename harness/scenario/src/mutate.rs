@@ -1,4 +1,5 @@
-//! The mutator: changes a scenario a little and keeps it playable. All its choices come from a seed.
+//! The mutator: changes a scenario a little and keeps it playable. All its choices come from a
+//! seed.
 
 use std::ops::Range;
 
@@ -43,8 +44,9 @@ const MUTATIONS: &[Mutation] = &[
     truncate,
 ];
 
-/// Changes a scenario in one to four ways, by `seed` alone; one in eight becomes another altogether. What comes out is fit for the target;
-/// [`Scenario::shorten_to`] brings it below a size.
+/// Changes a scenario in one to four ways, by `seed` alone; one in eight becomes another
+/// altogether. What comes out is fit for the target; [`Scenario::shorten_to`] brings it below a
+/// size.
 pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
     let mut rng = Rng::with_seed(seed);
     if rng.u8(..8) == 0 {
@@ -62,7 +64,8 @@ pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
     scenario.fit(target);
 }
 
-/// Scenarios with successive numbers that share a board, since booting another takes longer than many a case.
+/// Scenarios with successive numbers that share a board, since booting another takes longer than
+/// many a case.
 const ON_A_BOARD: u64 = 32;
 
 impl Scenario {
@@ -74,7 +77,8 @@ impl Scenario {
     }
 }
 
-/// Another scenario altogether, of a temper and a length of its own: what a corpus has grown into is not all there is.
+/// Another scenario altogether, of a temper and a length of its own: what a corpus has grown into
+/// is not all there is.
 fn whole(scenario: &Scenario, target: FuzzTarget, rng: &mut Rng, new_board: bool) -> Scenario {
     let mut bytes = [0; SCENARIO_BYTES];
     rng.fill(&mut bytes);
@@ -89,8 +93,9 @@ fn whole(scenario: &Scenario, target: FuzzTarget, rng: &mut Rng, new_board: bool
     }
 }
 
-/// A scenario made of two, by `seed` alone: the start of one and the end of the other, or one with a piece of the
-/// other in it. Characters and boot plan come from one of them. What comes out is fit for the target.
+/// A scenario made of two, by `seed` alone: the start of one and the end of the other, or one with
+/// a piece of the other in it. Characters and boot plan come from one of them. What comes out is
+/// fit for the target.
 pub fn crossover(one: &Scenario, other: &Scenario, target: FuzzTarget, seed: u64) -> Scenario {
     let mut rng = Rng::with_seed(seed);
     let at = below(&mut rng, one.operations.len().saturating_add(1));
@@ -235,7 +240,8 @@ fn change_field(fields: &[Argument], words: &mut [u64], index: usize, rng: &mut 
     }
 }
 
-/// One argument of one operation: to what the same argument is elsewhere, or to a word close or far.
+/// One argument of one operation: to what the same argument is elsewhere, or to a word close or
+/// far.
 fn tweak(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let index = below(rng, scenario.operations.len());
     let Some(operation) = scenario.operations.get(index) else {

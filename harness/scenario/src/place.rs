@@ -227,8 +227,8 @@ impl Place {
         Self::In { area, page, offset }
     }
 
-    /// As one word: the area's number (16: absolute) in bits \[63:56\], then the address, or the page in
-    /// bits \[27:12\] and the offset in bits \[11:0\].
+    /// As one word: the area's number (16: absolute) in bits \[63:56\], then the address, or the
+    /// page in bits \[27:12\] and the offset in bits \[11:0\].
     pub const fn pack(self) -> u64 {
         match self {
             Self::In { area, page, offset } => {

@@ -20,7 +20,8 @@ impl Scenario {
         })
     }
 
-    /// Two devices change their DeviceIDs, wherever operations name them. What a boot plan maps keeps its own.
+    /// Two devices change their DeviceIDs, wherever operations name them. What a boot plan maps
+    /// keeps its own.
     pub fn swap_devices(&mut self, one: u32, other: u32) {
         let swap = |device: u64| match device {
             _ if device == u64::from(one) => other.into(),

@@ -47,8 +47,8 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Boot {
     pub stage: Stage,
-    /// Devices that the driver has mapped on the first ITS before set-up, 0 to 255 as far as there are DeviceIDs:
-    /// see [`Boot::live`].
+    /// Devices that the driver has mapped on the first ITS before set-up, 0 to 255 as far as there
+    /// are DeviceIDs: see [`Boot::live`].
     pub live_devices: u8,
     /// Pages of 4 KiB in the command queue, 1 to 16.
     pub queue_pages: u8,
@@ -65,8 +65,8 @@ pub struct Boot {
 }
 
 impl Default for Boot {
-    /// A guarded ITS with the queue that Linux gives it. The text form leaves out what equals this, so
-    /// it never changes.
+    /// A guarded ITS with the queue that Linux gives it. The text form leaves out what equals this,
+    /// so it never changes.
     fn default() -> Self {
         Self {
             stage: Stage::Guarded,
@@ -103,8 +103,8 @@ impl Boot {
         (self.queue_pages as u16).wrapping_mul(128)
     }
 
-    /// The devices of the first ITS, whose character is given, that are live at set-up, in the order of their list.
-    /// At [`Stage::Reset`] nobody has mapped them.
+    /// The devices of the first ITS, whose character is given, that are live at set-up, in the
+    /// order of their list. At [`Stage::Reset`] nobody has mapped them.
     pub fn live(&self, character: &Character) -> impl Iterator<Item = LiveDevice> + use<> {
         let event_id_bits = character.event_id_bits.min(5);
         let live_devices = match self.stage {

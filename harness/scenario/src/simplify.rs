@@ -1,8 +1,8 @@
 //! Plainer scenarios: what a minimizer tries, and what a property's counterexample shrinks to.
 //!
 //! A scenario is simpler than another if it has fewer operations (`fewer`); or as many, and one
-//! argument or field of the board is
-//! plainer by [`cost`]. Each step lowers that, so that taking steps ends. None knows what a scenario is for.
+//! argument or field of the board is plainer by [`cost`]. Each step lowers that, so that taking
+//! steps ends. None knows what a scenario is for.
 
 use its_el2::Frame;
 use its_gic::Register;
@@ -18,8 +18,8 @@ use crate::scenario::{Boot, Scenario};
 use crate::target::Target;
 
 impl Scenario {
-    /// Each scenario that is plainer in one argument, the plainest of each argument first: arguments of operations,
-    /// turns of races, then boot plan and characters.
+    /// Each scenario that is plainer in one argument, the plainest of each argument first:
+    /// arguments of operations, turns of races, then boot plan and characters.
     pub fn plainer(&self) -> Vec<Self> {
         let mut all = Vec::new();
         for (index, operation) in self.operations.iter().enumerate() {
@@ -166,7 +166,8 @@ fn plainer_places(word: u64) -> Vec<u64> {
     places
 }
 
-/// The same register of the first ITS or redistributor, and BASER0 for another: signatures name no number.
+/// The same register of the first ITS or redistributor, and BASER0 for another: signatures name no
+/// number.
 fn plainer_targets(word: u64) -> Vec<u64> {
     let target = Target::unpack(word);
     let first = match target.frame {

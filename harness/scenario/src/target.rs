@@ -4,8 +4,8 @@ use its_el2::{AccessSize, Frame};
 use its_gic::redistributor::{self, FRAMES_BYTES};
 use its_gic::register::{FRAME_BYTES, Register, TRANSLATER};
 
-/// The frames of the board with their names. The place in the list stands in the binary form: new ones
-/// are only appended.
+/// The frames of the board with their names. The place in the list stands in the binary form: new
+/// ones are only appended.
 pub(crate) const FRAMES: [(Frame, &str); 6] = [
     (Frame::ItsControl(0), "its0"),
     (Frame::ItsTranslation(0), "translation0"),

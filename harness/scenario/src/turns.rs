@@ -42,7 +42,8 @@ fn parse(text: &str) -> Option<Turn> {
     Some(Turn { until, skip: bare.is_some() })
 }
 
-/// Up to eight turns, as one word: a byte each, the first in the lowest. Bytes that say no step come last.
+/// Up to eight turns, as one word: a byte each, the first in the lowest. Bytes that say no step
+/// come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Turns(pub u64);
 

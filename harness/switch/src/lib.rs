@@ -17,7 +17,8 @@ pub fn active() -> u64 {
     *ACTIVE
 }
 
-/// Returns the number of a mistake: its name as 64-bit FNV-1a. No name has the number 0 in practice.
+/// Returns the number of a mistake: its name as 64-bit FNV-1a. No name has the number 0 in
+/// practice.
 pub const fn number(name: &str) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     let bytes = name.as_bytes();

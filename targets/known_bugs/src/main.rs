@@ -1,6 +1,7 @@
 //! Every fuzz target on the production emulator with one of its known bugs put back.
 //!
-//! `ITSDIFF_MISTAKE` names the known bug, `ITSDIFF_TARGET` the fuzz target where an engine drives it.
+//! `ITSDIFF_MISTAKE` names the known bug, `ITSDIFF_TARGET` the fuzz target where an engine drives
+//! it.
 #![cfg_attr(engine = "libfuzzer", no_main)]
 
 use its_board::{BoardLocks, BoardSubject};

@@ -87,8 +87,8 @@ impl Glue for Afl {
         self.coverage(run).is_some_and(|edges| edges > 0)
     }
 
-    /// Its queue has the seeds in it and what other instances found, which are left out. It ends with code 0 on crashes, so
-    /// that looking here is the only way to hear of them.
+    /// Its queue has the seeds in it and what other instances found, which are left out. It ends
+    /// with code 0 on crashes, so that looking here is the only way to hear of them.
     fn inputs(&self, run: &Run) -> Result<Vec<(PathBuf, PathBuf)>> {
         let mut all = Vec::new();
         for instance in instances(run)? {
@@ -144,7 +144,8 @@ mod tests {
     use super::*;
     use crate::engine::Engine;
 
-    /// AFL++ ends with code 0 however many crashes it saved; what lies in its folders is all that there is.
+    /// AFL++ ends with code 0 however many crashes it saved; what lies in its folders is all that
+    /// there is.
     #[test]
     fn what_it_saved_is_found_and_nothing_twice() {
         let folder = tempfile::tempdir().unwrap();

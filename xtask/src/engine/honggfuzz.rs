@@ -30,12 +30,14 @@ impl Glue for Honggfuzz {
             .env("RUSTFLAGS", "--cfg engine=\"honggfuzz\""))
     }
 
-    /// One process on as many threads as there are jobs. It takes no seed, so its runs cannot be repeated.
+    /// One process on as many threads as there are jobs. It takes no seed, so its runs cannot be
+    /// repeated.
     fn commands(&self, run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>> {
         let mut arguments: Vec<String> = ["-P", "-T", "-v", "-t", "25"].map(String::from).into();
         let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         let corpus = run.corpus().display().to_string();
-        // What it finds goes there too, under names of its own; never with -M, which would drop what is there.
+        // What it finds goes there too, under names of its own; never with -M, which would drop
+        // what is there.
         add("-i", corpus.clone());
         add("--output", corpus);
         add("-W", run.folder.join("honggfuzz").display().to_string());

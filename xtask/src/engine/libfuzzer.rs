@@ -14,8 +14,9 @@ use crate::program::Program;
 
 pub(super) struct Libfuzzer;
 
-/// Compiler flags that put libFuzzer's instrumentation into every crate of the target. Without trace-compares: scenarios are
-/// mutated as structures, and tracing costs a factor of about 2.4 here.
+/// Compiler flags that put libFuzzer's instrumentation into every crate of the target. Without
+/// trace-compares: scenarios are mutated as structures, and tracing costs a factor of about 2.4
+/// here.
 const INSTRUMENTATION: [&str; 8] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -94,8 +95,8 @@ impl Glue for Libfuzzer {
     }
 }
 
-/// Copies into a folder what adds to the coverage of what is there, from others. Findings and crashes on the way go to the
-/// run's folders.
+/// Copies into a folder what adds to the coverage of what is there, from others. Findings and
+/// crashes on the way go to the run's folders.
 pub(crate) fn merge(
     program: &Program,
     into: &Path,

@@ -1,7 +1,8 @@
-//! Fuzzing engines: one file each. They differ in how a target is built, in their command lines, and in where they leave
-//! what they found; a run of any of them is a folder of the same form:
+//! Fuzzing engines: one file each. They differ in how a target is built, in their command lines,
+//! and in where they leave what they found; a run of any of them is a folder of the same form:
 //!
-//! - `corpus`: inputs, binary. Seeds before the run, what the engine kept of it when it is [collected](Run::collect).
+//! - `corpus`: inputs, binary. Seeds before the run, what the engine kept of it when it is
+//!   [collected](Run::collect).
 //! - `findings`: a scenario for each signature, written by the target itself.
 //! - `crashes`: inputs on which the target ended or did not end, binary, with names that
 //!   [`is_artifact`](its_runner::replay::is_artifact) knows.
@@ -56,13 +57,16 @@ trait Glue {
     /// What to start: a command for each process, or one for all.
     fn commands(&self, run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>>;
 
-    /// Instrumented edges reached so far, of the process that reached most; `None` where none are counted.
+    /// Instrumented edges reached so far, of the process that reached most; `None` where none are
+    /// counted.
     fn coverage(&self, run: &Run) -> Option<u64>;
 
-    /// Whether the target was instrumented. One that is not "fuzzes" blindly, and few engines say so.
+    /// Whether the target was instrumented. One that is not "fuzzes" blindly, and few engines say
+    /// so.
     fn is_instrumented(&self, run: &Run) -> bool;
 
-    /// Inputs that the engine keeps in a form of its own: from where, and under which name in `corpus` or `crashes`.
+    /// Inputs that the engine keeps in a form of its own: from where, and under which name in
+    /// `corpus` or `crashes`.
     fn inputs(&self, run: &Run) -> Result<Vec<(PathBuf, PathBuf)>>;
 }
 
@@ -128,7 +132,8 @@ pub(crate) struct Plan<'a> {
 /// The compiler, for what it says of itself.
 pub(crate) const RUSTC: Tool = Tool { program: "rustc", install: "https://rustup.rs" };
 
-/// The triple that is built for. An explicit target keeps instrumentation off build scripts and macros.
+/// The triple that is built for. An explicit target keeps instrumentation off build scripts and
+/// macros.
 pub(crate) fn host_triple() -> Result<String> {
     let text = RUSTC.run(["-vV"])?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));

@@ -20,8 +20,8 @@ impl Glue for Random {
         Ok(Recipe::play())
     }
 
-    /// One process on as many threads as there are jobs. An emulation that is written elsewhere has one set of data for all
-    /// threads of a process: a process for each job.
+    /// One process on as many threads as there are jobs. An emulation that is written elsewhere has
+    /// one set of data for all threads of a process: a process for each job.
     fn commands(&self, _run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>> {
         let (parts, jobs) = match Foreign::facts(&plan.program.subject) {
             Some(_) => (plan.jobs as u64, 1),

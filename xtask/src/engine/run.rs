@@ -182,8 +182,8 @@ impl Run {
         there.map(|index| self.log(index))
     }
 
-    /// Copies what the engine keeps in a form of its own to where all engines' inputs are. Any time,
-    /// any number of times.
+    /// Copies what the engine keeps in a form of its own to where all engines' inputs are. Any
+    /// time, any number of times.
     ///
     /// # Errors
     /// A file cannot be copied.

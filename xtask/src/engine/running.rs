@@ -87,7 +87,8 @@ impl<'a> Running<'a> {
         Ok(true)
     }
 
-    /// Waits until all processes have ended, by themselves, at a signal, or because enough is found.
+    /// Waits until all processes have ended, by themselves, at a signal, or because enough is
+    /// found.
     pub(crate) fn wait_until(&mut self, enough: impl Fn(&Run) -> bool) -> Result<()> {
         while !self.has_ended()? {
             sleep(SHORT);
@@ -115,7 +116,8 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Waits for the end; an error unless every process did what it was started for, or was stopped by us.
+    /// Waits for the end; an error unless every process did what it was started for, or was stopped
+    /// by us.
     pub(crate) fn demand_good_end(&mut self) -> Result<()> {
         let codes = self.codes()?;
         self.demand_room()?;
@@ -175,7 +177,8 @@ impl<'a> Running<'a> {
         Ok(first.map(|entry| workspace::shown(&entry.path())))
     }
 
-    /// Waits for the end of a run that ends at the first finding: the rule that was broken, if one was.
+    /// Waits for the end of a run that ends at the first finding: the rule that was broken, if one
+    /// was.
     pub(crate) fn first_rule(&mut self) -> Result<Option<String>> {
         self.codes()?;
         let rule = self.demand_room().and_then(|()| self.rule());

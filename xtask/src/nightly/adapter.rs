@@ -1,5 +1,5 @@
-//! The adapter for C code, the only unsafe code there is, under valgrind's memcheck: its own tests, an example that makes no
-//! mistake and one that makes them all.
+//! The adapter for C code, the only unsafe code there is, under valgrind's memcheck: its own tests,
+//! an example that makes no mistake and one that makes them all.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -54,7 +54,8 @@ pub(super) struct Hunt {
 }
 
 impl Hunt {
-    /// Lets the engine look in `subject`, which is to have the bug, or for the sake of proof has not.
+    /// Lets the engine look in `subject`, which is to have the bug, or for the sake of proof has
+    /// not.
     pub(super) fn run(self, bug: &Bug, subject: &Subject) -> Result<Canary> {
         let target = bug.target()?;
         let program = self.engine.build(subject, target)?;

@@ -1,11 +1,14 @@
-//! `nightly`: all targets, all engines that are there, a budget shared out, and a report; unattended.
+//! `nightly`: all targets, all engines that are there, a budget shared out, and a report;
+//! unattended.
 //!
-//! First a canary: each engine must find a planted fault, or the night is a failure, for a fleet that finds nothing looks the
-//! same as one that does not look. Then the adapter for C code under valgrind, where it is. Then each target under each engine, from the committed seeds and the grown corpus; the
-//! corpora merged and minimized; all findings grouped by signature, minimized, and held against a baseline.
+//! First a canary: each engine must find a planted fault, or the night is a failure, for a fleet
+//! that finds nothing looks the same as one that does not look. Then the adapter for C code under
+//! valgrind, where it is. Then each target under each engine, from the committed seeds and the
+//! grown corpus; the corpora merged and minimized; all findings grouped by signature, minimized,
+//! and held against a baseline.
 //!
-//! What is done stands in the night's folder, so that a night which was stopped or killed is resumed: runs that were begun
-//! are looked at, whatever became of them.
+//! What is done stands in the night's folder, so that a night which was stopped or killed is
+//! resumed: runs that were begun are looked at, whatever became of them.
 
 mod adapter;
 mod canary;
@@ -53,8 +56,8 @@ pub(crate) struct Arguments {
     /// Reads the signatures that are not new from this file, one on each line
     #[arg(long, default_value = BASELINE)]
     baseline: PathBuf,
-    /// Demands of each engine that it finds this known bug or break first. The default is one of the
-    /// night's targets
+    /// Demands of each engine that it finds this known bug or break first. The default is one of
+    /// the night's targets
     #[arg(long, value_name = "ID")]
     canary: Option<String>,
     /// Resumes the last night, which was stopped, with its targets, engines, budget and seed
@@ -275,8 +278,8 @@ fn told(error: anyhow::Error) -> String {
     text.lines().next().unwrap_or_default().into()
 }
 
-/// What the runs found beyond the grown corpus goes into it, and it is made small. What goes wrong is told and costs nothing:
-/// the corpora of the runs stay.
+/// What the runs found beyond the grown corpus goes into it, and it is made small. What goes wrong
+/// is told and costs nothing: the corpora of the runs stay.
 fn merge(night: &mut Night, target: &'static Target) -> Result<()> {
     let mut sources = Vec::new();
     for run in night.runs_of(target) {

@@ -98,8 +98,8 @@ fn nights() -> PathBuf {
     workspace::root().join("artifacts/nightly")
 }
 
-/// Keeps other nights out of this checkout: they would share grown corpora, and the last night could
-/// be resumed while it runs.
+/// Keeps other nights out of this checkout: they would share grown corpora, and the last night
+/// could be resumed while it runs.
 fn lock() -> Result<File> {
     fs::create_dir_all(nights())?;
     let path = nights().join("lock");
@@ -287,7 +287,8 @@ mod tests {
         Canary { engine, rule: Some("LEAK-HOST".into()), cases: 7, seconds: 1.0 }
     }
 
-    /// A night that was killed goes on where it was: nothing is done twice but the step that was cut short.
+    /// A night that was killed goes on where it was: nothing is done twice but the step that was
+    /// cut short.
     #[test]
     fn a_night_is_resumed_where_it_ended() {
         let folder = tempfile::tempdir().unwrap();

@@ -26,7 +26,8 @@ const BUDGET: u64 = 20_000;
 #[derive(Serialize)]
 pub(super) struct Report {
     entries: Vec<Entry>,
-    /// Inputs on which a program ended or did not end, or board and reference contradict each other.
+    /// Inputs on which a program ended or did not end, or board and reference contradict each
+    /// other.
     defects: Vec<String>,
     /// Files that show nothing now.
     others: Vec<String>,
@@ -45,8 +46,8 @@ struct Entry {
     operations_left: usize,
 }
 
-/// Looks at all that the night's runs left, and writes `report.md`, `report.json`, `signatures.txt` and `findings/` into its
-/// folder.
+/// Looks at all that the night's runs left, and writes `report.md`, `report.json`, `signatures.txt`
+/// and `findings/` into its folder.
 pub(super) fn write(night: &Night, known: &[String]) -> Result<Report> {
     let mut report = Report { entries: Vec::new(), defects: Vec::new(), others: Vec::new() };
     for name in &night.facts.targets {
@@ -219,7 +220,8 @@ impl Entry {
     }
 }
 
-/// The shortest scenario of a group, in the night's folder: minimized, or as it is where that fails.
+/// The shortest scenario of a group, in the night's folder: minimized, or as it is where that
+/// fails.
 fn shortest(
     night: &Night,
     program: &Program,

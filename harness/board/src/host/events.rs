@@ -60,7 +60,8 @@ impl Host {
         self.post_and_drain(cpu, on);
     }
 
-    /// Writes the byte of an LPI in the configuration table, by way of the word that holds it; tells nobody.
+    /// Writes the byte of an LPI in the configuration table, by way of the word that holds it;
+    /// tells nobody.
     pub fn configure(&mut self, cpu: u8, intid: u32, value: u8, on: &mut impl Perform) {
         let byte = configuration_address(layout::CONFIGURATION.address(), intid);
         let (address, shift) = (byte & !7, (byte & 7) * 8);

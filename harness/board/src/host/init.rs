@@ -1,4 +1,5 @@
-//! Probing an ITS and bringing up CPUs, in the order in which Linux does it (its_probe_one, its_cpu_init).
+//! Probing an ITS and bringing up CPUs, in the order in which Linux does it (its_probe_one,
+//! its_cpu_init).
 //!
 //! Tables and the queue are taken from memory that is zero.
 
@@ -86,8 +87,8 @@ impl Host {
         read.page_size_field() == wanted.page_size_field()
     }
 
-    /// Whether the table can have two levels. Linux asks only if one level would not do; here it is asked of each,
-    /// so that few DeviceIDs have two levels too.
+    /// Whether the table can have two levels. Linux asks only if one level would not do; here it is
+    /// asked of each, so that few DeviceIDs have two levels too.
     fn probe_indirect(&mut self, cpu: u8, n: u8, shape: Baser, on: &mut impl Perform) -> bool {
         let wanted = shape
             .with_address(0)
@@ -119,7 +120,8 @@ impl Host {
         self.basers[usize::from(n)] = self.read(cpu, Register::Baser(n), on);
     }
 
-    /// Brings up a CPU: its LPIs, unless they are on, and its collection in this ITS, which has the CPU's number.
+    /// Brings up a CPU: its LPIs, unless they are on, and its collection in this ITS, which has the
+    /// CPU's number.
     pub fn init_cpu(&mut self, cpu: u8, on: &mut impl Perform) {
         self.enable_lpis(cpu, on);
         self.map_collection(cpu, cpu.into(), on);

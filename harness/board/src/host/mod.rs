@@ -1,9 +1,10 @@
 //! The host: a small imitation of the Linux ITS driver, which makes legal traffic out of actions.
 //!
-//! It probes an ITS, programs queue and tables, enables LPIs, maps devices and events; hands all of it to EL2 and goes
-//! on in the copies that it keeps; configures, moves and unmaps interrupts; suspends and resumes. It holds what the
-//! driver would hold and nothing of the board. One [`Host`] drives one ITS; where there are two, both have the same
-//! redistributors, LPI tables and ITT memory, and areas of their own for the rest.
+//! It probes an ITS, programs queue and tables, enables LPIs, maps devices and events; hands all of
+//! it to EL2 and goes on in the copies that it keeps; configures, moves and unmaps interrupts;
+//! suspends and resumes. It holds what the driver would hold and nothing of the board. One [`Host`]
+//! drives one ITS; where there are two, both have the same redistributors, LPI tables and ITT
+//! memory, and areas of their own for the rest.
 
 mod events;
 mod init;
@@ -68,7 +69,8 @@ pub struct Host {
     /// Where the host writes its commands: the hardware's queue, later the copy.
     queue: Queue,
     write_offset: u64,
-    /// Where the host writes level-1 entries of devices and of collections: the hardware's table, later the copy.
+    /// Where the host writes level-1 entries of devices and of collections: the hardware's table,
+    /// later the copy.
     level1: [u64; 2],
     /// Those that it wrote: of which table, index, value.
     level1_entries: Vec<(usize, u64, u64)>,
@@ -199,7 +201,8 @@ impl Host {
 
     // ---- when EL2 takes over
 
-    /// Drains the queue, writes the descriptor, copies what it will keep a copy of, and goes on in the copies.
+    /// Drains the queue, writes the descriptor, copies what it will keep a copy of, and goes on in
+    /// the copies.
     pub fn describe(&mut self, cpu: u8, on: &mut impl Perform) {
         self.drain(cpu, on);
         self.write_descriptor(cpu, on);
@@ -294,7 +297,8 @@ impl Host {
         }
     }
 
-    /// Changes a word, 0 to 3, of the slot written last: its value, XOR `flip`. No driver does that.
+    /// Changes a word, 0 to 3, of the slot written last: its value, XOR `flip`. No driver does
+    /// that.
     pub fn flip_slot(&mut self, cpu: u8, word: u8, flip: u64, on: &mut impl Perform) {
         let last = (self.write_offset + self.queue.bytes - COMMAND_BYTES) % self.queue.bytes;
         let address = self.queue.slot(last) + 8 * u64::from(word);

@@ -1,9 +1,10 @@
 //! Entries that the ITS holds itself: what it read, and what it wrote and has not yet stored.
 //!
-//! They are held by id, so that they outlive what the tables in memory become, until something drops them: MAPD the
-//! entries of its device, a table that is given up where TYPER.INV promises it, a loss of power everything.
-//! An invalid entry is held only as long as memory has not got it: an invalid level-1 entry in particular must be
-//! read anew each time, for software makes it valid without telling.
+//! They are held by id, so that they outlive what the tables in memory become, until something
+//! drops them: MAPD the entries of its device, a table that is given up where TYPER.INV promises
+//! it, a loss of power everything. An invalid entry is held only as long as memory has not got it:
+//! an invalid level-1 entry in particular must be read anew each time, for software makes it valid
+//! without telling.
 
 use std::collections::BTreeMap;
 
@@ -94,7 +95,8 @@ impl PhysicalIts {
         self.choices().get()
     }
 
-    /// Reads an entry whose word is at `address`, unless it is held; then it is held, if it is valid.
+    /// Reads an entry whose word is at `address`, unless it is held; then it is held, if it is
+    /// valid.
     pub(super) fn load(&mut self, key: Key, address: u64, bus: &mut Bus) -> u64 {
         if let Some(word) = self.cache.word(key) {
             return word;
@@ -149,8 +151,8 @@ impl PhysicalIts {
         self.cache.lines.retain(|key, _| key.table() != n);
     }
 
-    /// Drops what is held of a device's events. What was unmapped reaches memory first: the ITT must not bring
-    /// back an event that software discarded. What was mapped does not.
+    /// Drops what is held of a device's events. What was unmapped reaches memory first: the ITT
+    /// must not bring back an event that software discarded. What was mapped does not.
     pub(super) fn invalidate_events(&mut self, device_id: u32, bus: &mut Bus) {
         let format = self.format();
         let keys: Vec<Key> =

@@ -1,7 +1,7 @@
 //! The physical ITS's own format of table entries. Nobody outside `its` may know it.
 //!
-//! Every entry is three fields and a valid bit, packed in one of six orders into one word, at the start or
-//! at the end of the entry. An entry of zeroes is invalid in each of them.
+//! Every entry is three fields and a valid bit, packed in one of six orders into one word, at the
+//! start or at the end of the entry. An entry of zeroes is invalid in each of them.
 
 /// A device table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,12 @@
-//! The physical ITS: works from memory as hardware does, in a format of its own, and decides all validity itself.
+//! The physical ITS: works from memory as hardware does, in a format of its own, and decides all
+//! validity itself.
 //!
 //! - `registers`: the control frame
 //! - `queue`: fetching commands, at its pace
 //! - `commands`: what each command is checked for; `mapping` and `interrupts` carry it out
 //! - `effects`: MSIs that still go the way from before a command
-//! - `tables`: where entries are; `cache`: what is held of them; `scan`: all that memory and caches hold
+//! - `tables`: where entries are; `cache`: what is held of them; `scan`: all that memory and caches
+//!   hold
 //! - `reach`: the account of every pointer that the ITS can follow
 //! - `power`: what is left after power was lost
 //! - `format`: what entries look like

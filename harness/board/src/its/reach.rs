@@ -1,8 +1,9 @@
 //! The account of every pointer that the physical ITS can follow, kept up to date with each change.
 //!
-//! A pointer is a register (queue, tables), a valid level-1 entry or a valid device table entry, in a cache or else
-//! in memory. The account changes when a register is written, when the ITS writes a device table entry, and when
-//! anything is stored into memory that holds such entries. [`PhysicalIts::walk`] finds the same from nothing.
+//! A pointer is a register (queue, tables), a valid level-1 entry or a valid device table entry, in
+//! a cache or else in memory. The account changes when a register is written, when the ITS writes a
+//! device table entry, and when anything is stored into memory that holds such entries.
+//! [`PhysicalIts::walk`] finds the same from nothing.
 
 use std::collections::BTreeMap;
 
@@ -162,7 +163,8 @@ impl PhysicalIts {
         self.set(Purpose::Itt { device_id }, memory, bus);
     }
 
-    /// Whether a page holds more than one thing that the ITS can reach, so that a store may mean more than one.
+    /// Whether a page holds more than one thing that the ITS can reach, so that a store may mean
+    /// more than one.
     pub(super) fn is_crowded(&self, address: u64) -> bool {
         self.account.at(address / PAGE_BYTES) > 1
     }

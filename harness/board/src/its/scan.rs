@@ -1,7 +1,7 @@
 //! All that memory and caches hold: valid level-1 entries, mapped devices, mapped events.
 //!
-//! What is held in a cache counts before what is in memory. Looking this way changes nothing and is no access of
-//! the ITS; the cost is that of the memory that is not zero.
+//! What is held in a cache counts before what is in memory. Looking this way changes nothing and is
+//! no access of the ITS; the cost is that of the memory that is not zero.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,7 +69,8 @@ impl PhysicalIts {
         self.collection_count().saturating_sub(self.icid(0).into())
     }
 
-    /// The entries of `GITS_BASER<n>`'s table whose memory is not all zero, with the address of their word.
+    /// The entries of `GITS_BASER<n>`'s table whose memory is not all zero, with the address of
+    /// their word.
     pub(super) fn entries_with_contents(&self, n: usize, bus: &Bus) -> Vec<(u32, u64)> {
         let baser = self.basers[n];
         let table = Table::new(baser);
@@ -97,7 +98,8 @@ impl PhysicalIts {
         usable.map(|(id, address)| (id as u32, address)).collect()
     }
 
-    /// Those of a flat or level-2 table at (address, bytes), whose first entry is that of id `first`.
+    /// Those of a flat or level-2 table at (address, bytes), whose first entry is that of id
+    /// `first`.
     fn entries_of_page(
         &self,
         table: Table,

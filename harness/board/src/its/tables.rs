@@ -149,8 +149,8 @@ impl PhysicalIts {
         if baser.valid() { Table::new(baser).capacity() } else { 0 }
     }
 
-    /// The collection whose entry in memory is the n-th. Those that are held inside come before it if the two add
-    /// up; else their entries in memory are not used.
+    /// The collection whose entry in memory is the n-th. Those that are held inside come before it
+    /// if the two add up; else their entries in memory are not used.
     pub(super) fn icid(&self, entry: u32) -> u16 {
         (entry + self.first_in_memory()) as u16
     }

@@ -1,4 +1,5 @@
-//! A redistributor as far as LPIs go: its registers here; `lpis` keeps what is pending and how it is configured.
+//! A redistributor as far as LPIs go: its registers here; `lpis` keeps what is pending and how it
+//! is configured.
 //!
 //! What it is free to do follows the choices of the first ITS of the machine.
 
@@ -37,7 +38,8 @@ pub(crate) enum Written {
     Nothing,
     /// LPIs were switched on: the tables are in use from now on.
     Started,
-    /// LPIs were switched off: the tables are no longer in use, and the pending table may have new contents.
+    /// LPIs were switched off: the tables are no longer in use, and the pending table may have new
+    /// contents.
     Stopped,
     /// The architecture calls the write to this offset UNPREDICTABLE.
     Unpredictable(u64),
@@ -86,8 +88,8 @@ impl Redistributor {
         [(propbaser.address(), propbaser.bytes()), (pending, Pendbaser::bytes(propbaser.id_bits()))]
     }
 
-    /// Whether the register file has an access of `bytes` at `offset`: 32 bits everywhere, 64 bits at an
-    /// 8-byte boundary that is not GICR_CTLR's.
+    /// Whether the register file has an access of `bytes` at `offset`: 32 bits everywhere, 64 bits
+    /// at an 8-byte boundary that is not GICR_CTLR's.
     pub(crate) fn has_access(offset: u64, bytes: u64) -> bool {
         match bytes {
             4 => offset.is_multiple_of(4),
@@ -104,8 +106,8 @@ impl Redistributor {
         }
     }
 
-    /// A read of one of its frames. What is not here reads zero: WAKER (awake), SYNCR (never busy), and all
-    /// that has nothing to do with LPIs.
+    /// A read of one of its frames. What is not here reads zero: WAKER (awake), SYNCR (never busy),
+    /// and all that has nothing to do with LPIs.
     pub(crate) fn read(&mut self, offset: u64, bytes: u64) -> u64 {
         let whole = match offset & !7 {
             CTLR => u64::from(self.control().into_bits()),

@@ -86,7 +86,8 @@ impl Comparison {
         Scenario { characters: [self.profile.character(); MAX_ITS], ..scenario.clone() }
     }
 
-    /// Plays and judges one case. A difference that is seen at the end is looked for again, with a look after each action.
+    /// Plays and judges one case. A difference that is seen at the end is looked for again, with a
+    /// look after each action.
     ///
     /// # Errors
     /// QEMU cannot be started.

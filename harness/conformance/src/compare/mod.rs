@@ -16,7 +16,8 @@ const SIDES: [&str; 2] = ["model", "qemu"];
 /// Arguments of `compare`.
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
-    /// `model`, or a subject: `production`, the id of a known bug, an object file or archive, `example:NAME`
+    /// `model`, or a subject: `production`, the id of a known bug, an object file or archive,
+    /// `example:NAME`
     pub one: String,
     /// `qemu`, or another subject
     pub other: String,

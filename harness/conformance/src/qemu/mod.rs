@@ -27,8 +27,9 @@ pub(crate) fn installed() -> Result<Result<Installed, Missing>> {
     }
 }
 
-/// The device that changes places with the device of number 0, the only one that can raise an event over qtest: the first
-/// that does. None where the boot plan maps devices, which keep their numbers.
+/// The device that changes places with the device of number 0, the only one that can raise an event
+/// over qtest: the first that does. None where the boot plan maps devices, which keep their
+/// numbers.
 pub(crate) fn becomes_zero(scenario: &Scenario) -> Option<u32> {
     let device = scenario.msi_device()?;
     (scenario.boot.live_devices == 0).then_some(device)

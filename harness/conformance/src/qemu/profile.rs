@@ -1,4 +1,5 @@
-//! What is known of QEMU's ITS: the options that it takes, and the differences that were looked into (`qemu.toml`).
+//! What is known of QEMU's ITS: the options that it takes, and the differences that were looked
+//! into (`qemu.toml`).
 
 use std::collections::BTreeSet;
 

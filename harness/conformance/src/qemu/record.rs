@@ -1,7 +1,8 @@
 //! A scenario as a list of steps for QEMU, made without QEMU.
 //!
-//! A driver reads registers and goes on by what it read. Here the reference answers it, so that a whole case is known
-//! beforehand and goes to QEMU at once. Should QEMU answer otherwise, the list is still one that a host could have done.
+//! A driver reads registers and goes on by what it read. Here the reference answers it, so that a
+//! whole case is known beforehand and goes to QEMU at once. Should QEMU answer otherwise, the list
+//! is still one that a host could have done.
 
 use its_board::host::Perform;
 use its_el2::{Action, Direction, Machine, Outcome};
@@ -87,7 +88,8 @@ impl Recording {
         self.steps.push(Step::Look);
     }
 
-    /// The steps of a boot without its reads of registers: once they were judged, nothing depends on them.
+    /// The steps of a boot without its reads of registers: once they were judged, nothing depends
+    /// on them.
     pub(crate) fn quietly(&self) -> Self {
         let steps = self.steps.iter().copied();
         let steps: Vec<Step> = steps.filter(|step| !is_read(step)).collect();

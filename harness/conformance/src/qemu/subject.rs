@@ -26,7 +26,8 @@ impl QemuSubject {
         Self { installed, profile: Profile::new(), qemu: None }
     }
 
-    /// What a requirement comes to on QEMU. Cases that ask for options that it does not take are not for it.
+    /// What a requirement comes to on QEMU. Cases that ask for options that it does not take are
+    /// not for it.
     pub(crate) fn cell(&mut self, requirement: &Requirement) -> Cell {
         if let Claim::NotApplicable { reason } = &requirement.qemu {
             return Cell::NotApplicable(reason.clone());
@@ -143,8 +144,9 @@ fn character_words(scenario: &Scenario) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// The steps of a script, with a look wherever something is expected; and for each look what is expected there. What
-/// comes after something that QEMU cannot do is left out: it could depend on it.
+/// The steps of a script, with a look wherever something is expected; and for each look what is
+/// expected there. What comes after something that QEMU cannot do is left out: it could depend on
+/// it.
 fn record(script: &Script) -> (Recording, Vec<Vec<Expected>>) {
     let scenario = &script.scenario;
     let (mut recording, mut hosts) = Recording::boot(scenario, machine(scenario));

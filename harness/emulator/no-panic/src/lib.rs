@@ -1,8 +1,9 @@
 //! The production emulator as a static library for a machine of which the compiler knows nothing.
 //!
-//! `cargo xtask test --only no-panic` links it into a program from [`entry`] and demands that the panic handler is not in
-//! there: then no path of the emulator leads to a panic. With the feature `planted` one does, and the check
-//! must fail. The crate stands apart from the workspace because it brings a panic handler of its own.
+//! `cargo xtask test --only no-panic` links it into a program from [`entry`] and demands that the
+//! panic handler is not in there: then no path of the emulator leads to a panic. With the feature
+//! `planted` one does, and the check must fail. The crate stands apart from the workspace because
+//! it brings a panic handler of its own.
 #![no_std]
 
 use core::cell::Cell;

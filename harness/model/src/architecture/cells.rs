@@ -1,6 +1,7 @@
 //! What the ITSs wrote into memory, as values: the format is private to an ITS, the address is not.
 //!
-//! An entry has two sides: what the ITS goes by, and what memory holds, which differ while a cache may be dirty.
+//! An entry has two sides: what the ITS goes by, and what memory holds, which differ while a cache
+//! may be dirty.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +61,8 @@ impl Slot {
         }
     }
 
-    /// The table that it belongs to, as its place among the BASERs; ITTs belong to the device table.
+    /// The table that it belongs to, as its place among the BASERs; ITTs belong to the device
+    /// table.
     fn table(self) -> usize {
         match self {
             Self::Device { .. } | Self::Interrupt { .. } => DEVICES,
@@ -180,8 +182,8 @@ impl Cells {
         others.filter_map(|cell| cell.slot.address()).collect()
     }
 
-    /// Somebody else wrote there; `zero`: nothing but zeroes. `cached`: by ITS and table, whether it may go by what it
-    /// knew.
+    /// Somebody else wrote there; `zero`: nothing but zeroes. `cached`: by ITS and table, whether
+    /// it may go by what it knew.
     pub(crate) fn overwrite(&mut self, address: u64, bytes: u64, zero: bool, cached: &[[bool; 2]]) {
         let end = address.saturating_add(bytes);
         let hit: Vec<u64> =

@@ -43,7 +43,8 @@ impl Memory {
         }
     }
 
-    /// Address and value of the words that are not zero among `bytes` at `address` (both multiples of 8).
+    /// Address and value of the words that are not zero among `bytes` at `address` (both multiples
+    /// of 8).
     pub(crate) fn words(&self, address: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> {
         let end = address.saturating_add(bytes);
         let granules = address / GRANULE..end.div_ceil(GRANULE);

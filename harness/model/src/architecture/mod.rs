@@ -1,5 +1,5 @@
-//! The reference of the architecture: ITSs and redistributors as software sees them (IHI 0069). It knows of memory, of
-//! register accesses, of commands that an ITS took; nothing of EL2.
+//! The reference of the architecture: ITSs and redistributors as software sees them (IHI 0069). It
+//! knows of memory, of register accesses, of commands that an ITS took; nothing of EL2.
 //!
 //! | module | says |
 //! | --- | --- |
@@ -11,8 +11,9 @@
 //! | `cells`, `memory` | what ITSs wrote, what CPUs wrote |
 //! | `path`, `possible` | all ways in which something can go; values that are open |
 //!
-//! Each freedom of the architecture ([`its_el2::Freedom`]) is asked for by name where it matters, so that a verdict names the
-//! option that it saw. `Freedoms::ALL` allows every option; a board's own character allows one of each.
+//! Each freedom of the architecture ([`its_el2::Freedom`]) is asked for by name where it matters,
+//! so that a verdict names the option that it saw. `Freedoms::ALL` allows every option; a board's
+//! own character allows one of each.
 
 mod cells;
 mod commands;
@@ -91,7 +92,8 @@ pub(crate) struct Architecture {
 }
 
 impl Architecture {
-    /// A machine before boot. `freedoms`: what is allowed of each ITS; redistributors go by the first's.
+    /// A machine before boot. `freedoms`: what is allowed of each ITS; redistributors go by the
+    /// first's.
     pub(crate) fn new(machine: Machine, freedoms: impl Fn(u8) -> Freedoms) -> Self {
         let its = |number: u8| Its {
             typer: machine.character(number).typer(),
@@ -322,7 +324,8 @@ impl Architecture {
 
     // ---- translation
 
-    /// How an MSI that arrives now is translated (GITS_TRANSLATER). Nothing is known of an ITS that is not enabled.
+    /// How an MSI that arrives now is translated (GITS_TRANSLATER). Nothing is known of an ITS that
+    /// is not enabled.
     pub(crate) fn translate(
         &self,
         its: usize,
@@ -581,7 +584,8 @@ pub(crate) fn overlap(a: (u64, u64), b: (u64, u64)) -> bool {
     a.0 < b.0.saturating_add(b.1) && b.0 < a.0.saturating_add(a.1)
 }
 
-/// The register that an access of `bytes` at `offset` of a redistributor's frames names, as far as LPIs go.
+/// The register that an access of `bytes` at `offset` of a redistributor's frames names, as far as
+/// LPIs go.
 pub(crate) fn redistributor_register(offset: u64, bytes: u64) -> Option<(u64, Part)> {
     const WIDE: [u64; 5] =
         [gicr::TYPER, gicr::PROPBASER, gicr::PENDBASER, gicr::INVLPIR, gicr::INVALLR];

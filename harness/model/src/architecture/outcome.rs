@@ -1,7 +1,7 @@
 //! What the ITS did about a command, held against all ways in which it could go.
 //!
-//! The ways that fit are kept; where they differ, all of their effects are possible, and what each of them took an entry
-//! for is learned.
+//! The ways that fit are kept; where they differ, all of their effects are possible, and what each
+//! of them took an entry for is learned.
 
 use std::collections::BTreeMap;
 
@@ -222,7 +222,8 @@ impl Architecture {
         }
     }
 
-    /// Whether what an entry was taken for may come from a cache of an earlier table, and tells nothing of its cell.
+    /// Whether what an entry was taken for may come from a cache of an earlier table, and tells
+    /// nothing of its cell.
     fn is_mixed(&self, slot: Slot) -> bool {
         let its = &self.its[usize::from(slot.its())];
         its.stale.iter().any(Option::is_some)

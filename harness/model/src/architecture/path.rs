@@ -1,7 +1,8 @@
 //! All ways in which something can go, by running its description once for each.
 //!
-//! A description is plain sequential code that asks a [`Path`] at each choice. [`explore`] runs it until every
-//! combination of answers was given, so that the set of allowed outcomes is never written down by hand.
+//! A description is plain sequential code that asks a [`Path`] at each choice. [`explore`] runs it
+//! until every combination of answers was given, so that the set of allowed outcomes is never
+//! written down by hand.
 
 use its_el2::freedom::Choice;
 use its_el2::{Freedom, Freedoms};

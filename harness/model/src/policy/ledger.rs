@@ -1,4 +1,5 @@
-//! Whose each page should be: what host and guest did with it, and what the ITSs need of it (P4, P5).
+//! Whose each page should be: what host and guest did with it, and what the ITSs need of it (P4,
+//! P5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +39,8 @@ pub(crate) struct Ledger {
     pages: BTreeMap<u64, Entry>,
     /// Pages to compare at the end of this action.
     changed: Vec<u64>,
-    /// Pages that another agent changed during this action: what was possible then is what was seen.
+    /// Pages that another agent changed during this action: what was possible then is what was
+    /// seen.
     contested: BTreeMap<u64, [Option<bool>; 2]>,
 }
 
@@ -83,7 +85,8 @@ impl Ledger {
         }
     }
 
-    /// Whether a contested page could be borrowed (0) or donated (1); `None`: not contested, or nobody tried.
+    /// Whether a contested page could be borrowed (0) or donated (1); `None`: not contested, or
+    /// nobody tried.
     fn seen(&self, page: u64, how: usize) -> Option<bool> {
         self.contested.get(&page).and_then(|seen| seen[how])
     }

@@ -1,4 +1,5 @@
-//! The policy: what EL2 must do, by the numbers of the contract (P1 to P14, S1 to S9, table rows by name).
+//! The policy: what EL2 must do, by the numbers of the contract (P1 to P14, S1 to S9, table rows by
+//! name).
 
 pub(crate) mod ghost;
 pub(crate) mod hypercall;

@@ -81,8 +81,8 @@ impl Guard {
         self.c | if stalled { STALLED } else { 0 }
     }
 
-    /// What an ITS that is quiescent came to, by CBASER and CREADR as EL2 read them. After a loss of power CBASER is not
-    /// as it was left, or firmware restored it and CREADR is 0.
+    /// What an ITS that is quiescent came to, by CBASER and CREADR as EL2 read them. After a loss
+    /// of power CBASER is not as it was left, or firmware restored it and CREADR is 0.
     pub(crate) fn stopped(&self, cbaser: Option<u64>, creadr: Option<u64>) -> Stop {
         let (Some(cbaser), left) = (cbaser, self.cbaser_value()) else {
             return Stop::Stopping;
@@ -180,7 +180,8 @@ enum Level2 {
 }
 
 impl Model {
-    /// P9: a look among `events`. C is taken and what was consumed is released. Whether EL2 must judge.
+    /// P9: a look among `events`. C is taken and what was consumed is released. Whether EL2 must
+    /// judge.
     pub(crate) fn look(&mut self, its: usize, events: &[Event], account: &mut Account) -> bool {
         let Some(look) = Look::find(self.machine.its[its], events) else {
             let path = format_args!("its{its}.look");
@@ -306,8 +307,8 @@ impl Model {
         effect
     }
 
-    /// The command table of the policy, row by row: what the command does once consumed, `None` if it is
-    /// refused.
+    /// The command table of the policy, row by row: what the command does once consumed, `None` if
+    /// it is refused.
     fn judge_command(
         &mut self,
         its: usize,
@@ -383,7 +384,8 @@ impl Model {
         recorded.valid().then(|| Table::new(recorded))
     }
 
-    /// P8: the level-2 table of a V=1 command, whose other checks pass or not. Whether the command passes.
+    /// P8: the level-2 table of a V=1 command, whose other checks pass or not. Whether the command
+    /// passes.
     fn judge_level2(
         &mut self,
         its: usize,
@@ -489,7 +491,8 @@ impl Model {
     }
 }
 
-/// The first copy that EL2 took of the host's slot, the events from it to the copy of another, and the rest.
+/// The first copy that EL2 took of the host's slot, the events from it to the copy of another, and
+/// the rest.
 fn find_copy(
     events: &[Event],
     shadow: u64,
@@ -514,8 +517,8 @@ fn find_copy(
     Some((words, window, rest))
 }
 
-/// Whether the scenario made a share, pin or donation fail here: the command is refused then. A share that
-/// was not needed, because the page was shared, is followed by its pin.
+/// Whether the scenario made a share, pin or donation fail here: the command is refused then. A
+/// share that was not needed, because the page was shared, is followed by its pin.
 pub(crate) fn refused_by_injection(events: &[Event]) -> bool {
     let pinned = |pages: Pages, after: &[Event]| {
         after.contains(&Event::Page { change: PageChange::Pin, pages, result: Ok(()) })
@@ -975,7 +978,8 @@ mod tests {
         let undone = [pin_fails.clone(), vec![page(PageChange::Unshare, FREE)]].concat();
         world.clone().agree(post(0xa0), DONE, &undone);
         world.differ(post(0xa0), DONE, &pin_fails, Kind::Sharing, "page 0x80400");
-        // P13: a give back that fails leaves the page as it is, for good or until the host unshares it.
+        // P13: a give back that fails leaves the page as it is, for good or until the host unshares
+        // it.
         let stuck = [pin_fails, vec![failed(PageChange::Unshare), Event::Injected]].concat();
         let mut world = world;
         world.agree(post(0xa0), DONE, &stuck);

@@ -307,7 +307,8 @@ impl Model {
         Ok(guard)
     }
 
-    /// S7: whether the host can have a copy there: page-aligned, the whole of it in one region of memory.
+    /// S7: whether the host can have a copy there: page-aligned, the whole of it in one region of
+    /// memory.
     fn is_copy(&self, address: u64, bytes: u64) -> bool {
         address.is_multiple_of(PAGE_BYTES) && self.machine.is_memory(address, bytes)
     }
@@ -482,7 +483,8 @@ impl Model {
     fn adopt(&mut self, plan: Plan, words: &BTreeMap<u64, u64>, account: &mut Account) {
         let Plan { its, guard, ledger, lpi_tables } = plan;
         self.ledger = ledger;
-        // Several redistributors may name the same table. "Once" is a pin for each of them or one for all.
+        // Several redistributors may name the same table. "Once" is a pin for each of them or one
+        // for all.
         for page in distinct(&lpi_tables).flat_map(Pages::iter) {
             let most = lpi_tables.iter().filter(|table| table.contains(page)).count() as u32;
             let pins = self.ghost.page(page).map_or(0, |state| u32::from(state.pins));

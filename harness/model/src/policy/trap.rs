@@ -1,4 +1,5 @@
-//! Trapped accesses: what the host must read, and which hardware registers EL2 must write (the register table).
+//! Trapped accesses: what the host must read, and which hardware registers EL2 must write (the
+//! register table).
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -32,7 +33,8 @@ struct Write {
 pub(crate) struct Account {
     pub(crate) judgement: Judgement,
     writes: Vec<Write>,
-    /// Slots and level-1 entries of guarded ITSs that EL2 was to write, or was told off for writing.
+    /// Slots and level-1 entries of guarded ITSs that EL2 was to write, or was told off for
+    /// writing.
     pub(crate) slots: u32,
     pub(crate) growths: u32,
 }
@@ -378,7 +380,8 @@ impl Model {
             size: AccessSize::Double,
             value: new & !Baser::VALID | u64::from(valid) << 63,
             mask: Baser::WRITABLE,
-            // A table that was not valid at set-up stays so: forwarded without Valid or ignored, it is the same.
+            // A table that was not valid at set-up stays so: forwarded without Valid or ignored, it
+            // is the same.
             required: set_up_valid,
             source: "BASER",
         });
@@ -428,8 +431,8 @@ impl Model {
         self.guards[its].as_ref().map_or(0, |guard| guard.j)
     }
 
-    /// P9, P10: the hardware's CWRITER is written once with J if J moved, and with Retry if that goes to the
-    /// hardware; both in one write is as good.
+    /// P9, P10: the hardware's CWRITER is written once with J if J moved, and with Retry if that
+    /// goes to the hardware; both in one write is as good.
     fn expect_writer(
         &self,
         its: usize,
@@ -481,7 +484,8 @@ impl Model {
         stop == Some(Stop::AtRest)
     }
 
-    /// P11: Quiescent read 1 and CBASER, read after it, was as EL2 left it, and CREADR from C to J; or power was lost.
+    /// P11: Quiescent read 1 and CBASER, read after it, was as EL2 left it, and CREADR from C to J;
+    /// or power was lost.
     pub(crate) fn notice_rest(&mut self, its: usize, events: &[Event]) {
         let base = self.machine.its[its];
         let Some(guard) = &mut self.guards[its] else {
@@ -545,7 +549,8 @@ impl Model {
                 }
                 _ => false,
             };
-            // Sizes that a register does not have read zero; which those are is known of few registers.
+            // Sizes that a register does not have read zero; which those are is known of few
+            // registers.
             let may_be_zero = !aligned || wide || size != AccessSize::Word && named.is_none();
             let right = events.iter().any(covers) || may_be_zero && seen == 0;
             if !right {
@@ -607,7 +612,8 @@ impl Model {
         }
     }
 
-    /// Whether EL2 wrote the hardware's registers, queues and level-1 tables as expected, and nothing else.
+    /// Whether EL2 wrote the hardware's registers, queues and level-1 tables as expected, and
+    /// nothing else.
     pub(crate) fn settle(&self, events: &[Event], account: &mut Account) {
         let mut expected = VecDeque::from(std::mem::take(&mut account.writes));
         let (mut slots, mut growths) = (0, 0);

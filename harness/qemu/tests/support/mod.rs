@@ -35,7 +35,8 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// The ITS is set up with flat tables and enabled, both redistributors take LPIs of this many bits + 1.
+    /// The ITS is set up with flat tables and enabled, both redistributors take LPIs of this many
+    /// bits + 1.
     pub(crate) fn new(id_bits: u64) -> Self {
         let mut draft = Self { steps: Vec::new(), next: 0 };
         for (address, pending) in REDISTRIBUTORS.into_iter().zip(PENDING) {

@@ -25,8 +25,8 @@ pub fn report(scenario: &Scenario, finding: &Finding) -> String {
     )
 }
 
-/// Writes a finding if its signature is new. Several processes may do so at once. `origin` begins the
-/// file: lines that end where the name of the file is missing.
+/// Writes a finding if its signature is new. Several processes may do so at once. `origin` begins
+/// the file: lines that end where the name of the file is missing.
 pub(super) fn store(
     folder: &Path,
     origin: Option<&str>,

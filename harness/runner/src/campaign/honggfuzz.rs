@@ -9,7 +9,8 @@ use crate::play::Make;
 pub fn run(target: FuzzTarget, make: Make) {
     loop {
         honggfuzz::fuzz(|bytes: &[u8]| {
-            // Not before: honggfuzz's crate sets a hook that takes every panic for a crash, and ours must be the later.
+            // Not before: honggfuzz's crate sets a hook that takes every panic for a crash, and
+            // ours must be the later.
             start(target, make);
             case(bytes);
         });

@@ -1,18 +1,19 @@
 //! Many cases under a fuzzing engine: counted, with one file for each new signature.
 //!
-//! An engine's glue is a file: `libfuzzer`, `afl`, `honggfuzz`, and `random`, which is our own and needs no tool. Which
-//! of the others is compiled in says `--cfg engine="…"`; `its-program` has the entry points. They
-//! feed bytes; what becomes of a case is the same for all and said by the environment, because an engine's command
-//! line is its own:
+//! An engine's glue is a file: `libfuzzer`, `afl`, `honggfuzz`, and `random`, which is our own and
+//! needs no tool. Which of the others is compiled in says `--cfg engine="…"`; `its-program` has the
+//! entry points. They feed bytes; what becomes of a case is the same for all and said by the
+//! environment, because an engine's command line is its own:
 //!
-//! - `ITSDIFF_FINDINGS`: a folder. A finding with a new signature is written there as `<signature>.its` and appended to
-//!   `findings.jsonl`, and the run goes on. Without it the first finding aborts the process, so that an
-//!   outside engine sees a crash.
-//! - `ITSDIFF_ORIGIN`: the first lines of such a file, up to its name: they end with a command that replays it.
+//! - `ITSDIFF_FINDINGS`: a folder. A finding with a new signature is written there as
+//!   `<signature>.its` and appended to `findings.jsonl`, and the run goes on. Without it the first
+//!   finding aborts the process, so that an outside engine sees a crash.
+//! - `ITSDIFF_ORIGIN`: the first lines of such a file, up to its name: they end with a command that
+//!   replays it.
 //! - `ITSDIFF_FIRST`: the first finding aborts the process, written or not.
 //! - `ITSDIFF_STATUS`: a folder that always holds the counts so far; [`total`] reads it.
-//! - `ITSDIFF_BENCH`: a folder of scenarios. [`start`] plays them for `ITSDIFF_BENCH_SECONDS`, prints what it took, and
-//!   ends the process.
+//! - `ITSDIFF_BENCH`: a folder of scenarios. [`start`] plays them for `ITSDIFF_BENCH_SECONDS`,
+//!   prints what it took, and ends the process.
 
 #[cfg(engine = "afl")]
 pub mod afl;
@@ -114,7 +115,8 @@ thread_local! {
     static CAMPAIGN: RefCell<Option<Campaign>> = const { RefCell::new(None) };
 }
 
-/// Prepares the process, once. Panics of the subject become findings, so only other panics may reach the hook.
+/// Prepares the process, once. Panics of the subject become findings, so only other panics may
+/// reach the hook.
 pub fn start(target: FuzzTarget, make: Make) {
     if CAMPAIGN.with_borrow(Option::is_some) {
         return;

@@ -1,5 +1,5 @@
-//! The random engine: our own generator on all cores, guided by nothing. It needs no tool and no compiler for C++, and
-//! is what coverage guidance is measured against.
+//! The random engine: our own generator on all cores, guided by nothing. It needs no tool and no
+//! compiler for C++, and is what coverage guidance is measured against.
 
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,10 @@ pub struct Plan {
     pub parts: u64,
 }
 
-/// Of several processes each plays every such block of its own; which of two cases with one signature is kept is then theirs.
-/// Cases between two looks at the limits. They are played in any order and taken in that of their numbers, so that what a
-/// run of so many cases finds does not depend on the threads. The first of each is played twice.
+/// Of several processes each plays every such block of its own; which of two cases with one
+/// signature is kept is then theirs. Cases between two looks at the limits. They are played in any
+/// order and taken in that of their numbers, so that what a run of so many cases finds does not
+/// depend on the threads. The first of each is played twice.
 const AT_ONCE: u64 = ONE_IN;
 
 /// Plays until a limit is reached.

@@ -1,7 +1,8 @@
 //! What processes of one run have counted, in files.
 //!
-//! A folder has a slot for each process that runs. A process takes the first slot that nobody holds and goes on
-//! from its counts, so that an engine may end its processes and start others: the sum stays what was done.
+//! A folder has a slot for each process that runs. A process takes the first slot that nobody holds
+//! and goes on from its counts, so that an engine may end its processes and start others: the sum
+//! stays what was done.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -22,7 +23,8 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Takes a slot of a folder, which is made if it is not there; with what was counted in it before.
+    /// Takes a slot of a folder, which is made if it is not there; with what was counted in it
+    /// before.
     pub(super) fn take(folder: &Path) -> io::Result<(Self, Counts)> {
         fs::create_dir_all(folder)?;
         for number in 0..SLOTS {

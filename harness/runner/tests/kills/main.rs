@@ -1,6 +1,7 @@
 //! Each rule is broken by some sabotage of EL2, and by none when EL2 is honest.
 //!
-//! A rule that no broken subject can break says nothing: `every_rule_has_a_kill` lists what stands for each.
+//! A rule that no broken subject can break says nothing: `every_rule_has_a_kill` lists what stands
+//! for each.
 
 mod minimizing;
 mod property;
@@ -133,7 +134,8 @@ boot stage=deprivileged
 donate-guest host[0]
 ";
 
-/// Rules about hardware, which no sabotage of EL2 breaks: a mistake of the board or the reference in `corpus/breaks` does.
+/// Rules about hardware, which no sabotage of EL2 breaks: a mistake of the board or the reference
+/// in `corpus/breaks` does.
 const OF_BREAKS: [&str; 7] = [
     "DIV-ACCESS",
     "DIV-PROGRESS",

@@ -1,5 +1,5 @@
-//! Generated scenarios as a property of quickcheck, whose counterexamples shrink as findings do: to a short scenario with
-//! the same signature, which a file can keep.
+//! Generated scenarios as a property of quickcheck, whose counterexamples shrink as findings do: to
+//! a short scenario with the same signature, which a file can keep.
 
 use std::fmt;
 

@@ -99,7 +99,8 @@ impl ItsBelief {
     }
 }
 
-/// Level-1 entries of a collection table are numbered from here on, so that they count among the blocks in use.
+/// Level-1 entries of a collection table are numbered from here on, so that they count among the
+/// blocks in use.
 const OF_COLLECTIONS: u64 = 1 << 32;
 
 /// The level-1 entry that the driver's own collections need, if any.
@@ -170,7 +171,8 @@ impl Belief {
         }
     }
 
-    /// The level-1 entry of a collection, numbered apart from those of devices; `None` where none is needed.
+    /// The level-1 entry of a collection, numbered apart from those of devices; `None` where none
+    /// is needed.
     pub(crate) fn collection_index(&self, icid: u16) -> Option<u64> {
         let character = &self.here().character;
         let two_levels = self.boot.two_level_collections && character.two_level_collections;
@@ -388,7 +390,8 @@ impl Belief {
         }
     }
 
-    /// The last set-up should have failed, if it was one that could succeed; `before`: whether the ITS was guarded.
+    /// The last set-up should have failed, if it was one that could succeed; `before`: whether the
+    /// ITS was guarded.
     pub(crate) fn set_up_failed(&mut self, before: bool) {
         self.here_mut().guarded = before;
     }

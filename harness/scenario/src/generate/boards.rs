@@ -10,8 +10,8 @@ use crate::header::{
 };
 use crate::scenario::{Boot, Stage};
 
-/// The freedoms that an emulation in front of the ITS can show to the host: what it emulates is judged with the
-/// usual choice of the others.
+/// The freedoms that an emulation in front of the ITS can show to the host: what it emulates is
+/// judged with the usual choice of the others.
 const CMDQ_FREEDOMS: [Freedom; 16] = [
     Freedom::OnError,
     Freedom::UnmappedCollection,
@@ -35,7 +35,8 @@ const CMDQ_FREEDOMS: [Freedom; 16] = [
 const TABLE_FREEDOMS: [Freedom; 3] = [Freedom::Caches, Freedom::Fill, Freedom::Quiescent];
 
 impl FuzzTarget {
-    /// Places in [`CHARACTER`] that scenarios for this target vary, in two lists: the older ones and the rest.
+    /// Places in [`CHARACTER`] that scenarios for this target vary, in two lists: the older ones
+    /// and the rest.
     pub(crate) fn fields(self) -> (Vec<usize>, Vec<usize>) {
         let older = (0..FIRST_FIELDS).collect();
         let key = |index: &usize| CHARACTER.get(*index).map(|field| field.key);
@@ -45,7 +46,8 @@ impl FuzzTarget {
             freedoms.any(|freedom| key == Some(freedom.facts().name))
         };
         let varies = |index: &usize| match self {
-            // An ITS that takes writes which it must not ends a case early: nobody says what follows.
+            // An ITS that takes writes which it must not ends a case early: nobody says what
+            // follows.
             Self::Arch => key(index) != Some(Freedom::BusyWrite.facts().name),
             Self::Cmdq | Self::Mmio | Self::Hvc | Self::Race => named(index, &CMDQ_FREEDOMS),
             Self::Tables => {
@@ -56,7 +58,8 @@ impl FuzzTarget {
     }
 }
 
-/// Defaults with a few fields drawn; slow hardware often enough. The second ITS is like the first, or another draw.
+/// Defaults with a few fields drawn; slow hardware often enough. The second ITS is like the first,
+/// or another draw.
 pub(crate) fn draw_characters(
     u: &mut Unstructured<'_>,
     target: FuzzTarget,

@@ -218,8 +218,8 @@ fn full_queue(draft: &mut Draft<'_, '_>) {
     poll(draft);
 }
 
-/// Some devices more, where most records are taken as many as EL2 has records, one less or one more; then some go and
-/// others come.
+/// Some devices more, where most records are taken as many as EL2 has records, one less or one
+/// more; then some go and others come.
 fn run_of_devices(draft: &mut Draft<'_, '_>) {
     let records = u64::from(draft.belief.boot.private_pages).saturating_mul(256);
     let room = records.saturating_sub(draft.belief.here().devices.len() as u64);
@@ -381,7 +381,8 @@ pub(super) fn one_bit_off(draft: &mut Draft<'_, '_>) {
     poll(draft);
 }
 
-/// A page is an ITT again and again; in between the host takes it back and shares it, and one change of it may fail.
+/// A page is an ITT again and again; in between the host takes it back and shares it, and one
+/// change of it may fail.
 pub(super) fn page_life(draft: &mut Draft<'_, '_>) {
     let page = Place::page(Area::Itt, 306);
     let rounds = draft.between(2, 3);

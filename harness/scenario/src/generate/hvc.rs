@@ -166,7 +166,8 @@ fn repaired(draft: &mut Draft<'_, '_>) {
     }
 }
 
-/// Turns to an ITS that is not guarded. Where there is none, traffic comes instead, mostly: a set-up can only fail there.
+/// Turns to an ITS that is not guarded. Where there is none, traffic comes instead, mostly: a
+/// set-up can only fail there.
 fn is_late(draft: &mut Draft<'_, '_>) -> bool {
     if !draft.belief.here().guarded {
         return false;
@@ -249,7 +250,8 @@ fn bad_field(draft: &mut Draft<'_, '_>) {
 const DEVICES: u8 = 1;
 const COLLECTIONS: u8 = 4;
 
-/// What the descriptor says of a table is right but for one field: its shape, or its BASER where that must agree.
+/// What the descriptor says of a table is right but for one field: its shape, or its BASER where
+/// that must agree.
 fn almost_right(draft: &mut Draft<'_, '_>) {
     if is_late(draft) {
         return;
@@ -321,7 +323,8 @@ fn wrong_address(draft: &mut Draft<'_, '_>) {
     repaired(draft);
 }
 
-/// The list of live devices says what is not so: a device twice, an ITT elsewhere, one device too many.
+/// The list of live devices says what is not so: a device twice, an ITT elsewhere, one device too
+/// many.
 fn bad_live_device(draft: &mut Draft<'_, '_>) {
     if is_late(draft) {
         return;
@@ -404,7 +407,8 @@ fn page_gone(draft: &mut Draft<'_, '_>) {
     repaired(draft);
 }
 
-/// Finalizing once more, or a set-up when it is too early or its ITS is not the one that was described.
+/// Finalizing once more, or a set-up when it is too early or its ITS is not the one that was
+/// described.
 fn early(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     match draft.below(3) {

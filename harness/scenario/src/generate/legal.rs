@@ -26,8 +26,8 @@ pub(crate) const PHRASES: &[Phrase] = &[
     many_devices,
 ];
 
-/// How many level-1 entries there may be for this generator to add one, of so many blocks of [`Area::Level2`]. The
-/// driver takes those from the front, this generator from the back.
+/// How many level-1 entries there may be for this generator to add one, of so many blocks of
+/// [`Area::Level2`]. The driver takes those from the front, this generator from the back.
 const fn own_blocks(blocks: u64) -> u64 {
     if blocks < 8 { 1 } else { 3 }
 }
@@ -85,8 +85,8 @@ pub(crate) fn new_device(draft: &mut Draft<'_, '_>) -> Option<(u32, u8, Place)> 
     Some((device_id as u32, event_id_bits, itt))
 }
 
-/// Devices with one bit set in each DeviceID, which is the longest path for whoever looks bit by bit, or any; then
-/// some of them go again. Rare, because long.
+/// Devices with one bit set in each DeviceID, which is the longest path for whoever looks bit by
+/// bit, or any; then some of them go again. Rare, because long.
 fn many_devices(draft: &mut Draft<'_, '_>) {
     if !draft.chance(1, 4) {
         return map_device(draft);

@@ -52,7 +52,8 @@ fn frame(draft: &mut Draft<'_, '_>) -> Frame {
     }
 }
 
-/// A write while the CPU reaches the hardware itself is a host's that owns its ITS: another target's.
+/// A write while the CPU reaches the hardware itself is a host's that owns its ITS: another
+/// target's.
 fn access(
     draft: &mut Draft<'_, '_>,
     frame: Frame,

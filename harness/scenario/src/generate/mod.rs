@@ -1,10 +1,11 @@
 //! The generator: scenarios that are legal enough to get deep, and wrong in places.
 //!
-//! A scenario is a sequence of phrases, each a few operations that belong together: [`legal`] and [`hostile`] for an
-//! emulation at EL2, [`mmio`], [`hvc`] and [`tables`] with more of one kind for emulations of one or two ITSs, [`arch`]
-//! for hosts that own their ITS, with many of the same in them. How
-//! often a phrase comes is drawn anew for each scenario (swarm testing): one scenario fills the queue, another
-//! suspends again and again, a third does a little of all. What the generator drew is not kept: the scenario is.
+//! A scenario is a sequence of phrases, each a few operations that belong together: [`legal`] and
+//! [`hostile`] for an emulation at EL2, [`mmio`], [`hvc`] and [`tables`] with more of one kind for
+//! emulations of one or two ITSs, [`arch`] for hosts that own their ITS, with many of the same in
+//! them. How often a phrase comes is drawn anew for each scenario (swarm testing): one scenario
+//! fills the queue, another suspends again and again, a third does a little of all. What the
+//! generator drew is not kept: the scenario is.
 
 mod arch;
 mod belief;
@@ -36,8 +37,8 @@ pub enum Temper {
 }
 
 impl Scenario {
-    /// Draws a scenario for a target. It is fit for it, has some 35 to 60 operations on average, and never fails: where
-    /// `u` ends, the scenario does soon. A few KiB are enough.
+    /// Draws a scenario for a target. It is fit for it, has some 35 to 60 operations on average,
+    /// and never fails: where `u` ends, the scenario does soon. A few KiB are enough.
     pub fn generate(u: &mut Unstructured<'_>, target: FuzzTarget, temper: Temper) -> Self {
         let boot = boards::draw_boot(u, target);
         let characters = boards::draw_characters(u, target, boot.its);

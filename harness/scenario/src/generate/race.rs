@@ -1,4 +1,5 @@
-//! Phrases of several agents at once: what comes one after the other elsewhere, on two CPUs, with time passing meanwhile.
+//! Phrases of several agents at once: what comes one after the other elsewhere, on two CPUs, with
+//! time passing meanwhile.
 
 use its_el2::{AccessSize, Direction, Frame, PageChange};
 use its_gic::Register;
@@ -17,7 +18,8 @@ const OPERATIONS: usize = 24;
 const KINDS: &[Phrase] =
     &[both_post, pages_change_hands, pages_come_back, rewritten, both_stop, any_registers];
 
-/// Phrases as elsewhere, and races between them; where the ITS is not guarded yet, set-up is one of them.
+/// Phrases as elsewhere, and races between them; where the ITS is not guarded yet, set-up is one of
+/// them.
 pub(super) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool) {
     if draft.belief.boot.stage < Stage::Guarded {
         open(draft, weights);
@@ -138,7 +140,8 @@ fn both_post(draft: &mut Draft<'_, '_>) {
     }
 }
 
-/// Pages of ITTs and level-2 tables are shared, unshared and donated while EL2 borrows and takes them.
+/// Pages of ITTs and level-2 tables are shared, unshared and donated while EL2 borrows and takes
+/// them.
 fn pages_change_hands(draft: &mut Draft<'_, '_>) {
     pending_command(draft);
     for _ in 0..draft.between(1, 4) {

@@ -99,7 +99,8 @@ fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
     post(draft);
 }
 
-/// A collection that needs a level-2 table of its own, if the table has two levels and memory is left.
+/// A collection that needs a level-2 table of its own, if the table has two levels and memory is
+/// left.
 fn far_collection(draft: &mut Draft<'_, '_>) {
     let entry = draft.between(1, 3);
     let icid = collection_behind(draft, entry);
@@ -128,7 +129,8 @@ fn flip(draft: &mut Draft<'_, '_>) -> u64 {
     draft.pick(&[0, 0, 1, 0x1000, 1 << 52, 1 << 62, 1 << 63, word], 0)
 }
 
-/// Where a level-2 table would be bad or good: at the end of a region, on something else, high, anywhere.
+/// Where a level-2 table would be bad or good: at the end of a region, on something else, high,
+/// anywhere.
 fn level2(draft: &mut Draft<'_, '_>) -> Place {
     let area = draft.pick(&areas(draft), Area::Level2);
     let last = area.pages().saturating_sub(1);

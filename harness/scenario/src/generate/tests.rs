@@ -98,7 +98,8 @@ fn slots(operation: &Operation, belief: &belief::Belief) -> u64 {
     }
 }
 
-/// With hardware that only moves when told, phrases that do not wait for it, and the smallest queue.
+/// With hardware that only moves when told, phrases that do not wait for it, and the smallest
+/// queue.
 #[test]
 fn a_small_queue_never_overflows() {
     for seed in 0..300 {
@@ -128,8 +129,8 @@ fn a_small_queue_never_overflows() {
     }
 }
 
-/// ITTs of mapped devices never overlap, events are mapped once and below the end of their ITT, INTIDs are LPIs,
-/// and the queue never overflows.
+/// ITTs of mapped devices never overlap, events are mapped once and below the end of their ITT,
+/// INTIDs are LPIs, and the queue never overflows.
 #[test]
 fn legal_scenarios_are_legal() {
     for seed in 0..3000 {

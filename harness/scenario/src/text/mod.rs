@@ -1,15 +1,16 @@
 //! The text form: what engineers read, write and compare, and what is stored.
 //!
-//! One operation a line, `name value ... key=value ...`, after the line `itsdiff 1` and, where they differ from
-//! the defaults, lines `character`, `character1` (the second ITS's) and `boot`. `#` starts a comment.
+//! One operation a line, `name value ... key=value ...`, after the line `itsdiff 1` and, where they
+//! differ from the defaults, lines `character`, `character1` (the second ITS's) and `boot`. `#`
+//! starts a comment.
 //!
 //! - Numbers are hexadecimal with `0x`, counts decimal; both are read in either.
 //! - Addresses are symbolic, `itt[3]+0x200` (the page in decimal), or absolute, `0x880000000`.
-//! - Registers and commands have the architecture's names: `write its0 CWRITER.low 0x40`,
-//!   `command MAPD device=0x2a size=0x4 itt=itt[3]+0x200 valid`. What is no register has an offset and a size:
-//!   `read its0 +0x1234 size=2`.
-//! - A word without value is set by being there (`valid`, `retry`). `cpu=0`, `flip=0x0` and the like go without
-//!   saying.
+//! - Registers and commands have the architecture's names: `write its0 CWRITER.low 0x40`, `command
+//!   MAPD device=0x2a size=0x4 itt=itt[3]+0x200 valid`. What is no register has an offset and a
+//!   size: `read its0 +0x1234 size=2`.
+//! - A word without value is set by being there (`valid`, `retry`). `cpu=0`, `flip=0x0` and the
+//!   like go without saying.
 
 mod parse;
 mod print;

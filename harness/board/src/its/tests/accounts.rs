@@ -1,5 +1,5 @@
-//! Whatever is done to two ITSs, their accounts are what is found from nothing, and an MSI goes where
-//! [`View::translate`] says.
+//! Whatever is done to two ITSs, their accounts are what is found from nothing, and an MSI goes
+//! where [`View::translate`] says.
 
 use its_el2::{AccessSize, Action, Character, Choices, Direction, Freedom, MAX_ITS, Pace, View};
 use its_gic::geometry::{Level1Entry, PageSize};

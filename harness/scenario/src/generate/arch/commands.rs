@@ -1,4 +1,5 @@
-//! Commands that are refused, or that no driver gives: by their ids, their opcode, their reserved bits.
+//! Commands that are refused, or that no driver gives: by their ids, their opcode, their reserved
+//! bits.
 
 use its_gic::Command;
 

@@ -1,7 +1,7 @@
 //! Legal phrases of the driver, and of devices and CPUs beside it.
 //!
-//! A device that the driver mapped is changed by the driver alone, since it keeps a list of the events; any other by
-//! commands of the host's own ([`super::raw`]).
+//! A device that the driver mapped is changed by the driver alone, since it keeps a list of the
+//! events; any other by commands of the host's own ([`super::raw`]).
 
 use its_el2::Direction;
 

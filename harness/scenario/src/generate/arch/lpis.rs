@@ -13,7 +13,8 @@ use crate::generate::legal::{command, drain, make_room, post};
 use crate::operation::{CPUS, HostCommand, Operation};
 use crate::place::{Area, Place};
 
-/// GICR_PENDBASER of each redistributor as the driver writes it: the places of [`crate::Area::Pending`].
+/// GICR_PENDBASER of each redistributor as the driver writes it: the places of
+/// [`crate::Area::Pending`].
 const PENDING: [u64; CPUS as usize] = [0x8005_0000, 0x8006_0000];
 /// GICR_PROPBASER's address: the place of [`Area::Configuration`].
 const CONFIGURATION: u64 = 0x8004_0000;
@@ -69,7 +70,8 @@ fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributo
     drain(draft);
 }
 
-/// GICR_CTLR.EnableLPIs is cleared, if it can be, and set again: the pending table is kept or starts empty.
+/// GICR_CTLR.EnableLPIs is cleared, if it can be, and set again: the pending table is kept or
+/// starts empty.
 pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     let redistributor = draft.below(CPUS.into()) as u8;
     let frame = its_el2::Frame::Redistributor(redistributor);
@@ -110,7 +112,8 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     deliver(draft, device_id, event_id);
 }
 
-/// LPIs that are pending in the table before they are enabled for the first time, as after a migration.
+/// LPIs that are pending in the table before they are enabled for the first time, as after a
+/// migration.
 pub(crate) fn pending_from_the_start(draft: &mut Draft<'_, '_>, redistributor: u8) {
     let frame = its_el2::Frame::Redistributor(redistributor);
     write_pending_table(draft, redistributor);
@@ -134,7 +137,8 @@ fn write_pending_table(draft: &mut Draft<'_, '_>, redistributor: u8) {
     draft.push(Operation::Store { cpu, at, value });
 }
 
-/// More interrupts than one are pending, of different priorities, and the CPUs take them one by one.
+/// More interrupts than one are pending, of different priorities, and the CPUs take them one by
+/// one.
 pub(crate) fn several(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let count = draft.between(2, 5);

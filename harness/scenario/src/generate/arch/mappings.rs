@@ -1,4 +1,5 @@
-//! Devices and events that are mapped twice, unmapped too early or too large. No ITT ever belonged to another device.
+//! Devices and events that are mapped twice, unmapped too early or too large. No ITT ever belonged
+//! to another device.
 
 use super::commands::{on_event, sync};
 use super::steps::{acknowledge_all, any_intid, deliver, mapped, raise, risk, sync_event};

@@ -1,8 +1,8 @@
 //! Scenarios of a host that owns its ITS, or two: nothing but the architecture stands behind it.
 //!
-//! The legal ones are the Linux driver at work from power-up on. The hostile ones do, about every other time, what no
-//! driver does and what the architecture still has an answer for; what it has none for comes rarely and late, since
-//! nothing after it is judged.
+//! The legal ones are the Linux driver at work from power-up on. The hostile ones do, about every
+//! other time, what no driver does and what the architecture still has an answer for; what it has
+//! none for comes rarely and late, since nothing after it is judged.
 
 mod collections;
 mod commands;

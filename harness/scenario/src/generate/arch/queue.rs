@@ -13,7 +13,8 @@ use crate::generate::draft::Draft;
 use crate::generate::legal::{command, drain, idle, post, reset_queue};
 use crate::operation::{HostCommand, Operation};
 
-/// Several commands that may be refused in one batch; Retry with and without other commands in their slots.
+/// Several commands that may be refused in one batch; Retry with and without other commands in
+/// their slots.
 pub(crate) fn stalled(draft: &mut Draft<'_, '_>) {
     make_way(draft);
     let count = draft.between(2, 4);

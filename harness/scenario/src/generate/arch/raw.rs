@@ -1,4 +1,5 @@
-//! What the driver does with a device, as commands of the host's own: each with the SYNC that it needs.
+//! What the driver does with a device, as commands of the host's own: each with the SYNC that it
+//! needs.
 
 use super::steps::{acknowledge_all, deliver, mapped, sync_event, sync_with};
 use crate::generate::belief::Device;

@@ -61,7 +61,8 @@ pub(crate) fn any_collection(draft: &mut Draft<'_, '_>) -> u16 {
         3 | 4 => draft.below(6) as u16,
         5 => draft.pick(&[limit as u16, limit.saturating_sub(1) as u16], u16::MAX),
         6 => {
-            // The table's first and last collection, whether those that are held come before or not.
+            // The table's first and last collection, whether those that are held come before or
+            // not.
             let bytes = u64::from(character.collection_entry_bytes);
             let entries =
                 character.largest_page_size().bytes().checked_div(bytes).unwrap_or(0) as u16;
@@ -73,7 +74,8 @@ pub(crate) fn any_collection(draft: &mut Draft<'_, '_>) -> u16 {
     }
 }
 
-/// An INTID: the next free one mostly, one of a few that are used again and again, or one that is no LPI.
+/// An INTID: the next free one mostly, one of a few that are used again and again, or one that is
+/// no LPI.
 pub(crate) fn any_intid(draft: &mut Draft<'_, '_>) -> u32 {
     let next = draft.belief.next_intid;
     let low = draft.between(8192, 8200) as u32;
@@ -145,7 +147,8 @@ pub(crate) fn make_way(draft: &mut Draft<'_, '_>) {
     }
 }
 
-/// After the last command of the queue could be refused: it is posted, and if the ITS stalls it gets on again.
+/// After the last command of the queue could be refused: it is posted, and if the ITS stalls it
+/// gets on again.
 pub(crate) fn outlive(draft: &mut Draft<'_, '_>) {
     let after = match draft.chance(1, 3) {
         true => draft.between(1, 3),
@@ -171,7 +174,8 @@ pub(crate) fn outlive(draft: &mut Draft<'_, '_>) {
     drain(draft);
 }
 
-/// The refused command and those after it become others. Where none was refused they are not read again.
+/// The refused command and those after it become others. Where none was refused they are not read
+/// again.
 pub(crate) fn rewrite(draft: &mut Draft<'_, '_>, after: u64) {
     let slots = after.saturating_add(1) as u8;
     draft.push(Operation::Rewind { slots });

@@ -91,7 +91,8 @@ fn replaced(draft: &mut Draft<'_, '_>, index: u8) {
     baser(draft, index, 0);
 }
 
-/// What to flip in a table's address so that it is elsewhere, in the memory that is there for it or above 2^48.
+/// What to flip in a table's address so that it is elsewhere, in the memory that is there for it or
+/// above 2^48.
 fn elsewhere(draft: &mut Draft<'_, '_>, index: u8) -> Option<u64> {
     if draft.belief.here().character.largest_page_size() != PageSize::K64 {
         return Some(0x8000);
@@ -108,8 +109,8 @@ fn elsewhere(draft: &mut Draft<'_, '_>, index: u8) -> Option<u64> {
     }
 }
 
-/// What to flip so that a table of 64 KiB pages lies above 2^48, in a block of the area `high` of its own: address bits
-/// 51 to 48 stand in bits 15 to 12.
+/// What to flip so that a table of 64 KiB pages lies above 2^48, in a block of the area `high` of
+/// its own: address bits 51 to 48 stand in bits 15 to 12.
 fn far_above(its: u8, index: u8) -> Option<u64> {
     const BIT_50: u64 = 0x4000;
     let (start, block) = match (its, index) {
@@ -121,7 +122,8 @@ fn far_above(its: u8, index: u8) -> Option<u64> {
     Some(start ^ (block << 16 | BIT_50))
 }
 
-/// Commands on a DeviceID whose level-2 table is absent; then the host adds it, and maps the device.
+/// Commands on a DeviceID whose level-2 table is absent; then the host adds it, and maps the
+/// device.
 pub(crate) fn absent_level2(draft: &mut Draft<'_, '_>) {
     let Some(device_id) = uncovered(draft) else {
         return moved(draft);

@@ -306,7 +306,8 @@ fn hostile_scenarios_are_mostly_judged() {
     assert!((10..150).contains(&silent), "{silent} of 2000");
 }
 
-/// About half of a hostile scenario is set-up, so that the rest gets deep: most commands and MSIs hit what is mapped.
+/// About half of a hostile scenario is set-up, so that the rest gets deep: most commands and MSIs
+/// hit what is mapped.
 #[test]
 fn most_of_what_is_hostile_hits_something() {
     let (mut hits, mut all, mut wraps) = (0, 0, 0);
