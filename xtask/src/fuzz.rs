@@ -3,8 +3,7 @@
 use fs_err as fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use its_runner::replay::load;
@@ -129,15 +128,11 @@ pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary,
 /// stop. The seconds.
 fn watch(running: &mut Running) -> Result<f64> {
     let mut bar = Bar::new();
-    while !running.has_ended()? {
-        sleep(Duration::from_millis(300));
-        if stop::asked() {
-            running.stop();
-        }
-        let found = running.run.found().map_or(0, |found| found.len());
-        let (counts, coverage) = (running.run.counts(), running.run.coverage());
-        show_counts(&mut bar, &counts, coverage, found);
-    }
+    running.wait_until(|run| {
+        let found = run.found().map_or(0, |found| found.len());
+        show_counts(&mut bar, &run.counts(), run.coverage(), found);
+        false
+    })?;
     Ok(bar.finish())
 }
 

@@ -3,7 +3,6 @@
 use fs_err as fs;
 use std::path::Path;
 
-use crate::engine::{Plan, Run};
 use crate::subject::{self, PRODUCTION};
 use crate::workspace;
 
@@ -64,21 +63,24 @@ const ORIGIN: [&str; 4] = ["# subject:", "# target:", "# engine:", "# seed:"];
 /// The key of the line with the command that replays it.
 const REPLAY: &str = "# replay:";
 
-/// Returns the first lines of what a run finds, up to the name of the file.
-pub(crate) fn origin(run: &Run, plan: &Plan) -> String {
-    let subject = &plan.program.subject;
+/// Returns the first lines of what a run finds, up to the name of the file in `folder`.
+pub(crate) fn origin(
+    subject: &str,
+    target: &str,
+    engine: &str,
+    seed: u32,
+    folder: &Path,
+) -> String {
+    let (option, folder) = (subject::option(subject), workspace::quoted(&workspace::shown(folder)));
     format!(
-        "# subject:  {subject}\n# target:   {}\n# engine:   {}\n# seed:     {}\n{}/",
-        plan.target.name,
-        run.engine.name(),
-        plan.seed,
-        replay(subject, &workspace::shown(&run.findings()))
+        "# subject:  {subject}\n# target:   {target}\n# engine:   {engine}\n# seed:     {seed}\n\
+         {REPLAY}   cargo xtask replay{option} {folder}/"
     )
 }
 
 /// Copies what the head of a file says of its origin to a scenario that was made of it and is
-/// written to `to`; standard output has no name.
-pub(crate) fn inherit(from: &Path, scenario: &str, to: Option<&Path>) -> String {
+/// written to `to`, if that has a name.
+pub(crate) fn inherit(from: &Path, scenario: &str, to: Option<&str>) -> String {
     let old = text(from);
     // A regression names its subject by itself, in its first line.
     let (first, rest) = match scenario.starts_with(ORIGIN[0]) {
@@ -89,15 +91,14 @@ pub(crate) fn inherit(from: &Path, scenario: &str, to: Option<&Path>) -> String 
     let is_kept = |line: &&str| keys.iter().any(|key| line.starts_with(key));
     let kept = old.lines().filter(is_kept).map(|line| format!("{line}\n"));
     let mut head: String = std::iter::once(first.to_owned()).chain(kept).collect();
-    let subject = Header::parse(&old).subject.filter(|_| old.contains(REPLAY));
-    if let (Some(subject), Some(to)) = (subject, to) {
-        head.push_str(&format!("{}\n", replay(&subject, &workspace::shown(to))));
+    let replay = old.lines().find_map(|line| shlex::split(line.strip_prefix(REPLAY)?));
+    if let (Some(mut words), Some(to)) = (replay, to) {
+        words.pop();
+        words.push(to.into());
+        let words: Vec<String> = words.iter().map(|word| workspace::quoted(word)).collect();
+        head.push_str(&format!("{REPLAY}   {}\n", words.join(" ")));
     }
     head + rest
-}
-
-fn replay(subject: &str, file: &str) -> String {
-    format!("{REPLAY}   cargo xtask replay{} {}", subject::option(subject), workspace::quoted(file))
 }
 
 /// An engine's artifact is no text. Some editors begin one with a byte order mark.
@@ -129,11 +130,12 @@ mod tests {
         let file = folder.path().join("a.its");
         let rest = "# target:   its_cmdq\n# engine:   afl\n# seed:     7\n";
         let subject = "# subject:  x\n";
-        let old = format!("\u{feff}{subject}{rest}# replay:   cargo xtask replay a.its\nold\n");
+        let old =
+            format!("\u{feff}{subject}{rest}# replay:   cargo xtask replay --bug x a.its\nold\n");
         fs::write(&file, old).unwrap();
         assert_eq!(inherit(&file, "new\n", None), format!("{subject}{rest}new\n"));
         let replay = "# replay:   cargo xtask replay --bug x '/b c.its'\n";
-        let moved = Path::new("/b c.its");
+        let moved = "/b c.its";
         let whole = format!("{subject}{rest}{replay}new\n");
         assert_eq!(inherit(&file, "new\n", Some(moved)), whole);
         let regression = format!("# subject:  x, itsdiff 1\n{rest}{replay}new\n");

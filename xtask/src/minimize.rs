@@ -1,9 +1,6 @@
 //! `minimize`: the shortest scenario with the same finding.
 
-use std::fs::Permissions;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use its_runner::program::{Answer, Minimized, Request};
@@ -16,6 +13,7 @@ use crate::program::Program;
 use crate::progress::Bar;
 use crate::subject::Which;
 use crate::target::{self, Target};
+use crate::workspace;
 
 /// A finding: a file, and what plays it.
 #[derive(clap::Args)]
@@ -53,15 +51,15 @@ pub(crate) const BUDGET: u64 = 200_000;
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     if let Some(output) = &arguments.output {
         ensure!(!output.exists(), "{} exists", output.display());
-        let folder = folder_of(output);
+        let folder = workspace::folder_of(output);
         ensure!(folder.is_dir(), "{} is no folder", folder.display());
     }
     let program = arguments.finding.program()?;
     let done = arguments.finding.minimize(&program, arguments.budget)?;
-    let text =
-        header::inherit(arguments.finding.file.path(), &done.text, arguments.output.as_deref());
+    let output = arguments.output.as_deref().map(workspace::shown);
+    let text = header::inherit(arguments.finding.file.path(), &done.text, output.as_deref());
     match &arguments.output {
-        Some(output) => write_new(output, &text)?,
+        Some(output) => workspace::write_new(output, &text)?,
         None => say!("{}", text.trim_end()),
     }
     Ok(Exit::Clean)
@@ -119,23 +117,4 @@ fn sum_up(done: &Minimized) -> String {
         "{}: {} operations, {} before; {} scenarios tried, {end}",
         done.finding.signature, done.after, done.before, done.cases
     )
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
-}
-
-/// Writes a file that does not exist, whole or not at all.
-pub(crate) fn write_new(path: &Path, text: &str) -> Result<()> {
-    let folder = folder_of(path);
-    let mut part = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(folder)
-        .with_context(|| format!("cannot write to {}", folder.display()))?;
-    part.write_all(text.as_bytes())?;
-    part.persist_noclobber(path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(())
 }

@@ -20,7 +20,7 @@ use crate::bugs::{Bank, Bug};
 use crate::corpus;
 use crate::exit::{Defect, Exit};
 use crate::header::{self, FILE, Header};
-use crate::minimize::{BUDGET, Finding, write_new};
+use crate::minimize::{BUDGET, Finding};
 use crate::program::Program;
 use crate::subject::{PRODUCTION, Which};
 use crate::target::Target;
@@ -62,7 +62,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     );
     fs::create_dir_all(&folder)?;
     demand_same_trace(&program, &text, signature)?;
-    write_new(&path, &header::inherit(finding.file.path(), &text, Some(&path)))?;
+    // What is committed names no place of this machine.
+    let place = path.strip_prefix(workspace::root())?.display().to_string();
+    let place = Some(place.as_str()).filter(|_| !subject.starts_with(FILE));
+    let text = header::inherit(finding.file.path(), &text, place);
+    workspace::write_new(&path, &text)?;
     say!("{}", workspace::shown(&path));
     Ok(Exit::Clean)
 }

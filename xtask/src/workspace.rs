@@ -1,6 +1,8 @@
 //! Where things are.
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -24,13 +26,40 @@ pub(crate) fn shown(path: &Path) -> String {
 /// # Errors
 /// The file cannot be written; what was there before stays.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
-    let written = || -> std::io::Result<()> {
-        let mut part = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
-        part.write_all(text.as_bytes())?;
-        part.persist(path)?;
+    let persist = || -> std::io::Result<()> {
+        part(path, text)?.persist(path)?;
         Ok(())
     };
-    written().with_context(|| format!("cannot write {}", shown(path)))
+    persist().with_context(|| format!("cannot write {}", shown(path)))
+}
+
+/// Writes a file that does not exist, whole or not at all.
+///
+/// # Errors
+/// It exists, or it cannot be written.
+pub(crate) fn write_new(path: &Path, text: &str) -> Result<()> {
+    let persist = || -> std::io::Result<()> {
+        part(path, text)?.persist_noclobber(path)?;
+        Ok(())
+    };
+    persist().with_context(|| format!("cannot write {}", shown(path)))
+}
+
+/// The text in a temporary file where it is to be.
+fn part(path: &Path, text: &str) -> std::io::Result<NamedTempFile> {
+    let mut part = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder_of(path))?;
+    part.write_all(text.as_bytes())?;
+    Ok(part)
+}
+
+/// Returns the folder that a path is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// The scenarios (`*.its`) of a folder, by name; none if there is no such folder.

@@ -6,8 +6,8 @@
 //! copy of a command, whatever loads made it. Stores are gathered the same way and told once they
 //! were made, which is when the next thing is done. What is gathered is one step in a race.
 //!
-//! Bytes of a word that are read apart from each other, with something else between, are told once;
-//! half a word that is stored alone is told alone, since another reader may see it.
+//! A word whose bytes are read one by one is reported once, even if something else happens between
+//! them. Half a word that is stored alone is reported alone: another reader may see it.
 
 use its_el2::{Event, Mapped, Misconduct, PageState, PageWords};
 use its_gic::command::COMMAND_BYTES;

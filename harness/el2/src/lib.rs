@@ -17,8 +17,7 @@
 //!   acquire and release, so that it can tell a lock that is kept, taken twice or out of order, and
 //!   a scheduler can switch CPUs there.
 //! - **Events are data.** All that an emulation did and all that hardware did is a flat list of
-//!   [`Event`]s in the order of happening. Whoever judges reads that list, never the emulation's
-//!   state.
+//!   [`Event`]s in order. Model and oracles read that list, never the emulation's state.
 //! - **Work is counted in calls.** Each call of [`El2`] is one unit; there is no call that waits. A
 //!   board stops a subject that makes more calls than [`WORK_LIMIT`] in one trap.
 //!

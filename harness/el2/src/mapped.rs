@@ -9,8 +9,8 @@ use crate::service::El2;
 /// The 64-bit words of a page.
 pub type PageWords = [u64; PAGE_BYTES as usize / 8];
 
-/// An [`El2`] whose memory is one mapping. Whoever follows pointers into it tells each access
-/// before it is made.
+/// An [`El2`] whose memory is one mapping of this process. A caller that follows pointers into it
+/// reports each access before it makes it.
 pub trait Mapped: El2 {
     /// Address of the mapping's first byte in this process, and its length in bytes.
     fn mapping(&self) -> (*mut u8, usize);

@@ -85,8 +85,8 @@ pub trait Subject<E: El2> {
     /// What it declares about itself.
     fn policy(&self) -> SubjectPolicy;
 
-    /// Whether the machine is told of every load and store that it makes. Where it is not, who
-    /// judges must not take what was not told for what was not done.
+    /// Returns whether the subject reports every load and store to the machine. If it does not, a
+    /// missing report is no proof that an access was not made.
     fn is_observed(&self) -> bool {
         true
     }

@@ -48,6 +48,9 @@ impl<'a> Running<'a> {
             had_room: Instant::now(),
             trouble: None,
         };
+        let (subject, target) = (&plan.program.subject, plan.target.name);
+        let engine = run.engine.name();
+        let origin = header::origin(subject, target, engine, plan.seed, &run.findings());
         for (index, command) in run.engine.glue().commands(run, plan)?.into_iter().enumerate() {
             let mut command = command;
             for (name, value) in &plan.program.environment {
@@ -59,7 +62,7 @@ impl<'a> Running<'a> {
             let command = command
                 .env("ITSDIFF_STATUS", run.status())
                 .env("ITSDIFF_FINDINGS", run.findings())
-                .env("ITSDIFF_ORIGIN", header::origin(run, plan))
+                .env("ITSDIFF_ORIGIN", &origin)
                 .stdin_null()
                 .stderr_to_stdout()
                 .stdout_file(File::create(run.log_file(index))?.into_file());
@@ -89,10 +92,10 @@ impl<'a> Running<'a> {
 
     /// Waits until all processes have ended, by themselves, at a signal, or because enough is
     /// found.
-    pub(crate) fn wait_until(&mut self, enough: impl Fn(&Run) -> bool) -> Result<()> {
+    pub(crate) fn wait_until(&mut self, mut enough: impl FnMut(&Run) -> bool) -> Result<()> {
         while !self.has_ended()? {
             sleep(SHORT);
-            if stop::asked() || enough(self.run) {
+            if enough(self.run) || stop::asked() {
                 self.stop();
             }
         }

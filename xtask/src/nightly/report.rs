@@ -164,7 +164,11 @@ impl Report {
         if self.entries.is_empty() {
             text.push_str("None.\n");
         }
-        text.push_str("\n## Fuzzed\n\n| target | engine | asked, done | cases | cases/s | poisoned | edges | signatures |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n");
+        text.push_str(
+            "\n## Fuzzed\n\n\
+             | target | engine | asked, done | cases | cases/s | poisoned | edges | signatures |\n\
+             | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        );
         for fuzzed in &night.fuzzed {
             let one = &fuzzed.summary;
             text.push_str(&format!(
@@ -253,7 +257,8 @@ fn shortest(
     asked?;
     match done {
         Some(done) => {
-            fs::write(&path, header::inherit(&file, &done.text, Some(&path)))?;
+            let shown = workspace::shown(&path);
+            fs::write(&path, header::inherit(&file, &done.text, Some(&shown)))?;
             Ok((path, done.after))
         }
         None => Ok((file, group.operations)),

@@ -74,7 +74,8 @@ impl Arguments {
     pub fn demand_qemu(&self) -> Result<Installed> {
         ensure!(
             self.is_with_qemu(),
-            "it is `compare model qemu`; each other subject is judged by the model in `cargo xtask fuzz`"
+            "QEMU is compared with the model: `compare model qemu`; to judge another subject by the \
+             model, use `cargo xtask fuzz`"
         );
         self.demand_scenarios()?;
         for file in &self.files {
