@@ -82,7 +82,7 @@ fn command(words: Words, guard: &Guard, guards: &Guards, breaches: &mut Vec<Brea
             tell(&rules::PTR_TARGET, known(from_rdbase) && known(to_rdbase))
         }
         Command::Sync { rdbase } => tell(&rules::PTR_TARGET, known(rdbase)),
-        Command::Unknown { .. } => tell(&rules::PTR_OPCODE, false),
+        Command::Raw { .. } => tell(&rules::PTR_OPCODE, false),
         _ => {}
     }
     tell(&rules::PTR_RESERVED, is_plain(command, words));

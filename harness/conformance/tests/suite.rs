@@ -89,11 +89,11 @@ fn each_command_is_posted() {
     let mut posted: BTreeSet<&str> = BTreeSet::new();
     for operation in operations(&all) {
         match operation {
-            Operation::Command { command, .. } => {
-                posted.insert(name(command));
-            }
-            Operation::RawCommand { words, .. } => {
+            Operation::Command { command: HostCommand::Raw { words }, .. } => {
                 posted.insert(Command::decode(*words).name());
+            }
+            Operation::Command { command, .. } => {
+                posted.insert(command.name());
             }
             _ => {}
         }
@@ -101,23 +101,6 @@ fn each_command_is_posted() {
     let names = (0..=255_u64).map(|opcode| Command::decode([opcode, 0, 0, 0]).name());
     for name in names {
         assert!(posted.contains(name), "no requirement posts {name}");
-    }
-}
-
-fn name(command: &HostCommand) -> &'static str {
-    match command {
-        HostCommand::Movi { .. } => "MOVI",
-        HostCommand::Int { .. } => "INT",
-        HostCommand::Clear { .. } => "CLEAR",
-        HostCommand::Sync { .. } => "SYNC",
-        HostCommand::Mapd { .. } => "MAPD",
-        HostCommand::Mapc { .. } => "MAPC",
-        HostCommand::Mapti { .. } => "MAPTI",
-        HostCommand::Mapi { .. } => "MAPI",
-        HostCommand::Inv { .. } => "INV",
-        HostCommand::Invall { .. } => "INVALL",
-        HostCommand::Movall { .. } => "MOVALL",
-        HostCommand::Discard { .. } => "DISCARD",
     }
 }
 
@@ -159,20 +142,23 @@ fn each_register_is_accessed_in_each_of_its_sizes() {
     let mut accessed = BTreeSet::new();
     for operation in operations(&all) {
         let whole = |register: Register| (format!("{register:?}"), "Whole".into(), true);
-        match operation {
+        let (target, written) = match operation {
             Operation::WriteBaser { index, .. } => {
                 accessed.insert(whole(Register::Baser(*index)));
+                continue;
             }
             Operation::WriteCbaser { .. } => {
                 accessed.insert(whole(Register::Cbaser));
+                continue;
             }
-            _ => {}
-        }
-        if let Operation::Access { frame: Frame::ItsControl(_), offset, size, direction, .. } =
-            operation
-            && let Some((register, part)) = Register::select((*offset).into(), size.bytes())
+            Operation::Read { target, .. } => (target, false),
+            Operation::Write { target, .. } => (target, true),
+            _ => continue,
+        };
+        if matches!(target.frame, Frame::ItsControl(_))
+            && let Some((register, part)) =
+                Register::select(target.offset.into(), target.size.bytes())
         {
-            let written = matches!(direction, Direction::Write(_));
             accessed.insert((format!("{register:?}"), format!("{part:?}"), written));
         }
     }

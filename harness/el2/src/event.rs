@@ -20,6 +20,14 @@ pub enum PageChange {
     Reclaim,
 }
 
+impl PageChange {
+    /// All of them, by number.
+    pub const ALL: [Self; 6] =
+        [Self::Share, Self::Unshare, Self::Pin, Self::Unpin, Self::Donate, Self::Reclaim];
+    /// Their names, by number.
+    pub const NAMES: &[&str] = &["share", "unshare", "pin", "unpin", "donate", "reclaim"];
+}
+
 /// A command error: the architecture's 24-bit number, or `None` where none is known (an unknown
 /// opcode, a SYNC to no redistributor).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

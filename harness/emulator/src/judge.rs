@@ -86,7 +86,7 @@ pub(crate) fn judge(
         | Command::Clear { .. }
         | Command::Inv { .. }
         | Command::Invall { .. } => Some(plain(command)),
-        Command::Unknown { .. } => None,
+        Command::Raw { .. } => None,
     }
 }
 

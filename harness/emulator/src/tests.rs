@@ -666,8 +666,8 @@ fn the_command_table() {
         mapd(9, PRIVATE, 4),
         mapd(9, QUEUE, 4),
         mapd(9, 0x8000_0000, 4),
-        Command::Unknown { words: NONSENSE },
-        Command::Unknown { words: [0x29, 0, 0, 0] },
+        Command::Raw { words: NONSENSE },
+        Command::Raw { words: [0x29, 0, 0, 0] },
     ];
     for given in refused {
         let bench = Bench::guarded();

@@ -9,42 +9,45 @@ pub const COMMAND_BYTES: u64 = 32;
 /// The four little-endian 64-bit words of a command, DW0 first.
 pub type Words = [u64; 4];
 
-/// A decoded command. Fields are as wide as the architecture makes them, and unchecked.
+/// A command. Fields are as wide as the architecture makes them, and unchecked.
+///
+/// Hardware and EL2 have numbers for the address of an ITT and for RDbase. A scenario has names for
+/// both instead, which [`Command::map`] resolves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Command {
-    /// Move an interrupt to another collection.
+pub enum Command<Itt = u64, Rdbase = u64> {
+    /// Moves an interrupt to another collection.
     Movi { device_id: u32, event_id: u32, icid: u16 },
-    /// Make an interrupt pending.
+    /// Makes an interrupt pending.
     Int { device_id: u32, event_id: u32 },
-    /// Clear the pending state of an interrupt.
+    /// Clears the pending state of an interrupt.
     Clear { device_id: u32, event_id: u32 },
-    /// Wait for the effects of earlier commands on a redistributor.
-    Sync { rdbase: u64 },
-    /// Map a device to its ITT, or unmap it.
+    /// Waits for the effects of earlier commands on a redistributor.
+    Sync { rdbase: Rdbase },
+    /// Maps a device to its ITT, or unmaps it.
     Mapd {
         device_id: u32,
         /// EventID bits, minus 1: 0 to 31.
         size: u8,
         /// Physical address of the ITT, bits \[51:8\]; the lower ones are zero.
-        itt_address: u64,
+        itt_address: Itt,
         valid: bool,
     },
-    /// Map a collection to a redistributor, or unmap it.
-    Mapc { icid: u16, rdbase: u64, valid: bool },
-    /// Map an event to an interrupt.
+    /// Maps a collection to a redistributor, or unmaps it.
+    Mapc { icid: u16, rdbase: Rdbase, valid: bool },
+    /// Maps an event to an interrupt.
     Mapti { device_id: u32, event_id: u32, intid: u32, icid: u16 },
-    /// Map an event to the interrupt of the same number.
+    /// Maps an event to the interrupt of the same number.
     Mapi { device_id: u32, event_id: u32, icid: u16 },
-    /// Forget the cached configuration of an interrupt.
+    /// Forgets the cached configuration of an interrupt.
     Inv { device_id: u32, event_id: u32 },
-    /// Forget the cached configuration of all interrupts of a collection.
+    /// Forgets the cached configuration of all interrupts of a collection.
     Invall { icid: u16 },
-    /// Move all pending interrupts from one redistributor to another.
-    Movall { from_rdbase: u64, to_rdbase: u64 },
-    /// Unmap an event and clear its pending state.
+    /// Moves all pending interrupts from one redistributor to another.
+    Movall { from_rdbase: Rdbase, to_rdbase: Rdbase },
+    /// Unmaps an event and clears its pending state.
     Discard { device_id: u32, event_id: u32 },
-    /// An opcode that is none of the above, with everything it came with.
-    Unknown { words: Words },
+    /// Four words as they are: [`Command::decode`] returns those of an unknown opcode.
+    Raw { words: Words },
 }
 
 /// Opcodes, DW0\[7:0\].
@@ -81,7 +84,7 @@ const fn first_word(opcode: u8, device_id: u32) -> u64 {
 }
 
 impl Command {
-    /// Reads a command from its four words.
+    /// Returns the command that four words are.
     pub const fn decode(words: Words) -> Self {
         let [dw0, dw1, dw2, dw3] = words;
         let device_id = (dw0 >> 32) as u32;
@@ -107,11 +110,11 @@ impl Command {
                 Self::Movall { from_rdbase: rdbase_of(dw2), to_rdbase: rdbase_of(dw3) }
             }
             opcode::DISCARD => Self::Discard { device_id, event_id },
-            _ => Self::Unknown { words },
+            _ => Self::Raw { words },
         }
     }
 
-    /// Writes a command as its four words, reserved bits zero. Bits of a field that the encoding has
+    /// Returns the four words of a command, reserved bits zero. Bits of a field that the encoding has
     /// no room for are lost.
     pub const fn encode(self) -> Words {
         match self {
@@ -156,11 +159,19 @@ impl Command {
             Self::Discard { device_id, event_id } => {
                 [first_word(opcode::DISCARD, device_id), event_id as u64, 0, 0]
             }
-            Self::Unknown { words } => words,
+            Self::Raw { words } => words,
         }
     }
 
-    /// DeviceID and EventID of a command about one event.
+    /// Returns one of each command that is known, with operands 0, by opcode.
+    pub fn known() -> impl Iterator<Item = Self> {
+        let all = (0..=u8::MAX).map(|opcode| Self::decode([opcode as u64, 0, 0, 0]));
+        all.filter(|command| !matches!(command, Self::Raw { .. }))
+    }
+}
+
+impl<Itt: Copy, Rdbase: Copy> Command<Itt, Rdbase> {
+    /// Returns DeviceID and EventID of a command about one event.
     pub const fn event(self) -> Option<(u32, u32)> {
         match self {
             Self::Movi { device_id, event_id, .. }
@@ -175,17 +186,11 @@ impl Command {
             | Self::Mapc { .. }
             | Self::Invall { .. }
             | Self::Movall { .. }
-            | Self::Unknown { .. } => None,
+            | Self::Raw { .. } => None,
         }
     }
 
-    /// One of each command that is known, with operands 0, by opcode.
-    pub fn known() -> impl Iterator<Item = Self> {
-        let all = (0..=u8::MAX).map(|opcode| Self::decode([opcode as u64, 0, 0, 0]));
-        all.filter(|command| !matches!(command, Self::Unknown { .. }))
-    }
-
-    /// The command's name as the architecture writes it.
+    /// Returns the command's name as the architecture writes it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Movi { .. } => "MOVI",
@@ -200,7 +205,38 @@ impl Command {
             Self::Invall { .. } => "INVALL",
             Self::Movall { .. } => "MOVALL",
             Self::Discard { .. } => "DISCARD",
-            Self::Unknown { .. } => "UNKNOWN",
+            Self::Raw { .. } => "UNKNOWN",
+        }
+    }
+    /// Returns the same command with another form of the addresses of ITTs and of RDbases.
+    pub fn map<I, R>(
+        self,
+        itt: impl FnOnce(Itt) -> I,
+        of_rdbase: impl Fn(Rdbase) -> R,
+    ) -> Command<I, R> {
+        match self {
+            Self::Movi { device_id, event_id, icid } => Command::Movi { device_id, event_id, icid },
+            Self::Int { device_id, event_id } => Command::Int { device_id, event_id },
+            Self::Clear { device_id, event_id } => Command::Clear { device_id, event_id },
+            Self::Sync { rdbase } => Command::Sync { rdbase: of_rdbase(rdbase) },
+            Self::Mapd { device_id, size, itt_address, valid } => {
+                Command::Mapd { device_id, size, itt_address: itt(itt_address), valid }
+            }
+            Self::Mapc { icid, rdbase, valid } => {
+                Command::Mapc { icid, rdbase: of_rdbase(rdbase), valid }
+            }
+            Self::Mapti { device_id, event_id, intid, icid } => {
+                Command::Mapti { device_id, event_id, intid, icid }
+            }
+            Self::Mapi { device_id, event_id, icid } => Command::Mapi { device_id, event_id, icid },
+            Self::Inv { device_id, event_id } => Command::Inv { device_id, event_id },
+            Self::Invall { icid } => Command::Invall { icid },
+            Self::Movall { from_rdbase, to_rdbase } => Command::Movall {
+                from_rdbase: of_rdbase(from_rdbase),
+                to_rdbase: of_rdbase(to_rdbase),
+            },
+            Self::Discard { device_id, event_id } => Command::Discard { device_id, event_id },
+            Self::Raw { words } => Command::Raw { words },
         }
     }
 }

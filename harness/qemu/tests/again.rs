@@ -44,7 +44,7 @@ fn command(random: &mut fastrand::Rng) -> Command {
     if random.u8(0..8) > 0 {
         words[2] |= 1 << 63;
     }
-    Command::Unknown { words }
+    Command::Raw { words }
 }
 
 fn action(random: &mut fastrand::Rng) -> Action {

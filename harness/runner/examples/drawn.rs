@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use its_production::make;
-use its_runner::{Counts, Runner};
 use its_runner::replay::tell;
+use its_runner::{Counts, Runner};
 use its_scenario::{FuzzTarget, Scenario};
 
 const CASES: usize = 512;

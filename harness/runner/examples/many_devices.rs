@@ -12,7 +12,7 @@ use its_board::{Board, layout};
 use its_el2::{AccessSize, Action, Direction, Event, Outcome};
 use its_gic::Register;
 use its_runner::{Hosts, machine};
-use its_scenario::{Area, HostCommand, Operation, Place, Scenario, Width};
+use its_scenario::{Area, HostCommand, Operation, Place, Scenario};
 
 /// An ITS with a flat device table of 8192 entries, and room for 4,096 records: the host gives
 /// pages of its own.
@@ -90,7 +90,7 @@ fn round_of(device_id: u32, hosts: &mut Hosts, on: &mut Alone) {
 fn mapd(device_id: u32, valid: bool) -> HostCommand {
     let page = device_id / ITTS_PER_PAGE;
     let itt = Place::at(Area::Itt, page as u16, (device_id % ITTS_PER_PAGE * 0x100) as u16);
-    HostCommand::Mapd { device_id, size: 0, itt, valid }
+    HostCommand::Mapd { device_id, size: 0, itt_address: itt, valid }
 }
 
 /// Writes commands, posts them, and sees that all were carried out.
@@ -100,8 +100,7 @@ fn post(commands: &[HostCommand], hosts: &mut Hosts, on: &mut Alone) {
         let command = *command;
         hosts.operate(&Operation::Command { cpu, command }, on);
     }
-    let (retry, width) = (false, Width::Double);
-    hosts.operate(&Operation::Post { cpu, retry, width }, on);
+    hosts.operate(&Operation::Post { cpu, retry: false, double: true }, on);
     let [creadr, cwriter] = [Register::Creadr, Register::Cwriter].map(|register| {
         on.perform(Action::Device {
             cpu,

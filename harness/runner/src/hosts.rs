@@ -3,10 +3,9 @@
 use its_board::host::{DeviceRun, Host, LiveDevice, Perform, Plan};
 use its_board::layout;
 use its_el2::{AccessSize, Action, Direction, Frame, Hypercall, Machine, Outcome};
-use its_gic::Command;
 use its_gic::Register;
 use its_gic::register::FRAME_BYTES;
-use its_scenario::{HostCommand, Operation, Place, Rdbase, Scenario, Stage, Width};
+use its_scenario::{Operation, Place, Rdbase, Scenario, Stage, Target};
 
 use crate::place;
 
@@ -105,167 +104,99 @@ fn plan(scenario: &Scenario) -> Plan {
     }
 }
 
+/// What an operation is in actions: an arm for each.
 fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl Perform) {
+    let at = place::address;
+    let its = host.its();
     match *operation {
-        Operation::Access { cpu, frame, offset, size, direction } => {
-            let Some(start) = frame_address(frame, machine) else {
-                return;
-            };
-            let address = start + u64::from(offset);
-            on.perform(Action::Device { cpu, address, size, direction });
+        Operation::Read { cpu, target } => access(cpu, target, Direction::Read, machine, on),
+        Operation::Write { cpu, target, value } => {
+            access(cpu, target, Direction::Write(value), machine, on)
         }
-        Operation::Load { cpu, at } => {
-            let address = place::address(at);
-            on.perform(Action::Load { cpu, address });
+        Operation::Load { cpu, at: place } => {
+            act_once(Action::Load { cpu, address: at(place) }, on)
         }
-        Operation::Store { cpu, at, value } => {
-            let address = place::address(at);
-            on.perform(Action::Store { cpu, address, value });
+        Operation::Store { cpu, at: place, value } => {
+            act_once(Action::Store { cpu, address: at(place), value }, on)
         }
-        Operation::StoreAddress { cpu, at, of, physical } => {
-            let (address, of) = (place::address(at), place::address(of));
-            let value = if physical { of } else { host.linear(of) };
-            on.perform(Action::Store { cpu, address, value });
+        Operation::StoreAddress { cpu, at: place, of, physical } => {
+            let value = if physical { at(of) } else { host.linear(at(of)) };
+            act_once(Action::Store { cpu, address: at(place), value }, on)
         }
-        Operation::Command { cpu, command } => {
-            let words = hardware_command(command, host.its(), machine).encode();
-            host.write_command(cpu, words, on);
-        }
-        Operation::RawCommand { cpu, words } => host.write_command(cpu, words, on),
-        Operation::FlipSlot { cpu, word, flip } => host.flip_slot(cpu, word, flip, on),
-        Operation::Rewind { slots } => host.rewind(slots.into()),
-        Operation::Post { cpu, retry, width } => {
-            let size = match width {
-                Width::Word => AccessSize::Word,
-                Width::Double => AccessSize::Double,
-            };
-            host.post(cpu, retry, size, on);
-        }
-        Operation::Poll { cpu, times } => {
-            for _ in 0..times {
-                host.poll(cpu, on);
-            }
-        }
-        Operation::Msi { device_id, event_id, half } => {
-            on.perform(Action::Msi {
-                its: host.its(),
-                device_id,
-                event_id,
-                size: if half { AccessSize::Half } else { AccessSize::Word },
-            });
-        }
-        Operation::Acknowledge { cpu } => {
-            on.perform(Action::Acknowledge { cpu });
-        }
-        Operation::Advance { commands } => {
-            let its = host.its();
-            on.perform(Action::Advance { its, commands });
-        }
-        Operation::PowerLoss { restored } => {
-            let its = host.its();
-            on.perform(Action::PowerLoss { its, restored });
-        }
-        Operation::Its { .. }
-        | Operation::Fail { .. }
-        | Operation::Tamper { .. }
-        | Operation::Race { .. } => {}
-        _ => {
-            registers(operation, host, on);
-            hypercalls(operation, host, on);
-            driver(operation, host, on);
-        }
-    }
-}
+        Operation::Configure { cpu, intid, value } => host.configure(cpu, intid, value, on),
 
-fn registers(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
-    match *operation {
+        Operation::Command { cpu, command } => {
+            let rdbase = |rdbase| match rdbase {
+                Rdbase::Of(redistributor) => machine.rdbase(its, redistributor),
+                Rdbase::Raw(field) => field,
+            };
+            host.write_command(cpu, command.map(at, rdbase).encode(), on)
+        }
+        Operation::Rewind { slots } => host.rewind(slots.into()),
+        Operation::Post { cpu, retry, double } => {
+            let size = if double { AccessSize::Double } else { AccessSize::Word };
+            host.post(cpu, retry, size, on)
+        }
+        Operation::Poll { cpu, times } => (0..times).for_each(|_| {
+            host.poll(cpu, on);
+        }),
+        Operation::FlipSlot { cpu, word, flip } => host.flip_slot(cpu, word, flip, on),
+
         Operation::WriteCbaser { cpu, flip } => {
             host.write(cpu, Register::Cbaser, host.cbaser() ^ flip, on);
-            host.restart();
+            host.restart()
         }
         Operation::WriteBaser { cpu, index, flip } => {
-            let value = host.baser(index) ^ flip;
-            host.write(cpu, Register::Baser(index), value, on);
+            host.write(cpu, Register::Baser(index), host.baser(index) ^ flip, on)
         }
         Operation::WriteHalf { cpu, register, high, flip } => {
-            let (register, whole) = match register {
-                8 => (Register::Cbaser, host.cbaser()),
-                n => (Register::Baser(n), host.baser(n)),
-            };
-            let shift = if high { 32 } else { 0 };
-            let address = host.register(register) + shift / 8;
-            on.perform(Action::Device {
-                cpu,
-                address,
-                size: AccessSize::Word,
-                direction: Direction::Write((whole >> shift ^ flip) & 0xffff_ffff),
-            });
+            host.write_half(cpu, register, high, flip, on)
         }
-        Operation::Enable { cpu, enabled } => host.enable(cpu, enabled, on),
+        Operation::Enable { cpu } => host.enable(cpu, true, on),
+        Operation::Disable { cpu } => host.enable(cpu, false, on),
         Operation::Quiesce { cpu } => host.quiesce(cpu, on),
-        _ => {}
-    }
-}
 
-fn hypercalls(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
-    let frame_number = |page: Place| [place::address(page) >> 12, 0, 0, 0];
-    let (cpu, call, arguments) = match *operation {
-        Operation::Share { cpu, page } => (cpu, Hypercall::HostShareHyp, frame_number(page)),
-        Operation::Unshare { cpu, page } => (cpu, Hypercall::HostUnshareHyp, frame_number(page)),
+        Operation::Share { cpu, page } => call_about(cpu, Hypercall::HostShareHyp, page, on),
+        Operation::Unshare { cpu, page } => call_about(cpu, Hypercall::HostUnshareHyp, page, on),
         Operation::DonateGuest { cpu, page } => {
-            (cpu, Hypercall::HostDonateGuest, frame_number(page))
+            call_about(cpu, Hypercall::HostDonateGuest, page, on)
         }
         Operation::ReclaimGuest { cpu, page } => {
-            (cpu, Hypercall::ReclaimGuestPage, frame_number(page))
+            call_about(cpu, Hypercall::ReclaimGuestPage, page, on)
         }
-        Operation::Finalize { cpu } => (cpu, Hypercall::ProtFinalize, [0; 4]),
+        Operation::Finalize { cpu } => call(cpu, Hypercall::ProtFinalize, [0; 4], on),
         Operation::SetUp { cpu, private, descriptor, private_pages, device_flip } => {
-            let arguments = [
-                host.control_frame() ^ device_flip,
-                host.linear(place::address(private)),
-                host.linear(place::address(descriptor)),
-                private_pages.into(),
-            ];
-            (cpu, Hypercall::InitItsEmulation, arguments)
+            let [private, descriptor] = [private, descriptor].map(|place| host.linear(at(place)));
+            let device = host.control_frame() ^ device_flip;
+            let arguments = [device, private, descriptor, private_pages.into()];
+            call(cpu, Hypercall::InitItsEmulation, arguments, on)
         }
-        Operation::RawHypercall { cpu, x0, arguments } => {
-            on.perform(Action::Hypercall { cpu, x0, arguments });
-            return;
+        Operation::RawHypercall { cpu, x0, x1, x2, x3, x4 } => {
+            act_once(Action::Hypercall { cpu, x0, arguments: [x1, x2, x3, x4] }, on)
         }
-        _ => return,
-    };
-    host.hypercall(cpu, call, arguments, on);
-}
 
-fn driver(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
-    match *operation {
         Operation::MapDevice { cpu, device_id, event_id_bits, itt } => {
-            host.map_device(cpu, device_id, event_id_bits, place::address(itt), on)
+            host.map_device(cpu, device_id, event_id_bits, at(itt), on)
         }
-        Operation::MapDevices { cpu, device_id, count, stride, event_id_bits, itt } => {
-            let run = DeviceRun {
-                first: device_id,
-                count,
-                stride,
-                event_id_bits,
-                itt_address: place::address(itt),
-            };
-            host.map_devices(cpu, &run, on);
+        Operation::MapDevices { cpu, device_id: first, count, stride, event_id_bits, itt } => {
+            let run = DeviceRun { first, count, stride, event_id_bits, itt_address: at(itt) };
+            host.map_devices(cpu, &run, on)
         }
         Operation::MapEvent { cpu, device_id, event_id, intid, icid } => {
             host.map_event(cpu, device_id, event_id, intid, icid, on)
         }
         Operation::UnmapDevice { cpu, device_id } => host.unmap_device(cpu, device_id, on),
         Operation::Grow { cpu, device_id, level2, flip } => {
-            host.grow(cpu, device_id, place::address(level2), flip, on)
+            host.grow(cpu, device_id, at(level2), flip, on)
         }
         Operation::GrowCollection { cpu, icid, level2, flip } => {
-            host.grow_collection(cpu, icid, place::address(level2), flip, on)
+            host.grow_collection(cpu, icid, at(level2), flip, on)
         }
         Operation::Describe { cpu } => host.describe(cpu, on),
+        Operation::Suspend { cpu } => host.suspend(cpu, on),
+        Operation::Resume { cpu } => host.resume(cpu, on),
         Operation::Probe { cpu } => host.probe_its(cpu, on),
         Operation::InitCpu { cpu } => host.init_cpu(cpu, on),
-        Operation::Configure { cpu, intid, value } => host.configure(cpu, intid, value, on),
         Operation::Unmask { cpu, device_id, event_id, direct } => {
             host.unmask(cpu, device_id, event_id, direct, on)
         }
@@ -278,51 +209,44 @@ fn driver(operation: &Operation, host: &mut Host, on: &mut impl Perform) {
         Operation::UnmapEvent { cpu, device_id, event_id } => {
             host.unmap_event(cpu, device_id, event_id, on)
         }
-        Operation::Suspend { cpu } => host.suspend(cpu, on),
-        Operation::Resume { cpu } => host.resume(cpu, on),
-        _ => {}
+
+        Operation::Msi { device_id, event_id, half } => {
+            let size = if half { AccessSize::Half } else { AccessSize::Word };
+            act_once(Action::Msi { its, device_id, event_id, size }, on)
+        }
+        Operation::Acknowledge { cpu } => act_once(Action::Acknowledge { cpu }, on),
+        Operation::Advance { commands } => act_once(Action::Advance { its, commands }, on),
+        Operation::PowerLoss { restored } => act_once(Action::PowerLoss { its, restored }, on),
+        // Whoever plays the scenario does these: they are no actions.
+        Operation::Its { .. }
+        | Operation::Fail { .. }
+        | Operation::Tamper { .. }
+        | Operation::Race { .. } => {}
     }
 }
 
-/// Where a frame starts; `None` for that of an ITS that the board does not have.
-fn frame_address(frame: Frame, machine: &Machine) -> Option<u64> {
+fn act_once(action: Action, on: &mut impl Perform) {
+    on.perform(action);
+}
+
+fn call(cpu: u8, call: Hypercall, arguments: [u64; 4], on: &mut impl Perform) {
+    act_once(Action::Hypercall { cpu, x0: call.function_id(), arguments }, on);
+}
+
+fn call_about(cpu: u8, which: Hypercall, page: Place, on: &mut impl Perform) {
+    call(cpu, which, [place::address(page) >> 12, 0, 0, 0], on);
+}
+
+/// Accesses a register; nothing happens where the board does not have the ITS.
+fn access(cpu: u8, target: Target, direction: Direction, machine: &Machine, on: &mut impl Perform) {
     let its = |number: u8| machine.its.get(usize::from(number)).copied();
-    match frame {
+    let start = match target.frame {
         Frame::ItsControl(number) => its(number),
-        Frame::ItsTranslation(number) => Some(its(number)? + FRAME_BYTES),
+        Frame::ItsTranslation(number) => its(number).map(|frame| frame + FRAME_BYTES),
         Frame::Redistributor(n) => Some(layout::REDISTRIBUTORS[usize::from(n % layout::CPUS)]),
-    }
-}
-
-fn hardware_command(command: HostCommand, its: u8, machine: &Machine) -> Command {
-    let rdbase = |rdbase| match rdbase {
-        Rdbase::Of(redistributor) => machine.rdbase(its, redistributor),
-        Rdbase::Raw(field) => field,
     };
-    match command {
-        HostCommand::Movi { device_id, event_id, icid } => {
-            Command::Movi { device_id, event_id, icid }
-        }
-        HostCommand::Int { device_id, event_id } => Command::Int { device_id, event_id },
-        HostCommand::Clear { device_id, event_id } => Command::Clear { device_id, event_id },
-        HostCommand::Sync { rdbase: of } => Command::Sync { rdbase: rdbase(of) },
-        HostCommand::Mapd { device_id, size, itt, valid } => {
-            Command::Mapd { device_id, size, itt_address: place::address(itt), valid }
-        }
-        HostCommand::Mapc { icid, rdbase: of, valid } => {
-            Command::Mapc { icid, rdbase: rdbase(of), valid }
-        }
-        HostCommand::Mapti { device_id, event_id, intid, icid } => {
-            Command::Mapti { device_id, event_id, intid, icid }
-        }
-        HostCommand::Mapi { device_id, event_id, icid } => {
-            Command::Mapi { device_id, event_id, icid }
-        }
-        HostCommand::Inv { device_id, event_id } => Command::Inv { device_id, event_id },
-        HostCommand::Invall { icid } => Command::Invall { icid },
-        HostCommand::Movall { from, to } => {
-            Command::Movall { from_rdbase: rdbase(from), to_rdbase: rdbase(to) }
-        }
-        HostCommand::Discard { device_id, event_id } => Command::Discard { device_id, event_id },
+    if let Some(start) = start {
+        let address = start + u64::from(target.offset);
+        act_once(Action::Device { cpu, address, size: target.size, direction }, on);
     }
 }

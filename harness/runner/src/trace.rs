@@ -471,7 +471,7 @@ fn register_value(address: u64, value: u64) -> String {
 fn command(words: Words) -> String {
     let command = Command::decode(words);
     match command {
-        Command::Unknown { words } => format!("UNKNOWN {words:x?}"),
+        Command::Raw { words } => format!("UNKNOWN {words:x?}"),
         command => {
             let text = format!("{command:x?}");
             let fields = text.split_once(" {").map_or("", |(_, fields)| fields);

@@ -1,6 +1,8 @@
 //! The shape of one argument: which numbers it can be. Text, binary form, fix-up and mutation go by
 //! it.
 
+use its_el2::PageChange;
+
 use crate::operation::{CPUS, Rdbase};
 use crate::place::{PAGE_BYTES, Place};
 use crate::target::Target;
@@ -95,20 +97,66 @@ fn wrap(word: u64, min: u64, max: u64) -> u64 {
     min.saturating_add(rest.unwrap_or(word))
 }
 
+/// A value of an operation's field, as the word that all forms of it share.
+pub(crate) trait Word: Copy {
+    fn pack(self) -> u64;
+    /// Takes any word: bits beyond the field mean nothing.
+    fn unpack(word: u64) -> Self;
+}
+
+macro_rules! numbers {
+    ($($type:ty)*) => {
+        $(impl Word for $type {
+            fn pack(self) -> u64 {
+                self.into()
+            }
+
+            fn unpack(word: u64) -> Self {
+                word as Self
+            }
+        })*
+    };
+}
+
+numbers! { u8 u16 u32 u64 }
+
+impl Word for bool {
+    fn pack(self) -> u64 {
+        self.into()
+    }
+
+    fn unpack(word: u64) -> Self {
+        word != 0
+    }
+}
+
+impl Word for PageChange {
+    fn pack(self) -> u64 {
+        self as u64
+    }
+
+    fn unpack(word: u64) -> Self {
+        let change = Self::ALL.get(word as usize);
+        change.copied().unwrap_or(Self::Share)
+    }
+}
+
 impl Rdbase {
     /// Bits of the RDbase field.
     pub(crate) const MAX: u64 = (1 << 36) - 1;
     const RAW: u64 = 1 << 63;
+}
 
-    /// Bit 63 tells a raw field.
-    pub(crate) const fn pack(self) -> u64 {
+impl Word for Rdbase {
+    /// Bit 63 says that the field is raw.
+    fn pack(self) -> u64 {
         match self {
-            Self::Of(index) => index as u64,
+            Self::Of(index) => index.into(),
             Self::Raw(field) => Self::RAW | (field & Self::MAX),
         }
     }
 
-    pub(crate) fn unpack(word: u64) -> Self {
+    fn unpack(word: u64) -> Self {
         if word & Self::RAW != 0 {
             return Self::Raw(word & Self::MAX);
         }

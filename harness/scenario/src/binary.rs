@@ -12,7 +12,7 @@
 use its_el2::MAX_ITS;
 
 use crate::header::{BOOT_FIELDS, CHARACTER_FIELDS, boot, boot_words, character, character_words};
-use crate::kind::Kind;
+use crate::operation::Kind;
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
 
@@ -96,7 +96,7 @@ fn record(bytes: &[u8; RECORD_BYTES]) -> Record {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::operation::{Operation, Width};
+    use crate::operation::Operation;
     use quickcheck::quickcheck;
 
     /// Bytes with as many records as the test wants, of which quickcheck's own vectors have few.
@@ -133,7 +133,7 @@ pub(crate) mod tests {
     #[test]
     fn the_layout_is_frozen() {
         let scenario = Scenario {
-            operations: vec![Operation::Post { cpu: 1, retry: true, width: Width::Double }],
+            operations: vec![Operation::Post { cpu: 1, retry: true, double: true }],
             ..Scenario::default()
         };
         let character = [16, 16, 16, 0, 8, 0, 0, 0, 0, 2, 1];

@@ -5,8 +5,9 @@ use its_gic::geometry::PageSize;
 use its_gic::register::{Baser, Cbaser, Register};
 use its_gic::{Command, redistributor};
 
+use crate::argument::Word as _;
 use crate::fuzz_target::FuzzTarget;
-use crate::kind::{ARGUMENTS, Kind};
+use crate::operation::{ARGUMENTS, Kind};
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::target::{FRAMES, Target, registers};
@@ -87,7 +88,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::operation::Operation;
+    use crate::operation::{HostCommand, Operation};
 
     /// A dictionary's word where the binary form has it is what its name says.
     #[test]
@@ -107,7 +108,9 @@ mod tests {
         let scenario = Scenario::decode(&bytes);
         let text = scenario.to_string();
         assert!(text.contains("read its0 CWRITER.low"), "{text}");
-        let Some(Operation::RawCommand { words, .. }) = scenario.operations.get(1) else {
+        let Some(Operation::Command { command: HostCommand::Raw { words }, .. }) =
+            scenario.operations.get(1)
+        else {
             panic!("{text}");
         };
         assert_eq!(Command::decode(*words).name(), "MAPD");

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use its_el2::{Direction, Frame};
+use its_el2::Frame;
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::register::OFFSET_MASK;
@@ -13,6 +13,7 @@ use its_gic::register::OFFSET_MASK;
 use crate::operation::Operation;
 use crate::place::{Area, Place};
 use crate::scenario::{Boot, Scenario};
+use crate::target::Target;
 
 /// A DeviceID that no boot has given to a live device.
 const FRESH_DEVICE: u32 = 0x100;
@@ -167,7 +168,6 @@ fn lose_member(operations: &mut [Operation], race: usize) {
 fn commands_of(operation: &Operation) -> u64 {
     match operation {
         Operation::Command { .. }
-        | Operation::RawCommand { .. }
         | Operation::MapDevice { .. }
         | Operation::MapEvent { .. }
         | Operation::UnmapDevice { .. } => 1,
@@ -194,10 +194,9 @@ fn count_fewer(operation: &mut Operation, commands: u64) {
             let fewer = u64::from(*slots).saturating_sub(commands).max(1);
             *slots = fewer as u8;
         }
-        Operation::Access {
-            frame: Frame::ItsControl(_),
-            offset,
-            direction: Direction::Write(value),
+        Operation::Write {
+            target: Target { frame: Frame::ItsControl(_), offset, .. },
+            value,
             ..
         } if Register::at((*offset).into()) == Register::Cwriter => {
             let back = commands.saturating_mul(COMMAND_BYTES);

@@ -40,13 +40,12 @@ mod tests {
         scenario.boot.queue_pages = 0;
         scenario.boot.private_pages = 99;
         scenario.operations = vec![
-            Operation::Access {
-                cpu: 7,
-                frame: Frame::Redistributor(9),
-                offset: u32::MAX,
-                size: AccessSize::Half,
-                direction: Direction::Write(0x12_3456),
-            },
+            Operation::access(
+                7,
+                Frame::Redistributor(9),
+                (u32::MAX, AccessSize::Half),
+                Direction::Write(0x12_3456),
+            ),
             Operation::Load { cpu: 2, at: Place::at(Area::Itt, 999, 0x8007) },
             Operation::Poll { cpu: 0, times: 0 },
         ];
@@ -58,13 +57,12 @@ mod tests {
         assert_eq!(
             scenario.operations,
             [
-                Operation::Access {
-                    cpu: 1,
-                    frame: Frame::ItsControl(0),
-                    offset: 0xffff,
-                    size: AccessSize::Half,
-                    direction: Direction::Write(0x3456),
-                },
+                Operation::access(
+                    1,
+                    Frame::ItsControl(0),
+                    (0xffff, AccessSize::Half),
+                    Direction::Write(0x3456),
+                ),
                 Operation::Load { cpu: 0, at: Place::page(Area::Itt, 999 % 320) },
                 Operation::Poll { cpu: 0, times: 1 },
             ]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use its_el2::Frame;
 
-use crate::kind::Kind;
+use crate::operation::Kind;
 use crate::operation::{HostCommand, Operation};
 use crate::place::{Area, Place};
 use crate::record::Record;
@@ -142,8 +142,8 @@ impl Operation {
 
     /// An access to a second ITS becomes one to the first.
     fn name_first(&mut self) {
-        if let Self::Access { frame, .. } = self {
-            *frame = match *frame {
+        if let Self::Read { target, .. } | Self::Write { target, .. } = self {
+            target.frame = match target.frame {
                 Frame::ItsControl(_) => Frame::ItsControl(0),
                 Frame::ItsTranslation(_) => Frame::ItsTranslation(0),
                 Frame::Redistributor(n) => Frame::Redistributor(n),
@@ -156,9 +156,10 @@ impl Operation {
         match self {
             Self::MapDevice { itt, .. }
             | Self::MapDevices { itt, .. }
-            | Self::Command { command: HostCommand::Mapd { itt, valid: true, .. }, .. } => {
-                *itt = spare(*itt, Area::Itt)
-            }
+            | Self::Command {
+                command: HostCommand::Mapd { itt_address: itt, valid: true, .. },
+                ..
+            } => *itt = spare(*itt, Area::Itt),
             Self::Store { at, .. } => *at = spare(*at, Area::Host),
             _ => {}
         }
@@ -178,7 +179,7 @@ fn part_itts(operations: &mut [Operation]) {
             }
             Operation::MapDevice { device_id, itt, .. }
             | Operation::Command {
-                command: HostCommand::Mapd { device_id, itt, valid: true, .. },
+                command: HostCommand::Mapd { device_id, itt_address: itt, valid: true, .. },
                 ..
             } => (*device_id, itt),
             _ => continue,

@@ -6,6 +6,7 @@ use std::ops::Range;
 use arbitrary::Unstructured;
 use fastrand::Rng;
 
+use crate::argument::Word as _;
 use crate::argument::{Argument, Shape};
 use crate::fuzz_target::FuzzTarget;
 use crate::generate::{Temper, continuation};
@@ -370,7 +371,7 @@ mod tests {
     use super::*;
     use crate::binary::MAX_BYTES;
     use crate::generate::Temper;
-    use crate::kind::{ARGUMENTS, Kind};
+    use crate::operation::{ARGUMENTS, Kind};
     use quickcheck::quickcheck;
     use std::collections::BTreeSet;
 

@@ -2,6 +2,8 @@
 
 use its_gic::geometry;
 
+use crate::argument::Word;
+
 /// Bytes in a page of the host and of EL2.
 pub(crate) const PAGE_BYTES: u16 = geometry::PAGE_BYTES as u16;
 
@@ -227,31 +229,6 @@ impl Place {
         Self::In { area, page, offset }
     }
 
-    /// As one word: the area's number (16: absolute) in bits \[63:56\], then the address, or the
-    /// page in bits \[27:12\] and the offset in bits \[11:0\].
-    pub const fn pack(self) -> u64 {
-        match self {
-            Self::In { area, page, offset } => {
-                (area as u64) << 56 | (page as u64) << 12 | (offset & (PAGE_BYTES - 1)) as u64
-            }
-            Self::Absolute(address) => ABSOLUTE << 56 | (address & ADDRESS),
-        }
-    }
-
-    /// From a word, whatever it holds: a number out of range goes around.
-    pub fn unpack(word: u64) -> Self {
-        // The one number that is no area's is that of an absolute place.
-        let Some(area) = Area::numbered((word >> 56) % NUMBERS) else {
-            return Self::Absolute(word & ADDRESS);
-        };
-        let page = (word >> 12) as u16;
-        Self::In {
-            area,
-            page: page.checked_rem(area.pages()).unwrap_or(0),
-            offset: word as u16 & (PAGE_BYTES - 1),
-        }
-    }
-
     /// Rounded down to a multiple of `bytes`, a power of two up to 4096.
     #[must_use]
     pub const fn align_down(self, bytes: u16) -> Self {
@@ -261,6 +238,33 @@ impl Place {
                 Self::In { area, page, offset: offset & mask as u16 }
             }
             Self::Absolute(address) => Self::Absolute(address & mask),
+        }
+    }
+}
+
+impl Word for Place {
+    /// As one word: the area's number (16: absolute) in bits \[63:56\], then the address, or the
+    /// page in bits \[27:12\] and the offset in bits \[11:0\].
+    fn pack(self) -> u64 {
+        match self {
+            Self::In { area, page, offset } => {
+                (area as u64) << 56 | (page as u64) << 12 | (offset & (PAGE_BYTES - 1)) as u64
+            }
+            Self::Absolute(address) => ABSOLUTE << 56 | (address & ADDRESS),
+        }
+    }
+
+    /// From a word, whatever it holds: a number out of range goes around.
+    fn unpack(word: u64) -> Self {
+        // The one number that is no area's is that of an absolute place.
+        let Some(area) = Area::numbered((word >> 56) % NUMBERS) else {
+            return Self::Absolute(word & ADDRESS);
+        };
+        let page = (word >> 12) as u16;
+        Self::In {
+            area,
+            page: page.checked_rem(area.pages()).unwrap_or(0),
+            offset: word as u16 & (PAGE_BYTES - 1),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use its_gic::Command;
 
-use crate::kind::Kind;
+use crate::operation::Kind;
 use crate::operation::Operation;
 use crate::record::Record;
 use crate::scenario::Scenario;

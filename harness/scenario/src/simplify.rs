@@ -7,6 +7,7 @@
 use its_el2::Frame;
 use its_gic::Register;
 
+use crate::argument::Word as _;
 use crate::argument::{Argument, Shape};
 use crate::header::{
     BOOT, CHARACTER, DEFAULT_CHARACTER, boot, boot_words, character, character_words,

@@ -4,6 +4,8 @@ use its_el2::{AccessSize, Frame};
 use its_gic::redistributor::{self, FRAMES_BYTES};
 use its_gic::register::{FRAME_BYTES, Register, TRANSLATER};
 
+use crate::argument::Word;
+
 /// The frames of the board with their names. The place in the list stands in the binary form: new
 /// ones are only appended.
 pub(crate) const FRAMES: [(Frame, &str); 6] = [
@@ -21,11 +23,11 @@ pub(crate) const SIZES: [AccessSize; 4] =
 
 /// Where an access goes and how wide it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) frame: Frame,
-    /// Bytes from the start of the frame.
-    pub(crate) offset: u32,
-    pub(crate) size: AccessSize,
+pub struct Target {
+    pub frame: Frame,
+    /// Bytes from the start of the frame, anything within it.
+    pub offset: u32,
+    pub size: AccessSize,
 }
 
 pub(crate) fn frame_bytes(frame: Frame) -> u32 {
@@ -41,27 +43,6 @@ fn wrapping<T: Copy>(list: &[T], index: u64) -> Option<T> {
 }
 
 impl Target {
-    /// Frame number in bits \[47:40\], size number in bits \[39:32\], offset in bits \[31:0\].
-    pub(crate) fn pack(self) -> u64 {
-        let frame = FRAMES.iter().position(|(frame, _)| *frame == self.frame);
-        let size = SIZES.iter().position(|size| *size == self.size);
-        (frame.unwrap_or(0) as u64) << 40
-            | (size.unwrap_or(0) as u64) << 32
-            | u64::from(self.offset)
-    }
-
-    /// From any word: what is out of range goes around.
-    pub(crate) fn unpack(word: u64) -> Self {
-        let frame = wrapping(&FRAMES, word >> 40 & 0xff);
-        let frame = frame.map_or(Frame::ItsControl(0), |(frame, _)| frame);
-        let offset = (word as u32).checked_rem(frame_bytes(frame));
-        Self {
-            frame,
-            offset: offset.unwrap_or(0),
-            size: wrapping(&SIZES, word >> 32 & 0xff).unwrap_or(AccessSize::Byte),
-        }
-    }
-
     /// The frame's name in the text form.
     pub(crate) fn frame_name(self) -> &'static str {
         let known = FRAMES.iter().find(|(frame, _)| *frame == self.frame);
@@ -73,6 +54,29 @@ impl Target {
         registers(self.frame).find_map(|(name, offset, size)| {
             (offset == self.offset && size == self.size).then_some(name)
         })
+    }
+}
+
+impl Word for Target {
+    /// Frame number in bits \[47:40\], size number in bits \[39:32\], offset in bits \[31:0\].
+    fn pack(self) -> u64 {
+        let frame = FRAMES.iter().position(|(frame, _)| *frame == self.frame);
+        let size = SIZES.iter().position(|size| *size == self.size);
+        (frame.unwrap_or(0) as u64) << 40
+            | (size.unwrap_or(0) as u64) << 32
+            | u64::from(self.offset)
+    }
+
+    /// From any word: what is out of range goes around.
+    fn unpack(word: u64) -> Self {
+        let frame = wrapping(&FRAMES, word >> 40 & 0xff);
+        let frame = frame.map_or(Frame::ItsControl(0), |(frame, _)| frame);
+        let offset = (word as u32).checked_rem(frame_bytes(frame));
+        Self {
+            frame,
+            offset: offset.unwrap_or(0),
+            size: wrapping(&SIZES, word >> 32 & 0xff).unwrap_or(AccessSize::Byte),
+        }
     }
 }
 

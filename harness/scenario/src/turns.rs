@@ -4,6 +4,8 @@ use std::fmt::{self, Display, Formatter};
 
 use its_el2::{Turn, Until};
 
+use crate::argument::Word;
+
 /// In a turn's byte: gives way to the agent after the next.
 const SKIP: u8 = 0x80;
 /// Codes up to this are that many steps; above it each is [`STRIDE`] more.
@@ -45,9 +47,12 @@ fn parse(text: &str) -> Option<Turn> {
 /// Up to eight turns, as one word: a byte each, the first in the lowest. Bytes that say no step
 /// come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Turns(pub u64);
+pub struct Turns(pub(crate) u64);
 
 impl Turns {
+    /// No turns.
+    pub const NONE: Self = Self(0);
+
     /// From any word: turns without a step are left out.
     pub(crate) fn fix(word: u64) -> Self {
         let steps = |byte: &u8| byte & !SKIP != 0;
@@ -72,6 +77,16 @@ impl Turns {
             *slots.next()? = parse(turn).and_then(pack)?;
         }
         Some(Self(u64::from_le_bytes(bytes)))
+    }
+}
+
+impl Word for Turns {
+    fn pack(self) -> u64 {
+        self.0
+    }
+
+    fn unpack(word: u64) -> Self {
+        Self::fix(word)
     }
 }
 

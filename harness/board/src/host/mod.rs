@@ -525,6 +525,26 @@ impl Host {
         self.write_at(cpu, self.register(register), size, value, on);
     }
 
+    /// A half of `GITS_BASER<register>`, or of GITS_CBASER if that is 8 := the value that the host
+    /// programmed, XOR `flip`.
+    pub fn write_half(
+        &mut self,
+        cpu: u8,
+        register: u8,
+        high: bool,
+        flip: u64,
+        on: &mut impl Perform,
+    ) {
+        let (register, whole) = match register {
+            8 => (Register::Cbaser, self.cbaser),
+            n => (Register::Baser(n), self.baser(n)),
+        };
+        let shift = if high { 32 } else { 0 };
+        let address = self.register(register) + shift / 8;
+        let value = (whole >> shift ^ flip) & 0xffff_ffff;
+        self.write_at(cpu, address, AccessSize::Word, value, on);
+    }
+
     fn read_at(&self, cpu: u8, address: u64, size: AccessSize, on: &mut impl Perform) -> u64 {
         let outcome = on.perform(Action::Device { cpu, address, size, direction: Direction::Read });
         match outcome {

@@ -83,7 +83,7 @@ impl PhysicalIts {
             | Command::Mapi { .. }
             | Command::Movi { .. }
             | Command::Discard { .. } => self.map(command, bus),
-            Command::Unknown { .. } => match self.choices().get() {
+            Command::Raw { .. } => match self.choices().get() {
                 UnknownCommand::Refused => Err(Fault::Unnumbered),
                 UnknownCommand::Skipped => Ok(()),
             },

@@ -96,7 +96,7 @@ impl Run<'_> {
             Command::Invall { icid } => self.invall(icid),
             Command::Movall { from_rdbase, to_rdbase } => self.movall(from_rdbase, to_rdbase),
             Command::Sync { rdbase } => self.sync(rdbase),
-            Command::Unknown { .. } => match self.path.choose::<UnknownCommand>() {
+            Command::Raw { .. } => match self.path.choose::<UnknownCommand>() {
                 UnknownCommand::Refused => Err(ANY_NUMBER),
                 UnknownCommand::Skipped => Ok(()),
             },

@@ -126,7 +126,7 @@ fn error_numbers() {
         (movall(0, 5), vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e21])]),
         (movall(5, 5), vec![Some(vec![0x1_0e01]), Some(vec![0x1_0e20, 0x1_0e21])]),
         (Command::Sync { rdbase: 5 }, maybe()),
-        (Command::Unknown { words: [0; 4] }, maybe()),
+        (Command::Raw { words: [0; 4] }, maybe()),
     ];
     for (command, expected) in cases {
         assert_eq!(outcomes(&world, command), expected, "{command:x?}");

@@ -363,7 +363,7 @@ impl Model {
                 pass(known(from_rdbase) && known(to_rdbase))
             }
             Command::Sync { rdbase } => pass(known(rdbase)),
-            Command::Unknown { .. } => None,
+            Command::Raw { .. } => None,
         }
     }
 
@@ -750,7 +750,7 @@ mod tests {
             (Command::Movall { from_rdbase: 0, to_rdbase: 1 }, true, &[]),
             (Command::Movall { from_rdbase: 0, to_rdbase: 2 }, false, &[]),
             (Command::Movall { from_rdbase: 2, to_rdbase: 0 }, false, &[]),
-            (Command::Unknown { words: [0x29, 0, 0, 0] }, false, &[]),
+            (Command::Raw { words: [0x29, 0, 0, 0] }, false, &[]),
         ];
         let world = World::guarded();
         for (command, accepted, _) in rows {

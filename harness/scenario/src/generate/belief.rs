@@ -264,7 +264,6 @@ impl Belief {
                 self.note_command(command);
                 self.write(1);
             }
-            Operation::RawCommand { .. } => self.write(1),
             Operation::Rewind { slots } => {
                 let here = self.here_mut();
                 here.written = here.written.saturating_sub(slots.into());
@@ -351,7 +350,7 @@ impl Belief {
 
     fn note_command(&mut self, command: HostCommand) {
         match command {
-            HostCommand::Mapd { device_id, size, itt, valid: true }
+            HostCommand::Mapd { device_id, size, itt_address: itt, valid: true }
                 if self.is_covered(device_id) =>
             {
                 self.map(device_id, size.saturating_add(1), itt, false);

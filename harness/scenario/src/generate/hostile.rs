@@ -7,9 +7,10 @@ use its_gic::geometry::{PAGE_BYTES, PageSize};
 
 use super::draft::{Draft, Phrase};
 use super::legal::{command, drain, post, set_up, some_collection, some_device, some_event};
+use crate::argument::Word as _;
 use crate::fuzz_target::MOST_IN_A_RUN;
-use crate::kind::{ARGUMENTS, Kind};
-use crate::operation::{HostCommand, Operation, Rdbase, Width};
+use crate::operation::{ARGUMENTS, Kind};
+use crate::operation::{HostCommand, Operation, Rdbase};
 use crate::place::{Area, PAGE_BYTES as PAGE, Place};
 use crate::record::Record;
 
@@ -51,7 +52,7 @@ fn bad_itt(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::MapDevice { cpu, device_id, event_id_bits, itt });
     } else {
         let valid = !draft.chance(1, 8);
-        command(draft, HostCommand::Mapd { device_id, size, itt, valid });
+        command(draft, HostCommand::Mapd { device_id, size, itt_address: itt, valid });
         post(draft);
     }
     poll(draft);
@@ -104,7 +105,9 @@ pub(super) fn bad_ids(draft: &mut Draft<'_, '_>) {
     let itt = Place::page(Area::Itt, 300);
     let rdbase = Rdbase::Of(0);
     let bad = match draft.below(10) {
-        0 | 1 => HostCommand::Mapd { device_id, size: 4, itt, valid: draft.chance(3, 4) },
+        0 | 1 => {
+            HostCommand::Mapd { device_id, size: 4, itt_address: itt, valid: draft.chance(3, 4) }
+        }
         2 => HostCommand::Mapti { device_id, event_id, intid, icid },
         3 | 4 => HostCommand::Mapi { device_id, event_id, icid },
         5 => HostCommand::Movi { device_id, event_id, icid },
@@ -129,7 +132,7 @@ fn bad_redistributor(draft: &mut Draft<'_, '_>) {
     let bad = match draft.below(5) {
         0 => HostCommand::Sync { rdbase },
         1 => HostCommand::Mapc { icid, rdbase, valid: false },
-        2 => HostCommand::Movall { from: Rdbase::Of(0), to: rdbase },
+        2 => HostCommand::Movall { from_rdbase: Rdbase::Of(0), to_rdbase: rdbase },
         _ => HostCommand::Mapc { icid, rdbase, valid: true },
     };
     command(draft, bad);
@@ -143,7 +146,7 @@ fn no_command(draft: &mut Draft<'_, '_>) {
     let high = draft.word() & !0xff;
     let words = [high | opcode, draft.word(), draft.word(), draft.word()];
     let cpu = draft.cpu();
-    draft.push(Operation::RawCommand { cpu, words });
+    draft.push(Operation::Command { cpu, command: HostCommand::Raw { words } });
     post(draft);
     poll(draft);
 }
@@ -153,7 +156,7 @@ pub(super) fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
     let bad = HostCommand::Mapd {
         device_id: u32::MAX,
         size: 31,
-        itt: Place::page(Area::El2, 0),
+        itt_address: Place::page(Area::El2, 0),
         valid: true,
     };
     let good = HostCommand::Sync { rdbase: Rdbase::Of(0) };
@@ -173,7 +176,7 @@ pub(super) fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
         }
     }
     let cpu = draft.cpu();
-    draft.push(Operation::Post { cpu, retry: true, width: Width::Word });
+    draft.push(Operation::Post { cpu, retry: true, double: false });
     poll(draft);
 }
 
@@ -267,7 +270,7 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
 pub(super) fn tampered(draft: &mut Draft<'_, '_>) {
     let device_id = draft.below(64) as u32;
     let itt = Place::page(Area::Itt, 310);
-    let mapd = HostCommand::Mapd { device_id, size: 4, itt, valid: true };
+    let mapd = HostCommand::Mapd { device_id, size: 4, itt_address: itt, valid: true };
     let at = match draft.below(4) {
         0 => level1_entry(draft, device_id),
         1 => some_device(draft).map_or(itt, |device| device.itt),
@@ -364,13 +367,13 @@ pub(super) fn one_bit_off(draft: &mut Draft<'_, '_>) {
         0..=2 => HostCommand::Mapd {
             device_id,
             size,
-            itt: Place::page(Area::Itt, 308),
+            itt_address: Place::page(Area::Itt, 308),
             valid: draft.chance(3, 4),
         },
         3 => HostCommand::Mapc { icid, rdbase, valid: true },
         4 => HostCommand::Mapti { device_id, event_id, intid: draft.belief.next_intid, icid },
         5 => HostCommand::Sync { rdbase },
-        6 => HostCommand::Movall { from: rdbase, to: Rdbase::Of(0) },
+        6 => HostCommand::Movall { from_rdbase: rdbase, to_rdbase: Rdbase::Of(0) },
         _ => HostCommand::Movi { device_id, event_id, icid },
     };
     command(draft, next);
@@ -461,7 +464,12 @@ pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
     draft.push(Operation::Grow { cpu, device_id, level2: level2.align_down(PAGE), flip });
     command(
         draft,
-        HostCommand::Mapd { device_id, size: 4, itt: Place::page(Area::Itt, 315), valid: true },
+        HostCommand::Mapd {
+            device_id,
+            size: 4,
+            itt_address: Place::page(Area::Itt, 315),
+            valid: true,
+        },
     );
     post(draft);
     poll(draft);
@@ -473,7 +481,7 @@ pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
     let rest = draft.chance(2, 3);
     if rest {
         drain(draft);
-        draft.push(Operation::Enable { cpu, enabled: false });
+        draft.push(Operation::Disable { cpu });
         if draft.chance(2, 3) {
             draft.push(Operation::Quiesce { cpu });
         }
@@ -493,7 +501,7 @@ pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
         draft.push(next);
     }
     if rest {
-        draft.push(Operation::Enable { cpu, enabled: true });
+        draft.push(Operation::Enable { cpu });
     }
 }
 
@@ -503,14 +511,14 @@ pub(super) fn while_running(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     command(draft, HostCommand::Int { device_id, event_id });
     post(draft);
-    draft.push(Operation::Enable { cpu, enabled: false });
+    draft.push(Operation::Disable { cpu });
     match draft.below(3) {
         0 => draft.push(Operation::WriteCbaser { cpu, flip: 0 }),
         1 => draft.push(Operation::Suspend { cpu }),
         _ => post(draft),
     }
     let next = match draft.chance(1, 2) {
-        true => Operation::Enable { cpu, enabled: true },
+        true => Operation::Enable { cpu },
         false => Operation::Resume { cpu },
     };
     draft.push(next);
@@ -530,8 +538,8 @@ pub(super) fn hypercalls(draft: &mut Draft<'_, '_>) {
                 true => call.function_id() ^ draft.word(),
                 false => call.function_id(),
             };
-            let arguments = [draft.word(), draft.word(), draft.word(), draft.word()];
-            draft.push(Operation::RawHypercall { cpu, x0, arguments });
+            let [x1, x2, x3, x4] = [(); 4].map(|()| draft.word());
+            draft.push(Operation::RawHypercall { cpu, x0, x1, x2, x3, x4 });
         }
     }
 }
@@ -621,7 +629,7 @@ pub(super) fn remapped(draft: &mut Draft<'_, '_>) {
         false => Place::at(Area::Itt, draft.below(64) as u16, 0x100),
     };
     let size = draft.between(0, 8) as u8;
-    command(draft, HostCommand::Mapd { device_id, size, itt, valid: true });
+    command(draft, HostCommand::Mapd { device_id, size, itt_address: itt, valid: true });
     post(draft);
     poll(draft);
 }
@@ -671,7 +679,7 @@ fn anything(draft: &mut Draft<'_, '_>) {
 
 fn write(draft: &mut Draft<'_, '_>, frame: Frame, offset: u32, size: AccessSize, value: u64) {
     let cpu = draft.cpu();
-    draft.push(Operation::Access { cpu, frame, offset, size, direction: Direction::Write(value) });
+    draft.push(Operation::access(cpu, frame, (offset, size), Direction::Write(value)));
 }
 
 pub(super) fn poll(draft: &mut Draft<'_, '_>) {

@@ -52,24 +52,23 @@ pub(super) const HOSTILE: &[Phrase] = &[
 pub(super) fn busy(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     if draft.chance(1, 4) {
-        draft.push(Operation::Enable { cpu, enabled: false });
+        draft.push(Operation::Disable { cpu });
         return;
     }
     let slots = u64::from(draft.belief.boot.queue_slots());
     let offset = draft.below(slots).saturating_mul(COMMAND_BYTES);
-    draft.push(Operation::Access {
+    draft.push(Operation::access(
         cpu,
-        frame: draft.frame(),
-        offset: Register::Cwriter.offset() as u32,
-        size: AccessSize::Double,
-        direction: Direction::Write(offset),
-    });
+        draft.frame(),
+        (Register::Cwriter.offset() as u32, AccessSize::Double),
+        Direction::Write(offset),
+    ));
 }
 
 /// The host, while it still can, moves its queue or a table, and tells EL2 where it is now.
 pub(super) fn moved(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    draft.push(Operation::Enable { cpu, enabled: false });
+    draft.push(Operation::Disable { cpu });
     draft.push(Operation::Quiesce { cpu });
     let moved = draft.below(6);
     if moved < 4 {
@@ -78,7 +77,7 @@ pub(super) fn moved(draft: &mut Draft<'_, '_>) {
     // Nothing is said of an ITS that is enabled with a table which is not aligned, or without one.
     let may_run = moved < 3 || moved_table(draft, cpu);
     if may_run && draft.chance(2, 3) {
-        draft.push(Operation::Enable { cpu, enabled: true });
+        draft.push(Operation::Enable { cpu });
     }
 }
 
@@ -88,13 +87,12 @@ fn moved_queue(draft: &mut Draft<'_, '_>, cpu: u8) {
     draft.push(Operation::WriteCbaser { cpu, flip: u64::from(pages).saturating_mul(PAGE_BYTES) });
     if draft.chance(7, 8) {
         // CREADR is 0 now.
-        draft.push(Operation::Access {
+        draft.push(Operation::access(
             cpu,
-            frame: draft.frame(),
-            offset: Register::Cwriter.offset() as u32,
-            size: AccessSize::Double,
-            direction: Direction::Write(0),
-        });
+            draft.frame(),
+            (Register::Cwriter.offset() as u32, AccessSize::Double),
+            Direction::Write(0),
+        ));
     }
     described_at(draft, cpu, 0x00, (Area::Queue, pages));
 }

@@ -5,7 +5,7 @@ use its_gic::geometry::PAGE_BYTES;
 
 use super::belief::Device;
 use super::draft::{Draft, Phrase};
-use crate::operation::{HostCommand, Operation, Rdbase, Width};
+use crate::operation::{HostCommand, Operation, Rdbase};
 use crate::place::{Area, Place};
 use crate::target::registers;
 
@@ -52,7 +52,7 @@ pub(crate) fn map_device(draft: &mut Draft<'_, '_>) {
         return;
     }
     let size = event_id_bits.saturating_sub(1);
-    command(draft, HostCommand::Mapd { device_id, size, itt, valid: true });
+    command(draft, HostCommand::Mapd { device_id, size, itt_address: itt, valid: true });
     sometimes_post(draft);
 }
 
@@ -112,7 +112,7 @@ fn many_devices(draft: &mut Draft<'_, '_>) {
         };
         let (device_id, itt) = mapped.swap_remove(index);
         let (size, valid) = (0, false);
-        command(draft, HostCommand::Mapd { device_id, size, itt, valid });
+        command(draft, HostCommand::Mapd { device_id, size, itt_address: itt, valid });
     }
     post(draft);
     idle(draft);
@@ -129,7 +129,7 @@ fn map_one_of_many(draft: &mut Draft<'_, '_>, device_id: u64) -> Option<(u32, Pl
     }
     let itt = new_itt(draft, 1)?;
     let (size, valid) = (0, true);
-    command(draft, HostCommand::Mapd { device_id, size, itt, valid });
+    command(draft, HostCommand::Mapd { device_id, size, itt_address: itt, valid });
     Some((device_id, itt))
 }
 
@@ -248,7 +248,7 @@ pub(crate) fn unmap(draft: &mut Draft<'_, '_>) {
             HostCommand::Mapd {
                 device_id,
                 size: device.event_id_bits.saturating_sub(1),
-                itt: device.itt,
+                itt_address: device.itt,
                 valid: false,
             },
         );
@@ -300,7 +300,7 @@ pub(crate) fn read_registers(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 4) {
         let (offset, size) = draft.pick(&known, (0, AccessSize::Word));
         let cpu = draft.cpu();
-        draft.push(Operation::Access { cpu, frame, offset, size, direction: Direction::Read });
+        draft.push(Operation::access(cpu, frame, (offset, size), Direction::Read));
     }
 }
 
@@ -319,22 +319,21 @@ pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
 pub(crate) fn reset_queue(draft: &mut Draft<'_, '_>) {
     drain(draft);
     let cpu = draft.cpu();
-    draft.push(Operation::Enable { cpu, enabled: false });
+    draft.push(Operation::Disable { cpu });
     draft.push(Operation::Quiesce { cpu });
     draft.push(Operation::WriteCbaser { cpu, flip: 0 });
     let offset = its_gic::Register::Cwriter.offset() as u32;
-    draft.push(Operation::Access {
+    draft.push(Operation::access(
         cpu,
-        frame: draft.frame(),
-        offset,
-        size: AccessSize::Double,
-        direction: Direction::Write(0),
-    });
+        draft.frame(),
+        (offset, AccessSize::Double),
+        Direction::Write(0),
+    ));
     for index in 0..draft.below(3) {
         let index = index as u8;
         draft.push(Operation::WriteBaser { cpu, index, flip: 0 });
     }
-    draft.push(Operation::Enable { cpu, enabled: true });
+    draft.push(Operation::Enable { cpu });
 }
 
 /// A page of the host goes somewhere and comes back.
@@ -441,11 +440,8 @@ pub(crate) fn sync(draft: &mut Draft<'_, '_>, redistributor: u8) {
 /// As Linux does it, mostly.
 pub(crate) fn post(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    let width = match draft.chance(1, 4) {
-        true => Width::Double,
-        false => Width::Word,
-    };
-    draft.push(Operation::Post { cpu, retry: false, width });
+    let double = draft.chance(1, 4);
+    draft.push(Operation::Post { cpu, retry: false, double });
 }
 
 /// Often a batch grows.

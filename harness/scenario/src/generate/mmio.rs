@@ -65,7 +65,7 @@ fn access(
         Some(value) if draft.belief.is_finalized(cpu) => Direction::Write(value),
         _ => Direction::Read,
     };
-    draft.push(Operation::Access { cpu, frame, offset, size, direction });
+    draft.push(Operation::access(cpu, frame, (offset, size), direction));
 }
 
 fn value(draft: &mut Draft<'_, '_>) -> u64 {
@@ -145,7 +145,7 @@ fn at_rest(draft: &mut Draft<'_, '_>) {
 /// Accesses while Enabled is 0 and nobody knows whether the ITS is quiescent.
 fn stopped(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    draft.push(Operation::Enable { cpu, enabled: false });
+    draft.push(Operation::Disable { cpu });
     near_a_register(draft);
     hostile::poll(draft);
     draft.push(Operation::Resume { cpu });

@@ -7,9 +7,10 @@ use its_gic::Register;
 use super::draft::{Draft, Phrase};
 use super::legal::{command, new_device, no_more_level2, post, some_device};
 use super::{Weights, legal};
-use crate::operation::{CPUS, HostCommand, Operation, Width};
+use crate::operation::{CPUS, HostCommand, Operation};
 use crate::place::{Area, Place};
 use crate::scenario::Stage;
+use crate::turns::Turns;
 
 /// The most operations in one race.
 const OPERATIONS: usize = 24;
@@ -86,15 +87,15 @@ fn race(draft: &mut Draft<'_, '_>, body: impl FnOnce(&mut Draft<'_, '_>)) {
         draft.push(Operation::Advance { commands });
     }
     draft.spread(start);
-    let turns = [(); 4].map(|()| draw_turns(draft));
+    let [turns, turns2, turns3, turns4] = [(); 4].map(|()| draw_turns(draft));
     let operations = draft.length().saturating_sub(start).clamp(1, OPERATIONS) as u8;
-    draft.insert(start, Operation::Race { operations, turns });
+    draft.insert(start, Operation::Race { operations, turns, turns2, turns3, turns4 });
 }
 
 /// Up to eight turns, short ones mostly.
-fn draw_turns(draft: &mut Draft<'_, '_>) -> u64 {
+fn draw_turns(draft: &mut Draft<'_, '_>) -> Turns {
     let count = draft.pick(&[0_u64, 1, 2, 4, 8], 8);
-    (0..count).fold(0, |word, _| {
+    let word = (0..count).fold(0, |word, _| {
         let code = match draft.below(8) {
             0..=2 => draft.between(1, 8),
             3 | 4 => draft.between(1, 40),
@@ -103,7 +104,8 @@ fn draw_turns(draft: &mut Draft<'_, '_>) -> u64 {
         };
         let skip = u64::from(draft.chance(1, 4)) << 7;
         word << 8 | code | skip
-    })
+    });
+    Turns::fix(word)
 }
 
 fn pending_command(draft: &mut Draft<'_, '_>) {
@@ -112,13 +114,13 @@ fn pending_command(draft: &mut Draft<'_, '_>) {
         Some(device) => Some(HostCommand::Mapd {
             device_id: device.device_id,
             size: 0,
-            itt: Place::page(Area::Itt, 0),
+            itt_address: Place::page(Area::Itt, 0),
             valid: false,
         }),
         None => new_device(draft).map(|(device_id, event_id_bits, itt)| HostCommand::Mapd {
             device_id,
             size: event_id_bits.saturating_sub(1),
-            itt,
+            itt_address: itt,
             valid: true,
         }),
     };
@@ -134,7 +136,7 @@ fn both_post(draft: &mut Draft<'_, '_>) {
             pending_command(draft);
         }
         let retry = draft.chance(1, 4);
-        draft.push(Operation::Post { cpu, retry, width: Width::Word });
+        draft.push(Operation::Post { cpu, retry, double: false });
         let times = draft.between(1, 3) as u8;
         draft.push(Operation::Poll { cpu, times });
     }
@@ -168,13 +170,13 @@ fn pages_come_back(draft: &mut Draft<'_, '_>) {
         HostCommand::Mapd {
             device_id: device.device_id,
             size: 0,
-            itt: Place::page(Area::Itt, 0),
+            itt_address: Place::page(Area::Itt, 0),
             valid: false,
         },
     );
     let cpu = draft.cpu();
     let other = 1_u8.saturating_sub(cpu);
-    draft.push(Operation::Post { cpu, retry: false, width: Width::Word });
+    draft.push(Operation::Post { cpu, retry: false, double: false });
     draft.push(Operation::Poll { cpu, times: 2 });
     let page = device.itt.align_down(4096);
     for _ in 0..draft.between(1, 3) {
@@ -213,7 +215,7 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
 /// One CPU disables, resets and enables the ITS while the other posts.
 fn both_stop(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    let enable = |enabled| Operation::Enable { cpu, enabled };
+    let enable = |enabled| Operation::enable(cpu, enabled);
     let stops = [Operation::Suspend { cpu }, enable(false), Operation::Quiesce { cpu }];
     let starts = [Operation::Resume { cpu }, Operation::WriteCbaser { cpu, flip: 0 }, enable(true)];
     push_one(draft, &stops);
@@ -241,12 +243,11 @@ fn any_registers(draft: &mut Draft<'_, '_>) {
             true => Direction::Write(size.truncate(draft.word())),
             false => Direction::Read,
         };
-        draft.push(Operation::Access {
+        draft.push(Operation::access(
             cpu,
-            frame: Frame::ItsControl(0),
-            offset: register.offset() as u32,
-            size,
+            Frame::ItsControl(0),
+            (register.offset() as u32, size),
             direction,
-        });
+        ));
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn sleep(draft: &mut Draft<'_, '_>) {
 pub(super) fn power_loss(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     match draft.below(4) {
-        0 => draft.push(Operation::Enable { cpu, enabled: false }),
+        0 => draft.push(Operation::Disable { cpu }),
         1 => draft.push(Operation::Suspend { cpu }),
         2 => post(draft),
         _ => {}
@@ -64,9 +64,9 @@ pub(super) fn power_loss(draft: &mut Draft<'_, '_>) {
         2 => {
             draft.push(Operation::Quiesce { cpu });
             draft.push(Operation::WriteCbaser { cpu, flip: 0 });
-            draft.push(Operation::Enable { cpu, enabled: true });
+            draft.push(Operation::Enable { cpu });
         }
-        3 => draft.push(Operation::Enable { cpu, enabled: true }),
+        3 => draft.push(Operation::Enable { cpu }),
         _ => post(draft),
     }
 }

@@ -75,7 +75,7 @@ fn beyond_the_table(draft: &mut Draft<'_, '_>) {
         false => HostCommand::Mapd {
             device_id,
             size: 3,
-            itt: Place::page(Area::Itt, 309),
+            itt_address: Place::page(Area::Itt, 309),
             valid: draft.chance(3, 4),
         },
     };
@@ -94,7 +94,7 @@ fn collection_behind(draft: &mut Draft<'_, '_>, entry: u64) -> u16 {
 
 fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
     let itt = Place::at(Area::Itt, draft.between(280, 319) as u16, 0);
-    let mapd = HostCommand::Mapd { device_id, size: 4, itt, valid: true };
+    let mapd = HostCommand::Mapd { device_id, size: 4, itt_address: itt, valid: true };
     command(draft, mapd);
     post(draft);
 }
@@ -159,7 +159,7 @@ fn grown_badly(draft: &mut Draft<'_, '_>) {
     if draft.chance(1, 2) {
         let level2 = Place::page(Area::Level2, 112);
         offer(draft, device_id, level2);
-        draft.push(Operation::Post { cpu, retry: true, width: crate::operation::Width::Word });
+        draft.push(Operation::Post { cpu, retry: true, double: false });
         poll(draft);
     }
 }
@@ -237,7 +237,7 @@ fn swapped_under_a_device(draft: &mut Draft<'_, '_>) {
     for (level2, size) in [(one, 4), (other, 5)] {
         offer(draft, device_id, level2);
         let itt = Place::page(Area::Itt, 300);
-        let mapd = HostCommand::Mapd { device_id, size, itt, valid: true };
+        let mapd = HostCommand::Mapd { device_id, size, itt_address: itt, valid: true };
         command(draft, mapd);
         post(draft);
     }
@@ -253,7 +253,7 @@ fn tampered(draft: &mut Draft<'_, '_>) {
     let level2 = level2(draft);
     offer(draft, device_id, level2);
     let itt = Place::page(Area::Itt, 290);
-    let mapd = HostCommand::Mapd { device_id, size: 4, itt, valid: true };
+    let mapd = HostCommand::Mapd { device_id, size: 4, itt_address: itt, valid: true };
     for _ in 0..draft.between(1, 3) {
         command(draft, mapd);
     }
@@ -283,7 +283,10 @@ fn refused_for_its_itt(draft: &mut Draft<'_, '_>) {
         false => bad_place(draft),
     };
     let valid = true;
-    command(draft, HostCommand::Mapd { device_id, size: 6, itt: itt.align_down(256), valid });
+    command(
+        draft,
+        HostCommand::Mapd { device_id, size: 6, itt_address: itt.align_down(256), valid },
+    );
     let (icid, _) = some_collection(draft);
     command(draft, HostCommand::Invall { icid });
     post(draft);

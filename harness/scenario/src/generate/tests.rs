@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::argument::Word as _;
 use crate::header::DEFAULT_CHARACTER;
-use crate::kind::Kind;
 use crate::operation::HostCommand;
+use crate::operation::Kind;
 use crate::place::{Area, Place};
 use crate::scenario::Boot;
 use fastrand::Rng;
@@ -68,7 +69,8 @@ fn offence(operation: &Operation, scenario: &Scenario) -> Option<&'static str> {
     let ids = 1_u64 << scenario.characters[0].device_id_bits;
     let in_itt = |place: Place| matches!(place, Place::In { area: Area::Itt, .. });
     match *operation {
-        Operation::RawCommand { .. } | Operation::RawHypercall { .. } => Some("raw"),
+        Operation::Command { command: HostCommand::Raw { .. }, .. }
+        | Operation::RawHypercall { .. } => Some("raw"),
         Operation::Tamper { .. } | Operation::Fail { .. } => Some("injected"),
         Operation::Rewind { .. } => Some("rewritten"),
         Operation::Post { retry: true, .. } => Some("retried"),
@@ -78,7 +80,7 @@ fn offence(operation: &Operation, scenario: &Scenario) -> Option<&'static str> {
         Operation::Grow { flip, .. } if flip != 0 => Some("flipped"),
         Operation::MapDevice { device_id, itt, .. }
         | Operation::Command {
-            command: HostCommand::Mapd { device_id, itt, valid: true, .. },
+            command: HostCommand::Mapd { device_id, itt_address: itt, valid: true, .. },
             ..
         } if u64::from(device_id) >= ids || !in_itt(itt) => Some("bad MAPD"),
         _ => None,

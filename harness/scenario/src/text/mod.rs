@@ -14,9 +14,11 @@
 
 mod parse;
 mod print;
+mod reference;
 mod value;
 
 pub use parse::ParseError;
+pub use reference::reference;
 
 /// The version that the first line says.
 pub const TEXT_VERSION: u64 = 1;

@@ -2,9 +2,10 @@
 
 use its_el2::Frame;
 
+use crate::argument::Word as _;
 use crate::argument::{Argument, Presence, Shape};
 use crate::header::{BOOT, CHARACTER, boot, boot_words, character, character_words};
-use crate::kind::{ARGUMENTS, Kind};
+use crate::operation::{ARGUMENTS, Kind};
 use crate::operation::{CPUS, Operation};
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
@@ -288,7 +289,7 @@ impl<'a> Line<'a> {
                 let value = read(argument.shape, value)?;
                 once(word, slot.replace((value, word)).is_some())
             }
-            None => Err(word.error("is no argument here", self.usage())),
+            None => Err(word.error("is no argument here", self.kind.usage())),
         }
     }
 
@@ -298,7 +299,7 @@ impl<'a> Line<'a> {
         word: Word<'a>,
         rest: &mut impl Iterator<Item = Word<'a>>,
     ) -> Result<(), ParseError> {
-        let usage = self.usage();
+        let usage = self.kind.usage();
         let slots = self.kind.arguments().iter().zip(&mut self.values);
         let mut free = { slots }.filter(|(argument, slot)| match argument.shape {
             Shape::Flag => argument.key == word.text,
@@ -332,7 +333,7 @@ impl<'a> Line<'a> {
                 None if argument.presence == Presence::Optional => {}
                 None => {
                     let wrong = format!("lacks its {}", argument.key);
-                    return Err(self.name.error(wrong, self.usage()));
+                    return Err(self.name.error(wrong, self.kind.usage()));
                 }
             }
         }
@@ -358,35 +359,6 @@ impl<'a> Line<'a> {
             (false, None, _) => {}
         }
         Ok(())
-    }
-
-    /// What the kind's line looks like.
-    fn usage(&self) -> String {
-        let mut usage = self.kind.name().to_owned();
-        if let Some(command) = usage.strip_prefix(COMMAND) {
-            usage = format!("command {}", command.to_ascii_uppercase());
-        }
-        for argument in self.kind.arguments() {
-            let value = match argument.shape {
-                Shape::Number { .. } | Shape::Count { .. } => "N".to_owned(),
-                Shape::Choice(names) => names.join("|"),
-                Shape::Flag => argument.key.to_owned(),
-                Shape::Place { .. } => "PLACE".to_owned(),
-                Shape::Rdbase => "REDISTRIBUTOR".to_owned(),
-                Shape::Target => "FRAME REGISTER".to_owned(),
-                Shape::Turns => "N,N+".to_owned(),
-            };
-            usage.push_str(&match (argument.presence, argument.shape) {
-                (Presence::Bare, _) => format!(" {value}"),
-                (Presence::Keyed, _) => format!(" {}={value}", argument.key),
-                (Presence::Optional, Shape::Flag) => format!(" [{value}]"),
-                (Presence::Optional, _) => format!(" [{}={value}]", argument.key),
-            });
-        }
-        if self.kind.has_cpu() {
-            usage.push_str(" [cpu=N]");
-        }
-        usage
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::argument::Word as _;
 use crate::argument::{Argument, Presence, Shape};
 use crate::header::{BOOT, CHARACTER, DEFAULT_CHARACTER, boot_words, character_words};
 use crate::operation::{Operation, Rdbase};

@@ -1,6 +1,7 @@
 //! Values of arguments, and why a word is none.
 
 use crate::argument::Shape;
+use crate::argument::Word as _;
 use crate::operation::{CPUS, Rdbase};
 use crate::place::{Area, PAGE_BYTES, Place};
 use crate::turns::Turns;

@@ -76,7 +76,7 @@ fn other_commands_are_refused_with_their_numbers() {
             valid: true,
         };
         let movall = |from_rdbase, to_rdbase| Command::Movall { from_rdbase, to_rdbase };
-        let discard_all = Command::Unknown { words: [0x7f, 0, 0, 0] };
+        let discard_all = Command::Raw { words: [0x7f, 0, 0, 0] };
         for (command, expected) in [
             (device(0x1_0000, 4, ITT), error(0x01_0801)),
             (device(8192, 4, ITT), error(0x01_0801)),
@@ -111,7 +111,7 @@ fn some_errors_are_none_elsewhere() {
         .with(UnmappedRdbase::Checked)
         .with(WideIntid::Refused);
     let (mut bench, mut host) = mapped(lenient);
-    let unknown = Command::Unknown { words: [0x7f, 0, 0, 0] };
+    let unknown = Command::Raw { words: [0x7f, 0, 0, 0] };
     assert_eq!(bench.command(&mut host, unknown), None);
     assert_eq!(bench.command(&mut host, Command::Sync { rdbase: 2 }), None);
     assert_eq!(bench.command(&mut host, mapc(5, 2, false)), error(0x01_0902));

@@ -96,5 +96,5 @@ pub(crate) fn all_moved(draft: &mut Draft<'_, '_>) {
 }
 
 fn movall(from: u8, to: u8) -> HostCommand {
-    HostCommand::Movall { from: Rdbase::Of(from), to: Rdbase::Of(to) }
+    HostCommand::Movall { from_rdbase: Rdbase::Of(from), to_rdbase: Rdbase::Of(to) }
 }

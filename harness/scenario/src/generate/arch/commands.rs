@@ -45,7 +45,12 @@ fn mapping(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) -> HostComm
     match draft.below(6) {
         0 => HostCommand::Mapi { device_id, event_id, icid },
         1 => match new_itt(draft, 3) {
-            Some(itt) => HostCommand::Mapd { device_id, size: 2, itt, valid: draft.chance(3, 4) },
+            Some(itt) => HostCommand::Mapd {
+                device_id,
+                size: 2,
+                itt_address: itt,
+                valid: draft.chance(3, 4),
+            },
             None => HostCommand::Invall { icid },
         },
         _ => HostCommand::Mapti { device_id, event_id, intid, icid },
@@ -58,7 +63,7 @@ pub(crate) fn nowhere(draft: &mut Draft<'_, '_>) {
     let rdbase = any_rdbase(draft);
     let odd = match draft.below(4) {
         0 => HostCommand::Sync { rdbase },
-        1 => HostCommand::Movall { from: any_rdbase(draft), to: rdbase },
+        1 => HostCommand::Movall { from_rdbase: any_rdbase(draft), to_rdbase: rdbase },
         2 => HostCommand::Mapc { icid: any_collection(draft), rdbase, valid: true },
         _ => HostCommand::Mapc { icid: icid.wrapping_add(4), rdbase, valid: false },
     };
@@ -100,7 +105,7 @@ pub(crate) fn reserved_bits(draft: &mut Draft<'_, '_>) {
 fn raw(draft: &mut Draft<'_, '_>, words: its_gic::command::Words) {
     make_way(draft);
     let cpu = draft.cpu();
-    draft.push(Operation::RawCommand { cpu, words });
+    draft.push(Operation::Command { cpu, command: Command::Raw { words } });
     outlive(draft);
 }
 

@@ -91,7 +91,7 @@ fn mapd(device: &Device, event_id_bits: u8, itt: Place, valid: bool) -> HostComm
     HostCommand::Mapd {
         device_id: device.device_id,
         size: event_id_bits.saturating_sub(1),
-        itt,
+        itt_address: itt,
         valid,
     }
 }
@@ -126,7 +126,7 @@ pub(crate) fn too_large(draft: &mut Draft<'_, '_>) {
     let bits = draft.belief.here().character.event_id_bits;
     let size = draft.pick(&[bits, bits.saturating_add(1), 31], bits) & 31;
     let valid = draft.chance(3, 4);
-    risk(draft, HostCommand::Mapd { device_id, size, itt, valid });
+    risk(draft, HostCommand::Mapd { device_id, size, itt_address: itt, valid });
     raise(draft, device_id, 0);
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn own_number(draft: &mut Draft<'_, '_>) {
     let (Some((device_id, _, _)), Some(itt)) = (free, itt) else {
         return event_again(draft);
     };
-    command(draft, HostCommand::Mapd { device_id, size: 13, itt, valid: true });
+    command(draft, HostCommand::Mapd { device_id, size: 13, itt_address: itt, valid: true });
     for _ in 0..draft.between(1, 2) {
         let (icid, redistributor) = some_collection(draft);
         let event_id = draft.pick(&[8192, 8193, 8191, 0x3fff, 0x4000], 8192);

@@ -74,7 +74,7 @@ pub(crate) fn unmap_device(draft: &mut Draft<'_, '_>, device: &Device) {
         HostCommand::Mapd {
             device_id: device.device_id,
             size: device.event_id_bits.saturating_sub(1),
-            itt: device.itt,
+            itt_address: device.itt,
             valid: false,
         },
     );

@@ -35,7 +35,7 @@ fn hasty(draft: &mut Draft<'_, '_>) {
     post(draft);
     let cpu = draft.cpu();
     for enabled in [false, true] {
-        draft.push(Operation::Enable { cpu, enabled });
+        draft.push(Operation::enable(cpu, enabled));
     }
 }
 
@@ -43,14 +43,14 @@ fn hasty(draft: &mut Draft<'_, '_>) {
 fn without_table(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let flip = 1 << 63;
-    draft.push(Operation::Enable { cpu, enabled: false });
+    draft.push(Operation::Disable { cpu });
     draft.push(Operation::Quiesce { cpu });
     let nothing = match draft.chance(1, 2) {
         true => Operation::WriteCbaser { cpu, flip },
         false => Operation::WriteBaser { cpu, index: 0, flip },
     };
     draft.push(nothing);
-    draft.push(Operation::Enable { cpu, enabled: true });
+    draft.push(Operation::Enable { cpu });
 }
 
 /// An ITT on another one, on a table, or where no memory is.
@@ -63,7 +63,7 @@ fn shared_itt(draft: &mut Draft<'_, '_>) {
     };
     let ids = draft.belief.device_ids().min(32);
     let device_id = draft.below(ids) as u32;
-    command(draft, HostCommand::Mapd { device_id, size: 3, itt, valid: true });
+    command(draft, HostCommand::Mapd { device_id, size: 3, itt_address: itt, valid: true });
     post(draft);
 }
 

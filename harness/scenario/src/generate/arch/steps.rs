@@ -7,7 +7,7 @@ use crate::generate::draft::Draft;
 use crate::generate::legal::{
     command, drain, post, reset_queue, some_collection, some_device, some_event,
 };
-use crate::operation::{CPUS, HostCommand, Operation, Rdbase, Width};
+use crate::operation::{CPUS, HostCommand, Operation, Rdbase};
 use crate::target::registers;
 
 /// A mapped event of a mapped device, if there is one.
@@ -197,20 +197,20 @@ pub(crate) fn harmless(draft: &mut Draft<'_, '_>) {
 
 pub(crate) fn retry(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    draft.push(Operation::Post { cpu, retry: true, width: Width::Word });
+    draft.push(Operation::Post { cpu, retry: true, double: false });
 }
 
 /// The ITS comes to rest.
 pub(crate) fn rest(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    draft.push(Operation::Enable { cpu, enabled: false });
+    draft.push(Operation::Disable { cpu });
     draft.push(Operation::Quiesce { cpu });
 }
 
 /// The ITS goes on.
 pub(crate) fn go_on(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    draft.push(Operation::Enable { cpu, enabled: true });
+    draft.push(Operation::Enable { cpu });
 }
 
 /// Reads or writes a register by name; what is no register is left out.
@@ -228,7 +228,7 @@ pub(crate) fn access_at(
     direction: Direction,
 ) {
     let cpu = draft.cpu();
-    draft.push(Operation::Access { cpu, frame, offset, size, direction });
+    draft.push(Operation::access(cpu, frame, (offset, size), direction));
 }
 
 pub(crate) fn read(draft: &mut Draft<'_, '_>, name: &str) {

@@ -130,9 +130,12 @@ pub(crate) fn absent_level2(draft: &mut Draft<'_, '_>) {
     };
     if draft.chance(2, 3) {
         let odd = match (draft.chance(1, 2), new_itt(draft, 4)) {
-            (true, Some(itt)) => {
-                HostCommand::Mapd { device_id, size: 3, itt, valid: draft.chance(3, 4) }
-            }
+            (true, Some(itt)) => HostCommand::Mapd {
+                device_id,
+                size: 3,
+                itt_address: itt,
+                valid: draft.chance(3, 4),
+            },
             _ => on_event(draft, device_id, 0),
         };
         risk(draft, odd);
@@ -144,7 +147,7 @@ pub(crate) fn absent_level2(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     draft.push(Operation::Grow { cpu, device_id, level2, flip: 0 });
     make_room(draft, 8);
-    command(draft, HostCommand::Mapd { device_id, size: 3, itt, valid: true });
+    command(draft, HostCommand::Mapd { device_id, size: 3, itt_address: itt, valid: true });
     post(draft);
     drain(draft);
     let (icid, _) = some_collection(draft);

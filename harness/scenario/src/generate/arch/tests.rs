@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{Direction, Frame, Pace};
+use its_el2::{Frame, Pace};
 use its_gic::geometry::PAGE_BYTES;
 
 use crate::fuzz_target::FuzzTarget;
 use crate::generate::Temper;
 use crate::generate::belief::Belief;
 use crate::generate::tests::generated;
-use crate::kind::Kind;
+use crate::operation::Kind;
 use crate::operation::{HostCommand, Operation, Rdbase};
 use crate::place::{Area, Place};
 use crate::record::Record;
@@ -117,15 +117,15 @@ impl Law {
         let here = usize::from(self.belief.current);
         let on = self.enabled[here];
         match *operation {
-            Operation::RawCommand { .. }
+            Operation::Command { command: HostCommand::Raw { .. }, .. }
             | Operation::Rewind { .. }
             | Operation::Grow { .. }
             | Operation::Post { retry: true, .. } => Some("hostile"),
             Operation::WriteCbaser { flip, .. } | Operation::WriteBaser { flip, .. } => {
                 (on || flip != 0).then_some("register while enabled")
             }
-            Operation::Access { frame, direction: Direction::Write(value), .. } => {
-                let own = frame == Frame::ItsControl(here as u8);
+            Operation::Write { target, value, .. } => {
+                let own = target.frame == Frame::ItsControl(here as u8);
                 (!own || value != 0 || on).then_some("write")
             }
             Operation::Probe { .. } => on.then_some("probed twice"),
@@ -157,7 +157,7 @@ impl Law {
     fn refused(&mut self, command: HostCommand) -> Option<&'static str> {
         let collections = 1_u32 << self.belief.here().character.collection_id_bits;
         match command {
-            HostCommand::Mapd { device_id, size, itt, valid: true } => {
+            HostCommand::Mapd { device_id, size, itt_address: itt, valid: true } => {
                 self.mapd(device_id, size + 1, itt)
             }
             HostCommand::Mapd { device_id, .. } => {
@@ -234,9 +234,12 @@ impl Law {
     fn note(&mut self, operation: &Operation) {
         let here = usize::from(self.belief.current);
         match *operation {
-            Operation::Enable { enabled, .. } => self.enabled[here] = enabled,
-            Operation::Probe { .. } | Operation::Resume { .. } => self.enabled[here] = true,
-            Operation::Suspend { .. } | Operation::PowerLoss { .. } => self.enabled[here] = false,
+            Operation::Enable { .. } | Operation::Probe { .. } | Operation::Resume { .. } => {
+                self.enabled[here] = true;
+            }
+            Operation::Disable { .. } | Operation::Suspend { .. } | Operation::PowerLoss { .. } => {
+                self.enabled[here] = false
+            }
             _ => {}
         }
         self.belief.note(operation);
@@ -289,7 +292,7 @@ fn hostile_scenarios_are_mostly_judged() {
                     (!law.keep_itt(device_id, event_id_bits, itt)).then_some("ITT")
                 }
                 Operation::Command {
-                    command: HostCommand::Mapd { device_id, size, itt, valid: true },
+                    command: HostCommand::Mapd { device_id, size, itt_address: itt, valid: true },
                     ..
                 } if u64::from(device_id) < law.belief.device_ids()
                     && size < law.belief.here().character.event_id_bits =>
