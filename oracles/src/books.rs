@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{Event, PageChange};
+use its_machine::{Event, PageChange};
 
 use crate::guards::{Guard, Guards};
 use crate::{Breach, broken, rules};

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use its_el2::{Action, Event, Misconduct, Outcome, PageChange};
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, PAGE_BYTES};
+use its_machine::{Action, Event, Misconduct, Outcome, PageChange};
 
 use crate::guards::Guards;
 use crate::{Breach, Rule, Step, broken, rules};
@@ -323,7 +323,7 @@ mod tests {
 
     use super::*;
     use crate::guards::tests::{ITS, LEVEL1, LEVEL2, QUEUE, guards};
-    use its_el2::LockName;
+    use its_machine::LockName;
 
     fn broken_by(events: &[Event]) -> Vec<(&'static str, &'static str)> {
         let mut breaches = Vec::new();
@@ -423,8 +423,11 @@ mod tests {
     }
 
     const COMMAND: Event = Event::CommandWritten { address: QUEUE, words: [0; 4] };
-    const TOLD: Event =
-        Event::DeviceWrite { address: ITS + 0x88, size: its_el2::AccessSize::Double, value: 0x20 };
+    const TOLD: Event = Event::DeviceWrite {
+        address: ITS + 0x88,
+        size: its_machine::AccessSize::Double,
+        value: 0x20,
+    };
     const ZEROED: Event = Event::PageZeroed { page: LEVEL2 >> 12 };
     const ENTRY: Event =
         Event::WordWritten { address: LEVEL1 + 8, value: 1 << 63 | LEVEL2, shared: false };

@@ -1,10 +1,10 @@
 //! What set-up found of each ITS: its registers, and what the host's descriptor named. The rules
 //! about what EL2 passes on are judged by this, not by the reference.
 
-use its_el2::{Action, Event, Machine, View};
 use its_gic::geometry::{Level1Entry, Location, Pages, Queue, Table};
 use its_gic::register::TableType;
 use its_gic::{Baser, Cbaser, Register, Typer};
+use its_machine::{Action, Event, Machine, View};
 
 use crate::Step;
 
@@ -229,8 +229,7 @@ fn level2(table: Table, entry: u64) -> Pages {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use its_el2::{Character, Choices, Pace};
-    use its_gic::geometry::PageSize;
+    use its_machine::{ItsConfiguration, Pace};
 
     pub(crate) const ITS: u64 = 0x0808_0000;
     pub(crate) const REDISTRIBUTOR: u64 = 0x080a_0000;
@@ -240,27 +239,15 @@ pub(crate) mod tests {
     pub(crate) const COLLECTIONS: u64 = 0x8003_0000;
     pub(crate) const LEVEL2: u64 = 0x8010_0000;
 
-    const CHARACTER: Character = Character {
+    const CONFIGURATION: ItsConfiguration = ItsConfiguration {
         event_id_bits: 10,
-        device_id_bits: 16,
-        collection_id_bits: 16,
         hardware_collections: 2,
-        itt_entry_bytes: 8,
-        device_entry_bytes: 8,
-        collection_entry_bytes: 8,
-        field_order: 0,
-        redistributor_addresses: false,
-        page_size: PageSize::K64,
-        two_level: true,
         pace: Pace::Never,
-        cumulative_collections: false,
-        two_level_collections: false,
-        invalidates: false,
-        choices: Choices::USUAL,
+        ..ItsConfiguration::DEFAULT
     };
 
     pub(crate) const MACHINE: Machine = Machine {
-        characters: [CHARACTER; its_el2::MAX_ITS],
+        configurations: [CONFIGURATION; its_machine::MAX_ITS],
         intid_bits: 16,
         memory: &[Pages { first: 0x8_0000, count: 0x200 }],
         el2: &[],
@@ -291,7 +278,7 @@ pub(crate) mod tests {
             machine: MACHINE,
             all: vec![Guard {
                 its: 0,
-                typer: CHARACTER.typer(),
+                typer: CONFIGURATION.typer(),
                 cbaser: Cbaser::new().with_valid(true).with_page_number(QUEUE >> 12),
                 basers,
                 ctlr: 1,

@@ -1,10 +1,10 @@
 //! HW: EL2 drives the hardware in a way that the architecture calls UNPREDICTABLE, or writes what
 //! it must never write.
 
-use its_el2::{Event, Machine};
 use its_gic::Register;
 use its_gic::redistributor::{FRAMES_BYTES, PENDBASER, PROPBASER};
 use its_gic::register::OFFSET_MASK;
+use its_machine::{Event, Machine};
 
 use crate::guards::Guards;
 use crate::{Breach, Rule, Step, broken, rules};
@@ -101,7 +101,7 @@ fn unpredictable(address: u64, guards: &Guards) -> Breach {
 mod tests {
     use super::*;
     use crate::guards::tests::{ITS, REDISTRIBUTOR, guards};
-    use its_el2::{AccessSize, Action, Outcome};
+    use its_machine::{AccessSize, Action, Outcome};
 
     const UNPREDICTABLE: Event = Event::Unpredictable { address: 0x80 };
 

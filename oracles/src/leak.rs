@@ -4,10 +4,10 @@
 //! reach, and from there on with each pointer that it gains and each reachable page that changes
 //! hands, at that very moment.
 
-use its_el2::{
+use its_gic::geometry::Pages;
+use its_machine::{
     Action, El2Side, Event, Exposure, HostSide, Machine, PageState, Purpose, Reach, View,
 };
-use its_gic::geometry::Pages;
 
 use crate::watch::{Look, Watch};
 use crate::{Breach, Rule, Step, rules};

@@ -7,7 +7,7 @@
 //! hardware's registers. [`Evidence`] says which rules need EL2's loads and stores. The family DIV
 //! compares with the reference and is fed by the runner, which alone knows the reference.
 //!
-//! Oracles know observations ([`its_el2::Event`]) and read-only views ([`its_el2::View`]). They
+//! Oracles know observations ([`its_machine::Event`]) and read-only views ([`its_machine::View`]). They
 //! must not know the board, the emulator or the reference: a mistake in the reference cannot hide a
 //! leak.
 
@@ -30,7 +30,7 @@ mod watch;
 use std::collections::BTreeSet;
 
 pub use evidence::{Evidence, judged_by};
-use its_el2::{Action, Event, Hypercall, Machine, Outcome, Part, View};
+use its_machine::{Action, Event, Hypercall, Machine, Outcome, Part, View};
 pub use rules::{Family, Rule, Severity};
 pub use undo::page_balances;
 

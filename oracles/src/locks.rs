@@ -1,6 +1,6 @@
 //! EL2 and its locks: what it writes while it holds which, and what happens within one section.
 
-use its_el2::{Action, Event, LockName, PageChange};
+use its_machine::{Action, Event, LockName, PageChange};
 
 use crate::guards::Guards;
 use crate::{Breach, Step, broken, rules};
@@ -97,8 +97,8 @@ fn torn(events: &[Event], breaches: &mut Vec<Breach>) {
 mod tests {
     use super::*;
     use crate::guards::tests::{ITS, LEVEL1, QUEUE, guards};
-    use its_el2::{AccessSize, Outcome};
     use its_gic::geometry::Pages;
+    use its_machine::{AccessSize, Outcome};
 
     fn told(events: &[Event]) -> Vec<(&'static str, &'static str)> {
         let mut breaches = Vec::new();

@@ -1,11 +1,11 @@
 //! PTR over what EL2 passes on to the hardware: commands, and where its registers point. By what
 //! set-up found, without asking the reference.
 
-use its_el2::{Event, View};
 use its_gic::command::Words;
 use its_gic::geometry::itt_bytes;
 use its_gic::register::{OFFSET_MASK, TableType};
 use its_gic::{Baser, Cbaser, Command, Register};
+use its_machine::{Event, View};
 
 use crate::guards::{Guard, Guards, has_entry};
 use crate::{Breach, Rule, broken, rules};
@@ -154,7 +154,7 @@ fn flight(guard: &Guard, view: &impl View, breaches: &mut Vec<Breach>) {
 mod tests {
     use super::*;
     use crate::guards::tests::{ITS, QUEUE, guards};
-    use its_el2::{AccessSize, Exposure, Reach, Translation};
+    use its_machine::{AccessSize, Exposure, Reach, Translation};
 
     const ITT: u64 = 0x8014_0000;
     const ANY: Command = Command::Mapd { device_id: 5, size: 4, itt_address: ITT, valid: true };

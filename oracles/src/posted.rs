@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{Action, Direction, Event};
 use its_gic::register::OFFSET_MASK;
 use its_gic::{Part, Register};
+use its_machine::{Action, Direction, Event};
 
 use crate::guards::{Guard, Guards};
 use crate::{Breach, broken, rules};
@@ -172,7 +172,7 @@ fn cwriter_write(action: &Action, guards: &Guards) -> Option<(u8, Part, u64)> {
 mod tests {
     use super::*;
     use crate::guards::tests::{COPY, ITS, guards};
-    use its_el2::AccessSize;
+    use its_machine::AccessSize;
 
     fn post(value: u64) -> Action {
         Action::Device {

@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_el2::{Event, Exposure, Purpose, Reach, View};
 use its_gic::geometry::{Level1Entry, PageSize, Pages};
 use its_gic::register::BASER_COUNT;
 use its_gic::{Baser, Register};
+use its_machine::{Event, Exposure, Purpose, Reach, View};
 
 use crate::leak::{breach, is_borrowed};
 use crate::watch::{Look, Watch, is_lpis};

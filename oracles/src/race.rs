@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use its_el2::{AGENTS, Event, Part};
+use its_machine::{AGENTS, Event, Part};
 
 /// What one action did, and what others did meanwhile.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +68,7 @@ fn others_are_at_work(underway: &[Own], agent: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use its_el2::{Action, Outcome};
+    use its_machine::{Action, Outcome};
 
     /// CPU 0 begins an action, or not; the world's action has the ITS read what is not cleaned.
     fn stale_reads(cpu0: &[Event]) -> usize {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{Action, Event, Exposure, Machine, Purpose, Reach, Translation, View};
+use its_machine::{Action, Event, Exposure, Machine, Purpose, Reach, Translation, View};
 
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Table, itt_bytes};
 use its_gic::{Baser, Register};
@@ -61,7 +61,7 @@ fn is_stale(reach: &Reach, step: &Step, view: &impl View) -> bool {
 /// all; and level-2 tables that it has from entries which are no more.
 pub(crate) fn lies(step: &Step, view: &impl View, machine: &Machine, its: u8) -> Lies {
     let listed = listed(step, machine.linear_map);
-    let entry_bytes = machine.character(its).itt_entry_bytes.into();
+    let entry_bytes = machine.configuration(its).itt_entry_bytes.into();
     let is_true = |reach: &Reach, device_id: u32| {
         listed.get(&device_id).is_some_and(|(size, itt)| {
             *itt == reach.address && reach.bytes <= itt_bytes(*size, entry_bytes)
@@ -134,7 +134,7 @@ impl<V: View> View for Trusted<'_, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use its_el2::{Outcome, PageState};
+    use its_machine::{Outcome, PageState};
 
     const MAP: u64 = 0xfff0_0000_0000_0000;
 

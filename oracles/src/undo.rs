@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_el2::{Action, Direction, Event, PageChange};
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::register::FRAME_BYTES;
 use its_gic::{Part, Register};
+use its_machine::{Action, Direction, Event, PageChange};
 
 use crate::guards::Guards;
 use crate::{Breach, Rule, Step, broken, rules};
@@ -253,7 +253,7 @@ fn effect(event: &Event) -> Option<String> {
 mod tests {
     use super::*;
     use crate::guards::tests::{COPY, ITS, QUEUE, guards};
-    use its_el2::{AccessSize, Errno, Hypercall, Outcome};
+    use its_machine::{AccessSize, Errno, Hypercall, Outcome};
 
     fn told(action: Action, x1: i64, events: &[Event]) -> Vec<(&'static str, &'static str)> {
         let step = Step { action: &action, outcome: Outcome::Returned { x0: 0, x1 }, events };

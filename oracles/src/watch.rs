@@ -4,8 +4,8 @@
 //! An ITS that lost power follows nothing until it is enabled, whatever its registers and tables
 //! say by then. What it follows from there on is judged as if it had been set up that moment.
 
-use its_el2::{Action, Event, Machine, Purpose, Reach, View};
 use its_gic::Register;
+use its_machine::{Action, Event, Machine, Purpose, Reach, View};
 
 use crate::Step;
 

@@ -4,8 +4,8 @@
 use std::ffi::c_void;
 use std::ops::Range;
 
-use its_el2::Misconduct;
 use its_gic::geometry::Pages;
+use its_machine::Misconduct;
 
 use crate::call::{Left, current, serve};
 use crate::image;

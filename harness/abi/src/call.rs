@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use corosensei::stack::{DefaultStack, Stack};
 use corosensei::trap::CoroutineTrapHandler;
 use corosensei::{CoroutineResult, ScopedCoroutine, Yielder};
-use its_el2::Misconduct;
+use its_machine::Misconduct;
 
 use crate::descriptor::Descriptor;
 use crate::faults;

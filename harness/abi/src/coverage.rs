@@ -5,7 +5,7 @@
 #[cfg(not(any(engine = "afl", engine = "honggfuzz")))]
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use its_el2::Misconduct;
+use its_machine::Misconduct;
 
 use crate::call::{Left, current};
 use crate::{faults, image};

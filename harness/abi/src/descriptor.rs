@@ -12,9 +12,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use its_el2::{El2Side, Mapped, PageState, PageWords};
+use its_el2::{Mapped, PageWords};
 use its_gic::Baser;
 use its_gic::geometry::{PAGE_BYTES, Pages};
+use its_machine::{El2Side, PageState};
 
 use crate::OBSERVED;
 use crate::interface::{SetUp, Table};

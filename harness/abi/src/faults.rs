@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use its_el2::Misconduct;
+use its_machine::Misconduct;
 
 use crate::access::stray;
 use crate::call::{Current, Ended, Left, current_or_null};

@@ -2,8 +2,9 @@
 
 use std::ffi::c_void;
 
-use its_el2::{AccessSize, El2, Errno, LockName, LockOf, Locks, Mapped, Misconduct, PageWords};
+use its_el2::{El2, LockOf, Locks, Mapped, PageWords};
 use its_gic::geometry::Pages;
+use its_machine::{AccessSize, Errno, LockName, Misconduct};
 
 use crate::access::judge;
 use crate::call::{Current, Left, serve};

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 
-use its_el2::{Direction, Frame, Locks, Mapped, Subject, SubjectPolicy, Trap};
+use its_el2::{Locks, Mapped, Subject, SubjectPolicy, Trap};
+use its_machine::{Direction, Frame};
 
 use crate::call::{Inside, enter, enter_alone};
 use crate::descriptor::{self, Descriptor, Layouts};

@@ -4,16 +4,16 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use its_el2::{
-    AccessSize, Action, Direction, Event, Exposure, LockName, Locks, Machine, Misconduct, Outcome,
-    PageChange, Reach, Subject, Translation, Trap, View,
-};
+use its_el2::{Locks, Subject, Trap};
 use its_gic::Register;
+use its_machine::{
+    AccessSize, Action, CPUS, Direction, Event, Exposure, LockName, Machine, Misconduct, Outcome,
+    PageChange, Reach, Translation, View,
+};
 
 use crate::direct::Direct;
 use crate::el2::{BoardLock, BoardLocks, Stop};
 use crate::its::{Bus, PhysicalIts};
-use crate::layout::CPUS;
 use crate::memory::Contents;
 use crate::ownership::Ownership;
 use crate::race::Stacks;

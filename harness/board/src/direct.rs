@@ -9,9 +9,10 @@
 //! A word whose bytes are read one by one is reported once, even if something else happens between
 //! them. Half a word that is stored alone is reported alone: another reader may see it.
 
-use its_el2::{Event, Mapped, Misconduct, PageState, PageWords};
+use its_el2::{Mapped, PageWords};
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{PAGE_BYTES, Pages};
+use its_machine::{Event, Misconduct, PageState};
 
 use crate::board::Board;
 use crate::memory::Memory;
@@ -341,13 +342,13 @@ impl Mapped for Board {
 #[cfg(test)]
 mod tests {
     use its_el2::El2;
+    use its_machine::{Area, ItsConfiguration, Machine};
 
     use super::*;
-    use crate::layout::{self, EL2, HOST, QUEUE_COPY};
-    use crate::testing::{CHARACTER, Nobody};
+    use crate::testing::Nobody;
 
     fn board() -> Board {
-        Board::new(layout::machine([CHARACTER; 2], 1), Box::new(Nobody))
+        Board::new(Machine::new([ItsConfiguration::DEFAULT; 2], 1), Box::new(Nobody))
     }
 
     /// A store by pointer, as no board sees it.
@@ -366,8 +367,8 @@ mod tests {
     /// What is told of accesses to EL2's own memory and to memory that it shares with the host.
     fn told(act: impl Fn(&Board)) -> Vec<Event> {
         let board = board();
-        board.state.borrow_mut().ownership.share(HOST.first).unwrap();
-        board.state.borrow_mut().ownership.pin(HOST.first).unwrap();
+        board.state.borrow_mut().ownership.share(Area::HOST.first()).unwrap();
+        board.state.borrow_mut().ownership.pin(Area::HOST.first()).unwrap();
         act(&board);
         board.order();
         let mut events = std::mem::take(&mut board.state.borrow_mut().events);
@@ -377,7 +378,7 @@ mod tests {
 
     #[test]
     fn four_loads_of_a_slot_are_one_copy() {
-        let slot = HOST.address() + 0x20;
+        let slot = Area::HOST.address() + 0x20;
         let command = |events: &[Event]| matches!(events, [Event::CommandRead { address, shared: true, .. }] if *address == slot);
         assert!(command(&told(|board| board.load(slot, 32))));
         assert!(command(&told(|board| (0..4).rev().for_each(|n| board.load(slot + 8 * n, 8)))));
@@ -386,7 +387,7 @@ mod tests {
 
     #[test]
     fn what_is_read_again_is_told_again() {
-        let slot = HOST.address();
+        let slot = Area::HOST.address();
         let words = |act: &dyn Fn(&Board)| {
             let read = |event: &Event| matches!(event, Event::WordRead { .. });
             told(act).iter().filter(|event| read(event)).count()
@@ -410,7 +411,7 @@ mod tests {
 
     #[test]
     fn stores_are_told_with_what_was_stored() {
-        let at = EL2.address();
+        let at = Area::EL2.address();
         let put = |board: &Board, address: u64, value: u64| {
             board.store(address, 8);
             poke(board, address, value);
@@ -421,9 +422,9 @@ mod tests {
         let events = told(|board| put(board, at + 8, 7));
         assert!(matches!(events[..], [Event::WordWritten { value: 7, .. }]));
         let events = told(|board| (0..512).for_each(|n| put(board, at + 8 * n, 0)));
-        assert_eq!(events, [Event::PageZeroed { page: EL2.first }]);
+        assert_eq!(events, [Event::PageZeroed { page: Area::EL2.first() }]);
         let events = told(|board| board.store(at, 4096));
-        assert_eq!(events, [Event::PageZeroed { page: EL2.first }]);
+        assert_eq!(events, [Event::PageZeroed { page: Area::EL2.first() }]);
         // Halves of a word are stored one after the other.
         let halves = |board: &Board| (0..2).for_each(|n| board.store(at + 4 * n, 4));
         assert_eq!(told(halves).len(), 2);
@@ -432,7 +433,7 @@ mod tests {
     #[test]
     fn a_device_does_not_see_a_store_that_is_not_cleaned() {
         let board = board();
-        let at = EL2.address();
+        let at = Area::EL2.address();
         board.store(at, 8);
         poke(&board, at, 5);
         let fetched = |board: &Board| board.state.borrow().memory.fetch(at).value;
@@ -443,7 +444,7 @@ mod tests {
 
     #[test]
     fn a_page_can_be_told_as_read_and_hold_something_else() {
-        let page = HOST.first;
+        let page = Area::HOST.first();
         let mut ours = [0; 512];
         (ours[0], ours[510]) = (1, 5);
         let board = board();
@@ -453,9 +454,9 @@ mod tests {
         assert_eq!(board.page_state(0), None);
         let events = told(|board| board.tell_page_read(page, &ours));
         let word = |at: u64| events.iter().find_map(|event| event.word_read(at));
-        assert_eq!(word(HOST.address()), Some(1));
-        assert_eq!(word(HOST.address() + 8 * 510), Some(5));
-        let zeroes = Event::Scanned { address: HOST.address() + 8, bytes: 8 * 509 };
+        assert_eq!(word(Area::HOST.address()), Some(1));
+        assert_eq!(word(Area::HOST.address() + 8 * 510), Some(5));
+        let zeroes = Event::Scanned { address: Area::HOST.address() + 8, bytes: 8 * 509 };
         assert!(events.contains(&zeroes) && events.len() == 4);
     }
 
@@ -468,7 +469,7 @@ mod tests {
             let events = std::mem::take(&mut board.state.borrow_mut().events);
             assert!(matches!(events[..], [Event::Misconduct(Misconduct::BadAccess { .. })]));
         };
-        stops(|board| board.load(QUEUE_COPY.address(), 8));
-        stops(|board| board.store(EL2.page(7) + 4092, 8));
+        stops(|board| board.load(Area::QUEUE_COPY.address(), 8));
+        stops(|board| board.store(Area::EL2.page(7) + 4092, 8));
     }
 }

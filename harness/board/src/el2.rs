@@ -4,13 +4,11 @@ use std::cell::{RefCell, RefMut};
 use std::ops::{Deref, DerefMut};
 use std::panic::resume_unwind;
 
-use its_el2::{
-    AccessSize, Direction, El2, Errno, Event, LockName, LockOf, Locks, Misconduct, PageChange,
-    Redistributor, WORK_LIMIT,
-};
+use its_el2::{El2, LockOf, Locks, Redistributor, WORK_LIMIT};
 use its_gic::Register;
 use its_gic::command::Words;
 use its_gic::geometry::{PAGE_BYTES, Pages};
+use its_machine::{AccessSize, Direction, Errno, Event, LockName, Misconduct, PageChange};
 
 use crate::board::Board;
 use crate::redistributor;
@@ -144,9 +142,9 @@ impl Board {
             self.stop(state, Misconduct::BadDevice { address, size });
         };
         let exists = match frame {
-            its_el2::Frame::ItsControl(_) => Register::select(offset, size.bytes()).is_some(),
-            its_el2::Frame::ItsTranslation(_) => false,
-            its_el2::Frame::Redistributor(_) => {
+            its_machine::Frame::ItsControl(_) => Register::select(offset, size.bytes()).is_some(),
+            its_machine::Frame::ItsTranslation(_) => false,
+            its_machine::Frame::Redistributor(_) => {
                 redistributor::Redistributor::has_access(offset, size.bytes())
             }
         };

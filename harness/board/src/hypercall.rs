@@ -1,7 +1,7 @@
 //! Dispatch of host hypercalls: function ids, the phase bands, and pKVM's own calls.
 
-use its_el2::{Errno, Hypercall, LockName, Misconduct, Outcome, PageChange};
 use its_gic::geometry::Pages;
+use its_machine::{Errno, Hypercall, LockName, Misconduct, Outcome, PageChange};
 
 use crate::board::Board;
 

@@ -2,14 +2,13 @@
 //! CPUs, hypercalls.
 //!
 //! A [`Board`] holds one [`Subject`](its_el2::Subject) at EL2 and nothing else of it than that.
-//! From outside, one [`Action`](its_el2::Action) at a time is done to it; it answers with an
-//! [`Outcome`](its_el2::Outcome) and the list of [`Event`](its_el2::Event)s, and never judges. The
+//! From outside, one [`Action`](its_machine::Action) at a time is done to it; it answers with an
+//! [`Outcome`](its_machine::Outcome) and the list of [`Event`](its_machine::Event)s, and never judges. The
 //! [`host`] module is a small imitation of the Linux driver that makes legal traffic out of
 //! actions.
 //!
-//! - [`layout`]: where everything is, and the [`Machine`](its_el2::Machine) that this makes
 //! - `state`: all parts together: who is behind an address, and who is told of a store
-//! - `memory`: RAM; what EL2 wrote and did not clean is not yet seen by the ITS
+//! - `flat`, `memory`: RAM; what EL2 wrote and did not clean is not yet seen by the ITS
 //! - `ownership`: pKVM's page states, transitions and errno values
 //! - `its`: a physical ITS, in a private format, with an account of every pointer that it can
 //!   follow
@@ -28,10 +27,10 @@
 mod board;
 mod direct;
 mod el2;
+mod flat;
 pub mod host;
 mod hypercall;
 mod its;
-pub mod layout;
 mod memory;
 mod ownership;
 mod race;

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use its_gic::geometry::{PAGE_BYTES, Pages};
 
-use crate::layout::{FLAT_PAGES, flat_index, flat_page};
+use crate::flat::{FLAT_PAGES, flat_index, flat_page};
 
 /// Words in a page.
 const PAGE: usize = PAGE_BYTES as usize / 8;
@@ -294,12 +294,12 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout;
+    use its_machine::Area;
 
     #[test]
     fn a_device_sees_what_el2_wrote_once_it_is_cleaned() {
         let mut memory = Memory::new();
-        let address = layout::QUEUE.address() + 0x40;
+        let address = Area::QUEUE.address() + 0x40;
         memory.write(address, 1);
         memory.write_uncleaned(address, 2);
         assert_eq!(memory.read(address), 2);
@@ -314,20 +314,20 @@ mod tests {
     #[test]
     fn restoring_undoes_every_store() {
         let mut memory = Memory::new();
-        memory.write(layout::HIGH.page(3), 7);
+        memory.write(Area::HIGH.page(3), 7);
         let contents = memory.contents();
-        memory.write(layout::HIGH.page(3), 8);
-        memory.write_uncleaned(layout::ITT.address(), 9);
+        memory.write(Area::HIGH.page(3), 8);
+        memory.write_uncleaned(Area::ITT.address(), 9);
         memory.restore(&contents);
-        assert_eq!(memory.read(layout::HIGH.page(3)), 7);
-        assert_eq!(memory.read(layout::ITT.address()), 0);
-        assert!(!memory.fetch(layout::ITT.address()).stale);
+        assert_eq!(memory.read(Area::HIGH.page(3)), 7);
+        assert_eq!(memory.read(Area::ITT.address()), 0);
+        assert!(!memory.fetch(Area::ITT.address()).stale);
     }
 
     #[test]
     fn the_hole_and_the_gap_hold_nothing() {
         let mut memory = Memory::new();
-        for address in [layout::HOLE.address(), 0, layout::HIGH.page(48), u64::MAX - 7] {
+        for address in [Area::HOLE.address(), 0, Area::HIGH.page(48), u64::MAX - 7] {
             memory.write(address, 5);
             assert_eq!(memory.read(address), 0);
         }

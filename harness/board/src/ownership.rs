@@ -1,9 +1,9 @@
 //! Who owns which page: pKVM's states, transitions and errno values.
 
-use its_el2::{El2Side, Errno, HostSide, PageState};
 use its_gic::geometry::Pages;
+use its_machine::{Area, El2Side, Errno, HostSide, PageState};
 
-use crate::layout::{self, FLAT_PAGES, flat_index};
+use crate::flat::{FLAT_PAGES, flat_index};
 
 /// The state and the note of every page.
 #[derive(Clone)]
@@ -17,7 +17,7 @@ impl Ownership {
     pub(crate) fn new() -> Self {
         let mut ownership =
             Self { states: vec![PageState::HOST; FLAT_PAGES], notes: vec![0; FLAT_PAGES] };
-        for page in layout::EL2.run().iter() {
+        for page in Area::EL2.run().iter() {
             ownership.set(page, PageState::EL2);
         }
         ownership
@@ -125,7 +125,7 @@ impl Ownership {
 mod tests {
     use super::*;
 
-    const PAGE: u64 = layout::HOST.first;
+    const PAGE: u64 = Area::HOST.first();
 
     #[test]
     fn sharing_is_not_counted_and_pins_are() {
@@ -176,9 +176,9 @@ mod tests {
     #[test]
     fn what_is_no_memory_cannot_change_hands() {
         let mut pages = Ownership::new();
-        let straddling = Pages { first: layout::HOLE.first - 1, count: 2 };
+        let straddling = Pages { first: Area::HOLE.first() - 1, count: 2 };
         assert_eq!(pages.donate(straddling), Err(Errno::Eperm));
-        assert_eq!(pages.share(layout::HOLE.first), Err(Errno::Eperm));
+        assert_eq!(pages.share(Area::HOLE.first()), Err(Errno::Eperm));
         let endless = Pages { first: 0, count: u64::MAX };
         assert_eq!(pages.donate(endless), Err(Errno::Eperm));
     }

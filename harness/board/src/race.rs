@@ -8,7 +8,7 @@ use std::mem;
 
 use corosensei::stack::DefaultStack;
 use corosensei::{CoroutineResult, ScopedCoroutine, ScopedCoroutineRef, Yielder};
-use its_el2::{AGENTS, Action, Event, LockName, Outcome, Part, Turn, Until};
+use its_machine::{AGENTS, Action, Event, LockName, Outcome, Part, Turn, Until};
 use scoped_tls::{ScopedKey, scoped_thread_local};
 
 use crate::board::{Board, IN_SUBJECT};

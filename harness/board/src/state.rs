@@ -1,14 +1,15 @@
 //! Everything on the board but the subject, and how one part of it reaches another.
 
-use its_el2::{Direction, Event, Frame, LockName, Machine, Misconduct, PageChange, Purpose, Reach};
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::redistributor::FRAMES_BYTES;
 use its_gic::register::FRAME_BYTES;
+use its_machine::{
+    CPUS, Direction, Event, Frame, LockName, Machine, Misconduct, PageChange, Purpose, Reach,
+};
 
 use crate::board::{Failure, Tamper};
 use crate::direct::Direct;
 use crate::its::{Bus, PhysicalIts, Stored};
-use crate::layout::CPUS;
 use crate::memory::Memory;
 use crate::ownership::Ownership;
 use crate::race::Race;
@@ -153,7 +154,7 @@ impl State {
         &mut self,
         change: PageChange,
         pages: Pages,
-        result: Result<(), its_el2::Errno>,
+        result: Result<(), its_machine::Errno>,
     ) {
         self.events.push(Event::Page { change, pages, result });
         if result.is_err() {

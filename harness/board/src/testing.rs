@@ -1,38 +1,17 @@
 //! What unit tests share: a board on which nobody is at EL2, and a driver of its first ITS.
 
-use its_el2::{
-    AccessSize, Action, Character, Choices, CommandError, Direction, Event, Machine, Outcome, Pace,
-    Subject, SubjectPolicy, Trap,
-};
-use its_gic::geometry::PageSize;
+use its_el2::{Subject, SubjectPolicy, Trap};
 use its_gic::{Command, Register};
-
-use crate::host::{Host, Perform, Plan};
-use crate::{Board, layout};
-
-/// An ITS as plain as it can be.
-pub(crate) const CHARACTER: Character = Character {
-    event_id_bits: 16,
-    device_id_bits: 16,
-    collection_id_bits: 16,
-    hardware_collections: 0,
-    itt_entry_bytes: 8,
-    device_entry_bytes: 8,
-    collection_entry_bytes: 8,
-    field_order: 0,
-    redistributor_addresses: false,
-    page_size: PageSize::K64,
-    two_level: true,
-    pace: Pace::AtOnce,
-    cumulative_collections: false,
-    two_level_collections: false,
-    invalidates: false,
-    choices: Choices::USUAL,
+use its_machine::{
+    AccessSize, Action, Choices, CommandError, Direction, Event, ItsConfiguration, Machine, Outcome,
 };
+
+use crate::Board;
+use crate::host::{Host, Perform, Plan};
 
 /// The same with these choices.
-pub(crate) fn choosing(choices: Choices) -> Character {
-    Character { choices, ..CHARACTER }
+pub(crate) fn choosing(choices: Choices) -> ItsConfiguration {
+    ItsConfiguration { choices, ..ItsConfiguration::DEFAULT }
 }
 
 #[derive(Clone)]
@@ -67,8 +46,8 @@ impl Perform for Bench {
 
 impl Bench {
     /// A board before boot, and a driver of its ITS.
-    pub(crate) fn new(character: Character) -> (Self, Host) {
-        let machine: Machine = layout::machine([character; 2], 1);
+    pub(crate) fn new(configuration: ItsConfiguration) -> (Self, Host) {
+        let machine: Machine = Machine::new([configuration; 2], 1);
         let plan = Plan {
             live: Vec::new(),
             queue_pages: 1,
@@ -82,8 +61,8 @@ impl Bench {
     }
 
     /// The same after the driver's probe.
-    pub(crate) fn booted(character: Character) -> (Self, Host) {
-        let (mut bench, mut host) = Self::new(character);
+    pub(crate) fn booted(configuration: ItsConfiguration) -> (Self, Host) {
+        let (mut bench, mut host) = Self::new(configuration);
         host.probe(&mut bench);
         (bench, host)
     }
@@ -112,7 +91,7 @@ impl Bench {
     pub(crate) fn access(&mut self, offset: u64, size: AccessSize, direction: Direction) -> u64 {
         let outcome = self.perform(Action::Device {
             cpu: 0,
-            address: layout::ITS[0] + offset,
+            address: its_machine::ITS_FRAMES[0] + offset,
             size,
             direction,
         });

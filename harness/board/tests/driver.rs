@@ -1,12 +1,13 @@
 //! The host's driver against the physical ITS, with nobody in between.
 
+use its_board::Board;
 use its_board::host::{Host, LiveDevice, Perform, Plan};
-use its_board::{Board, layout};
-use its_el2::{
-    AccessSize, Action, Character, Choices, Event, Freedom, Hypercall, MAX_ITS, Machine,
-    Misconduct, Outcome, Pace, Purpose, Subject, SubjectPolicy, Translation, Trap, View,
-};
+use its_el2::{Subject, SubjectPolicy, Trap};
 use its_gic::geometry::PageSize;
+use its_machine::{
+    AccessSize, Action, Area, CPUS, Choices, Event, Freedom, Hypercall, ItsConfiguration, MAX_ITS,
+    Machine, Misconduct, Outcome, Pace, Purpose, Translation, View,
+};
 
 /// EL2 without an emulation: panics when it is entered.
 #[derive(Clone)]
@@ -45,7 +46,7 @@ fn plan() -> Plan {
     let live = (1..4).map(|device_id| LiveDevice {
         device_id,
         event_id_bits: 5,
-        itt_address: layout::ITT.page(0) + 0x200 * u64::from(device_id),
+        itt_address: Area::ITT.page(0) + 0x200 * u64::from(device_id),
         event_id: 0,
         intid: 8191 + device_id,
         icid: 0,
@@ -60,28 +61,11 @@ fn plan() -> Plan {
     }
 }
 
-const PLAIN: Character = Character {
-    event_id_bits: 16,
-    device_id_bits: 16,
-    collection_id_bits: 16,
-    hardware_collections: 0,
-    itt_entry_bytes: 8,
-    device_entry_bytes: 8,
-    collection_entry_bytes: 8,
-    field_order: 0,
-    redistributor_addresses: false,
-    page_size: PageSize::K64,
-    two_level: true,
-    pace: Pace::AtOnce,
-    cumulative_collections: false,
-    two_level_collections: false,
-    invalidates: false,
-    choices: Choices::USUAL,
-};
+const PLAIN: ItsConfiguration = ItsConfiguration::DEFAULT;
 
-/// A spread of characters; of each freedom's options too, each in turn and mixed.
-fn characters() -> impl Iterator<Item = Character> {
-    (0..96).map(|n: u8| Character {
+/// A spread of configurations; of each freedom's options too, each in turn and mixed.
+fn configurations() -> impl Iterator<Item = ItsConfiguration> {
+    (0..96).map(|n: u8| ItsConfiguration {
         field_order: n % 6,
         itt_entry_bytes: 8 + n % 9,
         device_entry_bytes: if n % 5 < 2 { 8 } else { 16 },
@@ -121,8 +105,8 @@ fn bench(machine: Machine) -> Bench {
     Bench { board: Board::new(machine, Box::new(Nobody)), events: Vec::new(), all: Vec::new() }
 }
 
-fn booted(character: Character) -> (Bench, Host) {
-    let machine = layout::machine([character; MAX_ITS], 1);
+fn booted(configuration: ItsConfiguration) -> (Bench, Host) {
+    let machine = Machine::new([configuration; MAX_ITS], 1);
     let mut bench = bench(machine);
     let mut host = Host::new(machine, 0, plan());
     host.probe(&mut bench);
@@ -143,7 +127,7 @@ impl Bench {
 
     /// No command error, nothing that the architecture does not define.
     #[track_caller]
-    fn assert_legal(&self, character: Character) {
+    fn assert_legal(&self, configuration: ItsConfiguration) {
         for event in &self.all {
             let fine = match event {
                 Event::Consumed { error, .. } => error.is_none(),
@@ -152,28 +136,28 @@ impl Bench {
                 }
                 _ => true,
             };
-            assert!(fine, "{character:?}: {event:x?}");
+            assert!(fine, "{configuration:?}: {event:x?}");
         }
     }
 
     /// The account of each ITS is what is found from nothing.
     #[track_caller]
-    fn assert_accounted(&self, its: u8, character: Character) {
+    fn assert_accounted(&self, its: u8, configuration: ItsConfiguration) {
         let kept: Vec<_> = self.board.reach(its).map(|(reach, _)| reach).collect();
-        assert_eq!(kept, self.board.walk(its), "{character:?}");
+        assert_eq!(kept, self.board.walk(its), "{configuration:?}");
     }
 }
 
 #[test]
-fn legal_traffic_has_no_error_on_any_character() {
-    for character in characters() {
-        let (mut bench, mut host) = booted(character);
-        host.map_device(1, 9, 6, layout::ITT.page(7) + 0x700, &mut bench);
+fn legal_traffic_has_no_error_on_any_configuration() {
+    for configuration in configurations() {
+        let (mut bench, mut host) = booted(configuration);
+        host.map_device(1, 9, 6, Area::ITT.page(7) + 0x700, &mut bench);
         host.map_event(1, 9, 63, 9000, 1, &mut bench);
         bench.msi(0, 9, 63);
-        bench.assert_legal(character);
+        bench.assert_legal(configuration);
         let expected = Translation { intid: 9000, icid: 1, redistributor: Some(1) };
-        assert_eq!(bench.board.translate(0, 9, 63), Some(expected), "{character:?}");
+        assert_eq!(bench.board.translate(0, 9, 63), Some(expected), "{configuration:?}");
         assert!(bench.board.pending(1).eq([9000]));
         assert_eq!(bench.board.translate(0, 3, 0).unwrap().intid, 8194);
         assert_eq!(bench.board.translate(0, 3, 1), None);
@@ -183,7 +167,7 @@ fn legal_traffic_has_no_error_on_any_character() {
 /// One device with one event, from its mapping on, as a driver uses it.
 struct Life {
     bench: Bench,
-    character: Character,
+    configuration: ItsConfiguration,
     its: u8,
 }
 
@@ -194,9 +178,9 @@ impl Life {
 
     #[track_caller]
     fn check(&self) {
-        self.bench.assert_legal(self.character);
+        self.bench.assert_legal(self.configuration);
         for its in 0..MAX_ITS as u8 {
-            self.bench.assert_accounted(its, self.character);
+            self.bench.assert_accounted(its, self.configuration);
         }
     }
 
@@ -209,17 +193,17 @@ impl Life {
 
     #[track_caller]
     fn take(&mut self, taken: Option<u8>) {
-        for cpu in 0..layout::CPUS {
+        for cpu in 0..CPUS {
             let expected = if taken == Some(cpu) { Self::INTID.into() } else { 1023 };
             let offered = self.bench.board.offered(cpu).map_or(1023, u64::from);
-            assert_eq!(offered, expected, "{:?}", self.character);
-            assert_eq!(self.bench.acknowledge(cpu), expected, "{:?}", self.character);
+            assert_eq!(offered, expected, "{:?}", self.configuration);
+            assert_eq!(self.bench.acknowledge(cpu), expected, "{:?}", self.configuration);
         }
         self.check();
     }
 
     fn map(&mut self, host: &mut Host) {
-        let itt = layout::ITT.page(7 + 16 * u64::from(self.its)) + 0x700;
+        let itt = Area::ITT.page(7 + 16 * u64::from(self.its)) + 0x700;
         host.map_device(1, Self::DEVICE, 6, itt, &mut self.bench);
         self.check();
         host.map_event(1, Self::DEVICE, Self::EVENT, Self::INTID, 0, &mut self.bench);
@@ -268,16 +252,21 @@ impl Life {
 }
 
 #[test]
-fn a_drivers_whole_life_has_no_error_on_any_character() {
-    let characters: Vec<Character> = characters().collect();
-    for n in 0..8 * characters.len() {
+fn a_drivers_whole_life_has_no_error_on_any_configuration() {
+    let configurations: Vec<ItsConfiguration> = configurations().collect();
+    for n in 0..8 * configurations.len() {
         // The other ITS is of another kind, and lives beside it.
-        let [character, other] = [n, n + 41]
-            .map(|n| Character { choices: choices(n), ..characters[n % characters.len()] });
-        let machine = layout::machine([character, other], 2);
+        let [configuration, other] = [n, n + 41].map(|n| ItsConfiguration {
+            choices: choices(n),
+            ..configurations[n % configurations.len()]
+        });
+        let machine = Machine::new([configuration, other], 2);
         let its = (n % 2) as u8;
-        let mut life =
-            Life { bench: bench(machine), character: [character, other][usize::from(its)], its };
+        let mut life = Life {
+            bench: bench(machine),
+            configuration: [configuration, other][usize::from(its)],
+            its,
+        };
         let mut hosts = [0, 1].map(|its| {
             let live = Vec::new();
             Host::new(machine, its, Plan { live, ..plan() })
@@ -309,23 +298,23 @@ fn the_driver_does_nothing_about_events_that_it_does_not_know() {
 
 #[test]
 fn the_account_of_pointers_is_what_a_full_walk_finds() {
-    for character in characters() {
-        let (mut bench, mut host) = booted(character);
-        host.map_device(0, 40, 5, layout::ITT.page(7), &mut bench);
+    for configuration in configurations() {
+        let (mut bench, mut host) = booted(configuration);
+        host.map_device(0, 40, 5, Area::ITT.page(7), &mut bench);
         host.unmap_device(0, 2, &mut bench);
-        if character.two_level {
-            let block = layout::LEVEL2.page(layout::LEVEL2.pages - 16);
+        if configuration.two_level {
+            let block = Area::LEVEL2.page(u64::from(Area::LEVEL2.pages()) - 16);
             host.grow(0, 0x2000, block, 0, &mut bench);
-            host.map_device(0, 0x2001, 5, layout::ITT.page(9), &mut bench);
+            host.map_device(0, 0x2001, 5, Area::ITT.page(9), &mut bench);
         }
         // A store of the host into a device table makes and breaks pointers too.
         for value in [u64::MAX, 0] {
             bench.perform(Action::Store {
                 cpu: 0,
-                address: layout::DEVICE_TABLE.address() + 0x18,
+                address: Area::DEVICE_TABLE.address() + 0x18,
                 value,
             });
-            bench.assert_accounted(0, character);
+            bench.assert_accounted(0, configuration);
         }
         let kept: Vec<_> = bench.board.reach(0).map(|(reach, _)| reach.purpose).collect();
         assert!(kept.contains(&Purpose::Itt { device_id: 40 }));
@@ -335,16 +324,16 @@ fn the_account_of_pointers_is_what_a_full_walk_finds() {
 
 #[test]
 fn a_snapshot_brings_everything_back() {
-    let character = characters().next().unwrap();
-    let (mut bench, host) = booted(character);
+    let configuration = configurations().next().unwrap();
+    let (mut bench, host) = booted(configuration);
     let snapshot = bench.board.snapshot();
     let before = bench.board.walk(0);
     let mut trace = Vec::new();
     for _ in 0..2 {
         bench.all.clear();
         let mut host = host.clone();
-        host.map_device(0, 40, 5, layout::ITT.page(7), &mut bench);
-        host.hypercall(0, Hypercall::HostShareHyp, [layout::HOST.first, 0, 0, 0], &mut bench);
+        host.map_device(0, 40, 5, Area::ITT.page(7), &mut bench);
+        host.hypercall(0, Hypercall::HostShareHyp, [Area::HOST.first(), 0, 0, 0], &mut bench);
         host.finalize(0, &mut bench);
         trace.push(bench.all.clone());
         bench.board.restore(&snapshot);
@@ -355,7 +344,7 @@ fn a_snapshot_brings_everything_back() {
 
 #[test]
 fn a_deprivileged_cpu_is_trapped_and_a_panic_of_the_subject_is_told() {
-    let (mut bench, mut host) = booted(characters().next().unwrap());
+    let (mut bench, mut host) = booted(configurations().next().unwrap());
     host.finalize(1, &mut bench);
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -3,8 +3,8 @@
 
 use its_board::Board;
 use its_board::host::Perform;
-use its_el2::{AccessSize, Action, Direction, Event, Outcome, Translation, View};
 use its_gic::Register;
+use its_machine::{AccessSize, Action, Direction, Event, Outcome, Translation, View};
 use its_runner::{Hosts, Make, machine};
 use its_scenario::Stage;
 
@@ -50,7 +50,7 @@ impl OnBoard {
         }
         let action = Action::Device {
             cpu: 0,
-            address: its_board::layout::ITS[0] + register.offset(),
+            address: its_machine::ITS_FRAMES[0] + register.offset(),
             size: AccessSize::Double,
             direction: Direction::Read,
         };

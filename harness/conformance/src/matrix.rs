@@ -1,6 +1,6 @@
 //! The matrix: what each requirement came to on each subject.
 
-use its_el2::Freedom;
+use its_machine::Freedom;
 use its_runner::Make;
 use its_scenario::Scenario;
 
@@ -126,9 +126,9 @@ fn ours(requirement: &Requirement, run: impl Fn(&Script, bool) -> Played) -> Cel
 
 fn with_options(case: &Case) -> Scenario {
     let mut scenario = case.script.scenario.clone();
-    for character in &mut scenario.characters {
+    for configuration in &mut scenario.configurations {
         for (freedom, option) in &case.options {
-            character.choices = character.choices.with_number(*freedom, *option);
+            configuration.choices = configuration.choices.with_number(*freedom, *option);
         }
     }
     scenario

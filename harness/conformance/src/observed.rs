@@ -1,7 +1,7 @@
 //! What can be asked of something that plays a case, and whether it is what was expected.
 
-use its_el2::{CommandError, Event, Translation};
 use its_gic::register::OFFSET_MASK;
+use its_machine::{CommandError, Event, Translation};
 
 use crate::script::Expectation;
 

@@ -1,8 +1,8 @@
 //! The model as a subject: the reference itself carries out the case.
 
 use its_board::host::Perform;
-use its_el2::{Action, Outcome, Translation};
 use its_gic::Register;
+use its_machine::{Action, Outcome, Translation};
 use its_model::Model;
 use its_runner::{Hosts, machine};
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use its_el2::Freedom;
+use its_machine::Freedom;
 use serde::Deserialize;
 
 use crate::script::Script;

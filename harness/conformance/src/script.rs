@@ -16,7 +16,7 @@
 //! QEMU shows neither whether a command was in error nor what a CPU is offered, and to a
 //! deprivileged host an error is a stall without a number.
 
-use its_el2::Translation;
+use its_machine::Translation;
 use its_scenario::{CPUS, Scenario};
 
 /// Operations, and what must be seen between them.

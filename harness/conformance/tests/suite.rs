@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use its_conformance::matrix::{Cell, Subject, play};
 use its_conformance::requirement::{Claim, Requirement};
 use its_conformance::script::Expectation;
-use its_el2::{Direction, Frame, Freedom};
 use its_gic::{Command, Part, Register};
+use its_machine::{Frame, Freedom};
 use its_scenario::{HostCommand, Operation};
 
 fn root() -> PathBuf {

@@ -1,15 +1,6 @@
 //! Locks that somebody outside can watch.
 
-/// Which lock: the order of the variants is the order in which they are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LockName {
-    /// One set-up at a time, over all ITSs.
-    SetUp,
-    /// The state of one ITS.
-    Its(u8),
-    /// Page ownership: pKVM's host and hyp locks.
-    Memory,
-}
+use its_machine::LockName;
 
 /// A family of locks, so that whoever runs an emulation chooses what its locks are made of.
 pub trait Locks {

@@ -2,8 +2,8 @@
 
 use its_gic::geometry::PAGE_BYTES;
 
-use crate::event::Misconduct;
-use crate::page::PageState;
+use its_machine::{Misconduct, PageState};
+
 use crate::service::El2;
 
 /// The 64-bit words of a page.

@@ -3,9 +3,9 @@
 use its_gic::command::Words;
 use its_gic::geometry::Pages;
 
-use crate::errno::Errno;
+use its_machine::{AccessSize, Errno};
+
 use crate::lock::Locks;
-use crate::subject::AccessSize;
 
 /// Calls of [`El2`] that one entry may make before a board stops it. Generous for a trap: the
 /// largest legal one releases 64 ITTs and borrows 64, each of 257 pages. A set-up is bounded by its

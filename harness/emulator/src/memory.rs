@@ -145,8 +145,8 @@ fn give_back_page<E: El2>(el2: &E, page: u64) {
 
 #[cfg(test)]
 mod tests {
-    use its_el2::PageState;
     use its_gic::geometry::PAGE_BYTES;
+    use its_machine::PageState;
 
     use super::*;
     use crate::test_el2::{END, TestEl2};

@@ -282,7 +282,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::vec::Vec;
 
-    use its_el2::PageState;
+    use its_machine::PageState;
     use quickcheck::{TestResult, quickcheck};
 
     use super::*;

@@ -2,12 +2,11 @@
 //! watched, and page calls that fail when told to.
 
 use core::cell::{Cell, RefCell};
+use its_machine::{HostSide, PageState};
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-use its_el2::{
-    AccessSize, El2, Errno, HostSide, LockName, LockOf, Locks, PageState, Redistributor,
-};
+use its_el2::{AccessSize, El2, Errno, LockName, LockOf, Locks, Redistributor};
 use its_gic::command::Words;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::{Creadr, Ctlr, Cwriter, Register};
@@ -174,7 +173,7 @@ impl TestEl2 {
 }
 
 const SHARED: PageState =
-    PageState { host: HostSide::Shared, el2: its_el2::El2Side::Borrowed, pins: 0 };
+    PageState { host: HostSide::Shared, el2: its_machine::El2Side::Borrowed, pins: 0 };
 
 fn expect(state: PageState, wanted: PageState, then: PageState) -> Result<PageState, Errno> {
     if state == wanted { Ok(then) } else { Err(Errno::Eperm) }

@@ -1,9 +1,10 @@
 //! The emulation as a whole, on the small EL2.
 
+use its_machine::PageState;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-use its_el2::{AccessSize, Direction, El2, Errno, Frame, PageState, Subject, Trap};
+use its_el2::{AccessSize, Direction, El2, Errno, Frame, Subject, Trap};
 use its_gic::command::{Command, Words};
 use its_gic::geometry::PAGE_BYTES;
 use its_gic::{Baser, Cbaser, Register, Typer};

@@ -57,6 +57,26 @@ pub enum Part {
 }
 
 impl Register {
+    /// Returns the architecture's name, without an index.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ctlr => "CTLR",
+            Self::Iidr => "IIDR",
+            Self::Typer => "TYPER",
+            Self::Mpamidr => "MPAMIDR",
+            Self::Partidr => "PARTIDR",
+            Self::Mpidr => "MPIDR",
+            Self::Statusr => "STATUSR",
+            Self::Umsir => "UMSIR",
+            Self::Cbaser => "CBASER",
+            Self::Cwriter => "CWRITER",
+            Self::Creadr => "CREADR",
+            Self::Baser(_) => "BASER",
+            Self::Identification(_) => "identification",
+            Self::Reserved(_) => "reserved",
+        }
+    }
+
     /// The register that holds the byte at `offset` of the control frame; offsets wrap at 64 KiB.
     pub const fn at(offset: u64) -> Self {
         let offset = (offset & 0xffff) as u16;

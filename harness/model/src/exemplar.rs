@@ -3,10 +3,10 @@
 //! Commands are taken at once, so that nothing is ever in flight. Where several things are allowed
 //! the first is done, and it is told that there were others. Only for a host that owns its ITSs.
 
-use its_el2::freedom::choice::OnError;
-use its_el2::{Action, CommandError, Direction, Event, Outcome};
 use its_gic::register::FRAME_BYTES;
 use its_gic::{Command, Part, Register};
+use its_machine::freedom::choice::OnError;
+use its_machine::{Action, CommandError, Direction, Event, Outcome};
 
 use crate::architecture::{
     Architecture, Fault, Partial, Undefined, its_at, redistributor_at, redistributor_register,

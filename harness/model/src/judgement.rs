@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use its_el2::Freedom;
+use its_machine::Freedom;
 
 /// A value that must be so, or one that the architecture leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

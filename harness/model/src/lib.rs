@@ -1,7 +1,7 @@
 //! The reference: what a machine with an ITS under EL2 must do.
 //!
-//! [`Model`] is given every [`Action`](its_el2::Action) done to a machine, with its
-//! [`Outcome`](its_el2::Outcome) and the [`Event`](its_el2::Event)s that it caused, and says which
+//! [`Model`] is given every [`Action`](its_machine::Action) done to a machine, with its
+//! [`Outcome`](its_machine::Outcome) and the [`Event`](its_machine::Event)s that it caused, and says which
 //! of them were wrong. It is a value: maps and sets, `Clone`, deterministic. It never sees the
 //! machine itself or the emulation, only these lists. A runner feeds it and turns its
 //! [`Judgement`]s into findings.
@@ -18,7 +18,7 @@
 //! It can also stand in for an ITS: [`Model::carry_out`] does what the architecture layer says
 //! (`exemplar`).
 //!
-//! Where the architecture leaves a choice each option is allowed, by name ([`its_el2::Freedom`]);
+//! Where the architecture leaves a choice each option is allowed, by name ([`its_machine::Freedom`]);
 //! where it says nothing more the rest of the case is poisoned ([`Judgement::poisoned`]). A host
 //! that owns its ITS needs the first layer only; nothing in it knows of EL2. Where a document
 //! leaves EL2 a choice, both are accepted and the comment there says so.

@@ -1,13 +1,14 @@
 //! The model: one action in, one judgement out.
 
-use its_el2::{
-    Action, Direction, Errno, Event, Freedoms, HostSide, Hypercall, Machine, Outcome, PageChange,
-    PageState, SubjectPolicy, Translation,
-};
+use its_el2::SubjectPolicy;
 use its_gic::Register;
 use its_gic::command::Words;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::register::FRAME_BYTES;
+use its_machine::{
+    Action, Direction, Errno, Event, Freedoms, HostSide, Hypercall, Machine, Outcome, PageChange,
+    PageState, Translation,
+};
 
 use crate::architecture::{
     Architecture, Fate, Fetched, Partial, STALLED, its_at, name, redistributor_at,
@@ -64,10 +65,10 @@ impl Model {
     }
 
     /// A machine before boot whose host owns its ITSs: nobody emulates anything. Where the
-    /// architecture leaves a choice each ITS does what its character says.
+    /// architecture leaves a choice each ITS does what its configuration says.
     pub fn bare(machine: Machine) -> Self {
         let nobody = SubjectPolicy { records_per_page: 0, commands_in_flight: 0 };
-        let freedoms = |its| Freedoms::only(machine.character(its).choices);
+        let freedoms = |its| Freedoms::only(machine.configuration(its).choices);
         Self::new(machine, nobody, freedoms)
     }
 
@@ -568,7 +569,7 @@ fn is_refused(events: &[Event]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use its_el2::AccessSize;
+    use its_machine::AccessSize;
 
     use super::*;
     use crate::testing::*;

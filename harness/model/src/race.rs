@@ -9,9 +9,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use its_el2::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, PageChange, Part};
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
+use its_machine::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, PageChange, Part};
 
 use crate::architecture::{Partial, Registers};
 use crate::judgement::{Judgement, Kind, Phase};
@@ -358,7 +358,7 @@ pub(crate) fn witnessed(page: u64, events: &[Event]) -> [Option<bool>; 2] {
 
 #[cfg(test)]
 mod tests {
-    use its_el2::AccessSize;
+    use its_machine::AccessSize;
 
     use super::*;
     use crate::testing::*;
@@ -372,7 +372,7 @@ mod tests {
                 cpu,
                 address: CWRITER,
                 size: AccessSize::Double,
-                direction: its_el2::Direction::Write(offset),
+                direction: its_machine::Direction::Write(offset),
             },
             outcome: Outcome::Done,
         }

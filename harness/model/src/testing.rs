@@ -1,15 +1,16 @@
 //! Test scaffolding: one small machine, a right EL2's event lists for it, and a [`World`] that
 //! plays them.
 
-use its_el2::{
-    AccessSize, Action, Character, Choices, CommandError, Direction, Event, Freedoms, Hypercall,
-    Machine, Outcome, Pace, PageChange, SubjectPolicy,
-};
+use its_el2::SubjectPolicy;
 use its_gic::command::Words;
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, PageSize, Pages};
 use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser};
 use its_gic::{Command, Register};
+use its_machine::{
+    AccessSize, Action, CommandError, Direction, Event, Freedoms, Hypercall, ItsConfiguration,
+    Machine, Outcome, Pace, PageChange,
+};
 
 use crate::judgement::{Judgement, Kind};
 use crate::model::Model;
@@ -43,7 +44,7 @@ pub(crate) const fn at(page: u64) -> u64 {
 
 pub(crate) fn machine() -> Machine {
     Machine {
-        characters: [CHARACTER; 2],
+        configurations: [CONFIGURATION; 2],
         intid_bits: 16,
         memory: &[Pages { first: 0x80000, count: 0x1000 }],
         el2: &[Pages { first: 0x80000, count: 0x10 }],
@@ -53,24 +54,8 @@ pub(crate) fn machine() -> Machine {
     }
 }
 
-pub(crate) const CHARACTER: Character = Character {
-    event_id_bits: 16,
-    device_id_bits: 16,
-    collection_id_bits: 16,
-    hardware_collections: 0,
-    itt_entry_bytes: 8,
-    device_entry_bytes: 8,
-    collection_entry_bytes: 8,
-    field_order: 0,
-    redistributor_addresses: false,
-    page_size: PageSize::K4,
-    two_level: true,
-    pace: Pace::Never,
-    cumulative_collections: false,
-    two_level_collections: false,
-    invalidates: false,
-    choices: Choices::USUAL,
-};
+pub(crate) const CONFIGURATION: ItsConfiguration =
+    ItsConfiguration { page_size: PageSize::K4, pace: Pace::Never, ..ItsConfiguration::DEFAULT };
 
 pub(crate) fn mapd(device_id: u32, size: u8, page: u64) -> Command {
     Command::Mapd { device_id, size, itt_address: at(page), valid: true }

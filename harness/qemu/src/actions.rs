@@ -1,10 +1,10 @@
 //! What an action is to QEMU: the commands that it becomes, and what it cannot become.
 
-use its_el2::{AccessSize, Action, Direction, Machine, Outcome};
 use its_gic::Register;
 use its_gic::command::{COMMAND_BYTES, Words};
 use its_gic::redistributor::{CTLR, FRAMES_BYTES, INVALLR, INVLPIR, PENDBASER, PROPBASER};
 use its_gic::register::{FRAME_BYTES, Part, TRANSLATER};
+use its_machine::{AccessSize, Action, Direction, Machine, Outcome};
 
 use crate::facts::{self, CPUS, ITS, REDISTRIBUTOR_BYTES, redistributor};
 use crate::qtest::Batch;

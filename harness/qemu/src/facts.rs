@@ -1,7 +1,7 @@
-//! What QEMU's machine is: addresses of `virt` and the character of its ITS.
+//! What QEMU's machine is: addresses of `virt` and the configuration of its ITS.
 
-use its_el2::{Character, Choices, Pace};
 use its_gic::geometry::PageSize;
+use its_machine::{Choices, ItsConfiguration, Pace};
 
 /// The ITS's control frame (QEMU, `hw/arm/virt.c`: VIRT_GIC_ITS).
 pub(crate) const ITS: u64 = 0x0808_0000;
@@ -35,12 +35,12 @@ pub(crate) const fn redistributor(number: usize) -> u64 {
     REDISTRIBUTOR + number as u64 * REDISTRIBUTOR_BYTES
 }
 
-/// The character of QEMU's ITS.
+/// The configuration of QEMU's ITS.
 ///
 /// What is known of the options that it takes is the caller's, and so is the page size: all three
 /// stick in a `GITS_BASER<n>`.
-pub const fn character(page_size: PageSize, choices: Choices) -> Character {
-    Character {
+pub const fn configuration(page_size: PageSize, choices: Choices) -> ItsConfiguration {
+    ItsConfiguration {
         event_id_bits: ID_BITS,
         device_id_bits: ID_BITS,
         collection_id_bits: ID_BITS,

@@ -1,5 +1,5 @@
 //! QEMU's ITS as an outside reference: a QEMU process whose GICv3 ITS is given the same
-//! [`Action`](its_el2::Action)s as the board, and what can be seen of it, as data.
+//! [`Action`](its_machine::Action)s as the board, and what can be seen of it, as data.
 //!
 //! [`find()`] tells whether there is a QEMU, [`Qemu::start`] starts one, [`Qemu::play`] plays a
 //! case on it: one [`Answer`] for each [`Step`]. Nothing of QEMU is needed to build this.
@@ -10,7 +10,7 @@
 //! ignored looks like one that it executed.
 //!
 //! - `find`, `process`: the program, and one process of it
-//! - `facts`: addresses and the character of its ITS
+//! - `facts`: addresses and the configuration of its ITS
 //! - `connection`, `qtest`: the pipes and the line protocol
 //! - `memory`, `tables`: memory, and what tables in it say
 //! - `actions`: what an action becomes
@@ -19,7 +19,7 @@
 //! - `play`: cases
 //!
 //! Its users compare QEMU with the reference. It knows the seam and nothing else: not the board,
-//! the model or a scenario. The addresses of the board come from the [`Machine`](its_el2::Machine)
+//! the model or a scenario. The addresses of the board come from the [`Machine`](its_machine::Machine)
 //! that it is given.
 
 mod actions;
@@ -37,7 +37,7 @@ mod tables;
 
 pub use actions::cannot;
 pub use error::Error;
-pub use facts::{character, is_memory};
+pub use facts::{configuration, is_memory};
 pub use find::{Installed, Missing, find};
 pub use look::Seen;
 pub use play::{Answer, Qemu, Step};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{AccessSize, Translation};
 use its_gic::redistributor::{CTLR, PROPBASER, Pendbaser, Propbaser, RedistributorCtlr};
 use its_gic::{Baser, Register};
+use its_machine::{AccessSize, Translation};
 
 use crate::Error;
 use crate::actions::pointers;

@@ -1,8 +1,8 @@
 //! Cases on a QEMU.
 
-use its_el2::{AccessSize, Action, Event, Machine, Outcome};
 use its_gic::Register;
 use its_gic::redistributor::{CTLR, PROPBASER};
+use its_machine::{AccessSize, Action, Event, Machine, Outcome};
 
 use crate::actions::Deed;
 use crate::facts::{CPUS, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON, ITS, redistributor};

@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use its_el2::AccessSize;
+use its_machine::AccessSize;
 use tempfile::TempDir;
 
 use crate::connection::{Connection, PATIENCE};

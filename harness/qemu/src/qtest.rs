@@ -7,7 +7,7 @@
 
 use std::io::{self, Read, Write};
 
-use its_el2::AccessSize;
+use its_machine::AccessSize;
 
 use crate::Error;
 

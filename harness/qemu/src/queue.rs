@@ -6,10 +6,10 @@
 
 use std::collections::HashMap;
 
-use its_el2::{CommandError, Event};
 use its_gic::command::{COMMAND_BYTES, Words};
 use its_gic::geometry::Queue;
 use its_gic::{Cbaser, Creadr, Cwriter};
+use its_machine::{CommandError, Event};
 
 /// What a write may do to the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,10 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use its_el2::Translation;
 use its_gic::Baser;
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Table};
 use its_gic::redistributor::{FIRST_LPI, Pendbaser, Propbaser, intids};
+use its_machine::Translation;
 
 use crate::facts::{CPUS, ID_BITS, INTID_BITS};
 use crate::memory::Memory;

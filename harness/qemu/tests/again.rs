@@ -3,8 +3,8 @@
 #[allow(dead_code)]
 mod support;
 
-use its_el2::{AccessSize, Action, Direction};
 use its_gic::{Command, Register};
+use its_machine::{AccessSize, Action, Direction};
 use its_qemu::{Qemu, Step};
 use support::{
     COLLECTIONS, CONFIGURATION, DEVICES, Draft, ITS, ITT, PENDING, QUEUE, REDISTRIBUTORS, machine,

@@ -3,9 +3,9 @@
 #[allow(dead_code)]
 mod support;
 
-use its_el2::{AccessSize, Action, CommandError, Event, Outcome, Translation};
 use its_gic::redistributor::CTLR;
 use its_gic::{Command, Register};
+use its_machine::{AccessSize, Action, CommandError, Event, Outcome, Translation};
 use its_qemu::{Answer, Error, Qemu, Seen};
 use support::{
     COLLECTIONS, DEVICES, Draft, ITS, ITT, PENDING, QUEUE, REDISTRIBUTORS, int, machine, mapc,

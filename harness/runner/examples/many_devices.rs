@@ -7,12 +7,13 @@
 
 use std::process::ExitCode;
 
+use its_board::Board;
 use its_board::host::Perform;
-use its_board::{Board, layout};
-use its_el2::{AccessSize, Action, Direction, Event, Outcome};
 use its_gic::Register;
+use its_machine::{AccessSize, Action, Direction, Event, Outcome};
+use its_machine::{Area, Place};
 use its_runner::{Hosts, machine};
-use its_scenario::{Area, HostCommand, Operation, Place, Scenario};
+use its_scenario::{HostCommand, Operation, Scenario};
 
 /// An ITS with a flat device table of 8192 entries, and room for 4,096 records: the host gives
 /// pages of its own.
@@ -89,7 +90,7 @@ fn round_of(device_id: u32, hosts: &mut Hosts, on: &mut Alone) {
 
 fn mapd(device_id: u32, valid: bool) -> HostCommand {
     let page = device_id / ITTS_PER_PAGE;
-    let itt = Place::at(Area::Itt, page as u16, (device_id % ITTS_PER_PAGE * 0x100) as u16);
+    let itt = Place::at(Area::ITT, page as u16, (device_id % ITTS_PER_PAGE * 0x100) as u16);
     HostCommand::Mapd { device_id, size: 0, itt_address: itt, valid }
 }
 
@@ -104,7 +105,7 @@ fn post(commands: &[HostCommand], hosts: &mut Hosts, on: &mut Alone) {
     let [creadr, cwriter] = [Register::Creadr, Register::Cwriter].map(|register| {
         on.perform(Action::Device {
             cpu,
-            address: layout::ITS[0] + register.offset(),
+            address: its_machine::ITS_FRAMES[0] + register.offset(),
             size: AccessSize::Double,
             direction: Direction::Read,
         })

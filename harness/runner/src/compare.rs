@@ -1,7 +1,7 @@
 //! What is seen of an ITS, held against the reference: the rule that is broken, if one is.
 
-use its_el2::Translation;
 use its_gic::Register;
+use its_machine::Translation;
 use its_model::{Disagreement, Kind, Model};
 use its_oracles::{Breach, Rule, rules};
 

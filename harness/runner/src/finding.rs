@@ -5,11 +5,6 @@
 //! that broke it (`several` in a race); the oracle's class of outcome. No address, value, count or
 //! index is part of it, so that it is the same in every build and survives minimizing.
 
-use its_el2::{Action, Hypercall};
-use its_gic::geometry::Pages;
-use its_gic::redistributor::FRAMES_BYTES;
-use its_gic::register::FRAME_BYTES;
-use its_gic::{Command, Register};
 use its_oracles::{Breach, Rule, rules};
 use serde::Serialize;
 
@@ -82,83 +77,5 @@ impl Finding {
             severity: self.rule.severity.name().into(),
             file,
         }
-    }
-}
-
-/// The register, command or hypercall of an action: a word without numbers.
-pub fn subject(action: &Action) -> &'static str {
-    match *action {
-        Action::Device { address, .. } => device(address),
-        Action::Load { .. } => "load",
-        Action::Store { .. } => "store",
-        Action::StoreCommand { words, .. } => Command::decode(words).name(),
-        Action::Hypercall { x0, .. } => {
-            Hypercall::from_function_id(x0).map_or("unknown-call", Hypercall::name)
-        }
-        Action::Msi { .. } => "msi",
-        Action::Acknowledge { .. } => "acknowledge",
-        Action::PowerLoss { .. } => "power",
-        Action::Advance { .. } => "hardware",
-    }
-}
-
-fn device(address: u64) -> &'static str {
-    let within = |start: u64, bytes: u64| Pages::under(start, bytes).contains(address >> 12);
-    let its = its_board::layout::ITS;
-    if let Some(its) = its.into_iter().find(|its| within(*its, FRAME_BYTES)) {
-        return register_name(Register::at(address - its));
-    }
-    let redistributors = its_board::layout::REDISTRIBUTORS;
-    if redistributors.iter().any(|base| within(*base, FRAMES_BYTES)) {
-        return "redistributor";
-    }
-    "translation-frame"
-}
-
-/// The architecture's name of a register, without an index.
-pub(crate) const fn register_name(register: Register) -> &'static str {
-    match register {
-        Register::Ctlr => "CTLR",
-        Register::Iidr => "IIDR",
-        Register::Typer => "TYPER",
-        Register::Mpamidr => "MPAMIDR",
-        Register::Partidr => "PARTIDR",
-        Register::Mpidr => "MPIDR",
-        Register::Statusr => "STATUSR",
-        Register::Umsir => "UMSIR",
-        Register::Cbaser => "CBASER",
-        Register::Cwriter => "CWRITER",
-        Register::Creadr => "CREADR",
-        Register::Baser(_) => "BASER",
-        Register::Identification(_) => "identification",
-        Register::Reserved(_) => "reserved",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use its_el2::{AccessSize, Direction};
-
-    fn signature(path: &str, address: u64, operation: usize) -> String {
-        let breach = Breach {
-            rule: &rules::DIV_REGISTER,
-            class: "value",
-            path: path.into(),
-            expected: path.into(),
-            seen: path.into(),
-        };
-        let action =
-            Action::Device { cpu: 1, address, size: AccessSize::Word, direction: Direction::Read };
-        Finding::new(breach, (operation, "poll"), subject(&action)).signature
-    }
-
-    #[test]
-    fn a_signature_has_no_address_value_or_index() {
-        let its = its_board::layout::ITS[0];
-        assert_eq!(signature("a", its + 0x100, 3), "DIV-REGISTER.poll.BASER.value");
-        assert_eq!(signature("b", its + 0x10c, 9), "DIV-REGISTER.poll.BASER.value");
-        assert_eq!(signature("c", its + 0x1_0040, 0), "DIV-REGISTER.poll.translation-frame.value");
-        assert_eq!(signature("d", its + 0x2_0070, 0), "DIV-REGISTER.poll.redistributor.value");
     }
 }

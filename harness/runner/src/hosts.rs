@@ -1,13 +1,11 @@
 //! The host's side of a scenario: what boot plan and operations are, in actions.
 
 use its_board::host::{DeviceRun, Host, LiveDevice, Perform, Plan};
-use its_board::layout;
-use its_el2::{AccessSize, Action, Direction, Frame, Hypercall, Machine, Outcome};
 use its_gic::Register;
 use its_gic::register::FRAME_BYTES;
-use its_scenario::{Operation, Place, Rdbase, Scenario, Stage, Target};
-
-use crate::place;
+use its_machine::Place;
+use its_machine::{AccessSize, Action, CPUS, Direction, Frame, Hypercall, Machine, Outcome};
+use its_scenario::{Operation, Rdbase, Scenario, Stage, Target};
 
 /// The driver of each ITS, and to which of them the host has turned. It does to a machine what a
 /// scenario says, by way of whoever performs actions.
@@ -49,7 +47,7 @@ impl Hosts {
         for host in &mut self.drivers {
             host.describe(0, on);
         }
-        for cpu in 0..layout::CPUS {
+        for cpu in 0..CPUS {
             self.drivers[0].finalize(cpu, on);
         }
     }
@@ -80,17 +78,17 @@ impl Hosts {
 
 /// The board that a scenario is played on.
 pub fn machine(scenario: &Scenario) -> Machine {
-    layout::machine(scenario.characters, scenario.boot.its)
+    Machine::new(scenario.configurations, scenario.boot.its)
 }
 
 fn plan(scenario: &Scenario) -> Plan {
-    let live = scenario.boot.live(&scenario.characters[0]);
+    let live = scenario.boot.live(&scenario.configurations[0]);
     Plan {
         live: live
             .map(|device| LiveDevice {
                 device_id: device.device_id,
                 event_id_bits: device.event_id_bits,
-                itt_address: place::address(device.itt),
+                itt_address: Place::address(device.itt),
                 event_id: device.event_id,
                 intid: device.intid,
                 icid: device.icid,
@@ -106,7 +104,7 @@ fn plan(scenario: &Scenario) -> Plan {
 
 /// What an operation is in actions: an arm for each.
 fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl Perform) {
-    let at = place::address;
+    let at = Place::address;
     let its = host.its();
     match *operation {
         Operation::Read { cpu, target } => access(cpu, target, Direction::Read, machine, on),
@@ -234,7 +232,7 @@ fn call(cpu: u8, call: Hypercall, arguments: [u64; 4], on: &mut impl Perform) {
 }
 
 fn call_about(cpu: u8, which: Hypercall, page: Place, on: &mut impl Perform) {
-    call(cpu, which, [place::address(page) >> 12, 0, 0, 0], on);
+    call(cpu, which, [Place::address(page) >> 12, 0, 0, 0], on);
 }
 
 /// Accesses a register; nothing happens where the board does not have the ITS.
@@ -243,7 +241,7 @@ fn access(cpu: u8, target: Target, direction: Direction, machine: &Machine, on: 
     let start = match target.frame {
         Frame::ItsControl(number) => its(number),
         Frame::ItsTranslation(number) => its(number).map(|frame| frame + FRAME_BYTES),
-        Frame::Redistributor(n) => Some(layout::REDISTRIBUTORS[usize::from(n % layout::CPUS)]),
+        Frame::Redistributor(n) => Some(its_machine::REDISTRIBUTOR_FRAMES[usize::from(n % CPUS)]),
     };
     if let Some(start) = start {
         let address = start + u64::from(target.offset);

@@ -2,7 +2,7 @@
 //!
 //! A [`Runner`] holds one board with one subject. [`Runner::play`] runs one case: boot, operations,
 //! then enough looks that healthy hardware must be done. After every single
-//! [`Action`](its_el2::Action) the reference judges what happened and the oracles look at the
+//! [`Action`](its_machine::Action) the reference judges what happened and the oracles look at the
 //! machine; the first action with a [`Finding`] ends the case.
 //!
 //! - `lockstep`: one action, or several agents at once, on board and reference, judged
@@ -32,7 +32,6 @@ mod hosts;
 mod lockstep;
 pub mod minimize;
 pub mod observe;
-mod place;
 mod play;
 pub mod program;
 mod race;

@@ -2,15 +2,15 @@
 
 use its_board::host::Perform;
 use its_board::{Board, Failure, Tamper};
-use its_el2::{AGENTS, Action, Event, Machine, Outcome, Turn, View};
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
+use its_machine::{AGENTS, Action, CPUS, Event, Machine, Outcome, Turn, View};
 use its_model::{Judgement, Model, Phase};
 use its_oracles::{Breach, Evidence, Oracles, Step, rules};
 use its_scenario::Operation;
 
 use crate::compare;
-use crate::finding::{self, Finding};
+use crate::finding::Finding;
 use crate::play::{Case, Counts, Verdict};
 use crate::trace::Trace;
 
@@ -115,7 +115,7 @@ impl<'a> Lockstep<'a> {
             expected: "0: the driver's set-up passes every check".into(),
             seen,
         };
-        let subject = its_el2::Hypercall::InitItsEmulation.name();
+        let subject = its_machine::Hypercall::InitItsEmulation.name();
         self.findings.push(Finding::new(breach, self.operation, subject));
     }
 
@@ -161,7 +161,7 @@ impl<'a> Lockstep<'a> {
         let oracles = &mut self.judges.oracles;
         oracles.judge(&step, self.board, &mut self.breaches);
         self.refer(|model, events| model.judge(action, &outcome, events));
-        self.conclude(finding::subject(action));
+        self.conclude(its_machine::text::subject(action));
     }
 
     /// Asks the reference, unless it was dismissed; after the oracles, for what they told explains
@@ -251,7 +251,7 @@ impl<'a> Lockstep<'a> {
     }
 
     fn compare_pending(&mut self, model: &Model) {
-        for redistributor in 0..its_board::layout::CPUS {
+        for redistributor in 0..CPUS {
             let seen = || self.board.pending(redistributor);
             let differs = compare::pending(model, redistributor, seen);
             self.breaches.extend(differs);
@@ -260,7 +260,7 @@ impl<'a> Lockstep<'a> {
 
     /// What an interrupt would be now, whether a CPU takes it or not.
     fn compare_offered(&mut self, model: &Model) {
-        for redistributor in 0..its_board::layout::CPUS {
+        for redistributor in 0..CPUS {
             let seen = self.board.offered(redistributor);
             let differs = compare::offered(model, redistributor, seen);
             self.breaches.extend(differs);

@@ -7,17 +7,16 @@ use std::collections::HashMap;
 
 use its_board::host::Perform;
 use its_board::{Board, Snapshot};
-use its_el2::{Action, Character, Event, MAX_ITS, Machine, Outcome, View};
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
+use its_machine::{Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Place, View};
 use its_oracles::page_balances;
 use its_scenario::{Boot, Operation, Scenario, Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::finding::subject;
 use crate::hosts::{Hosts, machine};
 use crate::play::{LOOKS, Make};
-use crate::trace::{describe_action, describe_event, describe_outcome, memory};
+use its_machine::text::subject;
 
 /// An action, and what came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +58,7 @@ struct Booted {
 struct Observatory {
     make: Make,
     board: Board,
-    boots: HashMap<([Character; MAX_ITS], Boot), Booted>,
+    boots: HashMap<([ItsConfiguration; MAX_ITS], Boot), Booted>,
 }
 
 /// Boots that are kept.
@@ -88,7 +87,7 @@ pub fn observe(scenario: &Scenario, make: Make) -> Observed {
 
 impl Observatory {
     fn observe(&mut self, scenario: &Scenario) -> Observed {
-        let key = (scenario.characters, scenario.boot);
+        let key = (scenario.configurations, scenario.boot);
         if !self.boots.contains_key(&key) {
             if self.boots.len() >= KEPT_BOOTS {
                 self.boots.clear();
@@ -101,7 +100,7 @@ impl Observatory {
         let mut hosts = booted.hosts.clone();
         let mut observer = Observer::new(&mut self.board);
         observer.actions.clone_from(&booted.actions);
-        let is_over = |seen: &Seen| seen.result == describe_outcome(Outcome::Stopped);
+        let is_over = |seen: &Seen| seen.result == Outcome::Stopped.to_string();
         observer.over = observer.actions.iter().any(is_over);
         let machine = machine(scenario);
         observer.play(scenario, &mut hosts, &machine)
@@ -197,14 +196,14 @@ impl Perform for Observer<'_> {
         self.over = outcome == Outcome::Stopped;
         let told = |wanted: fn(&Event) -> bool| {
             let wanted = self.events.iter().filter(|event| wanted(event));
-            wanted.map(describe_event).collect()
+            wanted.map(Event::to_string).collect()
         };
         self.actions.push(Seen {
             operation: self.operation.map(|(index, _)| index),
             kind: self.operation.map_or("boot", |(_, name)| name).into(),
             subject: subject(&action).into(),
-            action: describe_action(&action),
-            result: describe_outcome(outcome),
+            action: action.to_string(),
+            result: outcome.to_string(),
             registers: told(|event| matches!(event, Event::DeviceWrite { .. })),
             commands: told(|event| matches!(event, Event::Consumed { .. } | Event::Stalled { .. })),
             pages: changed_pages(&self.events),
@@ -219,7 +218,7 @@ fn changed_pages(events: &[Event]) -> Vec<String> {
         let parts = ["shared", "pinned", "donated"].into_iter().zip(balance);
         let parts = parts.filter(|(_, by)| *by != 0);
         let told: String = parts.map(|(what, by)| format!(" {what} {by:+}")).collect();
-        format!("{}{told}", memory(page << 12))
+        format!("{}{told}", Place::of(page << 12))
     };
     page_balances(events).into_iter().map(told).collect()
 }

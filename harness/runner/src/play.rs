@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use its_board::host::Perform;
 use its_board::{Board, BoardSubject, Failure, Snapshot, Tamper};
-use its_el2::{Action, Character, Freedoms, MAX_ITS, Machine, SubjectPolicy, Turn};
+use its_el2::SubjectPolicy;
+use its_machine::{Action, Freedoms, ItsConfiguration, MAX_ITS, Machine, Place, Turn};
 use its_model::{Model, Phase};
 use its_oracles::Oracles;
 use its_scenario::{Boot, Operation, Scenario, Stage};
@@ -14,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::finding::Finding;
 use crate::hosts::{Hosts, machine};
 use crate::lockstep::{Judges, Lockstep};
-use crate::place;
 use crate::race::Lists;
 use crate::trace::Trace;
 
@@ -102,7 +102,7 @@ const KEPT_BOOTS: usize = 256;
 pub struct Runner {
     board: Board,
     subject: Box<MakeSubject>,
-    boots: HashMap<([Character; MAX_ITS], Boot), Booted>,
+    boots: HashMap<([ItsConfiguration; MAX_ITS], Boot), Booted>,
     /// Compare the account of the ITS's pointers with a full walk after every action.
     pub check_account: bool,
     /// Allow every option of every freedom of the architecture, not only those that the board is
@@ -125,7 +125,7 @@ impl Runner {
 
     /// Plays one case. With a trace, everything after the driver's probe is written into it.
     pub fn play(&mut self, scenario: &Scenario, mut trace: Option<&mut Trace>) -> Case {
-        let key = (scenario.characters, scenario.boot);
+        let key = (scenario.configurations, scenario.boot);
         if trace.is_some() {
             // What is shown must happen.
             self.boots.remove(&key);
@@ -202,7 +202,7 @@ impl Runner {
         let all = self.all_freedoms;
         Model::new(machine, policy, |its| match all {
             true => Freedoms::ALL,
-            false => Freedoms::only(machine.character(its).choices),
+            false => Freedoms::only(machine.configuration(its).choices),
         })
     }
 }
@@ -284,7 +284,7 @@ fn arm(operation: &Operation, lockstep: &mut Lockstep) {
         }
         Operation::Tamper { after, at, value } => lockstep.arm_tamper(Tamper {
             after: after.into(),
-            address: place::address(at) & !7,
+            address: Place::address(at) & !7,
             value,
         }),
         _ => {}

@@ -1,7 +1,7 @@
 //! A race of a scenario: its operations as lists of actions, one for each agent.
 
 use its_board::host::Perform;
-use its_el2::{AGENTS, Action, Outcome};
+use its_machine::{AGENTS, Action, Outcome};
 use its_scenario::Operation;
 
 use crate::hosts::Hosts;

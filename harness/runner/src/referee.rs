@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{Action, Event, Machine, Outcome, Translation};
 use its_gic::Register;
+use its_machine::{Action, Event, Machine, Outcome, Translation};
 use its_model::Model;
 
 use crate::compare;
-use crate::finding::{Finding, subject};
+use its_machine::text::subject;
+
+use crate::finding::Finding;
 
 /// What could be seen of the first ITS of a machine and of its redistributors between two actions.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,7 @@ pub struct Referee {
 
 impl Referee {
     /// For a machine before boot whose ITS goes, where the architecture leaves a choice, as its
-    /// character says.
+    /// configuration says.
     pub fn new(machine: Machine) -> Self {
         Self { model: Model::bare(machine), operation: (0, "boot"), finding: None, poisoned: None }
     }

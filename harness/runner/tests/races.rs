@@ -1,7 +1,7 @@
 //! Races: the same turns give the same trace, and short races hold in every interleaving with few
 //! switches.
 
-use its_el2::{Turn, Until};
+use its_machine::{Turn, Until};
 use its_runner::trace::Trace;
 use its_runner::{Runner, Verdict};
 use its_scenario::{Operation, Scenario};

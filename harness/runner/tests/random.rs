@@ -89,7 +89,7 @@ fn model_and_physical_its_agree_on_what_is_illegal() {
     assert!(counts.errors * 15 > counts.fetched, "{counts:?}");
 }
 
-/// What one character picks is among what the architecture allows.
+/// What one configuration picks is among what the architecture allows.
 #[test]
 fn every_option_of_every_freedom_is_allowed() {
     for temper in [Temper::Legal, Temper::Hostile] {

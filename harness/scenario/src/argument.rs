@@ -1,12 +1,14 @@
 //! The shape of one argument: which numbers it can be. Text, binary form, fix-up and mutation go by
 //! it.
 
-use its_el2::PageChange;
+use its_machine::{Area, AreaKind, MAX_ITS, PageChange, Place};
 
 use crate::operation::{CPUS, Rdbase};
-use crate::place::{PAGE_BYTES, Place};
 use crate::target::Target;
 use crate::turns::Turns;
+
+/// Bytes in a page of the host and of EL2.
+pub(crate) const PAGE_BYTES: u16 = its_gic::geometry::PAGE_BYTES as u16;
 
 /// What an argument can be. Every argument is one 64-bit word.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +42,7 @@ pub(crate) enum Presence {
     Optional,
 }
 
-/// One argument of a kind of operation, of the character or of the boot plan.
+/// One argument of a kind of operation, of the configuration or of the boot plan.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Argument {
     pub(crate) key: &'static str,
@@ -141,6 +143,47 @@ impl Word for PageChange {
     }
 }
 
+/// Where the kind of an area stands in a packed place, and the ITS that the area is for.
+const KIND: u32 = 56;
+const ITS: u32 = 48;
+/// The kind of a packed [`Place::Absolute`].
+const ABSOLUTE: u64 = 16;
+/// Kinds, and 16 for absolute places; larger numbers go around.
+const KINDS: u64 = 27;
+const ADDRESS: u64 = (1 << 52) - 1;
+
+impl Word for Place {
+    /// The kind of its area (16: absolute) in bits \[63:56\]; then the address, or the ITS in bits
+    /// \[55:48\], the page in bits \[27:12\] and the offset in bits \[11:0\].
+    fn pack(self) -> u64 {
+        match self {
+            Self::In { area, page, offset } => {
+                let offset = offset & (PAGE_BYTES - 1);
+                (area.kind as u64) << KIND
+                    | u64::from(area.its) << ITS
+                    | u64::from(page) << 12
+                    | u64::from(offset)
+            }
+            Self::Absolute(address) => ABSOLUTE << KIND | (address & ADDRESS),
+        }
+    }
+
+    /// A number out of range goes around.
+    fn unpack(word: u64) -> Self {
+        let number = (word >> KIND) % KINDS;
+        if number == ABSOLUTE {
+            return Self::Absolute(word & ADDRESS);
+        }
+        let kind = AreaKind::ALL.iter().find(|kind| **kind as u64 == number);
+        let around = AreaKind::ALL.iter().cycle().nth(number as usize);
+        let kind = kind.or(around).copied().unwrap_or(AreaKind::Host);
+        let its = (word >> ITS & 0xff).checked_rem(MAX_ITS as u64).unwrap_or(0);
+        let area = Area { kind, its: 0 }.of_its(its as u8);
+        let page = ((word >> 12) as u16).checked_rem(area.pages()).unwrap_or(0);
+        Self::at(area, page, word as u16 & (PAGE_BYTES - 1))
+    }
+}
+
 impl Rdbase {
     /// Bits of the RDbase field.
     pub(crate) const MAX: u64 = (1 << 36) - 1;
@@ -170,6 +213,18 @@ mod tests {
     use quickcheck::quickcheck;
 
     #[test]
+    fn packing_is_what_it_says() {
+        let place = Place::at(Area::ITT, 3, 0x200);
+        assert_eq!(place.pack(), 0x0200_0000_0000_3200);
+        assert_eq!(Place::unpack(0x0200_0000_0000_3200), place);
+        let absolute = Place::Absolute(0xf_ffff_ffff_ffff);
+        assert_eq!(absolute.pack(), 0x100f_ffff_ffff_ffff);
+        assert_eq!(Place::unpack(absolute.pack()), absolute);
+        let second = Place::page(Area::QUEUE.of_its(1), 15);
+        assert_eq!(second.pack(), 0x0901_0000_0000_f000);
+    }
+
+    #[test]
     fn numbers_out_of_range_go_around() {
         let bits = Shape::Count { min: 8, max: 16 };
         for (word, fixed) in [(8, 8), (16, 16), (0, 8), (17, 16), (7, 15), (u64::MAX, 14)] {
@@ -182,6 +237,15 @@ mod tests {
     }
 
     quickcheck! {
+        fn any_word_is_a_place_in_range(word: u64) -> bool {
+            let place = Place::unpack(word);
+            let fits = match place {
+                Place::In { area, page, offset } => page < area.pages() && offset < PAGE_BYTES,
+                Place::Absolute(address) => address < 1 << 52,
+            };
+            fits && Place::unpack(place.pack()) == place
+        }
+
         fn fixing_twice_is_fixing_once(word: u64) -> bool {
             let shapes = [
                 Shape::Number { max: 31 },

@@ -1,6 +1,6 @@
 //! The binary form: what fuzzing engines mutate. It is never stored; the text form is.
 //!
-//! Little endian. Byte 0 is the version, 3. From byte 1 on is the character of the first ITS, from
+//! Little endian. Byte 0 is the version, 3. From byte 1 on is the configuration of the first ITS, from
 //! byte 113 on that of the second, from byte 225 on the boot plan, one byte a field; the other
 //! bytes up to 255 are zero. Then 42 bytes an operation: its kind, its CPU, five words of 8 bytes.
 //!
@@ -9,9 +9,11 @@
 //! end is dropped. It knows one version, so it ignores byte 0: bytes of another version are a
 //! scenario like any bytes.
 
-use its_el2::MAX_ITS;
+use its_machine::MAX_ITS;
 
-use crate::header::{BOOT_FIELDS, CHARACTER_FIELDS, boot, boot_words, character, character_words};
+use crate::header::{
+    BOOT_FIELDS, CHARACTER_FIELDS, boot, boot_words, configuration, configuration_words,
+};
 use crate::operation::Kind;
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
@@ -25,7 +27,7 @@ pub const RECORD_BYTES: usize = 42;
 /// The longest scenario, in bytes.
 pub const MAX_BYTES: usize = HEADER_BYTES + MAX_OPERATIONS * RECORD_BYTES;
 
-/// Where in the header the characters start, and the boot plan.
+/// Where in the header the configurations start, and the boot plan.
 const CHARACTER_AT: [usize; MAX_ITS] = [1, 113];
 const BOOT_AT: usize = 225;
 
@@ -36,9 +38,9 @@ impl Scenario {
     /// As bytes, at most [`MAX_BYTES`]: a header and 42 bytes an operation.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![BINARY_VERSION];
-        for (character, start) in self.characters.iter().zip(CHARACTER_AT) {
+        for (configuration, start) in self.configurations.iter().zip(CHARACTER_AT) {
             bytes.resize(start, 0);
-            bytes.extend(character_words(character).map(|word| word as u8));
+            bytes.extend(configuration_words(configuration).map(|word| word as u8));
         }
         bytes.resize(BOOT_AT, 0);
         bytes.extend(boot_words(&self.boot).map(|word| word as u8));
@@ -58,7 +60,7 @@ impl Scenario {
         };
         let (records, _cut_off) = records.as_chunks::<RECORD_BYTES>();
         Self {
-            characters: CHARACTER_AT.map(|start| character(fields(header, start))),
+            configurations: CHARACTER_AT.map(|start| configuration(fields(header, start))),
             boot: boot(fields(header, BOOT_AT)),
             operations: records
                 .iter()
@@ -136,11 +138,11 @@ pub(crate) mod tests {
             operations: vec![Operation::Post { cpu: 1, retry: true, double: true }],
             ..Scenario::default()
         };
-        let character = [16, 16, 16, 0, 8, 0, 0, 0, 0, 2, 1];
+        let configuration = [16, 16, 16, 0, 8, 0, 0, 0, 0, 2, 1];
         let mut expected = vec![0; HEADER_BYTES + RECORD_BYTES];
         expected[0] = 3;
-        expected[1..12].copy_from_slice(&character);
-        expected[113..124].copy_from_slice(&character);
+        expected[1..12].copy_from_slice(&configuration);
+        expected[113..124].copy_from_slice(&configuration);
         expected[225..232].copy_from_slice(&[2, 0, 16, 1, 1, 1, 16]);
         expected[256..259].copy_from_slice(&[0x12, 1, 1]);
         expected[266] = 1;

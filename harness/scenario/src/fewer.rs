@@ -5,13 +5,12 @@
 
 use std::ops::Range;
 
-use its_el2::Frame;
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::register::OFFSET_MASK;
+use its_machine::{Area, AreaKind, Frame, Place};
 
 use crate::operation::Operation;
-use crate::place::{Area, Place};
 use crate::scenario::{Boot, Scenario};
 use crate::target::Target;
 
@@ -185,7 +184,7 @@ fn describes(operation: &Operation) -> bool {
     let (Operation::Store { at, .. } | Operation::StoreAddress { at, .. }) = operation else {
         return matches!(operation, Operation::Describe { .. });
     };
-    matches!(at, Place::In { area: Area::Descriptor | Area::Descriptor1, .. })
+    matches!(at, Place::In { area: Area { kind: AreaKind::Descriptor, .. }, .. })
 }
 
 fn count_fewer(operation: &mut Operation, commands: u64) {
@@ -227,7 +226,7 @@ fn runs_of_devices(operations: &[Operation], count: u64) -> Vec<Operation> {
         }
         _ => None,
     });
-    let apart = Place::page(Area::Itt, FAR_ITTS);
+    let apart = Place::page(Area::ITT, FAR_ITTS);
     let far = first.map(|(cpu, device_id, ..)| (cpu, device_id, 1, apart));
     let fresh = (0, FRESH_DEVICE, 1, apart);
     [first, far, Some(fresh)]

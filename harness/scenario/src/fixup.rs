@@ -1,6 +1,6 @@
 //! The fix-up: makes any scenario playable, and leaves a playable one as it is.
 
-use crate::header::{boot, boot_words, character, character_words};
+use crate::header::{boot, boot_words, configuration, configuration_words};
 use crate::operation::Operation;
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
@@ -10,7 +10,8 @@ impl Scenario {
     /// out of range goes around rather than to the limit, so that mutation spreads. Twice is the
     /// same as once.
     pub fn fix_up(&mut self) {
-        self.characters = self.characters.map(|given| character(character_words(&given)));
+        self.configurations =
+            self.configurations.map(|given| configuration(configuration_words(&given)));
         self.boot = boot(boot_words(&self.boot));
         self.operations.truncate(MAX_OPERATIONS);
         for operation in &mut self.operations {
@@ -29,14 +30,14 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::place::{Area, Place};
-    use its_el2::{AccessSize, Direction, Frame};
+    use its_machine::{AccessSize, Direction, Frame};
+    use its_machine::{Area, Place};
 
     #[test]
     fn each_field_comes_into_its_range() {
         let mut scenario = Scenario::default();
-        scenario.characters[1].itt_entry_bytes = 200;
-        scenario.characters[0].device_entry_bytes = 11;
+        scenario.configurations[1].itt_entry_bytes = 200;
+        scenario.configurations[0].device_entry_bytes = 11;
         scenario.boot.queue_pages = 0;
         scenario.boot.private_pages = 99;
         scenario.operations = vec![
@@ -46,12 +47,12 @@ mod tests {
                 (u32::MAX, AccessSize::Half),
                 Direction::Write(0x12_3456),
             ),
-            Operation::Load { cpu: 2, at: Place::at(Area::Itt, 999, 0x8007) },
+            Operation::Load { cpu: 2, at: Place::at(Area::ITT, 999, 0x8007) },
             Operation::Poll { cpu: 0, times: 0 },
         ];
         scenario.fix_up();
-        assert!((8..=16).contains(&scenario.characters[1].itt_entry_bytes));
-        assert_eq!(scenario.characters[0].device_entry_bytes, 16);
+        assert!((8..=16).contains(&scenario.configurations[1].itt_entry_bytes));
+        assert_eq!(scenario.configurations[0].device_entry_bytes, 16);
         assert!((1..=16).contains(&scenario.boot.queue_pages));
         assert!(scenario.boot.private_pages <= 4);
         assert_eq!(
@@ -63,7 +64,7 @@ mod tests {
                     (0xffff, AccessSize::Half),
                     Direction::Write(0x3456),
                 ),
-                Operation::Load { cpu: 0, at: Place::page(Area::Itt, 999 % 320) },
+                Operation::Load { cpu: 0, at: Place::page(Area::ITT, 999 % 320) },
                 Operation::Poll { cpu: 0, times: 1 },
             ]
         );

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::Frame;
+use its_machine::{Area, Frame, Place};
 
 use crate::operation::Kind;
 use crate::operation::{HostCommand, Operation};
-use crate::place::{Area, Place};
 use crate::record::Record;
 use crate::scenario::{Scenario, Stage};
 
@@ -159,8 +158,8 @@ impl Operation {
             | Self::Command {
                 command: HostCommand::Mapd { itt_address: itt, valid: true, .. },
                 ..
-            } => *itt = spare(*itt, Area::Itt),
-            Self::Store { at, .. } => *at = spare(*at, Area::Host),
+            } => *itt = spare(*itt, Area::ITT),
+            Self::Store { at, .. } => *at = spare(*at, Area::HOST),
             _ => {}
         }
     }
@@ -187,9 +186,9 @@ fn part_itts(operations: &mut [Operation]) {
         let owner = (its, device_id);
         let taken = owners.get(itt).is_some_and(|other| *other != owner);
         if taken && !device_id.is_multiple_of(4) {
-            let mut pages = (0..Area::Itt.pages()).rev();
-            let free = pages.find(|page| !owners.contains_key(&Place::page(Area::Itt, *page)));
-            *itt = Place::page(Area::Itt, free.unwrap_or(0));
+            let mut pages = (0..Area::ITT.pages()).rev();
+            let free = pages.find(|page| !owners.contains_key(&Place::page(Area::ITT, *page)));
+            *itt = Place::page(Area::ITT, free.unwrap_or(0));
         }
         owners.entry(*itt).or_insert(owner);
     }
@@ -200,7 +199,7 @@ fn part_itts(operations: &mut [Operation]) {
 fn spare(place: Place, instead: Area) -> Place {
     let (page, offset) = match place {
         Place::In {
-            area: Area::Itt | Area::Host | Area::High | Area::Configuration | Area::Pending,
+            area: Area::ITT | Area::HOST | Area::HIGH | Area::CONFIGURATION | Area::PENDING,
             ..
         } => return place,
         Place::In { page, offset, .. } => (page, offset),

@@ -1,7 +1,7 @@
-//! Characters and boot plan as numbers: their ranges, names and defaults.
+//! Configurations and boot plan as numbers: their ranges, names and defaults.
 
-use its_el2::{Character, Choices, Freedom, MAX_ITS, Pace};
 use its_gic::geometry::PageSize;
+use its_machine::{Choices, Freedom, ItsConfiguration, MAX_ITS, Pace};
 
 use crate::argument::{Argument, Shape};
 use crate::scenario::{Boot, Stage};
@@ -31,12 +31,12 @@ const fn freedom(freedom: Freedom) -> Argument {
     Argument::new(facts.name, Shape::Choice(facts.options))
 }
 
-/// The fields of a [`Character`], in the order of the binary form: [`OWN`], then the freedoms by
+/// The fields of a [`ItsConfiguration`], in the order of the binary form: [`OWN`], then the freedoms by
 /// number. A new freedom is the last one by itself; a new field of another kind needs a new version
 /// of the binary form.
-pub(crate) static CHARACTER: [Argument; CHARACTER_FIELDS] = character_fields();
+pub(crate) static CHARACTER: [Argument; CHARACTER_FIELDS] = configuration_fields();
 
-const fn character_fields() -> [Argument; CHARACTER_FIELDS] {
+const fn configuration_fields() -> [Argument; CHARACTER_FIELDS] {
     let mut table = [freedom(Freedom::OnError); CHARACTER_FIELDS];
     let (mut own, mut freedoms): (&[Argument], _) = (&OWN, LATER_FREEDOMS);
     let mut slots: &mut [Argument] = &mut table;
@@ -85,51 +85,30 @@ pub(crate) static BOOT: [Argument; BOOT_FIELDS] = [
     Argument::new("collections", Shape::Choice(&["flat", "two-level"])),
 ];
 
-/// What a scenario has that says nothing else: an ITS like many, 16 bits everywhere, prompt and
-/// strict. The text form leaves out what equals this, so it never changes.
-pub const DEFAULT_CHARACTER: Character = Character {
-    event_id_bits: 16,
-    device_id_bits: 16,
-    collection_id_bits: 16,
-    hardware_collections: 0,
-    itt_entry_bytes: 8,
-    device_entry_bytes: 8,
-    collection_entry_bytes: 8,
-    field_order: 0,
-    redistributor_addresses: false,
-    page_size: PageSize::K64,
-    two_level: true,
-    pace: Pace::AtOnce,
-    cumulative_collections: false,
-    two_level_collections: false,
-    invalidates: false,
-    choices: Choices::USUAL,
-};
-
-pub(crate) fn character_words(character: &Character) -> [u64; CHARACTER_FIELDS] {
+pub(crate) fn configuration_words(configuration: &ItsConfiguration) -> [u64; CHARACTER_FIELDS] {
     let wide = |bytes: u8| u64::from(bytes > 8);
-    let chosen = |freedom: &Freedom| u64::from(character.choices.number(*freedom));
+    let chosen = |freedom: &Freedom| u64::from(configuration.choices.number(*freedom));
     let own: [u64; OWN_FIELDS] = [
-        character.event_id_bits.into(),
-        character.device_id_bits.into(),
-        character.collection_id_bits.into(),
-        character.hardware_collections.into(),
-        character.itt_entry_bytes.into(),
-        wide(character.device_entry_bytes),
-        wide(character.collection_entry_bytes),
-        character.field_order.into(),
-        character.redistributor_addresses.into(),
-        character.page_size.field().into(),
-        character.two_level.into(),
+        configuration.event_id_bits.into(),
+        configuration.device_id_bits.into(),
+        configuration.collection_id_bits.into(),
+        configuration.hardware_collections.into(),
+        configuration.itt_entry_bytes.into(),
+        wide(configuration.device_entry_bytes),
+        wide(configuration.collection_entry_bytes),
+        configuration.field_order.into(),
+        configuration.redistributor_addresses.into(),
+        configuration.page_size.field().into(),
+        configuration.two_level.into(),
         chosen(&Freedom::OnError),
-        match character.pace {
+        match configuration.pace {
             Pace::AtOnce => 0,
             Pace::Late => 1,
             Pace::Never => 2,
         },
-        character.cumulative_collections.into(),
-        character.two_level_collections.into(),
-        character.invalidates.into(),
+        configuration.cumulative_collections.into(),
+        configuration.two_level_collections.into(),
+        configuration.invalidates.into(),
     ];
     let mut words = [0; CHARACTER_FIELDS];
     let all = own.into_iter().chain(LATER_FREEDOMS.iter().map(chosen));
@@ -138,7 +117,7 @@ pub(crate) fn character_words(character: &Character) -> [u64; CHARACTER_FIELDS] 
 }
 
 /// With every number in its range.
-pub(crate) fn character(words: [u64; CHARACTER_FIELDS]) -> Character {
+pub(crate) fn configuration(words: [u64; CHARACTER_FIELDS]) -> ItsConfiguration {
     let [
         event_id_bits,
         device_id_bits,
@@ -163,7 +142,7 @@ pub(crate) fn character(words: [u64; CHARACTER_FIELDS]) -> Character {
     let later = LATER_FREEDOMS.iter().zip(later_freedoms);
     let choices =
         later.fold(choices, |choices, (freedom, option)| choices.with_number(*freedom, option));
-    Character {
+    ItsConfiguration {
         event_id_bits: event_id_bits as u8,
         device_id_bits: device_id_bits as u8,
         collection_id_bits: collection_id_bits as u8,
@@ -248,8 +227,8 @@ mod tests {
 
     #[test]
     fn defaults_are_legal() {
-        let words = character_words(&DEFAULT_CHARACTER);
-        assert_eq!(character(words), DEFAULT_CHARACTER);
+        let words = configuration_words(&ItsConfiguration::DEFAULT);
+        assert_eq!(configuration(words), ItsConfiguration::DEFAULT);
         assert_eq!(boot(boot_words(&Boot::default())), Boot::default());
     }
 
@@ -262,8 +241,8 @@ mod tests {
             assert_eq!(fields.count(), 1, "{}", facts.name);
             for option in 0..facts.options.len() as u64 {
                 let choices = Choices::USUAL.with_number(*freedom, option);
-                let chosen = Character { choices, ..DEFAULT_CHARACTER };
-                assert_eq!(character(character_words(&chosen)), chosen);
+                let chosen = ItsConfiguration { choices, ..ItsConfiguration::DEFAULT };
+                assert_eq!(configuration(configuration_words(&chosen)), chosen);
             }
         }
         let keys = [11, 12, 15, 16, 18].map(|index| CHARACTER[index].key);
@@ -272,11 +251,11 @@ mod tests {
     }
 
     quickcheck! {
-        fn any_bytes_are_a_legal_character(bytes: Vec<u8>) -> bool {
+        fn any_bytes_are_a_legal_configuration(bytes: Vec<u8>) -> bool {
             let mut words = [0; CHARACTER_FIELDS];
             words.iter_mut().zip(&bytes).for_each(|(word, byte)| *word = u64::from(*byte));
-            let legal = character(words);
-            character(character_words(&legal)) == legal
+            let legal = configuration(words);
+            configuration(configuration_words(&legal)) == legal
                 && (8..=16).contains(&legal.itt_entry_bytes)
                 && (4..=20).contains(&legal.device_id_bits)
         }

@@ -1,6 +1,6 @@
 //! Scenarios: what is done to a board, as values, as text and as bytes.
 //!
-//! A [`Scenario`] is the [`Character`](its_el2::Character) of each ITS of a board, a [`Boot`] plan
+//! A [`Scenario`] is the [`ItsConfiguration`](its_machine::ItsConfiguration) of each ITS of a board, a [`Boot`] plan
 //! and a list of [`Operation`]s. One run of one scenario is a case, and everything that decides its
 //! outcome is in the scenario.
 //!
@@ -24,7 +24,7 @@
 //! `docs/scenarios.md` lists the operations.
 //!
 //! `character` (of the first ITS), `character1` (of the second) and `boot` lines before them name
-//! what differs from [`DEFAULT_CHARACTER`] and [`Boot::default`]:
+//! what differs from [`ItsConfiguration::DEFAULT`](its_machine::ItsConfiguration::DEFAULT) and [`Boot::default`]:
 //!
 //! ```
 //! let text = "\
@@ -67,7 +67,7 @@ mod generate;
 mod header;
 mod mutate;
 mod operation;
-mod place;
+
 mod record;
 mod rename;
 mod scenario;
@@ -81,10 +81,9 @@ pub use binary::{BINARY_VERSION, HEADER_BYTES, MAX_BYTES, RECORD_BYTES};
 pub use dictionary::{Word, dictionary};
 pub use fuzz_target::FuzzTarget;
 pub use generate::Temper;
-pub use header::DEFAULT_CHARACTER;
 pub use mutate::{crossover, mutate};
 pub use operation::{CPUS, HostCommand, Operation, Rdbase};
-pub use place::{Area, Place};
+
 pub use scenario::{Boot, LiveDevice, MAX_OPERATIONS, Scenario, Stage};
 pub use target::Target;
 pub use text::{MAX_TEXT_BYTES, ParseError, TEXT_VERSION, reference};

@@ -1,18 +1,18 @@
 //! The mutator: changes a scenario a little and keeps it playable. All its choices come from a
 //! seed.
 
+use its_machine::{Area, Place};
 use std::ops::Range;
 
 use arbitrary::Unstructured;
 use fastrand::Rng;
 
 use crate::argument::Word as _;
-use crate::argument::{Argument, Shape};
+use crate::argument::{Argument, PAGE_BYTES, Shape};
 use crate::fuzz_target::FuzzTarget;
 use crate::generate::{Temper, continuation};
-use crate::header::{BOOT, CHARACTER, boot, boot_words, character, character_words};
+use crate::header::{BOOT, CHARACTER, boot, boot_words, configuration, configuration_words};
 use crate::operation::{Operation, Rdbase};
-use crate::place::{Area, PAGE_BYTES, Place};
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
 use crate::target::{FRAMES, SIZES, Target, registers};
@@ -40,7 +40,7 @@ const MUTATIONS: &[Mutation] = &[
     swap,
     relocate,
     repeat,
-    change_character,
+    change_configuration,
     change_boot,
     truncate,
 ];
@@ -90,12 +90,12 @@ fn whole(scenario: &Scenario, target: FuzzTarget, rng: &mut Rng, new_board: bool
     let u = &mut Unstructured::new(&bytes);
     match new_board {
         true => Scenario::generate(u, target, temper),
-        false => Scenario::generate_on(u, target, temper, (scenario.boot, scenario.characters)),
+        false => Scenario::generate_on(u, target, temper, (scenario.boot, scenario.configurations)),
     }
 }
 
 /// A scenario made of two, by `seed` alone: the start of one and the end of the other, or one with
-/// a piece of the other in it. Characters and boot plan come from one of them. What comes out is
+/// a piece of the other in it. Configurations and boot plan come from one of them. What comes out is
 /// fit for the target.
 pub fn crossover(one: &Scenario, other: &Scenario, target: FuzzTarget, seed: u64) -> Scenario {
     let mut rng = Rng::with_seed(seed);
@@ -111,7 +111,7 @@ pub fn crossover(one: &Scenario, other: &Scenario, target: FuzzTarget, seed: u64
         }
     };
     let mut child = Scenario {
-        characters: pick(&mut rng, one.characters, other.characters),
+        configurations: pick(&mut rng, one.configurations, other.configurations),
         boot: pick(&mut rng, one.boot, other.boot),
         operations,
     };
@@ -209,8 +209,8 @@ fn truncate(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
 }
 
 /// A field that scenarios for the target vary, the older ones more often.
-fn change_character(scenario: &mut Scenario, target: FuzzTarget, rng: &mut Rng) {
-    let [first, second] = &mut scenario.characters;
+fn change_configuration(scenario: &mut Scenario, target: FuzzTarget, rng: &mut Rng) {
+    let [first, second] = &mut scenario.configurations;
     let changed = match scenario.boot.its {
         2 if rng.bool() => second,
         _ => first,
@@ -218,9 +218,9 @@ fn change_character(scenario: &mut Scenario, target: FuzzTarget, rng: &mut Rng) 
     let (older, later) = target.fields();
     let fields = if rng.bool() { older } else { later };
     let index = choose(rng, &fields).unwrap_or(0);
-    let mut words = character_words(changed);
+    let mut words = configuration_words(changed);
     change_field(&CHARACTER, &mut words, index, rng);
-    *changed = character(words);
+    *changed = configuration(words);
 }
 
 fn change_boot(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
@@ -343,7 +343,10 @@ fn changed_place(word: u64, align: u16, rng: &mut Rng) -> Place {
         4 => Place::at(area, last, offset),
         5 => Place::at(area, rng.u16(..), rng.u16(..)),
         6 => Place::Absolute(rng.u64(..)),
-        _ => Place::at(choose(rng, &Area::ALL).unwrap_or(area), page, offset),
+        _ => {
+            let all: Vec<Area> = Area::all().collect();
+            Place::at(choose(rng, &all).unwrap_or(area), page, offset)
+        }
     }
 }
 

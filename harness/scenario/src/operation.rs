@@ -1,10 +1,9 @@
 //! What a scenario can do: one [`Operation`] is one line of text.
 
-use its_el2::{AccessSize, Direction, Frame, MAX_ITS, PageChange, Turn};
 use its_gic::Command;
+use its_machine::{AccessSize, Direction, Frame, MAX_ITS, PageChange, Place, Turn};
 
 use crate::argument::{Argument, Shape, Word};
-use crate::place::Place;
 use crate::record::Record;
 use crate::table::operations;
 use crate::target::Target;

@@ -1,6 +1,6 @@
 //! An operation as a kind and numbers, each packed into a word: what all forms of it share.
 
-use its_el2::AccessSize;
+use its_machine::AccessSize;
 
 use crate::argument::Word;
 use crate::operation::{ARGUMENTS, CPUS, Kind};

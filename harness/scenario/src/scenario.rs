@@ -1,11 +1,9 @@
-//! A scenario: characters of the board's ITSs, boot plan, operations.
+//! A scenario: configurations of the board's ITSs, boot plan, operations.
 
-use its_el2::{Character, MAX_ITS};
 use its_gic::redistributor::FIRST_LPI;
+use its_machine::{Area, ItsConfiguration, MAX_ITS, Place};
 
-use crate::header::DEFAULT_CHARACTER;
 use crate::operation::Operation;
-use crate::place::{Area, Place};
 
 /// The most operations that a scenario has.
 pub const MAX_OPERATIONS: usize = 256;
@@ -14,7 +12,7 @@ pub const MAX_OPERATIONS: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
     /// Of the first ITS and of the second; the board has [`Boot::its`] of them.
-    pub characters: [Character; MAX_ITS],
+    pub configurations: [ItsConfiguration; MAX_ITS],
     pub boot: Boot,
     /// At most [`MAX_OPERATIONS`].
     pub operations: Vec<Operation>,
@@ -23,7 +21,7 @@ pub struct Scenario {
 impl Default for Scenario {
     fn default() -> Self {
         Self {
-            characters: [DEFAULT_CHARACTER; MAX_ITS],
+            configurations: [ItsConfiguration::DEFAULT; MAX_ITS],
             boot: Boot::default(),
             operations: Vec::new(),
         }
@@ -103,19 +101,22 @@ impl Boot {
         (self.queue_pages as u16).wrapping_mul(128)
     }
 
-    /// The devices of the first ITS, whose character is given, that are live at set-up, in the
+    /// The devices of the first ITS, whose configuration is given, that are live at set-up, in the
     /// order of their list. At [`Stage::Reset`] nobody has mapped them.
-    pub fn live(&self, character: &Character) -> impl Iterator<Item = LiveDevice> + use<> {
-        let event_id_bits = character.event_id_bits.min(5);
+    pub fn live(
+        &self,
+        configuration: &ItsConfiguration,
+    ) -> impl Iterator<Item = LiveDevice> + use<> {
+        let event_id_bits = configuration.event_id_bits.min(5);
         let live_devices = match self.stage {
             Stage::Reset => 0,
-            _ => u64::from(self.live_devices).min(1 << character.device_id_bits),
+            _ => u64::from(self.live_devices).min(1 << configuration.device_id_bits),
         };
         (0..live_devices as u8).map(move |index| LiveDevice {
             device_id: u32::from(index),
             event_id_bits,
             itt: Place::at(
-                Area::Itt,
+                Area::ITT,
                 u16::from(index / ITTS_PER_PAGE),
                 u16::from(index % ITTS_PER_PAGE).wrapping_mul(0x200),
             ),
@@ -133,9 +134,13 @@ mod tests {
 
     #[test]
     fn live_devices_fit_their_page_and_their_table() {
-        let character = Character { itt_entry_bytes: 16, device_id_bits: 4, ..DEFAULT_CHARACTER };
+        let configuration = ItsConfiguration {
+            itt_entry_bytes: 16,
+            device_id_bits: 4,
+            ..ItsConfiguration::DEFAULT
+        };
         let boot = Boot { live_devices: 255, ..Boot::default() };
-        let live: Vec<_> = boot.live(&character).collect();
+        let live: Vec<_> = boot.live(&configuration).collect();
         assert_eq!(live.len(), 16);
         for device in live {
             assert!(device.device_id < 16);

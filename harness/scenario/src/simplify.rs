@@ -4,23 +4,20 @@
 //! argument or field of the board is plainer by [`cost`]. Each step lowers that, so that taking
 //! steps ends. None knows what a scenario is for.
 
-use its_el2::Frame;
 use its_gic::Register;
+use its_machine::{Frame, ItsConfiguration, Place};
 
 use crate::argument::Word as _;
 use crate::argument::{Argument, Shape};
-use crate::header::{
-    BOOT, CHARACTER, DEFAULT_CHARACTER, boot, boot_words, character, character_words,
-};
+use crate::header::{BOOT, CHARACTER, boot, boot_words, configuration, configuration_words};
 use crate::operation::{Operation, Rdbase};
-use crate::place::Place;
 use crate::record::Record;
 use crate::scenario::{Boot, Scenario};
 use crate::target::Target;
 
 impl Scenario {
     /// Each scenario that is plainer in one argument, the plainest of each argument first:
-    /// arguments of operations, turns of races, then boot plan and characters.
+    /// arguments of operations, turns of races, then boot plan and configurations.
     pub fn plainer(&self) -> Vec<Self> {
         let mut all = Vec::new();
         for (index, operation) in self.operations.iter().enumerate() {
@@ -42,12 +39,12 @@ impl Scenario {
             let boot = boot(words);
             all.push(Self { boot, ..self.clone() });
         }
-        let usual = character_words(&DEFAULT_CHARACTER);
-        for (its, own) in self.characters.iter().enumerate() {
-            for words in plainer_words(&CHARACTER, &character_words(own), &usual) {
+        let usual = configuration_words(&ItsConfiguration::DEFAULT);
+        for (its, own) in self.configurations.iter().enumerate() {
+            for words in plainer_words(&CHARACTER, &configuration_words(own), &usual) {
                 let mut scenario = self.clone();
-                if let Some(slot) = scenario.characters.get_mut(its) {
-                    *slot = character(words);
+                if let Some(slot) = scenario.configurations.get_mut(its) {
+                    *slot = configuration(words);
                 }
                 all.push(scenario);
             }
@@ -246,9 +243,9 @@ mod tests {
         };
         let usual = boot_words(&Boot::default());
         let mut sum = words(&boot_words(&scenario.boot), &usual);
-        for own in &scenario.characters {
-            let usual = character_words(&DEFAULT_CHARACTER);
-            sum += words(&character_words(own), &usual);
+        for own in &scenario.configurations {
+            let usual = configuration_words(&ItsConfiguration::DEFAULT);
+            sum += words(&configuration_words(own), &usual);
         }
         for operation in &scenario.operations {
             let record = Record::from(operation);

@@ -1,8 +1,8 @@
 //! What a register access names: frame, offset and size, and the names of known registers.
 
-use its_el2::{AccessSize, Frame};
 use its_gic::redistributor::{self, FRAMES_BYTES};
 use its_gic::register::{FRAME_BYTES, Register, TRANSLATER};
+use its_machine::{AccessSize, Frame};
 
 use crate::argument::Word;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use its_el2::{Turn, Until};
+use its_machine::{Turn, Until};
 
 use crate::argument::Word;
 

@@ -6,7 +6,7 @@
 use its_board::{BoardLocks, BoardSubject};
 
 fn make(its: &'static [u64]) -> Box<dyn BoardSubject> {
-    let redistributors = its_board::layout::CPUS.into();
+    let redistributors = its_machine::CPUS.into();
     Box::new(its_abi::Foreign::<BoardLocks>::new(its, redistributors))
 }
 

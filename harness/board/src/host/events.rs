@@ -2,12 +2,11 @@
 //!
 //! An operation on an event that the driver does not know does nothing.
 
-use its_el2::{AccessSize, Action, Outcome};
 use its_gic::Command;
 use its_gic::redistributor::{INVLPIR, LpiConfiguration, SYNCR, configuration_address};
+use its_machine::{AccessSize, Action, Area, Outcome};
 
 use super::{Host, PATIENCE, Perform};
-use crate::layout;
 
 /// Mapped events that the driver remembers.
 const REMEMBERED_EVENTS: usize = 64;
@@ -63,7 +62,7 @@ impl Host {
     /// Writes the byte of an LPI in the configuration table, by way of the word that holds it;
     /// tells nobody.
     pub fn configure(&mut self, cpu: u8, intid: u32, value: u8, on: &mut impl Perform) {
-        let byte = configuration_address(layout::CONFIGURATION.address(), intid);
+        let byte = configuration_address(Area::CONFIGURATION.address(), intid);
         let (address, shift) = (byte & !7, (byte & 7) * 8);
         if let Outcome::Value(word) = on.perform(Action::Load { cpu, address }) {
             let value = word & !(0xff << shift) | u64::from(value) << shift;

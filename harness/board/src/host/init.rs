@@ -3,14 +3,13 @@
 //!
 //! Tables and the queue are taken from memory that is zero.
 
-use its_el2::AccessSize;
 use its_gic::geometry::PageSize;
 use its_gic::redistributor::{self, Pendbaser, Propbaser, RedistributorCtlr};
 use its_gic::register::{BASER_COUNT, Pidr2, TableType};
 use its_gic::{Baser, Cbaser, Command, Register};
+use its_machine::{AccessSize, Area, CPUS};
 
 use super::{COLLECTIONS, Host, LiveDevice, Perform};
-use crate::layout::{self, Area, CPUS};
 
 /// RaWaWb.
 const INNER_CACHE: u8 = 7;
@@ -58,8 +57,8 @@ impl Host {
         let register = Register::Baser(n);
         let found = Baser::from_bits(self.read(cpu, register, on));
         let (area, pages) = match found.table_type() {
-            TableType::Devices => (self.device_area(), self.plan.table_pages),
-            TableType::Collections => (self.collection_area(), 1),
+            TableType::Devices => (self.area(Area::DEVICE_TABLE), self.plan.table_pages),
+            TableType::Collections => (self.area(Area::COLLECTION_TABLE), 1),
             _ => return,
         };
         let page_size = self.probe_page_size(cpu, n, found, on);
@@ -137,10 +136,10 @@ impl Host {
         }
         let configuration = Propbaser::new()
             .with_id_bits(self.plan.intid_bits - 1)
-            .with_page_number(layout::CONFIGURATION.first)
+            .with_page_number(Area::CONFIGURATION.first())
             .into_bits();
         let pending = Pendbaser::new()
-            .with_block_number(layout::PENDING.page(16 * u64::from(cpu)) >> 16)
+            .with_block_number(Area::PENDING.page(16 * u64::from(cpu)) >> 16)
             .with_ptz(true)
             .into_bits();
         let double = AccessSize::Double;
@@ -152,7 +151,7 @@ impl Host {
 
     /// MAPC, SYNC and INVALL of a collection for the CPU of its number.
     pub(super) fn map_collection(&mut self, cpu: u8, icid: u16, on: &mut impl Perform) {
-        if icid >= u16::from(self.character().hardware_collections) {
+        if icid >= u16::from(self.configuration().hardware_collections) {
             self.ensure_level2(cpu, COLLECTIONS, icid.into(), on);
         }
         let rdbase = self.machine.rdbase(self.its, Self::cpu_of(icid));

@@ -10,13 +10,16 @@ mod events;
 mod init;
 mod power;
 
-use its_el2::{AccessSize, Action, Character, Direction, Hypercall, Machine, Outcome};
 use its_gic::command::{COMMAND_BYTES, Words};
-use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Location, Queue, Table, itt_bytes};
+use its_gic::geometry::{
+    LEVEL1_ENTRY_BYTES, Level1Entry, Location, Pages, Queue, Table, itt_bytes,
+};
 use its_gic::register::BASER_COUNT;
 use its_gic::{Baser, Command, Creadr, Register};
+use its_machine::{
+    AccessSize, Action, Area, CPUS, Direction, Hypercall, ItsConfiguration, Machine, Outcome,
+};
 
-use crate::layout::{self, Area, CPUS};
 use events::MappedEvent;
 
 /// Whoever carries out the host's actions.
@@ -123,8 +126,9 @@ impl Host {
             events: Vec::new(),
             devices: Vec::new(),
         };
-        host.queue.address = host.queue_area().address();
-        host.level1 = [host.device_area(), host.collection_area()].map(Area::address);
+        host.queue.address = host.area(Area::QUEUE).address();
+        host.level1 =
+            [Area::DEVICE_TABLE, Area::COLLECTION_TABLE].map(|area| host.area(area).address());
         host
     }
 
@@ -133,55 +137,25 @@ impl Host {
         self.its
     }
 
-    fn character(&self) -> Character {
-        self.machine.character(self.its)
+    fn configuration(&self) -> ItsConfiguration {
+        self.machine.configuration(self.its)
     }
 
-    fn queue_area(&self) -> Area {
-        [layout::QUEUE, layout::QUEUE1][usize::from(self.its > 0)]
-    }
-
-    fn device_area(&self) -> Area {
-        [layout::DEVICE_TABLE, layout::DEVICE_TABLE1][usize::from(self.its > 0)]
-    }
-
-    fn collection_area(&self) -> Area {
-        [layout::COLLECTION_TABLE, layout::COLLECTION_TABLE1][usize::from(self.its > 0)]
-    }
-
-    fn queue_copy(&self) -> Area {
-        [layout::QUEUE_COPY, layout::QUEUE_COPY1][usize::from(self.its > 0)]
+    /// What serves its ITS as this area serves the first.
+    fn area(&self, of_first: Area) -> Area {
+        of_first.of_its(self.its)
     }
 
     /// The copies of level-1 tables, of devices and of collections.
     fn level1_copies(&self) -> [Area; 2] {
-        [
-            [layout::DEVICE_TABLE_COPY, layout::COLLECTION_TABLE_COPY],
-            [layout::DEVICE_TABLE_COPY1, layout::COLLECTION_TABLE_COPY1],
-        ][usize::from(self.its > 0)]
+        [Area::DEVICE_TABLE_COPY, Area::COLLECTION_TABLE_COPY].map(|area| self.area(area))
     }
 
-    fn private_area(&self) -> Area {
-        [layout::PRIVATE, layout::PRIVATE1][usize::from(self.its > 0)]
-    }
-
-    fn descriptor_area(&self) -> Area {
-        [layout::DESCRIPTOR, layout::DESCRIPTOR1][usize::from(self.its > 0)]
-    }
-
-    fn list_area(&self) -> Area {
-        [layout::LIVE_LIST, layout::LIVE_LIST1][usize::from(self.its > 0)]
-    }
-
-    /// Where it takes its level-2 tables from: all of the area, or a half where there are two ITSs.
-    fn level2_area(&self) -> Area {
-        let whole = layout::LEVEL2;
-        if self.machine.its.len() < 2 {
-            return whole;
-        }
-        let pages = whole.pages / 2;
-        let first = whole.first + pages * u64::from(self.its > 0);
-        Area { first, pages }
+    /// Where it takes its level-2 tables from: its share of the area.
+    fn level2_pages(&self) -> Pages {
+        let all = Area::LEVEL2.run();
+        let count = all.count / self.machine.its.len() as u64;
+        Pages { first: all.first + count * u64::from(self.its), count }
     }
 
     /// The value of GITS_CBASER that the host programmed.
@@ -211,7 +185,7 @@ impl Host {
             let address = self.level1[table] + index * LEVEL1_ENTRY_BYTES;
             self.store(cpu, address, entry, on);
         }
-        self.queue.address = self.queue_copy().address();
+        self.queue.address = self.area(Area::QUEUE_COPY).address();
     }
 
     /// `__pkvm_prot_finalize` on one CPU.
@@ -223,8 +197,8 @@ impl Host {
     pub fn set_up(&mut self, on: &mut impl Perform) -> Outcome {
         let arguments = [
             self.control_frame(),
-            self.linear(self.private_area().address()),
-            self.linear(self.descriptor_area().address()),
+            self.linear(self.area(Area::PRIVATE).address()),
+            self.linear(self.area(Area::DESCRIPTOR).address()),
             self.plan.private_pages.into(),
         ];
         self.hypercall(0, Hypercall::InitItsEmulation, arguments, on)
@@ -238,11 +212,11 @@ impl Host {
     fn write_descriptor(&mut self, cpu: u8, on: &mut impl Perform) {
         let live = self.devices.len().min(LISTED_DEVICES);
         let mut words = vec![
-            (0x00, self.linear(self.queue_area().address())),
-            (0x08, self.linear(self.queue_copy().address())),
+            (0x00, self.linear(self.area(Area::QUEUE).address())),
+            (0x08, self.linear(self.area(Area::QUEUE_COPY).address())),
             (0x10, self.queue.bytes),
             (0x18, live as u64),
-            (0x20, self.linear(self.list_area().address())),
+            (0x20, self.linear(self.area(Area::LIVE_LIST).address())),
         ];
         for n in 0..u64::from(BASER_COUNT) {
             let baser = Baser::from_bits(self.basers[n as usize]);
@@ -262,11 +236,11 @@ impl Host {
             words.push((0x58 + 0x20 * n, sizes));
         }
         for (offset, value) in words {
-            self.store(cpu, self.descriptor_area().address() + offset, value, on);
+            self.store(cpu, self.area(Area::DESCRIPTOR).address() + offset, value, on);
         }
         let listed = self.devices[..live].to_vec();
         for (index, (device_id, size, itt_address)) in (0..).zip(listed) {
-            let entry = self.list_area().address() + index * 16;
+            let entry = self.area(Area::LIVE_LIST).address() + index * 16;
             let word = u64::from(device_id) | u64::from(size) << 32;
             self.store(cpu, entry, word, on);
             self.store(cpu, entry + 8, itt_address, on);
@@ -372,7 +346,7 @@ impl Host {
     /// [`Host::map_device`] for each, but posts as many commands at once as EL2 judges in one trap.
     pub fn map_devices(&mut self, cpu: u8, run: &DeviceRun, on: &mut impl Perform) {
         let size = run.event_id_bits.saturating_sub(1);
-        let itt_bytes = itt_bytes(size, self.character().itt_entry_bytes.into());
+        let itt_bytes = itt_bytes(size, self.configuration().itt_entry_bytes.into());
         let apart = itt_bytes.next_multiple_of(ITT_ALIGNMENT);
         for n in 0..run.count {
             let device_id = run.first.wrapping_add(run.stride.wrapping_mul(n.into()));
@@ -397,7 +371,7 @@ impl Host {
             self.send_discard(cpu, event, on);
         }
         let command =
-            Command::Mapd { device_id, size: 0, itt_address: layout::ITT.address(), valid: false };
+            Command::Mapd { device_id, size: 0, itt_address: Area::ITT.address(), valid: false };
         self.send(cpu, command, on);
         self.post_and_drain(cpu, on);
     }
@@ -433,15 +407,15 @@ impl Host {
         let Some(index) = self.level1_index(of, id) else {
             return;
         };
-        let area = self.level2_area();
-        let page_bytes = self.character().largest_page_size().bytes();
-        let blocks = (area.pages << 12) / page_bytes;
+        let area = self.level2_pages();
+        let page_bytes = self.configuration().largest_page_size().bytes();
+        let blocks = (area.count << 12) / page_bytes;
         let mut entries = self.level1_entries.iter();
         let is_there = entries.any(|(table, known, _)| (*table, *known) == (of, index));
         if is_there || self.next_level2 >= blocks {
             return;
         }
-        let address = area.address() + self.next_level2 * page_bytes;
+        let address = (area.first << 12) + self.next_level2 * page_bytes;
         self.next_level2 += 1;
         self.set_level1(cpu, (of, index), Level1Entry::valid(address).0, on);
     }

@@ -2,9 +2,9 @@
 
 use its_gic::register::BASER_COUNT;
 use its_gic::{Baser, Ctlr, Register};
+use its_machine::CPUS;
 
 use super::{Host, PATIENCE, Perform};
-use crate::layout::CPUS;
 
 impl Host {
     /// Clears or sets Enabled; the other bits stay as read.
@@ -46,7 +46,7 @@ impl Host {
             }
         }
         self.enable(cpu, true, on);
-        for icid in 0..CPUS.min(self.character().hardware_collections) {
+        for icid in 0..CPUS.min(self.configuration().hardware_collections) {
             self.map_collection(cpu, icid.into(), on);
         }
     }

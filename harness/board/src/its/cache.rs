@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::freedom::choice::{Caches, Fill};
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Table};
+use its_machine::freedom::choice::{Caches, Fill};
 
 use super::format::Format;
 use super::{Bus, COLLECTIONS, DEVICES, PhysicalIts};

@@ -1,10 +1,10 @@
 //! What the twelve physical commands are checked for: in the architecture's order, with its error numbers.
 
-use its_el2::CommandError;
-use its_el2::freedom::choice::{AbsentLevel2, UnknownCommand, UnmappedCollection};
 use its_gic::Command;
 use its_gic::command::opcode;
 use its_gic::redistributor::FIRST_LPI;
+use its_machine::CommandError;
+use its_machine::freedom::choice::{AbsentLevel2, UnknownCommand, UnmappedCollection};
 
 use super::format::{DeviceEntry, InterruptEntry};
 use super::tables::Missing;

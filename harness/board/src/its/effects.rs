@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::Translation;
-use its_el2::freedom::choice::Effects;
+use its_machine::Translation;
+use its_machine::freedom::choice::Effects;
 
 use super::{Bus, PhysicalIts};
 

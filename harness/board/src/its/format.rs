@@ -24,7 +24,7 @@ pub(super) struct InterruptEntry {
     pub icid: u16,
 }
 
-/// How an ITS of one character writes its entries.
+/// How an ITS of one configuration writes its entries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Format {
     /// Which order the fields have, 0 to 5; from 3 on, wide entries use their last word.

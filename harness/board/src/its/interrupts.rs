@@ -1,8 +1,8 @@
 //! Interrupts on their way: MSIs, and the commands that act on pending state and configuration.
 
-use its_el2::Translation;
-use its_el2::freedom::choice::{Invall, LpiCache, LpisOff, SyncNowhere, WideEvent};
 use its_gic::Command;
+use its_machine::Translation;
+use its_machine::freedom::choice::{Invall, LpiCache, LpisOff, SyncNowhere, WideEvent};
 
 use super::commands::{Fault, reason};
 use super::{Bus, PhysicalIts};
@@ -58,7 +58,7 @@ impl PhysicalIts {
     /// Which LPIs are a collection's only the ITTs tell.
     fn invall(&mut self, icid: u16, bus: &mut Bus) -> Result<(), Fault> {
         let target = usize::from(self.mapped_collection(icid, bus)?);
-        let keeps = bus.machine.character(0).choices.picks(LpiCache::Kept);
+        let keeps = bus.machine.configuration(0).choices.picks(LpiCache::Kept);
         match self.choices().get() {
             _ if !keeps => {}
             Invall::Everything => bus.redistributors[target].forget_all(),
@@ -119,7 +119,7 @@ impl PhysicalIts {
         event_id: u32,
         bus: &mut Bus,
     ) -> Option<Translation> {
-        let event_ids = self.character.typer().event_ids();
+        let event_ids = self.configuration.typer().event_ids();
         let event_id = match self.choices().get() {
             _ if u64::from(event_id) < event_ids => event_id,
             WideEvent::Ignored => return None,

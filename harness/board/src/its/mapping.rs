@@ -1,12 +1,12 @@
 //! Commands that change mappings: MAPD, MAPC, MAPTI, MAPI, MOVI, DISCARD.
 
-use its_el2::freedom::choice::{
-    ErrorNumbers, MappedEvent, MovedCollection, RemappedDevice, UnmappedPending, UnmappedRdbase,
-    WideIntid, WideRdbase,
-};
 use its_gic::Command;
 use its_gic::geometry::{PHYSICAL_ADDRESS_BITS, itt_bytes};
 use its_gic::redistributor::intids;
+use its_machine::freedom::choice::{
+    ErrorNumbers, MappedEvent, MovedCollection, RemappedDevice, UnmappedPending, UnmappedRdbase,
+    WideIntid, WideRdbase,
+};
 
 use super::commands::{Fault, reason};
 use super::format::{DeviceEntry, InterruptEntry};
@@ -44,7 +44,7 @@ impl PhysicalIts {
         let place = self.device_place(device_id, bus);
         let place = place.map_err(|_| reason::DEVICE_OOR)?;
         if let Some(entry) = entry {
-            let typer = self.character.typer();
+            let typer = self.configuration.typer();
             let end = entry.itt_address + itt_bytes(entry.size, typer.itt_entry_bytes());
             if entry.size > typer.id_bits() || end > 1 << PHYSICAL_ADDRESS_BITS {
                 return Err(reason::ITTSIZE_OOR.into());

@@ -26,9 +26,9 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use its_el2::{Character, Choices, Event, Machine};
 use its_gic::register::BASER_COUNT;
 use its_gic::{Baser, Cbaser};
+use its_machine::{Choices, Event, ItsConfiguration, Machine};
 
 use crate::memory::Memory;
 use crate::ownership::Ownership;
@@ -68,7 +68,7 @@ pub(crate) const COLLECTIONS: usize = 1;
 #[derive(Clone)]
 pub(crate) struct PhysicalIts {
     index: u8,
-    character: Character,
+    configuration: ItsConfiguration,
     enabled: bool,
     /// Enabled was cleared with work left, and it has not ended yet.
     stopping: bool,
@@ -92,19 +92,19 @@ pub(crate) struct PhysicalIts {
 
 impl PhysicalIts {
     pub(crate) fn new(index: u8, machine: &Machine) -> Self {
-        let character = machine.character(index);
+        let configuration = machine.configuration(index);
         let table = |table_type, entry_bytes: u8| {
             Baser::new()
                 .with_type_field(table_type)
                 .with_entry_size(entry_bytes - 1)
-                .with_page_size_field(character.page_size.field())
+                .with_page_size_field(configuration.page_size.field())
         };
         let mut basers = [Baser::new(); BASER_COUNT as usize];
-        basers[DEVICES] = table(1, character.device_entry_bytes);
-        basers[COLLECTIONS] = table(4, character.collection_entry_bytes);
+        basers[DEVICES] = table(1, configuration.device_entry_bytes);
+        basers[COLLECTIONS] = table(4, configuration.collection_entry_bytes);
         Self {
             index,
-            character,
+            configuration,
             enabled: false,
             stopping: false,
             late_reads: 0,
@@ -115,7 +115,7 @@ impl PhysicalIts {
             creadr: 0,
             stalled: false,
             basers,
-            collections: vec![None; character.hardware_collections.into()],
+            collections: vec![None; configuration.hardware_collections.into()],
             cache: Cache::default(),
             unsettled: Unsettled::default(),
             account: Account::default(),
@@ -130,6 +130,6 @@ impl PhysicalIts {
 
     /// Which way it goes where it may choose.
     fn choices(&self) -> Choices {
-        self.character.choices
+        self.configuration.choices
     }
 }

@@ -1,9 +1,9 @@
 //! The command queue: whether there is a command to fetch, and how many are worked through when.
 
-use its_el2::freedom::choice::{CwriterBeyond, OnError};
-use its_el2::{Event, Pace};
 use its_gic::Command;
 use its_gic::geometry::Queue;
+use its_machine::freedom::choice::{CwriterBeyond, OnError};
+use its_machine::{Event, Pace};
 
 use super::{Bus, PhysicalIts};
 
@@ -30,7 +30,7 @@ impl PhysicalIts {
 
     /// Whether it can have work left when an access completes.
     pub(super) fn is_slow(&self) -> bool {
-        self.character.pace != Pace::AtOnce
+        self.configuration.pace != Pace::AtOnce
     }
 
     /// Works for as long as its pace allows after a write that may have given it work.
@@ -42,7 +42,7 @@ impl PhysicalIts {
 
     /// A slow ITS works on after it was talked to.
     pub(super) fn idle(&mut self, bus: &mut Bus) {
-        if self.character.pace == Pace::Late {
+        if self.configuration.pace == Pace::Late {
             self.advance(1, bus);
         }
     }

@@ -7,16 +7,16 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{El2Side, Event, Exposure, HostSide, PageState, Purpose, Reach};
 use its_gic::Baser;
 use its_gic::geometry::{
     LEVEL1_ENTRY_BYTES, Level1Entry, PAGE_BYTES, Pages, Queue, Table, itt_bytes,
 };
+use its_machine::{Area, El2Side, Event, Exposure, HostSide, PageState, Purpose, Reach};
 
 use super::cache::Key;
 use super::format::DeviceEntry;
 use super::{Bus, DEVICES, PhysicalIts};
-use crate::layout::{FLAT_PAGES, flat_index};
+use crate::flat::{FLAT_PAGES, flat_index};
 use crate::memory::Memory;
 use crate::ownership::Ownership;
 
@@ -74,7 +74,7 @@ pub(crate) fn exposure(reach: &Reach, memory: &Memory, ownership: &Ownership) ->
 }
 
 fn is_foreign(page: u64, state: PageState) -> bool {
-    crate::layout::EL2.run().contains(page)
+    Area::EL2.run().contains(page)
         || (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing)
 }
 

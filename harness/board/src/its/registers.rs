@@ -1,12 +1,12 @@
 //! The control frame. An access of a size that a register does not have reads zero and is ignored.
 
-use its_el2::Event;
-use its_el2::freedom::choice::{
+use its_gic::register::TableType;
+use its_gic::{Baser, Cbaser, Creadr, Ctlr, Cwriter, Iidr, Part, Pidr2, Register};
+use its_machine::Event;
+use its_machine::freedom::choice::{
     BusyWrite, PageSizeField, QueueLowBits, Quiescent, QuiescentEnabled, ReservedBits, Statusr,
     UnreadyEnable,
 };
-use its_gic::register::TableType;
-use its_gic::{Baser, Cbaser, Creadr, Ctlr, Cwriter, Iidr, Part, Pidr2, Register};
 
 use super::{Bus, COLLECTIONS, DEVICES, PhysicalIts};
 
@@ -67,7 +67,7 @@ impl PhysicalIts {
             Register::Iidr => {
                 Iidr::new().with_implementer(0x43b).with_product_id(0x1d).into_bits().into()
             }
-            Register::Typer => self.character.typer().into_bits(),
+            Register::Typer => self.configuration.typer().into_bits(),
             Register::Statusr => self.statusr,
             Register::Cbaser => self.cbaser.into_bits(),
             Register::Cwriter => self.cwriter | self.cwriter_reserved,
@@ -224,7 +224,7 @@ impl PhysicalIts {
         let whole = part.insert(old.into_bits(), value) & Baser::WRITABLE;
         let written = Baser::from_bits(whole | old.into_bits() & !Baser::WRITABLE);
         self.basers[n] = self.sticking(n, written);
-        if self.character.invalidates && !written.valid() {
+        if self.configuration.invalidates && !written.valid() {
             self.invalidate_table(n);
         }
         self.account_table(n, bus);
@@ -233,12 +233,12 @@ impl PhysicalIts {
     /// A value of `GITS_BASER<n>` as this ITS reads it back.
     pub(super) fn sticking(&self, n: usize, baser: Baser) -> Baser {
         let two_level = match n {
-            DEVICES => self.character.two_level,
-            _ => self.character.two_level_collections,
+            DEVICES => self.configuration.two_level,
+            _ => self.configuration.two_level_collections,
         };
-        let page_size = match self.character.choices.picks(PageSizeField::Writable) {
+        let page_size = match self.configuration.choices.picks(PageSizeField::Writable) {
             true => baser.page_size(),
-            false => self.character.page_size,
+            false => self.configuration.page_size,
         };
         baser.with_page_size_field(page_size.field()).with_indirect(baser.indirect() && two_level)
     }

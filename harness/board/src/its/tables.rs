@@ -1,7 +1,7 @@
 //! Where the physical ITS finds its entries, in its caches or in memory.
 
-use its_el2::Event;
 use its_gic::geometry::{Level1Entry, Location, Table};
+use its_machine::Event;
 
 use super::cache::Key;
 use super::format::{CollectionEntry, DeviceEntry, Format, InterruptEntry};
@@ -65,7 +65,7 @@ impl Bus<'_> {
 
 impl PhysicalIts {
     pub(super) fn format(&self) -> Format {
-        Format { field_order: self.character.field_order }
+        Format { field_order: self.configuration.field_order }
     }
 
     /// Address of the word of an entry that the table has room for.
@@ -93,7 +93,7 @@ impl PhysicalIts {
         if !baser.valid() {
             return 0;
         }
-        let named = self.character.typer().device_ids();
+        let named = self.configuration.typer().device_ids();
         named.min(Table::new(baser).capacity())
     }
 
@@ -156,7 +156,7 @@ impl PhysicalIts {
     }
 
     fn first_in_memory(&self) -> u32 {
-        if self.character.cumulative_collections { self.collections.len() as u32 } else { 0 }
+        if self.configuration.cumulative_collections { self.collections.len() as u32 } else { 0 }
     }
 
     /// How many ICIDs the registers, the hardware and the table allow (TYPER.HCC, CCT, CIL).
@@ -164,10 +164,10 @@ impl PhysicalIts {
         let held = self.collections.len() as u64;
         let count = match self.collections_in_memory() {
             0 => held,
-            memory if self.character.cumulative_collections => held + memory,
+            memory if self.configuration.cumulative_collections => held + memory,
             memory => memory,
         };
-        count.min(self.character.typer().collection_ids())
+        count.min(self.configuration.typer().collection_ids())
     }
 
     /// Where the entry of a collection is to be written; `None` inside the ITS.
@@ -227,7 +227,7 @@ impl PhysicalIts {
 
     /// Bytes in an entry of an ITT.
     pub(super) fn itt_entry_bytes(&self) -> u64 {
-        self.character.itt_entry_bytes.into()
+        self.configuration.itt_entry_bytes.into()
     }
 
     /// Address of the word of an event's entry.

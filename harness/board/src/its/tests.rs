@@ -7,14 +7,14 @@ mod effects;
 mod registers;
 
 use its_gic::Command;
+use its_machine::Area;
 
 use crate::host::Host;
-use crate::layout;
 use crate::testing::Bench;
 
 const DEVICE: u32 = 9;
 const INTID: u32 = 8200;
-const ITT: u64 = layout::ITT.page(7);
+const ITT: u64 = Area::ITT.page(7);
 
 /// Maps the device with 32 events, the first as an LPI of collection 0.
 fn map(bench: &mut Bench, host: &mut Host) {

@@ -7,11 +7,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_el2::Choices;
-use its_el2::freedom::choice::{EqualPriority, LpiCache, PendingTable};
 use its_gic::redistributor::{
     FIRST_LPI, LpiConfiguration, configuration_address, intids, pending_address,
 };
+use its_machine::Choices;
+use its_machine::freedom::choice::{EqualPriority, LpiCache, PendingTable};
 
 use super::Redistributor;
 use crate::memory::Memory;

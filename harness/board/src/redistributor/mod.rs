@@ -5,12 +5,12 @@
 
 mod lpis;
 
-use its_el2::freedom::choice::{BusyLpiWrite, EnableLpis, PendingTableZero, Quiescent};
-use its_el2::{Choices, Machine};
 use its_gic::Part;
 use its_gic::redistributor::{
     CTLR, INVALLR, INVLPIR, PENDBASER, PROPBASER, Pendbaser, Propbaser, RedistributorCtlr, TYPER,
 };
+use its_machine::freedom::choice::{BusyLpiWrite, EnableLpis, PendingTableZero, Quiescent};
+use its_machine::{Choices, Machine};
 
 use crate::memory::Memory;
 use lpis::Lpis;
@@ -47,7 +47,7 @@ pub(crate) enum Written {
 
 impl Redistributor {
     pub(crate) fn new(number: u8, machine: &Machine) -> Self {
-        let choices = machine.character(0).choices;
+        let choices = machine.configuration(0).choices;
         Self {
             number,
             last: usize::from(number) + 1 == machine.redistributors.len(),

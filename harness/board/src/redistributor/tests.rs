@@ -1,23 +1,21 @@
 //! One redistributor with its tables in memory.
 
-use its_el2::freedom::choice::{EnableLpis, EqualPriority, LpiCache, PendingTable, Quiescent};
-use its_el2::{Character, Choices};
 use its_gic::redistributor::{
     CTLR, INVALLR, INVLPIR, PENDBASER, PROPBASER, SYNCR, TYPER, configuration_address,
     pending_address,
 };
+use its_machine::freedom::choice::{EnableLpis, EqualPriority, LpiCache, PendingTable, Quiescent};
+use its_machine::{Area, Choices, ItsConfiguration};
 
 use super::*;
-use crate::layout;
-use crate::testing;
 
-const TABLE: u64 = layout::CONFIGURATION.address();
-const PENDING: u64 = layout::PENDING.address();
+const TABLE: u64 = Area::CONFIGURATION.address();
+const PENDING: u64 = Area::PENDING.address();
 const PTZ: u64 = 1 << 62;
 
 fn redistributor(choices: Choices) -> (Redistributor, Memory) {
-    let character = Character { choices, ..testing::CHARACTER };
-    let machine = layout::machine([character; 2], 1);
+    let configuration = ItsConfiguration { choices, ..ItsConfiguration::DEFAULT };
+    let machine = Machine::new([configuration; 2], 1);
     (Redistributor::new(1, &machine), Memory::new())
 }
 

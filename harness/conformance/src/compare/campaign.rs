@@ -147,9 +147,9 @@ fn draw(seed: u64, number: u64, comparison: &Comparison) -> Scenario {
         0 => Temper::Legal,
         _ => Temper::Hostile,
     };
-    let character = comparison.profile().character();
+    let configuration = comparison.profile().configuration();
     let mut u = Unstructured::new(&bytes);
-    let mut scenario = Scenario::generate_for(&mut u, FuzzTarget::Arch, temper, character);
+    let mut scenario = Scenario::generate_for(&mut u, FuzzTarget::Arch, temper, configuration);
     // QEMU reads the whole pending table again and again, and these are the smallest.
     scenario.boot.intid_bits = 14;
     // There is no EL2 to give them to.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use its_el2::{Action, MAX_ITS, Machine};
+use its_machine::{Action, MAX_ITS, Machine};
 use its_qemu::{Answer, Installed, Qemu, Step};
 use its_runner::finding::Finding;
 use its_runner::{Hosts, Referee, Seen};
@@ -81,9 +81,9 @@ impl Comparison {
         &self.profile
     }
 
-    /// A scenario as it is played on QEMU: with the character of QEMU's ITS.
+    /// A scenario as it is played on QEMU: with the configuration of QEMU's ITS.
     fn fit(&self, scenario: &Scenario) -> Scenario {
-        Scenario { characters: [self.profile.character(); MAX_ITS], ..scenario.clone() }
+        Scenario { configurations: [self.profile.configuration(); MAX_ITS], ..scenario.clone() }
     }
 
     /// Plays and judges one case. A difference that is seen at the end is looked for again, with a

@@ -7,8 +7,8 @@ mod subject;
 use std::sync::OnceLock;
 
 use anyhow::Result;
-use its_el2::Machine;
 use its_gic::geometry::{PAGE_BYTES, Pages};
+use its_machine::Machine;
 use its_qemu::{Installed, Missing};
 use its_scenario::Scenario;
 

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use its_el2::{Action, Character, Choices, Direction, Event, Freedom};
 use its_gic::Command;
 use its_gic::command::Words;
 use its_gic::geometry::PageSize;
-use its_runner::finding::{Finding, subject};
+use its_machine::text::subject;
+use its_machine::{Action, Choices, Direction, Event, Freedom, ItsConfiguration};
+use its_runner::finding::Finding;
 use serde::Deserialize;
 
 use crate::requirement::option;
@@ -196,8 +197,8 @@ impl Profile {
     }
 
     /// QEMU's ITS as a board's.
-    pub(crate) fn character(&self) -> Character {
-        its_qemu::character(PageSize::K64, self.choices)
+    pub(crate) fn configuration(&self) -> ItsConfiguration {
+        its_qemu::configuration(PageSize::K64, self.choices)
     }
 
     /// The option of a freedom that QEMU takes, where that is known.
@@ -228,7 +229,7 @@ mod tests {
         let profile = Profile::new();
         assert_eq!(profile.known(Freedom::OnError), Some(1));
         assert_eq!(profile.known(Freedom::EqualPriority), None);
-        assert_eq!(profile.character().typer().into_bits(), 0x1f_0001_efb1);
+        assert_eq!(profile.configuration().typer().into_bits(), 0x1f_0001_efb1);
         for (index, one) in profile.differences.iter().enumerate() {
             let same = |other: &Difference| other.id == one.id;
             assert_eq!(profile.differences.iter().position(same), Some(index));

@@ -5,7 +5,7 @@
 //! is still one that a host could have done.
 
 use its_board::host::Perform;
-use its_el2::{Action, Direction, Machine, Outcome};
+use its_machine::{Action, Direction, Machine, Outcome};
 use its_model::Model;
 use its_qemu::Step;
 use its_runner::Hosts;

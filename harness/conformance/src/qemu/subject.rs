@@ -1,8 +1,8 @@
 //! QEMU as a subject of the conformance matrix.
 
 use anyhow::Result;
-use its_el2::{Freedom, MAX_ITS, Translation};
 use its_gic::Register;
+use its_machine::{Freedom, MAX_ITS, Translation};
 use its_qemu::{Answer, Installed, Qemu, Seen};
 use its_scenario::Scenario;
 
@@ -57,10 +57,12 @@ impl QemuSubject {
         if needs_two(&case.script.scenario) {
             return Some(Cell::NotApplicable("QEMU's machine has one ITS".into()));
         }
-        let own =
-            Scenario { characters: [self.profile.character(); MAX_ITS], ..Scenario::default() };
-        let own = character_words(&own);
-        for word in character_words(&case.script.scenario) {
+        let own = Scenario {
+            configurations: [self.profile.configuration(); MAX_ITS],
+            ..Scenario::default()
+        };
+        let own = configuration_words(&own);
+        for word in configuration_words(&case.script.scenario) {
             if own.contains(&word) {
                 continue;
             }
@@ -115,7 +117,7 @@ impl QemuSubject {
     /// A script for QEMU's ITS.
     fn fit(&self, script: &Script) -> Script {
         let mut script = script.clone();
-        script.scenario.characters = [self.profile.character(); MAX_ITS];
+        script.scenario.configurations = [self.profile.configuration(); MAX_ITS];
         if let Some(device) = becomes_zero(&script.scenario) {
             script.swap_devices(device, 0);
         }
@@ -124,7 +126,7 @@ impl QemuSubject {
 
     fn started(&mut self) -> Result<&mut Qemu> {
         let machine = machine(&Scenario {
-            characters: [self.profile.character(); MAX_ITS],
+            configurations: [self.profile.configuration(); MAX_ITS],
             ..Scenario::default()
         });
         let qemu = match self.qemu.take() {
@@ -135,8 +137,8 @@ impl QemuSubject {
     }
 }
 
-/// What differs from the usual in the first ITS's character, as the text form has it.
-fn character_words(scenario: &Scenario) -> Vec<String> {
+/// What differs from the usual in the first ITS's configuration, as the text form has it.
+fn configuration_words(scenario: &Scenario) -> Vec<String> {
     let text = scenario.to_string();
     let mut lines = text.lines();
     let line = lines.find_map(|line| line.strip_prefix("character "));
@@ -181,7 +183,7 @@ fn evaluate(
         match answer {
             Answer::Acted { outcome, events } => {
                 on.value = match outcome {
-                    its_el2::Outcome::Value(value) => Some((value, u64::MAX)),
+                    its_machine::Outcome::Value(value) => Some((value, u64::MAX)),
                     _ => None,
                 };
                 if index >= recording.boot {

@@ -3,15 +3,15 @@
 //! Each is written as a sequence that asks a [`Path`] where the architecture leaves a choice or contents are not
 //! known; `outcome` holds what the ITS did against all ways.
 
-use its_el2::freedom::choice::{
-    AbsentLevel2, ErrorNumbers, Invall, LpisOff, MappedEvent, MovedCollection, RemappedDevice,
-    SyncNowhere, UnknownCommand, UnmappedCollection, UnmappedPending, UnmappedRdbase, WideIntid,
-    WideRdbase,
-};
 use its_gic::Command;
 use its_gic::command::opcode;
 use its_gic::geometry::itt_bytes;
 use its_gic::redistributor::FIRST_LPI;
+use its_machine::freedom::choice::{
+    AbsentLevel2, ErrorNumbers, Invall, LpisOff, MappedEvent, MovedCollection, RemappedDevice,
+    SyncNowhere, UnknownCommand, UnmappedCollection, UnmappedPending, UnmappedRdbase, WideIntid,
+    WideRdbase,
+};
 
 use super::cells::{Cell, Entry, Slot};
 use super::path::{Change, Path, Undefined, explore};

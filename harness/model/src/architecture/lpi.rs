@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_el2::freedom::choice::{
-    BusyLpiWrite, EnableLpis, EqualPriority, LpiCache, PendingTable, PendingTableZero,
-};
-use its_el2::{Freedoms, Machine};
 use its_gic::Part;
 use its_gic::redistributor::{
     self as gicr, FIRST_LPI, LpiConfiguration, Pendbaser, Propbaser, RedistributorCtlr, intids,
 };
+use its_machine::freedom::choice::{
+    BusyLpiWrite, EnableLpis, EqualPriority, LpiCache, PendingTable, PendingTableZero,
+};
+use its_machine::{Freedoms, Machine};
 
 use super::memory::Memory;
 use super::path::Undefined;

@@ -11,9 +11,9 @@
 //! | `cells`, `memory` | what ITSs wrote, what CPUs wrote |
 //! | `path`, `possible` | all ways in which something can go; values that are open |
 //!
-//! Each freedom of the architecture ([`its_el2::Freedom`]) is asked for by name where it matters,
+//! Each freedom of the architecture ([`its_machine::Freedom`]) is asked for by name where it matters,
 //! so that a verdict names the option that it saw. `Freedoms::ALL` allows every option; a board's
-//! own character allows one of each.
+//! own configuration allows one of each.
 
 mod cells;
 mod commands;
@@ -29,13 +29,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use its_el2::freedom::choice::{Caches, WideEvent};
-use its_el2::{Freedoms, Machine, Translation};
 use its_gic::command::Words;
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Table};
 use its_gic::redistributor::{self as gicr};
 use its_gic::register::{self as gits, Baser};
 use its_gic::{Part, Register, Typer};
+use its_machine::freedom::choice::{Caches, WideEvent};
+use its_machine::{Freedoms, Machine, Translation};
 
 use crate::judgement::{Judgement, Kind};
 use cells::{Cells, Entry, Slot};
@@ -96,9 +96,9 @@ impl Architecture {
     /// first's.
     pub(crate) fn new(machine: Machine, freedoms: impl Fn(u8) -> Freedoms) -> Self {
         let its = |number: u8| Its {
-            typer: machine.character(number).typer(),
+            typer: machine.configuration(number).typer(),
             freedoms: freedoms(number),
-            registers: Registers::new(machine.character(number)),
+            registers: Registers::new(machine.configuration(number)),
             used: [None; 2],
             stale: [None, None],
             former: [Vec::new(), Vec::new()],

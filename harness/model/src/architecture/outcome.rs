@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::freedom::choice::{Effects, OnError};
 use its_gic::Command;
 use its_gic::command::Words;
+use its_machine::freedom::choice::{Effects, OnError};
 
 use super::cells::{Entry, Slot};
 use super::commands::{Fault, Way};
@@ -306,7 +306,7 @@ fn undefined(ways: &[Way]) -> Option<Undefined> {
     })
 }
 
-fn fits(result: &Result<(), Fault>, fate: Fate, freedoms: &its_el2::Freedoms) -> bool {
+fn fits(result: &Result<(), Fault>, fate: Fate, freedoms: &its_machine::Freedoms) -> bool {
     let Err(fault) = result else {
         return matches!(fate, Fate::Done | Fate::Taken);
     };

@@ -4,8 +4,8 @@
 //! until every combination of answers was given, so that the set of allowed outcomes is never
 //! written down by hand.
 
-use its_el2::freedom::Choice;
-use its_el2::{Freedom, Freedoms};
+use its_machine::freedom::Choice;
+use its_machine::{Freedom, Freedoms};
 
 use super::cells::{Entry, Slot};
 use super::possible::{Possible, Truth};

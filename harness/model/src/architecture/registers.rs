@@ -1,13 +1,13 @@
 //! The control frame of one ITS: what a write does and what a read returns.
 
-use its_el2::freedom::choice::{
-    BusyWrite, CwriterBeyond, PageSizeField, QueueLowBits, QuiescentEnabled, ReservedBits, Statusr,
-    UnreadyEnable,
-};
-use its_el2::{Character, Freedoms};
 use its_gic::geometry::{PageSize, Queue, Table};
 use its_gic::register::{Baser, Cbaser, Ctlr, OFFSET_MASK};
 use its_gic::{Part, Register};
+use its_machine::freedom::choice::{
+    BusyWrite, CwriterBeyond, PageSizeField, QueueLowBits, QuiescentEnabled, ReservedBits, Statusr,
+    UnreadyEnable,
+};
+use its_machine::{Freedoms, ItsConfiguration};
 
 use super::path::Undefined;
 use super::possible::Truth;
@@ -58,8 +58,8 @@ impl Partial {
 }
 
 /// Bits of Page_Size that a write does not change.
-fn fixed_page_size(character: &Character) -> u64 {
-    match character.choices.picks(PageSizeField::Writable) {
+fn fixed_page_size(configuration: &ItsConfiguration) -> u64 {
+    match configuration.choices.picks(PageSizeField::Writable) {
         true => 0,
         false => PAGE_SIZE,
     }
@@ -68,7 +68,7 @@ fn fixed_page_size(character: &Character) -> u64 {
 /// The registers of one ITS.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registers {
-    character: Character,
+    configuration: ItsConfiguration,
     pub(crate) enabled: bool,
     /// Enabled was cleared in this action: a command in flight may still complete.
     stopping: bool,
@@ -97,24 +97,24 @@ pub(crate) enum Wake {
 }
 
 impl Registers {
-    pub(crate) fn new(character: Character) -> Self {
-        let fixed = fixed_page_size(&character);
+    pub(crate) fn new(configuration: ItsConfiguration) -> Self {
+        let fixed = fixed_page_size(&configuration);
         let table = |kind, entry_bytes: u8| Partial {
             value: Baser::new()
                 .with_type_field(kind)
                 .with_entry_size(entry_bytes - 1)
-                .with_page_size_field(character.page_size.field())
+                .with_page_size_field(configuration.page_size.field())
                 .into_bits(),
             // Type and Entry_Size are fixed, Page_Size may be; Valid resets to 0.
             known: !Baser::WRITABLE | fixed | Baser::VALID,
         };
         let mut baser = [Partial::all(0); 8];
-        baser[0] = table(1, character.device_entry_bytes);
-        baser[1] = table(4, character.collection_entry_bytes);
+        baser[0] = table(1, configuration.device_entry_bytes);
+        baser[1] = table(4, configuration.collection_entry_bytes);
         let unknown = Partial::default();
         let known = !Cbaser::WRITABLE | Cbaser::VALID;
         Self {
-            character,
+            configuration,
             enabled: false,
             stopping: false,
             quiescent: Truth::Yes,
@@ -136,7 +136,7 @@ impl Registers {
     /// The power failed: everything is as after a reset. `restored`: firmware wrote queue and tables again.
     pub(crate) fn lose_power(&mut self, restored: bool) {
         let before = *self;
-        *self = Self::new(self.character);
+        *self = Self::new(self.configuration);
         if restored {
             self.cbaser = before.cbaser;
             self.cwriter = before.cwriter;
@@ -281,7 +281,7 @@ impl Registers {
 
     /// Whether queue and tables are there.
     fn is_ready(&self) -> bool {
-        let collections = self.character.hardware_collections > 0 || self.baser(1).valid();
+        let collections = self.configuration.hardware_collections > 0 || self.baser(1).valid();
         let queue = Cbaser::from_bits(self.cbaser.value).valid();
         queue && self.baser(0).valid() && collections
     }
@@ -301,13 +301,13 @@ impl Registers {
         Ok(())
     }
 
-    /// `GITS_BASER<n>`: Type and Entry_Size are fixed; which Page_Size and Indirect stick is the ITS's character.
+    /// `GITS_BASER<n>`: Type and Entry_Size are fixed; which Page_Size and Indirect stick is the ITS's configuration.
     fn write_baser(&mut self, n: usize, part: Part, value: u64) -> Result<Wake, Undefined> {
         let indirect = match n {
-            0 => self.character.two_level,
-            _ => self.character.two_level_collections,
+            0 => self.configuration.two_level,
+            _ => self.configuration.two_level_collections,
         };
-        let fixed = fixed_page_size(&self.character) | if indirect { 0 } else { INDIRECT };
+        let fixed = fixed_page_size(&self.configuration) | if indirect { 0 } else { INDIRECT };
         let before = self.baser(n);
         self.baser[n].write(part, value, Baser::WRITABLE & !fixed);
         self.baser[n].known |= fixed;
@@ -346,7 +346,7 @@ impl Registers {
     pub(crate) fn read(&self, register: Register, freedoms: &Freedoms) -> Partial {
         match register {
             Register::Ctlr => self.ctlr(freedoms),
-            Register::Typer => Partial::all(self.character.typer().into_bits()),
+            Register::Typer => Partial::all(self.configuration.typer().into_bits()),
             // RES0: [23:20].
             Register::Iidr => Partial { value: 0, known: 0xf0_0000 },
             Register::Cbaser => {

@@ -1,7 +1,7 @@
 //! Where entries are, and what they hold.
 
-use its_el2::freedom::choice::Caches;
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Location, Table, itt_bytes};
+use its_machine::freedom::choice::Caches;
 
 use super::cells::{Cell, Entry, Slot};
 use super::path::{Path, Undefined};

@@ -1,12 +1,12 @@
 //! The architecture's layer against numbers and outcomes written down by hand.
 
-use its_el2::freedom::choice::{
+use its_gic::Command;
+use its_gic::register::Baser;
+use its_machine::freedom::choice::{
     Caches, Effects, EnableLpis, LpiCache, MappedEvent, MovedCollection, OnError, PendingTable,
     RemappedDevice, UnmappedCollection, UnmappedPending,
 };
-use its_el2::{AccessSize, Action, Choices, Event, Freedoms, Machine, Outcome};
-use its_gic::Command;
-use its_gic::register::Baser;
+use its_machine::{AccessSize, Action, Choices, Event, Freedoms, Machine, Outcome};
 
 use super::possible::{Possible, Truth};
 use crate::judgement::Kind;
@@ -50,7 +50,7 @@ fn translations(world: &World, event: (u32, u32)) -> Option<Vec<Target>> {
     match world.model.hardware.translate(0, event.0, event.1) {
         Possible::Any => None,
         Possible::Of(all) => {
-            let one = |to: its_el2::Translation| (to.intid, to.redistributor);
+            let one = |to: its_machine::Translation| (to.intid, to.redistributor);
             Some(all.into_iter().map(|to| to.map(one)).collect())
         }
     }
@@ -175,7 +175,7 @@ fn registers_and_halves() {
 }
 
 #[test]
-fn page_size_and_indirect_stick_by_character() {
+fn page_size_and_indirect_stick_by_configuration() {
     let mut world = World::new(machine());
     let asked = Baser::WRITABLE;
     world.writes(ITS + 0x108, asked);
@@ -226,7 +226,7 @@ fn errors_stall_or_are_ignored_by_the_option_that_is_allowed() {
         its: 0,
         offset: 0x80,
         words: bad.encode(),
-        error: Some(its_el2::CommandError(number)),
+        error: Some(its_machine::CommandError(number)),
     };
     let stalls = stalled(0x80, bad, number);
     for (option, right, wrong) in
@@ -458,7 +458,7 @@ fn a_table_that_is_moved_may_be_cached_until_it_is_invalidated() {
     };
     let flat = |world: &World| translations(world, (1, 4));
     let mut inv = machine();
-    inv.characters[0].invalidates = true;
+    inv.configurations[0].invalidates = true;
     assert_eq!(flat(&moved(inv, prompt())).unwrap(), [None]);
     let uncached = Freedoms::only(Choices::USUAL);
     assert_eq!(flat(&moved(machine(), uncached)).unwrap(), [None]);

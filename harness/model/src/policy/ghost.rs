@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{El2Side, Errno, HostSide, Machine, PageChange, PageState};
 use its_gic::geometry::{PAGE_BYTES, Pages};
+use its_machine::{El2Side, Errno, HostSide, Machine, PageChange, PageState};
 
 /// A page that is shared with EL2 and pinned `pins` times.
 pub(crate) const fn shared(pins: u16) -> PageState {

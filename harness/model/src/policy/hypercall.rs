@@ -1,7 +1,7 @@
 //! Host hypercalls but for set-up: x0, x1 and what they do to pages.
 
-use its_el2::{Errno, Event, Hypercall, Outcome, PageChange, PageState};
 use its_gic::geometry::Pages;
+use its_machine::{Errno, Event, Hypercall, Outcome, PageChange, PageState};
 
 use crate::judgement::{Kind, Phase};
 use crate::model::Model;
@@ -165,7 +165,7 @@ mod tests {
             world.differ(action, Outcome::Returned { x0: 0, x1: -1 }, &[], Kind::Hypercall, "x0");
         }
         let unknown =
-            its_el2::Action::Hypercall { cpu: 0, x0: 0xc600_0fff, arguments: [5, 0, 0, 0] };
+            its_machine::Action::Hypercall { cpu: 0, x0: 0xc600_0fff, arguments: [5, 0, 0, 0] };
         world.agree(unknown, untouched, &[]);
         world.differ(unknown, Outcome::Returned { x0: -1, x1: 0 }, &[], Kind::Hypercall, "x1");
     }

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_el2::{Event, HostSide, Machine, PageState};
 use its_gic::geometry::Pages;
+use its_machine::{Event, HostSide, Machine, PageState};
 
 use crate::judgement::{Judgement, Kind};
 use crate::policy::ghost::{Ghost, shared};

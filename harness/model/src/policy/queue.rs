@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Display;
 
-use its_el2::{Errno, Event, PageChange};
 use its_gic::command::Words;
 use its_gic::geometry::{Level1Entry, Location, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
 use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Command, Register};
+use its_machine::{Errno, Event, PageChange};
 
 use crate::architecture::STALLED;
 use crate::judgement::Kind;
@@ -548,8 +548,8 @@ fn canonical(command: Command) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use its_el2::freedom::choice::Effects;
-    use its_el2::{AccessSize, Freedoms, Outcome};
+    use its_machine::freedom::choice::Effects;
+    use its_machine::{AccessSize, Freedoms, Outcome};
 
     use super::*;
     use crate::model::Position;
@@ -559,7 +559,7 @@ mod tests {
     const CWRITER: u64 = ITS + 0x88;
     const CREADR: u64 = ITS + 0x90;
 
-    fn post(offset: u64) -> its_el2::Action {
+    fn post(offset: u64) -> its_machine::Action {
         write(CWRITER, AccessSize::Double, offset)
     }
 
@@ -568,7 +568,7 @@ mod tests {
     }
 
     /// Posts one command at 0x80, with these events in place of right ones.
-    fn posts_one(events: &[Vec<Event>]) -> (its_el2::Action, Vec<Event>) {
+    fn posts_one(events: &[Vec<Event>]) -> (its_machine::Action, Vec<Event>) {
         (post(0xa0), join(events.iter().cloned()))
     }
 
@@ -856,7 +856,7 @@ mod tests {
         let mut world = World::guarded();
         let (old, new) = (mapd(2, 4, FREE), mapd(2, 4, FREE + 1));
         // Device 3's ITT is on the same page, which the host shared itself.
-        let share = hypercall(0, its_el2::Hypercall::HostShareHyp, [FREE, 0, 0, 0]);
+        let share = hypercall(0, its_machine::Hypercall::HostShareHyp, [FREE, 0, 0, 0]);
         world.agree(share, Outcome::Returned { x0: 0, x1: 0 }, &[page(PageChange::Share, FREE)]);
         let Command::Mapd { itt_address, .. } = old else { unreachable!() };
         let other =
@@ -983,7 +983,7 @@ mod tests {
         let stuck = [pin_fails, vec![failed(PageChange::Unshare), Event::Injected]].concat();
         let mut world = world;
         world.agree(post(0xa0), DONE, &stuck);
-        let unshare = hypercall(0, its_el2::Hypercall::HostUnshareHyp, [FREE, 0, 0, 0]);
+        let unshare = hypercall(0, its_machine::Hypercall::HostUnshareHyp, [FREE, 0, 0, 0]);
         world.agree(
             unshare,
             Outcome::Returned { x0: 0, x1: 0 },
@@ -994,7 +994,7 @@ mod tests {
     #[test]
     fn a_failing_share_of_a_shared_page_changes_nothing() {
         let mut world = World::guarded();
-        let share = hypercall(0, its_el2::Hypercall::HostShareHyp, [FREE, 0, 0, 0]);
+        let share = hypercall(0, its_machine::Hypercall::HostShareHyp, [FREE, 0, 0, 0]);
         let done = Outcome::Returned { x0: 0, x1: 0 };
         world.agree(share, done, &[page(PageChange::Share, FREE)]);
         let map = mapd(2, 4, FREE);
@@ -1011,7 +1011,7 @@ mod tests {
     #[test]
     fn at_most_16_event_id_bits() {
         let mut machine = machine();
-        machine.characters[0].event_id_bits = 20;
+        machine.configurations[0].event_id_bits = 20;
         let mut world = World::guarded_on(machine);
         let wide = vec![copied(0x80, mapd(2, 16, FREE).encode())];
         world.posts(0xa0, &[look(0x80), wide]);

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use its_el2::{Errno, Event};
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
 use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Ctlr, Register};
+use its_machine::{Errno, Event};
 
 use crate::architecture::{Partial, STALLED};
 use crate::judgement::{Expected, Kind};
@@ -546,7 +546,7 @@ fn words_read(events: &[Event]) -> BTreeMap<u64, u64> {
 
 #[cfg(test)]
 mod tests {
-    use its_el2::{AccessSize, Hypercall, Outcome, PageChange};
+    use its_machine::{AccessSize, Hypercall, Outcome, PageChange};
 
     use super::*;
     use crate::testing::*;
@@ -710,7 +710,7 @@ mod tests {
             let off = [dropped, vec![reads(Register::Ctlr, 1 << 31)]].concat();
             let judged = |events: &[Event], errno| {
                 let mut world = world.clone();
-                world.model.hardware.its[0].freedoms = its_el2::Freedoms::ALL;
+                world.model.hardware.its[0].freedoms = its_machine::Freedoms::ALL;
                 world.play(set_up_call(), x1(errno), events).disagreements.is_empty()
             };
             assert!(judged(&off, -16) && !judged(&off, -22), "{pages}");
@@ -732,7 +732,7 @@ mod tests {
     fn s7_a_table_is_aligned_to_its_page() {
         let page_size = its_gic::geometry::PageSize::K16;
         let mut machine = machine();
-        machine.characters[0].page_size = page_size;
+        machine.configurations[0].page_size = page_size;
         let value = World::baser(1) | 1 << 8 | 0x3000;
         let mut world = World::new(machine);
         world.writes(ITS + 0x80, World::cbaser());

@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 use std::fmt::Display;
 
-use its_el2::{AccessSize, Direction, Event};
 use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser, Ctlr, FRAME_BYTES, OFFSET_MASK};
 use its_gic::{Part, Register};
+use its_machine::{AccessSize, Direction, Event};
 
 use crate::architecture::{
     RETRY, Registers, STALLED, its_at, name, redistributor_at, redistributor_register,
@@ -714,7 +714,7 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
-    use its_el2::{Action, Outcome};
+    use its_machine::{Action, Outcome};
 
     use super::*;
     use crate::testing::*;
@@ -777,7 +777,7 @@ mod tests {
     #[test]
     fn guarded_reads() {
         let mut world = World::guarded();
-        let typer = machine().character(0).typer().into_bits();
+        let typer = machine().configuration(0).typer().into_bits();
         let values = [
             (0x80, World::cbaser()),
             (0x88, 0x80),

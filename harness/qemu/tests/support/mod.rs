@@ -1,9 +1,9 @@
 //! A small driver, for tests and measurements.
 
-use its_el2::{AccessSize, Action, Choices, Direction, Machine};
 use its_gic::geometry::{PAGE_BYTES, PageSize, Pages};
 use its_gic::redistributor::{CTLR, PENDBASER, PROPBASER};
 use its_gic::{Baser, Cbaser, Command, Register};
+use its_machine::{AccessSize, Action, Choices, Direction, Machine};
 use its_qemu::Step;
 
 pub(crate) const ITS: u64 = 0x0808_0000;
@@ -18,7 +18,7 @@ pub(crate) const ITT: u64 = 0x8014_0000;
 /// Like the board, but without its hole.
 pub(crate) fn machine() -> Machine {
     Machine {
-        characters: [its_qemu::character(PageSize::K64, Choices::USUAL); 2],
+        configurations: [its_qemu::configuration(PageSize::K64, Choices::USUAL); 2],
         intid_bits: 16,
         memory: &[Pages { first: QUEUE / PAGE_BYTES, count: 768 }],
         el2: &[],

@@ -9,8 +9,8 @@ mod saboteur;
 
 use std::collections::BTreeSet;
 
-use its_board::layout::{self, Area};
 use its_gic::command::opcode;
+use its_machine::Area;
 use its_oracles::rules;
 use its_runner::Runner;
 use its_runner::trace::Trace;
@@ -217,7 +217,7 @@ fn kills() -> Vec<Kill> {
         kill("DIV-BASE", S::SkipWrite(0x80), LEGAL),
         kill(
             "DIV-REDISTRIBUTOR",
-            S::SkipWrite(layout::REDISTRIBUTORS[0] + 0x14 - layout::ITS[0]),
+            S::SkipWrite(its_machine::REDISTRIBUTOR_FRAMES[0] + 0x14 - its_machine::ITS_FRAMES[0]),
             LEGAL,
         ),
         kill("DIV-STRAY", S::WriteAtLook(0x40, 0), LIFE),
@@ -226,34 +226,34 @@ fn kills() -> Vec<Kill> {
         kill("DIV-SHARED", S::SkipUnshare, LIFE),
         kill("DIV-SHARED", S::UnpinTwice, LIFE),
         kill("DIV-GROWTH", S::SkipEntry, LIFE),
-        kill("DIV-ENTRY", S::Level2(layout::LEVEL2.page(32)), LIFE),
+        kill("DIV-ENTRY", S::Level2(Area::LEVEL2.page(32)), LIFE),
         kill("DIV-TRANSLATION", S::ScribbleOther, LIFE),
         kill("DIV-LOST", S::Scribble, LIFE),
-        in_set_up("LEAK-HOST", S::SkipDonate(layout::QUEUE), LIFE),
-        in_set_up("LEAK-TABLE", S::SkipDonate(layout::COLLECTION_TABLE), LIFE),
-        kill("LEAK-LEVEL2", S::SkipDonate(layout::LEVEL2), GROWTH),
-        kill("LEAK-LOOSE", S::SkipPin(layout::ITT), LIFE),
-        in_set_up("LEAK-LOOSE", S::SkipPin(layout::ITT), LIFE),
-        in_set_up("LEAK-LPI", S::SkipPin(layout::PENDING), LIFE),
-        in_set_up("LEAK-SHADOW", S::SkipPin(layout::QUEUE_COPY), LIFE),
-        in_set_up("LEAK-HOST", S::SkipDonate(layout::QUEUE1), SECOND),
-        kill("LEAK-LOOSE", S::SkipPin(layout::ITT), SECOND),
+        in_set_up("LEAK-HOST", S::SkipDonate(Area::QUEUE), LIFE),
+        in_set_up("LEAK-TABLE", S::SkipDonate(Area::COLLECTION_TABLE), LIFE),
+        kill("LEAK-LEVEL2", S::SkipDonate(Area::LEVEL2), GROWTH),
+        kill("LEAK-LOOSE", S::SkipPin(Area::ITT), LIFE),
+        in_set_up("LEAK-LOOSE", S::SkipPin(Area::ITT), LIFE),
+        in_set_up("LEAK-LPI", S::SkipPin(Area::PENDING), LIFE),
+        in_set_up("LEAK-SHADOW", S::SkipPin(Area::QUEUE_COPY), LIFE),
+        in_set_up("LEAK-HOST", S::SkipDonate(Area::QUEUE.of_its(1)), SECOND),
+        kill("LEAK-LOOSE", S::SkipPin(Area::ITT), SECOND),
         kill("LEAK-LOOSE", S::Restart, STALE),
         kill("LEAK-RECORDS", S::LoseDescriptor, LIFE),
-        kill("LEAK-FOREIGN", itt(layout::EL2), LIFE),
-        kill("LEAK-PRIVATE", itt(layout::PRIVATE), LIFE),
-        kill("LEAK-PRIVATE", itt(layout::PRIVATE), SECOND),
-        kill("PTR-MEMORY", itt(layout::HOLE), LIFE),
+        kill("LEAK-FOREIGN", itt(Area::EL2), LIFE),
+        kill("LEAK-PRIVATE", itt(Area::PRIVATE), LIFE),
+        kill("LEAK-PRIVATE", itt(Area::PRIVATE), SECOND),
+        kill("PTR-MEMORY", itt(Area::HOLE), LIFE),
         kill("PTR-ALIGN", S::LowBit, LIFE),
         kill("PTR-ALIGN", S::LowBit, SECOND),
         kill("PTR-ALIGN", S::LowBit, COLLECTIONS),
-        kill("PTR-OVERLAP", itt(layout::DEVICE_TABLE), SECOND),
-        kill("PTR-OVERLAP", itt(layout::DEVICE_TABLE), LIFE),
+        kill("PTR-OVERLAP", itt(Area::DEVICE_TABLE), SECOND),
+        kill("PTR-OVERLAP", itt(Area::DEVICE_TABLE), LIFE),
         kill("PTR-CONTENTS", S::SkipZero, LIFE),
         kill("PTR-KEPT", S::Scribble, LIFE),
         kill("PTR-DEVICE", flip(opcode::MAPD, 0, 1 << 63), LIFE),
         kill("PTR-SIZE", flip(opcode::MAPD, 1, 0x1b), LIFE),
-        kill("PTR-ITT", itt(layout::HOLE), SLOW),
+        kill("PTR-ITT", itt(Area::HOLE), SLOW),
         kill("PTR-COLLECTION", flip(opcode::MAPC, 2, 0x8000), LEGAL),
         kill("PTR-TARGET", flip(opcode::SYNC, 2, 9 << 16), LEGAL),
         kill("PTR-OPCODE", flip(opcode::SYNC, 0, 0x20), LEGAL),
@@ -297,7 +297,7 @@ fn kills() -> Vec<Kill> {
         kill("HW-START", S::WriteBeforeStart(0x80, 1 << 63), LEGAL),
         kill("HW-CTLR", S::WriteBits(0x00, 2), LEGAL),
         kill("HW-CWRITER", S::WriteBits(0x88, 2), LIFE),
-        kill("HW-LPI", S::WriteAtLook(layout::REDISTRIBUTORS[0] + 0x78, 0), LIFE),
+        kill("HW-LPI", S::WriteAtLook(its_machine::REDISTRIBUTOR_FRAMES[0] + 0x78, 0), LIFE),
         kill("HW-RETRY", S::WriteBits(0x88, enabled), LIFE),
     ]
 }
@@ -348,7 +348,7 @@ post
 ";
     let scenario = Scenario::parse(text).expect("the scenario is right");
     let mut runner =
-        Runner::new(|its| Box::new(Sabotaged::new(its, Sabotage::SkipPin(layout::ITT), false)));
+        Runner::new(|its| Box::new(Sabotaged::new(its, Sabotage::SkipPin(Area::ITT), false)));
     let mut trace = Trace::default();
     let case = runner.play(&scenario, Some(&mut trace));
     let text = trace.text();

@@ -1,13 +1,14 @@
 //! The minimizer keeps the signature, says when it stopped early, and never comes to nothing.
 
-use its_board::{BoardSubject, layout};
+use its_board::BoardSubject;
+use its_machine::Area;
 use its_runner::minimize::{Refused, findings, minimize, shortest};
 use its_scenario::{Operation, Scenario};
 
 use crate::saboteur::{Sabotage, Sabotaged};
 
 fn unpinned(its: &'static [u64]) -> Box<dyn BoardSubject> {
-    Box::new(Sabotaged::new(its, Sabotage::SkipPin(layout::ITT), false))
+    Box::new(Sabotaged::new(its, Sabotage::SkipPin(Area::ITT), false))
 }
 
 fn scenario(text: &str) -> Scenario {

@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use its_board::layout::{self, Area};
 use its_board::{Board, BoardLocks};
-use its_el2::{AccessSize, El2, Errno, LockOf, Redistributor, Subject, SubjectPolicy, Trap, View};
+use its_el2::{El2, LockOf, Redistributor, Subject, SubjectPolicy, Trap};
 use its_emulator::Emulator;
 use its_gic::command::Words;
 use its_gic::geometry::Pages;
 use its_gic::{Command, Register};
+use its_machine::Area;
+use its_machine::{AccessSize, Errno, View};
 
 /// What is done wrong. Offsets are those of registers of the ITS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,12 +171,12 @@ impl Saboteur<'_> {
             8 => AccessSize::Double,
             _ => AccessSize::Word,
         };
-        self.board.write_device(layout::ITS[0] + offset, size, value);
+        self.board.write_device(its_machine::ITS_FRAMES[0] + offset, size, value);
     }
 
     /// Spoils the entry of the scenario's device and event once there is something in it.
     fn scribble(&self) {
-        let entry = layout::ITT.page(3) + 0x200 + 7 * 8;
+        let entry = Area::ITT.page(3) + 0x200 + 7 * 8;
         let right = self.board.read_word(entry);
         if right == 0 {
             return;
@@ -198,7 +199,7 @@ impl Saboteur<'_> {
     /// Sets Enabled if CREADR is behind CWRITER, and 0, as after a loss of power.
     fn restart(&self, ctlr: u64) {
         let queue = |offset| {
-            let address = layout::ITS[0] + offset;
+            let address = its_machine::ITS_FRAMES[0] + offset;
             self.board.read_device(address, AccessSize::Double)
         };
         if queue(CREADR) == 0 && queue(CWRITER) != 0 {
@@ -220,11 +221,11 @@ impl Saboteur<'_> {
                 self.board.order();
             },
             Sabotage::ReadByte => {
-                let creadr = layout::ITS[0] + CREADR;
+                let creadr = its_machine::ITS_FRAMES[0] + CREADR;
                 self.board.read_device(creadr, AccessSize::Byte);
             }
             Sabotage::Misalign => {
-                self.board.read_word(layout::QUEUE.address() + 4);
+                self.board.read_word(Area::QUEUE.address() + 4);
             }
             Sabotage::WriteAtLook(offset, bits) if offset < 0x1_0000 => {
                 self.write(offset, self.register(offset) ^ bits);
@@ -232,11 +233,11 @@ impl Saboteur<'_> {
             Sabotage::WriteAtLook(address, value) => {
                 self.board.write_device(address, AccessSize::Double, value);
             }
-            Sabotage::CopyMany(count) => slots(layout::QUEUE_COPY, count),
-            Sabotage::TakeMany(count) => slots(layout::QUEUE, count),
+            Sabotage::CopyMany(count) => slots(Area::QUEUE_COPY, count),
+            Sabotage::TakeMany(count) => slots(Area::QUEUE, count),
             Sabotage::LoseDescriptor => {
                 self.board.locked(self.board.memory_lock(), |_: &mut ()| {
-                    let _ = self.board.reclaim(layout::DESCRIPTOR.run());
+                    let _ = self.board.reclaim(Area::DESCRIPTOR.run());
                 });
             }
             _ => {}
@@ -257,19 +258,20 @@ impl El2 for Saboteur<'_> {
     fn redistributor(&self, index: usize) -> Option<Redistributor> {
         let known = self.board.redistributor(index);
         let more = || Redistributor { address: 0x0810_0000, processor_number: 9 };
-        let knows_more = self.is(Sabotage::KnowMore) && index == layout::REDISTRIBUTORS.len();
+        let knows_more =
+            self.is(Sabotage::KnowMore) && index == its_machine::REDISTRIBUTOR_FRAMES.len();
         known.or_else(|| knows_more.then(more))
     }
 
     fn read_device(&self, address: u64, size: AccessSize) -> u64 {
-        let offset = address.wrapping_sub(layout::ITS[0]);
+        let offset = address.wrapping_sub(its_machine::ITS_FRAMES[0]);
         if self.is(Sabotage::Foresee(offset)) {
             return self.register(offset);
         }
         let value = self.board.read_device(address, size);
         match (offset, self.sabotage) {
             (CREADR, Sabotage::RushCreadr) => {
-                let cwriter = layout::ITS[0] + CWRITER;
+                let cwriter = its_machine::ITS_FRAMES[0] + CWRITER;
                 return self.board.read_device(cwriter, AccessSize::Double);
             }
             (CREADR, _) => self.at_look(),
@@ -282,7 +284,7 @@ impl El2 for Saboteur<'_> {
     }
 
     fn write_device(&self, address: u64, size: AccessSize, value: u64) {
-        let offset = address.wrapping_sub(layout::ITS[0]);
+        let offset = address.wrapping_sub(its_machine::ITS_FRAMES[0]);
         let value = match self.sabotage {
             Sabotage::SkipWrite(skipped) if skipped == offset => return,
             Sabotage::LateCwriter if offset == CWRITER => {
@@ -313,7 +315,7 @@ impl El2 for Saboteur<'_> {
     }
 
     fn read_word(&self, address: u64) -> u64 {
-        let copy = layout::DEVICE_TABLE_COPY.run().contains(address >> 12);
+        let copy = Area::DEVICE_TABLE_COPY.run().contains(address >> 12);
         if copy && self.is(Sabotage::RereadEntry) {
             self.board.read_word(address);
         }
@@ -325,7 +327,7 @@ impl El2 for Saboteur<'_> {
     }
 
     fn write_word(&self, address: u64, value: u64) {
-        let tables = [layout::DEVICE_TABLE, layout::DEVICE_TABLE1, layout::COLLECTION_TABLE];
+        let tables = [Area::DEVICE_TABLE, Area::DEVICE_TABLE.of_its(1), Area::COLLECTION_TABLE];
         let level1 = tables.iter().any(|table| table.run().contains(address >> 12));
         let value = match self.sabotage {
             _ if !level1 => value,
@@ -342,7 +344,7 @@ impl El2 for Saboteur<'_> {
     }
 
     fn read_command(&self, address: u64) -> Words {
-        let copied = layout::QUEUE_COPY.run().contains(address >> 12);
+        let copied = Area::QUEUE_COPY.run().contains(address >> 12);
         match self.sabotage {
             Sabotage::CopyTwice => {
                 self.board.read_command(address);
@@ -388,7 +390,7 @@ impl El2 for Saboteur<'_> {
     }
 
     fn clean(&self, address: u64, bytes: u64) {
-        let level2 = layout::LEVEL2.run().contains(address >> 12);
+        let level2 = Area::LEVEL2.run().contains(address >> 12);
         let skip = match self.sabotage {
             Sabotage::SkipClean => true,
             Sabotage::SkipCleanLevel2 => level2,
@@ -457,7 +459,7 @@ impl El2 for Saboteur<'_> {
     fn donate(&self, pages: Pages) -> Result<(), Errno> {
         match self.sabotage {
             Sabotage::SkipDonate(area) if area.run().contains(pages.first) => return Ok(()),
-            Sabotage::DonateMore => self.board.donate(layout::HOST.run())?,
+            Sabotage::DonateMore => self.board.donate(Area::HOST.run())?,
             _ => {}
         }
         self.board.donate(pages)

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use its_el2::freedom::choice::EnableLpis;
-use its_el2::{Character, MAX_ITS, Pace};
 use its_gic::geometry::{PAGE_BYTES, Table, itt_bytes};
 use its_gic::redistributor::FIRST_LPI;
+use its_machine::freedom::choice::EnableLpis;
+use its_machine::{Area, ItsConfiguration, MAX_ITS, Pace, Place};
 
 use crate::operation::{CPUS, HostCommand, Operation, Rdbase};
-use crate::place::{Area, Place};
 use crate::scenario::{Boot, Stage};
 
 /// An event that should be mapped.
@@ -47,7 +46,7 @@ impl Device {
 /// What it believes about one ITS.
 #[derive(Clone, Debug)]
 pub(crate) struct ItsBelief {
-    pub(crate) character: Character,
+    pub(crate) configuration: ItsConfiguration,
     pub(crate) devices: Vec<Device>,
     /// Collections that should be mapped, each to a redistributor.
     pub(crate) collections: Vec<(u16, u8)>,
@@ -62,10 +61,10 @@ pub(crate) struct ItsBelief {
 }
 
 impl ItsBelief {
-    fn new(character: Character, boot: Boot) -> Self {
+    fn new(configuration: ItsConfiguration, boot: Boot) -> Self {
         let probed = boot.stage != Stage::Reset;
         Self {
-            character,
+            configuration,
             guarded: boot.stage == Stage::Guarded,
             devices: Vec::new(),
             collections: match probed {
@@ -73,7 +72,7 @@ impl ItsBelief {
                 false => Vec::new(),
             },
             level1: match probed {
-                true => level1_of_collections(&character, &boot).collect(),
+                true => level1_of_collections(&configuration, &boot).collect(),
                 false => BTreeSet::new(),
             },
             written: 0,
@@ -104,9 +103,12 @@ impl ItsBelief {
 const OF_COLLECTIONS: u64 = 1 << 32;
 
 /// The level-1 entry that the driver's own collections need, if any.
-fn level1_of_collections(character: &Character, boot: &Boot) -> impl Iterator<Item = u64> {
-    let two_levels = boot.two_level_collections && character.two_level_collections;
-    let held = character.hardware_collections >= CPUS;
+fn level1_of_collections(
+    configuration: &ItsConfiguration,
+    boot: &Boot,
+) -> impl Iterator<Item = u64> {
+    let two_levels = boot.two_level_collections && configuration.two_level_collections;
+    let held = configuration.hardware_collections >= CPUS;
     (two_levels && !held).then_some(OF_COLLECTIONS).into_iter()
 }
 
@@ -118,7 +120,7 @@ pub(crate) struct Belief {
     finalized: [bool; CPUS as usize],
     /// Of both ITSs together.
     pub(crate) next_intid: u32,
-    /// Bytes from the start of [`Area::Itt`] to where nothing was ever used.
+    /// Bytes from the start of [`Area::ITT`] to where nothing was ever used.
     pub(crate) itt_end: u64,
     /// Which ITS the host works on.
     pub(crate) current: u8,
@@ -127,15 +129,15 @@ pub(crate) struct Belief {
 
 impl Belief {
     /// At the start of a scenario.
-    pub(crate) fn new(characters: [Character; MAX_ITS], boot: Boot) -> Self {
-        let [first, _] = characters;
+    pub(crate) fn new(configurations: [ItsConfiguration; MAX_ITS], boot: Boot) -> Self {
+        let [first, _] = configurations;
         let mut belief = Self {
             boot,
             finalized: [matches!(boot.stage, Stage::Deprivileged | Stage::Guarded); CPUS as usize],
             next_intid: FIRST_LPI.wrapping_add(boot.live_devices.into()),
             itt_end: PAGE_BYTES,
             current: 0,
-            its: characters.map(|character| ItsBelief::new(character, boot)),
+            its: configurations.map(|configuration| ItsBelief::new(configuration, boot)),
         };
         for live in boot.live(&first) {
             belief.map(live.device_id, live.event_id_bits, live.itt, true);
@@ -163,7 +165,7 @@ impl Belief {
         self.finalized.get(usize::from(cpu)).is_some_and(|done| *done)
     }
 
-    /// The blocks of [`Area::Level2`] for the ITS that the host works on: the first and how many.
+    /// The blocks of [`Area::LEVEL2`] for the ITS that the host works on: the first and how many.
     pub(crate) fn level2_blocks(&self) -> (u64, u64) {
         match (self.boot.its, self.current) {
             (1, _) => (0, 8),
@@ -174,29 +176,29 @@ impl Belief {
     /// The level-1 entry of a collection, numbered apart from those of devices; `None` where none
     /// is needed.
     pub(crate) fn collection_index(&self, icid: u16) -> Option<u64> {
-        let character = &self.here().character;
-        let two_levels = self.boot.two_level_collections && character.two_level_collections;
-        let bytes: u64 = character.collection_entry_bytes.into();
-        let per_page = character.page_size.bytes().checked_div(bytes)?;
+        let configuration = &self.here().configuration;
+        let two_levels = self.boot.two_level_collections && configuration.two_level_collections;
+        let bytes: u64 = configuration.collection_entry_bytes.into();
+        let per_page = configuration.page_size.bytes().checked_div(bytes)?;
         let index = u64::from(icid).checked_div(per_page)?;
-        (two_levels && icid >= character.hardware_collections.into())
+        (two_levels && icid >= configuration.hardware_collections.into())
             .then(|| OF_COLLECTIONS.saturating_add(index))
     }
 
     fn device_table(&self) -> Table {
-        let page_size = self.here().character.largest_page_size();
+        let page_size = self.here().configuration.largest_page_size();
         Table {
             address: 0,
             bytes: page_size.bytes().saturating_mul(self.boot.table_pages.into()),
             page_size,
-            entry_bytes: self.here().character.device_entry_bytes.into(),
-            indirect: self.here().character.two_level,
+            entry_bytes: self.here().configuration.device_entry_bytes.into(),
+            indirect: self.here().configuration.two_level,
         }
     }
 
     /// How many DeviceIDs can be mapped.
     pub(crate) fn device_ids(&self) -> u64 {
-        let named = 1_u64.checked_shl(self.here().character.device_id_bits.into());
+        let named = 1_u64.checked_shl(self.here().configuration.device_id_bits.into());
         named.unwrap_or(0).min(self.device_table().capacity())
     }
 
@@ -216,7 +218,7 @@ impl Belief {
     /// Bytes of an ITT for so many EventID bits.
     pub(crate) fn itt_bytes(&self, event_id_bits: u8) -> u64 {
         let size = event_id_bits.saturating_sub(1);
-        itt_bytes(size, self.here().character.itt_entry_bytes.into())
+        itt_bytes(size, self.here().configuration.itt_entry_bytes.into())
     }
 
     /// Slots that can be written before the queue is full.
@@ -239,7 +241,7 @@ impl Belief {
     /// Whether redistributors can clear EnableLPIs.
     pub(crate) fn clears_lpis(&self) -> bool {
         let [first, _] = &self.its;
-        first.character.choices.picks(EnableLpis::Clearable)
+        first.configuration.choices.picks(EnableLpis::Clearable)
     }
 
     /// A mapped event of a mapped device.
@@ -381,9 +383,9 @@ impl Belief {
     /// Guarded, if the set-up is the driver's.
     fn set_up(&mut self, private: Place, descriptor: Place, private_pages: u16) {
         let own = |area: Area| Place::page(area.of_its(self.current), 0);
-        let right = private == own(Area::Private)
-            && descriptor == own(Area::Descriptor)
-            && private_pages <= Area::Private.pages();
+        let right = private == own(Area::PRIVATE)
+            && descriptor == own(Area::DESCRIPTOR)
+            && private_pages <= Area::PRIVATE.pages();
         if right && self.finalized.iter().all(|done| *done) {
             self.here_mut().guarded = true;
         }
@@ -398,18 +400,18 @@ impl Belief {
     /// What the ITS held without memory is gone.
     fn lose_power(&mut self) {
         let here = self.here_mut();
-        let held = u16::from(here.character.hardware_collections);
+        let held = u16::from(here.configuration.hardware_collections);
         here.collections.retain(|(icid, _)| *icid >= held);
         here.posted = 0;
     }
 
     fn map(&mut self, device_id: u32, event_id_bits: u8, itt: Place, of_driver: bool) {
         if u64::from(device_id) >= self.device_ids()
-            || event_id_bits > self.here().character.event_id_bits
+            || event_id_bits > self.here().configuration.event_id_bits
         {
             return;
         }
-        if let Place::In { area: Area::Itt, page, offset } = itt {
+        if let Place::In { area: Area::ITT, page, offset } = itt {
             let start = u64::from(page).saturating_mul(PAGE_BYTES);
             let start = start.saturating_add(offset.into());
             let end = start.saturating_add(self.itt_bytes(event_id_bits));
@@ -459,7 +461,7 @@ impl Belief {
 
     fn map_collection(&mut self, icid: u16, redistributor: u8) {
         let here = self.here_mut();
-        if u32::from(icid) >> here.character.collection_id_bits == 0 {
+        if u32::from(icid) >> here.configuration.collection_id_bits == 0 {
             here.collections.retain(|(known, _)| *known != icid);
             here.collections.push((icid, redistributor));
         }
@@ -480,7 +482,7 @@ impl Belief {
 
     /// The host looked at the ITS so many times.
     fn progress(&mut self, looks: u32) {
-        let commands = match self.here().character.pace {
+        let commands = match self.here().configuration.pace {
             Pace::AtOnce => 64,
             Pace::Late => 1,
             Pace::Never => 0,

@@ -1,12 +1,12 @@
-//! What boards are drawn: characters of ITSs and boot plans.
+//! What boards are drawn: configurations of ITSs and boot plans.
 
 use arbitrary::Unstructured;
-use its_el2::{Character, Freedom, MAX_ITS, Pace};
 use its_gic::geometry::PageSize;
+use its_machine::{Freedom, ItsConfiguration, MAX_ITS, Pace};
 
 use crate::fuzz_target::FuzzTarget;
 use crate::header::{
-    CHARACTER, DEFAULT_CHARACTER, FIRST_FIELDS, OWN_FIELDS, boot, character, character_words,
+    CHARACTER, FIRST_FIELDS, OWN_FIELDS, boot, configuration, configuration_words,
 };
 use crate::scenario::{Boot, Stage};
 
@@ -60,22 +60,22 @@ impl FuzzTarget {
 
 /// Defaults with a few fields drawn; slow hardware often enough. The second ITS is like the first,
 /// or another draw.
-pub(crate) fn draw_characters(
+pub(crate) fn draw_configurations(
     u: &mut Unstructured<'_>,
     target: FuzzTarget,
     its: u8,
-) -> [Character; MAX_ITS] {
-    let first = draw_character(u, target);
+) -> [ItsConfiguration; MAX_ITS] {
+    let first = draw_configuration(u, target);
     let second = match its {
-        1 => DEFAULT_CHARACTER,
+        1 => ItsConfiguration::DEFAULT,
         _ if u.ratio(1, 4).unwrap_or(false) => first,
-        _ => draw_character(u, target),
+        _ => draw_configuration(u, target),
     };
     [first, second]
 }
 
-fn draw_character(u: &mut Unstructured<'_>, target: FuzzTarget) -> Character {
-    let mut words = character_words(&DEFAULT_CHARACTER);
+fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfiguration {
+    let mut words = configuration_words(&ItsConfiguration::DEFAULT);
     let (older, later) = target.fields();
     let changes = u.int_in_range(0..=4).unwrap_or(0);
     let choices = match target {
@@ -95,21 +95,26 @@ fn draw_character(u: &mut Unstructured<'_>, target: FuzzTarget) -> Character {
         Ok(9) => Pace::Never,
         _ => Pace::AtOnce,
     };
-    let character = Character {
+    let configuration = ItsConfiguration {
         pace,
         two_level_collections: target == FuzzTarget::Tables
-            || character(words).two_level_collections,
-        ..character(words)
+            || configuration(words).two_level_collections,
+        ..configuration(words)
     };
     match target == FuzzTarget::Tables && u.ratio(1, 8).unwrap_or(false) {
-        true => with_short_tables(character),
-        false => character,
+        true => with_short_tables(configuration),
+        false => configuration,
     }
 }
 
 /// One page of level-1 entries reaches fewer DeviceIDs than there are.
-fn with_short_tables(character: Character) -> Character {
-    Character { device_id_bits: 20, page_size: PageSize::K4, two_level: true, ..character }
+fn with_short_tables(configuration: ItsConfiguration) -> ItsConfiguration {
+    ItsConfiguration {
+        device_id_bits: 20,
+        page_size: PageSize::K4,
+        two_level: true,
+        ..configuration
+    }
 }
 
 /// Mostly guarded or reset, mostly with the smallest queue.

@@ -1,11 +1,10 @@
 //! A scenario under construction: where choices come from and operations go to.
 
 use arbitrary::Unstructured;
-use its_el2::{Character, Frame, MAX_ITS};
+use its_machine::{Area, Frame, ItsConfiguration, MAX_ITS};
 
 use super::belief::Belief;
 use crate::operation::{CPUS, Operation};
-use crate::place::Area;
 use crate::scenario::{Boot, MAX_OPERATIONS};
 
 /// A few operations that belong together.
@@ -21,10 +20,10 @@ pub(crate) struct Draft<'d, 'u> {
 impl<'d, 'u> Draft<'d, 'u> {
     pub(crate) fn new(
         u: &'d mut Unstructured<'u>,
-        characters: [Character; MAX_ITS],
+        configurations: [ItsConfiguration; MAX_ITS],
         boot: Boot,
     ) -> Self {
-        Self { u, belief: Belief::new(characters, boot), operations: Vec::new() }
+        Self { u, belief: Belief::new(configurations, boot), operations: Vec::new() }
     }
 
     /// Follows operations that come before this draft.

@@ -1,18 +1,19 @@
 //! Phrases of a host that is wrong, or attacks.
 
-use its_el2::{AccessSize, Direction, Frame, Hypercall, PageChange};
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{PAGE_BYTES, PageSize};
+use its_machine::{AccessSize, Direction, Frame, Hypercall, PageChange};
 
 use super::draft::{Draft, Phrase};
 use super::legal::{command, drain, post, set_up, some_collection, some_device, some_event};
+use crate::argument::PAGE_BYTES as PAGE;
 use crate::argument::Word as _;
 use crate::fuzz_target::MOST_IN_A_RUN;
 use crate::operation::{ARGUMENTS, Kind};
 use crate::operation::{HostCommand, Operation, Rdbase};
-use crate::place::{Area, PAGE_BYTES as PAGE, Place};
 use crate::record::Record;
+use its_machine::{Area, Place};
 
 /// All of them.
 pub(crate) const PHRASES: &[Phrase] = &[
@@ -61,18 +62,17 @@ fn bad_itt(draft: &mut Draft<'_, '_>) {
 /// The areas that a board has.
 pub(super) fn areas(draft: &Draft<'_, '_>) -> Vec<Area> {
     let two = draft.belief.boot.its > 1;
-    let all = Area::ALL.into_iter();
-    all.filter(|area| two || !area.is_second()).collect()
+    Area::all().filter(|area| two || area.its == 0).collect()
 }
 
 /// Where the host should point nothing: not its own, at the end of a region, nowhere.
 pub(super) fn bad_place(draft: &mut Draft<'_, '_>) -> Place {
-    let area = draft.pick(&areas(draft), Area::El2);
+    let area = draft.pick(&areas(draft), Area::EL2);
     let last = area.pages().saturating_sub(1);
     match draft.below(6) {
         0..=2 => Place::page(area, draft.below(area.pages().into()) as u16),
         3 | 4 => {
-            let area = draft.pick(&[Area::Itt, Area::Host, Area::High, area], area);
+            let area = draft.pick(&[Area::ITT, Area::HOST, Area::HIGH, area], area);
             Place::at(area, area.pages().saturating_sub(1), PAGE.saturating_sub(0x100))
         }
         _ if draft.chance(1, 2) => Place::at(area, last, 0x800),
@@ -84,7 +84,7 @@ pub(super) fn bad_place(draft: &mut Draft<'_, '_>) -> Place {
 pub(super) fn bad_ids(draft: &mut Draft<'_, '_>) {
     let (mapped_device, mapped_event) = some_event(draft);
     let ids = draft.belief.device_ids();
-    let bits = draft.belief.here().character.device_id_bits;
+    let bits = draft.belief.here().configuration.device_id_bits;
     let device_id = match draft.below(4) {
         0 => mapped_device,
         1 => ids as u32,
@@ -102,7 +102,7 @@ pub(super) fn bad_ids(draft: &mut Draft<'_, '_>) {
         _ => draft.word() as u16,
     };
     let intid = draft.pick(&[0, 1023, 8191, 8192, 0xffff, 0x1_0000, u32::MAX], 0);
-    let itt = Place::page(Area::Itt, 300);
+    let itt = Place::page(Area::ITT, 300);
     let rdbase = Rdbase::Of(0);
     let bad = match draft.below(10) {
         0 | 1 => {
@@ -156,7 +156,7 @@ pub(super) fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
     let bad = HostCommand::Mapd {
         device_id: u32::MAX,
         size: 31,
-        itt_address: Place::page(Area::El2, 0),
+        itt_address: Place::page(Area::EL2, 0),
         valid: true,
     };
     let good = HostCommand::Sync { rdbase: Rdbase::Of(0) };
@@ -239,7 +239,7 @@ fn run_of_devices(draft: &mut Draft<'_, '_>) {
         count: count.max(1),
         stride,
         event_id_bits: 1,
-        itt: Place::page(Area::Itt, 200),
+        itt: Place::page(Area::ITT, 200),
     });
     let id_of = |n: u64| first.wrapping_add(stride.wrapping_mul(n as u32));
     for n in 0..draft.between(1, 4) {
@@ -249,7 +249,7 @@ fn run_of_devices(draft: &mut Draft<'_, '_>) {
             cpu,
             device_id: id_of(u64::from(count).saturating_add(n)),
             event_id_bits: 1,
-            itt: Place::page(Area::Itt, 300),
+            itt: Place::page(Area::ITT, 300),
         });
     }
     poll(draft);
@@ -269,7 +269,7 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
 /// A word that EL2 reads changes meanwhile.
 pub(super) fn tampered(draft: &mut Draft<'_, '_>) {
     let device_id = draft.below(64) as u32;
-    let itt = Place::page(Area::Itt, 310);
+    let itt = Place::page(Area::ITT, 310);
     let mapd = HostCommand::Mapd { device_id, size: 4, itt_address: itt, valid: true };
     let at = match draft.below(4) {
         0 => level1_entry(draft, device_id),
@@ -277,7 +277,7 @@ pub(super) fn tampered(draft: &mut Draft<'_, '_>) {
         _ => {
             let slot = draft.below(128).saturating_mul(COMMAND_BYTES);
             let word = draft.below(4).saturating_mul(8);
-            let copy = draft.area(Area::QueueCopy);
+            let copy = draft.area(Area::QUEUE_COPY);
             Place::at(copy, 0, slot.saturating_add(word) as u16)
         }
     };
@@ -314,7 +314,7 @@ pub(super) fn failing(draft: &mut Draft<'_, '_>) {
         cpu,
         device_id,
         event_id_bits: 10,
-        itt: Place::at(Area::Itt, 305, 0xf00),
+        itt: Place::at(Area::ITT, 305, 0xf00),
     });
     poll(draft);
     if draft.chance(1, 2) {
@@ -325,9 +325,10 @@ pub(super) fn failing(draft: &mut Draft<'_, '_>) {
 
 /// A page that the ITS uses is shared, unshared or given to a guest.
 pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
-    let used = some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt);
-    let areas = [Area::DeviceTableCopy, Area::QueueCopy, Area::Level2, Area::Queue, Area::Pending];
-    let area = draft.pick(&areas, Area::QueueCopy);
+    let used = some_device(draft).map_or(Place::page(Area::ITT, 0), |device| device.itt);
+    let areas =
+        [Area::DEVICE_TABLE_COPY, Area::QUEUE_COPY, Area::LEVEL2, Area::QUEUE, Area::PENDING];
+    let area = draft.pick(&areas, Area::QUEUE_COPY);
     let page = match draft.chance(1, 2) {
         true => used.align_down(PAGE),
         false => Place::page(draft.area(area), draft.below(area.pages().min(2).into()) as u16),
@@ -343,7 +344,7 @@ pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
     }
     if draft.chance(1, 2) {
         let itt = match page {
-            Place::In { area: Area::Itt, .. } => page,
+            Place::In { area: Area::ITT, .. } => page,
             _ => used,
         };
         let device_id = draft.below(64) as u32;
@@ -367,7 +368,7 @@ pub(super) fn one_bit_off(draft: &mut Draft<'_, '_>) {
         0..=2 => HostCommand::Mapd {
             device_id,
             size,
-            itt_address: Place::page(Area::Itt, 308),
+            itt_address: Place::page(Area::ITT, 308),
             valid: draft.chance(3, 4),
         },
         3 => HostCommand::Mapc { icid, rdbase, valid: true },
@@ -387,7 +388,7 @@ pub(super) fn one_bit_off(draft: &mut Draft<'_, '_>) {
 /// A page is an ITT again and again; in between the host takes it back and shares it, and one
 /// change of it may fail.
 pub(super) fn page_life(draft: &mut Draft<'_, '_>) {
-    let page = Place::page(Area::Itt, 306);
+    let page = Place::page(Area::ITT, 306);
     let rounds = draft.between(2, 3);
     let failing = draft.below(rounds.saturating_add(1));
     let changes = [PageChange::Unshare, PageChange::Unpin, PageChange::Share, PageChange::Pin];
@@ -415,10 +416,10 @@ pub(super) fn page_life(draft: &mut Draft<'_, '_>) {
 /// The host loads from, or stores to, what EL2 or the ITS reads.
 pub(super) fn stored(draft: &mut Draft<'_, '_>) {
     let device_id = draft.below(16) as u32;
-    let area = draft.pick(&areas(draft), Area::Queue);
+    let area = draft.pick(&areas(draft), Area::QUEUE);
     let at = match draft.below(4) {
         0 => level1_entry(draft, device_id),
-        1 => some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt),
+        1 => some_device(draft).map_or(Place::page(Area::ITT, 0), |device| device.itt),
         _ => {
             let page = draft.below(area.pages().into()) as u16;
             Place::at(area, page, draft.below(512).saturating_mul(8) as u16)
@@ -439,12 +440,12 @@ pub(super) fn level1_entry(draft: &Draft<'_, '_>, device_id: u32) -> Place {
     let index = draft.belief.level1_index(device_id).unwrap_or(0);
     let bytes = index.saturating_mul(8);
     let page = (bytes / PAGE_BYTES) as u16;
-    Place::at(draft.area(Area::DeviceTableCopy), page, (bytes % PAGE_BYTES) as u16)
+    Place::at(draft.area(Area::DEVICE_TABLE_COPY), page, (bytes % PAGE_BYTES) as u16)
 }
 
 /// A level-1 entry for what can be no level-2 table.
 pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
-    let per_entry = match draft.belief.here().character.largest_page_size() {
+    let per_entry = match draft.belief.here().configuration.largest_page_size() {
         PageSize::K4 => 512,
         PageSize::K16 => 2048,
         PageSize::K64 => 8192,
@@ -452,8 +453,8 @@ pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
     let device_id = draft.between(1, 7).saturating_mul(per_entry) as u32;
     let cpu = draft.cpu();
     let level2 = match draft.below(4) {
-        0 => Place::page(Area::Level2, draft.below(128) as u16),
-        1 => some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt),
+        0 => Place::page(Area::LEVEL2, draft.below(128) as u16),
+        1 => some_device(draft).map_or(Place::page(Area::ITT, 0), |device| device.itt),
         _ => bad_place(draft),
     };
     let flip = match draft.below(3) {
@@ -467,7 +468,7 @@ pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
         HostCommand::Mapd {
             device_id,
             size: 4,
-            itt_address: Place::page(Area::Itt, 315),
+            itt_address: Place::page(Area::ITT, 315),
             valid: true,
         },
     );
@@ -547,8 +548,8 @@ pub(super) fn hypercalls(draft: &mut Draft<'_, '_>) {
 /// Set-up with one argument wrong.
 pub(super) fn bad_set_up(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    let mut private = Place::page(draft.area(Area::Private), 0);
-    let mut descriptor = Place::page(draft.area(Area::Descriptor), 0);
+    let mut private = Place::page(draft.area(Area::PRIVATE), 0);
+    let mut descriptor = Place::page(draft.area(Area::DESCRIPTOR), 0);
     let mut private_pages = u16::from(draft.belief.boot.private_pages);
     let mut device_flip = 0;
     match draft.below(4) {
@@ -566,8 +567,9 @@ pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
     match draft.below(6) {
         0 => bad_set_up(draft),
         1 => {
-            let areas = [Area::Queue, Area::DeviceTable, Area::Private, Area::QueueCopy, Area::Itt];
-            let area = draft.pick(&areas, Area::Queue);
+            let areas =
+                [Area::QUEUE, Area::DEVICE_TABLE, Area::PRIVATE, Area::QUEUE_COPY, Area::ITT];
+            let area = draft.pick(&areas, Area::QUEUE);
             let page = Place::page(draft.area(area), 0);
             let next = match draft.chance(1, 2) {
                 true => Operation::Share { cpu, page },
@@ -577,7 +579,7 @@ pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
         }
         2 => {
             let after = draft.below(70) as u8;
-            let area = draft.pick(&[Area::Descriptor, Area::LiveList], Area::LiveList);
+            let area = draft.pick(&[Area::DESCRIPTOR, Area::LIVE_LIST], Area::LIVE_LIST);
             let offset = draft.below(16).saturating_mul(8) as u16;
             let at = Place::at(draft.area(area), 0, offset);
             let value = draft.word();
@@ -626,7 +628,7 @@ pub(super) fn remapped(draft: &mut Draft<'_, '_>) {
     };
     let itt = match draft.chance(1, 2) {
         true => device.itt,
-        false => Place::at(Area::Itt, draft.below(64) as u16, 0x100),
+        false => Place::at(Area::ITT, draft.below(64) as u16, 0x100),
     };
     let size = draft.between(0, 8) as u8;
     command(draft, HostCommand::Mapd { device_id, size, itt_address: itt, valid: true });

@@ -1,15 +1,14 @@
 //! Phrases about hypercalls: how ITSs come to be guarded, and what is in the way.
 
-use its_el2::{AccessSize, Direction, PageChange};
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::PAGE_BYTES;
 use its_gic::{Baser, Register};
+use its_machine::{AccessSize, Area, Direction, PageChange, Place};
 
 use super::draft::{Draft, Phrase};
 use super::hostile::{self, areas, bad_place};
 use super::{legal, several};
 use crate::operation::Operation;
-use crate::place::{Area, Place};
 
 /// Traffic beside it.
 pub(super) const LEGAL: &[Phrase] = &[
@@ -94,20 +93,20 @@ fn moved_queue(draft: &mut Draft<'_, '_>, cpu: u8) {
             Direction::Write(0),
         ));
     }
-    described_at(draft, cpu, 0x00, (Area::Queue, pages));
+    described_at(draft, cpu, 0x00, (Area::QUEUE, pages));
 }
 
 /// By ITS pages or less, or it is there no more. Whether the ITS can still run.
 fn moved_table(draft: &mut Draft<'_, '_>, cpu: u8) -> bool {
     let index = draft.below(2) as u8;
     let area = match index {
-        0 => Area::DeviceTable,
-        _ => Area::CollectionTable,
+        0 => Area::DEVICE_TABLE,
+        _ => Area::COLLECTION_TABLE,
     };
     let field = u16::from(index).saturating_mul(0x20).saturating_add(0x40);
     if draft.chance(1, 4) {
         draft.push(Operation::WriteBaser { cpu, index, flip: Baser::VALID });
-        let at = Place::at(draft.area(Area::Descriptor), 0, field.saturating_add(0x10));
+        let at = Place::at(draft.area(Area::DESCRIPTOR), 0, field.saturating_add(0x10));
         draft.push(Operation::Store { cpu, at, value: 0 });
         return false;
     }
@@ -117,7 +116,7 @@ fn moved_table(draft: &mut Draft<'_, '_>, cpu: u8) -> bool {
     if draft.chance(1, 3) {
         described_at(draft, cpu, field, (area, pages));
     }
-    let page_bytes = draft.belief.here().character.largest_page_size().bytes();
+    let page_bytes = draft.belief.here().configuration.largest_page_size().bytes();
     flip.is_multiple_of(page_bytes)
 }
 
@@ -126,7 +125,7 @@ fn described_at(draft: &mut Draft<'_, '_>, cpu: u8, field: u16, (area, pages): (
     if pages >= area.pages() {
         return;
     }
-    let at = Place::at(draft.area(Area::Descriptor), 0, field);
+    let at = Place::at(draft.area(Area::DESCRIPTOR), 0, field);
     let of = Place::page(draft.area(area), pages);
     draft.push(Operation::StoreAddress { cpu, at, of, physical: false });
 }
@@ -183,11 +182,11 @@ fn overlapping(draft: &mut Draft<'_, '_>) {
     if is_late(draft) {
         return;
     }
-    let area = draft.pick(&areas(draft), Area::Queue);
+    let area = draft.pick(&areas(draft), Area::QUEUE);
     let page = draft.below(area.pages().min(4).into()) as u16;
     let there = Place::page(area, page);
     let pages = draft.pick(&[0, 1, 1, 2, 4, 16], 1);
-    let (private, descriptor) = (own(draft, Area::Private), own(draft, Area::Descriptor));
+    let (private, descriptor) = (own(draft, Area::PRIVATE), own(draft, Area::DESCRIPTOR));
     match draft.below(4) {
         0..=2 => call(draft, (there, descriptor), pages, 0),
         _ => call(draft, (private, there), pages, 0),
@@ -200,7 +199,7 @@ fn straddling(draft: &mut Draft<'_, '_>) {
     if is_late(draft) {
         return;
     }
-    let (private, descriptor) = (own(draft, Area::Private), own(draft, Area::Descriptor));
+    let (private, descriptor) = (own(draft, Area::PRIVATE), own(draft, Area::DESCRIPTOR));
     let pages = draft.pick(&[0, 1, 4, 5, 6, 1024, 1025, u16::MAX], 1);
     let offset = draft.pick(&[8, 0x100, 0x800, 0xfff], 8);
     let flip = draft.word();
@@ -208,8 +207,8 @@ fn straddling(draft: &mut Draft<'_, '_>) {
     let anywhere = draft.word() & 0xf_ffff_ffff_ffff;
     match draft.below(6) {
         0 => call(draft, (private, descriptor), pages, 0),
-        1 => call(draft, (Place::page(Area::High, 46), descriptor), pages, 0),
-        2 => call(draft, (private, Place::page(Area::Hole, 0)), 1, 0),
+        1 => call(draft, (Place::page(Area::HIGH, 46), descriptor), pages, 0),
+        2 => call(draft, (private, Place::page(Area::HOLE, 0)), 1, 0),
         3 => {
             let Place::In { area, page, .. } = private else {
                 return;
@@ -235,7 +234,7 @@ fn bad_field(draft: &mut Draft<'_, '_>) {
     if is_late(draft) {
         return;
     }
-    let at = Place::at(draft.area(Area::Descriptor), 0, field(draft));
+    let at = Place::at(draft.area(Area::DESCRIPTOR), 0, field(draft));
     let word = draft.word();
     let value = draft.pick(&[0, 1, 2, 257, 0x1000, 0x1_0000, 1 << 60, u64::MAX, word], 0);
     let cpu = draft.cpu();
@@ -254,15 +253,15 @@ fn almost_right(draft: &mut Draft<'_, '_>) {
     if is_late(draft) {
         return;
     }
-    let character = draft.belief.here().character;
-    let page_bytes = character.largest_page_size().bytes();
+    let configuration = draft.belief.here().configuration;
+    let page_bytes = configuration.largest_page_size().bytes();
     let (table, pages, type_field, entry_bytes) = match draft.chance(2, 3) {
         true => {
             let pages = draft.belief.boot.table_pages.into();
-            (0x40, pages, DEVICES, character.device_entry_bytes)
+            (0x40, pages, DEVICES, configuration.device_entry_bytes)
         }
         false => {
-            let entry_bytes = character.collection_entry_bytes;
+            let entry_bytes = configuration.collection_entry_bytes;
             (0x60, 1, COLLECTIONS, entry_bytes)
         }
     };
@@ -287,7 +286,7 @@ fn almost_right(draft: &mut Draft<'_, '_>) {
             (0x10, right.into_bits() ^ 1 << bit)
         }
     };
-    let at = Place::at(draft.area(Area::Descriptor), 0, table | field);
+    let at = Place::at(draft.area(Area::DESCRIPTOR), 0, table | field);
     let cpu = draft.cpu();
     draft.push(Operation::Store { cpu, at, value });
     fail(draft);
@@ -308,8 +307,8 @@ fn wrong_address(draft: &mut Draft<'_, '_>) {
     let of_table = draft.pick(&[0x40, 0x48], 0x48);
     let of_table = table.saturating_add(of_table) as u16;
     let offset = draft.pick(&[0, 8, 8, 0x20, of_table, of_table], 8);
-    let at = Place::at(draft.area(Area::Descriptor), 0, offset);
-    let area = draft.pick(&areas(draft), Area::Queue);
+    let at = Place::at(draft.area(Area::DESCRIPTOR), 0, offset);
+    let area = draft.pick(&areas(draft), Area::QUEUE);
     let of = match draft.chance(3, 4) {
         true => Place::page(area, draft.below(area.pages().into()) as u16),
         false => bad_place(draft),
@@ -328,7 +327,7 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
         return;
     }
     let cpu = draft.cpu();
-    let list = draft.area(Area::LiveList);
+    let list = draft.area(Area::LIVE_LIST);
     let devices = draft.belief.here().devices.len() as u64;
     let entry = draft.below(devices.max(1)).saturating_mul(16) as u16;
     match draft.below(3) {
@@ -344,7 +343,7 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
             draft.push(Operation::Store { cpu, at, value });
         }
         _ => {
-            let at = Place::at(draft.area(Area::Descriptor), 0, 0x18);
+            let at = Place::at(draft.area(Area::DESCRIPTOR), 0, 0x18);
             let value = draft.pick(&[0, 256, 257, 512, 1024, 1025], 257);
             draft.push(Operation::Store { cpu, at, value });
         }
@@ -387,7 +386,7 @@ fn page_gone(draft: &mut Draft<'_, '_>) {
         return;
     }
     let cpu = draft.cpu();
-    let area = draft.pick(&areas(draft), Area::Private);
+    let area = draft.pick(&areas(draft), Area::PRIVATE);
     let page = Place::page(area, draft.below(area.pages().min(4).into()) as u16);
     let shared = draft.chance(2, 3);
     draft.push(match shared {
@@ -414,8 +413,8 @@ fn early(draft: &mut Draft<'_, '_>) {
         1 => legal::set_up(draft),
         _ => {
             let swapped = 1_u8.saturating_sub(draft.belief.current);
-            let private = Place::page(Area::Private.of_its(swapped), 0);
-            let descriptor = Place::page(Area::Descriptor.of_its(swapped), 0);
+            let private = Place::page(Area::PRIVATE.of_its(swapped), 0);
+            let descriptor = Place::page(Area::DESCRIPTOR.of_its(swapped), 0);
             call(draft, (private, descriptor), 1, 0);
         }
     }
@@ -423,10 +422,10 @@ fn early(draft: &mut Draft<'_, '_>) {
 
 /// A set-up that was made, with other pages or the same.
 fn again(draft: &mut Draft<'_, '_>) {
-    let descriptor = own(draft, Area::Descriptor);
+    let descriptor = own(draft, Area::DESCRIPTOR);
     legal::set_up(draft);
     let pages = draft.between(1, 4) as u16;
-    call(draft, (Place::page(Area::Host, 8), descriptor), pages, 0);
+    call(draft, (Place::page(Area::HOST, 8), descriptor), pages, 0);
 }
 
 /// A word of descriptor or list, or a page's owner, changes between two reads of EL2.
@@ -435,9 +434,9 @@ fn tampered(draft: &mut Draft<'_, '_>) {
         return;
     }
     let after = draft.below(40) as u8;
-    let area = draft.pick(&[Area::Descriptor, Area::LiveList], Area::LiveList);
+    let area = draft.pick(&[Area::DESCRIPTOR, Area::LIVE_LIST], Area::LIVE_LIST);
     let offset = match area {
-        Area::Descriptor => field(draft),
+        Area::DESCRIPTOR => field(draft),
         _ => draft.below(8).saturating_mul(8) as u16,
     };
     let at = Place::at(draft.area(area), 0, offset);

@@ -1,12 +1,11 @@
 //! Legal phrases: what the Linux driver does, with devices and page sharing beside it.
 
-use its_el2::{AccessSize, Direction, Frame, Pace};
 use its_gic::geometry::PAGE_BYTES;
+use its_machine::{AccessSize, Area, Direction, Frame, Pace, Place};
 
 use super::belief::Device;
 use super::draft::{Draft, Phrase};
 use crate::operation::{HostCommand, Operation, Rdbase};
-use crate::place::{Area, Place};
 use crate::target::registers;
 
 /// All of them; the first two are what the others build on.
@@ -27,7 +26,7 @@ pub(crate) const PHRASES: &[Phrase] = &[
 ];
 
 /// How many level-1 entries there may be for this generator to add one, of so many blocks of
-/// [`Area::Level2`]. The driver takes those from the front, this generator from the back.
+/// [`Area::LEVEL2`]. The driver takes those from the front, this generator from the back.
 const fn own_blocks(blocks: u64) -> u64 {
     if blocks < 8 { 1 } else { 3 }
 }
@@ -74,7 +73,7 @@ pub(crate) fn new_device(draft: &mut Draft<'_, '_>) -> Option<(u32, u8, Place)> 
     };
     let free = |id: &u64| draft.belief.device(*id as u32).is_none();
     let device_id = (device_id..ids.min(device_id.saturating_add(8))).find(free)?;
-    let most = draft.belief.here().character.event_id_bits.min(16);
+    let most = draft.belief.here().configuration.event_id_bits.min(16);
     let event_id_bits = match draft.below(16) {
         0..=11 => draft.between(1, 6),
         12..=14 => draft.between(6, 10),
@@ -142,9 +141,9 @@ pub(crate) fn new_itt(draft: &mut Draft<'_, '_>, event_id_bits: u8) -> Option<Pl
         2 => end.checked_next_multiple_of(PAGE_BYTES)?,
         _ => end.checked_next_multiple_of(PAGE_BYTES)?.saturating_add(0xf00),
     };
-    let limit = u64::from(Area::Itt.pages()).saturating_mul(PAGE_BYTES);
+    let limit = u64::from(Area::ITT.pages()).saturating_mul(PAGE_BYTES);
     let place =
-        Place::at(Area::Itt, u16::try_from(start / PAGE_BYTES).ok()?, (start % PAGE_BYTES) as u16);
+        Place::at(Area::ITT, u16::try_from(start / PAGE_BYTES).ok()?, (start % PAGE_BYTES) as u16);
     (start.saturating_add(bytes) <= limit).then_some(place)
 }
 
@@ -167,7 +166,7 @@ pub(crate) fn own_level2(draft: &Draft<'_, '_>) -> Option<Place> {
     let used = draft.belief.here().level1.len() as u64;
     let last = first.saturating_add(blocks).saturating_sub(1);
     let block = last.saturating_sub(used);
-    let place = Place::page(Area::Level2, block.saturating_mul(16) as u16);
+    let place = Place::page(Area::LEVEL2, block.saturating_mul(16) as u16);
     (used < own_blocks(blocks)).then_some(place)
 }
 
@@ -260,7 +259,7 @@ pub(crate) fn unmap(draft: &mut Draft<'_, '_>) {
 /// A collection once more, or a new one.
 pub(crate) fn collection(draft: &mut Draft<'_, '_>) {
     let (mut icid, mut redistributor) = some_collection(draft);
-    let bits = draft.belief.here().character.collection_id_bits;
+    let bits = draft.belief.here().configuration.collection_id_bits;
     if bits >= 2 && draft.chance(1, 2) {
         let fresh = match draft.chance(1, 2) {
             true => 2,
@@ -282,7 +281,7 @@ pub(crate) fn collection(draft: &mut Draft<'_, '_>) {
 
 /// The host waits a little.
 pub(crate) fn idle(draft: &mut Draft<'_, '_>) {
-    if draft.belief.here().character.pace == Pace::Never || draft.chance(1, 8) {
+    if draft.belief.here().configuration.pace == Pace::Never || draft.chance(1, 8) {
         let commands = draft.pick(&[1, 2, 7, 64, 200], 64);
         draft.push(Operation::Advance { commands });
     }
@@ -338,7 +337,7 @@ pub(crate) fn reset_queue(draft: &mut Draft<'_, '_>) {
 
 /// A page of the host goes somewhere and comes back.
 pub(crate) fn pages(draft: &mut Draft<'_, '_>) {
-    let area = draft.pick(&[Area::Host, Area::High], Area::Host);
+    let area = draft.pick(&[Area::HOST, Area::HIGH], Area::HOST);
     let page = Place::page(area, draft.below(area.pages().into()) as u16);
     let cpu = draft.cpu();
     let shared = draft.chance(1, 2);
@@ -385,8 +384,8 @@ pub(crate) fn set_up(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     draft.push(Operation::SetUp {
         cpu,
-        private: Place::page(draft.area(Area::Private), 0),
-        descriptor: Place::page(draft.area(Area::Descriptor), 0),
+        private: Place::page(draft.area(Area::PRIVATE), 0),
+        descriptor: Place::page(draft.area(Area::DESCRIPTOR), 0),
         private_pages: draft.belief.boot.private_pages.into(),
         device_flip: 0,
     });
@@ -399,7 +398,7 @@ pub(crate) fn drain(draft: &mut Draft<'_, '_>) {
     }
     for _ in 0..40 {
         let posted = draft.belief.here().posted;
-        let (commands, times) = match draft.belief.here().character.pace {
+        let (commands, times) = match draft.belief.here().configuration.pace {
             _ if posted == 0 => return,
             Pace::AtOnce => (0, 2),
             Pace::Late => (0, posted.min(255) as u8),

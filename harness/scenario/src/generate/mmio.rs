@@ -1,6 +1,6 @@
 //! Phrases about accesses to registers: any size and offset in every frame, in every phase.
 
-use its_el2::{AccessSize, Direction, Frame};
+use its_machine::{AccessSize, Direction, Frame};
 
 use super::draft::{Draft, Phrase};
 use super::{hostile, legal, several};

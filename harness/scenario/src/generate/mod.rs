@@ -20,7 +20,7 @@ mod several;
 mod tables;
 
 use arbitrary::{Arbitrary, Unstructured};
-use its_el2::{Character, MAX_ITS};
+use its_machine::{ItsConfiguration, MAX_ITS};
 
 use crate::fuzz_target::FuzzTarget;
 use crate::operation::Operation;
@@ -41,19 +41,19 @@ impl Scenario {
     /// and never fails: where `u` ends, the scenario does soon. A few KiB are enough.
     pub fn generate(u: &mut Unstructured<'_>, target: FuzzTarget, temper: Temper) -> Self {
         let boot = boards::draw_boot(u, target);
-        let characters = boards::draw_characters(u, target, boot.its);
-        Self::generate_on(u, target, temper, (boot, characters))
+        let configurations = boards::draw_configurations(u, target, boot.its);
+        Self::generate_on(u, target, temper, (boot, configurations))
     }
 
-    /// The same for a board with one ITS of this character.
+    /// The same for a board with one ITS of this configuration.
     pub fn generate_for(
         u: &mut Unstructured<'_>,
         target: FuzzTarget,
         temper: Temper,
-        character: Character,
+        configuration: ItsConfiguration,
     ) -> Self {
         let boot = Boot { its: 1, ..boards::draw_boot(u, target) };
-        Self::generate_on(u, target, temper, (boot, [character; MAX_ITS]))
+        Self::generate_on(u, target, temper, (boot, [configuration; MAX_ITS]))
     }
 
     /// The same on a board that is given.
@@ -61,16 +61,16 @@ impl Scenario {
         u: &mut Unstructured<'_>,
         target: FuzzTarget,
         temper: Temper,
-        (boot, characters): (Boot, [Character; MAX_ITS]),
+        (boot, configurations): (Boot, [ItsConfiguration; MAX_ITS]),
     ) -> Self {
-        let mut draft = Draft::new(u, characters, boot);
+        let mut draft = Draft::new(u, configurations, boot);
         let weights = Weights::draw(&mut draft, target);
         match target {
             FuzzTarget::Arch => arch::write(&mut draft, &weights, temper),
             FuzzTarget::Race => race::write(&mut draft, &weights, temper == Temper::Hostile),
             _ => emulated(&mut draft, &weights, target, temper),
         }
-        let mut scenario = Self { characters, boot, operations: draft.into_operations() };
+        let mut scenario = Self { configurations, boot, operations: draft.into_operations() };
         scenario.fit(target);
         scenario
     }
@@ -121,7 +121,7 @@ pub(crate) fn continuation(
     target: FuzzTarget,
     before: &[Operation],
 ) -> Vec<Operation> {
-    let mut draft = Draft::new(u, scenario.characters, scenario.boot);
+    let mut draft = Draft::new(u, scenario.configurations, scenario.boot);
     draft.believe(before);
     let weights = Weights::even(target);
     match draft.below(3) {

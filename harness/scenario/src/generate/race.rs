@@ -1,14 +1,13 @@
 //! Phrases of several agents at once: what comes one after the other elsewhere, on two CPUs, with
 //! time passing meanwhile.
 
-use its_el2::{AccessSize, Direction, Frame, PageChange};
 use its_gic::Register;
+use its_machine::{AccessSize, Area, Direction, Frame, PageChange, Place};
 
 use super::draft::{Draft, Phrase};
 use super::legal::{command, new_device, no_more_level2, post, some_device};
 use super::{Weights, legal};
 use crate::operation::{CPUS, HostCommand, Operation};
-use crate::place::{Area, Place};
 use crate::scenario::Stage;
 use crate::turns::Turns;
 
@@ -114,7 +113,7 @@ fn pending_command(draft: &mut Draft<'_, '_>) {
         Some(device) => Some(HostCommand::Mapd {
             device_id: device.device_id,
             size: 0,
-            itt_address: Place::page(Area::Itt, 0),
+            itt_address: Place::page(Area::ITT, 0),
             valid: false,
         }),
         None => new_device(draft).map(|(device_id, event_id_bits, itt)| HostCommand::Mapd {
@@ -170,7 +169,7 @@ fn pages_come_back(draft: &mut Draft<'_, '_>) {
         HostCommand::Mapd {
             device_id: device.device_id,
             size: 0,
-            itt_address: Place::page(Area::Itt, 0),
+            itt_address: Place::page(Area::ITT, 0),
             valid: false,
         },
     );
@@ -188,9 +187,9 @@ fn pages_come_back(draft: &mut Draft<'_, '_>) {
 
 fn page_in_use(draft: &mut Draft<'_, '_>) -> Place {
     let itt = some_device(draft).map(|device| device.itt);
-    let itt = itt.unwrap_or(Place::page(Area::Itt, 0)).align_down(4096);
-    let level2 = Place::page(Area::Level2, draft.below(64) as u16);
-    let near = Place::page(Area::Itt, draft.below(32) as u16);
+    let itt = itt.unwrap_or(Place::page(Area::ITT, 0)).align_down(4096);
+    let level2 = Place::page(Area::LEVEL2, draft.below(64) as u16);
+    let near = Place::page(Area::ITT, draft.below(32) as u16);
     match no_more_level2(draft) {
         true => draft.pick(&[itt, near], itt),
         false => draft.pick(&[itt, near, near, level2], itt),
@@ -203,8 +202,8 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
     post(draft);
     for _ in 0..draft.between(1, 4) {
         let cpu = draft.cpu();
-        let (area, pages) =
-            draft.pick(&[(Area::QueueCopy, 1), (Area::DeviceTableCopy, 1)], (Area::QueueCopy, 1));
+        let (area, pages) = draft
+            .pick(&[(Area::QUEUE_COPY, 1), (Area::DEVICE_TABLE_COPY, 1)], (Area::QUEUE_COPY, 1));
         let at =
             Place::at(area, draft.below(pages) as u16, (draft.below(64) as u16).wrapping_mul(8));
         let value = draft.word();

@@ -6,8 +6,9 @@ use super::draft::{Draft, Phrase};
 use super::hostile::{self, areas, bad_place, level1_entry, poll};
 use super::legal::{command, own_level2, post, some_collection, some_device, some_event};
 use super::{legal, several};
+use crate::argument::PAGE_BYTES as PAGE;
 use crate::operation::{HostCommand, Operation, Rdbase};
-use crate::place::{Area, PAGE_BYTES as PAGE, Place};
+use its_machine::{Area, Place};
 
 /// Devices and collections come and go, power too.
 pub(super) const LEGAL: &[Phrase] = &[
@@ -48,9 +49,9 @@ pub(super) const HOSTILE: &[Phrase] = &[
 
 /// A DeviceID behind the n-th level-1 entry.
 fn behind(draft: &mut Draft<'_, '_>, entry: u64) -> u32 {
-    let character = draft.belief.here().character;
-    let bytes: u64 = character.device_entry_bytes.into();
-    let per_page = character.largest_page_size().bytes().checked_div(bytes);
+    let configuration = draft.belief.here().configuration;
+    let bytes: u64 = configuration.device_entry_bytes.into();
+    let per_page = configuration.largest_page_size().bytes().checked_div(bytes);
     let per_page = per_page.unwrap_or(0);
     let within = draft.pick(&[0, 1, per_page.saturating_sub(1)], 0);
     entry.saturating_mul(per_page).saturating_add(within) as u32
@@ -59,7 +60,7 @@ fn behind(draft: &mut Draft<'_, '_>, entry: u64) -> u32 {
 /// A DeviceID that the ITS has bits for, and its table no entry.
 fn beyond_the_table(draft: &mut Draft<'_, '_>) {
     let ids = draft.belief.device_ids();
-    let bits = draft.belief.here().character.device_id_bits;
+    let bits = draft.belief.here().configuration.device_id_bits;
     let last = (1_u64 << bits.min(32)).saturating_sub(1);
     if ids > last {
         return hostile::bad_ids(draft);
@@ -75,7 +76,7 @@ fn beyond_the_table(draft: &mut Draft<'_, '_>) {
         false => HostCommand::Mapd {
             device_id,
             size: 3,
-            itt_address: Place::page(Area::Itt, 309),
+            itt_address: Place::page(Area::ITT, 309),
             valid: draft.chance(3, 4),
         },
     };
@@ -86,14 +87,14 @@ fn beyond_the_table(draft: &mut Draft<'_, '_>) {
 
 /// An ICID behind the n-th level-1 entry.
 fn collection_behind(draft: &mut Draft<'_, '_>, entry: u64) -> u16 {
-    let character = draft.belief.here().character;
-    let bytes: u64 = character.collection_entry_bytes.into();
-    let per_page = character.page_size.bytes().checked_div(bytes).unwrap_or(0);
+    let configuration = draft.belief.here().configuration;
+    let bytes: u64 = configuration.collection_entry_bytes.into();
+    let per_page = configuration.page_size.bytes().checked_div(bytes).unwrap_or(0);
     entry.saturating_mul(per_page).saturating_add(1) as u16
 }
 
 fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
-    let itt = Place::at(Area::Itt, draft.between(280, 319) as u16, 0);
+    let itt = Place::at(Area::ITT, draft.between(280, 319) as u16, 0);
     let mapd = HostCommand::Mapd { device_id, size: 4, itt_address: itt, valid: true };
     command(draft, mapd);
     post(draft);
@@ -104,7 +105,7 @@ fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
 fn far_collection(draft: &mut Draft<'_, '_>) {
     let entry = draft.between(1, 3);
     let icid = collection_behind(draft, entry);
-    let bits = draft.belief.here().character.collection_id_bits;
+    let bits = draft.belief.here().configuration.collection_id_bits;
     let index = draft.belief.collection_index(icid);
     let Some(index) = index.filter(|_| u32::from(icid) >> bits == 0) else {
         return legal::collection(draft);
@@ -132,16 +133,16 @@ fn flip(draft: &mut Draft<'_, '_>) -> u64 {
 /// Where a level-2 table would be bad or good: at the end of a region, on something else, high,
 /// anywhere.
 fn level2(draft: &mut Draft<'_, '_>) -> Place {
-    let area = draft.pick(&areas(draft), Area::Level2);
+    let area = draft.pick(&areas(draft), Area::LEVEL2);
     let last = area.pages().saturating_sub(1);
     let block = draft.below(8).saturating_mul(16) as u16;
     let place = match draft.below(8) {
-        0 | 1 => Place::page(Area::Level2, block),
-        2 => Place::page(Area::Level2, draft.below(128) as u16),
-        3 => Place::page(Area::High, draft.pick(&[0, 16, 32, 40, 47], 32)),
+        0 | 1 => Place::page(Area::LEVEL2, block),
+        2 => Place::page(Area::LEVEL2, draft.below(128) as u16),
+        3 => Place::page(Area::HIGH, draft.pick(&[0, 16, 32, 40, 47], 32)),
         4 => Place::page(area, last),
         5 => Place::page(area, 0),
-        6 => some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt),
+        6 => some_device(draft).map_or(Place::page(Area::ITT, 0), |device| device.itt),
         _ => bad_place(draft),
     };
     place.align_down(PAGE)
@@ -157,7 +158,7 @@ fn grown_badly(draft: &mut Draft<'_, '_>) {
     map(draft, device_id);
     poll(draft);
     if draft.chance(1, 2) {
-        let level2 = Place::page(Area::Level2, 112);
+        let level2 = Place::page(Area::LEVEL2, 112);
         offer(draft, device_id, level2);
         draft.push(Operation::Post { cpu, retry: true, double: false });
         poll(draft);
@@ -167,7 +168,7 @@ fn grown_badly(draft: &mut Draft<'_, '_>) {
 /// Two entries for the same page, of devices, or of a device and a collection, or of two ITSs.
 fn aliased(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    let level2 = Place::page(Area::Level2, draft.pick(&[0, 64, 96, 112], 96));
+    let level2 = Place::page(Area::LEVEL2, draft.pick(&[0, 64, 96, 112], 96));
     let first = draft.between(1, 4);
     let device_id = behind(draft, first);
     draft.push(Operation::Grow { cpu, device_id, level2, flip: 0 });
@@ -236,7 +237,7 @@ fn swapped_under_a_device(draft: &mut Draft<'_, '_>) {
     let (one, other) = (level2(draft), level2(draft));
     for (level2, size) in [(one, 4), (other, 5)] {
         offer(draft, device_id, level2);
-        let itt = Place::page(Area::Itt, 300);
+        let itt = Place::page(Area::ITT, 300);
         let mapd = HostCommand::Mapd { device_id, size, itt_address: itt, valid: true };
         command(draft, mapd);
         post(draft);
@@ -252,7 +253,7 @@ fn tampered(draft: &mut Draft<'_, '_>) {
     let device_id = behind(draft, entry);
     let level2 = level2(draft);
     offer(draft, device_id, level2);
-    let itt = Place::page(Area::Itt, 290);
+    let itt = Place::page(Area::ITT, 290);
     let mapd = HostCommand::Mapd { device_id, size: 4, itt_address: itt, valid: true };
     for _ in 0..draft.between(1, 3) {
         command(draft, mapd);
@@ -261,7 +262,7 @@ fn tampered(draft: &mut Draft<'_, '_>) {
         true => level1_entry(draft, device_id),
         false => {
             let slot = draft.below(PAGE_BYTES / 8).saturating_mul(8) as u16;
-            Place::at(draft.area(Area::QueueCopy), 0, slot)
+            Place::at(draft.area(Area::QUEUE_COPY), 0, slot)
         }
     };
     let value = draft.word();
@@ -276,7 +277,7 @@ fn tampered(draft: &mut Draft<'_, '_>) {
 fn refused_for_its_itt(draft: &mut Draft<'_, '_>) {
     let entry = draft.between(1, 6);
     let device_id = behind(draft, entry);
-    let level2 = Place::page(Area::Level2, draft.below(8).saturating_mul(16) as u16);
+    let level2 = Place::page(Area::LEVEL2, draft.below(8).saturating_mul(16) as u16);
     offer(draft, device_id, level2);
     let itt = match draft.chance(1, 2) {
         true => level2,

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::argument::Word as _;
-use crate::header::DEFAULT_CHARACTER;
 use crate::operation::HostCommand;
 use crate::operation::Kind;
-use crate::place::{Area, Place};
 use crate::scenario::Boot;
 use fastrand::Rng;
-use its_el2::{Character, Pace};
+use its_machine::{Area, ItsConfiguration, Pace, Place};
 use quickcheck::quickcheck;
 
 pub(crate) fn generated(seed: u64, target: FuzzTarget, temper: Temper) -> Scenario {
@@ -66,8 +64,8 @@ fn no_bytes_give_something_too() {
 
 /// What a legal scenario must never hold, whatever the machine.
 fn offence(operation: &Operation, scenario: &Scenario) -> Option<&'static str> {
-    let ids = 1_u64 << scenario.characters[0].device_id_bits;
-    let in_itt = |place: Place| matches!(place, Place::In { area: Area::Itt, .. });
+    let ids = 1_u64 << scenario.configurations[0].device_id_bits;
+    let in_itt = |place: Place| matches!(place, Place::In { area: Area::ITT, .. });
     match *operation {
         Operation::Command { command: HostCommand::Raw { .. }, .. }
         | Operation::RawHypercall { .. } => Some("raw"),
@@ -108,9 +106,9 @@ fn a_small_queue_never_overflows() {
         let mut bytes = [0; 16384];
         Rng::with_seed(seed).fill(&mut bytes);
         let mut u = Unstructured::new(&bytes);
-        let character = Character { pace: Pace::Never, ..DEFAULT_CHARACTER };
+        let configuration = ItsConfiguration { pace: Pace::Never, ..ItsConfiguration::DEFAULT };
         let boot = Boot { queue_pages: 1, ..Boot::default() };
-        let mut draft = Draft::new(&mut u, [character; 2], boot);
+        let mut draft = Draft::new(&mut u, [configuration; 2], boot);
         for index in 0..200 {
             let [map_device, map_event, ..] = legal::PHRASES else {
                 panic!("too few phrases");
@@ -118,7 +116,7 @@ fn a_small_queue_never_overflows() {
             let phrase = if index % 4 == 0 { map_device } else { map_event };
             phrase(&mut draft);
         }
-        let mut belief = belief::Belief::new([character; 2], boot);
+        let mut belief = belief::Belief::new([configuration; 2], boot);
         let mut filled = 0;
         for operation in draft.into_operations() {
             filled += slots(&operation, &belief);
@@ -137,7 +135,7 @@ fn a_small_queue_never_overflows() {
 fn legal_scenarios_are_legal() {
     for seed in 0..3000 {
         let scenario = generated(seed, FuzzTarget::Cmdq, Temper::Legal);
-        let mut belief = belief::Belief::new(scenario.characters, scenario.boot);
+        let mut belief = belief::Belief::new(scenario.configurations, scenario.boot);
         for operation in &scenario.operations {
             let text = || format!("seed {seed}: {operation}\n{scenario}");
             assert_eq!(offence(operation, &scenario), None, "{}", text());
@@ -192,7 +190,7 @@ fn deep_places_are_reached() {
     let mut early = 0;
     for seed in 0..1000 {
         let scenario = generated(seed, FuzzTarget::Cmdq, Temper::Hostile);
-        let mut belief = belief::Belief::new(scenario.characters, scenario.boot);
+        let mut belief = belief::Belief::new(scenario.configurations, scenario.boot);
         let (mut slots, mut longest) = (0, 0);
         for operation in &scenario.operations {
             longest = longest.max(belief.here().written);
@@ -202,7 +200,7 @@ fn deep_places_are_reached() {
         }
         wraps += usize::from(slots > u32::from(scenario.boot.queue_slots()));
         long += usize::from(longest > 64);
-        late += usize::from(scenario.characters[0].pace != Pace::AtOnce);
+        late += usize::from(scenario.configurations[0].pace != Pace::AtOnce);
         early += usize::from(scenario.boot.stage != Stage::Guarded);
     }
     assert!(wraps > 5 && long > 30 && late > 200 && early > 100, "{wraps} {long} {late} {early}");

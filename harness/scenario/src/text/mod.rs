@@ -25,7 +25,7 @@ pub const TEXT_VERSION: u64 = 1;
 /// The longest text that is read, in bytes; a printed scenario has less than a quarter of this.
 pub const MAX_TEXT_BYTES: usize = 0x4_0000;
 
-/// What the lines of the two ITSs' characters start with.
+/// What the lines of the two ITSs' configurations start with.
 const CHARACTER_LINE: &str = "character";
 const CHARACTER1_LINE: &str = "character1";
 /// What the name of a command's kind starts with.

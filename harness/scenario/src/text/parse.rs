@@ -1,10 +1,10 @@
 //! Parsing. What comes out is fixed up: a value out of range is an error, never another value.
 
-use its_el2::Frame;
+use its_machine::Frame;
 
 use crate::argument::Word as _;
 use crate::argument::{Argument, Presence, Shape};
-use crate::header::{BOOT, CHARACTER, boot, boot_words, character, character_words};
+use crate::header::{BOOT, CHARACTER, boot, boot_words, configuration, configuration_words};
 use crate::operation::{ARGUMENTS, Kind};
 use crate::operation::{CPUS, Operation};
 use crate::record::Record;
@@ -61,7 +61,7 @@ impl Scenario {
     ) -> Result<Section, ParseError> {
         let here = match (section, first.text) {
             (Section::Start, _) => Section::Version,
-            (_, CHARACTER_LINE) => Section::Character,
+            (_, CHARACTER_LINE) => Section::ItsConfiguration,
             (_, CHARACTER1_LINE) => Section::Character1,
             (_, "boot") => Section::Boot,
             _ => Section::Operations,
@@ -75,10 +75,10 @@ impl Scenario {
         }
         match here {
             Section::Start | Section::Version => {}
-            Section::Character | Section::Character1 => {
-                let [one, other] = &mut self.characters;
-                let of = if here == Section::Character { one } else { other };
-                *of = character(parse_header(&CHARACTER, character_words(of), rest)?);
+            Section::ItsConfiguration | Section::Character1 => {
+                let [one, other] = &mut self.configurations;
+                let of = if here == Section::ItsConfiguration { one } else { other };
+                *of = configuration(parse_header(&CHARACTER, configuration_words(of), rest)?);
             }
             Section::Boot => {
                 let words = parse_header(&BOOT, boot_words(&self.boot), rest)?;
@@ -99,7 +99,7 @@ impl Scenario {
 enum Section {
     Start,
     Version,
-    Character,
+    ItsConfiguration,
     Character1,
     Boot,
     Operations,

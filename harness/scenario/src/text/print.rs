@@ -1,12 +1,12 @@
 //! Printing.
 
+use its_machine::{ItsConfiguration, Place};
 use std::fmt::{self, Display, Formatter};
 
 use crate::argument::Word as _;
 use crate::argument::{Argument, Presence, Shape};
-use crate::header::{BOOT, CHARACTER, DEFAULT_CHARACTER, boot_words, character_words};
+use crate::header::{BOOT, CHARACTER, boot_words, configuration_words};
 use crate::operation::{Operation, Rdbase};
-use crate::place::Place;
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::target::Target;
@@ -19,9 +19,9 @@ impl Display for Scenario {
         let default = Self::default();
         writeln!(f, "itsdiff {TEXT_VERSION}")?;
         let names = [CHARACTER_LINE, CHARACTER1_LINE];
-        for (name, character) in names.into_iter().zip(&self.characters) {
-            let usual = character_words(&DEFAULT_CHARACTER);
-            let words = character_words(character);
+        for (name, configuration) in names.into_iter().zip(&self.configurations) {
+            let usual = configuration_words(&ItsConfiguration::DEFAULT);
+            let words = configuration_words(configuration);
             print_header(f, name, &CHARACTER, &words, &usual)?;
         }
         let usual = boot_words(&default.boot);
@@ -111,15 +111,5 @@ fn print_target(f: &mut Formatter<'_>, target: Target) -> fmt::Result {
     match target.register_name() {
         Some(name) => write!(f, "{name}"),
         None => write!(f, "+{:#x} {SIZE}={}", target.offset, target.size.bytes()),
-    }
-}
-
-impl Display for Place {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Absolute(address) => write!(f, "{address:#x}"),
-            Self::In { area, page, offset: 0 } => write!(f, "{}[{page}]", area.name()),
-            Self::In { area, page, offset } => write!(f, "{}[{page}]+{offset:#x}", area.name()),
-        }
     }
 }

@@ -1,10 +1,10 @@
 //! Values of arguments, and why a word is none.
 
 use crate::argument::Shape;
-use crate::argument::Word as _;
+use crate::argument::{PAGE_BYTES, Word as _};
 use crate::operation::{CPUS, Rdbase};
-use crate::place::{Area, PAGE_BYTES, Place};
 use crate::turns::Turns;
+use its_machine::{Area, Place};
 
 /// Addresses are below this.
 const ADDRESSES: u64 = 1 << 52;
@@ -92,8 +92,8 @@ fn place(text: &str) -> Result<Place, Wrong> {
     let Some((page, rest)) = rest.split_once(']') else {
         return wrong("lacks a ]", "a place such as itt[3]+0x200");
     };
-    let Some(area) = Area::ALL.into_iter().find(|area| area.name() == name) else {
-        let names = Area::ALL.map(Area::name);
+    let Some(area) = Area::named(name) else {
+        let names: Vec<String> = Area::all().map(|area| area.to_string()).collect();
         return wrong("is in no area of the board", one_of(&names));
     };
     let offset = match (rest, rest.strip_prefix('+')) {
@@ -104,7 +104,7 @@ fn place(text: &str) -> Result<Place, Wrong> {
     let last = area.pages().saturating_sub(1);
     let (page, offset) = match (number(page), number(offset)) {
         (Some(page), _) if page > last.into() => {
-            let expected = format!("a page from 0 to {last} of {}", area.name());
+            let expected = format!("a page from 0 to {last} of {area}");
             return wrong("lies beyond the area", expected);
         }
         (Some(_), Some(offset)) if offset >= PAGE_BYTES.into() => {

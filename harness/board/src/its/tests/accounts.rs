@@ -1,13 +1,15 @@
 //! Whatever is done to two ITSs, their accounts are what is found from nothing, and an MSI goes
 //! where [`View::translate`] says.
 
-use its_el2::{AccessSize, Action, Character, Choices, Direction, Freedom, MAX_ITS, Pace, View};
 use its_gic::geometry::{Level1Entry, PageSize};
 use its_gic::{Baser, Command, Creadr, Register};
+use its_machine::{
+    AccessSize, Action, Area, Choices, Direction, Freedom, ItsConfiguration, MAX_ITS, Machine,
+    Pace, View,
+};
 
 use crate::host::{Host, Perform, Plan};
-use crate::layout;
-use crate::testing::{Bench, CHARACTER};
+use crate::testing::Bench;
 
 /// A few bits after another, always the same (xorshift).
 struct Bits(u64);
@@ -24,12 +26,12 @@ impl Bits {
         self.below(n) == 0
     }
 
-    fn character(&mut self) -> Character {
+    fn configuration(&mut self) -> ItsConfiguration {
         let mut choices = Choices::USUAL;
         for freedom in Freedom::ALL {
             choices = choices.with_number(*freedom, self.below(6));
         }
-        Character {
+        ItsConfiguration {
             field_order: self.below(6) as u8,
             itt_entry_bytes: 8 + self.below(9) as u8,
             device_entry_bytes: [8, 16][self.below(2) as usize],
@@ -43,7 +45,7 @@ impl Bits {
             two_level_collections: self.one_in(2),
             invalidates: self.one_in(2),
             choices,
-            ..CHARACTER
+            ..ItsConfiguration::DEFAULT
         }
     }
 
@@ -78,15 +80,15 @@ impl Bits {
     /// Somewhere where tables and ITTs are, sometimes on each other.
     fn memory(&mut self) -> u64 {
         let blocks = [
-            layout::ITT.page(0),
-            layout::ITT.page(16),
-            layout::ITT.page(32) + 0x700,
-            layout::LEVEL2.page(0),
-            layout::LEVEL2.page(16),
-            layout::DEVICE_TABLE.address(),
-            layout::DEVICE_TABLE1.address(),
-            layout::HIGH.page(16),
-            layout::HOLE.address(),
+            Area::ITT.page(0),
+            Area::ITT.page(16),
+            Area::ITT.page(32) + 0x700,
+            Area::LEVEL2.page(0),
+            Area::LEVEL2.page(16),
+            Area::DEVICE_TABLE.address(),
+            Area::DEVICE_TABLE.of_its(1).address(),
+            Area::HIGH.page(16),
+            Area::HOLE.address(),
         ];
         let likely = if self.one_in(8) { 9 } else { 3 };
         blocks[self.below(likely) as usize]
@@ -95,15 +97,15 @@ impl Bits {
     /// A word in a table, and something for it.
     fn store(&mut self) -> (u64, u64) {
         let tables = [
-            layout::DEVICE_TABLE.address(),
-            layout::DEVICE_TABLE1.address(),
-            layout::COLLECTION_TABLE.address(),
-            layout::LEVEL2.page(0),
-            layout::LEVEL2.page(16),
-            layout::ITT.page(0),
+            Area::DEVICE_TABLE.address(),
+            Area::DEVICE_TABLE.of_its(1).address(),
+            Area::COLLECTION_TABLE.address(),
+            Area::LEVEL2.page(0),
+            Area::LEVEL2.page(16),
+            Area::ITT.page(0),
         ];
         let address = tables[self.below(6) as usize] + self.below(20) * 8;
-        let blocks = [layout::LEVEL2.page(0), layout::LEVEL2.page(16), layout::HIGH.page(16)];
+        let blocks = [Area::LEVEL2.page(0), Area::LEVEL2.page(16), Area::HIGH.page(16)];
         let block = Level1Entry::valid(blocks[self.below(3) as usize]).0;
         let value = [0, block, block, u64::MAX][self.below(4) as usize];
         (address, value)
@@ -114,7 +116,7 @@ fn write(bench: &mut Bench, its: u8, register: Register, value: u64) {
     let size = if register.width() == 8 { AccessSize::Double } else { AccessSize::Word };
     bench.perform(Action::Device {
         cpu: 0,
-        address: layout::ITS[usize::from(its)] + register.offset(),
+        address: its_machine::ITS_FRAMES[usize::from(its)] + register.offset(),
         size,
         direction: Direction::Write(value),
     });
@@ -201,9 +203,9 @@ fn accounts_follow_whatever_is_done() {
     let mut translated = 0;
     for seed in 1..400_u64 {
         let mut bits = Bits(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let characters = [bits.character(), bits.character()];
-        let machine = layout::machine(characters, 2);
-        let (mut bench, _) = Bench::new(CHARACTER);
+        let configurations = [bits.configuration(), bits.configuration()];
+        let machine = Machine::new(configurations, 2);
+        let (mut bench, _) = Bench::new(ItsConfiguration::DEFAULT);
         bench.board.reset(machine, Box::new(crate::testing::Nobody));
         let mut hosts = [0, 1].map(|its| {
             let plan = Plan {
@@ -218,7 +220,7 @@ fn accounts_follow_whatever_is_done() {
         });
         for host in &mut hosts {
             host.probe(&mut bench);
-            host.map_device(0, 9, 5, layout::ITT.page(0), &mut bench);
+            host.map_device(0, 9, 5, Area::ITT.page(0), &mut bench);
         }
         for step in 0..120 {
             act(&mut bits, &mut bench, &mut hosts);

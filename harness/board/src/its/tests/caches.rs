@@ -1,17 +1,17 @@
 //! What the ITS holds itself, and what becomes of it.
 
-use its_el2::freedom::choice::{Caches, Fill};
-use its_el2::{AccessSize, Action, Character, Choices, Purpose, View};
 use its_gic::geometry::Level1Entry;
 use its_gic::{Baser, Register};
+use its_machine::freedom::choice::{Caches, Fill};
+use its_machine::{AccessSize, Action, Area, Choices, ItsConfiguration, Purpose, View};
 
 use super::*;
 use crate::host::Perform;
 use crate::testing::{Bench, choosing};
 
-const LEVEL1: u64 = layout::DEVICE_TABLE.address();
+const LEVEL1: u64 = Area::DEVICE_TABLE.address();
 
-fn caching(caches: Caches, fill: Fill) -> Character {
+fn caching(caches: Caches, fill: Fill) -> ItsConfiguration {
     choosing(Choices::USUAL.with(caches).with(fill))
 }
 
@@ -50,8 +50,8 @@ fn what_was_not_written_back_is_lost_with_power() {
 
 #[test]
 fn firmware_brings_registers_back_and_not_what_was_held_inside() {
-    let character = Character { hardware_collections: 1, ..choosing(Choices::USUAL) };
-    let (mut bench, mut host) = Bench::booted(character);
+    let configuration = ItsConfiguration { hardware_collections: 1, ..choosing(Choices::USUAL) };
+    let (mut bench, mut host) = Bench::booted(configuration);
     map(&mut bench, &mut host);
     let registers = [Register::Cbaser, Register::Cwriter, Register::Baser(0), Register::Baser(1)];
     let read = |bench: &Bench| registers.map(|register| bench.board.register(0, register));
@@ -77,7 +77,7 @@ fn a_valid_level_one_entry_is_held_and_an_invalid_one_is_not() {
         let (mut bench, mut host) = Bench::booted(caching(caches, Fill::Late));
         let error = bench.command(&mut host, mapd(ITT, true));
         assert!(error.is_some(), "there is no level 2 yet");
-        let block = Level1Entry::valid(layout::LEVEL2.address()).0;
+        let block = Level1Entry::valid(Area::LEVEL2.address()).0;
         bench.store(LEVEL1, block);
         host.post(0, true, AccessSize::Word, &mut bench);
         host.map_event(0, DEVICE, 0, INTID, 0, &mut bench);
@@ -105,8 +105,9 @@ fn an_eager_its_reads_ahead_when_it_is_enabled() {
 #[test]
 fn giving_up_a_table_empties_the_cache_where_that_is_promised() {
     for (invalidates, kept) in [(true, false), (false, true)] {
-        let character = Character { invalidates, ..caching(Caches::WriteBack, Fill::Late) };
-        let (mut bench, mut host) = Bench::booted(character);
+        let configuration =
+            ItsConfiguration { invalidates, ..caching(Caches::WriteBack, Fill::Late) };
+        let (mut bench, mut host) = Bench::booted(configuration);
         map(&mut bench, &mut host);
         host.quiesce(0, &mut bench);
         bench.store(LEVEL1, 0);

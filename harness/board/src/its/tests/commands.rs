@@ -1,17 +1,17 @@
 //! Commands: which are refused, with which number, and what the others do.
 
-use its_el2::freedom::choice::{
+use its_gic::geometry::{Level1Entry, PageSize};
+use its_gic::{Baser, Command, Register};
+use its_machine::freedom::choice::{
     AbsentLevel2, Caches, ErrorNumbers, LpisOff, MappedEvent, MovedCollection, OnError,
     RemappedDevice, SyncNowhere, UnknownCommand, UnmappedCollection, UnmappedPending,
     UnmappedRdbase, WideIntid,
 };
-use its_el2::{AccessSize, Character, Choices, CommandError, Purpose, View};
-use its_gic::geometry::{Level1Entry, PageSize};
-use its_gic::{Baser, Command, Register};
+use its_machine::{AccessSize, Area, Choices, CommandError, ItsConfiguration, Purpose, View};
 
 use super::*;
 use crate::host::Perform;
-use crate::testing::{Bench, CHARACTER, choosing};
+use crate::testing::{Bench, choosing};
 
 fn ignoring() -> Choices {
     Choices::USUAL.with(OnError::Ignore)
@@ -217,13 +217,13 @@ fn collections_are_counted_as_typer_says() {
     for (cumulative_collections, memory, count) in
         [(false, false, 3), (false, true, 512), (true, false, 3), (true, true, 515)]
     {
-        let character = Character {
+        let configuration = ItsConfiguration {
             hardware_collections: 3,
             cumulative_collections,
             page_size: PageSize::K4,
             ..choosing(ignoring())
         };
-        let (mut bench, mut host) = Bench::booted(character);
+        let (mut bench, mut host) = Bench::booted(configuration);
         if !memory {
             host.quiesce(0, &mut bench);
             bench.write(Register::Baser(1), 0);
@@ -232,7 +232,7 @@ fn collections_are_counted_as_typer_says() {
         assert_eq!(last_collection(&mut bench, &mut host), count - 1);
         // Entries of those inside come first in memory, unused, or have none there.
         let inside = if cumulative_collections { 3 } else { 0 };
-        let table = layout::COLLECTION_TABLE.address();
+        let table = Area::COLLECTION_TABLE.address();
         let used = (0..512).filter(|entry| load(&mut bench, table + entry * 8) != 0);
         let last = used.max().map(|entry| entry + inside);
         assert_eq!(last, memory.then_some(count - 1));
@@ -240,23 +240,26 @@ fn collections_are_counted_as_typer_says() {
 }
 
 fn load(bench: &mut Bench, address: u64) -> u64 {
-    match bench.perform(its_el2::Action::Load { cpu: 0, address }) {
-        its_el2::Outcome::Value(value) => value,
+    match bench.perform(its_machine::Action::Load { cpu: 0, address }) {
+        its_machine::Outcome::Value(value) => value,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn collections_in_two_levels() {
-    let character =
-        Character { two_level_collections: true, page_size: PageSize::K4, ..choosing(ignoring()) };
+    let configuration = ItsConfiguration {
+        two_level_collections: true,
+        page_size: PageSize::K4,
+        ..choosing(ignoring())
+    };
     for (choice, mapti_result, invall_reason) in
         [(AbsentLevel2::Unmapped, None, 9), (AbsentLevel2::OutOfRange, error(0x01_0a03), 3)]
     {
-        let choices = character.choices.with(choice);
-        let (mut bench, mut host) = Bench::booted(Character { choices, ..character });
+        let choices = configuration.choices.with(choice);
+        let (mut bench, mut host) = Bench::booted(ItsConfiguration { choices, ..configuration });
         host.quiesce(0, &mut bench);
-        let table = layout::HOST.address();
+        let table = Area::HOST.address();
         let baser = Baser::from_bits(host.baser(1)).with_indirect(true).with_address(table);
         bench.write(Register::Baser(1), baser.into_bits());
         assert_eq!(bench.board.register(0, Register::Baser(1)), baser.into_bits());
@@ -266,7 +269,7 @@ fn collections_in_two_levels() {
         assert_eq!(bench.command(&mut host, mapti(1, INTID, 600)), mapti_result);
         let invall = Command::Invall { icid: 600 };
         assert_eq!(bench.command(&mut host, invall), error(0x01_0d00 | invall_reason));
-        bench.store(table + 8, Level1Entry::valid(layout::HOST.page(1)).0);
+        bench.store(table + 8, Level1Entry::valid(Area::HOST.page(1)).0);
         let level2 = Purpose::Level2 { table: 1, index: 1 };
         assert!(bench.board.reach(0).any(|(reach, _)| reach.purpose == level2));
         assert_eq!(
@@ -274,7 +277,7 @@ fn collections_in_two_levels() {
             bench.board.reach(0).map(|(reach, _)| reach).collect::<Vec<_>>()
         );
         assert_eq!(bench.command(&mut host, mapc(600, 1, true)), None);
-        assert_ne!(load(&mut bench, layout::HOST.page(1) + (600 - 512) * 8), 0);
+        assert_ne!(load(&mut bench, Area::HOST.page(1) + (600 - 512) * 8), 0);
         bench.command(&mut host, mapti(1, INTID, 600));
         let translation = bench.board.translate(0, DEVICE, 1).unwrap();
         assert_eq!((translation.icid, translation.redistributor), (600, Some(1)));
@@ -283,9 +286,9 @@ fn collections_in_two_levels() {
 
 #[test]
 fn tables_and_itts_above_48_bits() {
-    let (mut bench, mut host) = Bench::booted(CHARACTER);
+    let (mut bench, mut host) = Bench::booted(ItsConfiguration::DEFAULT);
     host.quiesce(0, &mut bench);
-    let high = layout::HIGH;
+    let high = Area::HIGH;
     let baser = Baser::from_bits(host.baser(0)).with_address(high.address());
     assert_eq!(baser.into_bits() & 0xffff_ffff_f000, 0x4000, "PA[50] folded");
     bench.write(Register::Baser(0), baser.into_bits());

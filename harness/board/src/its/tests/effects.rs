@@ -1,8 +1,8 @@
 //! MSIs between a command and its SYNC.
 
-use its_el2::freedom::choice::Effects;
-use its_el2::{AccessSize, Choices, View};
 use its_gic::{Command, Register};
+use its_machine::freedom::choice::Effects;
+use its_machine::{AccessSize, Choices, View};
 
 use super::*;
 use crate::testing::{Bench, choosing};

@@ -1,14 +1,14 @@
 //! The control frame.
 
-use its_el2::freedom::choice::{
+use its_gic::{Cbaser, Command, Register};
+use its_machine::freedom::choice::{
     CwriterBeyond, QueueLowBits, Quiescent, QuiescentEnabled, Statusr, WideEvent,
 };
-use its_el2::{AccessSize, Action, Character, Choices, Direction, Pace, View};
-use its_gic::{Cbaser, Command, Register};
+use its_machine::{AccessSize, Action, Area, Choices, Direction, ItsConfiguration, Pace, View};
 
 use super::*;
 use crate::host::Perform;
-use crate::testing::{Bench, CHARACTER, choosing};
+use crate::testing::{Bench, choosing};
 
 const QUIESCENT: u64 = 1 << 31;
 
@@ -18,7 +18,7 @@ fn ctlr(bench: &mut Bench) -> u64 {
 
 #[test]
 fn accesses_of_a_wrong_size_read_zero_and_write_nothing() {
-    let (mut bench, host) = Bench::booted(CHARACTER);
+    let (mut bench, host) = Bench::booted(ItsConfiguration::DEFAULT);
     let word = AccessSize::Word;
     bench.write(Register::Ctlr, 0);
     for (offset, size) in [
@@ -68,8 +68,8 @@ fn quiescent_comes_when_it_may() {
 
 #[test]
 fn work_in_flight_ends_before_quiescent() {
-    let character = Character { pace: Pace::Never, ..CHARACTER };
-    let (mut bench, mut host) = Bench::booted(character);
+    let configuration = ItsConfiguration { pace: Pace::Never, ..ItsConfiguration::DEFAULT };
+    let (mut bench, mut host) = Bench::booted(configuration);
     let sync = Command::Sync { rdbase: 0 };
     bench.command(&mut host, sync);
     assert_eq!(ctlr(&mut bench), 1);
@@ -83,13 +83,13 @@ fn work_in_flight_ends_before_quiescent() {
 #[test]
 fn it_is_not_enabled_without_what_it_needs() {
     for hardware_collections in [0, 2] {
-        let character = Character { hardware_collections, ..CHARACTER };
+        let configuration = ItsConfiguration { hardware_collections, ..ItsConfiguration::DEFAULT };
         for (register, needed) in [
             (Register::Cbaser, true),
             (Register::Baser(0), true),
             (Register::Baser(1), hardware_collections == 0),
         ] {
-            let (mut bench, _) = Bench::booted(character);
+            let (mut bench, _) = Bench::booted(configuration);
             bench.write(Register::Cbaser, 0);
             assert!(bench.was_unpredictable(), "it is enabled");
             bench.write(Register::Ctlr, 0);
@@ -104,7 +104,7 @@ fn it_is_not_enabled_without_what_it_needs() {
 #[test]
 fn each_half_of_cbaser_puts_creadr_back() {
     for offset in [0x80, 0x84] {
-        let (mut bench, mut host) = Bench::booted(CHARACTER);
+        let (mut bench, mut host) = Bench::booted(ItsConfiguration::DEFAULT);
         let bad = Command::Invall { icid: 9 };
         assert!(bench.command(&mut host, bad).is_some());
         let creadr = bench.board.register(0, Register::Creadr);
@@ -120,7 +120,7 @@ fn each_half_of_cbaser_puts_creadr_back() {
 
 #[test]
 fn retry_fetches_the_command_again() {
-    let (mut bench, mut host) = Bench::booted(CHARACTER);
+    let (mut bench, mut host) = Bench::booted(ItsConfiguration::DEFAULT);
     let bad = Command::Invall { icid: 9 };
     assert!(bench.command(&mut host, bad).is_some());
     host.post(0, false, AccessSize::Double, &mut bench);
@@ -136,7 +136,7 @@ fn retry_fetches_the_command_again() {
 fn low_address_bits_of_the_queue() {
     for (choice, low) in [(QueueLowBits::Used, 0x3000), (QueueLowBits::Zero, 0)] {
         let (mut bench, _) = Bench::new(choosing(Choices::USUAL.with(choice)));
-        let queue = Cbaser::VALID | layout::QUEUE.address();
+        let queue = Cbaser::VALID | Area::QUEUE.address();
         bench.write(Register::Cbaser, queue | 0x3000);
         assert_eq!(bench.board.register(0, Register::Cbaser), queue | low);
     }

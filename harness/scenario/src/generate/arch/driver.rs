@@ -3,7 +3,7 @@
 //! A device that the driver mapped is changed by the driver alone, since it keeps a list of the
 //! events; any other by commands of the host's own ([`super::raw`]).
 
-use its_el2::Direction;
+use its_machine::{Area, Direction, Place};
 
 use super::raw;
 use super::steps::{access, acknowledge, acknowledge_all, deliver, mapped, raise, sync_event};
@@ -14,7 +14,6 @@ use crate::generate::legal::{
     some_device,
 };
 use crate::operation::{CPUS, HostCommand, Operation};
-use crate::place::{Area, Place};
 
 /// The most events of a device that is unmapped at once, so that they fit the smallest queue.
 const MANY_EVENTS: usize = 24;
@@ -209,8 +208,8 @@ pub(crate) fn other_its(draft: &mut Draft<'_, '_>) {
 /// The host reads registers, halves too, and memory that is only its own.
 pub(crate) fn look(draft: &mut Draft<'_, '_>) {
     read_registers(draft);
-    let page = draft.below(Area::Host.pages().into()) as u16;
-    let at = Place::at(Area::Host, page, draft.below(512).saturating_mul(8) as u16);
+    let page = draft.below(Area::HOST.pages().into()) as u16;
+    let at = Place::at(Area::HOST, page, draft.below(512).saturating_mul(8) as u16);
     let cpu = draft.cpu();
     match draft.below(4) {
         0 => {

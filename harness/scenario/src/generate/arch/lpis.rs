@@ -1,6 +1,6 @@
 //! The redistributors' side: configuration, pending state, and MSIs of nobody.
 
-use its_el2::Direction;
+use its_machine::{Area, Direction, Place};
 
 use super::commands::on_event;
 use super::driver;
@@ -11,12 +11,11 @@ use super::steps::{
 use crate::generate::draft::Draft;
 use crate::generate::legal::{command, drain, make_room, post};
 use crate::operation::{CPUS, HostCommand, Operation};
-use crate::place::{Area, Place};
 
 /// GICR_PENDBASER of each redistributor as the driver writes it: the places of
-/// [`crate::Area::Pending`].
+/// [`Area::PENDING`].
 const PENDING: [u64; CPUS as usize] = [0x8005_0000, 0x8006_0000];
-/// GICR_PROPBASER's address: the place of [`Area::Configuration`].
+/// GICR_PROPBASER's address: the place of [`Area::CONFIGURATION`].
 const CONFIGURATION: u64 = 0x8004_0000;
 const PENDING_TABLE_ZERO: u64 = 1 << 62;
 
@@ -45,7 +44,7 @@ pub(crate) fn configured(draft: &mut Draft<'_, '_>) {
 /// One of the ways to make a redistributor read the configuration again.
 fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributor: u8) {
     let event = draft.belief.event(device_id, event_id);
-    let frame = its_el2::Frame::Redistributor(redistributor);
+    let frame = its_machine::Frame::Redistributor(redistributor);
     let intid = event.map_or(8192, |event| event.intid);
     make_room(draft, 8);
     match (draft.below(5), event) {
@@ -74,7 +73,7 @@ fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributo
 /// starts empty.
 pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     let redistributor = draft.below(CPUS.into()) as u8;
-    let frame = its_el2::Frame::Redistributor(redistributor);
+    let frame = its_machine::Frame::Redistributor(redistributor);
     let ctlr = |draft: &mut Draft<'_, '_>, value| {
         access(draft, frame, "CTLR", Direction::Write(value));
         access(draft, frame, "CTLR", Direction::Read);
@@ -115,7 +114,7 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
 /// LPIs that are pending in the table before they are enabled for the first time, as after a
 /// migration.
 pub(crate) fn pending_from_the_start(draft: &mut Draft<'_, '_>, redistributor: u8) {
-    let frame = its_el2::Frame::Redistributor(redistributor);
+    let frame = its_machine::Frame::Redistributor(redistributor);
     write_pending_table(draft, redistributor);
     let bits = draft.pick(&[15, 14, 13], 15);
     access(draft, frame, "PROPBASER", Direction::Write(CONFIGURATION | bits));
@@ -133,7 +132,7 @@ fn write_pending_table(draft: &mut Draft<'_, '_>, redistributor: u8) {
     let word = draft.pick(&[0x400, 0x408, 0x800, 0x3f8], 0x400);
     let bits = [0x80, 0x1, 0x8000_0000_0000_0001, 0x1040, 0];
     let value = draft.pick(&bits, 0x80);
-    let at = Place::at(Area::Pending, page, word);
+    let at = Place::at(Area::PENDING, page, word);
     draft.push(Operation::Store { cpu, at, value });
 }
 
@@ -151,7 +150,7 @@ pub(crate) fn several(draft: &mut Draft<'_, '_>) {
             let intid = event.intid;
             draft.push(Operation::Configure { cpu, intid, value });
             let redistributor = draft.belief.redistributor_of(device.device_id, event.event_id);
-            let frame = its_el2::Frame::Redistributor(redistributor);
+            let frame = its_machine::Frame::Redistributor(redistributor);
             access(draft, frame, "INVLPIR", Direction::Write(intid.into()));
         }
         raise(draft, device.device_id, event.event_id);
@@ -165,7 +164,7 @@ pub(crate) fn several(draft: &mut Draft<'_, '_>) {
 pub(crate) fn strange_msi(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 3) {
         let device_id = any_device(draft);
-        let limit = 1_u32 << draft.belief.here().character.event_id_bits;
+        let limit = 1_u32 << draft.belief.here().configuration.event_id_bits;
         let event_id = match draft.chance(1, 3) {
             // Beyond the bits that the ITS has, above an event that it may know.
             true => any_event(draft, device_id) | limit,

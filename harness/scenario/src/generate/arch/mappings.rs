@@ -10,7 +10,7 @@ use crate::generate::legal::{
     command, drain, make_room, map_device, new_device, new_itt, post, some_collection, some_device,
 };
 use crate::operation::HostCommand;
-use crate::place::Place;
+use its_machine::Place;
 
 /// MAPTI over an event that is mapped, to the same or to something else.
 pub(crate) fn event_again(draft: &mut Draft<'_, '_>) {
@@ -123,7 +123,7 @@ pub(crate) fn too_large(draft: &mut Draft<'_, '_>) {
     let Some((device_id, _, itt)) = new_device(draft) else {
         return device_again(draft);
     };
-    let bits = draft.belief.here().character.event_id_bits;
+    let bits = draft.belief.here().configuration.event_id_bits;
     let size = draft.pick(&[bits, bits.saturating_add(1), 31], bits) & 31;
     let valid = draft.chance(3, 4);
     risk(draft, HostCommand::Mapd { device_id, size, itt_address: itt, valid });
@@ -132,7 +132,7 @@ pub(crate) fn too_large(draft: &mut Draft<'_, '_>) {
 
 /// MAPI: an event that is its own interrupt, which takes a large ITT.
 pub(crate) fn own_number(draft: &mut Draft<'_, '_>) {
-    let bits = draft.belief.here().character.event_id_bits;
+    let bits = draft.belief.here().configuration.event_id_bits;
     let free = (bits >= 14).then(|| new_device(draft)).flatten();
     let itt = free.and_then(|_| new_itt(draft, 14));
     let (Some((device_id, _, _)), Some(itt)) = (free, itt) else {

@@ -1,7 +1,7 @@
 //! The queue where no driver has it: stalled, beyond its end, without a base, switched off.
 
-use its_el2::Direction;
 use its_gic::command::COMMAND_BYTES;
+use its_machine::Direction;
 
 use super::commands::on_event;
 use super::driver;

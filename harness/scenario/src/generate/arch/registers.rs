@@ -1,6 +1,6 @@
 //! Accesses of every offset and size that change nothing.
 
-use its_el2::{AccessSize, Direction, Frame};
+use its_machine::{AccessSize, Direction, Frame};
 
 use super::steps::{access, access_at, read};
 use crate::generate::draft::Draft;

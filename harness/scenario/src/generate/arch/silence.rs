@@ -1,13 +1,12 @@
 //! What the architecture has no answer for: after it nothing is judged.
 
-use its_el2::Direction;
+use its_machine::{Area, Direction, Place};
 
 use super::driver;
 use super::steps::{access, harmless, mapped};
 use crate::generate::draft::Draft;
 use crate::generate::legal::{command, post, some_device};
 use crate::operation::{HostCommand, Operation};
-use crate::place::{Area, Place};
 
 /// One of them.
 pub(crate) fn anything(draft: &mut Draft<'_, '_>) {
@@ -55,11 +54,12 @@ fn without_table(draft: &mut Draft<'_, '_>) {
 
 /// An ITT on another one, on a table, or where no memory is.
 fn shared_itt(draft: &mut Draft<'_, '_>) {
-    let used = some_device(draft).map_or(Place::page(Area::Itt, 0), |device| device.itt);
-    let areas = [Area::Queue, Area::DeviceTable, Area::CollectionTable, Area::Hole, Area::Pending];
+    let used = some_device(draft).map_or(Place::page(Area::ITT, 0), |device| device.itt);
+    let areas =
+        [Area::QUEUE, Area::DEVICE_TABLE, Area::COLLECTION_TABLE, Area::HOLE, Area::PENDING];
     let itt = match draft.chance(1, 2) {
         true => used,
-        false => Place::page(draft.pick(&areas, Area::Hole), 0),
+        false => Place::page(draft.pick(&areas, Area::HOLE), 0),
     };
     let ids = draft.belief.device_ids().min(32);
     let device_id = draft.below(ids) as u32;
@@ -70,7 +70,7 @@ fn shared_itt(draft: &mut Draft<'_, '_>) {
 /// The host writes into what the ITS keeps.
 fn stored(draft: &mut Draft<'_, '_>) {
     let itt = mapped(draft).map(|(device, _)| device.itt);
-    let area = draft.pick(&[Area::DeviceTable, Area::CollectionTable], Area::DeviceTable);
+    let area = draft.pick(&[Area::DEVICE_TABLE, Area::COLLECTION_TABLE], Area::DEVICE_TABLE);
     let at = match (draft.chance(1, 2), itt) {
         (true, Some(itt)) => itt,
         _ => Place::at(area, 0, draft.below(16).saturating_mul(8) as u16),

@@ -1,6 +1,6 @@
 //! Single steps that phrases are made of: draws of ids around what is mapped, waiting, recovering.
 
-use its_el2::{AccessSize, Direction, Frame};
+use its_machine::{AccessSize, Direction, Frame};
 
 use crate::generate::belief::{Device, Event};
 use crate::generate::draft::Draft;
@@ -19,7 +19,7 @@ pub(crate) fn mapped(draft: &mut Draft<'_, '_>) -> Option<(Device, Event)> {
 
 /// A DeviceID: mapped, at a limit, or anything.
 pub(crate) fn any_device(draft: &mut Draft<'_, '_>) -> u32 {
-    let named = 1_u64 << draft.belief.here().character.device_id_bits;
+    let named = 1_u64 << draft.belief.here().configuration.device_id_bits;
     let ids = draft.belief.device_ids();
     match draft.below(8) {
         0..=2 => some_device(draft).map_or(0, |device| device.device_id),
@@ -36,7 +36,7 @@ pub(crate) fn any_event(draft: &mut Draft<'_, '_>, device_id: u32) -> u32 {
     let device = draft.belief.device(device_id).cloned();
     let bits = device.as_ref().map_or(5, |device| device.event_id_bits);
     let end = 1_u32.checked_shl(bits.into()).unwrap_or(0);
-    let limit = 1_u32 << draft.belief.here().character.event_id_bits;
+    let limit = 1_u32 << draft.belief.here().configuration.event_id_bits;
     match draft.below(8) {
         0..=2 => {
             let events = device.map_or(Vec::new(), |device| device.events);
@@ -53,9 +53,9 @@ pub(crate) fn any_event(draft: &mut Draft<'_, '_>, device_id: u32) -> u32 {
 
 /// An ICID: mapped, unmapped, at a limit, or anything.
 pub(crate) fn any_collection(draft: &mut Draft<'_, '_>) -> u16 {
-    let character = draft.belief.here().character;
-    let limit = 1_u32 << character.collection_id_bits;
-    let held = u16::from(character.hardware_collections);
+    let configuration = draft.belief.here().configuration;
+    let limit = 1_u32 << configuration.collection_id_bits;
+    let held = u16::from(configuration.hardware_collections);
     match draft.below(8) {
         0..=2 => some_collection(draft).0,
         3 | 4 => draft.below(6) as u16,
@@ -63,9 +63,9 @@ pub(crate) fn any_collection(draft: &mut Draft<'_, '_>) -> u16 {
         6 => {
             // The table's first and last collection, whether those that are held come before or
             // not.
-            let bytes = u64::from(character.collection_entry_bytes);
+            let bytes = u64::from(configuration.collection_entry_bytes);
             let entries =
-                character.largest_page_size().bytes().checked_div(bytes).unwrap_or(0) as u16;
+                configuration.largest_page_size().bytes().checked_div(bytes).unwrap_or(0) as u16;
             let beyond = entries.saturating_add(held);
             let edges = [held, entries, beyond].map(|edge| [edge.saturating_sub(1), edge]);
             draft.pick(edges.as_flattened(), held)

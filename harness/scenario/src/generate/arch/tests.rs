@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use its_el2::{Frame, Pace};
 use its_gic::geometry::PAGE_BYTES;
+use its_machine::{Area, Frame, Pace, Place};
 
 use crate::fuzz_target::FuzzTarget;
 use crate::generate::Temper;
@@ -11,7 +11,6 @@ use crate::generate::belief::Belief;
 use crate::generate::tests::generated;
 use crate::operation::Kind;
 use crate::operation::{HostCommand, Operation, Rdbase};
-use crate::place::{Area, Place};
 use crate::record::Record;
 use crate::scenario::{Scenario, Stage};
 
@@ -60,7 +59,7 @@ fn boards_differ() {
     let mut counts = [0; 4];
     for seed in 0..2000 {
         let scenario = hostile(seed);
-        let [first, second] = scenario.characters;
+        let [first, second] = scenario.configurations;
         let two = scenario.boot.its == 2;
         let facts = [
             two,
@@ -87,11 +86,11 @@ struct Law {
 impl Law {
     fn new(scenario: &Scenario) -> Self {
         let mut law = Self {
-            belief: Belief::new(scenario.characters, scenario.boot),
+            belief: Belief::new(scenario.configurations, scenario.boot),
             itts: Vec::new(),
             enabled: [scenario.boot.stage != Stage::Reset; 2],
         };
-        for live in scenario.boot.live(&scenario.characters[0]) {
+        for live in scenario.boot.live(&scenario.configurations[0]) {
             law.keep_itt(live.device_id, live.event_id_bits, live.itt);
         }
         law
@@ -99,7 +98,7 @@ impl Law {
 
     /// Whether the memory is this device's own.
     fn keep_itt(&mut self, device_id: u32, event_id_bits: u8, itt: Place) -> bool {
-        let Place::In { area: Area::Itt, page, offset } = itt else {
+        let Place::In { area: Area::ITT, page, offset } = itt else {
             return false;
         };
         let start = u64::from(page) * PAGE_BYTES + u64::from(offset);
@@ -109,7 +108,7 @@ impl Law {
             end <= *from || *to <= start || (*of, *device) == (its, device_id)
         });
         self.itts.push((start, end, its, device_id));
-        apart && end <= u64::from(Area::Itt.pages()) * PAGE_BYTES
+        apart && end <= u64::from(Area::ITT.pages()) * PAGE_BYTES
     }
 
     /// What is wrong with an operation of a legal scenario.
@@ -131,7 +130,7 @@ impl Law {
             Operation::Probe { .. } => on.then_some("probed twice"),
             Operation::PowerLoss { .. } => on.then_some("at work"),
             Operation::Load { at, .. } | Operation::Store { at, .. } => {
-                let host = matches!(at, Place::In { area: Area::Host, .. });
+                let host = matches!(at, Place::In { area: Area::HOST, .. });
                 (!host).then_some("memory that is in use")
             }
             Operation::MapDevice { device_id, event_id_bits, itt, .. } => {
@@ -155,7 +154,7 @@ impl Law {
     }
 
     fn refused(&mut self, command: HostCommand) -> Option<&'static str> {
-        let collections = 1_u32 << self.belief.here().character.collection_id_bits;
+        let collections = 1_u32 << self.belief.here().configuration.collection_id_bits;
         match command {
             HostCommand::Mapd { device_id, size, itt_address: itt, valid: true } => {
                 self.mapd(device_id, size + 1, itt)
@@ -187,7 +186,7 @@ impl Law {
     }
 
     fn mapd(&mut self, device_id: u32, event_id_bits: u8, itt: Place) -> Option<&'static str> {
-        let bits = self.belief.here().character.event_id_bits;
+        let bits = self.belief.here().configuration.event_id_bits;
         let good = u64::from(device_id) < self.belief.device_ids()
             && event_id_bits <= bits
             && self.belief.device(device_id).is_none()
@@ -279,7 +278,7 @@ fn hostile_scenarios_are_mostly_judged() {
         for operation in &scenario.operations {
             let wrong = match *operation {
                 // Software's own while LPIs are off.
-                Operation::Store { at: Place::In { area: Area::Pending, .. }, .. } => None,
+                Operation::Store { at: Place::In { area: Area::PENDING, .. }, .. } => None,
                 Operation::WriteCbaser { .. }
                 | Operation::WriteBaser { .. }
                 | Operation::Store { .. }
@@ -295,7 +294,7 @@ fn hostile_scenarios_are_mostly_judged() {
                     command: HostCommand::Mapd { device_id, size, itt_address: itt, valid: true },
                     ..
                 } if u64::from(device_id) < law.belief.device_ids()
-                    && size < law.belief.here().character.event_id_bits =>
+                    && size < law.belief.here().configuration.event_id_bits =>
                 {
                     (!law.keep_itt(device_id, size + 1, itt)).then_some("ITT")
                 }
@@ -316,7 +315,7 @@ fn most_of_what_is_hostile_hits_something() {
     let (mut hits, mut all, mut wraps) = (0, 0, 0);
     for seed in 0..2000 {
         let scenario = hostile(seed);
-        let mut belief = Belief::new(scenario.characters, scenario.boot);
+        let mut belief = Belief::new(scenario.configurations, scenario.boot);
         let mut slots = 0;
         for operation in &scenario.operations {
             if let Operation::Msi { device_id, event_id, .. } = *operation {

@@ -2,7 +2,7 @@
 
 use its_gic::command::Words;
 
-use crate::subject::{AccessSize, Direction};
+use crate::access::{AccessSize, Direction};
 
 /// The first function id of host hypercalls: SMCCC fast call, 64 bits, owner vendor hypervisor. A
 /// call's id is this plus its number.

@@ -3,10 +3,10 @@
 use its_gic::command::Words;
 use its_gic::geometry::Pages;
 
+use crate::access::AccessSize;
 use crate::errno::Errno;
 use crate::lock::LockName;
 use crate::page::PageState;
-use crate::subject::AccessSize;
 use crate::view::{Exposure, Reach};
 
 /// A transition of page ownership.
@@ -26,6 +26,11 @@ impl PageChange {
         [Self::Share, Self::Unshare, Self::Pin, Self::Unpin, Self::Donate, Self::Reclaim];
     /// Their names, by number.
     pub const NAMES: &[&str] = &["share", "unshare", "pin", "unpin", "donate", "reclaim"];
+
+    /// Returns the name.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.get(self as usize).copied().unwrap_or_default()
+    }
 }
 
 /// A command error: the architecture's 24-bit number, or `None` where none is known (an unknown
@@ -38,7 +43,7 @@ pub struct CommandError(pub Option<u32>);
 pub enum Misconduct {
     /// Panicked.
     Panicked,
-    /// Called [`crate::El2::warn`].
+    /// Reported something that should not be (`WARN_ON`).
     Warned,
     /// Touched memory that it had not mapped, or misaligned.
     BadAccess { address: u64, write: bool },
@@ -55,7 +60,7 @@ pub enum Misconduct {
     Unlocked(LockName),
     /// Came back with a lock held.
     Kept(LockName),
-    /// Made more calls than [`crate::WORK_LIMIT`], or did not come back.
+    /// Made more calls than the limit, or did not come back.
     TooMuchWork,
 }
 

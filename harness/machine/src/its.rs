@@ -1,7 +1,7 @@
-//! A machine as its public facts: what a host or a hypervisor could find out at boot.
+//! What kind of ITS there is.
 
 use its_gic::Typer;
-use its_gic::geometry::{PageSize, Pages};
+use its_gic::geometry::PageSize;
 
 use crate::freedom::Choices;
 use crate::freedom::choice::{IcidWidth, PageSizeField};
@@ -19,7 +19,7 @@ pub enum Pace {
 
 /// What kind of ITS the board has. Every value is legal hardware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Character {
+pub struct ItsConfiguration {
     /// EventID bits, 1 to 32 (TYPER.ID_bits + 1).
     pub event_id_bits: u8,
     /// DeviceID bits, 1 to 32 (TYPER.Devbits + 1).
@@ -55,7 +55,28 @@ pub struct Character {
     pub choices: Choices,
 }
 
-impl Character {
+impl ItsConfiguration {
+    /// An ITS like many: 16 bits everywhere, prompt and strict. The text form of scenarios leaves
+    /// out what equals this, so it never changes.
+    pub const DEFAULT: Self = Self {
+        event_id_bits: 16,
+        device_id_bits: 16,
+        collection_id_bits: 16,
+        hardware_collections: 0,
+        itt_entry_bytes: 8,
+        device_entry_bytes: 8,
+        collection_entry_bytes: 8,
+        field_order: 0,
+        redistributor_addresses: false,
+        page_size: PageSize::K64,
+        two_level: true,
+        pace: Pace::AtOnce,
+        cumulative_collections: false,
+        two_level_collections: false,
+        invalidates: false,
+        choices: Choices::USUAL,
+    };
+
     /// The page size of its tables once a driver has asked for the largest that
     /// `GITS_BASER<n>`.Page_Size takes.
     pub fn largest_page_size(self) -> PageSize {
@@ -79,72 +100,5 @@ impl Character {
             .with_inv(self.invalidates)
             .with_cil(narrow)
             .with_cidbits(if narrow { self.collection_id_bits.wrapping_sub(1) & 0xf } else { 0 })
-    }
-}
-
-/// ITSs that a board can have.
-pub const MAX_ITS: usize = 2;
-
-/// The public facts of a board.
-#[derive(Clone, Copy, Debug)]
-pub struct Machine {
-    /// Of each ITS; of those that the board does not have, anything.
-    pub characters: [Character; MAX_ITS],
-    /// INTID bits that the GIC has, 14 to 24 (GICD_TYPER.IDbits + 1).
-    pub intid_bits: u8,
-    /// Regions of memory; adjacent ones are still apart.
-    pub memory: &'static [Pages],
-    /// Pages that are EL2's from boot.
-    pub el2: &'static [Pages],
-    /// Linear-map address = physical address + this, for all memory.
-    pub linear_map: u64,
-    /// Physical addresses of the ITSs' control frames; the translation frame follows each.
-    pub its: &'static [u64],
-    /// Physical addresses of RD_base; the n-th has processor number n and belongs to CPU n.
-    pub redistributors: &'static [u64],
-}
-
-impl Machine {
-    /// What kind of ITS the n-th is.
-    pub fn character(&self, its: u8) -> Character {
-        let [first, ..] = self.characters;
-        let found = self.characters.get(usize::from(its));
-        found.copied().unwrap_or(first)
-    }
-
-    /// RDbase of the n-th redistributor, as commands of an ITS carry it: see TYPER.PTA.
-    pub fn rdbase(&self, its: u8, redistributor: u8) -> u64 {
-        let address = self.redistributors.get(usize::from(redistributor));
-        if self.character(its).redistributor_addresses {
-            address.copied().unwrap_or(0) >> 16
-        } else {
-            u64::from(redistributor)
-        }
-    }
-
-    /// The redistributor that an RDbase of an ITS's command names.
-    pub fn redistributor(&self, its: u8, rdbase: u64) -> Option<u8> {
-        (0..=u8::MAX)
-            .take(self.redistributors.len())
-            .find(|index| self.rdbase(its, *index) == rdbase)
-    }
-
-    /// The same for an ITS to which the bits beyond a processor number mean nothing
-    /// ([`WideRdbase`](crate::freedom::choice::WideRdbase)).
-    pub fn redistributor_of_low_bits(&self, its: u8, rdbase: u64) -> Option<u8> {
-        let processor_number = 0xffff;
-        match self.character(its).redistributor_addresses {
-            true => self.redistributor(its, rdbase),
-            false => self.redistributor(its, rdbase & processor_number),
-        }
-    }
-
-    /// Whether all of `bytes` at `address` is memory, in one region.
-    pub fn is_memory(&self, address: u64, bytes: u64) -> bool {
-        let pages = Pages::under(address, bytes.max(1));
-        let end = pages.first.saturating_add(pages.count);
-        self.memory.iter().any(|region| {
-            region.contains(pages.first) && end <= region.first.wrapping_add(region.count)
-        })
     }
 }

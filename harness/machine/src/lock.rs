@@ -1,0 +1,12 @@
+//! Names of the locks at EL2.
+
+/// Which lock: the order of the variants is the order in which they are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LockName {
+    /// One set-up at a time, over all ITSs.
+    SetUp,
+    /// The state of one ITS.
+    Its(u8),
+    /// Page ownership: pKVM's host and hyp locks.
+    Memory,
+}
