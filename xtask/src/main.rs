@@ -29,6 +29,8 @@ mod conformance;
 mod corpus;
 mod coverage;
 mod divergences;
+#[cfg(test)]
+mod documentation;
 mod engine;
 mod exit;
 mod foreign;
