@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use its_machine::{Event, PageChange};
 
 use crate::guards::{Guard, Guards};
-use crate::{Breach, broken, rules};
+use crate::{Finding, rules};
 
 /// What transitions made of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) struct Books {
 
 impl Books {
     /// Judges these events, and all that an ITS needs which is guarded since.
-    pub(crate) fn judge(&mut self, events: &[Event], guards: &Guards, breaches: &mut Vec<Breach>) {
+    pub(crate) fn judge(&mut self, events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
         let mut changed = Vec::new();
         for event in events {
             if let Event::Page { change, pages, result: Ok(()) } = *event {
@@ -47,7 +47,7 @@ impl Books {
         changed.sort_unstable();
         changed.dedup();
         for page in changed {
-            self.look_at(page, guards, breaches);
+            self.look_at(page, guards, findings);
         }
     }
 
@@ -63,20 +63,20 @@ impl Books {
         }
     }
 
-    fn look_at(&self, page: u64, guards: &Guards, breaches: &mut Vec<Breach>) {
+    fn look_at(&self, page: u64, guards: &Guards, findings: &mut Vec<Finding>) {
         let now = self.pages.get(&page).copied().unwrap_or_default();
         for guard in guards.iter() {
             let path = || format!("its{}: page {page:#x}", guard.its);
             let private = guard.private.contains(page) || guard.descriptor.contains(page);
             if private && !now.owned {
                 let class = if guard.private.contains(page) { "records" } else { "descriptor" };
-                let seen = "the host's".into();
-                breaches.push(broken(&rules::LEAK_RECORDS, class, path(), seen));
+                let seen = "the host's";
+                findings.push(Finding::broken(&rules::LEAK_RECORDS, class, path(), seen));
             }
             let copy = guard.copies.iter().any(|copy| copy.contains(page));
             if copy && !(now.shared && now.pins > 0) {
                 let seen = format!("shared: {}, pins: {}", now.shared, now.pins);
-                breaches.push(broken(&rules::LEAK_SHADOW, "copy", path(), seen));
+                findings.push(Finding::broken(&rules::LEAK_SHADOW, "copy", path(), seen));
             }
         }
     }
@@ -104,9 +104,9 @@ mod tests {
     }
 
     fn told(events: &[Event], books: &mut Books) -> Vec<(&'static str, &'static str)> {
-        let mut breaches = Vec::new();
-        books.judge(events, &guards(), &mut breaches);
-        let ids = breaches.iter().map(|breach| (breach.rule.id, breach.class));
+        let mut findings = Vec::new();
+        books.judge(events, &guards(), &mut findings);
+        let ids = findings.iter().map(|breach| (breach.rule.id, breach.class));
         ids.collect()
     }
 

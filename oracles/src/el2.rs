@@ -9,7 +9,7 @@ use its_gic::geometry::{LEVEL1_ENTRY_BYTES, PAGE_BYTES};
 use its_machine::{Action, Event, Misconduct, Outcome, PageChange};
 
 use crate::guards::Guards;
-use crate::{Breach, Rule, Step, broken, rules};
+use crate::{Finding, Rule, Step, rules};
 
 /// Commands that one trap may judge, and take as consumed. A stalled one that a Retry replaces is
 /// among the 64 in flight.
@@ -17,26 +17,26 @@ const COMMANDS_PER_TRAP: usize = 64;
 
 /// Judges what EL2 did in one action. What an ITS reads that is not `guarded` is its host's
 /// concern.
-pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, breaches: &mut Vec<Breach>) {
+pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, findings: &mut Vec<Finding>) {
     for event in step.events {
         match event {
-            Event::Misconduct(misconduct) => breaches.push(misconducted(*misconduct)),
-            Event::StaleRead { address } if guarded => breaches.push(stale(*address, guards)),
+            Event::Misconduct(misconduct) => findings.push(misconducted(*misconduct)),
+            Event::StaleRead { address } if guarded => findings.push(stale(*address, guards)),
             _ => {}
         }
     }
-    fetched_twice(step, guards, breaches);
-    unordered(step, guards, breaches);
-    uncleaned(step, guards, breaches);
-    stored_twice(step, guards, breaches);
-    too_many(step, guards, breaches);
+    fetched_twice(step, guards, findings);
+    unordered(step, guards, findings);
+    uncleaned(step, guards, findings);
+    stored_twice(step, guards, findings);
+    too_many(step, guards, findings);
     if step.set_up_result().is_some() {
-        not_zeroed(step.events, breaches);
+        not_zeroed(step.events, findings);
     }
 }
 
 /// S6: the private pages are the first that a set-up takes; each is zeroed in it.
-fn not_zeroed(events: &[Event], breaches: &mut Vec<Breach>) {
+fn not_zeroed(events: &[Event], findings: &mut Vec<Finding>) {
     let taken = events.iter().find_map(|event| match event {
         Event::Page { change: PageChange::Donate, pages, result: Ok(()) } => Some(*pages),
         _ => None,
@@ -44,29 +44,34 @@ fn not_zeroed(events: &[Event], breaches: &mut Vec<Breach>) {
     let zeroed = |page: &u64| events.contains(&Event::PageZeroed { page: *page });
     let left = taken.and_then(|pages| pages.iter().find(|page| !zeroed(page)));
     if let Some(page) = left {
-        let seen = "as the host left it".into();
-        breaches.push(broken(&rules::EL2_ZERO, "private", format!("page {page:#x}"), seen));
+        let seen = "as the host left it";
+        findings.push(Finding::broken(
+            &rules::EL2_ZERO,
+            "private",
+            format!("page {page:#x}"),
+            seen,
+        ));
     }
 }
 
 /// The ITS read what EL2 had not cleaned.
-fn stale(address: u64, guards: &Guards) -> Breach {
+fn stale(address: u64, guards: &Guards) -> Finding {
     let rule = match guards.is_second_level(address) {
         true => &rules::EL2_LEVEL2,
         false => &rules::EL2_CLEAN,
     };
-    Breach {
+    Finding::new(
         rule,
-        class: "stale",
-        path: format!("memory {address:#x}"),
-        expected: "cleaned to the point of coherency before the ITS reads it".into(),
-        seen: "the ITS read what was there before".into(),
-    }
+        "stale",
+        format!("memory {address:#x}"),
+        "cleaned to the point of coherency before the ITS reads it",
+        "the ITS read what was there before",
+    )
 }
 
 /// Commands that one trap judges, and such that it takes back: slots of the host's, and of EL2's
 /// own queue, that it reads.
-fn too_many(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
+fn too_many(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     let mut judged = 0;
     let mut taken = BTreeSet::new();
     for event in step.events {
@@ -80,14 +85,14 @@ fn too_many(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     }
     let mut limit = |rule, count: usize, path: &str| {
         if count > COMMANDS_PER_TRAP {
-            breaches.push(broken(rule, "commands", path.into(), count.to_string()));
+            findings.push(Finding::broken(rule, "commands", path, count.to_string()));
         }
     };
     limit(&rules::EL2_BATCH, judged, "commands judged in one trap");
     limit(&rules::EL2_RELEASE, taken.len(), "commands taken as consumed in one trap");
 }
 
-fn misconducted(misconduct: Misconduct) -> Breach {
+fn misconducted(misconduct: Misconduct) -> Finding {
     let (rule, class, expected): (&'static Rule, _, _) = match misconduct {
         Misconduct::Panicked => (&rules::EL2_PANIC, "panic", "EL2 returns"),
         Misconduct::Warned => (&rules::EL2_WARN, "warn", "no warning"),
@@ -111,13 +116,7 @@ fn misconducted(misconduct: Misconduct) -> Breach {
         }
         Misconduct::TooMuchWork => (&rules::EL2_WORK, "calls", "bounded work"),
     };
-    Breach {
-        rule,
-        class,
-        path: "EL2".into(),
-        expected: expected.into(),
-        seen: describe(misconduct),
-    }
+    Finding::new(rule, class, "EL2", expected, describe(misconduct))
 }
 
 fn describe(misconduct: Misconduct) -> String {
@@ -151,7 +150,7 @@ fn describe(misconduct: Misconduct) -> String {
 /// One operation is one command, or a call that judges none: a word may be read again for the next
 /// command, which trusts nothing that was read before; a slot is copied once in all, and none of
 /// its words is read again or was before.
-fn fetched_twice(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
+fn fetched_twice(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     let mut slots: Vec<u64> = Vec::new();
     let mut words: Vec<u64> = Vec::new();
     for event in step.events {
@@ -178,20 +177,20 @@ fn fetched_twice(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
             }
             _ => continue,
         };
-        breaches.push(Breach {
+        findings.push(Finding::new(
             rule,
-            class: "twice",
-            path: format!("memory {address:#x}"),
-            expected: "one read in one operation".into(),
-            seen: "read again while the host could write it".into(),
-        });
+            "twice",
+            format!("memory {address:#x}"),
+            "one read in one operation",
+            "read again while the host could write it",
+        ));
         return;
     }
 }
 
 /// What lets the ITS see other memory, CWRITER or a level-1 entry, comes after an ordering of that
 /// memory.
-fn unordered(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
+fn unordered(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     let (mut commands, mut zeroes) = (false, false);
     for event in step.events {
         let (rule, class): (&'static Rule, _) = match *event {
@@ -217,13 +216,13 @@ fn unordered(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
             }
             _ => continue,
         };
-        breaches.push(Breach {
+        findings.push(Finding::new(
             rule,
             class,
-            path: "EL2".into(),
-            expected: "memory ordered before the ITS is told of it".into(),
-            seen: "no ordering in between".into(),
-        });
+            "EL2",
+            "memory ordered before the ITS is told of it",
+            "no ordering in between",
+        ));
     }
 }
 
@@ -248,7 +247,7 @@ impl Uncleaned {
     }
 
     /// CWRITER is written, or the call is over: nothing may be left.
-    fn demand_none(&mut self, breaches: &mut Vec<Breach>) {
+    fn demand_none(&mut self, findings: &mut Vec<Finding>) {
         let lefts: [(&mut BTreeSet<u64>, &'static Rule, _); 2] = [
             (&mut self.slots, &rules::EL2_CLEAN, "slot"),
             (&mut self.level1, &rules::EL2_LEVEL2, "entry"),
@@ -256,7 +255,7 @@ impl Uncleaned {
         for (left, rule, class) in lefts {
             if let Some(address) = std::mem::take(left).first() {
                 let path = format!("memory {address:#x}");
-                breaches.push(broken(rule, class, path, "not cleaned".into()));
+                findings.push(Finding::broken(rule, class, path, "not cleaned"));
             }
         }
     }
@@ -264,7 +263,7 @@ impl Uncleaned {
 
 /// What EL2 wrote for the ITS is cleaned before it can see it, whether this ITS reads caches or
 /// not.
-fn uncleaned(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
+fn uncleaned(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     let mut left = Uncleaned::default();
     for event in step.events {
         match *event {
@@ -281,15 +280,15 @@ fn uncleaned(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
                 left.level1.insert(address);
                 if let Some(page) = pages.iter().find(|page| left.pages.contains(page)) {
                     let path = format!("page {page:#x}");
-                    let seen = "not cleaned before its entry was written".into();
-                    breaches.push(broken(&rules::EL2_LEVEL2, "contents", path, seen));
+                    let seen = "not cleaned before its entry was written";
+                    findings.push(Finding::broken(&rules::EL2_LEVEL2, "contents", path, seen));
                 }
             }
             Event::Cleaned { address, bytes } => left.clean(address, bytes),
             Event::DeviceWrite { address, .. }
                 if matches!(guards.register(address), Some((_, Register::Cwriter))) =>
             {
-                left.demand_none(breaches);
+                left.demand_none(findings);
             }
             _ => {}
         }
@@ -297,12 +296,12 @@ fn uncleaned(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     let stopped = step.outcome == Outcome::Stopped;
     // What a set-up writes is judged by UNDO.
     if !stopped && !matches!(step.action, Action::Hypercall { .. }) {
-        left.demand_none(breaches);
+        left.demand_none(findings);
     }
 }
 
 /// The first level-1 entry that is stored to twice: it never changes once the ITS may follow it.
-fn stored_twice(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
+fn stored_twice(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     let mut entries = BTreeSet::new();
     for event in step.events {
         let Event::WordWritten { address, value, .. } = *event else {
@@ -311,7 +310,7 @@ fn stored_twice(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
         if guards.level1(address, value).is_some() && !entries.insert(address) {
             let path = format!("level-1 entry {address:#x}");
             let seen = format!("stored to again: {value:#x}");
-            breaches.push(broken(&rules::EL2_STORE, "twice", path, seen));
+            findings.push(Finding::broken(&rules::EL2_STORE, "twice", path, seen));
             return;
         }
     }
@@ -326,11 +325,11 @@ mod tests {
     use its_machine::LockName;
 
     fn broken_by(events: &[Event]) -> Vec<(&'static str, &'static str)> {
-        let mut breaches = Vec::new();
+        let mut findings = Vec::new();
         let action = Action::Load { cpu: 0, address: 0 };
         let step = Step { action: &action, outcome: Outcome::Done, events };
-        judge(&step, true, &guards(), &mut breaches);
-        breaches.iter().map(|b| (b.rule.id, b.class)).collect()
+        judge(&step, true, &guards(), &mut findings);
+        findings.iter().map(|b| (b.rule.id, b.class)).collect()
     }
 
     const fn read(address: u64, shared: bool) -> Event {
@@ -346,9 +345,9 @@ mod tests {
         };
         let zeroed = |page| Event::PageZeroed { page };
         let told = |events: &[Event]| {
-            let mut breaches = Vec::new();
-            not_zeroed(events, &mut breaches);
-            breaches.iter().map(|breach| breach.rule.id).collect::<Vec<_>>()
+            let mut findings = Vec::new();
+            not_zeroed(events, &mut findings);
+            findings.iter().map(|breach| breach.rule.id).collect::<Vec<_>>()
         };
         assert!(told(&[]).is_empty());
         assert!(told(&[taken(4), zeroed(4), zeroed(5), taken(9)]).is_empty());
@@ -378,13 +377,13 @@ mod tests {
             Event::CommandRead { address: slot, words: [0; 4], shared: true },
         ];
         assert_eq!(broken_by(&events), [("EL2-FETCH", "twice")]);
-        let mut breaches = Vec::new();
+        let mut findings = Vec::new();
         let guards = guards().with_table_copy(Pages::under(slot, 0x1000));
         let action = Action::Load { cpu: 0, address: 0 };
         let outcome = Outcome::Done;
         let step = Step { action: &action, outcome, events: &events };
-        fetched_twice(&step, &guards, &mut breaches);
-        assert!(breaches.is_empty());
+        fetched_twice(&step, &guards, &mut findings);
+        assert!(findings.is_empty());
     }
 
     #[test]

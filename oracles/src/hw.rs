@@ -7,7 +7,7 @@ use its_gic::register::OFFSET_MASK;
 use its_machine::{Event, Machine};
 
 use crate::guards::Guards;
-use crate::{Breach, Rule, Step, broken, rules};
+use crate::{Finding, Rule, Step, rules};
 
 /// CWRITER.Retry and CREADR.Stalled, each bit 0.
 const RETRY: u64 = 1;
@@ -15,7 +15,7 @@ const RETRY: u64 = 1;
 const NOT_COMPARED: u64 = 1 | 1 << 31;
 
 /// Judges EL2's register writes in one action; a host that owns its ITS may do what it likes.
-pub(crate) fn judge(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
+pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     let mut last = None;
     // Stalled, as CREADR of an ITS showed it in this action.
     let mut stalled = None;
@@ -28,11 +28,11 @@ pub(crate) fn judge(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
             }
             Event::DeviceWrite { address, value, .. } => {
                 last = Some(address);
-                written(address, value, stalled, guards, breaches);
+                written(address, value, stalled, guards, findings);
             }
             // Of the write before it.
             Event::Unpredictable { .. } => {
-                breaches.extend(last.map(|at| unpredictable(at, guards)))
+                findings.extend(last.map(|at| unpredictable(at, guards)))
             }
             _ => {}
         }
@@ -44,18 +44,18 @@ fn written(
     value: u64,
     stalled: Option<u8>,
     guards: &Guards,
-    breaches: &mut Vec<Breach>,
+    findings: &mut Vec<Finding>,
 ) {
     if is_lpi_table(&guards.machine, address) {
         let path = format!("device {address:#x}");
-        breaches.push(broken(&rules::HW_LPI, "written", path, format!("{value:#x}")));
+        findings.push(Finding::broken(&rules::HW_LPI, "written", path, format!("{value:#x}")));
     }
     let Some((its, register)) = guards.register(address) else {
         return;
     };
     let mut tell = |rule, class, seen: String| {
         let path = format!("its{its}.{register:?}");
-        breaches.push(broken(rule, class, path, seen));
+        findings.push(Finding::broken(rule, class, path, seen));
     };
     match register {
         Register::Ctlr => {
@@ -85,7 +85,7 @@ fn is_lpi_table(machine: &Machine, address: u64) -> bool {
     })
 }
 
-fn unpredictable(address: u64, guards: &Guards) -> Breach {
+fn unpredictable(address: u64, guards: &Guards) -> Finding {
     let register = guards.register(address).map(|(_, register)| register);
     let (rule, class): (&'static Rule, _) = match register {
         Some(Register::Baser(_)) => (&rules::HW_BASER, "enabled"),
@@ -94,7 +94,7 @@ fn unpredictable(address: u64, guards: &Guards) -> Breach {
         None => (&rules::HW_LPI, "enabled"),
     };
     let path = format!("device {address:#x}");
-    broken(rule, class, path, "written by EL2".into())
+    Finding::broken(rule, class, path, "written by EL2")
 }
 
 #[cfg(test)]
@@ -106,11 +106,11 @@ mod tests {
     const UNPREDICTABLE: Event = Event::Unpredictable { address: 0x80 };
 
     fn told(events: &[Event]) -> Vec<&'static str> {
-        let mut breaches = Vec::new();
+        let mut findings = Vec::new();
         let action = Action::Load { cpu: 0, address: 0 };
         let step = Step { action: &action, outcome: Outcome::Done, events };
-        judge(&step, &guards(), &mut breaches);
-        breaches.iter().map(|breach| breach.rule.id).collect()
+        judge(&step, &guards(), &mut findings);
+        findings.iter().map(|breach| breach.rule.id).collect()
     }
 
     const fn write(address: u64, value: u64) -> Event {

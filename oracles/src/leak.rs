@@ -10,7 +10,7 @@ use its_machine::{
 };
 
 use crate::watch::{Look, Watch};
-use crate::{Breach, Rule, Step, rules};
+use crate::{Finding, Rule, Step, rules};
 
 /// The oracle over one case.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ impl Leak {
         (step, look): (&Step, Look),
         watch: &Watch,
         view: &impl View,
-        breaches: &mut Vec<Breach>,
+        findings: &mut Vec<Finding>,
     ) {
         if matches!(look, Look::SetUp(_)) {
             self.guard(step.action);
@@ -41,7 +41,7 @@ impl Leak {
             // With a set-up its private pages must be apart from what others reach too.
             for (reach, exposure) in watch.numbers().flat_map(|its| view.reach(its)) {
                 if watch.judges(&reach) {
-                    self.reached(&reach, exposure, breaches);
+                    self.reached(&reach, exposure, findings);
                 }
             }
             return;
@@ -52,10 +52,10 @@ impl Leak {
         for event in step.events {
             match event {
                 Event::Reached(reach, exposure) if watch.judges(reach) => {
-                    self.reached(reach, *exposure, breaches);
+                    self.reached(reach, *exposure, findings);
                 }
                 Event::ReachedPage { reach, page, state } if watch.judges(reach) => {
-                    changed(reach, *page, *state, breaches);
+                    changed(reach, *page, *state, findings);
                 }
                 _ => {}
             }
@@ -73,9 +73,9 @@ impl Leak {
         self.private.push(own);
     }
 
-    fn reached(&self, reach: &Reach, exposure: Exposure, breaches: &mut Vec<Breach>) {
+    fn reached(&self, reach: &Reach, exposure: Exposure, findings: &mut Vec<Finding>) {
         if exposure.foreign {
-            breaches.push(breach(&rules::LEAK_FOREIGN, reach, "a guest's, or EL2's from boot"));
+            findings.push(breach(&rules::LEAK_FOREIGN, reach, "a guest's, or EL2's from boot"));
         }
         let pages = Pages::under(reach.address, reach.bytes);
         let overlaps = |other: &Pages| {
@@ -84,33 +84,33 @@ impl Leak {
                 && other.first < pages.first.saturating_add(pages.count)
         };
         if self.private.as_flattened().iter().any(overlaps) {
-            breaches.push(breach(&rules::LEAK_PRIVATE, reach, "EL2's records or descriptor"));
+            findings.push(breach(&rules::LEAK_PRIVATE, reach, "EL2's records or descriptor"));
         }
         if exposure.outside || exposure.foreign {
             return;
         }
         if is_borrowed(reach.purpose) {
             if exposure.not_held {
-                breaches.push(breach(
+                findings.push(breach(
                     loose(reach.purpose),
                     reach,
                     "a page that is not shared and pinned",
                 ));
             }
         } else if exposure.host {
-            breaches.push(breach(exposed(reach.purpose), reach, "a page that the host can access"));
+            findings.push(breach(exposed(reach.purpose), reach, "a page that the host can access"));
         }
     }
 }
 
-fn changed(reach: &Reach, page: u64, state: PageState, breaches: &mut Vec<Breach>) {
+fn changed(reach: &Reach, page: u64, state: PageState, findings: &mut Vec<Finding>) {
     let seen = format!("page {page:#x} is now {state:?}");
     if (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing) {
-        breaches.push(breach(&rules::LEAK_FOREIGN, reach, &seen));
+        findings.push(breach(&rules::LEAK_FOREIGN, reach, &seen));
     } else if is_borrowed(reach.purpose) && !state.is_held() {
-        breaches.push(breach(loose(reach.purpose), reach, &seen));
+        findings.push(breach(loose(reach.purpose), reach, &seen));
     } else if !is_borrowed(reach.purpose) && state.host_can_access() {
-        breaches.push(breach(exposed(reach.purpose), reach, &seen));
+        findings.push(breach(exposed(reach.purpose), reach, &seen));
     }
 }
 
@@ -148,17 +148,17 @@ pub(crate) fn class(purpose: Purpose) -> &'static str {
     }
 }
 
-pub(crate) fn breach(rule: &'static crate::Rule, reach: &Reach, seen: &str) -> Breach {
-    Breach {
+pub(crate) fn breach(rule: &'static crate::Rule, reach: &Reach, seen: &str) -> Finding {
+    Finding::new(
         rule,
-        class: class(reach.purpose),
-        path: format!(
+        class(reach.purpose),
+        format!(
             "its{}: {:?}, {:#x} bytes at {:#x}",
             reach.its, reach.purpose, reach.bytes, reach.address
         ),
-        expected: rule.holds.into(),
-        seen: seen.into(),
-    }
+        rule.holds,
+        seen,
+    )
 }
 
 #[cfg(test)]
@@ -174,9 +174,9 @@ mod tests {
 
     fn broken(purpose: Purpose, address: u64, exposure: Exposure) -> Vec<&'static str> {
         let reach = Reach { its: 0, purpose, address, bytes: 0x1000 };
-        let mut breaches = Vec::new();
-        guarded().reached(&reach, exposure, &mut breaches);
-        breaches.iter().map(|breach| breach.rule.id).collect()
+        let mut findings = Vec::new();
+        guarded().reached(&reach, exposure, &mut findings);
+        findings.iter().map(|breach| breach.rule.id).collect()
     }
 
     const OWNED: Exposure =
@@ -213,9 +213,9 @@ mod tests {
             (with(level2), PageState::HOST, Some("LEAK-LEVEL2")),
             (with(Purpose::LpiPending(0)), PageState::HOST, Some("LEAK-LPI")),
         ] {
-            let mut breaches = Vec::new();
-            changed(&reach, 0, state, &mut breaches);
-            assert_eq!(breaches.first().map(|breach| breach.rule.id), rule);
+            let mut findings = Vec::new();
+            changed(&reach, 0, state, &mut findings);
+            assert_eq!(findings.first().map(|breach| breach.rule.id), rule);
         }
     }
 }

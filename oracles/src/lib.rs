@@ -1,19 +1,17 @@
-//! Rules, and the oracles that tell when one is broken.
+//! The oracles that need no reference.
 //!
-//! A [`Rule`] is an invariant with an id; [`rules::ALL`] is the catalogue. An oracle checks the
-//! rules of one family, one file each or more: [`leak`] and [`ptr`] look at what the physical ITS
-//! can reach, `books` at what EL2 relies on, `passed` at what EL2 passes on; `el2`, `locks` and
-//! `posted` at what EL2 did, `undo` at what failed or was refused, `hw` at what EL2 did to the
-//! hardware's registers. [`Evidence`] says which rules need EL2's loads and stores. The family DIV
-//! compares with the reference and is fed by the runner, which alone knows the reference.
+//! An oracle checks the rules of one family, one file each or more: [`leak`] and [`ptr`] look at what
+//! the physical ITS can reach, `books` at what EL2 relies on, `passed` at what EL2 passes on; `el2`,
+//! `locks` and `posted` at what EL2 did, `undo` at what failed or was refused, `hw` at what EL2 did to
+//! the hardware's registers. The families DIV and ARCH compare with a reference, which only the
+//! runner knows.
 //!
-//! Oracles know observations ([`its_machine::Event`]) and read-only views ([`its_machine::View`]). They
-//! must not know the board, the emulator or the reference: a mistake in the reference cannot hide a
-//! leak.
+//! Oracles know observations ([`its_machine::Event`]) and read-only views ([`its_machine::View`]).
+//! They must not know the board, the emulator or the reference: a mistake in the reference cannot
+//! hide a leak.
 
 mod books;
 mod el2;
-mod evidence;
 mod guards;
 mod hw;
 pub mod leak;
@@ -22,34 +20,15 @@ mod passed;
 mod posted;
 pub mod ptr;
 mod race;
-pub mod rules;
 mod trust;
 mod undo;
 mod watch;
 
 use std::collections::BTreeSet;
 
-pub use evidence::{Evidence, judged_by};
 use its_machine::{Action, Event, Hypercall, Machine, Outcome, Part, View};
-pub use rules::{Family, Rule, Severity};
+use its_rules::{Finding, Rule, catalogue as rules};
 pub use undo::page_balances;
-
-/// A rule broken in one action.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Breach {
-    pub rule: &'static Rule,
-    /// What kind of thing broke it: a word without addresses or counts, part of the signature.
-    pub class: &'static str,
-    /// Where, as a path into the machine's state.
-    pub path: String,
-    pub expected: String,
-    pub seen: String,
-}
-
-/// A rule broken, where what is expected is the rule itself.
-fn broken(rule: &'static Rule, class: &'static str, path: String, seen: String) -> Breach {
-    Breach { rule, class, path, expected: rule.holds.into(), seen }
-}
 
 /// One action as an oracle sees it.
 pub struct Step<'a> {
@@ -104,13 +83,13 @@ impl Oracles {
         }
     }
 
-    /// Judges one action; what it broke is appended to `breaches`.
-    pub fn judge(&mut self, step: &Step, view: &impl View, breaches: &mut Vec<Breach>) {
-        self.judge_own(step, &BTreeSet::new(), view, breaches);
-        self.judge_passed((&[*step.action], step.events), view, breaches);
+    /// Judges one action; what it broke is appended to `findings`.
+    pub fn judge(&mut self, step: &Step, view: &impl View, findings: &mut Vec<Finding>) {
+        self.judge_own(step, &BTreeSet::new(), view, findings);
+        self.judge_passed((&[*step.action], step.events), view, findings);
         self.watch.note_power(step.action);
         let look = self.watch.note(step, &self.machine, view);
-        self.judge_pointers((step, look), view, breaches);
+        self.judge_pointers((step, look), view, findings);
     }
 
     /// EL2, UNDO and HW: one action by its own events.
@@ -119,17 +98,17 @@ impl Oracles {
         step: &Step,
         contested: &BTreeSet<u64>,
         view: &impl View,
-        breaches: &mut Vec<Breach>,
+        findings: &mut Vec<Finding>,
     ) {
         if step.events.is_empty() {
             return;
         }
         self.guards.note(step.events);
         let reads_guarded = self.watch.reads_guarded(step, view);
-        el2::judge(step, reads_guarded, &self.guards, breaches);
-        locks::judge(step, &self.guards, breaches);
-        undo::judge(step, contested, &self.guards, breaches);
-        hw::judge(step, &self.guards, breaches);
+        el2::judge(step, reads_guarded, &self.guards, findings);
+        locks::judge(step, &self.guards, findings);
+        undo::judge(step, contested, &self.guards, findings);
+        hw::judge(step, &self.guards, findings);
         if step.set_up_result() != Some(0) {
             return;
         }
@@ -144,11 +123,11 @@ impl Oracles {
         &mut self,
         (actions, events): (&[Action], &[Event]),
         view: &impl View,
-        breaches: &mut Vec<Breach>,
+        findings: &mut Vec<Finding>,
     ) {
-        passed::judge(events, &self.guards, view, breaches);
-        self.posted.judge(actions, events, &self.guards, breaches);
-        self.books.judge(events, &self.guards, breaches);
+        passed::judge(events, &self.guards, view, findings);
+        self.posted.judge(actions, events, &self.guards, findings);
+        self.books.judge(events, &self.guards, findings);
     }
 
     /// LEAK and PTR.
@@ -156,7 +135,7 @@ impl Oracles {
         &mut self,
         (step, look): (&Step, watch::Look),
         view: &impl View,
-        breaches: &mut Vec<Breach>,
+        findings: &mut Vec<Finding>,
     ) {
         if let watch::Look::SetUp(its) = look {
             self.lies.retain(|(other, _), _| *other != its);
@@ -164,10 +143,10 @@ impl Oracles {
             self.lies.extend(more);
         }
         if self.lies.is_empty() {
-            self.leak.judge((step, look), &self.watch, view, breaches);
-            self.ptr.judge((step, look), &self.watch, view, breaches);
+            self.leak.judge((step, look), &self.watch, view, findings);
+            self.ptr.judge((step, look), &self.watch, view, findings);
         } else {
-            self.judge_trusted((step, look), view, breaches);
+            self.judge_trusted((step, look), view, findings);
         }
     }
 
@@ -180,19 +159,19 @@ impl Oracles {
         parts: &[Part],
         events: &[Event],
         view: &impl View,
-        breaches: &mut Vec<Breach>,
+        findings: &mut Vec<Finding>,
     ) {
         let own = race::by_part(parts, events);
         for (part, own) in parts.iter().zip(&own) {
             let step = Step::of(part, &own.events);
-            self.judge_own(&step, &own.contested, view, breaches);
+            self.judge_own(&step, &own.contested, view, findings);
         }
         let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
-        self.judge_passed((&actions, events), view, breaches);
+        self.judge_passed((&actions, events), view, findings);
         // From a loss of power on that ITS is left alone, to the end of the race at least.
         for (part, slice) in race::slices(parts, events) {
             self.watch.note_power(&part.action);
-            self.judge_pointers((&Step::of(part, slice), watch::Look::Changes), view, breaches);
+            self.judge_pointers((&Step::of(part, slice), watch::Look::Changes), view, findings);
         }
         // What came to be guarded or was enabled again meanwhile is looked at as a whole, at the
         // end.
@@ -200,7 +179,7 @@ impl Oracles {
             let step = Step::of(part, &own.events);
             let look = self.watch.note(&step, &self.machine, view);
             if look != watch::Look::Changes {
-                self.judge_pointers((&step, look), view, breaches);
+                self.judge_pointers((&step, look), view, findings);
             }
         }
     }
@@ -210,12 +189,12 @@ impl Oracles {
         &mut self,
         (step, look): (&Step, watch::Look),
         view: &impl View,
-        breaches: &mut Vec<Breach>,
+        findings: &mut Vec<Finding>,
     ) {
         let events = trust::without(step.events, &mut self.lies);
         let step = Step { events: &events, ..*step };
         let view = trust::Trusted { view, lies: &self.lies };
-        self.leak.judge((&step, look), &self.watch, &view, breaches);
-        self.ptr.judge((&step, look), &self.watch, &view, breaches);
+        self.leak.judge((&step, look), &self.watch, &view, findings);
+        self.ptr.judge((&step, look), &self.watch, &view, findings);
     }
 }

@@ -3,19 +3,19 @@
 use its_machine::{Action, Event, LockName, PageChange};
 
 use crate::guards::Guards;
-use crate::{Breach, Step, broken, rules};
+use crate::{Finding, Step, rules};
 
 /// Judges one action by its own events.
-pub(crate) fn judge(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
-    unheld(step.events, guards, breaches);
+pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
+    unheld(step.events, guards, findings);
     // A set-up borrows many structures, each in a section of its own.
     if !matches!(step.action, Action::Hypercall { .. }) {
-        torn(step.events, breaches);
+        torn(step.events, findings);
     }
 }
 
 /// The first write to an ITS without its lock.
-fn unheld(events: &[Event], guards: &Guards, breaches: &mut Vec<Breach>) {
+fn unheld(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
     let mut held: Vec<LockName> = Vec::new();
     for event in events {
         let (its, class, address) = match *event {
@@ -46,7 +46,7 @@ fn unheld(events: &[Event], guards: &Guards, breaches: &mut Vec<Breach>) {
         };
         let seen = format!("written while EL2 holds {held:?}");
         let path = format!("its{its}: {address:#x}");
-        breaches.push(broken(&rules::EL2_HELD, class, path, seen));
+        findings.push(Finding::broken(&rules::EL2_HELD, class, path, seen));
         return;
     }
 }
@@ -61,7 +61,7 @@ struct Sections {
 /// The first command whose pages change hands in two sections. A command is judged, or taken as
 /// consumed, from the copy of it to the copy of another; what a failure takes back again lies in
 /// the section of its pins.
-fn torn(events: &[Event], breaches: &mut Vec<Breach>) {
+fn torn(events: &[Event], findings: &mut Vec<Finding>) {
     let mut section = 0;
     let mut own = Sections::default();
     for event in events {
@@ -87,8 +87,8 @@ fn torn(events: &[Event], breaches: &mut Vec<Breach>) {
             continue;
         }
         let path = format!("page {:#x}", pages.first);
-        let seen = "the memory lock was free in between".into();
-        breaches.push(broken(&rules::EL2_SECTION, class, path, seen));
+        let seen = "the memory lock was free in between";
+        findings.push(Finding::broken(&rules::EL2_SECTION, class, path, seen));
         return;
     }
 }
@@ -101,11 +101,11 @@ mod tests {
     use its_machine::{AccessSize, Outcome};
 
     fn told(events: &[Event]) -> Vec<(&'static str, &'static str)> {
-        let mut breaches = Vec::new();
+        let mut findings = Vec::new();
         let action = Action::Load { cpu: 0, address: 0 };
         let step = Step { action: &action, outcome: Outcome::Done, events };
-        judge(&step, &guards(), &mut breaches);
-        let ids = breaches.iter().map(|breach| (breach.rule.id, breach.class));
+        judge(&step, &guards(), &mut findings);
+        let ids = findings.iter().map(|breach| (breach.rule.id, breach.class));
         ids.collect()
     }
 

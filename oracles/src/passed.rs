@@ -8,7 +8,7 @@ use its_gic::{Baser, Cbaser, Command, Register};
 use its_machine::{Event, View};
 
 use crate::guards::{Guard, Guards, has_entry};
-use crate::{Breach, Rule, broken, rules};
+use crate::{Finding, Rule, rules};
 
 /// The most EventID bits of a device, minus 1 (P6).
 const LARGEST_SIZE: u8 = 15;
@@ -20,19 +20,19 @@ pub(crate) fn judge(
     events: &[Event],
     guards: &Guards,
     view: &impl View,
-    breaches: &mut Vec<Breach>,
+    findings: &mut Vec<Finding>,
 ) {
     let mut written = false;
     for event in events {
         match *event {
             Event::CommandWritten { address, words } => {
                 if let Some(guard) = guards.slot(address) {
-                    command(words, guard, guards, breaches);
+                    command(words, guard, guards, findings);
                 }
             }
             Event::DeviceWrite { address, value, .. } => {
                 written = true;
-                writer(address, value, guards, breaches);
+                writer(address, value, guards, findings);
             }
             _ => {}
         }
@@ -43,18 +43,18 @@ pub(crate) fn judge(
     }
     for guard in guards.iter() {
         if view.register(guard.its, Register::Ctlr) & 1 != 0 {
-            registers(guard, view, breaches);
-            flight(guard, view, breaches);
+            registers(guard, view, findings);
+            flight(guard, view, findings);
         }
     }
 }
 
-fn command(words: Words, guard: &Guard, guards: &Guards, breaches: &mut Vec<Breach>) {
+fn command(words: Words, guard: &Guard, guards: &Guards, findings: &mut Vec<Finding>) {
     let command = Command::decode(words);
     let mut tell = |rule: &'static Rule, holds: bool| {
         if !holds {
             let path = format!("its{}.queue: {}", guard.its, command.name());
-            breaches.push(broken(rule, "passed", path, format!("{command:x?}")));
+            findings.push(Finding::broken(rule, "passed", path, format!("{command:x?}")));
         }
     };
     let machine = &guards.machine;
@@ -100,7 +100,7 @@ fn is_plain(command: Command, words: Words) -> bool {
 }
 
 /// CWRITER lies within the queue.
-fn writer(address: u64, value: u64, guards: &Guards, breaches: &mut Vec<Breach>) {
+fn writer(address: u64, value: u64, guards: &Guards, findings: &mut Vec<Finding>) {
     let Some((its, Register::Cwriter)) = guards.register(address) else {
         return;
     };
@@ -108,18 +108,18 @@ fn writer(address: u64, value: u64, guards: &Guards, breaches: &mut Vec<Breach>)
     if value & OFFSET_MASK >= bytes {
         let path = format!("its{its}.cwriter");
         let seen = format!("{value:#x} in a queue of {bytes:#x} bytes");
-        breaches.push(broken(&rules::PTR_WRITER, "beyond", path, seen));
+        findings.push(Finding::broken(&rules::PTR_WRITER, "beyond", path, seen));
     }
 }
 
 /// CBASER and every BASER of an ITS that is enabled.
-fn registers(guard: &Guard, view: &impl View, breaches: &mut Vec<Breach>) {
+fn registers(guard: &Guard, view: &impl View, findings: &mut Vec<Finding>) {
     let mut compare = |rule, register: Register, found: u64, mask: u64| {
         let now = view.register(guard.its, register);
         if (now ^ found) & mask != 0 {
             let path = format!("its{}.{register:?}", guard.its);
             let seen = format!("{now:#x}, and {found:#x} at set-up");
-            breaches.push(broken(rule, "enabled", path, seen));
+            findings.push(Finding::broken(rule, "enabled", path, seen));
         }
     };
     let cbaser = guard.cbaser.into_bits();
@@ -135,7 +135,7 @@ fn registers(guard: &Guard, view: &impl View, breaches: &mut Vec<Breach>) {
 }
 
 /// How much the hardware has left to do. It only becomes less while time passes.
-fn flight(guard: &Guard, view: &impl View, breaches: &mut Vec<Breach>) {
+fn flight(guard: &Guard, view: &impl View, findings: &mut Vec<Finding>) {
     let offset = |register| view.register(guard.its, register) & OFFSET_MASK;
     let (from, to) = (offset(Register::Creadr), offset(Register::Cwriter));
     let queue = guard.queue();
@@ -146,7 +146,7 @@ fn flight(guard: &Guard, view: &impl View, breaches: &mut Vec<Breach>) {
     if commands > IN_FLIGHT {
         let path = format!("its{}.cwriter", guard.its);
         let seen = format!("{commands} commands");
-        breaches.push(broken(&rules::EL2_FLIGHT, "commands", path, seen));
+        findings.push(Finding::broken(&rules::EL2_FLIGHT, "commands", path, seen));
     }
 }
 
@@ -165,9 +165,9 @@ mod tests {
     }
 
     fn told(events: &[Event], view: &Registers) -> Vec<&'static str> {
-        let mut breaches = Vec::new();
-        judge(events, &guards(), view, &mut breaches);
-        breaches.iter().map(|breach| breach.rule.id).collect()
+        let mut findings = Vec::new();
+        judge(events, &guards(), view, &mut findings);
+        findings.iter().map(|breach| breach.rule.id).collect()
     }
 
     /// An ITS whose registers are as at set-up, but for these.

@@ -11,7 +11,7 @@ use its_gic::{Part, Register};
 use its_machine::{Action, Direction, Event};
 
 use crate::guards::{Guard, Guards};
-use crate::{Breach, broken, rules};
+use crate::{Finding, rules};
 
 /// One queue.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +47,7 @@ impl Posted {
         actions: &[Action],
         events: &[Event],
         guards: &Guards,
-        breaches: &mut Vec<Breach>,
+        findings: &mut Vec<Finding>,
     ) {
         for place in self.places.values_mut() {
             place.offered.clear();
@@ -61,7 +61,7 @@ impl Posted {
             self.offer(action, guards);
         }
         for event in events {
-            self.follow(event, guards, breaches);
+            self.follow(event, guards, findings);
         }
         if let (Some(write), Some(before)) = (alone, before) {
             self.settle(write, &before, guards);
@@ -90,12 +90,12 @@ impl Posted {
         }
     }
 
-    fn follow(&mut self, event: &Event, guards: &Guards, breaches: &mut Vec<Breach>) {
+    fn follow(&mut self, event: &Event, guards: &Guards, findings: &mut Vec<Finding>) {
         let (address, value, written) = match *event {
             Event::DeviceRead { address, value, .. } => (address, value, false),
             Event::DeviceWrite { address, value, .. } => (address, value, true),
             Event::CommandRead { address, shared: true, .. } => {
-                return self.copied(address, guards, breaches);
+                return self.copied(address, guards, findings);
             }
             _ => return,
         };
@@ -120,7 +120,7 @@ impl Posted {
         }
     }
 
-    fn copied(&self, address: u64, guards: &Guards, breaches: &mut Vec<Breach>) {
+    fn copied(&self, address: u64, guards: &Guards, findings: &mut Vec<Finding>) {
         let mut copies = guards.posted(address).peekable();
         let Some(&(guard, offset)) = copies.peek() else {
             return;
@@ -130,7 +130,7 @@ impl Posted {
         }
         let path = format!("its{}.slot {offset:#x}", guard.its);
         let seen = format!("{:x?}", self.places.get(&guard.its));
-        breaches.push(broken(&rules::EL2_POSTED, "not-posted", path, seen));
+        findings.push(Finding::broken(&rules::EL2_POSTED, "not-posted", path, seen));
     }
 
     fn is_posted(&self, guard: &Guard, offset: u64) -> bool {
@@ -198,9 +198,9 @@ mod tests {
     }
 
     fn told(posted: &mut Posted, actions: &[Action], events: &[Event]) -> usize {
-        let mut breaches = Vec::new();
-        posted.judge(actions, events, &guards(), &mut breaches);
-        breaches.len()
+        let mut findings = Vec::new();
+        posted.judge(actions, events, &guards(), &mut findings);
+        findings.len()
     }
 
     fn guarded() -> Posted {

@@ -12,7 +12,7 @@ use its_machine::{Event, Exposure, Purpose, Reach, View};
 
 use crate::leak::{breach, is_borrowed};
 use crate::watch::{Look, Watch, is_lpis};
-use crate::{Breach, Step, rules};
+use crate::{Finding, Step, rules};
 
 /// The oracle over one case.
 #[derive(Clone, Default)]
@@ -32,43 +32,43 @@ impl Ptr {
         (step, look): (&Step, Look),
         watch: &Watch,
         view: &impl View,
-        breaches: &mut Vec<Breach>,
+        findings: &mut Vec<Finding>,
     ) {
         match look {
             Look::SetUp(its) => {
                 self.note_tables(its, view);
-                self.look_at(its, watch, view, breaches);
+                self.look_at(its, watch, view, findings);
             }
             Look::Started(its) => {
-                self.judge_changes(step, watch, breaches);
-                self.look_at(its, watch, view, breaches);
+                self.judge_changes(step, watch, findings);
+                self.look_at(its, watch, view, findings);
             }
-            Look::Changes => self.judge_changes(step, watch, breaches),
+            Look::Changes => self.judge_changes(step, watch, findings),
         }
     }
 
-    fn judge_changes(&mut self, step: &Step, watch: &Watch, breaches: &mut Vec<Breach>) {
+    fn judge_changes(&mut self, step: &Step, watch: &Watch, findings: &mut Vec<Finding>) {
         for event in step.events {
             match event {
                 Event::Reached(reach, exposure) if watch.judges(reach) => {
-                    self.reached(reach, *exposure, breaches);
+                    self.reached(reach, *exposure, findings);
                 }
                 Event::Unreached(reach) if watch.judges(reach) => {
                     self.reach.remove(&(reach.its, reach.purpose));
                 }
                 Event::WordWritten { address, value, .. } => {
-                    self.entry_written(*address, *value, breaches);
-                    self.stored(*address, breaches);
+                    self.entry_written(*address, *value, findings);
+                    self.stored(*address, findings);
                 }
-                Event::CommandWritten { address, .. } => self.stored(*address, breaches),
-                Event::PageZeroed { page } => self.stored(*page << 12, breaches),
+                Event::CommandWritten { address, .. } => self.stored(*address, findings),
+                Event::PageZeroed { page } => self.stored(*page << 12, findings),
                 _ => {}
             }
         }
     }
 
     /// All that an ITS reaches, and redistributors.
-    fn look_at(&mut self, its: u8, watch: &Watch, view: &impl View, breaches: &mut Vec<Breach>) {
+    fn look_at(&mut self, its: u8, watch: &Watch, view: &impl View, findings: &mut Vec<Finding>) {
         self.reach.retain(|(other, purpose), _| *other != its || is_lpis(*purpose));
         let lpis = view.reach(0).filter(|(reach, _)| is_lpis(reach.purpose));
         let lpis = lpis.filter(|_| its != 0);
@@ -78,7 +78,7 @@ impl Ptr {
             }
             // What joined before has the contents that the hardware uses.
             let exposure = Exposure { contents: false, ..exposure };
-            self.reached(&reach, exposure, breaches);
+            self.reached(&reach, exposure, findings);
         }
     }
 
@@ -92,18 +92,18 @@ impl Ptr {
         }
     }
 
-    fn reached(&mut self, reach: &Reach, exposure: Exposure, breaches: &mut Vec<Breach>) {
+    fn reached(&mut self, reach: &Reach, exposure: Exposure, findings: &mut Vec<Finding>) {
         if exposure.outside {
-            breaches.push(breach(&rules::PTR_MEMORY, reach, "some of it is no memory"));
+            findings.push(breach(&rules::PTR_MEMORY, reach, "some of it is no memory"));
         }
         let is_level2 = matches!(reach.purpose, Purpose::Level2 { .. });
         let is_new = is_level2 && self.level2.insert((reach.its, reach.address));
         if exposure.contents && is_new {
-            breaches.push(breach(&rules::PTR_CONTENTS, reach, "not all zero"));
+            findings.push(breach(&rules::PTR_CONTENTS, reach, "not all zero"));
         }
         if let Some(other) = self.overlapped(reach) {
             let seen = format!("shares a page with its{}: {:?}", other.its, other.purpose);
-            breaches.push(breach(&rules::PTR_OVERLAP, reach, &seen));
+            findings.push(breach(&rules::PTR_OVERLAP, reach, &seen));
         }
         self.reach.insert((reach.its, reach.purpose), *reach);
     }
@@ -120,14 +120,14 @@ impl Ptr {
     }
 
     /// EL2 stored at this address: not where only the ITS stores.
-    fn stored(&self, address: u64, breaches: &mut Vec<Breach>) {
+    fn stored(&self, address: u64, findings: &mut Vec<Finding>) {
         let others = self.reach.values().find(|reach| {
             let inside = address >= reach.address && address - reach.address < reach.bytes;
             inside && !self.is_written_by_el2(reach)
         });
         if let Some(reach) = others {
             let seen = format!("a store of EL2 at {address:#x}");
-            breaches.push(breach(&rules::PTR_KEPT, reach, &seen));
+            findings.push(breach(&rules::PTR_KEPT, reach, &seen));
         }
     }
 
@@ -140,7 +140,7 @@ impl Ptr {
     }
 
     /// EL2 stored a word: into a level-1 table it must be a clean level-1 entry, or zero.
-    fn entry_written(&self, address: u64, value: u64, breaches: &mut Vec<Breach>) {
+    fn entry_written(&self, address: u64, value: u64, findings: &mut Vec<Finding>) {
         let tables = self.level1.iter().filter_map(|((its, n), page_size)| {
             let table = self.reach.get(&(*its, Purpose::Table(*n)))?;
             Some((table, *page_size))
@@ -153,7 +153,7 @@ impl Ptr {
         let entry = Level1Entry(value);
         if !entry.is_valid() || entry.other_bits(page_size) != 0 {
             let seen = format!("level-1 entry {value:#x}");
-            breaches.push(breach(&rules::PTR_ALIGN, table, &seen));
+            findings.push(breach(&rules::PTR_ALIGN, table, &seen));
         }
     }
 }
@@ -179,10 +179,10 @@ mod tests {
         }
     }
 
-    fn broken(act: impl FnOnce(&mut Ptr, &mut Vec<Breach>)) -> Vec<&'static str> {
-        let mut breaches = Vec::new();
-        act(&mut ptr(), &mut breaches);
-        breaches.iter().map(|breach| breach.rule.id).collect()
+    fn broken(act: impl FnOnce(&mut Ptr, &mut Vec<Finding>)) -> Vec<&'static str> {
+        let mut findings = Vec::new();
+        act(&mut ptr(), &mut findings);
+        findings.iter().map(|breach| breach.rule.id).collect()
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
         let level2 =
             Reach { purpose: Purpose::Level2 { table: 0, index: 1 }, address: 0x20_0000, ..TABLE };
         let with = |reach: Reach, exposure| {
-            broken(move |ptr, breaches| ptr.reached(&reach, exposure, breaches))
+            broken(move |ptr, findings| ptr.reached(&reach, exposure, findings))
         };
         let fine = Exposure::default();
         assert!(with(level2, fine).is_empty());
@@ -207,10 +207,10 @@ mod tests {
         let level2 =
             Reach { purpose: Purpose::Level2 { table: 0, index: 1 }, address: 0x20_0000, ..TABLE };
         let used = Exposure { contents: true, ..Exposure::default() };
-        let found = broken(|ptr, breaches| {
-            ptr.reached(&level2, Exposure::default(), breaches);
+        let found = broken(|ptr, findings| {
+            ptr.reached(&level2, Exposure::default(), findings);
             ptr.reach.remove(&(0, level2.purpose));
-            ptr.reached(&level2, used, breaches);
+            ptr.reached(&level2, used, findings);
         });
         assert!(found.is_empty());
     }
@@ -223,10 +223,10 @@ mod tests {
             bytes: 0x100,
             ..TABLE
         };
-        let found = broken(|ptr, breaches| {
-            ptr.reached(&itt(1, 0x30_0000), Exposure::default(), breaches);
-            ptr.reached(&itt(2, 0x30_0100), Exposure::default(), breaches);
-            ptr.reached(&itt(3, 0x10_0100), Exposure::default(), breaches);
+        let found = broken(|ptr, findings| {
+            ptr.reached(&itt(1, 0x30_0000), Exposure::default(), findings);
+            ptr.reached(&itt(2, 0x30_0100), Exposure::default(), findings);
+            ptr.reached(&itt(3, 0x10_0100), Exposure::default(), findings);
         });
         assert_eq!(found, ["PTR-OVERLAP"]);
     }
@@ -237,11 +237,11 @@ mod tests {
         let level2 =
             Reach { purpose: Purpose::Level2 { table: 0, index: 1 }, address: 0x50_0000, ..TABLE };
         let stored = |address| {
-            broken(|ptr, breaches| {
+            broken(|ptr, findings| {
                 for reach in [queue, level2] {
-                    ptr.reached(&reach, Exposure::default(), breaches);
+                    ptr.reached(&reach, Exposure::default(), findings);
                 }
-                ptr.stored(address, breaches);
+                ptr.stored(address, findings);
             })
         };
         assert!(stored(0x40_0020).is_empty());
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_level_one_entry_is_valid_and_aligned() {
-        let entry = |value| broken(|ptr, breaches| ptr.entry_written(0x10_0008, value, breaches));
+        let entry = |value| broken(|ptr, findings| ptr.entry_written(0x10_0008, value, findings));
         assert!(entry(0x8000_0000_0020_0000).is_empty());
         assert!(entry(0).is_empty());
         assert_eq!(entry(0x8000_0000_0020_1000), ["PTR-ALIGN"]);

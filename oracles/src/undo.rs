@@ -8,7 +8,7 @@ use its_gic::{Part, Register};
 use its_machine::{Action, Direction, Event, PageChange};
 
 use crate::guards::Guards;
-use crate::{Breach, Rule, Step, broken, rules};
+use crate::{Finding, Rule, Step, rules};
 
 /// Net changes of one page: shares, pins, donations.
 type Balance = [i32; 3];
@@ -18,17 +18,17 @@ pub(crate) fn judge(
     step: &Step,
     contested: &BTreeSet<u64>,
     guards: &Guards,
-    breaches: &mut Vec<Breach>,
+    findings: &mut Vec<Finding>,
 ) {
     if step.set_up_result().is_some_and(|x1| x1 != 0) {
-        failed_set_up(step.events, contested, breaches);
+        failed_set_up(step.events, contested, findings);
     }
-    given_back(step.events, breaches);
-    refused_commands(step.events, contested, guards, breaches);
-    ignored(step, guards, breaches);
+    given_back(step.events, findings);
+    refused_commands(step.events, contested, guards, findings);
+    ignored(step, guards, findings);
 }
 
-fn failed_set_up(events: &[Event], contested: &BTreeSet<u64>, breaches: &mut Vec<Breach>) {
+fn failed_set_up(events: &[Event], contested: &BTreeSet<u64>, findings: &mut Vec<Finding>) {
     if undoing_failed(events) {
         return;
     }
@@ -36,7 +36,7 @@ fn failed_set_up(events: &[Event], contested: &BTreeSet<u64>, breaches: &mut Vec
         if let Event::DeviceWrite { address, value, .. } = *event {
             let path = format!("device {address:#x}");
             let seen = format!("{value:#x}");
-            breaches.push(broken(&rules::UNDO_HARDWARE, "write", path, seen));
+            findings.push(Finding::broken(&rules::UNDO_HARDWARE, "write", path, seen));
         }
     }
     let mut left = balances(events, contested);
@@ -53,18 +53,18 @@ fn failed_set_up(events: &[Event], contested: &BTreeSet<u64>, breaches: &mut Vec
         (1.., _, _) => (&rules::UNDO_BORROWED, "shared"),
         _ => (&rules::UNDO_BORROWED, "taken back"),
     };
-    breaches.push(unbalanced(rule, class, *page, *balance));
+    findings.push(unbalanced(rule, class, *page, *balance));
 }
 
-fn unbalanced(rule: &'static Rule, class: &'static str, page: u64, balance: Balance) -> Breach {
+fn unbalanced(rule: &'static Rule, class: &'static str, page: u64, balance: Balance) -> Finding {
     let [shares, pins, donations] = balance;
-    Breach {
+    Finding::new(
         rule,
         class,
-        path: format!("page {page:#x}"),
-        expected: "as before".into(),
-        seen: format!("shares {shares:+}, pins {pins:+}, donations {donations:+}"),
-    }
+        format!("page {page:#x}"),
+        "as before",
+        format!("shares {shares:+}, pins {pins:+}, donations {donations:+}"),
+    )
 }
 
 /// Pages that these events leave otherwise than they were, but for contested ones.
@@ -126,7 +126,7 @@ enum Contents {
 
 /// A page that EL2 wrote in this action and that goes back to the host: zeroed, then cleaned in one
 /// piece.
-fn given_back(events: &[Event], breaches: &mut Vec<Breach>) {
+fn given_back(events: &[Event], findings: &mut Vec<Finding>) {
     let mut written: BTreeMap<u64, Contents> = BTreeMap::new();
     for event in events {
         match *event {
@@ -138,7 +138,7 @@ fn given_back(events: &[Event], breaches: &mut Vec<Breach>) {
             }
             Event::Cleaned { address, bytes } => clean(&mut written, address, bytes),
             Event::Page { change: PageChange::Reclaim, pages, result: Ok(()) } => {
-                reclaimed(pages, &written, breaches)
+                reclaimed(pages, &written, findings)
             }
             _ => {}
         }
@@ -158,18 +158,18 @@ fn clean(written: &mut BTreeMap<u64, Contents>, address: u64, bytes: u64) {
     }
 }
 
-fn reclaimed(pages: Pages, written: &BTreeMap<u64, Contents>, breaches: &mut Vec<Breach>) {
+fn reclaimed(pages: Pages, written: &BTreeMap<u64, Contents>, findings: &mut Vec<Finding>) {
     let of = |contents: Contents| {
         let is = move |page: &u64| written.get(page) == Some(&contents);
         pages.iter().find(is).map(|page| format!("page {page:#x}"))
     };
     if let Some(path) = of(Contents::Words) {
-        let seen = "words that EL2 wrote".into();
-        breaches.push(broken(&rules::UNDO_CONTENTS, "words", path, seen));
+        let seen = "words that EL2 wrote";
+        findings.push(Finding::broken(&rules::UNDO_CONTENTS, "words", path, seen));
     }
     if let Some(path) = of(Contents::Zeroed) {
-        let seen = "not cleaned after it was zeroed".into();
-        breaches.push(broken(&rules::UNDO_CLEAN, "stale", path, seen));
+        let seen = "not cleaned after it was zeroed";
+        findings.push(Finding::broken(&rules::UNDO_CLEAN, "stale", path, seen));
     }
 }
 
@@ -179,7 +179,7 @@ fn refused_commands(
     events: &[Event],
     contested: &BTreeSet<u64>,
     guards: &Guards,
-    breaches: &mut Vec<Breach>,
+    findings: &mut Vec<Finding>,
 ) {
     let copies = |event: &Event| matches!(event, Event::CommandRead { .. });
     let mut rest = events;
@@ -197,14 +197,14 @@ fn refused_commands(
         let left = balances(window, contested).into_iter();
         let left = left.map(|(page, [shares, pins, _])| (page, [shares, pins, 0]));
         if let Some((page, balance)) = left.into_iter().find(|(_, balance)| *balance != [0; 3]) {
-            breaches.push(unbalanced(&rules::UNDO_COMMAND, "refused", page, balance));
+            findings.push(unbalanced(&rules::UNDO_COMMAND, "refused", page, balance));
         }
     }
 }
 
 /// An access to an ITS that is ignored, or that only reads a register. A read of CREADR is a look,
 /// which is neither.
-fn ignored(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
+fn ignored(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     let Action::Device { address, size, direction, .. } = *step.action else {
         return;
     };
@@ -219,7 +219,7 @@ fn ignored(step: &Step, guards: &Guards, breaches: &mut Vec<Breach>) {
     }
     if let Some(seen) = step.events.iter().find_map(effect) {
         let path = format!("its+{offset:#x}, {} bytes", size.bytes());
-        breaches.push(broken(&rules::UNDO_IGNORED, "effect", path, seen));
+        findings.push(Finding::broken(&rules::UNDO_IGNORED, "effect", path, seen));
     }
 }
 
@@ -257,9 +257,9 @@ mod tests {
 
     fn told(action: Action, x1: i64, events: &[Event]) -> Vec<(&'static str, &'static str)> {
         let step = Step { action: &action, outcome: Outcome::Returned { x0: 0, x1 }, events };
-        let mut breaches = Vec::new();
-        judge(&step, &BTreeSet::new(), &guards(), &mut breaches);
-        let ids = breaches.iter().map(|breach| (breach.rule.id, breach.class));
+        let mut findings = Vec::new();
+        judge(&step, &BTreeSet::new(), &guards(), &mut findings);
+        let ids = findings.iter().map(|breach| (breach.rule.id, breach.class));
         ids.collect()
     }
 

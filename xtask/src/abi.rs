@@ -72,7 +72,9 @@ fn never_set_up() -> Result<()> {
     let seeds = workspace::scenarios(&Target::find("its_cmdq")?.corpus("seeds"))?;
     let judged = program.judge(&seeds[..1], None)?;
     let told = judged.iter().any(|one| match &one.outcome {
-        Outcome::Played { findings, .. } => findings.iter().any(|found| found.rule == "DIV-SETUP"),
+        Outcome::Played { findings, .. } => {
+            findings.iter().any(|found| found.rule.id == "DIV-SETUP")
+        }
         _ => false,
     });
     demand(told, || format!("{name} is not told by DIV-SETUP: {judged:?}"))
@@ -133,10 +135,10 @@ fn beside_production() -> Result<u64> {
 /// its rules; returns how many are listed.
 fn naive() -> Result<usize> {
     let (name, program) = replayer(Foreign::prepare("example:naive")?)?;
-    let mut told = BTreeSet::new();
+    let mut told: BTreeSet<&str> = BTreeSet::new();
     for target in ["its_cmdq", "its_mmio"] {
         let summary = random(&name, &program, Target::find(target)?, MANY)?;
-        told.extend(summary.findings.into_iter().map(|found| found.record.rule));
+        told.extend(summary.findings.into_iter().map(|found| found.record.finding.rule.id));
     }
     let source = workspace::root().join("harness/abi/examples/naive.c");
     let text = fs::read_to_string(source)?;
@@ -186,7 +188,7 @@ fn faults() -> Result<usize> {
         let rule = lines.find_map(|line| line.strip_prefix("# ")?.split_once(':'));
         let (rule, _) = rule.with_context(|| format!("{name} names no rule"))?;
         let found = match &judged.outcome {
-            Outcome::Played { findings, .. } => findings.iter().any(|found| found.rule == rule),
+            Outcome::Played { findings, .. } => findings.iter().any(|found| found.rule.id == rule),
             _ => false,
         };
         demand(found, || format!("{name} does not break {rule}: {:?}", judged.outcome))?;

@@ -6,7 +6,7 @@ use fs_err as fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use its_oracles::rules;
+use its_rules::catalogue as rules;
 use serde::Deserialize;
 
 use crate::target::Target;
@@ -112,7 +112,8 @@ impl Bug {
 
     /// Whether a rule is among those that may report it.
     pub(crate) fn is_told_by(&self, rule: &str) -> bool {
-        let listed = |rule: &rules::Rule| self.facts.rules.iter().any(|id| rule.is_named_by(id));
+        let listed =
+            |rule: &its_rules::Rule| self.facts.rules.iter().any(|id| rule.is_named_by(id));
         rules::find(rule).is_some_and(listed)
     }
 

@@ -135,7 +135,7 @@ fn merge_into(target: &Target, into: &Path, sources: &[PathBuf], folder: &Path) 
     from.extend_from_slice(sources);
     let run = engine::merge(&program, into, &from, folder)?;
     for finding in run.found()? {
-        say!("on the way: {}, {}", finding.signature, finding.file);
+        say!("on the way: {}, {}", finding.finding.signature, finding.file);
     }
     tidy(target, into)
 }

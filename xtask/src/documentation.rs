@@ -44,7 +44,7 @@ fn counted() -> [(&'static str, usize); 5] {
     [
         ("known bugs", folders("corpus/bugs").len()),
         ("breaks", folders("corpus/breaks").len()),
-        ("rules", its_oracles::rules::ALL.len()),
+        ("rules", its_rules::catalogue::ALL.len()),
         ("requirements", requirements.count()),
         ("targets", target::ALL.len()),
     ]

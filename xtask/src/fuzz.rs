@@ -117,7 +117,7 @@ pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary,
     summary.failed = end.is_err();
     for mut record in run.found()? {
         record.file = workspace::shown(Path::new(&record.file));
-        let known = known.reason(&summary.subject, &record.signature);
+        let known = known.reason(&summary.subject, &record.finding.signature);
         summary.findings.push(Found { record, known });
     }
     let noted = run.note_end(&end, Some(&summary));

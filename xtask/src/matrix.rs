@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use its_oracles::rules;
+use its_rules::catalogue as rules;
 use its_runner::versioned::Versioned;
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! `rules`: the catalogue.
 
 use anyhow::Result;
-use its_oracles::rules;
+use its_rules::catalogue as rules;
 use its_runner::versioned::Versioned;
 use serde::Serialize;
 

@@ -1,7 +1,6 @@
 //! What a run checked and found.
 
-use its_oracles::{Evidence, judged_by};
-use its_runner::finding::Record;
+use its_rules::{Evidence, StoredFinding, judged_by};
 use its_runner::replay;
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +58,7 @@ pub(crate) struct Summary {
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Found {
     #[serde(flatten)]
-    pub record: Record,
+    pub record: StoredFinding,
     /// Why it is intended, if it is.
     pub known: Option<String>,
 }
@@ -192,7 +191,9 @@ impl Summary {
         for Found { record, known } in &self.findings {
             let known = known.as_ref();
             let known = known.map_or(String::new(), |reason| format!(", known: {reason}"));
-            say!("    {} ({}{known})\n      {}", record.signature, record.severity, record.file);
+            let StoredFinding { finding, file } = record;
+            let severity = finding.rule.severity.name();
+            say!("    {} ({severity}{known})\n      {file}", finding.signature);
         }
         if let Some(first) = self.findings.first() {
             say!(

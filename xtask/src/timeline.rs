@@ -4,7 +4,8 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use its_runner::program::{Shown, Told};
+use its_rules::{Finding, Rule};
+use its_runner::program::Told;
 use its_runner::replay;
 use its_runner::trace::{Kind, Line};
 
@@ -83,11 +84,13 @@ const fn style(kind: Kind) -> Style {
     }
 }
 
-fn describe(finding: &Shown) -> String {
-    let Shown { rule, severity, operation, holds, path, why, source, signature, .. } = finding;
+fn describe(finding: &Finding) -> String {
+    let Finding { rule, operation, path, signature, .. } = finding;
+    let Rule { id, severity, holds, why, source, .. } = rule;
+    let severity = severity.name();
     let beside = beside(["expected", "seen"], [&finding.expected, &finding.seen]);
     format!(
-        "{BAD}{rule}{BAD:#} ({severity}) at operation {operation}\n  {holds}\n  where:     {path}\n{beside}  why:       {why}\n  source:    {source}\n  signature: {signature}\n"
+        "{BAD}{id}{BAD:#} ({severity}) at operation {operation}\n  {holds}\n  where:     {path}\n{beside}  why:       {why}\n  source:    {source}\n  signature: {signature}\n"
     )
 }
 
@@ -143,19 +146,16 @@ mod tests {
             verdict: "diverged".into(),
             observed: true,
             defects: Vec::new(),
-            findings: vec![Shown {
-                rule: "DIV-PINS".into(),
-                severity: "vulnerability".into(),
-                signature: "DIV-PINS.post.CWRITER.pins".into(),
-                operation: 0,
-                path: "page 0x80143.pins".into(),
-                expected: "1 (P5), since the device that was mapped last has its ITT there".into(),
-                seen: "0".into(),
-                holds: "After each operation every page is pinned as often as in the reference."
-                    .into(),
-                why: "a page that is not pinned can go".into(),
-                source: "POLICY: P5".into(),
-            }],
+            findings: vec![
+                Finding::new(
+                    &its_rules::catalogue::DIV_PINS,
+                    "pins",
+                    "page 0x80143.pins",
+                    "1 (P5), since the device that was mapped last has its ITT there",
+                    "0",
+                )
+                .at((0, "post"), "CWRITER"),
+            ],
         }
     }
 

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
-use its_runner::program::{Judged, Outcome, Shown};
+use its_rules::Finding;
+use its_runner::program::{Judged, Outcome};
 use its_runner::replay::is_artifact;
 use its_runner::versioned::Versioned;
 use serde::Serialize;
@@ -180,7 +181,7 @@ impl Triage {
 
     /// The finding that the head of the file names; all of them where it names none, or none that
     /// it shows.
-    fn what_it_is_for<'a>(&mut self, file: &Path, findings: &'a [Shown]) -> Vec<&'a Shown> {
+    fn what_it_is_for<'a>(&mut self, file: &Path, findings: &'a [Finding]) -> Vec<&'a Finding> {
         let Some(claimed) = Header::read(file).signature else {
             return findings.iter().collect();
         };
@@ -192,14 +193,14 @@ impl Triage {
         same.map_or_else(|| findings.iter().collect(), |same| vec![same])
     }
 
-    fn group(&mut self, subject: &str, finding: &Shown, known: &Divergences) -> &mut Group {
+    fn group(&mut self, subject: &str, finding: &Finding, known: &Divergences) -> &mut Group {
         let same = |group: &Group| group.subject == subject && group.signature == finding.signature;
         let index = self.groups.iter().position(same).unwrap_or_else(|| {
             self.groups.push(Group {
                 subject: subject.into(),
                 signature: finding.signature.clone(),
-                rule: finding.rule.clone(),
-                severity: finding.severity.clone(),
+                rule: finding.rule.id.into(),
+                severity: finding.rule.severity.name().into(),
                 known: known.reason(subject, &finding.signature),
                 count: 0,
                 first_seen: u64::MAX,

@@ -36,5 +36,6 @@ mod testing;
 
 pub use architecture::Partial;
 pub use exemplar::CarriedOut;
-pub use judgement::{Disagreement, Expected, Judgement, Kind, Phase};
+use its_rules::{Rule, catalogue as rules};
+pub use judgement::{Expected, Judgement, Phase};
 pub use model::{Model, Position};

@@ -14,11 +14,11 @@ use crate::architecture::{
     Architecture, Fate, Fetched, Partial, STALLED, its_at, name, redistributor_at,
     redistributor_register,
 };
-use crate::judgement::{Judgement, Kind, Phase};
-use crate::policy::ghost::Ghost;
+use crate::judgement::{Judgement, Phase};
 use crate::policy::ledger::Ledger;
 use crate::policy::queue::{Guard, Stop};
 use crate::policy::trap::Account;
+use crate::{policy::ghost::Ghost, rules};
 
 /// Offsets in the queue of a guarded ITS: the hardware's CREADR at the last look (C), up to where
 /// EL2 judged (J), the host's CWRITER (W).
@@ -335,7 +335,13 @@ impl Model {
         if must != refused {
             let name = |refused| if refused { "refused" } else { "allowed" };
             let path = format_args!("page {:#x}", address / PAGE_BYTES);
-            account.disagree(Kind::Access, "stage-2", path, name(must), name(refused));
+            account.judgement.disagree(
+                &rules::DIV_ACCESS,
+                "stage-2",
+                path,
+                name(must),
+                name(refused),
+            );
         }
         !refused
     }
@@ -452,7 +458,7 @@ impl Model {
         if result != expected && !outside {
             let path = format_args!("page {:#x}.{change:?}", pages.first);
             let text = |result| Errno::name(Errno::result(result));
-            account.disagree(Kind::Books, "pKVM", path, text(expected), text(result));
+            account.judgement.contradict(path, text(expected), text(result));
         }
         if result.is_ok() {
             self.ghost.apply(change, pages);
@@ -545,7 +551,14 @@ impl Model {
         if differs(expected.value) && earlier.is_none_or(differs) {
             let (source, path) = name(&self.machine, address);
             let value = format_args!("{:#x}", part.extract(expected.value));
-            account.disagree(Kind::Value, source, path, value, format_args!("{seen:#x}"));
+            account.judgement.hardware(
+                &rules::ARCH_REGISTER,
+                "read",
+                source,
+                path,
+                value,
+                format_args!("{seen:#x}"),
+            );
         }
     }
 }
@@ -599,15 +612,15 @@ mod tests {
         let load = |page| Action::Load { cpu: 1, address: at(page) };
         open.agree(load(0x80000), Outcome::Value(0), &[]);
         closing.agree(load(0x80000), Outcome::Refused, &[]);
-        closing.differ(load(0x80000), Outcome::Value(0), &[], Kind::Access, "0x80000");
-        closing.differ(load(FREE), Outcome::Refused, &[], Kind::Access, "0x80400");
+        closing.differ(load(0x80000), Outcome::Value(0), &[], &rules::DIV_ACCESS, "0x80000");
+        closing.differ(load(FREE), Outcome::Refused, &[], &rules::DIV_ACCESS, "0x80400");
         let guarded = World::guarded();
         let store = |page| Action::Store { cpu: 0, address: at(page), value: 1 };
         for refused in [QUEUE, LEVEL1, LEVEL2, COLLECTIONS, PRIVATE, DESCRIPTOR] {
-            guarded.differ(store(refused), DONE, &[], Kind::Access, "page");
+            guarded.differ(store(refused), DONE, &[], &rules::DIV_ACCESS, "page");
         }
         for allowed in [SHADOW, SHADOW_LEVEL1, ITT, LIST] {
-            guarded.differ(store(allowed), Outcome::Refused, &[], Kind::Access, "page");
+            guarded.differ(store(allowed), Outcome::Refused, &[], &rules::DIV_ACCESS, "page");
         }
     }
 
@@ -622,11 +635,11 @@ mod tests {
         let call = hypercall(0, Hypercall::HostShareHyp, [QUEUE, 0, 0, 0]);
         let eperm = Err(Errno::Eperm);
         world.clone().agree(call, returned(-1), &[share(eperm)]);
-        world.differ(call, returned(-1), &[share(Ok(()))], Kind::Books, "0x80100.Share");
+        world.differ(call, returned(-1), &[share(Ok(()))], &crate::testing::PKVM, "0x80100.Share");
         let wrong = [share(Err(Errno::Enomem)), Event::Injected];
-        world.differ(call, returned(-12), &wrong, Kind::Hypercall, "x1");
+        world.differ(call, returned(-12), &wrong, &rules::DIV_HYPERCALL, "x1");
         let stray = [page(PageChange::Share, FREE)];
-        world.differ(ADVANCE, DONE, &stray, Kind::Sharing, "page 0x80400.host");
+        world.differ(ADVANCE, DONE, &stray, &rules::DIV_SHARED, "page 0x80400.host");
     }
 
     #[test]
@@ -652,7 +665,7 @@ mod tests {
         for either in [0x80, 0xa0] {
             world.clone().agree(creadr, Outcome::Value(either), &done);
         }
-        world.differ(creadr, Outcome::Value(0xc0), &done, Kind::Value, "");
+        world.differ(creadr, Outcome::Value(0xc0), &done, &rules::ARCH_REGISTER, "");
     }
 
     #[test]
@@ -668,12 +681,12 @@ mod tests {
         let creadr = read(ITS + 0x90, AccessSize::Double);
         world.clone().agree(creadr, Outcome::Value(0x80), &[]);
         world.agree(creadr, Outcome::Value(0x81), &[]);
-        world.differ(creadr, Outcome::Value(0x80), &[], Kind::Value, "its0.creadr");
-        world.differ(ADVANCE, DONE, &[event], Kind::Fetch, "its0.fetch");
+        world.differ(creadr, Outcome::Value(0x80), &[], &rules::ARCH_REGISTER, "its0.creadr");
+        world.differ(ADVANCE, DONE, &[event], &rules::ARCH_FETCH, "its0.fetch");
         // In actions of their own there is no doubt.
         world.agree(retry, DONE, &[]);
         world.agree(ADVANCE, DONE, &[event]);
-        world.differ(creadr, Outcome::Value(0x80), &[], Kind::Value, "its0.creadr");
+        world.differ(creadr, Outcome::Value(0x80), &[], &rules::ARCH_REGISTER, "its0.creadr");
     }
 
     #[test]
@@ -682,6 +695,6 @@ mod tests {
         let on = write(ITS, AccessSize::Word, 1);
         let judgement = world.play(on, DONE, &[consumed(0, SYNC)]);
         assert!(judgement.poisoned.is_some());
-        assert_eq!(judgement.disagreements, []);
+        assert_eq!(judgement.findings, []);
     }
 }

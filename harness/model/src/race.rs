@@ -14,10 +14,10 @@ use its_gic::register::OFFSET_MASK;
 use its_machine::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, PageChange, Part};
 
 use crate::architecture::{Partial, Registers};
-use crate::judgement::{Judgement, Kind, Phase};
-use crate::model::Model;
+use crate::judgement::{Judgement, Phase};
 use crate::policy::queue::Stop;
 use crate::policy::trap::{Account, Before};
+use crate::{model::Model, rules};
 
 /// An action that has begun.
 struct Underway {
@@ -88,7 +88,7 @@ impl Model {
                 continue;
             }
             let (path, value) = (format_args!("its{its}.cwriter"), format_args!("{:#x}", guard.j));
-            judgement.disagree(Kind::Forward, "P9", path, value, format_args!("{seen:#x}"));
+            judgement.disagree(&rules::DIV_FORWARD, "P9", path, value, format_args!("{seen:#x}"));
         }
     }
 
@@ -428,7 +428,7 @@ mod tests {
             turn(0),
             over(),
         ]);
-        assert_eq!(judgement.disagreements, []);
+        assert_eq!(judgement.findings, []);
         assert_eq!(judgement.judged, 2);
     }
 
@@ -449,10 +449,10 @@ mod tests {
             moves(0xa0),
             over(),
         ]);
-        let [only] = &judgement.disagreements[..] else {
-            panic!("{:#?}", judgement.disagreements);
+        let [only] = &judgement.findings[..] else {
+            panic!("{:#?}", judgement.findings);
         };
-        assert_eq!((only.kind, &*only.seen), (Kind::Forward, "0xa0"));
+        assert_eq!((only.rule, &*only.seen), (&rules::DIV_FORWARD, "0xa0"));
     }
 
     /// A page that CPU 1 shares or not while EL2 judges MAPD.
@@ -496,9 +496,9 @@ mod tests {
     fn a_page_may_be_shared_before_or_after_it_is_borrowed() {
         for before in [true, false] {
             let right = shared_meanwhile(before, true);
-            assert_eq!(right.disagreements, [], "{before}");
+            assert_eq!(right.findings, [], "{before}");
             let wrong = shared_meanwhile(before, false);
-            assert!(!wrong.disagreements.is_empty(), "{before}");
+            assert!(!wrong.findings.is_empty(), "{before}");
         }
     }
 }

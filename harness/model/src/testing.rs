@@ -12,8 +12,8 @@ use its_machine::{
     Machine, Outcome, Pace, PageChange,
 };
 
-use crate::judgement::{Judgement, Kind};
 use crate::model::Model;
+use crate::{Rule, judgement::Judgement};
 
 pub(crate) const ITS: u64 = 0x0800_0000;
 pub(crate) const REDISTRIBUTORS: [u64; 2] = [0x1000_0000, 0x1004_0000];
@@ -262,7 +262,7 @@ impl World {
     /// The list is right.
     pub(crate) fn agree(&mut self, action: Action, outcome: Outcome, events: &[Event]) {
         let judgement = self.play(action, outcome, events);
-        assert_eq!(judgement.disagreements, [], "{action:x?}");
+        assert_eq!(judgement.all(), [], "{action:x?}");
         assert_eq!(judgement.poisoned, None, "{action:x?}");
     }
 
@@ -272,13 +272,13 @@ impl World {
         action: Action,
         outcome: Outcome,
         events: &[Event],
-        kind: Kind,
+        rule: &'static Rule,
         path: &str,
     ) {
         let judgement = self.clone().play(action, outcome, events);
-        let first = judgement.disagreements.first();
-        let hit = first.is_some_and(|first| first.kind == kind && first.path.contains(path));
-        assert!(hit, "{kind:?} {path}: {:#?}", judgement.disagreements);
+        let all = judgement.all();
+        let hit = all.first().is_some_and(|first| first.rule == rule && first.path.contains(path));
+        assert!(hit, "{} {path}: {all:#?}", rule.id);
     }
 
     /// INTID and redistributor that an event is translated to, which must be known.
@@ -416,3 +416,16 @@ pub(crate) fn set_up_with(descriptor: &[(u64, u64)], devices: &[(u32, u32, u64)]
     events.extend(releases(&[LIST]));
     events
 }
+
+/// Stands for what pKVM did with a page that it cannot do.
+pub(crate) static PKVM: Rule = Rule {
+    id: "PKVM",
+    family: its_rules::Family::Div,
+    severity: its_rules::Severity::Conformance,
+    holds: "",
+    why: "",
+    source: "",
+    evidence: its_rules::Evidence::Calls,
+    class: "",
+    split_from: None,
+};

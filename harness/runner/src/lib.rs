@@ -3,15 +3,13 @@
 //! A [`Runner`] holds one board with one subject. [`Runner::play`] runs one case: boot, operations,
 //! then enough looks that healthy hardware must be done. After every single
 //! [`Action`](its_machine::Action) the reference judges what happened and the oracles look at the
-//! machine; the first action with a [`Finding`] ends the case.
+//! machine; the first action with a [`Finding`](its_rules::Finding) ends the case.
 //!
 //! - `lockstep`: one action, or several agents at once, on board and reference, judged
 //! - `race`: what each agent of a race does
 //! - [`Referee`]: an ITS that somebody else plays, judged by the reference
 //! - `compare`: what is seen of an ITS, held against the reference
 //! - [`Hosts`]: the host's side, what boot plan and operations of a scenario are in actions
-//! - `place`: where symbolic addresses are on the board
-//! - [`finding`]: findings and their signatures
 //! - [`trace`]: what happened, for people
 //! - [`minimize`]: the shortest scenario with the same finding
 //! - [`observe`]: what a subject does that host and hardware see, judged by nobody, to compare two
@@ -27,7 +25,6 @@
 
 pub mod campaign;
 mod compare;
-pub mod finding;
 mod hosts;
 mod lockstep;
 pub mod minimize;
@@ -40,7 +37,6 @@ pub mod replay;
 pub mod trace;
 pub mod versioned;
 
-pub use finding::Finding;
 pub use hosts::{Hosts, machine};
 pub use play::{Case, Counts, Make, Runner, Verdict};
 pub use referee::{Referee, Seen};

@@ -6,13 +6,13 @@ use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
 use its_machine::{AGENTS, Action, CPUS, Event, Machine, Outcome, Turn, View};
 use its_model::{Judgement, Model, Phase};
-use its_oracles::{Breach, Evidence, Oracles, Step, rules};
+use its_oracles::{Oracles, Step};
 use its_scenario::Operation;
 
 use crate::compare;
-use crate::finding::Finding;
 use crate::play::{Case, Counts, Verdict};
 use crate::trace::Trace;
+use its_rules::{Evidence, Finding, catalogue as rules};
 
 /// Who judges.
 #[derive(Clone)]
@@ -28,7 +28,8 @@ pub(crate) struct Lockstep<'a> {
     machine: Machine,
     judges: Judges,
     events: Vec<Event>,
-    breaches: Vec<Breach>,
+    /// Of this action, before they are placed.
+    broken: Vec<Finding>,
     findings: Vec<Finding>,
     defects: Vec<String>,
     poisoned: Option<&'static str>,
@@ -55,7 +56,7 @@ impl<'a> Lockstep<'a> {
             machine,
             judges,
             events: Vec::new(),
-            breaches: Vec::new(),
+            broken: Vec::new(),
             findings: Vec::new(),
             defects: Vec::new(),
             poisoned: None,
@@ -108,15 +109,10 @@ impl<'a> Lockstep<'a> {
         if self.judges.reference.is_some() {
             return self.defects.push(format!("the legal set-up returned {seen}"));
         }
-        let breach = Breach {
-            rule: &rules::DIV_SETUP,
-            class: "result",
-            path: "x1".into(),
-            expected: "0: the driver's set-up passes every check".into(),
-            seen,
-        };
+        let expected = "0: the driver's set-up passes every check";
+        let finding = Finding::new(&rules::DIV_SETUP, rules::DIV_SETUP.class, "x1", expected, seen);
         let subject = its_machine::Hypercall::InitItsEmulation.name();
-        self.findings.push(Finding::new(breach, self.operation, subject));
+        self.findings.push(finding.at(self.operation, subject));
     }
 
     pub(crate) fn arm_tamper(&mut self, tamper: Tamper) {
@@ -151,7 +147,7 @@ impl<'a> Lockstep<'a> {
         }
         self.accessed |= parts.iter().any(|part| is_answered(&part.action));
         let oracles = &mut self.judges.oracles;
-        oracles.judge_race(&parts, &self.events, self.board, &mut self.breaches);
+        oracles.judge_race(&parts, &self.events, self.board, &mut self.broken);
         self.refer(|model, events| model.judge_race(&parts, events));
         self.conclude("several");
     }
@@ -159,7 +155,7 @@ impl<'a> Lockstep<'a> {
     fn judge(&mut self, action: &Action, outcome: Outcome) {
         let step = Step { action, outcome, events: &self.events };
         let oracles = &mut self.judges.oracles;
-        oracles.judge(&step, self.board, &mut self.breaches);
+        oracles.judge(&step, self.board, &mut self.broken);
         self.refer(|model, events| model.judge(action, &outcome, events));
         self.conclude(its_machine::text::subject(action));
     }
@@ -201,19 +197,16 @@ impl<'a> Lockstep<'a> {
             trace.freedoms(&judgement.choices);
         }
         let bare = model.phase(0) == Phase::Open;
-        for disagreement in judgement.disagreements {
-            match compare::breach(disagreement, bare) {
-                Ok(breach) => self.breaches.push(breach),
-                // What hardware does after EL2 misled it is not the board's mistake.
-                Err(_) if !self.breaches.is_empty() => {}
-                Err(disagreement) => self.defects.push(format!(
-                    "{}: expected {}, seen {} ({})",
-                    disagreement.path,
-                    disagreement.expected,
-                    disagreement.seen,
-                    disagreement.source
-                )),
-            }
+        self.broken.extend(judgement.findings);
+        let contradiction = |Finding { path, expected, seen, .. }| {
+            format!("{path}: expected {expected}, seen {seen}")
+        };
+        if bare {
+            self.broken.extend(judgement.hardware);
+        } else if self.broken.is_empty() {
+            // What hardware does after EL2 misled it is not the board's mistake.
+            self.defects.extend(judgement.hardware.into_iter().map(contradiction));
+            self.defects.extend(judgement.defects);
         }
         if judgement.poisoned.is_none() {
             self.compare_touched(model);
@@ -233,10 +226,9 @@ impl<'a> Lockstep<'a> {
     fn conclude(&mut self, subject: &'static str) {
         let operation = self.operation;
         if !self.board.is_observed() {
-            let is_known = |breach: &Breach| breach.rule.evidence() != Evidence::Accesses;
-            self.breaches.retain(is_known);
+            self.broken.retain(|finding| finding.rule.evidence != Evidence::Accesses);
         }
-        let found = self.breaches.drain(..).map(|breach| Finding::new(breach, operation, subject));
+        let found = self.broken.drain(..).map(|finding| finding.at(operation, subject));
         self.findings.extend(found);
         if !self.findings.is_empty() {
             self.defects.clear();
@@ -246,7 +238,7 @@ impl<'a> Lockstep<'a> {
     fn compare_touched(&mut self, model: &Model) {
         for event in model.touched() {
             let differs = translation(self.board, model, *event);
-            self.breaches.extend(differs);
+            self.broken.extend(differs);
         }
     }
 
@@ -254,7 +246,7 @@ impl<'a> Lockstep<'a> {
         for redistributor in 0..CPUS {
             let seen = || self.board.pending(redistributor);
             let differs = compare::pending(model, redistributor, seen);
-            self.breaches.extend(differs);
+            self.broken.extend(differs);
         }
     }
 
@@ -263,7 +255,7 @@ impl<'a> Lockstep<'a> {
         for redistributor in 0..CPUS {
             let seen = self.board.offered(redistributor);
             let differs = compare::offered(model, redistributor, seen);
-            self.breaches.extend(differs);
+            self.broken.extend(differs);
         }
     }
 
@@ -273,7 +265,7 @@ impl<'a> Lockstep<'a> {
             for register in COMPARED {
                 let seen = self.board.register(its, register);
                 let differs = compare::register(model, (its, register), seen);
-                self.breaches.extend(differs);
+                self.broken.extend(differs);
             }
         }
     }
@@ -305,13 +297,13 @@ impl<'a> Lockstep<'a> {
         if self.is_over() || self.reference().is_none_or(is_settled) {
             return;
         }
-        self.breaches.push(Breach {
-            rule: &rules::DIV_PROGRESS,
-            class: "wedged",
-            path: format!("its{its}.creadr"),
-            expected: "CWRITER, or a stall".into(),
-            seen: "neither, after enough looks".into(),
-        });
+        self.broken.push(Finding::new(
+            &rules::DIV_PROGRESS,
+            "wedged",
+            format!("its{its}.creadr"),
+            "CWRITER, or a stall",
+            "neither, after enough looks",
+        ));
         self.conclude(REST);
     }
 
@@ -326,7 +318,7 @@ impl<'a> Lockstep<'a> {
         for its in 0..self.machine.its.len() as u8 {
             for (device_id, event_id) in model.mapped(its) {
                 let differs = translation(self.board, model, (its, device_id, event_id));
-                self.breaches.extend(differs);
+                self.broken.extend(differs);
             }
         }
         self.conclude(REST);
@@ -387,7 +379,7 @@ const fn is_answered(action: &Action) -> bool {
     }
 }
 
-fn translation(board: &Board, model: &Model, event: (u8, u32, u32)) -> Option<Breach> {
+fn translation(board: &Board, model: &Model, event: (u8, u32, u32)) -> Option<Finding> {
     let (its, device_id, event_id) = event;
     let seen = board.translate(its, device_id, event_id);
     compare::translation(model, event, seen)

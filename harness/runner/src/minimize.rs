@@ -8,13 +8,13 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use its_oracles::rules;
+use its_rules::catalogue as rules;
 use its_scenario::{Operation, Scenario};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::finding::Finding;
 use crate::play::{Make, play_here, play_here_twice};
+use its_rules::Finding;
 
 /// What a minimizer came to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,11 +12,11 @@ use its_oracles::Oracles;
 use its_scenario::{Boot, Operation, Scenario, Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::finding::Finding;
 use crate::hosts::{Hosts, machine};
 use crate::lockstep::{Judges, Lockstep};
 use crate::race::Lists;
-use crate::trace::Trace;
+use crate::trace::{Line, Trace};
+use its_rules::{Finding, catalogue as rules};
 
 /// What became of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl Runner {
         let mut case = self.play(scenario, Some(trace));
         self.play(scenario, Some(&mut again));
         let differ = trace.first_difference(&again);
-        case.findings.extend(differ.map(Finding::unsteady));
+        case.findings.extend(differ.map(unsteady));
         if case.verdict != Verdict::Defect && !case.findings.is_empty() {
             case.verdict = Verdict::Diverged;
         }
@@ -205,6 +205,15 @@ impl Runner {
             false => Freedoms::only(machine.configuration(its).choices),
         })
     }
+}
+
+/// The finding that a scenario which was played twice did not go the same, with the first lines of
+/// the traces that differ.
+fn unsteady((first, second): (Line, Line)) -> Finding {
+    let path = "the trace of the same scenario, played again";
+    let operation = first.step.or(second.step).unwrap_or(0);
+    let finding = Finding::new(&rules::EL2_STEADY, "twice", path, first.text, second.text);
+    finding.at((operation, "case"), "all")
 }
 
 /// Of so many cases of a run one is played twice.

@@ -16,7 +16,6 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::campaign::{random, report};
-use crate::finding::Finding;
 use crate::minimize::{Progress, Refused, minimize};
 use crate::observe::{Observed, observe};
 use crate::play::{self, Make, Verdict};
@@ -24,6 +23,7 @@ use crate::replay::{
     CLEAN, DEFECT, FINDINGS, USAGE, load, load_as, print, silence_subject_panics, tell, verdict,
 };
 use crate::trace::{Line, Trace};
+use its_rules::Finding;
 
 /// What is asked of a program. The target is whose engine wrote the files that are an engine's: it
 /// played them as it [fits](Scenario::fit) them.
@@ -74,26 +74,10 @@ pub enum Outcome {
     /// It is one, and this came of it.
     Played {
         operations: usize,
-        findings: Vec<Shown>,
+        findings: Vec<Finding>,
         /// Where board and reference contradict each other.
         defects: Vec<String>,
     },
-}
-
-/// A finding as data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shown {
-    pub rule: String,
-    pub severity: String,
-    pub signature: String,
-    pub operation: usize,
-    pub path: String,
-    pub expected: String,
-    pub seen: String,
-    /// What the rule says, why, and by which source.
-    pub holds: String,
-    pub why: String,
-    pub source: String,
 }
 
 /// What happened, line by line.
@@ -105,7 +89,7 @@ pub struct Told {
     /// Every load and store of the subject was seen. Else some rules were not judged.
     pub observed: bool,
     pub defects: Vec<String>,
-    pub findings: Vec<Shown>,
+    pub findings: Vec<Finding>,
 }
 
 /// The shortest scenario with the same finding.
@@ -113,7 +97,7 @@ pub struct Told {
 pub struct Minimized {
     /// The scenario, with the finding as comments before it.
     pub text: String,
-    pub finding: Shown,
+    pub finding: Finding,
     /// Operations before and after.
     pub before: usize,
     pub after: usize,
@@ -121,24 +105,6 @@ pub struct Minimized {
     pub cases: u64,
     /// Else the budget was used up.
     pub minimal: bool,
-}
-
-impl From<&Finding> for Shown {
-    fn from(finding: &Finding) -> Self {
-        let rule = finding.rule;
-        Self {
-            rule: rule.id.into(),
-            severity: rule.severity.name().into(),
-            signature: finding.signature.clone(),
-            operation: finding.operation,
-            path: finding.path.clone(),
-            expected: finding.expected.clone(),
-            seen: finding.seen.clone(),
-            holds: rule.holds.into(),
-            why: rule.why.into(),
-            source: rule.source.into(),
-        }
-    }
 }
 
 /// Does what the command line says, on what `make` makes.
@@ -268,7 +234,7 @@ fn judged(file: &Path, target: Option<&str>, make: Make) -> Outcome {
     }
     Outcome::Played {
         operations: scenario.operations.len(),
-        findings: case.findings.iter().map(Shown::from).collect(),
+        findings: case.findings,
         defects: case.defects,
     }
 }
@@ -287,7 +253,7 @@ fn told(file: &Path, target: Option<&str>, make: Make) -> Answer {
         verdict: first.trim_start_matches("verdict: ").into(),
         observed: case.observed,
         defects: case.defects,
-        findings: case.findings.iter().map(Shown::from).collect(),
+        findings: case.findings,
     })
 }
 
@@ -302,7 +268,7 @@ fn minimized(
     match minimize(scenario, signature, make, budget, tell) {
         Ok(done) => Answer::Minimized(Minimized {
             text: report(&done.scenario, &done.finding),
-            finding: Shown::from(&done.finding),
+            finding: done.finding,
             before: scenario.operations.len(),
             after: done.scenario.operations.len(),
             cases: done.cases,

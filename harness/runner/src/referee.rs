@@ -9,7 +9,7 @@ use its_model::Model;
 use crate::compare;
 use its_machine::text::subject;
 
-use crate::finding::Finding;
+use its_rules::Finding;
 
 /// What could be seen of the first ITS of a machine and of its redistributors between two actions.
 #[derive(Clone, Copy, Debug)]
@@ -71,12 +71,8 @@ impl Referee {
         }
         let judgement = self.model.judge(action, &outcome, events);
         self.poisoned = judgement.poisoned;
-        let mut disagreements = judgement.disagreements.into_iter();
-        if let Some(first) = disagreements.next() {
-            let breach = compare::breach(first, true);
-            let breach = breach.expect("books and policy have no part in a case without EL2");
-            self.finding = Some(Finding::new(breach, self.operation, subject(action)));
-        }
+        let first = judgement.hardware.into_iter().next();
+        self.finding = first.map(|finding| finding.at(self.operation, subject(action)));
     }
 
     /// Judges how things are after an action.
@@ -90,13 +86,13 @@ impl Referee {
         let mut pending = (0..).zip(seen.pending).filter_map(|(of, intids)| {
             compare::pending(&self.model, of, || intids.iter().copied())
         });
-        let breach =
+        let broken =
             self.translations(seen).or_else(|| pending.next()).or_else(|| registers.next());
-        self.finding = breach.map(|breach| Finding::new(breach, self.operation, subject(action)));
+        self.finding = broken.map(|finding| finding.at(self.operation, subject(action)));
     }
 
     /// Of what is seen, and of what must be.
-    fn translations(&self, seen: &Seen<'_>) -> Option<its_oracles::Breach> {
+    fn translations(&self, seen: &Seen<'_>) -> Option<Finding> {
         let compare = |(device_id, event_id): (u32, u32), to| {
             compare::translation(&self.model, (0, device_id, event_id), to)
         };

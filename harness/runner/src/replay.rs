@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use its_oracles::{Evidence, judged_by};
+use its_rules::{Evidence, judged_by};
 use its_scenario::{FuzzTarget, MAX_TEXT_BYTES, Scenario};
 
 use crate::play::{self, Case, Make, Verdict};

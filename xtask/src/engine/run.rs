@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use fs_err as fs;
+use its_rules::StoredFinding;
 use its_runner::Counts;
-use its_runner::finding::Record;
 use its_runner::versioned::Versioned;
 use its_scenario::{FuzzTarget, MAX_BYTES};
 use serde::{Deserialize, Serialize};
@@ -221,7 +221,7 @@ impl Run {
     ///
     /// # Errors
     /// The list cannot be read.
-    pub(crate) fn found(&self) -> Result<Vec<Record>> {
+    pub(crate) fn found(&self) -> Result<Vec<StoredFinding>> {
         found(&self.findings())
     }
 }
@@ -241,16 +241,16 @@ fn now() -> String {
 ///
 /// # Errors
 /// The list cannot be read.
-fn found(folder: &Path) -> Result<Vec<Record>> {
+fn found(folder: &Path) -> Result<Vec<StoredFinding>> {
     let path = folder.join("findings.jsonl");
     if !path.exists() {
         return Ok(Vec::new());
     }
     let text = fs::read_to_string(&path)?;
     let lines = text.lines();
-    let mut records: Vec<Record> =
+    let mut records: Vec<StoredFinding> =
         lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
-    records.sort_by(|one, other| one.signature.cmp(&other.signature));
+    records.sort_by(|one, other| one.finding.signature.cmp(&other.finding.signature));
     Ok(records)
 }
 

@@ -192,7 +192,7 @@ impl<'a> Running<'a> {
 
     fn rule(&self) -> Result<Option<String>> {
         if let Some(first) = self.run.found()?.into_iter().next() {
-            return Ok(Some(first.rule));
+            return Ok(Some(first.finding.rule.id.into()));
         }
         self.demand_instrumentation()?;
         match self.crash()? {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use arbitrary::Unstructured;
 use its_qemu::Installed;
-use its_runner::finding::Finding;
+use its_rules::Finding;
 use its_runner::replay::{CLEAN, FINDINGS, print};
 use its_runner::versioned::Versioned;
 use its_scenario::{FuzzTarget, Scenario, Temper};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use its_machine::{Action, MAX_ITS, Machine};
 use its_qemu::{Answer, Installed, Qemu, Step};
-use its_runner::finding::Finding;
+use its_rules::Finding;
 use its_runner::{Hosts, Referee, Seen};
 use its_scenario::{Boot, Scenario};
 

@@ -8,7 +8,7 @@ use its_gic::command::Words;
 use its_gic::geometry::PageSize;
 use its_machine::text::subject;
 use its_machine::{Action, Choices, Direction, Event, Freedom, ItsConfiguration};
-use its_runner::finding::Finding;
+use its_rules::Finding;
 use serde::Deserialize;
 
 use crate::requirement::option;
@@ -246,15 +246,8 @@ mod tests {
         }
     }
 
-    fn finding(rule: &'static its_oracles::Rule, path: &str, bits: [&str; 2]) -> Finding {
-        Finding {
-            rule,
-            signature: String::new(),
-            operation: 0,
-            path: path.into(),
-            expected: bits[0].into(),
-            seen: bits[1].into(),
-        }
+    fn finding(rule: &'static its_rules::Rule, path: &str, bits: [&str; 2]) -> Finding {
+        Finding::new(rule, "", path, bits[0], bits[1])
     }
 
     /// What a difference explains, and its neighbours, which it does not.
@@ -265,7 +258,7 @@ mod tests {
             let found = profile.settles(finding, done);
             found.map(|difference| difference.id.as_str())
         };
-        let register = &its_oracles::rules::ARCH_REGISTER;
+        let register = &its_rules::catalogue::ARCH_REGISTER;
         let none = Done::default();
         let ptz = |seen| finding(register, "redistributor1+0x78", ["0x80060000 (x)", seen]);
         assert_eq!(id(&ptz("0x4000000080060000"), &none), Some("QEMU-PTZ-READS"));
@@ -274,8 +267,11 @@ mod tests {
         assert_eq!(id(&creadr, &none), None);
         let wrote = Done { written: BTreeSet::from(["CREADR"]), ..Done::default() };
         assert_eq!(id(&creadr, &wrote), Some("QEMU-CREADR-WRITABLE"));
-        let lost =
-            finding(&its_oracles::rules::DIV_TRANSLATION, "its0.device[0x1].event[0x0]", ["", ""]);
+        let lost = finding(
+            &its_rules::catalogue::DIV_TRANSLATION,
+            "its0.device[0x1].event[0x0]",
+            ["", ""],
+        );
         let mapd = |size, valid| Done {
             taken: vec![Command::Mapd { device_id: 1, size, itt_address: 0, valid }.encode()],
             ..Done::default()

@@ -37,7 +37,7 @@ use its_gic::{Part, Register, Typer};
 use its_machine::freedom::choice::{Caches, WideEvent};
 use its_machine::{Freedoms, Machine, Translation};
 
-use crate::judgement::{Judgement, Kind};
+use crate::{judgement::Judgement, rules};
 use cells::{Cells, Entry, Slot};
 use lpi::Redistributor;
 use memory::Memory;
@@ -530,8 +530,9 @@ impl Architecture {
             && !offers.contains(&taken)
         {
             let path = format!("redistributor{n}.offered");
-            judgement.disagree(
-                Kind::Offered,
+            judgement.hardware(
+                &rules::ARCH_OFFERED,
+                "taken",
                 "ICC_IAR1",
                 path,
                 format!("{offers:?}"),

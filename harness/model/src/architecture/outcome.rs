@@ -14,7 +14,7 @@ use super::commands::{Fault, Way};
 use super::path::{Change, Path, Undefined, explore};
 use super::possible::{Possible, Truth};
 use super::{Architecture, Late};
-use crate::judgement::{Judgement, Kind};
+use crate::{judgement::Judgement, rules};
 
 /// What the physical ITS did about a command that it fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +52,9 @@ impl Architecture {
         if !registers.can_fetch(&freedoms) || registers.offset() != offset {
             let expected = format!("{:#x}, if at all", registers.creadr);
             let path = format!("its{its}.fetch");
-            return judgement.disagree(
-                Kind::Fetch,
+            return judgement.hardware(
+                &rules::ARCH_FETCH,
+                "fetch",
                 "CREADR",
                 path,
                 expected,
@@ -66,7 +67,14 @@ impl Architecture {
         if !queues.iter().map(written).any(|written| written == words) {
             let expected = format!("{:x?}", queues.first().map(written));
             let path = format!("its{its}.slot {offset:#x}");
-            judgement.disagree(Kind::Fetch, command.name(), path, expected, format!("{words:x?}"));
+            judgement.hardware(
+                &rules::ARCH_FETCH,
+                "fetch",
+                command.name(),
+                path,
+                expected,
+                format!("{words:x?}"),
+            );
         }
         let ways = match self.ways(its, command) {
             Ok(ways) => ways,
@@ -82,7 +90,14 @@ impl Architecture {
         if paths.is_empty() {
             let path = format!("its{its}.slot {offset:#x} {}", command.name());
             let seen = format!("{fate:x?}");
-            return judgement.disagree(Kind::Outcome, command.name(), path, allowed, seen);
+            return judgement.hardware(
+                &rules::ARCH_COMMAND,
+                "outcome",
+                command.name(),
+                path,
+                allowed,
+                seen,
+            );
         }
         if let [path] = &paths[..] {
             judgement.choices.extend(path.choices.iter().copied());

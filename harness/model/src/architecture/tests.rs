@@ -9,7 +9,7 @@ use its_machine::freedom::choice::{
 use its_machine::{AccessSize, Action, Choices, Event, Freedoms, Machine, Outcome};
 
 use super::possible::{Possible, Truth};
-use crate::judgement::Kind;
+use crate::rules;
 use crate::testing::*;
 
 const DONE: Outcome = Outcome::Done;
@@ -148,15 +148,15 @@ fn registers_and_halves() {
         if offset < 0x140 {
             world.shows(ITS + offset, value, &[]);
             let read = read(ITS + offset, AccessSize::Double);
-            world.differ(read, Outcome::Value(value ^ 0x20), &[], Kind::Value, "");
+            world.differ(read, Outcome::Value(value ^ 0x20), &[], &rules::ARCH_REGISTER, "");
         }
     }
     let half = read(ITS + 0x84, AccessSize::Word);
     world.agree(half, Outcome::Value(1 << 31), &[]);
     let ctlr = read(ITS, AccessSize::Word);
     world.agree(ctlr, Outcome::Value(1 << 31 | 1), &[]);
-    world.differ(ctlr, Outcome::Value(0), &[], Kind::Value, "");
-    world.differ(ctlr, Outcome::Value(3), &[], Kind::Value, "");
+    world.differ(ctlr, Outcome::Value(0), &[], &rules::ARCH_REGISTER, "");
+    world.differ(ctlr, Outcome::Value(3), &[], &rules::ARCH_REGISTER, "");
     world.poisons(write(ITS + 0x80, AccessSize::Word, 0), &[]);
     world.poisons(write(ITS + 0x100, AccessSize::Word, 0), &[]);
     // Disabled, a half of CBASER resets CREADR and leaves CWRITER.
@@ -171,7 +171,7 @@ fn registers_and_halves() {
     busy.poisons(write(ITS + 0x80, AccessSize::Double, 0), &refused(0x80));
     busy.poisons(write(ITS, AccessSize::Word, 1), &refused(0));
     world.agree(ctlr, Outcome::Value(1 << 31), &[]);
-    world.differ(ctlr, Outcome::Value(0), &[], Kind::Value, "");
+    world.differ(ctlr, Outcome::Value(0), &[], &rules::ARCH_REGISTER, "");
 }
 
 #[test]
@@ -200,14 +200,14 @@ fn posted(world: &World, command: Command) -> World {
 fn fetching_needs_an_enabled_queue_and_the_written_words() {
     let world = World::allowing(machine(), prompt()).boot();
     let one = [consumed(0x80, SYNC)];
-    world.differ(ADVANCE, DONE, &one, Kind::Fetch, "fetch");
+    world.differ(ADVANCE, DONE, &one, &rules::ARCH_FETCH, "fetch");
     let world = posted(&world, SYNC);
     assert!(!world.model.is_settled(0));
     world.clone().agree(ADVANCE, DONE, &one);
-    world.differ(ADVANCE, DONE, &[consumed(0xa0, SYNC)], Kind::Fetch, "fetch");
-    world.differ(ADVANCE, DONE, &[consumed(0x80, mapc(0, 0))], Kind::Fetch, "slot");
+    world.differ(ADVANCE, DONE, &[consumed(0xa0, SYNC)], &rules::ARCH_FETCH, "fetch");
+    world.differ(ADVANCE, DONE, &[consumed(0x80, mapc(0, 0))], &rules::ARCH_FETCH, "slot");
     let error = stalled(0x80, SYNC, None);
-    world.differ(ADVANCE, DONE, &[error], Kind::Outcome, "SYNC");
+    world.differ(ADVANCE, DONE, &[error], &rules::ARCH_COMMAND, "SYNC");
     // Beyond the queue: the ITS stops or takes any value. Disabled: it stops.
     let mut beyond = world.clone();
     beyond.writes(ITS + 0x88, 0x1000);
@@ -215,7 +215,7 @@ fn fetching_needs_an_enabled_queue_and_the_written_words() {
     let off = write(ITS, AccessSize::Word, 0);
     let mut stopped = world.clone();
     stopped.agree(off, DONE, &one);
-    stopped.differ(off, DONE, &[consumed(0xa0, SYNC)], Kind::Fetch, "fetch");
+    stopped.differ(off, DONE, &[consumed(0xa0, SYNC)], &rules::ARCH_FETCH, "fetch");
 }
 
 #[test]
@@ -234,10 +234,10 @@ fn errors_stall_or_are_ignored_by_the_option_that_is_allowed() {
     {
         let world = posted(&only(Choices::USUAL.with(option)), bad);
         world.clone().agree(ADVANCE, DONE, &[right]);
-        world.differ(ADVANCE, DONE, &[wrong], Kind::Outcome, "MAPD");
-        world.differ(ADVANCE, DONE, &[consumed(0x80, bad)], Kind::Outcome, "MAPD");
+        world.differ(ADVANCE, DONE, &[wrong], &rules::ARCH_COMMAND, "MAPD");
+        world.differ(ADVANCE, DONE, &[consumed(0x80, bad)], &rules::ARCH_COMMAND, "MAPD");
         let number = stalled(0x80, bad, Some(0x1_0801));
-        world.differ(ADVANCE, DONE, &[number], Kind::Outcome, "MAPD");
+        world.differ(ADVANCE, DONE, &[number], &rules::ARCH_COMMAND, "MAPD");
     }
 }
 
@@ -342,7 +342,7 @@ fn what_an_outcome_tells_is_learned() {
     let address = at(QUEUE) + 0xa0;
     refusing.agree(Action::StoreCommand { cpu: 0, address, words }, DONE, &[]);
     refusing.writes(ITS + 0x88, 0xc0);
-    refusing.differ(ADVANCE, DONE, &[consumed(0xa0, command)], Kind::Outcome, "DISCARD");
+    refusing.differ(ADVANCE, DONE, &[consumed(0xa0, command)], &rules::ARCH_COMMAND, "DISCARD");
 }
 
 #[test]
@@ -492,8 +492,8 @@ fn configuration_may_be_cached_until_it_is_invalidated() {
     world.agree(write(REDISTRIBUTORS[0] + 0xa0, AccessSize::Double, 8200), DONE, &[]);
     assert_eq!(offers(&world), [Some(8200)]);
     let take = Action::Acknowledge { cpu: 0 };
-    world.differ(take, Outcome::Value(1023), &[], Kind::Offered, "");
-    world.differ(take, Outcome::Value(8201), &[], Kind::Offered, "");
+    world.differ(take, Outcome::Value(1023), &[], &rules::ARCH_OFFERED, "");
+    world.differ(take, Outcome::Value(8201), &[], &rules::ARCH_OFFERED, "");
     world.agree(take, Outcome::Value(8200), &[]);
     assert_eq!(offers(&world), [None]);
 }

@@ -3,10 +3,10 @@
 use its_gic::geometry::Pages;
 use its_machine::{Errno, Event, Hypercall, Outcome, PageChange, PageState};
 
-use crate::judgement::{Kind, Phase};
 use crate::model::Model;
 use crate::policy::ledger::Base;
 use crate::policy::trap::Account;
+use crate::{judgement::Phase, rules};
 
 impl Model {
     /// What x1 must be, from what was so before the call; `None`: the call is not supported.
@@ -95,11 +95,17 @@ fn expect_registers(
     account: &mut Account,
 ) {
     if expected.0 != seen.0 {
-        account.disagree(Kind::Hypercall, source, "x0", expected.0, seen.0);
+        account.judgement.disagree(&rules::DIV_HYPERCALL, source, "x0", expected.0, seen.0);
     }
     if expected.1 != seen.1 {
         let name = |x1: i64| format!("{x1} ({})", Errno::name(x1));
-        account.disagree(Kind::Hypercall, source, "x1", name(expected.1), name(seen.1));
+        account.judgement.disagree(
+            &rules::DIV_HYPERCALL,
+            source,
+            "x1",
+            name(expected.1),
+            name(seen.1),
+        );
     }
 }
 
@@ -112,7 +118,7 @@ mod tests {
         let action = hypercall(0, call, [of, 0, 0, 0]);
         let outcome = Outcome::Returned { x0: 0, x1 };
         let wrong = Outcome::Returned { x0: 0, x1: if x1 == 0 { -1 } else { 0 } };
-        world.differ(action, wrong, events, Kind::Hypercall, "x1");
+        world.differ(action, wrong, events, &rules::DIV_HYPERCALL, "x1");
         world.agree(action, outcome, events);
     }
 
@@ -162,11 +168,23 @@ mod tests {
         for early in [Hypercall::HostDonateGuest, Hypercall::ReclaimGuestPage] {
             let action = hypercall(0, early, [5, 0, 0, 0]);
             world.agree(action, untouched, &[]);
-            world.differ(action, Outcome::Returned { x0: 0, x1: -1 }, &[], Kind::Hypercall, "x0");
+            world.differ(
+                action,
+                Outcome::Returned { x0: 0, x1: -1 },
+                &[],
+                &rules::DIV_HYPERCALL,
+                "x0",
+            );
         }
         let unknown =
             its_machine::Action::Hypercall { cpu: 0, x0: 0xc600_0fff, arguments: [5, 0, 0, 0] };
         world.agree(unknown, untouched, &[]);
-        world.differ(unknown, Outcome::Returned { x0: -1, x1: 0 }, &[], Kind::Hypercall, "x1");
+        world.differ(
+            unknown,
+            Outcome::Returned { x0: -1, x1: 0 },
+            &[],
+            &rules::DIV_HYPERCALL,
+            "x1",
+        );
     }
 }

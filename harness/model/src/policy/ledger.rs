@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use its_gic::geometry::Pages;
 use its_machine::{Event, HostSide, Machine, PageState};
 
-use crate::judgement::{Judgement, Kind};
 use crate::policy::ghost::{Ghost, shared};
 use crate::race::witnessed;
+use crate::{Rule, judgement::Judgement, rules};
 
 /// What a page is but for the ITS emulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,10 +210,10 @@ impl Ledger {
 
 fn report(page: u64, expected: PageState, seen: PageState, judgement: &mut Judgement) {
     let is_host_s = |page: PageState| page.host != HostSide::Nothing;
-    let kind = match is_host_s(expected) && is_host_s(seen) {
-        false => Kind::Ownership,
-        true if expected.host != seen.host => Kind::Sharing,
-        true => Kind::Pins,
+    let rule: &'static Rule = match is_host_s(expected) && is_host_s(seen) {
+        false => &rules::DIV_OWNERSHIP,
+        true if expected.host != seen.host => &rules::DIV_SHARED,
+        true => &rules::DIV_PINS,
     };
     let (field, wanted, found) = if expected.host != seen.host {
         let names = (format!("{:?}", expected.host), format!("{:?}", seen.host));
@@ -226,7 +226,7 @@ fn report(page: u64, expected: PageState, seen: PageState, judgement: &mut Judge
     };
     let source = if expected == PageState::EL2 { "P4" } else { "P5" };
     let path = format_args!("page {page:#x}.{field}");
-    judgement.disagree(kind, source, path, wanted, found);
+    judgement.disagree(rule, source, path, wanted, found);
 }
 
 #[cfg(test)]

@@ -9,10 +9,9 @@ use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Command, Register};
 use its_machine::{Errno, Event, PageChange};
 
-use crate::architecture::STALLED;
-use crate::judgement::Kind;
 use crate::model::Model;
 use crate::policy::trap::Account;
+use crate::{Rule, architecture::STALLED, rules};
 
 /// What an accepted command changes for the records once it is consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +184,13 @@ impl Model {
     pub(crate) fn look(&mut self, its: usize, events: &[Event], account: &mut Account) -> bool {
         let Some(look) = Look::find(self.machine.its[its], events) else {
             let path = format_args!("its{its}.look");
-            account.disagree(Kind::Look, "P9", path, "CREADR, then CTLR", "no such reads");
+            account.judgement.disagree(
+                &rules::DIV_LOOK,
+                "P9",
+                path,
+                "CREADR, then CTLR",
+                "no such reads",
+            );
             return false;
         };
         let Some(guard) = &mut self.guards[its] else {
@@ -201,7 +206,7 @@ impl Model {
             let path = format_args!("its{its}.creadr");
             let expected = format_args!("from {:#x} to {:#x}", guard.c, guard.j);
             let seen = format_args!("{:#x}", look.creadr);
-            account.disagree(Kind::Value, "P9", path, expected, seen);
+            account.judgement.hardware(&rules::ARCH_REGISTER, "read", "P9", path, expected, seen);
             return false;
         }
         guard.c = look.creadr & OFFSET_MASK;
@@ -227,7 +232,13 @@ impl Model {
             }
             let Some((words, window, rest)) = find_copy(events, shadow, queue, j) else {
                 let path = format_args!("its{its}.slot {j:#x}");
-                account.disagree(Kind::Unjudged, "P9", path, "copied and judged", "not copied");
+                account.judgement.disagree(
+                    &rules::DIV_UNJUDGED,
+                    "P9",
+                    path,
+                    "copied and judged",
+                    "not copied",
+                );
                 return;
             };
             events = rest;
@@ -258,7 +269,13 @@ impl Model {
         let c = guard.c;
         let Some((words, window, _)) = find_copy(events, guard.shadow_queue, guard.queue, c) else {
             let path = format_args!("its{its}.slot {c:#x}");
-            account.disagree(Kind::Unjudged, "P10", path, "copied and judged", "not copied");
+            account.judgement.disagree(
+                &rules::DIV_UNJUDGED,
+                "P10",
+                path,
+                "copied and judged",
+                "not copied",
+            );
             return false;
         };
         let effect = self.judge_slot(its, c, words, window, account);
@@ -293,17 +310,20 @@ impl Model {
         });
         let first = written.next();
         account.slots += u32::from(first.is_some());
-        let (kind, expected, seen) = match (effect, first) {
-            (None, Some(_)) => (Kind::Command, "refused".into(), "accepted".into()),
-            (Some(_), None) => (Kind::Refused, "accepted".into(), "refused".into()),
+        let (rule, expected, seen) = match (effect, first) {
+            (None, Some(_)) => {
+                let rule: &'static Rule = &rules::DIV_COMMAND;
+                (rule, "refused".into(), "accepted".into())
+            }
+            (Some(_), None) => (&rules::DIV_REFUSED, "accepted".into(), "refused".into()),
             (Some(_), Some(passed)) if passed != canonical(command).encode() => {
                 let words = canonical(command).encode();
-                (Kind::Bytes, format!("{words:x?}"), format!("{passed:x?}"))
+                (&rules::DIV_BYTES, format!("{words:x?}"), format!("{passed:x?}"))
             }
             _ => return effect,
         };
         let path = format_args!("its{its}.slot {offset:#x} {}", command.name());
-        account.disagree(kind, command.name(), path, expected, seen);
+        account.judgement.disagree(rule, command.name(), path, expected, seen);
         effect
     }
 
@@ -410,12 +430,12 @@ impl Model {
             _ => None,
         });
         account.growths += u32::from(write.is_some());
-        let mut tell = |kind, expected: &dyn Display, seen: &dyn Display| {
+        let mut tell = |rule: &'static Rule, expected: &dyn Display, seen: &dyn Display| {
             let path = format_args!("its{its}.level1 entry {level1_entry:#x}");
-            account.disagree(kind, "P8", path, expected, seen);
+            account.judgement.disagree(rule, "P8", path, expected, seen);
         };
         let mut disagree = |expected: &dyn Display, seen: &dyn Display| {
-            tell(Kind::Growth, expected, seen);
+            tell(&rules::DIV_GROWTH, expected, seen);
         };
         let (entry, pages) = match level2 {
             Level2::Offered { entry, pages } => (entry, pages),
@@ -451,7 +471,7 @@ impl Model {
         }
         if value != entry {
             let texts = (format!("{entry:#x}"), format!("{value:#x}"));
-            tell(Kind::Entry, &texts.0, &texts.1);
+            tell(&rules::DIV_ENTRY, &texts.0, &texts.1);
         }
         // P12: the growth of a refused command may stay.
         let owned = self.ledger.own(pages);
@@ -585,7 +605,7 @@ mod tests {
         world.consumes(0xa0, &[unmapd(2)]);
         let kept = read(CREADR, AccessSize::Double);
         // P9: released before the access returns.
-        world.differ(kept, Outcome::Value(0xc0), &look(0xc0), Kind::Sharing, "page 0x80400");
+        world.differ(kept, Outcome::Value(0xc0), &look(0xc0), &rules::DIV_SHARED, "page 0x80400");
         let all = join([look(0xc0), releases(&[FREE])]);
         world.shows(CREADR, 0xc0, &all);
         assert_eq!(world.model.records(0), Some((1, 3)));
@@ -595,20 +615,24 @@ mod tests {
     fn each_step_of_a_post_is_demanded() {
         let world = World::guarded();
         let map = mapd(2, 4, FREE);
-        let cases: &[(&[Vec<Event>], Kind, &str)] = &[
-            (&[accepts(0x80, map, &[FREE]), moves(0xa0)], Kind::Look, "look"),
-            (&[look(0x80)], Kind::Unjudged, "slot 0x80"),
-            (&[look(0x80), vec![copied(0x80, map.encode())]], Kind::Refused, "MAPD"),
-            (&[look(0x80), accepts(0x80, map, &[FREE])], Kind::Forward, "cwriter"),
-            (&[look(0x80), accepts(0x80, map, &[FREE]), moves(0xc0)], Kind::Forward, "cwriter"),
+        let cases: &[(&[Vec<Event>], &'static Rule, &str)] = &[
+            (&[accepts(0x80, map, &[FREE]), moves(0xa0)], &rules::DIV_LOOK, "look"),
+            (&[look(0x80)], &rules::DIV_UNJUDGED, "slot 0x80"),
+            (&[look(0x80), vec![copied(0x80, map.encode())]], &rules::DIV_REFUSED, "MAPD"),
+            (&[look(0x80), accepts(0x80, map, &[FREE])], &rules::DIV_FORWARD, "cwriter"),
+            (
+                &[look(0x80), accepts(0x80, map, &[FREE]), moves(0xc0)],
+                &rules::DIV_FORWARD,
+                "cwriter",
+            ),
             (
                 &[look(0x80), accepts(0x80, map, &[FREE]), moves(0xa0), moves(0xa0)],
-                Kind::Forward,
+                &rules::DIV_FORWARD,
                 "cwriter",
             ),
             (
                 &[look(0x80), accepts(0x80, map, &[]), moves(0xa0)],
-                Kind::Sharing,
+                &rules::DIV_SHARED,
                 "page 0x80400.host",
             ),
             (
@@ -619,7 +643,7 @@ mod tests {
                     vec![page(PageChange::Pin, FREE)],
                     moves(0xa0),
                 ],
-                Kind::Pins,
+                &rules::DIV_PINS,
                 "page 0x80400.pins",
             ),
             (
@@ -630,7 +654,7 @@ mod tests {
                     vec![passed_on(0x80, mapd(2, 5, FREE).encode())],
                     moves(0xa0),
                 ],
-                Kind::Bytes,
+                &rules::DIV_BYTES,
                 "MAPD",
             ),
             (
@@ -640,20 +664,20 @@ mod tests {
                     vec![passed_on(0xa0, map.encode())],
                     moves(0xa0),
                 ],
-                Kind::Beside,
+                &rules::DIV_BESIDE,
                 "queue",
             ),
         ];
-        for (events, kind, path) in cases {
+        for (events, rule, path) in cases {
             let (action, events) = posts_one(events);
-            world.differ(action, DONE, &events, *kind, path);
+            world.differ(action, DONE, &events, rule, path);
         }
         // CTLR read first is no look: CREADR may be a reset value by then.
         let backwards = vec![reads(Register::Ctlr, 1), reads(Register::Creadr, 0x80)];
         let (action, events) = posts_one(&[backwards, accepts(0x80, SYNC, &[]), moves(0xa0)]);
-        world.differ(action, DONE, &events, Kind::Look, "look");
+        world.differ(action, DONE, &events, &rules::DIV_LOOK, "look");
         let (action, events) = posts_one(&[look(0xa0)]);
-        world.differ(action, DONE, &events, Kind::Value, "");
+        world.differ(action, DONE, &events, &rules::ARCH_REGISTER, "");
     }
 
     #[test]
@@ -664,7 +688,7 @@ mod tests {
         let right = join([look(0x80), both.clone(), vec![passed_on(0x80, first)], moves(0xa0)]);
         world.clone().agree(post(0xa0), DONE, &right);
         let wrong = join([look(0x80), both, vec![passed_on(0x80, second)], moves(0xa0)]);
-        world.differ(post(0xa0), DONE, &wrong, Kind::Bytes, "MAPTI");
+        world.differ(post(0xa0), DONE, &wrong, &rules::DIV_BYTES, "MAPTI");
     }
 
     #[test]
@@ -674,7 +698,7 @@ mod tests {
         for beyond in [0x1000, 0xf_ffe0, 0x1001] {
             world.clone().posts(beyond, &[look(0x80)]);
             let accepted = join([look(0x80), accepts(0x80, SYNC, &[]), moves(0xa0)]);
-            world.differ(post(beyond), DONE, &accepted, Kind::Forward, "cwriter");
+            world.differ(post(beyond), DONE, &accepted, &rules::DIV_FORWARD, "cwriter");
         }
         let both =
             join([look(0x80), accepts(0x80, SYNC, &[]), accepts(0xa0, SYNC, &[]), moves(0xc0)]);
@@ -688,7 +712,7 @@ mod tests {
             read(CWRITER, AccessSize::Double),
             Outcome::Value(0x80),
             &[],
-            Kind::Register,
+            &rules::DIV_REGISTER,
             "its0.",
         );
     }
@@ -703,7 +727,7 @@ mod tests {
         let w = 0x80 + 100 * 32;
         let (first, second) = (0x80 + 64 * 32, w);
         let too_many = join([look(0x80), accept(0x80, 65), moves(first + 32)]);
-        world.differ(post(w), DONE, &too_many, Kind::Forward, "cwriter");
+        world.differ(post(w), DONE, &too_many, &rules::DIV_FORWARD, "cwriter");
         world.posts(w, &[look(0x80), accept(0x80, 64), moves(first)]);
         world.shows(CREADR, 0x80, &look(0x80));
         world.consumes(0x80, &[SYNC; 64]);
@@ -712,7 +736,7 @@ mod tests {
             read(CREADR, AccessSize::Double),
             Outcome::Value(first),
             &again,
-            Kind::Unjudged,
+            &rules::DIV_UNJUDGED,
             "slot",
         );
         world.shows(CREADR, first, &join([look(first), accept(first, 36), moves(second)]));
@@ -763,10 +787,10 @@ mod tests {
             let (right, wrong) = if *accepted { (pass, refuse) } else { (refuse, pass) };
             let mut right_world = world.clone();
             let judgement = right_world.play(post(0xa0), DONE, &right);
-            assert_eq!(judgement.disagreements, [], "{command:x?}");
+            assert_eq!(judgement.findings, [], "{command:x?}");
             assert_eq!((judgement.judged, judgement.refused), (1, u32::from(!accepted)));
             let judgement = world.clone().play(post(0xa0), DONE, &wrong);
-            assert_ne!(judgement.disagreements, [], "{command:x?}");
+            assert_ne!(judgement.findings, [], "{command:x?}");
             if !accepted {
                 assert!(right_world.model.is_settled(0));
                 right_world.shows(CREADR, 0x81, &look(0x80));
@@ -787,7 +811,7 @@ mod tests {
                 join([look(0x80), vec![copied(0x80, given), passed_on(0x80, passed)], moves(0xa0)])
             };
             world.clone().agree(post(0xa0), DONE, &events(passed));
-            world.differ(post(0xa0), DONE, &events(given), Kind::Bytes, "slot");
+            world.differ(post(0xa0), DONE, &events(given), &rules::DIV_BYTES, "slot");
         }
     }
 
@@ -803,17 +827,17 @@ mod tests {
             read(CREADR, AccessSize::Double),
             Outcome::Value(0x80),
             &look(0x80),
-            Kind::Creadr,
+            &rules::DIV_CREADR,
             "its0.",
         );
         world.posts(0xc0, &[look(0x80)]);
         let unasked = join([look(0x80), accepts(0x80, SYNC, &[]), moves(0xa0)]);
-        world.differ(post(0xc0), DONE, &unasked, Kind::Forward, "cwriter");
+        world.differ(post(0xc0), DONE, &unasked, &rules::DIV_FORWARD, "cwriter");
         world.clone().posts(0xc1, &[look(0x80), tried]);
         // No Retry goes to hardware that is not stalled.
         let retried = [look(0x80), accepts(0x80, SYNC, &[]), accepts(0xa0, SYNC, &[])];
         let told = join([retried.concat(), moves(0x81), moves(0xc0)]);
-        world.differ(post(0xc1), DONE, &told, Kind::Forward, "cwriter");
+        world.differ(post(0xc1), DONE, &told, &rules::DIV_FORWARD, "cwriter");
         world.posts(0xc1, &[retried.concat(), moves(0xc0)]);
         world.shows(CREADR, 0x80, &look(0x80));
     }
@@ -835,9 +859,9 @@ mod tests {
         let retry = |value| vec![writes(Register::Cwriter, value)];
         // Not without a fresh judgement, and not if it fails.
         let blind = join([look(0x81), retry(0xc1)]);
-        world.differ(post(0xc1), DONE, &blind, Kind::Unjudged, "slot 0x80");
+        world.differ(post(0xc1), DONE, &blind, &rules::DIV_UNJUDGED, "slot 0x80");
         let bad = join([look(0x81), vec![copied(0x80, mapd(2, 16, FREE).encode())], retry(0xc1)]);
-        world.differ(post(0xc1), DONE, &bad, Kind::Forward, "cwriter");
+        world.differ(post(0xc1), DONE, &bad, &rules::DIV_FORWARD, "cwriter");
         world.clone().agree(post(0xc1), DONE, &bad[..3]);
         // Both stalls at once: a new command after J, in one write or in two.
         let fixed = [look(0x81), accepts(0x80, map, &[FREE])].concat();
@@ -877,7 +901,7 @@ mod tests {
         let full = join([look(0xc0), vec![copied(0xc0, new.encode())]]);
         world.clone().agree(post(0xe0), DONE, &full);
         let extra = join([look(0xc0), accepts(0xc0, new, &[FREE + 1]), moves(0xe0)]);
-        world.differ(post(0xe0), DONE, &extra, Kind::Command, "MAPD");
+        world.differ(post(0xe0), DONE, &extra, &rules::DIV_COMMAND, "MAPD");
         world.posts(0xe0, &[look(0xc0), accepts(0xc0, unmapd(3), &[]), moves(0xe0)]);
         world.consumes(0xc0, &[unmapd(3)]);
         let unpin = vec![page(PageChange::Unpin, FREE)];
@@ -891,7 +915,7 @@ mod tests {
             read(CREADR, AccessSize::Double),
             Outcome::Value(0x100),
             &unshared,
-            Kind::Sharing,
+            &rules::DIV_SHARED,
             "0x80400",
         );
         world.shows(CREADR, 0x100, &[look(0x100), unpin].concat());
@@ -932,7 +956,7 @@ mod tests {
             (&[word_read(shadow, entry & !Baser::VALID), donate, zero, grown(entry)], &tail),
         ];
         for (index, (middle, tail)) in wrong.iter().enumerate() {
-            let kind = if index == 3 { Kind::Entry } else { Kind::Growth };
+            let kind = if index == 3 { &rules::DIV_ENTRY } else { &rules::DIV_GROWTH };
             world.differ(post(0xa0), DONE, &with(middle, tail), kind, "level1 entry");
         }
         for unusable in [
@@ -958,7 +982,7 @@ mod tests {
             read(CREADR, AccessSize::Double),
             Outcome::Value(0x80),
             &stray,
-            Kind::Growth,
+            &rules::DIV_GROWTH,
             "level-1",
         );
     }
@@ -977,7 +1001,7 @@ mod tests {
         let pin_fails = [start, vec![failed(PageChange::Pin), Event::Injected]].concat();
         let undone = [pin_fails.clone(), vec![page(PageChange::Unshare, FREE)]].concat();
         world.clone().agree(post(0xa0), DONE, &undone);
-        world.differ(post(0xa0), DONE, &pin_fails, Kind::Sharing, "page 0x80400");
+        world.differ(post(0xa0), DONE, &pin_fails, &rules::DIV_SHARED, "page 0x80400");
         // P13: a give back that fails leaves the page as it is, for good or until the host unshares
         // it.
         let stuck = [pin_fails, vec![failed(PageChange::Unshare), Event::Injected]].concat();
@@ -1024,7 +1048,7 @@ mod tests {
         world.posts(0xc0, &[look(0x80), accepts(0x80, SYNC, &[]), bad.clone(), moves(0xa0)]);
         world.posts(0xc1, &[look(0x80)]);
         let again = join([look(0x80), accepts(0xa0, SYNC, &[]), moves(0xc0)]);
-        world.differ(post(0xc1), DONE, &again, Kind::Forward, "cwriter");
+        world.differ(post(0xc1), DONE, &again, &rules::DIV_FORWARD, "cwriter");
         world.consumes(0x80, &[SYNC]);
         world.posts(0xc1, &[look(0xa0), bad]);
     }

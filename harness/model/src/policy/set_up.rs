@@ -8,11 +8,11 @@ use its_gic::{Ctlr, Register};
 use its_machine::{Errno, Event};
 
 use crate::architecture::{Partial, STALLED};
-use crate::judgement::{Expected, Kind};
 use crate::model::Model;
 use crate::policy::ledger::Ledger;
 use crate::policy::queue::{Guard, Stop, refused_by_injection};
 use crate::policy::trap::Account;
+use crate::{Rule, judgement::Expected, rules};
 
 /// MAPD.ITT_addr leaves out the bits below, and has none above.
 const ITT_ALIGNMENT: u64 = 256;
@@ -144,11 +144,11 @@ impl Model {
             };
             let seen = format_args!("{x1} ({})", Errno::name(x1));
             let must_succeed = checks.failed.is_none() && !injected && x1 != 0;
-            let kind = match must_succeed || x1 == 0 {
-                true => Kind::SetUp,
-                false => Kind::Errno,
+            let rule: &'static Rule = match must_succeed || x1 == 0 {
+                true => &rules::DIV_SETUP,
+                false => &rules::DIV_ERRNO,
             };
-            return account.disagree(kind, source, "x1", expected, seen);
+            return account.judgement.disagree(rule, source, "x1", expected, seen);
         }
         if let (Ok(Some(plan)), 0) = (plan, x1) {
             self.adopt(plan, &checks.words, account);
@@ -583,11 +583,11 @@ mod tests {
             world.clone().agree(call(arguments), x1(errno), &[]);
             for other in [0, -1, -16, -19, -22, -95] {
                 if other != errno {
-                    let kind = match other {
-                        0 => Kind::SetUp,
-                        _ => Kind::Errno,
+                    let rule: &'static Rule = match other {
+                        0 => &rules::DIV_SETUP,
+                        _ => &rules::DIV_ERRNO,
                     };
-                    world.differ(call(arguments), x1(other), &[], kind, "x1");
+                    world.differ(call(arguments), x1(other), &[], rule, "x1");
                 }
             }
         };
@@ -624,7 +624,7 @@ mod tests {
             result: Err(Errno::Eperm),
         };
         world.clone().agree(set_up_call(), x1(-1), &[refused]);
-        world.differ(set_up_call(), x1(-22), &[refused], Kind::Errno, "x1");
+        world.differ(set_up_call(), x1(-22), &[refused], &rules::DIV_ERRNO, "x1");
         // A list in EL2's memory; one past the end of RAM.
         let world = World::closing();
         for (offset, value) in [(0x20, linear(0x80000)), (0x18, 1 << 60)] {
@@ -632,7 +632,7 @@ mod tests {
             let read = events.iter().filter(|event| !matches!(event, Event::Page { .. }));
             let events: Vec<Event> = read.copied().collect();
             world.clone().agree(set_up_call(), x1(-1), &events);
-            world.differ(set_up_call(), x1(0), &events, Kind::SetUp, "x1");
+            world.differ(set_up_call(), x1(0), &events, &rules::DIV_SETUP, "x1");
         }
     }
 
@@ -657,10 +657,10 @@ mod tests {
             let events =
                 stopped_before_s9(set_up_with(&with_word(offset, value), &[(1, 7, at(ITT))]));
             world.clone().agree(set_up_call(), x1(-22), &events);
-            world.differ(set_up_call(), x1(-16), &events, Kind::Errno, "x1");
+            world.differ(set_up_call(), x1(-16), &events, &rules::DIV_ERRNO, "x1");
             let judgement = world.clone().play(set_up_call(), x1(0), &events);
-            let first = &judgement.disagreements[0];
-            assert_eq!((first.source, &*first.expected), ("S7", "-EINVAL"), "{offset:#x}");
+            let first = &judgement.findings[0];
+            assert_eq!(first.expected, "-EINVAL (S7)", "{offset:#x}");
         }
         let twice = [(1, 7, at(ITT)), (1, 7, at(ITT))];
         let events = stopped_before_s9(set_up_with(&with_word(0x18, 2), &twice));
@@ -703,7 +703,7 @@ mod tests {
             let words = with_word(0x00, linear(QUEUE + pages));
             let events = set_up_reading(Register::Cbaser, value, &words);
             world.clone().agree(set_up_call(), x1(-22), &events);
-            world.differ(set_up_call(), x1(-16), &events, Kind::Errno, "x1");
+            world.differ(set_up_call(), x1(-16), &events, &rules::DIV_ERRNO, "x1");
             // Hardware that drops these bits has an aligned queue: then S8 finds it off.
             let dropped = set_up_reading(Register::Cbaser, World::cbaser(), &descriptor());
             let dropping = set_up_reading(Register::Cbaser, World::cbaser(), &words);
@@ -711,7 +711,7 @@ mod tests {
             let judged = |events: &[Event], errno| {
                 let mut world = world.clone();
                 world.model.hardware.its[0].freedoms = its_machine::Freedoms::ALL;
-                world.play(set_up_call(), x1(errno), events).disagreements.is_empty()
+                world.play(set_up_call(), x1(errno), events).findings.is_empty()
             };
             assert!(judged(&off, -16) && !judged(&off, -22), "{pages}");
             assert!(judged(&dropping, -22), "{pages}");
@@ -725,7 +725,7 @@ mod tests {
         let words = with_word(0x50, value);
         let events = set_up_reading(Register::Baser(0), value, &words);
         world.clone().agree(set_up_call(), x1(-22), &events);
-        world.differ(set_up_call(), x1(-16), &events, Kind::Errno, "x1");
+        world.differ(set_up_call(), x1(-16), &events, &rules::DIV_ERRNO, "x1");
     }
 
     #[test]
@@ -747,7 +747,7 @@ mod tests {
         events.retain(|event| !none(event));
         events.push(reads(Register::Baser(0), 1 << 56 | 7 << 48 | 1 << 8));
         world.clone().agree(set_up_call(), x1(-22), &events);
-        world.differ(set_up_call(), x1(-16), &events, Kind::Errno, "x1");
+        world.differ(set_up_call(), x1(-16), &events, &rules::DIV_ERRNO, "x1");
     }
 
     #[test]
@@ -758,7 +758,7 @@ mod tests {
         let mut events = stopped_before_s9(set_up());
         let writer = events.iter_mut().find(|event| **event == reads(Register::Cwriter, 0x80));
         *writer.unwrap() = reads(Register::Cwriter, 0xa0);
-        world.differ(set_up_call(), x1(0), &events, Kind::SetUp, "x1");
+        world.differ(set_up_call(), x1(0), &events, &rules::DIV_SETUP, "x1");
         world.agree(set_up_call(), x1(-16), &events);
         // Empty but disabled.
         let mut off = World::booted();
@@ -771,7 +771,7 @@ mod tests {
         let wrong = set_up_with(&with_word(0x10, 0), &[(1, 7, at(ITT))]);
         let mut wrong = stopped_before_s9(wrong);
         wrong.retain(|event| *event != reads(Register::Cwriter, 0x80));
-        world.differ(set_up_call(), x1(-16), &wrong, Kind::Errno, "x1");
+        world.differ(set_up_call(), x1(-16), &wrong, &rules::DIV_ERRNO, "x1");
     }
 
     #[test]
@@ -781,14 +781,14 @@ mod tests {
             .map(|device_id| (device_id, 7, at(ITT) + u64::from(device_id - 1) * 0x800));
         let events = stopped_before_s9(set_up_with(&with_word(0x18, 4), &four));
         world.clone().agree(set_up_call(), x1(-28), &events);
-        world.differ(set_up_call(), x1(-1), &events, Kind::Errno, "x1");
+        world.differ(set_up_call(), x1(-1), &events, &rules::DIV_ERRNO, "x1");
         // The queue is on a shared page.
         let mut world = world;
         let share = hypercall(0, Hypercall::HostShareHyp, [QUEUE, 0, 0, 0]);
         world.agree(share, x1(0), &[page(PageChange::Share, QUEUE)]);
         let events = stopped_before_s9(set_up());
         world.clone().agree(set_up_call(), x1(-1), &events);
-        world.differ(set_up_call(), x1(0), &events, Kind::SetUp, "x1");
+        world.differ(set_up_call(), x1(0), &events, &rules::DIV_SETUP, "x1");
     }
 
     #[test]
@@ -817,12 +817,12 @@ mod tests {
             let mut events = right.clone();
             events.remove(index);
             let judgement = world.clone().play(set_up_call(), x1(0), &events);
-            let kind = judgement.disagreements.first().map(|first| first.kind);
+            let rule = judgement.findings.first().map(|first| first.rule);
             let wanted = match event {
-                Event::Page { .. } => kind.is_some(),
-                _ => kind == Some(Kind::SetUp),
+                Event::Page { .. } => !judgement.all().is_empty(),
+                _ => rule == Some(&rules::DIV_SETUP),
             };
-            assert_eq!(wanted, needed, "{event:x?} {kind:?}");
+            assert_eq!(wanted, needed, "{event:x?} {rule:?}");
         }
     }
 
@@ -832,11 +832,11 @@ mod tests {
         let zero = |event: &Event| matches!(event, Event::WordRead { address, .. } if (at(LEVEL1) + 8..at(LEVEL2)).contains(address));
         let mut events = set_up();
         events.retain(|event| !zero(event));
-        world.differ(set_up_call(), x1(0), &events, Kind::SetUp, "x1");
+        world.differ(set_up_call(), x1(0), &events, &rules::DIV_SETUP, "x1");
         let (address, bytes) = (at(LEVEL1) + 8, 0x3f8);
         let scanned = |bytes| [vec![Event::Scanned { address, bytes }], events.clone()].concat();
         world.clone().agree(set_up_call(), x1(0), &scanned(bytes));
-        world.differ(set_up_call(), x1(0), &scanned(bytes - 8), Kind::SetUp, "x1");
+        world.differ(set_up_call(), x1(0), &scanned(bytes - 8), &rules::DIV_SETUP, "x1");
     }
 
     #[test]
@@ -847,7 +847,7 @@ mod tests {
         let read = events.iter_mut().find(|event| **event == word_read(address, 0));
         *read.unwrap() = word_read(address, entry);
         let path = "page 0x80400.host";
-        world.differ(set_up_call(), x1(0), &events, Kind::Ownership, path);
+        world.differ(set_up_call(), x1(0), &events, &rules::DIV_OWNERSHIP, path);
         events.push(page(PageChange::Donate, FREE));
         world.clone().agree(set_up_call(), x1(0), &events);
     }
@@ -863,14 +863,14 @@ mod tests {
             result: Err(Errno::Enomem),
         });
         events.push(Event::Injected);
-        world.differ(set_up_call(), x1(-1), &events, Kind::Ownership, "page 0x80140");
+        world.differ(set_up_call(), x1(-1), &events, &rules::DIV_OWNERSHIP, "page 0x80140");
         events.push(page(PageChange::Reclaim, PRIVATE));
         world.clone().agree(set_up_call(), x1(-1), &events);
-        world.differ(set_up_call(), x1(-12), &events, Kind::Errno, "x1");
+        world.differ(set_up_call(), x1(-12), &events, &rules::DIV_ERRNO, "x1");
         // Trying again is not what EL2 does.
         let again = [events[1..3].to_vec(), set_up()[1..].to_vec()].concat();
         let again = [set_up()[..1].to_vec(), again].concat();
-        world.differ(set_up_call(), x1(0), &again, Kind::SetUp, "x1");
+        world.differ(set_up_call(), x1(0), &again, &rules::DIV_SETUP, "x1");
     }
 
     #[test]
@@ -878,7 +878,7 @@ mod tests {
         let mut world = World::closing();
         let judgement =
             world.play(set_up_call(), x1(0), &set_up_with(&descriptor(), &[(2, 7, at(ITT))]));
-        assert_eq!(judgement.disagreements, []);
+        assert_eq!(judgement.findings, []);
         assert!(judgement.poisoned.is_some());
     }
 
@@ -889,9 +889,9 @@ mod tests {
         for (more, right) in [(0, true), (1, true), (2, false)] {
             let events = [set_up(), vec![pin; more]].concat();
             let judgement = world.clone().play(set_up_call(), x1(0), &events);
-            assert_eq!(judgement.disagreements.is_empty(), right);
+            assert_eq!(judgement.findings.is_empty(), right);
         }
         let stop = write(ITS, AccessSize::Word, 0);
-        world.differ(stop, Outcome::Done, &[pin], Kind::Books, "Pin");
+        world.differ(stop, Outcome::Done, &[pin], &crate::testing::PKVM, "Pin");
     }
 }

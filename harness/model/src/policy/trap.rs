@@ -2,7 +2,6 @@
 //! register table).
 
 use std::collections::VecDeque;
-use std::fmt::Display;
 
 use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser, Ctlr, FRAME_BYTES, OFFSET_MASK};
@@ -12,9 +11,9 @@ use its_machine::{AccessSize, Direction, Event};
 use crate::architecture::{
     RETRY, Registers, STALLED, its_at, name, redistributor_at, redistributor_register,
 };
-use crate::judgement::{Expected, Judgement, Kind, Phase};
-use crate::model::Model;
+use crate::judgement::{Expected, Judgement, Phase};
 use crate::policy::queue::{Guard, Stop};
+use crate::{Rule, model::Model, rules};
 
 /// A hardware register that EL2 must write, or may.
 #[derive(Clone, Copy, Debug)]
@@ -37,19 +36,6 @@ pub(crate) struct Account {
     /// writing.
     pub(crate) slots: u32,
     pub(crate) growths: u32,
-}
-
-impl Account {
-    pub(crate) fn disagree(
-        &mut self,
-        kind: Kind,
-        source: &'static str,
-        path: impl Display,
-        expected: impl Display,
-        seen: impl Display,
-    ) {
-        self.judgement.disagree(kind, source, path, expected, seen);
-    }
 }
 
 /// What a trapped read must return.
@@ -203,10 +189,10 @@ impl Model {
         }
         let base = self.machine.its[trap.its];
         let is = |value: u64| (part.extract(value) == trap.seen, Some(value));
-        let kind = match reading {
-            Reading::Creadr(_) => Kind::Creadr,
-            Reading::Zero => Kind::Zero,
-            Reading::Value(_) | Reading::Hardware(_) => Kind::Register,
+        let rule: &'static Rule = match reading {
+            Reading::Creadr(_) => &rules::DIV_CREADR,
+            Reading::Zero => &rules::DIV_ZERO,
+            Reading::Value(_) | Reading::Hardware(_) => &rules::DIV_REGISTER,
         };
         let (right, expected) = match reading {
             Reading::Value(value) | Reading::Creadr(value) => is(value),
@@ -232,7 +218,7 @@ impl Model {
             None => "the hardware's value".into(),
         };
         let seen = format_args!("{:#x}", trap.seen);
-        account.disagree(kind, source, path, expected, seen);
+        account.judgement.disagree(rule, source, path, expected, seen);
     }
 
     /// The register table, column "write". What is not here is ignored.
@@ -479,7 +465,13 @@ impl Model {
         };
         if stop == Some(Stop::Stopping) && !trap.events.iter().any(busy) {
             let path = format_args!("its{its}.rest");
-            account.disagree(Kind::Rest, "P11", path, "CTLR, then CBASER read", "not read");
+            account.judgement.disagree(
+                &rules::DIV_REST,
+                "P11",
+                path,
+                "CTLR, then CBASER read",
+                "not read",
+            );
         }
         stop == Some(Stop::AtRest)
     }
@@ -556,8 +548,8 @@ impl Model {
             if !right {
                 let path = format_args!("redistributor{n}+{offset:#x}");
                 let value = format_args!("{seen:#x}");
-                account.disagree(
-                    Kind::Register,
+                account.judgement.disagree(
+                    &rules::DIV_REGISTER,
                     "redistributors",
                     path,
                     "the hardware's value",
@@ -637,11 +629,17 @@ impl Model {
         }
         if slots > account.slots {
             let expected = account.slots;
-            account.disagree(Kind::Beside, "P9", "queue", expected, slots);
+            account.judgement.disagree(&rules::DIV_BESIDE, "P9", "queue", expected, slots);
         }
         if growths > account.growths {
             let expected = account.growths;
-            account.disagree(Kind::Growth, "P8", "level-1 tables", expected, growths);
+            account.judgement.disagree(
+                &rules::DIV_GROWTH,
+                "P8",
+                "level-1 tables",
+                expected,
+                growths,
+            );
         }
     }
 
@@ -680,21 +678,21 @@ impl Model {
         let address = seen.or(wanted).map_or(0, |(address, _)| address);
         let (row, path) = name(&self.machine, address);
         let source = expected.map_or(row, |write| write.source);
-        let kind = self.forward_kind(address);
-        account.disagree(kind, source, path, text(wanted), text(seen));
+        let rule = self.forward_rule(address);
+        account.judgement.disagree(rule, source, path, text(wanted), text(seen));
     }
 
     /// What a write is that was made or left out wrongly.
-    fn forward_kind(&self, address: u64) -> Kind {
+    fn forward_rule(&self, address: u64) -> &'static Rule {
         let Some((_, offset)) = its_at(&self.machine, address) else {
-            return Kind::ForwardRedistributor;
+            return &rules::DIV_REDISTRIBUTOR;
         };
         match Register::at(offset) {
-            _ if offset >= FRAME_BYTES => Kind::Stray,
-            Register::Cwriter => Kind::Forward,
-            Register::Ctlr => Kind::ForwardCtlr,
-            Register::Cbaser | Register::Baser(_) => Kind::ForwardBase,
-            _ => Kind::Stray,
+            _ if offset >= FRAME_BYTES => &rules::DIV_STRAY,
+            Register::Cwriter => &rules::DIV_FORWARD,
+            Register::Ctlr => &rules::DIV_CTLR,
+            Register::Cbaser | Register::Baser(_) => &rules::DIV_BASE,
+            _ => &rules::DIV_STRAY,
         }
     }
 
@@ -753,7 +751,7 @@ mod tests {
             read(ITS + 0x80, DOUBLE),
             Outcome::Value(World::cbaser()),
             &[],
-            Kind::Register,
+            &rules::DIV_REGISTER,
             "cbaser",
         );
         let half = [reads(Register::Cbaser, World::cbaser())];
@@ -766,12 +764,12 @@ mod tests {
                 write(ITS + offset, DOUBLE, 0),
                 DONE,
                 &[writes(register, 0)],
-                if offset == 0x88 { Kind::Forward } else { Kind::ForwardBase },
+                if offset == 0x88 { &rules::DIV_FORWARD } else { &rules::DIV_BASE },
                 "its0",
             );
         }
         world.agree(ctlr(0), DONE, &[]);
-        world.differ(ctlr(0), DONE, &[writes(Register::Ctlr, 0)], Kind::ForwardCtlr, "its0.ctlr");
+        world.differ(ctlr(0), DONE, &[writes(Register::Ctlr, 0)], &rules::DIV_CTLR, "its0.ctlr");
     }
 
     #[test]
@@ -794,7 +792,7 @@ mod tests {
             world.shows(ITS + offset, value, &[]);
             let wrong = Outcome::Value(value ^ 1 << 40);
             let there = [0x80, 0x88, 0x100, 0x108, 0x110, 0x08].contains(&offset);
-            let kind = if there { Kind::Register } else { Kind::Zero };
+            let kind = if there { &rules::DIV_REGISTER } else { &rules::DIV_ZERO };
             world.differ(read(ITS + offset, DOUBLE), wrong, &[], kind, "its0");
             let (low, high) = (value & 0xffff_ffff, value >> 32);
             if offset >= 8 {
@@ -805,7 +803,7 @@ mod tests {
         for offset in [0x14, 0x40, 0x20, 0xc000] {
             world.agree(read(ITS + offset, AccessSize::Word), Outcome::Value(0), &[]);
             let leak = read(ITS + offset, AccessSize::Word);
-            world.differ(leak, Outcome::Value(1), &[], Kind::Zero, "its0");
+            world.differ(leak, Outcome::Value(1), &[], &rules::DIV_ZERO, "its0");
         }
         let iidr = Event::DeviceRead { address: ITS + 4, size: AccessSize::Word, value: 0x43b };
         world.agree(read(ITS + 4, AccessSize::Word), Outcome::Value(0x43b), &[iidr]);
@@ -813,7 +811,7 @@ mod tests {
             read(ITS + 4, AccessSize::Word),
             Outcome::Value(0),
             &[iidr],
-            Kind::Register,
+            &rules::DIV_REGISTER,
             "iidr",
         );
     }
@@ -829,12 +827,12 @@ mod tests {
             let leaked =
                 Event::DeviceWrite { address: ITS + (offset & !7), size: DOUBLE, value: u64::MAX };
             let action = write(ITS + offset, DOUBLE, !0);
-            let kind = match offset {
-                0x00 => Kind::ForwardCtlr,
-                0x90 => Kind::Stray,
-                _ => Kind::ForwardBase,
+            let rule: &'static Rule = match offset {
+                0x00 => &rules::DIV_CTLR,
+                0x90 => &rules::DIV_STRAY,
+                _ => &rules::DIV_BASE,
             };
-            world.differ(action, DONE, &[leaked], kind, "its0");
+            world.differ(action, DONE, &[leaked], rule, "its0");
         }
     }
 
@@ -842,11 +840,11 @@ mod tests {
     fn stopping_takes_c_first() {
         let world = World::guarded();
         let stop = writes(Register::Ctlr, 0);
-        world.differ(ctlr(0), DONE, &[stop], Kind::Look, "look");
-        world.differ(ctlr(0), DONE, &[vec![stop], look(0x80)].concat(), Kind::Value, "");
-        world.differ(ctlr(0), DONE, &look(0x80), Kind::ForwardCtlr, "its0.ctlr");
+        world.differ(ctlr(0), DONE, &[stop], &rules::DIV_LOOK, "look");
+        world.differ(ctlr(0), DONE, &[vec![stop], look(0x80)].concat(), &rules::ARCH_REGISTER, "");
+        world.differ(ctlr(0), DONE, &look(0x80), &rules::DIV_CTLR, "its0.ctlr");
         let other_bits = [look(0x80), vec![writes(Register::Ctlr, 0x10)]].concat();
-        world.differ(ctlr(0x10), DONE, &other_bits, Kind::ForwardCtlr, "its0.ctlr");
+        world.differ(ctlr(0x10), DONE, &other_bits, &rules::DIV_CTLR, "its0.ctlr");
         // 1 to 1 does nothing.
         world.clone().agree(ctlr(1), DONE, &[]);
     }
@@ -870,8 +868,8 @@ mod tests {
         );
         let start = [vec![writes(Register::Ctlr, 1)], look(0)].concat();
         let judged = [accepts(0, SYNC, &[]), vec![writes(Register::Cwriter, 0x20)]].concat();
-        world.differ(ctlr(1), DONE, &start, Kind::Unjudged, "slot 0x0");
-        world.differ(ctlr(1), DONE, &[writes(Register::Ctlr, 1)], Kind::Look, "look");
+        world.differ(ctlr(1), DONE, &start, &rules::DIV_UNJUDGED, "slot 0x0");
+        world.differ(ctlr(1), DONE, &[writes(Register::Ctlr, 1)], &rules::DIV_LOOK, "look");
         world.agree(ctlr(1), DONE, &[start, judged].concat());
         world.consumes(0, &[SYNC]);
         world.shows(ITS + 0x90, 0x20, &look(0x20));
@@ -909,10 +907,10 @@ mod tests {
             write(ITS + 0x80, DOUBLE, World::cbaser()),
             DONE,
             &reset_queue(),
-            Kind::ForwardBase,
+            &rules::DIV_BASE,
             "cbaser",
         );
-        off.differ(ctlr(1), DONE, &[writes(Register::Ctlr, 1)], Kind::ForwardCtlr, "its0.ctlr");
+        off.differ(ctlr(1), DONE, &[writes(Register::Ctlr, 1)], &rules::DIV_CTLR, "its0.ctlr");
     }
 
     #[test]
@@ -930,7 +928,7 @@ mod tests {
         world.agree(read(ITS, AccessSize::Word), Outcome::Value(QUIET), &seen);
         world.writes(ITS + 0x80, World::cbaser());
         let again = write(ITS + 0x80, DOUBLE, World::cbaser());
-        world.differ(again, DONE, &reset_queue(), Kind::ForwardBase, "cbaser");
+        world.differ(again, DONE, &reset_queue(), &rules::DIV_BASE, "cbaser");
     }
 
     #[test]
@@ -943,7 +941,7 @@ mod tests {
         world.clone().agree(ctlr(0), DONE, &stop);
         world.agree(ctlr(0), DONE, &stop[..3]);
         let later = [consumed(0x80, int)];
-        world.differ(ADVANCE, DONE, &later, Kind::Fetch, "fetch");
+        world.differ(ADVANCE, DONE, &later, &rules::ARCH_FETCH, "fetch");
     }
 
     #[test]
@@ -951,7 +949,7 @@ mod tests {
         let world = World::guarded();
         let wide = Event::DeviceWrite { address: ITS, size: DOUBLE, value: 0 };
         let events = [look(0x80), vec![wide]].concat();
-        world.differ(ctlr(0), DONE, &events, Kind::ForwardCtlr, "its0.ctlr");
+        world.differ(ctlr(0), DONE, &events, &rules::DIV_CTLR, "its0.ctlr");
     }
 
     #[test]
@@ -982,18 +980,18 @@ mod tests {
             write(ITS + 0x80, DOUBLE, World::cbaser()),
             DONE,
             &reset_queue(),
-            Kind::ForwardBase,
+            &rules::DIV_BASE,
             "cbaser",
         );
         let mut stopping = World::guarded();
         stopping.agree(ctlr(0), DONE, &[look(0x80), vec![writes(Register::Ctlr, 0)]].concat());
         let again = write(ITS + 0x80, DOUBLE, World::cbaser());
         stopping.clone().agree(again, DONE, &[reads(Register::Ctlr, 0)]);
-        stopping.differ(again, DONE, &[], Kind::Rest, "rest");
+        stopping.differ(again, DONE, &[], &rules::DIV_REST, "rest");
         let not_yet = [reads(Register::Ctlr, 0), reads(Register::Cbaser, World::cbaser())];
         stopping.clone().agree(again, DONE, &not_yet);
         let busy = [vec![reads(Register::Ctlr, 0)], reset_queue()].concat();
-        stopping.differ(again, DONE, &busy, Kind::ForwardBase, "cbaser");
+        stopping.differ(again, DONE, &busy, &rules::DIV_BASE, "cbaser");
         let quiet = vec![
             reads(Register::Ctlr, QUIET),
             reads(Register::Cbaser, World::cbaser()),
@@ -1017,7 +1015,7 @@ mod tests {
                     write(ITS + offset, DOUBLE, other),
                     DONE,
                     &forwarded,
-                    Kind::ForwardBase,
+                    &rules::DIV_BASE,
                     "its0",
                 );
             }
@@ -1042,13 +1040,13 @@ mod tests {
             write(ITS + 0x110, DOUBLE, Baser::VALID),
             DONE,
             &valid,
-            Kind::ForwardBase,
+            &rules::DIV_BASE,
             "its0",
         );
         // C = J = CREADR = CWRITER holds, so it may start again.
         let start = [vec![writes(Register::Ctlr, 1)], look(0x80)].concat();
         world.clone().agree(ctlr(1), DONE, &start);
-        world.differ(ctlr(1), DONE, &[], Kind::ForwardCtlr, "its0.ctlr");
+        world.differ(ctlr(1), DONE, &[], &rules::DIV_CTLR, "its0.ctlr");
     }
 
     #[test]
@@ -1069,7 +1067,7 @@ mod tests {
         let reset = [quiet, reset_queue()].concat();
         let released = [reset.clone(), releases(&[ITT])].concat();
         let action = write(ITS + 0x80, DOUBLE, World::cbaser());
-        world.differ(action, DONE, &released, Kind::Sharing, "page 0x80200");
+        world.differ(action, DONE, &released, &rules::DIV_SHARED, "page 0x80200");
         world.agree(action, DONE, &reset);
         assert_eq!(world.model.records(0), Some((0, 3)));
         assert!(world.model.page(ITT).unwrap().is_held());
@@ -1088,7 +1086,7 @@ mod tests {
                 write(base + ignored, DOUBLE, 0),
                 DONE,
                 &leak,
-                Kind::ForwardRedistributor,
+                &rules::DIV_REDISTRIBUTOR,
                 "redistributor1",
             );
         }
@@ -1100,7 +1098,7 @@ mod tests {
             off,
             DONE,
             &[passed(0, AccessSize::Word, 1 << 24)],
-            Kind::ForwardRedistributor,
+            &rules::DIV_REDISTRIBUTOR,
             "redistributor1",
         );
         for size in [AccessSize::Word, DOUBLE] {
@@ -1114,10 +1112,10 @@ mod tests {
         world.clone().agree(half, DONE, &whole);
         let wake = write(base + 0x14, AccessSize::Word, 2);
         world.clone().agree(wake, DONE, &[passed(0x14, AccessSize::Word, 2)]);
-        world.differ(wake, DONE, &[], Kind::ForwardRedistributor, "redistributor1");
+        world.differ(wake, DONE, &[], &rules::DIV_REDISTRIBUTOR, "redistributor1");
         let seen = Event::DeviceRead { address: base + 0x14, size: AccessSize::Word, value: 6 };
         let read = read(base + 0x14, AccessSize::Word);
         world.clone().agree(read, Outcome::Value(6), &[seen]);
-        world.differ(read, Outcome::Value(2), &[seen], Kind::Register, "redistributor1");
+        world.differ(read, Outcome::Value(2), &[seen], &rules::DIV_REGISTER, "redistributor1");
     }
 }

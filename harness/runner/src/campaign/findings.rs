@@ -6,8 +6,8 @@ use std::path::Path;
 
 use its_scenario::Scenario;
 
-use crate::finding::{Finding, Record};
 use crate::versioned::Versioned;
+use its_rules::{Finding, StoredFinding};
 
 /// A finding as a file: its header is comments, so that it is a scenario as it stands.
 pub fn report(scenario: &Scenario, finding: &Finding) -> String {
@@ -47,7 +47,7 @@ pub(super) fn store(
         let first = error.kind() != io::ErrorKind::AlreadyExists;
         return if first { Err(error) } else { Ok(()) };
     }
-    let record: Record = finding.record(path.display().to_string());
+    let record = StoredFinding { finding: finding.clone(), file: path.display().to_string() };
     let mut list =
         OpenOptions::new().create(true).append(true).open(folder.join("findings.jsonl"))?;
     let line = serde_json::to_string(&Versioned::new(&record)).expect("a record is JSON");

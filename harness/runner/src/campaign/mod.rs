@@ -30,9 +30,9 @@ use std::path::{Path, PathBuf};
 
 use its_scenario::{FuzzTarget, Scenario};
 
-use crate::finding::Finding;
 use crate::play::{Case, Counts, Make, ONE_IN, Runner};
 use crate::trace::Trace;
+use its_rules::Finding;
 
 pub use findings::report;
 pub use libfuzzer::{cross_over, mutate};

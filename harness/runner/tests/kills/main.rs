@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use its_gic::command::opcode;
 use its_machine::Area;
-use its_oracles::rules;
+use its_rules::catalogue as rules;
 use its_runner::Runner;
 use its_runner::trace::Trace;
 use its_scenario::Scenario;

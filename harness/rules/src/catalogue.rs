@@ -1,77 +1,19 @@
-//! The rule catalogue.
+//! The rule catalogue: a row for each rule. `needs` says what must be seen of EL2; [`Evidence::Calls`]
+//! where it says nothing. `class` is that
+//! of its findings, where all have the same. What is seen of stores without being reported is what EL2 cleans.
 
-/// Which oracle a rule belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// Behaviour differs from the reference.
-    Div,
-    /// Somebody can touch what they must not.
-    Leak,
-    /// What the ITS follows is not sound.
-    Ptr,
-    /// EL2 misbehaves.
-    El2,
-    /// A failed call left traces.
-    Undo,
-    /// The hardware is driven in a way that is UNPREDICTABLE.
-    Hw,
-    /// The ITS that a host owns, with no EL2 between, differs from the architecture.
-    Arch,
-}
-
-/// How bad it is, by who can trigger it and what changes hands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    /// Behaviour other than the reference's.
-    Conformance,
-    /// EL2 panics, hangs or works without bound, by the host kernel alone.
-    Hardening,
-    /// Memory changes hands wrongly, or an ITS can be pointed at it.
-    Vulnerability,
-}
-
-impl Severity {
-    /// In lower case, as reports have it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Conformance => "conformance",
-            Self::Hardening => "hardening",
-            Self::Vulnerability => "vulnerability",
-        }
-    }
-}
-
-/// An invariant.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// Stable for ever: `FAMILY-WORD`.
-    pub id: &'static str,
-    pub family: Family,
-    pub severity: Severity,
-    /// What must hold, in one sentence.
-    pub holds: &'static str,
-    /// Why it matters.
-    pub why: &'static str,
-    /// Where it comes from: a number of the emulator's POLICY.md, the Arm specification, or what
-    /// the harness rests on.
-    pub source: &'static str,
-    /// The id under which this was told before it had one of its own.
-    pub split_from: Option<&'static str>,
-}
-
-impl Rule {
-    /// Whether this id names the rule, or the one that it was split from: what was written down
-    /// when that rule was wider stays true.
-    pub fn is_named_by(&self, id: &str) -> bool {
-        self.id == id || self.split_from == Some(id)
-    }
-}
+use crate::rule::{Evidence, Family, Rule, Severity};
 
 macro_rules! rules {
     (@from) => { None };
     (@from $from:literal) => { Some($from) };
+    (@class) => { "" };
+    (@class $class:literal) => { $class };
+    (@evidence) => { Evidence::Calls };
+    (@evidence $evidence:ident) => { Evidence::$evidence };
     ($(
-        $name:ident = $id:literal $(from $from:literal)?, $family:ident, $severity:ident, $source:literal,
+        $name:ident = $id:literal $(from $from:literal)?, $family:ident, $severity:ident,
+            $(needs $evidence:ident,)? $(class $class:literal,)? $source:literal,
         $holds:literal,
         $why:literal;
     )*) => {
@@ -84,6 +26,8 @@ macro_rules! rules {
                 holds: $holds,
                 why: $why,
                 source: $source,
+                evidence: rules!(@evidence $($evidence)?),
+                class: rules!(@class $($class)?),
                 split_from: rules!(@from $($from)?),
             };
         )*
@@ -93,88 +37,88 @@ macro_rules! rules {
 }
 
 rules! {
-    DIV_REGISTER = "DIV-REGISTER", Div, Conformance, "POLICY: registers when guarded",
+    DIV_REGISTER = "DIV-REGISTER", Div, Conformance, needs Accesses, class "value", "POLICY: registers when guarded",
         "A register that the host reads has the reference's value.",
         "The host's driver acts on it.";
-    DIV_CREADR = "DIV-CREADR" from "DIV-REGISTER", Div, Conformance, "POLICY: P9, P10",
+    DIV_CREADR = "DIV-CREADR" from "DIV-REGISTER", Div, Conformance, needs Accesses, class "value", "POLICY: P9, P10",
         "CREADR shows the host how far the hardware was at the last look, and Stalled for a stall or a refused command.",
         "The driver reuses the slots before it, and waits for ever for the others.";
-    DIV_ZERO = "DIV-ZERO" from "DIV-REGISTER", Div, Conformance, "POLICY: registers when guarded, on sizes",
+    DIV_ZERO = "DIV-ZERO" from "DIV-REGISTER", Div, Conformance, needs Accesses, class "value", "POLICY: registers when guarded, on sizes",
         "What has no value for the host reads zero: reserved registers, sizes that a register does not have, the translation frame.",
         "What else comes back is EL2's, or another register's.";
-    DIV_HYPERCALL = "DIV-HYPERCALL", Div, Conformance, "POLICY: P2; pKVM",
+    DIV_HYPERCALL = "DIV-HYPERCALL", Div, Conformance, needs Accesses, class "result", "POLICY: P2; pKVM",
         "A hypercall other than set-up returns what the reference returns.",
         "A page that is given away while an ITS is not guarded yet is still in that ITS's reach.";
-    DIV_SETUP = "DIV-SETUP" from "DIV-HYPERCALL", Div, Vulnerability, "POLICY: S1 to S9",
+    DIV_SETUP = "DIV-SETUP" from "DIV-HYPERCALL", Div, Vulnerability, needs Accesses, class "result", "POLICY: S1 to S9",
         "A set-up succeeds exactly when every check of the reference passes.",
         "One that succeeds where it must fail guards nothing; the reverse leaves the host without its ITS.";
-    DIV_ERRNO = "DIV-ERRNO" from "DIV-HYPERCALL", Div, Conformance, "POLICY: S1 to S9",
+    DIV_ERRNO = "DIV-ERRNO" from "DIV-HYPERCALL", Div, Conformance, needs Accesses, class "result", "POLICY: S1 to S9",
         "A set-up that fails returns the errno of the first check that fails.",
         "It misleads the host, and tells that the checks are made in another order.";
-    DIV_COMMAND = "DIV-COMMAND", Div, Vulnerability, "POLICY: P9, command table",
+    DIV_COMMAND = "DIV-COMMAND", Div, Vulnerability, needs Accesses, class "judged", "POLICY: P9, command table",
         "A command that the reference refuses does not reach the ITS.",
         "Nothing else stands between the host and the ITS's DMA.";
-    DIV_REFUSED = "DIV-REFUSED" from "DIV-COMMAND", Div, Conformance, "POLICY: P9, command table",
+    DIV_REFUSED = "DIV-REFUSED" from "DIV-COMMAND", Div, Conformance, needs Accesses, class "judged", "POLICY: P9, command table",
         "A command that the reference passes is not refused.",
         "The queue of a host that did nothing wrong stops.";
-    DIV_BYTES = "DIV-BYTES" from "DIV-COMMAND", Div, Vulnerability, "POLICY: P9, command table",
+    DIV_BYTES = "DIV-BYTES" from "DIV-COMMAND", Div, Vulnerability, needs Accesses, class "bytes", "POLICY: P9, command table",
         "A command is passed on as the bytes that were judged, in their canonical form.",
         "Others are bytes that nobody judged.";
-    DIV_LOOK = "DIV-LOOK" from "DIV-COMMAND", Div, Conformance, "POLICY: P9",
+    DIV_LOOK = "DIV-LOOK" from "DIV-COMMAND", Div, Conformance, needs Accesses, class "look", "POLICY: P9",
         "EL2 reads CREADR and then CTLR where the policy demands a look.",
         "Without it nothing is released, or a CREADR that a reset put back is taken for progress.";
-    DIV_UNJUDGED = "DIV-UNJUDGED" from "DIV-COMMAND", Div, Conformance, "POLICY: P9, P10",
+    DIV_UNJUDGED = "DIV-UNJUDGED" from "DIV-COMMAND", Div, Conformance, needs Accesses, class "slot", "POLICY: P9, P10",
         "A look copies and judges every slot that the host posted and that can be in flight, and Retry the stalled one.",
         "Commands that nobody judges never run.";
-    DIV_BESIDE = "DIV-BESIDE" from "DIV-COMMAND", Div, Vulnerability, "POLICY: P9",
+    DIV_BESIDE = "DIV-BESIDE" from "DIV-COMMAND", Div, Vulnerability, needs Accesses, class "slots", "POLICY: P9",
         "EL2 writes the slots of the commands that it passes on, once each, and no others.",
         "Other slots hold commands that the ITS has not run yet, or will run when CWRITER comes by.";
-    DIV_REST = "DIV-REST" from "DIV-COMMAND", Div, Conformance, "POLICY: P11",
+    DIV_REST = "DIV-REST" from "DIV-COMMAND", Div, Conformance, needs Accesses, class "rest", "POLICY: P11",
         "EL2 finds out that the ITS is at rest from CTLR and then CBASER when the host needs it to be.",
         "Quiescent alone also comes from a loss of power.";
-    DIV_FORWARD = "DIV-FORWARD", Div, Vulnerability, "POLICY: P2, P9, P10",
+    DIV_FORWARD = "DIV-FORWARD", Div, Vulnerability, needs Accesses, class "register", "POLICY: P2, P9, P10",
         "The hardware's CWRITER is written when the reference writes it, with its value.",
         "It decides which commands the ITS executes, and when.";
-    DIV_CTLR = "DIV-CTLR" from "DIV-FORWARD", Div, Vulnerability, "POLICY: P2, register table",
+    DIV_CTLR = "DIV-CTLR" from "DIV-FORWARD", Div, Vulnerability, needs Accesses, class "register", "POLICY: P2, register table",
         "The hardware's CTLR is written when the reference writes it, with its value.",
         "An ITS that is enabled too early follows what nobody checked; one that is not stopped cannot be reset.";
-    DIV_BASE = "DIV-BASE" from "DIV-FORWARD", Div, Vulnerability, "POLICY: P2, P11, register table",
+    DIV_BASE = "DIV-BASE" from "DIV-FORWARD", Div, Vulnerability, needs Accesses, class "register", "POLICY: P2, P11, register table",
         "The hardware's CBASER and BASER are written when the reference writes them, with its values.",
         "They decide where the ITS reads and writes.";
-    DIV_REDISTRIBUTOR = "DIV-REDISTRIBUTOR" from "DIV-FORWARD", Div, Vulnerability, "POLICY: redistributors",
+    DIV_REDISTRIBUTOR = "DIV-REDISTRIBUTOR" from "DIV-FORWARD", Div, Vulnerability, needs Accesses, class "register", "POLICY: redistributors",
         "A redistributor's register is written when the reference writes it, with its value.",
         "EnableLPIs and the table registers decide which memory it reads and writes.";
-    DIV_STRAY = "DIV-STRAY" from "DIV-FORWARD", Div, Conformance, "POLICY: register table",
+    DIV_STRAY = "DIV-STRAY" from "DIV-FORWARD", Div, Conformance, needs Accesses, class "register", "POLICY: register table",
         "No register of an ITS but CTLR, CBASER, CWRITER and BASER is ever written.",
         "The rest is read-only, reserved, or not the emulation's business.";
-    DIV_OWNERSHIP = "DIV-OWNERSHIP", Div, Vulnerability, "POLICY: P4, P12, P14",
+    DIV_OWNERSHIP = "DIV-OWNERSHIP", Div, Vulnerability, needs Accesses, class "page", "POLICY: P4, P12, P14",
         "After each operation every page belongs to whom it belongs in the reference.",
         "A page that EL2 does not own is the host's to forge; one that it keeps never comes back.";
-    DIV_PINS = "DIV-PINS" from "DIV-OWNERSHIP", Div, Vulnerability, "POLICY: P5, P6, P12, P14",
+    DIV_PINS = "DIV-PINS" from "DIV-OWNERSHIP", Div, Vulnerability, needs Accesses, class "page", "POLICY: P5, P6, P12, P14",
         "After each operation every page is pinned as often as in the reference.",
         "A missing pin lets the host give an ITT away under the ITS; an extra one never comes back.";
-    DIV_SHARED = "DIV-SHARED" from "DIV-OWNERSHIP", Div, Vulnerability, "POLICY: P5, P12, P14",
+    DIV_SHARED = "DIV-SHARED" from "DIV-OWNERSHIP", Div, Vulnerability, needs Accesses, class "page", "POLICY: P5, P12, P14",
         "After each operation every page of the host's is shared with EL2 as in the reference.",
         "What stays shared cannot be given to a guest; what the host shared itself is not EL2's to take back.";
-    DIV_GROWTH = "DIV-GROWTH", Div, Vulnerability, "POLICY: P4, P8",
+    DIV_GROWTH = "DIV-GROWTH", Div, Vulnerability, needs Accesses, class "level2", "POLICY: P4, P8",
         "A level-1 entry of EL2 appears exactly when the reference grows the table, over a zeroed level-2 table.",
         "The ITS follows level-1 entries without asking.";
-    DIV_ENTRY = "DIV-ENTRY" from "DIV-GROWTH", Div, Vulnerability, "POLICY: P8",
+    DIV_ENTRY = "DIV-ENTRY" from "DIV-GROWTH", Div, Vulnerability, needs Accesses, class "entry", "POLICY: P8",
         "The level-1 entry that EL2 writes is the one that the host offered and that was checked.",
         "Another address is a level-2 table that nobody donated.";
-    DIV_ACCESS = "DIV-ACCESS", Div, Vulnerability, "POLICY: P1 to P5",
+    DIV_ACCESS = "DIV-ACCESS", Div, Vulnerability, needs Accesses, class "access", "POLICY: P1 to P5",
         "The host's loads and stores are refused exactly where a page is out of its reach.",
         "What the host can store to, the ITS must not trust.";
-    DIV_TRANSLATION = "DIV-TRANSLATION", Div, Conformance, "IHI 0069: command effects",
+    DIV_TRANSLATION = "DIV-TRANSLATION", Div, Conformance, needs Accesses, "IHI 0069: command effects",
         "An event that is translated goes where the commands that the ITS consumed say, if anywhere.",
         "Interrupts that go astray, or old translations that outlive their commands.";
-    DIV_LOST = "DIV-LOST" from "DIV-TRANSLATION", Div, Conformance, "IHI 0069: command effects",
+    DIV_LOST = "DIV-LOST" from "DIV-TRANSLATION", Div, Conformance, needs Accesses, "IHI 0069: command effects",
         "An event that the commands mapped is translated.",
         "The device's interrupts are gone.";
-    DIV_INTERRUPT = "DIV-INTERRUPT", Div, Conformance, "IHI 0069: LPIs",
+    DIV_INTERRUPT = "DIV-INTERRUPT", Div, Conformance, needs Accesses, "IHI 0069: LPIs",
         "The LPIs that are pending are the reference's.",
         "Lost and spurious interrupts.";
-    DIV_PROGRESS = "DIV-PROGRESS", Div, Hardening, "POLICY: P9, P10",
+    DIV_PROGRESS = "DIV-PROGRESS", Div, Hardening, needs Accesses, "POLICY: P9, P10",
         "With healthy hardware, enough looks bring the queue to CWRITER or to a stall that the host can see.",
         "A wedged queue takes the machine's interrupts away.";
     LEAK_HOST = "LEAK-HOST", Leak, Vulnerability, "POLICY: P4",
@@ -207,7 +151,7 @@ rules! {
     PTR_MEMORY = "PTR-MEMORY", Ptr, Vulnerability, "POLICY: P4, MAPD",
         "What the ITS follows lies in memory, all of it.",
         "Beyond it are devices and other hypervisor-owned address space.";
-    PTR_ALIGN = "PTR-ALIGN", Ptr, Vulnerability, "POLICY: P8; IHI 0069: level-1 entries",
+    PTR_ALIGN = "PTR-ALIGN", Ptr, Vulnerability, needs Partly, "POLICY: P8; IHI 0069: level-1 entries",
         "A level-1 entry that EL2 writes is Valid, an address at the ITS's page size, and nothing else.",
         "Hardware drops the low bits, and then reads another page than EL2 protected.";
     PTR_OVERLAP = "PTR-OVERLAP", Ptr, Vulnerability, "POLICY: P4",
@@ -216,28 +160,28 @@ rules! {
     PTR_CONTENTS = "PTR-CONTENTS", Ptr, Vulnerability, "POLICY: P4, P8",
         "A level-2 table is all zero when the ITS can first reach it.",
         "Old contents are device table entries that nobody judged.";
-    PTR_KEPT = "PTR-KEPT", Ptr, Vulnerability, "POLICY: P4",
+    PTR_KEPT = "PTR-KEPT", Ptr, Vulnerability, needs Accesses, "POLICY: P4",
         "EL2 stores queue slots and level-1 entries, and nothing else into what the ITS follows.",
         "Table entries and ITT entries are the ITS's own; another's store is an entry that nobody made.";
-    PTR_DEVICE = "PTR-DEVICE" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: MAPD; IHI 0069: GITS_TYPER.Devbits, GITS_BASER<n>",
+    PTR_DEVICE = "PTR-DEVICE" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: MAPD; IHI 0069: GITS_TYPER.Devbits, GITS_BASER<n>",
         "A MAPD that is passed on names a DeviceID that the ITS has and its device table has an entry for.",
         "Beyond the table the ITS writes the entry into whatever lies there.";
-    PTR_SIZE = "PTR-SIZE" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: P6, MAPD; IHI 0069: GITS_TYPER.ID_bits",
+    PTR_SIZE = "PTR-SIZE" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: P6, MAPD; IHI 0069: GITS_TYPER.ID_bits",
         "A MAPD with V=1 that is passed on has a Size of at most ID_bits and at most 16 EventID bits.",
         "A larger ITT than EL2 bounds and borrows.";
-    PTR_ITT = "PTR-ITT" from "PTR-MEMORY", Ptr, Vulnerability, "POLICY: MAPD",
+    PTR_ITT = "PTR-ITT" from "PTR-MEMORY", Ptr, Vulnerability, needs Partly, "POLICY: MAPD",
         "A MAPD with V=1 that is passed on has an ITT within one region of memory.",
         "The ITS will write device registers and other address space, as soon as it comes to that command.";
-    PTR_COLLECTION = "PTR-COLLECTION" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: MAPC; IHI 0069: GITS_TYPER.CIDbits, HCC",
+    PTR_COLLECTION = "PTR-COLLECTION" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: MAPC; IHI 0069: GITS_TYPER.CIDbits, HCC",
         "A MAPC that is passed on names an ICID that the ITS has, and holds or has a table entry for.",
         "Beyond the table the ITS writes the entry into whatever lies there.";
-    PTR_TARGET = "PTR-TARGET" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: MAPC, MOVALL, SYNC; IHI 0069: GITS_TYPER.PTA",
+    PTR_TARGET = "PTR-TARGET" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: MAPC, MOVALL, SYNC; IHI 0069: GITS_TYPER.PTA",
         "A MAPC with V=1, a MOVALL or a SYNC that is passed on names redistributors that exist.",
         "The ITS sends writes to the address that it is given.";
-    PTR_OPCODE = "PTR-OPCODE" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: command table; IHI 0069: ITS commands",
+    PTR_OPCODE = "PTR-OPCODE" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: command table; IHI 0069: ITS commands",
         "Only the twelve physical commands are passed on.",
         "A vPE command names tables of its own; an unknown one does what nobody knows.";
-    PTR_RESERVED = "PTR-RESERVED" from "DIV-COMMAND", Ptr, Vulnerability, "POLICY: command table",
+    PTR_RESERVED = "PTR-RESERVED" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: command table",
         "A command is passed on with reserved bits, and what means nothing at V=0, zero.",
         "A later ITS gives them a meaning that nobody judged.";
     PTR_QUEUE = "PTR-QUEUE" from "DIV-FORWARD", Ptr, Vulnerability, "POLICY: CTLR, CBASER",
@@ -255,7 +199,7 @@ rules! {
     EL2_WARN = "EL2-WARN", El2, Hardening, "POLICY: P13",
         "EL2 does not warn about what a host can do.",
         "A warning at EL2 is fatal.";
-    EL2_ACCESS = "EL2-ACCESS", El2, Vulnerability, "POLICY: P4, P5",
+    EL2_ACCESS = "EL2-ACCESS", El2, Vulnerability, needs Partly, "POLICY: P4, P5",
         "EL2 touches only memory that it owns or has pinned.",
         "Elsewhere it faults, or reads and writes what others own.";
     EL2_DEVICE = "EL2-DEVICE", El2, Hardening, "POLICY: registers when guarded",
@@ -267,55 +211,55 @@ rules! {
     EL2_DEADLOCK = "EL2-DEADLOCK" from "EL2-LOCK", El2, Hardening, "POLICY: P13",
         "A lock that EL2 takes comes free.",
         "This CPU waits for itself, or for one that waits for it.";
-    EL2_UNLOCKED = "EL2-UNLOCKED" from "EL2-LOCK", El2, Vulnerability, "POLICY: P13",
+    EL2_UNLOCKED = "EL2-UNLOCKED" from "EL2-LOCK", El2, Vulnerability, needs Partly, "POLICY: P13",
         "EL2 uses what a lock protects, changes page ownership and releases a lock only while it holds that lock.",
         "Another CPU changes it in between.";
-    EL2_HELD = "EL2-HELD", El2, Vulnerability, "POLICY: P13",
+    EL2_HELD = "EL2-HELD", El2, Vulnerability, needs Partly, "POLICY: P13",
         "EL2 writes an ITS's registers, queue slots and level-1 tables only while it holds that ITS's lock.",
         "Two CPUs interleave, and the ITS is told of commands that are not written yet.";
-    EL2_SECTION = "EL2-SECTION", El2, Vulnerability, "POLICY: P5",
+    EL2_SECTION = "EL2-SECTION", El2, Vulnerability, needs Accesses, "POLICY: P5",
         "The pages of one ITT change hands within one section under the memory lock.",
         "In between the host sees half of it taken, and can take a page back or give it away.";
     EL2_ORDER = "EL2-ORDER", El2, Hardening, "POLICY: P13",
         "Locks are taken in the order set-up, ITS, memory, and never two ITSs.",
         "Two CPUs in opposite order wait for each other for ever.";
-    EL2_WORK = "EL2-WORK", El2, Hardening, "POLICY: P13",
+    EL2_WORK = "EL2-WORK", El2, Hardening, needs Partly, "POLICY: P13",
         "One entry into EL2 makes a bounded number of service calls.",
         "EL2 is not preempted: unbounded work is a hang.";
-    EL2_BATCH = "EL2-BATCH" from "EL2-WORK", El2, Hardening, "POLICY: P13",
+    EL2_BATCH = "EL2-BATCH" from "EL2-WORK", El2, Hardening, needs Accesses, "POLICY: P13",
         "A trap judges at most 64 commands.",
         "A full queue has 32768; each may mean 257 pages.";
-    EL2_RELEASE = "EL2-RELEASE" from "EL2-WORK", El2, Hardening, "POLICY: P13",
+    EL2_RELEASE = "EL2-RELEASE" from "EL2-WORK", El2, Hardening, needs Accesses, "POLICY: P13",
         "A trap takes at most 64 commands as consumed.",
         "Each may mean 257 pages to give back.";
     EL2_FLIGHT = "EL2-FLIGHT" from "DIV-COMMAND", El2, Hardening, "POLICY: the queue, P13",
         "At most 64 commands lie between the hardware's CREADR and its CWRITER.",
         "What is in flight is what the next look must take back at once.";
-    EL2_FETCH = "EL2-FETCH", El2, Vulnerability, "POLICY: P9",
+    EL2_FETCH = "EL2-FETCH", El2, Vulnerability, needs Accesses, "POLICY: P9",
         "EL2 copies a slot of the host's queue once.",
         "Between two copies the host changes what was judged.";
-    EL2_REREAD = "EL2-REREAD" from "EL2-FETCH", El2, Vulnerability, "POLICY: P8, S7",
+    EL2_REREAD = "EL2-REREAD" from "EL2-FETCH", El2, Vulnerability, needs Accesses, "POLICY: P8, S7",
         "EL2 reads a word that the host can write once for each command, and once in a call that judges none.",
         "Between two reads the host changes what was checked.";
-    EL2_POSTED = "EL2-POSTED", El2, Vulnerability, "POLICY: P9, P11",
+    EL2_POSTED = "EL2-POSTED", El2, Vulnerability, needs Accesses, "POLICY: P9, P11",
         "EL2 copies slots of the host's queue only from CREADR to the CWRITER that the host posted.",
         "Beyond it the host still writes, so that half a command is judged, or an old one again.";
-    EL2_CLEAN = "EL2-CLEAN", El2, Vulnerability, "POLICY: P9",
+    EL2_CLEAN = "EL2-CLEAN", El2, Vulnerability, needs Accesses, "POLICY: P9",
         "A slot that EL2 wrote is cleaned before CWRITER lets the ITS read it.",
         "A non-coherent ITS would execute what was there before, which nobody judged.";
-    EL2_LEVEL2 = "EL2-LEVEL2" from "EL2-CLEAN", El2, Vulnerability, "POLICY: P4",
+    EL2_LEVEL2 = "EL2-LEVEL2" from "EL2-CLEAN", El2, Vulnerability, needs Accesses, "POLICY: P4",
         "A level-2 table is cleaned before its entry is written, and the entry before CWRITER lets the ITS use it.",
         "A non-coherent ITS would read device table entries that were there before.";
-    EL2_BARRIER = "EL2-BARRIER", El2, Vulnerability, "POLICY: P9",
+    EL2_BARRIER = "EL2-BARRIER", El2, Vulnerability, needs Accesses, "POLICY: P9",
         "Memory is ordered between the slots that EL2 wrote and the store to CWRITER.",
         "Without it the ITS may follow CWRITER to what was there before.";
-    EL2_FENCE = "EL2-FENCE" from "EL2-BARRIER", El2, Vulnerability, "POLICY: P4",
+    EL2_FENCE = "EL2-FENCE" from "EL2-BARRIER", El2, Vulnerability, needs Accesses, "POLICY: P4",
         "Memory is ordered between the zeroes of a level-2 table and the store of its entry.",
         "Without it the ITS may follow the entry to what was there before.";
-    EL2_ZERO = "EL2-ZERO", El2, Vulnerability, "POLICY: S6",
+    EL2_ZERO = "EL2-ZERO", El2, Vulnerability, needs Accesses, "POLICY: S6",
         "What the host gives for EL2's records is zeroed when it is taken.",
         "EL2 would find records there that the host wrote.";
-    EL2_STORE = "EL2-STORE", El2, Vulnerability, "POLICY: P4, P8",
+    EL2_STORE = "EL2-STORE", El2, Vulnerability, needs Accesses, "POLICY: P4, P8",
         "A level-1 entry is written in one store.",
         "Between two stores the ITS follows half an entry.";
     EL2_STEADY = "EL2-STEADY", El2, Conformance, "harness: same scenario, same trace",
@@ -327,19 +271,19 @@ rules! {
     UNDO_BORROWED = "UNDO-BORROWED" from "UNDO-CALL", Undo, Vulnerability, "POLICY: P12",
         "A set-up that fails leaves every page shared and pinned as it was.",
         "What stays pinned can never be given to a guest; what lost a pin can be, under the ITS.";
-    UNDO_CONTENTS = "UNDO-CONTENTS", Undo, Vulnerability, "POLICY: undo of set-up",
+    UNDO_CONTENTS = "UNDO-CONTENTS", Undo, Vulnerability, needs Accesses, "POLICY: undo of set-up",
         "A page that EL2 wrote goes back to the host zeroed.",
         "It holds records: addresses and structures of EL2.";
-    UNDO_CLEAN = "UNDO-CLEAN" from "EL2-CLEAN", Undo, Vulnerability, "POLICY: undo of set-up",
+    UNDO_CLEAN = "UNDO-CLEAN" from "EL2-CLEAN", Undo, Vulnerability, needs Accesses, "POLICY: undo of set-up",
         "A page that EL2 zeroed is cleaned before it goes back to the host.",
         "The host makes an ITT of it, and a non-coherent ITS finds EL2's words there.";
     UNDO_HARDWARE = "UNDO-HARDWARE", Undo, Vulnerability, "POLICY: P12",
         "A set-up that fails leaves the hardware's registers as they were.",
         "The host would run on with an ITS that it did not program.";
-    UNDO_COMMAND = "UNDO-COMMAND" from "DIV-OWNERSHIP", Undo, Vulnerability, "POLICY: P12",
+    UNDO_COMMAND = "UNDO-COMMAND" from "DIV-OWNERSHIP", Undo, Vulnerability, needs Accesses, "POLICY: P12",
         "A command that is refused leaves every page shared and pinned as it was.",
         "A host that posts it again and again pins pages until the count is full.";
-    UNDO_IGNORED = "UNDO-IGNORED" from "DIV-FORWARD", Undo, Vulnerability, "POLICY: register table, on sizes",
+    UNDO_IGNORED = "UNDO-IGNORED" from "DIV-FORWARD", Undo, Vulnerability, needs Partly, "POLICY: register table, on sizes",
         "An access that is ignored, or only reads a register, makes EL2 write nothing and move no page.",
         "It would be a way into the hardware that no row of the register table judges.";
     HW_UNPREDICTABLE = "HW-UNPREDICTABLE", Hw, Vulnerability, "IHI 0069: GITS_CBASER",
@@ -377,7 +321,12 @@ rules! {
         "Masked interrupts that arrive, and others that never do.";
 }
 
-/// The rule of an id.
+/// Returns the ids of the rules that are judged by this.
+pub fn judged_by(evidence: Evidence) -> impl Iterator<Item = &'static str> {
+    ALL.iter().filter(move |rule| rule.evidence == evidence).map(|rule| rule.id)
+}
+
+/// Returns the rule of an id.
 pub fn find(id: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.id == id)
 }

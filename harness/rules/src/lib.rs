@@ -1,0 +1,15 @@
+//! Rules, and what is said when one is broken.
+//!
+//! A [`Rule`] is an invariant with an id; [`catalogue::ALL`] lists them. Judges (references and
+//! oracles) make a [`Finding`] when a rule is broken; who plays a scenario says at which operation,
+//! which makes the signature. Programs, reports and the command line pass findings on as they are.
+//!
+//! This crate must not know who judges or what is judged.
+
+pub mod catalogue;
+mod finding;
+mod rule;
+
+pub use catalogue::judged_by;
+pub use finding::{Finding, StoredFinding};
+pub use rule::{Evidence, Family, Rule, Severity};
