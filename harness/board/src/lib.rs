@@ -28,7 +28,6 @@ mod board;
 mod direct;
 mod el2;
 mod flat;
-pub mod host;
 mod hypercall;
 mod its;
 mod memory;

@@ -7,7 +7,8 @@ use its_machine::{
 };
 
 use crate::Board;
-use crate::host::{Host, Perform, Plan};
+use its_driver::{Driver, Perform};
+use its_scenario::Boot;
 
 /// The same with these choices.
 pub(crate) fn choosing(choices: Choices) -> ItsConfiguration {
@@ -46,31 +47,24 @@ impl Perform for Bench {
 
 impl Bench {
     /// A board before boot, and a driver of its ITS.
-    pub(crate) fn new(configuration: ItsConfiguration) -> (Self, Host) {
+    pub(crate) fn new(configuration: ItsConfiguration) -> (Self, Driver) {
         let machine: Machine = Machine::new([configuration; 2], 1);
-        let plan = Plan {
-            live: Vec::new(),
-            queue_pages: 1,
-            private_pages: 1,
-            table_pages: 1,
-            intid_bits: 16,
-            two_level_collections: false,
-        };
+        let boot = Boot { queue_pages: 1, ..Boot::default() };
         let bench = Self { board: Board::new(machine, Box::new(Nobody)), events: Vec::new() };
-        (bench, Host::new(machine, 0, plan))
+        (bench, Driver::new(machine, 0, boot))
     }
 
     /// The same after the driver's probe.
-    pub(crate) fn booted(configuration: ItsConfiguration) -> (Self, Host) {
+    pub(crate) fn booted(configuration: ItsConfiguration) -> (Self, Driver) {
         let (mut bench, mut host) = Self::new(configuration);
         host.probe(&mut bench);
         (bench, host)
     }
 
     /// Sends one command; its error, if it had one.
-    pub(crate) fn command(&mut self, host: &mut Host, command: Command) -> Option<CommandError> {
-        host.write_command(0, command.encode(), self);
-        host.post(0, false, AccessSize::Word, self);
+    pub(crate) fn command(&mut self, host: &mut Driver, command: Command) -> Option<CommandError> {
+        host.on(0, self).write_command(command.encode());
+        host.on(0, self).post(false, AccessSize::Word);
         self.events.iter().rev().find_map(|event| match event {
             Event::Consumed { error, .. } => Some(*error),
             Event::Stalled { error, .. } => Some(Some(*error)),

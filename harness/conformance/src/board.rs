@@ -2,10 +2,12 @@
 //! front of it, the one that this program was built with, as a deprivileged host does.
 
 use its_board::Board;
-use its_board::host::Perform;
+use its_driver::Drivers;
+use its_driver::Perform;
+use its_driver::machine;
 use its_gic::Register;
 use its_machine::{AccessSize, Action, Direction, Event, Outcome, Translation, View};
-use its_runner::{Hosts, Make, machine};
+use its_runner::Make;
 use its_scenario::Stage;
 
 use crate::observed::{Fate, Fit, Observed};
@@ -35,7 +37,7 @@ impl OnBoard {
         }
     }
 
-    fn play(mut self, script: &Script, mut hosts: Hosts, free: bool) -> Played {
+    fn play(mut self, script: &Script, mut hosts: Drivers, free: bool) -> Played {
         self.fates.clear();
         let played = play(script, &mut hosts, &mut self, Tally::new(free));
         match self.stopped {
@@ -64,7 +66,7 @@ impl OnBoard {
 /// Plays a case on the physical ITS.
 pub(crate) fn run_physical(script: &Script, free: bool, make: Make) -> Played {
     let mut on = OnBoard::new(script, false, make);
-    let mut hosts = Hosts::new(&script.scenario);
+    let mut hosts = Drivers::new(&script.scenario);
     hosts.probe(script.scenario.boot.stage, &mut on);
     on.play(script, hosts, free)
 }
@@ -77,7 +79,7 @@ pub(crate) fn run_emulator(script: &Script, free: bool, make: Make) -> Played {
         return Played::NotApplicable(why.into());
     }
     let mut on = OnBoard::new(script, true, make);
-    let mut hosts = Hosts::new(scenario);
+    let mut hosts = Drivers::new(scenario);
     hosts.probe(scenario.boot.stage, &mut on);
     hosts.deprivilege(&mut on);
     let failed = hosts.set_up(&mut on);

@@ -1,7 +1,7 @@
 //! Plays one case on one subject, and holds what is seen against what is expected.
 
-use its_board::host::Perform;
-use its_runner::Hosts;
+use its_driver::Drivers;
+use its_driver::Perform;
 use its_scenario::Scenario;
 
 use crate::observed::{Fit, Observed, check};
@@ -80,7 +80,7 @@ impl Tally {
 /// Plays the operations of a script by way of `on`, and asks it what is expected in between.
 pub(crate) fn play<M: Perform + Observed>(
     script: &Script,
-    hosts: &mut Hosts,
+    hosts: &mut Drivers,
     on: &mut M,
     mut tally: Tally,
 ) -> Played {

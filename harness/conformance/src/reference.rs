@@ -1,10 +1,11 @@
 //! The model as a subject: the reference itself carries out the case.
 
-use its_board::host::Perform;
+use its_driver::Drivers;
+use its_driver::Perform;
+use its_driver::machine;
 use its_gic::Register;
 use its_machine::{Action, Outcome, Translation};
 use its_model::Model;
-use its_runner::{Hosts, machine};
 
 use crate::observed::{Fate, Fit, Observed};
 use crate::play::{Played, Tally, play};
@@ -27,7 +28,7 @@ pub(crate) fn run(script: &Script, free: bool) -> Played {
         open: false,
         poisoned: None,
     };
-    let mut hosts = Hosts::new(&script.scenario);
+    let mut hosts = Drivers::new(&script.scenario);
     hosts.probe(script.scenario.boot.stage, &mut on);
     on.fates.clear();
     let played = play(script, &mut hosts, &mut on, Tally::new(free));

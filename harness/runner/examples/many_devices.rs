@@ -8,11 +8,13 @@
 use std::process::ExitCode;
 
 use its_board::Board;
-use its_board::host::Perform;
+use its_driver::Drivers;
+use its_driver::Perform;
+use its_driver::machine;
 use its_gic::Register;
 use its_machine::{AccessSize, Action, Direction, Event, Outcome};
 use its_machine::{Area, Place};
-use its_runner::{Hosts, machine};
+
 use its_scenario::{HostCommand, Operation, Scenario};
 
 /// An ITS with a flat device table of 8192 entries, and room for 4,096 records: the host gives
@@ -60,7 +62,7 @@ fn run(devices: u32, rounds: u32) {
     let machine = machine(&scenario);
     let mut alone =
         Alone { board: Board::new(machine, its_production::make(machine.its)), events: Vec::new() };
-    let mut hosts = Hosts::new(&scenario);
+    let mut hosts = Drivers::new(&scenario);
     hosts.probe(scenario.boot.stage, &mut alone);
     hosts.deprivilege(&mut alone);
     for operation in &scenario.operations {
@@ -77,7 +79,7 @@ fn run(devices: u32, rounds: u32) {
 
 /// What the driver does with a device: maps it and an event, has an interrupt sent, takes both away
 /// again.
-fn round_of(device_id: u32, hosts: &mut Hosts, on: &mut Alone) {
+fn round_of(device_id: u32, hosts: &mut Drivers, on: &mut Alone) {
     let event_id = 0;
     let (intid, icid) = (8192, 0);
     post(&[mapd(device_id, true)], hosts, on);
@@ -95,7 +97,7 @@ fn mapd(device_id: u32, valid: bool) -> HostCommand {
 }
 
 /// Writes commands, posts them, and sees that all were carried out.
-fn post(commands: &[HostCommand], hosts: &mut Hosts, on: &mut Alone) {
+fn post(commands: &[HostCommand], hosts: &mut Drivers, on: &mut Alone) {
     let cpu = 0;
     for command in commands {
         let command = *command;

@@ -6,10 +6,8 @@
 //! machine; the first action with a [`Finding`](its_rules::Finding) ends the case.
 //!
 //! - `lockstep`: one action, or several agents at once, on board and reference, judged
-//! - `race`: what each agent of a race does
 //! - [`Referee`]: an ITS that somebody else plays, judged by the reference
 //! - `compare`: what is seen of an ITS, held against the reference
-//! - [`Hosts`]: the host's side, what boot plan and operations of a scenario are in actions
 //! - [`trace`]: what happened, for people
 //! - [`minimize`]: the shortest scenario with the same finding
 //! - [`observe`]: what a subject does that host and hardware see, judged by nobody, to compare two
@@ -25,18 +23,15 @@
 
 pub mod campaign;
 mod compare;
-mod hosts;
 mod lockstep;
 pub mod minimize;
 pub mod observe;
 mod play;
 pub mod program;
-mod race;
 mod referee;
 pub mod replay;
 pub mod trace;
 pub mod versioned;
 
-pub use hosts::{Hosts, machine};
 pub use play::{Case, Counts, Make, Runner, Verdict};
 pub use referee::{Referee, Seen};

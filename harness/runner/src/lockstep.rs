@@ -1,7 +1,7 @@
 //! One action on board and reference, judged by the reference and by every oracle.
 
-use its_board::host::Perform;
 use its_board::{Board, Failure, Tamper};
+use its_driver::Perform;
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
 use its_machine::{AGENTS, Action, CPUS, Event, Machine, Outcome, Turn, View};

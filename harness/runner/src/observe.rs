@@ -5,8 +5,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use its_board::host::Perform;
 use its_board::{Board, Snapshot};
+use its_driver::Perform;
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
 use its_machine::{Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Place, View};
@@ -14,8 +14,8 @@ use its_oracles::page_balances;
 use its_scenario::{Boot, Operation, Scenario, Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::hosts::{Hosts, machine};
 use crate::play::{LOOKS, Make};
+use its_driver::{Drivers, machine};
 use its_machine::text::subject;
 
 /// An action, and what came of it.
@@ -50,7 +50,7 @@ pub struct Observed {
 /// A board after boot.
 struct Booted {
     snapshot: Snapshot,
-    hosts: Hosts,
+    hosts: Drivers,
     actions: Vec<Seen>,
 }
 
@@ -110,7 +110,7 @@ impl Observatory {
     fn boot(&mut self, scenario: &Scenario) -> Booted {
         let machine = machine(scenario);
         self.board.reset(machine, (self.make)(machine.its));
-        let mut hosts = Hosts::new(scenario);
+        let mut hosts = Drivers::new(scenario);
         let mut observer = Observer::new(&mut self.board);
         let stage = scenario.boot.stage;
         hosts.probe(stage, &mut observer);
@@ -139,7 +139,7 @@ impl<'a> Observer<'a> {
         Self { board, events: Vec::new(), actions: Vec::new(), operation: None, over: false }
     }
 
-    fn play(mut self, scenario: &Scenario, hosts: &mut Hosts, machine: &Machine) -> Observed {
+    fn play(mut self, scenario: &Scenario, hosts: &mut Drivers, machine: &Machine) -> Observed {
         let mut left_out = None;
         let mut operations = 0;
         for (index, operation) in scenario.operations.iter().enumerate() {
@@ -159,7 +159,7 @@ impl<'a> Observer<'a> {
                 let before = self.queue(its);
                 let commands = 64;
                 self.perform(Action::Advance { its, commands });
-                host.poll(0, &mut self);
+                host.on(0, &mut self).poll();
                 // A look may let EL2 pass on more.
                 let [creadr, cwriter] = self.queue(its);
                 if self.over || creadr == cwriter && before == [creadr, cwriter] {

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use its_board::host::Perform;
 use its_board::{Board, BoardSubject, Failure, Snapshot, Tamper};
+use its_driver::Perform;
 use its_el2::SubjectPolicy;
 use its_machine::{Action, Freedoms, ItsConfiguration, MAX_ITS, Machine, Place, Turn};
 use its_model::{Model, Phase};
@@ -12,10 +12,9 @@ use its_oracles::Oracles;
 use its_scenario::{Boot, Operation, Scenario, Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::hosts::{Hosts, machine};
 use crate::lockstep::{Judges, Lockstep};
-use crate::race::Lists;
 use crate::trace::{Line, Trace};
+use its_driver::{Drivers, machine};
 use its_rules::{Finding, catalogue as rules};
 
 /// What became of a case.
@@ -86,7 +85,7 @@ pub struct Case {
 struct Booted {
     snapshot: Snapshot,
     judges: Judges,
-    hosts: Hosts,
+    hosts: Drivers,
 }
 
 /// Makes a subject for these ITSs.
@@ -185,7 +184,7 @@ impl Runner {
             reference: Some(self.model(machine, self.board.policy())),
             oracles: Oracles::new(&machine),
         };
-        let mut hosts = Hosts::new(scenario);
+        let mut hosts = Drivers::new(scenario);
         let mut lockstep = Lockstep::new(&mut self.board, machine, judges, None);
         lockstep.check_account = self.check_account;
         hosts.probe(scenario.boot.stage, &mut lockstep);
@@ -257,7 +256,7 @@ fn on_kept_board(make: Make, play: impl FnOnce(&mut Runner) -> Case) -> Case {
 fn operate(
     operation: &Operation,
     rest: &[Operation],
-    hosts: &mut Hosts,
+    hosts: &mut Drivers,
     lockstep: &mut Lockstep,
 ) -> usize {
     let mut taken = 0;
@@ -275,7 +274,7 @@ fn operate(
                 arm(operation, lockstep);
             }
             lockstep.start_race(together);
-            let lists = Lists::of(together, hosts);
+            let lists = its_driver::race::lists(together, hosts);
             let turns: Vec<Turn> = operation.turns().collect();
             lockstep.perform_race(&lists, &turns);
         }
@@ -300,7 +299,7 @@ fn arm(operation: &Operation, lockstep: &mut Lockstep) {
     }
 }
 
-fn reach_stage(stage: Stage, hosts: &mut Hosts, lockstep: &mut Lockstep) {
+fn reach_stage(stage: Stage, hosts: &mut Drivers, lockstep: &mut Lockstep) {
     if stage >= Stage::Deprivileged {
         hosts.deprivilege(lockstep);
     }
@@ -315,7 +314,7 @@ fn reach_stage(stage: Stage, hosts: &mut Hosts, lockstep: &mut Lockstep) {
 /// Looks until nothing more can be expected; 2048 slots go 64 at a time.
 pub(crate) const LOOKS: usize = 2048 / 64 + 3;
 
-fn come_to_rest(hosts: &mut Hosts, lockstep: &mut Lockstep) {
+fn come_to_rest(hosts: &mut Drivers, lockstep: &mut Lockstep) {
     for (its, host) in (0..).zip(hosts.iter_mut()) {
         // The host is told nothing of what it must not touch.
         let is_closing = |model: &Model| model.phase(its) == Phase::Closing;
@@ -328,7 +327,7 @@ fn come_to_rest(hosts: &mut Hosts, lockstep: &mut Lockstep) {
             }
             let commands = 64;
             lockstep.perform(Action::Advance { its, commands });
-            host.poll(0, lockstep);
+            host.on(0, lockstep).poll();
         }
         lockstep.demand_rest(its);
     }

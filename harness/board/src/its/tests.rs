@@ -9,17 +9,17 @@ mod registers;
 use its_gic::Command;
 use its_machine::Area;
 
-use crate::host::Host;
 use crate::testing::Bench;
+use its_driver::Driver;
 
 const DEVICE: u32 = 9;
 const INTID: u32 = 8200;
 const ITT: u64 = Area::ITT.page(7);
 
 /// Maps the device with 32 events, the first as an LPI of collection 0.
-fn map(bench: &mut Bench, host: &mut Host) {
-    host.map_device(0, DEVICE, 5, ITT, bench);
-    host.map_event(0, DEVICE, 0, INTID, 0, bench);
+fn map(bench: &mut Bench, host: &mut Driver) {
+    host.on(0, bench).map_device(DEVICE, 5, ITT);
+    host.on(0, bench).map_event(DEVICE, 0, INTID, 0);
 }
 
 fn mapti(event_id: u32, intid: u32, icid: u16) -> Command {

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
+use its_driver::Drivers;
 use its_machine::{Action, MAX_ITS, Machine};
 use its_qemu::{Answer, Installed, Qemu, Step};
 use its_rules::Finding;
-use its_runner::{Hosts, Referee, Seen};
+use its_runner::{Referee, Seen};
 use its_scenario::{Boot, Scenario};
 
 use crate::qemu::{Difference, Done, Mark, Profile, Recording, is_read, machine};
@@ -41,7 +42,7 @@ pub(super) struct Compared {
 /// A boot, and whether QEMU went through it before.
 struct Booted {
     recording: Recording,
-    hosts: Hosts,
+    hosts: Drivers,
     judged: Option<JudgedBoot>,
 }
 

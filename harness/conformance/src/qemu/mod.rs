@@ -38,7 +38,7 @@ pub(crate) fn becomes_zero(scenario: &Scenario) -> Option<u32> {
 /// The machine of a scenario as QEMU has it: of the board's memory what QEMU has too.
 pub(crate) fn machine(scenario: &Scenario) -> Machine {
     static MEMORY: OnceLock<Vec<Pages>> = OnceLock::new();
-    let board = its_runner::machine(scenario);
+    let board = its_driver::machine(scenario);
     let has =
         |pages: &Pages| its_qemu::is_memory(pages.first * PAGE_BYTES, pages.count * PAGE_BYTES);
     let memory = MEMORY.get_or_init(|| board.memory.iter().copied().filter(has).collect());

@@ -4,11 +4,11 @@
 //! whole case is known beforehand and goes to QEMU at once. Should QEMU answer otherwise, the list
 //! is still one that a host could have done.
 
-use its_board::host::Perform;
+use its_driver::Drivers;
+use its_driver::Perform;
 use its_machine::{Action, Direction, Machine, Outcome};
 use its_model::Model;
 use its_qemu::Step;
-use its_runner::Hosts;
 use its_scenario::Scenario;
 
 /// Where in a list of steps an operation begins.
@@ -36,7 +36,7 @@ pub(crate) struct Recording {
 
 impl Recording {
     /// The boot of a scenario, and its hosts after it.
-    pub(crate) fn boot(scenario: &Scenario, machine: Machine) -> (Self, Hosts) {
+    pub(crate) fn boot(scenario: &Scenario, machine: Machine) -> (Self, Drivers) {
         let mut recording = Self {
             machine,
             model: Model::bare(machine),
@@ -46,14 +46,14 @@ impl Recording {
             boot: 0,
             left_out: Vec::new(),
         };
-        let mut hosts = Hosts::new(scenario);
+        let mut hosts = Drivers::new(scenario);
         hosts.probe(scenario.boot.stage, &mut recording);
         recording.boot = recording.steps.len();
         (recording, hosts)
     }
 
     /// Adds the operation of an index.
-    pub(crate) fn add(&mut self, scenario: &Scenario, operation: usize, hosts: &mut Hosts) {
+    pub(crate) fn add(&mut self, scenario: &Scenario, operation: usize, hosts: &mut Drivers) {
         let Some(what) = scenario.operations.get(operation) else {
             return;
         };
@@ -66,7 +66,7 @@ impl Recording {
     }
 
     /// Adds every operation, with a look in the middle and at the end.
-    pub(crate) fn add_all(&mut self, scenario: &Scenario, hosts: &mut Hosts) {
+    pub(crate) fn add_all(&mut self, scenario: &Scenario, hosts: &mut Drivers) {
         let all = scenario.operations.len();
         for operation in 0..all {
             self.add(scenario, operation, hosts);

@@ -8,8 +8,9 @@ use its_machine::{
     Pace, View,
 };
 
-use crate::host::{Host, Perform, Plan};
 use crate::testing::Bench;
+use its_driver::{Driver, Perform};
+use its_scenario::Boot;
 
 /// A few bits after another, always the same (xorshift).
 struct Bits(u64);
@@ -122,7 +123,7 @@ fn write(bench: &mut Bench, its: u8, register: Register, value: u64) {
     });
 }
 
-fn start(its: u8, host: &mut Host, bench: &mut Bench) {
+fn start(its: u8, host: &mut Driver, bench: &mut Bench) {
     write(bench, its, Register::Cbaser, host.cbaser());
     write(bench, its, Register::Cwriter, 0);
     host.restart();
@@ -130,16 +131,16 @@ fn start(its: u8, host: &mut Host, bench: &mut Bench) {
 }
 
 /// One thing that a host without manners could do.
-fn act(bits: &mut Bits, bench: &mut Bench, hosts: &mut [Host; MAX_ITS]) {
+fn act(bits: &mut Bits, bench: &mut Bench, hosts: &mut [Driver; MAX_ITS]) {
     let its = bits.below(2) as u8;
     let host = &mut hosts[usize::from(its)];
     match bits.below(24) {
         0..15 => {
             let command = bits.command();
-            host.write_command(0, command.encode(), bench);
-            host.post(0, false, AccessSize::Word, bench);
+            host.on(0, bench).write_command(command.encode());
+            host.on(0, bench).post(false, AccessSize::Word);
             if Creadr::from_bits(bench.board.register(its, Register::Creadr)).stalled() {
-                host.quiesce(0, bench);
+                host.on(0, bench).quiesce();
                 start(its, host, bench);
             }
         }
@@ -160,12 +161,12 @@ fn act(bits: &mut Bits, bench: &mut Bench, hosts: &mut [Host; MAX_ITS]) {
             let restored = !bits.one_in(3);
             bench.perform(Action::PowerLoss { its, restored });
             if bits.one_in(2) {
-                host.resume(0, bench);
+                host.on(0, bench).resume();
             }
         }
         22 => {
-            host.suspend(0, bench);
-            host.resume(0, bench);
+            host.on(0, bench).suspend();
+            host.on(0, bench).resume();
         }
         _ => {
             let cpu = bits.below(2) as u8;
@@ -208,19 +209,12 @@ fn accounts_follow_whatever_is_done() {
         let (mut bench, _) = Bench::new(ItsConfiguration::DEFAULT);
         bench.board.reset(machine, Box::new(crate::testing::Nobody));
         let mut hosts = [0, 1].map(|its| {
-            let plan = Plan {
-                live: Vec::new(),
-                queue_pages: 1,
-                private_pages: 1,
-                table_pages: 1,
-                intid_bits: 16,
-                two_level_collections: false,
-            };
-            Host::new(machine, its, plan)
+            let boot = Boot { queue_pages: 1, ..Boot::default() };
+            Driver::new(machine, its, boot)
         });
         for host in &mut hosts {
             host.probe(&mut bench);
-            host.map_device(0, 9, 5, Area::ITT.page(0), &mut bench);
+            host.on(0, &mut bench).map_device(9, 5, Area::ITT.page(0));
         }
         for step in 0..120 {
             act(&mut bits, &mut bench, &mut hosts);

@@ -6,8 +6,8 @@ use its_machine::freedom::choice::{Caches, Fill};
 use its_machine::{AccessSize, Action, Area, Choices, ItsConfiguration, Purpose, View};
 
 use super::*;
-use crate::host::Perform;
 use crate::testing::{Bench, choosing};
+use its_driver::Perform;
 
 const LEVEL1: u64 = Area::DEVICE_TABLE.address();
 
@@ -39,11 +39,11 @@ fn what_was_not_written_back_is_lost_with_power() {
         map(&mut bench, &mut host);
         assert!(is_mapped(&bench));
         if quiesced {
-            host.suspend(0, &mut bench);
+            host.on(0, &mut bench).suspend();
         }
         lose_power(&mut bench, false);
         assert!(!is_mapped(&bench), "there is no table");
-        host.resume(0, &mut bench);
+        host.on(0, &mut bench).resume();
         assert_eq!(is_mapped(&bench), kept, "{caches:?} {quiesced}");
     }
 }
@@ -79,8 +79,8 @@ fn a_valid_level_one_entry_is_held_and_an_invalid_one_is_not() {
         assert!(error.is_some(), "there is no level 2 yet");
         let block = Level1Entry::valid(Area::LEVEL2.address()).0;
         bench.store(LEVEL1, block);
-        host.post(0, true, AccessSize::Word, &mut bench);
-        host.map_event(0, DEVICE, 0, INTID, 0, &mut bench);
+        host.on(0, &mut bench).post(true, AccessSize::Word);
+        host.on(0, &mut bench).map_event(DEVICE, 0, INTID, 0);
         assert!(is_mapped(&bench));
         bench.store(LEVEL1, 0);
         assert_eq!(is_mapped(&bench), caches != Caches::Absent);
@@ -94,9 +94,9 @@ fn an_eager_its_reads_ahead_when_it_is_enabled() {
     for (fill, kept) in [(Fill::Late, false), (Fill::Early, true)] {
         let (mut bench, mut host) = Bench::booted(caching(Caches::WriteThrough, fill));
         map(&mut bench, &mut host);
-        host.suspend(0, &mut bench);
+        host.on(0, &mut bench).suspend();
         lose_power(&mut bench, false);
-        host.resume(0, &mut bench);
+        host.on(0, &mut bench).resume();
         bench.store(LEVEL1, 0);
         assert_eq!(is_mapped(&bench), kept, "{fill:?}");
     }
@@ -109,7 +109,7 @@ fn giving_up_a_table_empties_the_cache_where_that_is_promised() {
             ItsConfiguration { invalidates, ..caching(Caches::WriteBack, Fill::Late) };
         let (mut bench, mut host) = Bench::booted(configuration);
         map(&mut bench, &mut host);
-        host.quiesce(0, &mut bench);
+        host.on(0, &mut bench).quiesce();
         bench.store(LEVEL1, 0);
         assert!(is_mapped(&bench));
         let baser = host.baser(0);
@@ -129,11 +129,11 @@ fn mapd_forgets_the_devices_events() {
     assert_eq!(bench.board.translate(0, DEVICE, 0), None);
     // In memory: in force again, unless it was discarded.
     for discarded in [false, true] {
-        host.map_event(0, DEVICE, 0, INTID, 0, &mut bench);
-        host.quiesce(0, &mut bench);
-        host.enable(0, true, &mut bench);
+        host.on(0, &mut bench).map_event(DEVICE, 0, INTID, 0);
+        host.on(0, &mut bench).quiesce();
+        host.on(0, &mut bench).enable(true);
         if discarded {
-            host.unmap_event(0, DEVICE, 0, &mut bench);
+            host.on(0, &mut bench).unmap_event(DEVICE, 0);
         }
         bench.command(&mut host, mapd(ITT, false));
         bench.command(&mut host, mapd(ITT, true));

@@ -10,14 +10,14 @@ use its_machine::freedom::choice::{
 use its_machine::{AccessSize, Area, Choices, CommandError, ItsConfiguration, Purpose, View};
 
 use super::*;
-use crate::host::Perform;
 use crate::testing::{Bench, choosing};
+use its_driver::Perform;
 
 fn ignoring() -> Choices {
     Choices::USUAL.with(OnError::Ignore)
 }
 
-fn mapped(choices: Choices) -> (Bench, Host) {
+fn mapped(choices: Choices) -> (Bench, Driver) {
     let (mut bench, mut host) = Bench::booted(choosing(choices));
     map(&mut bench, &mut host);
     (bench, host)
@@ -182,11 +182,11 @@ fn pending_lpis_of_a_moved_collection() {
 fn a_redistributor_whose_lpis_are_off() {
     for (choice, result) in [(LpisOff::Done, None), (LpisOff::Refused, UNNUMBERED)] {
         let (mut bench, mut host) = Bench::new(choosing(ignoring().with(choice)));
-        host.probe_its(0, &mut bench);
-        host.init_cpu(0, &mut bench);
+        host.on(0, &mut bench).probe_its();
+        host.on(0, &mut bench).init_cpu();
         assert_eq!(bench.command(&mut host, mapc(1, 1, true)), None);
-        host.map_device(0, DEVICE, 5, ITT, &mut bench);
-        host.map_event(0, DEVICE, 0, INTID, 1, &mut bench);
+        host.on(0, &mut bench).map_device(DEVICE, 5, ITT);
+        host.on(0, &mut bench).map_event(DEVICE, 0, INTID, 1);
         let int = Command::Int { device_id: DEVICE, event_id: 0 };
         let movall = |to_rdbase| Command::Movall { from_rdbase: 1, to_rdbase };
         assert_eq!(bench.command(&mut host, int), result);
@@ -197,7 +197,7 @@ fn a_redistributor_whose_lpis_are_off() {
 }
 
 /// The highest ICID that MAPC accepts, by bisection.
-fn last_collection(bench: &mut Bench, host: &mut Host) -> u64 {
+fn last_collection(bench: &mut Bench, host: &mut Driver) -> u64 {
     let (mut accepted, mut refused) = (0, 0x1_0000);
     while refused - accepted > 1 {
         let icid = u64::midpoint(accepted, refused);
@@ -225,9 +225,9 @@ fn collections_are_counted_as_typer_says() {
         };
         let (mut bench, mut host) = Bench::booted(configuration);
         if !memory {
-            host.quiesce(0, &mut bench);
+            host.on(0, &mut bench).quiesce();
             bench.write(Register::Baser(1), 0);
-            host.enable(0, true, &mut bench);
+            host.on(0, &mut bench).enable(true);
         }
         assert_eq!(last_collection(&mut bench, &mut host), count - 1);
         // Entries of those inside come first in memory, unused, or have none there.
@@ -258,13 +258,13 @@ fn collections_in_two_levels() {
     {
         let choices = configuration.choices.with(choice);
         let (mut bench, mut host) = Bench::booted(ItsConfiguration { choices, ..configuration });
-        host.quiesce(0, &mut bench);
+        host.on(0, &mut bench).quiesce();
         let table = Area::HOST.address();
         let baser = Baser::from_bits(host.baser(1)).with_indirect(true).with_address(table);
         bench.write(Register::Baser(1), baser.into_bits());
         assert_eq!(bench.board.register(0, Register::Baser(1)), baser.into_bits());
-        host.enable(0, true, &mut bench);
-        host.map_device(0, DEVICE, 5, ITT, &mut bench);
+        host.on(0, &mut bench).enable(true);
+        host.on(0, &mut bench).map_device(DEVICE, 5, ITT);
         assert_eq!(bench.command(&mut host, mapc(600, 1, true)), error(0x01_0903));
         assert_eq!(bench.command(&mut host, mapti(1, INTID, 600)), mapti_result);
         let invall = Command::Invall { icid: 600 };
@@ -287,12 +287,12 @@ fn collections_in_two_levels() {
 #[test]
 fn tables_and_itts_above_48_bits() {
     let (mut bench, mut host) = Bench::booted(ItsConfiguration::DEFAULT);
-    host.quiesce(0, &mut bench);
+    host.on(0, &mut bench).quiesce();
     let high = Area::HIGH;
     let baser = Baser::from_bits(host.baser(0)).with_address(high.address());
     assert_eq!(baser.into_bits() & 0xffff_ffff_f000, 0x4000, "PA[50] folded");
     bench.write(Register::Baser(0), baser.into_bits());
-    host.enable(0, true, &mut bench);
+    host.on(0, &mut bench).enable(true);
     bench.store(high.address(), Level1Entry::valid(high.page(16)).0);
     assert_eq!(bench.command(&mut host, mapd(high.page(40), true)), None);
     assert_eq!(bench.command(&mut host, mapti(3, INTID, 1)), None);

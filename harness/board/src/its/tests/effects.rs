@@ -7,7 +7,7 @@ use its_machine::{AccessSize, Choices, View};
 use super::*;
 use crate::testing::{Bench, choosing};
 
-fn at_sync() -> (Bench, Host) {
+fn at_sync() -> (Bench, Driver) {
     Bench::booted(choosing(Choices::USUAL.with(Effects::AtSync)))
 }
 
@@ -16,7 +16,7 @@ fn target(bench: &Bench, event_id: u32) -> Option<Option<u8>> {
     Some(translation.redistributor)
 }
 
-fn sync(bench: &mut Bench, host: &mut Host, rdbase: u64) {
+fn sync(bench: &mut Bench, host: &mut Driver, rdbase: u64) {
     assert_eq!(bench.command(host, Command::Sync { rdbase }), None);
 }
 

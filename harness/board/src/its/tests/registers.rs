@@ -7,8 +7,8 @@ use its_machine::freedom::choice::{
 use its_machine::{AccessSize, Action, Area, Choices, Direction, ItsConfiguration, Pace, View};
 
 use super::*;
-use crate::host::Perform;
 use crate::testing::{Bench, choosing};
+use its_driver::Perform;
 
 const QUIESCENT: u64 = 1 << 31;
 
@@ -123,11 +123,11 @@ fn retry_fetches_the_command_again() {
     let (mut bench, mut host) = Bench::booted(ItsConfiguration::DEFAULT);
     let bad = Command::Invall { icid: 9 };
     assert!(bench.command(&mut host, bad).is_some());
-    host.post(0, false, AccessSize::Double, &mut bench);
+    host.on(0, &mut bench).post(false, AccessSize::Double);
     assert!(bench.events.is_empty(), "it needs Retry");
     host.rewind(1);
-    host.write_command(0, Command::Invall { icid: 1 }.encode(), &mut bench);
-    host.post(0, true, AccessSize::Word, &mut bench);
+    host.on(0, &mut bench).write_command(Command::Invall { icid: 1 }.encode());
+    host.on(0, &mut bench).post(true, AccessSize::Word);
     let creadr = bench.board.register(0, Register::Creadr);
     assert_eq!(creadr, bench.board.register(0, Register::Cwriter));
 }
@@ -146,7 +146,7 @@ fn low_address_bits_of_the_queue() {
 fn an_offset_beyond_the_queue() {
     for (choice, consumed) in [(CwriterBeyond::Stop, 0), (CwriterBeyond::Wrap, 0x20)] {
         let (mut bench, mut host) = Bench::booted(choosing(Choices::USUAL.with(choice)));
-        host.quiesce(0, &mut bench);
+        host.on(0, &mut bench).quiesce();
         bench.write(Register::Cbaser, host.cbaser());
         bench.write(Register::Cwriter, 0x1020);
         bench.write(Register::Ctlr, 1);

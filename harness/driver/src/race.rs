@@ -1,10 +1,9 @@
 //! A race of a scenario: its operations as lists of actions, one for each agent.
 
-use its_board::host::Perform;
 use its_machine::{AGENTS, Action, Outcome};
 use its_scenario::Operation;
 
-use crate::hosts::Hosts;
+use crate::{Drivers, Perform};
 
 /// Actions of one agent in a race, at most: what a race does is bounded.
 const ACTIONS: usize = 128;
@@ -12,17 +11,15 @@ const ACTIONS: usize = 128;
 /// What each agent is going to do. It is settled before the race begins: the drivers see nothing of
 /// what comes back, and go on as if each register read said that all is done.
 #[derive(Default)]
-pub(crate) struct Lists([Vec<Action>; AGENTS]);
+struct Lists([Vec<Action>; AGENTS]);
 
-impl Lists {
-    /// What these operations are.
-    pub(crate) fn of(operations: &[Operation], hosts: &mut Hosts) -> [Vec<Action>; AGENTS] {
-        let mut lists = Self::default();
-        for operation in operations {
-            hosts.operate(operation, &mut lists);
-        }
-        lists.0
+/// Returns what these operations are, for each agent.
+pub fn lists(operations: &[Operation], drivers: &mut Drivers) -> [Vec<Action>; AGENTS] {
+    let mut lists = Lists::default();
+    for operation in operations {
+        drivers.operate(operation, &mut lists);
     }
+    lists.0
 }
 
 impl Perform for Lists {

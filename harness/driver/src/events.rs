@@ -4,9 +4,10 @@
 
 use its_gic::Command;
 use its_gic::redistributor::{INVLPIR, LpiConfiguration, SYNCR, configuration_address};
-use its_machine::{AccessSize, Action, Area, Outcome};
+use its_machine::{AccessSize, Area};
 
-use super::{Host, PATIENCE, Perform};
+use crate::Perform;
+use crate::driver::{Acting, Driver, PATIENCE};
 
 /// Mapped events that the driver remembers.
 const REMEMBERED_EVENTS: usize = 64;
@@ -15,7 +16,7 @@ const CONFIGURATION: u8 = 0xa2;
 
 /// An event that the driver mapped.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MappedEvent {
+pub(crate) struct MappedEvent {
     device_id: u32,
     event_id: u32,
     intid: u32,
@@ -23,7 +24,7 @@ pub(super) struct MappedEvent {
     icid: u16,
 }
 
-impl Host {
+impl Driver {
     fn find(&self, device_id: u32, event_id: u32) -> Option<usize> {
         self.events
             .iter()
@@ -31,114 +32,80 @@ impl Host {
     }
 
     /// Takes the events of a device out of memory.
-    pub(super) fn events_of(&mut self, device_id: u32) -> Vec<MappedEvent> {
+    pub(crate) fn events_of(&mut self, device_id: u32) -> Vec<MappedEvent> {
         let (gone, kept) = self.events.iter().partition(|event| event.device_id == device_id);
         self.events = kept;
         gone
     }
+}
 
+impl<P: Perform> Acting<'_, P> {
     /// MAPTI and SYNC.
-    pub fn map_event(
-        &mut self,
-        cpu: u8,
-        device_id: u32,
-        event_id: u32,
-        intid: u32,
-        icid: u16,
-        on: &mut impl Perform,
-    ) {
+    pub fn map_event(&mut self, device_id: u32, event_id: u32, intid: u32, icid: u16) {
         let command = Command::Mapti { device_id, event_id, intid, icid };
-        self.send(cpu, command, on);
-        self.sync(cpu, icid, on);
+        self.send(command);
+        self.sync(icid);
         let event = MappedEvent { device_id, event_id, intid, icid };
         match self.find(device_id, event_id) {
             Some(index) => self.events[index] = event,
             None if self.events.len() < REMEMBERED_EVENTS => self.events.push(event),
             None => {}
         }
-        self.post_and_drain(cpu, on);
+        self.post_and_drain();
     }
 
     /// Writes the byte of an LPI in the configuration table, by way of the word that holds it;
     /// tells nobody.
-    pub fn configure(&mut self, cpu: u8, intid: u32, value: u8, on: &mut impl Perform) {
+    pub fn configure(&mut self, intid: u32, value: u8) {
         let byte = configuration_address(Area::CONFIGURATION.address(), intid);
         let (address, shift) = (byte & !7, (byte & 7) * 8);
-        if let Outcome::Value(word) = on.perform(Action::Load { cpu, address }) {
+        if let Some(word) = self.load(address) {
             let value = word & !(0xff << shift) | u64::from(value) << shift;
-            self.store(cpu, address, value, on);
+            self.store(address, value);
         }
     }
 
     /// Enables an event's LPI. `direct`: by GICR_INVLPIR instead of INV.
-    pub fn unmask(
-        &mut self,
-        cpu: u8,
-        device_id: u32,
-        event_id: u32,
-        direct: bool,
-        on: &mut impl Perform,
-    ) {
-        self.set_enabled(cpu, (device_id, event_id), true, direct, on);
+    pub fn unmask(&mut self, device_id: u32, event_id: u32, direct: bool) {
+        self.set_enabled((device_id, event_id), true, direct);
     }
 
     /// Disables an event's LPI. `direct`: by GICR_INVLPIR instead of INV.
-    pub fn mask(
-        &mut self,
-        cpu: u8,
-        device_id: u32,
-        event_id: u32,
-        direct: bool,
-        on: &mut impl Perform,
-    ) {
-        self.set_enabled(cpu, (device_id, event_id), false, direct, on);
+    pub fn mask(&mut self, device_id: u32, event_id: u32, direct: bool) {
+        self.set_enabled((device_id, event_id), false, direct);
     }
 
-    fn set_enabled(
-        &mut self,
-        cpu: u8,
-        (device_id, event_id): (u32, u32),
-        enabled: bool,
-        direct: bool,
-        on: &mut impl Perform,
-    ) {
+    fn set_enabled(&mut self, (device_id, event_id): (u32, u32), enabled: bool, direct: bool) {
         let Some(index) = self.find(device_id, event_id) else {
             return;
         };
         let MappedEvent { intid, icid, .. } = self.events[index];
         let byte = LpiConfiguration::from_bits(CONFIGURATION).with_enabled(enabled);
-        self.configure(cpu, intid, byte.into_bits(), on);
+        self.configure(intid, byte.into_bits());
         if direct {
-            self.invalidate_directly(cpu, intid, icid, on);
+            self.invalidate_directly(intid, icid);
             return;
         }
         let command = Command::Inv { device_id, event_id };
-        self.send(cpu, command, on);
-        self.sync(cpu, icid, on);
-        self.post_and_drain(cpu, on);
+        self.send(command);
+        self.sync(icid);
+        self.post_and_drain();
     }
 
     /// GICR_INVLPIR, and waiting until GICR_SYNCR.Busy is 0.
-    fn invalidate_directly(&self, cpu: u8, intid: u32, icid: u16, on: &mut impl Perform) {
-        let base = self.machine.redistributors[usize::from(Self::cpu_of(icid))];
+    fn invalidate_directly(&mut self, intid: u32, icid: u16) {
+        let base = self.machine.redistributors[usize::from(Driver::cpu_of(icid))];
         let value = intid.into();
-        self.write_at(cpu, base + INVLPIR, AccessSize::Double, value, on);
+        self.write_at(base + INVLPIR, AccessSize::Double, value);
         for _ in 0..PATIENCE {
-            if self.read_at(cpu, base + SYNCR, AccessSize::Word, on) & 1 == 0 {
+            if self.read_at(base + SYNCR, AccessSize::Word) & 1 == 0 {
                 return;
             }
         }
     }
 
     /// MOVI to the collection of a CPU, and SYNC; nothing if the event is there.
-    pub fn move_event(
-        &mut self,
-        cpu: u8,
-        device_id: u32,
-        event_id: u32,
-        to_cpu: u8,
-        on: &mut impl Perform,
-    ) {
+    pub fn move_event(&mut self, device_id: u32, event_id: u32, to_cpu: u8) {
         let icid = u16::from(to_cpu);
         let Some(index) = self.find(device_id, event_id) else {
             return;
@@ -148,25 +115,25 @@ impl Host {
         }
         self.events[index].icid = icid;
         let command = Command::Movi { device_id, event_id, icid };
-        self.send(cpu, command, on);
-        self.sync(cpu, icid, on);
-        self.post_and_drain(cpu, on);
+        self.send(command);
+        self.sync(icid);
+        self.post_and_drain();
     }
 
     /// DISCARD and SYNC.
-    pub fn unmap_event(&mut self, cpu: u8, device_id: u32, event_id: u32, on: &mut impl Perform) {
+    pub fn unmap_event(&mut self, device_id: u32, event_id: u32) {
         let Some(index) = self.find(device_id, event_id) else {
             return;
         };
         let event = self.events.remove(index);
-        self.send_discard(cpu, event, on);
-        self.post_and_drain(cpu, on);
+        self.send_discard(event);
+        self.post_and_drain();
     }
 
-    pub(super) fn send_discard(&mut self, cpu: u8, event: MappedEvent, on: &mut impl Perform) {
+    pub(crate) fn send_discard(&mut self, event: MappedEvent) {
         let MappedEvent { device_id, event_id, icid, .. } = event;
         let command = Command::Discard { device_id, event_id };
-        self.send(cpu, command, on);
-        self.sync(cpu, icid, on);
+        self.send(command);
+        self.sync(icid);
     }
 }

@@ -1,13 +1,14 @@
 //! The host's driver against the physical ITS, with nobody in between.
 
 use its_board::Board;
-use its_board::host::{Host, LiveDevice, Perform, Plan};
+use its_driver::{Driver, Perform};
 use its_el2::{Subject, SubjectPolicy, Trap};
 use its_gic::geometry::PageSize;
 use its_machine::{
     AccessSize, Action, Area, CPUS, Choices, Event, Freedom, Hypercall, ItsConfiguration, MAX_ITS,
     Machine, Misconduct, Outcome, Pace, Purpose, Translation, View,
 };
+use its_scenario::{Boot, Stage};
 
 /// EL2 without an emulation: panics when it is entered.
 #[derive(Clone)]
@@ -42,24 +43,17 @@ impl Perform for Bench {
     }
 }
 
-fn plan() -> Plan {
-    let live = (1..4).map(|device_id| LiveDevice {
-        device_id,
-        event_id_bits: 5,
-        itt_address: Area::ITT.page(0) + 0x200 * u64::from(device_id),
-        event_id: 0,
-        intid: 8191 + device_id,
-        icid: 0,
-    });
-    Plan {
-        live: live.collect(),
-        queue_pages: 1,
-        private_pages: 1,
-        table_pages: 1,
-        intid_bits: 16,
-        two_level_collections: false,
-    }
-}
+/// Three devices are live.
+const BOOT: Boot = Boot {
+    stage: Stage::Probed,
+    live_devices: 3,
+    queue_pages: 1,
+    private_pages: 1,
+    table_pages: 1,
+    its: 1,
+    intid_bits: 16,
+    two_level_collections: false,
+};
 
 const PLAIN: ItsConfiguration = ItsConfiguration::DEFAULT;
 
@@ -105,10 +99,10 @@ fn bench(machine: Machine) -> Bench {
     Bench { board: Board::new(machine, Box::new(Nobody)), events: Vec::new(), all: Vec::new() }
 }
 
-fn booted(configuration: ItsConfiguration) -> (Bench, Host) {
+fn booted(configuration: ItsConfiguration) -> (Bench, Driver) {
     let machine = Machine::new([configuration; MAX_ITS], 1);
     let mut bench = bench(machine);
-    let mut host = Host::new(machine, 0, plan());
+    let mut host = Driver::new(machine, 0, BOOT);
     host.probe(&mut bench);
     (bench, host)
 }
@@ -152,15 +146,15 @@ impl Bench {
 fn legal_traffic_has_no_error_on_any_configuration() {
     for configuration in configurations() {
         let (mut bench, mut host) = booted(configuration);
-        host.map_device(1, 9, 6, Area::ITT.page(7) + 0x700, &mut bench);
-        host.map_event(1, 9, 63, 9000, 1, &mut bench);
+        host.on(1, &mut bench).map_device(9, 6, Area::ITT.page(7) + 0x700);
+        host.on(1, &mut bench).map_event(9, 63, 9000, 1);
         bench.msi(0, 9, 63);
         bench.assert_legal(configuration);
         let expected = Translation { intid: 9000, icid: 1, redistributor: Some(1) };
         assert_eq!(bench.board.translate(0, 9, 63), Some(expected), "{configuration:?}");
         assert!(bench.board.pending(1).eq([9000]));
-        assert_eq!(bench.board.translate(0, 3, 0).unwrap().intid, 8194);
-        assert_eq!(bench.board.translate(0, 3, 1), None);
+        assert_eq!(bench.board.translate(0, 2, 0).unwrap().intid, 8194);
+        assert_eq!(bench.board.translate(0, 2, 1), None);
     }
 }
 
@@ -202,31 +196,31 @@ impl Life {
         self.check();
     }
 
-    fn map(&mut self, host: &mut Host) {
+    fn map(&mut self, host: &mut Driver) {
         let itt = Area::ITT.page(7 + 16 * u64::from(self.its)) + 0x700;
-        host.map_device(1, Self::DEVICE, 6, itt, &mut self.bench);
+        host.on(1, &mut self.bench).map_device(Self::DEVICE, 6, itt);
         self.check();
-        host.map_event(1, Self::DEVICE, Self::EVENT, Self::INTID, 0, &mut self.bench);
+        host.on(1, &mut self.bench).map_event(Self::DEVICE, Self::EVENT, Self::INTID, 0);
         self.check();
     }
 
-    fn live(&mut self, host: &mut Host, direct: bool) {
+    fn live(&mut self, host: &mut Driver, direct: bool) {
         self.map(host);
         self.signal(None);
-        host.unmask(0, Self::DEVICE, Self::EVENT, direct, &mut self.bench);
+        host.on(0, &mut self.bench).unmask(Self::DEVICE, Self::EVENT, direct);
         self.take(Some(0));
-        host.move_event(0, Self::DEVICE, Self::EVENT, 1, &mut self.bench);
+        host.on(0, &mut self.bench).move_event(Self::DEVICE, Self::EVENT, 1);
         self.signal(Some(1));
-        host.mask(1, Self::DEVICE, Self::EVENT, direct, &mut self.bench);
+        host.on(1, &mut self.bench).mask(Self::DEVICE, Self::EVENT, direct);
         self.signal(None);
-        host.move_event(0, Self::DEVICE, Self::EVENT, 0, &mut self.bench);
-        host.unmask(0, Self::DEVICE, Self::EVENT, !direct, &mut self.bench);
+        host.on(0, &mut self.bench).move_event(Self::DEVICE, Self::EVENT, 0);
+        host.on(0, &mut self.bench).unmask(Self::DEVICE, Self::EVENT, !direct);
         self.take(Some(0));
     }
 
     /// Suspend, lose power, resume; everything is as it was.
-    fn sleep(&mut self, host: &mut Host, power_loss: Option<bool>) {
-        host.suspend(0, &mut self.bench);
+    fn sleep(&mut self, host: &mut Driver, power_loss: Option<bool>) {
+        host.on(0, &mut self.bench).suspend();
         self.check();
         self.signal(None);
         if let Some(restored) = power_loss {
@@ -234,17 +228,17 @@ impl Life {
             self.bench.perform(Action::PowerLoss { its, restored });
             self.check();
         }
-        host.resume(0, &mut self.bench);
+        host.on(0, &mut self.bench).resume();
         self.check();
         self.signal(Some(0));
     }
 
-    fn end(&mut self, host: &mut Host) {
-        host.unmap_event(0, Self::DEVICE, Self::EVENT, &mut self.bench);
+    fn end(&mut self, host: &mut Driver) {
+        host.on(0, &mut self.bench).unmap_event(Self::DEVICE, Self::EVENT);
         self.signal(None);
-        host.map_event(0, Self::DEVICE, Self::EVENT, Self::INTID, 1, &mut self.bench);
+        host.on(0, &mut self.bench).map_event(Self::DEVICE, Self::EVENT, Self::INTID, 1);
         self.signal(Some(1));
-        host.unmap_device(0, Self::DEVICE, &mut self.bench);
+        host.on(0, &mut self.bench).unmap_device(Self::DEVICE);
         self.signal(None);
         self.map(host);
         self.signal(Some(0));
@@ -267,10 +261,8 @@ fn a_drivers_whole_life_has_no_error_on_any_configuration() {
             configuration: [configuration, other][usize::from(its)],
             its,
         };
-        let mut hosts = [0, 1].map(|its| {
-            let live = Vec::new();
-            Host::new(machine, its, Plan { live, ..plan() })
-        });
+        let mut hosts =
+            [0, 1].map(|its| Driver::new(machine, its, Boot { live_devices: 0, ..BOOT }));
         for host in &mut hosts {
             host.probe(&mut life.bench);
             life.check();
@@ -288,11 +280,11 @@ fn a_drivers_whole_life_has_no_error_on_any_configuration() {
 fn the_driver_does_nothing_about_events_that_it_does_not_know() {
     let (mut bench, mut host) = booted(PLAIN);
     bench.all.clear();
-    host.unmask(0, 1, 5, false, &mut bench);
-    host.mask(0, 7, 0, true, &mut bench);
-    host.move_event(0, 1, 5, 1, &mut bench);
-    host.move_event(0, 1, 0, 0, &mut bench);
-    host.unmap_event(0, 1, 5, &mut bench);
+    host.on(0, &mut bench).unmask(1, 5, false);
+    host.on(0, &mut bench).mask(7, 0, true);
+    host.on(0, &mut bench).move_event(1, 5, 1);
+    host.on(0, &mut bench).move_event(1, 0, 0);
+    host.on(0, &mut bench).unmap_event(1, 5);
     assert_eq!(bench.all, []);
 }
 
@@ -300,12 +292,12 @@ fn the_driver_does_nothing_about_events_that_it_does_not_know() {
 fn the_account_of_pointers_is_what_a_full_walk_finds() {
     for configuration in configurations() {
         let (mut bench, mut host) = booted(configuration);
-        host.map_device(0, 40, 5, Area::ITT.page(7), &mut bench);
-        host.unmap_device(0, 2, &mut bench);
+        host.on(0, &mut bench).map_device(40, 5, Area::ITT.page(7));
+        host.on(0, &mut bench).unmap_device(2);
         if configuration.two_level {
             let block = Area::LEVEL2.page(u64::from(Area::LEVEL2.pages()) - 16);
-            host.grow(0, 0x2000, block, 0, &mut bench);
-            host.map_device(0, 0x2001, 5, Area::ITT.page(9), &mut bench);
+            host.on(0, &mut bench).grow(0x2000, block, 0);
+            host.on(0, &mut bench).map_device(0x2001, 5, Area::ITT.page(9));
         }
         // A store of the host into a device table makes and breaks pointers too.
         for value in [u64::MAX, 0] {
@@ -332,9 +324,9 @@ fn a_snapshot_brings_everything_back() {
     for _ in 0..2 {
         bench.all.clear();
         let mut host = host.clone();
-        host.map_device(0, 40, 5, Area::ITT.page(7), &mut bench);
-        host.hypercall(0, Hypercall::HostShareHyp, [Area::HOST.first(), 0, 0, 0], &mut bench);
-        host.finalize(0, &mut bench);
+        host.on(0, &mut bench).map_device(40, 5, Area::ITT.page(7));
+        host.on(0, &mut bench).hypercall(Hypercall::HostShareHyp, [Area::HOST.first(), 0, 0, 0]);
+        host.on(0, &mut bench).finalize();
         trace.push(bench.all.clone());
         bench.board.restore(&snapshot);
         assert_eq!(bench.board.walk(0), before);
@@ -345,12 +337,12 @@ fn a_snapshot_brings_everything_back() {
 #[test]
 fn a_deprivileged_cpu_is_trapped_and_a_panic_of_the_subject_is_told() {
     let (mut bench, mut host) = booted(configurations().next().unwrap());
-    host.finalize(1, &mut bench);
+    host.on(1, &mut bench).finalize();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    host.poll(0, &mut bench);
+    host.on(0, &mut bench).poll();
     assert!(bench.events.is_empty(), "CPU 0 is not finalized");
-    host.poll(1, &mut bench);
+    host.on(1, &mut bench).poll();
     std::panic::set_hook(hook);
     assert_eq!(bench.events, [Event::Misconduct(Misconduct::Panicked)]);
 }

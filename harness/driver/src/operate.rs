@@ -1,109 +1,81 @@
-//! The host's side of a scenario: what boot plan and operations are, in actions.
+//! What boot plan and operations of a scenario are in actions.
 
-use its_board::host::{DeviceRun, Host, LiveDevice, Perform, Plan};
 use its_gic::Register;
 use its_gic::register::FRAME_BYTES;
-use its_machine::Place;
-use its_machine::{AccessSize, Action, CPUS, Direction, Frame, Hypercall, Machine, Outcome};
+use its_machine::{AccessSize, Action, CPUS, Direction, Frame, Hypercall, Machine, Outcome, Place};
 use its_scenario::{Operation, Rdbase, Scenario, Stage, Target};
+
+use crate::Perform;
+use crate::commands::DeviceRun;
+use crate::driver::Driver;
 
 /// The driver of each ITS, and to which of them the host has turned. It does to a machine what a
 /// scenario says, by way of whoever performs actions.
 #[derive(Clone)]
-pub struct Hosts {
+pub struct Drivers {
     machine: Machine,
-    drivers: Vec<Host>,
+    drivers: Vec<Driver>,
     current: usize,
 }
 
-impl Hosts {
-    /// Drivers of a scenario's board that have done nothing yet. Live devices are the first ITS's.
-    pub fn new(scenario: &Scenario) -> Self {
-        let (machine, plan) = (machine(scenario), plan(scenario));
-        let driver = |its: u8| {
-            let live = if its == 0 { plan.live.clone() } else { Vec::new() };
-            let plan = Plan { live, ..plan.clone() };
-            Host::new(machine, its, plan)
-        };
-        Self { machine, drivers: (0..machine.its.len() as u8).map(driver).collect(), current: 0 }
-    }
-
-    /// The drivers probe their ITSs, on hardware that nobody guards yet; at [`Stage::Reset`] they
-    /// do nothing.
-    pub fn probe(&mut self, stage: Stage, on: &mut impl Perform) {
-        if stage >= Stage::Probed {
-            for host in &mut self.drivers {
-                host.probe(on);
-            }
-        }
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Host> {
-        self.drivers.iter_mut()
-    }
-
-    /// All ITSs are described, then all CPUs finalized.
-    pub fn deprivilege(&mut self, on: &mut impl Perform) {
-        for host in &mut self.drivers {
-            host.describe(0, on);
-        }
-        for cpu in 0..CPUS {
-            self.drivers[0].finalize(cpu, on);
-        }
-    }
-
-    /// All ITSs are set up, in order; the results that are not success.
-    pub fn set_up(&mut self, on: &mut impl Perform) -> Vec<Outcome> {
-        let done = Outcome::Returned { x0: 0, x1: 0 };
-        let outcomes = self.drivers.iter_mut().map(|host| host.set_up(on));
-        outcomes.filter(|outcome| *outcome != done).collect()
-    }
-
-    fn current(&mut self) -> &mut Host {
-        &mut self.drivers[self.current]
-    }
-
-    /// Does one operation. `fail`, `tamper` and `race` are no actions of the host, and nothing
-    /// here.
-    pub fn operate(&mut self, operation: &Operation, on: &mut impl Perform) {
-        match *operation {
-            Operation::Its { its } => self.current = usize::from(its) % self.drivers.len(),
-            _ => {
-                let machine = self.machine;
-                act(operation, &machine, self.current(), on);
-            }
-        }
-    }
-}
-
-/// The board that a scenario is played on.
+/// Returns the board that a scenario is played on.
 pub fn machine(scenario: &Scenario) -> Machine {
     Machine::new(scenario.configurations, scenario.boot.its)
 }
 
-fn plan(scenario: &Scenario) -> Plan {
-    let live = scenario.boot.live(&scenario.configurations[0]);
-    Plan {
-        live: live
-            .map(|device| LiveDevice {
-                device_id: device.device_id,
-                event_id_bits: device.event_id_bits,
-                itt_address: Place::address(device.itt),
-                event_id: device.event_id,
-                intid: device.intid,
-                icid: device.icid,
-            })
-            .collect(),
-        queue_pages: scenario.boot.queue_pages,
-        private_pages: scenario.boot.private_pages,
-        table_pages: scenario.boot.table_pages,
-        intid_bits: scenario.boot.intid_bits,
-        two_level_collections: scenario.boot.two_level_collections,
+impl Drivers {
+    /// Returns drivers of a scenario's board that have done nothing yet.
+    pub fn new(scenario: &Scenario) -> Self {
+        let machine = machine(scenario);
+        let all = 0..machine.its.len() as u8;
+        let drivers = all.map(|its| Driver::new(machine, its, scenario.boot)).collect();
+        Self { machine, drivers, current: 0 }
+    }
+
+    /// Lets the drivers probe their ITSs, on hardware that nobody guards yet. At [`Stage::Reset`]
+    /// they do nothing.
+    pub fn probe(&mut self, stage: Stage, performer: &mut impl Perform) {
+        if stage >= Stage::Probed {
+            self.drivers.iter_mut().for_each(|driver| driver.probe(performer));
+        }
+    }
+
+    /// Returns the driver of each ITS.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Driver> {
+        self.drivers.iter_mut()
+    }
+
+    /// Describes all ITSs, then finalizes all CPUs.
+    pub fn deprivilege(&mut self, performer: &mut impl Perform) {
+        for driver in &mut self.drivers {
+            driver.on(0, performer).describe();
+        }
+        for cpu in 0..CPUS {
+            self.drivers[0].on(cpu, performer).finalize();
+        }
+    }
+
+    /// Sets all ITSs up, in order. Returns the results that are not success.
+    pub fn set_up(&mut self, performer: &mut impl Perform) -> Vec<Outcome> {
+        let done = Outcome::Returned { x0: 0, x1: 0 };
+        let outcomes = self.drivers.iter_mut().map(|driver| driver.on(0, performer).set_up());
+        outcomes.filter(|outcome| *outcome != done).collect()
+    }
+
+    /// Does one operation. `fail`, `tamper` and `race` are for whoever plays the scenario: they are
+    /// no actions.
+    pub fn operate(&mut self, operation: &Operation, performer: &mut impl Perform) {
+        if let Operation::Its { its } = *operation {
+            self.current = usize::from(its) % self.drivers.len();
+            return;
+        }
+        let (machine, current) = (self.machine, self.current);
+        operate(operation, &machine, &mut self.drivers[current], performer);
     }
 }
 
 /// What an operation is in actions: an arm for each.
-fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl Perform) {
+fn operate(operation: &Operation, machine: &Machine, host: &mut Driver, on: &mut impl Perform) {
     let at = Place::address;
     let its = host.its();
     match *operation {
@@ -121,38 +93,40 @@ fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl 
             let value = if physical { at(of) } else { host.linear(at(of)) };
             act_once(Action::Store { cpu, address: at(place), value }, on)
         }
-        Operation::Configure { cpu, intid, value } => host.configure(cpu, intid, value, on),
+        Operation::Configure { cpu, intid, value } => host.on(cpu, on).configure(intid, value),
 
         Operation::Command { cpu, command } => {
             let rdbase = |rdbase| match rdbase {
                 Rdbase::Of(redistributor) => machine.rdbase(its, redistributor),
                 Rdbase::Raw(field) => field,
             };
-            host.write_command(cpu, command.map(at, rdbase).encode(), on)
+            host.on(cpu, on).write_command(command.map(at, rdbase).encode())
         }
         Operation::Rewind { slots } => host.rewind(slots.into()),
         Operation::Post { cpu, retry, double } => {
             let size = if double { AccessSize::Double } else { AccessSize::Word };
-            host.post(cpu, retry, size, on)
+            host.on(cpu, on).post(retry, size)
         }
         Operation::Poll { cpu, times } => (0..times).for_each(|_| {
-            host.poll(cpu, on);
+            host.on(cpu, on).poll();
         }),
-        Operation::FlipSlot { cpu, word, flip } => host.flip_slot(cpu, word, flip, on),
+        Operation::FlipSlot { cpu, word, flip } => host.on(cpu, on).flip_slot(word, flip),
 
         Operation::WriteCbaser { cpu, flip } => {
-            host.write(cpu, Register::Cbaser, host.cbaser() ^ flip, on);
+            let value = host.cbaser() ^ flip;
+            host.on(cpu, on).write(Register::Cbaser, value);
             host.restart()
         }
         Operation::WriteBaser { cpu, index, flip } => {
-            host.write(cpu, Register::Baser(index), host.baser(index) ^ flip, on)
+            let value = host.baser(index) ^ flip;
+            host.on(cpu, on).write(Register::Baser(index), value)
         }
         Operation::WriteHalf { cpu, register, high, flip } => {
-            host.write_half(cpu, register, high, flip, on)
+            host.on(cpu, on).write_half(register, high, flip)
         }
-        Operation::Enable { cpu } => host.enable(cpu, true, on),
-        Operation::Disable { cpu } => host.enable(cpu, false, on),
-        Operation::Quiesce { cpu } => host.quiesce(cpu, on),
+        Operation::Enable { cpu } => host.on(cpu, on).enable(true),
+        Operation::Disable { cpu } => host.on(cpu, on).enable(false),
+        Operation::Quiesce { cpu } => host.on(cpu, on).quiesce(),
 
         Operation::Share { cpu, page } => call_about(cpu, Hypercall::HostShareHyp, page, on),
         Operation::Unshare { cpu, page } => call_about(cpu, Hypercall::HostUnshareHyp, page, on),
@@ -174,38 +148,38 @@ fn act(operation: &Operation, machine: &Machine, host: &mut Host, on: &mut impl 
         }
 
         Operation::MapDevice { cpu, device_id, event_id_bits, itt } => {
-            host.map_device(cpu, device_id, event_id_bits, at(itt), on)
+            host.on(cpu, on).map_device(device_id, event_id_bits, at(itt))
         }
         Operation::MapDevices { cpu, device_id: first, count, stride, event_id_bits, itt } => {
             let run = DeviceRun { first, count, stride, event_id_bits, itt_address: at(itt) };
-            host.map_devices(cpu, &run, on)
+            host.on(cpu, on).map_devices(&run)
         }
         Operation::MapEvent { cpu, device_id, event_id, intid, icid } => {
-            host.map_event(cpu, device_id, event_id, intid, icid, on)
+            host.on(cpu, on).map_event(device_id, event_id, intid, icid)
         }
-        Operation::UnmapDevice { cpu, device_id } => host.unmap_device(cpu, device_id, on),
+        Operation::UnmapDevice { cpu, device_id } => host.on(cpu, on).unmap_device(device_id),
         Operation::Grow { cpu, device_id, level2, flip } => {
-            host.grow(cpu, device_id, at(level2), flip, on)
+            host.on(cpu, on).grow(device_id, at(level2), flip)
         }
         Operation::GrowCollection { cpu, icid, level2, flip } => {
-            host.grow_collection(cpu, icid, at(level2), flip, on)
+            host.on(cpu, on).grow_collection(icid, at(level2), flip)
         }
-        Operation::Describe { cpu } => host.describe(cpu, on),
-        Operation::Suspend { cpu } => host.suspend(cpu, on),
-        Operation::Resume { cpu } => host.resume(cpu, on),
-        Operation::Probe { cpu } => host.probe_its(cpu, on),
-        Operation::InitCpu { cpu } => host.init_cpu(cpu, on),
+        Operation::Describe { cpu } => host.on(cpu, on).describe(),
+        Operation::Suspend { cpu } => host.on(cpu, on).suspend(),
+        Operation::Resume { cpu } => host.on(cpu, on).resume(),
+        Operation::Probe { cpu } => host.on(cpu, on).probe_its(),
+        Operation::InitCpu { cpu } => host.on(cpu, on).init_cpu(),
         Operation::Unmask { cpu, device_id, event_id, direct } => {
-            host.unmask(cpu, device_id, event_id, direct, on)
+            host.on(cpu, on).unmask(device_id, event_id, direct)
         }
         Operation::Mask { cpu, device_id, event_id, direct } => {
-            host.mask(cpu, device_id, event_id, direct, on)
+            host.on(cpu, on).mask(device_id, event_id, direct)
         }
         Operation::MoveEvent { cpu, device_id, event_id, to } => {
-            host.move_event(cpu, device_id, event_id, to, on)
+            host.on(cpu, on).move_event(device_id, event_id, to)
         }
         Operation::UnmapEvent { cpu, device_id, event_id } => {
-            host.unmap_event(cpu, device_id, event_id, on)
+            host.on(cpu, on).unmap_event(device_id, event_id)
         }
 
         Operation::Msi { device_id, event_id, half } => {
