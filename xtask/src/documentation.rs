@@ -103,7 +103,7 @@ fn the_readme_counts_what_is_checked() {
 fn the_readme_lists_every_command() {
     let listed = quoted_rows(&read("README.md"));
     let listed: BTreeSet<&str> = listed.iter().filter_map(|row| row.split(' ').next()).collect();
-    let command = crate::Arguments::command();
+    let command = crate::commands::Arguments::command();
     for command in command.get_subcommands().map(clap::Command::get_name) {
         assert!(listed.contains(command), "README.md has no row of `{command}`");
     }

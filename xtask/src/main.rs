@@ -1,16 +1,12 @@
 //! `cargo xtask`: the command line of itsdiff.
 //!
-//! One file a command (`abi` is a step of `test`, `beside` a part of `compare`), and what commands
-//! share:
-//!
-//! - `exit`: codes; `stop`: signals and budgets; `process`: children; `output`: standard output
-//! - `workspace`: where things are; `input`: files of the command line; `header`: heads of findings
-//! - `build`: how programs are built; `program`: what was built, run and asked
-//! - `subject`: which emulator; `foreign`: one that is written elsewhere; `bugs`, `breaks`:
-//!   mistakes
-//! - `target`: which targets there are; `engine`: engines, and the folders of their runs
-//! - `divergences`: findings that are intended
-//! - `progress`, `summary`, `timeline`: what people see
+//! - `commands`: one file or folder a command
+//! - `engines`: fuzzing engines, and the folders of their runs
+//! - `subjects`: which emulation a program plays on, and how such a program is built and asked
+//! - `findings`: stored findings, and which of them are intended
+//! - `target`: which fuzz targets there are
+//! - `exit`: codes; `stop`: signals and budgets; `process`: children; `workspace`: where things are
+//! - `input`, `output`, `progress`: files of the command line, standard output, what people see
 
 /// `println!` that does not panic when nobody reads any more.
 macro_rules! say {
@@ -19,165 +15,32 @@ macro_rules! say {
     };
 }
 
-mod abi;
-mod bench;
-mod beside;
-mod breaks;
-mod bugs;
-mod build;
-mod conformance;
-mod corpus;
-mod coverage;
-mod divergences;
+mod commands;
 #[cfg(test)]
 mod documentation;
-mod engine;
+mod engines;
 mod exit;
-mod foreign;
-mod fuzz;
-mod header;
+mod findings;
 mod input;
-mod list;
-mod matrix;
-mod minimize;
-mod mutants;
-mod nightly;
-mod no_panic;
 mod output;
 mod process;
-mod program;
 mod progress;
-mod promote;
-mod replay;
-mod rules;
-mod scale;
 mod stop;
-mod subject;
-mod summary;
+mod subjects;
 mod target;
-mod test;
-mod timeline;
-mod triage;
-mod trials;
 mod workspace;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::Parser;
 
-#[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    version,
-    about = "Fuzz and check emulations of the GICv3 ITS"
-)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Fuzzes a target and sums up what was checked and found
-    #[command(after_help = "Example:\n  cargo xtask fuzz its_cmdq --time 2m")]
-    Fuzz(fuzz::Arguments),
-    /// Plays scenarios and reports what happened, operation by operation
-    #[command(
-        after_help = "Example:\n  cargo xtask replay --bug slot-not-cleaned corpus/bugs/slot-not-cleaned/witness.its"
-    )]
-    Replay(replay::Arguments),
-    /// Prints the shortest scenario with the same finding
-    #[command(
-        after_help = "Example:\n  cargo xtask minimize its_cmdq --bug slot-not-cleaned corpus/bugs/slot-not-cleaned/witness.its"
-    )]
-    Minimize(minimize::Arguments),
-    /// Minimizes a finding and keeps it as a regression test
-    #[command(
-        after_help = "Example:\n  cargo xtask promote its_cmdq artifacts/its_cmdq/production/run-1/findings/SIGNATURE.its"
-    )]
-    Promote(promote::Arguments),
-    /// Groups the artifacts of all runs by signature
-    #[command(after_help = "Example:\n  cargo xtask triage its_cmdq")]
-    Triage(triage::Arguments),
-    /// Merges, minimizes and measures grown corpora; checks the stored ones
-    #[command(after_help = "Example:\n  cargo xtask corpus its_cmdq stats")]
-    Corpus(corpus::Arguments),
-    /// Fuzzes all targets with all engines within a budget and writes a report
-    #[command(after_help = "Example:\n  cargo xtask nightly --budget 20m --engine libfuzzer")]
-    Nightly(nightly::Arguments),
-    /// Reports which lines of emulator, model and board a corpus reaches
-    #[command(after_help = "Example:\n  cargo xtask coverage its_cmdq")]
-    Coverage(coverage::Arguments),
-    /// Plays the requirements of the architecture on model, physical ITS, QEMU and emulator
-    #[command(after_help = "Example:\n  cargo xtask conform ITS-CMD-MAPD")]
-    Conform(conformance::Conform),
-    /// Plays the same scenarios on two subjects, or on QEMU's ITS to judge it by the model
-    #[command(after_help = "Example:\n  cargo xtask compare model qemu --fuzz --time 2m")]
-    Compare(conformance::Compare),
-    /// Lists targets, engines, subjects, known bugs and breaks
-    List(list::Arguments),
-    /// Prints the catalogue of rules
-    #[command(after_help = "Example:\n  cargo xtask rules --json")]
-    Rules(rules::Arguments),
-    /// Runs everything that CI runs
-    #[command(after_help = "Example:\n  cargo xtask test --only corpus")]
-    Test(test::Arguments),
-    /// Measures cases per second on the committed benchmark scenarios, instrumented
-    #[command(after_help = "Example:\n  cargo xtask bench its_cmdq")]
-    Bench(bench::Arguments),
-    /// Counts the cases that a fuzzer needs until it detects each known bug
-    #[command(after_help = "Example:\n  cargo xtask trials --bug slot-not-cleaned --trials 3")]
-    Trials(trials::Arguments),
-    /// Lists the mutants of the emulator that no stored scenario notices; needs cargo-mutants
-    #[command(after_help = "Example:\n  cargo xtask mutants")]
-    Mutants,
-    /// Counts the instructions that commands cost EL2 with 4,000 mapped devices; needs valgrind
-    #[command(after_help = "Example:\n  cargo xtask scale")]
-    Scale,
-    /// Prints a script that completes `xtask` in a shell, for people with that alias
-    #[command(
-        after_help = "Example:\n  alias xtask='cargo xtask'; source <(cargo xtask completions bash)"
-    )]
-    Completions { shell: Shell },
-}
+use commands::Arguments;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    let result = stop::listen().and_then(|()| run(arguments.command));
+    let result = stop::listen().and_then(|()| commands::run(arguments.command));
     exit::code(result)
-}
-
-fn run(command: Command) -> anyhow::Result<exit::Exit> {
-    match command {
-        Command::Fuzz(arguments) => fuzz::run(&arguments),
-        Command::Replay(arguments) => replay::run(&arguments),
-        Command::Minimize(arguments) => minimize::run(&arguments),
-        Command::Promote(arguments) => promote::run(&arguments),
-        Command::Triage(arguments) => triage::run(&arguments),
-        Command::Corpus(arguments) => corpus::run(&arguments),
-        Command::Nightly(arguments) => nightly::run(&arguments),
-        Command::Coverage(arguments) => coverage::run(&arguments),
-        Command::Conform(arguments) => arguments.run(),
-        Command::Compare(arguments) => arguments.run(),
-        Command::List(arguments) => list::run(&arguments),
-        Command::Rules(arguments) => rules::run(&arguments),
-        Command::Test(arguments) => test::run(&arguments),
-        Command::Bench(arguments) => bench::run(&arguments),
-        Command::Trials(arguments) => trials::run(&arguments),
-        Command::Mutants => mutants::run(),
-        Command::Scale => scale::run(),
-        Command::Completions { shell } => completions(shell),
-    }
-}
-
-fn completions(shell: Shell) -> anyhow::Result<exit::Exit> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "xtask", &mut script);
-    say!("{}", String::from_utf8(script)?);
-    Ok(exit::Exit::Clean)
 }

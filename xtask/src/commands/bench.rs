@@ -1,0 +1,63 @@
+//! `bench`: the speed of the committed benchmark scenarios, in the instrumented target with all
+//! oracles on.
+
+use anyhow::{Context, Result, ensure};
+use its_runner::Counts;
+use serde::Deserialize;
+
+use crate::engines::Engine;
+use crate::exit::Exit;
+use crate::process;
+use crate::subjects::Subject;
+use crate::target::{self, Target};
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Plays `corpus/<target>/bench` of this target
+    #[arg(value_parser = target::names())]
+    target: String,
+    /// Ends after this time: `90s`, `2m`, or plain seconds
+    #[arg(long = "time", value_name = "TIME", default_value = "10s", value_parser = its_conformance::seconds)]
+    seconds: u64,
+}
+
+#[derive(Deserialize)]
+struct Measured {
+    scenarios: usize,
+    seconds: f64,
+    counts: Counts,
+}
+
+/// Measures and prints.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    let target = Target::find(&arguments.target)?;
+    let folder = target.corpus("bench");
+    ensure!(
+        !workspace::scenarios(&folder)?.is_empty(),
+        "there are no scenarios in {}",
+        workspace::shown(&folder)
+    );
+    let program = Engine::Libfuzzer.build(&Subject::production(), target)?;
+    let command = program
+        .command(Vec::<String>::new())
+        .env("ITSDIFF_BENCH", &folder)
+        .env("ITSDIFF_BENCH_SECONDS", arguments.seconds.to_string());
+    let text = process::text(&program.path, command)?;
+    let last = text.lines().last().unwrap_or_default();
+    let measured: Measured = serde_json::from_str(last).context("no measurement")?;
+    let Measured { scenarios, seconds, counts } = measured;
+    let per_case = |count: u64| count as f64 / counts.cases.max(1) as f64;
+    say!(
+        "{scenarios} scenarios, {:.1} operations and {:.1} commands a case",
+        per_case(counts.operations),
+        per_case(counts.judged.max(counts.fetched))
+    );
+    say!(
+        "{:.0} cases/s, {:.0} operations/s, {:.0} commands/s, one core, {seconds:.1} s",
+        counts.cases as f64 / seconds,
+        counts.operations as f64 / seconds,
+        counts.judged.max(counts.fetched) as f64 / seconds
+    );
+    Ok(Exit::Clean)
+}

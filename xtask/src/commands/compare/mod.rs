@@ -1,0 +1,3 @@
+//! `compare`: the same scenarios on two subjects.
+
+pub(crate) mod subjects;

@@ -1,0 +1,133 @@
+//! `list`: what the other commands can be given.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use its_runner::versioned::Versioned;
+use serde::Serialize;
+
+use crate::engines::Engine;
+use crate::exit::Exit;
+use crate::subjects::external;
+use crate::subjects::mistakes::{Bank, Bug};
+use crate::target::{self, Target};
+
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  cargo xtask list engines")]
+pub(crate) struct Arguments {
+    /// Prints only this
+    #[arg(value_enum)]
+    what: Option<What>,
+    /// Prints one JSON object, with the version of the binary form of scenarios
+    #[arg(long, conflicts_with = "what")]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// What `fuzz` and `nightly` can be given
+    Targets,
+    /// Who makes the inputs, and whether it is installed
+    Engines,
+    /// What `--subject` can be given, besides a file of your own
+    Subjects,
+    /// Mistakes of the emulator, for `--bug`
+    Bugs,
+    /// Mistakes of the harness, for `--bug`
+    Breaks,
+}
+
+/// For scripts. The version of the binary form keeps grown corpora apart.
+#[derive(Serialize)]
+struct List {
+    binary_format: u8,
+    targets: &'static [Target],
+    engines: Vec<Installed>,
+    subjects: Vec<String>,
+    bugs: Vec<Mistake>,
+    breaks: Vec<Mistake>,
+}
+
+#[derive(Serialize)]
+struct Installed {
+    engine: Engine,
+    /// How to get what is missing.
+    missing: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Mistake {
+    id: String,
+    title: String,
+    severity: String,
+}
+
+/// Prints it.
+///
+/// # Errors
+/// A folder of the corpus cannot be read.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    if arguments.json {
+        let list = List {
+            binary_format: its_scenario::BINARY_VERSION,
+            targets: &target::ALL,
+            engines: engines(),
+            subjects: external::known()?,
+            bugs: mistakes(Bank::Bugs)?,
+            breaks: mistakes(Bank::Breaks)?,
+        };
+        say!("{}", serde_json::to_string(&Versioned::new(list))?);
+        return Ok(Exit::Clean);
+    }
+    match arguments.what {
+        Some(what) => print(what)?,
+        None => What::value_variants().iter().try_for_each(|&what| print(what))?,
+    }
+    Ok(Exit::Clean)
+}
+
+fn print(what: What) -> Result<()> {
+    match what {
+        What::Targets => {
+            say!("targets");
+            for target in &target::ALL {
+                say!("  {}\n    feeds: {}\n    asks:  {}", target.name, target.feeds, target.asks);
+            }
+        }
+        What::Engines => {
+            say!("engines");
+            for Installed { engine, missing } in engines() {
+                let missing = missing.map(|why| format!("not installed: {why}"));
+                let state = missing.unwrap_or_else(|| "installed".into());
+                say!("  {}: {state}", engine.name());
+            }
+        }
+        What::Subjects => {
+            say!("subjects");
+            external::known()?.iter().for_each(|subject| say!("  {subject}"));
+        }
+        What::Bugs => print_mistakes("known bugs", Bank::Bugs)?,
+        What::Breaks => print_mistakes("breaks", Bank::Breaks)?,
+    }
+    Ok(())
+}
+
+fn print_mistakes(title: &str, bank: Bank) -> Result<()> {
+    let all = mistakes(bank)?;
+    say!("{title} ({})", all.len());
+    all.iter().for_each(|one| say!("  {} ({}): {}", one.id, one.severity, one.title));
+    Ok(())
+}
+
+fn engines() -> Vec<Installed> {
+    let installed = |engine: Engine| {
+        let missing = engine.demand_tools().err().map(|error| format!("{error:#}"));
+        Installed { engine, missing }
+    };
+    Engine::ALL.into_iter().map(installed).collect()
+}
+
+fn mistakes(bank: Bank) -> Result<Vec<Mistake>> {
+    let mistake =
+        |bug: Bug| Mistake { id: bug.id, title: bug.facts.title, severity: bug.facts.severity };
+    Ok(Bug::all(bank)?.into_iter().map(mistake).collect())
+}

@@ -1,0 +1,120 @@
+//! `minimize`: the shortest scenario with the same finding.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use its_runner::program::{Answer, Minimized, Request};
+use its_runner::replay::load_as;
+
+use crate::exit::{Defect, Exit};
+use crate::findings::header::{self, Header};
+use crate::input::Input;
+use crate::progress::Bar;
+use crate::subjects::Which;
+use crate::subjects::program::Program;
+use crate::target::{self, Target};
+use crate::workspace;
+
+/// A finding: a file, and what plays it.
+#[derive(clap::Args)]
+pub(crate) struct Finding {
+    /// The target that the file is a finding of
+    #[arg(value_parser = target::names())]
+    pub(crate) target: String,
+    /// A scenario as text, an artifact of an engine, or `-` for text on standard input
+    #[arg(value_parser = Input::parse)]
+    pub(crate) file: Input,
+    /// Keeps the finding with this signature. The default is what the head of the file names, else
+    /// the first finding
+    #[arg(long)]
+    signature: Option<String>,
+    #[command(flatten)]
+    pub(crate) which: Which,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    finding: Finding,
+    /// Tries at most so many scenarios
+    #[arg(long, default_value_t = BUDGET, value_parser = clap::value_parser!(u64).range(1..))]
+    budget: u64,
+    /// Writes the result to this new file instead of standard output
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+}
+
+/// Scenarios that are tried at most, unless it is said.
+pub(crate) const BUDGET: u64 = 200_000;
+
+/// Minimizes and prints.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    if let Some(output) = &arguments.output {
+        ensure!(!output.exists(), "{} exists", output.display());
+        let folder = workspace::folder_of(output);
+        ensure!(folder.is_dir(), "{} is no folder", folder.display());
+    }
+    let program = arguments.finding.program()?;
+    let done = arguments.finding.minimize(&program, arguments.budget)?;
+    let output = arguments.output.as_deref().map(workspace::shown);
+    let text = header::inherit(arguments.finding.file.path(), &done.text, output.as_deref());
+    match &arguments.output {
+        Some(output) => workspace::write_new(output, &text)?,
+        None => say!("{}", text.trim_end()),
+    }
+    Ok(Exit::Clean)
+}
+
+impl Finding {
+    /// What plays it, built if the file and all names are right.
+    pub(crate) fn program(&self) -> Result<Program> {
+        Target::find(&self.target)?;
+        load_as(self.file.path(), None)?;
+        if let Some(target) = Header::read(self.file.path()).target {
+            ensure!(target == self.target, "its head says that it is a finding of {target}");
+        }
+        let subject = self.which.subject()?;
+        subject.player()
+    }
+
+    /// The shortest scenario that shows the same; a progress bar meanwhile, and a line about it.
+    pub(crate) fn minimize(&self, program: &Program, budget: u64) -> Result<Minimized> {
+        let request = Request::Minimize {
+            file: self.file.path().to_owned(),
+            target: Some(self.target.clone()),
+            signature: { self.signature.clone() }
+                .or_else(|| Header::read(self.file.path()).signature),
+            budget,
+        };
+        let mut bar = Bar::new();
+        let mut end = None;
+        program.ask(&request, |answer| match answer {
+            Answer::Progress(progress) => bar.show(&format!(
+                "{} operations, {} scenarios tried",
+                progress.operations, progress.cases
+            )),
+            Answer::Minimized(minimized) => end = Some(Ok(minimized)),
+            Answer::Refused(why) => {
+                end = Some(Err(anyhow!("there is nothing to minimize: {why}")));
+            }
+            Answer::Defect(why) => end = Some(Err(Defect(why).into())),
+            Answer::Judged(_) | Answer::Told(_) | Answer::Observed(_) => {}
+        })?;
+        bar.finish();
+        let done = end.context("the program did not answer")??;
+        eprintln!("{}", sum_up(&done));
+        Ok(done)
+    }
+}
+
+/// One line about it.
+fn sum_up(done: &Minimized) -> String {
+    let end = match done.minimal {
+        true => "nothing more can go",
+        false => "the budget is used up",
+    };
+    format!(
+        "{}: {} operations, {} before; {} scenarios tried, {end}",
+        done.finding.signature, done.after, done.before, done.cases
+    )
+}

@@ -1,0 +1,149 @@
+//! `promote`: a finding becomes a regression test.
+//!
+//! It is minimized, must give the same trace in ten processes, and is written to
+//! `corpus/<target>/regressions`, named by its signature. The test command replays that folder: on
+//! the production emulator each file must be clean, and where its header names a known bug or an
+//! example, must show its signature with it. What is written elsewhere is not there to be tested:
+//! its findings are kept for whoever replays the folder with `--subject`, and for the production
+//! emulator.
+
+use fs_err as fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use its_runner::program::{Answer, Request};
+use its_runner::replay::load;
+use its_scenario::Scenario;
+use rayon::prelude::*;
+
+use crate::commands::corpus;
+use crate::commands::minimize::{BUDGET, Finding};
+use crate::exit::{Defect, Exit};
+use crate::findings::header::{self, FILE, Header};
+use crate::subjects::mistakes::{Bank, Bug};
+use crate::subjects::program::Program;
+use crate::subjects::{PRODUCTION, Which};
+use crate::target::Target;
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    finding: Finding,
+}
+
+/// Processes that must give the same trace.
+const PROCESSES: usize = 10;
+
+/// Promotes a file. A finding that is there already changes nothing.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    let finding = &arguments.finding;
+    let target = Target::find(&finding.target)?;
+    if let Some(id) = &finding.which.bug {
+        let known = Bug::all(Bank::Bugs)?.iter().any(|bug| bug.id == *id);
+        ensure!(known, "`{id}` is no known bug of the emulator: the tests could not play it");
+    }
+    let program = finding.program()?;
+    let done = finding.minimize(&program, BUDGET)?;
+    let subject = name(&finding.which)?;
+    let text =
+        format!("# subject:  {subject}, {}\n{}\n", workspace::version(), done.text.trim_end());
+    if let Some(same) = kept(target, &text, &subject, &done.finding.signature)? {
+        say!("it is there, nothing changed: {}", workspace::shown(&same));
+        return Ok(Exit::Clean);
+    }
+    let signature = &done.finding.signature;
+    let folder = target.corpus("regressions");
+    let path = folder.join(format!("{signature}.its"));
+    ensure!(
+        !path.exists(),
+        "{} is another scenario with this signature: nothing was written. Where both say something, give that one another name",
+        workspace::shown(&path)
+    );
+    fs::create_dir_all(&folder)?;
+    demand_same_trace(&program, &text, signature)?;
+    // What is committed names no place of this machine.
+    let place = path.strip_prefix(workspace::root())?.display().to_string();
+    let place = Some(place.as_str()).filter(|_| !subject.starts_with(FILE));
+    let text = header::inherit(finding.file.path(), &text, place);
+    workspace::write_new(&path, &text)?;
+    say!("{}", workspace::shown(&path));
+    Ok(Exit::Clean)
+}
+
+/// As the head of the regression names the subject.
+fn name(which: &Which) -> Result<String> {
+    let Some(text) = &which.subject else {
+        return Ok(which.bug.as_deref().unwrap_or(PRODUCTION).into());
+    };
+    if text.starts_with("example:") {
+        return Ok(text.clone());
+    }
+    let file = Path::new(text).file_name().and_then(|file| file.to_str());
+    let file = file.with_context(|| format!("{text} is no file"))?;
+    ensure!(
+        !file.contains([',', '\n']),
+        "the name of the subject's file has a comma or a line break: {file}"
+    );
+    Ok(format!("{FILE}{file}"))
+}
+
+/// The regression that is the same scenario, for the same finding; an error if it is kept for
+/// something else.
+fn kept(target: &Target, text: &str, subject: &str, signature: &str) -> Result<Option<PathBuf>> {
+    let scenario = Scenario::parse(text).context("what was minimized is no scenario")?;
+    let Some(same) = same(target, &scenario)? else {
+        return Ok(None);
+    };
+    let regression = same.starts_with(target.corpus("regressions"));
+    let header = Header::read(&same);
+    let for_the_same = header.subject.as_deref() == Some(subject)
+        && header.signature.as_deref() == Some(signature);
+    ensure!(
+        regression && for_the_same,
+        "{} is the same scenario, kept for something else: nothing was written",
+        workspace::shown(&same)
+    );
+    Ok(Some(same))
+}
+
+/// What is committed of a target and the same scenario.
+fn same(target: &Target, scenario: &Scenario) -> Result<Option<PathBuf>> {
+    for path in corpus::committed(target)? {
+        if load(&path)? == *scenario {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Plays it in separate processes, each of which must show the finding, and all tell the same.
+fn demand_same_trace(program: &Program, text: &str, signature: &str) -> Result<()> {
+    let file = tempfile::Builder::new().suffix(".its").tempfile()?;
+    fs::write(file.path(), text)?;
+    let traces: Vec<String> = (0..PROCESSES)
+        .into_par_iter()
+        .map(|_| trace(program, file.path(), signature))
+        .collect::<Result<_>>()?;
+    if traces.windows(2).all(|two| two[0] == two[1]) {
+        return Ok(());
+    }
+    Err(Defect(format!("{PROCESSES} processes give different traces of the same scenario")).into())
+}
+
+fn trace(program: &Program, file: &Path, signature: &str) -> Result<String> {
+    let mut told = None;
+    let file = file.to_owned();
+    let request = Request::Tell { file, target: None };
+    program.ask(&request, |answer| {
+        if let Answer::Told(what) = answer {
+            told = Some(what);
+        }
+    })?;
+    let told = told.context("nothing was told")?;
+    let mut found = told.findings.iter();
+    if found.any(|finding| finding.signature == signature) {
+        return Ok(serde_json::to_string(&told)?);
+    }
+    Err(Defect(format!("not every process shows {signature}")).into())
+}

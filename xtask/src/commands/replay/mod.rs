@@ -1,0 +1,163 @@
+//! `replay`: play files, tell what happened.
+
+pub(crate) mod timeline;
+
+use std::path::Path;
+
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
+use anyhow::{Context, Result, bail, ensure};
+use its_runner::program::{Answer, Request, Told};
+use its_runner::replay::{is_artifact, load_as};
+use its_runner::trace::Kind;
+use its_runner::versioned::Versioned;
+
+use self::timeline::Choice;
+use crate::exit::{Defect, Exit};
+use crate::input::Input;
+use crate::subjects::Which;
+use crate::subjects::program::Program;
+use crate::target::{self, Target};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Scenarios as text, artifacts of an engine, or `-` for text on standard input
+    #[arg(required = true, value_parser = Input::parse)]
+    files: Vec<Input>,
+    #[command(flatten)]
+    which: Which,
+    /// The target whose engine wrote the artifacts among the files, where their path does not say
+    /// it
+    #[arg(long, value_parser = target::names())]
+    target: Option<String>,
+    /// Shows only this operation
+    #[arg(long, value_name = "N")]
+    step: Option<usize>,
+    /// Shows only these kinds of lines
+    #[arg(long, value_delimiter = ',', value_name = "WHAT")]
+    only: Vec<Only>,
+    /// Shows also what comes before the first operation
+    #[arg(long)]
+    boot: bool,
+    /// Prints one JSON object for each file, with all lines and findings
+    #[arg(long, conflicts_with_all = ["step", "only", "boot"])]
+    json: bool,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
+enum Only {
+    /// Actions of the host, devices and time, and what they get
+    Host,
+    /// Accesses and locks of EL2
+    El2,
+    /// What the physical ITS does
+    Its,
+    /// Pages that change hands or come within an ITS's reach
+    Own,
+}
+
+impl From<Only> for Kind {
+    fn from(only: Only) -> Self {
+        match only {
+            Only::Host => Self::Host,
+            Only::El2 => Self::El2,
+            Only::Its => Self::Its,
+            Only::Own => Self::Own,
+        }
+    }
+}
+
+/// Plays every file.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    for file in arguments.files.iter().map(Input::path) {
+        load_as(file, None)?;
+    }
+    ensure!(
+        arguments.target.is_none() || arguments.files.iter().any(|file| is_artifact(file.path())),
+        "--target is for artifacts of an engine; the files are scenarios as text"
+    );
+    let subject = arguments.which.subject()?;
+    let program = subject.player()?;
+    let (mut found, mut defect) = (false, false);
+    for file in arguments.files.iter().map(Input::path) {
+        let told = tell(&program, file, arguments.target.as_ref())?;
+        check_step(file, &told, arguments.step)?;
+        found |= !told.findings.is_empty();
+        defect |= !told.defects.is_empty();
+        if arguments.json {
+            let line = Versioned::new(serde_json::json!({ "file": file, "told": told }));
+            say!("{}", serde_json::to_string(&line)?);
+        } else {
+            show(file, &told, arguments);
+        }
+    }
+    if defect {
+        return Err(Defect("board and reference contradict each other".into()).into());
+    }
+    Ok(if found { Exit::Findings } else { Exit::Clean })
+}
+
+fn show(file: &Path, told: &Told, arguments: &Arguments) {
+    let choice = Choice {
+        step: arguments.step,
+        kinds: arguments.only.iter().map(|only| (*only).into()).collect(),
+        boot: arguments.boot,
+    };
+    let shown = timeline::render(told, &choice);
+    let shown = match AutoStream::choice(&std::io::stdout()) {
+        ColorChoice::Never => strip_str(&shown).to_string(),
+        _ => shown,
+    };
+    say!("== {}\n{shown}", file.display());
+}
+
+/// There is such an operation.
+fn check_step(file: &Path, told: &Told, step: Option<usize>) -> Result<()> {
+    let Some(step) = step else {
+        return Ok(());
+    };
+    let last = told.lines.iter().filter_map(|line| line.step).max();
+    ensure!(
+        last.is_some_and(|last| step <= last),
+        "{}: no operation {step} was played; the last is {}",
+        file.display(),
+        last.map_or("none".into(), |last| last.to_string())
+    );
+    Ok(())
+}
+
+/// Whose engine wrote an artifact: what is said, or the name below `artifacts` in its path. Text
+/// needs none.
+fn written_by(file: &Path, said: Option<&String>) -> Result<Option<String>> {
+    if said.is_some() || !is_artifact(file) {
+        return Ok(said.cloned());
+    }
+    let path = file.canonicalize()?;
+    let mut names = path.iter().skip_while(|name| *name != "artifacts").skip(1);
+    let name = names.next().and_then(|name| name.to_str());
+    let known = name.filter(|name| Target::find(name).is_ok());
+    let known = known.with_context(|| {
+        format!("{}: nothing says which target's engine wrote it; give --target", file.display())
+    })?;
+    Ok(Some(known.into()))
+}
+
+fn tell(program: &Program, file: &Path, target: Option<&String>) -> Result<Told> {
+    let mut end = None;
+    let request = Request::Tell { file: file.to_owned(), target: written_by(file, target)? };
+    program.ask(&request, |answer| end = Some(answer))?;
+    match end.context("the program did not answer")? {
+        Answer::Told(told) => {
+            let nothing = told.findings.is_empty() && told.defects.is_empty();
+            let operations = told.lines.iter().any(|line| line.step > Some(0));
+            ensure!(
+                !nothing || operations || !is_artifact(file),
+                "{}: it holds no operation",
+                file.display()
+            );
+            Ok(told)
+        }
+        Answer::Refused(why) => bail!("{why}"),
+        other => Err(Defect(format!("an answer to another question: {other:?}")).into()),
+    }
+}

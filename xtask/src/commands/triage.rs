@@ -1,0 +1,267 @@
+//! `triage`: all artifacts of all runs, replayed and grouped by signature.
+//!
+//! Artifacts lie below `artifacts/<target>/<subject>`: scenarios in the folders `findings`, and
+//! what an engine saved under its own names. Nothing is dropped: what shows nothing, decodes to
+//! nothing or cannot be read is listed apart.
+
+use fs_err as fs;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use its_rules::Finding;
+use its_runner::program::{Judged, Outcome};
+use its_runner::replay::is_artifact;
+use its_runner::versioned::Versioned;
+use serde::Serialize;
+
+use crate::engines::Run;
+use crate::exit::{Defect, Exit};
+use crate::findings::divergences::Divergences;
+use crate::findings::header::Header;
+use crate::subjects::Subject;
+use crate::target::{self, Target};
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The target whose artifacts are grouped
+    #[arg(value_parser = target::names())]
+    target: String,
+    /// Prints the result as one JSON object on the last line of standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// What all artifacts of a target come to.
+#[derive(Default, Serialize)]
+pub(crate) struct Triage {
+    target: String,
+    pub groups: Vec<Group>,
+    /// They were findings, and break nothing now.
+    pub clean: Vec<String>,
+    /// They hold no operation.
+    empty: Vec<String>,
+    /// Files that are no scenarios, and why.
+    pub unreadable: Vec<String>,
+    /// What they were kept for they do not show now, but something else.
+    pub drifted: Vec<String>,
+    /// On these board and reference contradict each other, or the program ends.
+    pub defects: Vec<String>,
+}
+
+/// Artifacts with one signature.
+#[derive(Serialize)]
+pub(crate) struct Group {
+    subject: String,
+    pub signature: String,
+    rule: String,
+    pub severity: String,
+    /// Why it is intended, if it is.
+    pub known: Option<String>,
+    pub count: usize,
+    /// When the oldest of them was written, in seconds since 1970.
+    first_seen: u64,
+    /// The shortest of them, and its operations.
+    pub file: String,
+    pub operations: usize,
+}
+
+/// Groups and prints. Findings that are not known divergences are findings.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    let target = Target::find(&arguments.target)?;
+    let triage = triage(target)?;
+    triage.print();
+    if arguments.json {
+        say!("{}", serde_json::to_string(&Versioned::new(&triage))?);
+    }
+    if !triage.defects.is_empty() {
+        return Err(Defect("see what is listed as one".into()).into());
+    }
+    let new = triage.groups.iter().any(|group| group.known.is_none());
+    Ok(if new { Exit::Findings } else { Exit::Clean })
+}
+
+/// Replays and groups all artifacts of a target.
+fn triage(target: &'static Target) -> Result<Triage> {
+    let folder = workspace::root().join("artifacts").join(target.name);
+    Triage::of(target, artifacts(&folder)?)
+}
+
+/// The artifacts of each subject, by path.
+fn artifacts(folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    let mut all = BTreeMap::new();
+    if !folder.exists() {
+        return Ok(all);
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default();
+        // Grown inputs are no findings.
+        if path.is_dir() && name != "corpus" {
+            let mut files = Vec::new();
+            collect(&path, &mut files)?;
+            files.sort();
+            if !files.is_empty() {
+                all.insert(name.to_string_lossy().into_owned(), files);
+            }
+        }
+    }
+    Ok(all)
+}
+
+pub(crate) fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    // Whoever started the run may not have lived to do it.
+    if let Some(run) = Run::open(folder) {
+        run.collect()?;
+    }
+    let in_findings = folder.file_name().is_some_and(|name| name == "findings");
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_scenario = path.extension().is_some_and(|extension| extension == "its");
+        let is_corpus = path.file_name().is_some_and(|name| name == "corpus");
+        if path.is_dir() {
+            if !is_corpus {
+                collect(&path, files)?;
+            }
+        } else if in_findings && is_scenario || is_artifact(&path) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+impl Triage {
+    /// Replays and groups files of each subject.
+    pub(crate) fn of(target: &'static Target, all: BTreeMap<String, Vec<PathBuf>>) -> Result<Self> {
+        let known = Divergences::read()?;
+        let mut triage = Self { target: target.name.into(), ..Self::default() };
+        for (subject, files) in all {
+            let made = match Subject::named(&subject) {
+                Ok(made) => made,
+                Err(error) => {
+                    let lost = files.iter().map(|file| workspace::shown(file));
+                    triage.unreadable.extend(lost.map(|file| format!("{file}: {error:#}")));
+                    continue;
+                }
+            };
+            let program = made.player()?;
+            for judged in program.judge(&files, Some(target))? {
+                triage.take(&subject, judged, &known)?;
+            }
+        }
+        triage.groups.sort_by(|one, other| {
+            (&one.subject, &one.signature).cmp(&(&other.subject, &other.signature))
+        });
+        Ok(triage)
+    }
+
+    fn take(&mut self, subject: &str, judged: Judged, known: &Divergences) -> Result<()> {
+        let file = workspace::shown(&judged.file);
+        let (list, entry) = match judged.outcome {
+            Outcome::Unreadable(why) => (&mut self.unreadable, why),
+            Outcome::Empty(why) => (&mut self.empty, why),
+            Outcome::Failed(why) => (&mut self.defects, why),
+            Outcome::Played { defects, .. } if !defects.is_empty() => {
+                (&mut self.defects, format!("{file}: {}", defects.join("; ")))
+            }
+            Outcome::Played { findings, .. } if findings.is_empty() => (&mut self.clean, file),
+            Outcome::Played { operations, findings, .. } => {
+                let seen = first_seen(&judged.file)?;
+                for finding in self.what_it_is_for(&judged.file, &findings) {
+                    self.group(subject, finding, known).add(&file, operations, seen);
+                }
+                return Ok(());
+            }
+        };
+        list.push(entry);
+        Ok(())
+    }
+
+    /// The finding that the head of the file names; all of them where it names none, or none that
+    /// it shows.
+    fn what_it_is_for<'a>(&mut self, file: &Path, findings: &'a [Finding]) -> Vec<&'a Finding> {
+        let Some(claimed) = Header::read(file).signature else {
+            return findings.iter().collect();
+        };
+        let same = findings.iter().find(|finding| finding.signature == claimed);
+        if same.is_none() {
+            let file = workspace::shown(file);
+            self.drifted.push(format!("{file}: no {claimed}"));
+        }
+        same.map_or_else(|| findings.iter().collect(), |same| vec![same])
+    }
+
+    fn group(&mut self, subject: &str, finding: &Finding, known: &Divergences) -> &mut Group {
+        let same = |group: &Group| group.subject == subject && group.signature == finding.signature;
+        let index = self.groups.iter().position(same).unwrap_or_else(|| {
+            self.groups.push(Group {
+                subject: subject.into(),
+                signature: finding.signature.clone(),
+                rule: finding.rule.id.into(),
+                severity: finding.rule.severity.name().into(),
+                known: known.reason(subject, &finding.signature),
+                count: 0,
+                first_seen: u64::MAX,
+                file: String::new(),
+                operations: usize::MAX,
+            });
+            self.groups.len() - 1
+        });
+        &mut self.groups[index]
+    }
+
+    fn print(&self) {
+        for group in &self.groups {
+            let known = group.known.as_ref();
+            let known = known.map_or(String::new(), |reason| format!(", known: {reason}"));
+            say!(
+                "{} on {} ({}{known}): {} files, the shortest of {} operations\n  {}",
+                group.signature,
+                group.subject,
+                group.severity,
+                group.count,
+                group.operations,
+                group.file
+            );
+        }
+        for (what, files) in [
+            ("breaks nothing now", &self.clean),
+            ("holds no operation", &self.empty),
+            ("cannot be read", &self.unreadable),
+            ("shows something else now", &self.drifted),
+            ("a defect of the harness", &self.defects),
+        ] {
+            for file in files {
+                say!("{what}: {file}");
+            }
+        }
+        say!(
+            "{}: {} signatures, {} files show nothing, {} something else, {} are empty, {} unreadable, {} defects",
+            self.target,
+            self.groups.len(),
+            self.clean.len(),
+            self.drifted.len(),
+            self.empty.len(),
+            self.unreadable.len(),
+            self.defects.len()
+        );
+    }
+}
+
+impl Group {
+    fn add(&mut self, file: &str, operations: usize, seen: u64) {
+        self.count += 1;
+        self.first_seen = self.first_seen.min(seen);
+        if operations < self.operations {
+            (self.file, self.operations) = (file.into(), operations);
+        }
+    }
+}
+
+fn first_seen(file: &Path) -> Result<u64> {
+    let written = fs::metadata(file)?.modified()?;
+    let since = written.duration_since(SystemTime::UNIX_EPOCH);
+    Ok(since.context("a file from before 1970")?.as_secs())
+}

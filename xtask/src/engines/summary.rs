@@ -1,0 +1,206 @@
+//! What a run checked and found.
+
+use its_rules::{Evidence, StoredFinding, judged_by};
+use its_runner::replay;
+use serde::{Deserialize, Serialize};
+
+use crate::engines::{Engine, Plan, Run};
+use crate::subjects;
+use crate::subjects::external::Foreign;
+use crate::workspace;
+
+/// The summary of one run; as JSON, one object on one line.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    pub target: String,
+    pub engine: Engine,
+    pub subject: String,
+    pub seed: u32,
+    pub jobs: usize,
+    /// What was asked for; 0 for no limit.
+    #[serde(default)]
+    pub asked_cases: u64,
+    #[serde(default)]
+    pub asked_seconds: u64,
+    pub seconds: f64,
+    /// Cases in which something was judged.
+    pub executions: u64,
+    pub operations: u64,
+    pub judged: u64,
+    pub refused: u64,
+    pub stalled: u64,
+    /// Commands that the hardware took or stalled on, and how many of them were errors.
+    pub fetched: u64,
+    pub errors: u64,
+    pub poisoned: u64,
+    pub skipped: u64,
+    /// Instrumented edges, of the process that reached most; each engine counts its own. None where
+    /// none are counted.
+    pub coverage: Option<u64>,
+    /// The subject's own code is among these edges.
+    #[serde(default)]
+    pub guided: bool,
+    /// Rules that are not judged, and such that are judged in part, since the subject's loads and
+    /// stores are not seen.
+    #[serde(default)]
+    pub not_observed: Vec<String>,
+    #[serde(default)]
+    pub partly_observed: Vec<String>,
+    /// Somebody stopped it.
+    pub interrupted: bool,
+    /// It could not go on, or a process of it ended badly.
+    #[serde(default)]
+    pub failed: bool,
+    pub findings: Vec<Found>,
+}
+
+/// A finding of a run.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Found {
+    #[serde(flatten)]
+    pub record: StoredFinding,
+    /// Why it is intended, if it is.
+    pub known: Option<String>,
+}
+
+impl Summary {
+    /// Whether there are findings that are not intended.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.findings.iter().all(|found| found.known.is_some())
+    }
+
+    /// Of a run that has ended, without its findings.
+    pub(crate) fn new(run: &Run, plan: &Plan, seconds: f64, interrupted: bool) -> Self {
+        let counts = run.counts();
+        let subject = plan.program.subject.clone();
+        let facts = Foreign::facts(&subject);
+        let unseen = |evidence| match facts {
+            Some(facts) if !facts.observed => judged_by(evidence).map(String::from).collect(),
+            _ => Vec::new(),
+        };
+        Self {
+            guided: run.coverage().is_some() && facts.is_none_or(|facts| facts.guide(run.engine)),
+            not_observed: unseen(Evidence::Accesses),
+            partly_observed: unseen(Evidence::Partly),
+            target: plan.target.name.into(),
+            engine: run.engine,
+            subject,
+            seed: plan.seed,
+            jobs: plan.jobs,
+            asked_cases: plan.runs,
+            asked_seconds: plan.time,
+            seconds,
+            // A case in which nothing was judged is not an execution.
+            executions: counts.cases - counts.skipped,
+            operations: counts.operations,
+            judged: counts.judged,
+            refused: counts.refused,
+            stalled: counts.stalled,
+            fetched: counts.fetched,
+            errors: counts.errors,
+            poisoned: counts.poisoned,
+            skipped: counts.skipped,
+            coverage: run.coverage(),
+            interrupted,
+            failed: false,
+            findings: Vec::new(),
+        }
+    }
+
+    /// What was asked for, and why it is not what was done.
+    pub(crate) fn asked(&self) -> String {
+        let done = self.executions + self.skipped;
+        let (asked, played) = match self.asked_cases {
+            0 => (format!("{} s", self.asked_seconds), format!("ran {:.0} s", self.seconds)),
+            cases => (format!("{cases} cases"), format!("played {done}")),
+        };
+        let time_is_up = self.asked_seconds > 0 && self.seconds >= self.asked_seconds as f64;
+        let why = if self.interrupted {
+            ": it was interrupted"
+        } else if self.failed {
+            ": it failed"
+        } else if done > self.asked_cases && self.asked_cases > 0 {
+            ": the engine ends what it has begun"
+        } else if self.asked_cases == done || (self.asked_cases == 0 && time_is_up) {
+            ""
+        } else if time_is_up {
+            ": its time was up"
+        } else {
+            ": the engine ended before"
+        };
+        let skipped = match self.skipped {
+            0 => String::new(),
+            skipped => format!("; nothing was judged in {skipped} cases"),
+        };
+        format!("{asked}, {played}{why}{skipped}")
+    }
+
+    /// For people.
+    pub(crate) fn print(&self) {
+        let per_second = |count: u64| count as f64 / self.seconds.max(0.001);
+        let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+        let seed = match self.engine.takes_seed() {
+            true => format!("seed {}", self.seed),
+            false => "takes no seed".into(),
+        };
+        let interrupted = if self.interrupted { ", interrupted" } else { "" };
+        say!(
+            "{} on {}: {} in {:.0} s, {seed}, jobs {}{interrupted}",
+            self.target,
+            self.subject,
+            self.engine.name(),
+            self.seconds,
+            self.jobs
+        );
+        say!(
+            "  cases       {} judged ({:.0}/s); {} poisoned ({:.1} %)",
+            self.executions,
+            per_second(self.executions),
+            self.poisoned,
+            share(self.poisoned, self.executions)
+        );
+        say!("  asked       {}", self.asked());
+        say!("  operations  {} ({:.0}/s)", self.operations, per_second(self.operations));
+        if self.judged > 0 {
+            say!(
+                "  commands    {} judged by EL2, {} refused ({:.1} %)",
+                self.judged,
+                self.refused,
+                share(self.refused, self.judged)
+            );
+        }
+        say!(
+            "  hardware    {} commands taken, {} errors ({:.1} %), {} stalled",
+            self.fetched,
+            self.errors,
+            share(self.errors, self.fetched),
+            self.stalled
+        );
+        match self.coverage {
+            Some(edges) if self.guided => say!("  coverage    {edges} edges"),
+            Some(edges) => say!(
+                "  coverage    {edges} edges, none of them the subject's: it was not compiled for {} (harness/abi/README.md)",
+                self.engine.name()
+            ),
+            None => say!("  coverage    not counted: the engine is not guided"),
+        }
+        if !self.not_observed.is_empty() {
+            say!("  {}", replay::not_observed().replace('\n', "\n  "));
+        }
+        say!("  findings    {}", self.findings.len());
+        for Found { record, known } in &self.findings {
+            let known = known.as_ref();
+            let known = known.map_or(String::new(), |reason| format!(", known: {reason}"));
+            let StoredFinding { finding, file } = record;
+            let severity = finding.rule.severity.name();
+            say!("    {} ({severity}{known})\n      {file}", finding.signature);
+        }
+        if let Some(first) = self.findings.first() {
+            say!(
+                "\nto see one: cargo xtask replay{} {}",
+                subjects::option(&self.subject),
+                workspace::quoted(&first.record.file)
+            );
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Breaks of the harness: a copy of the workspace with the patches of `corpus/breaks` planted in
+//! it.
+//!
+//! The copy lies below `target/breaks/source`. Files that did not change keep their times, so that
+//! cargo builds only what it must. Packages lie in a folder `breaks` there: cargo tells packages
+//! apart by their path within the workspace, and all share a target folder.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use fs_err as fs;
+use its_mistakes::{Mistake, Sources};
+
+use crate::process;
+use crate::subjects::mistakes::{Bank, Bug, FoundBy};
+use crate::workspace;
+
+/// What is copied: everything that may be patched, and what depends on it.
+const COPIED: [&str; 3] = ["harness/", "oracles", "targets/its_"];
+
+/// What is not: it has subjects of its own, or makes no program.
+const LEFT: [&str; 3] = ["harness/abi", "harness/known-bugs", "harness/mistakes"];
+
+/// Writes the copy with every break that a target finds, and returns its folder.
+///
+/// # Errors
+/// A patch cannot be planted, or a file cannot be read or written.
+pub(crate) fn write() -> Result<PathBuf> {
+    let folder = workspace::root().join("target/breaks/source");
+    let mut tree = Tree::read()?;
+    let breaks = Bug::all(Bank::Breaks)?.into_iter();
+    let mistakes: Vec<Mistake> = breaks
+        .filter(|bug| matches!(bug.facts.found_by, FoundBy::Target(_)))
+        .map(|bug| Mistake { name: bug.id, patch: bug.patch })
+        .collect();
+    let planted = its_mistakes::plant(&mut tree.sources, &mistakes)?;
+    for path in planted {
+        tree.add_dependency(&path, "its-switch")?;
+    }
+    tree.write(&folder, "breaks")?;
+    Ok(folder)
+}
+
+/// Runs the tests of a package with a break in it, which must not be planted: it may be in what is
+/// evaluated when the tests are compiled. Returns what they print, and whether all passed.
+///
+/// # Errors
+/// The patch does not apply, cargo is not there, or this process must stop.
+pub(crate) fn test(bug: &Bug, package: &str) -> Result<(String, bool)> {
+    let folder = workspace::root().join("target/breaks").join(&bug.id);
+    let mut tree = Tree::read()?;
+    its_mistakes::apply(&mut tree.sources, &bug.patch)
+        .map_err(|why| anyhow::anyhow!("the patch of {} does not apply: {why}", bug.id))?;
+    tree.write(&folder, &bug.id)?;
+    let manifest = folder.join("Cargo.toml");
+    let arguments = ["test", "--quiet", "--package", package, "--manifest-path"];
+    let command =
+        duct::cmd(workspace::cargo(), arguments.iter().map(Path::new).chain([manifest.as_path()]))
+            .env("CARGO_TARGET_DIR", workspace::root().join("target"))
+            .env("CARGO_PROFILE_TEST_OPT_LEVEL", "0")
+            .stderr_to_stdout()
+            .stdout_capture();
+    let output = process::ended(workspace::cargo(), command)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok((text, output.status.success()))
+}
+
+/// Files of the workspace.
+struct Tree {
+    /// By their path from the root.
+    sources: Sources,
+}
+
+impl Tree {
+    fn read() -> Result<Self> {
+        let manifest = fs::read_to_string(workspace::root().join("Cargo.toml"))?;
+        let manifest: toml::Table = manifest.parse().context("Cargo.toml")?;
+        let members = manifest["workspace"]["members"].as_array().cloned().unwrap_or_default();
+        let mut sources = Sources::new();
+        for member in members.iter().filter_map(toml::Value::as_str) {
+            if is_copied(member) {
+                collect(&workspace::root().join(member), &mut sources)?;
+            }
+        }
+        Ok(Self { sources })
+    }
+
+    /// Adds a dependency to the package that a source file is in.
+    fn add_dependency(&mut self, source: &str, dependency: &str) -> Result<()> {
+        let (package, _) = source.split_once("/src/").context("a source is in src")?;
+        let manifest = self.sources.get_mut(&format!("{package}/Cargo.toml"));
+        let manifest = manifest.with_context(|| format!("{package} has no Cargo.toml"))?;
+        let line = format!("{dependency}.workspace = true");
+        if manifest.contains(&line) {
+            return Ok(());
+        }
+        match manifest.contains("[dependencies]") {
+            true => {
+                *manifest =
+                    manifest.replacen("[dependencies]", &format!("[dependencies]\n{line}"), 1);
+            }
+            false => manifest.push_str(&format!("\n[dependencies]\n{line}\n")),
+        }
+        Ok(())
+    }
+
+    /// Writes all packages below `folder/name`, and a workspace for them into `folder`.
+    fn write(mut self, folder: &Path, name: &str) -> Result<()> {
+        let moved = self.sources.into_iter().map(|(path, text)| (format!("{name}/{path}"), text));
+        self.sources = moved.collect();
+        let manifest = fs::read_to_string(workspace::root().join("Cargo.toml"))?;
+        self.sources.insert("Cargo.toml".into(), workspace_of(&manifest, name)?);
+        // Cargo takes out of it what the copy does not have, and keeps all versions.
+        let lock = fs::read_to_string(workspace::root().join("Cargo.lock"))?;
+        self.sources.insert("Cargo.lock".into(), lock);
+        let mut wanted = BTreeSet::new();
+        for (path, text) in &self.sources {
+            let path = folder.join(path);
+            if fs::read_to_string(&path).ok().as_ref() != Some(text) {
+                fs::create_dir_all(path.parent().context("a file is in a folder")?)?;
+                fs::write(&path, text)?;
+            }
+            wanted.insert(path);
+        }
+        remove_others(folder, &wanted)
+    }
+}
+
+fn is_copied(member: &str) -> bool {
+    COPIED.iter().any(|copied| member.starts_with(copied)) && !LEFT.contains(&member)
+}
+
+/// The workspace's manifest for the copy below `name`.
+fn workspace_of(manifest: &str, name: &str) -> Result<String> {
+    let mut manifest: toml::Table = manifest.parse().context("Cargo.toml")?;
+    let workspace = manifest.get_mut("workspace").and_then(toml::Value::as_table_mut);
+    let workspace = workspace.context("Cargo.toml has no workspace")?;
+    workspace.remove("exclude");
+    let members = workspace.get_mut("members").and_then(toml::Value::as_array_mut);
+    let members = members.context("the workspace has no members")?;
+    members.retain(|member| member.as_str().is_some_and(is_copied));
+    for member in members {
+        *member = format!("{name}/{}", member.as_str().unwrap_or_default()).into();
+    }
+    let dependencies = workspace.get_mut("dependencies").and_then(toml::Value::as_table_mut);
+    for (_, dependency) in dependencies.context("the workspace has no dependencies")? {
+        if let Some(toml::Value::String(path)) = dependency.get_mut("path") {
+            *path = format!("{name}/{path}");
+        }
+    }
+    // Warnings of what is broken on purpose are nobody's.
+    let quiet: toml::Table = "rust.warnings = 'allow'\nclippy.all = 'allow'".parse()?;
+    workspace.insert("lints".into(), quiet.into());
+    Ok(toml::to_string(&manifest)?)
+}
+
+/// Removes what an earlier copy left.
+fn remove_others(folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(&path, wanted)?;
+        } else if !wanted.contains(&path) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the text files below a package.
+fn collect(folder: &Path, sources: &mut Sources) -> Result<()> {
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            if path.file_name().is_none_or(|name| name != "target") {
+                collect(&path, sources)?;
+            }
+            continue;
+        }
+        let Some(name) = path.strip_prefix(workspace::root())?.to_str() else {
+            bail!("the path is no text: {}", path.display());
+        };
+        sources.insert(name.into(), fs::read_to_string(&path)?);
+    }
+    Ok(())
+}

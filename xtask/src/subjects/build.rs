@@ -1,0 +1,191 @@
+//! How programs are built.
+//!
+//! There are three recipes beside those of AFL++, honggfuzz and coverage, whose tools build their
+//! own way. All three share cargo's target folder, and with it build scripts and macros:
+//!
+//! - cargo's profile `dev`, for this command line: compiled fast;
+//! - [`Recipe::play`], cargo's profile `test`: tests and programs that play, optimized;
+//! - [`Recipe::libfuzzer`](crate::engines), the same with libFuzzer's instrumentation: other flags
+//!   of the compiler make other libraries.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::workspace;
+
+/// How cargo builds a program.
+pub(crate) struct Recipe {
+    /// What it is for, as people read it.
+    name: &'static str,
+    /// Cargo's target folder below `target`; none for the one that recipes share.
+    folder: Option<&'static str>,
+    cargo: &'static [&'static str],
+    arguments: Vec<String>,
+    environment: BTreeMap<&'static str, String>,
+    /// About how many seconds it takes from nothing on two cores.
+    seconds: u32,
+}
+
+impl Recipe {
+    /// Returns a recipe with the profile `test` in the shared folder.
+    pub(crate) fn play() -> Self {
+        Self {
+            name: "to play",
+            folder: None,
+            cargo: &["build"],
+            arguments: vec!["--profile".into(), "test".into()],
+            environment: BTreeMap::new(),
+            seconds: 60,
+        }
+    }
+
+    /// Returns the same without optimization, for a program that is built for a few scenarios.
+    pub(crate) fn brief() -> Self {
+        Self::play().env("CARGO_PROFILE_TEST_OPT_LEVEL", "0")
+    }
+
+    /// Returns a recipe of a tool that builds into a folder of its own, with these words after
+    /// `cargo`.
+    pub(crate) fn of(
+        name: &'static str,
+        folder: &'static str,
+        cargo: &'static [&'static str],
+    ) -> Self {
+        let (arguments, environment) = (Vec::new(), BTreeMap::new());
+        Self { name, folder: Some(folder), cargo, arguments, environment, seconds: 120 }
+    }
+
+    /// Names what it is for.
+    pub(crate) fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Adds arguments.
+    pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.into()));
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub(crate) fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.insert(name, value.into());
+        self
+    }
+
+    fn target_folder(&self) -> PathBuf {
+        let target = workspace::root().join("target");
+        self.folder.map_or(target.clone(), |folder| target.join(folder))
+    }
+}
+
+/// A package to build.
+pub(crate) struct Package<'a> {
+    pub name: &'a str,
+    /// The workspace that it is in.
+    pub workspace: &'a Path,
+    /// Where its program is put, if another package of this name has the usual place.
+    pub apart: Option<PathBuf>,
+    pub environment: Vec<(&'static str, String)>,
+    /// Its workspace has a lock of its own; a copy takes what it needs out of ours.
+    pub locked: bool,
+}
+
+impl Package<'_> {
+    /// Builds it and returns the path of its program.
+    ///
+    /// # Errors
+    /// Cargo is not there or fails, or this process must stop.
+    pub(crate) fn build(&self, recipe: &Recipe) -> Result<PathBuf> {
+        let shared = recipe.target_folder();
+        let folder = self.apart.clone().unwrap_or_else(|| shared.clone());
+        // Of several settings of a variable duct takes the first.
+        let mut command = duct::cmd(workspace::cargo(), self.arguments(recipe))
+            .env("CARGO_TARGET_DIR", &folder)
+            // What is compiled on the way is shared, only programs are apart.
+            .env("CARGO_BUILD_BUILD_DIR", &shared);
+        let variables = recipe.environment.iter().map(|(name, value)| (*name, value));
+        for (name, value) in variables.chain(self.environment.iter().map(|(n, v)| (*n, v))) {
+            command = command.env(name, value);
+        }
+        // Flags of the user's would take the place of the instrumentation.
+        let command = command
+            .dir(self.workspace)
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .stdout_capture();
+        let announced = Announcement::new(self.name, recipe, &shared);
+        let output = process::ended(workspace::cargo(), command)?;
+        if !output.status.success() {
+            bail!("cargo could not build {} {}; it says why above", self.name, recipe.name);
+        }
+        announced.end();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let program = text.lines().filter_map(program).next_back();
+        program.with_context(|| format!("cargo built no program of {}", self.name))
+    }
+
+    fn arguments(&self, recipe: &Recipe) -> Vec<String> {
+        let mut all: Vec<String> = recipe.cargo.iter().map(|word| (*word).into()).collect();
+        // A person sees cargo's progress, a log our two lines.
+        if !std::io::stderr().is_terminal() {
+            all.push("--quiet".into());
+        }
+        if self.locked {
+            all.push("--locked".into());
+        }
+        all.extend(["--package", self.name].map(String::from));
+        all.push("--manifest-path".into());
+        all.push(self.workspace.join("Cargo.toml").display().to_string());
+        all.push("--message-format=json-render-diagnostics".into());
+        all.extend(recipe.arguments.iter().cloned());
+        all
+    }
+}
+
+/// The program in a line of cargo's messages.
+fn program(line: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    Some(message.get("executable")?.as_str()?.into())
+}
+
+/// Says that something is built, where that takes time.
+struct Announcement {
+    what: Option<String>,
+    start: Instant,
+}
+
+impl Announcement {
+    /// What was built before is not announced: it takes a second.
+    fn new(package: &str, recipe: &Recipe, folder: &Path) -> Self {
+        let mark = format!("{package} {}", recipe.name);
+        let built = fs_err::read_to_string(marks(folder)).unwrap_or_default();
+        let first = !built.lines().any(|line| line == mark);
+        let any = built.lines().any(|line| line.ends_with(recipe.name));
+        if first {
+            let seconds = if any { recipe.seconds / 4 } else { recipe.seconds };
+            eprintln!("building {mark}: about {seconds} s the first time");
+        }
+        Self { what: first.then_some(mark), start: Instant::now() }
+    }
+
+    fn end(self) {
+        let Some(mark) = self.what else {
+            return;
+        };
+        eprintln!("built {mark}: {:.0} s", self.start.elapsed().as_secs_f64());
+        // Where it cannot be written the next build is announced again.
+        let path = marks(&workspace::root().join("target"));
+        let all = fs_err::read_to_string(&path).unwrap_or_default() + &mark + "\n";
+        let _ = fs_err::write(path, all);
+    }
+}
+
+fn marks(folder: &Path) -> PathBuf {
+    folder.join(".itsdiff-built")
+}
