@@ -15,30 +15,30 @@ pub(crate) enum Exit {
     Findings,
 }
 
-/// The harness itself is wrong. Any other error is one of usage or environment.
-#[derive(Debug, thiserror::Error)]
-#[error("a defect of the harness itself: {0}")]
-pub(crate) struct Defect(pub String);
+impl Exit {
+    /// Returns how a command ended that found something or did not.
+    pub(crate) fn found(something: bool) -> Self {
+        if something { Self::Findings } else { Self::Clean }
+    }
+}
 
-/// A check found something broken: findings, reported as an error.
+/// Why a command ended early, where that decides its exit code. Any other error is one of usage or
+/// environment.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Broken(pub String);
-
-/// Another program printed what was wrong.
-#[derive(Debug, thiserror::Error)]
-#[error("the program said why, above")]
-pub(crate) struct Said;
-
-/// A signal asked us to stop.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted by a signal")]
-pub(crate) struct Interrupted;
-
-/// The budget is used up.
-#[derive(Debug, thiserror::Error)]
-#[error("the budget is used up")]
-pub(crate) struct OutOfTime;
+pub(crate) enum Failure {
+    #[error("a defect of the harness itself: {0}")]
+    Defect(String),
+    /// A check found something broken.
+    #[error("{0}")]
+    Broken(String),
+    /// Another program printed what was wrong.
+    #[error("the program said why, above")]
+    Said,
+    #[error("interrupted by a signal")]
+    Interrupted,
+    #[error("the budget is used up")]
+    OutOfTime,
+}
 
 /// Returns the exit code of a result, after printing an error.
 pub(crate) fn code(result: anyhow::Result<Exit>) -> ExitCode {
@@ -46,7 +46,7 @@ pub(crate) fn code(result: anyhow::Result<Exit>) -> ExitCode {
         Ok(Exit::Clean) => CLEAN,
         Ok(Exit::Findings) => FINDINGS,
         Err(error) => {
-            if !error.is::<Said>() {
+            if !matches!(error.downcast_ref(), Some(Failure::Said)) {
                 eprintln!("error: {error:#}");
             }
             code_of(&error)
@@ -61,16 +61,12 @@ pub(crate) fn code(result: anyhow::Result<Exit>) -> ExitCode {
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<Interrupted>() {
-        return INTERRUPTED;
+    match error.downcast_ref() {
+        Some(Failure::Interrupted) => INTERRUPTED,
+        Some(Failure::Defect(_)) => DEFECT,
+        Some(Failure::Broken(_)) => FINDINGS,
+        Some(Failure::Said | Failure::OutOfTime) | None => USAGE,
     }
-    if error.is::<Defect>() {
-        return DEFECT;
-    }
-    if error.is::<Broken>() {
-        return FINDINGS;
-    }
-    USAGE
 }
 
 #[cfg(test)]
@@ -84,9 +80,9 @@ mod tests {
             let result: anyhow::Result<()> = Err(error);
             code_of(&result.context("one").context("two").unwrap_err())
         };
-        assert_eq!(wrapped(Interrupted.into()), INTERRUPTED);
-        assert_eq!(wrapped(Defect("x".into()).into()), DEFECT);
-        assert_eq!(wrapped(Broken("x".into()).into()), FINDINGS);
+        assert_eq!(wrapped(Failure::Interrupted.into()), INTERRUPTED);
+        assert_eq!(wrapped(Failure::Defect("x".into()).into()), DEFECT);
+        assert_eq!(wrapped(Failure::Broken("x".into()).into()), FINDINGS);
         assert_eq!(wrapped(anyhow::anyhow!("x")), USAGE);
     }
 }

@@ -1,9 +1,24 @@
-//! Standard output, whose failures are remembered.
+//! What people and scripts see: lines, JSON, the progress of a run.
 
-use std::io::{Error, Write};
+use std::io::{Error, IsTerminal, Write};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use its_runner::versioned::Versioned;
+use serde::Serialize;
+
+/// `println!` that does not panic when nobody reads any more.
+macro_rules! say {
+    ($($arguments:tt)*) => {
+        $crate::output::print(&format!($($arguments)*))
+    };
+}
 
 static FAILURE: OnceLock<Error> = OnceLock::new();
+
+/// How often progress is printed where there is no terminal.
+const PLAIN: Duration = Duration::from_secs(10);
 
 /// Prints a line to standard output. A failure does not end the command, since its work may go on;
 /// [`failure`] returns it at the end.
@@ -18,4 +33,54 @@ pub(crate) fn print(line: &str) {
 /// Returns why something could not be printed, if so.
 pub(crate) fn failure() -> Option<&'static Error> {
     FAILURE.get()
+}
+
+/// Prints an object with the version of its form as JSON, on one line.
+pub(crate) fn print_json(body: impl Serialize) -> anyhow::Result<()> {
+    say!("{}", serde_json::to_string(&Versioned::new(body))?);
+    Ok(())
+}
+
+/// Returns an object with the version of its form as JSON that people can read.
+pub(crate) fn pretty_json(body: impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(&Versioned::new(body))?)
+}
+
+/// Progress on standard error: a line that is drawn again on a terminal, plain lines elsewhere.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    start: Instant,
+    last: Instant,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}");
+            ProgressBar::new_spinner().with_style(style.expect("the template is right"))
+        });
+        Self { bar, start: Instant::now(), last: Instant::now() }
+    }
+
+    /// Returns the seconds since it started.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    pub(crate) fn show(&mut self, message: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(message);
+            bar.tick();
+        } else if self.last.elapsed() >= PLAIN {
+            self.last = Instant::now();
+            eprintln!("{:.0} s: {message}", self.seconds());
+        }
+    }
+
+    /// Takes the line away.
+    pub(crate) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }

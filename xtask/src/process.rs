@@ -1,23 +1,40 @@
 //! Child processes. Each is in a group of its own and ends when this process must stop, whoever
-//! sent the signal and whatever the child was doing.
+//! sent the signal and whatever the child was doing. What waits for a child returns an error when
+//! it cannot be started and, after it was ended, when this process must stop.
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
-use std::process::Output;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, ensure};
 use duct::{Expression, Handle};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::stop;
-use crate::workspace;
+use crate::{stop, workspace};
 
 /// How often a child is looked at.
-const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 /// How long a child may take to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a child ended, and what it printed where that was captured.
+pub(crate) struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    /// Returns what `name` printed to standard output; an error unless it ended with code 0.
+    pub(crate) fn text(self, name: impl AsRef<OsStr>) -> Result<String> {
+        let (name, why) = (name.as_ref().display(), self.stderr.trim());
+        let separator = if why.is_empty() { "" } else { ": " };
+        ensure!(self.status.success(), "{name} ended with {}{separator}{why}", self.status);
+        Ok(self.stdout)
+    }
+}
 
 /// Starts a child in a group of its own, so that a signal reaches what it starts too, and only when
 /// we send it.
@@ -38,39 +55,29 @@ pub(crate) fn signal(child: &Handle, signal: Signal) {
     }
 }
 
-/// Runs a command to its end and returns what it printed where that is captured, and how it ended.
-///
-/// # Errors
-/// It cannot be started, or this process must stop: then the child was ended.
-pub(crate) fn ended(program: impl Into<OsString>, command: Expression) -> Result<Output> {
-    let output = ended_within(program, command, Duration::MAX)?;
-    output.context("a command without a limit ended by it")
+/// Runs a command to its end, however that is.
+pub(crate) fn run(name: impl AsRef<OsStr>, command: Expression) -> Result<Ended> {
+    let ended = run_within(name, command, Duration::MAX)?;
+    ended.context("a command without a limit ended by it")
 }
 
-/// Runs a command to its end and returns what it printed to standard output.
-///
-/// # Errors
-/// It cannot be started, it ended with an error, or this process must stop.
-pub(crate) fn text(program: impl Into<OsString>, command: Expression) -> Result<String> {
-    let program = program.into();
-    let output = ended(&program, command.stdout_capture())?;
-    if !output.status.success() {
-        bail!("{} ended with {}", program.display(), output.status);
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+/// Runs a command to its end and returns what it printed to standard output; an error unless it
+/// ended with code 0.
+pub(crate) fn text(name: impl AsRef<OsStr>, command: Expression) -> Result<String> {
+    run(&name, command.stdout_capture())?.text(name)
 }
 
-/// Runs a command as [`ended`] does, but ends it after a while: then there is no output.
-///
-/// # Errors
-/// It cannot be started, or this process must stop: then the child was ended.
-pub(crate) fn ended_within(
-    program: impl Into<OsString>,
+/// Runs a command as [`run`] does, but ends it after a while: then there is no result.
+pub(crate) fn run_within(
+    name: impl AsRef<OsStr>,
     command: Expression,
     limit: Duration,
-) -> Result<Option<Output>> {
-    let program = program.into();
-    let child = start(command).map_err(|error| not_started(&program, error))?;
+) -> Result<Option<Ended>> {
+    let name = name.as_ref().display();
+    let child = start(command).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => anyhow!("{name} is not installed"),
+        _ => anyhow::Error::new(error).context(format!("cannot start {name}")),
+    })?;
     let start = Instant::now();
     while child.wait_timeout(LOOK)?.is_none() {
         let why = stop::check();
@@ -79,27 +86,19 @@ pub(crate) fn ended_within(
             return why.map(|()| None);
         }
     }
-    let name = || format!("cannot read what {} printed", program.display());
-    child.into_output().map(Some).with_context(name)
+    let output = child.into_output().with_context(|| format!("cannot read what {name} printed"))?;
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    Ok(Some(Ended { status: output.status, stdout, stderr }))
 }
 
-/// Runs cargo in the workspace to its end.
-///
-/// # Errors
-/// There is no cargo, or this process must stop.
+/// Runs cargo in the workspace to its end, however that is.
 pub(crate) fn cargo(
     arguments: &[&str],
     change: impl FnOnce(Expression) -> Expression,
-) -> Result<Output> {
+) -> Result<Ended> {
     let command = duct::cmd(workspace::cargo(), arguments).dir(workspace::root());
-    ended(workspace::cargo(), change(command))
-}
-
-fn not_started(program: &OsStr, error: std::io::Error) -> anyhow::Error {
-    if error.kind() == ErrorKind::NotFound {
-        return anyhow::anyhow!("{} is not installed", program.display());
-    }
-    anyhow::Error::new(error).context(format!("cannot start {}", program.display()))
+    run(workspace::cargo(), change(command))
 }
 
 /// Ends a child: asks it, and kills it if it goes on.
@@ -125,23 +124,15 @@ impl Tool {
     /// Runs it with these arguments and returns what it printed to standard output.
     ///
     /// # Errors
-    /// It is not installed, or it ended with an error: then with what it printed.
+    /// It is not installed, or it did not end with code 0: then with what it printed.
     pub(crate) fn run<A: Into<OsString>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<String> {
         let command = duct::cmd(self.program, arguments).stdout_capture().stderr_capture();
-        let output = ended(self.program, command)
+        let ended = run(self.program, command)
             .with_context(|| format!("{} is needed; {}", self.program, self.install))?;
-        if !output.status.success() {
-            bail!(
-                "{} ended with {}: {}",
-                self.program,
-                output.status,
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        ended.text(self.program)
     }
 }
 

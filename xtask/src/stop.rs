@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::exit::{INTERRUPTED, Interrupted, OutOfTime};
+use crate::exit::{Failure, INTERRUPTED};
 
 /// How long children may take to be killed after a second signal.
 const GRACE: Duration = Duration::from_secs(1);
@@ -19,9 +19,6 @@ static REPORTING: AtomicBool = AtomicBool::new(false);
 /// Makes SIGINT, SIGTERM and SIGHUP requests to stop: children are ended, and what was done until
 /// then is reported. After a second signal children are killed, and this process ends soon,
 /// whatever it does.
-///
-/// # Errors
-/// The signals cannot be handled.
 pub(crate) fn listen() -> Result<()> {
     ctrlc::set_handler(|| {
         if SIGNALS.fetch_add(1, Ordering::Relaxed) > 0 {
@@ -63,19 +60,16 @@ pub(crate) fn is_over() -> bool {
     asked() || left().is_zero()
 }
 
-/// Goes on only if this process need not stop.
-///
-/// # Errors
-/// [`Interrupted`] or [`OutOfTime`].
+/// Returns an error if this process must stop.
 pub(crate) fn check() -> Result<()> {
     if REPORTING.load(Ordering::Relaxed) {
         return Ok(());
     }
     if asked() {
-        return Err(Interrupted.into());
+        return Err(Failure::Interrupted.into());
     }
     if left().is_zero() {
-        return Err(OutOfTime.into());
+        return Err(Failure::OutOfTime.into());
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
-//! Which fuzz targets there are.
+//! Which fuzz targets there are, and where their scenarios lie.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
+use its_scenario::FuzzTarget;
 
 use crate::workspace;
 
@@ -15,7 +16,7 @@ pub(crate) struct Target {
     pub asks: &'static str,
 }
 
-/// All of them.
+/// All fuzz targets.
 pub(crate) static ALL: [Target; 6] = [
     Target {
         name: "its_arch",
@@ -55,16 +56,36 @@ pub(crate) fn names() -> PossibleValuesParser {
 }
 
 impl Target {
-    /// The target of a name.
+    /// Returns the target of a name.
     pub(crate) fn find(name: &str) -> Result<&'static Self> {
         workspace::demand_known("target", name, ALL.iter().map(|target| target.name))?;
-        let target = ALL.iter().find(|target| target.name == name);
-        target.context("it is known")
+        ALL.iter().find(|target| target.name == name).context("it is known")
     }
 
-    /// A folder of its corpus.
+    /// Returns a folder of its committed corpus: `seeds`, `regressions` or `bench`.
     pub(crate) fn corpus(&self, folder: &str) -> PathBuf {
         workspace::root().join("corpus").join(self.name).join(folder)
+    }
+
+    /// Returns the scenarios of a folder of its committed corpus.
+    pub(crate) fn scenarios(&self, folder: &str) -> Result<Vec<PathBuf>> {
+        workspace::scenarios(&self.corpus(folder))
+    }
+
+    /// Returns the folder of what fuzzing leaves: a folder for each subject, with its runs.
+    pub(crate) fn artifacts(&self) -> PathBuf {
+        workspace::root().join("artifacts").join(self.name)
+    }
+
+    /// Returns the folder of the grown corpus, which runs on the production emulator are merged
+    /// into.
+    pub(crate) fn grown(&self) -> PathBuf {
+        self.artifacts().join("corpus")
+    }
+
+    /// Returns what draws its scenarios.
+    pub(crate) fn generator(&self) -> Result<FuzzTarget> {
+        FuzzTarget::named(self.name).context("a target without a generator")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where things are.
+//! Where things are in the checkout, and how files there are listed, written and named.
 
 use std::fs::Permissions;
 use std::io::Write;
@@ -6,14 +6,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use fs_err as fs;
 use tempfile::NamedTempFile;
 
-/// The root of the checkout.
+/// So many names are listed where none is like the one that was given.
+const FEW: usize = 12;
+
+/// Returns the root of the checkout.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
 }
 
-/// A path as a person can use it where this command was given: short where that is the root.
+/// Returns a path as a person can use it where this command was given: short where that is the
+/// root.
 pub(crate) fn shown(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let is_at_root = std::env::current_dir().is_ok_and(|here| here == root());
@@ -21,37 +26,38 @@ pub(crate) fn shown(path: &Path) -> String {
     short.unwrap_or(&path).display().to_string()
 }
 
-/// Writes a file whole or, on a full disk, not at all.
-///
-/// # Errors
-/// The file cannot be written; what was there before stays.
+/// Reads a file of text; an error names it as people can use it.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", shown(path)))
+}
+
+/// Writes a file whole or, on a full disk, not at all: then what was there before stays.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
-    let persist = || -> std::io::Result<()> {
-        part(path, text)?.persist(path)?;
-        Ok(())
-    };
-    persist().with_context(|| format!("cannot write {}", shown(path)))
+    let written = part(path, text).and_then(|part| Ok(part.persist(path)?));
+    written.map(drop).with_context(|| format!("cannot write {}", shown(path)))
 }
 
-/// Writes a file that does not exist, whole or not at all.
-///
-/// # Errors
-/// It exists, or it cannot be written.
+/// Writes a file that does not exist, whole or not at all; an error if it exists.
 pub(crate) fn write_new(path: &Path, text: &str) -> Result<()> {
-    let persist = || -> std::io::Result<()> {
-        part(path, text)?.persist_noclobber(path)?;
-        Ok(())
-    };
-    persist().with_context(|| format!("cannot write {}", shown(path)))
+    let written = part(path, text).and_then(|part| Ok(part.persist_noclobber(path)?));
+    written.map(drop).with_context(|| format!("cannot write {}", shown(path)))
 }
 
-/// The text in a temporary file where it is to be.
+/// Writes text to a temporary file beside `path`.
 fn part(path: &Path, text: &str) -> std::io::Result<NamedTempFile> {
     let mut part = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder_of(path))?;
     part.write_all(text.as_bytes())?;
     Ok(part)
+}
+
+/// Makes an empty folder, in place of what was there.
+pub(crate) fn empty_folder(path: &Path) -> Result<()> {
+    if path.exists() {
+        fs::remove_dir_all(path)?;
+    }
+    Ok(fs::create_dir_all(path)?)
 }
 
 /// Returns the folder that a path is in.
@@ -62,45 +68,54 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// The scenarios (`*.its`) of a folder, by name; none if there is no such folder.
-pub(crate) fn scenarios(folder: &Path) -> Result<Vec<PathBuf>> {
+/// Returns what is in a folder, by name; nothing if there is no such folder.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
-    let entries = folder.read_dir().with_context(|| format!("cannot read {}", shown(folder)))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "its") {
-            paths.push(path);
-        }
-    }
+    let entries = fs::read_dir(folder)?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
     paths.sort();
     Ok(paths)
 }
 
-/// So many names are listed where none is like the one that was given.
-const FEW: usize = 12;
+/// Returns the files of a folder, by name; none if there is no such folder.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    Ok(entries(folder)?.into_iter().filter(|path| path.is_file()).collect())
+}
 
-/// Checks that a name is known.
-///
-/// # Errors
-/// It is not: with the names that are like it, or all of them.
+/// Returns what in a folder has this extension, by name; nothing if there is no such folder.
+pub(crate) fn with_extension(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let is = |path: &PathBuf| path.extension().is_some_and(|own| own == extension);
+    Ok(entries(folder)?.into_iter().filter(is).collect())
+}
+
+/// Returns the scenarios (`*.its`) of a folder, by name; none if there is no such folder.
+pub(crate) fn scenarios(folder: &Path) -> Result<Vec<PathBuf>> {
+    with_extension(folder, "its")
+}
+
+/// Returns the name of a file or folder.
+pub(crate) fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Checks that a name is known; the error has the names that are like it, or all of them.
 pub(crate) fn demand_known<'a>(
     what: &str,
     name: &str,
-    known: impl Iterator<Item = &'a str> + Clone,
+    known: impl Iterator<Item = &'a str>,
 ) -> Result<()> {
-    if known.clone().any(|one| one == name) {
+    let all: Vec<&str> = known.collect();
+    if all.contains(&name) {
         return Ok(());
     }
     let mut alike: Vec<(f64, &str)> =
-        known.clone().map(|one| (strsim::jaro_winkler(name, one), one)).collect();
+        all.iter().map(|one| (strsim::jaro_winkler(name, one), *one)).collect();
     alike.sort_by(|one, other| other.0.total_cmp(&one.0));
     let best = alike.first().map_or(0.0, |(likeness, _)| *likeness);
     alike.retain(|(likeness, _)| *likeness > 0.8 && *likeness > best - 0.02);
     let alike: Vec<&str> = alike.into_iter().map(|(_, one)| one).take(3).collect();
-    let all: Vec<&str> = known.collect();
     if !alike.is_empty() {
         bail!("no {what} `{name}`; did you mean {}?", alike.join(", "));
     }
@@ -110,20 +125,18 @@ pub(crate) fn demand_known<'a>(
     bail!("no {what} `{name}`; available: {}", all.join(", "));
 }
 
-/// The cargo that runs this.
+/// Returns the cargo that runs this.
 pub(crate) fn cargo() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".into())
 }
 
 /// Returns the version of this tool, with the commit of the checkout where git knows one.
 pub(crate) fn version() -> String {
-    let described = duct::cmd!("git", "describe", "--always", "--dirty", "--tags")
-        .dir(root())
-        .stderr_null()
-        .read();
-    match described {
-        Ok(commit) => format!("itsdiff {} ({commit})", env!("CARGO_PKG_VERSION")),
-        Err(_) => format!("itsdiff {}", env!("CARGO_PKG_VERSION")),
+    let version = env!("CARGO_PKG_VERSION");
+    let describe = duct::cmd!("git", "describe", "--always", "--dirty", "--tags");
+    match describe.dir(root()).stderr_null().read() {
+        Ok(commit) => format!("itsdiff {version} ({commit})"),
+        Err(_) => format!("itsdiff {version}"),
     }
 }
 

@@ -7,10 +7,9 @@ use serde::Deserialize;
 
 use crate::engines::Engine;
 use crate::exit::Exit;
-use crate::process;
 use crate::subjects::Subject;
 use crate::target::{self, Target};
-use crate::workspace;
+use crate::{process, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -33,11 +32,8 @@ struct Measured {
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let target = Target::find(&arguments.target)?;
     let folder = target.corpus("bench");
-    ensure!(
-        !workspace::scenarios(&folder)?.is_empty(),
-        "there are no scenarios in {}",
-        workspace::shown(&folder)
-    );
+    let is_empty = target.scenarios("bench")?.is_empty();
+    ensure!(!is_empty, "there are no scenarios in {}", workspace::shown(&folder));
     let program = Engine::Libfuzzer.build(&Subject::production(), target)?;
     let command = program
         .command(Vec::<String>::new())
@@ -47,17 +43,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let last = text.lines().last().unwrap_or_default();
     let measured: Measured = serde_json::from_str(last).context("no measurement")?;
     let Measured { scenarios, seconds, counts } = measured;
-    let per_case = |count: u64| count as f64 / counts.cases.max(1) as f64;
+    let [cases, operations] = [counts.cases.max(1) as f64, counts.operations as f64];
+    let commands = counts.judged.max(counts.fetched) as f64;
     say!(
         "{scenarios} scenarios, {:.1} operations and {:.1} commands a case",
-        per_case(counts.operations),
-        per_case(counts.judged.max(counts.fetched))
+        operations / cases,
+        commands / cases
     );
     say!(
         "{:.0} cases/s, {:.0} operations/s, {:.0} commands/s, one core, {seconds:.1} s",
         counts.cases as f64 / seconds,
-        counts.operations as f64 / seconds,
-        counts.judged.max(counts.fetched) as f64 / seconds
+        operations / seconds,
+        commands / seconds
     );
     Ok(Exit::Clean)
 }

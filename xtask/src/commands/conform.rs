@@ -1,19 +1,17 @@
-//! `conform` and `compare`: built with the subject that is asked for, and given the same arguments.
+//! `conform`: the subject's program plays the requirements, with the arguments of this command.
 
 use std::ffi::OsString;
 
-use anyhow::{Result, ensure};
-use its_conformance::{compare, conform};
+use anyhow::{Result, bail, ensure};
+use its_conformance::conform::{self, ROOT};
 use its_runner::replay::{CLEAN, DEFECT, FINDINGS};
+use serde_json::Value;
 
-use crate::commands::compare::subjects;
-use crate::exit::{Broken, Defect, Exit, Said};
-use crate::process;
-use crate::subjects::program::Program;
-use crate::subjects::{Subject, Which};
-use crate::target;
-use crate::workspace;
+use crate::exit::{Exit, Failure};
+use crate::subjects::{Program, Subject, Which};
+use crate::{process, workspace};
 
+/// Not `Arguments`: clap groups arguments by the name of their type.
 #[derive(clap::Args)]
 pub(crate) struct Conform {
     #[command(flatten)]
@@ -22,73 +20,42 @@ pub(crate) struct Conform {
     which: Which,
 }
 
-#[derive(clap::Args)]
-pub(crate) struct Compare {
-    #[command(flatten)]
-    own: compare::Arguments,
-    /// Puts this known bug or break into the model
-    #[arg(long, value_name = "ID")]
-    bug: Option<String>,
-    /// Draws scenarios of this target for two subjects; the default is its_cmdq
-    #[arg(long, requires = "fuzz", value_parser = target::names())]
-    target: Option<String>,
+pub(crate) fn run(arguments: &Conform) -> Result<Exit> {
+    let Conform { own, which } = arguments;
+    own.requirements()?;
+    ensure!(
+        !own.documentation || (which.bug.is_none() && which.subject.is_none()),
+        "--documentation plays nothing: it takes no --bug and no --subject"
+    );
+    pass_on(&which.subject()?)
 }
 
-impl Conform {
-    pub(crate) fn run(&self) -> Result<Exit> {
-        self.own.requirements()?;
-        ensure!(
-            !self.own.documentation || (self.which.bug.is_none() && self.which.subject.is_none()),
-            "--documentation plays nothing: it takes no --bug and no --subject"
-        );
-        ended(run(&self.which.subject()?.player()?)?)
-    }
+/// Runs the subject's program with the arguments that this one was given, but for the subject.
+pub(crate) fn pass_on(subject: &Subject) -> Result<Exit> {
+    let program = subject.player()?;
+    let given = std::env::args_os().skip(1);
+    let command = program.command(without_subject(given)).env(ROOT, workspace::root());
+    exit(process::run(&program.path, command)?.status.code())
 }
 
-impl Compare {
-    /// Optimized: many cases are played.
-    pub(crate) fn run(&self) -> Result<Exit> {
-        if !self.own.names_no_subject() {
-            ensure!(
-                self.bug.is_none() && self.own.jobs.is_none() && !self.own.careful,
-                "--bug, --jobs and --careful are for `compare model qemu`; a known bug is a subject by its id"
-            );
-            return subjects::run(&self.own, self.target.as_deref());
-        }
-        ensure!(
-            self.target.is_none(),
-            "--target is for two subjects; QEMU plays what its_arch draws"
-        );
-        self.own.demand_qemu()?;
-        let subject = Subject::new(self.bug.as_deref())?;
-        ended(run(&subject.player()?)?)
-    }
-}
-
-/// The requirements that fail in a column, of those that begin with `ids`, without QEMU; all if
-/// there are no ids.
+/// Returns the requirements that fail in a column, of those that begin with `ids`, without QEMU;
+/// all if there are no ids.
 pub(crate) fn failing(subject: &Subject, column: &str, ids: &[String]) -> Result<Vec<String>> {
     let program = subject.brief_player()?;
-    let mut arguments = vec!["conform".into(), "--no-qemu".into(), "--json".into()];
-    arguments.extend(ids.iter().cloned());
-    let command = program.command(arguments).env(conform::ROOT, workspace::root());
-    let output = process::ended(&program.path, command.stdout_capture())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let matrix: serde_json::Value = serde_json::from_str(&text)?;
-    let rows = matrix["requirements"].as_array().cloned();
-    let failed = |row: &serde_json::Value| {
+    let arguments = ["conform", "--no-qemu", "--json"].map(String::from);
+    let command = program.command(arguments.iter().chain(ids)).env(ROOT, workspace::root());
+    let ended = process::run(&program.path, command.stdout_capture())?;
+    let matrix: Value = serde_json::from_str(&ended.stdout)?;
+    let failed = |row: &&Value| {
         let verdict = &row["cells"][column]["verdict"];
-        let failed = verdict == "fail" || verdict == "broken";
-        failed.then(|| row["id"].as_str().map(str::to_owned))?
+        verdict == "fail" || verdict == "broken"
     };
-    Ok(rows.unwrap_or_default().iter().filter_map(failed).collect())
+    let failed = matrix["requirements"].as_array().into_iter().flatten().filter(failed);
+    Ok(failed.filter_map(|row| row["id"].as_str().map(String::from)).collect())
 }
 
 /// Plays the matrix, with QEMU's column where QEMU is installed, and returns how many requirements
-/// it has.
-///
-/// # Errors
-/// One fails.
+/// it has; an error if one fails.
 pub(crate) fn check() -> Result<String> {
     let program = Subject::production().player()?;
     let matrix = clean_json(&program, &["conform", "--json"])?;
@@ -96,43 +63,15 @@ pub(crate) fn check() -> Result<String> {
     Ok(format!("{} requirements", rows.map_or(0, Vec::len)))
 }
 
-/// Compares with QEMU for a short while, where QEMU is installed, and returns how many cases.
-///
-/// # Errors
-/// There is a difference.
-pub(crate) fn smoke() -> Result<String> {
-    if let Err(missing) = its_conformance::qemu_is_installed() {
-        return Ok(format!("nothing: {missing}"));
-    }
-    let program = Subject::production().player()?;
-    let compare = ["compare", "model", "qemu", "--fuzz", "--time", "300", "--json", "--runs"];
-    let mut cases = 0;
-    for more in [&["5000"][..], &["500", "--careful"]] {
-        let summary = clean_json(&program, &[&compare[..], more].concat())?;
-        cases += summary["cases"].as_u64().unwrap_or_default();
-    }
-    Ok(format!("{cases} cases"))
-}
-
 /// Runs a command of the program that must report nothing and returns the JSON that it prints.
-fn clean_json(program: &Program, arguments: &[&str]) -> Result<serde_json::Value> {
-    let command = program.command(arguments.iter().copied()).dir(workspace::root());
-    let command = command.env(conform::ROOT, workspace::root()).stdout_capture();
-    let output = process::ended(&program.path, command)?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if let Exit::Findings = ended(output.status.code())? {
-        eprintln!("{text}");
-        return Err(Broken(format!("{} has findings", arguments[0])).into());
+pub(crate) fn clean_json(program: &Program, arguments: &[&str]) -> Result<Value> {
+    let command = program.command(arguments).dir(workspace::root()).env(ROOT, workspace::root());
+    let ended = process::run(&program.path, command.stdout_capture())?;
+    if exit(ended.status.code())? == Exit::Findings {
+        eprintln!("{}", ended.stdout);
+        bail!(Failure::Broken(format!("{} has findings", arguments[0])));
     }
-    Ok(serde_json::from_str(&text)?)
-}
-
-/// The program with the arguments that this one was given, but for the subject.
-fn run(program: &Program) -> Result<Option<i32>> {
-    let given = std::env::args_os().skip(1);
-    let command = program.command(without_subject(given)).env(conform::ROOT, workspace::root());
-    let status = process::ended(&program.path, command)?.status;
-    Ok(status.code())
+    Ok(serde_json::from_str(&ended.stdout)?)
 }
 
 fn without_subject(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
@@ -150,12 +89,13 @@ fn without_subject(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     kept
 }
 
-fn ended(code: Option<i32>) -> Result<Exit> {
+/// Returns what a code of the subject's program means.
+fn exit(code: Option<i32>) -> Result<Exit> {
     match code.and_then(|code| u8::try_from(code).ok()) {
         Some(CLEAN) => Ok(Exit::Clean),
         Some(FINDINGS) => Ok(Exit::Findings),
-        Some(DEFECT) | None => Err(Defect("the program ended with a defect".into()).into()),
-        Some(_) => Err(Said.into()),
+        Some(DEFECT) | None => bail!(Failure::Defect("the program ended with a defect".into())),
+        Some(_) => bail!(Failure::Said),
     }
 }
 

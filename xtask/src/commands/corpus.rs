@@ -4,21 +4,20 @@
 //! an engine's binary files, below `artifacts/<target>`: a `corpus` in each run, and merged in
 //! `artifacts/<target>/corpus`.
 
-use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use its_runner::replay::load;
-use its_scenario::{FuzzTarget, Scenario};
+use its_scenario::Scenario;
 
-use crate::commands::fuzz::{fill, new_folder};
-use crate::engines::{self, Engine, Run};
+use crate::engines::{self, Engine, Run, fill};
 use crate::exit::Exit;
-use crate::subjects::Subject;
+use crate::subjects::{PRODUCTION, Subject};
 use crate::target::{self, Target};
-use crate::workspace;
+use crate::workspace::{self, files};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -50,9 +49,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     match arguments.action {
         Action::Merge => merge(target)?,
         Action::Minimize => {
-            let is_empty = files(&grown(target))?.is_empty();
+            let is_empty = files(&target.grown())?.is_empty();
             ensure!(!is_empty, "the grown corpus of {} is empty: merge first", target.name);
-            let (before, after) = renew(target, &[], &new_folder(target, "production")?)?;
+            let (before, after) = renew(target, &[], &new_run(target)?)?;
             say!("{after} files, {before} before");
         }
         Action::Stats => stats(target)?,
@@ -65,56 +64,44 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     Ok(Exit::Clean)
 }
 
-pub(crate) fn artifacts(target: &Target) -> PathBuf {
-    workspace::root().join("artifacts").join(target.name)
-}
-
-/// The grown corpus.
-pub(crate) fn grown(target: &Target) -> PathBuf {
-    artifacts(target).join("corpus")
-}
-
 /// Merges the runs' corpora into the grown one.
 fn merge(target: &Target) -> Result<()> {
     let mut sources = Vec::new();
-    let runs = artifacts(target).join("production");
-    if runs.exists() {
-        for entry in fs::read_dir(runs)? {
-            let folder = entry?.path();
-            // Whoever started the run may not have lived to do it.
-            if let Some(run) = Run::open(&folder) {
-                run.collect()?;
-            }
-            let corpus = folder.join("corpus");
-            if corpus.is_dir() {
-                sources.push(corpus);
-            }
+    for folder in workspace::entries(&target.artifacts().join(PRODUCTION))? {
+        // Whoever started the run may not have lived to do it.
+        if let Some(run) = Run::open(&folder) {
+            run.collect()?;
         }
+        sources.push(folder.join("corpus"));
     }
+    sources.retain(|corpus| corpus.is_dir());
     ensure!(!sources.is_empty(), "no run of {} has a corpus yet", target.name);
-    sources.sort();
-    let before = files(&grown(target))?.len();
-    let folder = new_folder(target, "production")?;
-    merge_into(target, &grown(target), &sources, &folder)?;
-    say!("{} files, {before} before, out of {} runs", files(&grown(target))?.len(), sources.len());
+    let grown = target.grown();
+    let before = files(&grown)?.len();
+    merge_into(target, &grown, &sources, &new_run(target)?)?;
+    say!("{} files, {before} before, out of {} runs", files(&grown)?.len(), sources.len());
     Ok(())
 }
 
-/// Rewrites the grown corpus with as few files as cover the same as it and `more` folders do. The
-/// old one stays until the new one is whole. Files before and after; what breaks on the way is an
-/// artifact of a run in `folder`.
-pub(crate) fn renew(target: &Target, more: &[PathBuf], folder: &Path) -> Result<(usize, usize)> {
-    let old = grown(target);
+/// Makes a run for what breaks while corpora are merged.
+pub(crate) fn new_run(target: &Target) -> Result<Run> {
+    Run::new(target, PRODUCTION, Engine::Libfuzzer)
+}
+
+/// Rewrites the grown corpus with as few files as cover the same as it and `more` folders do, and
+/// returns the number of files before and after. The old one stays until the new one is whole. What
+/// breaks on the way is an artifact of the run.
+pub(crate) fn renew(target: &Target, more: &[PathBuf], run: &Run) -> Result<(usize, usize)> {
+    let old = target.grown();
     fs::create_dir_all(&old)?;
     let before = files(&old)?.len();
-    let new = tempfile::tempdir_in(artifacts(target))?;
-    let mut sources = vec![old.clone()];
-    sources.extend_from_slice(more);
-    merge_into(target, new.path(), &sources, folder)?;
+    let new = tempfile::tempdir_in(target.artifacts())?;
+    let sources = [std::slice::from_ref(&old), more].concat();
+    merge_into(target, new.path(), &sources, run)?;
     let after = files(new.path())?.len();
-    // An empty result would be a failure of the engine, which it does not always tell.
+    // An empty result would be a failure of the engine, which it does not always report.
     ensure!(after > 0, "the engine kept nothing; the corpus is as it was");
-    let aside = tempfile::tempdir_in(artifacts(target))?;
+    let aside = tempfile::tempdir_in(target.artifacts())?;
     let kept = aside.path().join("old");
     fs::rename(&old, &kept)?;
     if let Err(error) = fs::rename(new.path(), &old) {
@@ -124,16 +111,15 @@ pub(crate) fn renew(target: &Target, more: &[PathBuf], folder: &Path) -> Result<
     Ok((before, after))
 }
 
-/// By libFuzzer's coverage. The committed seeds are among the sources: what they reach needs no
-/// larger file. What breaks on the way is an artifact like any other, of a run in `folder`.
-fn merge_into(target: &Target, into: &Path, sources: &[PathBuf], folder: &Path) -> Result<()> {
+/// Merges by libFuzzer's coverage. The committed seeds are among the sources: what they reach needs
+/// no larger file.
+fn merge_into(target: &Target, into: &Path, sources: &[PathBuf], run: &Run) -> Result<()> {
     fs::create_dir_all(into)?;
     let seeds = tempfile::tempdir()?;
-    fill(seeds.path(), &workspace::scenarios(&target.corpus("seeds"))?)?;
+    fill(seeds.path(), &target.scenarios("seeds")?)?;
     let program = Engine::Libfuzzer.build(&Subject::production(), target)?;
-    let mut from = vec![seeds.path().to_owned()];
-    from.extend_from_slice(sources);
-    let run = engines::merge(&program, into, &from, folder)?;
+    let from = [&[seeds.path().to_owned()], sources].concat();
+    engines::merge(&program, into, &from, run)?;
     for finding in run.found()? {
         say!("on the way: {}, {}", finding.finding.signature, finding.file);
     }
@@ -142,17 +128,17 @@ fn merge_into(target: &Target, into: &Path, sources: &[PathBuf], folder: &Path) 
 
 /// Engines mutate bytes: what plays as the same scenario is one, in the form that it prints to.
 fn tidy(target: &Target, folder: &Path) -> Result<()> {
-    let fuzzed = FuzzTarget::named(target.name).context("a target without a generator")?;
+    let generator = target.generator()?;
     let mut known = BTreeSet::new();
     for path in files(folder)? {
         let bytes = fs::read(&path)?;
         let mut scenario = Scenario::decode(&bytes);
-        scenario.fit(fuzzed);
+        scenario.fit(generator);
         let tidy = scenario.encode();
         if scenario.operations.is_empty() || !known.insert(tidy.clone()) {
             fs::remove_file(&path)?;
         } else if tidy != bytes {
-            let mut part = tempfile::NamedTempFile::new_in(artifacts(target))?;
+            let mut part = tempfile::NamedTempFile::new_in(target.artifacts())?;
             part.write_all(&tidy)?;
             part.persist(&path)?;
         }
@@ -160,48 +146,30 @@ fn tidy(target: &Target, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Files of a folder that is there, by name.
-pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let mut all = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_file() {
-            all.push(path);
-        }
-    }
-    all.sort();
-    Ok(all)
-}
-
-/// All that is committed of a target.
+/// Returns all files that are committed of a target.
 pub(crate) fn committed(target: &Target) -> Result<Vec<PathBuf>> {
-    let mut all = Vec::new();
-    for folder in COMMITTED {
-        all.extend(workspace::scenarios(&target.corpus(folder))?);
-    }
-    Ok(all)
+    let folders = COMMITTED.map(|folder| target.scenarios(folder));
+    Ok(folders.into_iter().collect::<Result<Vec<_>>>()?.concat())
 }
 
+/// Returns the files of the grown corpus, and the scenarios in them.
 pub(crate) fn read_grown(target: &Target) -> Result<Vec<(PathBuf, Scenario)>> {
     let read = |path: PathBuf| {
         let scenario = Scenario::decode(&fs::read(&path)?);
         Ok((path, scenario))
     };
-    files(&grown(target))?.into_iter().map(read).collect()
+    files(&target.grown())?.into_iter().map(read).collect()
 }
 
 fn stats(target: &Target) -> Result<()> {
     let mut kinds = BTreeMap::new();
     for folder in COMMITTED {
-        let paths = workspace::scenarios(&target.corpus(folder))?;
+        let paths = target.scenarios(folder)?;
         let scenarios: Result<Vec<Scenario>, _> = paths.iter().map(|path| load(path)).collect();
-        tell(folder, &scenarios?, &mut kinds);
+        print_lengths(folder, &scenarios?, &mut kinds);
     }
     let grown = read_grown(target)?.into_iter().map(|(_, scenario)| scenario);
-    tell("grown", &grown.collect::<Vec<_>>(), &mut kinds);
+    print_lengths("grown", &grown.collect::<Vec<_>>(), &mut kinds);
     let named = |(kind, count): (&&str, &usize)| format!("{kind} {count}");
     let counted: Vec<String> = kinds.iter().map(named).collect();
     say!("operations: {}", counted.join(", "));
@@ -211,7 +179,7 @@ fn stats(target: &Target) -> Result<()> {
     Ok(())
 }
 
-fn tell(what: &str, scenarios: &[Scenario], kinds: &mut BTreeMap<&'static str, usize>) {
+fn print_lengths(what: &str, scenarios: &[Scenario], kinds: &mut BTreeMap<&'static str, usize>) {
     let mut lengths: Vec<usize> = scenarios.iter().map(|one| one.operations.len()).collect();
     lengths.sort_unstable();
     for operation in scenarios.iter().flat_map(|scenario| &scenario.operations) {
@@ -227,7 +195,7 @@ fn tell(what: &str, scenarios: &[Scenario], kinds: &mut BTreeMap<&'static str, u
     }
 }
 
-/// Checks the committed files of a target, and gives them.
+/// Checks the committed files of a target and returns them.
 pub(crate) fn check(target: &Target) -> Result<Vec<PathBuf>> {
     let all = committed(target)?;
     let mut known: Vec<(Scenario, &PathBuf)> = Vec::new();
@@ -237,43 +205,34 @@ pub(crate) fn check(target: &Target) -> Result<Vec<PathBuf>> {
         ensure!(!scenario.operations.is_empty(), "{} holds no operation", workspace::shown(path));
         if let Some((_, other)) = known.iter().find(|(other, _)| *other == scenario) {
             let [path, other] = [path, *other].map(|path| workspace::shown(path));
-            anyhow::bail!("{path} is the same scenario as {other}");
+            bail!("{path} is the same scenario as {other}");
         }
         known.push((scenario, path));
     }
     Ok(all)
 }
 
-/// A file is a scenario that both forms keep.
+/// Checks that a file is a scenario that both forms keep.
 pub(crate) fn check_form(file: &Path) -> Result<()> {
     let scenario = load(file)?;
-    let shown = || workspace::shown(file);
-    ensure!(
-        Scenario::parse(scenario.to_string()).as_ref() == Ok(&scenario),
-        "{} does not print back to itself",
-        shown()
-    );
-    ensure!(
-        Scenario::decode(&scenario.encode()) == scenario,
-        "{} is another scenario in binary form",
-        shown()
-    );
+    let shown = workspace::shown(file);
+    let parsed = Scenario::parse(scenario.to_string());
+    ensure!(parsed.as_ref() == Ok(&scenario), "{shown} does not print back to itself");
+    let decoded = Scenario::decode(&scenario.encode());
+    ensure!(decoded == scenario, "{shown} is another scenario in binary form");
     Ok(())
 }
 
-/// Checks the grown files; how many there are.
+/// Checks the grown files and returns how many there are.
 fn check_grown(target: &Target) -> Result<usize> {
     let all = read_grown(target)?;
     let mut known = BTreeSet::new();
     for (path, scenario) in &all {
-        ensure!(
-            known.insert(scenario.encode()),
-            "{} is the same scenario as another grown one",
-            workspace::shown(path)
-        );
-        let text = scenario.to_string();
-        let again = Scenario::parse(&text).with_context(|| workspace::shown(path))?;
-        ensure!(again == *scenario, "{} does not print back to itself", workspace::shown(path));
+        let shown = workspace::shown(path);
+        let is_new = known.insert(scenario.encode());
+        ensure!(is_new, "{shown} is the same scenario as another grown one");
+        let again = Scenario::parse(scenario.to_string()).with_context(|| shown.clone())?;
+        ensure!(again == *scenario, "{shown} does not print back to itself");
     }
     Ok(all.len())
 }

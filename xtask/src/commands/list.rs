@@ -2,13 +2,12 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use its_runner::versioned::Versioned;
 use serde::Serialize;
 
 use crate::engines::Engine;
 use crate::exit::Exit;
-use crate::subjects::external;
-use crate::subjects::mistakes::{Bank, Bug};
+use crate::output;
+use crate::subjects::{Bank, Bug, External};
 use crate::target::{self, Target};
 
 #[derive(clap::Args)]
@@ -61,27 +60,20 @@ struct Mistake {
     severity: String,
 }
 
-/// Prints it.
-///
-/// # Errors
-/// A folder of the corpus cannot be read.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     if arguments.json {
-        let list = List {
+        output::print_json(List {
             binary_format: its_scenario::BINARY_VERSION,
             targets: &target::ALL,
             engines: engines(),
-            subjects: external::known()?,
+            subjects: External::known()?,
             bugs: mistakes(Bank::Bugs)?,
             breaks: mistakes(Bank::Breaks)?,
-        };
-        say!("{}", serde_json::to_string(&Versioned::new(list))?);
+        })?;
         return Ok(Exit::Clean);
     }
-    match arguments.what {
-        Some(what) => print(what)?,
-        None => What::value_variants().iter().try_for_each(|&what| print(what))?,
-    }
+    let wanted = |what: &&What| arguments.what.is_none_or(|only| only == **what);
+    What::value_variants().iter().filter(wanted).try_for_each(|what| print(*what))?;
     Ok(Exit::Clean)
 }
 
@@ -89,21 +81,21 @@ fn print(what: What) -> Result<()> {
     match what {
         What::Targets => {
             say!("targets");
-            for target in &target::ALL {
-                say!("  {}\n    feeds: {}\n    asks:  {}", target.name, target.feeds, target.asks);
+            for Target { name, feeds, asks } in &target::ALL {
+                say!("  {name}\n    feeds: {feeds}\n    asks:  {asks}");
             }
         }
         What::Engines => {
             say!("engines");
             for Installed { engine, missing } in engines() {
-                let missing = missing.map(|why| format!("not installed: {why}"));
-                let state = missing.unwrap_or_else(|| "installed".into());
+                let state =
+                    missing.map_or("installed".into(), |why| format!("not installed: {why}"));
                 say!("  {}: {state}", engine.name());
             }
         }
         What::Subjects => {
             say!("subjects");
-            external::known()?.iter().for_each(|subject| say!("  {subject}"));
+            External::known()?.iter().for_each(|subject| say!("  {subject}"));
         }
         What::Bugs => print_mistakes("known bugs", Bank::Bugs)?,
         What::Breaks => print_mistakes("breaks", Bank::Breaks)?,

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use its_runner::program::{Answer, Minimized, Request};
+use anyhow::{Result, ensure};
+use its_runner::program::Minimized;
 use its_runner::replay::load_as;
 
-use crate::exit::{Defect, Exit};
-use crate::findings::header::{self, Header};
+use crate::exit::Exit;
+use crate::findings::{Header, header};
 use crate::input::Input;
-use crate::progress::Bar;
-use crate::subjects::Which;
-use crate::subjects::program::Program;
+use crate::output::Progress;
+use crate::subjects::{Program, Which};
 use crate::target::{self, Target};
 use crate::workspace;
 
@@ -66,55 +65,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 }
 
 impl Finding {
-    /// What plays it, built if the file and all names are right.
+    /// Returns what plays it, built if the file and all names are right.
     pub(crate) fn program(&self) -> Result<Program> {
         Target::find(&self.target)?;
         load_as(self.file.path(), None)?;
         if let Some(target) = Header::read(self.file.path()).target {
             ensure!(target == self.target, "its head says that it is a finding of {target}");
         }
-        let subject = self.which.subject()?;
-        subject.player()
+        self.which.subject()?.player()
     }
 
-    /// The shortest scenario that shows the same; a progress bar meanwhile, and a line about it.
+    /// Returns the shortest scenario that shows the same. Shows progress, and prints a line about
+    /// it.
     pub(crate) fn minimize(&self, program: &Program, budget: u64) -> Result<Minimized> {
-        let request = Request::Minimize {
-            file: self.file.path().to_owned(),
-            target: Some(self.target.clone()),
-            signature: { self.signature.clone() }
-                .or_else(|| Header::read(self.file.path()).signature),
-            budget,
-        };
-        let mut bar = Bar::new();
-        let mut end = None;
-        program.ask(&request, |answer| match answer {
-            Answer::Progress(progress) => bar.show(&format!(
-                "{} operations, {} scenarios tried",
-                progress.operations, progress.cases
-            )),
-            Answer::Minimized(minimized) => end = Some(Ok(minimized)),
-            Answer::Refused(why) => {
-                end = Some(Err(anyhow!("there is nothing to minimize: {why}")));
-            }
-            Answer::Defect(why) => end = Some(Err(Defect(why).into())),
-            Answer::Judged(_) | Answer::Told(_) | Answer::Observed(_) => {}
-        })?;
+        let file = self.file.path();
+        let signature = self.signature.clone().or_else(|| Header::read(file).signature);
+        let mut bar = Progress::new();
+        let signature = signature.as_deref();
+        let done = program.minimize(file, &self.target, signature, budget, |now| {
+            bar.show(format!("{} operations, {} scenarios tried", now.operations, now.cases));
+        });
         bar.finish();
-        let done = end.context("the program did not answer")??;
-        eprintln!("{}", sum_up(&done));
+        let done = done?;
+        let end = if done.minimal { "nothing more can go" } else { "the budget is used up" };
+        eprintln!(
+            "{}: {} operations, {} before; {} scenarios tried, {end}",
+            done.finding.signature, done.after, done.before, done.cases
+        );
         Ok(done)
     }
-}
-
-/// One line about it.
-fn sum_up(done: &Minimized) -> String {
-    let end = match done.minimal {
-        true => "nothing more can go",
-        false => "the budget is used up",
-    };
-    format!(
-        "{}: {} operations, {} before; {} scenarios tried, {end}",
-        done.finding.signature, done.after, done.before, done.cases
-    )
 }

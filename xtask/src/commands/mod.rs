@@ -21,7 +21,7 @@ pub(crate) mod trials;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::exit;
+use crate::exit::Exit;
 
 #[derive(Parser)]
 #[command(
@@ -72,7 +72,7 @@ pub(crate) enum Command {
     Conform(conform::Conform),
     /// Plays the same scenarios on two subjects, or on QEMU's ITS to judge it by the model
     #[command(after_help = "Example:\n  cargo xtask compare model qemu --fuzz --time 2m")]
-    Compare(conform::Compare),
+    Compare(compare::Compare),
     /// Lists targets, engines, subjects, known bugs and breaks
     List(list::Arguments),
     /// Prints the catalogue of rules
@@ -100,7 +100,7 @@ pub(crate) enum Command {
     Completions { shell: Shell },
 }
 
-pub(crate) fn run(command: Command) -> anyhow::Result<exit::Exit> {
+pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
@@ -110,8 +110,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<exit::Exit> {
         Command::Corpus(arguments) => corpus::run(&arguments),
         Command::Nightly(arguments) => nightly::run(&arguments),
         Command::Coverage(arguments) => coverage::run(&arguments),
-        Command::Conform(arguments) => arguments.run(),
-        Command::Compare(arguments) => arguments.run(),
+        Command::Conform(arguments) => conform::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
@@ -123,9 +123,19 @@ pub(crate) fn run(command: Command) -> anyhow::Result<exit::Exit> {
     }
 }
 
-fn completions(shell: Shell) -> anyhow::Result<exit::Exit> {
+fn completions(shell: Shell) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "xtask", &mut script);
     say!("{}", String::from_utf8(script)?);
-    Ok(exit::Exit::Clean)
+    Ok(Exit::Clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
 }

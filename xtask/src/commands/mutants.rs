@@ -1,14 +1,13 @@
 //! `mutants`: which small changes of the emulator no stored scenario notices (cargo-mutants).
 
-use fs_err as fs;
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use serde::Deserialize;
 
-use crate::exit::{Broken, Exit};
-use crate::process;
-use crate::workspace;
+use crate::exit::{Exit, Failure};
+use crate::{process, workspace};
 
 /// What is known to survive, and why.
 const KNOWN: &str = "harness/emulator/survivors.toml";
@@ -64,27 +63,25 @@ pub(crate) fn run() -> Result<Exit> {
         killed as f64 * 100.0 / all as f64,
         of("Unviable").count()
     );
-    let text = fs::read_to_string(workspace::root().join(KNOWN))?;
+    let text = workspace::read(&workspace::root().join(KNOWN))?;
     let known: Known = toml::from_str(&text).with_context(|| format!("{KNOWN} is malformed"))?;
     let unexplained = explain(&known, &survivors)?;
     for mutant in &unexplained {
         say!("unexplained: {mutant}");
     }
     if !unexplained.is_empty() || killed * 100 < all * KILLED {
-        return Err(Broken("mutants of the emulator pass for it".into()).into());
+        bail!(Failure::Broken("mutants of the emulator pass for it".into()));
     }
     Ok(Exit::Clean)
 }
 
-/// Tells those that are explained; returns the others.
+/// Prints those that are explained and returns the others.
 fn explain<'a>(known: &Known, survivors: &'a [String]) -> Result<BTreeSet<&'a String>> {
     let mut unexplained: BTreeSet<&String> = survivors.iter().collect();
     for entry in &known.survivors {
         for mutant in &entry.mutants {
-            ensure!(
-                unexplained.remove(mutant),
-                "{KNOWN}: {mutant} does not survive, or is there twice"
-            );
+            let survives = unexplained.remove(mutant);
+            ensure!(survives, "{KNOWN}: {mutant} does not survive, or is there twice");
             say!("survives: {mutant}: {}", entry.why);
         }
     }
@@ -95,22 +92,10 @@ fn played() -> Result<Outcomes> {
     let folder = workspace::root().join("target").join("mutants");
     fs::create_dir_all(&folder)?;
     let output = folder.display().to_string();
-    let arguments = [
-        "mutants",
-        "--package",
-        "its-emulator",
-        "--test-package",
-        "its-runner",
-        "--baseline",
-        "skip",
-        "--timeout",
-        "60",
-        "--output",
-        &output,
-        "--",
-        "--test",
-        "stored",
-    ];
+    let what = "mutants --package its-emulator --test-package its-runner --baseline skip \
+                --timeout 60 --output";
+    let tests = ["--", "--test", "stored"];
+    let arguments = what.split_whitespace().chain([&*output]).chain(tests).collect::<Vec<_>>();
     // Mutants that are missed are no failure of the command: its output says all.
     process::cargo(&arguments, |command| command.stdout_to_stderr())?;
     let path = folder.join("mutants.out").join("outcomes.json");
@@ -119,7 +104,7 @@ fn played() -> Result<Outcomes> {
     serde_json::from_str(&text).context("outcomes.json is not as expected")
 }
 
-/// `path/file.rs:7:5: what` as `file.rs: what`: places change with every line above them.
+/// Returns `path/file.rs:7:5: what` as `file.rs: what`: places change with every line above them.
 fn without_place(name: &str) -> String {
     let Some((place, what)) = name.split_once(": ") else {
         return name.into();

@@ -3,26 +3,24 @@
 //! It is minimized, must give the same trace in ten processes, and is written to
 //! `corpus/<target>/regressions`, named by its signature. The test command replays that folder: on
 //! the production emulator each file must be clean, and where its header names a known bug or an
-//! example, must show its signature with it. What is written elsewhere is not there to be tested:
-//! its findings are kept for whoever replays the folder with `--subject`, and for the production
+//! example, must show its signature with it. Other external emulations are not there to be tested:
+//! their findings are kept for whoever replays the folder with `--subject`, and for the production
 //! emulator.
 
-use fs_err as fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use its_runner::program::{Answer, Request};
+use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use its_runner::replay::load;
 use its_scenario::Scenario;
 use rayon::prelude::*;
 
-use crate::commands::corpus;
-use crate::commands::minimize::{BUDGET, Finding};
-use crate::exit::{Defect, Exit};
-use crate::findings::header::{self, FILE, Header};
-use crate::subjects::mistakes::{Bank, Bug};
-use crate::subjects::program::Program;
-use crate::subjects::{PRODUCTION, Which};
+use super::corpus::committed;
+use super::minimize::{BUDGET, Finding};
+use crate::exit::{Exit, Failure};
+use crate::findings::Header;
+use crate::findings::header::{self, FILE};
+use crate::subjects::{Bank, Bug, PRODUCTION, Program, Which};
 use crate::target::Target;
 use crate::workspace;
 
@@ -48,11 +46,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let subject = name(&finding.which)?;
     let text =
         format!("# subject:  {subject}, {}\n{}\n", workspace::version(), done.text.trim_end());
-    if let Some(same) = kept(target, &text, &subject, &done.finding.signature)? {
+    let signature = &done.finding.signature;
+    if let Some(same) = kept(target, &text, &subject, signature)? {
         say!("it is there, nothing changed: {}", workspace::shown(&same));
         return Ok(Exit::Clean);
     }
-    let signature = &done.finding.signature;
     let folder = target.corpus("regressions");
     let path = folder.join(format!("{signature}.its"));
     ensure!(
@@ -92,9 +90,7 @@ fn name(which: &Which) -> Result<String> {
 /// something else.
 fn kept(target: &Target, text: &str, subject: &str, signature: &str) -> Result<Option<PathBuf>> {
     let scenario = Scenario::parse(text).context("what was minimized is no scenario")?;
-    let Some(same) = same(target, &scenario)? else {
-        return Ok(None);
-    };
+    let Some(same) = same(target, &scenario)? else { return Ok(None) };
     let regression = same.starts_with(target.corpus("regressions"));
     let header = Header::read(&same);
     let for_the_same = header.subject.as_deref() == Some(subject)
@@ -109,7 +105,7 @@ fn kept(target: &Target, text: &str, subject: &str, signature: &str) -> Result<O
 
 /// What is committed of a target and the same scenario.
 fn same(target: &Target, scenario: &Scenario) -> Result<Option<PathBuf>> {
-    for path in corpus::committed(target)? {
+    for path in committed(target)? {
         if load(&path)? == *scenario {
             return Ok(Some(path));
         }
@@ -121,29 +117,19 @@ fn same(target: &Target, scenario: &Scenario) -> Result<Option<PathBuf>> {
 fn demand_same_trace(program: &Program, text: &str, signature: &str) -> Result<()> {
     let file = tempfile::Builder::new().suffix(".its").tempfile()?;
     fs::write(file.path(), text)?;
-    let traces: Vec<String> = (0..PROCESSES)
-        .into_par_iter()
-        .map(|_| trace(program, file.path(), signature))
-        .collect::<Result<_>>()?;
+    let trace = |_| trace(program, file.path(), signature);
+    let traces: Vec<String> = (0..PROCESSES).into_par_iter().map(trace).collect::<Result<_>>()?;
     if traces.windows(2).all(|two| two[0] == two[1]) {
         return Ok(());
     }
-    Err(Defect(format!("{PROCESSES} processes give different traces of the same scenario")).into())
+    let what = format!("{PROCESSES} processes give different traces of the same scenario");
+    bail!(Failure::Defect(what))
 }
 
 fn trace(program: &Program, file: &Path, signature: &str) -> Result<String> {
-    let mut told = None;
-    let file = file.to_owned();
-    let request = Request::Tell { file, target: None };
-    program.ask(&request, |answer| {
-        if let Answer::Told(what) = answer {
-            told = Some(what);
-        }
-    })?;
-    let told = told.context("nothing was told")?;
-    let mut found = told.findings.iter();
-    if found.any(|finding| finding.signature == signature) {
+    let told = program.tell(file, None)?;
+    if told.findings.iter().any(|finding| finding.signature == signature) {
         return Ok(serde_json::to_string(&told)?);
     }
-    Err(Defect(format!("not every process shows {signature}")).into())
+    bail!(Failure::Defect(format!("not every process shows {signature}")))
 }

@@ -1,24 +1,23 @@
-//! `scale`: what a device's life costs EL2 beside thousands of others, in instructions, against an
-//! empty board.
+//! `scale`: what a device's life costs EL2 with thousands of other devices, in instructions, against
+//! an empty board.
 //!
 //! Callgrind counts what is executed in the functions of the emulator, and their calls of `El2`.
 //! What the simulated machine does inside such a call is left out: on a real one it is a load, a
 //! store, or pKVM's work on a page.
 
-use fs_err as fs;
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 
-use crate::exit::{Broken, Exit};
+use crate::exit::{Exit, Failure};
 use crate::process::{self, Tool};
 use crate::workspace;
 
-/// The one tool that it needs.
 pub(crate) const VALGRIND: Tool =
     Tool { program: "valgrind", install: "Debian: apt-get install valgrind" };
 
-/// Devices beside the one that comes and goes.
+/// Devices besides the one that comes and goes.
 const DEVICES: u32 = 4000;
 /// How often it comes and goes.
 const ROUNDS: u32 = 96;
@@ -35,7 +34,7 @@ struct Cost {
     calls: u64,
 }
 
-/// Measures and prints; more than [`MOST`] is a finding.
+/// Measures and prints; more than [`MOST`] is broken.
 pub(crate) fn run() -> Result<Exit> {
     eprintln!("building many_devices, and running it under callgrind four times: about 60 s");
     let [empty, full] = [lives(0)?, lives(DEVICES)?];
@@ -52,18 +51,17 @@ pub(crate) fn run() -> Result<Exit> {
     let times = line("EL2's instructions", empty.instructions, full.instructions);
     line("calls of El2", empty.calls, full.calls);
     if times > MOST {
-        return Err(Broken(format!("more than {MOST} times as many instructions")).into());
+        bail!(Failure::Broken(format!("more than {MOST} times as many instructions")));
     }
     Ok(Exit::Clean)
 }
 
-/// What all lives of a device cost beside so many others.
+/// Returns what all lives of a device cost with so many others.
 fn lives(devices: u32) -> Result<Cost> {
     let [with, without] = [measured(devices, ROUNDS)?, measured(devices, 0)?];
     let more = |with: u64, without: u64| {
-        with.checked_sub(without)
-            .filter(|rest| *rest > 0)
-            .context("callgrind saw nothing of the emulator")
+        let rest = with.checked_sub(without).filter(|rest| *rest > 0);
+        rest.context("callgrind saw nothing of the emulator")
     };
     Ok(Cost {
         instructions: more(with.instructions, without.instructions)?,
@@ -76,8 +74,8 @@ fn measured(devices: u32, rounds: u32) -> Result<Cost> {
     fs::create_dir_all(&folder)?;
     let example = "build --quiet --locked --release --package its-runner --example many_devices";
     let arguments: Vec<&str> = example.split(' ').collect();
-    let output = process::cargo(&arguments, |command| command.env("CARGO_TARGET_DIR", &folder))?;
-    ensure!(output.status.success(), "cargo could not build the example many_devices");
+    let ended = process::cargo(&arguments, |command| command.env("CARGO_TARGET_DIR", &folder))?;
+    ensure!(ended.status.success(), "cargo could not build the example many_devices");
     let program = folder.join("release/examples/many_devices");
     let profile = folder.join("callgrind.out");
     let out = format!("--callgrind-out-file={}", profile.display());
@@ -89,7 +87,7 @@ fn measured(devices: u32, rounds: u32) -> Result<Cost> {
     Ok(cost(&text))
 }
 
-/// The emulator's part of a callgrind profile: lines `fn=` and `cfn=` name functions, by number
+/// Returns the emulator's part of a callgrind profile: lines `fn=` and `cfn=` name functions, by number
 /// after the first time; `calls=` comes before the cost of what is called, which the caller's own
 /// lines do not hold.
 fn cost(profile: &str) -> Cost {
@@ -117,7 +115,7 @@ fn cost(profile: &str) -> Cost {
     cost
 }
 
-/// The name of `(7)` or `(7) name`.
+/// Returns the name of `(7)` or `(7) name`.
 fn name<'a>(function: &'a str, names: &mut HashMap<&'a str, &'a str>) -> &'a str {
     if let Some((number, name)) = function.split_once(' ') {
         names.insert(number, name);

@@ -4,25 +4,23 @@
 //! what an engine saved under its own names. Nothing is dropped: what shows nothing, decodes to
 //! nothing or cannot be read is listed apart.
 
-use fs_err as fs;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use fs_err as fs;
 use its_rules::Finding;
 use its_runner::program::{Judged, Outcome};
 use its_runner::replay::is_artifact;
-use its_runner::versioned::Versioned;
 use serde::Serialize;
 
 use crate::engines::Run;
-use crate::exit::{Defect, Exit};
-use crate::findings::divergences::Divergences;
-use crate::findings::header::Header;
+use crate::exit::{Exit, Failure};
+use crate::findings::{Divergences, Header};
 use crate::subjects::Subject;
 use crate::target::{self, Target};
-use crate::workspace;
+use crate::{output, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -34,12 +32,12 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// What all artifacts of a target come to.
+/// All artifacts of a target, by what they show now.
 #[derive(Default, Serialize)]
 pub(crate) struct Triage {
     target: String,
     pub groups: Vec<Group>,
-    /// They were findings, and break nothing now.
+    /// They were findings, and break no rule now.
     pub clean: Vec<String>,
     /// They hold no operation.
     empty: Vec<String>,
@@ -71,65 +69,42 @@ pub(crate) struct Group {
 /// Groups and prints. Findings that are not known divergences are findings.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let target = Target::find(&arguments.target)?;
-    let triage = triage(target)?;
-    triage.print();
-    if arguments.json {
-        say!("{}", serde_json::to_string(&Versioned::new(&triage))?);
-    }
-    if !triage.defects.is_empty() {
-        return Err(Defect("see what is listed as one".into()).into());
-    }
-    let new = triage.groups.iter().any(|group| group.known.is_none());
-    Ok(if new { Exit::Findings } else { Exit::Clean })
-}
-
-/// Replays and groups all artifacts of a target.
-fn triage(target: &'static Target) -> Result<Triage> {
-    let folder = workspace::root().join("artifacts").join(target.name);
-    Triage::of(target, artifacts(&folder)?)
-}
-
-/// The artifacts of each subject, by path.
-fn artifacts(folder: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let mut all = BTreeMap::new();
-    if !folder.exists() {
-        return Ok(all);
-    }
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default();
+    for path in workspace::entries(&target.artifacts())? {
         // Grown inputs are no findings.
-        if path.is_dir() && name != "corpus" {
-            let mut files = Vec::new();
-            collect(&path, &mut files)?;
-            files.sort();
-            if !files.is_empty() {
-                all.insert(name.to_string_lossy().into_owned(), files);
-            }
+        if path.is_dir() && path != target.grown() {
+            all.insert(workspace::name(&path), artifacts(&path)?);
         }
     }
-    Ok(all)
+    all.retain(|_, files| !files.is_empty());
+    let triage = Triage::of(target, all)?;
+    triage.print();
+    if arguments.json {
+        output::print_json(&triage)?;
+    }
+    if !triage.defects.is_empty() {
+        bail!(Failure::Defect("see what is listed as one".into()));
+    }
+    Ok(Exit::found(triage.groups.iter().any(|group| group.known.is_none())))
 }
 
-pub(crate) fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+/// Returns the artifacts in a folder and those below, by path.
+pub(crate) fn artifacts(folder: &Path) -> Result<Vec<PathBuf>> {
     // Whoever started the run may not have lived to do it.
     if let Some(run) = Run::open(folder) {
         run.collect()?;
     }
-    let in_findings = folder.file_name().is_some_and(|name| name == "findings");
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+    let in_findings = workspace::name(folder) == "findings";
+    let mut files = Vec::new();
+    for path in workspace::entries(folder)? {
         let is_scenario = path.extension().is_some_and(|extension| extension == "its");
-        let is_corpus = path.file_name().is_some_and(|name| name == "corpus");
-        if path.is_dir() {
-            if !is_corpus {
-                collect(&path, files)?;
-            }
-        } else if in_findings && is_scenario || is_artifact(&path) {
+        if path.is_dir() && workspace::name(&path) != "corpus" {
+            files.extend(artifacts(&path)?);
+        } else if path.is_file() && (in_findings && is_scenario || is_artifact(&path)) {
             files.push(path);
         }
     }
-    Ok(())
+    Ok(files)
 }
 
 impl Triage {
@@ -138,17 +113,16 @@ impl Triage {
         let known = Divergences::read()?;
         let mut triage = Self { target: target.name.into(), ..Self::default() };
         for (subject, files) in all {
-            let made = match Subject::named(&subject) {
-                Ok(made) => made,
+            match Subject::named(&subject) {
+                Ok(made) => {
+                    for judged in made.player()?.judge(&files, Some(target))? {
+                        triage.take(&subject, judged, &known)?;
+                    }
+                }
                 Err(error) => {
                     let lost = files.iter().map(|file| workspace::shown(file));
                     triage.unreadable.extend(lost.map(|file| format!("{file}: {error:#}")));
-                    continue;
                 }
-            };
-            let program = made.player()?;
-            for judged in program.judge(&files, Some(target))? {
-                triage.take(&subject, judged, &known)?;
             }
         }
         triage.groups.sort_by(|one, other| {
@@ -169,7 +143,7 @@ impl Triage {
             Outcome::Played { findings, .. } if findings.is_empty() => (&mut self.clean, file),
             Outcome::Played { operations, findings, .. } => {
                 let seen = first_seen(&judged.file)?;
-                for finding in self.what_it_is_for(&judged.file, &findings) {
+                for finding in self.claimed(&judged.file, &findings) {
                     self.group(subject, finding, known).add(&file, operations, seen);
                 }
                 return Ok(());
@@ -179,18 +153,17 @@ impl Triage {
         Ok(())
     }
 
-    /// The finding that the head of the file names; all of them where it names none, or none that
-    /// it shows.
-    fn what_it_is_for<'a>(&mut self, file: &Path, findings: &'a [Finding]) -> Vec<&'a Finding> {
+    /// Returns the finding that the head of the file names; all of them where it names none, or none
+    /// that the file shows.
+    fn claimed<'a>(&mut self, file: &Path, findings: &'a [Finding]) -> Vec<&'a Finding> {
         let Some(claimed) = Header::read(file).signature else {
             return findings.iter().collect();
         };
-        let same = findings.iter().find(|finding| finding.signature == claimed);
-        if same.is_none() {
-            let file = workspace::shown(file);
-            self.drifted.push(format!("{file}: no {claimed}"));
+        if let Some(same) = findings.iter().find(|finding| finding.signature == claimed) {
+            return vec![same];
         }
-        same.map_or_else(|| findings.iter().collect(), |same| vec![same])
+        self.drifted.push(format!("{}: no {claimed}", workspace::shown(file)));
+        findings.iter().collect()
     }
 
     fn group(&mut self, subject: &str, finding: &Finding, known: &Divergences) -> &mut Group {
@@ -214,16 +187,12 @@ impl Triage {
 
     fn print(&self) {
         for group in &self.groups {
-            let known = group.known.as_ref();
-            let known = known.map_or(String::new(), |reason| format!(", known: {reason}"));
+            let Group { signature, subject, severity, count, operations, file, .. } = group;
+            let known = group.known.as_ref().map(|reason| format!(", known: {reason}"));
+            let known = known.unwrap_or_default();
             say!(
-                "{} on {} ({}{known}): {} files, the shortest of {} operations\n  {}",
-                group.signature,
-                group.subject,
-                group.severity,
-                group.count,
-                group.operations,
-                group.file
+                "{signature} on {subject} ({severity}{known}): {count} files, the shortest of \
+                 {operations} operations\n  {file}"
             );
         }
         for (what, files) in [
@@ -238,7 +207,8 @@ impl Triage {
             }
         }
         say!(
-            "{}: {} signatures, {} files show nothing, {} something else, {} are empty, {} unreadable, {} defects",
+            "{}: {} signatures, {} files show nothing, {} something else, {} are empty, \
+             {} unreadable, {} defects",
             self.target,
             self.groups.len(),
             self.clean.len(),

@@ -5,23 +5,15 @@
 //! where all do, with a seed of its own, and ends at the first finding or at the cap. A trial that
 //! ends at the cap is counted as such, not left out.
 
-use fs_err as fs;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
+use rayon::prelude::*;
 
-use crate::commands::fuzz::fill;
-use crate::engines::{Engine, Plan, Run, Running};
+use crate::engines::{Engine, Plan, Run, clean_seeds, first_finding};
 use crate::exit::Exit;
-use crate::stop;
-use crate::subjects::Subject;
-use crate::subjects::mistakes::{Bank, Bug};
-use crate::subjects::program::Program;
-use crate::target::Target;
-use crate::workspace;
+use crate::subjects::{Bank, Bug, Subject};
+use crate::{stop, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -56,13 +48,12 @@ struct Trial {
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let bugs = match &arguments.bug {
         Some(id) => vec![Bug::find(id)?],
-        None if arguments.breaks => {
-            Bug::all(Bank::Breaks)?.into_iter().filter(|bug| bug.target().is_ok()).collect()
-        }
-        None => Bug::all(Bank::Bugs)?,
+        None => Bug::all(if arguments.breaks { Bank::Breaks } else { Bank::Bugs })?,
     };
     say!("known bug | detected | cases to detection: median (least to most) | rules");
-    for bug in &bugs {
+    // A break that tests find is none that fuzzing could.
+    let fuzzed = |bug: &&Bug| arguments.bug.is_some() || bug.target().is_ok();
+    for bug in bugs.iter().filter(fuzzed) {
         stop::check()?;
         let trials = trials(bug, arguments)?;
         say!("{}", row(bug, &trials));
@@ -92,58 +83,17 @@ fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
     let target = bug.target()?;
     let subject = Subject::with_bug(bug);
     let program = arguments.engine.build(&subject, target)?;
-    let seeds = blind_seeds(&subject.player()?, target)?;
+    let seeds = clean_seeds(&subject.player()?, target)?;
     let folder = workspace::root().join("target").join("trials").join(&bug.id);
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    let next = AtomicU32::new(1);
-    let ended = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..arguments.jobs.get() {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > arguments.trials || stop::asked() {
-                        return;
-                    }
-                    let plan = Plan {
-                        program: &program,
-                        target,
-                        seed,
-                        time: 0,
-                        runs: arguments.cap,
-                        jobs: 1,
-                        ends_at_first: true,
-                    };
-                    let folder = folder.join(seed.to_string());
-                    let trial = trial(&plan, folder, arguments.engine, &seeds);
-                    ended.lock().expect("no trial panics").push(trial);
-                }
-            });
-        }
-    });
-    ended.into_inner().expect("no trial panics").into_iter().collect()
-}
-
-/// The seeds on which the known bug does not show.
-pub(crate) fn blind_seeds(replayer: &Program, target: &Target) -> Result<Vec<PathBuf>> {
-    let mut blind = Vec::new();
-    for seed in workspace::scenarios(&target.corpus("seeds"))? {
-        if replayer.is_clean(&seed)? {
-            blind.push(seed);
-        }
-    }
-    Ok(blind)
-}
-
-fn trial(plan: &Plan, folder: PathBuf, engine: Engine, seeds: &[PathBuf]) -> Result<Trial> {
-    fs::create_dir_all(&folder)?;
-    let run = Run::new(folder, engine)?;
-    fill(&run.corpus(), seeds)?;
-    let mut running = Running::start(&run, plan)?;
-    running.wait_until(|_| false)?;
-    stop::check()?;
-    let rule = running.first_rule()?;
-    Ok(Trial { cases: run.counts().cases, rule })
+    workspace::empty_folder(&folder)?;
+    let trial = |seed: u32| {
+        stop::check()?;
+        let runs = arguments.cap;
+        let plan = Plan { seed, runs, ends_at_first: true, ..Plan::new(&program, target) };
+        let run = Run::new_in(folder.join(seed.to_string()), arguments.engine)?;
+        let rule = first_finding(&plan, &run, &seeds)?;
+        Ok(Trial { cases: run.counts().cases, rule })
+    };
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(arguments.jobs.get()).build()?;
+    threads.install(|| (1..=arguments.trials).into_par_iter().map(trial).collect())
 }

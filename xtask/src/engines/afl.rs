@@ -1,14 +1,14 @@
 //! AFL++, by cargo-afl.
 
-use fs_err as fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use fs_err as fs;
 use its_scenario::MAX_BYTES;
 
 use super::{Glue, Plan, Run, demand_command, host_triple, share};
-use crate::commands::corpus::files;
-use crate::subjects::build::Recipe;
+use crate::subjects::Recipe;
+use crate::workspace::{self, files};
 
 pub(super) struct Afl;
 
@@ -79,8 +79,7 @@ impl Glue for Afl {
             let line = text.lines().find(|line| line.starts_with("edges_found"))?;
             line.split_whitespace().last()?.parse().ok()
         };
-        let instances = instances(run).ok()?;
-        instances.into_iter().filter_map(edges).max()
+        workspace::entries(&output(run)).ok()?.into_iter().filter_map(edges).max()
     }
 
     fn is_instrumented(&self, run: &Run) -> bool {
@@ -91,22 +90,18 @@ impl Glue for Afl {
     /// with code 0 on crashes, so that looking here is the only way to hear of them.
     fn inputs(&self, run: &Run) -> Result<Vec<(PathBuf, PathBuf)>> {
         let mut all = Vec::new();
-        for instance in instances(run)? {
-            let name = instance.file_name().unwrap_or_default().to_string_lossy();
+        for instance in workspace::entries(&output(run))? {
+            let name = workspace::name(&instance);
             for (folder, prefix) in
                 [("queue", "corpus/"), ("crashes", "crashes/crash-"), ("hangs", "crashes/timeout-")]
             {
                 for file in files(&instance.join(folder))? {
-                    let full = file.file_name().unwrap_or_default().to_string_lossy();
-                    let Some(rest) = full.strip_prefix("id:") else {
-                        continue;
-                    };
+                    let full = workspace::name(&file);
                     let is_other = full.contains(",orig:") || full.contains(",sync:");
-                    if folder == "queue" && is_other {
-                        continue;
+                    let id = full.strip_prefix("id:").and_then(|rest| rest.split(',').next());
+                    if let Some(id) = id.filter(|_| folder != "queue" || !is_other) {
+                        all.push((file, format!("{prefix}afl-{name}-{id}").into()));
                     }
-                    let id = rest.split(',').next().unwrap_or_default();
-                    all.push((file.clone(), format!("{prefix}afl-{name}-{id}").into()));
                 }
             }
         }
@@ -114,27 +109,16 @@ impl Glue for Afl {
     }
 }
 
+/// Returns AFL++'s output folder, with a folder for each instance.
 fn output(run: &Run) -> PathBuf {
     run.folder.join("afl")
-}
-
-fn instances(run: &Run) -> Result<Vec<PathBuf>> {
-    let mut all = Vec::new();
-    if output(run).is_dir() {
-        for entry in fs::read_dir(output(run))? {
-            all.push(entry?.path());
-        }
-    }
-    all.sort();
-    Ok(all)
 }
 
 /// Its input folder is not the one that what it finds is collected in.
 fn copy_seeds(run: &Run, seeds: &Path) -> Result<()> {
     fs::create_dir_all(seeds)?;
     for file in files(&run.corpus())? {
-        let name = file.file_name().context("a file has a name")?;
-        fs::copy(&file, seeds.join(name))?;
+        fs::copy(&file, seeds.join(workspace::name(&file)))?;
     }
     Ok(())
 }
@@ -149,7 +133,7 @@ mod tests {
     #[test]
     fn what_it_saved_is_found_and_nothing_twice() {
         let folder = tempfile::tempdir().unwrap();
-        let run = Run::new(folder.path().into(), Engine::Afl).unwrap();
+        let run = Run::new_in(folder.path().into(), Engine::Afl).unwrap();
         for file in [
             "main/crashes/id:000000,sig:06,src:000003,time:12,execs:40,op:havoc,rep:2",
             "main/crashes/README.txt",
@@ -164,9 +148,8 @@ mod tests {
         }
         run.collect().unwrap();
         run.collect().unwrap();
-        let names = |folder: PathBuf| {
-            let all = files(&folder).unwrap().into_iter();
-            all.map(|file| file.file_name().unwrap().to_owned()).collect::<Vec<_>>()
+        let names = |folder: PathBuf| -> Vec<String> {
+            files(&folder).unwrap().iter().map(|file| workspace::name(file)).collect()
         };
         let crashes = ["crash-afl-main-000000", "timeout-afl-main-000000"];
         assert_eq!(names(run.crashes()), crashes);

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use fs_err as fs;
 use its_scenario::MAX_BYTES;
 
 use super::{Glue, Plan, Run, demand_command};
-use crate::commands::corpus::files;
-use crate::subjects::build::Recipe;
-use crate::workspace;
+use crate::subjects::Recipe;
+use crate::workspace::{self, files};
 
 pub(super) struct Honggfuzz;
 
@@ -55,8 +55,8 @@ impl Glue for Honggfuzz {
             arguments.push("--exit_upon_crash".into());
         }
         arguments.extend(["--".into(), plan.program.path.display().to_string()]);
-        fs_err::create_dir_all(crashes(run))?;
-        fs_err::create_dir_all(run.folder.join("honggfuzz"))?;
+        fs::create_dir_all(crashes(run))?;
+        fs::create_dir_all(run.folder.join("honggfuzz"))?;
         Ok(vec![duct::cmd(fuzzer(), arguments)])
     }
 
@@ -76,11 +76,9 @@ impl Glue for Honggfuzz {
 
     fn inputs(&self, run: &Run) -> Result<Vec<(PathBuf, PathBuf)>> {
         let name = |file: PathBuf| {
-            let name = file.file_name()?.to_str()?.strip_suffix(".fuzz")?;
-            let kind = match name.starts_with("SIGVTALRM") {
-                true => "timeout",
-                false => "crash",
-            };
+            let name = workspace::name(&file);
+            let name = name.strip_suffix(".fuzz")?;
+            let kind = if name.starts_with("SIGVTALRM") { "timeout" } else { "crash" };
             let to = format!("crashes/{kind}-honggfuzz-{name}");
             Some((file.clone(), to.into()))
         };
@@ -108,22 +106,20 @@ mod tests {
     #[test]
     fn what_it_saved_is_an_artifact_like_others() {
         let folder = tempfile::tempdir().unwrap();
-        let run = Run::new(folder.path().into(), Engine::Honggfuzz).unwrap();
-        fs_err::create_dir_all(crashes(&run)).unwrap();
+        let run = Run::new_in(folder.path().into(), Engine::Honggfuzz).unwrap();
+        fs::create_dir_all(crashes(&run)).unwrap();
         for name in [
             "SIGABRT.PC.7f.STACK.18.CODE.-6.ADDR.0.INSTR.mov.fuzz",
             "SIGVTALRM.PC.0.STACK.0.CODE.0.ADDR.0.INSTR.[].fuzz",
             "HONGGFUZZ.REPORT.TXT",
         ] {
-            fs_err::write(crashes(&run).join(name), name).unwrap();
+            fs::write(crashes(&run).join(name), name).unwrap();
         }
         run.collect().unwrap();
         let saved = files(&run.crashes()).unwrap();
         assert!(saved.iter().all(|file| is_artifact(file)));
-        let starts = |file: &PathBuf, with: &str| {
-            file.file_name().unwrap().to_string_lossy().starts_with(with)
-        };
-        assert!(saved.len() == 2 && starts(&saved[0], "crash-"));
-        assert!(starts(&saved[1], "timeout-"));
+        assert_eq!(saved.len(), 2);
+        assert!(workspace::name(&saved[0]).starts_with("crash-"));
+        assert!(workspace::name(&saved[1]).starts_with("timeout-"));
     }
 }

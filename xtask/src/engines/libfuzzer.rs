@@ -1,16 +1,14 @@
 //! libFuzzer, on the stable toolchain without cargo-fuzz: a compiler for C++ is all that it needs.
 
-use fs_err as fs;
-use fs_err::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
+use fs_err::File;
 use its_scenario::MAX_BYTES;
 
-use super::{Engine, Glue, Plan, Run, demand_command, host_triple, share};
+use super::{Glue, Plan, Run, demand_command, host_triple, share};
 use crate::process;
-use crate::subjects::build::Recipe;
-use crate::subjects::program::Program;
+use crate::subjects::{Program, Recipe};
 
 pub(super) struct Libfuzzer;
 
@@ -28,25 +26,26 @@ const INSTRUMENTATION: [&str; 8] = [
     "--cfg engine=\"libfuzzer\"",
 ];
 
+const INSTALL: &str = "libFuzzer is built from C++. Install a compiler (Debian: apt-get install g++) \
+     or name one in CXX; `--engine random` needs none";
+
 /// What it prints when the program is instrumented. Without instrumentation it runs all the same.
 const INSTRUMENTED: &str = "INFO: Loaded 1 PC tables";
 
 impl Glue for Libfuzzer {
     fn demand_tools(&self) -> Result<()> {
         let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-        demand_command(
-            &compiler,
-            &["--version"],
-            "libFuzzer is built from C++. Install a compiler (Debian: apt-get install g++) or name one in CXX; \
-             `--engine random` needs none",
-        )
+        demand_command(&compiler, &["--version"], INSTALL)
     }
 
     /// Built like what plays, but with instrumentation. The explicit target keeps that off build
     /// scripts and macros.
     fn recipe(&self) -> Result<Recipe> {
-        let recipe = Recipe::play().named("for libFuzzer").with(&["--target", &host_triple()?]);
-        Ok(recipe.env("RUSTFLAGS", &INSTRUMENTATION.join(" ")))
+        let mut recipe = Recipe::play()
+            .with(&["--target", &host_triple()?])
+            .env("RUSTFLAGS", &INSTRUMENTATION.join(" "));
+        recipe.name = "for libFuzzer";
+        Ok(recipe)
     }
 
     fn commands(&self, run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>> {
@@ -89,22 +88,11 @@ impl Glue for Libfuzzer {
     fn is_instrumented(&self, run: &Run) -> bool {
         run.all_logs().all(|log| log.contains(INSTRUMENTED))
     }
-
-    fn inputs(&self, _run: &Run) -> Result<Vec<(PathBuf, PathBuf)>> {
-        Ok(Vec::new())
-    }
 }
 
 /// Copies into a folder what adds to the coverage of what is there, from others. Findings and
 /// crashes on the way go to the run's folders.
-pub(crate) fn merge(
-    program: &Program,
-    into: &Path,
-    from: &[PathBuf],
-    folder: &Path,
-) -> Result<Run> {
-    let run = Run::new(folder.into(), Engine::Libfuzzer)?;
-    let log = run.log_file(0);
+pub(crate) fn merge(program: &Program, into: &Path, from: &[PathBuf], run: &Run) -> Result<()> {
     let mut arguments = vec![
         "-merge=1".to_owned(),
         format!("-max_len={MAX_BYTES}"),
@@ -117,13 +105,12 @@ pub(crate) fn merge(
         .env("ITSDIFF_FINDINGS", run.findings())
         .stdin_null()
         .stdout_null()
-        .stderr_file(File::create(&log)?.into_file());
-    let ended = process::ended(&program.path, command)?;
+        .stderr_file(File::create(run.log_file(0))?.into_file());
+    let status = process::run(&program.path, command)?.status;
     // It leaves out, silently, what it cannot write.
     run.demand_room()?;
-    let text = fs::read_to_string(&log).unwrap_or_default();
-    if !ended.status.success() || !text.contains("MERGE-OUTER") {
-        bail!("libFuzzer did not merge ({}):\n{text}", ended.status);
-    }
-    Ok(run)
+    let log = run.log(0);
+    let merged = status.success() && log.contains("MERGE-OUTER");
+    ensure!(merged, "libFuzzer did not merge ({status}):\n{log}");
+    Ok(())
 }

@@ -1,5 +1,5 @@
-//! Fuzzing engines: one file each. They differ in how a target is built, in their command lines,
-//! and in where they leave what they found; a run of any of them is a folder of the same form:
+//! Fuzzing engines and their runs. Each engine has a file: how a target is built for it, its command
+//! line, and where it leaves what it finds. A run of any engine is a folder of the same form:
 //!
 //! - `corpus`: inputs, binary. Seeds before the run, what the engine kept of it when it is
 //!   [collected](Run::collect).
@@ -9,27 +9,28 @@
 //! - `status`: counts. `logs`: what processes printed. The rest is the engine's own.
 
 mod afl;
+mod fuzz;
 mod honggfuzz;
 mod libfuzzer;
 mod random;
 mod run;
 mod running;
-pub(crate) mod summary;
+mod summary;
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::process::Tool;
-use crate::subjects::Subject;
-use crate::subjects::build::Recipe;
-use crate::subjects::program::Program;
+use crate::subjects::{Program, Recipe, Subject};
 use crate::target::Target;
 
+pub(crate) use fuzz::{clean_seeds, fill, first_finding, fuzz};
 pub(crate) use libfuzzer::merge;
 pub(crate) use run::Run;
-pub(crate) use running::Running;
+pub(crate) use summary::Summary;
 
 /// Who makes the inputs.
 #[derive(
@@ -68,11 +69,12 @@ trait Glue {
 
     /// Inputs that the engine keeps in a form of its own: from where, and under which name in
     /// `corpus` or `crashes`.
-    fn inputs(&self, run: &Run) -> Result<Vec<(PathBuf, PathBuf)>>;
+    fn inputs(&self, _run: &Run) -> Result<Vec<(PathBuf, PathBuf)>> {
+        Ok(Vec::new())
+    }
 }
 
 impl Engine {
-    /// All of them.
     pub(crate) const ALL: [Self; 4] = [Self::Libfuzzer, Self::Afl, Self::Honggfuzz, Self::Random];
 
     fn glue(self) -> &'static dyn Glue {
@@ -84,7 +86,7 @@ impl Engine {
         }
     }
 
-    /// On the command line and in summaries.
+    /// Returns its name on the command line and in summaries.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Libfuzzer => "libfuzzer",
@@ -94,21 +96,18 @@ impl Engine {
         }
     }
 
-    /// An error with the commands that install what is missing.
+    /// Returns an error with the commands that install what is missing.
     pub(crate) fn demand_tools(self) -> Result<()> {
         self.glue().demand_tools()
     }
 
     /// Builds a target for it.
-    ///
-    /// # Errors
-    /// A tool is missing, it cannot be built, or this process must stop.
     pub(crate) fn build(self, subject: &Subject, target: &Target) -> Result<Program> {
         self.demand_tools()?;
         subject.build(target, &self.glue().recipe()?)
     }
 
-    /// Whether the seed decides what it does; honggfuzz takes none.
+    /// Returns whether the seed decides what it does; honggfuzz takes none.
     pub(crate) fn takes_seed(self) -> bool {
         self != Self::Honggfuzz
     }
@@ -130,10 +129,23 @@ pub(crate) struct Plan<'a> {
     pub ends_at_first: bool,
 }
 
+impl<'a> Plan<'a> {
+    /// Returns a plan of seed 1 on one core, without limits.
+    pub(crate) fn new(program: &'a Program, target: &'static Target) -> Self {
+        Self { program, target, seed: 1, time: 0, runs: 0, jobs: 1, ends_at_first: false }
+    }
+}
+
+/// Returns a seed that differs from run to run.
+pub(crate) fn fresh_seed() -> u32 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(1, |now| now.subsec_nanos() ^ now.as_secs() as u32).max(1)
+}
+
 /// The compiler, for what it says of itself.
 pub(crate) const RUSTC: Tool = Tool { program: "rustc", install: "https://rustup.rs" };
 
-/// The triple that is built for. An explicit target keeps instrumentation off build scripts and
+/// Returns the triple that is built for. An explicit target keeps instrumentation off build scripts and
 /// macros.
 pub(crate) fn host_triple() -> Result<String> {
     let text = RUSTC.run(["-vV"])?;
@@ -141,17 +153,10 @@ pub(crate) fn host_triple() -> Result<String> {
     Ok(host.context("rustc -vV names no host")?.to_owned())
 }
 
-/// An error with what to do unless a command runs.
+/// Returns an error with what to do unless a command runs.
 fn demand_command(program: &str, arguments: &[&str], advice: &str) -> Result<()> {
-    let found = duct::cmd(program, arguments)
-        .stdout_null()
-        .stderr_null()
-        .unchecked()
-        .run()
-        .is_ok_and(|output| output.status.success());
-    if !found {
-        bail!("`{program} {}` does not run. {advice}", arguments.join(" "));
-    }
+    let found = duct::cmd(program, arguments).stdout_null().stderr_null().run().is_ok();
+    ensure!(found, "`{program} {}` does not run. {advice}", arguments.join(" "));
     Ok(())
 }
 

@@ -1,57 +1,31 @@
-//! The folder of a run, and what `run.json` in it says of the run.
+//! The folder of a run, and `run.json` in it, which describes the run.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use fs_err as fs;
 use its_rules::StoredFinding;
 use its_runner::Counts;
-use its_runner::versioned::Versioned;
-use its_scenario::{FuzzTarget, MAX_BYTES};
+use its_scenario::MAX_BYTES;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use super::{Engine, Plan, RUSTC};
-use crate::engines::summary::Summary;
-use crate::stop;
+use super::{Engine, Plan, RUSTC, Summary};
 use crate::target::Target;
-use crate::workspace;
+use crate::{output, stop, workspace};
 
 /// What `run.json` says.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct About {
     engine: Engine,
+    /// What was asked for, of what, and when.
     #[serde(default)]
-    started: Option<Started>,
+    started: Value,
     /// Missing of a run that goes on, or whose command was killed.
     #[serde(default)]
-    ended: Option<Ended>,
-}
-
-/// What was asked for, of what, and when.
-#[derive(Clone, Serialize, Deserialize)]
-struct Started {
-    command: String,
-    target: String,
-    subject: String,
-    seed: u32,
-    jobs: usize,
-    /// 0 for no limit.
-    seconds: u64,
-    /// 0 for no limit.
-    cases: u64,
-    /// This tool's version, with the commit of the checkout.
-    version: String,
-    toolchain: String,
-    time: String,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct Ended {
-    how: String,
-    time: String,
-    #[serde(default)]
-    summary: Option<Summary>,
+    ended: Value,
 }
 
 const ABOUT: &str = "run.json";
@@ -66,16 +40,28 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Makes a new run in a folder that is there.
-    ///
-    /// # Errors
-    /// The folder cannot be written to.
-    pub(crate) fn new(folder: PathBuf, engine: Engine) -> Result<Self> {
+    /// Makes a new run in a folder below `artifacts` that no other run has.
+    pub(crate) fn new(target: &Target, subject: &str, engine: Engine) -> Result<Self> {
+        let base = target.artifacts().join(subject);
+        fs::create_dir_all(&base)?;
+        for number in 1_u32.. {
+            let folder = base.join(format!("run-{number}"));
+            match fs::create_dir(&folder) {
+                Ok(()) => return Self::new_in(folder, engine),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bail!("{} is full", base.display())
+    }
+
+    /// Makes a new run in a folder that is empty or does not exist.
+    pub(crate) fn new_in(folder: PathBuf, engine: Engine) -> Result<Self> {
         let run = Self { folder, engine };
         for part in [run.corpus(), run.findings(), run.crashes(), run.logs()] {
             fs::create_dir_all(part)?;
         }
-        run.write(About { engine, started: None, ended: None })?;
+        run.write(&About { engine, started: Value::Null, ended: Value::Null })?;
         Ok(run)
     }
 
@@ -85,50 +71,41 @@ impl Run {
         Some(Self { folder: folder.into(), engine })
     }
 
-    /// Notes in `run.json` what is about to be started.
-    ///
-    /// # Errors
-    /// The file cannot be written.
+    /// Notes in `run.json` what is about to be started. 0 is no limit of seconds and of cases.
     pub(super) fn note_start(&self, plan: &Plan) -> Result<()> {
-        let started = Started {
-            command: workspace::command(),
-            target: plan.target.name.into(),
-            subject: plan.program.subject.clone(),
-            seed: plan.seed,
-            jobs: plan.jobs,
-            seconds: plan.time,
-            cases: plan.runs,
-            version: workspace::version(),
-            toolchain: RUSTC.run(["--version"])?.trim().into(),
-            time: now(),
-        };
-        self.write(About { engine: self.engine, started: Some(started), ended: None })
+        let started = json!({
+            "command": workspace::command(),
+            "target": plan.target.name,
+            "subject": plan.program.subject,
+            "seed": plan.seed,
+            "jobs": plan.jobs,
+            "seconds": plan.time,
+            "cases": plan.runs,
+            "version": workspace::version(),
+            "toolchain": RUSTC.run(["--version"])?.trim(),
+            "time": now(),
+        });
+        self.write(&About { engine: self.engine, started, ended: Value::Null })
     }
 
     /// Notes in `run.json` how the run ended.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub(crate) fn note_end(&self, end: &Result<()>, summary: Option<&Summary>) -> Result<()> {
+    pub(super) fn note_end(&self, end: &Result<()>, summary: Option<&Summary>) -> Result<()> {
         let how = match end {
             Ok(()) if stop::asked() => "interrupted".into(),
             Ok(()) => "as planned".into(),
             Err(error) => format!("{error:#}"),
         };
-        let ended = Ended { how, time: now(), summary: summary.cloned() };
-        self.write(About { ended: Some(ended), ..read(&self.folder)? })
+        let ended = json!({ "how": how, "time": now(), "summary": summary });
+        self.write(&About { ended, ..read(&self.folder)? })
     }
 
-    fn write(&self, about: About) -> Result<()> {
-        let text = serde_json::to_string_pretty(&Versioned::new(about))? + "\n";
+    fn write(&self, about: &About) -> Result<()> {
+        let text = output::pretty_json(about)? + "\n";
         workspace::write_whole(&self.folder.join(ABOUT), &text)
     }
 
     /// Checks that there is room for what the run still writes: engines do not say when a disk is
     /// full.
-    ///
-    /// # Errors
-    /// There is none.
     pub(crate) fn demand_room(&self) -> Result<()> {
         let path = self.folder.join("room");
         let written = fs::write(&path, [0; ROOM]);
@@ -167,48 +144,40 @@ impl Run {
         self.engine.glue().coverage(self)
     }
 
-    /// Returns what process `index` printed.
-    pub(super) fn log(&self, index: usize) -> String {
-        let bytes = fs::read(self.log_file(index)).unwrap_or_default();
+    pub(super) fn log_file(&self, process: usize) -> PathBuf {
+        self.logs().join(process.to_string())
+    }
+
+    /// Returns what a process printed.
+    pub(super) fn log(&self, process: usize) -> String {
+        let bytes = fs::read(self.log_file(process)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    pub(super) fn log_file(&self, index: usize) -> PathBuf {
-        self.logs().join(index.to_string())
-    }
-
     pub(super) fn all_logs(&self) -> impl Iterator<Item = String> {
-        let there = (0..).take_while(|index| self.log_file(*index).exists());
-        there.map(|index| self.log(index))
+        let there = (0..).take_while(|process| self.log_file(*process).exists());
+        there.map(|process| self.log(process))
     }
 
     /// Copies what the engine keeps in a form of its own to where all engines' inputs are. Any
     /// time, any number of times.
-    ///
-    /// # Errors
-    /// A file cannot be copied.
     pub(crate) fn collect(&self) -> Result<()> {
         for (from, name) in self.engine.glue().inputs(self)? {
             let to = self.folder.join(&name);
-            if to.exists() {
-                continue;
+            if !to.exists() {
+                let part = self.folder.join("part");
+                fs::copy(&from, &part)?;
+                fs::rename(&part, &to)?;
             }
-            let part = self.folder.join("part");
-            fs::copy(&from, &part)?;
-            fs::rename(&part, &to)?;
         }
         Ok(())
     }
 
     /// Writes the words that engines which mutate bytes make inputs of, in the form that AFL++ and
     /// honggfuzz read.
-    ///
-    /// # Errors
-    /// The file cannot be written.
     pub(super) fn dictionary(&self, target: &Target) -> Result<PathBuf> {
-        let fuzzed = FuzzTarget::named(target.name).context("a target without a generator")?;
         let mut text = String::new();
-        for (name, bytes) in its_scenario::dictionary(fuzzed) {
+        for (name, bytes) in its_scenario::dictionary(target.generator()?) {
             let escaped: String = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
             text.push_str(&format!("{name}=\"{escaped}\"\n"));
         }
@@ -217,41 +186,28 @@ impl Run {
         Ok(path)
     }
 
-    /// Returns the findings that processes wrote, by signature.
-    ///
-    /// # Errors
-    /// The list cannot be read.
+    /// Returns the findings that processes wrote, by signature. A line that a killed process left
+    /// unfinished is no loss: its scenario is there.
     pub(crate) fn found(&self) -> Result<Vec<StoredFinding>> {
-        found(&self.findings())
+        let path = self.findings().join("findings.jsonl");
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = fs::read_to_string(&path)?;
+        let records = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let mut records: Vec<StoredFinding> = records.collect();
+        records.sort_by(|one, other| one.finding.signature.cmp(&other.finding.signature));
+        Ok(records)
     }
 }
 
 fn read(folder: &Path) -> Result<About> {
     let path = folder.join(ABOUT);
-    let text = fs::read_to_string(&path)?;
-    serde_json::from_str(&text).with_context(|| workspace::shown(&path))
+    serde_json::from_str(&workspace::read(&path)?).with_context(|| workspace::shown(&path))
 }
 
 fn now() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
-}
-
-/// Returns the findings in a folder, by signature. A line that a killed process left unfinished is
-/// no loss: its scenario is there.
-///
-/// # Errors
-/// The list cannot be read.
-fn found(folder: &Path) -> Result<Vec<StoredFinding>> {
-    let path = folder.join("findings.jsonl");
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let text = fs::read_to_string(&path)?;
-    let lines = text.lines();
-    let mut records: Vec<StoredFinding> =
-        lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
-    records.sort_by(|one, other| one.finding.signature.cmp(&other.finding.signature));
-    Ok(records)
 }
 
 #[cfg(test)]
@@ -262,17 +218,17 @@ mod tests {
     fn a_run_is_known_by_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Run::open(folder.path()).is_none());
-        let run = Run::new(folder.path().into(), Engine::Afl).unwrap();
+        let run = Run::new_in(folder.path().into(), Engine::Afl).unwrap();
         assert_eq!(Run::open(folder.path()).unwrap().engine, Engine::Afl);
         run.note_end(&Err(anyhow::anyhow!("it was cold")), None).unwrap();
-        assert_eq!(read(folder.path()).unwrap().ended.unwrap().how, "it was cold");
+        assert_eq!(read(folder.path()).unwrap().ended["how"], "it was cold");
     }
 
     /// `/dev/full` is a disk without room.
     #[test]
     fn a_folder_without_room_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let run = Run::new(folder.path().into(), Engine::Random).unwrap();
+        let run = Run::new_in(folder.path().into(), Engine::Random).unwrap();
         run.demand_room().unwrap();
         std::os::unix::fs::symlink("/dev/full", folder.path().join("room")).unwrap();
         let error = format!("{:#}", run.demand_room().unwrap_err());

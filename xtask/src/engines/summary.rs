@@ -4,9 +4,8 @@ use its_rules::{Evidence, StoredFinding, judged_by};
 use its_runner::replay;
 use serde::{Deserialize, Serialize};
 
-use crate::engines::{Engine, Plan, Run};
-use crate::subjects;
-use crate::subjects::external::Foreign;
+use super::{Engine, Plan, Run};
+use crate::subjects::{self, External};
 use crate::workspace;
 
 /// The summary of one run; as JSON, one object on one line.
@@ -64,16 +63,16 @@ pub(crate) struct Found {
 }
 
 impl Summary {
-    /// Whether there are findings that are not intended.
+    /// Returns whether all findings are intended.
     pub(crate) fn is_clean(&self) -> bool {
         self.findings.iter().all(|found| found.known.is_some())
     }
 
-    /// Of a run that has ended, without its findings.
+    /// Sums up a run that has ended, without its findings.
     pub(crate) fn new(run: &Run, plan: &Plan, seconds: f64, interrupted: bool) -> Self {
         let counts = run.counts();
         let subject = plan.program.subject.clone();
-        let facts = Foreign::facts(&subject);
+        let facts = External::facts(&subject);
         let unseen = |evidence| match facts {
             Some(facts) if !facts.observed => judged_by(evidence).map(String::from).collect(),
             _ => Vec::new(),
@@ -107,7 +106,7 @@ impl Summary {
         }
     }
 
-    /// What was asked for, and why it is not what was done.
+    /// Returns what was asked for, and why it is not what was done.
     pub(crate) fn asked(&self) -> String {
         let done = self.executions + self.skipped;
         let (asked, played) = match self.asked_cases {
@@ -135,72 +134,74 @@ impl Summary {
         format!("{asked}, {played}{why}{skipped}")
     }
 
-    /// For people.
+    pub(crate) fn cases_per_second(&self) -> f64 {
+        self.executions as f64 / self.seconds.max(0.001)
+    }
+
+    /// Returns which share of the cases was poisoned, in percent.
+    pub(crate) fn percent_poisoned(&self) -> f64 {
+        percent(self.poisoned, self.executions)
+    }
+
+    /// Prints it for people.
     pub(crate) fn print(&self) {
-        let per_second = |count: u64| count as f64 / self.seconds.max(0.001);
-        let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+        let Self { target, subject, jobs, seconds, .. } = self;
+        let engine = self.engine.name();
         let seed = match self.engine.takes_seed() {
             true => format!("seed {}", self.seed),
             false => "takes no seed".into(),
         };
         let interrupted = if self.interrupted { ", interrupted" } else { "" };
-        say!(
-            "{} on {}: {} in {:.0} s, {seed}, jobs {}{interrupted}",
-            self.target,
-            self.subject,
-            self.engine.name(),
-            self.seconds,
-            self.jobs
-        );
+        say!("{target} on {subject}: {engine} in {seconds:.0} s, {seed}, jobs {jobs}{interrupted}");
         say!(
             "  cases       {} judged ({:.0}/s); {} poisoned ({:.1} %)",
             self.executions,
-            per_second(self.executions),
+            self.cases_per_second(),
             self.poisoned,
-            share(self.poisoned, self.executions)
+            self.percent_poisoned()
         );
         say!("  asked       {}", self.asked());
-        say!("  operations  {} ({:.0}/s)", self.operations, per_second(self.operations));
-        if self.judged > 0 {
-            say!(
-                "  commands    {} judged by EL2, {} refused ({:.1} %)",
-                self.judged,
-                self.refused,
-                share(self.refused, self.judged)
-            );
+        let operations_per_second = self.operations as f64 / seconds.max(0.001);
+        say!("  operations  {} ({operations_per_second:.0}/s)", self.operations);
+        let Self { judged, refused, fetched, errors, stalled, .. } = *self;
+        if judged > 0 {
+            let share = percent(refused, judged);
+            say!("  commands    {judged} judged by EL2, {refused} refused ({share:.1} %)");
         }
+        let share = percent(errors, fetched);
         say!(
-            "  hardware    {} commands taken, {} errors ({:.1} %), {} stalled",
-            self.fetched,
-            self.errors,
-            share(self.errors, self.fetched),
-            self.stalled
+            "  hardware    {fetched} commands taken, {errors} errors ({share:.1} %), {stalled} stalled"
         );
         match self.coverage {
             Some(edges) if self.guided => say!("  coverage    {edges} edges"),
             Some(edges) => say!(
-                "  coverage    {edges} edges, none of them the subject's: it was not compiled for {} (harness/abi/README.md)",
-                self.engine.name()
+                "  coverage    {edges} edges, none of them the subject's: it was not compiled for \
+                 {engine} (harness/abi/README.md)"
             ),
             None => say!("  coverage    not counted: the engine is not guided"),
         }
         if !self.not_observed.is_empty() {
             say!("  {}", replay::not_observed().replace('\n', "\n  "));
         }
+        self.print_findings();
+    }
+
+    fn print_findings(&self) {
         say!("  findings    {}", self.findings.len());
         for Found { record, known } in &self.findings {
-            let known = known.as_ref();
-            let known = known.map_or(String::new(), |reason| format!(", known: {reason}"));
+            let known = known.as_ref().map_or(String::new(), |reason| format!(", known: {reason}"));
             let StoredFinding { finding, file } = record;
             let severity = finding.rule.severity.name();
             say!("    {} ({severity}{known})\n      {file}", finding.signature);
         }
         if let Some(first) = self.findings.first() {
-            say!(
-                "\nto see one: cargo xtask replay{} {}",
-                subjects::option(&self.subject),
-                workspace::quoted(&first.record.file)
-            );
+            let option = subjects::option(&self.subject);
+            let file = workspace::quoted(&first.record.file);
+            say!("\nto see one: cargo xtask replay{option} {file}");
         }
     }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
 }

@@ -3,19 +3,18 @@
 //! Reports show them with their reason and do not fail for them. Each names a scenario that shows
 //! it; one that no longer does is an error, since then the entry hides what comes next.
 
-use fs_err as fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use its_runner::program::Outcome;
 use serde::Deserialize;
 
-use crate::subjects::program::Program;
+use super::findings;
+use crate::subjects::Program;
 use crate::workspace;
 
 const FILE: &str = "harness/known-divergences.toml";
 
-/// All of them.
+/// All that are intended.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Divergences {
@@ -39,8 +38,7 @@ struct Divergence {
 
 impl Divergences {
     pub(crate) fn read() -> Result<Self> {
-        let text = fs::read_to_string(workspace::root().join(FILE))
-            .with_context(|| format!("cannot read {FILE}"))?;
+        let text = workspace::read(&workspace::root().join(FILE))?;
         let all: Self = toml::from_str(&text).with_context(|| format!("{FILE} is malformed"))?;
         for one in &all.divergences {
             ensure!(one.review.date.is_some(), "{FILE}: {} is no date", one.review);
@@ -48,7 +46,7 @@ impl Divergences {
         Ok(all)
     }
 
-    /// Why a signature is intended, if it is.
+    /// Returns why a signature is intended, if it is.
     pub(crate) fn reason(&self, subject: &str, signature: &str) -> Option<String> {
         let mut all = self.divergences.iter();
         let found = all.find(|one| subject == "production" && one.signature == signature)?;
@@ -58,30 +56,15 @@ impl Divergences {
         ))
     }
 
-    /// Checks that each still shows itself, and returns how many there are.
-    ///
-    /// # Errors
-    /// One does not.
+    /// Checks that each scenario still shows what it is named for, and returns how many there are.
     pub(crate) fn check(&self, program: &Program) -> Result<usize> {
         let files: Vec<PathBuf> =
             { self.divergences.iter() }.map(|one| workspace::root().join(&one.scenario)).collect();
-        let judged = match files.is_empty() {
-            true => Vec::new(),
-            false => program.judge(&files, None)?,
-        };
+        let judged = if files.is_empty() { Vec::new() } else { program.judge(&files, None)? };
         for (one, judged) in self.divergences.iter().zip(judged) {
-            let shows = match judged.outcome {
-                Outcome::Played { findings, .. } => {
-                    findings.iter().any(|finding| finding.signature == one.signature)
-                }
-                _ => false,
-            };
-            ensure!(
-                shows,
-                "{FILE}: {} does not show {} any more: take the entry out",
-                one.scenario.display(),
-                one.signature
-            );
+            let shows = findings(&judged).iter().any(|found| found.signature == one.signature);
+            let (scenario, signature) = (one.scenario.display(), &one.signature);
+            ensure!(shows, "{FILE}: {scenario} no longer shows {signature}: take the entry out");
         }
         Ok(self.divergences.len())
     }

@@ -1,7 +1,8 @@
-//! What comments at the head of a stored finding say of it.
+//! The comments at the head of a stored finding: what it was found with, and how to replay it.
+
+use std::path::Path;
 
 use fs_err as fs;
-use std::path::Path;
 
 use crate::subjects::{self, PRODUCTION};
 use crate::workspace;
@@ -9,13 +10,13 @@ use crate::workspace;
 /// The head of a file; empty for what is no such file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// What it broke: `production`, a known bug, or what `--subject` was given.
+    /// What it was found on: `production`, a known bug, or what `--subject` was given.
     pub(crate) subject: Option<String>,
     pub(crate) signature: Option<String>,
     pub(crate) target: Option<String>,
 }
 
-/// What stands before the name of a subject's file: where it lies is nobody else's concern.
+/// What stands before the name of a subject's file, which is given without its folder.
 pub(crate) const FILE: &str = "file:";
 
 /// What kind of subject a head names.
@@ -24,8 +25,8 @@ pub(crate) enum Origin {
     Production,
     Bug,
     Example,
-    /// A file of somebody's.
-    Elsewhere,
+    /// A file outside of the project.
+    File,
 }
 
 impl Origin {
@@ -33,7 +34,7 @@ impl Origin {
         match subject {
             PRODUCTION => Self::Production,
             _ if subject.starts_with("example:") => Self::Example,
-            _ if subject.starts_with(FILE) => Self::Elsewhere,
+            _ if subject.starts_with(FILE) => Self::File,
             _ => Self::Bug,
         }
     }
@@ -44,6 +45,7 @@ impl Header {
         Self::parse(&text(path))
     }
 
+    /// Reads the lines `# key: value`, wherever they are.
     fn parse(text: &str) -> Self {
         let field = |key: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -84,14 +86,14 @@ pub(crate) fn origin(
 pub(crate) fn inherit(from: &Path, scenario: &str, to: Option<&str>) -> String {
     let old = text(from);
     // A regression names its subject by itself, in its first line.
-    let (first, rest) = match scenario.starts_with(ORIGIN[0]) {
-        true => scenario.split_at(scenario.find('\n').map_or(scenario.len(), |end| end + 1)),
-        false => ("", scenario),
-    };
-    let keys = &ORIGIN[usize::from(!first.is_empty())..];
-    let is_kept = |line: &&str| keys.iter().any(|key| line.starts_with(key));
-    let kept = old.lines().filter(is_kept).map(|line| format!("{line}\n"));
-    let mut head: String = std::iter::once(first.to_owned()).chain(kept).collect();
+    let names_subject = scenario.starts_with(ORIGIN[0]);
+    let end = scenario.find('\n').map_or(scenario.len(), |end| end + 1);
+    let (first, rest) = scenario.split_at(if names_subject { end } else { 0 });
+    let keys = &ORIGIN[usize::from(names_subject)..];
+    let mut head = first.to_owned();
+    for line in old.lines().filter(|line| keys.iter().any(|key| line.starts_with(key))) {
+        head.push_str(&format!("{line}\n"));
+    }
     let replay = old.lines().find_map(|line| shlex::split(line.strip_prefix(REPLAY)?));
     if let (Some(mut words), Some(to)) = (replay, to) {
         words.pop();
@@ -118,7 +120,7 @@ mod tests {
             ("production", Origin::Production),
             ("queue-not-ordered", Origin::Bug),
             ("example:naive", Origin::Example),
-            ("file:mine.o", Origin::Elsewhere),
+            ("file:mine.o", Origin::File),
         ];
         for (subject, origin) in all {
             assert_eq!(Origin::of(subject), origin, "{subject}");

@@ -1,4 +1,18 @@
 //! Stored findings: what their heads say, and which of them are intended.
 
-pub(crate) mod divergences;
+mod divergences;
 pub(crate) mod header;
+
+use its_rules::Finding;
+use its_runner::program::{Judged, Outcome};
+
+pub(crate) use divergences::Divergences;
+pub(crate) use header::{Header, Origin};
+
+/// Returns what was found in a file that was judged; nothing where it could not be played.
+pub(crate) fn findings(judged: &Judged) -> &[Finding] {
+    match &judged.outcome {
+        Outcome::Played { findings, .. } => findings,
+        Outcome::Unreadable(_) | Outcome::Empty(_) | Outcome::Failed(_) => &[],
+    }
+}

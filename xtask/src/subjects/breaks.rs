@@ -8,13 +8,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use fs_err as fs;
 use its_mistakes::{Mistake, Sources};
 
-use crate::process;
-use crate::subjects::mistakes::{Bank, Bug, FoundBy};
-use crate::workspace;
+use super::{Bank, Bug, FoundBy};
+use crate::{process, workspace};
 
 /// What is copied: everything that may be patched, and what depends on it.
 const COPIED: [&str; 3] = ["harness/", "oracles", "targets/its_"];
@@ -23,9 +22,6 @@ const COPIED: [&str; 3] = ["harness/", "oracles", "targets/its_"];
 const LEFT: [&str; 3] = ["harness/abi", "harness/known-bugs", "harness/mistakes"];
 
 /// Writes the copy with every break that a target finds, and returns its folder.
-///
-/// # Errors
-/// A patch cannot be planted, or a file cannot be read or written.
 pub(crate) fn write() -> Result<PathBuf> {
     let folder = workspace::root().join("target/breaks/source");
     let mut tree = Tree::read()?;
@@ -42,16 +38,14 @@ pub(crate) fn write() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Runs the tests of a package with a break in it, which must not be planted: it may be in what is
-/// evaluated when the tests are compiled. Returns what they print, and whether all passed.
-///
-/// # Errors
-/// The patch does not apply, cargo is not there, or this process must stop.
+/// Runs the tests of a package with a break in it and returns what they print, and whether all
+/// passed. The break is not planted but applied: it may be in what is evaluated when the tests are
+/// compiled.
 pub(crate) fn test(bug: &Bug, package: &str) -> Result<(String, bool)> {
     let folder = workspace::root().join("target/breaks").join(&bug.id);
     let mut tree = Tree::read()?;
     its_mistakes::apply(&mut tree.sources, &bug.patch)
-        .map_err(|why| anyhow::anyhow!("the patch of {} does not apply: {why}", bug.id))?;
+        .map_err(|why| anyhow!("the patch of {} does not apply: {why}", bug.id))?;
     tree.write(&folder, &bug.id)?;
     let manifest = folder.join("Cargo.toml");
     let arguments = ["test", "--quiet", "--package", package, "--manifest-path"];
@@ -61,14 +55,12 @@ pub(crate) fn test(bug: &Bug, package: &str) -> Result<(String, bool)> {
             .env("CARGO_PROFILE_TEST_OPT_LEVEL", "0")
             .stderr_to_stdout()
             .stdout_capture();
-    let output = process::ended(workspace::cargo(), command)?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok((text, output.status.success()))
+    let ended = process::run(workspace::cargo(), command)?;
+    Ok((ended.stdout, ended.status.success()))
 }
 
-/// Files of the workspace.
+/// Files of the workspace, by their path from the root.
 struct Tree {
-    /// By their path from the root.
     sources: Sources,
 }
 
@@ -95,13 +87,11 @@ impl Tree {
         if manifest.contains(&line) {
             return Ok(());
         }
-        match manifest.contains("[dependencies]") {
-            true => {
-                *manifest =
-                    manifest.replacen("[dependencies]", &format!("[dependencies]\n{line}"), 1);
-            }
-            false => manifest.push_str(&format!("\n[dependencies]\n{line}\n")),
+        let table = "[dependencies]";
+        if !manifest.contains(table) {
+            manifest.push_str(&format!("\n{table}\n"));
         }
+        *manifest = manifest.replacen(table, &format!("{table}\n{line}"), 1);
         Ok(())
     }
 
@@ -118,7 +108,7 @@ impl Tree {
         for (path, text) in &self.sources {
             let path = folder.join(path);
             if fs::read_to_string(&path).ok().as_ref() != Some(text) {
-                fs::create_dir_all(path.parent().context("a file is in a folder")?)?;
+                fs::create_dir_all(workspace::folder_of(&path))?;
                 fs::write(&path, text)?;
             }
             wanted.insert(path);
@@ -157,8 +147,7 @@ fn workspace_of(manifest: &str, name: &str) -> Result<String> {
 
 /// Removes what an earlier copy left.
 fn remove_others(folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
+    for path in workspace::entries(folder)? {
         if path.is_dir() {
             remove_others(&path, wanted)?;
         } else if !wanted.contains(&path) {
@@ -170,20 +159,14 @@ fn remove_others(folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result<()> {
 
 /// Reads the text files below a package.
 fn collect(folder: &Path, sources: &mut Sources) -> Result<()> {
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            if path.file_name().is_none_or(|name| name != "target") {
-                collect(&path, sources)?;
-            }
-            continue;
+    for path in workspace::entries(folder)? {
+        if path.is_file() {
+            let name = path.strip_prefix(workspace::root())?.to_str();
+            let name = name.with_context(|| format!("the path is no text: {}", path.display()))?;
+            sources.insert(name.into(), fs::read_to_string(&path)?);
+        } else if workspace::name(&path) != "target" {
+            collect(&path, sources)?;
         }
-        let Some(name) = path.strip_prefix(workspace::root())?.to_str() else {
-            bail!("the path is no text: {}", path.display());
-        };
-        sources.insert(name.into(), fs::read_to_string(&path)?);
     }
     Ok(())
 }

@@ -5,28 +5,27 @@
 //!
 //! - cargo's profile `dev`, for this command line: compiled fast;
 //! - [`Recipe::play`], cargo's profile `test`: tests and programs that play, optimized;
-//! - [`Recipe::libfuzzer`](crate::engines), the same with libFuzzer's instrumentation: other flags
-//!   of the compiler make other libraries.
+//! - libFuzzer's recipe, the same with its instrumentation: other flags of the compiler make other
+//!   libraries.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 
-use crate::process;
-use crate::workspace;
+use crate::{process, workspace};
 
 /// How cargo builds a program.
 pub(crate) struct Recipe {
     /// What it is for, as people read it.
-    name: &'static str,
+    pub name: &'static str,
     /// Cargo's target folder below `target`; none for the one that recipes share.
     folder: Option<&'static str>,
     cargo: &'static [&'static str],
     arguments: Vec<String>,
-    environment: BTreeMap<&'static str, String>,
+    environment: Vec<(&'static str, String)>,
     /// About how many seconds it takes from nothing on two cores.
     seconds: u32,
 }
@@ -39,7 +38,7 @@ impl Recipe {
             folder: None,
             cargo: &["build"],
             arguments: vec!["--profile".into(), "test".into()],
-            environment: BTreeMap::new(),
+            environment: Vec::new(),
             seconds: 60,
         }
     }
@@ -49,21 +48,14 @@ impl Recipe {
         Self::play().env("CARGO_PROFILE_TEST_OPT_LEVEL", "0")
     }
 
-    /// Returns a recipe of a tool that builds into a folder of its own, with these words after
-    /// `cargo`.
+    /// Returns a recipe with a target folder of its own, and with these words after `cargo`.
     pub(crate) fn of(
         name: &'static str,
         folder: &'static str,
         cargo: &'static [&'static str],
     ) -> Self {
-        let (arguments, environment) = (Vec::new(), BTreeMap::new());
+        let (arguments, environment) = (Vec::new(), Vec::new());
         Self { name, folder: Some(folder), cargo, arguments, environment, seconds: 120 }
-    }
-
-    /// Names what it is for.
-    pub(crate) fn named(mut self, name: &'static str) -> Self {
-        self.name = name;
-        self
     }
 
     /// Adds arguments.
@@ -74,7 +66,7 @@ impl Recipe {
 
     /// Sets a variable of the environment.
     pub(crate) fn env(mut self, name: &'static str, value: &str) -> Self {
-        self.environment.insert(name, value.into());
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -92,15 +84,15 @@ pub(crate) struct Package<'a> {
     /// Where its program is put, if another package of this name has the usual place.
     pub apart: Option<PathBuf>,
     pub environment: Vec<(&'static str, String)>,
-    /// Its workspace has a lock of its own; a copy takes what it needs out of ours.
-    pub locked: bool,
 }
 
-impl Package<'_> {
+impl<'a> Package<'a> {
+    /// Returns a package of this workspace.
+    pub(crate) fn new(name: &'a str) -> Self {
+        Self { name, workspace: workspace::root(), apart: None, environment: Vec::new() }
+    }
+
     /// Builds it and returns the path of its program.
-    ///
-    /// # Errors
-    /// Cargo is not there or fails, or this process must stop.
     pub(crate) fn build(&self, recipe: &Recipe) -> Result<PathBuf> {
         let shared = recipe.target_folder();
         let folder = self.apart.clone().unwrap_or_else(|| shared.clone());
@@ -109,24 +101,20 @@ impl Package<'_> {
             .env("CARGO_TARGET_DIR", &folder)
             // What is compiled on the way is shared, only programs are apart.
             .env("CARGO_BUILD_BUILD_DIR", &shared);
-        let variables = recipe.environment.iter().map(|(name, value)| (*name, value));
-        for (name, value) in variables.chain(self.environment.iter().map(|(n, v)| (*n, v))) {
+        for (name, value) in recipe.environment.iter().chain(&self.environment) {
             command = command.env(name, value);
         }
         // Flags of the user's would take the place of the instrumentation.
         let command = command
             .dir(self.workspace)
             .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .stdout_capture();
+            .env_remove("CARGO_ENCODED_RUSTFLAGS");
         let announced = Announcement::new(self.name, recipe, &shared);
-        let output = process::ended(workspace::cargo(), command)?;
-        if !output.status.success() {
-            bail!("cargo could not build {} {}; it says why above", self.name, recipe.name);
-        }
+        let ended = process::run(workspace::cargo(), command.stdout_capture())?;
+        let (name, how) = (self.name, recipe.name);
+        ensure!(ended.status.success(), "cargo could not build {name} {how}; it says why above");
         announced.end();
-        let text = String::from_utf8_lossy(&output.stdout);
-        let program = text.lines().filter_map(program).next_back();
+        let program = ended.stdout.lines().filter_map(program).next_back();
         program.with_context(|| format!("cargo built no program of {}", self.name))
     }
 
@@ -136,7 +124,8 @@ impl Package<'_> {
         if !std::io::stderr().is_terminal() {
             all.push("--quiet".into());
         }
-        if self.locked {
+        // A copy of the workspace takes what it needs out of our lock.
+        if self.workspace == workspace::root() {
             all.push("--locked".into());
         }
         all.extend(["--package", self.name].map(String::from));
@@ -164,7 +153,7 @@ impl Announcement {
     /// What was built before is not announced: it takes a second.
     fn new(package: &str, recipe: &Recipe, folder: &Path) -> Self {
         let mark = format!("{package} {}", recipe.name);
-        let built = fs_err::read_to_string(marks(folder)).unwrap_or_default();
+        let built = fs::read_to_string(marks(folder)).unwrap_or_default();
         let first = !built.lines().any(|line| line == mark);
         let any = built.lines().any(|line| line.ends_with(recipe.name));
         if first {
@@ -175,14 +164,12 @@ impl Announcement {
     }
 
     fn end(self) {
-        let Some(mark) = self.what else {
-            return;
-        };
+        let Some(mark) = self.what else { return };
         eprintln!("built {mark}: {:.0} s", self.start.elapsed().as_secs_f64());
         // Where it cannot be written the next build is announced again.
         let path = marks(&workspace::root().join("target"));
-        let all = fs_err::read_to_string(&path).unwrap_or_default() + &mark + "\n";
-        let _ = fs_err::write(path, all);
+        let all = fs::read_to_string(&path).unwrap_or_default() + &mark + "\n";
+        let _ = fs::write(path, all);
     }
 }
 

@@ -1,9 +1,9 @@
-//! An emulation that is written elsewhere: its object file or archive, made ready to be linked.
+//! External emulations: an object file or archive is made ready to be linked to the adapter for C.
 //!
-//! All of it becomes one object. Its writable data, read-only data and code are gathered in a
-//! section each, whose bounds the linker tells the adapter; the callbacks of instrumented code, and
-//! block copies, get names of ours, so that nothing of the C library's or of a sanitizer's takes
-//! them; everything but the interface becomes its own.
+//! All of it becomes one object. Its writable data, read-only data and code are each gathered in a
+//! section, whose bounds the linker passes to the adapter. Callbacks of instrumented code and block
+//! copies get names of ours, so that neither the C library nor a sanitizer defines them. All other
+//! symbols but the interface become local.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ const REQUIRED: [&str; 8] = [
     "its_subject_allows_donation",
 ];
 
-/// What it may define: where its set-up is another than ours.
+/// What it may define, where its set-up differs from ours.
 const DESCRIBES: &str = "its_subject_describe";
 
 /// Block copies that compilers call. Where a subject brings its own they stay its own, instrumented
@@ -69,12 +69,12 @@ const SEEN: [&str; 5] = [
     "--param=asan-globals=0",
 ];
 
-/// One that is ready.
-pub(crate) struct Foreign {
+/// An external emulation that is ready to be linked.
+pub(crate) struct External {
     /// As artifacts and messages name it.
     pub name: String,
-    pub archive: PathBuf,
-    pub facts: Facts,
+    archive: PathBuf,
+    facts: Facts,
 }
 
 /// What it was compiled with.
@@ -83,23 +83,15 @@ pub(crate) struct Facts {
     /// Each load and store is announced.
     pub observed: bool,
     /// It says how it wants its set-ups.
-    pub described: bool,
-    /// It tells its edges by `-fsanitize-coverage=trace-pc`.
-    pub traced: bool,
-    /// It counts its edges as clang's `-fsanitize-coverage=inline-8bit-counters,pc-table` does.
-    pub counted: bool,
+    described: bool,
+    /// It announces its edges, by `-fsanitize-coverage=trace-pc`.
+    traced: bool,
+    /// It counts its edges, by clang's `-fsanitize-coverage=inline-8bit-counters,pc-table`.
+    counted: bool,
 }
 
 impl Facts {
-    /// As cfgs of the adapter.
-    pub(crate) fn cfgs(self) -> String {
-        let all = [(self.observed, "observed"), (self.described, "described")];
-        let named: Vec<&str> =
-            { all.into_iter() }.filter_map(|(is, name)| is.then_some(name)).collect();
-        named.join(" ")
-    }
-
-    /// Whether its edges guide an engine.
+    /// Returns whether its edges guide an engine.
     pub(crate) fn guide(self, engine: Engine) -> bool {
         match engine {
             Engine::Libfuzzer => self.traced || self.counted,
@@ -116,24 +108,24 @@ pub(crate) fn binutils(program: &'static str) -> Tool {
     Tool { program, install: "Debian: apt-get install binutils" }
 }
 
-/// The file that says what it was compiled with.
 /// The archive that its program links.
 const ARCHIVE: &str = "libitsdiff_subject.a";
-
+/// The file that says what it was compiled with.
 const FACTS: &str = "facts.json";
 
 fn folder() -> PathBuf {
     workspace::root().join("target/subjects")
 }
 
-impl Foreign {
-    /// Of `example:NAME`, or the path of an object file or archive.
+fn examples_folder() -> PathBuf {
+    workspace::root().join("harness/abi/examples")
+}
+
+impl External {
+    /// Makes `example:NAME`, or the object file or archive of a path, ready to be linked.
     pub(crate) fn prepare(text: &str) -> Result<Self> {
         let (name, source, object) = match text.strip_prefix("example:") {
-            Some(name) => {
-                let object = example(name, &SEEN)?;
-                (format!("example-{name}"), text.into(), object)
-            }
+            Some(name) => (format!("example-{name}"), text.into(), example(name, &SEEN)?),
             None => {
                 let path = Path::new(text).canonicalize();
                 let path = path.with_context(|| format!("no subject {text}"))?;
@@ -144,90 +136,72 @@ impl Foreign {
         let folder = folder().join(&name);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("source"), source)?;
-        gather(&object, &folder, &name)
+        link(&object, &folder, name)
     }
 
-    /// What the adapter's build script is to link, and how.
+    /// Returns what the adapter's build script is to link, and how.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        let Facts { observed, described, .. } = self.facts;
+        let cfgs = [observed.then_some("observed"), described.then_some("described")];
+        let cfgs: Vec<&str> = cfgs.into_iter().flatten().collect();
         vec![
             ("ITSDIFF_SUBJECT", self.archive.display().to_string()),
-            ("ITSDIFF_SUBJECT_FACTS", self.facts.cfgs()),
+            ("ITSDIFF_SUBJECT_FACTS", cfgs.join(" ")),
         ]
     }
 
-    /// An example that is compiled so that nothing is seen of it but its calls.
+    /// Makes an example ready that is compiled so that nothing is seen of it but its calls.
     pub(crate) fn unseen_example(name: &str) -> Result<Self> {
-        let folder_name = format!("example-{name}-unseen");
-        let folder = folder().join(&folder_name);
+        let object = example(name, &[])?;
+        let name = format!("example-{name}-unseen");
+        let folder = folder().join(&name);
         fs::create_dir_all(&folder)?;
-        gather(&example(name, &[])?, &folder, &folder_name)
+        link(&object, &folder, name)
     }
 
-    /// The one that artifacts with this name are of, if there is one.
-    pub(crate) fn named(name: &str) -> Result<Option<Self>> {
-        Self::source(name).map(|text| Self::prepare(&text)).transpose()
+    /// Returns what `--subject` can be given, or was given before in this checkout.
+    pub(crate) fn known() -> Result<Vec<String>> {
+        let mut known: Vec<String> =
+            examples()?.iter().map(|name| format!("example:{name}")).collect();
+        for folder in workspace::entries(&folder())? {
+            // What could not be linked is no subject.
+            if folder.join(ARCHIVE).exists() {
+                known.extend(Self::source(&workspace::name(&folder)));
+            }
+        }
+        known.sort();
+        known.dedup();
+        Ok(known)
     }
 
-    /// What the one of this name was compiled with; `None` for what is not written elsewhere.
+    /// Returns what the one of this name was compiled with; `None` if there is none.
     pub(crate) fn facts(name: &str) -> Option<Facts> {
         let text = fs::read_to_string(folder().join(name).join(FACTS)).ok()?;
         serde_json::from_str(&text).ok()
     }
 
-    /// What `--subject` was given for it, from wherever it is asked.
+    /// Returns what `--subject` was given for the one of this name; `None` if there is none.
     pub(crate) fn source(name: &str) -> Option<String> {
         fs::read_to_string(folder().join(name).join("source")).ok()
     }
 }
 
-/// A folder name for a file, by all of its path.
+/// Returns a folder name for a file, by all of its path.
 fn name_of(path: &str) -> String {
     let plain = path.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
     format!("c{plain}")
 }
 
-/// The names of the examples.
+/// Returns the names of the examples.
 fn examples() -> Result<Vec<String>> {
-    let sources = workspace::root().join("harness/abi/examples");
-    let mut known: Vec<String> = fs::read_dir(&sources)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
-        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .collect();
-    known.sort();
-    Ok(known)
-}
-
-/// Returns what `--subject` can be given, or was given before in this checkout.
-///
-/// # Errors
-/// A folder cannot be read.
-pub(crate) fn known() -> Result<Vec<String>> {
-    let mut known: Vec<String> =
-        examples()?.into_iter().map(|name| format!("example:{name}")).collect();
-    if folder().is_dir() {
-        for entry in fs::read_dir(folder())? {
-            let name = entry?.file_name();
-            // What could not be linked is no subject.
-            if folder().join(&name).join(ARCHIVE).exists() {
-                known.extend(Foreign::source(&name.to_string_lossy()));
-            }
-        }
-    }
-    known.sort();
-    known.dedup();
-    Ok(known)
-}
-
-fn example_source(name: &str) -> Result<PathBuf> {
-    let known = examples()?;
-    workspace::demand_known("example", name, known.iter().map(String::as_str))?;
-    Ok(workspace::root().join("harness/abi/examples").join(name).with_extension("c"))
+    let sources = workspace::with_extension(&examples_folder(), "c")?;
+    Ok(sources.iter().map(|path| workspace::name(&path.with_extension(""))).collect())
 }
 
 /// Compiles an example with these flags beside the usual ones.
 fn example(name: &str, more: &[&str]) -> Result<PathBuf> {
-    let source = example_source(name)?;
+    workspace::demand_known("example", name, examples()?.iter().map(String::as_str))?;
+    let source = examples_folder().join(name).with_extension("c");
     let folder = folder().join("objects");
     fs::create_dir_all(&folder)?;
     let object = folder.join(format!("{name}.o"));
@@ -240,14 +214,14 @@ fn example(name: &str, more: &[&str]) -> Result<PathBuf> {
 }
 
 /// Makes one object of it and puts it into an archive.
-fn gather(object: &Path, folder: &Path, name: &str) -> Result<Foreign> {
+fn link(object: &Path, folder: &Path, name: String) -> Result<External> {
     let layout = folder.join("layout.ld");
     fs::write(&layout, LAYOUT)?;
     let merged = folder.join("merged.o");
     let subject = || format!("cannot use {} as a subject", object.display());
-    let link = ["-r", "-d", "-T"].map(Path::new);
+    let options = ["-r", "-d", "-T"].map(Path::new);
     let files = [&layout, Path::new("-o"), &merged, Path::new("--whole-archive"), object];
-    binutils("ld").run(link.into_iter().chain(files)).with_context(subject)?;
+    binutils("ld").run(options.into_iter().chain(files)).with_context(subject)?;
     let symbols = Symbols::read(&merged).with_context(subject)?;
     symbols.check(object)?;
     let renamed = folder.join("subject.o");
@@ -268,12 +242,12 @@ fn gather(object: &Path, folder: &Path, name: &str) -> Result<Foreign> {
     fs::write(folder.join(FACTS), serde_json::to_string(&facts)?)?;
     if !facts.observed {
         eprintln!(
-            "warning: {} was compiled without -fsanitize=kernel-address: its loads and stores are not seen, and many rules are \
-             not judged (harness/abi/README.md)",
+            "warning: {} was compiled without -fsanitize=kernel-address: its loads and stores are \
+             not seen, and many rules are not judged (harness/abi/README.md)",
             object.display()
         );
     }
-    Ok(Foreign { name: name.into(), archive, facts })
+    Ok(External { name, archive, facts })
 }
 
 /// Names in an object.
@@ -289,55 +263,44 @@ impl Symbols {
         let mut symbols = Self { defined: Vec::new(), undefined: Vec::new() };
         for line in text.lines() {
             let mut words = line.split_whitespace();
-            let (Some(name), Some(kind)) = (words.next(), words.next()) else {
-                continue;
-            };
-            match kind {
-                "U" | "w" => symbols.undefined.push(name.into()),
-                _ => symbols.defined.push(name.into()),
+            match (words.next(), words.next()) {
+                (Some(name), Some("U" | "w")) => symbols.undefined.push(name.into()),
+                (Some(name), Some(_)) => symbols.defined.push(name.into()),
+                _ => {}
             }
         }
         Ok(symbols)
     }
 
     fn check(&self, object: &Path) -> Result<()> {
-        let missing: Vec<&str> = REQUIRED
-            .into_iter()
-            .filter(|name| !self.defined.iter().any(|defined| defined == name))
-            .collect();
+        let is_missing = |name: &&str| !self.defined.iter().any(|defined| defined == name);
+        let missing: Vec<&str> = REQUIRED.into_iter().filter(is_missing).collect();
+        let (object, names) = (object.display(), missing.join(", "));
         ensure!(
             missing.is_empty(),
-            "{} does not define {}; harness/abi/include/itsdiff.h says what a subject must",
-            object.display(),
-            missing.join(", ")
+            "{object} does not define {names}; harness/abi/include/itsdiff.h says what a subject must"
         );
         Ok(())
     }
 
     fn facts(&self) -> Facts {
-        let calls = |starts: &[&str]| {
-            let is = |name: &String| starts.iter().any(|start| name.starts_with(start));
-            self.undefined.iter().any(is)
-        };
+        let calls = |start: &str| self.undefined.iter().any(|name| name.starts_with(start));
         Facts {
-            observed: calls(&["__asan_load", "__asan_store"]),
+            observed: calls("__asan_load") || calls("__asan_store"),
             described: self.defined.iter().any(|name| name == DESCRIBES),
-            traced: { self.undefined.iter() }.any(|name| name == "__sanitizer_cov_trace_pc"),
-            counted: calls(&["__sanitizer_cov_8bit_counters_init"]),
+            traced: self.undefined.iter().any(|name| name == "__sanitizer_cov_trace_pc"),
+            counted: calls("__sanitizer_cov_8bit_counters_init"),
         }
     }
 
-    /// Arguments of objcopy.
+    /// Returns arguments of objcopy.
     fn renames(&self) -> Vec<String> {
-        let renamed = self.undefined.iter().filter_map(|name| {
-            let ours = ours(name)?;
-            Some(format!("--redefine-sym={name}={ours}"))
-        });
-        renamed.collect()
+        let rename = |name: &String| Some(format!("--redefine-sym={name}={}", ours(name)?));
+        self.undefined.iter().filter_map(rename).collect()
     }
 }
 
-/// What takes the place of a function that instrumented code, or any code, calls: for each another.
+/// Returns our name for a callback of instrumented code or a block copy.
 fn ours(name: &str) -> Option<String> {
     if COPIES.contains(&name) {
         return Some(format!("itsdiff_{name}"));

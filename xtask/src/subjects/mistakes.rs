@@ -2,8 +2,7 @@
 //! (`corpus/breaks/<id>/`): each folder holds `bug.patch`, `bug.toml`, and `witness.its` if a
 //! target finds it.
 
-use fs_err as fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use its_rules::catalogue as rules;
@@ -11,6 +10,8 @@ use serde::Deserialize;
 
 use crate::target::Target;
 use crate::workspace;
+
+const SEVERITIES: [&str; 3] = ["vulnerability", "hardening", "conformance"];
 
 /// What `bug.toml` says.
 #[derive(Debug, Deserialize)]
@@ -21,7 +22,7 @@ pub(crate) struct Facts {
     pub class: String,
     /// Where it comes from.
     pub origin: String,
-    /// `vulnerability`, `hardening` or `conformance`.
+    /// One of [`SEVERITIES`].
     pub severity: String,
     /// Ids of the rules that may report it; one that was split speaks for what was split from it
     /// too.
@@ -62,7 +63,7 @@ impl Bank {
     }
 }
 
-/// One known bug.
+/// A known bug or a break.
 #[derive(Debug)]
 pub(crate) struct Bug {
     pub id: String,
@@ -73,24 +74,13 @@ pub(crate) struct Bug {
 }
 
 impl Bug {
-    /// All of a bank, by id.
+    /// Returns all of a bank, by id.
     pub(crate) fn all(bank: Bank) -> Result<Vec<Self>> {
-        let mut ids = Vec::new();
-        let folder = bank.folder();
-        let entries = folder.read_dir();
-        for entry in
-            entries.with_context(|| format!("cannot read {}", workspace::shown(&folder)))?
-        {
-            let entry = entry?;
-            if entry.path().is_dir() {
-                ids.push(entry.file_name().to_string_lossy().into_owned());
-            }
-        }
-        ids.sort();
-        ids.iter().map(|id| Self::read(bank, id)).collect()
+        let folders = workspace::entries(&bank.folder())?;
+        folders.iter().filter(|path| path.is_dir()).map(|path| Self::read(bank, path)).collect()
     }
 
-    /// The one of an id, in any bank.
+    /// Returns the one of an id, in any bank.
     pub(crate) fn find(id: &str) -> Result<Self> {
         let mut known = Self::all(Bank::Bugs)?;
         known.extend(Self::all(Bank::Breaks)?);
@@ -100,7 +90,7 @@ impl Bug {
         known.pop().context("it is known")
     }
 
-    /// The target that finds it.
+    /// Returns the target that finds it; an error if none does.
     pub(crate) fn target(&self) -> Result<&'static Target> {
         match &self.facts.found_by {
             FoundBy::Target(target) => Target::find(target),
@@ -110,37 +100,27 @@ impl Bug {
         }
     }
 
-    /// Whether a rule is among those that may report it.
-    pub(crate) fn is_told_by(&self, rule: &str) -> bool {
+    /// Returns whether a rule is among those that may report it.
+    pub(crate) fn is_reported_by(&self, rule: &str) -> bool {
         let listed =
             |rule: &its_rules::Rule| self.facts.rules.iter().any(|id| rule.is_named_by(id));
         rules::find(rule).is_some_and(listed)
     }
 
-    fn read(bank: Bank, id: &str) -> Result<Self> {
-        let folder = bank.folder().join(id);
-        let read = |name: &str| {
-            let path = folder.join(name);
-            fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", workspace::shown(&path)))
-        };
-        let facts: Facts =
-            toml::from_str(&read("bug.toml")?).with_context(|| format!("{id}/bug.toml"))?;
+    fn read(bank: Bank, folder: &Path) -> Result<Self> {
+        let id = workspace::name(folder);
+        let text = workspace::read(&folder.join("bug.toml"))?;
+        let facts: Facts = toml::from_str(&text).with_context(|| format!("{id}/bug.toml"))?;
         for rule in &facts.rules {
-            let known = rules::find(rule).is_some();
-            ensure!(known, "{id}/bug.toml: no rule `{rule}`");
+            ensure!(rules::find(rule).is_some(), "{id}/bug.toml: no rule `{rule}`");
         }
         ensure!(
-            ["vulnerability", "hardening", "conformance"].contains(&facts.severity.as_str()),
-            "{id}/bug.toml: severity `{}` is none of vulnerability, hardening, conformance",
-            facts.severity
+            SEVERITIES.contains(&facts.severity.as_str()),
+            "{id}/bug.toml: severity `{}` is none of {}",
+            facts.severity,
+            SEVERITIES.join(", ")
         );
-        Ok(Self {
-            id: id.into(),
-            bank,
-            facts,
-            patch: read("bug.patch")?,
-            witness: folder.join("witness.its"),
-        })
+        let patch = workspace::read(&folder.join("bug.patch"))?;
+        Ok(Self { id, bank, facts, patch, witness: folder.join("witness.its") })
     }
 }

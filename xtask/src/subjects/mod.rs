@@ -1,30 +1,33 @@
-//! What a program plays on: the production emulator, one with a mistake put in, or an emulation
-//! that is written elsewhere.
+//! Subjects: what a program plays on, and how such a program is built and asked.
 //!
-//! Known bugs stand in one program, `targets/known_bugs`, and breaks of the harness in programs of
-//! a copy of the workspace below `target/breaks`; the environment picks the mistake.
+//! A subject is the production emulator, the same with a known bug, the production emulator in a
+//! harness with a break, or an external emulation. Known bugs are in one program,
+//! `targets/known_bugs`; breaks in programs of a copy of the workspace below `target/breaks`; the
+//! environment picks the mistake.
 
 pub(crate) mod breaks;
-pub(crate) mod build;
-pub(crate) mod external;
-pub(crate) mod mistakes;
-pub(crate) mod program;
+mod build;
+mod external;
+mod mistakes;
+mod program;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::subjects::build::{Package, Recipe};
-use crate::subjects::external::Foreign;
-use crate::subjects::mistakes::{Bank, Bug};
-use crate::subjects::program::Program;
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::workspace;
+use build::Package;
+
+pub(crate) use build::Recipe;
+pub(crate) use external::{External, binutils};
+pub(crate) use mistakes::{Bank, Bug, FoundBy};
+pub(crate) use program::{Program, Session, unexpected};
 
 /// The production emulator's name as a subject.
 pub(crate) const PRODUCTION: &str = "production";
 
-/// Which emulator a command is about.
+/// Which subject a command is about.
 #[derive(clap::Args, Clone)]
 pub(crate) struct Which {
     /// Puts this known bug back into the emulator, or this break into the harness
@@ -37,13 +40,10 @@ pub(crate) struct Which {
 }
 
 impl Which {
-    /// Returns the subject that is meant.
-    ///
-    /// # Errors
-    /// There is no such bug, file or example.
+    /// Returns the subject that is meant; an error if there is no such bug, file or example.
     pub(crate) fn subject(&self) -> Result<Subject> {
         match &self.subject {
-            Some(text) => Ok(Subject::foreign(Foreign::prepare(text)?)),
+            Some(text) => Subject::external(text),
             None => Subject::new(self.bug.as_deref()),
         }
     }
@@ -52,7 +52,7 @@ impl Which {
 /// Returns the option that makes the subject of a name, with a space before; nothing for the
 /// production emulator.
 pub(crate) fn option(name: &str) -> String {
-    match Foreign::source(name) {
+    match External::source(name) {
         Some(source) => format!(" --subject {}", workspace::quoted(&source)),
         None if name == PRODUCTION => String::new(),
         None => format!(" --bug {name}"),
@@ -61,7 +61,7 @@ pub(crate) fn option(name: &str) -> String {
 
 /// What a program plays on.
 pub(crate) struct Subject {
-    /// `production`, the id of a mistake, or what [`Foreign::name`] says.
+    /// `production`, the id of a mistake, or the name of an external emulation.
     pub name: String,
     kind: Kind,
 }
@@ -70,38 +70,31 @@ enum Kind {
     Production,
     KnownBug,
     Break,
-    Foreign(Foreign),
+    External(External),
 }
 
 impl Subject {
     /// Returns the production emulator, or the subject with the mistake of an id.
-    ///
-    /// # Errors
-    /// There is no such mistake.
     pub(crate) fn new(bug: Option<&str>) -> Result<Self> {
-        match bug {
-            None => Ok(Self::production()),
-            Some(id) => Ok(Self::with_bug(&Bug::find(id)?)),
-        }
+        Ok(match bug {
+            None => Self::production(),
+            Some(id) => Self::with_bug(&Bug::find(id)?),
+        })
     }
 
-    /// Returns the production emulator.
     pub(crate) fn production() -> Self {
         Self { name: PRODUCTION.into(), kind: Kind::Production }
     }
 
-    /// Returns one that is written elsewhere.
-    pub(crate) fn foreign(foreign: Foreign) -> Self {
-        Self { name: foreign.name.clone(), kind: Kind::Foreign(foreign) }
+    /// Returns an external emulation, of `example:NAME` or the path of an object file or archive.
+    pub(crate) fn external(text: &str) -> Result<Self> {
+        External::prepare(text).map(Self::from)
     }
 
     /// Returns the subject whose artifacts have this name.
-    ///
-    /// # Errors
-    /// There is none.
     pub(crate) fn named(name: &str) -> Result<Self> {
-        match Foreign::named(name)? {
-            Some(foreign) => Ok(Self::foreign(foreign)),
+        match External::source(name) {
+            Some(text) => Self::external(&text),
             None => Self::new((name != PRODUCTION).then_some(name)),
         }
     }
@@ -117,59 +110,50 @@ impl Subject {
 
     /// Builds the program that replays, answers requests, is the random engine, and plays
     /// requirements. One program does it for all targets.
-    ///
-    /// # Errors
-    /// It cannot be built, or this process must stop.
     pub(crate) fn player(&self) -> Result<Program> {
-        self.build(&crate::target::ALL[0], &Recipe::play())
+        self.build(&target::ALL[0], &Recipe::play())
     }
 
     /// Builds the same faster where it is slower to play: there it is used for a few scenarios.
-    ///
-    /// # Errors
-    /// It cannot be built, or this process must stop.
     pub(crate) fn brief_player(&self) -> Result<Program> {
         let recipe = match self.kind {
             Kind::Break => Recipe::brief(),
-            Kind::Production | Kind::KnownBug | Kind::Foreign(_) => Recipe::play(),
+            Kind::Production | Kind::KnownBug | Kind::External(_) => Recipe::play(),
         };
-        self.build(&crate::target::ALL[0], &recipe)
+        self.build(&target::ALL[0], &recipe)
     }
 
     /// Builds the program of a target by a recipe.
-    ///
-    /// # Errors
-    /// It cannot be built, or this process must stop.
     pub(crate) fn build(&self, target: &Target, recipe: &Recipe) -> Result<Program> {
-        let root = workspace::root();
-        let mut package = Package {
-            name: target.name,
-            workspace: root,
-            apart: None,
-            environment: Vec::new(),
-            locked: true,
-        };
+        let target_folder = workspace::root().join("target");
+        let mut package = Package::new(target.name);
         let copy: PathBuf;
+        let mut environment = vec![("ITSDIFF_TARGET", target.name.to_owned())];
         match &self.kind {
             Kind::Production => {}
-            Kind::KnownBug => package.name = "known_bugs",
+            Kind::KnownBug => {
+                package.name = "known_bugs";
+                environment.push(("ITSDIFF_MISTAKE", self.name.clone()));
+            }
             Kind::Break => {
                 copy = breaks::write()?;
                 package.workspace = &copy;
-                package.locked = false;
-                package.apart = Some(root.join("target/breaks"));
+                package.apart = Some(target_folder.join("breaks"));
+                environment.push(("ITSDIFF_MISTAKE", self.name.clone()));
             }
-            Kind::Foreign(foreign) => {
+            Kind::External(external) => {
                 package.name = "foreign";
-                package.apart = Some(root.join("target/subjects").join(&self.name));
-                package.environment = foreign.environment();
+                package.apart = Some(target_folder.join("subjects").join(&self.name));
+                package.environment = external.environment();
             }
         }
         let path = package.build(recipe)?;
-        let mut environment = vec![("ITSDIFF_TARGET", target.name.to_owned())];
-        if matches!(self.kind, Kind::KnownBug | Kind::Break) {
-            environment.push(("ITSDIFF_MISTAKE", self.name.clone()));
-        }
         Ok(Program { path, subject: self.name.clone(), environment })
+    }
+}
+
+impl From<External> for Subject {
+    fn from(external: External) -> Self {
+        Self { name: external.name.clone(), kind: Kind::External(external) }
     }
 }

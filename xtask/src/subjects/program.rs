@@ -1,25 +1,26 @@
-//! A built program, and the environment that says what it plays.
+//! Programs that were built: what plays scenarios, and how it is asked.
 
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use its_runner::program::{Answer, Judged, Outcome, Request};
+use anyhow::{Context, Result, bail};
+use its_runner::minimize::Progress;
+use its_runner::program::{Answer, Judged, Minimized, Outcome, Request, Told};
 use its_runner::replay::USAGE;
 
-use crate::exit::Defect;
-use crate::process;
-use crate::stop;
+use crate::exit::Failure;
+use crate::process::LOOK;
 use crate::target::Target;
+use crate::{process, stop};
 
 /// How long a program may play: for any number of files, and more for each.
 const ENOUGH: Duration = Duration::from_secs(30);
-/// How often somebody who waits for an answer looks whether to stop.
-const LOOK: Duration = Duration::from_millis(50);
 const EACH: Duration = Duration::from_millis(200);
 
 /// A replayer or fuzzer.
@@ -27,54 +28,75 @@ pub(crate) struct Program {
     pub path: PathBuf,
     /// Name of the subject that it holds.
     pub subject: String,
+    /// What says which target and which mistake it plays.
     pub environment: Vec<(&'static str, String)>,
 }
 
 impl Program {
-    /// A command to run it.
-    pub(crate) fn command<A: Into<std::ffi::OsString>>(
+    /// Returns a command to run it.
+    pub(crate) fn command<A: Into<OsString>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
     ) -> duct::Expression {
-        let mut command = duct::cmd(&self.path, arguments);
-        for (name, value) in &self.environment {
-            command = command.env(name, value);
-        }
-        command
+        let command = duct::cmd(&self.path, arguments);
+        self.environment.iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
-    /// Replays files. Returns what it printed, unless `quiet`, and its exit code.
-    ///
-    /// # Errors
-    /// It cannot be started, or this process must stop.
-    pub(crate) fn replay(&self, files: &[PathBuf], quiet: bool) -> Result<(String, i32)> {
-        let mut arguments: Vec<PathBuf> = files.to_vec();
-        if quiet {
-            arguments.insert(0, "--quiet".into());
-        }
-        let mut command = self.command(arguments);
-        if !quiet {
-            command = command.stdout_capture();
-        }
-        let output = process::ended(&self.path, command)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok((text, output.status.code().unwrap_or(-1)))
+    /// Replays files and returns what it printed, and its exit code.
+    pub(crate) fn replay(&self, files: &[PathBuf]) -> Result<(String, i32)> {
+        let ended = process::run(&self.path, self.command(files).stdout_capture())?;
+        Ok((ended.stdout, ended.status.code().unwrap_or(-1)))
     }
 
-    /// Asks it one thing; `hear` gets each answer as it comes.
-    ///
-    /// # Errors
-    /// It ends in another way than it should, or this process must stop.
-    pub(crate) fn ask(&self, request: &Request, mut hear: impl FnMut(Answer)) -> Result<()> {
+    /// Replays files that must be clean, prints what happens in those that are not, and returns the
+    /// exit code.
+    pub(crate) fn replay_clean(&self, files: &[PathBuf]) -> Result<i32> {
+        let arguments =
+            std::iter::once(Path::new("--quiet")).chain(files.iter().map(|file| &**file));
+        let ended = process::run(&self.path, self.command(arguments))?;
+        Ok(ended.status.code().unwrap_or(-1))
+    }
+
+    /// Plays a file and returns what happened; the target is that of an engine's file.
+    pub(crate) fn tell(&self, file: &Path, target: Option<&str>) -> Result<Told> {
+        let request = Request::Tell { file: file.into(), target: target.map(String::from) };
+        match self.ask(&request, |_| {})? {
+            Answer::Told(told) => Ok(told),
+            Answer::Refused(why) => bail!(why),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Returns the shortest scenario that shows the same as a file: this signature, or its first.
+    pub(crate) fn minimize(
+        &self,
+        file: &Path,
+        target: &str,
+        signature: Option<&str>,
+        budget: u64,
+        progress: impl FnMut(Progress),
+    ) -> Result<Minimized> {
+        let request = Request::Minimize {
+            file: file.into(),
+            target: Some(target.into()),
+            signature: signature.map(String::from),
+            budget,
+        };
+        match self.ask(&request, progress)? {
+            Answer::Minimized(minimized) => Ok(minimized),
+            Answer::Refused(why) => bail!("there is nothing to minimize: {why}"),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn ask(&self, request: &Request, mut progress: impl FnMut(Progress)) -> Result<Answer> {
         let mut session = self.session()?;
-        writeln!(session.questions, "{}", serde_json::to_string(request)?)
-            .map_err(|error| gone(&error))?;
+        session.send(request)?;
         loop {
-            let answer = session.next()?;
-            let is_last = !matches!(answer, Answer::Progress(_));
-            hear(answer);
-            if is_last {
-                return Ok(());
+            match session.next()? {
+                Answer::Progress(now) => progress(now),
+                Answer::Defect(why) => bail!(Failure::Defect(why)),
+                answer => return Ok(answer),
             }
         }
     }
@@ -90,18 +112,12 @@ impl Program {
         let answers = BufReader::new(answers.context("it was piped")?);
         // Lines are read by a thread, so that a signal is noticed while none comes.
         let (send, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in answers.lines() {
-                if send.send(line).is_err() {
-                    break;
-                }
-            }
-        });
+        std::thread::spawn(move || answers.lines().try_for_each(|line| send.send(line)));
         Ok(Session { questions: questions.context("it was piped")?, lines, child })
     }
 
-    /// What becomes of each of these files, in their order. One on which the program ends, or does
-    /// not end, takes no other with it. The target is that of an engine's files.
+    /// Returns what becomes of each of these files, in their order. One on which the program ends,
+    /// or does not end, takes no other with it. The target is that of an engine's files.
     pub(crate) fn judge(&self, files: &[PathBuf], target: Option<&Target>) -> Result<Vec<Judged>> {
         if let Some(all) = self.judge_together(files, target)? {
             return Ok(all);
@@ -109,51 +125,35 @@ impl Program {
         let alone = |file: &PathBuf| {
             let judged = self.judge_together(std::slice::from_ref(file), target)?;
             let first = judged.and_then(|all| all.into_iter().next());
-            Ok(first.unwrap_or_else(|| Judged {
-                file: file.clone(),
-                outcome: Outcome::Failed(format!(
-                    "{}: the program ended on it, or not within {} s",
-                    file.display(),
-                    ENOUGH.as_secs()
-                )),
-            }))
+            let (shown, seconds) = (file.display(), ENOUGH.as_secs());
+            let why = format!("{shown}: the program ended on it, or not within {seconds} s");
+            let failed = || Judged { file: file.clone(), outcome: Outcome::Failed(why) };
+            Ok(first.unwrap_or_else(failed))
         };
         files.iter().map(alone).collect()
     }
 
-    /// `None` if not all could be judged.
+    /// Returns `None` if not all could be judged.
     fn judge_together(
         &self,
         files: &[PathBuf],
         target: Option<&Target>,
     ) -> Result<Option<Vec<Judged>>> {
-        let request = Request::Judge {
-            files: files.to_vec(),
-            target: target.map(|target| target.name.into()),
-        };
-        let command = self
-            .command(["--requests"])
-            .stdin_bytes(serde_json::to_string(&request)?)
-            .stdout_capture()
-            .stderr_null();
+        let target = target.map(|target| target.name.into());
+        let request = Request::Judge { files: files.to_vec(), target };
+        let command = self.command(["--requests"]).stdin_bytes(serde_json::to_string(&request)?);
+        let command = command.stdout_capture().stderr_null();
         let limit = ENOUGH + EACH * u32::try_from(files.len()).unwrap_or(u32::MAX);
-        let Some(output) = process::ended_within(&self.path, command, limit)? else {
+        let Some(ended) = process::run_within(&self.path, command, limit)? else {
             return Ok(None);
         };
         let mut all = Vec::with_capacity(files.len());
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
+        for line in ended.stdout.lines() {
             if let Answer::Judged(judged) = serde_json::from_str(line)? {
                 all.push(judged);
             }
         }
         Ok((all.len() == files.len()).then_some(all))
-    }
-
-    /// Whether a file is clean; nothing is printed.
-    pub(crate) fn is_clean(&self, file: &Path) -> Result<bool> {
-        let arguments = [Path::new("--quiet"), file];
-        let output = process::ended(&self.path, self.command(arguments).stdout_null())?;
-        Ok(output.status.success())
     }
 }
 
@@ -164,19 +164,13 @@ pub(crate) struct Session {
     lines: mpsc::Receiver<std::io::Result<String>>,
 }
 
-fn gone(why: &dyn std::fmt::Display) -> anyhow::Error {
-    Defect(format!("the subject's program: {why}")).into()
+fn gone(why: impl Display) -> anyhow::Error {
+    Failure::Defect(format!("the subject's program: {why}")).into()
 }
 
-/// What a program's end means where an answer is missing; `None`: a signal ended it.
-fn bad_end(code: Option<i32>) -> anyhow::Error {
-    match code {
-        Some(code) if code == i32::from(USAGE) => {
-            anyhow::anyhow!("the subject's program said why, above")
-        }
-        Some(code) => gone(&format!("it ended with code {code}")),
-        None => gone(&"a signal ended it"),
-    }
+/// Returns the error of an answer to another question.
+pub(crate) fn unexpected(answer: &Answer) -> anyhow::Error {
+    Failure::Defect(format!("an answer to another question: {answer:?}")).into()
 }
 
 impl Session {
@@ -185,14 +179,14 @@ impl Session {
     /// # Errors
     /// The program ends before it gave them, or this process must stop.
     pub(crate) fn ask(&mut self, request: &Request, answers: usize) -> Result<Vec<Answer>> {
+        // Where that fails it has ended, which is noticed by the missing answers.
+        let _ = self.send(request);
+        (0..answers).map(|_| self.next()).collect()
+    }
+
+    fn send(&mut self, request: &Request) -> Result<()> {
         let line = serde_json::to_string(request)?;
-        // Where that fails it has ended, which the missing answers tell.
-        let _ = writeln!(self.questions, "{line}");
-        let mut all = Vec::with_capacity(answers);
-        for _ in 0..answers {
-            all.push(self.next()?);
-        }
-        Ok(all)
+        writeln!(self.questions, "{line}").map_err(gone)
     }
 
     /// Returns the next answer.
@@ -200,14 +194,19 @@ impl Session {
         loop {
             match self.lines.recv_timeout(LOOK) {
                 Ok(line) => {
-                    let line = line.map_err(|error| gone(&error))?;
-                    let answer = serde_json::from_str(&line);
+                    let answer = serde_json::from_str(&line.map_err(gone)?);
                     return answer.context("the subject's program printed no answer");
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) => stop::check()?,
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                Err(RecvTimeoutError::Timeout) => stop::check()?,
+                Err(RecvTimeoutError::Disconnected) => {
                     stop::check()?;
-                    return Err(bad_end(self.child.wait()?.code()));
+                    match self.child.wait()?.code() {
+                        Some(code) if code == i32::from(USAGE) => {
+                            bail!("the subject's program said why, above")
+                        }
+                        Some(code) => return Err(gone(format!("it ended with code {code}"))),
+                        None => return Err(gone("a signal ended it")),
+                    }
                 }
             }
         }

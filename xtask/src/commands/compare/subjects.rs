@@ -1,8 +1,6 @@
-//! `compare A B` of two subjects: the same scenarios on both, judged by nobody, and where they
-//! differ in what host and hardware see, side by side. What the reference says of each is told
-//! beside it.
+//! Two subjects play the same scenarios, judged by no rule. Shows where they differ in what host and
+//! hardware see, and what the reference says of each.
 
-use fs_err as fs;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -10,85 +8,98 @@ use std::time::{Duration, Instant};
 
 use anstream::adapter::strip_str;
 use anyhow::{Context, Result, ensure};
-use its_conformance::compare::Arguments;
+use fs_err as fs;
+use its_conformance::compare;
 use its_runner::minimize::shortest;
 use its_runner::observe::{Difference, Observed, Seen, difference};
 use its_runner::program::{Answer, Outcome, Request};
 use its_runner::replay::load;
-use its_runner::versioned::Versioned;
-use its_scenario::{FuzzTarget, Scenario};
+use its_scenario::Scenario;
 use serde::Serialize;
 
 use crate::commands::replay::timeline;
-use crate::exit::{Defect, Exit};
-use crate::stop;
-use crate::subjects::Subject;
-use crate::subjects::external::Foreign;
-use crate::subjects::program::{Program, Session};
+use crate::exit::{Exit, Failure};
+use crate::findings::findings;
+use crate::subjects::{PRODUCTION, Program, Session, Subject, unexpected};
 use crate::target::Target;
-use crate::workspace;
+use crate::{output, stop, workspace};
 
 /// Drawn scenarios that are asked for at a time.
 const AT_ONCE: u64 = 64;
 /// Scenarios that are tried to make one with a difference shorter.
 const BUDGET: u64 = 2_000;
+/// Pages that are shown of one action.
+const MOST_PAGES: usize = 12;
 
 /// Two subjects, by the names that they were given.
-struct Pair<'a> {
+pub(crate) struct Pair<'a> {
     names: [&'a str; 2],
     programs: [Program; 2],
     sessions: Mutex<[Session; 2]>,
 }
 
-/// Compares.
-pub(crate) fn run(arguments: &Arguments, target: Option<&str>) -> Result<Exit> {
+/// Which scenarios are drawn, and where those with a difference go.
+pub(crate) struct Draw<'a> {
+    pub target: &'static Target,
+    pub seed: u64,
+    pub cases: u64,
+    pub limit: Duration,
+    pub folder: &'a Path,
+}
+
+/// Compares on files, or on drawn scenarios of a target.
+pub(super) fn run(arguments: &compare::Arguments, target: &str) -> Result<Exit> {
     arguments.demand_scenarios()?;
     let scenarios = { arguments.files.iter() }
         .map(|file| Ok((file.as_path(), load(file)?)))
         .collect::<Result<Vec<_>>>()?;
-    let target = Target::find(target.unwrap_or("its_cmdq"))?;
+    let target = Target::find(target)?;
     ensure!(
         target.name != "its_race",
         "its_race draws races, which go by the steps of each subject"
     );
     let pair = Pair::new([&arguments.one, &arguments.other])?;
-    match arguments.fuzz {
-        true => pair.fuzz(arguments, target),
-        false => pair.files(&scenarios),
+    if !arguments.fuzz {
+        return pair.files(&scenarios);
     }
+    let summary = pair.fuzz(&Draw {
+        target,
+        seed: arguments.seed,
+        cases: arguments.runs.unwrap_or(u32::MAX.into()),
+        limit: Duration::from_secs(arguments.time),
+        folder: &arguments.findings,
+    })?;
+    if arguments.json {
+        output::print_json(&summary)?;
+    } else {
+        summary.print();
+    }
+    Ok(Exit::found(!summary.differences.is_empty()))
 }
 
-/// How many of these scenarios two subjects play differently.
-pub(crate) fn different(names: [&str; 2], files: &[PathBuf]) -> Result<usize> {
-    let pair = Pair::new(names)?;
-    let scenarios = files.iter().map(|file| load(file));
-    let scenarios = scenarios.collect::<Result<Vec<Scenario>, _>>()?;
-    let [one, other] = pair.observe(&scenarios)?;
-    let pairs = one.iter().zip(&other);
-    Ok(pairs.filter(|(one, other)| difference(one, other).is_some()).count())
-}
-
-/// The subject that is meant by `production`, the id of a known bug, an example or a path.
+/// Returns the subject that is meant by `production`, the id of a known bug, an example or a path.
 fn subject(text: &str) -> Result<Subject> {
-    let is_foreign = text.starts_with("example:") || Path::new(text).is_file();
-    match text {
-        "production" => Ok(Subject::production()),
-        _ if is_foreign => Ok(Subject::foreign(Foreign::prepare(text)?)),
-        id => Subject::new(Some(id)).with_context(|| {
-            format!("`{id}` is not production, no known bug, no file and no example")
-        }),
+    if text == PRODUCTION {
+        return Ok(Subject::production());
     }
+    if text.starts_with("example:") || Path::new(text).is_file() {
+        return Subject::external(text);
+    }
+    Subject::new(Some(text)).with_context(|| {
+        format!("`{text}` is not production, no known bug, no file and no example")
+    })
 }
 
 impl<'a> Pair<'a> {
-    fn new(names: [&'a str; 2]) -> Result<Self> {
+    /// Builds and starts both.
+    pub(crate) fn new(names: [&'a str; 2]) -> Result<Self> {
         let [one, other] = [subject(names[0])?, subject(names[1])?];
         let programs = [one.player()?, other.player()?];
         let sessions = Mutex::new([programs[0].session()?, programs[1].session()?]);
         Ok(Self { names, programs, sessions })
     }
 
-    /// What is seen of each in these scenarios.
+    /// Returns what is seen of each in these scenarios.
     fn observe(&self, scenarios: &[Scenario]) -> Result<[Vec<Observed>; 2]> {
         let request =
             Request::Observe { scenarios: scenarios.iter().map(Scenario::to_string).collect() };
@@ -98,6 +109,15 @@ impl<'a> Pair<'a> {
         let (one, other) =
             rayon::join(|| observed(one, &request, count), || observed(other, &request, count));
         Ok([one?, other?])
+    }
+
+    /// Returns how many of these scenarios they play differently.
+    pub(crate) fn differences(&self, files: &[PathBuf]) -> Result<usize> {
+        let scenarios = files.iter().map(|file| load(file));
+        let scenarios = scenarios.collect::<Result<Vec<Scenario>, _>>()?;
+        let [one, other] = self.observe(&scenarios)?;
+        let pairs = one.iter().zip(&other);
+        Ok(pairs.filter(|(one, other)| difference(one, other).is_some()).count())
     }
 
     fn differ(&self, scenario: &Scenario) -> Result<Option<Difference>> {
@@ -135,62 +155,48 @@ impl<'a> Pair<'a> {
             },
         };
         let columns = [lines(&found.one, &found.other), lines(&found.other, &found.one)];
-        let beside = timeline::beside(self.names, [&columns[0], &columns[1]]);
+        let columns = timeline::columns(self.names, [&columns[0], &columns[1]]);
+        let action = [&found.one.action, &found.other.action].into_iter().find(|it| !it.is_empty());
         format!(
             "  DIFFERENCE {} at {operation}\n  {}\n{}",
             found.signature,
-            match found.one.action.is_empty() {
-                true => &found.other.action,
-                false => &found.one.action,
-            },
-            strip_str(&beside)
+            action.map_or("", |action| action),
+            strip_str(&columns)
         )
     }
 
-    /// What the reference says of each.
+    /// Prints what the reference says of each.
     fn say_judgements(&self, file: &Path) -> Result<()> {
         for (name, program) in self.names.iter().zip(&self.programs) {
             let judged = program.judge(&[file.to_owned()], None)?;
-            let says = match judged.first().map(|judged| &judged.outcome) {
-                Some(Outcome::Played { findings, .. }) => match findings.first() {
-                    Some(finding) => format!("breaks {}", finding.signature),
-                    None => "breaks no rule".into(),
-                },
-                _ => "not judged".into(),
-            };
-            say!("  {name}: {says}");
+            match (&judged[0].outcome, findings(&judged[0]).first()) {
+                (_, Some(finding)) => say!("  {name}: breaks {}", finding.signature),
+                (Outcome::Played { .. }, None) => say!("  {name}: breaks no rule"),
+                _ => say!("  {name}: not judged"),
+            }
         }
         Ok(())
     }
 
-    fn fuzz(&self, arguments: &Arguments, target: &Target) -> Result<Exit> {
-        let fuzz_target = FuzzTarget::named(target.name).context("no such target")?;
+    /// Compares on drawn scenarios.
+    pub(crate) fn fuzz(&self, draw: &Draw) -> Result<Summary> {
+        let generator = draw.target.generator()?;
         let start = Instant::now();
-        let limit = Duration::from_secs(arguments.time);
-        let most = arguments.runs.unwrap_or(u64::from(u32::MAX));
-        let mut summary = Summary::new(self.names, target.name, arguments.seed);
-        while summary.cases < most && start.elapsed() < limit && !stop::asked() {
-            let numbers = summary.cases..most.min(summary.cases + AT_ONCE);
-            let scenarios: Vec<Scenario> = numbers
-                .map(|number| Scenario::numbered(arguments.seed << 32 | number, fuzz_target))
-                .collect();
+        let mut summary = Summary::new(self.names, draw);
+        while summary.cases < draw.cases && start.elapsed() < draw.limit && !stop::asked() {
+            let numbers = summary.cases..draw.cases.min(summary.cases + AT_ONCE);
+            let scenario = |number| Scenario::numbered(draw.seed << 32 | number, generator);
+            let scenarios: Vec<Scenario> = numbers.map(scenario).collect();
             let [one, other] = self.observe(&scenarios)?;
             for (scenario, (one, other)) in scenarios.iter().zip(one.iter().zip(&other)) {
                 summary.count(one);
                 if let Some(found) = difference(one, other) {
-                    self.keep(&found, scenario, &arguments.findings, &mut summary)?;
+                    self.keep(&found, scenario, draw.folder, &mut summary)?;
                 }
             }
         }
         summary.seconds = start.elapsed().as_secs_f64();
-        match arguments.json {
-            true => say!("{}", serde_json::to_string(&Versioned::new(&summary))?),
-            false => summary.print(),
-        }
-        Ok(match summary.differences.is_empty() {
-            true => Exit::Clean,
-            false => Exit::Findings,
-        })
+        Ok(summary)
     }
 
     /// Writes the first case of each difference, made as short as it can be.
@@ -211,14 +217,14 @@ impl<'a> Pair<'a> {
         };
         let shortest = shortest(scenario.clone(), BUDGET, &shows, |_| {}).scenario;
         let shown = self.differ(&shortest)?;
-        let shown = shown.ok_or_else(|| Defect(format!("{} is not steady", found.signature)))?;
+        let shown =
+            shown.ok_or_else(|| Failure::Defect(format!("{} is not steady", found.signature)))?;
         let text = self.describe(&shown, &shortest);
         let comments: String = { text.lines() }.map(|line| format!("# {line}\n")).collect();
         let name = self.names.map(file_name).join("+");
         let path = folder.join(name).join(format!("{}.its", found.signature));
-        fs::create_dir_all(path.parent().context("it is in a folder")?)?;
-        fs::write(&path, format!("{comments}{shortest}"))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        fs::create_dir_all(workspace::folder_of(&path))?;
+        workspace::write_whole(&path, &format!("{comments}{shortest}"))?;
         eprintln!("{text}");
         let file = workspace::shown(&path);
         summary.differences.insert(found.signature.clone(), (1, file));
@@ -230,45 +236,37 @@ fn observed(session: &mut Session, request: &Request, count: usize) -> Result<Ve
     let answers = session.ask(request, count)?.into_iter();
     let taken = answers.map(|answer| match answer {
         Answer::Observed(observed) => Ok(observed),
-        other => Err(Defect(format!("an answer to another question: {other:?}")).into()),
+        other => Err(unexpected(&other)),
     });
     taken.collect()
 }
 
-/// What is shown of one; of pages only those that the other has not.
+/// Returns what is shown of one; of pages only those that the other has not.
 fn lines(seen: &Seen, other: &Seen) -> String {
-    let mut all = Vec::new();
+    let mut all = vec![seen.result.clone()];
     if seen.action != other.action {
-        all.push(seen.action.clone());
+        all.insert(0, seen.action.clone());
     }
-    all.push(seen.result.clone());
-    all.extend(seen.registers.iter().cloned());
-    all.extend(seen.commands.iter().cloned());
-    let mut own: Vec<String> =
-        { seen.pages.iter() }.filter(|page| !other.pages.contains(page)).cloned().collect();
-    let more = own.len().saturating_sub(MOST_PAGES);
-    own.truncate(MOST_PAGES);
-    all.extend(own);
-    if more > 0 {
+    let own: Vec<&String> = seen.pages.iter().filter(|page| !other.pages.contains(page)).collect();
+    let pages = own.iter().copied().take(MOST_PAGES);
+    all.extend(seen.registers.iter().chain(&seen.commands).chain(pages).cloned());
+    if let Some(more) = own.len().checked_sub(MOST_PAGES).filter(|more| *more > 0) {
         all.push(format!("and {more} pages more"));
     }
     all.join("\n")
 }
-
-/// Pages that are shown of one action.
-const MOST_PAGES: usize = 12;
 
 /// A part of a file's name for a subject.
 fn file_name(subject: &str) -> String {
     subject.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
 }
 
-/// What many cases came to.
+/// What many cases showed.
 #[derive(Serialize)]
-struct Summary {
+pub(crate) struct Summary {
     one: String,
     other: String,
-    target: String,
+    target: &'static str,
     seed: u64,
     seconds: f64,
     cases: u64,
@@ -276,16 +274,16 @@ struct Summary {
     /// Cases that were compared in part.
     cut: u64,
     /// By signature: how many cases, and the first's file.
-    differences: BTreeMap<String, (u64, String)>,
+    pub differences: BTreeMap<String, (u64, String)>,
 }
 
 impl Summary {
-    fn new([one, other]: [&str; 2], target: &str, seed: u64) -> Self {
+    fn new([one, other]: [&str; 2], draw: &Draw) -> Self {
         Self {
             one: one.into(),
             other: other.into(),
-            target: target.into(),
-            seed,
+            target: draw.target.name,
+            seed: draw.seed,
             seconds: 0.0,
             cases: 0,
             operations: 0,
@@ -301,19 +299,11 @@ impl Summary {
     }
 
     fn print(&self) {
+        let Self { one, other, target, seed, seconds, cases, operations, cut, .. } = self;
+        say!("{one} and {other} on {target}: {cases} cases in {seconds:.0} s, seed {seed}");
+        say!("  compared    {operations} operations");
         say!(
-            "{} and {} on {}: {} cases in {:.0} s, seed {}",
-            self.one,
-            self.other,
-            self.target,
-            self.cases,
-            self.seconds,
-            self.seed
-        );
-        say!("  compared    {} operations", self.operations);
-        say!(
-            "  cut short   {} cases, at a tamper or a failure: it goes by what each subject does",
-            self.cut
+            "  cut short   {cut} cases, at a tamper or a failure: it goes by what each subject does"
         );
         for (signature, (count, file)) in &self.differences {
             say!("  DIFFERENCE  {count} times {signature}: {file}");

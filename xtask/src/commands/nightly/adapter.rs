@@ -9,20 +9,16 @@ use its_runner::replay::{CLEAN, FINDINGS};
 use serde::{Deserialize, Serialize};
 
 use crate::commands::scale::VALGRIND;
-use crate::process;
-use crate::stop;
-use crate::subjects::Subject;
-use crate::subjects::external::Foreign;
-use crate::subjects::program::Program;
+use crate::subjects::{Program, Subject};
 use crate::target::Target;
-use crate::workspace;
+use crate::{process, stop, workspace};
 
 const MEMCHECK: [&str; 3] = ["valgrind", "--quiet", "--error-exitcode=99"];
 
-/// What memcheck itself tells of, as it should: the processor is sent to where no code is.
-const TOLD: &str = "jump-to-null";
+/// The fault that memcheck reports itself, as it should: the processor jumps to where no code is.
+const REPORTED: &str = "jump-to-null";
 
-/// What came of it.
+/// How the check ended.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) enum Checked {
     /// So many scenarios, and the tests.
@@ -34,10 +30,8 @@ pub(super) enum Checked {
     Missing,
 }
 
-/// Checks all of it, with the seeds of these targets, within a limit.
-///
-/// # Errors
-/// This process must stop.
+/// Checks all of it, with the seeds of these targets, within a limit; an error only if this process
+/// must stop.
 pub(super) fn check(targets: &[&'static Target], limit: Duration) -> Result<Checked> {
     if VALGRIND.run(["--version"]).is_err() {
         stop::check()?;
@@ -54,23 +48,23 @@ pub(super) fn check(targets: &[&'static Target], limit: Duration) -> Result<Chec
     }
 }
 
-/// How many scenarios were sound; `None` if not all were played before the end.
+/// Returns how many scenarios were sound; `None` if not all were played before the end.
 fn all(targets: &[&'static Target], end: Instant) -> Result<Option<usize>> {
     tests()?;
     let mut seeds = Vec::new();
     for target in targets {
-        seeds.extend(workspace::scenarios(&target.corpus("seeds"))?);
+        seeds.extend(target.scenarios("seeds")?);
     }
     for example in ["careful", "own-layout"] {
-        let program = replayer(example)?;
+        let program = player(example)?;
         if !play(&program, &seeds, CLEAN, end).context(example)? {
             return Ok(None);
         }
     }
     let faults = workspace::root().join("harness/abi/examples/faults");
     let mut faults = workspace::scenarios(&faults)?;
-    faults.retain(|file| file.file_stem().is_none_or(|name| name != TOLD));
-    let program = replayer("faults")?;
+    faults.retain(|file| file.file_stem().is_none_or(|name| name != REPORTED));
+    let program = player("faults")?;
     for fault in &faults {
         let played = play(&program, std::slice::from_ref(fault), FINDINGS, end);
         if !played.with_context(|| workspace::shown(fault))? {
@@ -83,30 +77,27 @@ fn all(targets: &[&'static Target], end: Instant) -> Result<Option<usize>> {
 fn tests() -> Result<()> {
     let runner = format!("target.'cfg(all())'.runner = {MEMCHECK:?}");
     let arguments = ["--config", &runner, "test", "--package", "its-abi", "--quiet"];
-    let output = process::cargo(&arguments, |command| command.stdout_null())?;
-    ensure!(output.status.success(), "the adapter's tests ended with {}", output.status);
+    let status = process::cargo(&arguments, |command| command.stdout_null())?.status;
+    ensure!(status.success(), "the adapter's tests ended with {status}");
     Ok(())
 }
 
-fn replayer(example: &str) -> Result<Program> {
-    let subject = Subject::foreign(Foreign::prepare(&format!("example:{example}"))?);
-    subject.player()
+fn player(example: &str) -> Result<Program> {
+    Subject::external(&format!("example:{example}"))?.player()
 }
 
-/// Plays files, which must end with a code. False if they did not before `end`.
+/// Plays files, which must end with a code. Returns whether they did before `end`.
 fn play(program: &Program, files: &[PathBuf], code: u8, end: Instant) -> Result<bool> {
     let options = MEMCHECK[1..].iter().map(Path::new);
     let own = [program.path.as_path(), Path::new("--quiet")];
     let all = options.chain(own).chain(files.iter().map(PathBuf::as_path));
     let command = duct::cmd(MEMCHECK[0], all).stdout_null();
     let limit = end.saturating_duration_since(Instant::now());
-    let Some(output) = process::ended_within(MEMCHECK[0], command, limit)? else {
+    let Some(ended) = process::run_within(MEMCHECK[0], command, limit)? else {
         return Ok(false);
     };
-    ensure!(
-        output.status.code() == Some(code.into()),
-        "under memcheck it ended with {}, not {code}",
-        output.status
-    );
+    let status = ended.status;
+    let is_right = status.code() == Some(code.into());
+    ensure!(is_right, "under memcheck it ended with {status}, not {code}");
     Ok(true)
 }

@@ -12,29 +12,27 @@
 
 mod adapter;
 mod canary;
-mod night;
 mod report;
+mod state;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 
-use crate::commands::corpus;
-use crate::commands::fuzz::{fresh_seed, fuzz, new_folder, new_run};
-use crate::engines::{Engine, Plan};
-use crate::exit::{Defect, Exit, Interrupted};
-use crate::stop;
-use crate::subjects::Subject;
-use crate::subjects::mistakes::Bug;
+use super::corpus;
+use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz};
+use crate::exit::{Exit, Failure};
+use crate::subjects::{Bug, PRODUCTION, Subject};
 use crate::target::{self, Target};
-use crate::workspace;
-use canary::{Canary, Hunt};
-use night::{Fuzzed, Merged, Night, Stage};
+use crate::{stop, workspace};
+use canary::Canary;
+use report::Report;
+use state::{Facts, Fuzzed, Merged, Night, Stage};
 
-pub(crate) use canary::check;
+pub(crate) use canary::check_canary;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -97,9 +95,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         clock = Instant::now();
         if stop::asked() {
             write_report(&night, &known)?;
-            return Err(Interrupted).context(format!(
-                "nothing is lost: `cargo xtask nightly --resume` goes on, {} says what there is",
-                workspace::shown(&night.folder.join("report.md"))
+            let report = workspace::shown(&night.folder.join("report.md"));
+            return Err(Failure::Interrupted).context(format!(
+                "nothing is lost: `cargo xtask nightly --resume` goes on, {report} says what there is"
             ));
         }
         if let Err(error) = done {
@@ -111,11 +109,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let report = write_report(&night, &known)?;
     night.finish()?;
     report.print();
-    end(&night, &report)
+    // Findings that are new come first; then whatever did not go as it must.
+    let troubles = report.troubles(&night);
+    match troubles.first() {
+        Some(first) if !report.has_new() => {
+            bail!(Failure::Defect(format!("{first} ({} in all)", troubles.len())))
+        }
+        _ => Ok(Exit::found(report.has_new())),
+    }
 }
 
 /// Writes the report, which needs programs to run, also when this process must stop.
-fn write_report(night: &Night, known: &[String]) -> Result<report::Report> {
+fn write_report(night: &Night, known: &[String]) -> Result<Report> {
     match report::write(night, known) {
         Err(_) if stop::is_over() => {
             stop::report();
@@ -125,53 +130,33 @@ fn write_report(night: &Night, known: &[String]) -> Result<report::Report> {
     }
 }
 
-/// Findings that are new come first; then whatever did not go as it must.
-fn end(night: &Night, report: &report::Report) -> Result<Exit> {
-    if report.has_new() {
-        return Ok(Exit::Findings);
-    }
-    let troubles = report.troubles(night);
-    match troubles.first() {
-        Some(first) => Err(Defect(format!("{first} ({} in all)", troubles.len())).into()),
-        None => Ok(Exit::Clean),
-    }
-}
-
-/// What a night does, settled at its start.
-fn facts(arguments: &Arguments) -> Result<night::Facts> {
-    let mut targets = Vec::new();
-    for name in &arguments.targets {
-        targets.push(Target::find(name)?.name.to_owned());
-    }
+/// Returns what a night does, settled at its start.
+fn facts(arguments: &Arguments) -> Result<Facts> {
+    let mut targets = arguments.targets.clone();
     if targets.is_empty() {
         targets = target::ALL.iter().map(|target| target.name.into()).collect();
     }
-    for engine in &arguments.engines {
-        engine.demand_tools()?;
-    }
-    let wanted = match arguments.engines.is_empty() {
-        true => &Engine::ALL[..],
-        false => &arguments.engines,
-    };
-    let mut engines = Vec::new();
-    let mut missing = Vec::new();
+    let (mut engines, mut missing) = (Vec::new(), Vec::new());
+    let wanted = if arguments.engines.is_empty() { &Engine::ALL[..] } else { &arguments.engines };
     for &engine in wanted {
         match engine.demand_tools() {
             Ok(()) => engines.push(engine),
-            Err(error) => missing.push(format!("{}: {error}", engine.name())),
+            Err(error) if arguments.engines.is_empty() => {
+                missing.push(format!("{}: {error}", engine.name()));
+            }
+            Err(error) => return Err(error),
         }
     }
     let canary = Bug::find(arguments.canary.as_deref().unwrap_or_else(|| canary::of(&targets)))?;
-    let target = canary.target()?.name;
+    let (id, target) = (&canary.id, canary.target()?.name);
     ensure!(
         targets.iter().any(|one| one == target),
-        "the canary {} is found by {target}, which this night does not fuzz",
-        canary.id
+        "the canary {id} is found by {target}, which this night does not fuzz"
     );
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-    Ok(night::Facts {
+    Ok(Facts {
         budget: arguments.budget,
-        seed: arguments.seed.unwrap_or_else(fresh_seed).max(1),
+        seed: arguments.seed.unwrap_or_else(fresh_seed),
         jobs: arguments.jobs.map_or(cores, NonZeroUsize::get),
         canary: canary.id,
         targets,
@@ -183,30 +168,11 @@ fn facts(arguments: &Arguments) -> Result<night::Facts> {
 fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
     match stage {
         Stage::Build => build(night),
-        Stage::Canary(engine) => {
-            let canary = canary(night, engine)?;
-            let caught = canary.rule.is_some();
-            if !caught {
-                stop::check()?;
-            }
-            night.canaries.push(canary);
-            night.save()?;
-            if !caught && !stop::asked() {
-                night.finish()?;
-                let what = format!(
-                    "{} did not find the canary {} within {CANARY_SECONDS} s: nothing that it does not find tells anything",
-                    engine.name(),
-                    night.facts.canary
-                );
-                return Err(Defect(what).into());
-            }
-            Ok(())
-        }
+        Stage::Canary(engine) => hunt(night, engine),
         Stage::Adapter => {
             let targets: Vec<&Target> = night.targets().collect();
             let limit = Duration::from_secs(night.facts.budget / ADAPTER);
-            let checked = adapter::check(&targets, limit)?;
-            night.adapter = Some(checked);
+            night.adapter = Some(adapter::check(&targets, limit)?);
             night.save()
         }
         Stage::Fuzz(target, engine) => fuzz_one(night, target, engine),
@@ -214,93 +180,103 @@ fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
     }
 }
 
-/// Everything that will be run, so that what is left of the budget is for fuzzing.
+/// Builds everything that will be run, so that what is left of the budget is for fuzzing.
 fn build(night: &mut Night) -> Result<()> {
-    let subject = Subject::production();
-    for name in &night.facts.targets {
-        for &engine in &night.facts.engines {
-            engine.build(&subject, Target::find(name)?)?;
-        }
-    }
-    subject.player()?;
+    let production = Subject::production();
+    production.player()?;
+    let bug = Bug::find(&night.facts.canary)?;
     for &engine in &night.facts.engines {
-        let bug = Bug::find(&night.facts.canary)?;
+        for target in night.targets() {
+            engine.build(&production, target)?;
+        }
         engine.build(&Subject::with_bug(&bug), bug.target()?)?;
     }
     night.built = true;
     night.save()
 }
 
-fn canary(night: &Night, engine: Engine) -> Result<Canary> {
+/// Lets an engine look for the canary; one that does not find it ends the night.
+fn hunt(night: &mut Night, engine: Engine) -> Result<()> {
     let bug = Bug::find(&night.facts.canary)?;
-    let hunt = Hunt {
-        folder: night.folder.join("canary").join(engine.name()),
-        engine,
+    let target = bug.target()?;
+    let program = engine.build(&Subject::with_bug(&bug), target)?;
+    let plan = Plan {
         seed: night.facts.seed,
         jobs: night.facts.jobs,
         time: CANARY_SECONDS.min(stop::left().as_secs().max(1)),
-        runs: 0,
+        ends_at_first: true,
+        ..Plan::new(&program, target)
     };
-    hunt.run(&bug, &Subject::with_bug(&bug))
+    let folder = night.folder.join("canary").join(engine.name());
+    let canary = Canary::hunt(&bug, engine, folder, &plan)?;
+    let is_caught = canary.rule.is_some();
+    night.canaries.push(canary);
+    night.save()?;
+    if is_caught {
+        return Ok(());
+    }
+    night.finish()?;
+    bail!(Failure::Defect(format!(
+        "{} did not find the canary {} within {CANARY_SECONDS} s: what it does not find says nothing",
+        engine.name(),
+        bug.id
+    )))
 }
 
 fn fuzz_one(night: &mut Night, target: &'static Target, engine: Engine) -> Result<()> {
     let program = engine.build(&Subject::production(), target)?;
-    let run = new_run(target, "production", engine)?;
-    // Before it starts: whatever becomes of us, what it finds is this night's.
-    night.runs.push(run.folder.clone());
-    night.save()?;
+    let run = begin(night, target, engine)?;
     let plan = Plan {
-        program: &program,
-        target,
         seed: night.facts.seed,
         time: night.seconds_for_a_run(),
-        runs: 0,
         jobs: night.facts.jobs,
-        ends_at_first: false,
+        ..Plan::new(&program, target)
     };
-    let grown = corpus::files(&corpus::grown(target))?;
-    let (summary, end) = fuzz(&plan, &run, &grown)?;
+    let (summary, end) = fuzz(&plan, &run, &workspace::files(&target.grown())?)?;
     summary.print();
     if stop::asked() {
         return Ok(());
     }
     // The night is resumed when there is room again.
     run.demand_room()?;
-    let trouble = end.err().map(told);
+    let trouble = end.err().map(first_line);
     night.fuzzed.push(Fuzzed { summary, trouble });
     night.save()
 }
 
-/// Its first line: what a process printed stands in its log.
-fn told(error: anyhow::Error) -> String {
-    let text = format!("{error:#}");
-    text.lines().next().unwrap_or_default().into()
+/// Makes a run. It is noted before it starts: whatever becomes of us, what it finds is this night's.
+fn begin(night: &mut Night, target: &Target, engine: Engine) -> Result<Run> {
+    let run = Run::new(target, PRODUCTION, engine)?;
+    night.runs.push(run.folder.clone());
+    night.save()?;
+    Ok(run)
 }
 
-/// What the runs found beyond the grown corpus goes into it, and it is made small. What goes wrong
-/// is told and costs nothing: the corpora of the runs stay.
+/// Returns the first line of an error: what a process printed is in its log.
+fn first_line(error: Error) -> String {
+    format!("{error:#}").lines().next().unwrap_or_default().into()
+}
+
+/// Merges what the runs found beyond the grown corpus into it, and makes it small. What goes wrong
+/// is reported and costs nothing: the corpora of the runs stay.
 fn merge(night: &mut Night, target: &'static Target) -> Result<()> {
     let mut sources = Vec::new();
     for run in night.runs_of(target) {
         run.collect()?;
         sources.push(run.corpus());
     }
-    let folder = new_folder(target, "production")?;
-    night.runs.push(folder.clone());
-    night.save()?;
+    let run = begin(night, target, Engine::Libfuzzer)?;
     let merged = Engine::Libfuzzer.demand_tools();
-    let merged = merged.and_then(|()| corpus::renew(target, &sources, &folder));
-    let (sizes, trouble) = match merged {
+    let (sizes, trouble) = match merged.and_then(|()| corpus::renew(target, &sources, &run)) {
         Ok(sizes) => (Some(sizes), None),
-        Err(error) => (None, Some(told(error))),
+        Err(error) => (None, Some(first_line(error))),
     };
     night.merged.push(Merged { target: target.name.into(), sizes, trouble });
     night.save()
 }
 
-/// The signatures of a baseline file; lines that begin with `#` are for people.
-fn baseline(path: &std::path::Path) -> Result<Vec<String>> {
+/// Returns the signatures of a baseline file; lines that begin with `#` are for people.
+fn baseline(path: &Path) -> Result<Vec<String>> {
     let text = fs_err::read_to_string(workspace::root().join(path))
         .with_context(|| format!("cannot read the baseline {}", path.display()))?;
     let lines = text.lines().map(str::trim);

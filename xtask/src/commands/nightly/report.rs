@@ -1,35 +1,32 @@
-//! What a night came to: one entry for each signature, minimized, and whether it is new.
+//! The report of a night: one entry for each signature, minimized, and whether it is new.
 
-use fs_err as fs;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use its_runner::program::{Answer, Request};
-use its_runner::versioned::Versioned;
+use fs_err as fs;
 use serde::Serialize;
 
 use super::adapter::Checked;
-use super::night::Night;
-use crate::commands::triage::{Group, Triage, collect};
+use super::canary::Canary;
+use super::state::Night;
+use crate::commands::triage::{Group, Triage, artifacts};
 use crate::findings::header;
-use crate::stop;
-use crate::subjects::Subject;
-use crate::subjects::program::Program;
+use crate::subjects::{PRODUCTION, Program, Subject};
 use crate::target::Target;
-use crate::workspace;
+use crate::{output, stop, workspace};
 
 /// Scenarios that are tried to make a finding shorter.
 const BUDGET: u64 = 20_000;
 
-/// All that a night found.
+/// What a night found.
 #[derive(Serialize)]
 pub(super) struct Report {
     entries: Vec<Entry>,
     /// Inputs on which a program ended or did not end, or board and reference contradict each
     /// other.
     defects: Vec<String>,
-    /// Files that show nothing now.
+    /// Files that no longer show what they were kept for.
     others: Vec<String>,
 }
 
@@ -53,16 +50,10 @@ pub(super) fn write(night: &Night, known: &[String]) -> Result<Report> {
     for name in &night.facts.targets {
         report.add(night, Target::find(name)?, known)?;
     }
-    let signatures = report.entries.iter().map(|one| &*one.group.signature);
-    let signatures: Vec<&str> = signatures.collect();
-    fs::write(
-        night.folder.join("signatures.txt"),
-        signatures.iter().map(|one| format!("{one}\n")).collect::<String>(),
-    )?;
-    fs::write(
-        night.folder.join("report.json"),
-        serde_json::to_string_pretty(&Versioned::new(&report))?,
-    )?;
+    let signature = |one: &Entry| format!("{}\n", one.group.signature);
+    let signatures: String = report.entries.iter().map(signature).collect();
+    fs::write(night.folder.join("signatures.txt"), signatures)?;
+    fs::write(night.folder.join("report.json"), output::pretty_json(&report)?)?;
     fs::write(night.folder.join("report.md"), report.markdown(night))?;
     Ok(report)
 }
@@ -71,15 +62,12 @@ impl Report {
     fn add(&mut self, night: &Night, target: &'static Target, known: &[String]) -> Result<()> {
         let mut files = Vec::new();
         for run in night.runs_of(target) {
-            collect(&run.folder, &mut files)?;
+            files.extend(artifacts(&run.folder)?);
         }
         files.sort();
-        let all = BTreeMap::from([("production".to_owned(), files)]);
-        let triage = Triage::of(target, all)?;
+        let triage = Triage::of(target, BTreeMap::from([(PRODUCTION.to_owned(), files)]))?;
         self.defects.extend(triage.defects);
-        self.others.extend(triage.clean);
-        self.others.extend(triage.unreadable);
-        self.others.extend(triage.drifted);
+        self.others.extend([triage.clean, triage.unreadable, triage.drifted].concat());
         let program = Subject::production().player()?;
         for group in triage.groups {
             let (minimized, operations_left) = shortest(night, &program, target, &group)?;
@@ -94,30 +82,30 @@ impl Report {
         Ok(())
     }
 
-    /// Whether somebody has to look.
+    /// Returns whether somebody has to look.
     pub(super) fn has_new(&self) -> bool {
         self.entries.iter().any(|entry| entry.new)
     }
 
-    /// What did not go as it must, other than findings.
+    /// Returns what did not go as it must, other than findings.
     pub(super) fn troubles(&self, night: &Night) -> Vec<String> {
         let mut all = self.defects.clone();
         for fuzzed in &night.fuzzed {
             let (target, engine) = (&fuzzed.summary.target, fuzzed.summary.engine.name());
-            let told = |trouble: &String| format!("{target} by {engine}: {trouble}");
-            all.extend(fuzzed.trouble.as_ref().map(told));
+            let trouble = fuzzed.trouble.iter();
+            all.extend(trouble.map(|trouble| format!("{target} by {engine}: {trouble}")));
         }
         if let Some(Checked::Trouble(what)) = &night.adapter {
             all.push(format!("the adapter for C code under valgrind: {what}"));
         }
         for merged in &night.merged {
-            let told = |trouble: &String| format!("corpus of {}: {trouble}", merged.target);
-            all.extend(merged.trouble.as_ref().map(told));
+            let trouble = merged.trouble.iter();
+            all.extend(trouble.map(|trouble| format!("corpus of {}: {trouble}", merged.target)));
         }
         all
     }
 
-    /// The short of it.
+    /// Prints a line for each entry, and how many there are.
     pub(super) fn print(&self) {
         for entry in &self.entries {
             say!("{}", entry.line());
@@ -132,78 +120,75 @@ impl Report {
             "# Night\n\nBudget {} s, seed {}, {} jobs.\n\n## Canary `{}`\n\n",
             facts.budget, facts.seed, facts.jobs, facts.canary
         );
-        for canary in &night.canaries {
-            let end = match &canary.rule {
-                Some(rule) => format!("told by {rule}"),
-                None => "**not found**".into(),
-            };
-            text.push_str(&format!(
-                "- {}: {end} after {} cases, {:.0} s\n",
-                canary.engine.name(),
-                canary.cases,
-                canary.seconds
-            ));
+        for Canary { engine, rule, cases, seconds } in &night.canaries {
+            let end = rule.as_ref().map(|rule| format!("reported by {rule}"));
+            let (engine, end) = (engine.name(), end.unwrap_or_else(|| "**not found**".into()));
+            text += &format!("- {engine}: {end} after {cases} cases, {seconds:.0} s\n");
         }
         for missing in &facts.missing {
-            text.push_str(&format!("- not there: {missing}\n"));
+            text += &format!("- not there: {missing}\n");
         }
-        text.push_str(&match &night.adapter {
-            Some(Checked::Sound(scenarios)) => {
-                format!("\nThe adapter for C code under valgrind: its tests and {scenarios} scenarios, nothing told.\n")
+        let checked = match &night.adapter {
+            Some(Checked::Sound(count)) => {
+                format!(" under valgrind: its tests and {count} scenarios, nothing reported.")
             }
-            Some(Checked::Missing) => "\nThe adapter for C code: not checked, there is no valgrind.\n".into(),
+            Some(Checked::Missing) => ": not checked, there is no valgrind.".into(),
             Some(Checked::Cut) => {
-                "\nThe adapter for C code: not checked whole, its tenth of the budget was too short.\n".into()
+                ": not checked whole, its tenth of the budget was too short.".into()
             }
             Some(Checked::Trouble(_)) | None => String::new(),
-        });
-        text.push_str("\n## Findings\n\n");
+        };
+        if !checked.is_empty() {
+            text += &format!("\nThe adapter for C code{checked}\n");
+        }
+        text += "\n## Findings\n\n";
         for entry in &self.entries {
-            text.push_str(&format!("- {}\n", entry.line()));
+            text += &format!("- {}\n", entry.line());
         }
         if self.entries.is_empty() {
-            text.push_str("None.\n");
+            text += "None.\n";
         }
-        text.push_str(
-            "\n## Fuzzed\n\n\
-             | target | engine | asked, done | cases | cases/s | poisoned | edges | signatures |\n\
-             | --- | --- | --- | --- | --- | --- | --- | --- |\n",
-        );
-        for fuzzed in &night.fuzzed {
-            let one = &fuzzed.summary;
-            text.push_str(&format!(
-                "| {} | {} | {} | {} | {:.0} | {:.1} % | {} | {} |\n",
-                one.target,
-                one.engine.name(),
-                one.asked(),
-                one.executions,
-                one.executions as f64 / one.seconds.max(0.001),
-                100.0 * one.poisoned as f64 / one.executions.max(1) as f64,
-                one.coverage.map_or("-".into(), |edges| edges.to_string()),
-                one.findings.len()
-            ));
-        }
-        for (target, engine) in night.open_runs() {
-            let why = "not finished: the night ended before";
-            text.push_str(&format!("| {} | {} | {why} | | | | | |\n", target.name, engine.name()));
-        }
-        text.push_str(
-            "\n## Grown corpora\n\n| target | files before | after |\n| --- | --- | --- |\n",
-        );
-        for one in &night.merged {
-            if let Some((before, after)) = one.sizes {
-                text.push_str(&format!("| {} | {before} | {after} |\n", one.target));
+        text += &fuzzed_table(night);
+        text += "\n## Grown corpora\n\n| target | files before | after |\n| --- | --- | --- |\n";
+        for merged in &night.merged {
+            if let Some((before, after)) = merged.sizes {
+                text += &format!("| {} | {before} | {after} |\n", merged.target);
             }
         }
         let troubles = self.troubles(night);
-        for (title, list) in [("Troubles", &troubles), ("Show nothing now", &self.others)] {
+        for (title, list) in [("Troubles", &troubles), ("No longer reproduce", &self.others)] {
             if !list.is_empty() {
-                text.push_str(&format!("\n## {title}\n\n"));
-                list.iter().for_each(|one| text.push_str(&format!("- {one}\n")));
+                text += &format!("\n## {title}\n\n- {}\n", list.join("\n- "));
             }
         }
         text
     }
+}
+
+fn fuzzed_table(night: &Night) -> String {
+    let mut text = "\n## Fuzzed\n\n\
+        | target | engine | asked, done | cases | cases/s | poisoned | edges | signatures |\n\
+        | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for fuzzed in &night.fuzzed {
+        let one = &fuzzed.summary;
+        text += &format!(
+            "| {} | {} | {} | {} | {:.0} | {:.1} % | {} | {} |\n",
+            one.target,
+            one.engine.name(),
+            one.asked(),
+            one.executions,
+            one.cases_per_second(),
+            one.percent_poisoned(),
+            one.coverage.map_or("-".into(), |edges| edges.to_string()),
+            one.findings.len()
+        );
+    }
+    for (target, engine) in night.open_runs() {
+        let why = "not finished: the night ended before";
+        text += &format!("| {} | {} | {why} | | | | | |\n", target.name, engine.name());
+    }
+    text
 }
 
 impl Entry {
@@ -224,43 +209,30 @@ impl Entry {
     }
 }
 
-/// The shortest scenario of a group, in the night's folder: minimized, or as it is where that
-/// fails.
+/// Returns the shortest scenario of a group and its number of operations: minimized, in the night's
+/// folder, or as it is where that fails.
 fn shortest(
     night: &Night,
     program: &Program,
     target: &Target,
     group: &Group,
 ) -> Result<(PathBuf, usize)> {
-    let folder = night.folder.join("findings");
-    fs::create_dir_all(&folder)?;
+    let Group { signature, operations, .. } = group;
     let file = workspace::root().join(&group.file);
-    let path = folder.join(format!("{}.its", group.signature));
     if stop::is_over() {
-        return Ok((file, group.operations));
+        return Ok((file, *operations));
     }
-    let mut done = None;
-    let request = Request::Minimize {
-        file: file.clone(),
-        target: Some(target.name.into()),
-        signature: Some(group.signature.clone()),
-        budget: BUDGET,
-    };
-    let asked = program.ask(&request, |answer| {
-        if let Answer::Minimized(minimized) = answer {
-            done = Some(minimized);
-        }
-    });
-    if asked.is_err() && stop::is_over() {
-        return Ok((file, group.operations));
-    }
-    asked?;
-    match done {
-        Some(done) => {
-            let shown = workspace::shown(&path);
-            fs::write(&path, header::inherit(&file, &done.text, Some(&shown)))?;
+    match program.minimize(&file, target.name, Some(signature), BUDGET, |_| {}) {
+        Ok(done) => {
+            let path = night.folder.join("findings").join(format!("{signature}.its"));
+            fs::create_dir_all(workspace::folder_of(&path))?;
+            let text = header::inherit(&file, &done.text, Some(&workspace::shown(&path)));
+            fs::write(&path, text)?;
             Ok((path, done.after))
         }
-        None => Ok((file, group.operations)),
+        Err(error) => {
+            eprintln!("{signature} is not minimized: {error:#}");
+            Ok((file, *operations))
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `replay`: play files, tell what happened.
+//! `replay`: plays files and shows what happened.
 
 pub(crate) mod timeline;
 
@@ -7,17 +7,17 @@ use std::path::Path;
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, Result, bail, ensure};
-use its_runner::program::{Answer, Request, Told};
+use its_runner::program::Told;
 use its_runner::replay::{is_artifact, load_as};
 use its_runner::trace::Kind;
-use its_runner::versioned::Versioned;
+use serde_json::json;
 
-use self::timeline::Choice;
-use crate::exit::{Defect, Exit};
+use crate::exit::{Exit, Failure};
 use crate::input::Input;
-use crate::subjects::Which;
-use crate::subjects::program::Program;
+use crate::output;
+use crate::subjects::{Program, Which};
 use crate::target::{self, Target};
+use timeline::Choice;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -76,25 +76,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         arguments.target.is_none() || arguments.files.iter().any(|file| is_artifact(file.path())),
         "--target is for artifacts of an engine; the files are scenarios as text"
     );
-    let subject = arguments.which.subject()?;
-    let program = subject.player()?;
+    let program = arguments.which.subject()?.player()?;
     let (mut found, mut defect) = (false, false);
     for file in arguments.files.iter().map(Input::path) {
-        let told = tell(&program, file, arguments.target.as_ref())?;
+        let told = tell(&program, file, arguments.target.as_deref())?;
         check_step(file, &told, arguments.step)?;
         found |= !told.findings.is_empty();
         defect |= !told.defects.is_empty();
         if arguments.json {
-            let line = Versioned::new(serde_json::json!({ "file": file, "told": told }));
-            say!("{}", serde_json::to_string(&line)?);
+            output::print_json(json!({ "file": file, "told": told }))?;
         } else {
             show(file, &told, arguments);
         }
     }
     if defect {
-        return Err(Defect("board and reference contradict each other".into()).into());
+        bail!(Failure::Defect("board and reference contradict each other".into()));
     }
-    Ok(if found { Exit::Findings } else { Exit::Clean })
+    Ok(Exit::found(found))
 }
 
 fn show(file: &Path, told: &Told, arguments: &Arguments) {
@@ -111,11 +109,9 @@ fn show(file: &Path, told: &Told, arguments: &Arguments) {
     say!("== {}\n{shown}", file.display());
 }
 
-/// There is such an operation.
+/// Checks that there is such an operation.
 fn check_step(file: &Path, told: &Told, step: Option<usize>) -> Result<()> {
-    let Some(step) = step else {
-        return Ok(());
-    };
+    let Some(step) = step else { return Ok(()) };
     let last = told.lines.iter().filter_map(|line| line.step).max();
     ensure!(
         last.is_some_and(|last| step <= last),
@@ -126,38 +122,29 @@ fn check_step(file: &Path, told: &Told, step: Option<usize>) -> Result<()> {
     Ok(())
 }
 
-/// Whose engine wrote an artifact: what is said, or the name below `artifacts` in its path. Text
-/// needs none.
-fn written_by(file: &Path, said: Option<&String>) -> Result<Option<String>> {
+/// Returns the target whose engine wrote an artifact: what is said, or the name below `artifacts` in
+/// its path. Text needs none.
+fn written_by(file: &Path, said: Option<&str>) -> Result<Option<String>> {
     if said.is_some() || !is_artifact(file) {
-        return Ok(said.cloned());
+        return Ok(said.map(String::from));
     }
     let path = file.canonicalize()?;
     let mut names = path.iter().skip_while(|name| *name != "artifacts").skip(1);
     let name = names.next().and_then(|name| name.to_str());
-    let known = name.filter(|name| Target::find(name).is_ok());
-    let known = known.with_context(|| {
+    let known = name.filter(|name| Target::find(name).is_ok()).with_context(|| {
         format!("{}: nothing says which target's engine wrote it; give --target", file.display())
     })?;
     Ok(Some(known.into()))
 }
 
-fn tell(program: &Program, file: &Path, target: Option<&String>) -> Result<Told> {
-    let mut end = None;
-    let request = Request::Tell { file: file.to_owned(), target: written_by(file, target)? };
-    program.ask(&request, |answer| end = Some(answer))?;
-    match end.context("the program did not answer")? {
-        Answer::Told(told) => {
-            let nothing = told.findings.is_empty() && told.defects.is_empty();
-            let operations = told.lines.iter().any(|line| line.step > Some(0));
-            ensure!(
-                !nothing || operations || !is_artifact(file),
-                "{}: it holds no operation",
-                file.display()
-            );
-            Ok(told)
-        }
-        Answer::Refused(why) => bail!("{why}"),
-        other => Err(Defect(format!("an answer to another question: {other:?}")).into()),
-    }
+fn tell(program: &Program, file: &Path, target: Option<&str>) -> Result<Told> {
+    let told = program.tell(file, written_by(file, target)?.as_deref())?;
+    let nothing = told.findings.is_empty() && told.defects.is_empty();
+    let operations = told.lines.iter().any(|line| line.step > Some(0));
+    ensure!(
+        !nothing || operations || !is_artifact(file),
+        "{}: it holds no operation",
+        file.display()
+    );
+    Ok(told)
 }

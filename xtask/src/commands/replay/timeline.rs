@@ -1,4 +1,4 @@
-//! A replay for people: what happened line by line, and each finding with what was expected beside
+//! A replay for people: what happened line by line, and each finding with what was expected next to
 //! what was seen.
 
 use std::fmt::Write;
@@ -42,7 +42,8 @@ impl Choice {
     }
 }
 
-/// With colours. A boot in which nothing was found is told by its length, unless it is asked for.
+/// Returns a replay with colours. Of a boot before operations only the length is shown, unless it is
+/// asked for.
 pub(crate) fn render(told: &Told, choice: &Choice) -> String {
     let mut text = String::new();
     let in_boot = told.lines.iter().filter(|line| line.step.is_none()).count();
@@ -56,10 +57,8 @@ pub(crate) fn render(told: &Told, choice: &Choice) -> String {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "{style}{line}{style:#}");
     }
-    let style = match told.findings.is_empty() && told.defects.is_empty() {
-        true => GOOD,
-        false => BAD,
-    };
+    let is_good = told.findings.is_empty() && told.defects.is_empty();
+    let style = if is_good { GOOD } else { BAD };
     let _ = writeln!(text, "verdict: {style}{}{style:#}", told.verdict);
     if !told.observed {
         let _ = writeln!(text, "{}", replay::not_observed());
@@ -88,23 +87,20 @@ fn describe(finding: &Finding) -> String {
     let Finding { rule, operation, path, signature, .. } = finding;
     let Rule { id, severity, holds, why, source, .. } = rule;
     let severity = severity.name();
-    let beside = beside(["expected", "seen"], [&finding.expected, &finding.seen]);
+    let columns = columns(["expected", "seen"], [&finding.expected, &finding.seen]);
     format!(
-        "{BAD}{id}{BAD:#} ({severity}) at operation {operation}\n  {holds}\n  where:     {path}\n{beside}  why:       {why}\n  source:    {source}\n  signature: {signature}\n"
+        "{BAD}{id}{BAD:#} ({severity}) at operation {operation}\n  {holds}\n  where:     {path}\n{columns}  why:       {why}\n  source:    {source}\n  signature: {signature}\n"
     )
 }
 
-/// Two values in columns, with a mark before each line in which they differ.
-pub(crate) fn beside([left, right]: [&str; 2], [expected, seen]: [&str; 2]) -> String {
+/// Returns two values in columns, with a mark before each line in which they differ.
+pub(crate) fn columns([left, right]: [&str; 2], [expected, seen]: [&str; 2]) -> String {
     let mut text = format!("    {left:WIDTH$} | {right}\n");
     let lines = |value: &str| -> Vec<String> { value.lines().flat_map(wrapped).collect() };
     let (left, right) = (lines(expected), lines(seen));
     for index in 0..left.len().max(right.len()) {
         let [left, right] = [&left, &right].map(|side| side.get(index).map_or("", |line| line));
-        let (mark, style) = match left == right {
-            true => (' ', Style::new()),
-            false => ('!', BAD),
-        };
+        let (mark, style) = if left == right { (' ', Style::new()) } else { ('!', BAD) };
         let _ = writeln!(text, "  {mark} {GOOD}{left:WIDTH$}{GOOD:#} | {style}{right}{style:#}");
     }
     text

@@ -7,15 +7,12 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use its_rules::catalogue as rules;
-use its_runner::versioned::Versioned;
 use serde::Serialize;
 
-use crate::commands::test;
+use crate::commands::test::mistakes::reported_rules;
 use crate::exit::Exit;
-use crate::process;
-use crate::subjects::Subject;
-use crate::subjects::mistakes::{Bank, Bug, FoundBy};
-use crate::workspace;
+use crate::subjects::{Bank, Bug, FoundBy, Subject};
+use crate::{output, process};
 
 /// What one broken subject breaks.
 #[derive(Serialize)]
@@ -37,7 +34,7 @@ struct Matrix {
 }
 
 /// Builds and plays everything, with progress on standard error.
-pub(crate) fn print(json: bool) -> Result<Exit> {
+pub(super) fn print(json: bool) -> Result<Exit> {
     let mut subjects = sabotages()?;
     subjects.extend(bank(Bank::Bugs, "bug")?);
     subjects.extend(bank(Bank::Breaks, "break")?);
@@ -47,7 +44,7 @@ pub(crate) fn print(json: bool) -> Result<Exit> {
     let matrix =
         Matrix { without_a_kill: ids.filter(|id| !killed.contains(id)).collect(), subjects };
     if json {
-        say!("{}", serde_json::to_string_pretty(&Versioned::new(&matrix))?);
+        say!("{}", output::pretty_json(&matrix)?);
         return Ok(Exit::Clean);
     }
     for kills in &matrix.subjects {
@@ -61,18 +58,16 @@ pub(crate) fn print(json: bool) -> Result<Exit> {
     Ok(Exit::Clean)
 }
 
-/// What the lines `kill: SABOTAGE | RULE RULE` of the test say.
+/// Returns what the lines `kill: SABOTAGE | RULE RULE` of the test say.
 fn sabotages() -> Result<Vec<Kills>> {
     eprintln!("sabotages");
     let arguments = "test --quiet --locked --package its-runner --test kills \
                      every_rule_has_a_kill -- --nocapture";
-    let command = duct::cmd(workspace::cargo(), arguments.split_whitespace());
-    let command = command.dir(workspace::root()).stdout_capture();
-    let output = process::ended(workspace::cargo(), command)?;
-    ensure!(output.status.success(), "the test kills failed");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let found: Vec<Kills> = text.lines().filter_map(sabotage).collect();
-    ensure!(!found.is_empty(), "the test kills told of no kill");
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    let ended = process::cargo(&arguments, |command| command.stdout_capture())?;
+    ensure!(ended.status.success(), "the test kills failed");
+    let found: Vec<Kills> = ended.stdout.lines().filter_map(sabotage).collect();
+    ensure!(!found.is_empty(), "the test kills reported no kill");
     Ok(found)
 }
 
@@ -101,11 +96,11 @@ fn bank(bank: Bank, kind: &'static str) -> Result<Vec<Kills>> {
     Ok(found)
 }
 
-/// The rules that the witness breaks where the mistake was made.
+/// Returns the rules that the witness breaks where the mistake was made.
 fn played(bug: &Bug) -> Result<Vec<String>> {
     let program = Subject::with_bug(bug).brief_player()?;
-    let (text, _) = program.replay(std::slice::from_ref(&bug.witness), false)?;
-    Ok(test::reported(&text))
+    let (text, _) = program.replay(std::slice::from_ref(&bug.witness))?;
+    Ok(reported_rules(&text))
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! `rules`: the catalogue.
+//! `rules`: the catalogue of rules, or the matrix of what breaks them.
 
-pub(crate) mod matrix;
+mod matrix;
 
 use anyhow::Result;
 use its_rules::catalogue as rules;
-use its_runner::versioned::Versioned;
-use serde::Serialize;
+use serde_json::json;
 
 use crate::exit::Exit;
+use crate::output;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -19,42 +19,29 @@ pub(crate) struct Arguments {
     matrix: bool,
 }
 
-#[derive(Serialize)]
-struct Row {
-    id: &'static str,
-    severity: &'static str,
-    holds: &'static str,
-    why: &'static str,
-    source: &'static str,
-    split_from: Option<&'static str>,
-}
-
-/// For scripts.
-#[derive(Serialize)]
-struct Catalogue {
-    rules: Vec<Row>,
-}
-
-/// Prints the rules.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     if arguments.matrix {
         return matrix::print(arguments.json);
     }
-    let rows = rules::ALL.iter().map(|rule| Row {
-        id: rule.id,
-        severity: rule.severity.name(),
-        holds: rule.holds,
-        why: rule.why,
-        source: rule.source,
-        split_from: rule.split_from,
-    });
+    let severity = |rule: &its_rules::Rule| rule.severity.name();
     if arguments.json {
-        let catalogue = Catalogue { rules: rows.collect() };
-        say!("{}", serde_json::to_string_pretty(&Versioned::new(catalogue))?);
+        let row = |rule: &its_rules::Rule| {
+            json!({
+                "id": rule.id,
+                "severity": severity(rule),
+                "holds": rule.holds,
+                "why": rule.why,
+                "source": rule.source,
+                "split_from": rule.split_from,
+            })
+        };
+        let rows: Vec<_> = rules::ALL.iter().map(|rule| row(rule)).collect();
+        say!("{}", output::pretty_json(json!({ "rules": rows }))?);
         return Ok(Exit::Clean);
     }
-    for row in rows {
-        say!("{} ({}; {})\n  {}\n  {}", row.id, row.severity, row.source, row.holds, row.why);
+    for rule in rules::ALL {
+        let (id, severity, source) = (rule.id, severity(rule), rule.source);
+        say!("{id} ({severity}; {source})\n  {}\n  {}", rule.holds, rule.why);
     }
     Ok(Exit::Clean)
 }

@@ -1,25 +1,19 @@
-//! The test step `abi`: the examples of `harness/abi` are what they say.
+//! The step `abi`: the examples of `harness/abi` are what they say.
 
-use fs_err as fs;
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use its_conformance::compare::Arguments;
-use its_runner::program::Outcome;
+use fs_err as fs;
 
-use crate::commands::compare::subjects;
-use crate::commands::fuzz::{fuzz, new_run};
-use crate::commands::test::demand;
-use crate::engines::summary::Summary;
-use crate::engines::{Engine, Plan};
-use crate::exit::Exit;
-use crate::subjects::Subject;
-use crate::subjects::external::Foreign;
-use crate::subjects::mistakes::{Bank, Bug};
-use crate::subjects::program::Program;
+use super::demand;
+use crate::commands::compare::subjects::{Draw, Pair};
+use crate::engines::{Engine, Plan, Run, Summary, fuzz};
+use crate::findings::findings;
+use crate::subjects::{Bank, Bug, External, PRODUCTION, Program, Subject};
 use crate::target::{self, Target};
 use crate::workspace;
 
@@ -27,118 +21,95 @@ use crate::workspace;
 const CASES: u64 = 2_000;
 /// Cases of a target on the naive one.
 const MANY: u64 = 2_048;
+/// Drawn scenarios that are compared.
+const DRAWN: u64 = 64;
 
 /// Checks all of them and says how much was checked.
-pub(crate) fn check() -> Result<String> {
-    let careful = Foreign::prepare("example:careful")?;
-    let mut cases = clean(careful, &target::ALL)?;
+pub(super) fn check() -> Result<String> {
+    let mut cases = clean(&Subject::external("example:careful")?, &target::ALL)?;
     // The same with a set-up of its own, and the same when nobody sees its loads and stores.
     let set_up = std::slice::from_ref(Target::find("its_hvc")?);
-    cases += clean(Foreign::prepare("example:own-layout")?, set_up)?;
-    cases += clean(Foreign::unseen_example("careful")?, set_up)?;
+    cases += clean(&Subject::external("example:own-layout")?, set_up)?;
+    cases += clean(&External::unseen_example("careful")?.into(), set_up)?;
     never_set_up()?;
     let (faults, mistakes) = (faults()?, naive()?);
-    let compared = beside_production()?;
+    let compared = compare_with_production()?;
     Ok(format!(
         "{cases} clean cases, {faults} faults, {mistakes} mistakes, {compared} scenarios compared"
     ))
 }
 
-fn replayer(foreign: Foreign) -> Result<(String, Program)> {
-    let subject = Subject::foreign(foreign);
-    let program = subject.player()?;
-    Ok((subject.name, program))
-}
-
-/// It is clean on every stored scenario, and on a few new ones of each of these targets; returns on
-/// how many.
-fn clean(example: Foreign, targets: &'static [Target]) -> Result<u64> {
-    let (name, program) = replayer(example)?;
+/// Checks that an example is clean on every stored scenario, and on a few new ones of each of these
+/// targets; returns on how many.
+fn clean(example: &Subject, targets: &'static [Target]) -> Result<u64> {
+    let (name, program) = (&example.name, example.player()?);
     let files = stored()?;
     let mut cases = files.len() as u64;
-    let code = program.replay(&files, true)?.1;
+    let code = program.replay_clean(&files)?;
     demand(code == 0, || format!("a stored scenario is not clean on {name} (code {code})"))?;
     for target in targets {
-        let summary = random(&name, &program, target, CASES)?;
+        let summary = random(&program, target, CASES)?;
         demand(summary.is_clean(), || format!("{} has findings on {name}", target.name))?;
         cases += summary.executions;
     }
     Ok(cases)
 }
 
-/// One that refuses every set-up is told so where there is no reference to say it.
+/// Checks that a subject which refuses every set-up breaks `DIV-SETUP` where there is no reference to
+/// say it.
 fn never_set_up() -> Result<()> {
-    let (name, program) = replayer(Foreign::unseen_example("null")?)?;
-    let seeds = workspace::scenarios(&Target::find("its_cmdq")?.corpus("seeds"))?;
-    let judged = program.judge(&seeds[..1], None)?;
-    let told = judged.iter().any(|one| match &one.outcome {
-        Outcome::Played { findings, .. } => {
-            findings.iter().any(|found| found.rule.id == "DIV-SETUP")
-        }
-        _ => false,
-    });
-    demand(told, || format!("{name} is not told by DIV-SETUP: {judged:?}"))
+    let example: Subject = External::unseen_example("null")?.into();
+    let seeds = Target::find("its_cmdq")?.scenarios("seeds")?;
+    let judged = example.player()?.judge(&seeds[..1], None)?;
+    let reported = judged.iter().flat_map(findings).any(|found| found.rule.id == "DIV-SETUP");
+    demand(reported, || format!("{} does not break DIV-SETUP: {judged:?}", example.name))
 }
 
-/// What is stored of all targets, and the known bugs' witnesses.
+/// Returns what is stored of all targets, and the known bugs' witnesses.
 fn stored() -> Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> = Bug::all(Bank::Bugs)?
-        .into_iter()
-        .map(|bug| bug.witness)
-        .filter(|witness| witness.exists())
-        .collect();
+    let mut files: Vec<PathBuf> =
+        Bug::all(Bank::Bugs)?.into_iter().map(|bug| bug.witness).collect();
+    files.retain(|witness| witness.exists());
     for target in &target::ALL {
-        for folder in ["seeds", "regressions"] {
-            files.extend(workspace::scenarios(&target.corpus(folder))?);
-        }
+        files.extend(target.scenarios("seeds")?);
+        files.extend(target.scenarios("regressions")?);
     }
     Ok(files)
 }
 
-/// Drawn scenarios that are compared.
-const DRAWN: u64 = 64;
-
-/// Host and hardware see no difference between the careful example and the production emulator, and
-/// some between that and the naive one; returns how many scenarios were compared.
-fn beside_production() -> Result<u64> {
+/// Checks that host and hardware see no difference between the careful example and the production
+/// emulator, and some between that and the naive one; returns how many scenarios were compared.
+fn compare_with_production() -> Result<u64> {
     let files = stored()?;
-    let differ = |example| subjects::different(["production", example], &files);
-    let careful = differ("example:careful")?;
-    demand(careful == 0, || {
-        format!("the careful example differs from the production emulator in {careful} scenarios")
-    })?;
-    demand(differ("example:naive")? > 0, || {
-        "the naive example does not differ from the production emulator".into()
-    })?;
-    let drawn = |example: &str| {
-        let comparison = Arguments {
-            one: "production".into(),
-            other: example.into(),
-            files: Vec::new(),
-            fuzz: true,
-            time: 60,
-            runs: Some(DRAWN),
-            seed: 1,
-            jobs: None,
-            json: false,
-            careful: false,
-            findings: workspace::root().join("target/compare"),
-        };
-        subjects::run(&comparison, None)
+    let draw = Draw {
+        target: Target::find("its_cmdq")?,
+        seed: 1,
+        cases: DRAWN,
+        limit: Duration::from_secs(60),
+        folder: &workspace::root().join("target/compare"),
     };
-    demand(drawn("example:careful")? == Exit::Clean, || "drawn scenarios differ".into())?;
-    demand(drawn("example:naive")? == Exit::Findings, || "no drawn scenario differs".into())?;
+    for (example, must_differ) in [("example:careful", false), ("example:naive", true)] {
+        let pair = Pair::new([PRODUCTION, example])?;
+        let differences = [pair.differences(&files)?, pair.fuzz(&draw)?.differences.len()];
+        demand(differences.iter().all(|count| (*count > 0) == must_differ), || {
+            let [stored, drawn] = differences;
+            format!(
+                "{example} differs from {PRODUCTION} in {stored} stored scenarios and {drawn} ways in drawn ones"
+            )
+        })?;
+    }
     Ok(2 * (files.len() as u64 + DRAWN))
 }
 
-/// Random cases find each mistake that its first page lists, ` * N. what  RULE, RULE`, by one of
-/// its rules; returns how many are listed.
+/// Checks that random cases find each mistake that the naive example's first page lists,
+/// ` * N. what  RULE, RULE`, by one of its rules; returns how many are listed.
 fn naive() -> Result<usize> {
-    let (name, program) = replayer(Foreign::prepare("example:naive")?)?;
-    let mut told: BTreeSet<&str> = BTreeSet::new();
+    let example = Subject::external("example:naive")?;
+    let (name, program) = (&example.name, example.player()?);
+    let mut reported = BTreeSet::new();
     for target in ["its_cmdq", "its_mmio"] {
-        let summary = random(&name, &program, Target::find(target)?, MANY)?;
-        told.extend(summary.findings.into_iter().map(|found| found.record.finding.rule.id));
+        let summary = random(&program, Target::find(target)?, MANY)?;
+        reported.extend(summary.findings.into_iter().map(|found| found.record.finding.rule.id));
     }
     let source = workspace::root().join("harness/abi/examples/naive.c");
     let text = fs::read_to_string(source)?;
@@ -149,36 +120,29 @@ fn naive() -> Result<usize> {
         Some((number.to_owned(), rules.trim().to_owned()))
     };
     let all: Vec<(String, String)> = text.lines().filter_map(listed).collect();
-    demand(all.len() >= 10, || format!("{} lists {} mistakes", name, all.len()))?;
+    demand(all.len() >= 10, || format!("{name} lists {} mistakes", all.len()))?;
     for (number, rules) in &all {
-        let found = rules.split(", ").any(|rule| told.contains(rule));
+        let found = rules.split(", ").any(|rule| reported.contains(rule));
         demand(found, || {
-            format!(
-                "mistake {number} of {name} is not told by {rules}, but these were told: {told:?}"
-            )
+            format!("mistake {number} of {name} breaks none of {rules}, but these: {reported:?}")
         })?;
     }
     Ok(all.len())
 }
 
-fn random(name: &str, program: &Program, target: &'static Target, runs: u64) -> Result<Summary> {
-    let plan = Plan {
-        program,
-        target,
-        seed: 1,
-        time: 0,
-        runs,
-        jobs: available_parallelism().map_or(1, NonZeroUsize::get),
-        ends_at_first: false,
-    };
-    let (summary, end) = fuzz(&plan, &new_run(target, name, Engine::Random)?, &[])?;
+/// Fuzzes an example with the random engine.
+fn random(program: &Program, target: &'static Target, runs: u64) -> Result<Summary> {
+    let jobs = available_parallelism().map_or(1, NonZeroUsize::get);
+    let plan = Plan { runs, jobs, ..Plan::new(program, target) };
+    let (summary, end) = fuzz(&plan, &Run::new(target, &program.subject, Engine::Random)?, &[])?;
     end?;
     Ok(summary)
 }
 
-/// Each scenario names, in its first comment, the rule that it breaks; returns how many there are.
+/// Checks that each scenario breaks the rule that its first comment names; returns how many there
+/// are.
 fn faults() -> Result<usize> {
-    let (_, program) = replayer(Foreign::prepare("example:faults")?)?;
+    let program = Subject::external("example:faults")?.player()?;
     let folder = workspace::root().join("harness/abi/examples/faults");
     let files = workspace::scenarios(&folder)?;
     for judged in program.judge(&files, None)? {
@@ -187,10 +151,7 @@ fn faults() -> Result<usize> {
         let mut lines = text.lines();
         let rule = lines.find_map(|line| line.strip_prefix("# ")?.split_once(':'));
         let (rule, _) = rule.with_context(|| format!("{name} names no rule"))?;
-        let found = match &judged.outcome {
-            Outcome::Played { findings, .. } => findings.iter().any(|found| found.rule.id == rule),
-            _ => false,
-        };
+        let found = findings(&judged).iter().any(|found| found.rule.id == rule);
         demand(found, || format!("{name} does not break {rule}: {:?}", judged.outcome))?;
     }
     Ok(files.len())

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{self, Tool};
-use crate::subjects::external::binutils;
+use crate::subjects::binutils;
 use crate::workspace;
 
 /// Name of the library's package, as symbols have it.
@@ -15,16 +15,17 @@ const CRATE: &str = "its_emulator_no_panic";
 const HANDLER: &str = "rust_begin_unwind";
 
 /// Proves it, and that the proof can fail.
-pub(crate) fn check() -> Result<()> {
+pub(super) fn check() -> Result<String> {
     let clean = symbols(&[])?;
     ensure!(clean.contains("its_emulator"), "the emulator is not in the program");
     ensure!(!clean.contains(HANDLER), "the emulator can reach the panic handler");
     let planted = symbols(&["--features", "planted"])?;
     ensure!(planted.contains(HANDLER), "a planted panic was not noticed");
-    Ok(())
+    Ok("2 programs".into())
 }
 
-/// The symbols of the program that starts at the library's entry and keeps only what that reaches.
+/// Returns the symbols of the program that starts at the library's entry and keeps only what that
+/// reaches.
 fn symbols(features: &[&str]) -> Result<String> {
     let folder = workspace::root().join("target").join("no-panic");
     let manifest = workspace::root().join("harness/emulator/no-panic/Cargo.toml");
@@ -32,8 +33,8 @@ fn symbols(features: &[&str]) -> Result<String> {
     let manifest = manifest.display().to_string();
     arguments.push(&manifest);
     arguments.extend(features);
-    let output = process::cargo(&arguments, |command| command.env("CARGO_TARGET_DIR", &folder))?;
-    ensure!(output.status.success(), "cargo could not build the static library");
+    let ended = process::cargo(&arguments, |command| command.env("CARGO_TARGET_DIR", &folder))?;
+    ensure!(ended.status.success(), "cargo could not build the static library");
     let library = folder.join("release").join(format!("lib{CRATE}.a"));
     let entry = entry(&library)?;
     let visible = folder.join("visible.a");
@@ -48,7 +49,7 @@ fn symbols(features: &[&str]) -> Result<String> {
     binutils("nm").run([&program])
 }
 
-/// The mangled name of the library's entry.
+/// Returns the mangled name of the library's entry.
 fn entry(library: &Path) -> Result<String> {
     let text = binutils("nm").run([library])?;
     let is_entry =

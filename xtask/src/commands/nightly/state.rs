@@ -1,25 +1,23 @@
 //! A night: what it is to do, and what of it is done, kept in its folder at every step.
 
-use fs_err as fs;
 use std::fmt::{self, Display, Formatter};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use its_runner::versioned::Versioned;
+use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use super::adapter::Checked;
 use super::canary::Canary;
 use super::{LEAST_SECONDS, REST};
-use crate::engines::summary::Summary;
-use crate::engines::{Engine, Run};
+use crate::engines::{Engine, Run, Summary};
 use crate::target::Target;
-use crate::workspace;
+use crate::{output, workspace};
 
 /// What is settled when a night begins.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Facts {
     /// Seconds.
     pub budget: u64,
@@ -71,7 +69,8 @@ impl Display for Stage {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+/// A night.
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Night {
     #[serde(skip)]
     pub folder: PathBuf,
@@ -115,56 +114,39 @@ fn lock() -> Result<File> {
 }
 
 impl Night {
-    /// A new one, in a folder of its own.
+    /// Begins a new one, in a folder of its own.
     pub(super) fn new(facts: Facts) -> Result<Self> {
         let lock = lock()?;
         let number = numbers()?.last().map_or(1, |last| last + 1);
         let folder = nights().join(number.to_string());
         fs::create_dir(&folder)?;
-        let night = Self {
-            folder,
-            facts,
-            spent: 0.0,
-            built: false,
-            canaries: Vec::new(),
-            adapter: None,
-            runs: Vec::new(),
-            fuzzed: Vec::new(),
-            merged: Vec::new(),
-            finished: false,
-            _lock: Some(lock),
-        };
+        let night = Self { folder, facts, _lock: Some(lock), ..Self::default() };
         night.save()?;
         Ok(night)
     }
 
-    /// The last one, if it has not come to its end.
+    /// Returns the last one; an error if it has come to its end.
     pub(super) fn last() -> Result<Self> {
         let lock = lock()?;
-        let number = numbers()?.last().copied();
-        let number = number.context("there was no night yet")?;
+        let number = numbers()?.last().copied().context("there was no night yet")?;
         let folder = nights().join(number.to_string());
         let mut night = Self::open(&folder)?;
         night._lock = Some(lock);
-        anyhow::ensure!(
-            !night.finished,
-            "{} came to its end; there is nothing to resume",
-            workspace::shown(&folder)
-        );
+        let shown = workspace::shown(&folder);
+        ensure!(!night.finished, "{shown} came to its end; there is nothing to resume");
         Ok(night)
     }
 
     fn open(folder: &Path) -> Result<Self> {
         let path = folder.join(STATE);
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", workspace::shown(&path)))?;
+        let text = workspace::read(&path)?;
         let mut night: Self =
             serde_json::from_str(&text).with_context(|| workspace::shown(&path))?;
         night.folder = folder.into();
         Ok(night)
     }
 
-    /// The first step that is not done.
+    /// Returns the first step that is not done.
     pub(super) fn next(&self) -> Option<Stage> {
         if !self.built {
             return Some(Stage::Build);
@@ -193,7 +175,7 @@ impl Night {
         names.filter_map(|name| Target::find(name).ok())
     }
 
-    /// What is still to be fuzzed, and by whom.
+    /// Returns what is still to be fuzzed, and by which engine.
     pub(super) fn open_runs(&self) -> impl Iterator<Item = (&'static Target, Engine)> {
         let engines = &self.facts.engines;
         let all = { self.targets() }
@@ -205,7 +187,7 @@ impl Night {
         })
     }
 
-    /// An equal share of what is left of the budget for fuzzing.
+    /// Returns an equal share of what is left of the budget for fuzzing.
     pub(super) fn seconds_for_a_run(&self) -> u64 {
         let fuzzing = self.facts.budget - self.facts.budget / u64::from(REST);
         let left = fuzzing.saturating_sub(self.spent as u64);
@@ -213,14 +195,13 @@ impl Night {
         (left / runs).max(LEAST_SECONDS)
     }
 
-    /// The runs of this night on a target.
+    /// Returns the runs of this night on a target.
     pub(super) fn runs_of(&self, target: &Target) -> Vec<Run> {
-        let folder = workspace::root().join("artifacts").join(target.name);
-        let own = self.runs.iter().filter(|run| run.starts_with(&folder));
+        let own = self.runs.iter().filter(|run| run.starts_with(target.artifacts()));
         own.filter_map(|run| Run::open(run)).collect()
     }
 
-    /// How much of the budget is left.
+    /// Returns how much of the budget is left.
     pub(super) fn time_left(&self) -> Duration {
         Duration::from_secs(self.facts.budget).saturating_sub(Duration::from_secs_f64(self.spent))
     }
@@ -237,20 +218,15 @@ impl Night {
     }
 
     pub(super) fn save(&self) -> Result<()> {
-        let text = serde_json::to_string_pretty(&Versioned::new(self))?;
-        workspace::write_whole(&self.folder.join(STATE), &text)
+        workspace::write_whole(&self.folder.join(STATE), &output::pretty_json(self)?)
     }
 }
 
-/// Of the nights that there are, ascending.
+/// Returns the numbers of the nights that there are, ascending.
 fn numbers() -> Result<Vec<u32>> {
-    let mut all = Vec::new();
-    if nights().is_dir() {
-        for entry in fs::read_dir(nights())? {
-            let name = entry?.file_name();
-            all.extend(name.to_str().and_then(|name| name.parse::<u32>().ok()));
-        }
-    }
+    let folders = workspace::entries(&nights())?;
+    let mut all: Vec<u32> =
+        folders.iter().filter_map(|folder| workspace::name(folder).parse().ok()).collect();
     all.sort_unstable();
     Ok(all)
 }
@@ -271,15 +247,7 @@ mod tests {
                 engines: vec![Engine::Libfuzzer, Engine::Random],
                 missing: Vec::new(),
             },
-            spent: 0.0,
-            built: false,
-            canaries: Vec::new(),
-            adapter: None,
-            runs: Vec::new(),
-            fuzzed: Vec::new(),
-            merged: Vec::new(),
-            finished: false,
-            _lock: None,
+            ..Night::default()
         }
     }
 

@@ -1,0 +1,93 @@
+//! Runs from their seeds to their end: of a whole plan, or up to the first finding.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use its_runner::replay::load;
+
+use super::running::Running;
+use super::summary::{Found, Summary};
+use super::{Plan, Run};
+use crate::findings::Divergences;
+use crate::output::Progress;
+use crate::subjects::Program;
+use crate::target::Target;
+use crate::{stop, workspace};
+
+/// Fuzzes, from the committed seeds and `more` inputs, and shows progress. Returns the summary, and
+/// how the processes ended.
+pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary, Result<()>)> {
+    let target = plan.target;
+    let seeds = target.scenarios("seeds")?;
+    ensure!(!seeds.is_empty(), "there are no seeds in corpus/{}/seeds", target.name);
+    let known = Divergences::read()?;
+    fill(&run.corpus(), &seeds)?;
+    for input in more {
+        fs::copy(input, run.corpus().join(workspace::name(input)))?;
+    }
+    let mut running = Running::start(run, plan)?;
+    let mut progress = Progress::new();
+    running.wait_until(|run| {
+        show(run, &mut progress);
+        false
+    })?;
+    let seconds = progress.seconds();
+    progress.finish();
+    let end = running.demand_good_end().and_then(|()| run.collect());
+    let mut summary = Summary::new(run, plan, seconds, stop::asked());
+    summary.failed = end.is_err();
+    for mut record in run.found()? {
+        record.file = workspace::shown(Path::new(&record.file));
+        let known = known.reason(&summary.subject, &record.finding.signature);
+        summary.findings.push(Found { record, known });
+    }
+    let noted = run.note_end(&end, Some(&summary));
+    Ok((summary, end.and(noted)))
+}
+
+fn show(run: &Run, progress: &mut Progress) {
+    let counts = run.counts();
+    let coverage = run.coverage().map_or(String::new(), |edges| format!("{edges} edges, "));
+    progress.show(format!(
+        "{} cases, {:.0} operations/s, {coverage}{} findings",
+        counts.cases,
+        counts.operations as f64 / progress.seconds().max(0.001),
+        run.found().map_or(0, |found| found.len())
+    ));
+}
+
+/// Fuzzes from these seeds up to the first finding, of any process, and returns the rule that was
+/// broken, if one was.
+pub(crate) fn first_finding(plan: &Plan, run: &Run, seeds: &[PathBuf]) -> Result<Option<String>> {
+    debug_assert!(plan.ends_at_first);
+    fill(&run.corpus(), seeds)?;
+    let mut running = Running::start(run, plan)?;
+    running.wait_until(|run| run.found().is_ok_and(|found| !found.is_empty()))?;
+    let rule = running.first_rule();
+    if !matches!(rule, Ok(Some(_))) {
+        stop::check()?;
+    }
+    rule
+}
+
+/// Returns the committed seeds on which a subject shows no finding.
+pub(crate) fn clean_seeds(player: &Program, target: &Target) -> Result<Vec<PathBuf>> {
+    let mut clean = Vec::new();
+    for seed in target.scenarios("seeds")? {
+        if player.replay(std::slice::from_ref(&seed))?.1 == 0 {
+            clean.push(seed);
+        }
+    }
+    Ok(clean)
+}
+
+/// Writes scenarios into a corpus folder in the engines' binary form.
+pub(crate) fn fill(corpus: &Path, scenarios: &[PathBuf]) -> Result<()> {
+    fs::create_dir_all(corpus)?;
+    for path in scenarios {
+        let name = path.file_stem().context("a scenario has a name")?;
+        fs::write(corpus.join(name), load(path)?.encode())?;
+    }
+    Ok(())
+}
