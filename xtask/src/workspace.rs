@@ -100,6 +100,11 @@ pub(crate) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// Returns a text in letters and digits, as a part of a file's name.
+pub(crate) fn plain(text: &str) -> String {
+    text.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
+}
+
 /// Checks that a name is known; the error has the names that are like it, or all of them.
 pub(crate) fn demand_known<'a>(
     what: &str,

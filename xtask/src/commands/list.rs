@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::engines::Engine;
 use crate::exit::Exit;
@@ -35,41 +35,18 @@ enum What {
     Breaks,
 }
 
-/// For scripts. The version of the binary form keeps grown corpora apart.
-#[derive(Serialize)]
-struct List {
-    binary_format: u8,
-    targets: &'static [Target],
-    engines: Vec<Installed>,
-    subjects: Vec<String>,
-    bugs: Vec<Mistake>,
-    breaks: Vec<Mistake>,
-}
-
-#[derive(Serialize)]
-struct Installed {
-    engine: Engine,
-    /// How to get what is missing.
-    missing: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Mistake {
-    id: String,
-    title: String,
-    severity: String,
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     if arguments.json {
-        output::print_json(List {
-            binary_format: its_scenario::BINARY_VERSION,
-            targets: &target::ALL,
-            engines: engines(),
-            subjects: External::known()?,
-            bugs: mistakes(Bank::Bugs)?,
-            breaks: mistakes(Bank::Breaks)?,
-        })?;
+        let engine = |(engine, missing)| json!({ "engine": engine, "missing": missing });
+        output::print_json(json!({
+            // Keeps grown corpora of different forms apart.
+            "binary_format": its_scenario::BINARY_VERSION,
+            "targets": target::ALL,
+            "engines": engines().map(engine).collect::<Vec<_>>(),
+            "subjects": External::known()?,
+            "bugs": mistakes(Bank::Bugs)?,
+            "breaks": mistakes(Bank::Breaks)?,
+        }))?;
         return Ok(Exit::Clean);
     }
     let wanted = |what: &&What| arguments.what.is_none_or(|only| only == **what);
@@ -87,7 +64,7 @@ fn print(what: What) -> Result<()> {
         }
         What::Engines => {
             say!("engines");
-            for Installed { engine, missing } in engines() {
+            for (engine, missing) in engines() {
                 let state =
                     missing.map_or("installed".into(), |why| format!("not installed: {why}"));
                 say!("  {}: {state}", engine.name());
@@ -104,22 +81,21 @@ fn print(what: What) -> Result<()> {
 }
 
 fn print_mistakes(title: &str, bank: Bank) -> Result<()> {
-    let all = mistakes(bank)?;
+    let all = Bug::all(bank)?;
     say!("{title} ({})", all.len());
-    all.iter().for_each(|one| say!("  {} ({}): {}", one.id, one.severity, one.title));
+    for Bug { id, facts, .. } in all {
+        say!("  {id} ({}): {}", facts.severity, facts.title);
+    }
     Ok(())
 }
 
-fn engines() -> Vec<Installed> {
-    let installed = |engine: Engine| {
-        let missing = engine.demand_tools().err().map(|error| format!("{error:#}"));
-        Installed { engine, missing }
-    };
-    Engine::ALL.into_iter().map(installed).collect()
+/// Returns all engines, each with how to get what is missing.
+fn engines() -> impl Iterator<Item = (Engine, Option<String>)> {
+    let missing = |engine: Engine| engine.demand_tools().err().map(|error| format!("{error:#}"));
+    Engine::ALL.into_iter().map(move |engine| (engine, missing(engine)))
 }
 
-fn mistakes(bank: Bank) -> Result<Vec<Mistake>> {
-    let mistake =
-        |bug: Bug| Mistake { id: bug.id, title: bug.facts.title, severity: bug.facts.severity };
+fn mistakes(bank: Bank) -> Result<Vec<Value>> {
+    let mistake = |Bug { id, facts, .. }: Bug| json!({ "id": id, "title": facts.title, "severity": facts.severity });
     Ok(Bug::all(bank)?.into_iter().map(mistake).collect())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::exit::{Exit, Failure};
 use crate::{process, workspace};
@@ -27,39 +28,21 @@ struct Survivors {
     why: String,
 }
 
-/// What cargo-mutants says in its `outcomes.json`.
-#[derive(Deserialize)]
-struct Outcomes {
-    outcomes: Vec<Outcome>,
-}
-
-#[derive(Deserialize)]
-struct Outcome {
-    scenario: Played,
-    summary: String,
-}
-
-#[derive(Deserialize)]
-enum Played {
-    Baseline,
-    Mutant { name: String },
-}
-
 /// Builds and plays each mutant, sums up, and compares the survivors with those that are explained.
 pub(crate) fn run() -> Result<Exit> {
-    let outcomes = played()?.outcomes;
+    let outcomes = outcomes()?;
+    let outcomes = outcomes["outcomes"].as_array().context("outcomes.json is not as expected")?;
     let of = |summary: &'static str| {
-        outcomes.iter().filter_map(move |outcome| match &outcome.scenario {
-            Played::Mutant { name } if outcome.summary == summary => Some(without_place(name)),
-            _ => None,
-        })
+        let outcomes = outcomes.iter().filter(move |outcome| outcome["summary"] == summary);
+        outcomes.filter_map(|outcome| outcome["scenario"]["Mutant"]["name"].as_str())
     };
     let killed = of("CaughtMutant").count() + of("Timeout").count();
-    let survivors: Vec<String> = of("MissedMutant").collect();
+    let survivors: Vec<String> = of("MissedMutant").map(without_place).collect();
     let all = killed + survivors.len();
     ensure!(all > 0, "cargo-mutants found nothing to change");
     say!(
-        "{killed} of {all} mutants of the emulator are killed by stored scenarios ({:.1} %); {} do not compile",
+        "{killed} of {all} mutants of the emulator are killed by stored scenarios ({:.1} %); \
+         {} do not compile",
         killed as f64 * 100.0 / all as f64,
         of("Unviable").count()
     );
@@ -88,7 +71,8 @@ fn explain<'a>(known: &Known, survivors: &'a [String]) -> Result<BTreeSet<&'a St
     Ok(unexplained)
 }
 
-fn played() -> Result<Outcomes> {
+/// Runs cargo-mutants and returns its `outcomes.json`.
+fn outcomes() -> Result<Value> {
     let folder = workspace::root().join("target").join("mutants");
     fs::create_dir_all(&folder)?;
     let output = folder.display().to_string();

@@ -55,7 +55,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let path = folder.join(format!("{signature}.its"));
     ensure!(
         !path.exists(),
-        "{} is another scenario with this signature: nothing was written. Where both say something, give that one another name",
+        "{} is another scenario with this signature: nothing was written. Where both say \
+         something, give that one another name",
         workspace::shown(&path)
     );
     fs::create_dir_all(&folder)?;
@@ -69,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     Ok(Exit::Clean)
 }
 
-/// As the head of the regression names the subject.
+/// Returns the subject as the head of the regression names it.
 fn name(which: &Which) -> Result<String> {
     let Some(text) = &which.subject else {
         return Ok(which.bug.as_deref().unwrap_or(PRODUCTION).into());
@@ -86,8 +87,8 @@ fn name(which: &Which) -> Result<String> {
     Ok(format!("{FILE}{file}"))
 }
 
-/// The regression that is the same scenario, for the same finding; an error if it is kept for
-/// something else.
+/// Returns the regression that is the same scenario, for the same finding; an error if it is kept
+/// for something else.
 fn kept(target: &Target, text: &str, subject: &str, signature: &str) -> Result<Option<PathBuf>> {
     let scenario = Scenario::parse(text).context("what was minimized is no scenario")?;
     let Some(same) = same(target, &scenario)? else { return Ok(None) };
@@ -103,7 +104,7 @@ fn kept(target: &Target, text: &str, subject: &str, signature: &str) -> Result<O
     Ok(Some(same))
 }
 
-/// What is committed of a target and the same scenario.
+/// Returns the file that is committed of a target and the same scenario.
 fn same(target: &Target, scenario: &Scenario) -> Result<Option<PathBuf>> {
     for path in committed(target)? {
         if load(&path)? == *scenario {
@@ -113,7 +114,7 @@ fn same(target: &Target, scenario: &Scenario) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Plays it in separate processes, each of which must show the finding, and all tell the same.
+/// Plays it in separate processes, each of which must show the finding, and all give the same trace.
 fn demand_same_trace(program: &Program, text: &str, signature: &str) -> Result<()> {
     let file = tempfile::Builder::new().suffix(".its").tempfile()?;
     fs::write(file.path(), text)?;

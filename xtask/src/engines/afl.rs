@@ -1,6 +1,6 @@
 //! AFL++, by cargo-afl.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use fs_err as fs;
@@ -39,8 +39,12 @@ impl Glue for Afl {
 
     fn commands(&self, run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>> {
         let dictionary = run.dictionary(plan.target)?;
+        // Its input folder is not the one that what it finds is collected in.
         let seeds = run.folder.join("seeds");
-        copy_seeds(run, &seeds)?;
+        fs::create_dir_all(&seeds)?;
+        for file in files(&run.corpus())? {
+            fs::copy(&file, seeds.join(workspace::name(&file)))?;
+        }
         let command = |index: usize| {
             let mut arguments: Vec<String> =
                 ["afl", "fuzz", "-t", "25000"].map(String::from).into();
@@ -112,15 +116,6 @@ impl Glue for Afl {
 /// Returns AFL++'s output folder, with a folder for each instance.
 fn output(run: &Run) -> PathBuf {
     run.folder.join("afl")
-}
-
-/// Its input folder is not the one that what it finds is collected in.
-fn copy_seeds(run: &Run, seeds: &Path) -> Result<()> {
-    fs::create_dir_all(seeds)?;
-    for file in files(&run.corpus())? {
-        fs::copy(&file, seeds.join(workspace::name(&file)))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use crate::workspace::{self, files};
 
 pub(super) struct Honggfuzz;
 
-const INSTALL: &str = "honggfuzz is not installed: apt-get install --no-install-recommends binutils-dev libunwind-dev \
-     libblocksruntime-dev liblzma-dev && cargo install --locked honggfuzz --version 0.5.62";
+const INSTALL: &str = "honggfuzz is not installed: apt-get install --no-install-recommends \
+     binutils-dev libunwind-dev libblocksruntime-dev liblzma-dev && cargo install --locked \
+     honggfuzz --version 0.5.62";
 
 /// Cargo's target folder for it.
 const FOLDER: &str = "honggfuzz";
@@ -57,7 +58,9 @@ impl Glue for Honggfuzz {
         arguments.extend(["--".into(), plan.program.path.display().to_string()]);
         fs::create_dir_all(crashes(run))?;
         fs::create_dir_all(run.folder.join("honggfuzz"))?;
-        Ok(vec![duct::cmd(fuzzer(), arguments)])
+        // The fuzzer is built with the target.
+        let fuzzer = workspace::root().join("target").join(FOLDER).join("honggfuzz");
+        Ok(vec![duct::cmd(fuzzer, arguments)])
     }
 
     /// The fourth of the numbers that it prints with each input it keeps.
@@ -89,11 +92,6 @@ impl Glue for Honggfuzz {
 
 fn crashes(run: &Run) -> PathBuf {
     run.folder.join("honggfuzz-crashes")
-}
-
-/// The fuzzer, which is built with the target.
-fn fuzzer() -> PathBuf {
-    workspace::root().join("target").join(FOLDER).join("honggfuzz")
 }
 
 #[cfg(test)]

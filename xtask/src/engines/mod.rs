@@ -145,8 +145,8 @@ pub(crate) fn fresh_seed() -> u32 {
 /// The compiler, for what it says of itself.
 pub(crate) const RUSTC: Tool = Tool { program: "rustc", install: "https://rustup.rs" };
 
-/// Returns the triple that is built for. An explicit target keeps instrumentation off build scripts and
-/// macros.
+/// Returns the triple that is built for. An explicit target keeps instrumentation off build scripts
+/// and macros.
 pub(crate) fn host_triple() -> Result<String> {
     let text = RUSTC.run(["-vV"])?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));

@@ -39,9 +39,7 @@ impl<'a> Running<'a> {
         run.note_start(plan)?;
         let (processes, had_room) = (Vec::new(), Instant::now());
         let mut running = Self { run, processes, stopped: None, had_room, trouble: None };
-        let (subject, target) = (&plan.program.subject, plan.target.name);
-        let engine = run.engine.name();
-        let origin = header::origin(subject, target, engine, plan.seed, &run.findings());
+        let origin = header::origin(plan, run.engine, &run.findings());
         for (index, mut command) in run.engine.glue().commands(run, plan)?.into_iter().enumerate() {
             for (name, value) in &plan.program.environment {
                 command = command.env(name, value);

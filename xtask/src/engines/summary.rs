@@ -1,7 +1,7 @@
 //! What a run checked and found.
 
 use its_rules::{Evidence, StoredFinding, judged_by};
-use its_runner::replay;
+use its_runner::{Counts, replay};
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, Plan, Run};
@@ -24,23 +24,15 @@ pub(crate) struct Summary {
     pub seconds: f64,
     /// Cases in which something was judged.
     pub executions: u64,
-    pub operations: u64,
-    pub judged: u64,
-    pub refused: u64,
-    pub stalled: u64,
-    /// Commands that the hardware took or stalled on, and how many of them were errors.
-    pub fetched: u64,
-    pub errors: u64,
-    pub poisoned: u64,
-    pub skipped: u64,
+    #[serde(flatten)]
+    pub counts: Counts,
     /// Instrumented edges, of the process that reached most; each engine counts its own. None where
     /// none are counted.
     pub coverage: Option<u64>,
     /// The subject's own code is among these edges.
     #[serde(default)]
     pub guided: bool,
-    /// Rules that are not judged, and such that are judged in part, since the subject's loads and
-    /// stores are not seen.
+    /// Rules that are not judged, or only in part, since the subject's loads and stores are not seen.
     #[serde(default)]
     pub not_observed: Vec<String>,
     #[serde(default)]
@@ -89,16 +81,8 @@ impl Summary {
             asked_cases: plan.runs,
             asked_seconds: plan.time,
             seconds,
-            // A case in which nothing was judged is not an execution.
             executions: counts.cases - counts.skipped,
-            operations: counts.operations,
-            judged: counts.judged,
-            refused: counts.refused,
-            stalled: counts.stalled,
-            fetched: counts.fetched,
-            errors: counts.errors,
-            poisoned: counts.poisoned,
-            skipped: counts.skipped,
+            counts,
             coverage: run.coverage(),
             interrupted,
             failed: false,
@@ -108,7 +92,7 @@ impl Summary {
 
     /// Returns what was asked for, and why it is not what was done.
     pub(crate) fn asked(&self) -> String {
-        let done = self.executions + self.skipped;
+        let done = self.counts.cases;
         let (asked, played) = match self.asked_cases {
             0 => (format!("{} s", self.asked_seconds), format!("ran {:.0} s", self.seconds)),
             cases => (format!("{cases} cases"), format!("played {done}")),
@@ -127,7 +111,7 @@ impl Summary {
         } else {
             ": the engine ended before"
         };
-        let skipped = match self.skipped {
+        let skipped = match self.counts.skipped {
             0 => String::new(),
             skipped => format!("; nothing was judged in {skipped} cases"),
         };
@@ -140,12 +124,14 @@ impl Summary {
 
     /// Returns which share of the cases was poisoned, in percent.
     pub(crate) fn percent_poisoned(&self) -> f64 {
-        percent(self.poisoned, self.executions)
+        percent(self.counts.poisoned, self.executions)
     }
 
     /// Prints it for people.
     pub(crate) fn print(&self) {
-        let Self { target, subject, jobs, seconds, .. } = self;
+        let Self { target, subject, jobs, seconds, executions, .. } = self;
+        let Counts { operations, judged, refused, stalled, fetched, errors, poisoned, .. } =
+            self.counts;
         let engine = self.engine.name();
         let seed = match self.engine.takes_seed() {
             true => format!("seed {}", self.seed),
@@ -153,17 +139,13 @@ impl Summary {
         };
         let interrupted = if self.interrupted { ", interrupted" } else { "" };
         say!("{target} on {subject}: {engine} in {seconds:.0} s, {seed}, jobs {jobs}{interrupted}");
+        let (speed, share) = (self.cases_per_second(), self.percent_poisoned());
         say!(
-            "  cases       {} judged ({:.0}/s); {} poisoned ({:.1} %)",
-            self.executions,
-            self.cases_per_second(),
-            self.poisoned,
-            self.percent_poisoned()
+            "  cases       {executions} judged ({speed:.0}/s); {poisoned} poisoned ({share:.1} %)"
         );
         say!("  asked       {}", self.asked());
-        let operations_per_second = self.operations as f64 / seconds.max(0.001);
-        say!("  operations  {} ({operations_per_second:.0}/s)", self.operations);
-        let Self { judged, refused, fetched, errors, stalled, .. } = *self;
+        let speed = operations as f64 / seconds.max(0.001);
+        say!("  operations  {operations} ({speed:.0}/s)");
         if judged > 0 {
             let share = percent(refused, judged);
             say!("  commands    {judged} judged by EL2, {refused} refused ({share:.1} %)");

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use fs_err as fs;
 
+use crate::engines::{Engine, Plan};
 use crate::subjects::{self, PRODUCTION};
 use crate::workspace;
 
@@ -66,15 +67,10 @@ const ORIGIN: [&str; 4] = ["# subject:", "# target:", "# engine:", "# seed:"];
 const REPLAY: &str = "# replay:";
 
 /// Returns the first lines of what a run finds, up to the name of the file in `folder`.
-pub(crate) fn origin(
-    subject: &str,
-    target: &str,
-    engine: &str,
-    seed: u32,
-    folder: &Path,
-) -> String {
-    let (option, folder) =
-        (subjects::option(subject), workspace::quoted(&workspace::shown(folder)));
+pub(crate) fn origin(plan: &Plan, engine: Engine, folder: &Path) -> String {
+    let (subject, target) = (&plan.program.subject, plan.target.name);
+    let (engine, seed, option) = (engine.name(), plan.seed, subjects::option(subject));
+    let folder = workspace::quoted(&workspace::shown(folder));
     format!(
         "# subject:  {subject}\n# target:   {target}\n# engine:   {engine}\n# seed:     {seed}\n\
          {REPLAY}   cargo xtask replay{option} {folder}/"

@@ -3,11 +3,18 @@
 mod divergences;
 pub(crate) mod header;
 
+use std::collections::BTreeSet;
+
 use its_rules::Finding;
 use its_runner::program::{Judged, Outcome};
 
 pub(crate) use divergences::Divergences;
 pub(crate) use header::{Header, Origin};
+
+/// Returns the ids of the rules that were broken.
+pub(crate) fn broken_rules(findings: &[Finding]) -> BTreeSet<&'static str> {
+    findings.iter().map(|finding| finding.rule.id).collect()
+}
 
 /// Returns what was found in a file that was judged; nothing where it could not be played.
 pub(crate) fn findings(judged: &Judged) -> &[Finding] {

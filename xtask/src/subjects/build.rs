@@ -17,6 +17,9 @@ use fs_err as fs;
 
 use crate::{process, workspace};
 
+/// The file that lists what was built before.
+const MARKS: &str = ".itsdiff-built";
+
 /// How cargo builds a program.
 pub(crate) struct Recipe {
     /// What it is for, as people read it.
@@ -54,8 +57,8 @@ impl Recipe {
         folder: &'static str,
         cargo: &'static [&'static str],
     ) -> Self {
-        let (arguments, environment) = (Vec::new(), Vec::new());
-        Self { name, folder: Some(folder), cargo, arguments, environment, seconds: 120 }
+        let (folder, arguments) = (Some(folder), Vec::new());
+        Self { name, folder, cargo, arguments, environment: Vec::new(), seconds: 120 }
     }
 
     /// Adds arguments.
@@ -128,10 +131,11 @@ impl<'a> Package<'a> {
         if self.workspace == workspace::root() {
             all.push("--locked".into());
         }
-        all.extend(["--package", self.name].map(String::from));
-        all.push("--manifest-path".into());
-        all.push(self.workspace.join("Cargo.toml").display().to_string());
-        all.push("--message-format=json-render-diagnostics".into());
+        let manifest = self.workspace.join("Cargo.toml").display().to_string();
+        let format = "--message-format=json-render-diagnostics";
+        all.extend(
+            ["--package", self.name, "--manifest-path", &manifest, format].map(String::from),
+        );
         all.extend(recipe.arguments.iter().cloned());
         all
     }
@@ -145,34 +149,30 @@ fn program(line: &str) -> Option<PathBuf> {
 
 /// Says that something is built, where that takes time.
 struct Announcement {
-    what: Option<String>,
+    /// `None` for what was built before: it takes a second.
+    mark: Option<String>,
     start: Instant,
 }
 
 impl Announcement {
-    /// What was built before is not announced: it takes a second.
     fn new(package: &str, recipe: &Recipe, folder: &Path) -> Self {
         let mark = format!("{package} {}", recipe.name);
-        let built = fs::read_to_string(marks(folder)).unwrap_or_default();
-        let first = !built.lines().any(|line| line == mark);
-        let any = built.lines().any(|line| line.ends_with(recipe.name));
-        if first {
+        let built = fs::read_to_string(folder.join(MARKS)).unwrap_or_default();
+        let mark = Some(mark).filter(|mark| !built.lines().any(|line| line == mark));
+        if let Some(mark) = &mark {
+            let any = built.lines().any(|line| line.ends_with(recipe.name));
             let seconds = if any { recipe.seconds / 4 } else { recipe.seconds };
             eprintln!("building {mark}: about {seconds} s the first time");
         }
-        Self { what: first.then_some(mark), start: Instant::now() }
+        Self { mark, start: Instant::now() }
     }
 
     fn end(self) {
-        let Some(mark) = self.what else { return };
+        let Some(mark) = self.mark else { return };
         eprintln!("built {mark}: {:.0} s", self.start.elapsed().as_secs_f64());
         // Where it cannot be written the next build is announced again.
-        let path = marks(&workspace::root().join("target"));
+        let path = workspace::root().join("target").join(MARKS);
         let all = fs::read_to_string(&path).unwrap_or_default() + &mark + "\n";
         let _ = fs::write(path, all);
     }
-}
-
-fn marks(folder: &Path) -> PathBuf {
-    folder.join(".itsdiff-built")
 }

@@ -43,31 +43,13 @@ SECTIONS {
 ";
 
 /// How the examples are compiled; the guide says the same.
-const FLAGS: [&str; 12] = [
-    "-std=gnu11",
-    "-O2",
-    "-g",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-ffreestanding",
-    "-fno-common",
-    "-fno-stack-protector",
-    "-fno-strict-aliasing",
-    "-fPIC",
-    "-fno-omit-frame-pointer",
-];
+const FLAGS: &str = "-std=gnu11 -O2 -g -Wall -Wextra -Werror -ffreestanding -fno-common \
+     -fno-stack-protector -fno-strict-aliasing -fPIC -fno-omit-frame-pointer";
 
-/// What lets the harness see what they do.
-const SEEN: [&str; 5] = [
-    // Edges for libFuzzer.
-    "-fsanitize-coverage=trace-pc",
-    // Each load and store is announced.
-    "-fsanitize=kernel-address",
-    "--param=asan-instrumentation-with-call-threshold=0",
-    "--param=asan-stack=0",
-    "--param=asan-globals=0",
-];
+/// What lets the harness see what they do: edges for engines, and each load and store.
+const SEEN: &str = "-fsanitize-coverage=trace-pc -fsanitize=kernel-address \
+     --param=asan-instrumentation-with-call-threshold=0 --param=asan-stack=0 \
+     --param=asan-globals=0";
 
 /// An external emulation that is ready to be linked.
 pub(crate) struct External {
@@ -124,19 +106,13 @@ fn examples_folder() -> PathBuf {
 impl External {
     /// Makes `example:NAME`, or the object file or archive of a path, ready to be linked.
     pub(crate) fn prepare(text: &str) -> Result<Self> {
-        let (name, source, object) = match text.strip_prefix("example:") {
-            Some(name) => (format!("example-{name}"), text.into(), example(name, &SEEN)?),
-            None => {
-                let path = Path::new(text).canonicalize();
-                let path = path.with_context(|| format!("no subject {text}"))?;
-                let source = path.to_str().context("the subject's path is no text")?;
-                (name_of(source), source.to_owned(), path)
-            }
-        };
-        let folder = folder().join(&name);
-        fs::create_dir_all(&folder)?;
-        fs::write(folder.join("source"), source)?;
-        link(&object, &folder, name)
+        if let Some(name) = text.strip_prefix("example:") {
+            return link(&example(name, SEEN)?, format!("example-{name}"), Some(text));
+        }
+        let path = Path::new(text).canonicalize();
+        let path = path.with_context(|| format!("no subject {text}"))?;
+        let source = path.to_str().context("the subject's path is no text")?;
+        link(&path, format!("c{}", workspace::plain(source)), Some(source))
     }
 
     /// Returns what the adapter's build script is to link, and how.
@@ -152,11 +128,7 @@ impl External {
 
     /// Makes an example ready that is compiled so that nothing is seen of it but its calls.
     pub(crate) fn unseen_example(name: &str) -> Result<Self> {
-        let object = example(name, &[])?;
-        let name = format!("example-{name}-unseen");
-        let folder = folder().join(&name);
-        fs::create_dir_all(&folder)?;
-        link(&object, &folder, name)
+        link(&example(name, "")?, format!("example-{name}-unseen"), None)
     }
 
     /// Returns what `--subject` can be given, or was given before in this checkout.
@@ -186,12 +158,6 @@ impl External {
     }
 }
 
-/// Returns a folder name for a file, by all of its path.
-fn name_of(path: &str) -> String {
-    let plain = path.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
-    format!("c{plain}")
-}
-
 /// Returns the names of the examples.
 fn examples() -> Result<Vec<String>> {
     let sources = workspace::with_extension(&examples_folder(), "c")?;
@@ -199,7 +165,7 @@ fn examples() -> Result<Vec<String>> {
 }
 
 /// Compiles an example with these flags beside the usual ones.
-fn example(name: &str, more: &[&str]) -> Result<PathBuf> {
+fn example(name: &str, more: &str) -> Result<PathBuf> {
     workspace::demand_known("example", name, examples()?.iter().map(String::as_str))?;
     let source = examples_folder().join(name).with_extension("c");
     let folder = folder().join("objects");
@@ -207,14 +173,19 @@ fn example(name: &str, more: &[&str]) -> Result<PathBuf> {
     let object = folder.join(format!("{name}.o"));
     let include = workspace::root().join("harness/abi/include");
     let files = [Path::new("-I"), &include, Path::new("-c"), &source, Path::new("-o"), &object];
-    let flags = FLAGS.iter().chain(more).map(Path::new);
+    let flags = FLAGS.split_whitespace().chain(more.split_whitespace()).map(Path::new);
     GCC.run(flags.chain(files))
         .with_context(|| format!("cannot compile {}", workspace::shown(&source)))?;
     Ok(object)
 }
 
-/// Makes one object of it and puts it into an archive.
-fn link(object: &Path, folder: &Path, name: String) -> Result<External> {
+/// Makes one object of it and puts it into an archive. The source is what `--subject` was given.
+fn link(object: &Path, name: String, source: Option<&str>) -> Result<External> {
+    let folder = folder().join(&name);
+    fs::create_dir_all(&folder)?;
+    if let Some(source) = source {
+        fs::write(folder.join("source"), source)?;
+    }
     let layout = folder.join("layout.ld");
     fs::write(&layout, LAYOUT)?;
     let merged = folder.join("merged.o");
@@ -351,7 +322,8 @@ mod tests {
     #[test]
     fn the_guide_compiles_as_the_examples_are() {
         let guide = include_str!("../../../harness/abi/README.md");
-        for flag in FLAGS.iter().chain(&SEEN).filter(|flag| !flag.starts_with("-W")) {
+        let flags = FLAGS.split_whitespace().chain(SEEN.split_whitespace());
+        for flag in flags.filter(|flag| !flag.starts_with("-W")) {
             assert!(guide.contains(flag), "{flag}");
         }
     }

@@ -42,12 +42,6 @@ impl Program {
         self.environment.iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
-    /// Replays files and returns what it printed, and its exit code.
-    pub(crate) fn replay(&self, files: &[PathBuf]) -> Result<(String, i32)> {
-        let ended = process::run(&self.path, self.command(files).stdout_capture())?;
-        Ok((ended.stdout, ended.status.code().unwrap_or(-1)))
-    }
-
     /// Replays files that must be clean, prints what happens in those that are not, and returns the
     /// exit code.
     pub(crate) fn replay_clean(&self, files: &[PathBuf]) -> Result<i32> {

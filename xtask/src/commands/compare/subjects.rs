@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anstream::adapter::strip_str;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 use its_conformance::compare;
 use its_runner::minimize::shortest;
@@ -182,7 +182,9 @@ impl<'a> Pair<'a> {
     pub(crate) fn fuzz(&self, draw: &Draw) -> Result<Summary> {
         let generator = draw.target.generator()?;
         let start = Instant::now();
-        let mut summary = Summary::new(self.names, draw);
+        let [one, other] = self.names.map(String::from);
+        let (target, seed) = (draw.target.name, draw.seed);
+        let mut summary = Summary { one, other, target, seed, ..Summary::default() };
         while summary.cases < draw.cases && start.elapsed() < draw.limit && !stop::asked() {
             let numbers = summary.cases..draw.cases.min(summary.cases + AT_ONCE);
             let scenario = |number| Scenario::numbered(draw.seed << 32 | number, generator);
@@ -216,12 +218,12 @@ impl<'a> Pair<'a> {
             differs.is_some_and(|other| other.signature == found.signature)
         };
         let shortest = shortest(scenario.clone(), BUDGET, &shows, |_| {}).scenario;
-        let shown = self.differ(&shortest)?;
-        let shown =
-            shown.ok_or_else(|| Failure::Defect(format!("{} is not steady", found.signature)))?;
+        let Some(shown) = self.differ(&shortest)? else {
+            bail!(Failure::Defect(format!("{} is not steady", found.signature)));
+        };
         let text = self.describe(&shown, &shortest);
         let comments: String = { text.lines() }.map(|line| format!("# {line}\n")).collect();
-        let name = self.names.map(file_name).join("+");
+        let name = self.names.map(workspace::plain).join("+");
         let path = folder.join(name).join(format!("{}.its", found.signature));
         fs::create_dir_all(workspace::folder_of(&path))?;
         workspace::write_whole(&path, &format!("{comments}{shortest}"))?;
@@ -256,13 +258,8 @@ fn lines(seen: &Seen, other: &Seen) -> String {
     all.join("\n")
 }
 
-/// A part of a file's name for a subject.
-fn file_name(subject: &str) -> String {
-    subject.replace(|letter: char| !letter.is_ascii_alphanumeric(), "-")
-}
-
 /// What many cases showed.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(crate) struct Summary {
     one: String,
     other: String,
@@ -278,20 +275,6 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    fn new([one, other]: [&str; 2], draw: &Draw) -> Self {
-        Self {
-            one: one.into(),
-            other: other.into(),
-            target: draw.target.name,
-            seed: draw.seed,
-            seconds: 0.0,
-            cases: 0,
-            operations: 0,
-            cut: 0,
-            differences: BTreeMap::new(),
-        }
-    }
-
     fn count(&mut self, observed: &Observed) {
         self.cases += 1;
         self.operations += observed.operations as u64;

@@ -230,12 +230,14 @@ impl Report {
         self.lines.iter().for_each(|one| say!("  {one}"));
         say!("and parts of {} lines", self.parts.len());
         self.parts.iter().for_each(|one| say!("  {one}"));
-        say!("commands that no ITS carried out: {}", list(&self.never_carried_out));
-        say!("commands that no ITS found in error: {}", list(&self.never_in_error));
+        let [never, never_in_error] = [&self.never_carried_out, &self.never_in_error]
+            .map(|names| if names.is_empty() { "none".into() } else { names.join(", ") });
+        say!("commands that no ITS carried out: {never}");
+        say!("commands that no ITS found in error: {never_in_error}");
     }
 }
 
-/// Each line that says something, and whether any of the regions that begin or end on it was
+/// Returns each line that says something, and whether any of the regions that begin or end on it was
 /// reached, or the innermost that goes through it; so counts LLVM too.
 fn lines(regions: &Regions, source: &[&str]) -> BTreeMap<u64, bool> {
     let mut lines: BTreeMap<u64, bool> = BTreeMap::new();
@@ -257,14 +259,14 @@ fn lines(regions: &Regions, source: &[&str]) -> BTreeMap<u64, bool> {
     lines
 }
 
-/// Parts of reached lines that were not: where an error goes its way, mostly.
+/// Returns the reached lines of which a part was not: where an error goes its way, mostly.
 fn parts(regions: &Regions, lines: &BTreeMap<u64, bool>) -> BTreeSet<u64> {
     let missed = regions.iter().filter(|(_, times)| **times == 0);
     let within = missed.map(|(at, _)| at[0]);
     within.filter(|line| lines.get(line) == Some(&true)).collect()
 }
 
-/// Commands that no ITS carried out in these scenarios, and that none found in error.
+/// Returns the commands that no ITS carried out in these scenarios, and that none found in error.
 fn commands(played: &[Scenario]) -> (Vec<&'static str>, Vec<&'static str>) {
     let mut seen = BTreeSet::new();
     let mut runner = Runner::new(its_production::make);
@@ -278,11 +280,4 @@ fn commands(played: &[Scenario]) -> (Vec<&'static str>, Vec<&'static str>) {
         names.filter(|name| !seen.contains(&(name, in_error))).collect()
     };
     (never(false), never(true))
-}
-
-fn list(names: &[&str]) -> String {
-    match names {
-        [] => "none".into(),
-        names => names.join(", "),
-    }
 }

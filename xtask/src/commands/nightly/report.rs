@@ -20,7 +20,7 @@ use crate::{output, stop, workspace};
 const BUDGET: u64 = 20_000;
 
 /// What a night found.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct Report {
     entries: Vec<Entry>,
     /// Inputs on which a program ended or did not end, or board and reference contradict each
@@ -46,7 +46,7 @@ struct Entry {
 /// Looks at all that the night's runs left, and writes `report.md`, `report.json`, `signatures.txt`
 /// and `findings/` into its folder.
 pub(super) fn write(night: &Night, known: &[String]) -> Result<Report> {
-    let mut report = Report { entries: Vec::new(), defects: Vec::new(), others: Vec::new() };
+    let mut report = Report::default();
     for name in &night.facts.targets {
         report.add(night, Target::find(name)?, known)?;
     }

@@ -139,11 +139,9 @@ impl Night {
 
     fn open(folder: &Path) -> Result<Self> {
         let path = folder.join(STATE);
-        let text = workspace::read(&path)?;
-        let mut night: Self =
-            serde_json::from_str(&text).with_context(|| workspace::shown(&path))?;
-        night.folder = folder.into();
-        Ok(night)
+        let night = serde_json::from_str(&workspace::read(&path)?);
+        let night: Self = night.with_context(|| workspace::shown(&path))?;
+        Ok(Self { folder: folder.into(), ..night })
     }
 
     /// Returns the first step that is not done.
@@ -181,9 +179,8 @@ impl Night {
         let all = { self.targets() }
             .flat_map(move |target| engines.iter().map(move |&engine| (target, engine)));
         all.filter(|(target, engine)| {
-            let same =
-                |one: &Fuzzed| one.summary.target == target.name && one.summary.engine == *engine;
-            !self.fuzzed.iter().any(same)
+            let mut done = self.fuzzed.iter().map(|one| &one.summary);
+            !done.any(|one| one.target == target.name && one.engine == *engine)
         })
     }
 

@@ -21,13 +21,13 @@ const WIDTH: usize = 46;
 
 /// What of a replay is shown.
 #[derive(Default)]
-pub(crate) struct Choice {
+pub(super) struct Choice {
     /// Only this operation.
-    pub(crate) step: Option<usize>,
+    pub step: Option<usize>,
     /// Only these kinds of lines; all if there are none.
-    pub(crate) kinds: Vec<Kind>,
+    pub kinds: Vec<Kind>,
     /// What comes before the first operation too.
-    pub(crate) boot: bool,
+    pub boot: bool,
 }
 
 impl Choice {
@@ -44,7 +44,7 @@ impl Choice {
 
 /// Returns a replay with colours. Of a boot before operations only the length is shown, unless it is
 /// asked for.
-pub(crate) fn render(told: &Told, choice: &Choice) -> String {
+pub(super) fn render(told: &Told, choice: &Choice) -> String {
     let mut text = String::new();
     let in_boot = told.lines.iter().filter(|line| line.step.is_none()).count();
     let all_is_boot = in_boot == told.lines.len();
@@ -89,7 +89,8 @@ fn describe(finding: &Finding) -> String {
     let severity = severity.name();
     let columns = columns(["expected", "seen"], [&finding.expected, &finding.seen]);
     format!(
-        "{BAD}{id}{BAD:#} ({severity}) at operation {operation}\n  {holds}\n  where:     {path}\n{columns}  why:       {why}\n  source:    {source}\n  signature: {signature}\n"
+        "{BAD}{id}{BAD:#} ({severity}) at operation {operation}\n  {holds}\n  where:     {path}\n\
+         {columns}  why:       {why}\n  source:    {source}\n  signature: {signature}\n"
     )
 }
 
@@ -106,7 +107,7 @@ pub(crate) fn columns([left, right]: [&str; 2], [expected, seen]: [&str; 2]) -> 
     text
 }
 
-/// A line in pieces that fit their column.
+/// Returns a line in pieces that fit their column.
 fn wrapped(line: &str) -> Vec<String> {
     let mut pieces = vec![String::new()];
     for word in line.split(' ') {

@@ -9,8 +9,8 @@ use anyhow::{Result, ensure};
 use its_rules::catalogue as rules;
 use serde::Serialize;
 
-use crate::commands::test::mistakes::reported_rules;
 use crate::exit::Exit;
+use crate::findings::broken_rules;
 use crate::subjects::{Bank, Bug, FoundBy, Subject};
 use crate::{output, process};
 
@@ -98,9 +98,8 @@ fn bank(bank: Bank, kind: &'static str) -> Result<Vec<Kills>> {
 
 /// Returns the rules that the witness breaks where the mistake was made.
 fn played(bug: &Bug) -> Result<Vec<String>> {
-    let program = Subject::with_bug(bug).brief_player()?;
-    let (text, _) = program.replay(std::slice::from_ref(&bug.witness))?;
-    Ok(reported_rules(&text))
+    let told = Subject::with_bug(bug).brief_player()?.tell(&bug.witness, None)?;
+    Ok(broken_rules(&told.findings).into_iter().map(String::from).collect())
 }
 
 #[cfg(test)]

@@ -7,11 +7,10 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use fs_err as fs;
 
-use super::demand;
+use super::{demand, fuzz_well};
 use crate::commands::compare::subjects::{Draw, Pair};
-use crate::engines::{Engine, Plan, Run, Summary, fuzz};
+use crate::engines::{Engine, Plan, Summary};
 use crate::findings::findings;
 use crate::subjects::{Bank, Bug, External, PRODUCTION, Program, Subject};
 use crate::target::{self, Target};
@@ -94,7 +93,7 @@ fn compare_with_production() -> Result<u64> {
         demand(differences.iter().all(|count| (*count > 0) == must_differ), || {
             let [stored, drawn] = differences;
             format!(
-                "{example} differs from {PRODUCTION} in {stored} stored scenarios and {drawn} ways in drawn ones"
+                "{example} differs in {stored} stored scenarios and in {drawn} ways in drawn ones"
             )
         })?;
     }
@@ -111,8 +110,7 @@ fn naive() -> Result<usize> {
         let summary = random(&program, Target::find(target)?, MANY)?;
         reported.extend(summary.findings.into_iter().map(|found| found.record.finding.rule.id));
     }
-    let source = workspace::root().join("harness/abi/examples/naive.c");
-    let text = fs::read_to_string(source)?;
+    let text = workspace::read(&workspace::root().join("harness/abi/examples/naive.c"))?;
     let listed = |line: &str| {
         let (number, rest) = line.strip_prefix(" * ")?.split_once(". ")?;
         number.parse::<u32>().ok()?;
@@ -133,10 +131,7 @@ fn naive() -> Result<usize> {
 /// Fuzzes an example with the random engine.
 fn random(program: &Program, target: &'static Target, runs: u64) -> Result<Summary> {
     let jobs = available_parallelism().map_or(1, NonZeroUsize::get);
-    let plan = Plan { runs, jobs, ..Plan::new(program, target) };
-    let (summary, end) = fuzz(&plan, &Run::new(target, &program.subject, Engine::Random)?, &[])?;
-    end?;
-    Ok(summary)
+    fuzz_well(&Plan { runs, jobs, ..Plan::new(program, target) }, Engine::Random)
 }
 
 /// Checks that each scenario breaks the rule that its first comment names; returns how many there
@@ -147,9 +142,8 @@ fn faults() -> Result<usize> {
     let files = workspace::scenarios(&folder)?;
     for judged in program.judge(&files, None)? {
         let name = workspace::shown(&judged.file);
-        let text = fs::read_to_string(&judged.file)?;
-        let mut lines = text.lines();
-        let rule = lines.find_map(|line| line.strip_prefix("# ")?.split_once(':'));
+        let text = workspace::read(&judged.file)?;
+        let rule = text.lines().find_map(|line| line.strip_prefix("# ")?.split_once(':'));
         let (rule, _) = rule.with_context(|| format!("{name} names no rule"))?;
         let found = findings(&judged).iter().any(|found| found.rule.id == rule);
         demand(found, || format!("{name} does not break {rule}: {:?}", judged.outcome))?;

@@ -1,11 +1,10 @@
 //! The steps `bugs` and `breaks`: each mistake is found by what is said to find it.
 
 use anyhow::Result;
-use its_runner::replay::FINDINGS;
 
 use super::{demand, demand_clean};
 use crate::commands::{conform, corpus};
-use crate::findings::{Header, Origin};
+use crate::findings::{Header, Origin, broken_rules};
 use crate::subjects::{Bank, Bug, FoundBy, Program, Subject, breaks};
 use crate::{target, workspace};
 
@@ -45,12 +44,11 @@ fn promoted() -> Result<usize> {
                 Origin::Example => Subject::external(&subject)?,
                 Origin::Bug => Subject::new(Some(&subject))?,
             };
-            let (text, code) = made.player()?.replay(std::slice::from_ref(&file))?;
-            let wanted = format!("signature: {signature}");
-            let shows = text.lines().any(|line| line.trim() == wanted);
-            demand(shows && code == i32::from(FINDINGS), || {
-                let file = workspace::shown(&file);
-                format!("{file} does not show {signature} with {subject} (code {code})")
+            let told = made.player()?.tell(&file, None)?;
+            let shows = told.findings.iter().any(|found| found.signature == signature);
+            demand(shows && told.defects.is_empty(), || {
+                let (file, verdict) = (workspace::shown(&file), &told.verdict);
+                format!("{file} does not show {signature} with {subject}: {verdict}")
             })?;
             checked += 1;
         }
@@ -61,24 +59,21 @@ fn promoted() -> Result<usize> {
 /// Checks that the witness breaks one of the mistake's rules where it was made, twice with the same
 /// trace, and none where it was not. Returns the rules.
 fn witness(bug: &Bug, right: &Program) -> Result<String> {
-    let files = [bug.witness.clone()];
-    corpus::check_form(&bug.witness)?;
-    let code = right.replay_clean(&files)?;
-    demand_clean(code, &format!("{}: the witness without the mistake", bug.id))?;
+    let (id, witness) = (&bug.id, &bug.witness);
+    corpus::check_form(witness)?;
+    let code = right.replay_clean(std::slice::from_ref(witness))?;
+    demand_clean(code, &format!("{id}: the witness without the mistake"))?;
     let broken = Subject::with_bug(bug).brief_player()?;
-    let (text, code) = broken.replay(&files)?;
-    demand(code == i32::from(FINDINGS), || {
-        format!("{}: the witness does not show it (code {code})", bug.id)
+    let told = broken.tell(witness, None)?;
+    demand(told.defects.is_empty(), || format!("{id}: {}", told.defects.join("; ")))?;
+    let rules = broken_rules(&told.findings);
+    demand(rules.iter().any(|rule| bug.is_reported_by(rule)), || {
+        format!("{id}: the witness breaks {rules:?}, none of {:?}", bug.facts.rules)
     })?;
-    let rules = reported_rules(&text);
-    let expected = rules.iter().any(|rule| bug.is_reported_by(rule));
-    demand(expected, || {
-        let known = &bug.facts.rules;
-        format!("{}: reported {rules:?}, none of {known:?}", bug.id)
-    })?;
-    let (again, _) = broken.replay(&files)?;
-    demand(text == again, || format!("{}: two processes give two traces", bug.id))?;
-    Ok(rules.join(", "))
+    let again = broken.tell(witness, None)?;
+    let same = told.lines == again.lines && told.findings == again.findings;
+    demand(same, || format!("{id}: two processes give two traces"))?;
+    Ok(rules.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// Checks that the requirements fail which a mistake is said to break.
@@ -106,14 +101,4 @@ fn tests(bug: &Bug, package: &str) -> Result<String> {
         Some(line.trim().strip_prefix("---- ")?.strip_suffix(" stdout ----")?.into())
     };
     Ok(text.lines().filter_map(name).collect::<Vec<_>>().join(", "))
-}
-
-/// Returns the rules in a replay's output.
-pub(crate) fn reported_rules(text: &str) -> Vec<String> {
-    let signature =
-        |line: &str| Some(line.trim().strip_prefix("signature: ")?.split('.').next()?.to_owned());
-    let mut rules: Vec<String> = text.lines().filter_map(signature).collect();
-    rules.sort();
-    rules.dedup();
-    rules
 }

@@ -1,7 +1,7 @@
 //! `test`: everything that CI runs, in the order of how fast it fails.
 
 mod abi;
-pub(crate) mod mistakes;
+mod mistakes;
 mod no_panic;
 
 use std::time::Instant;
@@ -15,8 +15,8 @@ use crate::engines::{Engine, Plan, Run, Summary, fuzz};
 use crate::exit::{Exit, Failure};
 use crate::findings::Divergences;
 use crate::process;
-use crate::subjects::{Bank, PRODUCTION, Subject};
-use crate::target::{self, Target};
+use crate::subjects::{Bank, Subject};
+use crate::target;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -146,11 +146,9 @@ fn stored() -> Result<String> {
     Ok(format!("{checked} scenarios, {divergences} intended divergences"))
 }
 
-/// Fuzzes the production emulator for a few cases.
-fn fuzz_briefly(target: &'static Target, engine: Engine, jobs: usize) -> Result<Summary> {
-    let program = engine.build(&Subject::production(), target)?;
-    let plan = Plan { runs: SMOKE, jobs, ..Plan::new(&program, target) };
-    let (summary, end) = fuzz(&plan, &Run::new(target, PRODUCTION, engine)?, &[])?;
+/// Fuzzes as planned, and demands a good end.
+fn fuzz_well(plan: &Plan, engine: Engine) -> Result<Summary> {
+    let (summary, end) = fuzz(plan, &Run::new(plan.target, &plan.program.subject, engine)?, &[])?;
     end?;
     Ok(summary)
 }
@@ -159,12 +157,14 @@ fn fuzz_briefly(target: &'static Target, engine: Engine, jobs: usize) -> Result<
 fn smoke() -> Result<String> {
     let mut cases = 0;
     for target in &target::ALL {
-        let summary = fuzz_briefly(target, Engine::Libfuzzer, 1)?;
+        let program = Engine::Libfuzzer.build(&Subject::production(), target)?;
+        let plan = Plan { runs: SMOKE, ..Plan::new(&program, target) };
+        let summary = fuzz_well(&plan, Engine::Libfuzzer)?;
         summary.print();
         demand(summary.is_clean(), || "the production emulator has findings".into())?;
-        let sound = summary.judged + summary.fetched > summary.executions
+        let sound = summary.counts.judged + summary.counts.fetched > summary.executions
             && summary.coverage > Some(0)
-            && summary.poisoned * 100 <= summary.executions * POISONED;
+            && summary.counts.poisoned * 100 <= summary.executions * POISONED;
         if !sound {
             bail!(Failure::Defect(format!("the smoke of {} judged too little", target.name)));
         }
@@ -187,10 +187,11 @@ fn engines() -> Result<String> {
         }
     }
     let target = &target::ALL[1];
-    let [one, two] = [1, 2].map(|jobs| fuzz_briefly(target, Engine::Random, jobs));
+    let program = Engine::Random.build(&Subject::production(), target)?;
+    let plan = |jobs| Plan { runs: SMOKE, jobs, ..Plan::new(&program, target) };
+    let [one, two] = [1, 2].map(|jobs| fuzz_well(&plan(jobs), Engine::Random));
     let (one, two) = (one?, two?);
-    let counted = |one: &Summary| (one.executions, one.operations, one.judged, one.errors);
-    demand(counted(&one) == counted(&two), || {
+    demand(one.counts == two.counts, || {
         "two threads of the random engine do what one does not".into()
     })?;
     Ok(format!("{checked} engines, 2 random runs of {} cases", one.executions))
