@@ -43,7 +43,7 @@ pub(crate) fn write_new(path: &Path, text: &str) -> Result<()> {
     written.map(drop).with_context(|| format!("cannot write {}", shown(path)))
 }
 
-/// Writes text to a temporary file beside `path`.
+/// Writes text to a temporary file in the folder of `path`.
 fn part(path: &Path, text: &str) -> std::io::Result<NamedTempFile> {
     let mut part = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o644))

@@ -128,9 +128,9 @@ fn demand_same_trace(program: &Program, text: &str, signature: &str) -> Result<(
 }
 
 fn trace(program: &Program, file: &Path, signature: &str) -> Result<String> {
-    let told = program.tell(file, None)?;
-    if told.findings.iter().any(|finding| finding.signature == signature) {
-        return Ok(serde_json::to_string(&told)?);
+    let played = program.replay(file, None)?;
+    if played.findings.iter().any(|finding| finding.signature == signature) {
+        return Ok(serde_json::to_string(&played)?);
     }
     bail!(Failure::Defect(format!("not every process shows {signature}")))
 }

@@ -42,7 +42,7 @@ pub(crate) fn run() -> Result<Exit> {
     let line = |what: &str, empty: u64, full: u64| {
         let times = full as f64 / empty as f64;
         say!(
-            "{what} a command: {:.0} on an empty board, {:.0} beside {DEVICES} devices, {times:.2} times",
+            "{what} a command: {:.0} on an empty board, {:.0} with {DEVICES} other devices, {times:.2} times",
             of(empty),
             of(full)
         );

@@ -75,7 +75,7 @@ pub(crate) fn first_finding(plan: &Plan, run: &Run, seeds: &[PathBuf]) -> Result
 pub(crate) fn clean_seeds(player: &Program, target: &Target) -> Result<Vec<PathBuf>> {
     let mut clean = Vec::new();
     for seed in target.scenarios("seeds")? {
-        if player.tell(&seed, None)?.findings.is_empty() {
+        if player.replay(&seed, None)?.findings.is_empty() {
             clean.push(seed);
         }
     }

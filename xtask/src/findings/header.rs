@@ -17,7 +17,7 @@ pub(crate) struct Header {
     pub(crate) target: Option<String>,
 }
 
-/// What stands before the name of a subject's file, which is given without its folder.
+/// What comes before the name of a subject's file, which is given without its folder.
 pub(crate) const FILE: &str = "file:";
 
 /// What kind of subject a head names.

@@ -1,8 +1,8 @@
 //! Breaks of the harness: a copy of the workspace with the patches of `corpus/breaks` planted in
 //! it.
 //!
-//! The copy lies below `target/breaks/source`. Files that did not change keep their times, so that
-//! cargo builds only what it must. Packages lie in a folder `breaks` there: cargo tells packages
+//! The copy is below `target/breaks/source`. Files that did not change keep their times, so that
+//! cargo builds only what it must. Packages are in a folder `breaks` there: cargo tells packages
 //! apart by their path within the workspace, and all share a target folder.
 
 use std::collections::BTreeSet;
@@ -81,17 +81,13 @@ impl Tree {
     /// Adds a dependency to the package that a source file is in.
     fn add_dependency(&mut self, source: &str, dependency: &str) -> Result<()> {
         let (package, _) = source.split_once("/src/").context("a source is in src")?;
-        let manifest = self.sources.get_mut(&format!("{package}/Cargo.toml"));
-        let manifest = manifest.with_context(|| format!("{package} has no Cargo.toml"))?;
-        let line = format!("{dependency}.workspace = true");
-        if manifest.contains(&line) {
-            return Ok(());
-        }
-        let table = "[dependencies]";
-        if !manifest.contains(table) {
-            manifest.push_str(&format!("\n{table}\n"));
-        }
-        *manifest = manifest.replacen(table, &format!("{table}\n{line}"), 1);
+        let text = self.sources.get_mut(&format!("{package}/Cargo.toml"));
+        let text = text.with_context(|| format!("{package} has no Cargo.toml"))?;
+        let mut manifest: toml::Table = text.parse()?;
+        let all = manifest.entry("dependencies").or_insert(toml::Table::new().into());
+        let all = all.as_table_mut().context("dependencies are no table")?;
+        all.insert(dependency.into(), toml::toml!(workspace = true).into());
+        *text = toml::to_string(&manifest)?;
         Ok(())
     }
 
@@ -139,7 +135,7 @@ fn workspace_of(manifest: &str, name: &str) -> Result<String> {
             *path = format!("{name}/{path}");
         }
     }
-    // Warnings of what is broken on purpose are nobody's.
+    // What is broken on purpose needs no warnings.
     let quiet: toml::Table = "rust.warnings = 'allow'\nclippy.all = 'allow'".parse()?;
     workspace.insert("lints".into(), quiet.into());
     Ok(toml::to_string(&manifest)?)

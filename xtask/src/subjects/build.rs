@@ -1,6 +1,6 @@
 //! How programs are built.
 //!
-//! There are three recipes beside those of AFL++, honggfuzz and coverage, whose tools build their
+//! There are three recipes besides those of AFL++, honggfuzz and coverage, whose tools build their
 //! own way. All three share cargo's target folder, and with it build scripts and macros:
 //!
 //! - cargo's profile `dev`, for this command line: compiled fast;

@@ -164,7 +164,7 @@ fn examples() -> Result<Vec<String>> {
     Ok(sources.iter().map(|path| workspace::name(&path.with_extension(""))).collect())
 }
 
-/// Compiles an example with these flags beside the usual ones.
+/// Compiles an example with these flags and the usual ones.
 fn example(name: &str, more: &str) -> Result<PathBuf> {
     workspace::demand_known("example", name, examples()?.iter().map(String::as_str))?;
     let source = examples_folder().join(name).with_extension("c");

@@ -42,9 +42,8 @@ impl Program {
         self.environment.iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
-    /// Replays files that must be clean, prints what happens in those that are not, and returns the
-    /// exit code.
-    pub(crate) fn replay_clean(&self, files: &[PathBuf]) -> Result<i32> {
+    /// Replays files, prints what happens in those that are not clean, and returns the exit code.
+    pub(crate) fn replay_all(&self, files: &[PathBuf]) -> Result<i32> {
         let arguments =
             std::iter::once(Path::new("--quiet")).chain(files.iter().map(|file| &**file));
         let ended = process::run(&self.path, self.command(arguments))?;
@@ -52,10 +51,10 @@ impl Program {
     }
 
     /// Plays a file and returns what happened; the target is that of an engine's file.
-    pub(crate) fn tell(&self, file: &Path, target: Option<&str>) -> Result<Told> {
+    pub(crate) fn replay(&self, file: &Path, target: Option<&str>) -> Result<Told> {
         let request = Request::Tell { file: file.into(), target: target.map(String::from) };
         match self.ask(&request, |_| {})? {
-            Answer::Told(told) => Ok(told),
+            Answer::Told(played) => Ok(played),
             Answer::Refused(why) => bail!(why),
             other => Err(unexpected(&other)),
         }

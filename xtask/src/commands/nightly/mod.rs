@@ -7,8 +7,8 @@
 //! grown corpus; the corpora merged and minimized; all findings grouped by signature, minimized,
 //! and held against a baseline.
 //!
-//! What is done stands in the night's folder, so that a night which was stopped or killed is
-//! resumed: runs that were begun are looked at, whatever became of them.
+//! What is done is noted in the night's folder, so that a night which was stopped or killed can be
+//! resumed. The report covers every run that was begun, however it ended.
 
 mod adapter;
 mod canary;

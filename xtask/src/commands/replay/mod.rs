@@ -79,14 +79,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let program = arguments.which.subject()?.player()?;
     let (mut found, mut defect) = (false, false);
     for file in arguments.files.iter().map(Input::path) {
-        let told = tell(&program, file, arguments.target.as_deref())?;
-        check_step(file, &told, arguments.step)?;
-        found |= !told.findings.is_empty();
-        defect |= !told.defects.is_empty();
+        let played = play(&program, file, arguments.target.as_deref())?;
+        check_step(file, &played, arguments.step)?;
+        found |= !played.findings.is_empty();
+        defect |= !played.defects.is_empty();
         if arguments.json {
-            output::print_json(json!({ "file": file, "told": told }))?;
+            output::print_json(json!({ "file": file, "told": played }))?;
         } else {
-            show(file, &told, arguments);
+            show(file, &played, arguments);
         }
     }
     if defect {
@@ -95,13 +95,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     Ok(Exit::found(found))
 }
 
-fn show(file: &Path, told: &Told, arguments: &Arguments) {
+fn show(file: &Path, played: &Told, arguments: &Arguments) {
     let choice = Choice {
         step: arguments.step,
         kinds: arguments.only.iter().map(|only| (*only).into()).collect(),
         boot: arguments.boot,
     };
-    let shown = timeline::render(told, &choice);
+    let shown = timeline::render(played, &choice);
     let shown = match AutoStream::choice(&std::io::stdout()) {
         ColorChoice::Never => strip_str(&shown).to_string(),
         _ => shown,
@@ -110,9 +110,9 @@ fn show(file: &Path, told: &Told, arguments: &Arguments) {
 }
 
 /// Checks that there is such an operation.
-fn check_step(file: &Path, told: &Told, step: Option<usize>) -> Result<()> {
+fn check_step(file: &Path, played: &Told, step: Option<usize>) -> Result<()> {
     let Some(step) = step else { return Ok(()) };
-    let last = told.lines.iter().filter_map(|line| line.step).max();
+    let last = played.lines.iter().filter_map(|line| line.step).max();
     ensure!(
         last.is_some_and(|last| step <= last),
         "{}: no operation {step} was played; the last is {}",
@@ -137,14 +137,14 @@ fn written_by(file: &Path, said: Option<&str>) -> Result<Option<String>> {
     Ok(Some(known.into()))
 }
 
-fn tell(program: &Program, file: &Path, target: Option<&str>) -> Result<Told> {
-    let told = program.tell(file, written_by(file, target)?.as_deref())?;
-    let nothing = told.findings.is_empty() && told.defects.is_empty();
-    let operations = told.lines.iter().any(|line| line.step > Some(0));
+fn play(program: &Program, file: &Path, target: Option<&str>) -> Result<Told> {
+    let played = program.replay(file, written_by(file, target)?.as_deref())?;
+    let nothing = played.findings.is_empty() && played.defects.is_empty();
+    let operations = played.lines.iter().any(|line| line.step > Some(0));
     ensure!(
         !nothing || operations || !is_artifact(file),
         "{}: it holds no operation",
         file.display()
     );
-    Ok(told)
+    Ok(played)
 }

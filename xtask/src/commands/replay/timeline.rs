@@ -44,29 +44,29 @@ impl Choice {
 
 /// Returns a replay with colours. Of a boot before operations only the length is shown, unless it is
 /// asked for.
-pub(super) fn render(told: &Told, choice: &Choice) -> String {
+pub(super) fn render(played: &Told, choice: &Choice) -> String {
     let mut text = String::new();
-    let in_boot = told.lines.iter().filter(|line| line.step.is_none()).count();
-    let all_is_boot = in_boot == told.lines.len();
+    let in_boot = played.lines.iter().filter(|line| line.step.is_none()).count();
+    let all_is_boot = in_boot == played.lines.len();
     if in_boot > 0 && !all_is_boot && !choice.boot && choice.step.is_none() {
         let _ = writeln!(text, "(boot: {in_boot} lines, shown with --boot)");
     }
     let is_shown = |line: &&Line| choice.takes(line) || all_is_boot;
-    for line in told.lines.iter().filter(is_shown) {
+    for line in played.lines.iter().filter(is_shown) {
         let style = style(line.kind);
         // Writing into a String cannot fail.
         let _ = writeln!(text, "{style}{line}{style:#}");
     }
-    let is_good = told.findings.is_empty() && told.defects.is_empty();
+    let is_good = played.findings.is_empty() && played.defects.is_empty();
     let style = if is_good { GOOD } else { BAD };
-    let _ = writeln!(text, "verdict: {style}{}{style:#}", told.verdict);
-    if !told.observed {
+    let _ = writeln!(text, "verdict: {style}{}{style:#}", played.verdict);
+    if !played.observed {
         let _ = writeln!(text, "{}", replay::not_observed());
     }
-    for defect in &told.defects {
+    for defect in &played.defects {
         let _ = writeln!(text, "  {defect}");
     }
-    for finding in &told.findings {
+    for finding in &played.findings {
         text.push('\n');
         text.push_str(&describe(finding));
     }
@@ -128,7 +128,7 @@ fn wrapped(line: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn told() -> Told {
+    fn played() -> Told {
         let line = |step, kind, indent, text: &str| Line { step, kind, indent, text: text.into() };
         Told {
             lines: vec![
@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn plain(choice: &Choice) -> String {
-        anstream::adapter::strip_str(&render(&told(), choice)).to_string()
+        anstream::adapter::strip_str(&render(&played(), choice)).to_string()
     }
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn colours_tell_kinds_apart() {
-        let text = render(&told(), &Choice::default());
+        let text = render(&played(), &Choice::default());
         assert!(text.contains("\u{1b}[36m    EL2 locks Its(0)"), "{text:?}");
     }
 }

@@ -98,8 +98,8 @@ fn bank(bank: Bank, kind: &'static str) -> Result<Vec<Kills>> {
 
 /// Returns the rules that the witness breaks where the mistake was made.
 fn played(bug: &Bug) -> Result<Vec<String>> {
-    let told = Subject::with_bug(bug).brief_player()?.tell(&bug.witness, None)?;
-    Ok(broken_rules(&told.findings).into_iter().map(String::from).collect())
+    let played = Subject::with_bug(bug).brief_player()?.replay(&bug.witness, None)?;
+    Ok(broken_rules(&played.findings).into_iter().map(String::from).collect())
 }
 
 #[cfg(test)]

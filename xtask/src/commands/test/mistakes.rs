@@ -44,10 +44,10 @@ fn promoted() -> Result<usize> {
                 Origin::Example => Subject::external(&subject)?,
                 Origin::Bug => Subject::new(Some(&subject))?,
             };
-            let told = made.player()?.tell(&file, None)?;
-            let shows = told.findings.iter().any(|found| found.signature == signature);
-            demand(shows && told.defects.is_empty(), || {
-                let (file, verdict) = (workspace::shown(&file), &told.verdict);
+            let played = made.player()?.replay(&file, None)?;
+            let shows = played.findings.iter().any(|found| found.signature == signature);
+            demand(shows && played.defects.is_empty(), || {
+                let (file, verdict) = (workspace::shown(&file), &played.verdict);
                 format!("{file} does not show {signature} with {subject}: {verdict}")
             })?;
             checked += 1;
@@ -61,17 +61,17 @@ fn promoted() -> Result<usize> {
 fn witness(bug: &Bug, right: &Program) -> Result<String> {
     let (id, witness) = (&bug.id, &bug.witness);
     corpus::check_form(witness)?;
-    let code = right.replay_clean(std::slice::from_ref(witness))?;
+    let code = right.replay_all(std::slice::from_ref(witness))?;
     demand_clean(code, &format!("{id}: the witness without the mistake"))?;
     let broken = Subject::with_bug(bug).brief_player()?;
-    let told = broken.tell(witness, None)?;
-    demand(told.defects.is_empty(), || format!("{id}: {}", told.defects.join("; ")))?;
-    let rules = broken_rules(&told.findings);
+    let played = broken.replay(witness, None)?;
+    demand(played.defects.is_empty(), || format!("{id}: {}", played.defects.join("; ")))?;
+    let rules = broken_rules(&played.findings);
     demand(rules.iter().any(|rule| bug.is_reported_by(rule)), || {
         format!("{id}: the witness breaks {rules:?}, none of {:?}", bug.facts.rules)
     })?;
-    let again = broken.tell(witness, None)?;
-    let same = told.lines == again.lines && told.findings == again.findings;
+    let again = broken.replay(witness, None)?;
+    let same = played.lines == again.lines && played.findings == again.findings;
     demand(same, || format!("{id}: two processes give two traces"))?;
     Ok(rules.into_iter().collect::<Vec<_>>().join(", "))
 }
