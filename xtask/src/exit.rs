@@ -40,6 +40,16 @@ pub(crate) enum Failure {
     OutOfTime,
 }
 
+/// Makes an error of a defect of the harness itself: `defect!("{file} is wrong")`.
+macro_rules! defect {
+    ($($what:tt)*) => { anyhow::Error::from($crate::exit::Failure::Defect(format!($($what)*))) };
+}
+
+/// Makes an error of a check that found something broken: `broken!("{file} is not clean")`.
+macro_rules! broken {
+    ($($what:tt)*) => { anyhow::Error::from($crate::exit::Failure::Broken(format!($($what)*))) };
+}
+
 /// Returns the exit code of a result, after printing an error.
 pub(crate) fn code(result: anyhow::Result<Exit>) -> ExitCode {
     let code = match result {
@@ -72,7 +82,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::Context;
+    use anyhow::{Context, ensure};
 
     #[test]
     fn context_does_not_change_the_code() {
@@ -81,8 +91,12 @@ mod tests {
             code_of(&result.context("one").context("two").unwrap_err())
         };
         assert_eq!(wrapped(Failure::Interrupted.into()), INTERRUPTED);
-        assert_eq!(wrapped(Failure::Defect("x".into()).into()), DEFECT);
-        assert_eq!(wrapped(Failure::Broken("x".into()).into()), FINDINGS);
+        assert_eq!(wrapped(defect!("x")), DEFECT);
+        let checked = |holds: bool| -> anyhow::Result<()> {
+            ensure!(holds, broken!("x"));
+            Ok(())
+        };
+        assert_eq!(wrapped(checked(false).unwrap_err()), FINDINGS);
         assert_eq!(wrapped(anyhow::anyhow!("x")), USAGE);
     }
 }

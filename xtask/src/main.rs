@@ -9,13 +9,14 @@
 //!   checkout; `input`: files of the command line; `output`: what people and scripts see
 
 #[macro_use]
+mod exit;
+#[macro_use]
 mod output;
 
 mod commands;
 #[cfg(test)]
 mod documentation;
 mod engines;
-mod exit;
 mod findings;
 mod input;
 mod process;

@@ -69,7 +69,7 @@ pub(crate) fn clean_json(program: &Program, arguments: &[&str]) -> Result<Value>
     let ended = process::run(&program.path, command.stdout_capture())?;
     if exit(ended.status.code())? == Exit::Findings {
         eprintln!("{}", ended.stdout);
-        bail!(Failure::Broken(format!("{} has findings", arguments[0])));
+        bail!(broken!("{} has findings", arguments[0]));
     }
     Ok(serde_json::from_str(&ended.stdout)?)
 }
@@ -94,7 +94,7 @@ fn exit(code: Option<i32>) -> Result<Exit> {
     match code.and_then(|code| u8::try_from(code).ok()) {
         Some(CLEAN) => Ok(Exit::Clean),
         Some(FINDINGS) => Ok(Exit::Findings),
-        Some(DEFECT) | None => bail!(Failure::Defect("the program ended with a defect".into())),
+        Some(DEFECT) | None => bail!(defect!("the program ended with a defect")),
         Some(_) => bail!(Failure::Said),
     }
 }

@@ -43,11 +43,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let Arguments { engine, seed, .. } = *arguments;
     let target = Target::find(&arguments.target)?;
-    ensure!(
-        seed.is_none() || engine.takes_seed(),
-        "--seed is not for {}: it takes none",
-        engine.name()
-    );
+    let fits = seed.is_none() || engine.takes_seed();
+    ensure!(fits, "--seed is not for {engine}: it takes none");
     let subject = arguments.which.subject()?;
     let program = engine.build(&subject, target)?;
     let plan = Plan {

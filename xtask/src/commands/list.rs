@@ -67,7 +67,7 @@ fn print(what: What) -> Result<()> {
             for (engine, missing) in engines() {
                 let state =
                     missing.map_or("installed".into(), |why| format!("not installed: {why}"));
-                say!("  {}: {state}", engine.name());
+                say!("  {engine}: {state}");
             }
         }
         What::Subjects => {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::{process, workspace};
 
 /// What is known to survive, and why.
@@ -52,9 +52,8 @@ pub(crate) fn run() -> Result<Exit> {
     for mutant in &unexplained {
         say!("unexplained: {mutant}");
     }
-    if !unexplained.is_empty() || killed * 100 < all * KILLED {
-        bail!(Failure::Broken("mutants of the emulator pass for it".into()));
-    }
+    let are_enough = killed * 100 >= all * KILLED;
+    ensure!(unexplained.is_empty() && are_enough, broken!("mutants of the emulator pass for it"));
     Ok(Exit::Clean)
 }
 

@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use its_runner::replay::load;
 use its_scenario::Scenario;
@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use super::corpus::committed;
 use super::minimize::{BUDGET, Finding};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::findings::Header;
 use crate::findings::header::{self, FILE};
 use crate::subjects::{Bank, Bug, PRODUCTION, Program, Which};
@@ -120,17 +120,16 @@ fn demand_same_trace(program: &Program, text: &str, signature: &str) -> Result<(
     fs::write(file.path(), text)?;
     let trace = |_| trace(program, file.path(), signature);
     let traces: Vec<String> = (0..PROCESSES).into_par_iter().map(trace).collect::<Result<_>>()?;
-    if traces.windows(2).all(|two| two[0] == two[1]) {
-        return Ok(());
-    }
-    let what = format!("{PROCESSES} processes give different traces of the same scenario");
-    bail!(Failure::Defect(what))
+    ensure!(
+        traces.windows(2).all(|two| two[0] == two[1]),
+        defect!("{PROCESSES} processes give different traces of the same scenario")
+    );
+    Ok(())
 }
 
 fn trace(program: &Program, file: &Path, signature: &str) -> Result<String> {
     let played = program.replay(file, None)?;
-    if played.findings.iter().any(|finding| finding.signature == signature) {
-        return Ok(serde_json::to_string(&played)?);
-    }
-    bail!(Failure::Defect(format!("not every process shows {signature}")))
+    let shows = played.findings.iter().any(|finding| finding.signature == signature);
+    ensure!(shows, defect!("not every process shows {signature}"));
+    Ok(serde_json::to_string(&played)?)
 }

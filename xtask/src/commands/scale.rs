@@ -7,10 +7,10 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::process::{self, Tool};
 use crate::workspace;
 
@@ -50,9 +50,7 @@ pub(crate) fn run() -> Result<Exit> {
     };
     let times = line("EL2's instructions", empty.instructions, full.instructions);
     line("calls of El2", empty.calls, full.calls);
-    if times > MOST {
-        bail!(Failure::Broken(format!("more than {MOST} times as many instructions")));
-    }
+    ensure!(times <= MOST, broken!("more than {MOST} times as many instructions"));
     Ok(Exit::Clean)
 }
 

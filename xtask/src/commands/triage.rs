@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use its_rules::Finding;
 use its_runner::program::{Judged, Outcome};
@@ -16,7 +16,7 @@ use its_runner::replay::is_artifact;
 use serde::Serialize;
 
 use crate::engines::Run;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::findings::{Divergences, Header};
 use crate::subjects::Subject;
 use crate::target::{self, Target};
@@ -82,9 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     if arguments.json {
         output::print_json(&triage)?;
     }
-    if !triage.defects.is_empty() {
-        bail!(Failure::Defect("see what is listed as one".into()));
-    }
+    ensure!(triage.defects.is_empty(), defect!("see what is listed as one"));
     Ok(Exit::found(triage.groups.iter().any(|group| group.known.is_none())))
 }
 

@@ -17,10 +17,12 @@ mod run;
 mod running;
 mod summary;
 
+use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::process::Tool;
@@ -33,9 +35,7 @@ pub(crate) use run::Run;
 pub(crate) use summary::Summary;
 
 /// Who makes the inputs.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Engine {
     /// Guided by coverage, mutates scenarios; needs a C++ compiler
@@ -86,16 +86,6 @@ impl Engine {
         }
     }
 
-    /// Returns its name on the command line and in summaries.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Libfuzzer => "libfuzzer",
-            Self::Afl => "afl",
-            Self::Honggfuzz => "honggfuzz",
-            Self::Random => "random",
-        }
-    }
-
     /// Returns an error with the commands that install what is missing.
     pub(crate) fn demand_tools(self) -> Result<()> {
         self.glue().demand_tools()
@@ -110,6 +100,13 @@ impl Engine {
     /// Returns whether the seed decides what it does; honggfuzz takes none.
     pub(crate) fn takes_seed(self) -> bool {
         self != Self::Honggfuzz
+    }
+}
+
+/// As on the command line.
+impl Display for Engine {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.pad(self.to_possible_value().expect("no engine is hidden").get_name())
     }
 }
 

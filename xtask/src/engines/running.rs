@@ -3,13 +3,12 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use fs_err::File;
 use its_runner::replay::USAGE;
 use rustix::process::Signal;
 
 use super::{Plan, Run};
-use crate::exit::Failure;
 use crate::findings::header;
 use crate::{process, stop, workspace};
 
@@ -27,8 +26,6 @@ pub(super) struct Running<'a> {
     run: &'a Run,
     processes: Vec<duct::Handle>,
     stopped: Option<Instant>,
-    /// When its folder was last seen to have room.
-    had_room: Instant,
     /// Why it cannot go on.
     trouble: Option<Error>,
 }
@@ -37,8 +34,7 @@ impl<'a> Running<'a> {
     /// Starts an engine on what the run's folder holds.
     pub(super) fn start(run: &'a Run, plan: &Plan) -> Result<Self> {
         run.note_start(plan)?;
-        let (processes, had_room) = (Vec::new(), Instant::now());
-        let mut running = Self { run, processes, stopped: None, had_room, trouble: None };
+        let mut running = Self { run, processes: Vec::new(), stopped: None, trouble: None };
         let origin = header::origin(plan, run.engine, &run.findings());
         for (index, mut command) in run.engine.glue().commands(run, plan)?.into_iter().enumerate() {
             for (name, value) in &plan.program.environment {
@@ -64,24 +60,21 @@ impl<'a> Running<'a> {
     /// Waits until all processes have ended: by themselves, at a signal, because enough is found, or
     /// because the disk is full.
     pub(super) fn wait_until(&mut self, mut enough: impl FnMut(&Run) -> bool) -> Result<()> {
+        let mut had_room = Instant::now();
         while !self.has_ended()? {
             sleep(SHORT);
-            if enough(self.run) || stop::asked() {
+            if had_room.elapsed() >= LOOK {
+                had_room = Instant::now();
+                self.trouble = self.trouble.take().or(self.run.demand_room().err());
+            }
+            if self.trouble.is_some() || enough(self.run) || stop::asked() {
                 self.stop();
             }
         }
         Ok(())
     }
 
-    /// Returns whether all processes have ended. Asks them to where a disk is full.
-    fn has_ended(&mut self) -> Result<bool> {
-        if self.had_room.elapsed() >= LOOK {
-            self.had_room = Instant::now();
-            if let Err(error) = self.run.demand_room() {
-                self.trouble.get_or_insert(error);
-                self.stop();
-            }
-        }
+    fn has_ended(&self) -> Result<bool> {
         for process in &self.processes {
             if process.try_wait()?.is_none() {
                 return Ok(false);
@@ -119,11 +112,9 @@ impl<'a> Running<'a> {
         }
         self.demand_instrumentation()?;
         if let Some(crash) = self.crash()? {
-            bail!(Failure::Defect(format!("the target ended unexpectedly on {crash}")));
+            bail!(defect!("the target ended unexpectedly on {crash}"));
         }
-        if self.run.counts().cases == 0 {
-            bail!(Failure::Defect("the target counted no case".into()));
-        }
+        ensure!(self.run.counts().cases > 0, defect!("the target counted no case"));
         Ok(())
     }
 
@@ -157,19 +148,17 @@ impl<'a> Running<'a> {
         }
         self.demand_instrumentation()?;
         if let Some(crash) = self.crash()? {
-            bail!(Failure::Defect(format!("the target ended on {crash}")));
+            bail!(defect!("the target ended on {crash}"));
         }
-        if self.run.counts().cases == 0 {
-            return Err(self.bad_end(0));
-        }
+        ensure!(self.run.counts().cases > 0, self.bad_end(0));
         Ok(None)
     }
 
     fn demand_instrumentation(&self) -> Result<()> {
-        if self.run.engine.glue().is_instrumented(self.run) {
-            return Ok(());
-        }
-        Err(self.defect("the target is not instrumented, or did not start", 0))
+        let is_instrumented = self.run.engine.glue().is_instrumented(self.run);
+        let what = "the target is not instrumented, or did not start";
+        ensure!(is_instrumented, self.defect(what, 0));
+        Ok(())
     }
 
     /// Returns the error of a process that ended with another code than 0, or by a signal.
@@ -208,7 +197,7 @@ impl<'a> Running<'a> {
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
         let file = workspace::shown(&self.run.log_file(index));
-        Failure::Defect(format!("{what}; {file}:\n{tail}")).into()
+        defect!("{what}; {file}:\n{tail}")
     }
 }
 

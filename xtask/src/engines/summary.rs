@@ -132,7 +132,7 @@ impl Summary {
         let Self { target, subject, jobs, seconds, executions, .. } = self;
         let Counts { operations, judged, refused, stalled, fetched, errors, poisoned, .. } =
             self.counts;
-        let engine = self.engine.name();
+        let engine = self.engine;
         let seed = match self.engine.takes_seed() {
             true => format!("seed {}", self.seed),
             false => "takes no seed".into(),

@@ -69,7 +69,7 @@ const REPLAY: &str = "# replay:";
 /// Returns the first lines of what a run finds, up to the name of the file in `folder`.
 pub(crate) fn origin(plan: &Plan, engine: Engine, folder: &Path) -> String {
     let (subject, target) = (&plan.program.subject, plan.target.name);
-    let (engine, seed, option) = (engine.name(), plan.seed, subjects::option(subject));
+    let (seed, option) = (plan.seed, subjects::option(subject));
     let folder = workspace::quoted(&workspace::shown(folder));
     format!(
         "# subject:  {subject}\n# target:   {target}\n# engine:   {engine}\n# seed:     {seed}\n\

@@ -14,7 +14,6 @@ use its_runner::minimize::Progress;
 use its_runner::program::{Answer, Judged, Minimized, Outcome, Request, Told};
 use its_runner::replay::USAGE;
 
-use crate::exit::Failure;
 use crate::process::LOOK;
 use crate::target::Target;
 use crate::{process, stop};
@@ -88,7 +87,7 @@ impl Program {
         loop {
             match session.next()? {
                 Answer::Progress(now) => progress(now),
-                Answer::Defect(why) => bail!(Failure::Defect(why)),
+                Answer::Defect(why) => bail!(defect!("{why}")),
                 answer => return Ok(answer),
             }
         }
@@ -158,12 +157,12 @@ pub(crate) struct Session {
 }
 
 fn gone(why: impl Display) -> anyhow::Error {
-    Failure::Defect(format!("the subject's program: {why}")).into()
+    defect!("the subject's program: {why}")
 }
 
 /// Returns the error of an answer to another question.
 pub(crate) fn unexpected(answer: &Answer) -> anyhow::Error {
-    Failure::Defect(format!("an answer to another question: {answer:?}")).into()
+    defect!("an answer to another question: {answer:?}")
 }
 
 impl Session {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anstream::adapter::strip_str;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use its_conformance::compare;
 use its_runner::minimize::shortest;
@@ -18,7 +18,7 @@ use its_scenario::Scenario;
 use serde::Serialize;
 
 use crate::commands::replay::timeline;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::findings::findings;
 use crate::subjects::{PRODUCTION, Program, Session, Subject, unexpected};
 use crate::target::Target;
@@ -218,9 +218,8 @@ impl<'a> Pair<'a> {
             differs.is_some_and(|other| other.signature == found.signature)
         };
         let shortest = shortest(scenario.clone(), BUDGET, &shows, |_| {}).scenario;
-        let Some(shown) = self.differ(&shortest)? else {
-            bail!(Failure::Defect(format!("{} is not steady", found.signature)));
-        };
+        let shown = self.differ(&shortest)?;
+        let shown = shown.ok_or_else(|| defect!("{} is not steady", found.signature))?;
         let text = self.describe(&shown, &shortest);
         let comments: String = { text.lines() }.map(|line| format!("# {line}\n")).collect();
         let name = self.names.map(workspace::plain).join("+");

@@ -59,7 +59,7 @@ impl Canary {
 /// Checks that an engine finds the canary where it is, and nothing where it is not.
 pub(crate) fn check_canary(engine: Engine) -> Result<()> {
     let (_, canary) = CANARIES[0];
-    let (bug, name) = (Bug::find(canary)?, engine.name());
+    let bug = Bug::find(canary)?;
     let target = bug.target()?;
     let folder = tempfile::tempdir()?;
     let hunt = |program: &Program, runs| {
@@ -67,10 +67,14 @@ pub(crate) fn check_canary(engine: Engine) -> Result<()> {
         Canary::hunt(&bug, engine, folder.path().join(&program.subject), &plan)
     };
     let there = hunt(&engine.build(&Subject::with_bug(&bug), target)?, 100_000)?;
-    ensure!(there.rule.is_some(), "{name} found no canary");
+    ensure!(there.rule.is_some(), "{engine} found no canary");
     let removed = hunt(&engine.build(&Subject::production(), target)?, IN_VAIN)?;
-    ensure!(removed.rule.is_none(), "{name} found a canary that is not there: {:?}", removed.rule);
-    eprintln!("{name}: {canary} found in {} cases", there.cases);
+    ensure!(
+        removed.rule.is_none(),
+        "{engine} found a canary that is not there: {:?}",
+        removed.rule
+    );
+    eprintln!("{engine}: {canary} found in {} cases", there.cases);
     Ok(())
 }
 

@@ -113,7 +113,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let troubles = report.troubles(&night);
     match troubles.first() {
         Some(first) if !report.has_new() => {
-            bail!(Failure::Defect(format!("{first} ({} in all)", troubles.len())))
+            bail!(defect!("{first} ({} in all)", troubles.len()))
         }
         _ => Ok(Exit::found(report.has_new())),
     }
@@ -142,7 +142,7 @@ fn facts(arguments: &Arguments) -> Result<Facts> {
         match engine.demand_tools() {
             Ok(()) => engines.push(engine),
             Err(error) if arguments.engines.is_empty() => {
-                missing.push(format!("{}: {error}", engine.name()));
+                missing.push(format!("{engine}: {error}"));
             }
             Err(error) => return Err(error),
         }
@@ -207,7 +207,7 @@ fn hunt(night: &mut Night, engine: Engine) -> Result<()> {
         ends_at_first: true,
         ..Plan::new(&program, target)
     };
-    let folder = night.folder.join("canary").join(engine.name());
+    let folder = night.folder.join("canary").join(engine.to_string());
     let canary = Canary::hunt(&bug, engine, folder, &plan)?;
     let is_caught = canary.rule.is_some();
     night.canaries.push(canary);
@@ -216,11 +216,11 @@ fn hunt(night: &mut Night, engine: Engine) -> Result<()> {
         return Ok(());
     }
     night.finish()?;
-    bail!(Failure::Defect(format!(
-        "{} did not find the canary {} within {CANARY_SECONDS} s: what it does not find says nothing",
-        engine.name(),
+    bail!(defect!(
+        "{engine} did not find the canary {} within {CANARY_SECONDS} s: what it does not find says \
+         nothing",
         bug.id
-    )))
+    ))
 }
 
 fn fuzz_one(night: &mut Night, target: &'static Target, engine: Engine) -> Result<()> {

@@ -91,7 +91,7 @@ impl Report {
     pub(super) fn troubles(&self, night: &Night) -> Vec<String> {
         let mut all = self.defects.clone();
         for fuzzed in &night.fuzzed {
-            let (target, engine) = (&fuzzed.summary.target, fuzzed.summary.engine.name());
+            let (target, engine) = (&fuzzed.summary.target, fuzzed.summary.engine);
             let trouble = fuzzed.trouble.iter();
             all.extend(trouble.map(|trouble| format!("{target} by {engine}: {trouble}")));
         }
@@ -122,7 +122,7 @@ impl Report {
         );
         for Canary { engine, rule, cases, seconds } in &night.canaries {
             let end = rule.as_ref().map(|rule| format!("reported by {rule}"));
-            let (engine, end) = (engine.name(), end.unwrap_or_else(|| "**not found**".into()));
+            let end = end.unwrap_or_else(|| "**not found**".into());
             text += &format!("- {engine}: {end} after {cases} cases, {seconds:.0} s\n");
         }
         for missing in &facts.missing {
@@ -175,7 +175,7 @@ fn fuzzed_table(night: &Night) -> String {
         text += &format!(
             "| {} | {} | {} | {} | {:.0} | {:.1} % | {} | {} |\n",
             one.target,
-            one.engine.name(),
+            one.engine,
             one.asked(),
             one.executions,
             one.cases_per_second(),
@@ -186,7 +186,7 @@ fn fuzzed_table(night: &Night) -> String {
     }
     for (target, engine) in night.open_runs() {
         let why = "not finished: the night ended before";
-        text += &format!("| {} | {} | {why} | | | | | |\n", target.name, engine.name());
+        text += &format!("| {} | {engine} | {why} | | | | | |\n", target.name);
     }
     text
 }

@@ -61,9 +61,9 @@ impl Display for Stage {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match self {
             Self::Build => f.write_str("build"),
-            Self::Canary(engine) => write!(f, "canary by {}", engine.name()),
+            Self::Canary(engine) => write!(f, "canary by {engine}"),
             Self::Adapter => f.write_str("the adapter for C code under valgrind"),
-            Self::Fuzz(target, engine) => write!(f, "{} by {}", target.name, engine.name()),
+            Self::Fuzz(target, engine) => write!(f, "{} by {engine}", target.name),
             Self::Merge(target) => write!(f, "corpus of {}", target.name),
         }
     }

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use its_runner::program::Told;
 use its_runner::replay::{is_artifact, load_as};
 use its_runner::trace::Kind;
 use serde_json::json;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::input::Input;
 use crate::output;
 use crate::subjects::{Program, Which};
@@ -89,9 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
             show(file, &played, arguments);
         }
     }
-    if defect {
-        bail!(Failure::Defect("board and reference contradict each other".into()));
-    }
+    ensure!(!defect, defect!("board and reference contradict each other"));
     Ok(Exit::found(found))
 }
 

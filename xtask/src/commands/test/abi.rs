@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use super::{demand, fuzz_well};
+use super::fuzz_well;
 use crate::commands::compare::subjects::{Draw, Pair};
 use crate::engines::{Engine, Plan, Summary};
 use crate::findings::findings;
@@ -45,10 +45,10 @@ fn clean(example: &Subject, targets: &'static [Target]) -> Result<u64> {
     let files = stored()?;
     let mut cases = files.len() as u64;
     let code = program.replay_all(&files)?;
-    demand(code == 0, || format!("a stored scenario is not clean on {name} (code {code})"))?;
+    ensure!(code == 0, broken!("a stored scenario is not clean on {name} (code {code})"));
     for target in targets {
         let summary = random(&program, target, CASES)?;
-        demand(summary.is_clean(), || format!("{} has findings on {name}", target.name))?;
+        ensure!(summary.is_clean(), broken!("{} has findings on {name}", target.name));
         cases += summary.executions;
     }
     Ok(cases)
@@ -61,7 +61,8 @@ fn never_set_up() -> Result<()> {
     let seeds = Target::find("its_cmdq")?.scenarios("seeds")?;
     let judged = example.player()?.judge(&seeds[..1], None)?;
     let reported = judged.iter().flat_map(findings).any(|found| found.rule.id == "DIV-SETUP");
-    demand(reported, || format!("{} does not break DIV-SETUP: {judged:?}", example.name))
+    ensure!(reported, broken!("{} does not break DIV-SETUP: {judged:?}", example.name));
+    Ok(())
 }
 
 /// Returns what is stored of all targets, and the known bugs' witnesses.
@@ -89,13 +90,13 @@ fn compare_with_production() -> Result<u64> {
     };
     for (example, must_differ) in [("example:careful", false), ("example:naive", true)] {
         let pair = Pair::new([PRODUCTION, example])?;
-        let differences = [pair.differences(&files)?, pair.fuzz(&draw)?.differences.len()];
-        demand(differences.iter().all(|count| (*count > 0) == must_differ), || {
-            let [stored, drawn] = differences;
-            format!(
+        let [stored, drawn] = [pair.differences(&files)?, pair.fuzz(&draw)?.differences.len()];
+        ensure!(
+            (stored > 0) == must_differ && (drawn > 0) == must_differ,
+            broken!(
                 "{example} differs in {stored} stored scenarios and in {drawn} ways in drawn ones"
             )
-        })?;
+        );
     }
     Ok(2 * (files.len() as u64 + DRAWN))
 }
@@ -118,12 +119,13 @@ fn naive() -> Result<usize> {
         Some((number.to_owned(), rules.trim().to_owned()))
     };
     let all: Vec<(String, String)> = text.lines().filter_map(listed).collect();
-    demand(all.len() >= 10, || format!("{name} lists {} mistakes", all.len()))?;
+    ensure!(all.len() >= 10, broken!("{name} lists {} mistakes", all.len()));
     for (number, rules) in &all {
         let found = rules.split(", ").any(|rule| reported.contains(rule));
-        demand(found, || {
-            format!("mistake {number} of {name} breaks none of {rules}, but these: {reported:?}")
-        })?;
+        ensure!(
+            found,
+            broken!("mistake {number} of {name} breaks none of {rules}, but these: {reported:?}")
+        );
     }
     Ok(all.len())
 }
@@ -146,7 +148,7 @@ fn faults() -> Result<usize> {
         let rule = text.lines().find_map(|line| line.strip_prefix("# ")?.split_once(':'));
         let (rule, _) = rule.with_context(|| format!("{name} names no rule"))?;
         let found = findings(&judged).iter().any(|found| found.rule.id == rule);
-        demand(found, || format!("{name} does not break {rule}: {:?}", judged.outcome))?;
+        ensure!(found, broken!("{name} does not break {rule}: {:?}", judged.outcome));
     }
     Ok(files.len())
 }

@@ -1,8 +1,8 @@
 //! The steps `bugs` and `breaks`: each mistake is found by what is said to find it.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
-use super::{demand, demand_clean};
+use super::demand_clean;
 use crate::commands::{conform, corpus};
 use crate::findings::{Header, Origin, broken_rules};
 use crate::subjects::{Bank, Bug, FoundBy, Program, Subject, breaks};
@@ -46,10 +46,11 @@ fn promoted() -> Result<usize> {
             };
             let played = made.player()?.replay(&file, None)?;
             let shows = played.findings.iter().any(|found| found.signature == signature);
-            demand(shows && played.defects.is_empty(), || {
-                let (file, verdict) = (workspace::shown(&file), &played.verdict);
-                format!("{file} does not show {signature} with {subject}: {verdict}")
-            })?;
+            let (file, verdict) = (workspace::shown(&file), &played.verdict);
+            ensure!(
+                shows && played.defects.is_empty(),
+                broken!("{file} does not show {signature} with {subject}: {verdict}")
+            );
             checked += 1;
         }
     }
@@ -65,14 +66,15 @@ fn witness(bug: &Bug, right: &Program) -> Result<String> {
     demand_clean(code, &format!("{id}: the witness without the mistake"))?;
     let broken = Subject::with_bug(bug).brief_player()?;
     let played = broken.replay(witness, None)?;
-    demand(played.defects.is_empty(), || format!("{id}: {}", played.defects.join("; ")))?;
+    ensure!(played.defects.is_empty(), defect!("{id}: {}", played.defects.join("; ")));
     let rules = broken_rules(&played.findings);
-    demand(rules.iter().any(|rule| bug.is_reported_by(rule)), || {
-        format!("{id}: the witness breaks {rules:?}, none of {:?}", bug.facts.rules)
-    })?;
+    ensure!(
+        rules.iter().any(|rule| bug.is_reported_by(rule)),
+        broken!("{id}: the witness breaks {rules:?}, none of {:?}", bug.facts.rules)
+    );
     let again = broken.replay(witness, None)?;
     let same = played.lines == again.lines && played.findings == again.findings;
-    demand(same, || format!("{id}: two processes give two traces"))?;
+    ensure!(same, broken!("{id}: two processes give two traces"));
     Ok(rules.into_iter().collect::<Vec<_>>().join(", "))
 }
 
@@ -86,7 +88,8 @@ fn requirements(bug: &Bug) -> Result<()> {
     let column = if is_of_board { "physical-its" } else { "model" };
     let failed = conform::failing(&Subject::with_bug(bug), column, named)?;
     let missed = named.iter().find(|id| !failed.contains(id));
-    demand(missed.is_none(), || format!("{}: {missed:?} does not fail with it", bug.id))
+    ensure!(missed.is_none(), broken!("{}: {missed:?} does not fail with it", bug.id));
+    Ok(())
 }
 
 /// Checks that the tests of a package fail, and returns which.
@@ -94,9 +97,10 @@ fn tests(bug: &Bug, package: &str) -> Result<String> {
     let (text, passed) = breaks::test(bug, package)?;
     let is_failure =
         |line: &str| line.ends_with("--- FAILED") || line.contains("test result: FAILED");
-    demand(!passed && text.lines().any(is_failure), || {
-        format!("{}: the tests of {package} do not notice it:\n{text}", bug.id)
-    })?;
+    ensure!(
+        !passed && text.lines().any(is_failure),
+        broken!("{}: the tests of {package} do not notice it:\n{text}", bug.id)
+    );
     let name = |line: &'_ str| -> Option<String> {
         Some(line.trim().strip_prefix("---- ")?.strip_suffix(" stdout ----")?.into())
     };

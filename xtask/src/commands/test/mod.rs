@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{compare, conform, corpus, nightly};
 use crate::engines::{Engine, Plan, Run, Summary, fuzz};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::findings::Divergences;
 use crate::process;
 use crate::subjects::{Bank, Subject};
@@ -72,19 +72,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     Ok(Exit::Clean)
 }
 
-fn demand(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
-    if holds {
-        return Ok(());
-    }
-    bail!(Failure::Broken(what()))
-}
-
 /// Checks the exit code of a replay that must be clean.
 fn demand_clean(code: i32, what: &str) -> Result<()> {
-    if code == i32::from(DEFECT) {
-        bail!(Failure::Defect(format!("{what} contradicts itself")));
-    }
-    demand(code == i32::from(CLEAN), || format!("{what} is not clean (code {code})"))
+    ensure!(code != i32::from(DEFECT), defect!("{what} contradicts itself"));
+    ensure!(code == i32::from(CLEAN), broken!("{what} is not clean (code {code})"));
+    Ok(())
 }
 
 /// Runs cargo on all packages and returns how many there are.
@@ -104,7 +96,7 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<String> {
     let status = ended.status;
     if !status.success() {
         eprintln!("{}", ended.stdout);
-        bail!(Failure::Broken(format!("cargo {} ended with {status}", arguments.join(" "))));
+        bail!(broken!("cargo {} ended with {status}", arguments.join(" ")));
     }
     Ok(ended.stdout)
 }
@@ -161,13 +153,11 @@ fn smoke() -> Result<String> {
         let plan = Plan { runs: SMOKE, ..Plan::new(&program, target) };
         let summary = fuzz_well(&plan, Engine::Libfuzzer)?;
         summary.print();
-        demand(summary.is_clean(), || "the production emulator has findings".into())?;
+        ensure!(summary.is_clean(), broken!("the production emulator has findings"));
         let sound = summary.counts.judged + summary.counts.fetched > summary.executions
             && summary.coverage > Some(0)
             && summary.counts.poisoned * 100 <= summary.executions * POISONED;
-        if !sound {
-            bail!(Failure::Defect(format!("the smoke of {} judged too little", target.name)));
-        }
+        ensure!(sound, defect!("the smoke of {} judged too little", target.name));
         cases += summary.executions;
     }
     Ok(format!("{} targets, {cases} cases", target::ALL.len()))
@@ -183,7 +173,7 @@ fn engines() -> Result<String> {
                 nightly::check_canary(engine)?;
                 checked += 1;
             }
-            Err(error) => eprintln!("{} is not checked: {error}", engine.name()),
+            Err(error) => eprintln!("{engine} is not checked: {error}"),
         }
     }
     let target = &target::ALL[1];
@@ -191,9 +181,8 @@ fn engines() -> Result<String> {
     let plan = |jobs| Plan { runs: SMOKE, jobs, ..Plan::new(&program, target) };
     let [one, two] = [1, 2].map(|jobs| fuzz_well(&plan(jobs), Engine::Random));
     let (one, two) = (one?, two?);
-    demand(one.counts == two.counts, || {
-        "two threads of the random engine do what one does not".into()
-    })?;
+    let same = one.counts == two.counts;
+    ensure!(same, broken!("two threads of the random engine do what one does not"));
     Ok(format!("{checked} engines, 2 random runs of {} cases", one.executions))
 }
 
