@@ -11,18 +11,10 @@ use crate::workspace;
 
 /// Documents about the present state. A changelog is about the past.
 fn documents() -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for folder in ["", "docs", "corpus", "harness/abi", "harness/emulator"] {
-        for entry in workspace::root().join(folder).read_dir().unwrap() {
-            let path = entry.unwrap().path();
-            let is_document = path.extension().is_some_and(|extension| extension == "md");
-            if is_document && !path.ends_with("CHANGELOG.md") {
-                all.push(path);
-            }
-        }
-    }
-    all.sort();
-    all
+    let folders = ["", "docs", "corpus", "harness/abi", "harness/emulator"];
+    let folders = folders.map(|folder| workspace::root().join(folder));
+    let all = folders.map(|folder| workspace::with_extension(&folder, "md").unwrap()).concat();
+    all.into_iter().filter(|path| !path.ends_with("CHANGELOG.md")).collect()
 }
 
 fn read(name: &str) -> String {
@@ -31,9 +23,8 @@ fn read(name: &str) -> String {
 
 /// Returns the names of the folders in a folder.
 fn folders(name: &str) -> BTreeSet<String> {
-    let entries = workspace::root().join(name).read_dir().unwrap();
-    let folders = entries.map(Result::unwrap).filter(|entry| entry.path().is_dir());
-    folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    let entries = workspace::entries(&workspace::root().join(name)).unwrap();
+    entries.iter().filter(|path| path.is_dir()).map(|path| workspace::name(path)).collect()
 }
 
 /// What documents count, and how many there are.

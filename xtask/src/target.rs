@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::builder::PossibleValuesParser;
+use clap::builder::{MapValueParser, PossibleValuesParser, TypedValueParser, ValueParserFactory};
 use its_scenario::FuzzTarget;
 
 use crate::workspace;
@@ -50,9 +50,14 @@ pub(crate) static ALL: [Target; 6] = [
     },
 ];
 
-/// Returns what the command line takes for a target.
-pub(crate) fn names() -> PossibleValuesParser {
-    PossibleValuesParser::new(ALL.iter().map(|target| target.name))
+/// Lets the command line take the name of a target.
+impl ValueParserFactory for &'static Target {
+    type Parser = MapValueParser<PossibleValuesParser, fn(String) -> &'static Target>;
+
+    fn value_parser() -> Self::Parser {
+        let names = PossibleValuesParser::new(ALL.iter().map(|target| target.name));
+        names.map(|name| Target::find(&name).expect("it is possible"))
+    }
 }
 
 impl Target {

@@ -8,14 +8,13 @@ use serde::Deserialize;
 use crate::engines::Engine;
 use crate::exit::Exit;
 use crate::subjects::Subject;
-use crate::target::{self, Target};
+use crate::target::Target;
 use crate::{process, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Plays `corpus/<target>/bench` of this target
-    #[arg(value_parser = target::names())]
-    target: String,
+    target: &'static Target,
     /// Ends after this time: `90s`, `2m`, or plain seconds
     #[arg(long = "time", value_name = "TIME", default_value = "10s", value_parser = its_conformance::seconds)]
     seconds: u64,
@@ -30,7 +29,7 @@ struct Measured {
 
 /// Measures and prints.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    let target = Target::find(&arguments.target)?;
+    let target = arguments.target;
     let folder = target.corpus("bench");
     let is_empty = target.scenarios("bench")?.is_empty();
     ensure!(!is_empty, "there are no scenarios in {}", workspace::shown(&folder));

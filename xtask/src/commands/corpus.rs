@@ -16,14 +16,13 @@ use its_scenario::Scenario;
 use crate::engines::{self, Engine, Run, fill};
 use crate::exit::Exit;
 use crate::subjects::{PRODUCTION, Subject};
-use crate::target::{self, Target};
+use crate::target::Target;
 use crate::workspace::{self, files};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The target whose corpora are meant
-    #[arg(value_parser = target::names())]
-    target: String,
+    target: &'static Target,
     #[command(subcommand)]
     action: Action,
 }
@@ -45,7 +44,7 @@ const COMMITTED: [&str; 3] = ["seeds", "regressions", "bench"];
 
 /// Does it.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    let target = Target::find(&arguments.target)?;
+    let target = arguments.target;
     match arguments.action {
         Action::Merge => merge(target)?,
         Action::Minimize => {

@@ -7,14 +7,13 @@ use anyhow::{Result, ensure};
 use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz};
 use crate::exit::Exit;
 use crate::subjects::Which;
-use crate::target::{self, Target};
+use crate::target::Target;
 use crate::{output, stop};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The target to fuzz
-    #[arg(value_parser = target::names())]
-    target: String,
+    target: &'static Target,
     /// Ends after this time: `90s`, `2m`, `1h`, or plain seconds. The default is 60s, or no limit
     /// with --runs
     #[arg(long, value_name = "TIME", value_parser = its_conformance::seconds)]
@@ -41,8 +40,7 @@ pub(crate) struct Arguments {
 
 /// Fuzzes and prints the summary, also of a run that did not end as planned: it may have findings.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    let Arguments { engine, seed, .. } = *arguments;
-    let target = Target::find(&arguments.target)?;
+    let Arguments { target, engine, seed, .. } = *arguments;
     let fits = seed.is_none() || engine.takes_seed();
     ensure!(fits, "--seed is not for {engine}: it takes none");
     let subject = arguments.which.subject()?;

@@ -11,15 +11,14 @@ use crate::findings::{Header, header};
 use crate::input::Input;
 use crate::output::Progress;
 use crate::subjects::{Program, Which};
-use crate::target::{self, Target};
+use crate::target::Target;
 use crate::workspace;
 
 /// A finding: a file, and what plays it.
 #[derive(clap::Args)]
 pub(crate) struct Finding {
     /// The target that the file is a finding of
-    #[arg(value_parser = target::names())]
-    pub(crate) target: String,
+    pub(crate) target: &'static Target,
     /// A scenario as text, an artifact of an engine, or `-` for text on standard input
     #[arg(value_parser = Input::parse)]
     pub(crate) file: Input,
@@ -67,10 +66,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 impl Finding {
     /// Returns what plays it, built if the file and all names are right.
     pub(crate) fn program(&self) -> Result<Program> {
-        Target::find(&self.target)?;
         load_as(self.file.path(), None)?;
         if let Some(target) = Header::read(self.file.path()).target {
-            ensure!(target == self.target, "its head says that it is a finding of {target}");
+            ensure!(target == self.target.name, "its head says that it is a finding of {target}");
         }
         self.which.subject()?.player()
     }
@@ -82,7 +80,7 @@ impl Finding {
         let signature = self.signature.clone().or_else(|| Header::read(file).signature);
         let mut bar = Progress::new();
         let signature = signature.as_deref();
-        let done = program.minimize(file, &self.target, signature, budget, |now| {
+        let done = program.minimize(file, self.target, signature, budget, |now| {
             bar.show(format!("{} operations, {} scenarios tried", now.operations, now.cases));
         });
         bar.finish();

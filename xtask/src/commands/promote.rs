@@ -36,7 +36,7 @@ const PROCESSES: usize = 10;
 /// Promotes a file. A finding that is there already changes nothing.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let finding = &arguments.finding;
-    let target = Target::find(&finding.target)?;
+    let target = finding.target;
     if let Some(id) = &finding.which.bug {
         let known = Bug::all(Bank::Bugs)?.iter().any(|bug| bug.id == *id);
         ensure!(known, "`{id}` is no known bug of the emulator: the tests could not play it");

@@ -19,14 +19,13 @@ use crate::engines::Run;
 use crate::exit::Exit;
 use crate::findings::{Divergences, Header};
 use crate::subjects::Subject;
-use crate::target::{self, Target};
+use crate::target::Target;
 use crate::{output, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The target whose artifacts are grouped
-    #[arg(value_parser = target::names())]
-    target: String,
+    target: &'static Target,
     /// Prints the result as one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
@@ -68,7 +67,7 @@ pub(crate) struct Group {
 
 /// Groups and prints. Findings that are not known divergences are findings.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    let target = Target::find(&arguments.target)?;
+    let target = arguments.target;
     let mut all = BTreeMap::new();
     for path in workspace::entries(&target.artifacts())? {
         // Grown inputs are no findings.

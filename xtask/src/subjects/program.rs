@@ -50,8 +50,9 @@ impl Program {
     }
 
     /// Plays a file and returns what happened; the target is that of an engine's file.
-    pub(crate) fn replay(&self, file: &Path, target: Option<&str>) -> Result<Told> {
-        let request = Request::Tell { file: file.into(), target: target.map(String::from) };
+    pub(crate) fn replay(&self, file: &Path, target: Option<&Target>) -> Result<Told> {
+        let target = target.map(|target| target.name.into());
+        let request = Request::Tell { file: file.into(), target };
         match self.ask(&request, |_| {})? {
             Answer::Told(played) => Ok(played),
             Answer::Refused(why) => bail!(why),
@@ -63,14 +64,14 @@ impl Program {
     pub(crate) fn minimize(
         &self,
         file: &Path,
-        target: &str,
+        target: &Target,
         signature: Option<&str>,
         budget: u64,
         progress: impl FnMut(Progress),
     ) -> Result<Minimized> {
         let request = Request::Minimize {
             file: file.into(),
-            target: Some(target.into()),
+            target: Some(target.name.into()),
             signature: signature.map(String::from),
             budget,
         };

@@ -8,7 +8,7 @@ use its_conformance::compare;
 use super::conform::{clean_json, pass_on};
 use crate::exit::Exit;
 use crate::subjects::Subject;
-use crate::target;
+use crate::target::Target;
 
 #[derive(clap::Args)]
 pub(crate) struct Compare {
@@ -18,8 +18,8 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "ID")]
     bug: Option<String>,
     /// Draws scenarios of this target for two subjects; the default is its_cmdq
-    #[arg(long, requires = "fuzz", value_parser = target::names())]
-    target: Option<String>,
+    #[arg(long, requires = "fuzz")]
+    target: Option<&'static Target>,
 }
 
 pub(crate) fn run(arguments: &Compare) -> Result<Exit> {
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Compare) -> Result<Exit> {
             "--bug, --jobs and --careful are for `compare model qemu`; a known bug is a subject by \
              its id"
         );
-        return subjects::run(own, target.as_deref().unwrap_or("its_cmdq"));
+        return subjects::run(own, target.map_or_else(|| Target::find("its_cmdq"), Ok)?);
     }
     ensure!(target.is_none(), "--target is for two subjects; QEMU plays what its_arch draws");
     own.demand_qemu()?;

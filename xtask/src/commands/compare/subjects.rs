@@ -48,12 +48,11 @@ pub(crate) struct Draw<'a> {
 }
 
 /// Compares on files, or on drawn scenarios of a target.
-pub(super) fn run(arguments: &compare::Arguments, target: &str) -> Result<Exit> {
+pub(super) fn run(arguments: &compare::Arguments, target: &'static Target) -> Result<Exit> {
     arguments.demand_scenarios()?;
     let scenarios = { arguments.files.iter() }
         .map(|file| Ok((file.as_path(), load(file)?)))
         .collect::<Result<Vec<_>>>()?;
-    let target = Target::find(target)?;
     ensure!(
         target.name != "its_race",
         "its_race draws races, which go by the steps of each subject"

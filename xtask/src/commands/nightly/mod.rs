@@ -40,8 +40,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "2h", value_parser = its_conformance::seconds)]
     budget: u64,
     /// Fuzzes only this target; may be repeated
-    #[arg(long = "target", value_name = "TARGET", value_parser = target::names())]
-    targets: Vec<String>,
+    #[arg(long = "target", value_name = "TARGET")]
+    targets: Vec<&'static Target>,
     /// Uses only this engine; may be repeated. The default is every engine that is installed
     #[arg(long = "engine", value_enum)]
     engines: Vec<Engine>,
@@ -132,7 +132,8 @@ fn write_report(night: &Night, known: &[String]) -> Result<Report> {
 
 /// Returns what a night does, settled at its start.
 fn facts(arguments: &Arguments) -> Result<Facts> {
-    let mut targets = arguments.targets.clone();
+    let mut targets: Vec<String> =
+        arguments.targets.iter().map(|target| target.name.into()).collect();
     if targets.is_empty() {
         targets = target::ALL.iter().map(|target| target.name.into()).collect();
     }

@@ -47,8 +47,8 @@ struct Entry {
 /// and `findings/` into its folder.
 pub(super) fn write(night: &Night, known: &[String]) -> Result<Report> {
     let mut report = Report::default();
-    for name in &night.facts.targets {
-        report.add(night, Target::find(name)?, known)?;
+    for target in night.targets() {
+        report.add(night, target, known)?;
     }
     let signature = |one: &Entry| format!("{}\n", one.group.signature);
     let signatures: String = report.entries.iter().map(signature).collect();
@@ -222,7 +222,7 @@ fn shortest(
     if stop::is_over() {
         return Ok((file, *operations));
     }
-    match program.minimize(&file, target.name, Some(signature), BUDGET, |_| {}) {
+    match program.minimize(&file, target, Some(signature), BUDGET, |_| {}) {
         Ok(done) => {
             let path = night.folder.join("findings").join(format!("{signature}.its"));
             fs::create_dir_all(workspace::folder_of(&path))?;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, anyhow, ensure};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use its_runner::program::Told;
 use its_runner::replay::{is_artifact, load_as};
 use its_runner::trace::Kind;
@@ -16,7 +17,7 @@ use crate::exit::Exit;
 use crate::input::Input;
 use crate::output;
 use crate::subjects::{Program, Which};
-use crate::target::{self, Target};
+use crate::target::Target;
 use timeline::Choice;
 
 #[derive(clap::Args)]
@@ -28,14 +29,14 @@ pub(crate) struct Arguments {
     which: Which,
     /// The target whose engine wrote the artifacts among the files, where their path does not say
     /// it
-    #[arg(long, value_parser = target::names())]
-    target: Option<String>,
+    #[arg(long)]
+    target: Option<&'static Target>,
     /// Shows only this operation
     #[arg(long, value_name = "N")]
     step: Option<usize>,
     /// Shows only these kinds of lines
-    #[arg(long, value_delimiter = ',', value_name = "WHAT")]
-    only: Vec<Only>,
+    #[arg(long, value_delimiter = ',', value_name = "WHAT", value_parser = kinds())]
+    only: Vec<Kind>,
     /// Shows also what comes before the first operation
     #[arg(long)]
     boot: bool,
@@ -44,27 +45,21 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
-enum Only {
-    /// Actions of the host, devices and time, and what they get
-    Host,
-    /// Accesses and locks of EL2
-    El2,
-    /// What the physical ITS does
-    Its,
-    /// Pages that change hands or come within an ITS's reach
-    Own,
-}
-
-impl From<Only> for Kind {
-    fn from(only: Only) -> Self {
-        match only {
-            Only::Host => Self::Host,
-            Only::El2 => Self::El2,
-            Only::Its => Self::Its,
-            Only::Own => Self::Own,
-        }
-    }
+/// Returns what the command line takes for a kind of line.
+fn kinds() -> impl TypedValueParser<Value = Kind> {
+    let all = [
+        ("host", "Actions of the host, devices and time, and what they get"),
+        ("el2", "Accesses and locks of EL2"),
+        ("its", "What the physical ITS does"),
+        ("own", "Pages that change hands or come within an ITS's reach"),
+    ];
+    let values = all.map(|(name, help)| PossibleValue::new(name).help(help));
+    PossibleValuesParser::new(values).map(|name| match &*name {
+        "host" => Kind::Host,
+        "el2" => Kind::El2,
+        "its" => Kind::Its,
+        _ => Kind::Own,
+    })
 }
 
 /// Plays every file.
@@ -79,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let program = arguments.which.subject()?.player()?;
     let (mut found, mut defect) = (false, false);
     for file in arguments.files.iter().map(Input::path) {
-        let played = play(&program, file, arguments.target.as_deref())?;
+        let played = play(&program, file, arguments.target)?;
         check_step(file, &played, arguments.step)?;
         found |= !played.findings.is_empty();
         defect |= !played.defects.is_empty();
@@ -94,11 +89,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 }
 
 fn show(file: &Path, played: &Told, arguments: &Arguments) {
-    let choice = Choice {
-        step: arguments.step,
-        kinds: arguments.only.iter().map(|only| (*only).into()).collect(),
-        boot: arguments.boot,
-    };
+    let choice =
+        Choice { step: arguments.step, kinds: arguments.only.clone(), boot: arguments.boot };
     let shown = timeline::render(played, &choice);
     let shown = match AutoStream::choice(&std::io::stdout()) {
         ColorChoice::Never => strip_str(&shown).to_string(),
@@ -122,21 +114,20 @@ fn check_step(file: &Path, played: &Told, step: Option<usize>) -> Result<()> {
 
 /// Returns the target whose engine wrote an artifact: what is said, or the name below `artifacts` in
 /// its path. Text needs none.
-fn written_by(file: &Path, said: Option<&str>) -> Result<Option<String>> {
+fn written_by(file: &Path, said: Option<&'static Target>) -> Result<Option<&'static Target>> {
     if said.is_some() || !is_artifact(file) {
-        return Ok(said.map(String::from));
+        return Ok(said);
     }
     let path = file.canonicalize()?;
     let mut names = path.iter().skip_while(|name| *name != "artifacts").skip(1);
-    let name = names.next().and_then(|name| name.to_str());
-    let known = name.filter(|name| Target::find(name).is_ok()).with_context(|| {
-        format!("{}: nothing says which target's engine wrote it; give --target", file.display())
-    })?;
-    Ok(Some(known.into()))
+    let name = names.next().and_then(|name| name.to_str()).unwrap_or_default();
+    Target::find(name).map(Some).map_err(|_| {
+        anyhow!("{}: nothing says which target's engine wrote it; give --target", file.display())
+    })
 }
 
-fn play(program: &Program, file: &Path, target: Option<&str>) -> Result<Told> {
-    let played = program.replay(file, written_by(file, target)?.as_deref())?;
+fn play(program: &Program, file: &Path, target: Option<&'static Target>) -> Result<Told> {
+    let played = program.replay(file, written_by(file, target)?)?;
     let nothing = played.findings.is_empty() && played.defects.is_empty();
     let operations = played.lines.iter().any(|line| line.step > Some(0));
     ensure!(

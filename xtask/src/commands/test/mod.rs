@@ -7,6 +7,7 @@ mod no_panic;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::builder::PossibleValuesParser;
 use its_runner::replay::{CLEAN, DEFECT};
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ use crate::target;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Runs only the step of this name
-    #[arg(long)]
+    #[arg(long, value_parser = PossibleValuesParser::new(STEPS.map(|(name, _)| name)))]
     only: Option<String>,
 }
 
@@ -55,11 +56,6 @@ const STEPS: [Step; 13] = [
 
 /// Runs every step; the first that fails ends it.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    if let Some(only) = &arguments.only {
-        let known = STEPS.map(|(name, _)| name);
-        let is_known = known.contains(&only.as_str());
-        ensure!(is_known, "no step `{only}`; available: {}", known.join(", "));
-    }
     for (name, step) in STEPS {
         if arguments.only.as_deref().is_none_or(|only| only == name) {
             eprintln!("== {name}");
