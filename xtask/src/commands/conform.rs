@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::subjects::{Program, Subject, Which};
 use crate::{process, workspace};
 
-/// Not `Arguments`: clap groups arguments by the name of their type.
+// Not `Arguments`: clap groups arguments by the name of their type.
 #[derive(clap::Args)]
 pub(crate) struct Conform {
     #[command(flatten)]

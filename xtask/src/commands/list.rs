@@ -96,6 +96,9 @@ fn engines() -> impl Iterator<Item = (Engine, Option<String>)> {
 }
 
 fn mistakes(bank: Bank) -> Result<Vec<Value>> {
-    let mistake = |Bug { id, facts, .. }: Bug| json!({ "id": id, "title": facts.title, "severity": facts.severity });
+    let mistake = |Bug { id, facts, .. }: Bug| {
+        let (title, severity) = (facts.title, facts.severity);
+        json!({ "id": id, "title": title, "severity": severity })
+    };
     Ok(Bug::all(bank)?.into_iter().map(mistake).collect())
 }

@@ -114,7 +114,8 @@ fn same(target: &Target, scenario: &Scenario) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Plays it in separate processes, each of which must show the finding, and all give the same trace.
+/// Plays it in separate processes, each of which must show the finding, and all give the same
+/// trace.
 fn demand_same_trace(program: &Program, text: &str, signature: &str) -> Result<()> {
     let file = tempfile::Builder::new().suffix(".its").tempfile()?;
     fs::write(file.path(), text)?;

@@ -1,5 +1,5 @@
-//! `scale`: what a device's life costs EL2 with thousands of other devices, in instructions, against
-//! an empty board.
+//! `scale`: what a device's life costs EL2 with thousands of other devices, in instructions,
+//! against an empty board.
 //!
 //! Callgrind counts what is executed in the functions of the emulator, and their calls of `El2`.
 //! What the simulated machine does inside such a call is left out: on a real one it is a load, a
@@ -42,7 +42,8 @@ pub(crate) fn run() -> Result<Exit> {
     let line = |what: &str, empty: u64, full: u64| {
         let times = full as f64 / empty as f64;
         say!(
-            "{what} a command: {:.0} on an empty board, {:.0} with {DEVICES} other devices, {times:.2} times",
+            "{what} a command: {:.0} on an empty board, {:.0} with {DEVICES} other devices, \
+             {times:.2} times",
             of(empty),
             of(full)
         );
@@ -85,9 +86,9 @@ fn measured(devices: u32, rounds: u32) -> Result<Cost> {
     Ok(cost(&text))
 }
 
-/// Returns the emulator's part of a callgrind profile: lines `fn=` and `cfn=` name functions, by number
-/// after the first time; `calls=` comes before the cost of what is called, which the caller's own
-/// lines do not hold.
+/// Returns the emulator's part of a callgrind profile: lines `fn=` and `cfn=` name functions, by
+/// number after the first time; `calls=` comes before the cost of what is called, which the
+/// caller's own lines do not hold.
 fn cost(profile: &str) -> Cost {
     let mut names = HashMap::new();
     let mut cost = Cost::default();

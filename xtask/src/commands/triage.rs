@@ -150,8 +150,8 @@ impl Triage {
         Ok(())
     }
 
-    /// Returns the finding that the head of the file names; all of them where it names none, or none
-    /// that the file shows.
+    /// Returns the finding that the head of the file names; all of them where it names none, or
+    /// none that the file shows.
     fn claimed<'a>(&mut self, file: &Path, findings: &'a [Finding]) -> Vec<&'a Finding> {
         let Some(claimed) = Header::read(file).signature else {
             return findings.iter().collect();

@@ -26,8 +26,8 @@ const INSTRUMENTATION: [&str; 8] = [
     "--cfg engine=\"libfuzzer\"",
 ];
 
-const INSTALL: &str = "libFuzzer is built from C++. Install a compiler (Debian: apt-get install g++) \
-     or name one in CXX; `--engine random` needs none";
+const INSTALL: &str = "libFuzzer is built from C++. Install a compiler (Debian: apt-get install \
+     g++) or name one in CXX; `--engine random` needs none";
 
 /// What it prints when the program is instrumented. Without instrumentation it runs all the same.
 const INSTRUMENTED: &str = "INFO: Loaded 1 PC tables";

@@ -1,5 +1,6 @@
-//! Fuzzing engines and their runs. Each engine has a file: how a target is built for it, its command
-//! line, and where it leaves what it finds. A run of any engine is a folder of the same form:
+//! Fuzzing engines and their runs. Each engine has a file: how a target is built for it, its
+//! command line, and where it leaves what it finds. A run of any engine is a folder of the same
+//! form:
 //!
 //! - `corpus`: inputs, binary. Seeds before the run, what the engine kept of it when it is
 //!   [collected](Run::collect).

@@ -57,8 +57,8 @@ impl<'a> Running<'a> {
         Ok(running)
     }
 
-    /// Waits until all processes have ended: by themselves, at a signal, because enough is found, or
-    /// because the disk is full.
+    /// Waits until all processes have ended: by themselves, at a signal, because enough is found,
+    /// or because the disk is full.
     pub(super) fn wait_until(&mut self, mut enough: impl FnMut(&Run) -> bool) -> Result<()> {
         let mut had_room = Instant::now();
         while !self.has_ended()? {

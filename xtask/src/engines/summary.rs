@@ -32,7 +32,8 @@ pub(crate) struct Summary {
     /// The subject's own code is among these edges.
     #[serde(default)]
     pub guided: bool,
-    /// Rules that are not judged, or only in part, since the subject's loads and stores are not seen.
+    /// Rules that are not judged, or only in part, since the subject's loads and stores are not
+    /// seen.
     #[serde(default)]
     pub not_observed: Vec<String>,
     #[serde(default)]
@@ -152,7 +153,8 @@ impl Summary {
         }
         let share = percent(errors, fetched);
         say!(
-            "  hardware    {fetched} commands taken, {errors} errors ({share:.1} %), {stalled} stalled"
+            "  hardware    {fetched} commands taken, {errors} errors ({share:.1} %), \
+             {stalled} stalled"
         );
         match self.coverage {
             Some(edges) if self.guided => say!("  coverage    {edges} edges"),

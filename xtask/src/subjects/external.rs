@@ -249,7 +249,8 @@ impl Symbols {
         let (object, names) = (object.display(), missing.join(", "));
         ensure!(
             missing.is_empty(),
-            "{object} does not define {names}; harness/abi/include/itsdiff.h says what a subject must"
+            "{object} does not define {names}; harness/abi/include/itsdiff.h says what a subject \
+             must"
         );
         Ok(())
     }

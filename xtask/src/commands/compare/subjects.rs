@@ -1,5 +1,5 @@
-//! Two subjects play the same scenarios, judged by no rule. Shows where they differ in what host and
-//! hardware see, and what the reference says of each.
+//! Two subjects play the same scenarios, judged by no rule. Shows where they differ in what host
+//! and hardware see, and what the reference says of each.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -237,8 +237,8 @@ impl Report {
     }
 }
 
-/// Returns each line that says something, and whether any of the regions that begin or end on it was
-/// reached, or the innermost that goes through it; so counts LLVM too.
+/// Returns each line that says something, and whether any of the regions that begin or end on it
+/// was reached, or the innermost that goes through it; so counts LLVM too.
 fn lines(regions: &Regions, source: &[&str]) -> BTreeMap<u64, bool> {
     let mut lines: BTreeMap<u64, bool> = BTreeMap::new();
     // Larger ones first: what is within them has the last word.

@@ -42,8 +42,8 @@ pub(super) struct Canary {
 }
 
 impl Canary {
-    /// Lets an engine look for a bug, by a plan whose program is to have the bug, or for the sake of
-    /// proof has not. The folder is made anew.
+    /// Lets an engine look for a bug, by a plan whose program is to have the bug, or for the sake
+    /// of proof has not. The folder is made anew.
     pub(super) fn hunt(bug: &Bug, engine: Engine, folder: PathBuf, plan: &Plan) -> Result<Self> {
         let with_bug = Subject::with_bug(bug).player()?;
         workspace::empty_folder(&folder)?;

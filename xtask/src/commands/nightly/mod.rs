@@ -97,7 +97,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
             write_report(&night, &known)?;
             let report = workspace::shown(&night.folder.join("report.md"));
             return Err(Failure::Interrupted).context(format!(
-                "nothing is lost: `cargo xtask nightly --resume` goes on, {report} says what there is"
+                "nothing is lost: `cargo xtask nightly --resume` goes on, {report} says what there \
+                 is"
             ));
         }
         if let Err(error) = done {
@@ -245,7 +246,8 @@ fn fuzz_one(night: &mut Night, target: &'static Target, engine: Engine) -> Resul
     night.save()
 }
 
-/// Makes a run. It is noted before it starts: whatever becomes of us, what it finds is this night's.
+/// Makes a run. It is noted before it starts: whatever becomes of us, what it finds is this
+/// night's.
 fn begin(night: &mut Night, target: &Target, engine: Engine) -> Result<Run> {
     let run = Run::new(target, PRODUCTION, engine)?;
     night.runs.push(run.folder.clone());

@@ -112,8 +112,8 @@ fn check_step(file: &Path, played: &Told, step: Option<usize>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the target whose engine wrote an artifact: what is said, or the name below `artifacts` in
-/// its path. Text needs none.
+/// Returns the target whose engine wrote an artifact: what is said, or the name below `artifacts`
+/// in its path. Text needs none.
 fn written_by(file: &Path, said: Option<&'static Target>) -> Result<Option<&'static Target>> {
     if said.is_some() || !is_artifact(file) {
         return Ok(said);

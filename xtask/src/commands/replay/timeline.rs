@@ -42,8 +42,8 @@ impl Choice {
     }
 }
 
-/// Returns a replay with colours. Of a boot before operations only the length is shown, unless it is
-/// asked for.
+/// Returns a replay with colours. Of a boot before operations only the length is shown, unless it
+/// is asked for.
 pub(super) fn render(played: &Told, choice: &Choice) -> String {
     let mut text = String::new();
     let in_boot = played.lines.iter().filter(|line| line.step.is_none()).count();

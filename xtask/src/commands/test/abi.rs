@@ -54,8 +54,8 @@ fn clean(example: &Subject, targets: &'static [Target]) -> Result<u64> {
     Ok(cases)
 }
 
-/// Checks that a subject which refuses every set-up breaks `DIV-SETUP` where there is no reference to
-/// say it.
+/// Checks that a subject which refuses every set-up breaks `DIV-SETUP` where there is no reference
+/// to say it.
 fn never_set_up() -> Result<()> {
     let example: Subject = External::unseen_example("null")?.into();
     let seeds = Target::find("its_cmdq")?.scenarios("seeds")?;
