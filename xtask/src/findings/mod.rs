@@ -17,7 +17,7 @@ pub(crate) fn broken_rules(findings: &[Finding]) -> BTreeSet<&'static str> {
 }
 
 /// Returns what was found in a file that was judged; nothing where it could not be played.
-pub(crate) fn findings(judged: &Judged) -> &[Finding] {
+pub(crate) fn of(judged: &Judged) -> &[Finding] {
     match &judged.outcome {
         Outcome::Played { findings, .. } => findings,
         Outcome::Unreadable(_) | Outcome::Empty(_) | Outcome::Failed(_) => &[],

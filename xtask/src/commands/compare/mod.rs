@@ -1,6 +1,6 @@
 //! `compare`: the same scenarios on two subjects, or on QEMU's ITS to judge it by the model.
 
-pub(crate) mod subjects;
+pub(crate) mod pair;
 
 use anyhow::{Result, ensure};
 use its_conformance::compare;
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Compare) -> Result<Exit> {
             "--bug, --jobs and --careful are for `compare model qemu`; a known bug is a subject by \
              its id"
         );
-        return subjects::run(own, target.map_or_else(|| Target::find("its_cmdq"), Ok)?);
+        return pair::run(own, target.map_or_else(|| Target::find("its_cmdq"), Ok)?);
     }
     ensure!(target.is_none(), "--target is for two subjects; QEMU plays what its_arch draws");
     own.demand_qemu()?;

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::commands::replay::timeline;
 use crate::exit::Exit;
-use crate::findings::findings;
+use crate::findings;
 use crate::subjects::{PRODUCTION, Program, Session, Subject, unexpected};
 use crate::target::Target;
 use crate::{output, stop, workspace};
@@ -168,7 +168,7 @@ impl<'a> Pair<'a> {
     fn say_judgements(&self, file: &Path) -> Result<()> {
         for (name, program) in self.names.iter().zip(&self.programs) {
             let judged = program.judge(&[file.to_owned()], None)?;
-            match (&judged[0].outcome, findings(&judged[0]).first()) {
+            match (&judged[0].outcome, findings::of(&judged[0]).first()) {
                 (_, Some(finding)) => say!("  {name}: breaks {}", finding.signature),
                 (Outcome::Played { .. }, None) => say!("  {name}: breaks no rule"),
                 _ => say!("  {name}: not judged"),
