@@ -113,12 +113,29 @@ pub(super) type Regions = BTreeMap<Place, u64>;
 impl Function {
     /// Returns the file that it is in, from the root.
     pub(super) fn file(&self) -> Option<String> {
-        self.filenames.first().map(|file| workspace::shown(file))
+        let file = self.filenames.first()?.strip_prefix(workspace::root()).ok()?;
+        Some(file.to_str()?.to_owned())
     }
 
     /// Returns its regions of code in that file, and how often each was reached.
     pub(super) fn code(&self) -> impl Iterator<Item = (Place, u64)> {
         let code = self.regions.iter().filter(|region| region[7] == CODE && region[5] == 0);
         code.map(|&[a, b, c, d, times, ..]| ([a, b, c, d], times))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tests run in the folder of their package.
+    #[test]
+    fn files_are_named_from_the_root_wherever_the_command_is_given() {
+        let file = workspace::root().join("harness/model/src/lib.rs");
+        let mut function =
+            Function { name: String::new(), filenames: vec![file], regions: Vec::new() };
+        assert_eq!(function.file().as_deref(), Some("harness/model/src/lib.rs"));
+        function.filenames = vec!["/elsewhere/lib.rs".into()];
+        assert_eq!(function.file(), None);
     }
 }
