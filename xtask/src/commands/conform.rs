@@ -41,11 +41,9 @@ pub(crate) fn pass_on(subject: &Subject) -> Result<Exit> {
 /// Returns the requirements that fail in a column, of those that begin with `ids`, without QEMU;
 /// all if there are no ids.
 pub(crate) fn failing(subject: &Subject, column: &str, ids: &[String]) -> Result<Vec<String>> {
-    let program = subject.brief_player()?;
-    let arguments = ["conform", "--no-qemu", "--json"].map(String::from);
-    let command = program.command(arguments.iter().chain(ids)).env(ROOT, workspace::root());
-    let ended = process::run(&program.path, command.stdout_capture())?;
-    let matrix: Value = serde_json::from_str(&ended.stdout)?;
+    let options = ["conform", "--no-qemu", "--json"];
+    let arguments: Vec<&str> = options.into_iter().chain(ids.iter().map(String::as_str)).collect();
+    let (matrix, _) = json(&subject.brief_player()?, &arguments)?;
     let failed = |row: &&Value| {
         let verdict = &row["cells"][column]["verdict"];
         verdict == "fail" || verdict == "broken"
@@ -65,13 +63,17 @@ pub(crate) fn check() -> Result<String> {
 
 /// Runs a command of the program that must report nothing and returns the JSON that it prints.
 pub(crate) fn clean_json(program: &Program, arguments: &[&str]) -> Result<Value> {
+    let (value, exit) = json(program, arguments)?;
+    ensure!(exit == Exit::Clean, broken!("{} has findings:\n{value:#}", arguments[0]));
+    Ok(value)
+}
+
+/// Runs a command of the program and returns the JSON that it prints.
+fn json(program: &Program, arguments: &[&str]) -> Result<(Value, Exit)> {
     let command = program.command(arguments).dir(workspace::root()).env(ROOT, workspace::root());
     let ended = process::run(&program.path, command.stdout_capture())?;
-    if exit(ended.status.code())? == Exit::Findings {
-        eprintln!("{}", ended.stdout);
-        bail!(broken!("{} has findings", arguments[0]));
-    }
-    Ok(serde_json::from_str(&ended.stdout)?)
+    let exit = exit(ended.status.code())?;
+    Ok((serde_json::from_str(&ended.stdout)?, exit))
 }
 
 fn without_subject(given: impl Iterator<Item = OsString>) -> Vec<OsString> {

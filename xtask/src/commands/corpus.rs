@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use fs_err as fs;
 use its_runner::replay::load;
 use its_scenario::Scenario;
@@ -42,7 +42,6 @@ enum Action {
 /// Folders of committed scenarios.
 const COMMITTED: [&str; 3] = ["seeds", "regressions", "bench"];
 
-/// Does it.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let target = arguments.target;
     match arguments.action {
@@ -214,11 +213,15 @@ pub(crate) fn check(target: &Target) -> Result<Vec<PathBuf>> {
 /// Checks that a file is a scenario that both forms keep.
 pub(crate) fn check_form(file: &Path) -> Result<()> {
     let scenario = load(file)?;
-    let shown = workspace::shown(file);
-    let parsed = Scenario::parse(scenario.to_string());
-    ensure!(parsed.as_ref() == Ok(&scenario), "{shown} does not print back to itself");
-    let decoded = Scenario::decode(&scenario.encode());
-    ensure!(decoded == scenario, "{shown} is another scenario in binary form");
+    check_text(file, &scenario)?;
+    let is_same = Scenario::decode(&scenario.encode()) == scenario;
+    ensure!(is_same, "{} is another scenario in binary form", workspace::shown(file));
+    Ok(())
+}
+
+fn check_text(file: &Path, scenario: &Scenario) -> Result<()> {
+    let is_same = Scenario::parse(scenario.to_string()).as_ref() == Ok(scenario);
+    ensure!(is_same, "{} does not print back to itself", workspace::shown(file));
     Ok(())
 }
 
@@ -227,11 +230,9 @@ fn check_grown(target: &Target) -> Result<usize> {
     let all = read_grown(target)?;
     let mut known = BTreeSet::new();
     for (path, scenario) in &all {
-        let shown = workspace::shown(path);
         let is_new = known.insert(scenario.encode());
-        ensure!(is_new, "{shown} is the same scenario as another grown one");
-        let again = Scenario::parse(scenario.to_string()).with_context(|| shown.clone())?;
-        ensure!(again == *scenario, "{shown} does not print back to itself");
+        ensure!(is_new, "{} is the same scenario as another grown one", workspace::shown(path));
+        check_text(path, scenario)?;
     }
     Ok(all.len())
 }

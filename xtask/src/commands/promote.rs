@@ -91,23 +91,15 @@ fn name(which: &Which) -> Result<String> {
 /// for something else.
 fn kept(target: &Target, text: &str, subject: &str, signature: &str) -> Result<Option<PathBuf>> {
     let scenario = Scenario::parse(text).context("what was minimized is no scenario")?;
-    let Some(same) = same(target, &scenario)? else { return Ok(None) };
-    let regression = same.starts_with(target.corpus("regressions"));
-    let header = Header::read(&same);
-    let for_the_same = header.subject.as_deref() == Some(subject)
-        && header.signature.as_deref() == Some(signature);
-    ensure!(
-        regression && for_the_same,
-        "{} is the same scenario, kept for something else: nothing was written",
-        workspace::shown(&same)
-    );
-    Ok(Some(same))
-}
-
-/// Returns the file that is committed of a target and the same scenario.
-fn same(target: &Target, scenario: &Scenario) -> Result<Option<PathBuf>> {
     for path in committed(target)? {
-        if load(&path)? == *scenario {
+        if load(&path)? == scenario {
+            let header = Header::read(&path);
+            let for_the_same = path.starts_with(target.corpus("regressions"))
+                && header.subject.as_deref() == Some(subject)
+                && header.signature.as_deref() == Some(signature);
+            let shown = workspace::shown(&path);
+            let what = "is the same scenario, kept for something else: nothing was written";
+            ensure!(for_the_same, "{shown} {what}");
             return Ok(Some(path));
         }
     }
