@@ -5,7 +5,8 @@
 //! [`Action`](its_machine::Action) the reference judges what happened and the oracles look at the
 //! machine; the first action with a [`Finding`](its_rules::Finding) ends the case.
 //!
-//! - `lockstep`: one action, or several agents at once, on board and reference, judged
+//! - `session`: how a scenario is played on a board while somebody looks on
+//! - `lockstep`: looks on and judges, with the reference and the oracles
 //! - [`Referee`]: an ITS that somebody else plays, judged by the reference
 //! - `compare`: what is seen of an ITS, held against the reference
 //! - [`trace`]: what happened, for people
@@ -30,6 +31,7 @@ mod play;
 pub mod program;
 mod referee;
 pub mod replay;
+mod session;
 pub mod trace;
 pub mod versioned;
 

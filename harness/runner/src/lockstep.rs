@@ -1,16 +1,14 @@
 //! One action on board and reference, judged by the reference and by every oracle.
 
-use its_board::{Board, Failure, Tamper};
-use its_driver::Perform;
+use its_board::Board;
 use its_gic::Register;
-use its_gic::register::OFFSET_MASK;
-use its_machine::{AGENTS, Action, CPUS, Event, Machine, Outcome, Turn, View};
+use its_machine::{Action, CPUS, Event, Hypercall, Machine, Outcome, Part, View};
 use its_model::{Judgement, Model, Phase};
 use its_oracles::{Oracles, Step};
-use its_scenario::Operation;
 
 use crate::compare;
 use crate::play::{Case, Counts, Verdict};
+use crate::session::{Next, Observer};
 use crate::trace::Trace;
 use its_rules::{Evidence, Finding, catalogue as rules};
 
@@ -23,11 +21,10 @@ pub(crate) struct Judges {
     pub oracles: Oracles,
 }
 
+/// Judges a case while it is played.
 pub(crate) struct Lockstep<'a> {
-    board: &'a mut Board,
     machine: Machine,
     judges: Judges,
-    events: Vec<Event>,
     /// Of this action, before they are placed.
     broken: Vec<Finding>,
     findings: Vec<Finding>,
@@ -37,8 +34,10 @@ pub(crate) struct Lockstep<'a> {
     /// An operation did what EL2 or hardware answers for.
     accessed: bool,
     operation: (usize, &'static str),
-    pub trace: Option<&'a mut Trace>,
-    pub check_account: bool,
+    trace: Option<&'a mut Trace>,
+    /// What happens now is traced; the driver's probe is not.
+    is_traced: bool,
+    check_account: bool,
 }
 
 /// What the end of a case is about, when a finding there is not about one action.
@@ -46,135 +45,57 @@ const REST: &str = "hardware";
 
 impl<'a> Lockstep<'a> {
     pub(crate) fn new(
-        board: &'a mut Board,
         machine: Machine,
         judges: Judges,
         trace: Option<&'a mut Trace>,
+        check_account: bool,
     ) -> Self {
         Self {
-            board,
             machine,
             judges,
-            events: Vec::new(),
             broken: Vec::new(),
             findings: Vec::new(),
             defects: Vec::new(),
             poisoned: None,
-            counts: Counts { cases: 1, ..Counts::default() },
+            counts: Counts::default(),
             accessed: false,
             operation: (0, "boot"),
             trace,
-            check_account: false,
+            is_traced: false,
+            check_account,
         }
     }
 
-    pub(crate) fn reference(&self) -> Option<&Model> {
+    fn reference(&self) -> Option<&Model> {
         self.judges.reference.as_ref()
     }
 
-    /// Those who judged, as they are now.
-    pub(crate) fn into_judges(self) -> Judges {
-        self.judges
-    }
-
-    /// Whether nothing more can be judged in this case.
-    pub(crate) fn is_over(&self) -> bool {
-        !self.findings.is_empty() || !self.defects.is_empty() || self.poisoned.is_some()
-    }
-
-    pub(crate) fn start_operation(&mut self, index: usize, operation: &Operation) {
-        self.operation = (index, operation.name());
-        self.counts.operations += 1;
-        self.board.start_operation();
-        if let Some(trace) = &mut self.trace {
-            trace.operation(index, operation);
+    fn trace(&mut self, write: impl FnOnce(&mut Trace)) {
+        if let Some(trace) = self.trace.as_deref_mut().filter(|_| self.is_traced) {
+            write(trace);
         }
-    }
-
-    pub(crate) fn start_end(&mut self, index: usize) {
-        if self.is_over() {
-            return;
-        }
-        self.operation = (index, "end");
-        self.board.disarm();
-        if let Some(trace) = &mut self.trace {
-            trace.end(index);
-        }
-    }
-
-    /// The driver's own set-up did not succeed, and nobody said why: it is the subject's doing
-    /// where there is no reference, which would have told, and else the harness's.
-    pub(crate) fn set_up_failed(&mut self, outcomes: &[Outcome]) {
-        let seen = format!("{outcomes:?}");
-        if self.judges.reference.is_some() {
-            return self.defects.push(format!("the legal set-up returned {seen}"));
-        }
-        let expected = "0: the driver's set-up passes every check";
-        let finding = Finding::new(&rules::DIV_SETUP, rules::DIV_SETUP.class, "x1", expected, seen);
-        let subject = its_machine::Hypercall::InitItsEmulation.name();
-        self.findings.push(finding.at(self.operation, subject));
-    }
-
-    pub(crate) fn arm_tamper(&mut self, tamper: Tamper) {
-        self.board.arm_tamper(tamper);
-    }
-
-    pub(crate) fn arm_failure(&mut self, failure: Failure) {
-        self.board.arm_failure(failure);
-    }
-
-    /// Takes back tampers that were not due in their operation.
-    pub(crate) fn disarm_tampers(&mut self) {
-        self.board.disarm_tampers();
-    }
-
-    /// The operations of a race count like others.
-    pub(crate) fn start_race(&mut self, operations: &[Operation]) {
-        self.counts.operations += operations.len() as u64;
-        if let Some(trace) = &mut self.trace {
-            trace.race(operations);
-        }
-    }
-
-    /// Several agents act at once.
-    pub(crate) fn perform_race(&mut self, lists: &[Vec<Action>; AGENTS], turns: &[Turn]) {
-        if self.is_over() {
-            return;
-        }
-        let parts = self.board.race(lists, turns, &mut self.events);
-        if let Some(trace) = &mut self.trace {
-            trace.parts(&parts, &self.events);
-        }
-        self.accessed |= parts.iter().any(|part| is_answered(&part.action));
-        let oracles = &mut self.judges.oracles;
-        oracles.judge_race(&parts, &self.events, self.board, &mut self.broken);
-        self.refer(|model, events| model.judge_race(&parts, events));
-        self.conclude("several");
-    }
-
-    fn judge(&mut self, action: &Action, outcome: Outcome) {
-        let step = Step { action, outcome, events: &self.events };
-        let oracles = &mut self.judges.oracles;
-        oracles.judge(&step, self.board, &mut self.broken);
-        self.refer(|model, events| model.judge(action, &outcome, events));
-        self.conclude(its_machine::text::subject(action));
     }
 
     /// Asks the reference, unless it was dismissed; after the oracles, for what they told explains
     /// what hardware then does.
-    fn refer(&mut self, ask: impl FnOnce(&mut Model, &[Event]) -> Judgement) {
+    fn refer(
+        &mut self,
+        board: &Board,
+        events: &[Event],
+        ask: impl FnOnce(&mut Model) -> Judgement,
+    ) {
         let Some(mut model) = self.judges.reference.take() else {
-            return self.count_fetched();
+            return self.count_fetched(events);
         };
-        let judgement = ask(&mut model, &self.events);
-        self.take(&model, judgement);
-        let is_followed = self.board.is_observed() || model.phase(0) == Phase::Open;
+        let judgement = ask(&mut model);
+        self.take(board, &model, judgement);
+        let is_followed = board.is_observed() || model.phase(0) == Phase::Open;
         self.judges.reference = Some(model).filter(|_| is_followed);
     }
 
     /// What the reference counts where there is one.
-    fn count_fetched(&mut self) {
-        for event in &self.events {
+    fn count_fetched(&mut self, events: &[Event]) {
+        for event in events {
             let (error, stall) = match event {
                 Event::Consumed { error, .. } => (error.is_some(), false),
                 Event::Stalled { .. } => (true, true),
@@ -187,15 +108,13 @@ impl<'a> Lockstep<'a> {
     }
 
     /// What the reference said, and what it says of the machine as it is now.
-    fn take(&mut self, model: &Model, judgement: Judgement) {
+    fn take(&mut self, board: &Board, model: &Model, judgement: Judgement) {
         self.counts.judged += u64::from(judgement.judged);
         self.counts.refused += u64::from(judgement.refused);
         self.counts.stalled += u64::from(judgement.stalled);
         self.counts.fetched += u64::from(judgement.fetched);
         self.counts.errors += u64::from(judgement.errors);
-        if let Some(trace) = &mut self.trace {
-            trace.freedoms(&judgement.choices);
-        }
+        self.trace(|trace| trace.freedoms(&judgement.choices));
         let bare = model.phase(0) == Phase::Open;
         self.broken.extend(judgement.findings);
         let contradiction = |Finding { path, expected, seen, .. }| {
@@ -209,23 +128,23 @@ impl<'a> Lockstep<'a> {
             self.defects.extend(judgement.defects);
         }
         if judgement.poisoned.is_none() {
-            self.compare_touched(model);
-            self.compare_pending(model);
+            self.compare_touched(board, model);
+            self.compare_pending(board, model);
             if bare {
-                self.compare_registers(model);
-                self.compare_offered(model);
+                self.compare_registers(board, model);
+                self.compare_offered(board, model);
             }
         }
         self.poisoned = judgement.poisoned;
         if self.check_account {
-            self.compare_account();
+            self.compare_account(board);
         }
     }
 
     /// `subject`: of the signatures.
-    fn conclude(&mut self, subject: &'static str) {
+    fn conclude(&mut self, board: &Board, subject: &'static str) {
         let operation = self.operation;
-        if !self.board.is_observed() {
+        if !board.is_observed() {
             self.broken.retain(|finding| finding.rule.evidence != Evidence::Accesses);
         }
         let found = self.broken.drain(..).map(|finding| finding.at(operation, subject));
@@ -235,45 +154,45 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    fn compare_touched(&mut self, model: &Model) {
+    fn compare_touched(&mut self, board: &Board, model: &Model) {
         for event in model.touched() {
-            let differs = translation(self.board, model, *event);
+            let differs = translation(board, model, *event);
             self.broken.extend(differs);
         }
     }
 
-    fn compare_pending(&mut self, model: &Model) {
+    fn compare_pending(&mut self, board: &Board, model: &Model) {
         for redistributor in 0..CPUS {
-            let seen = || self.board.pending(redistributor);
+            let seen = || board.pending(redistributor);
             let differs = compare::pending(model, redistributor, seen);
             self.broken.extend(differs);
         }
     }
 
     /// What an interrupt would be now, whether a CPU takes it or not.
-    fn compare_offered(&mut self, model: &Model) {
+    fn compare_offered(&mut self, board: &Board, model: &Model) {
         for redistributor in 0..CPUS {
-            let seen = self.board.offered(redistributor);
+            let seen = board.offered(redistributor);
             let differs = compare::offered(model, redistributor, seen);
             self.broken.extend(differs);
         }
     }
 
     /// Every register of every ITS, without an access.
-    fn compare_registers(&mut self, model: &Model) {
+    fn compare_registers(&mut self, board: &Board, model: &Model) {
         for its in 0..self.machine.its.len() as u8 {
             for register in COMPARED {
-                let seen = self.board.register(its, register);
+                let seen = board.register(its, register);
                 let differs = compare::register(model, (its, register), seen);
                 self.broken.extend(differs);
             }
         }
     }
 
-    fn compare_account(&mut self) {
+    fn compare_account(&mut self, board: &Board) {
         for its in 0..self.machine.its.len() as u8 {
-            let kept: Vec<_> = self.board.reach(its).map(|(reach, _)| reach).collect();
-            let walked = self.board.walk(its);
+            let kept: Vec<_> = board.reach(its).map(|(reach, _)| reach).collect();
+            let walked = board.walk(its);
             if kept != walked {
                 self.defects
                     .push(format!("account {kept:x?} is not what a walk finds: {walked:x?}"));
@@ -281,34 +200,8 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    /// Whether nothing more can come of a queue after so many looks: by the reference, or else
-    /// where the hardware is done with what it was told and some looks had EL2 pass on more.
-    pub(crate) fn is_settled(&self, its: u8, looks: usize) -> bool {
-        let register = |register| self.board.register(its, register) & OFFSET_MASK;
-        match self.reference() {
-            Some(model) => model.is_settled(its),
-            None => looks > 1 && register(Register::Creadr) == register(Register::Cwriter),
-        }
-    }
-
-    /// The queue is where healthy hardware must have brought it.
-    pub(crate) fn demand_rest(&mut self, its: u8) {
-        let is_settled = |model: &Model| model.is_settled(its);
-        if self.is_over() || self.reference().is_none_or(is_settled) {
-            return;
-        }
-        self.broken.push(Finding::new(
-            &rules::DIV_PROGRESS,
-            "wedged",
-            format!("its{its}.creadr"),
-            "CWRITER, or a stall",
-            "neither, after enough looks",
-        ));
-        self.conclude(REST);
-    }
-
     /// Every mapping that the reference knows, against the machine.
-    pub(crate) fn compare_all(&mut self) {
+    fn compare_all(&mut self, board: &Board) {
         if self.is_over() {
             return;
         }
@@ -317,14 +210,15 @@ impl<'a> Lockstep<'a> {
         };
         for its in 0..self.machine.its.len() as u8 {
             for (device_id, event_id) in model.mapped(its) {
-                let differs = translation(self.board, model, (its, device_id, event_id));
+                let differs = translation(board, model, (its, device_id, event_id));
                 self.broken.extend(differs);
             }
         }
-        self.conclude(REST);
+        self.conclude(board, REST);
     }
 
-    pub(crate) fn finish(mut self) -> Case {
+    pub(crate) fn finish(mut self, board: &Board) -> Case {
+        self.compare_all(board);
         let verdict = if !self.defects.is_empty() {
             Verdict::Defect
         } else if !self.findings.is_empty() {
@@ -343,23 +237,95 @@ impl<'a> Lockstep<'a> {
             findings: self.findings,
             defects: self.defects,
             counts: self.counts,
-            observed: self.board.is_observed(),
+            observed: board.is_observed(),
         }
     }
 }
 
-impl Perform for Lockstep<'_> {
-    fn perform(&mut self, action: Action) -> Outcome {
-        if self.is_over() {
-            return Outcome::Stopped;
+impl Observer for Lockstep<'_> {
+    type Kept = Judges;
+
+    fn keep(&self) -> Judges {
+        self.judges.clone()
+    }
+
+    fn is_over(&self) -> bool {
+        !self.findings.is_empty() || !self.defects.is_empty() || self.poisoned.is_some()
+    }
+
+    fn begin(&mut self, next: &Next<'_>) -> bool {
+        match *next {
+            Next::Boot => self.is_traced = true,
+            Next::Begin => self.counts = Counts { cases: 1, ..Counts::default() },
+            Next::Operation(index, operation) => {
+                self.operation = (index, operation.name());
+                self.counts.operations += 1;
+                self.trace(|trace| trace.operation(index, operation));
+            }
+            Next::Race(operations) => {
+                self.counts.operations += operations.len() as u64;
+                self.trace(|trace| trace.race(operations));
+            }
+            Next::End(operations) => {
+                self.operation = (operations, "end");
+                self.trace(|trace| trace.end(operations));
+            }
         }
-        let outcome = self.board.perform(&action, &mut self.events);
-        if let Some(trace) = &mut self.trace {
-            trace.action(&action, outcome, &self.events);
+        true
+    }
+
+    fn acted(&mut self, board: &Board, action: &Action, outcome: Outcome, events: &[Event]) {
+        self.trace(|trace| trace.action(action, outcome, events));
+        self.accessed |= self.operation.1 != "boot" && is_answered(action);
+        let step = Step { action, outcome, events };
+        self.judges.oracles.judge(&step, board, &mut self.broken);
+        self.refer(board, events, |model| model.judge(action, &outcome, events));
+        self.conclude(board, its_machine::text::subject(action));
+    }
+
+    fn raced(&mut self, board: &Board, parts: &[Part], events: &[Event]) {
+        self.trace(|trace| trace.parts(parts, events));
+        self.accessed |= parts.iter().any(|part| is_answered(&part.action));
+        self.judges.oracles.judge_race(parts, events, board, &mut self.broken);
+        self.refer(board, events, |model| model.judge_race(parts, events));
+        self.conclude(board, "several");
+    }
+
+    /// Nobody said why: it is the subject's doing where there is no reference, which would have
+    /// reported it, and else the harness's.
+    fn set_up_failed(&mut self, outcomes: &[Outcome]) {
+        let seen = format!("{outcomes:?}");
+        if self.judges.reference.is_some() {
+            return self.defects.push(format!("the legal set-up returned {seen}"));
         }
-        self.accessed |= self.operation.1 != "boot" && is_answered(&action);
-        self.judge(&action, outcome);
-        outcome
+        let expected = "0: the driver's set-up passes every check";
+        let finding = Finding::new(&rules::DIV_SETUP, rules::DIV_SETUP.class, "x1", expected, seen);
+        let subject = Hypercall::InitItsEmulation.name();
+        self.findings.push(finding.at(self.operation, subject));
+    }
+
+    /// The host learns nothing of what it must not touch.
+    fn may_look(&self, its: u8) -> bool {
+        self.reference().is_none_or(|model| model.phase(its) != Phase::Closing)
+    }
+
+    fn is_settled(&self, its: u8) -> Option<bool> {
+        self.reference().map(|model| model.is_settled(its))
+    }
+
+    /// The queue is where healthy hardware must have brought it.
+    fn rested(&mut self, its: u8) {
+        if self.is_over() || self.is_settled(its) != Some(false) {
+            return;
+        }
+        let finding = Finding::new(
+            &rules::DIV_PROGRESS,
+            "wedged",
+            format!("its{its}.creadr"),
+            "CWRITER, or a stall",
+            "neither, after enough looks",
+        );
+        self.findings.push(finding.at(self.operation, REST));
     }
 }
 

@@ -3,19 +3,15 @@
 //! and hardware, however they come to it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
-use its_board::{Board, Snapshot};
-use its_driver::Perform;
-use its_gic::Register;
-use its_gic::register::OFFSET_MASK;
-use its_machine::{Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Place, View};
+use its_board::Board;
+use its_machine::{Action, Event, Outcome, Part, Place};
 use its_oracles::page_balances;
-use its_scenario::{Boot, Operation, Scenario, Stage};
+use its_scenario::{Operation, Scenario};
 use serde::{Deserialize, Serialize};
 
-use crate::play::{LOOKS, Make};
-use its_driver::{Drivers, machine};
+use crate::play::Make;
+use crate::session::{Next, Observer, Session};
 use its_machine::text::subject;
 
 /// An action, and what came of it.
@@ -47,134 +43,38 @@ pub struct Observed {
     pub left_out: Option<String>,
 }
 
-/// A board after boot.
-struct Booted {
-    snapshot: Snapshot,
-    hosts: Drivers,
-    actions: Vec<Seen>,
-}
-
-/// A board with a subject that is observed, and the boots that it has been through.
-struct Observatory {
-    make: Make,
-    board: Board,
-    boots: HashMap<([ItsConfiguration; MAX_ITS], Boot), Booted>,
-}
-
-/// Boots that are kept.
-const KEPT_BOOTS: usize = 256;
-
-/// Plays a case on a board that each thread keeps, up to what is told by steps of the subject's
-/// own.
+/// Plays a case on a board that each thread keeps, up to what goes by steps of the subject's own.
 pub fn observe(scenario: &Scenario, make: Make) -> Observed {
     thread_local! {
-        static KEPT: RefCell<Option<Observatory>> = const { RefCell::new(None) };
+        static KEPT: RefCell<Option<(Make, Session<Vec<Seen>>)>> = const { RefCell::new(None) };
     }
     KEPT.with_borrow_mut(|kept| {
-        let other = |kept: &mut Observatory| !std::ptr::fn_addr_eq(kept.make, make);
+        let other = |kept: &mut (Make, Session<_>)| !std::ptr::fn_addr_eq(kept.0, make);
         if kept.as_mut().is_none_or(other) {
-            let machine = machine(&Scenario::default());
-            *kept = Some(Observatory {
-                make,
-                board: Board::new(machine, make(machine.its)),
-                boots: HashMap::new(),
-            });
+            *kept = Some((make, Session::new(make)));
         }
-        let observed = kept.as_mut().map(|kept| kept.observe(scenario));
-        observed.unwrap_or_default()
+        let play = |(_, session): &mut (Make, Session<Vec<Seen>>)| {
+            session.play(scenario, |_, _, kept| {
+                let actions = kept.cloned().unwrap_or_default();
+                Recorder { actions, ..Recorder::default() }
+            })
+        };
+        let Recorder { actions, operations, left_out, .. } =
+            kept.as_mut().map(play).unwrap_or_default();
+        Observed { actions, operations, left_out: left_out.map(str::to_owned) }
     })
 }
 
-impl Observatory {
-    fn observe(&mut self, scenario: &Scenario) -> Observed {
-        let key = (scenario.configurations, scenario.boot);
-        if !self.boots.contains_key(&key) {
-            if self.boots.len() >= KEPT_BOOTS {
-                self.boots.clear();
-            }
-            let booted = self.boot(scenario);
-            self.boots.insert(key, booted);
-        }
-        let booted = &self.boots[&key];
-        self.board.restore(&booted.snapshot);
-        let mut hosts = booted.hosts.clone();
-        let mut observer = Observer::new(&mut self.board);
-        observer.actions.clone_from(&booted.actions);
-        let is_over = |seen: &Seen| seen.result == Outcome::Stopped.to_string();
-        observer.over = observer.actions.iter().any(is_over);
-        let machine = machine(scenario);
-        observer.play(scenario, &mut hosts, &machine)
-    }
-
-    /// To the wanted stage. What the driver does on hardware that nobody guards is not told.
-    fn boot(&mut self, scenario: &Scenario) -> Booted {
-        let machine = machine(scenario);
-        self.board.reset(machine, (self.make)(machine.its));
-        let mut hosts = Drivers::new(scenario);
-        let mut observer = Observer::new(&mut self.board);
-        let stage = scenario.boot.stage;
-        hosts.probe(stage, &mut observer);
-        observer.actions.clear();
-        if stage >= Stage::Deprivileged {
-            hosts.deprivilege(&mut observer);
-        }
-        if stage >= Stage::Guarded {
-            hosts.set_up(&mut observer);
-        }
-        Booted { actions: observer.actions, snapshot: self.board.snapshot(), hosts }
-    }
-}
-
-struct Observer<'a> {
-    board: &'a mut Board,
-    events: Vec<Event>,
+/// Records what host and hardware see. What the driver does on hardware that nobody guards is not
+/// recorded.
+#[derive(Default)]
+struct Recorder {
     actions: Vec<Seen>,
+    operations: usize,
+    left_out: Option<&'static str>,
     operation: Option<(usize, &'static str)>,
     /// EL2 did not return.
     over: bool,
-}
-
-impl<'a> Observer<'a> {
-    fn new(board: &'a mut Board) -> Self {
-        Self { board, events: Vec::new(), actions: Vec::new(), operation: None, over: false }
-    }
-
-    fn play(mut self, scenario: &Scenario, hosts: &mut Drivers, machine: &Machine) -> Observed {
-        let mut left_out = None;
-        let mut operations = 0;
-        for (index, operation) in scenario.operations.iter().enumerate() {
-            left_out = by_steps(operation).map(str::to_owned);
-            if self.over || left_out.is_some() {
-                break;
-            }
-            operations += 1;
-            self.operation = Some((index, operation.name()));
-            self.board.start_operation();
-            hosts.operate(operation, &mut self);
-        }
-        self.operation = Some((operations, "end"));
-        self.board.disarm();
-        for (its, host) in (0..machine.its.len() as u8).zip(hosts.iter_mut()) {
-            for _ in 0..LOOKS {
-                let before = self.queue(its);
-                let commands = 64;
-                self.perform(Action::Advance { its, commands });
-                host.on(0, &mut self).poll();
-                // A look may let EL2 pass on more.
-                let [creadr, cwriter] = self.queue(its);
-                if self.over || creadr == cwriter && before == [creadr, cwriter] {
-                    break;
-                }
-            }
-        }
-        Observed { actions: self.actions, operations, left_out }
-    }
-
-    /// The hardware's CREADR and CWRITER.
-    fn queue(&self, its: u8) -> [u64; 2] {
-        [Register::Creadr, Register::Cwriter]
-            .map(|register| self.board.register(its, register) & OFFSET_MASK)
-    }
 }
 
 /// Why an operation means something else on each subject.
@@ -187,29 +87,67 @@ fn by_steps(operation: &Operation) -> Option<&'static str> {
     }
 }
 
-impl Perform for Observer<'_> {
-    fn perform(&mut self, action: Action) -> Outcome {
-        if self.over {
-            return Outcome::Stopped;
+impl Observer for Recorder {
+    type Kept = Vec<Seen>;
+
+    fn keep(&self) -> Vec<Seen> {
+        self.actions.clone()
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn begin(&mut self, next: &Next<'_>) -> bool {
+        match *next {
+            Next::Boot => self.actions.clear(),
+            Next::Begin | Next::Race(_) => {}
+            Next::Operation(index, operation) => {
+                self.left_out = by_steps(operation);
+                if self.left_out.is_some() {
+                    return false;
+                }
+                self.operations = index + 1;
+                self.operation = Some((index, operation.name()));
+            }
+            Next::End(_) => self.operation = Some((self.operations, "end")),
         }
-        let outcome = self.board.perform(&action, &mut self.events);
+        true
+    }
+
+    fn acted(&mut self, _: &Board, action: &Action, outcome: Outcome, events: &[Event]) {
         self.over = outcome == Outcome::Stopped;
-        let told = |wanted: fn(&Event) -> bool| {
-            let wanted = self.events.iter().filter(|event| wanted(event));
+        let seen = |wanted: fn(&Event) -> bool| {
+            let wanted = events.iter().filter(|event| wanted(event));
             wanted.map(Event::to_string).collect()
         };
         self.actions.push(Seen {
             operation: self.operation.map(|(index, _)| index),
             kind: self.operation.map_or("boot", |(_, name)| name).into(),
-            subject: subject(&action).into(),
+            subject: subject(action).into(),
             action: action.to_string(),
             result: outcome.to_string(),
-            registers: told(|event| matches!(event, Event::DeviceWrite { .. })),
-            commands: told(|event| matches!(event, Event::Consumed { .. } | Event::Stalled { .. })),
-            pages: changed_pages(&self.events),
+            registers: seen(|event| matches!(event, Event::DeviceWrite { .. })),
+            commands: seen(|event| matches!(event, Event::Consumed { .. } | Event::Stalled { .. })),
+            pages: changed_pages(events),
         });
-        outcome
     }
+
+    // A race goes by the steps of a subject, and is left out.
+    fn raced(&mut self, _: &Board, _: &[Part], _: &[Event]) {}
+
+    // The result is recorded like any other.
+    fn set_up_failed(&mut self, _: &[Outcome]) {}
+
+    fn may_look(&self, _: u8) -> bool {
+        true
+    }
+
+    fn is_settled(&self, _: u8) -> Option<bool> {
+        None
+    }
+
+    fn rested(&mut self, _: u8) {}
 }
 
 /// Each page that these events leave otherwise than it was.

@@ -1,0 +1,268 @@
+//! One way to play scenarios on a board: boot, operations, and the end in which queues must come to
+//! rest. An [`Observer`] looks on.
+
+use std::collections::HashMap;
+
+use its_board::{Board, BoardSubject, Failure, Snapshot, Tamper};
+use its_driver::{Drivers, Perform, machine, race};
+use its_gic::Register;
+use its_gic::register::OFFSET_MASK;
+use its_machine::{
+    Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Part, Place, Turn, View,
+};
+use its_scenario::{Boot, Operation, Scenario, Stage};
+
+/// What comes next in a case.
+pub(crate) enum Next<'a> {
+    /// What comes after the driver's probe.
+    Boot,
+    /// What comes after the boot.
+    Begin,
+    Operation(usize, &'a Operation),
+    /// The operations of a race, which was the operation before.
+    Race(&'a [Operation]),
+    /// The end, after so many operations.
+    End(usize),
+}
+
+/// Whoever looks on while a scenario is played.
+pub(crate) trait Observer {
+    /// What of it is kept with a boot.
+    type Kept: Clone;
+
+    /// Returns what is kept of it after a boot.
+    fn keep(&self) -> Self::Kept;
+    /// Returns whether nothing more need be played.
+    fn is_over(&self) -> bool;
+    /// Something comes next. Returns whether it shall be played; the rest of the operations is not
+    /// either.
+    fn begin(&mut self, next: &Next<'_>) -> bool;
+    /// An action was done.
+    fn acted(&mut self, board: &Board, action: &Action, outcome: Outcome, events: &[Event]);
+    /// Several agents acted at once.
+    fn raced(&mut self, board: &Board, parts: &[Part], events: &[Event]);
+    /// The driver's own set-up returned this.
+    fn set_up_failed(&mut self, outcomes: &[Outcome]);
+    /// Returns whether the host may look at a queue at the end.
+    fn may_look(&self, its: u8) -> bool;
+    /// Returns whether nothing more can come of a queue; `None` if it does not know.
+    fn is_settled(&self, its: u8) -> Option<bool>;
+    /// A queue must be at rest now.
+    fn rested(&mut self, its: u8);
+}
+
+/// Makes a subject for the ITSs whose control frames are at these addresses.
+type MakeSubject = dyn Fn(&'static [u64]) -> Box<dyn BoardSubject>;
+
+/// A board after boot, and everybody who goes on from there.
+struct Booted<K> {
+    snapshot: Snapshot,
+    kept: K,
+    drivers: Drivers,
+}
+
+/// Boots that are kept. A corpus has few different ones at a time.
+const KEPT_BOOTS: usize = 256;
+
+/// Looks until nothing more can be expected; 2048 slots go 64 at a time.
+const LOOKS: usize = 2048 / 64 + 3;
+
+/// A board with a subject, and the boots that it has been through.
+pub(crate) struct Session<K> {
+    board: Board,
+    subject: Box<MakeSubject>,
+    boots: HashMap<Key, Booted<K>>,
+}
+
+type Key = ([ItsConfiguration; MAX_ITS], Boot);
+
+fn key(scenario: &Scenario) -> Key {
+    (scenario.configurations, scenario.boot)
+}
+
+/// A board on which somebody looks on.
+struct Watched<'a, O> {
+    board: &'a mut Board,
+    events: Vec<Event>,
+    observer: O,
+}
+
+impl<O: Observer> Perform for Watched<'_, O> {
+    fn perform(&mut self, action: Action) -> Outcome {
+        if self.observer.is_over() {
+            return Outcome::Stopped;
+        }
+        let outcome = self.board.perform(&action, &mut self.events);
+        self.observer.acted(self.board, &action, outcome, &self.events);
+        outcome
+    }
+}
+
+impl<K: Clone> Session<K> {
+    /// Returns a session with any subject, which is made for the control frames of a board's ITSs.
+    pub(crate) fn new(subject: impl Fn(&'static [u64]) -> Box<dyn BoardSubject> + 'static) -> Self {
+        let machine = machine(&Scenario::default());
+        Self {
+            board: Board::new(machine, subject(machine.its)),
+            subject: Box::new(subject),
+            boots: HashMap::new(),
+        }
+    }
+
+    /// Returns the board as it is.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Forgets a scenario's boot, so that it happens again.
+    pub(crate) fn forget_boot(&mut self, scenario: &Scenario) {
+        self.boots.remove(&key(scenario));
+    }
+
+    /// Plays a case. `observer` gives whoever looks on: from before boot, or with what was kept of a
+    /// boot. Ends where the observer says that it is over.
+    pub(crate) fn play<O: Observer<Kept = K>>(
+        &mut self,
+        scenario: &Scenario,
+        observer: impl FnOnce(Machine, &Board, Option<&K>) -> O,
+    ) -> O {
+        let machine = machine(scenario);
+        let key = key(scenario);
+        if let Some(booted) = self.boots.get(&key) {
+            self.board.restore(&booted.snapshot);
+            let observer = observer(machine, &self.board, Some(&booted.kept));
+            return Watched::new(&mut self.board, observer).play(scenario, booted.drivers.clone());
+        }
+        self.board.reset(machine, (self.subject)(machine.its));
+        let observer = observer(machine, &self.board, None);
+        let mut watched = Watched::new(&mut self.board, observer);
+        let drivers = watched.boot(scenario);
+        if watched.observer.is_over() {
+            return watched.observer;
+        }
+        if self.boots.len() >= KEPT_BOOTS {
+            self.boots.clear();
+        }
+        let (snapshot, kept) = (watched.board.snapshot(), watched.observer.keep());
+        self.boots.insert(key, Booted { snapshot, kept, drivers: drivers.clone() });
+        watched.play(scenario, drivers)
+    }
+}
+
+impl<'a, O: Observer> Watched<'a, O> {
+    fn new(board: &'a mut Board, observer: O) -> Self {
+        Self { board, events: Vec::new(), observer }
+    }
+
+    /// The driver's probe on hardware that nobody guards yet, and from there to the wanted stage.
+    fn boot(&mut self, scenario: &Scenario) -> Drivers {
+        let stage = scenario.boot.stage;
+        let mut drivers = Drivers::new(scenario);
+        drivers.probe(stage, self);
+        self.observer.begin(&Next::Boot);
+        if stage >= Stage::Deprivileged {
+            drivers.deprivilege(self);
+        }
+        if stage >= Stage::Guarded {
+            let failed = drivers.set_up(self);
+            if !failed.is_empty() && !self.observer.is_over() {
+                self.observer.set_up_failed(&failed);
+            }
+        }
+        drivers
+    }
+
+    fn play(mut self, scenario: &Scenario, mut drivers: Drivers) -> O {
+        self.observer.begin(&Next::Begin);
+        let mut index = 0;
+        while let Some(operation) = scenario.operations.get(index)
+            && !self.observer.is_over()
+            && self.observer.begin(&Next::Operation(index, operation))
+        {
+            self.board.start_operation();
+            let rest = &scenario.operations[index + 1..];
+            index += 1 + self.operate(operation, rest, &mut drivers);
+        }
+        if !self.observer.is_over() {
+            self.board.disarm();
+            self.observer.begin(&Next::End(scenario.operations.len()));
+            self.come_to_rest(&mut drivers);
+        }
+        self.observer
+    }
+
+    /// Does an operation, a race with so many of the `rest`. Returns how many of them.
+    fn operate(
+        &mut self,
+        operation: &Operation,
+        rest: &[Operation],
+        drivers: &mut Drivers,
+    ) -> usize {
+        let mut taken = 0;
+        match operation {
+            Operation::Fail { .. } | Operation::Tamper { .. } => {
+                self.arm(operation);
+                return 0;
+            }
+            Operation::Race { operations, .. } => {
+                let is_race = |operation: &Operation| matches!(operation, Operation::Race { .. });
+                let until = rest.iter().position(is_race).unwrap_or(rest.len());
+                taken = until.min(usize::from(*operations));
+                self.race(&rest[..taken], operation.turns().collect(), drivers);
+            }
+            _ => drivers.operate(operation, self),
+        }
+        self.board.disarm_tampers();
+        taken
+    }
+
+    fn race(&mut self, together: &[Operation], turns: Vec<Turn>, drivers: &mut Drivers) {
+        together.iter().for_each(|operation| self.arm(operation));
+        self.observer.begin(&Next::Race(together));
+        let lists = race::lists(together, drivers);
+        let parts = self.board.race(&lists, &turns, &mut self.events);
+        self.observer.raced(self.board, &parts, &self.events);
+    }
+
+    /// Tampers are for one operation or race; a failure stays armed until it is due or the case
+    /// ends.
+    fn arm(&mut self, operation: &Operation) {
+        match *operation {
+            Operation::Fail { change, nth } => {
+                self.board.arm_failure(Failure { change, nth: nth.into() });
+            }
+            Operation::Tamper { after, at, value } => {
+                let address = Place::address(at) & !7;
+                self.board.arm_tamper(Tamper { after: after.into(), address, value });
+            }
+            _ => {}
+        }
+    }
+
+    fn come_to_rest(&mut self, drivers: &mut Drivers) {
+        for (its, driver) in (0..).zip(drivers.iter_mut()) {
+            if !self.observer.may_look(its) {
+                continue;
+            }
+            let mut is_idle = false;
+            for _ in 0..LOOKS {
+                if self.observer.is_over() || self.observer.is_settled(its).unwrap_or(is_idle) {
+                    break;
+                }
+                let before = self.queue(its);
+                self.perform(Action::Advance { its, commands: 64 });
+                driver.on(0, self).poll();
+                // A look may let EL2 pass on more.
+                let [creadr, cwriter] = self.queue(its);
+                is_idle = creadr == cwriter && before == [creadr, cwriter];
+            }
+            self.observer.rested(its);
+        }
+    }
+
+    /// The hardware's CREADR and CWRITER.
+    fn queue(&self, its: u8) -> [u64; 2] {
+        [Register::Creadr, Register::Cwriter]
+            .map(|register| self.board.register(its, register) & OFFSET_MASK)
+    }
+}
