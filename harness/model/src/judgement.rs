@@ -50,6 +50,11 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// Returns whether the machine under EL2 did what it cannot do.
+    pub fn contradicts(&self) -> bool {
+        !self.hardware.is_empty() || !self.defects.is_empty()
+    }
+
     /// EL2 broke a rule. `source`: the policy number, check, command or register that says so.
     pub(crate) fn disagree(
         &mut self,

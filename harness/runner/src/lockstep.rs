@@ -108,7 +108,7 @@ impl<'a> Lockstep<'a> {
     }
 
     /// What the reference said, and what it says of the machine as it is now.
-    fn take(&mut self, board: &Board, model: &Model, judgement: Judgement) {
+    fn take(&mut self, board: &Board, model: &Model, mut judgement: Judgement) {
         self.counts.judged += u64::from(judgement.judged);
         self.counts.refused += u64::from(judgement.refused);
         self.counts.stalled += u64::from(judgement.stalled);
@@ -116,13 +116,13 @@ impl<'a> Lockstep<'a> {
         self.counts.errors += u64::from(judgement.errors);
         self.trace(|trace| trace.freedoms(&judgement.choices));
         let bare = model.phase(0) == Phase::Open;
-        self.broken.extend(judgement.findings);
+        self.broken.append(&mut judgement.findings);
         let contradiction = |Finding { path, expected, seen, .. }| {
             format!("{path}: expected {expected}, seen {seen}")
         };
         if bare {
-            self.broken.extend(judgement.hardware);
-        } else if self.broken.is_empty() {
+            self.broken.append(&mut judgement.hardware);
+        } else if self.broken.is_empty() && judgement.contradicts() {
             // What hardware does after EL2 misled it is not the board's mistake.
             self.defects.extend(judgement.hardware.into_iter().map(contradiction));
             self.defects.extend(judgement.defects);
@@ -143,6 +143,9 @@ impl<'a> Lockstep<'a> {
 
     /// `subject`: of the signatures.
     fn conclude(&mut self, board: &Board, subject: &'static str) {
+        if self.broken.is_empty() {
+            return;
+        }
         let operation = self.operation;
         if !board.is_observed() {
             self.broken.retain(|finding| finding.rule.evidence != Evidence::Accesses);
