@@ -150,6 +150,12 @@ impl Board {
         self.restore(&fresh);
     }
 
+    /// Back to before boot, on the same machine with the same subject.
+    pub(crate) fn restart(&mut self) {
+        let machine = self.state.borrow().machine;
+        self.reset(machine, self.subject.copy());
+    }
+
     /// The host will change a word in the middle of one of the next actions.
     pub fn arm_tamper(&mut self, tamper: Tamper) {
         self.state.get_mut().tampers.push(tamper);
@@ -309,6 +315,14 @@ impl Board {
             all.extend(state.lpi_tables());
         }
         all
+    }
+}
+
+impl Board {
+    /// Returns every event that the n-th ITS has mapped, by DeviceID and EventID. Slow.
+    pub fn mapped(&self, its: u8) -> Vec<(u32, u32)> {
+        let mut state = self.state.borrow_mut();
+        state.look(its, |its, bus| its.mapped(bus)).unwrap_or_default()
     }
 }
 

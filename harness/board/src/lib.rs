@@ -25,6 +25,7 @@
 //! [`Snapshot`] by undoing the pages that were touched.
 
 mod board;
+mod device;
 mod direct;
 mod el2;
 mod flat;

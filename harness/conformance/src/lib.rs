@@ -15,11 +15,13 @@
 mod board;
 pub mod compare;
 pub mod conform;
+mod device;
 pub mod matrix;
 mod observed;
 mod play;
 mod program;
 mod qemu;
+mod record;
 mod reference;
 pub mod report;
 pub mod requirement;

@@ -7,7 +7,8 @@ mod support;
 
 use std::time::Instant;
 
-use its_qemu::{Qemu, Step};
+use its_device::{Device, Step};
+use its_qemu::Qemu;
 use support::{Draft, ITT, int, machine, mapc, mapd, mapti};
 
 /// How long each is measured.

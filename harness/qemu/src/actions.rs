@@ -87,14 +87,6 @@ fn ask(effect: Effect, batch: &mut Batch) {
     }
 }
 
-/// Why QEMU cannot do an action of this machine, for people; `None`: it can.
-pub fn cannot(action: &Action, machine: &Machine) -> Option<&'static str> {
-    match Deed::of(action, machine) {
-        Deed::Not(why) => Some(why),
-        _ => None,
-    }
-}
-
 const SECOND_ITS: &str = "a second ITS: QEMU's machine has one";
 
 /// Reads GITS_CBASER, GITS_CWRITER and GITS_CREADR.

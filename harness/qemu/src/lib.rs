@@ -1,8 +1,8 @@
 //! QEMU's ITS as an outside reference: a QEMU process whose GICv3 ITS is given the same
 //! [`Action`](its_machine::Action)s as the board, and what can be seen of it, as data.
 //!
-//! [`find()`] tells whether there is a QEMU, [`Qemu::start`] starts one, [`Qemu::play`] plays a
-//! case on it: one [`Answer`] for each [`Step`]. Nothing of QEMU is needed to build this.
+//! [`find()`] finds QEMU, [`Qemu::start`] starts one; it is a [`Device`](its_device::Device).
+//! Nothing of QEMU is needed to build this.
 //!
 //! QEMU's CPUs never run. The registers of its machine are accessed over qtest, its memory is a
 //! file that is shared with it. Its ITS works through commands inside of the register writes that
@@ -35,9 +35,7 @@ mod qtest;
 mod queue;
 mod tables;
 
-pub use actions::cannot;
 pub use error::Error;
 pub use facts::{configuration, is_memory};
 pub use find::{Installed, Missing, find};
-pub use look::Seen;
-pub use play::{Answer, Qemu, Step};
+pub use play::Qemu;

@@ -1,10 +1,9 @@
 //! What can be seen of QEMU's ITS and redistributors at one moment.
 
-use std::collections::BTreeMap;
-
+use its_device::{SHOWN, Seen};
 use its_gic::redistributor::{CTLR, PROPBASER, Pendbaser, Propbaser, RedistributorCtlr};
 use its_gic::{Baser, Register};
-use its_machine::{AccessSize, Translation};
+use its_machine::AccessSize;
 
 use crate::Error;
 use crate::actions::pointers;
@@ -12,18 +11,6 @@ use crate::facts::{CPUS, ITS, redistributor};
 use crate::memory::Memory;
 use crate::qtest::{Answers, Batch};
 use crate::tables;
-
-/// What was seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// GITS_CTLR, IIDR, TYPER, CBASER, CWRITER, CREADR, BASER0, BASER1 and BASER2 as read.
-    pub registers: Vec<(Register, u64)>,
-    /// Every valid mapping that memory holds by the tables of BASER0 and BASER1, by DeviceID and
-    /// EventID, whether the ITS is enabled or not.
-    pub translations: BTreeMap<(u32, u32), Translation>,
-    /// By redistributor, ascending; empty while its EnableLPIs is 0.
-    pub pending: [Vec<u32>; CPUS],
-}
 
 /// The commands of a look.
 pub(crate) fn send(batch: &mut Batch) {
@@ -44,29 +31,22 @@ pub(crate) fn receive(answers: &mut Answers, memory: &Memory) -> Result<Seen, Er
     let [cbaser, cwriter, creadr] = answers.words()?;
     let basers: [u64; 3] = answers.words()?;
     let [devices, collections, vpes] = basers;
-    let registers = vec![
-        (Register::Ctlr, ctlr),
-        (Register::Iidr, iidr),
-        (Register::Typer, typer),
-        (Register::Cbaser, cbaser),
-        (Register::Cwriter, cwriter),
-        (Register::Creadr, creadr),
-        (Register::Baser(0), devices),
-        (Register::Baser(1), collections),
-        (Register::Baser(2), vpes),
-    ];
+    let values = [ctlr, iidr, typer, cbaser, cwriter, creadr, devices, collections, vpes];
+    let registers = SHOWN.into_iter().zip(values).collect();
     let [devices, collections] = [devices, collections].map(Baser::from_bits);
     let translations = tables::translations(memory, devices, collections);
     let mut seen =
         Seen { registers, translations: translations.map_err(Error::Memory)?, ..Seen::default() };
-    for pending in &mut seen.pending {
+    for _ in 0..CPUS {
+        let mut pending = Vec::new();
         let control = RedistributorCtlr::from_bits(answers.value()? as u32);
         let [propbaser, pendbaser] = answers.words()?;
         if control.enable_lpis() {
             let propbaser = Propbaser::from_bits(propbaser);
             let pendbaser = Pendbaser::from_bits(pendbaser);
-            *pending = tables::pending(memory, propbaser, pendbaser).map_err(Error::Memory)?;
+            pending = tables::pending(memory, propbaser, pendbaser).map_err(Error::Memory)?;
         }
+        seen.pending.push(pending);
     }
     Ok(seen)
 }

@@ -1,36 +1,17 @@
 //! Cases on a QEMU.
 
+use its_device::{Answer, Device, Step};
 use its_gic::Register;
 use its_gic::redistributor::{CTLR, PROPBASER};
 use its_machine::{AccessSize, Action, Event, Machine, Outcome};
 
 use crate::actions::Deed;
 use crate::facts::{CPUS, DISTRIBUTOR_CTLR, DISTRIBUTOR_ON, ITS, redistributor};
-use crate::look::{self, Seen};
+use crate::look;
 use crate::process::Process;
 use crate::qtest::{Answers, Batch};
 use crate::queue::{Effect, QueueState, Stored};
 use crate::{Error, Installed};
-
-/// One step of a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Do this.
-    Act(Action),
-    /// Look at the machine.
-    Look,
-}
-
-/// What came of a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The action was done: what came back, and what happened meanwhile, as far as it can be seen.
-    Acted { outcome: Outcome, events: Vec<Event> },
-    /// QEMU cannot do it, or not as it is meant; why, for people. Nothing was done.
-    NotActed(&'static str),
-    /// What was seen.
-    Seen(Seen),
-}
 
 /// One QEMU process with a machine like the board's. It ends when this is dropped.
 #[derive(Debug)]
@@ -65,25 +46,6 @@ impl Qemu {
     /// The process id of the QEMU.
     pub const fn process_id(&self) -> u32 {
         self.process.id()
-    }
-
-    /// Plays one case from a reset state; one answer a step. After an error this QEMU is of no more
-    /// use.
-    pub fn play(&mut self, steps: &[Step]) -> Result<Vec<Answer>, Error> {
-        if std::mem::replace(&mut self.spent, true) {
-            return Err(Error::Spent);
-        }
-        self.process.memory.clear().map_err(Error::Memory)?;
-        self.stored.clear();
-        self.queue = QueueState::default();
-        let mut answers = Vec::with_capacity(steps.len());
-        let mut parts = steps.split_inclusive(|step| *step == Step::Look);
-        self.play_part(true, parts.next().unwrap_or_default(), &mut answers)?;
-        for part in parts {
-            self.play_part(false, part, &mut answers)?;
-        }
-        self.spent = false;
-        Ok(answers)
     }
 
     /// Plays steps of which only the last may be a look. `first`: on a machine that is reset
@@ -170,6 +132,34 @@ impl Qemu {
             Deed::StoreCommand { address, words } => self.stored.store(address, &words),
             _ => {}
         }
+    }
+}
+
+impl Device for Qemu {
+    type Error = Error;
+
+    fn cannot(action: &Action, machine: &Machine) -> Option<&'static str> {
+        match Deed::of(action, machine) {
+            Deed::Not(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    fn play(&mut self, steps: &[Step]) -> Result<Vec<Answer>, Error> {
+        if std::mem::replace(&mut self.spent, true) {
+            return Err(Error::Spent);
+        }
+        self.process.memory.clear().map_err(Error::Memory)?;
+        self.stored.clear();
+        self.queue = QueueState::default();
+        let mut answers = Vec::with_capacity(steps.len());
+        let mut parts = steps.split_inclusive(|step| *step == Step::Look);
+        self.play_part(true, parts.next().unwrap_or_default(), &mut answers)?;
+        for part in parts {
+            self.play_part(false, part, &mut answers)?;
+        }
+        self.spent = false;
+        Ok(answers)
     }
 }
 

@@ -3,9 +3,10 @@
 #[allow(dead_code)]
 mod support;
 
+use its_device::{Device, Step};
 use its_gic::{Command, Register};
 use its_machine::{AccessSize, Action, Direction};
-use its_qemu::{Qemu, Step};
+use its_qemu::Qemu;
 use support::{
     COLLECTIONS, CONFIGURATION, DEVICES, Draft, ITS, ITT, PENDING, QUEUE, REDISTRIBUTORS, machine,
     mapc, mapd, mapti,

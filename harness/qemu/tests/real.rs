@@ -3,10 +3,11 @@
 #[allow(dead_code)]
 mod support;
 
+use its_device::{Answer, Device, Seen};
 use its_gic::redistributor::CTLR;
 use its_gic::{Command, Register};
 use its_machine::{AccessSize, Action, CommandError, Event, Outcome, Translation};
-use its_qemu::{Answer, Error, Qemu, Seen};
+use its_qemu::{Error, Qemu};
 use support::{
     COLLECTIONS, DEVICES, Draft, ITS, ITT, PENDING, QUEUE, REDISTRIBUTORS, int, machine, mapc,
     mapd, mapti,

@@ -36,4 +36,4 @@ pub mod trace;
 pub mod versioned;
 
 pub use play::{Case, Counts, Make, Runner, Verdict};
-pub use referee::{Referee, Seen};
+pub use referee::Referee;

@@ -1,26 +1,13 @@
 //! An ITS that somebody else plays, owned by its host, judged by the reference action by action.
 
-use std::collections::BTreeMap;
-
-use its_gic::Register;
-use its_machine::{Action, Event, Machine, Outcome, Translation};
+use its_device::Seen;
+use its_machine::{Action, Event, Machine, Outcome};
 use its_model::Model;
 
 use crate::compare;
 use its_machine::text::subject;
 
 use its_rules::Finding;
-
-/// What could be seen of the first ITS of a machine and of its redistributors between two actions.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
-    /// As read.
-    pub registers: &'a [(Register, u64)],
-    /// Every event that is translated, by DeviceID and EventID.
-    pub translations: &'a BTreeMap<(u32, u32), Translation>,
-    /// By redistributor, ascending.
-    pub pending: &'a [Vec<u32>],
-}
 
 /// Judges what an ITS did and how it then is. After the first finding, and after what the
 /// architecture says nothing about, nothing more is judged.
@@ -76,14 +63,14 @@ impl Referee {
     }
 
     /// Judges how things are after an action.
-    pub fn look(&mut self, action: &Action, seen: &Seen<'_>) {
+    pub fn look(&mut self, action: &Action, seen: &Seen) {
         if self.is_over() {
             return;
         }
         let registers = seen.registers.iter();
         let mut registers = registers
             .filter_map(|(register, value)| compare::register(&self.model, (0, *register), *value));
-        let mut pending = (0..).zip(seen.pending).filter_map(|(of, intids)| {
+        let mut pending = (0..).zip(&seen.pending).filter_map(|(of, intids)| {
             compare::pending(&self.model, of, || intids.iter().copied())
         });
         let broken =
@@ -92,7 +79,7 @@ impl Referee {
     }
 
     /// Of what is seen, and of what must be.
-    fn translations(&self, seen: &Seen<'_>) -> Option<Finding> {
+    fn translations(&self, seen: &Seen) -> Option<Finding> {
         let compare = |(device_id, event_id): (u32, u32), to| {
             compare::translation(&self.model, (0, device_id, event_id), to)
         };

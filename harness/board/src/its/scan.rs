@@ -171,6 +171,13 @@ impl PhysicalIts {
         words.into_iter().filter_map(event).collect()
     }
 
+    /// All mapped events, by DeviceID and EventID.
+    pub(crate) fn mapped(&self, bus: &Bus) -> Vec<(u32, u32)> {
+        let devices = self.devices(bus).into_iter();
+        let events = devices.flat_map(|(device_id, itt)| self.events(device_id, itt, bus));
+        events.map(|event| (event.device_id, event.event_id)).collect()
+    }
+
     /// All mapped events of a collection.
     pub(super) fn events_of_collection(&self, icid: u16, bus: &Bus) -> Vec<MappedEvent> {
         let devices = self.devices(bus).into_iter();

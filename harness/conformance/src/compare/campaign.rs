@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use arbitrary::Unstructured;
-use its_qemu::Installed;
+use its_qemu::{Installed, Qemu};
 use its_rules::Finding;
 use its_runner::replay::{CLEAN, FINDINGS, print};
 use its_runner::versioned::Versioned;
@@ -95,7 +95,7 @@ fn job(shared: &Shared<'_>, tells: bool) -> Result<()> {
 }
 
 fn cases(shared: &Shared<'_>, tells: bool) -> Result<()> {
-    let mut comparison = Comparison::new(shared.installed, shared.arguments.careful);
+    let mut comparison = Comparison::on_qemu(shared.installed, shared.arguments.careful);
     let mut told = Instant::now();
     while let Some(number) = shared.next() {
         let scenario = draw(shared.arguments.seed, number, &comparison);
@@ -139,7 +139,7 @@ fn progress(summary: &Summary, start: Instant) {
 const ENTROPY: usize = 4096;
 
 /// One in four is what a driver does, the rest also what none does.
-fn draw(seed: u64, number: u64, comparison: &Comparison) -> Scenario {
+fn draw(seed: u64, number: u64, comparison: &Comparison<Qemu>) -> Scenario {
     let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
     let mut bytes = vec![0; ENTROPY];
     random.fill(&mut bytes);

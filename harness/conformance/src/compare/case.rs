@@ -1,16 +1,18 @@
-//! One case on QEMU, judged.
+//! One case on a device, judged.
 
 use std::collections::HashMap;
 
 use anyhow::Result;
+use its_device::{Answer, Device, Step};
 use its_driver::Drivers;
 use its_machine::{Action, MAX_ITS, Machine};
-use its_qemu::{Answer, Installed, Qemu, Step};
+use its_qemu::{Installed, Qemu};
 use its_rules::Finding;
-use its_runner::{Referee, Seen};
+use its_runner::Referee;
 use its_scenario::{Boot, Scenario};
 
-use crate::qemu::{Difference, Done, Mark, Profile, Recording, is_read, machine};
+use crate::qemu::{Difference, Done, Profile, machine};
+use crate::record::{Mark, Recording, is_read};
 
 /// What became of a case.
 #[derive(Debug)]
@@ -21,8 +23,8 @@ pub(super) enum Verdict {
     /// A difference that was looked into: its id.
     Settled(String),
     Differs(Box<Finding>),
-    /// QEMU died or hung.
-    Gone(its_qemu::Error),
+    /// The device died or hung; how, for people.
+    Gone(String),
 }
 
 /// A case, compared.
@@ -31,15 +33,15 @@ pub(super) struct Compared {
     pub(super) verdict: Verdict,
     /// Operations that were compared.
     pub(super) operations: u64,
-    /// Actions that QEMU answered, the boot's apart.
+    /// Actions that the device answered, the boot's apart.
     pub(super) actions: u64,
-    /// Actions that QEMU could not do, by reason.
+    /// Actions that the device could not do, by reason.
     pub(super) left_out: Vec<&'static str>,
     /// Differences that were looked into, by id; the case went on after them.
     pub(super) passed_over: Vec<String>,
 }
 
-/// A boot, and whether QEMU went through it before.
+/// A boot, and whether the device went through it before.
 struct Booted {
     recording: Recording,
     hosts: Drivers,
@@ -50,7 +52,7 @@ struct Booted {
 struct JudgedBoot {
     /// Without its reads.
     recording: Recording,
-    /// What QEMU answered to that.
+    /// What the device answered to that.
     answers: Vec<Answer>,
     referee: Referee,
 }
@@ -58,24 +60,34 @@ struct JudgedBoot {
 /// Boots that are kept.
 const KEPT_BOOTS: usize = 1024;
 
-/// Compares cases, one after the other, on one QEMU.
-pub(super) struct Comparison {
-    installed: Installed,
+/// Starts a device on a machine.
+type Start<D> = Box<dyn Fn(Machine) -> Result<D>>;
+
+/// Compares cases with the reference, one after the other, on one device that has QEMU's
+/// configuration.
+pub(super) struct Comparison<D> {
+    start: Start<D>,
     profile: Profile,
-    qemu: Option<Qemu>,
+    device: Option<D>,
     boots: HashMap<Boot, Booted>,
     careful: bool,
 }
 
-impl Comparison {
-    pub(super) fn new(installed: &Installed, careful: bool) -> Self {
-        Self {
-            installed: installed.clone(),
-            profile: Profile::new(),
-            qemu: None,
-            boots: HashMap::new(),
-            careful,
-        }
+impl Comparison<Qemu> {
+    /// Compares QEMU.
+    pub(super) fn on_qemu(installed: &Installed, careful: bool) -> Self {
+        let installed = installed.clone();
+        Self::new(Box::new(move |machine| Ok(Qemu::start(&installed, machine)?)), careful)
+    }
+}
+
+impl<D: Device> Comparison<D>
+where
+    D::Error: std::fmt::Display,
+{
+    fn new(start: Start<D>, careful: bool) -> Self {
+        let profile = Profile::new();
+        Self { start, profile, device: None, boots: HashMap::new(), careful }
     }
 
     pub(super) fn profile(&self) -> &Profile {
@@ -91,7 +103,7 @@ impl Comparison {
     /// look after each action.
     ///
     /// # Errors
-    /// QEMU cannot be started.
+    /// The device cannot be started.
     pub(super) fn play(&mut self, scenario: &Scenario) -> Result<Compared> {
         let scenario = self.fit(scenario);
         let machine = machine(&scenario);
@@ -122,7 +134,7 @@ impl Comparison {
             self.boots.clear();
         }
         let booted = self.boots.entry(scenario.boot).or_insert_with(|| {
-            let (recording, hosts) = Recording::boot(scenario, machine);
+            let (recording, hosts) = Recording::boot::<D>(scenario, machine);
             Booted { recording, hosts, judged: None }
         });
         let judged = booted.judged.as_ref();
@@ -139,16 +151,16 @@ impl Comparison {
         machine: Machine,
         boot: Option<Boot>,
     ) -> Result<Judged> {
-        let qemu = match &mut self.qemu {
-            Some(qemu) => qemu,
-            none => none.insert(Qemu::start(&self.installed, machine)?),
+        let device = match &mut self.device {
+            Some(device) => device,
+            none => none.insert((self.start)(machine)?),
         };
-        let answers = match qemu.play(&recording.steps) {
+        let answers = match device.play(&recording.steps) {
             Ok(answers) => answers,
             Err(error) => {
-                self.qemu = None;
+                self.device = None;
                 return Ok(Judged {
-                    verdict: Verdict::Gone(error),
+                    verdict: Verdict::Gone(error.to_string()),
                     until: None,
                     passed_over: Vec::new(),
                 });
@@ -198,7 +210,7 @@ struct Judged {
     passed_over: Vec<String>,
 }
 
-/// The referee, and what is known of QEMU beforehand.
+/// The referee, and what is known of the device beforehand.
 struct Judge<'a> {
     profile: &'a Profile,
     referee: Referee,
@@ -267,12 +279,7 @@ fn put(referee: &mut Referee, step: &Step, answer: &Answer, last: &mut Action) {
             *last = *action;
         }
         (_, Answer::Seen(seen)) => {
-            let seen = Seen {
-                registers: &seen.registers,
-                translations: &seen.translations,
-                pending: &seen.pending,
-            };
-            referee.look(last, &seen);
+            referee.look(last, seen);
         }
         // It was not done, as was known beforehand.
         (_, Answer::NotActed(_)) | (Step::Look, Answer::Acted { .. }) => {}
@@ -280,3 +287,64 @@ fn put(referee: &mut Referee, step: &Step, answer: &Answer, last: &mut Action) {
 }
 
 const IDLE: Action = Action::Advance { its: 0, commands: 0 };
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use its_board::Board;
+    use its_production::make;
+    use its_scenario::FuzzTarget;
+
+    use super::*;
+
+    /// The physical ITS of the board, which tells a lie about one thing if it shall.
+    struct Physical {
+        board: Board,
+        forgets: bool,
+    }
+
+    impl Device for Physical {
+        type Error = Infallible;
+
+        fn play(&mut self, steps: &[Step]) -> Result<Vec<Answer>, Infallible> {
+            let mut answers = self.board.play(steps)?;
+            for answer in &mut answers {
+                if let Answer::Seen(seen) = answer
+                    && self.forgets
+                {
+                    seen.translations.pop_last();
+                }
+            }
+            Ok(answers)
+        }
+    }
+
+    fn verdicts(forgets: bool) -> Vec<Verdict> {
+        let start = move |machine: Machine| {
+            let board = Board::new(machine, make(machine.its));
+            Ok(Physical { board, forgets })
+        };
+        let mut comparison = Comparison::new(Box::new(start), false);
+        let numbers = 0..64;
+        let play = |number| {
+            let mut scenario = Scenario::numbered(number, FuzzTarget::Arch);
+            scenario.boot.its = 1;
+            comparison.play(&scenario).unwrap().verdict
+        };
+        numbers.map(play).collect()
+    }
+
+    #[test]
+    fn another_device_takes_the_seat() {
+        let fine = |verdict: &Verdict| matches!(verdict, Verdict::Agree | Verdict::Poisoned);
+        let all = verdicts(false);
+        assert!(all.iter().all(fine), "{:?}", all.iter().find(|verdict| !fine(verdict)));
+        assert!(all.iter().filter(|verdict| matches!(verdict, Verdict::Agree)).count() > 32);
+        let lost = |verdict: &Verdict| match verdict {
+            Verdict::Differs(finding) => finding.rule.id == "DIV-LOST",
+            _ => false,
+        };
+        assert!(verdicts(true).iter().any(lost));
+    }
+}

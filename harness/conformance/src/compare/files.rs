@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use its_qemu::Installed;
+use its_qemu::{Installed, Qemu};
 use its_runner::replay::{CLEAN, FINDINGS, load, print};
 use its_scenario::{Scenario, Stage};
 
@@ -13,7 +13,7 @@ use super::case::{Comparison, Verdict};
 
 /// Compares every file; the exit code.
 pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
-    let mut comparison = Comparison::new(installed, true);
+    let mut comparison = Comparison::on_qemu(installed, true);
     let mut code = CLEAN;
     let mut scenarios = Vec::new();
     for path in &arguments.files {
@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
     Ok(code)
 }
 
-fn settled(comparison: &Comparison, id: &str) -> String {
+fn settled(comparison: &Comparison<Qemu>, id: &str) -> String {
     let mut all = comparison.profile().differences.iter();
     match all.find(|one| one.id == id) {
         Some(one) => {

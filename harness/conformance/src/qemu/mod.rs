@@ -1,7 +1,6 @@
 //! QEMU, where it is installed: what is known of it, and how scenarios are made for it.
 
 mod profile;
-mod record;
 mod subject;
 
 use std::sync::OnceLock;
@@ -13,7 +12,6 @@ use its_qemu::{Installed, Missing};
 use its_scenario::Scenario;
 
 pub(crate) use profile::{Difference, Done, Profile};
-pub(crate) use record::{Mark, Recording, is_read};
 pub(crate) use subject::QemuSubject;
 
 /// QEMU, if it is there.

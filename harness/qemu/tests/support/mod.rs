@@ -1,10 +1,10 @@
 //! A small driver, for tests and measurements.
 
+use its_device::Step;
 use its_gic::geometry::{PAGE_BYTES, PageSize, Pages};
 use its_gic::redistributor::{CTLR, PENDBASER, PROPBASER};
 use its_gic::{Baser, Cbaser, Command, Register};
 use its_machine::{AccessSize, Action, Choices, Direction, Machine};
-use its_qemu::Step;
 
 pub(crate) const ITS: u64 = 0x0808_0000;
 pub(crate) const REDISTRIBUTORS: [u64; 2] = [0x080a_0000, 0x080e_0000];

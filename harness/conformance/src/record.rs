@@ -1,14 +1,14 @@
-//! A scenario as a list of steps for QEMU, made without QEMU.
+//! A scenario as a list of steps for a device, made without the device.
 //!
 //! A driver reads registers and goes on by what it read. Here the reference answers it, so that a
-//! whole case is known beforehand and goes to QEMU at once. Should QEMU answer otherwise, the list
-//! is still one that a host could have done.
+//! whole case is known beforehand and goes to the device at once. Should the device answer otherwise,
+//! the list is still one that a host could have done.
 
+use its_device::{Device, Step};
 use its_driver::Drivers;
 use its_driver::Perform;
 use its_machine::{Action, Direction, Machine, Outcome};
 use its_model::Model;
-use its_qemu::Step;
 use its_scenario::Scenario;
 
 /// Where in a list of steps an operation begins.
@@ -23,8 +23,9 @@ pub(crate) struct Mark {
 #[derive(Clone, Debug)]
 pub(crate) struct Recording {
     machine: Machine,
+    cannot: fn(&Action, &Machine) -> Option<&'static str>,
     model: Model,
-    /// Why the architecture says nothing of the rest, on QEMU's machine.
+    /// Why the architecture says nothing of the rest, on this machine.
     pub(crate) poisoned: Option<&'static str>,
     pub(crate) steps: Vec<Step>,
     pub(crate) marks: Vec<Mark>,
@@ -36,9 +37,10 @@ pub(crate) struct Recording {
 
 impl Recording {
     /// The boot of a scenario, and its hosts after it.
-    pub(crate) fn boot(scenario: &Scenario, machine: Machine) -> (Self, Drivers) {
+    pub(crate) fn boot<D: Device>(scenario: &Scenario, machine: Machine) -> (Self, Drivers) {
         let mut recording = Self {
             machine,
+            cannot: D::cannot,
             model: Model::bare(machine),
             poisoned: None,
             steps: Vec::new(),
@@ -130,7 +132,7 @@ impl Perform for Recording {
         if self.poisoned.is_some() {
             return Outcome::Stopped;
         }
-        if let Some(why) = its_qemu::cannot(&action, &self.machine) {
+        if let Some(why) = (self.cannot)(&action, &self.machine) {
             self.left_out.push(why);
             return Outcome::Done;
         }
