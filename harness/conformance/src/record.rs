@@ -4,11 +4,11 @@
 //! whole case is known beforehand and goes to the device at once. Should the device answer otherwise,
 //! the list is still one that a host could have done.
 
+use its_architecture::Architecture;
 use its_device::{Device, Step};
 use its_driver::Drivers;
 use its_driver::Perform;
 use its_machine::{Action, Direction, Machine, Outcome};
-use its_model::Model;
 use its_scenario::Scenario;
 
 /// Where in a list of steps an operation begins.
@@ -24,7 +24,7 @@ pub(crate) struct Mark {
 pub(crate) struct Recording {
     machine: Machine,
     cannot: fn(&Action, &Machine) -> Option<&'static str>,
-    model: Model,
+    model: Architecture,
     /// Why the architecture says nothing of the rest, on this machine.
     pub(crate) poisoned: Option<&'static str>,
     pub(crate) steps: Vec<Step>,
@@ -41,7 +41,7 @@ impl Recording {
         let mut recording = Self {
             machine,
             cannot: D::cannot,
-            model: Model::bare(machine),
+            model: Architecture::of(machine),
             poisoned: None,
             steps: Vec::new(),
             marks: Vec::new(),

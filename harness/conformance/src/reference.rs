@@ -1,18 +1,18 @@
 //! The model as a subject: the reference itself carries out the case.
 
+use its_architecture::Architecture;
 use its_driver::Drivers;
 use its_driver::Perform;
 use its_driver::machine;
 use its_gic::Register;
 use its_machine::{Action, Outcome, Translation};
-use its_model::Model;
 
 use crate::observed::{Fate, Fit, Observed};
 use crate::play::{Played, Tally, play};
 use crate::script::Script;
 
 struct Reference {
-    model: Model,
+    model: Architecture,
     value: Option<(u64, u64)>,
     fates: Vec<Fate>,
     open: bool,
@@ -22,7 +22,7 @@ struct Reference {
 /// Plays a case on the reference.
 pub(crate) fn run(script: &Script, free: bool) -> Played {
     let mut on = Reference {
-        model: Model::bare(machine(&script.scenario)),
+        model: Architecture::of(machine(&script.scenario)),
         value: None,
         fates: Vec::new(),
         open: false,

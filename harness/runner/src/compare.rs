@@ -1,13 +1,13 @@
 //! What is seen of an ITS, held against the reference: the rule that is broken, if one is.
 
+use its_architecture::Architecture;
 use its_gic::Register;
 use its_machine::Translation;
-use its_model::Model;
 use its_rules::{Finding, Rule, catalogue as rules};
 
 /// How an event of (ITS, DeviceID, EventID) is translated.
 pub(crate) fn translation(
-    model: &Model,
+    model: &Architecture,
     event: (u8, u32, u32),
     seen: Option<Translation>,
 ) -> Option<Finding> {
@@ -28,7 +28,7 @@ pub(crate) fn translation(
 
 /// All pending LPIs of a redistributor, ascending: what `seen` gives each time.
 pub(crate) fn pending<I: Iterator<Item = u32>>(
-    model: &Model,
+    model: &Architecture,
     redistributor: u8,
     seen: impl Fn() -> I,
 ) -> Option<Finding> {
@@ -43,7 +43,11 @@ pub(crate) fn pending<I: Iterator<Item = u32>>(
 }
 
 /// The LPI that a CPU is offered.
-pub(crate) fn offered(model: &Model, redistributor: u8, seen: Option<u32>) -> Option<Finding> {
+pub(crate) fn offered(
+    model: &Architecture,
+    redistributor: u8,
+    seen: Option<u32>,
+) -> Option<Finding> {
     let expected = model.check_offered(redistributor, seen).err()?;
     Some(Finding::new(
         &rules::ARCH_OFFERED,
@@ -56,7 +60,7 @@ pub(crate) fn offered(model: &Model, redistributor: u8, seen: Option<u32>) -> Op
 
 /// What a register of an ITS holds.
 pub(crate) fn register(
-    model: &Model,
+    model: &Architecture,
     (its, register): (u8, Register),
     seen: u64,
 ) -> Option<Finding> {

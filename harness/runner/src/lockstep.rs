@@ -1,10 +1,11 @@
 //! One action on board and reference, judged by the reference and by every oracle.
 
+use its_architecture::Judgement;
 use its_board::Board;
 use its_gic::Register;
 use its_machine::{Action, CPUS, Event, Hypercall, Machine, Outcome, Part, View};
-use its_model::{Judgement, Model, Phase};
 use its_oracles::{Oracles, Step};
+use its_policy::{Phase, Policy};
 
 use crate::compare;
 use crate::play::{Case, Counts, Verdict};
@@ -17,7 +18,7 @@ use its_rules::{Evidence, Finding, catalogue as rules};
 pub(crate) struct Judges {
     /// Dismissed once a subject is at work whose loads and stores nobody sees: it cannot follow
     /// that.
-    pub reference: Option<Model>,
+    pub reference: Option<Policy>,
     pub oracles: Oracles,
 }
 
@@ -66,7 +67,7 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    fn reference(&self) -> Option<&Model> {
+    fn reference(&self) -> Option<&Policy> {
         self.judges.reference.as_ref()
     }
 
@@ -82,7 +83,7 @@ impl<'a> Lockstep<'a> {
         &mut self,
         board: &Board,
         events: &[Event],
-        ask: impl FnOnce(&mut Model) -> Judgement,
+        ask: impl FnOnce(&mut Policy) -> Judgement,
     ) {
         let Some(mut model) = self.judges.reference.take() else {
             return self.count_fetched(events);
@@ -108,7 +109,7 @@ impl<'a> Lockstep<'a> {
     }
 
     /// What the reference said, and what it says of the machine as it is now.
-    fn take(&mut self, board: &Board, model: &Model, mut judgement: Judgement) {
+    fn take(&mut self, board: &Board, model: &Policy, mut judgement: Judgement) {
         self.counts.judged += u64::from(judgement.judged);
         self.counts.refused += u64::from(judgement.refused);
         self.counts.stalled += u64::from(judgement.stalled);
@@ -157,36 +158,36 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    fn compare_touched(&mut self, board: &Board, model: &Model) {
-        for event in model.touched() {
+    fn compare_touched(&mut self, board: &Board, model: &Policy) {
+        for event in model.hardware.touched() {
             let differs = translation(board, model, *event);
             self.broken.extend(differs);
         }
     }
 
-    fn compare_pending(&mut self, board: &Board, model: &Model) {
+    fn compare_pending(&mut self, board: &Board, model: &Policy) {
         for redistributor in 0..CPUS {
             let seen = || board.pending(redistributor);
-            let differs = compare::pending(model, redistributor, seen);
+            let differs = compare::pending(&model.hardware, redistributor, seen);
             self.broken.extend(differs);
         }
     }
 
     /// What an interrupt would be now, whether a CPU takes it or not.
-    fn compare_offered(&mut self, board: &Board, model: &Model) {
+    fn compare_offered(&mut self, board: &Board, model: &Policy) {
         for redistributor in 0..CPUS {
             let seen = board.offered(redistributor);
-            let differs = compare::offered(model, redistributor, seen);
+            let differs = compare::offered(&model.hardware, redistributor, seen);
             self.broken.extend(differs);
         }
     }
 
     /// Every register of every ITS, without an access.
-    fn compare_registers(&mut self, board: &Board, model: &Model) {
+    fn compare_registers(&mut self, board: &Board, model: &Policy) {
         for its in 0..self.machine.its.len() as u8 {
             for register in COMPARED {
                 let seen = board.register(its, register);
-                let differs = compare::register(model, (its, register), seen);
+                let differs = compare::register(&model.hardware, (its, register), seen);
                 self.broken.extend(differs);
             }
         }
@@ -212,7 +213,7 @@ impl<'a> Lockstep<'a> {
             return;
         };
         for its in 0..self.machine.its.len() as u8 {
-            for (device_id, event_id) in model.mapped(its) {
+            for (device_id, event_id) in model.hardware.mapped(its) {
                 let differs = translation(board, model, (its, device_id, event_id));
                 self.broken.extend(differs);
             }
@@ -348,10 +349,10 @@ const fn is_answered(action: &Action) -> bool {
     }
 }
 
-fn translation(board: &Board, model: &Model, event: (u8, u32, u32)) -> Option<Finding> {
+fn translation(board: &Board, model: &Policy, event: (u8, u32, u32)) -> Option<Finding> {
     let (its, device_id, event_id) = event;
     let seen = board.translate(its, device_id, event_id);
-    compare::translation(model, event, seen)
+    compare::translation(&model.hardware, event, seen)
 }
 
 /// Registers that are compared after every action of a host that owns its ITSs.

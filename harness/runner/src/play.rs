@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use its_board::BoardSubject;
 use its_el2::SubjectPolicy;
 use its_machine::{Freedoms, Machine};
-use its_model::Model;
 use its_oracles::Oracles;
+use its_policy::Policy;
 use its_scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
@@ -130,8 +130,8 @@ impl Runner {
     }
 }
 
-fn model(machine: Machine, policy: SubjectPolicy, all_freedoms: bool) -> Model {
-    Model::new(machine, policy, |its| match all_freedoms {
+fn model(machine: Machine, policy: SubjectPolicy, all_freedoms: bool) -> Policy {
+    Policy::new(machine, policy, |its| match all_freedoms {
         true => Freedoms::ALL,
         false => Freedoms::only(machine.configuration(its).choices),
     })

@@ -1,8 +1,8 @@
 //! An ITS that somebody else plays, owned by its host, judged by the reference action by action.
 
+use its_architecture::Architecture;
 use its_device::Seen;
 use its_machine::{Action, Event, Machine, Outcome};
-use its_model::Model;
 
 use crate::compare;
 use its_machine::text::subject;
@@ -13,7 +13,7 @@ use its_rules::Finding;
 /// architecture says nothing about, nothing more is judged.
 #[derive(Clone, Debug)]
 pub struct Referee {
-    model: Model,
+    model: Architecture,
     operation: (usize, &'static str),
     finding: Option<Finding>,
     poisoned: Option<&'static str>,
@@ -23,7 +23,12 @@ impl Referee {
     /// For a machine before boot whose ITS goes, where the architecture leaves a choice, as its
     /// configuration says.
     pub fn new(machine: Machine) -> Self {
-        Self { model: Model::bare(machine), operation: (0, "boot"), finding: None, poisoned: None }
+        Self {
+            model: Architecture::of(machine),
+            operation: (0, "boot"),
+            finding: None,
+            poisoned: None,
+        }
     }
 
     /// What follows belongs to this operation, by its index and name.

@@ -131,10 +131,10 @@ mod tests {
     /// Tests run in the folder of their package.
     #[test]
     fn files_are_named_from_the_root_wherever_the_command_is_given() {
-        let file = workspace::root().join("harness/model/src/lib.rs");
+        let file = workspace::root().join("harness/policy/src/lib.rs");
         let mut function =
             Function { name: String::new(), filenames: vec![file], regions: Vec::new() };
-        assert_eq!(function.file().as_deref(), Some("harness/model/src/lib.rs"));
+        assert_eq!(function.file().as_deref(), Some("harness/policy/src/lib.rs"));
         function.filenames = vec!["/elsewhere/lib.rs".into()];
         assert_eq!(function.file(), None);
     }

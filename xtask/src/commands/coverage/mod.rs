@@ -39,7 +39,8 @@ pub(crate) struct Arguments {
 }
 
 /// Crates that are looked at.
-const CRATES: [&str; 3] = ["harness/emulator", "harness/model", "harness/board"];
+const CRATES: [&str; 4] =
+    ["harness/emulator", "harness/policy", "harness/architecture", "harness/board"];
 
 /// The crate whose unreached parts are named.
 const NAMED: &str = CRATES[0];

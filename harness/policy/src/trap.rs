@@ -8,12 +8,12 @@ use its_gic::register::{Baser, Cbaser, Ctlr, FRAME_BYTES, OFFSET_MASK};
 use its_gic::{Part, Register};
 use its_machine::{AccessSize, Direction, Event};
 
-use crate::architecture::{
+use crate::queue::{Guard, Stop};
+use crate::{Phase, Policy, Rule, rules};
+use its_architecture::{Expected, Judgement};
+use its_architecture::{
     RETRY, Registers, STALLED, its_at, name, redistributor_at, redistributor_register,
 };
-use crate::judgement::{Expected, Judgement, Phase};
-use crate::policy::queue::{Guard, Stop};
-use crate::{Rule, model::Model, rules};
 
 /// A hardware register that EL2 must write, or may.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +86,7 @@ pub(crate) enum Before {
     },
 }
 
-impl Model {
+impl Policy {
     /// The hardware behind an address, as it is now; `None` where no device is.
     pub(crate) fn before(&self, address: u64) -> Option<Before> {
         if let Some((its, offset)) = its_at(&self.machine, address) {
@@ -732,7 +732,7 @@ mod tests {
         world.agree(ctlr(0), DONE, &stop);
         let seen = [
             reads(Register::Ctlr, QUIET),
-            reads(Register::Cbaser, World::cbaser()),
+            reads(Register::Cbaser, cbaser()),
             reads(Register::Creadr, 0x80),
         ];
         world.agree(read(ITS, AccessSize::Word), Outcome::Value(QUIET), &seen);
@@ -740,21 +740,21 @@ mod tests {
     }
 
     fn reset_queue() -> Vec<Event> {
-        vec![writes(Register::Cbaser, World::cbaser()), writes(Register::Cwriter, 0)]
+        vec![writes(Register::Cbaser, cbaser()), writes(Register::Cwriter, 0)]
     }
 
     #[test]
     fn closing_forwards_reads_and_ignores_writes() {
         let mut world = World::closing();
-        world.shows(ITS + 0x80, World::cbaser(), &[reads(Register::Cbaser, World::cbaser())]);
+        world.shows(ITS + 0x80, cbaser(), &[reads(Register::Cbaser, cbaser())]);
         world.differ(
             read(ITS + 0x80, DOUBLE),
-            Outcome::Value(World::cbaser()),
+            Outcome::Value(cbaser()),
             &[],
             &rules::DIV_REGISTER,
             "cbaser",
         );
-        let half = [reads(Register::Cbaser, World::cbaser())];
+        let half = [reads(Register::Cbaser, cbaser())];
         world.agree(read(ITS + 0x84, AccessSize::Word), Outcome::Value(QUIET), &half);
         world.agree(read(ITS + 0x80, AccessSize::Half), Outcome::Value(0), &[]);
         for offset in [0x80, 0x88, 0x100] {
@@ -777,10 +777,10 @@ mod tests {
         let mut world = World::guarded();
         let typer = machine().configuration(0).typer().into_bits();
         let values = [
-            (0x80, World::cbaser()),
+            (0x80, cbaser()),
             (0x88, 0x80),
-            (0x100, World::baser(0)),
-            (0x108, World::baser(1)),
+            (0x100, baser(0)),
+            (0x108, baser(1)),
             (0x110, 0),
             (0x08, typer),
             // The wrong size, a hole, the translation frame.
@@ -857,15 +857,11 @@ mod tests {
         let off = vec![reads(Register::Creadr, 0x80), reads(Register::Ctlr, QUIET)];
         world.writes_with(ITS + 0x88, 0xa0, &off);
         world.shows(ITS + 0x88, 0xa0, &[]);
-        world.writes_with(ITS + 0x80, World::cbaser(), &reset_queue());
+        world.writes_with(ITS + 0x80, cbaser(), &reset_queue());
         world.shows(ITS + 0x88, 0, &[]);
         let off = vec![reads(Register::Creadr, 0), reads(Register::Ctlr, QUIET)];
         world.writes_with(ITS + 0x88, 0x20, &off);
-        world.writes_with(
-            ITS + 0x100,
-            World::baser(0),
-            &[writes(Register::Baser(0), World::baser(0))],
-        );
+        world.writes_with(ITS + 0x100, baser(0), &[writes(Register::Baser(0), baser(0))]);
         let start = [vec![writes(Register::Ctlr, 1)], look(0)].concat();
         let judged = [accepts(0, SYNC, &[]), vec![writes(Register::Cwriter, 0x20)]].concat();
         world.differ(ctlr(1), DONE, &start, &rules::DIV_UNJUDGED, "slot 0x0");
@@ -885,7 +881,7 @@ mod tests {
         world.agree(ctlr(0), DONE, &stop);
         let quiet = [
             reads(Register::Ctlr, QUIET),
-            reads(Register::Cbaser, World::cbaser()),
+            reads(Register::Cbaser, cbaser()),
             reads(Register::Creadr, 0xa0),
         ];
         world.agree(ctlr(1), DONE, &quiet);
@@ -902,9 +898,9 @@ mod tests {
             Outcome::Value(QUIET),
             &[reads(Register::Ctlr, QUIET)],
         );
-        off.writes(ITS + 0x80, World::cbaser());
+        off.writes(ITS + 0x80, cbaser());
         off.differ(
-            write(ITS + 0x80, DOUBLE, World::cbaser()),
+            write(ITS + 0x80, DOUBLE, cbaser()),
             DONE,
             &reset_queue(),
             &rules::DIV_BASE,
@@ -922,12 +918,12 @@ mod tests {
         world.agree(lost, DONE, &[]);
         let seen = [
             reads(Register::Ctlr, QUIET),
-            reads(Register::Cbaser, World::cbaser()),
+            reads(Register::Cbaser, cbaser()),
             reads(Register::Creadr, 0),
         ];
         world.agree(read(ITS, AccessSize::Word), Outcome::Value(QUIET), &seen);
-        world.writes(ITS + 0x80, World::cbaser());
-        let again = write(ITS + 0x80, DOUBLE, World::cbaser());
+        world.writes(ITS + 0x80, cbaser());
+        let again = write(ITS + 0x80, DOUBLE, cbaser());
         world.differ(again, DONE, &reset_queue(), &rules::DIV_BASE, "cbaser");
     }
 
@@ -969,15 +965,15 @@ mod tests {
         let mut world = at_rest();
         let start = [vec![writes(Register::Ctlr, 1)], look(0x80)].concat();
         world.agree(ctlr(1), DONE, &start);
-        world.writes(ITS + 0x100, World::baser(0));
+        world.writes(ITS + 0x100, baser(0));
     }
 
     #[test]
     fn rest_is_demanded() {
         let mut running = World::guarded();
-        running.writes(ITS + 0x80, World::cbaser());
+        running.writes(ITS + 0x80, cbaser());
         running.differ(
-            write(ITS + 0x80, DOUBLE, World::cbaser()),
+            write(ITS + 0x80, DOUBLE, cbaser()),
             DONE,
             &reset_queue(),
             &rules::DIV_BASE,
@@ -985,16 +981,16 @@ mod tests {
         );
         let mut stopping = World::guarded();
         stopping.agree(ctlr(0), DONE, &[look(0x80), vec![writes(Register::Ctlr, 0)]].concat());
-        let again = write(ITS + 0x80, DOUBLE, World::cbaser());
+        let again = write(ITS + 0x80, DOUBLE, cbaser());
         stopping.clone().agree(again, DONE, &[reads(Register::Ctlr, 0)]);
         stopping.differ(again, DONE, &[], &rules::DIV_REST, "rest");
-        let not_yet = [reads(Register::Ctlr, 0), reads(Register::Cbaser, World::cbaser())];
+        let not_yet = [reads(Register::Ctlr, 0), reads(Register::Cbaser, cbaser())];
         stopping.clone().agree(again, DONE, &not_yet);
         let busy = [vec![reads(Register::Ctlr, 0)], reset_queue()].concat();
         stopping.differ(again, DONE, &busy, &rules::DIV_BASE, "cbaser");
         let quiet = vec![
             reads(Register::Ctlr, QUIET),
-            reads(Register::Cbaser, World::cbaser()),
+            reads(Register::Cbaser, cbaser()),
             reads(Register::Creadr, 0x80),
         ];
         stopping.clone().agree(again, DONE, &[quiet, reset_queue()].concat());
@@ -1003,10 +999,9 @@ mod tests {
     #[test]
     fn only_recorded_values_are_accepted_at_rest() {
         let world = at_rest();
-        for (offset, recorded, register) in [
-            (0x80, World::cbaser(), Register::Cbaser),
-            (0x100, World::baser(0), Register::Baser(0)),
-        ] {
+        for (offset, recorded, register) in
+            [(0x80, cbaser(), Register::Cbaser), (0x100, baser(0), Register::Baser(0))]
+        {
             for bit in [0, 10, 12, 40] {
                 let other = recorded ^ 1 << bit;
                 world.clone().writes(ITS + offset, other);
@@ -1022,17 +1017,13 @@ mod tests {
         }
         // Without Valid: shown, and the ITS cannot be enabled.
         let mut invalid = world.clone();
-        let value = World::baser(0) & !Baser::VALID;
+        let value = baser(0) & !Baser::VALID;
         invalid.writes_with(ITS + 0x100, value, &[writes(Register::Baser(0), value)]);
         invalid.shows(ITS + 0x100, value, &[]);
         invalid.agree(ctlr(1), DONE, &[]);
         // A half, the other kept.
         let mut half = world.clone();
-        half.agree(
-            write(ITS + 0x84, AccessSize::Word, World::cbaser() >> 32),
-            DONE,
-            &reset_queue(),
-        );
+        half.agree(write(ITS + 0x84, AccessSize::Word, cbaser() >> 32), DONE, &reset_queue());
         // A table that was not valid stays so.
         world.clone().writes(ITS + 0x110, Baser::VALID);
         let valid = [writes(Register::Baser(2), Baser::VALID)];
@@ -1060,13 +1051,13 @@ mod tests {
         // Not emptied: it may not start again.
         let quiet = vec![
             reads(Register::Ctlr, QUIET),
-            reads(Register::Cbaser, World::cbaser()),
+            reads(Register::Cbaser, cbaser()),
             reads(Register::Creadr, 0x80),
         ];
         world.clone().agree(ctlr(1), DONE, &quiet);
         let reset = [quiet, reset_queue()].concat();
         let released = [reset.clone(), releases(&[ITT])].concat();
-        let action = write(ITS + 0x80, DOUBLE, World::cbaser());
+        let action = write(ITS + 0x80, DOUBLE, cbaser());
         world.differ(action, DONE, &released, &rules::DIV_SHARED, "page 0x80200");
         world.agree(action, DONE, &reset);
         assert_eq!(world.model.records(0), Some((0, 3)));

@@ -11,11 +11,11 @@ use its_machine::freedom::choice::{
 };
 use its_machine::{Freedoms, Machine};
 
-use super::memory::Memory;
-use super::path::Undefined;
-use super::possible::Truth;
-use super::registers::Partial;
 use crate::judgement::Expected;
+use crate::memory::Memory;
+use crate::path::Undefined;
+use crate::possible::Truth;
+use crate::registers::Partial;
 
 const PROPBASER: u64 = 0x070f_ffff_ffff_ff9f;
 const PENDBASER: u64 = 0x070f_ffff_ffff_0f80;
@@ -66,13 +66,13 @@ impl Pending {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Redistributor {
+pub struct Redistributor {
     number: u8,
     intid_bits: u8,
     pub(crate) propbaser: Partial,
     pendbaser: Partial,
     /// EnableLPIs; unknown once software tried to clear it.
-    pub(crate) enabled: Expected<bool>,
+    pub enabled: Expected<bool>,
     /// GICR_CTLR.RWP may be 1.
     waiting: bool,
     /// PTZ was written before LPIs were on: whether it still says that the table is zero is not known.
@@ -264,7 +264,7 @@ impl Redistributor {
     }
 
     /// Address and bytes of the configuration and the pending table.
-    pub(crate) fn tables(&self) -> [(u64, u64); 2] {
+    pub fn tables(&self) -> [(u64, u64); 2] {
         let configuration = Propbaser::from_bits(self.propbaser.value);
         let pending = Pendbaser::from_bits(self.pendbaser.value);
         [

@@ -2,7 +2,7 @@
 
 /// What something can be: one of a few values, or anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Possible<T> {
+pub enum Possible<T> {
     Any,
     /// Ascending, not empty.
     Of(Vec<T>),
@@ -49,7 +49,7 @@ impl<T: Ord + Copy> Possible<T> {
 
 /// Whether something is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Truth {
+pub enum Truth {
     No,
     Maybe,
     Yes,

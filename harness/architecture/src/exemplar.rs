@@ -1,7 +1,7 @@
 //! The reference as an ITS of its own: carries out actions instead of judging what another did.
 //!
 //! Commands are taken at once, so that nothing is ever in flight. Where several things are allowed
-//! the first is done, and it is told that there were others. Only for a host that owns its ITSs.
+//! the first is done, and the result says that there were others.
 
 use its_gic::register::FRAME_BYTES;
 use its_gic::{Command, Part, Register};
@@ -9,10 +9,12 @@ use its_machine::freedom::choice::OnError;
 use its_machine::{Action, CommandError, Direction, Event, Outcome};
 
 use crate::architecture::{
-    Architecture, Fault, Partial, Undefined, its_at, redistributor_at, redistributor_register,
+    Architecture, Partial, its_at, redistributor_at, redistributor_register,
 };
+use crate::commands::Fault;
+use crate::judge::NO_INTERRUPT;
 use crate::judgement::Judgement;
-use crate::model::{Model, NO_INTERRUPT};
+use crate::path::Undefined;
 
 /// Slots of the largest queue: no ITS takes more commands in one go.
 const MOST_COMMANDS: usize = 32768;
@@ -34,7 +36,7 @@ pub struct CarriedOut {
     pub open: bool,
 }
 
-impl Model {
+impl Architecture {
     /// Does one action as an ITS would that does what the reference says. Bits of a register that
     /// are not known read as they were written, or 0.
     pub fn carry_out(&mut self, action: &Action) -> CarriedOut {
@@ -43,14 +45,14 @@ impl Model {
         let mut events = Vec::new();
         for its in 0..self.machine.its.len() {
             for _ in 0..MOST_COMMANDS {
-                if judgement.poisoned.is_some() || !self.hardware.can_fetch(its) {
+                if judgement.poisoned.is_some() || !self.can_fetch(its) {
                     break;
                 }
-                match self.hardware.next(its) {
+                match self.next(its) {
                     Ok((event, others)) => {
                         open |= others;
                         events.push(event);
-                        judgement = self.take(event);
+                        judgement = self.take_alone(event);
                     }
                     Err(why) => judgement.poison(why),
                 }
@@ -59,7 +61,7 @@ impl Model {
         CarriedOut { outcome, known, events, poisoned: judgement.poisoned, open }
     }
 
-    fn take(&mut self, event: Event) -> Judgement {
+    fn take_alone(&mut self, event: Event) -> Judgement {
         let its = 0;
         let time = Action::Advance { its, commands: 1 };
         self.judge(&time, &Outcome::Done, &[event])
@@ -76,7 +78,7 @@ impl Model {
                 (value, part.extract(held.known), false)
             }
             Action::Load { address, .. } if self.is_word(address) => {
-                certain(Outcome::Value(self.hardware.word(address)))
+                certain(Outcome::Value(self.word(address)))
             }
             Action::Store { address, .. } if self.is_word(address) => certain(Outcome::Done),
             Action::StoreCommand { address, .. }
@@ -88,7 +90,7 @@ impl Model {
                 certain(Outcome::Refused)
             }
             Action::Acknowledge { cpu } => {
-                let offers = self.hardware.offers(cpu.into()).unwrap_or_default();
+                let offers = self.offers(cpu.into()).unwrap_or_default();
                 let first = offers.first().copied().flatten();
                 let value = first.map_or(NO_INTERRUPT, u64::from);
                 (Outcome::Value(value), u64::MAX, offers.len() != 1)
@@ -107,7 +109,7 @@ impl Model {
         if let Some((its, offset)) = its_at(&self.machine, address) {
             return match Register::select(offset, bytes) {
                 Some((register, part)) if offset < FRAME_BYTES => {
-                    let mut held = self.hardware.read_its(its, register);
+                    let mut held = self.read_its(its, register);
                     // Nothing is ever in flight here.
                     if register == Register::Ctlr {
                         held.value |= QUIESCENT & !held.known;
@@ -121,13 +123,11 @@ impl Model {
             return nothing;
         };
         match redistributor_register(offset, bytes) {
-            Some((register, part)) => (part, self.hardware.peek_redistributor(n, register)),
+            Some((register, part)) => (part, self.peek_redistributor(n, register)),
             None => nothing,
         }
     }
-}
 
-impl Architecture {
     fn can_fetch(&self, its: usize) -> bool {
         let its = &self.its[its];
         its.registers.can_fetch(&its.freedoms)

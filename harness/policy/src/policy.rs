@@ -1,24 +1,18 @@
 //! The model: one action in, one judgement out.
 
+use its_architecture::{Architecture, Judgement, STALLED, is_refused, taken};
 use its_el2::SubjectPolicy;
-use its_gic::Register;
-use its_gic::command::Words;
 use its_gic::geometry::{PAGE_BYTES, Pages};
-use its_gic::register::FRAME_BYTES;
 use its_machine::{
     Action, Direction, Errno, Event, Freedoms, HostSide, Hypercall, Machine, Outcome, PageChange,
-    PageState, Translation,
+    PageState,
 };
 
-use crate::architecture::{
-    Architecture, Fate, Fetched, Partial, STALLED, its_at, name, redistributor_at,
-    redistributor_register,
-};
-use crate::judgement::{Judgement, Phase};
-use crate::policy::ledger::Ledger;
-use crate::policy::queue::{Guard, Stop};
-use crate::policy::trap::Account;
-use crate::{policy::ghost::Ghost, rules};
+use crate::ghost::Ghost;
+use crate::ledger::Ledger;
+use crate::queue::{Guard, Stop};
+use crate::rules;
+use crate::trap::Account;
 
 /// Offsets in the queue of a guarded ITS: the hardware's CREADR at the last look (C), up to where
 /// EL2 judged (J), the host's CWRITER (W).
@@ -29,15 +23,23 @@ pub struct Position {
     pub w: u64,
 }
 
-/// What ICC_IAR1 reads when no interrupt is offered.
-pub(crate) const NO_INTERRUPT: u64 = 1023;
+/// The phase of one ITS (P1 to P3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No CPU is finalized (P1).
+    Open,
+    /// Some CPU is finalized, set-up has not succeeded (P2).
+    Closing,
+    /// Set-up succeeded (P3).
+    Guarded,
+}
 
 /// What must be so on a machine, after everything that was done to it.
 #[derive(Clone, Debug)]
-pub struct Model {
+pub struct Policy {
     pub(crate) machine: Machine,
     pub(crate) policy: SubjectPolicy,
-    pub(crate) hardware: Architecture,
+    pub hardware: Architecture,
     pub(crate) ghost: Ghost,
     pub(crate) ledger: Ledger,
     /// By CPU.
@@ -48,7 +50,7 @@ pub struct Model {
     pub(crate) lpi_tables_borrowed: bool,
 }
 
-impl Model {
+impl Policy {
     /// A machine before boot: nothing programmed, no CPU finalized. `freedoms`: what is allowed of
     /// each ITS where the architecture leaves a choice; redistributors go by the first's.
     pub fn new(machine: Machine, policy: SubjectPolicy, freedoms: impl Fn(u8) -> Freedoms) -> Self {
@@ -62,14 +64,6 @@ impl Model {
             guards: vec![None; machine.its.len()],
             lpi_tables_borrowed: false,
         }
-    }
-
-    /// A machine before boot whose host owns its ITSs: nobody emulates anything. Where the
-    /// architecture leaves a choice each ITS does what its configuration says.
-    pub fn bare(machine: Machine) -> Self {
-        let nobody = SubjectPolicy { records_per_page: 0, commands_in_flight: 0 };
-        let freedoms = |its| Freedoms::only(machine.configuration(its).choices);
-        Self::new(machine, nobody, freedoms)
     }
 
     /// Takes note of one action, and says what was wrong with it. ITSs and redistributors that
@@ -134,17 +128,15 @@ impl Model {
             }
             Action::Msi { its, device_id, event_id, size } => {
                 // GITS_TRANSLATER: 16 bits leave the upper half of EventID zero.
-                let event_id = size.truncate(event_id.into()) as u32;
-                self.msi((its, device_id, event_id), events, account);
+                let event = (usize::from(its), device_id, size.truncate(event_id.into()) as u32);
+                let before = self.hardware.msi(event);
+                self.replay(events, account);
+                self.hardware.pend_either(before, event, &mut account.judgement);
             }
             Action::Acknowledge { cpu } => {
                 self.replay(events, account);
-                let taken = match outcome {
-                    Outcome::Value(intid) if *intid != NO_INTERRUPT => Some(*intid as u32),
-                    _ => None,
-                };
                 let judgement = &mut account.judgement;
-                self.hardware.acknowledge(usize::from(cpu), taken, judgement);
+                self.hardware.acknowledge(usize::from(cpu), taken(outcome), judgement);
             }
             Action::PowerLoss { its, restored } => {
                 self.replay(events, account);
@@ -155,77 +147,6 @@ impl Model {
             }
             Action::Advance { .. } => self.replay(events, account),
         }
-    }
-
-    // ---- what must be so
-
-    /// Whether the n-th ITS may translate an event like this; else how it must.
-    pub fn check_translation(
-        &self,
-        (its, device_id, event_id): (u8, u32, u32),
-        seen: Option<Translation>,
-    ) -> Result<(), String> {
-        let expected = self.hardware.translate(its.into(), device_id, event_id);
-        match expected.allows(seen) {
-            true => Ok(()),
-            false => Err(format!("{expected:?}")),
-        }
-    }
-
-    /// (ITS, DeviceID, EventID) whose translation the last action may have changed.
-    pub fn touched(&self) -> &[(u8, u32, u32)] {
-        &self.hardware.touched
-    }
-
-    /// Every (DeviceID, EventID) of an ITS that is mapped for sure, ascending.
-    pub fn mapped(&self, its: u8) -> Vec<(u32, u32)> {
-        self.hardware.mapped(its.into())
-    }
-
-    /// Whether these can be all pending LPIs of a redistributor; else which must be.
-    pub fn check_pending(
-        &self,
-        redistributor: u8,
-        seen: impl Iterator<Item = u32>,
-    ) -> Result<(), String> {
-        self.hardware.check_pending(redistributor.into(), seen)
-    }
-
-    /// Whether a redistributor may offer its CPU this LPI, or none; else which it may.
-    pub fn check_offered(&self, redistributor: u8, seen: Option<u32>) -> Result<(), String> {
-        match self.hardware.offers(redistributor.into()) {
-            Some(offers) if !offers.contains(&seen) => Err(format!("{offers:?}")),
-            _ => Ok(()),
-        }
-    }
-
-    /// The only way in which an ITS may translate an event; `None` while there are several.
-    pub fn translation(
-        &self,
-        (its, device_id, event_id): (u8, u32, u32),
-    ) -> Option<Option<Translation>> {
-        let expected = self.hardware.translate(its.into(), device_id, event_id);
-        expected.known()
-    }
-
-    /// The only LPI that a redistributor may offer its CPU, or none; `None` while there are
-    /// several.
-    pub fn offered(&self, redistributor: u8) -> Option<Option<u32>> {
-        match self.hardware.offers(redistributor.into())?[..] {
-            [only] => Some(only),
-            _ => None,
-        }
-    }
-
-    /// The only set that can be all pending LPIs of a redistributor; `None` while there are
-    /// several.
-    pub fn pending(&self, redistributor: u8) -> Option<Vec<u32>> {
-        self.hardware.pending(redistributor.into())
-    }
-
-    /// What a read of a register of the n-th ITS returns, as far as it is known.
-    pub fn register(&self, its: u8, register: Register) -> Partial {
-        self.hardware.read_its(its.into(), register)
     }
 
     /// What pKVM's books must say of a page; `None` for what is no memory.
@@ -246,19 +167,11 @@ impl Model {
     /// stalled or disabled, or the host's next command is refused.
     pub fn is_settled(&self, its: u8) -> bool {
         let its = usize::from(its);
-        if !self.hardware.its[its].registers.enabled
-            || self.hardware.its[its].registers.creadr & STALLED != 0
-        {
-            return true;
-        }
+        let registers = &self.hardware.its[its].registers;
         match &self.guards[its] {
+            _ if !registers.enabled || registers.creadr & STALLED != 0 => true,
             Some(guard) => guard.c == guard.w || guard.refused && guard.c == guard.j,
-            // A CWRITER beyond the queue may keep the ITS at rest or not.
-            None => {
-                let registers = &self.hardware.its[its].registers;
-                let only = self.hardware.its[its].freedoms;
-                registers.writer().is_none() || !registers.can_fetch(&only)
-            }
+            None => self.hardware.is_settled(its),
         }
     }
 
@@ -309,12 +222,12 @@ impl Model {
         account: &mut Account,
     ) {
         let Direction::Write(value) = direction else {
-            let before = self.creadr_at(address);
+            let before = self.hardware.creadr_at(address);
             self.replay(events, account);
-            return self.judge_hardware_read(address, bytes, seen, before, account);
+            return self.hardware.judge_read(address, bytes, seen, before, &mut account.judgement);
         };
         let refused = is_refused(events);
-        self.hardware_write(address, bytes, (value, refused), account);
+        self.hardware.write_device(address, bytes, (value, refused), &mut account.judgement);
         self.replay(events, account);
     }
 
@@ -346,101 +259,22 @@ impl Model {
         !refused
     }
 
-    /// An MSI. Whether it came before or after the commands consumed in this action is not known.
-    fn msi(
-        &mut self,
-        (its, device_id, event_id): (u8, u32, u32),
-        events: &[Event],
-        account: &mut Account,
-    ) {
-        let its = usize::from(its);
-        let before = self.hardware.msi(its, device_id, event_id);
-        self.replay(events, account);
-        let after = self.hardware.msi(its, device_id, event_id);
-        match (before, after) {
-            (Err(why), _) | (_, Err(why)) => account.judgement.poison(why),
-            (Ok(mut targets), Ok(after)) => {
-                targets.extend(after);
-                targets.sort_unstable();
-                targets.dedup();
-                self.hardware.pend(&targets);
-            }
-        }
-    }
-
     // ---- events
 
     /// Takes note of what happened, in order, and checks what does not depend on the policy.
     pub(crate) fn replay(&mut self, events: &[Event], account: &mut Account) {
-        // Nothing that the ITS does on such grounds can be judged; whose fault it is, others say.
-        let stale = |event: &Event| matches!(event, Event::StaleRead { .. });
-        if events.iter().any(stale) {
-            let why = "the ITS read memory that was not cleaned";
-            account.judgement.poison(why);
-        }
+        self.hardware.begin_events(events, &mut account.judgement);
         let mut creadr_before = None;
         for (index, event) in events.iter().enumerate() {
-            match *event {
-                Event::DeviceRead { address, size, value } => {
-                    self.judge_hardware_read(address, size.bytes(), value, creadr_before, account);
-                }
-                Event::DeviceWrite { address, size, value } => {
-                    let refused = is_refused(&events[index + 1..]);
-                    self.hardware_write(address, size.bytes(), (value, refused), account);
-                }
-                Event::Tampered { address, value } => self.hardware.store(address, &[value]),
-                // P4: EL2 stores queue slots and level-1 entries only.
-                Event::WordWritten { address, value, .. } => {
-                    self.hardware.write(address, &[value]);
-                }
-                Event::CommandWritten { address, words } => self.hardware.write(address, &words),
-                // Private pages may be any of the host's (S6), tables of this ITS too.
-                Event::PageZeroed { page } => {
-                    let cleaned = is_cleaned(page, &events[index + 1..]);
-                    self.hardware.zero_page(page, cleaned);
-                }
-                Event::Page { change, pages, result } => {
-                    let injected = events.get(index + 1) == Some(&Event::Injected);
-                    self.page_event(change, pages, result, injected, account);
-                }
-                Event::Consumed { its, offset, words, error } => {
-                    let fate = error.map_or(Fate::Done, |error| Fate::Ignored(error.0));
-                    self.fetched(its, (offset, words, fate), &mut creadr_before, account);
-                    continue;
-                }
-                Event::Taken { its, offset, words } => {
-                    let fetched = (offset, words, Fate::Taken);
-                    self.fetched(its, fetched, &mut creadr_before, account);
-                    continue;
-                }
-                Event::Stalled { its, offset, words, error } => {
-                    account.judgement.stalled += 1;
-                    let fetched = (offset, words, Fate::Stalled(error.0));
-                    self.fetched(its, fetched, &mut creadr_before, account);
-                    continue;
-                }
-                // What a command changed of the ITS's reach comes with it.
-                Event::Reached(..) | Event::Unreached(_) => continue,
-                _ => {}
+            if let Event::Page { change, pages, result } = *event {
+                let injected = events.get(index + 1) == Some(&Event::Injected);
+                self.page_event(change, pages, result, injected, account);
             }
-            creadr_before = None;
+            self.hardware.follow(events, index, &mut creadr_before, &mut account.judgement);
         }
     }
 
-    fn fetched(
-        &mut self,
-        its: u8,
-        (offset, words, fate): (u64, Words, Fate),
-        creadr_before: &mut Option<u64>,
-        account: &mut Account,
-    ) {
-        let its = usize::from(its);
-        creadr_before.get_or_insert(self.hardware.its[its].registers.creadr);
-        let fetched = Fetched { offset, words, fate };
-        self.hardware.fetched(its, fetched, &mut account.judgement);
-    }
-
-    /// The ghost's word against the books'.
+    /// What pKVM did with pages against what it must do.
     fn page_event(
         &mut self,
         change: PageChange,
@@ -479,105 +313,6 @@ impl Model {
             }
         }
     }
-
-    // ---- hardware registers
-
-    /// `refused`: the hardware says that this write must not be made.
-    fn hardware_write(
-        &mut self,
-        address: u64,
-        bytes: u64,
-        (value, refused): (u64, bool),
-        account: &mut Account,
-    ) {
-        let done = if let Some((its, offset)) = its_at(&self.machine, address) {
-            match Register::select(offset, bytes) {
-                Some((register, part)) if offset < FRAME_BYTES => {
-                    self.hardware.write_its(its, register, (part, value), refused)
-                }
-                _ => Ok(()),
-            }
-        } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
-            match redistributor_register(offset, bytes) {
-                Some((register, part)) => {
-                    self.hardware.write_redistributor(n, register, (part, value), refused)
-                }
-                None => Ok(()),
-            }
-        } else {
-            Ok(())
-        };
-        if let Err(why) = done {
-            account.judgement.poison(why);
-        }
-    }
-
-    /// CREADR, if `address` is its.
-    fn creadr_at(&self, address: u64) -> Option<u64> {
-        let (its, offset) = its_at(&self.machine, address)?;
-        (Register::at(offset) == Register::Creadr).then(|| self.hardware.its[its].registers.creadr)
-    }
-
-    /// A hardware register read, by host or EL2. CREADR may be what it was before the commands just
-    /// consumed.
-    fn judge_hardware_read(
-        &mut self,
-        address: u64,
-        bytes: u64,
-        seen: u64,
-        creadr_before: Option<u64>,
-        account: &mut Account,
-    ) {
-        let (part, expected) = if let Some((its, offset)) = its_at(&self.machine, address) {
-            match Register::select(offset, bytes) {
-                Some((register, part)) if offset < FRAME_BYTES => {
-                    let before = self.hardware.read_its(its, register);
-                    self.hardware.learn(its, register, part, seen);
-                    (part, before)
-                }
-                // GITS_TRANSLATER is write-only, the rest of its frame reserved.
-                _ => return,
-            }
-        } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
-            let Some((register, part)) = redistributor_register(offset, bytes) else {
-                return;
-            };
-            (part, self.hardware.read_redistributor(n, register, seen))
-        } else {
-            return;
-        };
-        let differs = |value: u64| (part.extract(value) ^ seen) & part.extract(expected.known) != 0;
-        let earlier = creadr_before.filter(|_| self.creadr_at(address).is_some());
-        if differs(expected.value) && earlier.is_none_or(differs) {
-            let (source, path) = name(&self.machine, address);
-            let value = format_args!("{:#x}", part.extract(expected.value));
-            account.judgement.hardware(
-                &rules::ARCH_REGISTER,
-                "read",
-                source,
-                path,
-                value,
-                format_args!("{seen:#x}"),
-            );
-        }
-    }
-}
-
-/// Whether EL2 then cleans all of the page.
-fn is_cleaned(page: u64, events: &[Event]) -> bool {
-    let start = page.wrapping_mul(PAGE_BYTES);
-    events.iter().any(|event| {
-        let Event::Cleaned { address, bytes } = *event else {
-            return false;
-        };
-        let end = address.saturating_add(bytes);
-        address <= start && end >= start.saturating_add(PAGE_BYTES)
-    })
-}
-
-/// Whether what follows a write says that it must not be made.
-fn is_refused(events: &[Event]) -> bool {
-    matches!(events.first(), Some(Event::Unpredictable { .. }))
 }
 
 #[cfg(test)]
@@ -601,7 +336,7 @@ mod tests {
         assert_eq!(world.model.position(0), Some(start));
         assert_eq!(world.model.records(0), Some((1, 3)));
         assert!(world.model.is_settled(0));
-        assert_eq!(world.model.mapped(0), [(1, 4)]);
+        assert_eq!(world.model.hardware.mapped(0), [(1, 4)]);
         assert_eq!(world.model.page(QUEUE), Some(PageState::EL2));
         assert!(world.model.page(ITT).unwrap().is_held());
     }

@@ -9,11 +9,11 @@ use its_gic::Command;
 use its_gic::command::Words;
 use its_machine::freedom::choice::{Effects, OnError};
 
-use super::cells::{Entry, Slot};
-use super::commands::{Fault, Way};
-use super::path::{Change, Path, Undefined, explore};
-use super::possible::{Possible, Truth};
-use super::{Architecture, Late};
+use crate::architecture::{Architecture, Late};
+use crate::cells::{Entry, Slot};
+use crate::commands::{Fault, Way};
+use crate::path::{Change, Path, Undefined, explore};
+use crate::possible::{Possible, Truth};
 use crate::{judgement::Judgement, rules};
 
 /// What the physical ITS did about a command that it fetched.
@@ -159,7 +159,7 @@ impl Architecture {
     fn touch(&mut self, its: usize, command: Command) {
         let events: Vec<(u32, u32)> = match command {
             Command::Mapd { device_id, .. } => {
-                let mapped = self.mapped(its).into_iter();
+                let mapped = self.mapped_of(its).into_iter();
                 let own = mapped.filter(|event| event.0 == device_id);
                 own.chain([(device_id, 0)]).collect()
             }

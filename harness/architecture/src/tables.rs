@@ -3,10 +3,10 @@
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Location, Table, itt_bytes};
 use its_machine::freedom::choice::Caches;
 
-use super::cells::{Cell, Entry, Slot};
-use super::path::{Path, Undefined};
-use super::possible::Possible;
-use super::{Architecture, overlap};
+use crate::architecture::{Architecture, overlap};
+use crate::cells::{Cell, Entry, Slot};
+use crate::path::{Path, Undefined};
+use crate::possible::Possible;
 
 /// The place of the device table among the BASERs, and of the collection table.
 pub(crate) const DEVICES: usize = 0;
@@ -271,7 +271,7 @@ impl Architecture {
     }
 
     /// Devices that may be mapped, by this table or as caches have it, each with each way in which it may be.
-    pub(crate) fn devices(&self, its: usize) -> Vec<(u32, u64, u8)> {
+    pub fn devices(&self, its: usize) -> Vec<(u32, u64, u8)> {
         let now = self.its[its].registers.table(DEVICES).into_iter();
         let former = self.its[its].former[DEVICES].iter().copied();
         let tables = now.chain(former);

@@ -13,11 +13,10 @@ use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
 use its_machine::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, PageChange, Part};
 
-use crate::architecture::{Partial, Registers};
-use crate::judgement::{Judgement, Phase};
-use crate::policy::queue::Stop;
-use crate::policy::trap::{Account, Before};
-use crate::{model::Model, rules};
+use crate::queue::Stop;
+use crate::trap::{Account, Before};
+use crate::{Phase, Policy, rules};
+use its_architecture::{Judgement, Partial, Registers};
 
 /// An action that has begun.
 struct Underway {
@@ -51,7 +50,7 @@ struct Race<'a> {
     rest: &'a [Event],
 }
 
-impl Model {
+impl Policy {
     /// Takes note of what several agents did at once, and says what was wrong with it. `parts`: the
     /// actions in the order of their ends, each of which is an [`Event::Over`].
     pub fn judge_race(&mut self, parts: &[Part], events: &[Event]) -> Judgement {

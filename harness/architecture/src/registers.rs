@@ -9,13 +9,13 @@ use its_machine::freedom::choice::{
 };
 use its_machine::{Freedoms, ItsConfiguration};
 
-use super::path::Undefined;
-use super::possible::Truth;
+use crate::path::Undefined;
+use crate::possible::Truth;
 
 /// GITS_CREADR.Stalled.
-pub(crate) const STALLED: u64 = 1;
+pub const STALLED: u64 = 1;
 /// GITS_CWRITER.Retry.
-pub(crate) const RETRY: u64 = 1;
+pub const RETRY: u64 = 1;
 /// `GITS_BASER<n>`.Page_Size.
 const PAGE_SIZE: u64 = 0x300;
 const INDIRECT: u64 = 1 << 62;
@@ -35,7 +35,7 @@ pub struct Partial {
 }
 
 impl Partial {
-    pub(crate) const fn all(value: u64) -> Self {
+    pub const fn all(value: u64) -> Self {
         let known = u64::MAX;
         Self { value, known }
     }
@@ -67,23 +67,23 @@ fn fixed_page_size(configuration: &ItsConfiguration) -> u64 {
 
 /// The registers of one ITS.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Registers {
+pub struct Registers {
     configuration: ItsConfiguration,
-    pub(crate) enabled: bool,
+    pub enabled: bool,
     /// Enabled was cleared in this action: a command in flight may still complete.
     stopping: bool,
     /// While Enabled is 0.
     quiescent: Truth,
-    pub(crate) cbaser: Partial,
-    pub(crate) cwriter: Partial,
+    pub cbaser: Partial,
+    pub cwriter: Partial,
     /// As read: the offset, and Stalled.
-    pub(crate) creadr: u64,
+    pub creadr: u64,
     creadr_known: bool,
     /// Retry was written in this action.
     retried: bool,
     /// Whether Stalled is set is not known: the stall and a Retry came in one action.
     stall_in_doubt: bool,
-    pub(crate) baser: [Partial; 8],
+    pub baser: [Partial; 8],
 }
 
 /// What a write brings about outside the register file.
@@ -163,7 +163,7 @@ impl Registers {
         queues
     }
 
-    pub(crate) fn baser(&self, n: usize) -> Baser {
+    pub fn baser(&self, n: usize) -> Baser {
         Baser::from_bits(self.baser[n].value)
     }
 
@@ -174,7 +174,7 @@ impl Registers {
     }
 
     /// CWRITER.Offset, unless it is UNKNOWN or beyond the queue.
-    pub(crate) fn writer(&self) -> Option<u64> {
+    pub fn writer(&self) -> Option<u64> {
         let offset = self.cwriter.value & OFFSET_MASK;
         (self.cwriter.knows(OFFSET_MASK) && offset < self.queue().bytes).then_some(offset)
     }

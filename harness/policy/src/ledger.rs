@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use its_gic::geometry::Pages;
 use its_machine::{Event, HostSide, Machine, PageState};
 
-use crate::policy::ghost::{Ghost, shared};
+use crate::ghost::{Ghost, shared};
 use crate::race::witnessed;
-use crate::{Rule, judgement::Judgement, rules};
+use crate::{Rule, rules};
+use its_architecture::Judgement;
 
 /// What a page is but for the ITS emulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::possible::Possible;
-use super::tables::{COLLECTIONS, DEVICES};
+use crate::possible::Possible;
+use crate::tables::{COLLECTIONS, DEVICES};
 
 /// The contents of a table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,7 +128,7 @@ impl Cells {
 
     pub(crate) fn is_tainted(&self, address: u64, bytes: u64) -> bool {
         let mut tainted = self.tainted.iter();
-        tainted.any(|tainted| super::overlap(*tainted, (address, bytes)))
+        tainted.any(|tainted| crate::architecture::overlap(*tainted, (address, bytes)))
     }
 
     /// Nothing is known of this memory any more.

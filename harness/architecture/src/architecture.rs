@@ -1,31 +1,4 @@
-//! The reference of the architecture: ITSs and redistributors as software sees them (IHI 0069). It
-//! knows of memory, of register accesses, of commands that an ITS took; nothing of EL2.
-//!
-//! | module | says |
-//! | --- | --- |
-//! | `registers` | the control frame: writes, reads, when commands may be fetched |
-//! | `commands` | the twelve commands: checks in order, errors, effects |
-//! | `outcome` | what the ITS did about one, held against all ways in which it could go |
-//! | `tables` | where entries are and what they hold; what caches may still hold |
-//! | `lpi` | LPIs: pending, configuration, what a CPU is offered |
-//! | `cells`, `memory` | what ITSs wrote, what CPUs wrote |
-//! | `path`, `possible` | all ways in which something can go; values that are open |
-//!
-//! Each freedom of the architecture ([`its_machine::Freedom`]) is asked for by name where it matters,
-//! so that a verdict names the option that it saw. `Freedoms::ALL` allows every option; a board's
-//! own configuration allows one of each.
-
-mod cells;
-mod commands;
-mod lpi;
-mod memory;
-mod outcome;
-mod path;
-mod possible;
-mod registers;
-mod tables;
-#[cfg(test)]
-mod tests;
+//! All of the hardware and the memory that it works from, and what is done to them.
 
 use std::collections::BTreeMap;
 
@@ -37,56 +10,53 @@ use its_gic::{Part, Register, Typer};
 use its_machine::freedom::choice::{Caches, WideEvent};
 use its_machine::{Freedoms, Machine, Translation};
 
-use crate::{judgement::Judgement, rules};
-use cells::{Cells, Entry, Slot};
-use lpi::Redistributor;
-use memory::Memory;
-use path::explore;
-use possible::{Possible, Truth};
-use registers::Wake;
-use tables::{At, COLLECTIONS, DEVICES};
+use crate::cells::{Cells, Entry, Slot};
+use crate::judgement::Judgement;
+use crate::lpi::Redistributor;
+use crate::memory::Memory;
+use crate::path::{Path, Undefined, explore};
+use crate::possible::{Possible, Truth};
+use crate::registers::{Registers, Wake};
+use crate::rules;
+use crate::tables::{At, COLLECTIONS, DEVICES};
 
-pub(crate) use commands::Fault;
-pub(crate) use outcome::{Fate, Fetched};
-pub(crate) use path::Undefined;
-pub use registers::Partial;
-pub(crate) use registers::{RETRY, Registers, STALLED};
+pub use crate::registers::Partial;
 
 /// An effect that MSIs may not see yet.
 #[derive(Clone, Debug)]
-struct Late {
-    device_id: u32,
-    event_id: u32,
-    before: Possible<Option<Translation>>,
+pub(crate) struct Late {
+    pub(crate) device_id: u32,
+    pub(crate) event_id: u32,
+    pub(crate) before: Possible<Option<Translation>>,
     /// Whose SYNC it waits for.
-    redistributor: Option<u8>,
+    pub(crate) redistributor: Option<u8>,
 }
 
 /// One ITS.
 #[derive(Clone, Debug)]
-pub(crate) struct Its {
-    pub(crate) typer: Typer,
-    pub(crate) freedoms: Freedoms,
-    pub(crate) registers: Registers,
+pub struct Its {
+    pub typer: Typer,
+    pub freedoms: Freedoms,
+    pub registers: Registers,
     /// Tables when it was last enabled.
-    used: [Option<Table>; 2],
+    pub(crate) used: [Option<Table>; 2],
     /// What caches may hold of entries of earlier tables, by id; ids that are not there: nothing.
-    stale: [Option<BTreeMap<u32, Possible<Entry>>>; 2],
+    pub(crate) stale: [Option<BTreeMap<u32, Possible<Entry>>>; 2],
     /// Earlier tables whose level-1 entries may be cached.
-    former: [Vec<Table>; 2],
+    pub(crate) former: [Vec<Table>; 2],
     /// Valid level-1 entries that were changed and may be cached, by address.
-    level1: BTreeMap<u64, Vec<u64>>,
-    late: Vec<Late>,
+    pub(crate) level1: BTreeMap<u64, Vec<u64>>,
+    pub(crate) late: Vec<Late>,
 }
 
 /// All of the hardware, and the memory that it works from.
 #[derive(Clone, Debug)]
-pub(crate) struct Architecture {
-    machine: Machine,
-    memory: Memory,
-    pub(crate) its: Vec<Its>,
-    pub(crate) redistributors: Vec<Redistributor>,
-    cells: Cells,
+pub struct Architecture {
+    pub(crate) machine: Machine,
+    pub(crate) memory: Memory,
+    pub its: Vec<Its>,
+    pub redistributors: Vec<Redistributor>,
+    pub(crate) cells: Cells,
     /// Translations that this action may have changed.
     pub(crate) touched: Vec<(u8, u32, u32)>,
 }
@@ -94,7 +64,7 @@ pub(crate) struct Architecture {
 impl Architecture {
     /// A machine before boot. `freedoms`: what is allowed of each ITS; redistributors go by the
     /// first's.
-    pub(crate) fn new(machine: Machine, freedoms: impl Fn(u8) -> Freedoms) -> Self {
+    pub fn new(machine: Machine, freedoms: impl Fn(u8) -> Freedoms) -> Self {
         let its = |number: u8| Its {
             typer: machine.configuration(number).typer(),
             freedoms: freedoms(number),
@@ -116,13 +86,19 @@ impl Architecture {
         }
     }
 
-    pub(crate) fn start_action(&mut self) {
+    /// Returns a machine before boot on which each ITS does, where the architecture leaves a choice,
+    /// what its configuration says.
+    pub fn of(machine: Machine) -> Self {
+        Self::new(machine, |its| Freedoms::only(machine.configuration(its).choices))
+    }
+
+    pub fn start_action(&mut self) {
         self.touched.clear();
         self.start_step();
     }
 
     /// The same within a race, in which what was touched before counts on.
-    pub(crate) fn start_step(&mut self) {
+    pub fn start_step(&mut self) {
         for its in &mut self.its {
             its.registers.start_action();
         }
@@ -131,23 +107,23 @@ impl Architecture {
     // ---- memory
 
     /// The word that CPUs wrote at an 8-byte aligned address.
-    pub(crate) fn word(&self, address: u64) -> u64 {
+    pub fn word(&self, address: u64) -> u64 {
         self.memory.word(address)
     }
 
     /// The command that CPUs wrote at a 32-byte aligned address.
-    pub(crate) fn command(&self, address: u64) -> Words {
+    pub fn command(&self, address: u64) -> Words {
         self.memory.command(address)
     }
 
     /// A CPU stores words; what an ITS wrote there is gone.
-    pub(crate) fn store(&mut self, address: u64, words: &[u64]) {
+    pub fn store(&mut self, address: u64, words: &[u64]) {
         self.write(address, words);
         self.after_store(address, 8 * words.len() as u64);
     }
 
     /// A CPU stores words where it must not touch what an ITS wrote, and is taken not to.
-    pub(crate) fn write(&mut self, address: u64, words: &[u64]) {
+    pub fn write(&mut self, address: u64, words: &[u64]) {
         self.before_store(address, 8 * words.len() as u64);
         for (index, word) in (0..).zip(words) {
             let at = address + 8 * index;
@@ -157,7 +133,7 @@ impl Architecture {
     }
 
     /// A CPU fills a page with zeroes. Not `cleaned`: an ITS may still read what was there before.
-    pub(crate) fn zero_page(&mut self, page: u64, cleaned: bool) {
+    pub fn zero_page(&mut self, page: u64, cleaned: bool) {
         let address = page.wrapping_mul(PAGE_BYTES);
         self.before_store(address, PAGE_BYTES);
         let level1: Vec<u64> = self.memory.words(address, PAGE_BYTES).map(|(at, _)| at).collect();
@@ -210,7 +186,7 @@ impl Architecture {
 
     // ---- registers of an ITS
 
-    pub(crate) fn write_its(
+    pub fn write_its(
         &mut self,
         its: usize,
         register: Register,
@@ -250,7 +226,7 @@ impl Architecture {
     }
 
     /// Software read a register: what it tells is taken note of.
-    pub(crate) fn learn(&mut self, its: usize, register: Register, part: Part, seen: u64) {
+    pub fn learn(&mut self, its: usize, register: Register, part: Part, seen: u64) {
         if self.its[its].registers.learn(register, part, seen) {
             // GITS_CTLR.Quiescent: memory is consistent with caches, nothing is in flight.
             self.cells.clean(its as u8);
@@ -259,12 +235,12 @@ impl Architecture {
     }
 
     /// What a read returns and which bits of it are known.
-    pub(crate) fn read_its(&self, its: usize, register: Register) -> Partial {
+    pub fn read_its(&self, its: usize, register: Register) -> Partial {
         self.its[its].registers.read(register, &self.its[its].freedoms)
     }
 
     /// Registers and caches are lost; memory is not.
-    pub(crate) fn lose_power(&mut self, its: usize, restored: bool) {
+    pub fn lose_power(&mut self, its: usize, restored: bool) {
         let physical = &mut self.its[its];
         // GITS_TYPER.CCT = 0 with a table: where the first HCC collections live is not said.
         let keeps = !physical.typer.cct() && physical.registers.table(COLLECTIONS).is_some();
@@ -277,7 +253,7 @@ impl Architecture {
         self.cells.lose(its as u8, keeps);
     }
 
-    fn write_entry(&mut self, slot: Slot, value: Possible<Entry>) {
+    pub(crate) fn write_entry(&mut self, slot: Slot, value: Possible<Entry>) {
         let its = usize::from(slot.its());
         let lazily = self.its[its].freedoms.allow(Caches::WriteBack);
         for n in [DEVICES, COLLECTIONS] {
@@ -312,7 +288,7 @@ impl Architecture {
         Some(first + (before + (address - level2) / table.entry_bytes) as u32)
     }
 
-    fn bytes_of(&self, slot: Slot) -> u64 {
+    pub(crate) fn bytes_of(&self, slot: Slot) -> u64 {
         let its = &self.its[usize::from(slot.its())];
         match slot {
             Slot::Held { .. } => 0,
@@ -326,7 +302,7 @@ impl Architecture {
 
     /// How an MSI that arrives now is translated (GITS_TRANSLATER). Nothing is known of an ITS that
     /// is not enabled.
-    pub(crate) fn translate(
+    pub fn translate(
         &self,
         its: usize,
         device_id: u32,
@@ -371,7 +347,7 @@ impl Architecture {
         &self,
         its: usize,
         id: (u32, u32),
-        path: &mut path::Path,
+        path: &mut Path,
     ) -> Result<Option<Translation>, Undefined> {
         if u64::from(id.0) >= self.its[its].typer.device_ids() {
             return Ok(None);
@@ -400,17 +376,22 @@ impl Architecture {
     }
 
     /// Whether a collection has an entry, in memory or held.
-    fn is_backed(&self, its: usize, icid: u16, path: &mut path::Path) -> Result<bool, Undefined> {
+    pub(crate) fn is_backed(
+        &self,
+        its: usize,
+        icid: u16,
+        path: &mut Path,
+    ) -> Result<bool, Undefined> {
         let at = self.locate(its, COLLECTIONS, icid.into(), path)?;
         Ok(matches!(at, At::Slot(..)))
     }
 
     /// The redistributor of a collection, however far out its ICID is.
-    fn collection_of(
+    pub(crate) fn collection_of(
         &self,
         its: usize,
         icid: u16,
-        path: &mut path::Path,
+        path: &mut Path,
     ) -> Result<Option<u8>, Undefined> {
         let id = icid.into();
         let entry = match self.locate(its, COLLECTIONS, id, path)? {
@@ -424,7 +405,7 @@ impl Architecture {
     }
 
     /// Every (DeviceID, EventID) that is mapped for sure, ascending.
-    pub(crate) fn mapped(&self, its: usize) -> Vec<(u32, u32)> {
+    pub fn mapped_of(&self, its: usize) -> Vec<(u32, u32)> {
         let mut mapped = Vec::new();
         for (id, itt, size) in self.devices(its) {
             for cell in self.itt_cells(its, id, itt, size) {
@@ -438,14 +419,14 @@ impl Architecture {
         mapped
     }
 
-    fn touch_all(&mut self, its: usize) {
-        let mapped = self.mapped(its).into_iter();
+    pub(crate) fn touch_all(&mut self, its: usize) {
+        let mapped = self.mapped_of(its).into_iter();
         let mapped: Vec<_> = mapped.map(|(device, event)| (its as u8, device, event)).collect();
         self.touched.extend(mapped);
     }
 
     /// SYNC: effects of an ITS that wait for this redistributor are there.
-    fn settle(&mut self, its: usize, redistributor: u8) {
+    pub(crate) fn settle(&mut self, its: usize, redistributor: u8) {
         let late = std::mem::take(&mut self.its[its].late);
         let waits = |late: &Late| late.redistributor != Some(redistributor);
         let (waiting, settled): (Vec<Late>, Vec<Late>) = late.into_iter().partition(waits);
@@ -456,11 +437,9 @@ impl Architecture {
     }
 
     /// Where an MSI goes, if anywhere: GITS_TRANSLATER.
-    pub(crate) fn msi(
+    pub fn msi(
         &self,
-        its: usize,
-        device_id: u32,
-        event_id: u32,
+        (its, device_id, event_id): (usize, u32, u32),
     ) -> Result<Vec<Option<(u8, u32)>>, Undefined> {
         if !self.its[its].registers.enabled {
             return Ok(vec![None]);
@@ -476,7 +455,7 @@ impl Architecture {
     }
 
     /// One of these LPIs, or none, becomes pending.
-    pub(crate) fn pend(&mut self, targets: &[Option<(u8, u32)>]) {
+    pub fn pend(&mut self, targets: &[Option<(u8, u32)>]) {
         let truth = if targets.len() == 1 { Truth::Yes } else { Truth::Maybe };
         for (redistributor, intid) in targets.iter().flatten() {
             self.redistributors[usize::from(*redistributor)].pend(*intid, truth);
@@ -485,7 +464,7 @@ impl Architecture {
 
     // ---- redistributors
 
-    pub(crate) fn write_redistributor(
+    pub fn write_redistributor(
         &mut self,
         n: usize,
         register: u64,
@@ -508,24 +487,24 @@ impl Architecture {
         Ok(())
     }
 
-    pub(crate) fn read_redistributor(&mut self, n: usize, register: u64, seen: u64) -> Partial {
+    pub fn read_redistributor(&mut self, n: usize, register: u64, seen: u64) -> Partial {
         let freedoms = self.its[0].freedoms;
         self.redistributors[n].read(register, seen, &freedoms)
     }
 
     /// What a read of a redistributor's register would return, without learning from it.
-    pub(crate) fn peek_redistributor(&self, n: usize, register: u64) -> Partial {
+    pub fn peek_redistributor(&self, n: usize, register: u64) -> Partial {
         let mut redistributor = self.redistributors[n].clone();
         redistributor.read(register, 0, &self.its[0].freedoms)
     }
 
     /// What the CPU of a redistributor may be offered; `None`: nobody knows.
-    pub(crate) fn offers(&self, n: usize) -> Option<Vec<Option<u32>>> {
+    pub fn offers(&self, n: usize) -> Option<Vec<Option<u32>>> {
         self.redistributors[n].offers(&self.memory, &self.its[0].freedoms)
     }
 
     /// A CPU took this interrupt, or none.
-    pub(crate) fn acknowledge(&mut self, n: usize, taken: Option<u32>, judgement: &mut Judgement) {
+    pub fn acknowledge(&mut self, n: usize, taken: Option<u32>, judgement: &mut Judgement) {
         if let Some(offers) = self.offers(n)
             && !offers.contains(&taken)
         {
@@ -545,14 +524,14 @@ impl Architecture {
     }
 
     /// All pending LPIs of a redistributor, if that is not open.
-    pub(crate) fn pending(&self, n: usize) -> Option<Vec<u32>> {
+    pub fn pending_of(&self, n: usize) -> Option<Vec<u32>> {
         let pending = &self.redistributors[n].pending;
         let sure = !pending.unknown && pending.iter().all(|(_, truth)| truth == Truth::Yes);
         sure.then(|| pending.iter().map(|(intid, _)| intid).collect())
     }
 
     /// Whether these can be all pending LPIs of a redistributor; else what must be.
-    pub(crate) fn check_pending(
+    pub fn check_all_pending(
         &self,
         n: usize,
         seen: impl Iterator<Item = u32>,
@@ -587,7 +566,7 @@ pub(crate) fn overlap(a: (u64, u64), b: (u64, u64)) -> bool {
 
 /// The register that an access of `bytes` at `offset` of a redistributor's frames names, as far as
 /// LPIs go.
-pub(crate) fn redistributor_register(offset: u64, bytes: u64) -> Option<(u64, Part)> {
+pub fn redistributor_register(offset: u64, bytes: u64) -> Option<(u64, Part)> {
     const WIDE: [u64; 5] =
         [gicr::TYPER, gicr::PROPBASER, gicr::PENDBASER, gicr::INVLPIR, gicr::INVALLR];
     match (offset, bytes) {
@@ -600,12 +579,12 @@ pub(crate) fn redistributor_register(offset: u64, bytes: u64) -> Option<(u64, Pa
 }
 
 /// Which ITS, and the offset in its control and translation frames, an address belongs to.
-pub(crate) fn its_at(machine: &Machine, address: u64) -> Option<(usize, u64)> {
+pub fn its_at(machine: &Machine, address: u64) -> Option<(usize, u64)> {
     at(machine.its, 2 * gits::FRAME_BYTES, address)
 }
 
 /// Which redistributor, and the offset in its frames, an address belongs to.
-pub(crate) fn redistributor_at(machine: &Machine, address: u64) -> Option<(usize, u64)> {
+pub fn redistributor_at(machine: &Machine, address: u64) -> Option<(usize, u64)> {
     at(machine.redistributors, gicr::FRAMES_BYTES, address)
 }
 
@@ -615,7 +594,7 @@ fn at(bases: &[u64], bytes: u64, address: u64) -> Option<(usize, u64)> {
 }
 
 /// The register at an address: its row in the register table, and a path such as `its0.creadr`.
-pub(crate) fn name(machine: &Machine, address: u64) -> (&'static str, String) {
+pub fn name(machine: &Machine, address: u64) -> (&'static str, String) {
     if let Some((its, offset)) = its_at(machine, address) {
         let row = match offset < gits::FRAME_BYTES {
             true => row(Register::at(offset)),

@@ -7,12 +7,13 @@ use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Ctlr, Register};
 use its_machine::{Errno, Event};
 
-use crate::architecture::{Partial, STALLED};
-use crate::model::Model;
-use crate::policy::ledger::Ledger;
-use crate::policy::queue::{Guard, Stop, refused_by_injection};
-use crate::policy::trap::Account;
-use crate::{Rule, judgement::Expected, rules};
+use crate::ledger::Ledger;
+use crate::policy::Policy;
+use crate::queue::{Guard, Stop, refused_by_injection};
+use crate::trap::Account;
+use crate::{Rule, rules};
+use its_architecture::Expected;
+use its_architecture::{Partial, STALLED};
 
 /// MAPD.ITT_addr leaves out the bits below, and has none above.
 const ITT_ALIGNMENT: u64 = 256;
@@ -117,7 +118,7 @@ const fn table_fields(n: u64) -> u64 {
     0x40 + 0x20 * n
 }
 
-impl Model {
+impl Policy {
     pub(crate) fn judge_set_up(
         &mut self,
         arguments: [u64; 4],
@@ -644,9 +645,9 @@ mod tests {
             (0x00, at(QUEUE)),
             (0x10, 0x2000),
             (0x40, linear(SHADOW)),
-            (0x50, World::baser(0) & !Baser::VALID),
-            (0x50, World::baser(0) & !(1 << 62)),
-            (0x50, World::baser(0) ^ 1 << 48),
+            (0x50, baser(0) & !Baser::VALID),
+            (0x50, baser(0) & !(1 << 62)),
+            (0x50, baser(0) ^ 1 << 48),
             (0x58, 0x1000_0000_0001),
             (0x58, 0x4000_0000_0000),
             (0x58, 0x1000_0000_0040),
@@ -666,7 +667,7 @@ mod tests {
         let events = stopped_before_s9(set_up_with(&with_word(0x18, 2), &twice));
         world.clone().agree(set_up_call(), x1(-22), &events);
         // Attributes and Page_Size need not agree: the page size is described apart.
-        let attributes = with_word(0x50, World::baser(0) ^ 1 << 9 | 7 << 59);
+        let attributes = with_word(0x50, baser(0) ^ 1 << 9 | 7 << 59);
         world.clone().agree(set_up_call(), x1(0), &set_up_with(&attributes, &[(1, 7, at(ITT))]));
     }
 
@@ -698,15 +699,15 @@ mod tests {
     #[test]
     fn s7_a_queue_is_aligned_to_64k() {
         for pages in [1, 2, 4, 8, 15] {
-            let value = World::cbaser() ^ (pages * PAGE_BYTES);
+            let value = cbaser() ^ (pages * PAGE_BYTES);
             let world = moved(Register::Cbaser, value);
             let words = with_word(0x00, linear(QUEUE + pages));
             let events = set_up_reading(Register::Cbaser, value, &words);
             world.clone().agree(set_up_call(), x1(-22), &events);
             world.differ(set_up_call(), x1(-16), &events, &rules::DIV_ERRNO, "x1");
             // Hardware that drops these bits has an aligned queue: then S8 finds it off.
-            let dropped = set_up_reading(Register::Cbaser, World::cbaser(), &descriptor());
-            let dropping = set_up_reading(Register::Cbaser, World::cbaser(), &words);
+            let dropped = set_up_reading(Register::Cbaser, cbaser(), &descriptor());
+            let dropping = set_up_reading(Register::Cbaser, cbaser(), &words);
             let off = [dropped, vec![reads(Register::Ctlr, 1 << 31)]].concat();
             let judged = |events: &[Event], errno| {
                 let mut world = world.clone();
@@ -720,7 +721,7 @@ mod tests {
 
     #[test]
     fn s7_a_device_that_is_live_has_a_table() {
-        let value = World::baser(0) & !Baser::VALID;
+        let value = baser(0) & !Baser::VALID;
         let world = moved(Register::Baser(0), value);
         let words = with_word(0x50, value);
         let events = set_up_reading(Register::Baser(0), value, &words);
@@ -733,9 +734,9 @@ mod tests {
         let page_size = its_gic::geometry::PageSize::K16;
         let mut machine = machine();
         machine.configurations[0].page_size = page_size;
-        let value = World::baser(1) | 1 << 8 | 0x3000;
+        let value = baser(1) | 1 << 8 | 0x3000;
         let mut world = World::new(machine);
-        world.writes(ITS + 0x80, World::cbaser());
+        world.writes(ITS + 0x80, cbaser());
         world.writes(ITS + 0x108, value);
         let world = world.finalized();
         let mut words = with_word(0x70, value);

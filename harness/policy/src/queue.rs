@@ -9,9 +9,10 @@ use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Command, Register};
 use its_machine::{Errno, Event, PageChange};
 
-use crate::model::Model;
-use crate::policy::trap::Account;
-use crate::{Rule, architecture::STALLED, rules};
+use crate::policy::Policy;
+use crate::trap::Account;
+use crate::{Rule, rules};
+use its_architecture::STALLED;
 
 /// What an accepted command changes for the records once it is consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +179,7 @@ enum Level2 {
     Unread,
 }
 
-impl Model {
+impl Policy {
     /// P9: a look among `events`. C is taken and what was consumed is released. Whether EL2 must
     /// judge.
     pub(crate) fn look(&mut self, its: usize, events: &[Event], account: &mut Account) -> bool {
@@ -572,7 +573,7 @@ mod tests {
     use its_machine::{AccessSize, Freedoms, Outcome};
 
     use super::*;
-    use crate::model::Position;
+    use crate::policy::Position;
     use crate::testing::*;
 
     const DONE: Outcome = Outcome::Done;
@@ -1071,7 +1072,7 @@ mod tests {
         world.posts(0xa0, &[look(0x80), accepts(0x80, map, &[]), moves(0xa0)]);
         assert_eq!(world.translation(1, 9), None);
         world.consumes(0x80, &[map]);
-        assert!(world.model.touched().contains(&(0, 1, 9)));
+        assert!(world.model.hardware.touched().contains(&(0, 1, 9)));
         assert_eq!(world.translation(1, 9), Some((8201, Some(1))));
     }
 }

@@ -12,6 +12,8 @@ use super::possible::{Possible, Truth};
 use crate::rules;
 use crate::testing::*;
 
+type World = crate::testing::World<crate::Architecture>;
+
 const DONE: Outcome = Outcome::Done;
 
 const INT: fn(u32, u32) -> Command = |device_id, event_id| Command::Int { device_id, event_id };
@@ -47,7 +49,7 @@ type Target = Option<(u32, Option<u8>)>;
 
 /// INTID and redistributor of each way in which an event may be translated; `None`: nobody knows.
 fn translations(world: &World, event: (u32, u32)) -> Option<Vec<Target>> {
-    match world.model.hardware.translate(0, event.0, event.1) {
+    match world.model.translate(0, event.0, event.1) {
         Possible::Any => None,
         Possible::Of(all) => {
             let one = |to: its_machine::Translation| (to.intid, to.redistributor);
@@ -61,14 +63,14 @@ fn to(intid: u32, redistributor: u8) -> Target {
 }
 
 fn pending(world: &World, redistributor: usize) -> Vec<(u32, Truth)> {
-    let pending = &world.model.hardware.redistributors[redistributor].pending;
+    let pending = &world.model.redistributors[redistributor].pending;
     assert!(!pending.unknown);
     pending.iter().collect()
 }
 
 /// The outcomes of a command: `None` for done, else the numbers it may have.
 fn outcomes(world: &World, command: Command) -> Vec<Option<Vec<u32>>> {
-    let ways = world.model.hardware.ways(0, command).unwrap();
+    let ways = world.model.ways(0, command).unwrap();
     let mut outcomes: Vec<_> = ways
         .into_iter()
         .map(|(_, result)| match result {
@@ -137,11 +139,11 @@ fn error_numbers() {
 fn registers_and_halves() {
     let mut world = World::allowing(machine(), prompt()).boot();
     for (offset, value) in [
-        (0x80, World::cbaser()),
+        (0x80, cbaser()),
         (0x88, 0x80),
         (0x90, 0x80),
-        (0x100, World::baser(0)),
-        (0x108, World::baser(1)),
+        (0x100, baser(0)),
+        (0x108, baser(1)),
         (0x110, 0),
         (0x140, 0),
     ] {
@@ -262,7 +264,7 @@ fn msis_need_mapping_enable_and_lpis() {
     world.agree(msi(4), DONE, &[]);
     assert_eq!(pending(&world, 0), [(8200, Truth::Yes)]);
     let mut small = World::allowing(machine(), prompt()).boot();
-    small.model.hardware.redistributors[0].propbaser.value -= 1;
+    small.model.redistributors[0].propbaser.value -= 1;
     small.agree(msi(4), DONE, &[]);
     assert_eq!(pending(&small, 0), []);
 }
@@ -412,7 +414,6 @@ fn a_level1_entry_that_is_cleared_may_be_cached() {
         assert!(
             aliased
                 .model
-                .hardware
                 .ways(0, mapd(2 * 512, 1, FREE))
                 .unwrap()
                 .iter()
@@ -448,10 +449,10 @@ fn a_table_that_is_moved_may_be_cached_until_it_is_invalidated() {
         let mut world = World::allowing(machine, freedoms).boot();
         world.agree(write(ITS, AccessSize::Word, 0), DONE, &[]);
         world.agree(read(ITS, AccessSize::Word), Outcome::Value(1 << 31), &[]);
-        world.writes(ITS + 0x100, World::baser(0) & !Baser::VALID);
-        let elsewhere = Baser::from_bits(World::baser(0)).with_address(at(FREE));
+        world.writes(ITS + 0x100, baser(0) & !Baser::VALID);
+        let elsewhere = Baser::from_bits(baser(0)).with_address(at(FREE));
         world.writes(ITS + 0x100, elsewhere.into_bits());
-        world.writes(ITS + 0x80, World::cbaser());
+        world.writes(ITS + 0x80, cbaser());
         world.writes(ITS + 0x88, 0);
         world.agree(write(ITS, AccessSize::Word, 1), DONE, &[]);
         world
@@ -480,7 +481,7 @@ fn effects_wait_for_a_sync_where_that_is_allowed() {
 #[test]
 fn configuration_may_be_cached_until_it_is_invalidated() {
     let byte = at(LPI_CONFIGURATION) + 8;
-    let offers = |world: &World| world.model.hardware.offers(0).unwrap();
+    let offers = |world: &World| world.model.offers(0).unwrap();
     let mut world = only(Choices::USUAL.with(LpiCache::Kept));
     world.open_command(INT(1, 4));
     assert_eq!(offers(&world), [None]);
@@ -508,7 +509,7 @@ fn the_most_urgent_lpi_is_offered() {
     for event in [4, 5, 6] {
         world.agree(msi(event), DONE, &[]);
     }
-    assert_eq!(world.model.hardware.offers(0).unwrap(), [Some(8201)]);
+    assert_eq!(world.model.offers(0).unwrap(), [Some(8201)]);
 }
 
 #[test]

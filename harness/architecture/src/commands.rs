@@ -13,11 +13,11 @@ use its_machine::freedom::choice::{
     WideRdbase,
 };
 
-use super::cells::{Cell, Entry, Slot};
-use super::path::{Change, Path, Undefined, explore};
-use super::possible::{Possible, Truth};
-use super::tables::{At, COLLECTIONS, DEVICES};
-use super::{Architecture, overlap};
+use crate::architecture::{Architecture, overlap};
+use crate::cells::{Cell, Entry, Slot};
+use crate::path::{Change, Path, Undefined, explore};
+use crate::possible::{Possible, Truth};
+use crate::tables::{At, COLLECTIONS, DEVICES};
 
 /// What keeps a command from being carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What the model says about one action.
+//! What a reference says about one action.
 
 use std::fmt::Display;
 
@@ -12,18 +12,7 @@ pub enum Expected<T> {
     Unknown,
 }
 
-/// The phase of one ITS (P1 to P3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// No CPU is finalized (P1).
-    Open,
-    /// Some CPU is finalized, set-up has not succeeded (P2).
-    Closing,
-    /// Set-up succeeded (P3).
-    Guarded,
-}
-
-/// What the model says about one action.
+/// What a reference says about one action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
     /// What EL2 broke (family DIV).
@@ -56,7 +45,7 @@ impl Judgement {
     }
 
     /// EL2 broke a rule. `source`: the policy number, check, command or register that says so.
-    pub(crate) fn disagree(
+    pub fn disagree(
         &mut self,
         rule: &'static Rule,
         source: &'static str,
@@ -70,7 +59,7 @@ impl Judgement {
     }
 
     /// The hardware broke a rule.
-    pub(crate) fn hardware(
+    pub fn hardware(
         &mut self,
         rule: &'static Rule,
         class: &'static str,
@@ -89,20 +78,15 @@ impl Judgement {
     }
 
     /// pKVM did with a page what it cannot do.
-    pub(crate) fn contradict(
-        &mut self,
-        path: impl Display,
-        expected: impl Display,
-        seen: impl Display,
-    ) {
+    pub fn contradict(&mut self, path: impl Display, expected: impl Display, seen: impl Display) {
         if self.poisoned.is_none() {
             self.defects.push(format!("{path}: expected {expected}, seen {seen} (pKVM)"));
         }
     }
 
     /// Returns all that was not as it must be, for tests.
-    #[cfg(test)]
-    pub(crate) fn all(&self) -> Vec<Finding> {
+    #[cfg(any(test, feature = "testing"))]
+    pub fn all(&self) -> Vec<Finding> {
         let contradiction =
             |defect: &String| Finding::new(&crate::testing::PKVM, "pkvm", defect.as_str(), "", "");
         let defects = self.defects.iter().map(contradiction);
@@ -110,7 +94,7 @@ impl Judgement {
     }
 
     /// The first reason stays.
-    pub(crate) fn poison(&mut self, why: &'static str) {
+    pub fn poison(&mut self, why: &'static str) {
         self.poisoned.get_or_insert(why);
     }
 }

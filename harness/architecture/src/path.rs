@@ -7,11 +7,11 @@
 use its_machine::freedom::Choice;
 use its_machine::{Freedom, Freedoms};
 
-use super::cells::{Entry, Slot};
-use super::possible::{Possible, Truth};
+use crate::cells::{Entry, Slot};
+use crate::possible::{Possible, Truth};
 
 /// Why the architecture no longer says what happens.
-pub(crate) type Undefined = &'static str;
+pub type Undefined = &'static str;
 
 /// Ways that are told apart; beyond these nothing is known.
 const MOST_WAYS: usize = 256;

@@ -3,12 +3,12 @@
 use its_gic::geometry::Pages;
 use its_machine::{Errno, Event, Hypercall, Outcome, PageChange, PageState};
 
-use crate::model::Model;
-use crate::policy::ledger::Base;
-use crate::policy::trap::Account;
-use crate::{judgement::Phase, rules};
+use crate::ledger::Base;
+use crate::policy::Policy;
+use crate::trap::Account;
+use crate::{Phase, rules};
 
-impl Model {
+impl Policy {
     /// What x1 must be, from what was so before the call; `None`: the call is not supported.
     pub(crate) fn expect_hypercall(
         &self,
@@ -75,7 +75,7 @@ impl Model {
                 return;
             }
             Hypercall::InitItsEmulation => return,
-            Hypercall::HostShareHyp => (crate::policy::ghost::shared(0), Base::HostShared),
+            Hypercall::HostShareHyp => (crate::ghost::shared(0), Base::HostShared),
             Hypercall::HostUnshareHyp => (PageState::HOST, Base::Host),
             Hypercall::HostDonateGuest => (PageState::GUEST, Base::Guest),
             Hypercall::ReclaimGuestPage => {

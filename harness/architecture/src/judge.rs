@@ -1,0 +1,365 @@
+//! One action in, one judgement out: of a host that owns its ITSs.
+
+use its_gic::Register;
+use its_gic::command::Words;
+use its_gic::geometry::PAGE_BYTES;
+use its_gic::register::FRAME_BYTES;
+use its_machine::{Action, Direction, Event, Outcome, Translation};
+
+use crate::architecture::{
+    Architecture, Partial, its_at, name, redistributor_at, redistributor_register,
+};
+use crate::judgement::Judgement;
+use crate::outcome::{Fate, Fetched};
+use crate::path::Undefined;
+use crate::registers::STALLED;
+use crate::rules;
+
+/// What ICC_IAR1 reads when no interrupt is offered.
+pub const NO_INTERRUPT: u64 = 1023;
+
+/// Where MSIs may go: the redistributor and the INTID, or nowhere.
+type Targets = Vec<Option<(u8, u32)>>;
+
+impl Architecture {
+    /// Follows one action of a host that owns its ITSs, and judges what hardware did. ITSs and
+    /// redistributors that action and events name must be the machine's.
+    pub fn judge(&mut self, action: &Action, outcome: &Outcome, events: &[Event]) -> Judgement {
+        let mut judgement = Judgement::default();
+        self.start_action();
+        match *action {
+            Action::Device { address, size, direction: Direction::Read, .. } => {
+                let seen = match outcome {
+                    Outcome::Value(value) => *value,
+                    _ => 0,
+                };
+                let before = self.creadr_at(address);
+                self.replay(events, &mut judgement);
+                self.judge_read(address, size.bytes(), seen, before, &mut judgement);
+            }
+            Action::Device { address, size, direction: Direction::Write(value), .. } => {
+                let write = (value, is_refused(events));
+                self.write_device(address, size.bytes(), write, &mut judgement);
+                self.replay(events, &mut judgement);
+            }
+            Action::Store { address, value, .. } => {
+                if self.is_stored(address, outcome) {
+                    self.store(address, &[value]);
+                }
+                self.replay(events, &mut judgement);
+            }
+            Action::StoreCommand { address, words, .. } => {
+                if self.is_stored(address, outcome) {
+                    self.store(address, &words);
+                }
+                self.replay(events, &mut judgement);
+            }
+            Action::Msi { its, device_id, event_id, size } => {
+                // GITS_TRANSLATER: 16 bits leave the upper half of EventID zero.
+                let event = (usize::from(its), device_id, size.truncate(event_id.into()) as u32);
+                let before = self.msi(event);
+                self.replay(events, &mut judgement);
+                self.pend_either(before, event, &mut judgement);
+            }
+            Action::Acknowledge { cpu } => {
+                self.replay(events, &mut judgement);
+                self.acknowledge(usize::from(cpu), taken(outcome), &mut judgement);
+            }
+            Action::PowerLoss { its, restored } => {
+                self.replay(events, &mut judgement);
+                self.lose_power(usize::from(its), restored);
+            }
+            Action::Load { .. } | Action::Hypercall { .. } | Action::Advance { .. } => {
+                self.replay(events, &mut judgement);
+            }
+        }
+        judgement
+    }
+
+    fn is_stored(&self, address: u64, outcome: &Outcome) -> bool {
+        *outcome != Outcome::Refused && self.machine.is_memory(address, 8)
+    }
+
+    /// Makes pending what an MSI raises. Whether it came before or after the commands consumed in
+    /// this action is not known: `before` is what it would have raised before.
+    pub fn pend_either(
+        &mut self,
+        before: Result<Targets, Undefined>,
+        event: (usize, u32, u32),
+        judgement: &mut Judgement,
+    ) {
+        match (before, self.msi(event)) {
+            (Err(why), _) | (_, Err(why)) => judgement.poison(why),
+            (Ok(mut targets), Ok(after)) => {
+                targets.extend(after);
+                targets.sort_unstable();
+                targets.dedup();
+                self.pend(&targets);
+            }
+        }
+    }
+
+    // ---- events
+
+    fn replay(&mut self, events: &[Event], judgement: &mut Judgement) {
+        self.begin_events(events, judgement);
+        let mut creadr_before = None;
+        for index in 0..events.len() {
+            self.follow(events, index, &mut creadr_before, judgement);
+        }
+    }
+
+    /// Poisons what comes after an ITS read memory that was not cleaned: nothing that it does on
+    /// such grounds can be judged; whose fault it is, others say.
+    pub fn begin_events(&self, events: &[Event], judgement: &mut Judgement) {
+        if events.iter().any(|event| matches!(event, Event::StaleRead { .. })) {
+            judgement.poison("the ITS read memory that was not cleaned");
+        }
+    }
+
+    /// Follows one of these events, in order, and judges what hardware did. `creadr_before`: CREADR
+    /// before the commands just consumed, kept by the caller.
+    pub fn follow(
+        &mut self,
+        events: &[Event],
+        index: usize,
+        creadr_before: &mut Option<u64>,
+        judgement: &mut Judgement,
+    ) {
+        let (now, later) = (events[index], &events[index + 1..]);
+        match now {
+            Event::DeviceRead { address, size, value } => {
+                self.judge_read(address, size.bytes(), value, *creadr_before, judgement);
+            }
+            Event::DeviceWrite { address, size, value } => {
+                let write = (value, is_refused(later));
+                self.write_device(address, size.bytes(), write, judgement);
+            }
+            Event::Tampered { address, value } => self.store(address, &[value]),
+            // P4: EL2 stores queue slots and level-1 entries only.
+            Event::WordWritten { address, value, .. } => self.write(address, &[value]),
+            Event::CommandWritten { address, words } => self.write(address, &words),
+            // Private pages may be any of the host's (S6), tables of this ITS too.
+            Event::PageZeroed { page } => self.zero_page(page, is_cleaned(page, later)),
+            Event::Consumed { its, offset, words, error } => {
+                let fate = error.map_or(Fate::Done, |error| Fate::Ignored(error.0));
+                return self.take(its, (offset, words, fate), creadr_before, judgement);
+            }
+            Event::Taken { its, offset, words } => {
+                return self.take(its, (offset, words, Fate::Taken), creadr_before, judgement);
+            }
+            Event::Stalled { its, offset, words, error } => {
+                judgement.stalled += 1;
+                let fetched = (offset, words, Fate::Stalled(error.0));
+                return self.take(its, fetched, creadr_before, judgement);
+            }
+            // What a command changed of the ITS's reach comes with it.
+            Event::Reached(..) | Event::Unreached(_) => return,
+            _ => {}
+        }
+        *creadr_before = None;
+    }
+
+    fn take(
+        &mut self,
+        its: u8,
+        (offset, words, fate): (u64, Words, Fate),
+        creadr_before: &mut Option<u64>,
+        judgement: &mut Judgement,
+    ) {
+        let its = usize::from(its);
+        creadr_before.get_or_insert(self.its[its].registers.creadr);
+        let fetched = Fetched { offset, words, fate };
+        self.fetched(its, fetched, judgement);
+    }
+
+    // ---- registers
+
+    /// Follows a write of a register. `refused`: the hardware says that it must not be made.
+    pub fn write_device(
+        &mut self,
+        address: u64,
+        bytes: u64,
+        (value, refused): (u64, bool),
+        judgement: &mut Judgement,
+    ) {
+        let done = if let Some((its, offset)) = its_at(&self.machine, address) {
+            match Register::select(offset, bytes) {
+                Some((register, part)) if offset < FRAME_BYTES => {
+                    self.write_its(its, register, (part, value), refused)
+                }
+                _ => Ok(()),
+            }
+        } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
+            match redistributor_register(offset, bytes) {
+                Some((register, part)) => {
+                    self.write_redistributor(n, register, (part, value), refused)
+                }
+                None => Ok(()),
+            }
+        } else {
+            Ok(())
+        };
+        if let Err(why) = done {
+            judgement.poison(why);
+        }
+    }
+
+    /// Returns CREADR, if `address` is its.
+    pub fn creadr_at(&self, address: u64) -> Option<u64> {
+        let (its, offset) = its_at(&self.machine, address)?;
+        (Register::at(offset) == Register::Creadr).then(|| self.its[its].registers.creadr)
+    }
+
+    /// Judges a read of a register. CREADR may be what it was before the commands just consumed.
+    pub fn judge_read(
+        &mut self,
+        address: u64,
+        bytes: u64,
+        seen: u64,
+        creadr_before: Option<u64>,
+        judgement: &mut Judgement,
+    ) {
+        let (part, expected) = if let Some((its, offset)) = its_at(&self.machine, address) {
+            match Register::select(offset, bytes) {
+                Some((register, part)) if offset < FRAME_BYTES => {
+                    let before = self.read_its(its, register);
+                    self.learn(its, register, part, seen);
+                    (part, before)
+                }
+                // GITS_TRANSLATER is write-only, the rest of its frame reserved.
+                _ => return,
+            }
+        } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
+            let Some((register, part)) = redistributor_register(offset, bytes) else {
+                return;
+            };
+            (part, self.read_redistributor(n, register, seen))
+        } else {
+            return;
+        };
+        let differs = |value: u64| (part.extract(value) ^ seen) & part.extract(expected.known) != 0;
+        let earlier = creadr_before.filter(|_| self.creadr_at(address).is_some());
+        if differs(expected.value) && earlier.is_none_or(differs) {
+            let (source, path) = name(&self.machine, address);
+            let value = format_args!("{:#x}", part.extract(expected.value));
+            judgement.hardware(
+                &rules::ARCH_REGISTER,
+                "read",
+                source,
+                path,
+                value,
+                format_args!("{seen:#x}"),
+            );
+        }
+    }
+}
+
+/// What must be so.
+impl Architecture {
+    /// Whether the n-th ITS may translate an event like this; else how it must.
+    pub fn check_translation(
+        &self,
+        (its, device_id, event_id): (u8, u32, u32),
+        seen: Option<Translation>,
+    ) -> Result<(), String> {
+        let expected = self.translate(its.into(), device_id, event_id);
+        match expected.allows(seen) {
+            true => Ok(()),
+            false => Err(format!("{expected:?}")),
+        }
+    }
+
+    /// (ITS, DeviceID, EventID) whose translation the last action may have changed.
+    pub fn touched(&self) -> &[(u8, u32, u32)] {
+        &self.touched
+    }
+
+    /// Every (DeviceID, EventID) of an ITS that is mapped for sure, ascending.
+    pub fn mapped(&self, its: u8) -> Vec<(u32, u32)> {
+        self.mapped_of(its.into())
+    }
+
+    /// Whether these can be all pending LPIs of a redistributor; else which must be.
+    pub fn check_pending(
+        &self,
+        redistributor: u8,
+        seen: impl Iterator<Item = u32>,
+    ) -> Result<(), String> {
+        self.check_all_pending(redistributor.into(), seen)
+    }
+
+    /// Whether a redistributor may offer its CPU this LPI, or none; else which it may.
+    pub fn check_offered(&self, redistributor: u8, seen: Option<u32>) -> Result<(), String> {
+        match self.offers(redistributor.into()) {
+            Some(offers) if !offers.contains(&seen) => Err(format!("{offers:?}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The only way in which an ITS may translate an event; `None` while there are several.
+    pub fn translation(
+        &self,
+        (its, device_id, event_id): (u8, u32, u32),
+    ) -> Option<Option<Translation>> {
+        let expected = self.translate(its.into(), device_id, event_id);
+        expected.known()
+    }
+
+    /// The only LPI that a redistributor may offer its CPU, or none; `None` while there are
+    /// several.
+    pub fn offered(&self, redistributor: u8) -> Option<Option<u32>> {
+        match self.offers(redistributor.into())?[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The only set that can be all pending LPIs of a redistributor; `None` while there are
+    /// several.
+    pub fn pending(&self, redistributor: u8) -> Option<Vec<u32>> {
+        self.pending_of(redistributor.into())
+    }
+
+    /// What a read of a register of the n-th ITS returns, as far as it is known.
+    pub fn register(&self, its: u8, register: Register) -> Partial {
+        self.read_its(its.into(), register)
+    }
+
+    /// Returns whether nothing more can be expected of the queue of an ITS that its host owns: all
+    /// of it was consumed, or the ITS is stalled or disabled.
+    pub fn is_settled(&self, its: usize) -> bool {
+        let registers = &self.its[its].registers;
+        let freedoms = self.its[its].freedoms;
+        !registers.enabled
+            || registers.creadr & STALLED != 0
+            // A CWRITER beyond the queue may keep the ITS at rest or not.
+            || registers.writer().is_none()
+            || !registers.can_fetch(&freedoms)
+    }
+}
+
+/// Returns the interrupt that an acknowledge returned.
+pub fn taken(outcome: &Outcome) -> Option<u32> {
+    match outcome {
+        Outcome::Value(intid) if *intid != NO_INTERRUPT => Some(*intid as u32),
+        _ => None,
+    }
+}
+
+/// Returns whether EL2 then cleans all of the page.
+fn is_cleaned(page: u64, events: &[Event]) -> bool {
+    let start = page.wrapping_mul(PAGE_BYTES);
+    events.iter().any(|event| {
+        let Event::Cleaned { address, bytes } = *event else {
+            return false;
+        };
+        let end = address.saturating_add(bytes);
+        address <= start && end >= start.saturating_add(PAGE_BYTES)
+    })
+}
+
+/// Returns whether what follows a write says that it must not be made.
+pub fn is_refused(events: &[Event]) -> bool {
+    matches!(events.first(), Some(Event::Unpredictable { .. }))
+}
