@@ -126,8 +126,10 @@ impl Architecture {
         creadr_before: &mut Option<u64>,
         judgement: &mut Judgement,
     ) {
-        let (now, later) = (events[index], &events[index + 1..]);
-        match now {
+        let Some((event, later)) = events[index..].split_first() else {
+            return;
+        };
+        match *event {
             Event::DeviceRead { address, size, value } => {
                 self.judge_read(address, size.bytes(), value, *creadr_before, judgement);
             }
