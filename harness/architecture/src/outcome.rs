@@ -138,7 +138,14 @@ impl Architecture {
                 };
                 (events.map(|(id, _)| id).collect(), to)
             }
-            _ => return,
+            Command::Mapd { .. }
+            | Command::Int { .. }
+            | Command::Clear { .. }
+            | Command::Inv { .. }
+            | Command::Invall { .. }
+            | Command::Movall { .. }
+            | Command::Sync { .. }
+            | Command::Raw { .. } => return,
         };
         for (device_id, event_id) in ids {
             let before = self.translate(its, device_id, event_id);
@@ -167,7 +174,17 @@ impl Architecture {
                 let events = self.events_of(its, icid).into_iter();
                 events.map(|(id, _)| id).collect()
             }
-            _ => command.event().into_iter().collect(),
+            Command::Mapti { .. }
+            | Command::Mapi { .. }
+            | Command::Movi { .. }
+            | Command::Discard { .. }
+            | Command::Int { .. }
+            | Command::Clear { .. }
+            | Command::Inv { .. } => command.event().into_iter().collect(),
+            Command::Invall { .. }
+            | Command::Movall { .. }
+            | Command::Sync { .. }
+            | Command::Raw { .. } => Vec::new(),
         };
         let touched = events.into_iter().map(|event| (its as u8, event.0, event.1));
         self.touched.extend(touched);

@@ -2,7 +2,9 @@
 
 use its_gic::Register;
 use its_gic::register::FRAME_BYTES;
-use its_machine::{AccessSize, Action, CPUS, Direction, Frame, Hypercall, Machine, Outcome, Place};
+use its_machine::{
+    AccessSize, Action, CPUS, Direction, Frame, Hypercall, Machine, Outcome, PageChange, Place,
+};
 use its_scenario::{Operation, Rdbase, Scenario, Stage, Target};
 
 use crate::Perform;
@@ -16,6 +18,29 @@ pub struct Drivers {
     machine: Machine,
     drivers: Vec<Driver>,
     current: usize,
+}
+
+/// What an operation leaves to whoever plays the scenario: it is no action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    /// The host turned to this ITS.
+    Its(u8),
+    /// The n-th such change of page ownership fails.
+    Fail {
+        change: PageChange,
+        nth: u8,
+    },
+    /// After so many reads of shared memory by EL2 the host changes the word at an address.
+    Tamper {
+        after: u8,
+        address: u64,
+        value: u64,
+    },
+    /// So many of the next operations are done at once.
+    Race {
+        operations: u8,
+    },
 }
 
 /// Returns the board that a scenario is played on.
@@ -62,20 +87,24 @@ impl Drivers {
         outcomes.filter(|outcome| *outcome != done).collect()
     }
 
-    /// Does one operation. `fail`, `tamper` and `race` are for whoever plays the scenario: they are
-    /// no actions.
-    pub fn operate(&mut self, operation: &Operation, performer: &mut impl Perform) {
-        if let Operation::Its { its } = *operation {
-            self.current = usize::from(its) % self.drivers.len();
-            return;
-        }
+    /// Does one operation. Returns what it leaves to whoever plays the scenario.
+    pub fn operate(&mut self, operation: &Operation, performer: &mut impl Perform) -> Left {
         let (machine, current) = (self.machine, self.current);
-        operate(operation, &machine, &mut self.drivers[current], performer);
+        let left = operate(operation, &machine, &mut self.drivers[current], performer);
+        if let Left::Its(its) = left {
+            self.current = usize::from(its) % self.drivers.len();
+        }
+        left
     }
 }
 
 /// What an operation is in actions: an arm for each.
-fn operate(operation: &Operation, machine: &Machine, host: &mut Driver, on: &mut impl Perform) {
+fn operate(
+    operation: &Operation,
+    machine: &Machine,
+    host: &mut Driver,
+    on: &mut impl Perform,
+) -> Left {
     let at = Place::address;
     let its = host.its();
     match *operation {
@@ -189,12 +218,14 @@ fn operate(operation: &Operation, machine: &Machine, host: &mut Driver, on: &mut
         Operation::Acknowledge { cpu } => act_once(Action::Acknowledge { cpu }, on),
         Operation::Advance { commands } => act_once(Action::Advance { its, commands }, on),
         Operation::PowerLoss { restored } => act_once(Action::PowerLoss { its, restored }, on),
-        // Whoever plays the scenario does these: they are no actions.
-        Operation::Its { .. }
-        | Operation::Fail { .. }
-        | Operation::Tamper { .. }
-        | Operation::Race { .. } => {}
+        Operation::Its { its } => return Left::Its(its),
+        Operation::Fail { change, nth } => return Left::Fail { change, nth },
+        Operation::Tamper { after, at: place, value } => {
+            return Left::Tamper { after, address: at(place) & !7, value };
+        }
+        Operation::Race { operations, .. } => return Left::Race { operations },
     }
+    Left::Nothing
 }
 
 fn act_once(action: Action, on: &mut impl Perform) {

@@ -3,7 +3,7 @@
 use its_machine::{AGENTS, Action, Outcome};
 use its_scenario::Operation;
 
-use crate::{Drivers, Perform};
+use crate::{Drivers, Left, Perform};
 
 /// Actions of one agent in a race, at most: what a race does is bounded.
 const ACTIONS: usize = 128;
@@ -13,13 +13,15 @@ const ACTIONS: usize = 128;
 #[derive(Default)]
 struct Lists([Vec<Action>; AGENTS]);
 
-/// Returns what these operations are, for each agent.
-pub fn lists(operations: &[Operation], drivers: &mut Drivers) -> [Vec<Action>; AGENTS] {
+/// Returns what these operations are, for each agent, and what they leave to whoever plays them.
+pub fn lists(
+    operations: &[Operation],
+    drivers: &mut Drivers,
+) -> ([Vec<Action>; AGENTS], Vec<Left>) {
     let mut lists = Lists::default();
-    for operation in operations {
-        drivers.operate(operation, &mut lists);
-    }
-    lists.0
+    let left = operations.iter().map(|operation| drivers.operate(operation, &mut lists));
+    let left = left.collect();
+    (lists.0, left)
 }
 
 impl Perform for Lists {

@@ -4,12 +4,10 @@
 use std::collections::HashMap;
 
 use its_board::{Board, BoardSubject, Failure, Snapshot, Tamper};
-use its_driver::{Drivers, Perform, machine, race};
+use its_driver::{Drivers, Left, Perform, machine, race};
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
-use its_machine::{
-    Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Part, Place, Turn, View,
-};
+use its_machine::{Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Part, Turn, View};
 use its_scenario::{Boot, Operation, Scenario, Stage};
 
 /// What comes next in a case.
@@ -199,43 +197,41 @@ impl<'a, O: Observer> Watched<'a, O> {
         drivers: &mut Drivers,
     ) -> usize {
         let mut taken = 0;
-        match operation {
-            Operation::Fail { .. } | Operation::Tamper { .. } => {
-                self.arm(operation);
+        match drivers.operate(operation, self) {
+            Left::Nothing | Left::Its(_) => {}
+            // A failure stays armed until it is due or the case ends, a tamper for one operation.
+            left @ (Left::Fail { .. } | Left::Tamper { .. }) => {
+                self.arm(left);
                 return 0;
             }
-            Operation::Race { operations, .. } => {
+            Left::Race { operations } => {
                 let is_race = |operation: &Operation| matches!(operation, Operation::Race { .. });
                 let until = rest.iter().position(is_race).unwrap_or(rest.len());
-                taken = until.min(usize::from(*operations));
+                taken = until.min(usize::from(operations));
                 self.race(&rest[..taken], operation.turns().collect(), drivers);
             }
-            _ => drivers.operate(operation, self),
         }
         self.board.disarm_tampers();
         taken
     }
 
     fn race(&mut self, together: &[Operation], turns: Vec<Turn>, drivers: &mut Drivers) {
-        together.iter().for_each(|operation| self.arm(operation));
         self.observer.begin(&Next::Race(together));
-        let lists = race::lists(together, drivers);
+        let (lists, left) = race::lists(together, drivers);
+        left.into_iter().for_each(|left| self.arm(left));
         let parts = self.board.race(&lists, &turns, &mut self.events);
         self.observer.raced(self.board, &parts, &self.events);
     }
 
-    /// Tampers are for one operation or race; a failure stays armed until it is due or the case
-    /// ends.
-    fn arm(&mut self, operation: &Operation) {
-        match *operation {
-            Operation::Fail { change, nth } => {
+    fn arm(&mut self, left: Left) {
+        match left {
+            Left::Fail { change, nth } => {
                 self.board.arm_failure(Failure { change, nth: nth.into() });
             }
-            Operation::Tamper { after, at, value } => {
-                let address = Place::address(at) & !7;
+            Left::Tamper { after, address, value } => {
                 self.board.arm_tamper(Tamper { after: after.into(), address, value });
             }
-            _ => {}
+            Left::Nothing | Left::Its(_) | Left::Race { .. } => {}
         }
     }
 

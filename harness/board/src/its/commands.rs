@@ -9,6 +9,7 @@ use its_machine::freedom::choice::{AbsentLevel2, UnknownCommand, UnmappedCollect
 use super::format::{DeviceEntry, InterruptEntry};
 use super::tables::Missing;
 use super::{Bus, PhysicalIts};
+use crate::redistributor::Redistributor;
 
 /// Reason bytes of command errors (IHI 0069, command errors; GIC-600 TRM 101206).
 pub(super) mod reason {
@@ -77,17 +78,38 @@ impl PhysicalIts {
         bus: &mut Bus,
     ) -> Result<(), CommandError> {
         let result = match command {
-            Command::Mapd { .. }
-            | Command::Mapc { .. }
-            | Command::Mapti { .. }
-            | Command::Mapi { .. }
-            | Command::Movi { .. }
-            | Command::Discard { .. } => self.map(command, bus),
+            Command::Mapd { device_id, size, itt_address, valid } => {
+                let entry = DeviceEntry { itt_address, size };
+                self.mapd(device_id, valid.then_some(entry), bus)
+            }
+            Command::Mapc { icid, rdbase, valid } => self.mapc(icid, rdbase, valid, bus),
+            Command::Mapti { device_id, event_id, intid, icid } => {
+                self.mapti(device_id, event_id, InterruptEntry { intid, icid }, bus)
+            }
+            Command::Mapi { device_id, event_id, icid } => {
+                let intid = event_id;
+                self.mapti(device_id, event_id, InterruptEntry { intid, icid }, bus)
+            }
+            Command::Movi { device_id, event_id, icid } => {
+                self.movi(device_id, event_id, icid, bus)
+            }
+            Command::Discard { device_id, event_id } => self.discard(device_id, event_id, bus),
+            Command::Int { device_id, event_id } => self.int(device_id, event_id, bus),
+            Command::Clear { device_id, event_id } => {
+                self.at_target(device_id, event_id, bus, |target, intid| {
+                    target.clear_pending(intid);
+                })
+            }
+            Command::Inv { device_id, event_id } => {
+                self.at_target(device_id, event_id, bus, Redistributor::forget)
+            }
+            Command::Invall { icid } => self.invall(icid, bus),
+            Command::Movall { from_rdbase, to_rdbase } => self.movall(from_rdbase, to_rdbase, bus),
+            Command::Sync { rdbase } => self.sync(rdbase, bus),
             Command::Raw { .. } => match self.choices().get() {
                 UnknownCommand::Refused => Err(Fault::Unnumbered),
                 UnknownCommand::Skipped => Ok(()),
             },
-            command => self.act(command, bus),
         };
         result.map_err(|fault| fault.error(opcode))
     }

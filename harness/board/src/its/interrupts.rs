@@ -1,6 +1,5 @@
 //! Interrupts on their way: MSIs, and the commands that act on pending state and configuration.
 
-use its_gic::Command;
 use its_machine::Translation;
 use its_machine::freedom::choice::{Invall, LpiCache, LpisOff, SyncNowhere, WideEvent};
 
@@ -9,26 +8,8 @@ use super::{Bus, PhysicalIts};
 use crate::redistributor::Redistributor;
 
 impl PhysicalIts {
-    pub(super) fn act(&mut self, command: Command, bus: &mut Bus) -> Result<(), Fault> {
-        match command {
-            Command::Int { device_id, event_id } => self.int(device_id, event_id, bus),
-            Command::Clear { device_id, event_id } => {
-                self.at_target(device_id, event_id, bus, |target, intid| {
-                    target.clear_pending(intid);
-                })
-            }
-            Command::Inv { device_id, event_id } => {
-                self.at_target(device_id, event_id, bus, Redistributor::forget)
-            }
-            Command::Invall { icid } => self.invall(icid, bus),
-            Command::Movall { from_rdbase, to_rdbase } => self.movall(from_rdbase, to_rdbase, bus),
-            Command::Sync { rdbase } => self.sync(rdbase, bus),
-            _ => Ok(()),
-        }
-    }
-
     /// Does something about a mapped event's LPI at its redistributor, if its collection has one.
-    fn at_target(
+    pub(super) fn at_target(
         &mut self,
         device_id: u32,
         event_id: u32,
@@ -42,7 +23,12 @@ impl PhysicalIts {
         Ok(())
     }
 
-    fn int(&mut self, device_id: u32, event_id: u32, bus: &mut Bus) -> Result<(), Fault> {
+    pub(super) fn int(
+        &mut self,
+        device_id: u32,
+        event_id: u32,
+        bus: &mut Bus,
+    ) -> Result<(), Fault> {
         let found = self.routed_event(device_id, event_id, bus)?;
         let Some(target) = found.redistributor else {
             return Ok(());
@@ -56,7 +42,7 @@ impl PhysicalIts {
     }
 
     /// Which LPIs are a collection's only the ITTs tell.
-    fn invall(&mut self, icid: u16, bus: &mut Bus) -> Result<(), Fault> {
+    pub(super) fn invall(&mut self, icid: u16, bus: &mut Bus) -> Result<(), Fault> {
         let target = usize::from(self.mapped_collection(icid, bus)?);
         let keeps = bus.machine.configuration(0).choices.picks(LpiCache::Kept);
         match self.choices().get() {
@@ -71,7 +57,12 @@ impl PhysicalIts {
         Ok(())
     }
 
-    fn movall(&mut self, from_rdbase: u64, to_rdbase: u64, bus: &mut Bus) -> Result<(), Fault> {
+    pub(super) fn movall(
+        &mut self,
+        from_rdbase: u64,
+        to_rdbase: u64,
+        bus: &mut Bus,
+    ) -> Result<(), Fault> {
         let common = reason::MOVALL_PROCNUM_OOR;
         let from = self.named(from_rdbase, bus);
         let from = from.ok_or_else(|| self.no_redistributor(common, reason::TARGET_OOR))?;
@@ -90,7 +81,7 @@ impl PhysicalIts {
         Ok(())
     }
 
-    fn sync(&mut self, rdbase: u64, bus: &Bus) -> Result<(), Fault> {
+    pub(super) fn sync(&mut self, rdbase: u64, bus: &Bus) -> Result<(), Fault> {
         match self.named(rdbase, bus) {
             Some(redistributor) => self.unsettled.synchronise(redistributor),
             None if self.choices().picks(SyncNowhere::Refused) => return Err(Fault::Unnumbered),

@@ -1,6 +1,5 @@
 //! Commands that change mappings: MAPD, MAPC, MAPTI, MAPI, MOVI, DISCARD.
 
-use its_gic::Command;
 use its_gic::geometry::{PHYSICAL_ADDRESS_BITS, itt_bytes};
 use its_gic::redistributor::intids;
 use its_machine::freedom::choice::{
@@ -13,29 +12,7 @@ use super::format::{DeviceEntry, InterruptEntry};
 use super::{Bus, PhysicalIts};
 
 impl PhysicalIts {
-    pub(super) fn map(&mut self, command: Command, bus: &mut Bus) -> Result<(), Fault> {
-        match command {
-            Command::Mapd { device_id, size, itt_address, valid } => {
-                let entry = DeviceEntry { itt_address, size };
-                self.mapd(device_id, valid.then_some(entry), bus)
-            }
-            Command::Mapc { icid, rdbase, valid } => self.mapc(icid, rdbase, valid, bus),
-            Command::Mapti { device_id, event_id, intid, icid } => {
-                self.mapti(device_id, event_id, InterruptEntry { intid, icid }, bus)
-            }
-            Command::Mapi { device_id, event_id, icid } => {
-                let intid = event_id;
-                self.mapti(device_id, event_id, InterruptEntry { intid, icid }, bus)
-            }
-            Command::Movi { device_id, event_id, icid } => {
-                self.movi(device_id, event_id, icid, bus)
-            }
-            Command::Discard { device_id, event_id } => self.discard(device_id, event_id, bus),
-            _ => Ok(()),
-        }
-    }
-
-    fn mapd(
+    pub(super) fn mapd(
         &mut self,
         device_id: u32,
         entry: Option<DeviceEntry>,
@@ -77,7 +54,13 @@ impl PhysicalIts {
         }
     }
 
-    fn mapc(&mut self, icid: u16, rdbase: u64, valid: bool, bus: &mut Bus) -> Result<(), Fault> {
+    pub(super) fn mapc(
+        &mut self,
+        icid: u16,
+        rdbase: u64,
+        valid: bool,
+        bus: &mut Bus,
+    ) -> Result<(), Fault> {
         let place = self.collection_place(icid, bus);
         let place = place.map_err(|_| reason::COLLECTION_OOR)?;
         let named = match self.choices().picks(WideRdbase::Ignored) {
@@ -133,7 +116,7 @@ impl PhysicalIts {
         }
     }
 
-    fn mapti(
+    pub(super) fn mapti(
         &mut self,
         device_id: u32,
         event_id: u32,
@@ -171,7 +154,7 @@ impl PhysicalIts {
         self.choices().picks(WideIntid::Refused) && u64::from(intid) >= limit
     }
 
-    fn movi(
+    pub(super) fn movi(
         &mut self,
         device_id: u32,
         event_id: u32,
@@ -193,7 +176,12 @@ impl PhysicalIts {
         Ok(())
     }
 
-    fn discard(&mut self, device_id: u32, event_id: u32, bus: &mut Bus) -> Result<(), Fault> {
+    pub(super) fn discard(
+        &mut self,
+        device_id: u32,
+        event_id: u32,
+        bus: &mut Bus,
+    ) -> Result<(), Fault> {
         let found = self.routed_event(device_id, event_id, bus)?;
         let before = self.before(device_id, event_id, bus);
         self.set_interrupt(device_id, found.itt, event_id, None, bus);
