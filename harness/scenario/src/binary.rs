@@ -9,11 +9,9 @@
 //! end is dropped. It knows one version, so it ignores byte 0: bytes of another version are a
 //! scenario like any bytes.
 
-use its_machine::MAX_ITS;
+use its_machine::{ItsConfiguration, MAX_ITS};
 
-use crate::header::{
-    BOOT_FIELDS, CHARACTER_FIELDS, boot, boot_words, configuration, configuration_words,
-};
+use crate::header::{Boot, Header};
 use crate::operation::Kind;
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
@@ -28,22 +26,23 @@ pub const RECORD_BYTES: usize = 42;
 pub const MAX_BYTES: usize = HEADER_BYTES + MAX_OPERATIONS * RECORD_BYTES;
 
 /// Where in the header the configurations start, and the boot plan.
-const CHARACTER_AT: [usize; MAX_ITS] = [1, 113];
+const CONFIGURATION_AT: [usize; MAX_ITS] = [1, 113];
 const BOOT_AT: usize = 225;
 
 /// Fields grow in number, their places do not move.
-const _: () = assert!(CHARACTER_FIELDS <= 112 && BOOT_FIELDS <= HEADER_BYTES - BOOT_AT);
+const _: () =
+    assert!(ItsConfiguration::FIELDS.len() <= 112 && Boot::FIELDS.len() <= HEADER_BYTES - BOOT_AT);
 
 impl Scenario {
     /// As bytes, at most [`MAX_BYTES`]: a header and 42 bytes an operation.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![BINARY_VERSION];
-        for (configuration, start) in self.configurations.iter().zip(CHARACTER_AT) {
+        for (configuration, start) in self.configurations.iter().zip(CONFIGURATION_AT) {
             bytes.resize(start, 0);
-            bytes.extend(configuration_words(configuration).map(|word| word as u8));
+            bytes.extend(configuration.words().iter().map(|word| *word as u8));
         }
         bytes.resize(BOOT_AT, 0);
-        bytes.extend(boot_words(&self.boot).map(|word| word as u8));
+        bytes.extend(self.boot.words().iter().map(|word| *word as u8));
         bytes.resize(HEADER_BYTES, 0);
         for operation in self.operations.iter().take(MAX_OPERATIONS) {
             let record = Record::from(operation);
@@ -60,8 +59,8 @@ impl Scenario {
         };
         let (records, _cut_off) = records.as_chunks::<RECORD_BYTES>();
         Self {
-            configurations: CHARACTER_AT.map(|start| configuration(fields(header, start))),
-            boot: boot(fields(header, BOOT_AT)),
+            configurations: CONFIGURATION_AT.map(|start| from_bytes(header, start)),
+            boot: from_bytes(header, BOOT_AT),
             operations: records
                 .iter()
                 .take(MAX_OPERATIONS)
@@ -78,10 +77,9 @@ impl Scenario {
     }
 }
 
-/// So many fields of a header from `start` on, one byte each.
-fn fields<const N: usize>(header: &[u8; HEADER_BYTES], start: usize) -> [u64; N] {
-    let mut bytes = header.iter().skip(start);
-    std::array::from_fn(|_| bytes.next().map_or(0, |byte| u64::from(*byte)))
+/// Fields from `start` on, one byte each.
+fn from_bytes<H: Header>(bytes: &[u8; HEADER_BYTES], start: usize) -> H {
+    H::from_words(bytes.iter().skip(start).copied().map(u64::from))
 }
 
 fn record(bytes: &[u8; RECORD_BYTES]) -> Record {

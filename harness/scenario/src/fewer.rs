@@ -10,8 +10,9 @@ use its_gic::command::COMMAND_BYTES;
 use its_gic::register::OFFSET_MASK;
 use its_machine::{Area, AreaKind, Frame, Place};
 
+use crate::header::Boot;
 use crate::operation::Operation;
-use crate::scenario::{Boot, Scenario};
+use crate::scenario::Scenario;
 use crate::target::Target;
 
 /// A DeviceID that no boot has given to a live device.

@@ -1,6 +1,6 @@
 //! The fix-up: makes any scenario playable, and leaves a playable one as it is.
 
-use crate::header::{boot, boot_words, configuration, configuration_words};
+use crate::header::Header as _;
 use crate::operation::Operation;
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
@@ -10,9 +10,8 @@ impl Scenario {
     /// out of range goes around rather than to the limit, so that mutation spreads. Twice is the
     /// same as once.
     pub fn fix_up(&mut self) {
-        self.configurations =
-            self.configurations.map(|given| configuration(configuration_words(&given)));
-        self.boot = boot(boot_words(&self.boot));
+        self.configurations = self.configurations.map(|given| given.fixed());
+        self.boot = self.boot.fixed();
         self.operations.truncate(MAX_OPERATIONS);
         for operation in &mut self.operations {
             operation.fix_up();

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use its_machine::{Area, Frame, Place};
 
+use crate::header::Stage;
 use crate::operation::Kind;
 use crate::operation::{HostCommand, Operation};
 use crate::record::Record;
-use crate::scenario::{Scenario, Stage};
+use crate::scenario::Scenario;
 
 /// Who is behind the ITS that a scenario works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

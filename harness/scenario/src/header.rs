@@ -1,25 +1,129 @@
-//! Configurations and boot plan as numbers: their ranges, names and defaults.
+//! Configurations and boot plan as numbers: one table each, a field a row. Text, bytes, fix-up and
+//! simplification go by them.
 
 use its_gic::geometry::PageSize;
 use its_machine::{Choices, Freedom, ItsConfiguration, MAX_ITS, Pace};
 
-use crate::argument::{Argument, Shape};
-use crate::scenario::{Boot, Stage};
+use crate::argument::{Argument, Shape, Word};
 
-/// The fields that every version of this crate knew.
-pub(crate) const FIRST_FIELDS: usize = 13;
-/// Fields that are no freedoms, [`Freedom::OnError`] apart, which is older than the list of them.
-pub(crate) const OWN_FIELDS: usize = 16;
-pub(crate) const CHARACTER_FIELDS: usize = OWN_FIELDS + LATER_FREEDOMS.len();
-pub(crate) const BOOT_FIELDS: usize = 8;
+/// What stands before the operations of a scenario: fields, each a number in its range.
+pub(crate) trait Header: Copy {
+    /// What goes without saying: the text form leaves out a field that equals it.
+    const USUAL: Self;
+    /// The fields, in the order of the binary form.
+    const FIELDS: &'static [Argument];
 
-/// The freedoms whose fields follow the others: all but [`Freedom::OnError`].
-const LATER_FREEDOMS: &[Freedom] = match Freedom::ALL {
-    [Freedom::OnError, later @ ..] => later,
-    all => all,
-};
+    /// Returns the number of each field.
+    fn words(&self) -> Vec<u64>;
+
+    /// Brings every number into its range. A number that is missing is 0.
+    fn from_words(words: impl IntoIterator<Item = u64>) -> Self;
+
+    /// Brings every field into its range.
+    #[must_use]
+    fn fixed(&self) -> Self {
+        Self::from_words(self.words())
+    }
+}
+
+/// Returns so many numbers, each in the range of its field.
+fn fixed(fields: &[Argument], words: impl IntoIterator<Item = u64>) -> impl Iterator<Item = u64> {
+    let words = words.into_iter().chain(std::iter::repeat(0));
+    fields.iter().zip(words).map(|(field, word)| field.shape.fix(word))
+}
+
+/// Makes numbers of a struct, and a struct of numbers. A row is a field, the type that packs it (its
+/// own, or one that it converts into), and its [`Argument`].
+macro_rules! fields {
+    ($header:ident $fields:ident $words:ident $from_words:ident {
+        $($field:ident: $type:ty = $argument:expr,)*
+    }) => {
+        const $fields: &[Argument] = &[$($argument,)*];
+
+        fn $words(header: &$header) -> Vec<u64> {
+            vec![$(<$type>::from(header.$field).pack()),*]
+        }
+
+        fn $from_words(words: &mut impl Iterator<Item = u64>) -> $header {
+            let mut next = || words.next().unwrap_or(0);
+            $header { $($field: <$type as Word>::unpack(next()).into(),)* }
+        }
+    };
+}
+
+/// Declares the boot plan. A row is the field's documentation, its name, its type, its default and
+/// its [`Argument`].
+macro_rules! boot_plan {
+    ($($(#[doc = $doc:literal])* $field:ident: $type:ty = $usual:expr, $argument:expr;)*) => {
+        /// What the board is, and what the driver does before the operations begin. The default, a
+        /// guarded ITS with the queue that Linux gives it, never changes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub struct Boot {
+            $($(#[doc = $doc])* pub $field: $type,)*
+        }
+
+        fields! { Boot BOOT boot_words boot { $($field: $type = $argument,)* } }
+
+        impl Default for Boot {
+            fn default() -> Self {
+                Self::USUAL
+            }
+        }
+
+        impl Header for Boot {
+            const USUAL: Self = Self { $($field: $usual,)* };
+            const FIELDS: &'static [Argument] = BOOT;
+
+            fn words(&self) -> Vec<u64> {
+                boot_words(self)
+            }
+
+            fn from_words(words: impl IntoIterator<Item = u64>) -> Self {
+                boot(&mut fixed(BOOT, words))
+            }
+        }
+    };
+}
+
+/// Declares an enum's values with their names, in the order of their numbers.
+macro_rules! named {
+    ($type:ident $names:ident { $first:ident $($variant:ident)* } $texts:expr) => {
+        const $names: Shape = Shape::Choice($texts);
+
+        impl Word for $type {
+            fn pack(self) -> u64 {
+                let all = [Self::$first, $(Self::$variant),*];
+                all.iter().position(|other| *other == self).unwrap_or(0) as u64
+            }
+
+            fn unpack(word: u64) -> Self {
+                let all = [Self::$first, $(Self::$variant),*];
+                all.get(word as usize).copied().unwrap_or(Self::$first)
+            }
+        }
+    };
+}
+
+/// How far a board has come when the operations begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Nothing is programmed at all; the driver has not probed (P1).
+    Reset,
+    /// The driver has probed the ITS; no CPU is finalized (P1).
+    Probed,
+    /// All CPUs are finalized; the ITS is not set up (P2).
+    Deprivileged,
+    /// The ITS is set up (P3).
+    Guarded,
+}
+
+named! { Stage STAGES { Probed Deprivileged Guarded Reset }
+&["probed", "deprivileged", "guarded", "reset"] }
+named! { Pace PACES { AtOnce Late Never } &["at-once", "late", "never"] }
+named! { PageSize PAGE_SIZES { K4 K16 K64 } &["4K", "16K", "64K"] }
 
 const NO_YES: Shape = Shape::Choice(&["no", "yes"]);
+const FLAT_TWO_LEVEL: Shape = Shape::Choice(&["flat", "two-level"]);
 const ENTRY_BYTES: Shape = Shape::Choice(&["8", "16"]);
 
 const fn count(key: &'static str, min: u64, max: u64) -> Argument {
@@ -31,193 +135,123 @@ const fn freedom(freedom: Freedom) -> Argument {
     Argument::new(facts.name, Shape::Choice(facts.options))
 }
 
-/// The fields of a [`ItsConfiguration`], in the order of the binary form: [`OWN`], then the freedoms by
-/// number. A new freedom is the last one by itself; a new field of another kind needs a new version
-/// of the binary form.
-pub(crate) static CHARACTER: [Argument; CHARACTER_FIELDS] = configuration_fields();
+// In the order of the binary form: new fields are only appended.
+boot_plan! {
+    stage: Stage = Stage::Guarded, Argument::new("stage", STAGES);
+    /// Devices that the driver has mapped on the first ITS before set-up, 0 to 255 as far as there
+    /// are DeviceIDs: see [`Boot::live`].
+    live_devices: u8 = 0, count("live-devices", 0, 255);
+    /// Pages of 4 KiB in the command queue, 1 to 16.
+    queue_pages: u8 = 16, count("queue-pages", 1, 16);
+    /// Pages that the host gives EL2 for its records, 1 to 4.
+    private_pages: u8 = 1, count("private-pages", 1, 4);
+    /// ITS pages in the flat or level-1 device table, 1 or 2.
+    table_pages: u8 = 1, count("table-pages", 1, 2);
+    /// ITSs on the board, 1 or 2.
+    its: u8 = 1, count("its", 1, MAX_ITS as u64);
+    /// INTID bits that the driver has LPI tables for, 14 to 16.
+    intid_bits: u8 = 16, count("intid-bits", 14, 16);
+    /// The driver gives an ITS that can have it a collection table of two levels.
+    two_level_collections: bool = false, Argument::new("collections", FLAT_TWO_LEVEL);
+}
 
-const fn configuration_fields() -> [Argument; CHARACTER_FIELDS] {
-    let mut table = [freedom(Freedom::OnError); CHARACTER_FIELDS];
-    let (mut own, mut freedoms): (&[Argument], _) = (&OWN, LATER_FREEDOMS);
-    let mut slots: &mut [Argument] = &mut table;
-    while let [slot, later @ ..] = slots {
-        if let [field, others @ ..] = own {
-            *slot = *field;
-            own = others;
-        } else if let [next, others @ ..] = freedoms {
-            *slot = freedom(*next);
-            freedoms = others;
-        }
-        slots = later;
+// In the order of the binary form, the freedoms but `OnError` behind them by number. A new freedom
+// is the last field by itself; a new field of another kind needs a new version of the binary form.
+// The ranges are what the board's memory makes sense with.
+fields! { ItsConfiguration OWN own_words own {
+    event_id_bits: u8 = count("event-id-bits", 1, 16),
+    device_id_bits: u8 = count("device-id-bits", 4, 20),
+    collection_id_bits: u8 = count("collection-id-bits", 1, 16),
+    hardware_collections: u8 = count("hardware-collections", 0, 4),
+    itt_entry_bytes: u8 = count("itt-entry-bytes", 8, 16),
+    device_entry_bytes: EntryBytes = Argument::new("device-entry-bytes", ENTRY_BYTES),
+    collection_entry_bytes: EntryBytes = Argument::new("collection-entry-bytes", ENTRY_BYTES),
+    field_order: u8 = count("field-order", 0, 5),
+    redistributor_addresses: bool = Argument::new("rdbase", Shape::Choice(&["number", "address"])),
+    page_size: PageSize = Argument::new("page-size", PAGE_SIZES),
+    two_level: bool = Argument::new("two-level", NO_YES),
+    choices: Choices = freedom(Freedom::OnError),
+    pace: Pace = Argument::new("pace", PACES),
+    cumulative_collections: bool = Argument::new("cumulative-collections", NO_YES),
+    two_level_collections: bool = Argument::new("two-level-collections", NO_YES),
+    invalidates: bool = Argument::new("invalidates", NO_YES),
+} }
+
+/// The freedoms whose fields follow the others: all but [`Freedom::OnError`], which is older than
+/// the list of them.
+const LATER_FREEDOMS: &[Freedom] = match Freedom::ALL {
+    [Freedom::OnError, later @ ..] => later,
+    all => all,
+};
+
+static CONFIGURATION: [Argument; OWN.len() + LATER_FREEDOMS.len()] = {
+    let mut table = [freedom(Freedom::OnError); OWN.len() + LATER_FREEDOMS.len()];
+    let (head, tail) = table.split_at_mut(OWN.len());
+    head.copy_from_slice(OWN);
+    let (mut slots, mut freedoms) = (tail, LATER_FREEDOMS);
+    while let ([slot, later @ ..], [next, others @ ..]) = (slots, freedoms) {
+        *slot = freedom(*next);
+        (slots, freedoms) = (later, others);
     }
     table
-}
+};
 
-/// The ranges are what the board's memory makes sense with.
-const OWN: [Argument; OWN_FIELDS] = [
-    count("event-id-bits", 1, 16),
-    count("device-id-bits", 4, 20),
-    count("collection-id-bits", 1, 16),
-    count("hardware-collections", 0, 4),
-    count("itt-entry-bytes", 8, 16),
-    Argument::new("device-entry-bytes", ENTRY_BYTES),
-    Argument::new("collection-entry-bytes", ENTRY_BYTES),
-    count("field-order", 0, 5),
-    Argument::new("rdbase", Shape::Choice(&["number", "address"])),
-    Argument::new("page-size", Shape::Choice(&["4K", "16K", "64K"])),
-    Argument::new("two-level", NO_YES),
-    freedom(Freedom::OnError),
-    Argument::new("pace", Shape::Choice(&["at-once", "late", "never"])),
-    Argument::new("cumulative-collections", NO_YES),
-    Argument::new("two-level-collections", NO_YES),
-    Argument::new("invalidates", NO_YES),
-];
+impl Header for ItsConfiguration {
+    const USUAL: Self = Self::DEFAULT;
+    const FIELDS: &'static [Argument] = &CONFIGURATION;
 
-/// The fields of a [`Boot`], in the order of the binary form: new ones are only appended.
-pub(crate) static BOOT: [Argument; BOOT_FIELDS] = [
-    Argument::new("stage", Shape::Choice(&["probed", "deprivileged", "guarded", "reset"])),
-    count("live-devices", 0, 255),
-    count("queue-pages", 1, 16),
-    count("private-pages", 1, 4),
-    count("table-pages", 1, 2),
-    count("its", 1, MAX_ITS as u64),
-    count("intid-bits", 14, 16),
-    Argument::new("collections", Shape::Choice(&["flat", "two-level"])),
-];
+    fn words(&self) -> Vec<u64> {
+        let mut words = own_words(self);
+        let later = LATER_FREEDOMS.iter();
+        words.extend(later.map(|freedom| u64::from(self.choices.number(*freedom))));
+        words
+    }
 
-pub(crate) fn configuration_words(configuration: &ItsConfiguration) -> [u64; CHARACTER_FIELDS] {
-    let wide = |bytes: u8| u64::from(bytes > 8);
-    let chosen = |freedom: &Freedom| u64::from(configuration.choices.number(*freedom));
-    let own: [u64; OWN_FIELDS] = [
-        configuration.event_id_bits.into(),
-        configuration.device_id_bits.into(),
-        configuration.collection_id_bits.into(),
-        configuration.hardware_collections.into(),
-        configuration.itt_entry_bytes.into(),
-        wide(configuration.device_entry_bytes),
-        wide(configuration.collection_entry_bytes),
-        configuration.field_order.into(),
-        configuration.redistributor_addresses.into(),
-        configuration.page_size.field().into(),
-        configuration.two_level.into(),
-        chosen(&Freedom::OnError),
-        match configuration.pace {
-            Pace::AtOnce => 0,
-            Pace::Late => 1,
-            Pace::Never => 2,
-        },
-        configuration.cumulative_collections.into(),
-        configuration.two_level_collections.into(),
-        configuration.invalidates.into(),
-    ];
-    let mut words = [0; CHARACTER_FIELDS];
-    let all = own.into_iter().chain(LATER_FREEDOMS.iter().map(chosen));
-    words.iter_mut().zip(all).for_each(|(slot, word)| *slot = word);
-    words
-}
-
-/// With every number in its range.
-pub(crate) fn configuration(words: [u64; CHARACTER_FIELDS]) -> ItsConfiguration {
-    let [
-        event_id_bits,
-        device_id_bits,
-        collection_id_bits,
-        hardware_collections,
-        itt_entry_bytes,
-        device_entry,
-        collection_entry,
-        field_order,
-        rdbase,
-        page_size,
-        two_level,
-        on_error,
-        pace,
-        cumulative_collections,
-        two_level_collections,
-        invalidates,
-        later_freedoms @ ..,
-    ] = fixed(&CHARACTER, words);
-    let entry_bytes = |wide| if wide == 0 { 8 } else { 16 };
-    let choices = Choices::USUAL.with_number(Freedom::OnError, on_error);
-    let later = LATER_FREEDOMS.iter().zip(later_freedoms);
-    let choices =
-        later.fold(choices, |choices, (freedom, option)| choices.with_number(*freedom, option));
-    ItsConfiguration {
-        event_id_bits: event_id_bits as u8,
-        device_id_bits: device_id_bits as u8,
-        collection_id_bits: collection_id_bits as u8,
-        hardware_collections: hardware_collections as u8,
-        itt_entry_bytes: itt_entry_bytes as u8,
-        device_entry_bytes: entry_bytes(device_entry),
-        collection_entry_bytes: entry_bytes(collection_entry),
-        field_order: field_order as u8,
-        redistributor_addresses: rdbase != 0,
-        page_size: PageSize::from_field(page_size as u8),
-        two_level: two_level != 0,
-        pace: match pace {
-            0 => Pace::AtOnce,
-            1 => Pace::Late,
-            _ => Pace::Never,
-        },
-        cumulative_collections: cumulative_collections != 0,
-        two_level_collections: two_level_collections != 0,
-        invalidates: invalidates != 0,
-        choices,
+    fn from_words(words: impl IntoIterator<Item = u64>) -> Self {
+        let mut words = fixed(Self::FIELDS, words);
+        let mut configuration = own(&mut words);
+        for (freedom, option) in LATER_FREEDOMS.iter().zip(words) {
+            configuration.choices = configuration.choices.with_number(*freedom, option);
+        }
+        configuration
     }
 }
 
-pub(crate) fn boot_words(boot: &Boot) -> [u64; BOOT_FIELDS] {
-    [
-        match boot.stage {
-            Stage::Probed => 0,
-            Stage::Deprivileged => 1,
-            Stage::Guarded => 2,
-            Stage::Reset => 3,
-        },
-        boot.live_devices.into(),
-        boot.queue_pages.into(),
-        boot.private_pages.into(),
-        boot.table_pages.into(),
-        boot.its.into(),
-        boot.intid_bits.into(),
-        boot.two_level_collections.into(),
-    ]
-}
+/// The choice of [`Freedom::OnError`]; the others have numbers of their own.
+impl Word for Choices {
+    fn pack(self) -> u64 {
+        self.number(Freedom::OnError).into()
+    }
 
-/// With every number in its range.
-pub(crate) fn boot(words: [u64; BOOT_FIELDS]) -> Boot {
-    let [
-        stage,
-        live_devices,
-        queue_pages,
-        private_pages,
-        table_pages,
-        its,
-        intid_bits,
-        two_level_collections,
-    ] = fixed(&BOOT, words);
-    Boot {
-        stage: match stage {
-            0 => Stage::Probed,
-            1 => Stage::Deprivileged,
-            2 => Stage::Guarded,
-            _ => Stage::Reset,
-        },
-        live_devices: live_devices as u8,
-        queue_pages: queue_pages as u8,
-        private_pages: private_pages as u8,
-        table_pages: table_pages as u8,
-        its: its as u8,
-        intid_bits: intid_bits as u8,
-        two_level_collections: two_level_collections != 0,
+    fn unpack(word: u64) -> Self {
+        Self::USUAL.with_number(Freedom::OnError, word)
     }
 }
 
-fn fixed<const N: usize>(fields: &[Argument; N], mut words: [u64; N]) -> [u64; N] {
-    for (word, field) in words.iter_mut().zip(fields) {
-        *word = field.shape.fix(*word);
+/// 8 or 16, by the numbers 0 and 1.
+#[derive(Clone, Copy)]
+struct EntryBytes(u8);
+
+impl Word for EntryBytes {
+    fn pack(self) -> u64 {
+        u64::from(self.0 > 8)
     }
-    words
+
+    fn unpack(word: u64) -> Self {
+        Self(if word == 0 { 8 } else { 16 })
+    }
+}
+
+impl From<u8> for EntryBytes {
+    fn from(bytes: u8) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<EntryBytes> for u8 {
+    fn from(bytes: EntryBytes) -> Self {
+        bytes.0
+    }
 }
 
 #[cfg(test)]
@@ -227,9 +261,8 @@ mod tests {
 
     #[test]
     fn defaults_are_legal() {
-        let words = configuration_words(&ItsConfiguration::DEFAULT);
-        assert_eq!(configuration(words), ItsConfiguration::DEFAULT);
-        assert_eq!(boot(boot_words(&Boot::default())), Boot::default());
+        assert_eq!(ItsConfiguration::DEFAULT.fixed(), ItsConfiguration::DEFAULT);
+        assert_eq!(Boot::default().fixed(), Boot::default());
     }
 
     /// A new freedom only appends: what the fields before it mean stays.
@@ -237,34 +270,30 @@ mod tests {
     fn every_freedom_has_a_field_of_its_own() {
         for freedom in Freedom::ALL {
             let facts = freedom.facts();
-            let fields = CHARACTER.iter().filter(|field| field.key == facts.name);
+            let fields = CONFIGURATION.iter().filter(|field| field.key == facts.name);
             assert_eq!(fields.count(), 1, "{}", facts.name);
             for option in 0..facts.options.len() as u64 {
                 let choices = Choices::USUAL.with_number(*freedom, option);
                 let chosen = ItsConfiguration { choices, ..ItsConfiguration::DEFAULT };
-                assert_eq!(configuration(configuration_words(&chosen)), chosen);
+                assert_eq!(chosen.fixed(), chosen);
             }
         }
-        let keys = [11, 12, 15, 16, 18].map(|index| CHARACTER[index].key);
+        let keys = [11, 12, 15, 16, 18].map(|index| CONFIGURATION[index].key);
         let expected = ["on-error", "pace", "invalidates", "cwriter-beyond", "mapped-event"];
         assert_eq!(keys, expected);
     }
 
     quickcheck! {
         fn any_bytes_are_a_legal_configuration(bytes: Vec<u8>) -> bool {
-            let mut words = [0; CHARACTER_FIELDS];
-            words.iter_mut().zip(&bytes).for_each(|(word, byte)| *word = u64::from(*byte));
-            let legal = configuration(words);
-            configuration(configuration_words(&legal)) == legal
+            let legal = ItsConfiguration::from_words(bytes.into_iter().map(u64::from));
+            legal.fixed() == legal
                 && (8..=16).contains(&legal.itt_entry_bytes)
                 && (4..=20).contains(&legal.device_id_bits)
         }
 
-        fn any_bytes_are_a_boot_plan(bytes: (u8, u8, u8, u8, u8, u8, u8, u8)) -> bool {
-            let (a, b, c, d, e, f, g, h) = bytes;
-            let legal = boot([a, b, c, d, e, f, g, h].map(u64::from));
-            boot(boot_words(&legal)) == legal
-                && (1..=16).contains(&legal.queue_pages)
+        fn any_bytes_are_a_boot_plan(bytes: Vec<u8>) -> bool {
+            let legal = Boot::from_words(bytes.into_iter().map(u64::from));
+            legal.fixed() == legal && (1..=16).contains(&legal.queue_pages)
         }
     }
 }

@@ -84,7 +84,8 @@ pub use generate::Temper;
 pub use mutate::{crossover, mutate};
 pub use operation::{CPUS, HostCommand, Operation, Rdbase};
 
-pub use scenario::{Boot, LiveDevice, MAX_OPERATIONS, Scenario, Stage};
+pub use header::{Boot, Stage};
+pub use scenario::{LiveDevice, MAX_OPERATIONS, Scenario};
 pub use target::Target;
 pub use text::{MAX_TEXT_BYTES, ParseError, TEXT_VERSION, reference};
 pub use turns::Turns;

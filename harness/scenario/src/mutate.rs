@@ -11,7 +11,7 @@ use crate::argument::Word as _;
 use crate::argument::{Argument, PAGE_BYTES, Shape};
 use crate::fuzz_target::FuzzTarget;
 use crate::generate::{Temper, continuation};
-use crate::header::{BOOT, CHARACTER, boot, boot_words, configuration, configuration_words};
+use crate::header::{Boot, Header};
 use crate::operation::{Operation, Rdbase};
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
@@ -218,27 +218,25 @@ fn change_configuration(scenario: &mut Scenario, target: FuzzTarget, rng: &mut R
     let (older, later) = target.fields();
     let fields = if rng.bool() { older } else { later };
     let index = choose(rng, &fields).unwrap_or(0);
-    let mut words = configuration_words(changed);
-    change_field(&CHARACTER, &mut words, index, rng);
-    *changed = configuration(words);
+    *changed = with_field_changed(changed, index, rng);
 }
 
 fn change_boot(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
-    let mut words = boot_words(&scenario.boot);
-    let index = below(rng, BOOT.len());
-    change_field(&BOOT, &mut words, index, rng);
+    let index = below(rng, Boot::FIELDS.len());
     let before = scenario.boot.live_devices;
-    scenario.boot = boot(words);
+    scenario.boot = with_field_changed(&scenario.boot, index, rng);
     // Many take time, and are seldom better than few.
     if scenario.boot.live_devices > before.max(4) && rng.u8(..8) > 0 {
         scenario.boot.live_devices %= 5;
     }
 }
 
-fn change_field(fields: &[Argument], words: &mut [u64], index: usize, rng: &mut Rng) {
-    if let (Some(field), Some(word)) = (fields.get(index), words.get_mut(index)) {
+fn with_field_changed<H: Header>(header: &H, index: usize, rng: &mut Rng) -> H {
+    let mut words = header.words();
+    if let (Some(field), Some(word)) = (H::FIELDS.get(index), words.get_mut(index)) {
         *word = changed(field.shape, *word, rng);
     }
+    H::from_words(words)
 }
 
 /// One argument of one operation: to what the same argument is elsewhere, or to a word close or

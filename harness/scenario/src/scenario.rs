@@ -3,6 +3,7 @@
 use its_gic::redistributor::FIRST_LPI;
 use its_machine::{Area, ItsConfiguration, MAX_ITS, Place};
 
+use crate::header::{Boot, Stage};
 use crate::operation::Operation;
 
 /// The most operations that a scenario has.
@@ -24,57 +25,6 @@ impl Default for Scenario {
             configurations: [ItsConfiguration::DEFAULT; MAX_ITS],
             boot: Boot::default(),
             operations: Vec::new(),
-        }
-    }
-}
-
-/// How far a board has come when the operations begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    /// Nothing is programmed at all; the driver has not probed (P1).
-    Reset,
-    /// The driver has probed the ITS; no CPU is finalized (P1).
-    Probed,
-    /// All CPUs are finalized; the ITS is not set up (P2).
-    Deprivileged,
-    /// The ITS is set up (P3).
-    Guarded,
-}
-
-/// What the board is, and what the driver does before the operations begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Boot {
-    pub stage: Stage,
-    /// Devices that the driver has mapped on the first ITS before set-up, 0 to 255 as far as there
-    /// are DeviceIDs: see [`Boot::live`].
-    pub live_devices: u8,
-    /// Pages of 4 KiB in the command queue, 1 to 16.
-    pub queue_pages: u8,
-    /// Pages that the host gives EL2 for its records, 1 to 4.
-    pub private_pages: u8,
-    /// ITS pages in the flat or level-1 device table, 1 or 2.
-    pub table_pages: u8,
-    /// ITSs on the board, 1 or 2.
-    pub its: u8,
-    /// INTID bits that the driver has LPI tables for, 14 to 16.
-    pub intid_bits: u8,
-    /// The driver gives an ITS that can have it a collection table of two levels.
-    pub two_level_collections: bool,
-}
-
-impl Default for Boot {
-    /// A guarded ITS with the queue that Linux gives it. The text form leaves out what equals this,
-    /// so it never changes.
-    fn default() -> Self {
-        Self {
-            stage: Stage::Guarded,
-            live_devices: 0,
-            queue_pages: 16,
-            private_pages: 1,
-            table_pages: 1,
-            its: 1,
-            intid_bits: 16,
-            two_level_collections: false,
         }
     }
 }

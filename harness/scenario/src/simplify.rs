@@ -5,14 +5,14 @@
 //! steps ends. None knows what a scenario is for.
 
 use its_gic::Register;
-use its_machine::{Frame, ItsConfiguration, Place};
+use its_machine::{Frame, Place};
 
 use crate::argument::Word as _;
 use crate::argument::{Argument, Shape};
-use crate::header::{BOOT, CHARACTER, boot, boot_words, configuration, configuration_words};
+use crate::header::Header;
 use crate::operation::{Operation, Rdbase};
 use crate::record::Record;
-use crate::scenario::{Boot, Scenario};
+use crate::scenario::Scenario;
 use crate::target::Target;
 
 impl Scenario {
@@ -34,17 +34,12 @@ impl Scenario {
     }
 
     fn plainer_boards(&self, all: &mut Vec<Self>) {
-        let usual = boot_words(&Boot::default());
-        for words in plainer_words(&BOOT, &boot_words(&self.boot), &usual) {
-            let boot = boot(words);
-            all.push(Self { boot, ..self.clone() });
-        }
-        let usual = configuration_words(&ItsConfiguration::DEFAULT);
+        all.extend(plainer_headers(&self.boot).map(|boot| Self { boot, ..self.clone() }));
         for (its, own) in self.configurations.iter().enumerate() {
-            for words in plainer_words(&CHARACTER, &configuration_words(own), &usual) {
+            for configuration in plainer_headers(own) {
                 let mut scenario = self.clone();
                 if let Some(slot) = scenario.configurations.get_mut(its) {
-                    *slot = configuration(words);
+                    *slot = configuration;
                 }
                 all.push(scenario);
             }
@@ -74,23 +69,19 @@ fn plainer_operations(operation: &Operation) -> Vec<Operation> {
     all.into_iter().map(Record::operation).collect()
 }
 
-/// Header fields with one of them plainer.
-fn plainer_words<const N: usize>(
-    fields: &[Argument; N],
-    words: &[u64; N],
-    usual: &[u64; N],
-) -> Vec<[u64; N]> {
-    let mut all = Vec::new();
-    for (index, ((field, word), usual)) in fields.iter().zip(words).zip(usual).enumerate() {
-        for plainer in plainer_values(field, *word, *usual) {
-            let mut changed = *words;
-            if let Some(slot) = changed.get_mut(index) {
-                *slot = plainer;
-            }
-            all.push(changed);
-        }
-    }
-    all
+/// The same with one field plainer.
+fn plainer_headers<H: Header>(header: &H) -> impl Iterator<Item = H> {
+    let words = header.words();
+    let usual = H::USUAL.words().into_iter();
+    let fields = H::FIELDS.iter().zip(words.clone()).zip(usual).enumerate();
+    fields.flat_map(move |(index, ((field, word), usual))| {
+        let plainer = plainer_values(field, word, usual).into_iter();
+        let words = words.clone();
+        plainer.map(move |plainer| {
+            let others = words.iter().enumerate();
+            H::from_words(others.map(|(at, word)| if at == index { plainer } else { *word }))
+        })
+    })
 }
 
 /// The value of an argument that says least: the smallest, or the first that is legal.
@@ -237,16 +228,12 @@ mod tests {
 
     /// The measure: operations, then what all arguments and fields cost.
     fn measure(scenario: &Scenario) -> (usize, u128) {
-        let words = |words: &[u64], usual: &[u64]| -> u128 {
-            let both = words.iter().zip(usual);
-            both.map(|(word, usual)| cost(*word, *usual)).sum()
-        };
-        let usual = boot_words(&Boot::default());
-        let mut sum = words(&boot_words(&scenario.boot), &usual);
-        for own in &scenario.configurations {
-            let usual = configuration_words(&ItsConfiguration::DEFAULT);
-            sum += words(&configuration_words(own), &usual);
+        fn header<H: Header>(header: &H) -> u128 {
+            let both = header.words().into_iter().zip(H::USUAL.words());
+            both.map(|(word, usual)| cost(word, usual)).sum()
         }
+        let mut sum = header(&scenario.boot);
+        sum += scenario.configurations.iter().map(header).sum::<u128>();
         for operation in &scenario.operations {
             let record = Record::from(operation);
             sum += u128::from(record.cpu);

@@ -7,8 +7,8 @@ use its_gic::redistributor::FIRST_LPI;
 use its_machine::freedom::choice::EnableLpis;
 use its_machine::{Area, ItsConfiguration, MAX_ITS, Pace, Place};
 
+use crate::header::{Boot, Stage};
 use crate::operation::{CPUS, HostCommand, Operation, Rdbase};
-use crate::scenario::{Boot, Stage};
 
 /// An event that should be mapped.
 #[derive(Clone, Copy, Debug)]

@@ -5,10 +5,8 @@ use its_gic::geometry::PageSize;
 use its_machine::{Freedom, ItsConfiguration, MAX_ITS, Pace};
 
 use crate::fuzz_target::FuzzTarget;
-use crate::header::{
-    CHARACTER, FIRST_FIELDS, OWN_FIELDS, boot, configuration, configuration_words,
-};
-use crate::scenario::{Boot, Stage};
+use crate::header::Header as _;
+use crate::header::{Boot, Stage};
 
 /// The freedoms that an emulation in front of the ITS can show to the host: what it emulates is
 /// judged with the usual choice of the others.
@@ -34,12 +32,17 @@ const CMDQ_FREEDOMS: [Freedom; 16] = [
 /// Where entries of tables are while the ITS has them in its hands.
 const TABLE_FREEDOMS: [Freedom; 3] = [Freedom::Caches, Freedom::Fill, Freedom::Quiescent];
 
+/// The fields that every version of this crate knew: the older ones.
+const FIRST_FIELDS: usize = 13;
+/// Fields that are no freedoms, but for [`Freedom::OnError`].
+const OWN_FIELDS: usize = 16;
+
 impl FuzzTarget {
-    /// Places in [`CHARACTER`] that scenarios for this target vary, in two lists: the older ones
+    /// Places of the fields of a configuration that scenarios for this target vary, in two lists: the older ones
     /// and the rest.
     pub(crate) fn fields(self) -> (Vec<usize>, Vec<usize>) {
         let older = (0..FIRST_FIELDS).collect();
-        let key = |index: &usize| CHARACTER.get(*index).map(|field| field.key);
+        let key = |index: &usize| ItsConfiguration::FIELDS.get(*index).map(|field| field.key);
         let named = |index: &usize, freedoms: &[Freedom]| {
             let key = key(index);
             let mut freedoms = freedoms.iter();
@@ -54,7 +57,7 @@ impl FuzzTarget {
                 *index < OWN_FIELDS || named(index, &CMDQ_FREEDOMS) || named(index, &TABLE_FREEDOMS)
             }
         };
-        (older, (FIRST_FIELDS..CHARACTER.len()).filter(varies).collect())
+        (older, (FIRST_FIELDS..ItsConfiguration::FIELDS.len()).filter(varies).collect())
     }
 }
 
@@ -75,7 +78,7 @@ pub(crate) fn draw_configurations(
 }
 
 fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfiguration {
-    let mut words = configuration_words(&ItsConfiguration::DEFAULT);
+    let mut words = ItsConfiguration::DEFAULT.words();
     let (older, later) = target.fields();
     let changes = u.int_in_range(0..=4).unwrap_or(0);
     let choices = match target {
@@ -95,12 +98,9 @@ fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfig
         Ok(9) => Pace::Never,
         _ => Pace::AtOnce,
     };
-    let configuration = ItsConfiguration {
-        pace,
-        two_level_collections: target == FuzzTarget::Tables
-            || configuration(words).two_level_collections,
-        ..configuration(words)
-    };
+    let drawn = ItsConfiguration::from_words(words);
+    let two_level_collections = target == FuzzTarget::Tables || drawn.two_level_collections;
+    let configuration = ItsConfiguration { pace, two_level_collections, ..drawn };
     match target == FuzzTarget::Tables && u.ratio(1, 8).unwrap_or(false) {
         true => with_short_tables(configuration),
         false => configuration,
@@ -158,5 +158,5 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
         intid_bits,
         u64::from(target == FuzzTarget::Tables && small(1, 0) == 1),
     ];
-    Boot { stage, ..boot(sizes) }
+    Boot { stage, ..Boot::from_words(sizes) }
 }

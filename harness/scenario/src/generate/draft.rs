@@ -4,8 +4,9 @@ use arbitrary::Unstructured;
 use its_machine::{Area, Frame, ItsConfiguration, MAX_ITS};
 
 use super::belief::Belief;
+use crate::header::Boot;
 use crate::operation::{CPUS, Operation};
-use crate::scenario::{Boot, MAX_OPERATIONS};
+use crate::scenario::MAX_OPERATIONS;
 
 /// A few operations that belong together.
 pub(crate) type Phrase = fn(&mut Draft<'_, '_>);

@@ -23,8 +23,9 @@ use arbitrary::{Arbitrary, Unstructured};
 use its_machine::{ItsConfiguration, MAX_ITS};
 
 use crate::fuzz_target::FuzzTarget;
+use crate::header::{Boot, Stage};
 use crate::operation::Operation;
-use crate::scenario::{Boot, Scenario, Stage};
+use crate::scenario::Scenario;
 use draft::{Draft, Phrase};
 
 /// What a generated scenario may hold.

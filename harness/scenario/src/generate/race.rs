@@ -7,8 +7,8 @@ use its_machine::{AccessSize, Area, Direction, Frame, PageChange, Place};
 use super::draft::{Draft, Phrase};
 use super::legal::{command, new_device, no_more_level2, post, some_device};
 use super::{Weights, legal};
+use crate::header::Stage;
 use crate::operation::{CPUS, HostCommand, Operation};
-use crate::scenario::Stage;
 use crate::turns::Turns;
 
 /// The most operations in one race.

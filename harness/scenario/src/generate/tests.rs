@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::argument::Word as _;
+use crate::header::Boot;
 use crate::operation::HostCommand;
 use crate::operation::Kind;
-use crate::scenario::Boot;
 use fastrand::Rng;
 use its_machine::{Area, ItsConfiguration, Pace, Place};
 use quickcheck::quickcheck;

@@ -12,6 +12,8 @@
 //! - A word without value is set by being there (`valid`, `retry`). `cpu=0`, `flip=0x0` and the
 //!   like go without saying.
 
+use its_machine::MAX_ITS;
+
 mod parse;
 mod print;
 mod reference;
@@ -25,9 +27,8 @@ pub const TEXT_VERSION: u64 = 1;
 /// The longest text that is read, in bytes; a printed scenario has less than a quarter of this.
 pub const MAX_TEXT_BYTES: usize = 0x4_0000;
 
-/// What the lines of the two ITSs' configurations start with.
-const CHARACTER_LINE: &str = "character";
-const CHARACTER1_LINE: &str = "character1";
+/// What the lines of the ITSs' configurations start with.
+const CONFIGURATION_LINES: [&str; MAX_ITS] = ["character", "character1"];
 /// What the name of a command's kind starts with.
 const COMMAND: &str = "command-";
 /// The key that gives the size of an access to what is no register, in bytes.

@@ -4,16 +4,14 @@ use its_machine::Frame;
 
 use crate::argument::Word as _;
 use crate::argument::{Argument, Presence, Shape};
-use crate::header::{BOOT, CHARACTER, boot, boot_words, configuration, configuration_words};
+use crate::header::Header;
 use crate::operation::{ARGUMENTS, Kind};
 use crate::operation::{CPUS, Operation};
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
 use crate::target::{FRAMES, SIZES, Target, frame_bytes, registers};
 use crate::text::value::{number, one_of, value};
-use crate::text::{
-    CHARACTER_LINE, CHARACTER1_LINE, COMMAND, CPU, MAX_TEXT_BYTES, SIZE, TEXT_VERSION,
-};
+use crate::text::{COMMAND, CONFIGURATION_LINES, CPU, MAX_TEXT_BYTES, SIZE, TEXT_VERSION};
 
 /// What is wrong with a text, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,10 +59,11 @@ impl Scenario {
     ) -> Result<Section, ParseError> {
         let here = match (section, first.text) {
             (Section::Start, _) => Section::Version,
-            (_, CHARACTER_LINE) => Section::ItsConfiguration,
-            (_, CHARACTER1_LINE) => Section::Character1,
             (_, "boot") => Section::Boot,
-            _ => Section::Operations,
+            (_, name) => match CONFIGURATION_LINES.iter().position(|line| *line == name) {
+                Some(its) => Section::Configuration(its),
+                None => Section::Operations,
+            },
         };
         if here == Section::Version {
             parse_version(first, rest)?;
@@ -75,15 +74,12 @@ impl Scenario {
         }
         match here {
             Section::Start | Section::Version => {}
-            Section::ItsConfiguration | Section::Character1 => {
-                let [one, other] = &mut self.configurations;
-                let of = if here == Section::ItsConfiguration { one } else { other };
-                *of = configuration(parse_header(&CHARACTER, configuration_words(of), rest)?);
+            Section::Configuration(its) => {
+                if let Some(configuration) = self.configurations.get_mut(its) {
+                    *configuration = parse_header(rest)?;
+                }
             }
-            Section::Boot => {
-                let words = parse_header(&BOOT, boot_words(&self.boot), rest)?;
-                self.boot = boot(words);
-            }
+            Section::Boot => self.boot = parse_header(rest)?,
             Section::Operations if self.operations.len() >= MAX_OPERATIONS => {
                 let most = format!("at most {MAX_OPERATIONS}");
                 return Err(first.error("is one operation too many", most));
@@ -99,8 +95,8 @@ impl Scenario {
 enum Section {
     Start,
     Version,
-    ItsConfiguration,
-    Character1,
+    /// Of this ITS.
+    Configuration(usize),
     Boot,
     Operations,
 }
@@ -185,20 +181,17 @@ fn parse_version(first: Word<'_>, rest: &[Word<'_>]) -> Result<(), ParseError> {
     }
 }
 
-fn parse_header<const N: usize>(
-    fields: &'static [Argument; N],
-    mut values: [u64; N],
-    words: &[Word<'_>],
-) -> Result<[u64; N], ParseError> {
-    let mut given = [false; N];
+fn parse_header<H: Header>(words: &[Word<'_>]) -> Result<H, ParseError> {
+    let mut values = H::USUAL.words();
+    let mut given = vec![false; values.len()];
     for word in words {
         let Some((key, text)) = word.pair() else {
             return Err(word.error("has no value", format!("{}=value", word.text)));
         };
-        let slots = fields.iter().zip(&mut values).zip(&mut given);
+        let slots = H::FIELDS.iter().zip(&mut values).zip(&mut given);
         let Some(((field, value), given)) = { slots }.find(|((field, _), _)| field.key == key)
         else {
-            let known: Vec<_> = fields.iter().map(|field| field.key).collect();
+            let known: Vec<_> = H::FIELDS.iter().map(|field| field.key).collect();
             return Err(word.error("is no field", one_of(&known)));
         };
         if std::mem::replace(given, true) {
@@ -206,7 +199,7 @@ fn parse_header<const N: usize>(
         }
         *value = read(field.shape, text)?;
     }
-    Ok(values)
+    Ok(H::from_words(values))
 }
 
 fn parse_operation(first: Word<'_>, rest: &[Word<'_>]) -> Result<Operation, ParseError> {

@@ -1,31 +1,26 @@
 //! Printing.
 
-use its_machine::{ItsConfiguration, Place};
+use its_machine::Place;
 use std::fmt::{self, Display, Formatter};
 
 use crate::argument::Word as _;
 use crate::argument::{Argument, Presence, Shape};
-use crate::header::{BOOT, CHARACTER, boot_words, configuration_words};
+use crate::header::Header;
 use crate::operation::{Operation, Rdbase};
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::target::Target;
-use crate::text::{CHARACTER_LINE, CHARACTER1_LINE, COMMAND, CPU, SIZE, TEXT_VERSION};
+use crate::text::{COMMAND, CONFIGURATION_LINES, CPU, SIZE, TEXT_VERSION};
 use crate::turns::Turns;
 
 impl Display for Scenario {
     /// The text form, ending in a newline.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let default = Self::default();
         writeln!(f, "itsdiff {TEXT_VERSION}")?;
-        let names = [CHARACTER_LINE, CHARACTER1_LINE];
-        for (name, configuration) in names.into_iter().zip(&self.configurations) {
-            let usual = configuration_words(&ItsConfiguration::DEFAULT);
-            let words = configuration_words(configuration);
-            print_header(f, name, &CHARACTER, &words, &usual)?;
+        for (name, configuration) in CONFIGURATION_LINES.iter().zip(&self.configurations) {
+            print_header(f, name, configuration)?;
         }
-        let usual = boot_words(&default.boot);
-        print_header(f, "boot", &BOOT, &boot_words(&self.boot), &usual)?;
+        print_header(f, "boot", &self.boot)?;
         for operation in &self.operations {
             writeln!(f, "{operation}")?;
         }
@@ -33,20 +28,16 @@ impl Display for Scenario {
     }
 }
 
-fn print_header(
-    f: &mut Formatter<'_>,
-    name: &str,
-    fields: &[Argument],
-    words: &[u64],
-    usual: &[u64],
-) -> fmt::Result {
+/// Prints a line of the fields that are not as usual, if there are any.
+fn print_header<H: Header>(f: &mut Formatter<'_>, name: &str, header: &H) -> fmt::Result {
+    let (words, usual) = (header.words(), H::USUAL.words());
     if words == usual {
         return Ok(());
     }
     write!(f, "{name}")?;
-    for ((field, word), usual) in fields.iter().zip(words).zip(usual) {
+    for ((field, word), usual) in H::FIELDS.iter().zip(words).zip(usual) {
         if word != usual {
-            write!(f, " {}={}", field.key, Value(field.shape, *word))?;
+            write!(f, " {}={}", field.key, Value(field.shape, word))?;
         }
     }
     writeln!(f)

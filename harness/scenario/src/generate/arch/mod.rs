@@ -21,8 +21,9 @@ mod tests;
 
 use crate::generate::draft::{Draft, Phrase};
 use crate::generate::{Temper, Weights, hostile, legal};
+use crate::header::Stage;
 use crate::operation::{CPUS, Operation};
-use crate::scenario::{MAX_OPERATIONS, Stage};
+use crate::scenario::MAX_OPERATIONS;
 
 /// What the driver does; the first two are what the others build on.
 pub(crate) const LEGAL: &[Phrase] = &[

@@ -9,10 +9,11 @@ use crate::fuzz_target::FuzzTarget;
 use crate::generate::Temper;
 use crate::generate::belief::Belief;
 use crate::generate::tests::generated;
+use crate::header::Stage;
 use crate::operation::Kind;
 use crate::operation::{HostCommand, Operation, Rdbase};
 use crate::record::Record;
-use crate::scenario::{Scenario, Stage};
+use crate::scenario::Scenario;
 
 fn legal(seed: u64) -> Scenario {
     generated(seed, FuzzTarget::Arch, Temper::Legal)
