@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 fn store(folder: &Path) -> Outcome {
     fs::create_dir_all(folder)?;
     for (index, target) in (0..CASES).zip(FuzzTarget::ALL.iter().cycle()) {
-        let scenario = Scenario::numbered(SEED + index as u64, *target);
+        let scenario = its_generate::numbered(SEED + index as u64, *target);
         let name = format!("{index:03}-{}.its", target.name());
         fs::write(folder.join(name), scenario.to_string())?;
     }

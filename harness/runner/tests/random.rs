@@ -2,9 +2,10 @@
 //! chance.
 
 use arbitrary::Unstructured;
+use its_generate::{Temper, generate};
 use its_runner::trace::Trace;
 use its_runner::{Counts, Runner};
-use its_scenario::{FuzzTarget, Scenario, Temper};
+use its_scenario::{FuzzTarget, Scenario};
 
 /// Bytes that a generated scenario draws from.
 const ENTROPY: usize = 4096;
@@ -12,7 +13,7 @@ const ENTROPY: usize = 4096;
 fn scenario(seed: u64, target: FuzzTarget, temper: Temper) -> Scenario {
     let mut random = fastrand::Rng::with_seed(seed);
     let bytes: Vec<u8> = (0..ENTROPY).map(|_| random.u8(..)).collect();
-    Scenario::generate(&mut Unstructured::new(&bytes), target, temper)
+    generate(&mut Unstructured::new(&bytes), target, temper)
 }
 
 /// Plays so many scenarios; in every fourth the account of pointers is checked against a full walk

@@ -12,7 +12,7 @@ pub(crate) const PAGE_BYTES: u16 = its_gic::geometry::PAGE_BYTES as u16;
 
 /// What an argument can be. Every argument is one 64-bit word.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// 0 to `max`, written in hexadecimal.
     Number { max: u64 },
     /// `min` to `max`, written in decimal.
@@ -44,9 +44,10 @@ pub(crate) enum Presence {
 
 /// One argument of a kind of operation, of the configuration or of the boot plan.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Argument {
-    pub(crate) key: &'static str,
-    pub(crate) shape: Shape,
+pub struct Argument {
+    /// Its name in the text form.
+    pub key: &'static str,
+    pub shape: Shape,
     pub(crate) presence: Presence,
 }
 
@@ -100,9 +101,11 @@ fn wrap(word: u64, min: u64, max: u64) -> u64 {
 }
 
 /// A value of an operation's field, as the word that all forms of it share.
-pub(crate) trait Word: Copy {
+pub trait Word: Copy {
+    /// Returns the word.
     fn pack(self) -> u64;
-    /// Takes any word: bits beyond the field mean nothing.
+
+    /// Returns the value of any word: bits beyond the field mean nothing.
     fn unpack(word: u64) -> Self;
 }
 
@@ -185,8 +188,8 @@ impl Word for Place {
 }
 
 impl Rdbase {
-    /// Bits of the RDbase field.
-    pub(crate) const MAX: u64 = (1 << 36) - 1;
+    /// The largest RDbase field: 36 bits.
+    pub const MAX: u64 = (1 << 36) - 1;
     const RAW: u64 = 1 << 63;
 }
 

@@ -240,33 +240,6 @@ fn runs_of_devices(operations: &[Operation], count: u64) -> Vec<Operation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzz_target::FuzzTarget;
-    use crate::generate::Temper;
-    use crate::generate::tests::generated;
-    use quickcheck::quickcheck;
-
-    fn is_playable(scenario: &Scenario) -> bool {
-        let mut fixed = scenario.clone();
-        fixed.fix_up();
-        fixed == *scenario
-    }
-
-    quickcheck! {
-        fn every_step_has_fewer_operations_and_can_be_played(seed: u64, from: usize, count: usize) -> bool {
-            let target = FuzzTarget::ALL[from % FuzzTarget::ALL.len()];
-            let scenario = generated(seed, target, Temper::Hostile);
-            let from = from % scenario.operations.len().max(1);
-            let run = from..(from + 1 + count % 8).min(scenario.operations.len());
-            let mut steps = vec![scenario.without(run.clone())];
-            steps.extend(scenario.without_commands(run.clone()));
-            steps.extend(scenario.without_equals());
-            steps.extend(scenario.without_pairs());
-            steps.extend(scenario.folded(run));
-            steps.iter().all(|step| {
-                step.operations.len() < scenario.operations.len() && is_playable(step)
-            })
-        }
-    }
 
     fn operations(text: &str) -> Scenario {
         Scenario::parse(format!("itsdiff 1\n{text}")).unwrap()

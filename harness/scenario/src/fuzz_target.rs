@@ -50,8 +50,8 @@ impl FuzzTarget {
         Self::ALL.into_iter().find(|target| target.name() == name)
     }
 
-    /// Whether operations of a kind mean something to it.
-    pub(crate) const fn plays(self, kind: Kind) -> bool {
+    /// Returns whether operations of a kind mean something to it.
+    pub const fn plays(self, kind: Kind) -> bool {
         match self {
             Self::Cmdq => !matches!(
                 kind,
@@ -131,7 +131,7 @@ impl Scenario {
 
 /// The most devices of a `map-devices` that a fuzzer plays: many need more time than the rest of
 /// the case.
-pub(crate) const MOST_IN_A_RUN: u16 = 16;
+pub const MOST_IN_A_RUN: u16 = 16;
 
 impl Operation {
     fn shorten(&mut self) {

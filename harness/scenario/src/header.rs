@@ -7,7 +7,7 @@ use its_machine::{Choices, Freedom, ItsConfiguration, MAX_ITS, Pace};
 use crate::argument::{Argument, Shape, Word};
 
 /// What stands before the operations of a scenario: fields, each a number in its range.
-pub(crate) trait Header: Copy {
+pub trait Header: Copy {
     /// What goes without saying: the text form leaves out a field that equals it.
     const USUAL: Self;
     /// The fields, in the order of the binary form.

@@ -8,18 +8,17 @@
 //!   stored.
 //! - **Bytes** ([`Scenario::decode`], [`Scenario::encode`]) are what fuzzing engines mutate. Any
 //!   bytes are a scenario.
-//! - **Generation** ([`Scenario::generate`], also as `Arbitrary`) draws mostly legal scenarios with
-//!   one or two mistakes.
-//! - **Mutation** ([`mutate`], [`crossover`]) changes one by a seed.
 //! - **Simplification** ([`Scenario::without`], [`Scenario::plainer`]) takes single steps towards
 //!   nothing.
-//! - The **fix-up** ([`Scenario::fix_up`]) makes any of them playable. All of the above leave a
-//!   fixed-up scenario, and both forms keep one without loss. What is generated and mutated is also
-//!   fit for a [`FuzzTarget`] ([`Scenario::fit`]).
+//! - The **fix-up** ([`Scenario::fix_up`]) makes any scenario playable. All of the above leave a
+//!   fixed-up scenario, and both forms keep one without loss. [`Scenario::fit`] leaves what means
+//!   something to a [`FuzzTarget`].
+//! - **Numbers** ([`numbers`]) are scenarios for who draws or changes them.
 //!
-//! The runner plays scenarios; engines and the command line read, draw and mutate them. This crate
-//! knows what can be written down and nothing of what it does: no board, no emulator, no model.
-//! Addresses are symbolic ([`Place`]); the areas' lengths here are those of the board.
+//! The driver and the runner play scenarios, the command line and the requirements read them, and
+//! `its-generate` draws them. This crate knows what can be written down. It must not know what any
+//! of it does (no board, no emulator, no model), nor what is worth trying. Addresses are symbolic
+//! ([`Place`](its_machine::Place)); the areas' lengths are those of the board.
 //!
 //! `docs/scenarios.md` lists the operations.
 //!
@@ -45,8 +44,9 @@
 //! # How it is made
 //!
 //! One table (`operation`) gives each operation its number, its name, its fields with their ranges
-//! and its documentation. Operations become numbers and back by that table; text, bytes, fix-up and
-//! mutation work on the numbers. A new operation is a row there, and what the driver does for it.
+//! and its documentation; another (`header`) does the same for the fields of configurations and the
+//! boot plan. Text, bytes, fix-up and mutation work on the numbers that the tables make of them. A
+//! new operation is a row there, and what the driver does for it.
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -59,15 +59,11 @@
 
 mod argument;
 mod binary;
-mod dictionary;
 mod fewer;
 mod fixup;
 mod fuzz_target;
-mod generate;
 mod header;
-mod mutate;
 mod operation;
-
 mod record;
 mod rename;
 mod scenario;
@@ -78,14 +74,20 @@ mod text;
 mod turns;
 
 pub use binary::{BINARY_VERSION, HEADER_BYTES, MAX_BYTES, RECORD_BYTES};
-pub use dictionary::{Word, dictionary};
-pub use fuzz_target::FuzzTarget;
-pub use generate::Temper;
-pub use mutate::{crossover, mutate};
-pub use operation::{CPUS, HostCommand, Operation, Rdbase};
-
+pub use fuzz_target::{FuzzTarget, MOST_IN_A_RUN};
 pub use header::{Boot, Stage};
+pub use operation::{CPUS, HostCommand, Operation, Rdbase};
 pub use scenario::{LiveDevice, MAX_OPERATIONS, Scenario};
 pub use target::Target;
 pub use text::{MAX_TEXT_BYTES, ParseError, TEXT_VERSION, reference};
 pub use turns::Turns;
+
+/// Operations, configurations and boot plans as numbers: every field is a 64-bit word of a known
+/// [`Shape`](numbers::Shape).
+pub mod numbers {
+    pub use crate::argument::{Argument, Shape, Word};
+    pub use crate::header::Header;
+    pub use crate::operation::{ARGUMENTS, Kind};
+    pub use crate::record::Record;
+    pub use crate::target::{FRAMES, SIZES, registers};
+}

@@ -13,7 +13,7 @@ use crate::turns::Turns;
 pub const CPUS: u8 = 2;
 
 /// The most arguments that a kind has, `cpu` apart.
-pub(crate) const ARGUMENTS: usize = 5;
+pub const ARGUMENTS: usize = 5;
 
 /// An RDbase field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -298,12 +298,12 @@ impl Operation {
     }
 
     /// Returns GITS_CTLR.Enabled := `enabled`.
-    pub(crate) const fn enable(cpu: u8, enabled: bool) -> Self {
+    pub const fn enable(cpu: u8, enabled: bool) -> Self {
         if enabled { Self::Enable { cpu } } else { Self::Disable { cpu } }
     }
 
     /// Returns an access to a register: offset and size within its frame.
-    pub(crate) const fn access(
+    pub const fn access(
         cpu: u8,
         frame: Frame,
         (offset, size): (u32, AccessSize),
@@ -317,7 +317,7 @@ impl Operation {
     }
 
     /// Gives it to a CPU, if a CPU does it.
-    pub(crate) fn set_cpu(&mut self, cpu: u8) {
+    pub fn set_cpu(&mut self, cpu: u8) {
         let record = Record::from(&*self);
         if record.kind.has_cpu() {
             *self = Record { cpu, ..record }.operation();

@@ -8,11 +8,11 @@ use crate::target::Target;
 
 /// One operation as numbers, in the order of [`Kind::arguments`]; the words after those are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) kind: Kind,
+pub struct Record {
+    pub kind: Kind,
     /// 0 where no CPU does it.
-    pub(crate) cpu: u8,
-    pub(crate) words: [u64; ARGUMENTS],
+    pub cpu: u8,
+    pub words: [u64; ARGUMENTS],
 }
 
 impl Record {
@@ -22,8 +22,9 @@ impl Record {
         Self { kind, cpu: cpu.first().copied().unwrap_or(0), words }
     }
 
-    /// With every number in its range. Fixing twice is fixing once.
-    pub(crate) fn fix(self) -> Self {
+    /// Brings every number into its range. Fixing twice is fixing once.
+    #[must_use]
+    pub fn fix(self) -> Self {
         let mut words = [0; ARGUMENTS];
         let shapes = self.kind.arguments().iter().map(|argument| argument.shape);
         for ((word, given), shape) in words.iter_mut().zip(self.words).zip(shapes) {

@@ -221,9 +221,7 @@ fn plainer_turns(word: u64) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzz_target::FuzzTarget;
-    use crate::generate::Temper;
-    use crate::generate::tests::generated;
+    use crate::binary::tests::bytes_of;
     use quickcheck::quickcheck;
 
     /// The measure: operations, then what all arguments and fields cost.
@@ -245,8 +243,8 @@ mod tests {
     }
 
     quickcheck! {
-        fn every_step_is_simpler_and_playable(seed: u64) -> bool {
-            let scenario = generated(seed, FuzzTarget::Race, Temper::Hostile);
+        fn every_step_is_simpler_and_playable(header: Vec<u8>, records: Vec<Record>) -> bool {
+            let scenario = Scenario::decode(&bytes_of(header, records));
             let playable = |scenario: &Scenario| {
                 let mut fixed = scenario.clone();
                 fixed.fix_up();

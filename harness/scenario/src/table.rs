@@ -34,7 +34,7 @@ macro_rules! operations {
         /// reused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
-        pub(crate) enum Kind {
+        pub enum Kind {
             $($variant = $number,)*
             $($command = $command_number,)*
             RawCommand = 0x10,
@@ -42,11 +42,11 @@ macro_rules! operations {
 
         impl Kind {
             /// All of them.
-            pub(crate) const ALL: &[Self] =
+            pub const ALL: &[Self] =
                 &[$(Self::$variant,)* $(Self::$command,)* Self::RawCommand];
 
             /// Returns the name, in kebab case.
-            pub(crate) const fn name(self) -> &'static str {
+            pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
                     $(Self::$command => $command_name,)*
@@ -55,7 +55,7 @@ macro_rules! operations {
             }
 
             /// Returns whether a CPU does it.
-            pub(crate) const fn has_cpu(self) -> bool {
+            pub const fn has_cpu(self) -> bool {
                 match self {
                     $(Self::$variant => const {
                         let cpu: &[&str] = &[$(stringify!($cpu))?];
@@ -67,7 +67,7 @@ macro_rules! operations {
             }
 
             /// Returns the arguments, in the order of the text form and of the words of a record.
-            pub(crate) const fn arguments(self) -> &'static [Argument] {
+            pub const fn arguments(self) -> &'static [Argument] {
                 match self {
                     $(Self::$variant => const { &[$($argument,)*] },)*
                     $(Self::$command => const { &[$($command_argument,)*] },)*
@@ -87,7 +87,7 @@ macro_rules! operations {
 
         impl Record {
             /// Returns the operation, with every number in its range.
-            pub(crate) fn operation(self) -> Operation {
+            pub fn operation(self) -> Operation {
                 let Self { kind, cpu: by, words } = self.fix();
                 let mut rest = words.into_iter();
                 let mut next = || rest.next().unwrap_or(0);

@@ -8,7 +8,7 @@ use crate::argument::Word;
 
 /// The frames of the board with their names. The place in the list stands in the binary form: new
 /// ones are only appended.
-pub(crate) const FRAMES: [(Frame, &str); 6] = [
+pub const FRAMES: [(Frame, &str); 6] = [
     (Frame::ItsControl(0), "its0"),
     (Frame::ItsTranslation(0), "translation0"),
     (Frame::Redistributor(0), "redistributor0"),
@@ -18,7 +18,7 @@ pub(crate) const FRAMES: [(Frame, &str); 6] = [
 ];
 
 /// Access sizes by number.
-pub(crate) const SIZES: [AccessSize; 4] =
+pub const SIZES: [AccessSize; 4] =
     [AccessSize::Byte, AccessSize::Half, AccessSize::Word, AccessSize::Double];
 
 /// Where an access goes and how wide it is.
@@ -80,8 +80,8 @@ impl Word for Target {
     }
 }
 
-/// All names of registers and halves in a frame, with offset and size.
-pub(crate) fn registers(frame: Frame) -> impl Iterator<Item = (String, u32, AccessSize)> {
+/// Returns the names of all registers and halves of one in a frame, with offset and size.
+pub fn registers(frame: Frame) -> impl Iterator<Item = (String, u32, AccessSize)> {
     let known = match frame {
         Frame::ItsControl(_) => ITS_CONTROL,
         Frame::ItsTranslation(_) => ITS_TRANSLATION,

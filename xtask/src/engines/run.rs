@@ -177,7 +177,7 @@ impl Run {
     /// honggfuzz read.
     pub(super) fn dictionary(&self, target: &Target) -> Result<PathBuf> {
         let mut text = String::new();
-        for (name, bytes) in its_scenario::dictionary(target.generator()?) {
+        for (name, bytes) in its_generate::dictionary(target.generator()?) {
             let escaped: String = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
             text.push_str(&format!("{name}=\"{escaped}\"\n"));
         }

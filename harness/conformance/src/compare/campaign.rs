@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use arbitrary::Unstructured;
+use its_generate::{Temper, generate_for};
 use its_qemu::{Installed, Qemu};
 use its_rules::Finding;
 use its_runner::replay::{CLEAN, FINDINGS, print};
 use its_runner::versioned::Versioned;
-use its_scenario::{FuzzTarget, Scenario, Temper};
+use its_scenario::{FuzzTarget, Scenario};
 
 use super::Arguments;
 use super::case::{Compared, Comparison, Verdict};
@@ -149,7 +150,7 @@ fn draw(seed: u64, number: u64, comparison: &Comparison<Qemu>) -> Scenario {
     };
     let configuration = comparison.profile().configuration();
     let mut u = Unstructured::new(&bytes);
-    let mut scenario = Scenario::generate_for(&mut u, FuzzTarget::Arch, temper, configuration);
+    let mut scenario = generate_for(&mut u, FuzzTarget::Arch, temper, configuration);
     // QEMU reads the whole pending table again and again, and these are the smallest.
     scenario.boot.intid_bits = 14;
     // There is no EL2 to give them to.

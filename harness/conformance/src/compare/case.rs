@@ -328,7 +328,7 @@ mod tests {
         let mut comparison = Comparison::new(Box::new(start), false);
         let numbers = 0..64;
         let play = |number| {
-            let mut scenario = Scenario::numbered(number, FuzzTarget::Arch);
+            let mut scenario = its_generate::numbered(number, FuzzTarget::Arch);
             scenario.boot.its = 1;
             comparison.play(&scenario).unwrap().verdict
         };

@@ -32,7 +32,7 @@ macro_rules! libfuzzer_target {
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut scenario = Scenario::decode(data.get(..size).unwrap_or(&[]));
     let target = with(|campaign| campaign.target);
-    its_scenario::mutate(&mut scenario, target, seed.into());
+    its_generate::mutate(&mut scenario, target, seed.into());
     scenario.shorten_to(max_size);
     put(&scenario, data)
 }
@@ -42,7 +42,7 @@ pub fn cross_over(one: &[u8], other: &[u8], out: &mut [u8], seed: u32) -> usize 
     let one = Scenario::decode(one);
     let target = with(|campaign| campaign.target);
     let other = Scenario::decode(other);
-    let mut scenario = its_scenario::crossover(&one, &other, target, seed.into());
+    let mut scenario = its_generate::crossover(&one, &other, target, seed.into());
     scenario.shorten_to(out.len());
     put(&scenario, out)
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use its_scenario::{FuzzTarget, Scenario};
+use its_scenario::FuzzTarget;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ pub fn run(plan: &Plan, make: Make) -> Result<(), String> {
         next += plan.parts.max(1) * AT_ONCE;
         let cases: Vec<_> = threads.install(|| {
             let play = |number| {
-                let scenario = Scenario::numbered(u64::from(plan.seed) << 32 | number, target);
+                let scenario = its_generate::numbered(u64::from(plan.seed) << 32 | number, target);
                 let case = match number % ONE_IN {
                     0 => play_here_twice(&scenario, make),
                     _ => play_here(&scenario, make),

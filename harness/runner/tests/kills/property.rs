@@ -5,10 +5,11 @@ use std::fmt;
 
 use arbitrary::Unstructured;
 use its_board::BoardSubject;
+use its_generate::{Temper, generate};
 use its_runner::campaign::report;
 use its_runner::minimize::{findings, minimize};
 use its_runner::{Make, replay};
-use its_scenario::{FuzzTarget, Scenario, Temper};
+use its_scenario::{FuzzTarget, Scenario};
 use quickcheck::{Arbitrary, Gen, QuickCheck, Testable};
 
 use crate::saboteur::{Sabotage, Sabotaged};
@@ -58,7 +59,7 @@ macro_rules! tried {
                     (0..512).flat_map(|_| u64::arbitrary(g).to_le_bytes()).collect();
                 let target = *g.choose(&FuzzTarget::ALL).expect("there are targets");
                 let mut u = Unstructured::new(&bytes);
-                Self(Scenario::generate(&mut u, target, Temper::Hostile), $made)
+                Self(generate(&mut u, target, Temper::Hostile), $made)
             }
 
             fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {

@@ -186,7 +186,7 @@ impl<'a> Pair<'a> {
         let mut summary = Summary { one, other, target, seed, ..Summary::default() };
         while summary.cases < draw.cases && start.elapsed() < draw.limit && !stop::asked() {
             let numbers = summary.cases..draw.cases.min(summary.cases + AT_ONCE);
-            let scenario = |number| Scenario::numbered(draw.seed << 32 | number, generator);
+            let scenario = |number| its_generate::numbered(draw.seed << 32 | number, generator);
             let scenarios: Vec<Scenario> = numbers.map(scenario).collect();
             let [one, other] = self.observe(&scenarios)?;
             for (scenario, (one, other)) in scenarios.iter().zip(one.iter().zip(&other)) {

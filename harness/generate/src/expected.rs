@@ -1,14 +1,12 @@
 //! What the generator believes about the machine at some point of a scenario: enough to stay legal.
 
+use its_scenario::{Boot, CPUS, HostCommand, Operation, Rdbase, Stage};
 use std::collections::BTreeSet;
 
 use its_gic::geometry::{PAGE_BYTES, Table, itt_bytes};
 use its_gic::redistributor::FIRST_LPI;
 use its_machine::freedom::choice::EnableLpis;
 use its_machine::{Area, ItsConfiguration, MAX_ITS, Pace, Place};
-
-use crate::header::{Boot, Stage};
-use crate::operation::{CPUS, HostCommand, Operation, Rdbase};
 
 /// An event that should be mapped.
 #[derive(Clone, Copy, Debug)]

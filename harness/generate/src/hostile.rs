@@ -4,16 +4,15 @@ use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{PAGE_BYTES, PageSize};
 use its_machine::{AccessSize, Direction, Frame, Hypercall, PageChange};
+use its_scenario::numbers::{ARGUMENTS, Kind, Record, Word};
+use its_scenario::{HostCommand, MOST_IN_A_RUN, Operation, Rdbase};
 
-use super::draft::{Draft, Phrase};
 use super::legal::{command, drain, post, set_up, some_collection, some_device, some_event};
-use crate::argument::PAGE_BYTES as PAGE;
-use crate::argument::Word as _;
-use crate::fuzz_target::MOST_IN_A_RUN;
-use crate::operation::{ARGUMENTS, Kind};
-use crate::operation::{HostCommand, Operation, Rdbase};
-use crate::record::Record;
+use crate::draft::{Draft, Phrase};
 use its_machine::{Area, Place};
+
+/// Bytes in a page of the host.
+pub(crate) const PAGE: u16 = PAGE_BYTES as u16;
 
 /// All of them.
 pub(crate) const PHRASES: &[Phrase] = &[

@@ -2,9 +2,9 @@
 
 use super::driver;
 use super::steps::{acknowledge_all, deliver, go_on, mapped, raise, rest, sync_event, write};
-use crate::generate::draft::Draft;
-use crate::generate::legal::{command, drain, post};
-use crate::operation::{CPUS, HostCommand, Operation, Rdbase};
+use crate::draft::Draft;
+use crate::legal::{command, drain, post};
+use its_scenario::{CPUS, HostCommand, Operation, Rdbase};
 
 /// By the driver, at rest; the ITS may lose power meanwhile.
 pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {

@@ -2,10 +2,10 @@
 //! needs.
 
 use super::steps::{acknowledge_all, deliver, mapped, sync_event, sync_with};
-use crate::generate::belief::Device;
-use crate::generate::draft::Draft;
-use crate::generate::legal::{command, drain, idle, post, some_collection, sometimes_post};
-use crate::operation::{HostCommand, Operation};
+use crate::draft::Draft;
+use crate::expected::Device;
+use crate::legal::{command, drain, idle, post, some_collection, sometimes_post};
+use its_scenario::{HostCommand, Operation};
 
 /// A configuration byte: priority, the old Group-1 bit, whether enabled.
 fn configuration(draft: &mut Draft<'_, '_>, enabled: bool) -> u8 {

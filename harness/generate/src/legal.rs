@@ -2,11 +2,11 @@
 
 use its_gic::geometry::PAGE_BYTES;
 use its_machine::{AccessSize, Area, Direction, Frame, Pace, Place};
+use its_scenario::numbers::registers;
+use its_scenario::{HostCommand, Operation, Rdbase};
 
-use super::belief::Device;
-use super::draft::{Draft, Phrase};
-use crate::operation::{HostCommand, Operation, Rdbase};
-use crate::target::registers;
+use crate::draft::{Draft, Phrase};
+use crate::expected::Device;
 
 /// All of them; the first two are what the others build on.
 pub(crate) const PHRASES: &[Phrase] = &[

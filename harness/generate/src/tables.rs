@@ -1,13 +1,13 @@
 //! Phrases about tables of two levels: level-1 entries of the host, and what the ITS makes of them.
 
 use its_gic::geometry::PAGE_BYTES;
+use its_scenario::{HostCommand, Operation, Rdbase};
 
-use super::draft::{Draft, Phrase};
+use super::hostile::PAGE;
 use super::hostile::{self, areas, bad_place, level1_entry, poll};
 use super::legal::{command, own_level2, post, some_collection, some_device, some_event};
 use super::{legal, several};
-use crate::argument::PAGE_BYTES as PAGE;
-use crate::operation::{HostCommand, Operation, Rdbase};
+use crate::draft::{Draft, Phrase};
 use its_machine::{Area, Place};
 
 /// Devices and collections come and go, power too.

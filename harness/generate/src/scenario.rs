@@ -1,32 +1,12 @@
-//! The generator: scenarios that are legal enough to get deep, and wrong in places.
-//!
-//! A scenario is a sequence of phrases, each a few operations that belong together: [`legal`] and
-//! [`hostile`] for an emulation at EL2, [`mmio`], [`hvc`] and [`tables`] with more of one kind for
-//! emulations of one or two ITSs, [`arch`] for hosts that own their ITS, with many of the same in
-//! them. How often a phrase comes is drawn anew for each scenario (swarm testing): one scenario
-//! fills the queue, another suspends again and again, a third does a little of all. What the
-//! generator drew is not kept: the scenario is.
+//! Whole scenarios: from a board to the last operation.
 
-mod arch;
-mod belief;
-mod boards;
-mod draft;
-mod hostile;
-mod hvc;
-mod legal;
-mod mmio;
-mod race;
-mod several;
-mod tables;
-
-use arbitrary::{Arbitrary, Unstructured};
+use crate::{arch, boards, hostile, hvc, legal, mmio, race, several, tables};
+use arbitrary::Unstructured;
+use fastrand::Rng;
 use its_machine::{ItsConfiguration, MAX_ITS};
+use its_scenario::{Boot, FuzzTarget, Operation, Scenario, Stage};
 
-use crate::fuzz_target::FuzzTarget;
-use crate::header::{Boot, Stage};
-use crate::operation::Operation;
-use crate::scenario::Scenario;
-use draft::{Draft, Phrase};
+use crate::draft::{Draft, Phrase};
 
 /// What a generated scenario may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,44 +17,74 @@ pub enum Temper {
     Hostile,
 }
 
-impl Scenario {
-    /// Draws a scenario for a target. It is fit for it, has some 35 to 60 operations on average,
-    /// and never fails: where `u` ends, the scenario does soon. A few KiB are enough.
-    pub fn generate(u: &mut Unstructured<'_>, target: FuzzTarget, temper: Temper) -> Self {
-        let boot = boards::draw_boot(u, target);
-        let configurations = boards::draw_configurations(u, target, boot.its);
-        Self::generate_on(u, target, temper, (boot, configurations))
-    }
+/// Draws a scenario for a target. It has some 35 to 60 operations on average. Drawing never fails:
+/// where `u` ends, the scenario does soon. A few KiB are enough.
+pub fn generate(u: &mut Unstructured<'_>, target: FuzzTarget, temper: Temper) -> Scenario {
+    let boot = boards::draw_boot(u, target);
+    let configurations = boards::draw_configurations(u, target, boot.its);
+    generate_on(u, target, temper, (boot, configurations))
+}
 
-    /// The same for a board with one ITS of this configuration.
-    pub fn generate_for(
-        u: &mut Unstructured<'_>,
-        target: FuzzTarget,
-        temper: Temper,
-        configuration: ItsConfiguration,
-    ) -> Self {
-        let boot = Boot { its: 1, ..boards::draw_boot(u, target) };
-        Self::generate_on(u, target, temper, (boot, [configuration; MAX_ITS]))
-    }
+/// Draws a scenario for a board with one ITS of this configuration; else as [`generate`].
+pub fn generate_for(
+    u: &mut Unstructured<'_>,
+    target: FuzzTarget,
+    temper: Temper,
+    configuration: ItsConfiguration,
+) -> Scenario {
+    let boot = Boot { its: 1, ..boards::draw_boot(u, target) };
+    generate_on(u, target, temper, (boot, [configuration; MAX_ITS]))
+}
 
-    /// The same on a board that is given.
-    pub(crate) fn generate_on(
-        u: &mut Unstructured<'_>,
-        target: FuzzTarget,
-        temper: Temper,
-        (boot, configurations): (Boot, [ItsConfiguration; MAX_ITS]),
-    ) -> Self {
-        let mut draft = Draft::new(u, configurations, boot);
-        let weights = Weights::draw(&mut draft, target);
-        match target {
-            FuzzTarget::Arch => arch::write(&mut draft, &weights, temper),
-            FuzzTarget::Race => race::write(&mut draft, &weights, temper == Temper::Hostile),
-            _ => emulated(&mut draft, &weights, target, temper),
+/// Draws a scenario for a board that is given.
+fn generate_on(
+    u: &mut Unstructured<'_>,
+    target: FuzzTarget,
+    temper: Temper,
+    (boot, configurations): (Boot, [ItsConfiguration; MAX_ITS]),
+) -> Scenario {
+    let mut draft = Draft::new(u, configurations, boot);
+    let weights = Weights::draw(&mut draft, target);
+    match target {
+        FuzzTarget::Arch => arch::write(&mut draft, &weights, temper),
+        FuzzTarget::Race => race::write(&mut draft, &weights, temper == Temper::Hostile),
+        FuzzTarget::Cmdq | FuzzTarget::Mmio | FuzzTarget::Hvc | FuzzTarget::Tables => {
+            emulated(&mut draft, &weights, target, temper)
         }
-        let mut scenario = Self { configurations, boot, operations: draft.into_operations() };
-        scenario.fit(target);
-        scenario
     }
+    let mut scenario = Scenario { configurations, boot, operations: draft.into_operations() };
+    scenario.fit(target);
+    scenario
+}
+
+/// Bytes that a whole scenario is drawn from.
+const SCENARIO_BYTES: usize = 4096;
+/// Scenarios with successive numbers that share a board, since booting another takes longer than
+/// many a case.
+const ON_A_BOARD: u64 = 32;
+
+/// Draws the scenario of a number for a target.
+pub fn numbered(number: u64, target: FuzzTarget) -> Scenario {
+    let board = number.checked_div(ON_A_BOARD).unwrap_or(number);
+    let on = another(&Scenario::default(), target, &mut Rng::with_seed(!board), true);
+    another(&on, target, &mut Rng::with_seed(number), false)
+}
+
+/// Draws another scenario, of a temper and a length of its own, on the same board or a new one.
+pub(crate) fn another(
+    scenario: &Scenario,
+    target: FuzzTarget,
+    rng: &mut Rng,
+    new_board: bool,
+) -> Scenario {
+    let mut bytes = [0; SCENARIO_BYTES];
+    rng.fill(&mut bytes);
+    let temper = if rng.u8(..4) == 0 { Temper::Legal } else { Temper::Hostile };
+    let u = &mut Unstructured::new(&bytes);
+    if new_board {
+        return generate(u, target, temper);
+    }
+    generate_on(u, target, temper, (scenario.boot, scenario.configurations))
 }
 
 /// Legal phrases with one to three mistakes among them.
@@ -102,17 +112,6 @@ fn emulated(draft: &mut Draft<'_, '_>, weights: &Weights, target: FuzzTarget, te
         weights.legal(draft);
     }
     legal::finish(draft);
-}
-
-impl<'a> Arbitrary<'a> for Scenario {
-    /// A hostile scenario for an emulation at EL2; one in four is legal.
-    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
-        let temper = match u.ratio(1, 4)? {
-            true => Temper::Legal,
-            false => Temper::Hostile,
-        };
-        Ok(Self::generate(u, FuzzTarget::Cmdq, temper))
-    }
 }
 
 /// One phrase that could follow `before`, legal or not.
@@ -220,7 +219,7 @@ fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
 }
 
 /// How often each phrase comes in one scenario.
-struct Weights {
+pub(crate) struct Weights {
     legal: Vec<(Phrase, u64)>,
     hostile: Vec<(Phrase, u64)>,
 }
@@ -250,11 +249,11 @@ impl Weights {
         Self { legal: even(legal), hostile: even(hostile) }
     }
 
-    fn legal(&self, draft: &mut Draft<'_, '_>) {
+    pub(crate) fn legal(&self, draft: &mut Draft<'_, '_>) {
         speak(draft, &self.legal);
     }
 
-    fn hostile(&self, draft: &mut Draft<'_, '_>) {
+    pub(crate) fn hostile(&self, draft: &mut Draft<'_, '_>) {
         speak(draft, &self.hostile);
     }
 }
@@ -273,6 +272,3 @@ fn speak(draft: &mut Draft<'_, '_>, phrases: &[(Phrase, u64)]) {
         phrase(draft);
     }
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

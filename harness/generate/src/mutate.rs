@@ -2,26 +2,20 @@
 //! seed.
 
 use its_machine::{Area, Place};
+use its_scenario::numbers::{Argument, FRAMES, Header, Record, SIZES, Shape, Word, registers};
+use its_scenario::{Boot, FuzzTarget, MAX_OPERATIONS, Operation, Rdbase, Scenario, Target};
 use std::ops::Range;
+
+const PAGE_BYTES: u16 = its_gic::geometry::PAGE_BYTES as u16;
 
 use arbitrary::Unstructured;
 use fastrand::Rng;
 
-use crate::argument::Word as _;
-use crate::argument::{Argument, PAGE_BYTES, Shape};
-use crate::fuzz_target::FuzzTarget;
-use crate::generate::{Temper, continuation};
-use crate::header::{Boot, Header};
-use crate::operation::{Operation, Rdbase};
-use crate::record::Record;
-use crate::scenario::{MAX_OPERATIONS, Scenario};
-use crate::target::{FRAMES, SIZES, Target, registers};
+use crate::boards::varied_fields;
+use crate::scenario::{another, continuation};
 
 /// Bytes for the generator when it adds a phrase; more than any phrase takes matters little.
 const PHRASE_BYTES: usize = 512;
-
-/// And for a whole scenario.
-const SCENARIO_BYTES: usize = 4096;
 
 type Mutation = fn(&mut Scenario, FuzzTarget, &mut Rng);
 
@@ -53,7 +47,7 @@ pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
     if rng.u8(..8) == 0 {
         // Mostly on the same board, since booting another takes longer than many a case.
         let new_board = rng.u8(..8) == 0;
-        *scenario = whole(scenario, target, &mut rng, new_board);
+        *scenario = another(scenario, target, &mut rng, new_board);
         return;
     }
     for _ in 0..=below(&mut rng, 2).wrapping_add(below(&mut rng, 3)) {
@@ -63,35 +57,6 @@ pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
         scenario.operations.truncate(MAX_OPERATIONS);
     }
     scenario.fit(target);
-}
-
-/// Scenarios with successive numbers that share a board, since booting another takes longer than
-/// many a case.
-const ON_A_BOARD: u64 = 32;
-
-impl Scenario {
-    /// The scenario of a number for a target: what the generator draws by it.
-    pub fn numbered(number: u64, target: FuzzTarget) -> Self {
-        let board = number.checked_div(ON_A_BOARD).unwrap_or(number);
-        let on = whole(&Self::default(), target, &mut Rng::with_seed(!board), true);
-        whole(&on, target, &mut Rng::with_seed(number), false)
-    }
-}
-
-/// Another scenario altogether, of a temper and a length of its own: what a corpus has grown into
-/// is not all there is.
-fn whole(scenario: &Scenario, target: FuzzTarget, rng: &mut Rng, new_board: bool) -> Scenario {
-    let mut bytes = [0; SCENARIO_BYTES];
-    rng.fill(&mut bytes);
-    let temper = match rng.u8(..4) {
-        0 => Temper::Legal,
-        _ => Temper::Hostile,
-    };
-    let u = &mut Unstructured::new(&bytes);
-    match new_board {
-        true => Scenario::generate(u, target, temper),
-        false => Scenario::generate_on(u, target, temper, (scenario.boot, scenario.configurations)),
-    }
 }
 
 /// A scenario made of two, by `seed` alone: the start of one and the end of the other, or one with
@@ -215,7 +180,7 @@ fn change_configuration(scenario: &mut Scenario, target: FuzzTarget, rng: &mut R
         2 if rng.bool() => second,
         _ => first,
     };
-    let (older, later) = target.fields();
+    let (older, later) = varied_fields(target);
     let fields = if rng.bool() { older } else { later };
     let index = choose(rng, &fields).unwrap_or(0);
     *changed = with_field_changed(changed, index, rng);
@@ -370,16 +335,16 @@ fn changed_target(word: u64, rng: &mut Rng) -> Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::binary::MAX_BYTES;
-    use crate::generate::Temper;
-    use crate::operation::{ARGUMENTS, Kind};
+    use crate::Temper;
+    use its_scenario::MAX_BYTES;
+    use its_scenario::numbers::{ARGUMENTS, Kind};
     use quickcheck::quickcheck;
     use std::collections::BTreeSet;
 
     fn generated(seed: u64, target: FuzzTarget) -> Scenario {
         let mut bytes = [0; 4096];
         Rng::with_seed(seed).fill(&mut bytes);
-        Scenario::generate(&mut Unstructured::new(&bytes), target, Temper::Hostile)
+        crate::generate(&mut Unstructured::new(&bytes), target, Temper::Hostile)
     }
 
     fn target(arch: bool) -> FuzzTarget {

@@ -4,16 +4,16 @@
 //! events; any other by commands of the host's own ([`super::raw`]).
 
 use its_machine::{Area, Direction, Place};
+use its_scenario::{CPUS, HostCommand, Operation};
 
 use super::raw;
 use super::steps::{access, acknowledge, acknowledge_all, deliver, mapped, raise, sync_event};
-use crate::generate::belief::Device;
-use crate::generate::draft::Draft;
-use crate::generate::legal::{
+use crate::draft::Draft;
+use crate::expected::Device;
+use crate::legal::{
     command, idle, make_room, map_device, new_itt, post, read_registers, some_collection,
     some_device,
 };
-use crate::operation::{CPUS, HostCommand, Operation};
 
 /// The most events of a device that is unmapped at once, so that they fit the smallest queue.
 const MANY_EVENTS: usize = 24;

@@ -3,13 +3,13 @@
 
 use its_gic::Register;
 use its_machine::{AccessSize, Area, Direction, Frame, PageChange, Place};
+use its_scenario::numbers::Word;
+use its_scenario::{CPUS, HostCommand, Operation, Stage, Turns};
 
-use super::draft::{Draft, Phrase};
 use super::legal::{command, new_device, no_more_level2, post, some_device};
-use super::{Weights, legal};
-use crate::header::Stage;
-use crate::operation::{CPUS, HostCommand, Operation};
-use crate::turns::Turns;
+use crate::draft::{Draft, Phrase};
+use crate::legal;
+use crate::scenario::Weights;
 
 /// The most operations in one race.
 const OPERATIONS: usize = 24;
@@ -104,7 +104,7 @@ fn draw_turns(draft: &mut Draft<'_, '_>) -> Turns {
         let skip = u64::from(draft.chance(1, 4)) << 7;
         word << 8 | code | skip
     });
-    Turns::fix(word)
+    <Turns as Word>::unpack(word)
 }
 
 fn pending_command(draft: &mut Draft<'_, '_>) {

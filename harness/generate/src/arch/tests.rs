@@ -1,19 +1,15 @@
 //! Tests of what is generated for hosts that own their ITS.
 
+use its_scenario::numbers::{Kind, Record};
+use its_scenario::{FuzzTarget, HostCommand, Operation, Rdbase, Scenario, Stage};
 use std::collections::BTreeMap;
 
 use its_gic::geometry::PAGE_BYTES;
 use its_machine::{Area, Frame, Pace, Place};
 
-use crate::fuzz_target::FuzzTarget;
-use crate::generate::Temper;
-use crate::generate::belief::Belief;
-use crate::generate::tests::generated;
-use crate::header::Stage;
-use crate::operation::Kind;
-use crate::operation::{HostCommand, Operation, Rdbase};
-use crate::record::Record;
-use crate::scenario::Scenario;
+use crate::Temper;
+use crate::expected::Belief;
+use crate::tests::generated;
 
 fn legal(seed: u64) -> Scenario {
     generated(seed, FuzzTarget::Arch, Temper::Legal)

@@ -1,6 +1,7 @@
 //! The redistributors' side: configuration, pending state, and MSIs of nobody.
 
 use its_machine::{Area, Direction, Place};
+use its_scenario::{CPUS, HostCommand, Operation};
 
 use super::commands::on_event;
 use super::driver;
@@ -8,9 +9,8 @@ use super::steps::{
     access, acknowledge, acknowledge_all, any_device, any_event, deliver, mapped, raise, risk,
     sync_event, sync_with,
 };
-use crate::generate::draft::Draft;
-use crate::generate::legal::{command, drain, make_room, post};
-use crate::operation::{CPUS, HostCommand, Operation};
+use crate::draft::Draft;
+use crate::legal::{command, drain, make_room, post};
 
 /// GICR_PENDBASER of each redistributor as the driver writes it: the places of
 /// [`Area::PENDING`].

@@ -1,14 +1,12 @@
 //! Single steps that phrases are made of: draws of ids around what is mapped, waiting, recovering.
 
 use its_machine::{AccessSize, Direction, Frame};
+use its_scenario::numbers::registers;
+use its_scenario::{CPUS, HostCommand, Operation, Rdbase};
 
-use crate::generate::belief::{Device, Event};
-use crate::generate::draft::Draft;
-use crate::generate::legal::{
-    command, drain, post, reset_queue, some_collection, some_device, some_event,
-};
-use crate::operation::{CPUS, HostCommand, Operation, Rdbase};
-use crate::target::registers;
+use crate::draft::Draft;
+use crate::expected::{Device, Event};
+use crate::legal::{command, drain, post, reset_queue, some_collection, some_device, some_event};
 
 /// A mapped event of a mapped device, if there is one.
 pub(crate) fn mapped(draft: &mut Draft<'_, '_>) -> Option<(Device, Event)> {

@@ -1,10 +1,10 @@
 //! Accesses of every offset and size that change nothing.
 
 use its_machine::{AccessSize, Direction, Frame};
+use its_scenario::numbers::{SIZES, registers};
 
 use super::steps::{access, access_at, read};
-use crate::generate::draft::Draft;
-use crate::target::{SIZES, registers};
+use crate::draft::Draft;
 
 /// Reads of registers, of parts of them, and of what is none.
 pub(crate) fn any_read(draft: &mut Draft<'_, '_>) {

@@ -2,6 +2,7 @@
 
 use its_gic::command::COMMAND_BYTES;
 use its_machine::Direction;
+use its_scenario::{HostCommand, Operation};
 
 use super::commands::on_event;
 use super::driver;
@@ -9,9 +10,8 @@ use super::steps::{
     access, any_device, any_event, deliver, go_on, harmless, make_way, mapped, outlive, raise,
     read, rest, retry, rewrite, sync_event, write,
 };
-use crate::generate::draft::Draft;
-use crate::generate::legal::{command, drain, idle, post, reset_queue};
-use crate::operation::{HostCommand, Operation};
+use crate::draft::Draft;
+use crate::legal::{command, drain, idle, post, reset_queue};
 
 /// Several commands that may be refused in one batch; Retry with and without other commands in
 /// their slots.

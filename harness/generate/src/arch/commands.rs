@@ -2,13 +2,13 @@
 //! bits.
 
 use its_gic::Command;
+use its_scenario::{HostCommand, Operation, Rdbase};
 
 use super::steps::{
     any_collection, any_device, any_event, any_intid, any_rdbase, make_way, mapped, outlive, risk,
 };
-use crate::generate::draft::Draft;
-use crate::generate::legal::{new_itt, some_collection};
-use crate::operation::{HostCommand, Operation, Rdbase};
+use crate::draft::Draft;
+use crate::legal::{new_itt, some_collection};
 
 /// A command with ids in range or not, mapped or not.
 pub(crate) fn odd_ids(draft: &mut Draft<'_, '_>) {

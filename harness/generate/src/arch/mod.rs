@@ -19,11 +19,10 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use crate::generate::draft::{Draft, Phrase};
-use crate::generate::{Temper, Weights, hostile, legal};
-use crate::header::Stage;
-use crate::operation::{CPUS, Operation};
-use crate::scenario::MAX_OPERATIONS;
+use crate::draft::{Draft, Phrase};
+use crate::scenario::Weights;
+use crate::{Temper, hostile, legal};
+use its_scenario::{CPUS, MAX_OPERATIONS, Operation, Stage};
 
 /// What the driver does; the first two are what the others build on.
 pub(crate) const LEGAL: &[Phrase] = &[

@@ -4,13 +4,13 @@
 use super::commands::{on_event, sync};
 use super::steps::{acknowledge_all, any_intid, deliver, mapped, raise, risk, sync_event};
 use super::{driver, raw};
-use crate::generate::belief::Device;
-use crate::generate::draft::Draft;
-use crate::generate::legal::{
+use crate::draft::Draft;
+use crate::expected::Device;
+use crate::legal::{
     command, drain, make_room, map_device, new_device, new_itt, post, some_collection, some_device,
 };
-use crate::operation::HostCommand;
 use its_machine::Place;
+use its_scenario::HostCommand;
 
 /// MAPTI over an event that is mapped, to the same or to something else.
 pub(crate) fn event_again(draft: &mut Draft<'_, '_>) {

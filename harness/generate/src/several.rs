@@ -1,8 +1,8 @@
 //! What is done to each of several ITSs.
 
-use super::draft::{Draft, Phrase};
 use super::legal::{drain, post};
-use crate::operation::Operation;
+use crate::draft::{Draft, Phrase};
+use its_scenario::Operation;
 
 /// Does it to each ITS of the board, the current one last or first, and stays at the last.
 pub(super) fn each_its(draft: &mut Draft<'_, '_>, what: Phrase) {

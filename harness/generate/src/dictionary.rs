@@ -4,19 +4,14 @@
 use its_gic::geometry::PageSize;
 use its_gic::register::{Baser, Cbaser, Register};
 use its_gic::{Command, redistributor};
+use its_scenario::numbers::{ARGUMENTS, FRAMES, Kind, Record, Word as _, registers};
+use its_scenario::{FuzzTarget, Scenario, Target};
 
-use crate::argument::Word as _;
-use crate::fuzz_target::FuzzTarget;
-use crate::operation::{ARGUMENTS, Kind};
-use crate::record::Record;
-use crate::scenario::Scenario;
-use crate::target::{FRAMES, Target, registers};
+/// A name of letters, digits, `.` and `_`, and its bytes, at most 128.
+pub type DictionaryWord = (String, Vec<u8>);
 
-/// A word: a name of letters, digits, `.` and `_`, and its bytes, at most 128.
-pub type Word = (String, Vec<u8>);
-
-/// The words for a target. Names are unique.
-pub fn dictionary(target: FuzzTarget) -> Vec<Word> {
+/// Returns the words for a target. Names are unique.
+pub fn dictionary(target: FuzzTarget) -> Vec<DictionaryWord> {
     let mut words = accesses();
     words.extend(commands());
     words.extend(fields());
@@ -25,7 +20,7 @@ pub fn dictionary(target: FuzzTarget) -> Vec<Word> {
 }
 
 /// What a `read` or `write` names: each register and half of one, in each frame.
-fn accesses() -> Vec<Word> {
+fn accesses() -> Vec<DictionaryWord> {
     let mut words = Vec::new();
     for (frame, frame_name) in FRAMES {
         for (name, offset, size) in registers(frame) {
@@ -38,7 +33,7 @@ fn accesses() -> Vec<Word> {
 }
 
 /// Each command that the architecture has, as 32 bytes of a `raw-command` with every operand 0.
-fn commands() -> Vec<Word> {
+fn commands() -> Vec<DictionaryWord> {
     let word = |command: Command| {
         let bytes = command.encode().into_iter().flat_map(u64::to_le_bytes);
         (format!("command.{}", command.name()), bytes.collect())
@@ -48,7 +43,7 @@ fn commands() -> Vec<Word> {
 
 /// Values that registers and entries of tables change at: flips and written values are made of
 /// them.
-fn fields() -> Vec<Word> {
+fn fields() -> Vec<DictionaryWord> {
     let mut words: Vec<(String, u64)> = vec![
         ("field.valid".into(), Cbaser::VALID),
         ("field.cbaser_writable".into(), Cbaser::WRITABLE),
@@ -70,12 +65,12 @@ fn fields() -> Vec<Word> {
 
 /// A whole record of each kind of operation that the target plays, with every argument as small as
 /// it can be.
-fn operations(target: FuzzTarget) -> Vec<Word> {
+fn operations(target: FuzzTarget) -> Vec<DictionaryWord> {
     let word = |kind: &Kind| {
         let smallest = Record { kind: *kind, cpu: 0, words: [0; ARGUMENTS] };
         let scenario = Scenario { operations: vec![smallest.operation()], ..Scenario::default() };
         let bytes = scenario.encode();
-        let record = bytes.get(crate::HEADER_BYTES..).unwrap_or(&[]);
+        let record = bytes.get(its_scenario::HEADER_BYTES..).unwrap_or(&[]);
         let name = kind.name().replace('-', "_");
         (format!("operation.{name}"), record.to_vec())
     };
@@ -88,7 +83,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::operation::{HostCommand, Operation};
+    use its_scenario::{HostCommand, Operation};
 
     /// A dictionary's word where the binary form has it is what its name says.
     #[test]
@@ -122,7 +117,7 @@ mod tests {
             let words = dictionary(target);
             let names: BTreeSet<&String> = words.iter().map(|(name, _)| name).collect();
             assert_eq!(names.len(), words.len());
-            let fits = |(_, bytes): &Word| !bytes.is_empty() && bytes.len() <= 128;
+            let fits = |(_, bytes): &DictionaryWord| !bytes.is_empty() && bytes.len() <= 128;
             assert!(words.iter().all(fits));
             let commands = names.iter().filter(|name| name.starts_with("command."));
             assert_eq!(commands.count(), 12);

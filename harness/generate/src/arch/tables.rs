@@ -1,15 +1,15 @@
 //! Tables that move while the ITS is off, and level-2 tables that are not there yet.
 
 use its_gic::geometry::PageSize;
+use its_scenario::{HostCommand, Operation};
 
 use super::commands::on_event;
 use super::steps::{acknowledge_all, deliver, go_on, mapped, raise, read, rest, risk, write};
 use super::{driver, raw};
-use crate::generate::draft::Draft;
-use crate::generate::legal::{
+use crate::draft::Draft;
+use crate::legal::{
     command, drain, make_room, new_itt, no_more_level2, own_level2, post, some_collection,
 };
-use crate::operation::{HostCommand, Operation};
 
 const VALID: u64 = 1 << 63;
 const INDIRECT: u64 = 1 << 62;

@@ -3,9 +3,9 @@
 use super::commands::{on_event, sync};
 use super::driver;
 use super::steps::{acknowledge_all, deliver, mapped, raise, risk, sync_with};
-use crate::generate::draft::Draft;
-use crate::generate::legal::{command, drain, make_room, post};
-use crate::operation::{HostCommand, Rdbase};
+use crate::draft::Draft;
+use crate::legal::{command, drain, make_room, post};
+use its_scenario::{HostCommand, Rdbase};
 
 /// Interrupts are pending at some events, as many as there may be.
 fn pend(draft: &mut Draft<'_, '_>) {

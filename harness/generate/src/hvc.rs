@@ -4,11 +4,11 @@ use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::PAGE_BYTES;
 use its_gic::{Baser, Register};
 use its_machine::{AccessSize, Area, Direction, PageChange, Place};
+use its_scenario::Operation;
 
-use super::draft::{Draft, Phrase};
 use super::hostile::{self, areas, bad_place};
 use super::{legal, several};
-use crate::operation::Operation;
+use crate::draft::{Draft, Phrase};
 
 /// Traffic beside it.
 pub(super) const LEGAL: &[Phrase] = &[

@@ -3,10 +3,8 @@
 use arbitrary::Unstructured;
 use its_gic::geometry::PageSize;
 use its_machine::{Freedom, ItsConfiguration, MAX_ITS, Pace};
-
-use crate::fuzz_target::FuzzTarget;
-use crate::header::Header as _;
-use crate::header::{Boot, Stage};
+use its_scenario::numbers::Header;
+use its_scenario::{Boot, FuzzTarget, Stage};
 
 /// The freedoms that an emulation in front of the ITS can show to the host: what it emulates is
 /// judged with the usual choice of the others.
@@ -37,28 +35,26 @@ const FIRST_FIELDS: usize = 13;
 /// Fields that are no freedoms, but for [`Freedom::OnError`].
 const OWN_FIELDS: usize = 16;
 
-impl FuzzTarget {
-    /// Places of the fields of a configuration that scenarios for this target vary, in two lists: the older ones
-    /// and the rest.
-    pub(crate) fn fields(self) -> (Vec<usize>, Vec<usize>) {
-        let older = (0..FIRST_FIELDS).collect();
-        let key = |index: &usize| ItsConfiguration::FIELDS.get(*index).map(|field| field.key);
-        let named = |index: &usize, freedoms: &[Freedom]| {
-            let key = key(index);
-            let mut freedoms = freedoms.iter();
-            freedoms.any(|freedom| key == Some(freedom.facts().name))
-        };
-        let varies = |index: &usize| match self {
-            // An ITS that takes writes which it must not ends a case early: nobody says what
-            // follows.
-            Self::Arch => key(index) != Some(Freedom::BusyWrite.facts().name),
-            Self::Cmdq | Self::Mmio | Self::Hvc | Self::Race => named(index, &CMDQ_FREEDOMS),
-            Self::Tables => {
-                *index < OWN_FIELDS || named(index, &CMDQ_FREEDOMS) || named(index, &TABLE_FREEDOMS)
-            }
-        };
-        (older, (FIRST_FIELDS..ItsConfiguration::FIELDS.len()).filter(varies).collect())
-    }
+/// Returns the places of the fields of a configuration that scenarios for a target vary, in two
+/// lists: the older ones and the rest.
+pub(crate) fn varied_fields(target: FuzzTarget) -> (Vec<usize>, Vec<usize>) {
+    let is = |index: usize, freedom: Freedom| {
+        let field = ItsConfiguration::FIELDS.get(index);
+        field.is_some_and(|field| field.key == freedom.facts().name)
+    };
+    let among = |index, freedoms: &[Freedom]| freedoms.iter().any(|freedom| is(index, *freedom));
+    let varies = |index: &usize| match target {
+        // An ITS that takes writes which it must not ends a case early: nobody says what follows.
+        FuzzTarget::Arch => !is(*index, Freedom::BusyWrite),
+        FuzzTarget::Cmdq | FuzzTarget::Mmio | FuzzTarget::Hvc | FuzzTarget::Race => {
+            among(*index, &CMDQ_FREEDOMS)
+        }
+        FuzzTarget::Tables => {
+            *index < OWN_FIELDS || among(*index, &CMDQ_FREEDOMS) || among(*index, &TABLE_FREEDOMS)
+        }
+    };
+    let later = (FIRST_FIELDS..ItsConfiguration::FIELDS.len()).filter(varies).collect();
+    ((0..FIRST_FIELDS).collect(), later)
 }
 
 /// Defaults with a few fields drawn; slow hardware often enough. The second ITS is like the first,
@@ -79,7 +75,7 @@ pub(crate) fn draw_configurations(
 
 fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfiguration {
     let mut words = ItsConfiguration::DEFAULT.words();
-    let (older, later) = target.fields();
+    let (older, later) = varied_fields(target);
     let changes = u.int_in_range(0..=4).unwrap_or(0);
     let choices = match target {
         FuzzTarget::Arch => u.int_in_range(0..=6).unwrap_or(0),

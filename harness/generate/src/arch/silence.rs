@@ -1,12 +1,12 @@
 //! What the architecture has no answer for: after it nothing is judged.
 
 use its_machine::{Area, Direction, Place};
+use its_scenario::{HostCommand, Operation};
 
 use super::driver;
 use super::steps::{access, harmless, mapped};
-use crate::generate::draft::Draft;
-use crate::generate::legal::{command, post, some_device};
-use crate::operation::{HostCommand, Operation};
+use crate::draft::Draft;
+use crate::legal::{command, post, some_device};
 
 /// One of them.
 pub(crate) fn anything(draft: &mut Draft<'_, '_>) {

@@ -2,11 +2,9 @@
 
 use arbitrary::Unstructured;
 use its_machine::{Area, Frame, ItsConfiguration, MAX_ITS};
+use its_scenario::{Boot, CPUS, MAX_OPERATIONS, Operation};
 
-use super::belief::Belief;
-use crate::header::Boot;
-use crate::operation::{CPUS, Operation};
-use crate::scenario::MAX_OPERATIONS;
+use crate::expected::Belief;
 
 /// A few operations that belong together.
 pub(crate) type Phrase = fn(&mut Draft<'_, '_>);

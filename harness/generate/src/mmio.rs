@@ -1,11 +1,11 @@
 //! Phrases about accesses to registers: any size and offset in every frame, in every phase.
 
 use its_machine::{AccessSize, Direction, Frame};
+use its_scenario::Operation;
+use its_scenario::numbers::{FRAMES, SIZES, registers};
 
-use super::draft::{Draft, Phrase};
-use super::{hostile, legal, several};
-use crate::operation::Operation;
-use crate::target::{FRAMES, SIZES, registers};
+use crate::draft::{Draft, Phrase};
+use crate::{hostile, legal, several};
 
 /// Traffic, and the phases that accesses meet.
 pub(super) const LEGAL: &[Phrase] = &[
