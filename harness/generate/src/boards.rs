@@ -97,9 +97,10 @@ fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfig
     let drawn = ItsConfiguration::from_words(words);
     let two_level_collections = target == FuzzTarget::Tables || drawn.two_level_collections;
     let configuration = ItsConfiguration { pace, two_level_collections, ..drawn };
-    match target == FuzzTarget::Tables && u.ratio(1, 8).unwrap_or(false) {
-        true => with_short_tables(configuration),
-        false => configuration,
+    if target == FuzzTarget::Tables && u.ratio(1, 8).unwrap_or(false) {
+        with_short_tables(configuration)
+    } else {
+        configuration
     }
 }
 

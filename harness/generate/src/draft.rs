@@ -4,7 +4,7 @@ use arbitrary::Unstructured;
 use its_machine::{Area, Frame, ItsConfiguration, MAX_ITS};
 use its_scenario::{Boot, CPUS, MAX_OPERATIONS, Operation};
 
-use crate::expected::Belief;
+use crate::expected::ExpectedState;
 
 /// A few operations that belong together.
 pub(crate) type Phrase = fn(&mut Draft<'_, '_>);
@@ -12,7 +12,7 @@ pub(crate) type Phrase = fn(&mut Draft<'_, '_>);
 /// See the module. Choices never fail: where the bytes end, they are the first.
 pub(crate) struct Draft<'d, 'u> {
     u: &'d mut Unstructured<'u>,
-    pub(crate) belief: Belief,
+    pub(crate) expected: ExpectedState,
     operations: Vec<Operation>,
 }
 
@@ -22,21 +22,27 @@ impl<'d, 'u> Draft<'d, 'u> {
         configurations: [ItsConfiguration; MAX_ITS],
         boot: Boot,
     ) -> Self {
-        Self { u, belief: Belief::new(configurations, boot), operations: Vec::new() }
+        Self { u, expected: ExpectedState::new(configurations, boot), operations: Vec::new() }
     }
 
     /// Follows operations that come before this draft.
-    pub(crate) fn believe(&mut self, before: &[Operation]) {
+    pub(crate) fn follow(&mut self, before: &[Operation]) {
         for operation in before {
-            self.belief.note(operation);
+            self.expected.follow(operation);
         }
     }
 
     pub(crate) fn push(&mut self, operation: Operation) {
         if self.operations.len() < MAX_OPERATIONS {
-            self.belief.note(&operation);
+            self.expected.follow(&operation);
             self.operations.push(operation);
         }
+    }
+
+    /// Adds an operation of a CPU, mostly CPU 0.
+    pub(crate) fn on_cpu(&mut self, operation: impl FnOnce(u8) -> Operation) {
+        let cpu = self.cpu();
+        self.push(operation(cpu));
     }
 
     /// Puts an operation that changes nothing by itself before others.
@@ -102,12 +108,12 @@ impl<'d, 'u> Draft<'d, 'u> {
 
     /// The control frame of the ITS that the host works on.
     pub(crate) fn frame(&self) -> Frame {
-        Frame::ItsControl(self.belief.current)
+        Frame::ItsControl(self.expected.current)
     }
 
     /// What serves the ITS that the host works on as this area serves the first.
     pub(crate) fn area(&self, of_first: Area) -> Area {
-        of_first.of_its(self.belief.current)
+        of_first.of_its(self.expected.current)
     }
 
     /// The frames of one of the redistributors.

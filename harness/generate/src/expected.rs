@@ -43,7 +43,7 @@ impl Device {
 
 /// What it believes about one ITS.
 #[derive(Clone, Debug)]
-pub(crate) struct ItsBelief {
+pub(crate) struct ExpectedIts {
     pub(crate) configuration: ItsConfiguration,
     pub(crate) devices: Vec<Device>,
     /// Collections that should be mapped, each to a redistributor.
@@ -55,26 +55,24 @@ pub(crate) struct ItsBelief {
     /// Slots that the host wrote and did not post.
     pub(crate) written: u32,
     /// Slots that were posted and may not have been consumed.
-    pub(crate) posted: u32,
+    pub(crate) in_flight: u32,
 }
 
-impl ItsBelief {
+impl ExpectedIts {
     fn new(configuration: ItsConfiguration, boot: Boot) -> Self {
         let probed = boot.stage != Stage::Reset;
         Self {
             configuration,
             guarded: boot.stage == Stage::Guarded,
             devices: Vec::new(),
-            collections: match probed {
-                true => vec![(0, 0), (1, 1)],
-                false => Vec::new(),
-            },
-            level1: match probed {
-                true => level1_of_collections(&configuration, &boot).collect(),
-                false => BTreeSet::new(),
+            collections: if probed { vec![(0, 0), (1, 1)] } else { Vec::new() },
+            level1: if probed {
+                level1_of_collections(&configuration, &boot).collect()
+            } else {
+                BTreeSet::new()
             },
             written: 0,
-            posted: 0,
+            in_flight: 0,
         }
     }
 
@@ -112,7 +110,7 @@ fn level1_of_collections(
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub(crate) struct Belief {
+pub(crate) struct ExpectedState {
     pub(crate) boot: Boot,
     /// By CPU.
     finalized: [bool; CPUS as usize],
@@ -122,38 +120,38 @@ pub(crate) struct Belief {
     pub(crate) itt_end: u64,
     /// Which ITS the host works on.
     pub(crate) current: u8,
-    its: [ItsBelief; MAX_ITS],
+    its: [ExpectedIts; MAX_ITS],
 }
 
-impl Belief {
+impl ExpectedState {
     /// At the start of a scenario.
     pub(crate) fn new(configurations: [ItsConfiguration; MAX_ITS], boot: Boot) -> Self {
         let [first, _] = configurations;
-        let mut belief = Self {
+        let mut expected = Self {
             boot,
             finalized: [matches!(boot.stage, Stage::Deprivileged | Stage::Guarded); CPUS as usize],
             next_intid: FIRST_LPI.wrapping_add(boot.live_devices.into()),
             itt_end: PAGE_BYTES,
             current: 0,
-            its: configurations.map(|configuration| ItsBelief::new(configuration, boot)),
+            its: configurations.map(|configuration| ExpectedIts::new(configuration, boot)),
         };
         for live in boot.live(&first) {
-            belief.map(live.device_id, live.event_id_bits, live.itt, true);
-            belief.map_event(
+            expected.map(live.device_id, live.event_id_bits, live.itt, true);
+            expected.map_event(
                 live.device_id,
                 Event { event_id: live.event_id, intid: live.intid, icid: live.icid },
             );
         }
-        belief
+        expected
     }
 
     /// The ITS that the host works on.
-    pub(crate) fn here(&self) -> &ItsBelief {
+    pub(crate) fn here(&self) -> &ExpectedIts {
         let [first, second] = &self.its;
         if self.current == 0 { first } else { second }
     }
 
-    fn here_mut(&mut self) -> &mut ItsBelief {
+    fn here_mut(&mut self) -> &mut ExpectedIts {
         let [first, second] = &mut self.its;
         if self.current == 0 { first } else { second }
     }
@@ -223,7 +221,7 @@ impl Belief {
     pub(crate) fn room(&self) -> u32 {
         let slots = u32::from(self.boot.queue_slots());
         let here = self.here();
-        let used = here.written.saturating_add(here.posted);
+        let used = here.written.saturating_add(here.in_flight);
         slots.saturating_sub(used).saturating_sub(1)
     }
 
@@ -256,12 +254,12 @@ impl Belief {
     }
 
     /// Follows an operation, as if it succeeded.
-    pub(crate) fn note(&mut self, operation: &Operation) {
+    pub(crate) fn follow(&mut self, operation: &Operation) {
         match *operation {
             Operation::Race { .. } => {}
             Operation::Its { its } => self.current = its,
             Operation::Command { command, .. } => {
-                self.note_command(command);
+                self.follow_command(command);
                 self.write(1);
             }
             Operation::Rewind { slots } => {
@@ -276,7 +274,7 @@ impl Belief {
             | Operation::Resume { .. }
             | Operation::Probe { .. } => {
                 let here = self.here_mut();
-                (here.written, here.posted) = (0, 0);
+                (here.written, here.in_flight) = (0, 0);
             }
             Operation::SetUp { private, descriptor, private_pages, device_flip: 0, .. } => {
                 self.set_up(private, descriptor, private_pages)
@@ -286,7 +284,7 @@ impl Belief {
                     *done = true;
                 }
             }
-            Operation::Describe { .. } => self.here_mut().posted = 0,
+            Operation::Describe { .. } => self.here_mut().in_flight = 0,
             Operation::PowerLoss { .. } => self.lose_power(),
             Operation::Grow { device_id, .. } => {
                 let index = self.level1_index(device_id);
@@ -296,12 +294,12 @@ impl Belief {
                 let index = self.collection_index(icid);
                 self.here_mut().level1.extend(index);
             }
-            _ => self.note_driver(operation),
+            _ => self.follow_driver(operation),
         }
     }
 
     /// What the driver does by commands of its own.
-    fn note_driver(&mut self, operation: &Operation) {
+    fn follow_driver(&mut self, operation: &Operation) {
         match *operation {
             Operation::InitCpu { cpu } => {
                 self.map_collection(cpu.into(), cpu);
@@ -348,7 +346,7 @@ impl Belief {
         }
     }
 
-    fn note_command(&mut self, command: HostCommand) {
+    fn follow_command(&mut self, command: HostCommand) {
         match command {
             HostCommand::Mapd { device_id, size, itt_address: itt, valid: true }
                 if self.is_covered(device_id) =>
@@ -400,7 +398,7 @@ impl Belief {
         let here = self.here_mut();
         let held = u16::from(here.configuration.hardware_collections);
         here.collections.retain(|(icid, _)| *icid >= held);
-        here.posted = 0;
+        here.in_flight = 0;
     }
 
     fn map(&mut self, device_id: u32, event_id_bits: u8, itt: Place, of_driver: bool) {
@@ -473,7 +471,7 @@ impl Belief {
     /// What was written, and so many slots more, is posted.
     fn post(&mut self, more: u32) {
         let here = self.here_mut();
-        here.posted = here.posted.saturating_add(here.written).saturating_add(more);
+        here.in_flight = here.in_flight.saturating_add(here.written).saturating_add(more);
         here.written = 0;
         self.progress(1);
     }
@@ -490,6 +488,6 @@ impl Belief {
 
     fn consume(&mut self, commands: u32) {
         let here = self.here_mut();
-        here.posted = here.posted.saturating_sub(commands);
+        here.in_flight = here.in_flight.saturating_sub(commands);
     }
 }

@@ -2,17 +2,17 @@
 
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
-use its_gic::geometry::{PAGE_BYTES, PageSize};
-use its_machine::{AccessSize, Direction, Frame, Hypercall, PageChange};
+use its_gic::geometry::PageSize;
+use its_machine::{AccessSize, Direction, Hypercall, PageChange};
 use its_scenario::numbers::{ARGUMENTS, Kind, Record, Word};
 use its_scenario::{HostCommand, MOST_IN_A_RUN, Operation, Rdbase};
 
-use super::legal::{command, drain, post, set_up, some_collection, some_device, some_event};
+use super::legal::set_up;
 use crate::draft::{Draft, Phrase};
+use crate::ids::PAGE;
+use crate::steps::mapd;
+use crate::steps::sync;
 use its_machine::{Area, Place};
-
-/// Bytes in a page of the host.
-pub(crate) const PAGE: u16 = PAGE_BYTES as u16;
 
 /// All of them.
 pub(crate) const PHRASES: &[Phrase] = &[
@@ -44,7 +44,7 @@ pub(crate) const PHRASES: &[Phrase] = &[
 /// MAPD with an ITT where none may be, or larger than it may be.
 fn bad_itt(draft: &mut Draft<'_, '_>) {
     let device_id = draft.below(16) as u32;
-    let itt = bad_place(draft);
+    let itt = draft.bad_place();
     let size = draft.pick(&[0_u8, 4, 11, 15, 16, 31], 4);
     if draft.chance(1, 4) {
         let cpu = draft.cpu();
@@ -52,38 +52,17 @@ fn bad_itt(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::MapDevice { cpu, device_id, event_id_bits, itt });
     } else {
         let valid = !draft.chance(1, 8);
-        command(draft, HostCommand::Mapd { device_id, size, itt_address: itt, valid });
-        post(draft);
+        draft.command(mapd(device_id, size, itt, valid));
+        draft.post();
     }
-    poll(draft);
-}
-
-/// The areas that a board has.
-pub(super) fn areas(draft: &Draft<'_, '_>) -> Vec<Area> {
-    let two = draft.belief.boot.its > 1;
-    Area::all().filter(|area| two || area.its == 0).collect()
-}
-
-/// Where the host should point nothing: not its own, at the end of a region, nowhere.
-pub(super) fn bad_place(draft: &mut Draft<'_, '_>) -> Place {
-    let area = draft.pick(&areas(draft), Area::EL2);
-    let last = area.pages().saturating_sub(1);
-    match draft.below(6) {
-        0..=2 => Place::page(area, draft.below(area.pages().into()) as u16),
-        3 | 4 => {
-            let area = draft.pick(&[Area::ITT, Area::HOST, Area::HIGH, area], area);
-            Place::at(area, area.pages().saturating_sub(1), PAGE.saturating_sub(0x100))
-        }
-        _ if draft.chance(1, 2) => Place::at(area, last, 0x800),
-        _ => Place::Absolute(draft.word() & 0xf_ffff_ffff_f000),
-    }
+    draft.poll();
 }
 
 /// A command with an id that is out of range, or that names nothing.
 pub(super) fn bad_ids(draft: &mut Draft<'_, '_>) {
-    let (mapped_device, mapped_event) = some_event(draft);
-    let ids = draft.belief.device_ids();
-    let bits = draft.belief.here().configuration.device_id_bits;
+    let (mapped_device, mapped_event) = draft.some_event();
+    let ids = draft.expected.device_ids();
+    let bits = draft.expected.here().configuration.device_id_bits;
     let device_id = match draft.below(4) {
         0 => mapped_device,
         1 => ids as u32,
@@ -104,9 +83,7 @@ pub(super) fn bad_ids(draft: &mut Draft<'_, '_>) {
     let itt = Place::page(Area::ITT, 300);
     let rdbase = Rdbase::Of(0);
     let bad = match draft.below(10) {
-        0 | 1 => {
-            HostCommand::Mapd { device_id, size: 4, itt_address: itt, valid: draft.chance(3, 4) }
-        }
+        0 | 1 => mapd(device_id, 4, itt, draft.chance(3, 4)),
         2 => HostCommand::Mapti { device_id, event_id, intid, icid },
         3 | 4 => HostCommand::Mapi { device_id, event_id, icid },
         5 => HostCommand::Movi { device_id, event_id, icid },
@@ -115,14 +92,12 @@ pub(super) fn bad_ids(draft: &mut Draft<'_, '_>) {
         8 => HostCommand::Inv { device_id, event_id },
         _ => HostCommand::Discard { device_id, event_id },
     };
-    command(draft, bad);
-    post(draft);
-    poll(draft);
+    draft.attempt(bad);
 }
 
 /// A command that names no redistributor, or moves all from one to another.
 fn bad_redistributor(draft: &mut Draft<'_, '_>) {
-    let (icid, _) = some_collection(draft);
+    let (icid, _) = draft.some_collection();
     let field = draft.word() & Rdbase::MAX;
     let rdbase = draft.pick(
         &[Rdbase::Raw(field), Rdbase::Raw(2), Rdbase::Raw(1 << 35), Rdbase::Of(1)],
@@ -134,9 +109,7 @@ fn bad_redistributor(draft: &mut Draft<'_, '_>) {
         2 => HostCommand::Movall { from_rdbase: Rdbase::Of(0), to_rdbase: rdbase },
         _ => HostCommand::Mapc { icid, rdbase, valid: true },
     };
-    command(draft, bad);
-    post(draft);
-    poll(draft);
+    draft.attempt(bad);
 }
 
 /// An opcode that is none, one of GICv4, or one with reserved bits set.
@@ -144,44 +117,35 @@ fn no_command(draft: &mut Draft<'_, '_>) {
     let opcode = draft.pick(&[0x00, 0x02, 0x07, 0x10, 0x21, 0x2a, 0x2d, 0x05, 0x08, 0x09, 0xff], 0);
     let high = draft.word() & !0xff;
     let words = [high | opcode, draft.word(), draft.word(), draft.word()];
-    let cpu = draft.cpu();
-    draft.push(Operation::Command { cpu, command: HostCommand::Raw { words } });
-    post(draft);
-    poll(draft);
+    draft.on_cpu(|cpu| Operation::Command { cpu, command: HostCommand::Raw { words } });
+    draft.post_and_poll();
 }
 
 /// A refused command in the middle of a batch, written anew, with or without Retry.
 pub(super) fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
-    let bad = HostCommand::Mapd {
-        device_id: u32::MAX,
-        size: 31,
-        itt_address: Place::page(Area::EL2, 0),
-        valid: true,
-    };
-    let good = HostCommand::Sync { rdbase: Rdbase::Of(0) };
+    let bad = mapd(u32::MAX, 31, Place::page(Area::EL2, 0), true);
+    let good = sync(0);
     let after = draft.between(0, 4);
-    command(draft, good);
-    command(draft, bad);
+    draft.command(good);
+    draft.command(bad);
     for _ in 0..after {
-        command(draft, good);
+        draft.command(good);
     }
-    post(draft);
-    poll(draft);
+    draft.post_and_poll();
     if draft.chance(2, 3) {
         let slots = after.saturating_add(1) as u8;
         draft.push(Operation::Rewind { slots });
         for _ in 0..=after {
-            command(draft, good);
+            draft.command(good);
         }
     }
-    let cpu = draft.cpu();
-    draft.push(Operation::Post { cpu, retry: true, double: false });
-    poll(draft);
+    draft.on_cpu(|cpu| Operation::Post { cpu, retry: true, double: false });
+    draft.poll();
 }
 
 /// GITS_CWRITER where the host's pointer is not.
 pub(super) fn odd_cwriter(draft: &mut Draft<'_, '_>) {
-    let bytes = u64::from(draft.belief.boot.queue_slots()).saturating_mul(COMMAND_BYTES);
+    let bytes = u64::from(draft.expected.boot.queue_slots()).saturating_mul(COMMAND_BYTES);
     let value = match draft.below(6) {
         0 => bytes,
         1 => bytes.saturating_sub(COMMAND_BYTES),
@@ -202,34 +166,34 @@ pub(super) fn odd_cwriter(draft: &mut Draft<'_, '_>) {
     );
     let offset = (Register::Cwriter.offset() as u32).saturating_add(offset);
     let frame = draft.frame();
-    write(draft, frame, offset, size, value);
-    poll(draft);
+    draft.access_at(frame, (offset, size), Direction::Write(value));
+    draft.poll();
 }
 
 /// Fills the queue up to the last slot, or one further.
 fn full_queue(draft: &mut Draft<'_, '_>) {
-    let room = draft.belief.room();
+    let room = draft.expected.room();
     if room > 160 || !draft.chance(1, 3) {
         return odd_cwriter(draft);
     }
     let over = draft.below(2) as u32;
     for _ in 0..room.saturating_add(over) {
-        command(draft, HostCommand::Sync { rdbase: Rdbase::Of(0) });
+        draft.command(sync(0));
     }
-    post(draft);
-    poll(draft);
+    draft.post_and_poll();
 }
 
 /// Some devices more, where most records are taken as many as EL2 has records, one less or one
 /// more; then some go and others come.
 fn run_of_devices(draft: &mut Draft<'_, '_>) {
-    let records = u64::from(draft.belief.boot.private_pages).saturating_mul(256);
-    let room = records.saturating_sub(draft.belief.here().devices.len() as u64);
-    drain(draft);
+    let records = u64::from(draft.expected.boot.private_pages).saturating_mul(256);
+    let room = records.saturating_sub(draft.expected.here().devices.len() as u64);
+    draft.drain();
     let stride = draft.pick(&[1, 2], 1);
-    let count = match room < MOST_IN_A_RUN.into() {
-        true => room.saturating_add(draft.below(3)).saturating_sub(1),
-        false => draft.between(1, MOST_IN_A_RUN.into()),
+    let count = if room < MOST_IN_A_RUN.into() {
+        room.saturating_add(draft.below(3)).saturating_sub(1)
+    } else {
+        draft.between(1, MOST_IN_A_RUN.into())
     } as u16;
     let first = draft.between(64, 256) as u32;
     draft.push(Operation::MapDevices {
@@ -251,28 +215,26 @@ fn run_of_devices(draft: &mut Draft<'_, '_>) {
             itt: Place::page(Area::ITT, 300),
         });
     }
-    poll(draft);
+    draft.poll();
 }
 
 /// Slots that were posted are written again.
 fn rewritten(draft: &mut Draft<'_, '_>) {
-    let (device_id, event_id) = some_event(draft);
-    post(draft);
+    let (device_id, event_id) = draft.some_event();
+    draft.post();
     let slots = draft.between(1, 4) as u8;
     draft.push(Operation::Rewind { slots });
-    command(draft, HostCommand::Discard { device_id, event_id });
-    post(draft);
-    poll(draft);
+    draft.attempt(HostCommand::Discard { device_id, event_id });
 }
 
 /// A word that EL2 reads changes meanwhile.
 pub(super) fn tampered(draft: &mut Draft<'_, '_>) {
     let device_id = draft.below(64) as u32;
     let itt = Place::page(Area::ITT, 310);
-    let mapd = HostCommand::Mapd { device_id, size: 4, itt_address: itt, valid: true };
+    let mapd = mapd(device_id, 4, itt, true);
     let at = match draft.below(4) {
-        0 => level1_entry(draft, device_id),
-        1 => some_device(draft).map_or(itt, |device| device.itt),
+        0 => draft.level1_entry(device_id),
+        1 => draft.some_device().map_or(itt, |device| device.itt),
         _ => {
             let slot = draft.below(128).saturating_mul(COMMAND_BYTES);
             let word = draft.below(4).saturating_mul(8);
@@ -284,14 +246,14 @@ pub(super) fn tampered(draft: &mut Draft<'_, '_>) {
     let after = draft.below(4) as u8;
     let cpu = draft.cpu();
     if draft.chance(1, 2) {
-        command(draft, mapd);
+        draft.command(mapd);
         draft.push(Operation::Tamper { after, at, value });
-        post(draft);
+        draft.post();
     } else {
         draft.push(Operation::Tamper { after, at, value });
         draft.push(Operation::MapDevice { cpu, device_id, event_id_bits: 5, itt });
     }
-    poll(draft);
+    draft.poll();
 }
 
 /// A change of ownership that EL2 asks for fails.
@@ -308,29 +270,30 @@ pub(super) fn failing(draft: &mut Draft<'_, '_>) {
     let nth = draft.between(1, 4) as u8;
     draft.push(Operation::Fail { change, nth });
     let cpu = draft.cpu();
-    let device_id = draft.below(draft.belief.device_ids()) as u32;
+    let device_id = draft.below(draft.expected.device_ids()) as u32;
     draft.push(Operation::MapDevice {
         cpu,
         device_id,
         event_id_bits: 10,
         itt: Place::at(Area::ITT, 305, 0xf00),
     });
-    poll(draft);
+    draft.poll();
     if draft.chance(1, 2) {
         draft.push(Operation::UnmapDevice { cpu, device_id });
-        poll(draft);
+        draft.poll();
     }
 }
 
 /// A page that the ITS uses is shared, unshared or given to a guest.
 pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
-    let used = some_device(draft).map_or(Place::page(Area::ITT, 0), |device| device.itt);
+    let used = draft.some_device().map_or(Place::page(Area::ITT, 0), |device| device.itt);
     let areas =
         [Area::DEVICE_TABLE_COPY, Area::QUEUE_COPY, Area::LEVEL2, Area::QUEUE, Area::PENDING];
     let area = draft.pick(&areas, Area::QUEUE_COPY);
-    let page = match draft.chance(1, 2) {
-        true => used.align_down(PAGE),
-        false => Place::page(draft.area(area), draft.below(area.pages().min(2).into()) as u16),
+    let page = if draft.chance(1, 2) {
+        used.align_down(PAGE)
+    } else {
+        Place::page(draft.area(area), draft.below(area.pages().min(2).into()) as u16)
     };
     let cpu = draft.cpu();
     let first = draft.below(3);
@@ -348,10 +311,11 @@ pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
         };
         let device_id = draft.below(64) as u32;
         draft.push(Operation::MapDevice { cpu, device_id, event_id_bits: 4, itt });
-        poll(draft);
-        let next = match draft.chance(1, 2) {
-            true => Operation::ReclaimGuest { cpu, page },
-            false => Operation::Unshare { cpu, page },
+        draft.poll();
+        let next = if draft.chance(1, 2) {
+            Operation::ReclaimGuest { cpu, page }
+        } else {
+            Operation::Unshare { cpu, page }
         };
         draft.push(next);
     }
@@ -359,29 +323,23 @@ pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
 
 /// A command as it should be, but for one bit.
 pub(super) fn one_bit_off(draft: &mut Draft<'_, '_>) {
-    let (device_id, event_id) = some_event(draft);
-    let (icid, redistributor) = some_collection(draft);
+    let (device_id, event_id) = draft.some_event();
+    let (icid, redistributor) = draft.some_collection();
     let rdbase = Rdbase::Of(redistributor);
     let size = 3;
     let next = match draft.below(8) {
-        0..=2 => HostCommand::Mapd {
-            device_id,
-            size,
-            itt_address: Place::page(Area::ITT, 308),
-            valid: draft.chance(3, 4),
-        },
+        0..=2 => mapd(device_id, size, Place::page(Area::ITT, 308), draft.chance(3, 4)),
         3 => HostCommand::Mapc { icid, rdbase, valid: true },
-        4 => HostCommand::Mapti { device_id, event_id, intid: draft.belief.next_intid, icid },
+        4 => HostCommand::Mapti { device_id, event_id, intid: draft.expected.next_intid, icid },
         5 => HostCommand::Sync { rdbase },
         6 => HostCommand::Movall { from_rdbase: rdbase, to_rdbase: Rdbase::Of(0) },
         _ => HostCommand::Movi { device_id, event_id, icid },
     };
-    command(draft, next);
+    draft.command(next);
     let (cpu, word, bit) = (draft.cpu(), draft.below(4) as u8, draft.below(64));
     let flip = 1_u64.checked_shl(bit as u32).unwrap_or(0);
     draft.push(Operation::FlipSlot { cpu, word, flip });
-    post(draft);
-    poll(draft);
+    draft.post_and_poll();
 }
 
 /// A page is an ITT again and again; in between the host takes it back and shares it, and one
@@ -409,16 +367,16 @@ pub(super) fn page_life(draft: &mut Draft<'_, '_>) {
             draft.push(Operation::Share { cpu, page });
         }
     }
-    poll(draft);
+    draft.poll();
 }
 
 /// The host loads from, or stores to, what EL2 or the ITS reads.
 pub(super) fn stored(draft: &mut Draft<'_, '_>) {
     let device_id = draft.below(16) as u32;
-    let area = draft.pick(&areas(draft), Area::QUEUE);
+    let area = draft.pick(&draft.areas(), Area::QUEUE);
     let at = match draft.below(4) {
-        0 => level1_entry(draft, device_id),
-        1 => some_device(draft).map_or(Place::page(Area::ITT, 0), |device| device.itt),
+        0 => draft.level1_entry(device_id),
+        1 => draft.some_device().map_or(Place::page(Area::ITT, 0), |device| device.itt),
         _ => {
             let page = draft.below(area.pages().into()) as u16;
             Place::at(area, page, draft.below(512).saturating_mul(8) as u16)
@@ -426,25 +384,18 @@ pub(super) fn stored(draft: &mut Draft<'_, '_>) {
     };
     let cpu = draft.cpu();
     let value = draft.word();
-    let next = match draft.chance(2, 3) {
-        true => Operation::Store { cpu, at, value },
-        false => Operation::Load { cpu, at },
+    let next = if draft.chance(2, 3) {
+        Operation::Store { cpu, at, value }
+    } else {
+        Operation::Load { cpu, at }
     };
     draft.push(next);
-    post(draft);
-}
-
-/// The shadow of the level-1 entry that covers a device.
-pub(super) fn level1_entry(draft: &Draft<'_, '_>, device_id: u32) -> Place {
-    let index = draft.belief.level1_index(device_id).unwrap_or(0);
-    let bytes = index.saturating_mul(8);
-    let page = (bytes / PAGE_BYTES) as u16;
-    Place::at(draft.area(Area::DEVICE_TABLE_COPY), page, (bytes % PAGE_BYTES) as u16)
+    draft.post();
 }
 
 /// A level-1 entry for what can be no level-2 table.
 pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
-    let per_entry = match draft.belief.here().configuration.largest_page_size() {
+    let per_entry = match draft.expected.here().configuration.largest_page_size() {
         PageSize::K4 => 512,
         PageSize::K16 => 2048,
         PageSize::K64 => 8192,
@@ -453,8 +404,8 @@ pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let level2 = match draft.below(4) {
         0 => Place::page(Area::LEVEL2, draft.below(128) as u16),
-        1 => some_device(draft).map_or(Place::page(Area::ITT, 0), |device| device.itt),
-        _ => bad_place(draft),
+        1 => draft.some_device().map_or(Place::page(Area::ITT, 0), |device| device.itt),
+        _ => draft.bad_place(),
     };
     let flip = match draft.below(3) {
         0 => draft.word(),
@@ -462,17 +413,7 @@ pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
         _ => 0,
     };
     draft.push(Operation::Grow { cpu, device_id, level2: level2.align_down(PAGE), flip });
-    command(
-        draft,
-        HostCommand::Mapd {
-            device_id,
-            size: 4,
-            itt_address: Place::page(Area::ITT, 315),
-            valid: true,
-        },
-    );
-    post(draft);
-    poll(draft);
+    draft.attempt(mapd(device_id, 4, Place::page(Area::ITT, 315), true));
 }
 
 /// CBASER and BASER with other bits, the ITS at rest or not.
@@ -480,7 +421,7 @@ pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let rest = draft.chance(2, 3);
     if rest {
-        drain(draft);
+        draft.drain();
         draft.push(Operation::Disable { cpu });
         if draft.chance(2, 3) {
             draft.push(Operation::Quiesce { cpu });
@@ -494,9 +435,10 @@ pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 3) {
         let flip = bit(draft);
         let index = draft.below(3) as u8;
-        let next = match draft.chance(1, 2) {
-            true => Operation::WriteCbaser { cpu, flip },
-            false => Operation::WriteBaser { cpu, index, flip },
+        let next = if draft.chance(1, 2) {
+            Operation::WriteCbaser { cpu, flip }
+        } else {
+            Operation::WriteBaser { cpu, index, flip }
         };
         draft.push(next);
     }
@@ -507,22 +449,20 @@ pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
 
 /// Disable or reset the queue with commands in it.
 pub(super) fn while_running(draft: &mut Draft<'_, '_>) {
-    let (device_id, event_id) = some_event(draft);
+    let (device_id, event_id) = draft.some_event();
     let cpu = draft.cpu();
-    command(draft, HostCommand::Int { device_id, event_id });
-    post(draft);
+    draft.command(HostCommand::Int { device_id, event_id });
+    draft.post();
     draft.push(Operation::Disable { cpu });
     match draft.below(3) {
         0 => draft.push(Operation::WriteCbaser { cpu, flip: 0 }),
         1 => draft.push(Operation::Suspend { cpu }),
-        _ => post(draft),
+        _ => draft.post(),
     }
-    let next = match draft.chance(1, 2) {
-        true => Operation::Enable { cpu },
-        false => Operation::Resume { cpu },
-    };
+    let next =
+        if draft.chance(1, 2) { Operation::Enable { cpu } } else { Operation::Resume { cpu } };
     draft.push(next);
-    poll(draft);
+    draft.poll();
 }
 
 /// Hypercalls at the wrong time or with wrong arguments.
@@ -534,9 +474,10 @@ pub(super) fn hypercalls(draft: &mut Draft<'_, '_>) {
         2 => bad_set_up(draft),
         _ => {
             let call = draft.pick(&Hypercall::ALL, Hypercall::HostShareHyp);
-            let x0 = match draft.chance(1, 3) {
-                true => call.function_id() ^ draft.word(),
-                false => call.function_id(),
+            let x0 = if draft.chance(1, 3) {
+                call.function_id() ^ draft.word()
+            } else {
+                call.function_id()
             };
             let [x1, x2, x3, x4] = [(); 4].map(|()| draft.word());
             draft.push(Operation::RawHypercall { cpu, x0, x1, x2, x3, x4 });
@@ -549,11 +490,11 @@ pub(super) fn bad_set_up(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let mut private = Place::page(draft.area(Area::PRIVATE), 0);
     let mut descriptor = Place::page(draft.area(Area::DESCRIPTOR), 0);
-    let mut private_pages = u16::from(draft.belief.boot.private_pages);
+    let mut private_pages = u16::from(draft.expected.boot.private_pages);
     let mut device_flip = 0;
     match draft.below(4) {
-        0 => private = bad_place(draft),
-        1 => descriptor = bad_place(draft),
+        0 => private = draft.bad_place(),
+        1 => descriptor = draft.bad_place(),
         2 => private_pages = draft.pick(&[0, 5, 1024, 1025, u16::MAX], 0),
         _ => device_flip = draft.word(),
     }
@@ -570,9 +511,10 @@ pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
                 [Area::QUEUE, Area::DEVICE_TABLE, Area::PRIVATE, Area::QUEUE_COPY, Area::ITT];
             let area = draft.pick(&areas, Area::QUEUE);
             let page = Place::page(draft.area(area), 0);
-            let next = match draft.chance(1, 2) {
-                true => Operation::Share { cpu, page },
-                false => Operation::DonateGuest { cpu, page },
+            let next = if draft.chance(1, 2) {
+                Operation::Share { cpu, page }
+            } else {
+                Operation::DonateGuest { cpu, page }
             };
             draft.push(next);
         }
@@ -602,14 +544,8 @@ pub(super) fn odd_access(draft: &mut Draft<'_, '_>) {
         let target = draft.between(0, u64::MAX);
         let value = draft.word();
         // Half of them close to the registers.
-        let target = match draft.chance(1, 2) {
-            true => target & !0xff00,
-            false => target,
-        };
-        let kind = match draft.chance(1, 2) {
-            true => Kind::Write,
-            false => Kind::Read,
-        };
+        let target = if draft.chance(1, 2) { target & !0xff00 } else { target };
+        let kind = if draft.chance(1, 2) { Kind::Write } else { Kind::Read };
         let cpu = draft.cpu();
         let words = [target, value, 0, 0, 0];
         draft.push(Record { kind, cpu, words }.operation());
@@ -618,29 +554,21 @@ pub(super) fn odd_access(draft: &mut Draft<'_, '_>) {
 
 /// A device or an event that is mapped is mapped again, or memory is used twice.
 pub(super) fn remapped(draft: &mut Draft<'_, '_>) {
-    let Some(device) = some_device(draft) else {
-        return bad_ids(draft);
-    };
-    let device_id = match draft.chance(1, 2) {
-        true => device.device_id,
-        false => draft.below(32) as u32,
-    };
-    let itt = match draft.chance(1, 2) {
-        true => device.itt,
-        false => Place::at(Area::ITT, draft.below(64) as u16, 0x100),
+    let Some(device) = draft.some_device() else { return bad_ids(draft) };
+    let device_id = if draft.chance(1, 2) { device.device_id } else { draft.below(32) as u32 };
+    let itt = if draft.chance(1, 2) {
+        device.itt
+    } else {
+        Place::at(Area::ITT, draft.below(64) as u16, 0x100)
     };
     let size = draft.between(0, 8) as u8;
-    command(draft, HostCommand::Mapd { device_id, size, itt_address: itt, valid: true });
-    post(draft);
-    poll(draft);
+    draft.attempt(mapd(device_id, size, itt, true));
 }
 
 /// An MSI of nobody.
 fn strange_interrupt(draft: &mut Draft<'_, '_>) {
-    let device_id = match draft.chance(1, 2) {
-        true => draft.belief.device_ids() as u32,
-        false => draft.word() as u32,
-    };
+    let device_id =
+        if draft.chance(1, 2) { draft.expected.device_ids() as u32 } else { draft.word() as u32 };
     let event_id = draft.word() as u32;
     draft.push(Operation::Msi { device_id, event_id, half: false });
 }
@@ -669,22 +597,8 @@ fn anything(draft: &mut Draft<'_, '_>) {
     let kind = draft.pick(&kinds, Kind::Poll);
     let mut words = [0; ARGUMENTS];
     for word in &mut words {
-        *word = match draft.chance(1, 2) {
-            true => draft.word(),
-            false => bad_place(draft).pack(),
-        };
+        *word = if draft.chance(1, 2) { draft.word() } else { draft.bad_place().pack() };
     }
     let cpu = draft.cpu();
     draft.push(Record { kind, cpu, words }.operation());
-}
-
-fn write(draft: &mut Draft<'_, '_>, frame: Frame, offset: u32, size: AccessSize, value: u64) {
-    let cpu = draft.cpu();
-    draft.push(Operation::access(cpu, frame, (offset, size), Direction::Write(value)));
-}
-
-pub(super) fn poll(draft: &mut Draft<'_, '_>) {
-    let cpu = draft.cpu();
-    let times = draft.pick(&[1, 1, 2, 8], 1);
-    draft.push(Operation::Poll { cpu, times });
 }

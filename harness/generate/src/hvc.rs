@@ -6,7 +6,7 @@ use its_gic::{Baser, Register};
 use its_machine::{AccessSize, Area, Direction, PageChange, Place};
 use its_scenario::Operation;
 
-use super::hostile::{self, areas, bad_place};
+use super::hostile::{self};
 use super::{legal, several};
 use crate::draft::{Draft, Phrase};
 
@@ -54,7 +54,7 @@ pub(super) fn busy(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::Disable { cpu });
         return;
     }
-    let slots = u64::from(draft.belief.boot.queue_slots());
+    let slots = u64::from(draft.expected.boot.queue_slots());
     let offset = draft.below(slots).saturating_mul(COMMAND_BYTES);
     draft.push(Operation::access(
         cpu,
@@ -116,7 +116,7 @@ fn moved_table(draft: &mut Draft<'_, '_>, cpu: u8) -> bool {
     if draft.chance(1, 3) {
         described_at(draft, cpu, field, (area, pages));
     }
-    let page_bytes = draft.belief.here().configuration.largest_page_size().bytes();
+    let page_bytes = draft.expected.here().configuration.largest_page_size().bytes();
     flip.is_multiple_of(page_bytes)
 }
 
@@ -140,15 +140,14 @@ fn call(
     private_pages: u16,
     device_flip: u64,
 ) {
-    let cpu = draft.cpu();
-    draft.push(Operation::SetUp { cpu, private, descriptor, private_pages, device_flip });
+    draft.on_cpu(|cpu| Operation::SetUp { cpu, private, descriptor, private_pages, device_flip });
 }
 
 /// The driver's set-up, which should fail.
 fn fail(draft: &mut Draft<'_, '_>) {
-    let before = draft.belief.here().guarded;
+    let before = draft.expected.here().guarded;
     legal::set_up(draft);
-    draft.belief.set_up_failed(before);
+    draft.expected.set_up_failed(before);
 }
 
 /// What was spoilt is written again; sometimes the set-up is made as the driver makes it.
@@ -156,8 +155,7 @@ fn repaired(draft: &mut Draft<'_, '_>) {
     if draft.chance(1, 8) {
         return;
     }
-    let cpu = draft.cpu();
-    draft.push(Operation::Describe { cpu });
+    draft.on_cpu(|cpu| Operation::Describe { cpu });
     if draft.chance(1, 6) {
         legal::set_up(draft);
     }
@@ -166,11 +164,11 @@ fn repaired(draft: &mut Draft<'_, '_>) {
 /// Turns to an ITS that is not guarded. Where there is none, traffic comes instead, mostly: a
 /// set-up can only fail there.
 fn is_late(draft: &mut Draft<'_, '_>) -> bool {
-    if !draft.belief.here().guarded {
+    if !draft.expected.here().guarded {
         return false;
     }
     several::other_its(draft);
-    let late = draft.belief.here().guarded && !draft.chance(1, 4);
+    let late = draft.expected.here().guarded && !draft.chance(1, 4);
     if late {
         legal::map_device(draft);
     }
@@ -182,7 +180,7 @@ fn overlapping(draft: &mut Draft<'_, '_>) {
     if is_late(draft) {
         return;
     }
-    let area = draft.pick(&areas(draft), Area::QUEUE);
+    let area = draft.pick(&draft.areas(), Area::QUEUE);
     let page = draft.below(area.pages().min(4).into()) as u16;
     let there = Place::page(area, page);
     let pages = draft.pick(&[0, 1, 1, 2, 4, 16], 1);
@@ -210,9 +208,7 @@ fn straddling(draft: &mut Draft<'_, '_>) {
         1 => call(draft, (Place::page(Area::HIGH, 46), descriptor), pages, 0),
         2 => call(draft, (private, Place::page(Area::HOLE, 0)), 1, 0),
         3 => {
-            let Place::In { area, page, .. } = private else {
-                return;
-            };
+            let Place::In { area, page, .. } = private else { return };
             call(draft, (Place::at(area, page, offset), descriptor), 1, 0);
         }
         4 => call(draft, (private, Place::Absolute(anywhere)), 1, 0),
@@ -237,8 +233,7 @@ fn bad_field(draft: &mut Draft<'_, '_>) {
     let at = Place::at(draft.area(Area::DESCRIPTOR), 0, field(draft));
     let word = draft.word();
     let value = draft.pick(&[0, 1, 2, 257, 0x1000, 0x1_0000, 1 << 60, u64::MAX, word], 0);
-    let cpu = draft.cpu();
-    draft.push(Operation::Store { cpu, at, value });
+    draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
     fail(draft);
     repaired(draft);
 }
@@ -253,11 +248,11 @@ fn almost_right(draft: &mut Draft<'_, '_>) {
     if is_late(draft) {
         return;
     }
-    let configuration = draft.belief.here().configuration;
+    let configuration = draft.expected.here().configuration;
     let page_bytes = configuration.largest_page_size().bytes();
     let (table, pages, type_field, entry_bytes) = match draft.chance(2, 3) {
         true => {
-            let pages = draft.belief.boot.table_pages.into();
+            let pages = draft.expected.boot.table_pages.into();
             (0x40, pages, DEVICES, configuration.device_entry_bytes)
         }
         false => {
@@ -287,8 +282,7 @@ fn almost_right(draft: &mut Draft<'_, '_>) {
         }
     };
     let at = Place::at(draft.area(Area::DESCRIPTOR), 0, table | field);
-    let cpu = draft.cpu();
-    draft.push(Operation::Store { cpu, at, value });
+    draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
     fail(draft);
     repaired(draft);
 }
@@ -308,10 +302,11 @@ fn wrong_address(draft: &mut Draft<'_, '_>) {
     let of_table = table.saturating_add(of_table) as u16;
     let offset = draft.pick(&[0, 8, 8, 0x20, of_table, of_table], 8);
     let at = Place::at(draft.area(Area::DESCRIPTOR), 0, offset);
-    let area = draft.pick(&areas(draft), Area::QUEUE);
-    let of = match draft.chance(3, 4) {
-        true => Place::page(area, draft.below(area.pages().into()) as u16),
-        false => bad_place(draft),
+    let area = draft.pick(&draft.areas(), Area::QUEUE);
+    let of = if draft.chance(3, 4) {
+        Place::page(area, draft.below(area.pages().into()) as u16)
+    } else {
+        draft.bad_place()
     };
     let cpu = draft.cpu();
     let physical = draft.chance(1, 8);
@@ -328,11 +323,11 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
     }
     let cpu = draft.cpu();
     let list = draft.area(Area::LIVE_LIST);
-    let devices = draft.belief.here().devices.len() as u64;
+    let devices = draft.expected.here().devices.len() as u64;
     let entry = draft.below(devices.max(1)).saturating_mul(16) as u16;
     match draft.below(3) {
         0 => {
-            let of = bad_place(draft);
+            let of = draft.bad_place();
             let at = Place::at(list, 0, entry.saturating_add(8));
             let physical = true;
             draft.push(Operation::StoreAddress { cpu, at, of, physical });
@@ -386,20 +381,22 @@ fn page_gone(draft: &mut Draft<'_, '_>) {
         return;
     }
     let cpu = draft.cpu();
-    let area = draft.pick(&areas(draft), Area::PRIVATE);
+    let area = draft.pick(&draft.areas(), Area::PRIVATE);
     let page = Place::page(area, draft.below(area.pages().min(4).into()) as u16);
     let shared = draft.chance(2, 3);
-    draft.push(match shared {
-        true => Operation::Share { cpu, page },
-        false => Operation::DonateGuest { cpu, page },
+    draft.push(if shared {
+        Operation::Share { cpu, page }
+    } else {
+        Operation::DonateGuest { cpu, page }
     });
     fail(draft);
     if draft.chance(1, 2) {
         legal::interrupt(draft);
     }
-    draft.push(match shared {
-        true => Operation::Unshare { cpu, page },
-        false => Operation::ReclaimGuest { cpu, page },
+    draft.push(if shared {
+        Operation::Unshare { cpu, page }
+    } else {
+        Operation::ReclaimGuest { cpu, page }
     });
     repaired(draft);
 }
@@ -412,7 +409,7 @@ fn early(draft: &mut Draft<'_, '_>) {
         0 => draft.push(Operation::Finalize { cpu }),
         1 => legal::set_up(draft),
         _ => {
-            let swapped = 1_u8.saturating_sub(draft.belief.current);
+            let swapped = 1_u8.saturating_sub(draft.expected.current);
             let private = Place::page(Area::PRIVATE.of_its(swapped), 0);
             let descriptor = Place::page(Area::DESCRIPTOR.of_its(swapped), 0);
             call(draft, (private, descriptor), 1, 0);

@@ -38,12 +38,14 @@ mod draft;
 mod expected;
 mod hostile;
 mod hvc;
+mod ids;
 mod legal;
 mod mmio;
 mod mutate;
 mod race;
 mod scenario;
 mod several;
+mod steps;
 mod tables;
 
 pub use dictionary::{DictionaryWord, dictionary};

@@ -40,16 +40,13 @@ pub(super) const HOSTILE: &[Phrase] = &[
 /// A frame of the board, the current ITS's more often.
 fn frame(draft: &mut Draft<'_, '_>) -> Frame {
     let own = draft.frame();
-    let last = match draft.belief.boot.its {
+    let last = match draft.expected.boot.its {
         1 => 4,
         _ => FRAMES.len(),
     };
     let any = draft.below(last as u64) as usize;
     let any = FRAMES.get(any).map_or(own, |(frame, _)| *frame);
-    match draft.chance(1, 2) {
-        true => own,
-        false => any,
-    }
+    if draft.chance(1, 2) { own } else { any }
 }
 
 /// A write while the CPU reaches the hardware itself is a host's that owns its ITS: another
@@ -62,7 +59,7 @@ fn access(
 ) {
     let cpu = draft.cpu();
     let direction = match value {
-        Some(value) if draft.belief.is_finalized(cpu) => Direction::Write(value),
+        Some(value) if draft.expected.is_finalized(cpu) => Direction::Write(value),
         _ => Direction::Read,
     };
     draft.push(Operation::access(cpu, frame, (offset, size), direction));
@@ -80,10 +77,7 @@ fn near_a_register(draft: &mut Draft<'_, '_>) {
         let known: Vec<_> = registers(frame).map(|(_, offset, size)| (offset, size)).collect();
         let (offset, own) = draft.pick(&known, (0, AccessSize::Word));
         let beside = draft.pick(&[0, 0, 0, 1, 2, 3, 4, 7, 8], 0);
-        let size = match draft.chance(1, 2) {
-            true => own,
-            false => draft.pick(&SIZES, own),
-        };
+        let size = if draft.chance(1, 2) { own } else { draft.pick(&SIZES, own) };
         let value = value(draft);
         let value = draft.chance(1, 2).then_some(value);
         access(draft, frame, (offset.saturating_add(beside), size), value);
@@ -108,12 +102,12 @@ fn written_in_halves(draft: &mut Draft<'_, '_>) {
 /// CBASER or a BASER in halves that hold what they should, or one bit else, mostly at rest.
 fn recorded_halves(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    if !draft.belief.is_finalized(cpu) {
+    if !draft.expected.is_finalized(cpu) {
         return near_a_register(draft);
     }
     let rest = draft.chance(3, 4);
     if rest {
-        legal::drain(draft);
+        draft.drain();
         draft.push(Operation::Suspend { cpu });
     }
     for _ in 0..draft.between(1, 3) {
@@ -130,7 +124,7 @@ fn recorded_halves(draft: &mut Draft<'_, '_>) {
 
 /// Accesses while the ITS is at rest; the driver resumes.
 fn at_rest(draft: &mut Draft<'_, '_>) {
-    legal::drain(draft);
+    draft.drain();
     let cpu = draft.cpu();
     draft.push(Operation::Suspend { cpu });
     near_a_register(draft);
@@ -147,7 +141,7 @@ fn stopped(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     draft.push(Operation::Disable { cpu });
     near_a_register(draft);
-    hostile::poll(draft);
+    draft.poll();
     draft.push(Operation::Resume { cpu });
 }
 

@@ -6,12 +6,11 @@ use its_scenario::numbers::{Argument, FRAMES, Header, Record, SIZES, Shape, Word
 use its_scenario::{Boot, FuzzTarget, MAX_OPERATIONS, Operation, Rdbase, Scenario, Target};
 use std::ops::Range;
 
-const PAGE_BYTES: u16 = its_gic::geometry::PAGE_BYTES as u16;
-
 use arbitrary::Unstructured;
 use fastrand::Rng;
 
 use crate::boards::varied_fields;
+use crate::ids::PAGE;
 use crate::scenario::{another, continuation};
 
 /// Bytes for the generator when it adds a phrase; more than any phrase takes matters little.
@@ -160,10 +159,7 @@ fn repeat(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let batch = scenario.operations.get(range.clone()).unwrap_or(&[]);
     let room = MAX_OPERATIONS.saturating_sub(scenario.operations.len());
     let most = room.checked_div(batch.len()).unwrap_or(0);
-    let times = match rng.bool() {
-        true => most,
-        false => below(rng, most.min(8).saturating_add(1)),
-    };
+    let times = if rng.bool() { most } else { below(rng, most.min(8).saturating_add(1)) };
     let copies = batch.repeat(times);
     splice(scenario, range.end, &copies);
 }
@@ -208,9 +204,7 @@ fn with_field_changed<H: Header>(header: &H, index: usize, rng: &mut Rng) -> H {
 /// far.
 fn tweak(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let index = below(rng, scenario.operations.len());
-    let Some(operation) = scenario.operations.get(index) else {
-        return;
-    };
+    let Some(operation) = scenario.operations.get(index) else { return };
     let mut record = Record::from(operation);
     let arguments = record.kind.arguments();
     // The CPU is one more argument, where there is one.
@@ -302,7 +296,7 @@ fn changed_place(word: u64, align: u16, rng: &mut Rng) -> Place {
         0 => Place::at(area, page.wrapping_add(1), offset),
         1 => Place::at(area, page.wrapping_sub(1), offset),
         2 => Place::at(area, page, offset.wrapping_add(align)),
-        3 => Place::at(area, page, PAGE_BYTES.saturating_sub(align)),
+        3 => Place::at(area, page, PAGE.saturating_sub(align)),
         4 => Place::at(area, last, offset),
         5 => Place::at(area, rng.u16(..), rng.u16(..)),
         6 => Place::Absolute(rng.u64(..)),

@@ -4,12 +4,12 @@
 use its_gic::Register;
 use its_machine::{AccessSize, Area, Direction, Frame, PageChange, Place};
 use its_scenario::numbers::Word;
-use its_scenario::{CPUS, HostCommand, Operation, Stage, Turns};
+use its_scenario::{CPUS, Operation, Stage, Turns};
 
-use super::legal::{command, new_device, no_more_level2, post, some_device};
 use crate::draft::{Draft, Phrase};
 use crate::legal;
 use crate::scenario::Weights;
+use crate::steps::mapd;
 
 /// The most operations in one race.
 const OPERATIONS: usize = 24;
@@ -21,7 +21,7 @@ const KINDS: &[Phrase] =
 /// Phrases as elsewhere, and races between them; where the ITS is not guarded yet, set-up is one of
 /// them.
 pub(super) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool) {
-    if draft.belief.boot.stage < Stage::Guarded {
+    if draft.expected.boot.stage < Stage::Guarded {
         open(draft, weights);
     }
     for _ in 0..draft.between(1, 4) {
@@ -51,11 +51,11 @@ pub(super) fn one(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool) {
 
 /// Finalizes and sets up, while the rest of the host goes on.
 fn open(draft: &mut Draft<'_, '_>, weights: &Weights) {
-    if draft.belief.boot.stage == Stage::Probed {
+    if draft.expected.boot.stage == Stage::Probed {
         for _ in 0..draft.below(3) {
             weights.legal(draft);
         }
-        legal::drain(draft);
+        draft.drain();
         draft.push(Operation::Finalize { cpu: 0 });
         draft.push(Operation::Finalize { cpu: 1 });
     }
@@ -108,23 +108,15 @@ fn draw_turns(draft: &mut Draft<'_, '_>) -> Turns {
 }
 
 fn pending_command(draft: &mut Draft<'_, '_>) {
-    let gone = some_device(draft).filter(|_| draft.chance(1, 3));
+    let gone = draft.some_device().filter(|_| draft.chance(1, 3));
     let next = match gone {
-        Some(device) => Some(HostCommand::Mapd {
-            device_id: device.device_id,
-            size: 0,
-            itt_address: Place::page(Area::ITT, 0),
-            valid: false,
-        }),
-        None => new_device(draft).map(|(device_id, event_id_bits, itt)| HostCommand::Mapd {
-            device_id,
-            size: event_id_bits.saturating_sub(1),
-            itt_address: itt,
-            valid: true,
+        Some(device) => Some(mapd(device.device_id, 0, Place::page(Area::ITT, 0), false)),
+        None => draft.new_device().map(|(device_id, event_id_bits, itt)| {
+            mapd(device_id, event_id_bits.saturating_sub(1), itt, true)
         }),
     };
     if let Some(next) = next {
-        command(draft, next);
+        draft.command(next);
     }
 }
 
@@ -156,23 +148,13 @@ fn pages_change_hands(draft: &mut Draft<'_, '_>) {
         ];
         push_one(draft, &calls);
     }
-    post(draft);
+    draft.post();
 }
 
 /// The host claims the pages of an ITT while EL2 gives them back.
 fn pages_come_back(draft: &mut Draft<'_, '_>) {
-    let Some(device) = some_device(draft) else {
-        return pages_change_hands(draft);
-    };
-    command(
-        draft,
-        HostCommand::Mapd {
-            device_id: device.device_id,
-            size: 0,
-            itt_address: Place::page(Area::ITT, 0),
-            valid: false,
-        },
-    );
+    let Some(device) = draft.some_device() else { return pages_change_hands(draft) };
+    draft.command(mapd(device.device_id, 0, Place::page(Area::ITT, 0), false));
     let cpu = draft.cpu();
     let other = 1_u8.saturating_sub(cpu);
     draft.push(Operation::Post { cpu, retry: false, double: false });
@@ -186,20 +168,21 @@ fn pages_come_back(draft: &mut Draft<'_, '_>) {
 }
 
 fn page_in_use(draft: &mut Draft<'_, '_>) -> Place {
-    let itt = some_device(draft).map(|device| device.itt);
+    let itt = draft.some_device().map(|device| device.itt);
     let itt = itt.unwrap_or(Place::page(Area::ITT, 0)).align_down(4096);
     let level2 = Place::page(Area::LEVEL2, draft.below(64) as u16);
     let near = Place::page(Area::ITT, draft.below(32) as u16);
-    match no_more_level2(draft) {
-        true => draft.pick(&[itt, near], itt),
-        false => draft.pick(&[itt, near, near, level2], itt),
+    if draft.no_more_level2() {
+        draft.pick(&[itt, near], itt)
+    } else {
+        draft.pick(&[itt, near, near, level2], itt)
     }
 }
 
 /// Slots and level-1 entries change while EL2 judges them.
 fn rewritten(draft: &mut Draft<'_, '_>) {
     pending_command(draft);
-    post(draft);
+    draft.post();
     for _ in 0..draft.between(1, 4) {
         let cpu = draft.cpu();
         let (area, pages) = draft
@@ -238,9 +221,10 @@ fn any_registers(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 4) {
         let cpu = draft.cpu();
         let (register, size) = draft.pick(&registers, (Register::Ctlr, AccessSize::Word));
-        let direction = match draft.chance(1, 3) {
-            true => Direction::Write(size.truncate(draft.word())),
-            false => Direction::Read,
+        let direction = if draft.chance(1, 3) {
+            Direction::Write(size.truncate(draft.word()))
+        } else {
+            Direction::Read
         };
         draft.push(Operation::access(
             cpu,

@@ -122,7 +122,7 @@ pub(crate) fn continuation(
     before: &[Operation],
 ) -> Vec<Operation> {
     let mut draft = Draft::new(u, scenario.configurations, scenario.boot);
-    draft.believe(before);
+    draft.follow(before);
     let weights = Weights::even(target);
     match draft.below(3) {
         1 if target == FuzzTarget::Race => race::one(&mut draft, &weights, true),
@@ -137,20 +137,14 @@ fn draw_mistakes(draft: &mut Draft<'_, '_>, phrases: u64) -> [u64; 3] {
     let late = phrases / 4;
     [
         draft.between(late, phrases.saturating_sub(1)),
-        match draft.chance(1, 2) {
-            true => draft.between(0, phrases.saturating_sub(1)),
-            false => u64::MAX,
-        },
-        match draft.chance(1, 6) {
-            true => draft.between(0, phrases.saturating_sub(1)),
-            false => u64::MAX,
-        },
+        if draft.chance(1, 2) { draft.between(0, phrases.saturating_sub(1)) } else { u64::MAX },
+        if draft.chance(1, 6) { draft.between(0, phrases.saturating_sub(1)) } else { u64::MAX },
     ]
 }
 
 /// From the boot's stage to a guarded ITS.
 fn opening(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
-    let stage = draft.belief.boot.stage;
+    let stage = draft.expected.boot.stage;
     if stage == Stage::Guarded {
         return;
     }
@@ -180,7 +174,7 @@ fn opening(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
 
 /// The same with the host's attacks between all steps.
 fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
-    let stage = draft.belief.boot.stage;
+    let stage = draft.expected.boot.stage;
     if stage == Stage::Guarded {
         return;
     }
@@ -212,7 +206,7 @@ fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
         }
     }
     several::each_its(draft, |draft| {
-        if !draft.belief.here().guarded || draft.chance(1, 8) {
+        if !draft.expected.here().guarded || draft.chance(1, 8) {
             legal::set_up(draft);
         }
     });
@@ -250,15 +244,15 @@ impl Weights {
     }
 
     pub(crate) fn legal(&self, draft: &mut Draft<'_, '_>) {
-        speak(draft, &self.legal);
+        draw_phrase(draft, &self.legal);
     }
 
     pub(crate) fn hostile(&self, draft: &mut Draft<'_, '_>) {
-        speak(draft, &self.hostile);
+        draw_phrase(draft, &self.hostile);
     }
 }
 
-fn speak(draft: &mut Draft<'_, '_>, phrases: &[(Phrase, u64)]) {
+fn draw_phrase(draft: &mut Draft<'_, '_>, phrases: &[(Phrase, u64)]) {
     let weights = phrases.iter().map(|(_, weight)| *weight);
     let mut drawn = draft.below(weights.fold(0, u64::saturating_add));
     for (phrase, weight) in phrases {

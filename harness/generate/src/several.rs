@@ -1,12 +1,11 @@
 //! What is done to each of several ITSs.
 
-use super::legal::{drain, post};
 use crate::draft::{Draft, Phrase};
 use its_scenario::Operation;
 
 /// Does it to each ITS of the board, the current one last or first, and stays at the last.
 pub(super) fn each_its(draft: &mut Draft<'_, '_>, what: Phrase) {
-    if draft.belief.boot.its < 2 {
+    if draft.expected.boot.its < 2 {
         return what(draft);
     }
     if draft.chance(1, 2) {
@@ -19,26 +18,25 @@ pub(super) fn each_its(draft: &mut Draft<'_, '_>, what: Phrase) {
 
 /// The host turns to the other ITS, if there is one. What it wrote is posted before.
 pub(super) fn other_its(draft: &mut Draft<'_, '_>) {
-    if draft.belief.boot.its < 2 {
+    if draft.expected.boot.its < 2 {
         return;
     }
-    if draft.belief.here().written > 0 {
-        post(draft);
+    if draft.expected.here().written > 0 {
+        draft.post();
     }
-    let its = 1_u8.saturating_sub(draft.belief.current);
+    let its = 1_u8.saturating_sub(draft.expected.current);
     draft.push(Operation::Its { its });
 }
 
 /// The driver makes ready for EL2.
 pub(super) fn describe(draft: &mut Draft<'_, '_>) {
-    drain(draft);
-    let cpu = draft.cpu();
-    draft.push(Operation::Describe { cpu });
+    draft.drain();
+    draft.on_cpu(|cpu| Operation::Describe { cpu });
 }
 
 /// The driver suspends, power goes and comes back, the driver resumes.
 pub(super) fn sleep(draft: &mut Draft<'_, '_>) {
-    drain(draft);
+    draft.drain();
     let cpu = draft.cpu();
     draft.push(Operation::Suspend { cpu });
     if draft.chance(2, 3) {
@@ -54,7 +52,7 @@ pub(super) fn power_loss(draft: &mut Draft<'_, '_>) {
     match draft.below(4) {
         0 => draft.push(Operation::Disable { cpu }),
         1 => draft.push(Operation::Suspend { cpu }),
-        2 => post(draft),
+        2 => draft.post(),
         _ => {}
     }
     let restored = draft.chance(1, 2);
@@ -67,6 +65,6 @@ pub(super) fn power_loss(draft: &mut Draft<'_, '_>) {
             draft.push(Operation::Enable { cpu });
         }
         3 => draft.push(Operation::Enable { cpu }),
-        _ => post(draft),
+        _ => draft.post(),
     }
 }

@@ -3,11 +3,11 @@
 use its_gic::geometry::PAGE_BYTES;
 use its_scenario::{HostCommand, Operation, Rdbase};
 
-use super::hostile::PAGE;
-use super::hostile::{self, areas, bad_place, level1_entry, poll};
-use super::legal::{command, own_level2, post, some_collection, some_device, some_event};
+use super::hostile;
 use super::{legal, several};
 use crate::draft::{Draft, Phrase};
+use crate::ids::PAGE;
+use crate::steps::mapd;
 use its_machine::{Area, Place};
 
 /// Devices and collections come and go, power too.
@@ -49,7 +49,7 @@ pub(super) const HOSTILE: &[Phrase] = &[
 
 /// A DeviceID behind the n-th level-1 entry.
 fn behind(draft: &mut Draft<'_, '_>, entry: u64) -> u32 {
-    let configuration = draft.belief.here().configuration;
+    let configuration = draft.expected.here().configuration;
     let bytes: u64 = configuration.device_entry_bytes.into();
     let per_page = configuration.largest_page_size().bytes().checked_div(bytes);
     let per_page = per_page.unwrap_or(0);
@@ -59,8 +59,8 @@ fn behind(draft: &mut Draft<'_, '_>, entry: u64) -> u32 {
 
 /// A DeviceID that the ITS has bits for, and its table no entry.
 fn beyond_the_table(draft: &mut Draft<'_, '_>) {
-    let ids = draft.belief.device_ids();
-    let bits = draft.belief.here().configuration.device_id_bits;
+    let ids = draft.expected.device_ids();
+    let bits = draft.expected.here().configuration.device_id_bits;
     let last = (1_u64 << bits.min(32)).saturating_sub(1);
     if ids > last {
         return hostile::bad_ids(draft);
@@ -73,21 +73,14 @@ fn beyond_the_table(draft: &mut Draft<'_, '_>) {
     let device_id = device_id as u32;
     let next = match draft.chance(1, 4) {
         true => HostCommand::Int { device_id, event_id: 0 },
-        false => HostCommand::Mapd {
-            device_id,
-            size: 3,
-            itt_address: Place::page(Area::ITT, 309),
-            valid: draft.chance(3, 4),
-        },
+        false => mapd(device_id, 3, Place::page(Area::ITT, 309), draft.chance(3, 4)),
     };
-    command(draft, next);
-    post(draft);
-    poll(draft);
+    draft.attempt(next);
 }
 
 /// An ICID behind the n-th level-1 entry.
 fn collection_behind(draft: &mut Draft<'_, '_>, entry: u64) -> u16 {
-    let configuration = draft.belief.here().configuration;
+    let configuration = draft.expected.here().configuration;
     let bytes: u64 = configuration.collection_entry_bytes.into();
     let per_page = configuration.page_size.bytes().checked_div(bytes).unwrap_or(0);
     entry.saturating_mul(per_page).saturating_add(1) as u16
@@ -95,9 +88,9 @@ fn collection_behind(draft: &mut Draft<'_, '_>, entry: u64) -> u16 {
 
 fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
     let itt = Place::at(Area::ITT, draft.between(280, 319) as u16, 0);
-    let mapd = HostCommand::Mapd { device_id, size: 4, itt_address: itt, valid: true };
-    command(draft, mapd);
-    post(draft);
+    let mapd = mapd(device_id, 4, itt, true);
+    draft.command(mapd);
+    draft.post();
 }
 
 /// A collection that needs a level-2 table of its own, if the table has two levels and memory is
@@ -105,24 +98,23 @@ fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
 fn far_collection(draft: &mut Draft<'_, '_>) {
     let entry = draft.between(1, 3);
     let icid = collection_behind(draft, entry);
-    let bits = draft.belief.here().configuration.collection_id_bits;
-    let index = draft.belief.collection_index(icid);
+    let bits = draft.expected.here().configuration.collection_id_bits;
+    let index = draft.expected.collection_index(icid);
     let Some(index) = index.filter(|_| u32::from(icid) >> bits == 0) else {
         return legal::collection(draft);
     };
-    if !draft.belief.here().level1.contains(&index) {
-        let Some(level2) = own_level2(draft).filter(|_| draft.belief.here().guarded) else {
+    if !draft.expected.here().level1.contains(&index) {
+        let Some(level2) = draft.own_level2().filter(|_| draft.expected.here().guarded) else {
             return legal::collection(draft);
         };
-        let cpu = draft.cpu();
-        draft.push(Operation::GrowCollection { cpu, icid, level2, flip: 0 });
+        draft.on_cpu(|cpu| Operation::GrowCollection { cpu, icid, level2, flip: 0 });
     }
-    legal::make_room(draft, 3);
+    draft.make_room(3);
     let redistributor = draft.below(2) as u8;
     let rdbase = Rdbase::Of(redistributor);
-    command(draft, HostCommand::Mapc { icid, rdbase, valid: true });
-    legal::sync(draft, redistributor);
-    post(draft);
+    draft.command(HostCommand::Mapc { icid, rdbase, valid: true });
+    draft.sync_with(redistributor);
+    draft.post();
 }
 
 fn flip(draft: &mut Draft<'_, '_>) -> u64 {
@@ -133,7 +125,7 @@ fn flip(draft: &mut Draft<'_, '_>) -> u64 {
 /// Where a level-2 table would be bad or good: at the end of a region, on something else, high,
 /// anywhere.
 fn level2(draft: &mut Draft<'_, '_>) -> Place {
-    let area = draft.pick(&areas(draft), Area::LEVEL2);
+    let area = draft.pick(&draft.areas(), Area::LEVEL2);
     let last = area.pages().saturating_sub(1);
     let block = draft.below(8).saturating_mul(16) as u16;
     let place = match draft.below(8) {
@@ -142,8 +134,8 @@ fn level2(draft: &mut Draft<'_, '_>) -> Place {
         3 => Place::page(Area::HIGH, draft.pick(&[0, 16, 32, 40, 47], 32)),
         4 => Place::page(area, last),
         5 => Place::page(area, 0),
-        6 => some_device(draft).map_or(Place::page(Area::ITT, 0), |device| device.itt),
-        _ => bad_place(draft),
+        6 => draft.some_device().map_or(Place::page(Area::ITT, 0), |device| device.itt),
+        _ => draft.bad_place(),
     };
     place.align_down(PAGE)
 }
@@ -156,12 +148,12 @@ fn grown_badly(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     draft.push(Operation::Grow { cpu, device_id, level2, flip });
     map(draft, device_id);
-    poll(draft);
+    draft.poll();
     if draft.chance(1, 2) {
         let level2 = Place::page(Area::LEVEL2, 112);
         offer(draft, device_id, level2);
         draft.push(Operation::Post { cpu, retry: true, double: false });
-        poll(draft);
+        draft.poll();
     }
 }
 
@@ -181,7 +173,7 @@ fn aliased(draft: &mut Draft<'_, '_>) {
     let device_id = behind(draft, first.saturating_add(1));
     draft.push(Operation::Grow { cpu, device_id, level2, flip: 0 });
     map(draft, device_id);
-    poll(draft);
+    draft.poll();
 }
 
 fn collection_on(draft: &mut Draft<'_, '_>, level2: Place, flip: u64) {
@@ -191,9 +183,7 @@ fn collection_on(draft: &mut Draft<'_, '_>, level2: Place, flip: u64) {
     draft.push(Operation::GrowCollection { cpu, icid, level2, flip });
     let rdbase = Rdbase::Of(draft.below(2) as u8);
     let valid = true;
-    command(draft, HostCommand::Mapc { icid, rdbase, valid });
-    post(draft);
-    poll(draft);
+    draft.attempt(HostCommand::Mapc { icid, rdbase, valid });
 }
 
 /// A level-1 entry of collections for any page.
@@ -204,30 +194,28 @@ fn bad_collection_table(draft: &mut Draft<'_, '_>) {
 
 /// An entry that EL2 took is taken back or changed; its devices live on.
 fn shrunk(draft: &mut Draft<'_, '_>) {
-    let Some(device) = some_device(draft) else {
-        return grown_badly(draft);
-    };
+    let Some(device) = draft.some_device() else { return grown_badly(draft) };
     let device_id = device.device_id;
     let cpu = draft.cpu();
-    let at = level1_entry(draft, device_id);
+    let at = draft.level1_entry(device_id);
     let word = draft.word();
     let value = draft.pick(&[0, word], 0);
     let level2 = level2(draft);
-    let next = match draft.chance(1, 2) {
-        true => Operation::Store { cpu, at, value },
-        false => Operation::Grow { cpu, device_id, level2, flip: 1 << 63 },
+    let next = if draft.chance(1, 2) {
+        Operation::Store { cpu, at, value }
+    } else {
+        Operation::Grow { cpu, device_id, level2, flip: 1 << 63 }
     };
     draft.push(next);
     legal::interrupt(draft);
     map(draft, device_id);
     draft.push(Operation::UnmapDevice { cpu, device_id });
-    poll(draft);
+    draft.poll();
 }
 
 /// The host's level-1 entry of a device names this level-2 table.
 fn offer(draft: &mut Draft<'_, '_>, device_id: u32, level2: Place) {
-    let cpu = draft.cpu();
-    draft.push(Operation::Grow { cpu, device_id, level2, flip: 0 });
+    draft.on_cpu(|cpu| Operation::Grow { cpu, device_id, level2, flip: 0 });
 }
 
 /// Between posting and consuming: the entry changes while commands are in flight.
@@ -238,12 +226,12 @@ fn swapped_under_a_device(draft: &mut Draft<'_, '_>) {
     for (level2, size) in [(one, 4), (other, 5)] {
         offer(draft, device_id, level2);
         let itt = Place::page(Area::ITT, 300);
-        let mapd = HostCommand::Mapd { device_id, size, itt_address: itt, valid: true };
-        command(draft, mapd);
-        post(draft);
+        let mapd = mapd(device_id, size, itt, true);
+        draft.command(mapd);
+        draft.post();
     }
-    poll(draft);
-    let (device_id, event_id) = some_event(draft);
+    draft.poll();
+    let (device_id, event_id) = draft.some_event();
     draft.push(Operation::Msi { device_id, event_id, half: false });
 }
 
@@ -254,12 +242,12 @@ fn tampered(draft: &mut Draft<'_, '_>) {
     let level2 = level2(draft);
     offer(draft, device_id, level2);
     let itt = Place::page(Area::ITT, 290);
-    let mapd = HostCommand::Mapd { device_id, size: 4, itt_address: itt, valid: true };
+    let mapd = mapd(device_id, 4, itt, true);
     for _ in 0..draft.between(1, 3) {
-        command(draft, mapd);
+        draft.command(mapd);
     }
     let at = match draft.chance(3, 4) {
-        true => level1_entry(draft, device_id),
+        true => draft.level1_entry(device_id),
         false => {
             let slot = draft.below(PAGE_BYTES / 8).saturating_mul(8) as u16;
             Place::at(draft.area(Area::QUEUE_COPY), 0, slot)
@@ -269,8 +257,7 @@ fn tampered(draft: &mut Draft<'_, '_>) {
     let value = draft.pick(&[0, value, value | 1 << 63], 0);
     let after = draft.below(5) as u8;
     draft.push(Operation::Tamper { after, at, value });
-    post(draft);
-    poll(draft);
+    draft.post_and_poll();
 }
 
 /// The growth is good, the command is not: its ITT is the new level-2 table, or no memory.
@@ -279,17 +266,9 @@ fn refused_for_its_itt(draft: &mut Draft<'_, '_>) {
     let device_id = behind(draft, entry);
     let level2 = Place::page(Area::LEVEL2, draft.below(8).saturating_mul(16) as u16);
     offer(draft, device_id, level2);
-    let itt = match draft.chance(1, 2) {
-        true => level2,
-        false => bad_place(draft),
-    };
+    let itt = if draft.chance(1, 2) { level2 } else { draft.bad_place() };
     let valid = true;
-    command(
-        draft,
-        HostCommand::Mapd { device_id, size: 6, itt_address: itt.align_down(256), valid },
-    );
-    let (icid, _) = some_collection(draft);
-    command(draft, HostCommand::Invall { icid });
-    post(draft);
-    poll(draft);
+    draft.command(mapd(device_id, 6, itt.align_down(256), valid));
+    let (icid, _) = draft.some_collection();
+    draft.attempt(HostCommand::Invall { icid });
 }

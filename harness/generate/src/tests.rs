@@ -5,7 +5,7 @@ use its_scenario::{Boot, FuzzTarget, HostCommand, Operation, Scenario, Stage};
 use std::collections::BTreeMap;
 
 use crate::draft::Draft;
-use crate::expected as belief;
+use crate::expected;
 use crate::{Temper, generate, hostile, legal};
 use arbitrary::Unstructured;
 use fastrand::Rng;
@@ -108,13 +108,13 @@ fn offence(operation: &Operation, scenario: &Scenario) -> Option<&'static str> {
     }
 }
 
-/// Slots that an operation fills, counted apart from [`belief`].
-fn slots(operation: &Operation, belief: &belief::Belief) -> u64 {
+/// Slots that an operation fills, counted apart from [`expected`].
+fn slots(operation: &Operation, expected: &expected::ExpectedState) -> u64 {
     match *operation {
         Operation::Command { .. } | Operation::MapDevice { .. } => 1,
         Operation::MapEvent { .. } => 2,
         Operation::UnmapDevice { device_id, .. } => {
-            let device = belief.device(device_id);
+            let device = expected.device(device_id);
             device.map_or(1, |device| 1 + 2 * device.events.len() as u64)
         }
         _ => 0,
@@ -139,15 +139,15 @@ fn a_small_queue_never_overflows() {
             let phrase = if index % 4 == 0 { map_device } else { map_event };
             phrase(&mut draft);
         }
-        let mut belief = belief::Belief::new([configuration; 2], boot);
+        let mut expected = expected::ExpectedState::new([configuration; 2], boot);
         let mut filled = 0;
         for operation in draft.into_operations() {
-            filled += slots(&operation, &belief);
+            filled += slots(&operation, &expected);
             if let Operation::Advance { commands } = operation {
                 filled = filled.saturating_sub(commands.into());
             }
             assert!(filled < 128, "seed {seed}: {filled} at {operation}");
-            belief.note(&operation);
+            expected.follow(&operation);
         }
     }
 }
@@ -158,7 +158,7 @@ fn a_small_queue_never_overflows() {
 fn legal_scenarios_are_legal() {
     for seed in 0..3000 {
         let scenario = generated(seed, FuzzTarget::Cmdq, Temper::Legal);
-        let mut belief = belief::Belief::new(scenario.configurations, scenario.boot);
+        let mut expected = expected::ExpectedState::new(scenario.configurations, scenario.boot);
         for operation in &scenario.operations {
             let text = || format!("seed {seed}: {operation}\n{scenario}");
             assert_eq!(offence(operation, &scenario), None, "{}", text());
@@ -168,7 +168,7 @@ fn legal_scenarios_are_legal() {
                 ..
             } = *operation
             {
-                let device = belief.device(device_id).unwrap_or_else(|| panic!("{}", text()));
+                let device = expected.device(device_id).unwrap_or_else(|| panic!("{}", text()));
                 assert!(!device.has(event_id), "{}", text());
                 assert!(event_id < 1 << device.event_id_bits, "{}", text());
                 assert!((8192..0x1_0000).contains(&intid), "{}", text());
@@ -179,25 +179,25 @@ fn legal_scenarios_are_legal() {
                 ..
             } = *operation
             {
-                assert!(belief.device(device_id).is_none(), "{}", text());
+                assert!(expected.device(device_id).is_none(), "{}", text());
             }
-            belief.note(operation);
+            expected.follow(operation);
             let slots = u32::from(scenario.boot.queue_slots());
-            assert!(belief.here().written + belief.here().posted < slots, "{}", text());
-            assert!(itts_are_apart(&belief), "{}", text());
+            assert!(expected.here().written + expected.here().in_flight < slots, "{}", text());
+            assert!(itts_are_apart(&expected), "{}", text());
         }
-        assert_eq!((belief.here().written, belief.here().posted), (0, 0), "{scenario}");
+        assert_eq!((expected.here().written, expected.here().in_flight), (0, 0), "{scenario}");
     }
 }
 
-fn itts_are_apart(belief: &belief::Belief) -> bool {
-    let mut spans: Vec<_> = belief
+fn itts_are_apart(expected: &expected::ExpectedState) -> bool {
+    let mut spans: Vec<_> = expected
         .here()
         .devices
         .iter()
         .map(|device| {
             let start = device.itt.pack();
-            (start, start + belief.itt_bytes(device.event_id_bits))
+            (start, start + expected.itt_bytes(device.event_id_bits))
         })
         .collect();
     spans.sort_unstable();
@@ -213,13 +213,13 @@ fn deep_places_are_reached() {
     let mut early = 0;
     for seed in 0..1000 {
         let scenario = generated(seed, FuzzTarget::Cmdq, Temper::Hostile);
-        let mut belief = belief::Belief::new(scenario.configurations, scenario.boot);
+        let mut expected = expected::ExpectedState::new(scenario.configurations, scenario.boot);
         let (mut slots, mut longest) = (0, 0);
         for operation in &scenario.operations {
-            longest = longest.max(belief.here().written);
-            let before = belief.here().written;
-            belief.note(operation);
-            slots += belief.here().written.saturating_sub(before);
+            longest = longest.max(expected.here().written);
+            let before = expected.here().written;
+            expected.follow(operation);
+            slots += expected.here().written.saturating_sub(before);
         }
         wraps += usize::from(slots > u32::from(scenario.boot.queue_slots()));
         long += usize::from(longest > 64);

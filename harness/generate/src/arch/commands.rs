@@ -2,30 +2,27 @@
 //! bits.
 
 use its_gic::Command;
-use its_scenario::{HostCommand, Operation, Rdbase};
+use its_scenario::{HostCommand, Operation};
 
-use super::steps::{
-    any_collection, any_device, any_event, any_intid, any_rdbase, make_way, mapped, outlive, risk,
-};
 use crate::draft::Draft;
-use crate::legal::{new_itt, some_collection};
+use crate::steps::mapd;
 
 /// A command with ids in range or not, mapped or not.
 pub(crate) fn odd_ids(draft: &mut Draft<'_, '_>) {
-    let device_id = any_device(draft);
-    let event_id = any_event(draft, device_id);
+    let device_id = draft.any_device();
+    let event_id = draft.any_event(device_id);
     let odd = match draft.below(4) {
         0 => mapping(draft, device_id, event_id),
-        1 => HostCommand::Movi { device_id, event_id, icid: any_collection(draft) },
-        2 => match any_collection(draft) {
+        1 => HostCommand::Movi { device_id, event_id, icid: draft.any_collection() },
+        2 => match draft.any_collection() {
             icid if draft.chance(1, 2) => HostCommand::Invall { icid },
             icid => {
-                HostCommand::Mapc { icid, rdbase: any_rdbase(draft), valid: draft.chance(2, 3) }
+                HostCommand::Mapc { icid, rdbase: draft.any_rdbase(), valid: draft.chance(2, 3) }
             }
         },
         _ => on_event(draft, device_id, event_id),
     };
-    risk(draft, odd);
+    draft.risk(odd);
 }
 
 /// INT, CLEAR, INV or DISCARD.
@@ -40,17 +37,12 @@ pub(crate) fn on_event(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32)
 
 /// MAPTI or MAPI, or MAPD of a device with an ITT of its own.
 fn mapping(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) -> HostCommand {
-    let icid = any_collection(draft);
-    let intid = any_intid(draft);
+    let icid = draft.any_collection();
+    let intid = draft.any_intid();
     match draft.below(6) {
         0 => HostCommand::Mapi { device_id, event_id, icid },
-        1 => match new_itt(draft, 3) {
-            Some(itt) => HostCommand::Mapd {
-                device_id,
-                size: 2,
-                itt_address: itt,
-                valid: draft.chance(3, 4),
-            },
+        1 => match draft.new_itt(3) {
+            Some(itt) => mapd(device_id, 2, itt, draft.chance(3, 4)),
             None => HostCommand::Invall { icid },
         },
         _ => HostCommand::Mapti { device_id, event_id, intid, icid },
@@ -59,15 +51,15 @@ fn mapping(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) -> HostComm
 
 /// A redistributor that may not be there.
 pub(crate) fn nowhere(draft: &mut Draft<'_, '_>) {
-    let (icid, _) = some_collection(draft);
-    let rdbase = any_rdbase(draft);
+    let (icid, _) = draft.some_collection();
+    let rdbase = draft.any_rdbase();
     let odd = match draft.below(4) {
         0 => HostCommand::Sync { rdbase },
-        1 => HostCommand::Movall { from_rdbase: any_rdbase(draft), to_rdbase: rdbase },
-        2 => HostCommand::Mapc { icid: any_collection(draft), rdbase, valid: true },
+        1 => HostCommand::Movall { from_rdbase: draft.any_rdbase(), to_rdbase: rdbase },
+        2 => HostCommand::Mapc { icid: draft.any_collection(), rdbase, valid: true },
         _ => HostCommand::Mapc { icid: icid.wrapping_add(4), rdbase, valid: false },
     };
-    risk(draft, odd);
+    draft.risk(odd);
 }
 
 /// An opcode that is none, or one of GICv4.
@@ -81,8 +73,8 @@ pub(crate) fn no_command(draft: &mut Draft<'_, '_>) {
 
 /// A good command with bits set that are reserved in all commands.
 pub(crate) fn reserved_bits(draft: &mut Draft<'_, '_>) {
-    let (icid, _) = some_collection(draft);
-    let event = mapped(draft).map(|(device, event)| (device.device_id, event.event_id));
+    let (icid, _) = draft.some_collection();
+    let event = draft.mapped().map(|(device, event)| (device.device_id, event.event_id));
     let (opcode_words, reserved) = match event {
         Some((device_id, event_id)) => (
             match draft.below(3) {
@@ -103,14 +95,7 @@ pub(crate) fn reserved_bits(draft: &mut Draft<'_, '_>) {
 }
 
 fn raw(draft: &mut Draft<'_, '_>, words: its_gic::command::Words) {
-    make_way(draft);
-    let cpu = draft.cpu();
-    draft.push(Operation::Command { cpu, command: Command::Raw { words } });
-    outlive(draft);
-}
-
-/// SYNC for a redistributor that is there.
-pub(crate) fn sync(redistributor: u8) -> HostCommand {
-    let rdbase = Rdbase::Of(redistributor);
-    HostCommand::Sync { rdbase }
+    draft.make_way();
+    draft.on_cpu(|cpu| Operation::Command { cpu, command: Command::Raw { words } });
+    draft.outlive();
 }

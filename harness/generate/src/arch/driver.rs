@@ -7,32 +7,23 @@ use its_machine::{Area, Direction, Place};
 use its_scenario::{CPUS, HostCommand, Operation};
 
 use super::raw;
-use super::steps::{access, acknowledge, acknowledge_all, deliver, mapped, raise, sync_event};
 use crate::draft::Draft;
 use crate::expected::Device;
-use crate::legal::{
-    command, idle, make_room, map_device, new_itt, post, read_registers, some_collection,
-    some_device,
-};
+use crate::legal::{idle, map_device, read_registers};
 
 /// The most events of a device that is unmapped at once, so that they fit the smallest queue.
 const MANY_EVENTS: usize = 24;
 
 /// An event is mapped, and mostly enabled and raised.
 pub(crate) fn event(draft: &mut Draft<'_, '_>) {
-    let Some(device) = some_device(draft) else {
-        return map_device(draft);
-    };
-    let collection = match device.of_driver {
-        true => cpu_collection(draft),
-        false => known_collection(draft),
-    };
+    let Some(device) = draft.some_device() else { return map_device(draft) };
+    let collection = if device.of_driver { cpu_collection(draft) } else { known_collection(draft) };
     let (Some(event_id), Some(icid)) = (device.free_event(), collection) else {
         return interrupt(draft);
     };
     let device_id = device.device_id;
-    let intid = draft.belief.next_intid;
-    make_room(draft, 8);
+    let intid = draft.expected.next_intid;
+    draft.make_room(8);
     let cpu = draft.cpu();
     if !device.of_driver {
         return raw::event(draft, device_id, event_id, intid, icid);
@@ -43,21 +34,21 @@ pub(crate) fn event(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::Unmask { cpu, device_id, event_id, direct });
     }
     if draft.chance(1, 2) {
-        deliver(draft, device_id, event_id);
+        draft.deliver(device_id, event_id);
     }
 }
 
 /// A collection that should be mapped.
 fn known_collection(draft: &mut Draft<'_, '_>) -> Option<u16> {
-    let (icid, _) = some_collection(draft);
-    let known = draft.belief.here().redistributor(icid);
+    let (icid, _) = draft.some_collection();
+    let known = draft.expected.here().redistributor(icid);
     known.map(|_| icid)
 }
 
 /// The driver's collection of a CPU, if it should be mapped: it uses no others.
 fn cpu_collection(draft: &mut Draft<'_, '_>) -> Option<u16> {
     let icid = draft.below(CPUS.into()) as u16;
-    let known = draft.belief.here().redistributor(icid);
+    let known = draft.expected.here().redistributor(icid);
     known.map(|_| icid)
 }
 
@@ -65,18 +56,18 @@ fn cpu_collection(draft: &mut Draft<'_, '_>) -> Option<u16> {
 pub(crate) fn interrupt(draft: &mut Draft<'_, '_>) {
     let count = draft.between(1, 3);
     for _ in 0..count {
-        match mapped(draft) {
-            Some((device, event)) => raise(draft, device.device_id, event.event_id),
+        match draft.mapped() {
+            Some((device, event)) => draft.raise(device.device_id, event.event_id),
             None => idle(draft),
         }
     }
     match draft.below(4) {
-        0 => acknowledge_all(draft),
+        0 => draft.acknowledge_all(),
         1 => {}
         _ => {
             let cpu = draft.below(CPUS.into()) as u8;
             for _ in 0..count {
-                acknowledge(draft, cpu);
+                draft.acknowledge(cpu);
             }
         }
     }
@@ -84,46 +75,41 @@ pub(crate) fn interrupt(draft: &mut Draft<'_, '_>) {
 
 /// An event goes to another CPU, with an interrupt pending or not.
 pub(crate) fn affinity(draft: &mut Draft<'_, '_>) {
-    let Some((device, to_move)) = mapped(draft) else {
-        return event(draft);
-    };
+    let Some((device, to_move)) = draft.mapped() else { return event(draft) };
     let (device_id, event_id) = (device.device_id, to_move.event_id);
     if draft.chance(1, 2) {
-        raise(draft, device_id, event_id);
+        draft.raise(device_id, event_id);
     }
-    make_room(draft, 4);
+    draft.make_room(4);
     let cpu = draft.cpu();
     if device.of_driver {
-        let Some(to) = cpu_collection(draft) else {
-            return idle(draft);
-        };
+        let Some(to) = cpu_collection(draft) else { return idle(draft) };
         let to = to as u8;
         draft.push(Operation::MoveEvent { cpu, device_id, event_id, to });
     } else if let Some(icid) = known_collection(draft) {
         raw::move_event(draft, device_id, event_id, icid);
     }
-    acknowledge_all(draft);
-    deliver(draft, device_id, event_id);
+    draft.acknowledge_all();
+    draft.deliver(device_id, event_id);
 }
 
 /// An LPI is disabled, raised, enabled and taken.
 pub(crate) fn mask(draft: &mut Draft<'_, '_>) {
-    let Some((device, event)) = mapped(draft) else {
-        return self::event(draft);
-    };
+    let Some((device, event)) = draft.mapped() else { return self::event(draft) };
     let (device_id, event_id) = (device.device_id, event.event_id);
-    make_room(draft, 8);
+    draft.make_room(8);
     let cpu = draft.cpu();
     let direct = draft.chance(1, 4);
     let masked = Operation::Mask { cpu, device_id, event_id, direct };
     let unmasked = Operation::Unmask { cpu, device_id, event_id, direct };
     for (enabled, step) in [(false, masked), (true, unmasked)] {
-        match device.of_driver {
-            true => draft.push(step),
-            false => raw::configure(draft, device_id, event_id, enabled),
+        if device.of_driver {
+            draft.push(step)
+        } else {
+            raw::configure(draft, device_id, event_id, enabled)
         }
         if enabled || draft.chance(2, 3) {
-            deliver(draft, device_id, event_id);
+            draft.deliver(device_id, event_id);
         }
     }
 }
@@ -131,77 +117,72 @@ pub(crate) fn mask(draft: &mut Draft<'_, '_>) {
 /// The pending state of an interrupt is set or cleared by command.
 pub(crate) fn retrigger(draft: &mut Draft<'_, '_>) {
     let count = draft.between(1, 4);
-    make_room(draft, 8);
+    draft.make_room(8);
     for _ in 0..count {
-        let Some((device, event)) = mapped(draft) else {
-            return self::event(draft);
-        };
+        let Some((device, event)) = draft.mapped() else { return self::event(draft) };
         let (device_id, event_id) = (device.device_id, event.event_id);
         let next = match draft.below(4) {
             0 => HostCommand::Clear { device_id, event_id },
             1 => HostCommand::Inv { device_id, event_id },
             _ => HostCommand::Int { device_id, event_id },
         };
-        command(draft, next);
-        sync_event(draft, device_id, event_id);
+        draft.command(next);
+        draft.sync_event(device_id, event_id);
     }
-    post(draft);
+    draft.post();
     idle(draft);
-    acknowledge_all(draft);
+    draft.acknowledge_all();
 }
 
 /// The driver frees one event, or a device, which may come back.
 pub(crate) fn unmap(draft: &mut Draft<'_, '_>) {
-    let Some(device) = some_device(draft) else {
-        return map_device(draft);
-    };
+    let Some(device) = draft.some_device() else { return map_device(draft) };
     let device_id = device.device_id;
     let cpu = draft.cpu();
-    make_room(draft, 52);
+    draft.make_room(52);
     let one = device.events.first().copied();
     match one {
         Some(event) if draft.chance(1, 2) || device.events.len() > MANY_EVENTS => {
             let event_id = event.event_id;
-            match device.of_driver {
-                true => draft.push(Operation::UnmapEvent { cpu, device_id, event_id }),
-                false => raw::unmap_event(draft, device_id, event_id),
+            if device.of_driver {
+                draft.push(Operation::UnmapEvent { cpu, device_id, event_id })
+            } else {
+                raw::unmap_event(draft, device_id, event_id)
             }
-            raise(draft, device_id, event_id);
+            draft.raise(device_id, event_id);
         }
         _ if device.of_driver => draft.push(Operation::UnmapDevice { cpu, device_id }),
         _ => raw::unmap_device(draft, &device),
     }
     idle(draft);
-    let gone = draft.belief.device(device_id).is_none();
+    let gone = draft.expected.device(device_id).is_none();
     if gone && draft.chance(1, 2) {
         come_back(draft, &device);
     }
     if draft.chance(1, 4) {
-        acknowledge_all(draft);
+        draft.acknowledge_all();
     }
 }
 
 /// A device that was unmapped is mapped again, with an ITT that nobody had.
 fn come_back(draft: &mut Draft<'_, '_>, device: &Device) {
     let event_id_bits = device.event_id_bits;
-    let Some(itt) = new_itt(draft, event_id_bits) else {
-        return;
-    };
-    make_room(draft, 12);
+    let Some(itt) = draft.new_itt(event_id_bits) else { return };
+    draft.make_room(12);
     let cpu = draft.cpu();
     let device_id = device.device_id;
     draft.push(Operation::MapDevice { cpu, device_id, event_id_bits, itt });
     let old = device.events.first().map_or(0, |event| event.event_id);
-    raise(draft, device_id, old);
+    draft.raise(device_id, old);
     event(draft);
 }
 
 /// The host turns to the other ITS, if there is one.
 pub(crate) fn other_its(draft: &mut Draft<'_, '_>) {
-    if draft.belief.boot.its == 1 {
-        return acknowledge_all(draft);
+    if draft.expected.boot.its == 1 {
+        return draft.acknowledge_all();
     }
-    let its = 1_u8.saturating_sub(draft.belief.current);
+    let its = 1_u8.saturating_sub(draft.expected.current);
     draft.push(Operation::Its { its });
 }
 
@@ -220,7 +201,7 @@ pub(crate) fn look(draft: &mut Draft<'_, '_>) {
         1 => {
             let frame = draft.redistributor();
             for name in ["CTLR", "TYPER", "WAKER", "SYNCR"] {
-                access(draft, frame, name, Direction::Read);
+                draft.access(frame, name, Direction::Read);
             }
         }
         _ => {}

@@ -5,12 +5,7 @@ use its_scenario::{CPUS, HostCommand, Operation};
 
 use super::commands::on_event;
 use super::driver;
-use super::steps::{
-    access, acknowledge, acknowledge_all, any_device, any_event, deliver, mapped, raise, risk,
-    sync_event, sync_with,
-};
 use crate::draft::Draft;
-use crate::legal::{command, drain, make_room, post};
 
 /// GICR_PENDBASER of each redistributor as the driver writes it: the places of
 /// [`Area::PENDING`].
@@ -21,52 +16,50 @@ const PENDING_TABLE_ZERO: u64 = 1 << 62;
 
 /// A configuration byte changes, and the redistributor is told, or not.
 pub(crate) fn configured(draft: &mut Draft<'_, '_>) {
-    let Some((device, event)) = mapped(draft) else {
-        return driver::event(draft);
-    };
+    let Some((device, event)) = draft.mapped() else { return driver::event(draft) };
     let (device_id, event_id) = (device.device_id, event.event_id);
-    let redistributor = draft.belief.redistributor_of(device_id, event_id);
+    let redistributor = draft.expected.redistributor_of(device_id, event_id);
     if draft.chance(1, 2) {
-        raise(draft, device_id, event_id);
+        draft.raise(device_id, event_id);
     }
     let cpu = draft.cpu();
     let bytes = [0xa2, 0xa3, 0x83, 0x82, 0x01, 0x03, 0xff, 0xfe, 0xf9, 0x00];
     let value = draft.pick(&bytes, 0xa3);
     let intid = event.intid;
     draft.push(Operation::Configure { cpu, intid, value });
-    acknowledge(draft, redistributor);
-    deliver(draft, device_id, event_id);
+    draft.acknowledge(redistributor);
+    draft.deliver(device_id, event_id);
     forget(draft, device_id, event_id, redistributor);
-    acknowledge(draft, redistributor);
-    deliver(draft, device_id, event_id);
+    draft.acknowledge(redistributor);
+    draft.deliver(device_id, event_id);
 }
 
 /// One of the ways to make a redistributor read the configuration again.
 fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributor: u8) {
-    let event = draft.belief.event(device_id, event_id);
+    let event = draft.expected.event(device_id, event_id);
     let frame = its_machine::Frame::Redistributor(redistributor);
     let intid = event.map_or(8192, |event| event.intid);
-    make_room(draft, 8);
+    draft.make_room(8);
     match (draft.below(5), event) {
-        (0, _) => access(draft, frame, "INVLPIR", Direction::Write(intid.into())),
+        (0, _) => draft.access(frame, "INVLPIR", Direction::Write(intid.into())),
         (1, _) => {
             let value = draft.word();
-            access(draft, frame, "INVALLR", Direction::Write(value));
-            access(draft, frame, "SYNCR", Direction::Read);
+            draft.access(frame, "INVALLR", Direction::Write(value));
+            draft.access(frame, "SYNCR", Direction::Read);
         }
-        (2, Some(event)) if draft.belief.here().redistributor(event.icid).is_some() => {
-            command(draft, HostCommand::Invall { icid: event.icid });
-            sync_with(draft, redistributor);
-            post(draft);
+        (2, Some(event)) if draft.expected.here().redistributor(event.icid).is_some() => {
+            draft.command(HostCommand::Invall { icid: event.icid });
+            draft.sync_with(redistributor);
+            draft.post();
         }
         (3, Some(_)) => {
-            command(draft, HostCommand::Inv { device_id, event_id });
-            sync_event(draft, device_id, event_id);
-            post(draft);
+            draft.command(HostCommand::Inv { device_id, event_id });
+            draft.sync_event(device_id, event_id);
+            draft.post();
         }
         _ => {}
     }
-    drain(draft);
+    draft.drain();
 }
 
 /// GICR_CTLR.EnableLPIs is cleared, if it can be, and set again: the pending table is kept or
@@ -75,40 +68,38 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     let redistributor = draft.below(CPUS.into()) as u8;
     let frame = its_machine::Frame::Redistributor(redistributor);
     let ctlr = |draft: &mut Draft<'_, '_>, value| {
-        access(draft, frame, "CTLR", Direction::Write(value));
-        access(draft, frame, "CTLR", Direction::Read);
+        draft.access(frame, "CTLR", Direction::Write(value));
+        draft.access(frame, "CTLR", Direction::Read);
     };
-    let event = mapped(draft).map(|(device, event)| (device.device_id, event.event_id));
+    let event = draft.mapped().map(|(device, event)| (device.device_id, event.event_id));
     let (device_id, event_id) = event.unwrap_or((0, 0));
-    raise(draft, device_id, event_id);
-    drain(draft);
+    draft.raise(device_id, event_id);
+    draft.drain();
     ctlr(draft, 0);
-    raise(draft, device_id, event_id);
-    acknowledge(draft, redistributor);
+    draft.raise(device_id, event_id);
+    draft.acknowledge(redistributor);
     if draft.chance(1, 3) {
         let odd = on_event(draft, device_id, event_id);
-        risk(draft, odd);
+        draft.risk(odd);
     }
     // While EnableLPIs stays set the table must not be touched.
-    if draft.belief.clears_lpis() && draft.chance(1, 2) {
+    if draft.expected.clears_lpis() && draft.chance(1, 2) {
         if draft.chance(1, 2) {
             write_pending_table(draft, redistributor);
         }
         let address = PENDING.get(usize::from(redistributor)).copied();
-        let zero = match draft.chance(1, 2) {
-            true => PENDING_TABLE_ZERO,
-            false => 0,
-        };
+        let zero = if draft.chance(1, 2) { PENDING_TABLE_ZERO } else { 0 };
         let value = address.unwrap_or(0) | zero;
-        access(draft, frame, "PENDBASER", Direction::Write(value));
-        access(draft, frame, "PENDBASER", Direction::Read);
+        draft.access(frame, "PENDBASER", Direction::Write(value));
+        draft.access(frame, "PENDBASER", Direction::Read);
     }
-    match draft.chance(1, 4) {
-        true => draft.push(Operation::InitCpu { cpu: redistributor }),
-        false => ctlr(draft, 1),
+    if draft.chance(1, 4) {
+        draft.push(Operation::InitCpu { cpu: redistributor })
+    } else {
+        ctlr(draft, 1)
     }
-    acknowledge_all(draft);
-    deliver(draft, device_id, event_id);
+    draft.acknowledge_all();
+    draft.deliver(device_id, event_id);
 }
 
 /// LPIs that are pending in the table before they are enabled for the first time, as after a
@@ -117,11 +108,11 @@ pub(crate) fn pending_from_the_start(draft: &mut Draft<'_, '_>, redistributor: u
     let frame = its_machine::Frame::Redistributor(redistributor);
     write_pending_table(draft, redistributor);
     let bits = draft.pick(&[15, 14, 13], 15);
-    access(draft, frame, "PROPBASER", Direction::Write(CONFIGURATION | bits));
+    draft.access(frame, "PROPBASER", Direction::Write(CONFIGURATION | bits));
     let address = PENDING.get(usize::from(redistributor)).copied();
     let address = address.unwrap_or(0);
-    access(draft, frame, "PENDBASER", Direction::Write(address));
-    access(draft, frame, "CTLR", Direction::Write(1));
+    draft.access(frame, "PENDBASER", Direction::Write(address));
+    draft.access(frame, "CTLR", Direction::Write(1));
 }
 
 /// Software sets a few bits in a pending table.
@@ -142,35 +133,33 @@ pub(crate) fn several(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let count = draft.between(2, 5);
     for _ in 0..count {
-        let Some((device, event)) = mapped(draft) else {
-            return driver::event(draft);
-        };
+        let Some((device, event)) = draft.mapped() else { return driver::event(draft) };
         if draft.chance(1, 3) {
             let value = draft.pick(&[0xa3, 0x83, 0x03, 0xfb], 0xa3);
             let intid = event.intid;
             draft.push(Operation::Configure { cpu, intid, value });
-            let redistributor = draft.belief.redistributor_of(device.device_id, event.event_id);
+            let redistributor = draft.expected.redistributor_of(device.device_id, event.event_id);
             let frame = its_machine::Frame::Redistributor(redistributor);
-            access(draft, frame, "INVLPIR", Direction::Write(intid.into()));
+            draft.access(frame, "INVLPIR", Direction::Write(intid.into()));
         }
-        raise(draft, device.device_id, event.event_id);
+        draft.raise(device.device_id, event.event_id);
     }
     for _ in 0..count {
-        acknowledge_all(draft);
+        draft.acknowledge_all();
     }
 }
 
 /// MSIs of devices and events that are not mapped, or cannot be.
 pub(crate) fn strange_msi(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 3) {
-        let device_id = any_device(draft);
-        let limit = 1_u32 << draft.belief.here().configuration.event_id_bits;
+        let device_id = draft.any_device();
+        let limit = 1_u32 << draft.expected.here().configuration.event_id_bits;
         let event_id = match draft.chance(1, 3) {
             // Beyond the bits that the ITS has, above an event that it may know.
-            true => any_event(draft, device_id) | limit,
-            false => any_event(draft, device_id),
+            true => draft.any_event(device_id) | limit,
+            false => draft.any_event(device_id),
         };
-        raise(draft, device_id, event_id);
+        draft.raise(device_id, event_id);
     }
-    acknowledge_all(draft);
+    draft.acknowledge_all();
 }

@@ -14,7 +14,6 @@ mod queue;
 mod raw;
 mod registers;
 mod silence;
-mod steps;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -86,18 +85,18 @@ pub(crate) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, temper: Temper
     match hostile {
         false => {
             for _ in 0..draft.between(6, 13) {
-                speak_unless_long(draft, |draft| weights.legal(draft));
+                unless_long(draft, |draft| weights.legal(draft));
             }
         }
         true => {
             for _ in 0..draft.between(1, 4) {
-                speak_unless_long(draft, |draft| weights.legal(draft));
+                unless_long(draft, |draft| weights.legal(draft));
                 for _ in 0..draft.between(1, 3) {
-                    speak_unless_long(draft, |draft| weights.hostile(draft));
+                    unless_long(draft, |draft| weights.hostile(draft));
                 }
-                // Where a belief was wrong the queue may stall; it does not stay so.
+                // Where a expected was wrong the queue may stall; it does not stay so.
                 if draft.chance(1, 5) {
-                    speak_unless_long(draft, legal::reset_queue);
+                    unless_long(draft, legal::reset_queue);
                 }
             }
         }
@@ -113,10 +112,10 @@ pub(crate) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, temper: Temper
 fn poll(draft: &mut Draft<'_, '_>) {
     legal::idle(draft);
     let cpu = draft.cpu();
-    steps::acknowledge(draft, cpu);
+    draft.acknowledge(cpu);
 }
 
-fn speak_unless_long(draft: &mut Draft<'_, '_>, phrase: impl Fn(&mut Draft<'_, '_>)) {
+fn unless_long(draft: &mut Draft<'_, '_>, phrase: impl Fn(&mut Draft<'_, '_>)) {
     if draft.length() < LONG {
         phrase(draft);
     }
@@ -124,7 +123,7 @@ fn speak_unless_long(draft: &mut Draft<'_, '_>, phrase: impl Fn(&mut Draft<'_, '
 
 /// From power-up to ITSs that work, if the board is not there yet.
 fn open(draft: &mut Draft<'_, '_>, hostile: bool) {
-    if draft.belief.boot.stage != Stage::Reset {
+    if draft.expected.boot.stage != Stage::Reset {
         return;
     }
     if hostile && draft.chance(1, 4) {
@@ -135,7 +134,7 @@ fn open(draft: &mut Draft<'_, '_>, hostile: bool) {
             lpis::pending_from_the_start(draft, cpu);
         }
     }
-    for its in 0..draft.belief.boot.its {
+    for its in 0..draft.expected.boot.its {
         if its > 0 {
             draft.push(Operation::Its { its });
         }
@@ -144,16 +143,16 @@ fn open(draft: &mut Draft<'_, '_>, hostile: bool) {
             draft.push(Operation::InitCpu { cpu });
         }
     }
-    if draft.belief.current != 0 && draft.chance(1, 2) {
+    if draft.expected.current != 0 && draft.chance(1, 2) {
         driver::other_its(draft);
     }
 }
 
 /// All that was written is posted and consumed, and what is pending is taken.
 fn finish(draft: &mut Draft<'_, '_>) {
-    for _ in 0..draft.belief.boot.its {
-        legal::drain(draft);
-        if draft.belief.boot.its > 1 {
+    for _ in 0..draft.expected.boot.its {
+        draft.drain();
+        if draft.expected.boot.its > 1 {
             driver::other_its(draft);
         }
     }

@@ -1,21 +1,19 @@
 //! Down and up again: suspend, loss of power, resume.
 
 use super::driver;
-use super::steps::{acknowledge_all, deliver, go_on, mapped, raise, rest, sync_event, write};
 use crate::draft::Draft;
-use crate::legal::{command, drain, post};
 use its_scenario::{CPUS, HostCommand, Operation, Rdbase};
 
 /// By the driver, at rest; the ITS may lose power meanwhile.
 pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
-    drain(draft);
-    let before = draft.belief.here().collections.clone();
+    draft.drain();
+    let before = draft.expected.here().collections.clone();
     let cpu = draft.cpu();
     draft.push(Operation::Suspend { cpu });
-    match mapped(draft) {
+    match draft.mapped() {
         // Nobody listens.
         Some((device, event)) if draft.chance(1, 4) => {
-            raise(draft, device.device_id, event.event_id);
+            draft.raise(device.device_id, event.event_id);
         }
         _ => {}
     }
@@ -35,7 +33,7 @@ pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
 /// driver.
 fn remap(draft: &mut Draft<'_, '_>, collections: &[(u16, u8)]) {
     for (icid, redistributor) in collections.iter().copied() {
-        if draft.belief.here().redistributor(icid).is_some() {
+        if draft.expected.here().redistributor(icid).is_some() {
             continue;
         }
         if icid == redistributor.into() {
@@ -45,11 +43,10 @@ fn remap(draft: &mut Draft<'_, '_>, collections: &[(u16, u8)]) {
         }
         let rdbase = Rdbase::Of(redistributor);
         let valid = true;
-        command(draft, HostCommand::Mapc { icid, rdbase, valid });
-        command(draft, HostCommand::Sync { rdbase });
-        command(draft, HostCommand::Invall { icid });
-        post(draft);
-        drain(draft);
+        draft.command(HostCommand::Mapc { icid, rdbase, valid });
+        draft.command(HostCommand::Sync { rdbase });
+        draft.command(HostCommand::Invall { icid });
+        draft.settle();
     }
 }
 
@@ -58,21 +55,20 @@ pub(crate) fn lost(draft: &mut Draft<'_, '_>) {
     if draft.chance(1, 2) {
         at_work(draft);
     } else {
-        drain(draft);
+        draft.drain();
         if draft.chance(1, 2) {
-            rest(draft);
+            draft.rest();
         }
     }
-    let before = draft.belief.here().collections.clone();
+    let before = draft.expected.here().collections.clone();
     let restored = draft.chance(1, 2);
     draft.push(Operation::PowerLoss { restored });
     match draft.below(4) {
         0 => {
-            let cpu = draft.cpu();
-            draft.push(Operation::Resume { cpu });
+            draft.on_cpu(|cpu| Operation::Resume { cpu });
         }
         // What firmware wrote is all; the queue is gone through again from its start.
-        1 if restored => go_on(draft),
+        1 if restored => draft.go_on(),
         _ => program(draft),
     }
     if draft.chance(3, 4) {
@@ -82,33 +78,30 @@ pub(crate) fn lost(draft: &mut Draft<'_, '_>) {
             draft.push(Operation::InitCpu { cpu });
         }
     }
-    drain(draft);
-    if let Some((device, event)) = mapped(draft) {
-        deliver(draft, device.device_id, event.event_id);
+    draft.drain();
+    if let Some((device, event)) = draft.mapped() {
+        draft.deliver(device.device_id, event.event_id);
     }
-    acknowledge_all(draft);
+    draft.acknowledge_all();
 }
 
 /// Commands are posted that nobody waits for.
 fn at_work(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 3) {
-        if let Some((device, event)) = mapped(draft) {
+        if let Some((device, event)) = draft.mapped() {
             let (device_id, event_id) = (device.device_id, event.event_id);
-            command(draft, HostCommand::Int { device_id, event_id });
-            sync_event(draft, device_id, event_id);
+            draft.command(HostCommand::Int { device_id, event_id });
+            draft.sync_event(device_id, event_id);
         }
     }
-    post(draft);
+    draft.post();
 }
 
 /// Every register that the driver writes, in some order, while the ITS is off.
 fn program(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     draft.push(Operation::Quiesce { cpu });
-    let tables = match draft.chance(1, 2) {
-        true => [0, 1],
-        false => [1, 0],
-    };
+    let tables = if draft.chance(1, 2) { [0, 1] } else { [1, 0] };
     let queue_first = draft.chance(1, 2);
     if queue_first {
         draft.push(Operation::WriteCbaser { cpu, flip: 0 });
@@ -119,6 +112,6 @@ fn program(draft: &mut Draft<'_, '_>) {
     if !queue_first {
         draft.push(Operation::WriteCbaser { cpu, flip: 0 });
     }
-    write(draft, "CWRITER", 0);
-    go_on(draft);
+    draft.write("CWRITER", 0);
+    draft.go_on();
 }

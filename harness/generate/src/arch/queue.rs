@@ -6,68 +6,63 @@ use its_scenario::{HostCommand, Operation};
 
 use super::commands::on_event;
 use super::driver;
-use super::steps::{
-    access, any_device, any_event, deliver, go_on, harmless, make_way, mapped, outlive, raise,
-    read, rest, retry, rewrite, sync_event, write,
-};
 use crate::draft::Draft;
-use crate::legal::{command, drain, idle, post, reset_queue};
+use crate::legal::{idle, reset_queue};
 
 /// Several commands that may be refused in one batch; Retry with and without other commands in
 /// their slots.
 pub(crate) fn stalled(draft: &mut Draft<'_, '_>) {
-    make_way(draft);
+    draft.make_way();
     let count = draft.between(2, 4);
     for _ in 0..count {
-        let device_id = any_device(draft);
-        let event_id = any_event(draft, device_id);
+        let device_id = draft.any_device();
+        let event_id = draft.any_event(device_id);
         let odd = on_event(draft, device_id, event_id);
-        command(draft, odd);
+        draft.command(odd);
     }
-    post(draft);
-    drain(draft);
-    read(draft, "CREADR");
+    draft.settle();
+    draft.read("CREADR");
     if draft.chance(1, 2) {
-        retry(draft);
-        read(draft, "CREADR.low");
+        draft.retry();
+        draft.read("CREADR.low");
     }
     if draft.chance(1, 4) {
         // Posted behind a stall.
-        harmless(draft);
-        post(draft);
+        draft.harmless();
+        draft.post();
         return reset_queue(draft);
     }
-    rewrite(draft, count.saturating_sub(1));
-    drain(draft);
+    draft.rewrite(count.saturating_sub(1));
+    draft.drain();
 }
 
 /// GITS_CWRITER beyond the queue, in one write or by halves, and back.
 pub(crate) fn odd_cwriter(draft: &mut Draft<'_, '_>) {
-    make_way(draft);
-    let bytes = u64::from(draft.belief.boot.queue_slots()).saturating_mul(COMMAND_BYTES);
+    draft.make_way();
+    let bytes = u64::from(draft.expected.boot.queue_slots()).saturating_mul(COMMAND_BYTES);
     let beyond = [bytes, bytes.saturating_add(COMMAND_BYTES), 0xf_ffe0];
     let value = draft.pick(&beyond, bytes);
     let high = draft.word();
     match draft.below(8) {
-        0 | 1 => write(draft, "CWRITER", value),
-        2 | 3 => write(draft, "CWRITER.low", value),
-        4 => write(draft, "CWRITER", value | high << 32 | 0x1e),
-        5 | 6 => write(draft, "CWRITER.high", high),
+        0 | 1 => draft.write("CWRITER", value),
+        2 | 3 => draft.write("CWRITER.low", value),
+        4 => draft.write("CWRITER", value | high << 32 | 0x1e),
+        5 | 6 => draft.write("CWRITER.high", high),
         _ => {
             // What was in the queue before is in it again.
             let within = draft.below(bytes) & !31;
-            write(draft, "CWRITER", within);
-            drain(draft);
+            draft.write("CWRITER", within);
+            draft.drain();
             return reset_queue(draft);
         }
     }
     for name in ["CWRITER", "CREADR"] {
-        read(draft, name);
+        draft.read(name);
     }
     if draft.chance(1, 2) {
-        harmless(draft);
+        draft.harmless();
     }
-    post(draft);
+    draft.post();
     idle(draft);
     if draft.chance(1, 3) {
         reset_queue(draft);
@@ -76,68 +71,63 @@ pub(crate) fn odd_cwriter(draft: &mut Draft<'_, '_>) {
 
 /// GITS_CBASER with other bits while the ITS is off, halves too; then as before.
 pub(crate) fn other_base(draft: &mut Draft<'_, '_>) {
-    drain(draft);
-    rest(draft);
+    draft.drain();
+    draft.rest();
     let cpu = draft.cpu();
     for _ in 0..draft.between(1, 2) {
         let attributes = [1 << 59, 7 << 59, 1 << 53, 0x400, 0xc00, 1 << 62, 0x100];
         let others = [0x1000, 0x8000, 1 << 63, 0x1, 0xff];
-        let flip = match draft.chance(1, 2) {
-            true => draft.pick(&attributes, 0),
-            false => draft.pick(&others, 0),
-        };
+        let flip =
+            if draft.chance(1, 2) { draft.pick(&attributes, 0) } else { draft.pick(&others, 0) };
         match draft.below(3) {
-            0 => write(draft, "CBASER.high", 0),
+            0 => draft.write("CBASER.high", 0),
             _ => draft.push(Operation::WriteCbaser { cpu, flip }),
         }
         for name in ["CBASER", "CBASER.high", "CREADR", "CWRITER.low"] {
             if draft.chance(1, 2) {
-                read(draft, name);
+                draft.read(name);
             }
         }
     }
     draft.push(Operation::WriteCbaser { cpu, flip: 0 });
-    write(draft, "CWRITER", 0);
-    go_on(draft);
-    harmless(draft);
-    post(draft);
-    drain(draft);
+    draft.write("CWRITER", 0);
+    draft.go_on();
+    draft.harmless();
+    draft.settle();
 }
 
 /// Switched off with work to do, and on again.
 pub(crate) fn stopped(draft: &mut Draft<'_, '_>) {
-    let Some((device, event)) = mapped(draft) else {
-        return driver::event(draft);
-    };
+    let Some((device, event)) = draft.mapped() else { return driver::event(draft) };
     let (device_id, event_id) = (device.device_id, event.event_id);
-    make_way(draft);
+    draft.make_way();
     for _ in 0..draft.between(1, 4) {
-        command(draft, HostCommand::Int { device_id, event_id });
-        sync_event(draft, device_id, event_id);
+        draft.command(HostCommand::Int { device_id, event_id });
+        draft.sync_event(device_id, event_id);
     }
-    post(draft);
-    rest(draft);
-    raise(draft, device_id, event_id);
+    draft.post();
+    draft.rest();
+    draft.raise(device_id, event_id);
     if draft.chance(1, 2) {
-        harmless(draft);
-        post(draft);
+        draft.harmless();
+        draft.post();
         idle(draft);
     }
     for name in ["CTLR", "CREADR"] {
-        read(draft, name);
+        draft.read(name);
     }
-    go_on(draft);
-    drain(draft);
-    deliver(draft, device_id, event_id);
+    draft.go_on();
+    draft.drain();
+    draft.deliver(device_id, event_id);
 }
 
 /// Halves of registers while commands are on their way.
 pub(crate) fn halves(draft: &mut Draft<'_, '_>) {
-    make_way(draft);
+    draft.make_way();
     for _ in 0..draft.between(1, 4) {
-        harmless(draft);
+        draft.harmless();
     }
-    post(draft);
+    draft.post();
     let names = [
         "CREADR.low",
         "CREADR.high",
@@ -155,13 +145,13 @@ pub(crate) fn halves(draft: &mut Draft<'_, '_>) {
     let frame = draft.frame();
     for _ in 0..draft.between(2, 5) {
         let name = draft.pick(&names, "CREADR.low");
-        access(draft, frame, name, Direction::Read);
+        draft.access(frame, name, Direction::Read);
     }
     if draft.chance(1, 3) {
-        let (device_id, event_id) = (any_device(draft), 0);
+        let (device_id, event_id) = (draft.any_device(), 0);
         let odd = on_event(draft, device_id, event_id);
-        command(draft, odd);
-        return outlive(draft);
+        draft.command(odd);
+        return draft.outlive();
     }
-    drain(draft);
+    draft.drain();
 }

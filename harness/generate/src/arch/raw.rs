@@ -1,10 +1,10 @@
 //! What the driver does with a device, as commands of the host's own: each with the SYNC that it
 //! needs.
 
-use super::steps::{acknowledge_all, deliver, mapped, sync_event, sync_with};
 use crate::draft::Draft;
 use crate::expected::Device;
-use crate::legal::{command, drain, idle, post, some_collection, sometimes_post};
+use crate::legal::idle;
+use crate::steps::mapd;
 use its_scenario::{HostCommand, Operation};
 
 /// A configuration byte: priority, the old Group-1 bit, whether enabled.
@@ -21,47 +21,45 @@ pub(crate) fn event(
     intid: u32,
     icid: u16,
 ) {
-    command(draft, HostCommand::Mapti { device_id, event_id, intid, icid });
-    sync_event(draft, device_id, event_id);
+    draft.command(HostCommand::Mapti { device_id, event_id, intid, icid });
+    draft.sync_event(device_id, event_id);
     if draft.chance(5, 6) {
         configure(draft, device_id, event_id, true);
-        deliver(draft, device_id, event_id);
+        draft.deliver(device_id, event_id);
     } else {
-        sometimes_post(draft);
+        draft.sometimes_post();
     }
 }
 
 /// The configuration byte of an event's LPI, and INV.
 pub(crate) fn configure(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, enabled: bool) {
-    let Some(event) = draft.belief.event(device_id, event_id) else {
-        return;
-    };
+    let Some(event) = draft.expected.event(device_id, event_id) else { return };
     let cpu = draft.cpu();
     let value = configuration(draft, enabled);
     draft.push(Operation::Configure { cpu, intid: event.intid, value });
-    command(draft, HostCommand::Inv { device_id, event_id });
-    sync_event(draft, device_id, event_id);
-    post(draft);
+    draft.command(HostCommand::Inv { device_id, event_id });
+    draft.sync_event(device_id, event_id);
+    draft.post();
 }
 
 /// MOVI, and SYNC for both redistributors.
 pub(crate) fn move_event(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, icid: u16) {
-    let from = draft.belief.redistributor_of(device_id, event_id);
-    command(draft, HostCommand::Movi { device_id, event_id, icid });
-    sync_with(draft, from);
-    sync_event(draft, device_id, event_id);
-    post(draft);
+    let from = draft.expected.redistributor_of(device_id, event_id);
+    draft.command(HostCommand::Movi { device_id, event_id, icid });
+    draft.sync_with(from);
+    draft.sync_event(device_id, event_id);
+    draft.post();
 }
 
 pub(crate) fn unmap_event(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) {
     discard(draft, device_id, event_id);
-    post(draft);
+    draft.post();
 }
 
 fn discard(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) {
-    let redistributor = draft.belief.redistributor_of(device_id, event_id);
-    command(draft, HostCommand::Discard { device_id, event_id });
-    sync_with(draft, redistributor);
+    let redistributor = draft.expected.redistributor_of(device_id, event_id);
+    draft.command(HostCommand::Discard { device_id, event_id });
+    draft.sync_with(redistributor);
 }
 
 /// DISCARD of each event, then MAPD V=0, which like Linux's names the ITT.
@@ -69,45 +67,41 @@ pub(crate) fn unmap_device(draft: &mut Draft<'_, '_>, device: &Device) {
     for event in &device.events {
         discard(draft, device.device_id, event.event_id);
     }
-    command(
-        draft,
-        HostCommand::Mapd {
-            device_id: device.device_id,
-            size: device.event_id_bits.saturating_sub(1),
-            itt_address: device.itt,
-            valid: false,
-        },
-    );
-    post(draft);
+    draft.command(mapd(
+        device.device_id,
+        device.event_id_bits.saturating_sub(1),
+        device.itt,
+        false,
+    ));
+    draft.post();
 }
 
 /// Commands on what is mapped, now and then so many that the smallest queue wraps.
 pub(crate) fn batch(draft: &mut Draft<'_, '_>) {
-    drain(draft);
-    let most = u64::from(draft.belief.room()).min(124);
-    let count = match !draft.is_long() && draft.chance(1, 5) {
-        true => draft.between(90, most),
-        false => draft.between(2, 6),
+    draft.drain();
+    let most = u64::from(draft.expected.room()).min(124);
+    let count = if !draft.is_long() && draft.chance(1, 5) {
+        draft.between(90, most)
+    } else {
+        draft.between(2, 6)
     };
-    let full = |draft: &Draft<'_, '_>| u64::from(draft.belief.here().written) >= count;
+    let full = |draft: &Draft<'_, '_>| u64::from(draft.expected.here().written) >= count;
     while !full(draft) && !draft.is_full() {
         one(draft);
     }
-    post(draft);
+    draft.post();
     if draft.chance(1, 2) {
         idle(draft);
     }
-    drain(draft);
-    acknowledge_all(draft);
+    draft.drain();
+    draft.acknowledge_all();
 }
 
 /// One command and its SYNC.
 fn one(draft: &mut Draft<'_, '_>) {
-    let (icid, redistributor) = some_collection(draft);
-    let known = draft.belief.here().redistributor(icid).is_some();
-    let Some((device, event)) = mapped(draft) else {
-        return sync_with(draft, redistributor);
-    };
+    let (icid, redistributor) = draft.some_collection();
+    let known = draft.expected.here().redistributor(icid).is_some();
+    let Some((device, event)) = draft.mapped() else { return draft.sync_with(redistributor) };
     let (device_id, event_id) = (device.device_id, event.event_id);
     let next = match draft.below(5) {
         0 if known => HostCommand::Invall { icid },
@@ -116,6 +110,6 @@ fn one(draft: &mut Draft<'_, '_>) {
         3 => HostCommand::Inv { device_id, event_id },
         _ => HostCommand::Int { device_id, event_id },
     };
-    command(draft, next);
-    sync_event(draft, device_id, event_id);
+    draft.command(next);
+    draft.sync_event(device_id, event_id);
 }

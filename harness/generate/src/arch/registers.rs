@@ -3,7 +3,6 @@
 use its_machine::{AccessSize, Direction, Frame};
 use its_scenario::numbers::{SIZES, registers};
 
-use super::steps::{access, access_at, read};
 use crate::draft::Draft;
 
 /// Reads of registers, of parts of them, and of what is none.
@@ -12,13 +11,13 @@ pub(crate) fn any_read(draft: &mut Draft<'_, '_>) {
         let frame = any_frame(draft);
         let at = any_offset(draft, frame);
         let size = draft.pick(&SIZES, AccessSize::Word);
-        access_at(draft, frame, (at, size), Direction::Read);
+        draft.access_at(frame, (at, size), Direction::Read);
     }
 }
 
 fn any_frame(draft: &mut Draft<'_, '_>) -> Frame {
     match draft.below(8) {
-        0 => Frame::ItsTranslation(draft.belief.current),
+        0 => Frame::ItsTranslation(draft.expected.current),
         1 | 2 => draft.redistributor(),
         _ => draft.frame(),
     }
@@ -47,13 +46,13 @@ pub(crate) fn read_only(draft: &mut Draft<'_, '_>) {
         }
     }
     if draft.chance(1, 2) {
-        read(draft, "STATUSR");
+        draft.read("STATUSR");
     }
     if draft.chance(1, 4) {
         let frame = draft.frame();
         let bits = draft.below(64);
-        access(draft, frame, "STATUSR", Direction::Write(bits));
-        read(draft, "STATUSR");
+        draft.access(frame, "STATUSR", Direction::Write(bits));
+        draft.read("STATUSR");
     }
 }
 
@@ -74,15 +73,10 @@ fn identification(draft: &mut Draft<'_, '_>, value: u64) {
     let name = draft.pick(&names, "TYPER");
     let frame = draft.frame();
     let known = registers(frame).find(|(known, _, _)| known == name);
-    let Some((_, offset, own)) = known else {
-        return;
-    };
-    let size = match draft.chance(1, 3) {
-        true => draft.pick(&SIZES, own),
-        false => own,
-    };
-    access_at(draft, frame, (offset, size), Direction::Write(value));
-    access_at(draft, frame, (offset, own), Direction::Read);
+    let Some((_, offset, own)) = known else { return };
+    let size = if draft.chance(1, 3) { draft.pick(&SIZES, own) } else { own };
+    draft.access_at(frame, (offset, size), Direction::Write(value));
+    draft.access_at(frame, (offset, own), Direction::Read);
 }
 
 /// Reserved, and not IMPLEMENTATION DEFINED either.
@@ -90,13 +84,13 @@ fn reserved(draft: &mut Draft<'_, '_>, value: u64) {
     let offsets = [0x60, 0x98, 0xa0, 0x140, 0x1000, 0x5000, 0xbffc];
     let at = (draft.pick(&offsets, 0x98), AccessSize::Word);
     let frame = draft.frame();
-    access_at(draft, frame, at, Direction::Write(value));
-    access_at(draft, frame, at, Direction::Read);
+    draft.access_at(frame, at, Direction::Write(value));
+    draft.access_at(frame, at, Direction::Read);
 }
 
 fn redistributor(draft: &mut Draft<'_, '_>, value: u64) {
     let frame = draft.redistributor();
     let name = draft.pick(&["TYPER", "TYPER.low", "SYNCR"], "TYPER");
-    access(draft, frame, name, Direction::Write(value));
-    access(draft, frame, name, Direction::Read);
+    draft.access(frame, name, Direction::Write(value));
+    draft.access(frame, name, Direction::Read);
 }

@@ -1,12 +1,11 @@
 //! What the architecture has no answer for: after it nothing is judged.
 
 use its_machine::{Area, Direction, Place};
-use its_scenario::{HostCommand, Operation};
+use its_scenario::Operation;
 
 use super::driver;
-use super::steps::{access, harmless, mapped};
 use crate::draft::Draft;
-use crate::legal::{command, post, some_device};
+use crate::steps::mapd;
 
 /// One of them.
 pub(crate) fn anything(draft: &mut Draft<'_, '_>) {
@@ -21,7 +20,7 @@ pub(crate) fn anything(draft: &mut Draft<'_, '_>) {
         5 => {
             let frame = draft.redistributor();
             let value = draft.word();
-            access(draft, frame, "PENDBASER", Direction::Write(value));
+            draft.access(frame, "PENDBASER", Direction::Write(value));
         }
         _ => without_table(draft),
     }
@@ -30,8 +29,8 @@ pub(crate) fn anything(draft: &mut Draft<'_, '_>) {
 
 /// On again before it is at rest.
 fn hasty(draft: &mut Draft<'_, '_>) {
-    harmless(draft);
-    post(draft);
+    draft.harmless();
+    draft.post();
     let cpu = draft.cpu();
     for enabled in [false, true] {
         draft.push(Operation::enable(cpu, enabled));
@@ -44,9 +43,10 @@ fn without_table(draft: &mut Draft<'_, '_>) {
     let flip = 1 << 63;
     draft.push(Operation::Disable { cpu });
     draft.push(Operation::Quiesce { cpu });
-    let nothing = match draft.chance(1, 2) {
-        true => Operation::WriteCbaser { cpu, flip },
-        false => Operation::WriteBaser { cpu, index: 0, flip },
+    let nothing = if draft.chance(1, 2) {
+        Operation::WriteCbaser { cpu, flip }
+    } else {
+        Operation::WriteBaser { cpu, index: 0, flip }
     };
     draft.push(nothing);
     draft.push(Operation::Enable { cpu });
@@ -54,22 +54,20 @@ fn without_table(draft: &mut Draft<'_, '_>) {
 
 /// An ITT on another one, on a table, or where no memory is.
 fn shared_itt(draft: &mut Draft<'_, '_>) {
-    let used = some_device(draft).map_or(Place::page(Area::ITT, 0), |device| device.itt);
+    let used = draft.some_device().map_or(Place::page(Area::ITT, 0), |device| device.itt);
     let areas =
         [Area::QUEUE, Area::DEVICE_TABLE, Area::COLLECTION_TABLE, Area::HOLE, Area::PENDING];
-    let itt = match draft.chance(1, 2) {
-        true => used,
-        false => Place::page(draft.pick(&areas, Area::HOLE), 0),
-    };
-    let ids = draft.belief.device_ids().min(32);
+    let itt =
+        if draft.chance(1, 2) { used } else { Place::page(draft.pick(&areas, Area::HOLE), 0) };
+    let ids = draft.expected.device_ids().min(32);
     let device_id = draft.below(ids) as u32;
-    command(draft, HostCommand::Mapd { device_id, size: 3, itt_address: itt, valid: true });
-    post(draft);
+    draft.command(mapd(device_id, 3, itt, true));
+    draft.post();
 }
 
 /// The host writes into what the ITS keeps.
 fn stored(draft: &mut Draft<'_, '_>) {
-    let itt = mapped(draft).map(|(device, _)| device.itt);
+    let itt = draft.mapped().map(|(device, _)| device.itt);
     let area = draft.pick(&[Area::DEVICE_TABLE, Area::COLLECTION_TABLE], Area::DEVICE_TABLE);
     let at = match (draft.chance(1, 2), itt) {
         (true, Some(itt)) => itt,

@@ -1,15 +1,12 @@
 //! Tables that move while the ITS is off, and level-2 tables that are not there yet.
 
 use its_gic::geometry::PageSize;
-use its_scenario::{HostCommand, Operation};
+use its_scenario::Operation;
 
 use super::commands::on_event;
-use super::steps::{acknowledge_all, deliver, go_on, mapped, raise, read, rest, risk, write};
 use super::{driver, raw};
 use crate::draft::Draft;
-use crate::legal::{
-    command, drain, make_room, new_itt, no_more_level2, own_level2, post, some_collection,
-};
+use crate::steps::mapd;
 
 const VALID: u64 = 1 << 63;
 const INDIRECT: u64 = 1 << 62;
@@ -17,26 +14,25 @@ const INDIRECT: u64 = 1 << 62;
 /// A table is taken away, or another given, and the first comes back with all that it holds.
 pub(crate) fn moved(draft: &mut Draft<'_, '_>) {
     let index = draft.below(2) as u8;
-    drain(draft);
-    rest(draft);
+    draft.drain();
+    draft.rest();
     match draft.below(4) {
         0 => attributes(draft, index),
         1 => taken(draft, index),
         _ => replaced(draft, index),
     }
-    go_on(draft);
-    if let Some((device, event)) = mapped(draft) {
-        deliver(draft, device.device_id, event.event_id);
+    draft.go_on();
+    if let Some((device, event)) = draft.mapped() {
+        draft.deliver(device.device_id, event.event_id);
     }
-    acknowledge_all(draft);
+    draft.acknowledge_all();
 }
 
 fn baser(draft: &mut Draft<'_, '_>, index: u8, flip: u64) {
-    let cpu = draft.cpu();
-    draft.push(Operation::WriteBaser { cpu, index, flip });
+    draft.on_cpu(|cpu| Operation::WriteBaser { cpu, index, flip });
     if draft.chance(1, 2) {
         let name = if index == 0 { "BASER0" } else { "BASER1" };
-        read(draft, name);
+        draft.read(name);
     }
 }
 
@@ -51,40 +47,33 @@ fn attributes(draft: &mut Draft<'_, '_>, index: u8) {
 fn taken(draft: &mut Draft<'_, '_>, index: u8) {
     match draft.chance(1, 2) {
         true => baser(draft, index, VALID),
-        false if index == 0 => write(draft, "BASER0.high", 0),
-        false => write(draft, "BASER1.high", 0),
+        false if index == 0 => draft.write("BASER0.high", 0),
+        false => draft.write("BASER1.high", 0),
     }
     baser(draft, index, 0);
 }
 
 /// Another table, empty, for some commands and MSIs.
 fn replaced(draft: &mut Draft<'_, '_>, index: u8) {
-    let Some(elsewhere) = elsewhere(draft, index) else {
-        return taken(draft, index);
-    };
+    let Some(elsewhere) = elsewhere(draft, index) else { return taken(draft, index) };
     let invalidated = draft.chance(2, 3);
     if invalidated {
         baser(draft, index, VALID);
     }
-    let indirect = match draft.chance(1, 4) {
-        true => INDIRECT,
-        false => 0,
-    };
+    let indirect = if draft.chance(1, 4) { INDIRECT } else { 0 };
     baser(draft, index, elsewhere ^ indirect);
-    go_on(draft);
+    draft.go_on();
     for _ in 0..draft.between(1, 2) {
-        let Some((device, event)) = mapped(draft) else {
-            break;
-        };
+        let Some((device, event)) = draft.mapped() else { break };
         let (device_id, event_id) = (device.device_id, event.event_id);
-        raise(draft, device_id, event_id);
-        let kept = draft.belief.clone();
+        draft.raise(device_id, event_id);
+        let kept = draft.expected.clone();
         let odd = on_event(draft, device_id, event_id);
-        risk(draft, odd);
+        draft.risk(odd);
         // It was another table's.
-        draft.belief.devices_of(&kept);
+        draft.expected.devices_of(&kept);
     }
-    rest(draft);
+    draft.rest();
     if invalidated {
         baser(draft, index, elsewhere ^ VALID);
     }
@@ -94,19 +83,16 @@ fn replaced(draft: &mut Draft<'_, '_>, index: u8) {
 /// What to flip in a table's address so that it is elsewhere, in the memory that is there for it or
 /// above 2^48.
 fn elsewhere(draft: &mut Draft<'_, '_>, index: u8) -> Option<u64> {
-    if draft.belief.here().configuration.largest_page_size() != PageSize::K64 {
+    if draft.expected.here().configuration.largest_page_size() != PageSize::K64 {
         return Some(0x8000);
     }
-    if index == 0 && draft.belief.boot.table_pages > 1 {
+    if index == 0 && draft.expected.boot.table_pages > 1 {
         return None;
     }
     // The area of a device table starts at an odd multiple of 64 KiB.
     let near = (index == 0).then_some(0x3_0000);
-    let above = far_above(draft.belief.current, index);
-    match draft.chance(1, 2) {
-        true => above.or(near),
-        false => near.or(above),
-    }
+    let above = far_above(draft.expected.current, index);
+    if draft.chance(1, 2) { above.or(near) } else { near.or(above) }
 }
 
 /// What to flip so that a table of 64 KiB pages lies above 2^48, in a block of the area `high` of
@@ -125,48 +111,37 @@ fn far_above(its: u8, index: u8) -> Option<u64> {
 /// Commands on a DeviceID whose level-2 table is absent; then the host adds it, and maps the
 /// device.
 pub(crate) fn absent_level2(draft: &mut Draft<'_, '_>) {
-    let Some(device_id) = uncovered(draft) else {
-        return moved(draft);
-    };
+    let Some(device_id) = uncovered(draft) else { return moved(draft) };
     if draft.chance(2, 3) {
-        let odd = match (draft.chance(1, 2), new_itt(draft, 4)) {
-            (true, Some(itt)) => HostCommand::Mapd {
-                device_id,
-                size: 3,
-                itt_address: itt,
-                valid: draft.chance(3, 4),
-            },
+        let odd = match (draft.chance(1, 2), draft.new_itt(4)) {
+            (true, Some(itt)) => mapd(device_id, 3, itt, draft.chance(3, 4)),
             _ => on_event(draft, device_id, 0),
         };
-        risk(draft, odd);
-        raise(draft, device_id, 0);
+        draft.risk(odd);
+        draft.raise(device_id, 0);
     }
-    let (Some(level2), Some(itt)) = (own_level2(draft), new_itt(draft, 4)) else {
-        return;
-    };
-    let cpu = draft.cpu();
-    draft.push(Operation::Grow { cpu, device_id, level2, flip: 0 });
-    make_room(draft, 8);
-    command(draft, HostCommand::Mapd { device_id, size: 3, itt_address: itt, valid: true });
-    post(draft);
-    drain(draft);
-    let (icid, _) = some_collection(draft);
-    let intid = draft.belief.next_intid;
+    let (Some(level2), Some(itt)) = (draft.own_level2(), draft.new_itt(4)) else { return };
+    draft.on_cpu(|cpu| Operation::Grow { cpu, device_id, level2, flip: 0 });
+    draft.make_room(8);
+    draft.command(mapd(device_id, 3, itt, true));
+    draft.settle();
+    let (icid, _) = draft.some_collection();
+    let intid = draft.expected.next_intid;
     raw::event(draft, device_id, 1, intid, icid);
     driver::interrupt(draft);
 }
 
 /// A DeviceID, in range, that no level-1 entry covers yet.
 fn uncovered(draft: &mut Draft<'_, '_>) -> Option<u32> {
-    if no_more_level2(draft) {
+    if draft.no_more_level2() {
         return None;
     }
-    let ids = draft.belief.device_ids();
+    let ids = draft.expected.device_ids();
     let start = draft.below(ids);
     let candidates = [start, ids.saturating_sub(1), ids / 2, 0x200, 0x2000, 0x100];
     let free = |id: &u64| {
-        let index = draft.belief.level1_index(*id as u32);
-        *id < ids && index.is_some_and(|index| !draft.belief.here().level1.contains(&index))
+        let index = draft.expected.level1_index(*id as u32);
+        *id < ids && index.is_some_and(|index| !draft.expected.here().level1.contains(&index))
     };
     candidates.into_iter().find(free).map(|id| id as u32)
 }

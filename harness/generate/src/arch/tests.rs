@@ -8,7 +8,7 @@ use its_gic::geometry::PAGE_BYTES;
 use its_machine::{Area, Frame, Pace, Place};
 
 use crate::Temper;
-use crate::expected::Belief;
+use crate::expected::ExpectedState;
 use crate::tests::generated;
 
 fn legal(seed: u64) -> Scenario {
@@ -33,10 +33,7 @@ fn every_kind_that_it_plays_is_generated_and_lengths_are_moderate() {
     }
     for kind in Kind::ALL {
         let count = counts.get(kind.name()).copied().unwrap_or(0);
-        let expected = match FuzzTarget::Arch.plays(*kind) {
-            true => 50..,
-            false => 0..,
-        };
+        let expected = if FuzzTarget::Arch.plays(*kind) { 50.. } else { 0.. };
         assert!(expected.contains(&count), "{} {count} times", kind.name());
         assert!(FuzzTarget::Arch.plays(*kind) || count == 0, "{}", kind.name());
     }
@@ -74,7 +71,7 @@ fn boards_differ() {
 
 /// What the host must never do, whatever it believes, before the architecture falls silent.
 struct Law {
-    belief: Belief,
+    expected: ExpectedState,
     /// Bytes of ITTs: start, end, ITS and device that they belong to for ever.
     itts: Vec<(u64, u64, u8, u32)>,
     enabled: [bool; 2],
@@ -83,7 +80,7 @@ struct Law {
 impl Law {
     fn new(scenario: &Scenario) -> Self {
         let mut law = Self {
-            belief: Belief::new(scenario.configurations, scenario.boot),
+            expected: ExpectedState::new(scenario.configurations, scenario.boot),
             itts: Vec::new(),
             enabled: [scenario.boot.stage != Stage::Reset; 2],
         };
@@ -95,12 +92,10 @@ impl Law {
 
     /// Whether the memory is this device's own.
     fn keep_itt(&mut self, device_id: u32, event_id_bits: u8, itt: Place) -> bool {
-        let Place::In { area: Area::ITT, page, offset } = itt else {
-            return false;
-        };
+        let Place::In { area: Area::ITT, page, offset } = itt else { return false };
         let start = u64::from(page) * PAGE_BYTES + u64::from(offset);
-        let end = start + self.belief.itt_bytes(event_id_bits);
-        let its = self.belief.current;
+        let end = start + self.expected.itt_bytes(event_id_bits);
+        let its = self.expected.current;
         let apart = self.itts.iter().all(|(from, to, of, device)| {
             end <= *from || *to <= start || (*of, *device) == (its, device_id)
         });
@@ -110,7 +105,7 @@ impl Law {
 
     /// What is wrong with an operation of a legal scenario.
     fn offence(&mut self, operation: &Operation) -> Option<&'static str> {
-        let here = usize::from(self.belief.current);
+        let here = usize::from(self.expected.current);
         let on = self.enabled[here];
         match *operation {
             Operation::Command { command: HostCommand::Raw { .. }, .. }
@@ -151,13 +146,13 @@ impl Law {
     }
 
     fn refused(&mut self, command: HostCommand) -> Option<&'static str> {
-        let collections = 1_u32 << self.belief.here().configuration.collection_id_bits;
+        let collections = 1_u32 << self.expected.here().configuration.collection_id_bits;
         match command {
             HostCommand::Mapd { device_id, size, itt_address: itt, valid: true } => {
                 self.mapd(device_id, size + 1, itt)
             }
             HostCommand::Mapd { device_id, .. } => {
-                let device = self.belief.device(device_id);
+                let device = self.expected.device(device_id);
                 let empty = device.is_some_and(|device| device.events.is_empty());
                 (!empty).then_some("events left")
             }
@@ -183,25 +178,20 @@ impl Law {
     }
 
     fn mapd(&mut self, device_id: u32, event_id_bits: u8, itt: Place) -> Option<&'static str> {
-        let bits = self.belief.here().configuration.event_id_bits;
-        let good = u64::from(device_id) < self.belief.device_ids()
+        let bits = self.expected.here().configuration.event_id_bits;
+        let good = u64::from(device_id) < self.expected.device_ids()
             && event_id_bits <= bits
-            && self.belief.device(device_id).is_none()
+            && self.expected.device(device_id).is_none()
             && self.keep_itt(device_id, event_id_bits, itt);
         (!good).then_some("bad MAPD")
     }
 
     fn mapti(&self, device_id: u32, event_id: u32, intid: u32, icid: u16) -> Option<&'static str> {
-        let Some(device) = self.belief.device(device_id) else {
-            return Some("no device");
-        };
+        let Some(device) = self.expected.device(device_id) else { return Some("no device") };
         let good = !device.has(event_id)
             && event_id < 1 << device.event_id_bits
             && (8192..0x1_0000).contains(&intid);
-        match good {
-            true => self.collection(icid),
-            false => Some("bad MAPTI"),
-        }
+        if good { self.collection(icid) } else { Some("bad MAPTI") }
     }
 
     fn movi(&self, device_id: u32, event_id: u32, icid: u16) -> Option<&'static str> {
@@ -209,26 +199,26 @@ impl Law {
     }
 
     fn on_event(&self, device_id: u32, event_id: u32) -> Option<&'static str> {
-        match self.belief.event(device_id, event_id) {
+        match self.expected.event(device_id, event_id) {
             Some(event) => self.collection(event.icid),
             None => Some("no event"),
         }
     }
 
     fn collection(&self, icid: u16) -> Option<&'static str> {
-        let known = self.belief.here().redistributor(icid);
+        let known = self.expected.here().redistributor(icid);
         known.is_none().then_some("no collection")
     }
 
     /// The driver and the host's own commands do not mix in one device.
     fn owned(&self, device_id: u32, of_driver: bool) -> Option<&'static str> {
-        let device = self.belief.device(device_id);
+        let device = self.expected.device(device_id);
         let own = device.is_some_and(|device| device.of_driver == of_driver);
         (!own).then_some("another's device")
     }
 
-    fn note(&mut self, operation: &Operation) {
-        let here = usize::from(self.belief.current);
+    fn follow(&mut self, operation: &Operation) {
+        let here = usize::from(self.expected.current);
         match *operation {
             Operation::Enable { .. } | Operation::Probe { .. } | Operation::Resume { .. } => {
                 self.enabled[here] = true;
@@ -238,7 +228,7 @@ impl Law {
             }
             _ => {}
         }
-        self.belief.note(operation);
+        self.expected.follow(operation);
     }
 }
 
@@ -250,15 +240,15 @@ fn legal_scenarios_are_legal() {
         for operation in &scenario.operations {
             let text = || format!("seed {seed}: {operation}\n{scenario}");
             assert_eq!(law.offence(operation), None, "{}", text());
-            law.note(operation);
-            let here = law.belief.here();
+            law.follow(operation);
+            let here = law.expected.here();
             let slots = u32::from(scenario.boot.queue_slots());
-            assert!(here.written + here.posted < slots, "{}", text());
+            assert!(here.written + here.in_flight < slots, "{}", text());
         }
         for its in 0..scenario.boot.its {
-            law.note(&Operation::Its { its });
-            let here = law.belief.here();
-            assert_eq!((here.written, here.posted), (0, 0), "{scenario}");
+            law.follow(&Operation::Its { its });
+            let here = law.expected.here();
+            assert_eq!((here.written, here.in_flight), (0, 0), "{scenario}");
             assert!(law.enabled[usize::from(its)], "{scenario}");
         }
     }
@@ -282,7 +272,7 @@ fn hostile_scenarios_are_mostly_judged() {
                 | Operation::Probe { .. } => law.offence(operation).filter(|wrong| {
                     // A flip alone is no offence here.
                     *wrong != "register while enabled"
-                        || law.enabled[usize::from(law.belief.current)]
+                        || law.enabled[usize::from(law.expected.current)]
                 }),
                 Operation::MapDevice { device_id, event_id_bits, itt, .. } => {
                     (!law.keep_itt(device_id, event_id_bits, itt)).then_some("ITT")
@@ -290,15 +280,15 @@ fn hostile_scenarios_are_mostly_judged() {
                 Operation::Command {
                     command: HostCommand::Mapd { device_id, size, itt_address: itt, valid: true },
                     ..
-                } if u64::from(device_id) < law.belief.device_ids()
-                    && size < law.belief.here().configuration.event_id_bits =>
+                } if u64::from(device_id) < law.expected.device_ids()
+                    && size < law.expected.here().configuration.event_id_bits =>
                 {
                     (!law.keep_itt(device_id, size + 1, itt)).then_some("ITT")
                 }
                 _ => None,
             };
             bad = bad.or(wrong);
-            law.note(operation);
+            law.follow(operation);
         }
         silent += usize::from(bad.is_some());
     }
@@ -312,16 +302,16 @@ fn most_of_what_is_hostile_hits_something() {
     let (mut hits, mut all, mut wraps) = (0, 0, 0);
     for seed in 0..2000 {
         let scenario = hostile(seed);
-        let mut belief = Belief::new(scenario.configurations, scenario.boot);
+        let mut expected = ExpectedState::new(scenario.configurations, scenario.boot);
         let mut slots = 0;
         for operation in &scenario.operations {
             if let Operation::Msi { device_id, event_id, .. } = *operation {
                 all += 1;
-                hits += usize::from(belief.event(device_id, event_id).is_some());
+                hits += usize::from(expected.event(device_id, event_id).is_some());
             }
             let name = Record::from(operation).kind.name();
             slots += u32::from(name.starts_with("command-"));
-            belief.note(operation);
+            expected.follow(operation);
         }
         wraps += usize::from(slots > u32::from(scenario.boot.queue_slots()));
     }
