@@ -39,6 +39,16 @@ impl<'d, 'u> Draft<'d, 'u> {
         }
     }
 
+    pub(crate) fn push_all(&mut self, operations: impl IntoIterator<Item = Operation>) {
+        operations.into_iter().for_each(|operation| self.push(operation));
+    }
+
+    /// Adds `one` `n` times out of `of`, else the other.
+    pub(crate) fn push_either(&mut self, (n, of): (u64, u64), one: Operation, other: Operation) {
+        let drawn = if self.chance(n, of) { one } else { other };
+        self.push(drawn);
+    }
+
     /// Adds an operation of a CPU, mostly CPU 0.
     pub(crate) fn on_cpu(&mut self, operation: impl FnOnce(u8) -> Operation) {
         let cpu = self.cpu();
@@ -104,6 +114,11 @@ impl<'d, 'u> Draft<'d, 'u> {
             }
             _ => self.between(0, u64::MAX),
         }
+    }
+
+    /// The ITS that the host works on.
+    pub(crate) fn its(&self) -> ItsConfiguration {
+        self.expected.here().configuration
     }
 
     /// The control frame of the ITS that the host works on.

@@ -1,12 +1,13 @@
-//! What the generator believes about the machine at some point of a scenario: enough to stay legal.
+//! What the operations drawn so far should have led to, as if each had succeeded: enough to draw
+//! legal ones after them.
 
-use its_scenario::{Boot, CPUS, HostCommand, Operation, Rdbase, Stage};
 use std::collections::BTreeSet;
 
 use its_gic::geometry::{PAGE_BYTES, Table, itt_bytes};
 use its_gic::redistributor::FIRST_LPI;
 use its_machine::freedom::choice::EnableLpis;
 use its_machine::{Area, ItsConfiguration, MAX_ITS, Pace, Place};
+use its_scenario::{Boot, CPUS, HostCommand, Operation, Rdbase, Stage};
 
 /// An event that should be mapped.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,7 @@ impl Device {
     }
 }
 
-/// What it believes about one ITS.
+/// What one ITS should have come to.
 #[derive(Clone, Debug)]
 pub(crate) struct ExpectedIts {
     pub(crate) configuration: ItsConfiguration,
@@ -52,61 +53,59 @@ pub(crate) struct ExpectedIts {
     pub(crate) level1: BTreeSet<u64>,
     /// It is set up.
     pub(crate) guarded: bool,
-    /// Slots that the host wrote and did not post.
+    /// Slots that the host wrote, and no CWRITER covers yet.
     pub(crate) written: u32,
-    /// Slots that were posted and may not have been consumed.
+    /// Slots that a CWRITER covers, and that may not have been consumed.
     pub(crate) in_flight: u32,
 }
 
 impl ExpectedIts {
     fn new(configuration: ItsConfiguration, boot: Boot) -> Self {
-        let probed = boot.stage != Stage::Reset;
-        Self {
+        let mut its = Self {
             configuration,
-            guarded: boot.stage == Stage::Guarded,
             devices: Vec::new(),
-            collections: if probed { vec![(0, 0), (1, 1)] } else { Vec::new() },
-            level1: if probed {
-                level1_of_collections(&configuration, &boot).collect()
-            } else {
-                BTreeSet::new()
-            },
+            collections: Vec::new(),
+            level1: BTreeSet::new(),
+            guarded: boot.stage == Stage::Guarded,
             written: 0,
             in_flight: 0,
+        };
+        if boot.stage != Stage::Reset {
+            its.collections = vec![(0, 0), (1, 1)];
+            // The driver's own collections need the first level-1 entry, unless the ITS holds them.
+            let held = configuration.hardware_collections >= CPUS;
+            its.level1.extend((its.two_level_collections(boot) && !held).then_some(OF_COLLECTIONS));
         }
+        its
+    }
+
+    fn two_level_collections(&self, boot: Boot) -> bool {
+        boot.two_level_collections && self.configuration.two_level_collections
     }
 
     pub(crate) fn device(&self, device_id: u32) -> Option<&Device> {
-        let mut devices = self.devices.iter();
-        devices.find(|device| device.device_id == device_id)
+        self.devices.iter().find(|device| device.device_id == device_id)
     }
 
     fn device_mut(&mut self, device_id: u32) -> Option<&mut Device> {
-        let mut devices = self.devices.iter_mut();
-        devices.find(|device| device.device_id == device_id)
+        self.devices.iter_mut().find(|device| device.device_id == device_id)
     }
 
     /// The redistributor that a collection should be mapped to.
     pub(crate) fn redistributor(&self, icid: u16) -> Option<u8> {
-        let mut collections = self.collections.iter();
-        let found = collections.find(|(known, _)| *known == icid);
+        let found = self.collections.iter().find(|(known, _)| *known == icid);
         found.map(|(_, redistributor)| *redistributor)
+    }
+
+    /// Whether there is a level-1 entry where one is needed.
+    pub(crate) fn has_level1(&self, index: Option<u64>) -> bool {
+        index.is_none_or(|index| self.level1.contains(&index))
     }
 }
 
 /// Level-1 entries of a collection table are numbered from here on, so that they count among the
 /// blocks in use.
 const OF_COLLECTIONS: u64 = 1 << 32;
-
-/// The level-1 entry that the driver's own collections need, if any.
-fn level1_of_collections(
-    configuration: &ItsConfiguration,
-    boot: &Boot,
-) -> impl Iterator<Item = u64> {
-    let two_levels = boot.two_level_collections && configuration.two_level_collections;
-    let held = configuration.hardware_collections >= CPUS;
-    (two_levels && !held).then_some(OF_COLLECTIONS).into_iter()
-}
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -127,7 +126,7 @@ impl ExpectedState {
     /// At the start of a scenario.
     pub(crate) fn new(configurations: [ItsConfiguration; MAX_ITS], boot: Boot) -> Self {
         let [first, _] = configurations;
-        let mut expected = Self {
+        let mut state = Self {
             boot,
             finalized: [matches!(boot.stage, Stage::Deprivileged | Stage::Guarded); CPUS as usize],
             next_intid: FIRST_LPI.wrapping_add(boot.live_devices.into()),
@@ -136,13 +135,10 @@ impl ExpectedState {
             its: configurations.map(|configuration| ExpectedIts::new(configuration, boot)),
         };
         for live in boot.live(&first) {
-            expected.map(live.device_id, live.event_id_bits, live.itt, true);
-            expected.map_event(
-                live.device_id,
-                Event { event_id: live.event_id, intid: live.intid, icid: live.icid },
-            );
+            state.map(live.device_id, live.event_id_bits, live.itt, true);
+            state.map_event(live.device_id, live.event_id, live.intid, live.icid);
         }
-        expected
+        state
     }
 
     /// The ITS that the host works on.
@@ -163,32 +159,30 @@ impl ExpectedState {
 
     /// The blocks of [`Area::LEVEL2`] for the ITS that the host works on: the first and how many.
     pub(crate) fn level2_blocks(&self) -> (u64, u64) {
-        match (self.boot.its, self.current) {
-            (1, _) => (0, 8),
-            (_, its) => (u64::from(its).saturating_mul(4), 4),
-        }
+        if self.boot.its == 1 { (0, 8) } else { (u64::from(self.current).saturating_mul(4), 4) }
     }
 
     /// The level-1 entry of a collection, numbered apart from those of devices; `None` where none
     /// is needed.
     pub(crate) fn collection_index(&self, icid: u16) -> Option<u64> {
         let configuration = &self.here().configuration;
-        let two_levels = self.boot.two_level_collections && configuration.two_level_collections;
         let bytes: u64 = configuration.collection_entry_bytes.into();
         let per_page = configuration.page_size.bytes().checked_div(bytes)?;
         let index = u64::from(icid).checked_div(per_page)?;
-        (two_levels && icid >= configuration.hardware_collections.into())
+        let held = icid < configuration.hardware_collections.into();
+        (self.here().two_level_collections(self.boot) && !held)
             .then(|| OF_COLLECTIONS.saturating_add(index))
     }
 
     fn device_table(&self) -> Table {
-        let page_size = self.here().configuration.largest_page_size();
+        let configuration = &self.here().configuration;
+        let page_size = configuration.largest_page_size();
         Table {
             address: 0,
             bytes: page_size.bytes().saturating_mul(self.boot.table_pages.into()),
             page_size,
-            entry_bytes: self.here().configuration.device_entry_bytes.into(),
-            indirect: self.here().configuration.two_level,
+            entry_bytes: configuration.device_entry_bytes.into(),
+            indirect: configuration.two_level,
         }
     }
 
@@ -207,8 +201,7 @@ impl ExpectedState {
 
     /// Whether there should be an entry for a DeviceID.
     pub(crate) fn is_covered(&self, device_id: u32) -> bool {
-        let index = self.level1_index(device_id);
-        index.is_none_or(|index| self.here().level1.contains(&index))
+        self.here().has_level1(self.level1_index(device_id))
     }
 
     /// Bytes of an ITT for so many EventID bits.
@@ -219,10 +212,8 @@ impl ExpectedState {
 
     /// Slots that can be written before the queue is full.
     pub(crate) fn room(&self) -> u32 {
-        let slots = u32::from(self.boot.queue_slots());
-        let here = self.here();
-        let used = here.written.saturating_add(here.in_flight);
-        slots.saturating_sub(used).saturating_sub(1)
+        let used = self.here().written.saturating_add(self.here().in_flight);
+        u32::from(self.boot.queue_slots()).saturating_sub(used).saturating_sub(1)
     }
 
     pub(crate) fn device(&self, device_id: u32) -> Option<&Device> {
@@ -249,80 +240,45 @@ impl ExpectedState {
     /// The redistributor of an event's collection; 0 where there is none.
     pub(crate) fn redistributor_of(&self, device_id: u32, event_id: u32) -> u8 {
         let event = self.event(device_id, event_id);
-        let found = event.and_then(|event| self.here().redistributor(event.icid));
-        found.unwrap_or(0)
+        event.and_then(|event| self.here().redistributor(event.icid)).unwrap_or(0)
+    }
+
+    /// The last set-up should have failed, if it was one that could succeed; `before`: whether the
+    /// ITS was guarded.
+    pub(crate) fn set_up_failed(&mut self, before: bool) {
+        self.here_mut().guarded = before;
     }
 
     /// Follows an operation, as if it succeeded.
     pub(crate) fn follow(&mut self, operation: &Operation) {
         match *operation {
-            Operation::Race { .. } => {}
             Operation::Its { its } => self.current = its,
-            Operation::Command { command, .. } => {
-                self.follow_command(command);
-                self.write(1);
-            }
-            Operation::Rewind { slots } => {
-                let here = self.here_mut();
-                here.written = here.written.saturating_sub(slots.into());
-            }
+            Operation::Command { command, .. } => self.follow_command(command),
+            Operation::Rewind { slots } => self.rewind(slots.into()),
             Operation::Post { .. } => self.post(0),
             Operation::Poll { times, .. } => self.progress(times.into()),
             Operation::Advance { commands } => self.consume(commands.into()),
-            Operation::WriteCbaser { .. }
-            | Operation::WriteHalf { register: 8, .. }
-            | Operation::Resume { .. }
-            | Operation::Probe { .. } => {
-                let here = self.here_mut();
-                (here.written, here.in_flight) = (0, 0);
+            Operation::WriteCbaser { .. } | Operation::WriteHalf { register: 8, .. } => {
+                self.empty()
             }
-            Operation::SetUp { private, descriptor, private_pages, device_flip: 0, .. } => {
-                self.set_up(private, descriptor, private_pages)
+            Operation::Resume { .. } | Operation::Probe { .. } => self.empty(),
+            Operation::SetUp { private, descriptor, private_pages, device_flip, .. } => {
+                self.set_up((private, descriptor), private_pages, device_flip);
             }
-            Operation::Finalize { cpu } => {
-                if let Some(done) = self.finalized.get_mut(usize::from(cpu)) {
-                    *done = true;
-                }
-            }
+            Operation::Finalize { cpu } => self.finalize(cpu),
             Operation::Describe { .. } => self.here_mut().in_flight = 0,
             Operation::PowerLoss { .. } => self.lose_power(),
-            Operation::Grow { device_id, .. } => {
-                let index = self.level1_index(device_id);
-                self.here_mut().level1.extend(index);
-            }
-            Operation::GrowCollection { icid, .. } => {
-                let index = self.collection_index(icid);
-                self.here_mut().level1.extend(index);
-            }
-            _ => self.follow_driver(operation),
-        }
-    }
-
-    /// What the driver does by commands of its own.
-    fn follow_driver(&mut self, operation: &Operation) {
-        match *operation {
-            Operation::InitCpu { cpu } => {
-                self.map_collection(cpu.into(), cpu);
-                self.post(3);
-            }
+            Operation::Grow { device_id, .. } => self.cover(self.level1_index(device_id)),
+            Operation::GrowCollection { icid, .. } => self.cover(self.collection_index(icid)),
+            Operation::InitCpu { cpu } => self.init_cpu(cpu),
             Operation::MapDevice { device_id, event_id_bits, itt, .. } => {
-                self.map(device_id, event_id_bits, itt, true);
-                self.post(1);
+                self.map_run(device_id, (1, 0), event_id_bits, itt);
             }
             Operation::MapDevices { device_id, count, stride, event_id_bits, itt, .. } => {
-                for n in 0..u32::from(count) {
-                    let device_id = device_id.wrapping_add(stride.wrapping_mul(n));
-                    self.map(device_id, event_id_bits, itt, true);
-                }
-                // One ITT behind the other, each at the next possible address.
-                let apart = self.itt_bytes(event_id_bits).next_multiple_of(256);
-                let others = u64::from(count).saturating_sub(1);
-                self.itt_end = self.itt_end.saturating_add(apart.saturating_mul(others));
-                self.post(1);
+                self.map_run(device_id, (count, stride), event_id_bits, itt);
             }
             Operation::MapEvent { device_id, event_id, intid, icid, .. } => {
-                let event = Event { event_id, intid, icid };
-                self.map_event(device_id, event);
+                self.map_event(device_id, event_id, intid, icid);
                 self.post(2);
             }
             Operation::MoveEvent { device_id, event_id, to, .. } => {
@@ -333,64 +289,69 @@ impl ExpectedState {
                 self.unmap_event(device_id, event_id);
                 self.post(2);
             }
-            Operation::Unmask { direct: false, .. } | Operation::Mask { direct: false, .. } => {
-                self.post(2);
-            }
-            Operation::UnmapDevice { device_id, .. } => {
-                let device = self.device(device_id);
-                let events = device.map_or(0, |device| device.events.len());
-                self.unmap(device_id);
-                self.post((events as u32).saturating_mul(2).saturating_add(1));
-            }
-            _ => {}
+            Operation::UnmapDevice { device_id, .. } => self.unmap_with_events(device_id),
+            Operation::Unmask { direct, .. } | Operation::Mask { direct, .. } if direct => {}
+            Operation::Unmask { .. } | Operation::Mask { .. } => self.post(2),
+            // What changes nothing of this.
+            Operation::Read { .. } | Operation::Write { .. } | Operation::WriteHalf { .. } => {}
+            Operation::Load { .. } | Operation::Store { .. } | Operation::Tamper { .. } => {}
+            Operation::StoreAddress { .. } | Operation::Configure { .. } => {}
+            Operation::FlipSlot { .. } | Operation::WriteBaser { .. } | Operation::Race { .. } => {}
+            Operation::Enable { .. } | Operation::Disable { .. } | Operation::Quiesce { .. } => {}
+            Operation::Suspend { .. } | Operation::Msi { .. } | Operation::Acknowledge { .. } => {}
+            Operation::Share { .. } | Operation::Unshare { .. } | Operation::Fail { .. } => {}
+            Operation::DonateGuest { .. } | Operation::ReclaimGuest { .. } => {}
+            Operation::RawHypercall { .. } => {}
         }
     }
 
     fn follow_command(&mut self, command: HostCommand) {
         match command {
-            HostCommand::Mapd { device_id, size, itt_address: itt, valid: true }
-                if self.is_covered(device_id) =>
-            {
-                self.map(device_id, size.saturating_add(1), itt, false);
+            HostCommand::Mapd { device_id, size, itt_address: itt, valid: true } => {
+                if self.is_covered(device_id) {
+                    self.map(device_id, size.saturating_add(1), itt, false);
+                }
             }
             HostCommand::Mapd { device_id, valid: false, .. } => self.unmap(device_id),
             HostCommand::Mapti { device_id, event_id, intid, icid } => {
-                let event = Event { event_id, intid, icid };
-                self.map_event(device_id, event);
+                self.map_event(device_id, event_id, intid, icid);
             }
             HostCommand::Mapi { device_id, event_id, icid } => {
-                let event = Event { event_id, intid: event_id, icid };
-                self.map_event(device_id, event);
+                self.map_event(device_id, event_id, event_id, icid);
             }
             HostCommand::Movi { device_id, event_id, icid } => {
-                self.move_event(device_id, event_id, icid)
+                self.move_event(device_id, event_id, icid);
             }
             HostCommand::Discard { device_id, event_id } => self.unmap_event(device_id, event_id),
             HostCommand::Mapc { icid, rdbase: Rdbase::Of(redistributor), valid: true } => {
-                self.map_collection(icid, redistributor)
+                self.map_collection(icid, redistributor);
             }
             HostCommand::Mapc { icid, valid: false, .. } if !self.here().guarded => {
-                self.here_mut().collections.retain(|(known, _)| *known != icid)
+                self.here_mut().collections.retain(|(known, _)| *known != icid);
             }
-            _ => {}
+            HostCommand::Mapc { .. } | HostCommand::Movall { .. } | HostCommand::Invall { .. } => {}
+            HostCommand::Int { .. } | HostCommand::Clear { .. } | HostCommand::Inv { .. } => {}
+            HostCommand::Sync { .. } | HostCommand::Raw { .. } => {}
         }
+        let here = self.here_mut();
+        here.written = here.written.saturating_add(1);
     }
 
     /// Guarded, if the set-up is the driver's.
-    fn set_up(&mut self, private: Place, descriptor: Place, private_pages: u16) {
+    fn set_up(&mut self, places: (Place, Place), private_pages: u16, device_flip: u64) {
         let own = |area: Area| Place::page(area.of_its(self.current), 0);
-        let right = private == own(Area::PRIVATE)
-            && descriptor == own(Area::DESCRIPTOR)
-            && private_pages <= Area::PRIVATE.pages();
+        let right = places == (own(Area::PRIVATE), own(Area::DESCRIPTOR))
+            && private_pages <= Area::PRIVATE.pages()
+            && device_flip == 0;
         if right && self.finalized.iter().all(|done| *done) {
             self.here_mut().guarded = true;
         }
     }
 
-    /// The last set-up should have failed, if it was one that could succeed; `before`: whether the
-    /// ITS was guarded.
-    pub(crate) fn set_up_failed(&mut self, before: bool) {
-        self.here_mut().guarded = before;
+    fn finalize(&mut self, cpu: u8) {
+        if let Some(done) = self.finalized.get_mut(usize::from(cpu)) {
+            *done = true;
+        }
     }
 
     /// What the ITS held without memory is gone.
@@ -399,6 +360,27 @@ impl ExpectedState {
         let held = u16::from(here.configuration.hardware_collections);
         here.collections.retain(|(icid, _)| *icid >= held);
         here.in_flight = 0;
+    }
+
+    fn cover(&mut self, index: Option<u64>) {
+        self.here_mut().level1.extend(index);
+    }
+
+    fn init_cpu(&mut self, cpu: u8) {
+        self.map_collection(cpu.into(), cpu);
+        self.post(3);
+    }
+
+    /// So many devices of the driver, from one DeviceID to the next so far apart.
+    fn map_run(&mut self, first: u32, (count, stride): (u16, u32), event_id_bits: u8, itt: Place) {
+        for n in 0..u32::from(count) {
+            self.map(first.wrapping_add(stride.wrapping_mul(n)), event_id_bits, itt, true);
+        }
+        // One ITT behind the other, each at the next possible address.
+        let apart = self.itt_bytes(event_id_bits).next_multiple_of(256);
+        let others = u64::from(count).saturating_sub(1);
+        self.itt_end = self.itt_end.saturating_add(apart.saturating_mul(others));
+        self.post(1);
     }
 
     fn map(&mut self, device_id: u32, event_id_bits: u8, itt: Place, of_driver: bool) {
@@ -410,42 +392,40 @@ impl ExpectedState {
         if let Place::In { area: Area::ITT, page, offset } = itt {
             let start = u64::from(page).saturating_mul(PAGE_BYTES);
             let start = start.saturating_add(offset.into());
-            let end = start.saturating_add(self.itt_bytes(event_id_bits));
-            self.itt_end = self.itt_end.max(end);
+            self.itt_end = self.itt_end.max(start.saturating_add(self.itt_bytes(event_id_bits)));
         }
         self.unmap(device_id);
-        let index = self.level1_index(device_id);
-        self.here_mut().level1.extend(index);
-        self.here_mut().devices.push(Device {
-            device_id,
-            event_id_bits,
-            itt,
-            events: Vec::new(),
-            of_driver,
-        });
+        self.cover(self.level1_index(device_id));
+        let device = Device { device_id, event_id_bits, itt, events: Vec::new(), of_driver };
+        self.here_mut().devices.push(device);
     }
 
     fn unmap(&mut self, device_id: u32) {
-        let devices = &mut self.here_mut().devices;
-        devices.retain(|device| device.device_id != device_id);
+        self.here_mut().devices.retain(|device| device.device_id != device_id);
     }
 
-    fn map_event(&mut self, device_id: u32, event: Event) {
+    /// A device of the driver, which discards its events first.
+    fn unmap_with_events(&mut self, device_id: u32) {
+        let events = self.device(device_id).map_or(0, |device| device.events.len());
+        self.unmap(device_id);
+        self.post((events as u32).saturating_mul(2).saturating_add(1));
+    }
+
+    fn map_event(&mut self, device_id: u32, event_id: u32, intid: u32, icid: u16) {
         self.next_intid = self.next_intid.saturating_add(1);
         if let Some(device) = self.here_mut().device_mut(device_id)
-            && !device.has(event.event_id)
-            && u64::from(event.event_id) >> device.event_id_bits == 0
+            && !device.has(event_id)
+            && u64::from(event_id) >> device.event_id_bits == 0
         {
-            device.events.push(event);
+            device.events.push(Event { event_id, intid, icid });
         }
     }
 
     fn move_event(&mut self, device_id: u32, event_id: u32, icid: u16) {
-        if let Some(device) = self.here_mut().device_mut(device_id) {
-            let mut events = device.events.iter_mut();
-            if let Some(event) = events.find(|event| event.event_id == event_id) {
-                event.icid = icid;
-            }
+        let device = self.here_mut().device_mut(device_id);
+        let mut events = device.into_iter().flat_map(|device| &mut device.events);
+        if let Some(event) = events.find(|event| event.event_id == event_id) {
+            event.icid = icid;
         }
     }
 
@@ -463,12 +443,18 @@ impl ExpectedState {
         }
     }
 
-    fn write(&mut self, slots: u32) {
+    /// The queue starts again.
+    fn empty(&mut self) {
         let here = self.here_mut();
-        here.written = here.written.saturating_add(slots);
+        (here.written, here.in_flight) = (0, 0);
     }
 
-    /// What was written, and so many slots more, is posted.
+    fn rewind(&mut self, slots: u32) {
+        let here = self.here_mut();
+        here.written = here.written.saturating_sub(slots);
+    }
+
+    /// CWRITER covers what was written, and so many slots more.
     fn post(&mut self, more: u32) {
         let here = self.here_mut();
         here.in_flight = here.in_flight.saturating_add(here.written).saturating_add(more);
@@ -478,12 +464,11 @@ impl ExpectedState {
 
     /// The host looked at the ITS so many times.
     fn progress(&mut self, looks: u32) {
-        let commands = match self.here().configuration.pace {
+        self.consume(looks.saturating_mul(match self.here().configuration.pace {
             Pace::AtOnce => 64,
             Pace::Late => 1,
             Pace::Never => 0,
-        };
-        self.consume(looks.saturating_mul(commands));
+        }));
     }
 
     fn consume(&mut self, commands: u32) {

@@ -62,7 +62,7 @@ fn bad_itt(draft: &mut Draft<'_, '_>) {
 pub(super) fn bad_ids(draft: &mut Draft<'_, '_>) {
     let (mapped_device, mapped_event) = draft.some_event();
     let ids = draft.expected.device_ids();
-    let bits = draft.expected.here().configuration.device_id_bits;
+    let bits = draft.its().device_id_bits;
     let device_id = match draft.below(4) {
         0 => mapped_device,
         1 => ids as u32,
@@ -266,9 +266,7 @@ pub(super) fn failing(draft: &mut Draft<'_, '_>) {
         PageChange::Unpin,
         PageChange::Reclaim,
     ];
-    let change = draft.pick(&changes, PageChange::Pin);
-    let nth = draft.between(1, 4) as u8;
-    draft.push(Operation::Fail { change, nth });
+    draft.fail(&changes, PageChange::Pin, 4);
     let cpu = draft.cpu();
     let device_id = draft.below(draft.expected.device_ids()) as u32;
     draft.push(Operation::MapDevice {
@@ -286,7 +284,7 @@ pub(super) fn failing(draft: &mut Draft<'_, '_>) {
 
 /// A page that the ITS uses is shared, unshared or given to a guest.
 pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
-    let used = draft.some_device().map_or(Place::page(Area::ITT, 0), |device| device.itt);
+    let used = draft.used_itt();
     let areas =
         [Area::DEVICE_TABLE_COPY, Area::QUEUE_COPY, Area::LEVEL2, Area::QUEUE, Area::PENDING];
     let area = draft.pick(&areas, Area::QUEUE_COPY);
@@ -312,12 +310,11 @@ pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
         let device_id = draft.below(64) as u32;
         draft.push(Operation::MapDevice { cpu, device_id, event_id_bits: 4, itt });
         draft.poll();
-        let next = if draft.chance(1, 2) {
-            Operation::ReclaimGuest { cpu, page }
-        } else {
-            Operation::Unshare { cpu, page }
-        };
-        draft.push(next);
+        draft.push_either(
+            (1, 2),
+            Operation::ReclaimGuest { cpu, page },
+            Operation::Unshare { cpu, page },
+        );
     }
 }
 
@@ -376,26 +373,21 @@ pub(super) fn stored(draft: &mut Draft<'_, '_>) {
     let area = draft.pick(&draft.areas(), Area::QUEUE);
     let at = match draft.below(4) {
         0 => draft.level1_entry(device_id),
-        1 => draft.some_device().map_or(Place::page(Area::ITT, 0), |device| device.itt),
+        1 => draft.used_itt(),
         _ => {
             let page = draft.below(area.pages().into()) as u16;
-            Place::at(area, page, draft.below(512).saturating_mul(8) as u16)
+            Place::at(area, page, draft.word_of(512))
         }
     };
     let cpu = draft.cpu();
     let value = draft.word();
-    let next = if draft.chance(2, 3) {
-        Operation::Store { cpu, at, value }
-    } else {
-        Operation::Load { cpu, at }
-    };
-    draft.push(next);
+    draft.push_either((2, 3), Operation::Store { cpu, at, value }, Operation::Load { cpu, at });
     draft.post();
 }
 
 /// A level-1 entry for what can be no level-2 table.
 pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
-    let per_entry = match draft.expected.here().configuration.largest_page_size() {
+    let per_entry = match draft.its().largest_page_size() {
         PageSize::K4 => 512,
         PageSize::K16 => 2048,
         PageSize::K64 => 8192,
@@ -404,7 +396,7 @@ pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let level2 = match draft.below(4) {
         0 => Place::page(Area::LEVEL2, draft.below(128) as u16),
-        1 => draft.some_device().map_or(Place::page(Area::ITT, 0), |device| device.itt),
+        1 => draft.used_itt(),
         _ => draft.bad_place(),
     };
     let flip = match draft.below(3) {
@@ -435,12 +427,11 @@ pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 3) {
         let flip = bit(draft);
         let index = draft.below(3) as u8;
-        let next = if draft.chance(1, 2) {
-            Operation::WriteCbaser { cpu, flip }
-        } else {
-            Operation::WriteBaser { cpu, index, flip }
-        };
-        draft.push(next);
+        draft.push_either(
+            (1, 2),
+            Operation::WriteCbaser { cpu, flip },
+            Operation::WriteBaser { cpu, index, flip },
+        );
     }
     if rest {
         draft.push(Operation::Enable { cpu });
@@ -511,17 +502,16 @@ pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
                 [Area::QUEUE, Area::DEVICE_TABLE, Area::PRIVATE, Area::QUEUE_COPY, Area::ITT];
             let area = draft.pick(&areas, Area::QUEUE);
             let page = Place::page(draft.area(area), 0);
-            let next = if draft.chance(1, 2) {
-                Operation::Share { cpu, page }
-            } else {
-                Operation::DonateGuest { cpu, page }
-            };
-            draft.push(next);
+            draft.push_either(
+                (1, 2),
+                Operation::Share { cpu, page },
+                Operation::DonateGuest { cpu, page },
+            );
         }
         2 => {
             let after = draft.below(70) as u8;
             let area = draft.pick(&[Area::DESCRIPTOR, Area::LIVE_LIST], Area::LIVE_LIST);
-            let offset = draft.below(16).saturating_mul(8) as u16;
+            let offset = draft.word_of(16);
             let at = Place::at(draft.area(area), 0, offset);
             let value = draft.word();
             draft.push(Operation::Tamper { after, at, value });
@@ -529,9 +519,7 @@ pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
         3 => odd_access(draft),
         _ => {
             let changes = [PageChange::Donate, PageChange::Share, PageChange::Pin];
-            let change = draft.pick(&changes, PageChange::Donate);
-            let nth = draft.between(1, 24) as u8;
-            draft.push(Operation::Fail { change, nth });
+            draft.fail(&changes, PageChange::Donate, 24);
             // It fails; what follows finds everything as it was.
             set_up(draft);
         }

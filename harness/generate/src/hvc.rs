@@ -1,13 +1,12 @@
 //! Phrases about hypercalls: how ITSs come to be guarded, and what is in the way.
 
+use its_gic::Baser;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::PAGE_BYTES;
-use its_gic::{Baser, Register};
-use its_machine::{AccessSize, Area, Direction, PageChange, Place};
+use its_machine::{Area, PageChange, Place};
 use its_scenario::Operation;
 
-use super::hostile::{self};
-use super::{legal, several};
+use super::{hostile, legal, several};
 use crate::draft::{Draft, Phrase};
 
 /// Traffic beside it.
@@ -25,23 +24,23 @@ pub(super) const LEGAL: &[Phrase] = &[
 
 /// What is in the way, each with a set-up that meets it; then the driver's own set-up again.
 pub(super) const HOSTILE: &[Phrase] = &[
-    overlapping,
-    overlapping,
-    straddling,
-    bad_field,
-    bad_field,
-    almost_right,
-    wrong_address,
-    wrong_address,
-    bad_live_device,
-    failing,
-    failing,
-    page_gone,
-    page_gone,
+    |draft| met(draft, overlapping),
+    |draft| met(draft, overlapping),
+    |draft| met(draft, straddling),
+    |draft| met(draft, bad_field),
+    |draft| met(draft, bad_field),
+    |draft| met(draft, almost_right),
+    |draft| met(draft, wrong_address),
+    |draft| met(draft, wrong_address),
+    |draft| met(draft, bad_live_device),
+    |draft| met(draft, failing),
+    |draft| met(draft, failing),
+    |draft| met(draft, page_gone),
+    |draft| met(draft, page_gone),
     hostile::page_life,
     early,
     again,
-    tampered,
+    |draft| met(draft, tampered),
     several::power_loss,
     hostile::bad_set_up,
     hostile::hypercalls,
@@ -56,19 +55,13 @@ pub(super) fn busy(draft: &mut Draft<'_, '_>) {
     }
     let slots = u64::from(draft.expected.boot.queue_slots());
     let offset = draft.below(slots).saturating_mul(COMMAND_BYTES);
-    draft.push(Operation::access(
-        cpu,
-        draft.frame(),
-        (Register::Cwriter.offset() as u32, AccessSize::Double),
-        Direction::Write(offset),
-    ));
+    draft.write_cwriter(cpu, offset);
 }
 
 /// The host, while it still can, moves its queue or a table, and tells EL2 where it is now.
 pub(super) fn moved(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    draft.push(Operation::Disable { cpu });
-    draft.push(Operation::Quiesce { cpu });
+    draft.push_all([Operation::Disable { cpu }, Operation::Quiesce { cpu }]);
     let moved = draft.below(6);
     if moved < 4 {
         moved_queue(draft, cpu);
@@ -86,12 +79,7 @@ fn moved_queue(draft: &mut Draft<'_, '_>, cpu: u8) {
     draft.push(Operation::WriteCbaser { cpu, flip: u64::from(pages).saturating_mul(PAGE_BYTES) });
     if draft.chance(7, 8) {
         // CREADR is 0 now.
-        draft.push(Operation::access(
-            cpu,
-            draft.frame(),
-            (Register::Cwriter.offset() as u32, AccessSize::Double),
-            Direction::Write(0),
-        ));
+        draft.write_cwriter(cpu, 0);
     }
     described_at(draft, cpu, 0x00, (Area::QUEUE, pages));
 }
@@ -99,10 +87,7 @@ fn moved_queue(draft: &mut Draft<'_, '_>, cpu: u8) {
 /// By ITS pages or less, or it is there no more. Whether the ITS can still run.
 fn moved_table(draft: &mut Draft<'_, '_>, cpu: u8) -> bool {
     let index = draft.below(2) as u8;
-    let area = match index {
-        0 => Area::DEVICE_TABLE,
-        _ => Area::COLLECTION_TABLE,
-    };
+    let area = if index == 0 { Area::DEVICE_TABLE } else { Area::COLLECTION_TABLE };
     let field = u16::from(index).saturating_mul(0x20).saturating_add(0x40);
     if draft.chance(1, 4) {
         draft.push(Operation::WriteBaser { cpu, index, flip: Baser::VALID });
@@ -116,7 +101,7 @@ fn moved_table(draft: &mut Draft<'_, '_>, cpu: u8) -> bool {
     if draft.chance(1, 3) {
         described_at(draft, cpu, field, (area, pages));
     }
-    let page_bytes = draft.expected.here().configuration.largest_page_size().bytes();
+    let page_bytes = draft.its().largest_page_size().bytes();
     flip.is_multiple_of(page_bytes)
 }
 
@@ -150,8 +135,17 @@ fn fail(draft: &mut Draft<'_, '_>) {
     draft.expected.set_up_failed(before);
 }
 
-/// What was spoilt is written again; sometimes the set-up is made as the driver makes it.
-fn repaired(draft: &mut Draft<'_, '_>) {
+/// Something in the way of a set-up, at an ITS that is not guarded; then it is written again, and
+/// sometimes the set-up is made as the driver makes it. Where every ITS is guarded, traffic comes
+/// instead, mostly: a set-up can only fail there.
+fn met(draft: &mut Draft<'_, '_>, obstacle: Phrase) {
+    if draft.expected.here().guarded {
+        several::other_its(draft);
+        if draft.expected.here().guarded && !draft.chance(1, 4) {
+            return legal::map_device(draft);
+        }
+    }
+    obstacle(draft);
     if draft.chance(1, 8) {
         return;
     }
@@ -161,60 +155,39 @@ fn repaired(draft: &mut Draft<'_, '_>) {
     }
 }
 
-/// Turns to an ITS that is not guarded. Where there is none, traffic comes instead, mostly: a
-/// set-up can only fail there.
-fn is_late(draft: &mut Draft<'_, '_>) -> bool {
-    if !draft.expected.here().guarded {
-        return false;
-    }
-    several::other_its(draft);
-    let late = draft.expected.here().guarded && !draft.chance(1, 4);
-    if late {
-        legal::map_device(draft);
-    }
-    late
-}
-
 /// Private pages or descriptor over what something else is in, of this ITS or the other.
 fn overlapping(draft: &mut Draft<'_, '_>) {
-    if is_late(draft) {
-        return;
-    }
     let area = draft.pick(&draft.areas(), Area::QUEUE);
-    let page = draft.below(area.pages().min(4).into()) as u16;
-    let there = Place::page(area, page);
+    let there = Place::page(area, draft.below(area.pages().min(4).into()) as u16);
     let pages = draft.pick(&[0, 1, 1, 2, 4, 16], 1);
     let (private, descriptor) = (own(draft, Area::PRIVATE), own(draft, Area::DESCRIPTOR));
-    match draft.below(4) {
-        0..=2 => call(draft, (there, descriptor), pages, 0),
-        _ => call(draft, (private, there), pages, 0),
-    }
-    repaired(draft);
+    let places = if draft.below(4) < 3 { (there, descriptor) } else { (private, there) };
+    call(draft, places, pages, 0);
 }
 
 /// Across the end of a region, not aligned, too many, or at the wrong ITS.
 fn straddling(draft: &mut Draft<'_, '_>) {
-    if is_late(draft) {
-        return;
-    }
     let (private, descriptor) = (own(draft, Area::PRIVATE), own(draft, Area::DESCRIPTOR));
     let pages = draft.pick(&[0, 1, 4, 5, 6, 1024, 1025, u16::MAX], 1);
     let offset = draft.pick(&[8, 0x100, 0x800, 0xfff], 8);
     let flip = draft.word();
     let flip = draft.pick(&[1 << 20, 0x1_0000, 0x9_0000, 0x1a_0000, 1, flip], 1);
     let anywhere = draft.word() & 0xf_ffff_ffff_ffff;
-    match draft.below(6) {
-        0 => call(draft, (private, descriptor), pages, 0),
-        1 => call(draft, (Place::page(Area::HIGH, 46), descriptor), pages, 0),
-        2 => call(draft, (private, Place::page(Area::HOLE, 0)), 1, 0),
-        3 => {
-            let Place::In { area, page, .. } = private else { return };
-            call(draft, (Place::at(area, page, offset), descriptor), 1, 0);
-        }
-        4 => call(draft, (private, Place::Absolute(anywhere)), 1, 0),
-        _ => call(draft, (private, descriptor), 1, flip),
-    }
-    repaired(draft);
+    let (places, pages, flip) = match draft.below(6) {
+        0 => ((private, descriptor), pages, 0),
+        1 => ((Place::page(Area::HIGH, 46), descriptor), pages, 0),
+        2 => ((private, Place::page(Area::HOLE, 0)), 1, 0),
+        3 => ((Place::at(draft.area(Area::PRIVATE), 0, offset), descriptor), 1, 0),
+        4 => ((private, Place::Absolute(anywhere)), 1, 0),
+        _ => ((private, descriptor), 1, flip),
+    };
+    call(draft, places, pages, flip);
+}
+
+/// A word of the descriptor becomes another.
+fn describe(draft: &mut Draft<'_, '_>, offset: u16, value: u64) {
+    let at = Place::at(draft.area(Area::DESCRIPTOR), 0, offset);
+    draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
 }
 
 /// Offsets in the descriptor: of its head and of the tables.
@@ -225,17 +198,13 @@ fn field(draft: &mut Draft<'_, '_>) -> u16 {
     draft.pick(&[0, 8, 0x10, 0x18, 0x20, of_table, of_table, of_table], 0)
 }
 
-/// A word of the descriptor is another.
+/// A word of the descriptor is not as it should be.
 fn bad_field(draft: &mut Draft<'_, '_>) {
-    if is_late(draft) {
-        return;
-    }
-    let at = Place::at(draft.area(Area::DESCRIPTOR), 0, field(draft));
+    let offset = field(draft);
     let word = draft.word();
     let value = draft.pick(&[0, 1, 2, 257, 0x1000, 0x1_0000, 1 << 60, u64::MAX, word], 0);
-    draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
+    describe(draft, offset, value);
     fail(draft);
-    repaired(draft);
 }
 
 /// GITS_BASER<n>.Type.
@@ -245,22 +214,14 @@ const COLLECTIONS: u8 = 4;
 /// What the descriptor says of a table is right but for one field: its shape, or its BASER where
 /// that must agree.
 fn almost_right(draft: &mut Draft<'_, '_>) {
-    if is_late(draft) {
-        return;
-    }
-    let configuration = draft.expected.here().configuration;
+    let configuration = draft.its();
     let page_bytes = configuration.largest_page_size().bytes();
-    let (table, pages, type_field, entry_bytes) = match draft.chance(2, 3) {
-        true => {
-            let pages = draft.expected.boot.table_pages.into();
-            (0x40, pages, DEVICES, configuration.device_entry_bytes)
-        }
-        false => {
-            let entry_bytes = configuration.collection_entry_bytes;
-            (0x60, 1, COLLECTIONS, entry_bytes)
-        }
+    let (table, pages, type_field, entry_bytes) = if draft.chance(2, 3) {
+        (0x40, draft.expected.boot.table_pages, DEVICES, configuration.device_entry_bytes)
+    } else {
+        (0x60, 1, COLLECTIONS, configuration.collection_entry_bytes)
     };
-    let order = (page_bytes / PAGE_BYTES).saturating_mul(pages).max(1).ilog2();
+    let order = (page_bytes / PAGE_BYTES).saturating_mul(pages.into()).max(1).ilog2();
     let (field, value) = match draft.below(3) {
         0 => {
             let other = [order.saturating_add(1), order.saturating_sub(1), order | 32, order | 64];
@@ -281,10 +242,8 @@ fn almost_right(draft: &mut Draft<'_, '_>) {
             (0x10, right.into_bits() ^ 1 << bit)
         }
     };
-    let at = Place::at(draft.area(Area::DESCRIPTOR), 0, table | field);
-    draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
+    describe(draft, table | field, value);
     fail(draft);
-    repaired(draft);
 }
 
 /// A table's order and the size of its ITS pages, as the descriptor has them in one word.
@@ -294,47 +253,33 @@ const fn shape(order: u32, page_bytes: u64) -> u64 {
 
 /// An address in the descriptor is that of something else.
 fn wrong_address(draft: &mut Draft<'_, '_>) {
-    if is_late(draft) {
-        return;
-    }
     let table = draft.below(2).saturating_mul(0x20);
     let of_table = draft.pick(&[0x40, 0x48], 0x48);
     let of_table = table.saturating_add(of_table) as u16;
     let offset = draft.pick(&[0, 8, 8, 0x20, of_table, of_table], 8);
     let at = Place::at(draft.area(Area::DESCRIPTOR), 0, offset);
     let area = draft.pick(&draft.areas(), Area::QUEUE);
-    let of = if draft.chance(3, 4) {
-        Place::page(area, draft.below(area.pages().into()) as u16)
-    } else {
-        draft.bad_place()
-    };
+    let of = if draft.chance(3, 4) { draft.page_of(area) } else { draft.bad_place() };
     let cpu = draft.cpu();
     let physical = draft.chance(1, 8);
     draft.push(Operation::StoreAddress { cpu, at, of, physical });
     fail(draft);
-    repaired(draft);
 }
 
 /// The list of live devices says what is not so: a device twice, an ITT elsewhere, one device too
 /// many.
 fn bad_live_device(draft: &mut Draft<'_, '_>) {
-    if is_late(draft) {
-        return;
-    }
     let cpu = draft.cpu();
     let list = draft.area(Area::LIVE_LIST);
     let devices = draft.expected.here().devices.len() as u64;
     let entry = draft.below(devices.max(1)).saturating_mul(16) as u16;
     match draft.below(3) {
         0 => {
-            let of = draft.bad_place();
-            let at = Place::at(list, 0, entry.saturating_add(8));
-            let physical = true;
-            draft.push(Operation::StoreAddress { cpu, at, of, physical });
+            let (at, of) = (Place::at(list, 0, entry.saturating_add(8)), draft.bad_place());
+            draft.push(Operation::StoreAddress { cpu, at, of, physical: true });
         }
         1 => {
-            let value = draft.word();
-            let at = Place::at(list, 0, entry);
+            let (at, value) = (Place::at(list, 0, entry), draft.word());
             draft.push(Operation::Store { cpu, at, value });
         }
         _ => {
@@ -344,61 +289,35 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
         }
     }
     fail(draft);
-    repaired(draft);
 }
 
 /// A change of ownership fails somewhere in a set-up; the next one finds all as it was.
 fn failing(draft: &mut Draft<'_, '_>) {
-    if is_late(draft) {
-        return;
-    }
-    let changes = [
-        PageChange::Donate,
-        PageChange::Donate,
-        PageChange::Share,
-        PageChange::Pin,
-        PageChange::Unshare,
-        PageChange::Unpin,
-        PageChange::Reclaim,
-    ];
-    let change = draft.pick(&changes, PageChange::Donate);
+    use PageChange::{Donate, Pin, Reclaim, Share, Unpin, Unshare};
+    let changes = [Donate, Donate, Share, Pin, Unshare, Unpin, Reclaim];
+    let change = draft.pick(&changes, Donate);
     let most = draft.pick(&[4, 12, 60, 120], 12);
     let nth = draft.between(1, most) as u8;
     draft.push(Operation::Fail { change, nth });
     if draft.chance(1, 4) {
         // Undoing fails too.
-        let change = draft.pick(&changes, PageChange::Pin);
-        let nth = draft.between(1, most) as u8;
-        draft.push(Operation::Fail { change, nth });
+        draft.fail(&changes, Pin, most);
     }
     fail(draft);
-    repaired(draft);
 }
 
 /// A page that set-up needs is shared, or a guest's; maybe it comes back.
 fn page_gone(draft: &mut Draft<'_, '_>) {
-    if is_late(draft) {
-        return;
-    }
     let cpu = draft.cpu();
     let area = draft.pick(&draft.areas(), Area::PRIVATE);
     let page = Place::page(area, draft.below(area.pages().min(4).into()) as u16);
-    let shared = draft.chance(2, 3);
-    draft.push(if shared {
-        Operation::Share { cpu, page }
-    } else {
-        Operation::DonateGuest { cpu, page }
-    });
+    let [gone, back] = legal::away(cpu, page, draft.chance(2, 3));
+    draft.push(gone);
     fail(draft);
     if draft.chance(1, 2) {
         legal::interrupt(draft);
     }
-    draft.push(if shared {
-        Operation::Unshare { cpu, page }
-    } else {
-        Operation::ReclaimGuest { cpu, page }
-    });
-    repaired(draft);
+    draft.push(back);
 }
 
 /// Finalizing once more, or a set-up when it is too early or its ITS is not the one that was
@@ -410,9 +329,8 @@ fn early(draft: &mut Draft<'_, '_>) {
         1 => legal::set_up(draft),
         _ => {
             let swapped = 1_u8.saturating_sub(draft.expected.current);
-            let private = Place::page(Area::PRIVATE.of_its(swapped), 0);
-            let descriptor = Place::page(Area::DESCRIPTOR.of_its(swapped), 0);
-            call(draft, (private, descriptor), 1, 0);
+            let other = |area: Area| Place::page(area.of_its(swapped), 0);
+            call(draft, (other(Area::PRIVATE), other(Area::DESCRIPTOR)), 1, 0);
         }
     }
 }
@@ -427,18 +345,11 @@ fn again(draft: &mut Draft<'_, '_>) {
 
 /// A word of descriptor or list, or a page's owner, changes between two reads of EL2.
 fn tampered(draft: &mut Draft<'_, '_>) {
-    if is_late(draft) {
-        return;
-    }
     let after = draft.below(40) as u8;
     let area = draft.pick(&[Area::DESCRIPTOR, Area::LIVE_LIST], Area::LIVE_LIST);
-    let offset = match area {
-        Area::DESCRIPTOR => field(draft),
-        _ => draft.below(8).saturating_mul(8) as u16,
-    };
+    let offset = if area == Area::DESCRIPTOR { field(draft) } else { draft.word_of(8) };
     let at = Place::at(draft.area(area), 0, offset);
     let value = draft.word();
     draft.push(Operation::Tamper { after, at, value });
     fail(draft);
-    repaired(draft);
 }

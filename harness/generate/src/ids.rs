@@ -56,7 +56,7 @@ impl Draft<'_, '_> {
         };
         let free = |id: &u64| self.expected.device(*id as u32).is_none();
         let device_id = (device_id..ids.min(device_id.saturating_add(8))).find(free)?;
-        let most = self.expected.here().configuration.event_id_bits.min(16);
+        let most = self.its().event_id_bits.min(16);
         let event_id_bits = match self.below(16) {
             0..=11 => self.between(1, 6),
             12..=14 => self.between(6, 10),
@@ -111,7 +111,7 @@ impl Draft<'_, '_> {
 
     /// A DeviceID: mapped, at a limit, or anything.
     pub(crate) fn any_device(&mut self) -> u32 {
-        let named = 1_u64 << self.expected.here().configuration.device_id_bits;
+        let named = 1_u64 << self.its().device_id_bits;
         let ids = self.expected.device_ids();
         match self.below(8) {
             0..=2 => self.some_device().map_or(0, |device| device.device_id),
@@ -128,7 +128,7 @@ impl Draft<'_, '_> {
         let device = self.expected.device(device_id).cloned();
         let bits = device.as_ref().map_or(5, |device| device.event_id_bits);
         let end = 1_u32.checked_shl(bits.into()).unwrap_or(0);
-        let limit = 1_u32 << self.expected.here().configuration.event_id_bits;
+        let limit = 1_u32 << self.its().event_id_bits;
         match self.below(8) {
             0..=2 => {
                 let events = device.map_or(Vec::new(), |device| device.events);
@@ -145,7 +145,7 @@ impl Draft<'_, '_> {
 
     /// An ICID: mapped, unmapped, at a limit, or anything.
     pub(crate) fn any_collection(&mut self) -> u16 {
-        let configuration = self.expected.here().configuration;
+        let configuration = self.its();
         let limit = 1_u32 << configuration.collection_id_bits;
         let held = u16::from(configuration.hardware_collections);
         match self.below(8) {
@@ -218,5 +218,20 @@ impl Draft<'_, '_> {
         let bytes = index.saturating_mul(8);
         let page = (bytes / PAGE_BYTES) as u16;
         Place::at(self.area(Area::DEVICE_TABLE_COPY), page, (bytes % PAGE_BYTES) as u16)
+    }
+
+    /// Any page of an area.
+    pub(crate) fn page_of(&mut self, area: Area) -> Place {
+        Place::page(area, self.below(area.pages().into()) as u16)
+    }
+
+    /// The offset of one of so many words.
+    pub(crate) fn word_of(&mut self, count: u64) -> u16 {
+        self.below(count).saturating_mul(8) as u16
+    }
+
+    /// The ITT of a mapped device, or the first place for one.
+    pub(crate) fn used_itt(&mut self) -> Place {
+        self.some_device().map_or(Place::page(Area::ITT, 0), |device| device.itt)
     }
 }

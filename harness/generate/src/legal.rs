@@ -136,8 +136,7 @@ pub(crate) fn commands(draft: &mut Draft<'_, '_>) {
             3 | 4 => HostCommand::Movi { device_id, event_id, icid },
             _ => HostCommand::Invall { icid },
         };
-        let mapped = draft.expected.device(device_id);
-        let mapped = mapped.is_some_and(|device| device.has(event_id));
+        let mapped = draft.expected.event(device_id, event_id).is_some();
         if mapped || matches!(next, HostCommand::Invall { .. }) {
             draft.command(next);
         }
@@ -170,13 +169,11 @@ pub(crate) fn unmap(draft: &mut Draft<'_, '_>) {
 /// A collection once more, or a new one.
 pub(crate) fn collection(draft: &mut Draft<'_, '_>) {
     let (mut icid, mut redistributor) = draft.some_collection();
-    let bits = draft.expected.here().configuration.collection_id_bits;
+    let bits = draft.its().collection_id_bits;
     if bits >= 2 && draft.chance(1, 2) {
         let fresh = if draft.chance(1, 2) { 2 } else { 3 };
-        let known = draft.expected.here().collections.iter().any(|(known, _)| *known == fresh);
-        let index = draft.expected.collection_index(fresh);
-        let covered = index.is_none_or(|index| draft.expected.here().level1.contains(&index));
-        if !known && covered {
+        let (here, index) = (draft.expected.here(), draft.expected.collection_index(fresh));
+        if here.redistributor(fresh).is_none() && here.has_level1(index) {
             (icid, redistributor) = (fresh, draft.below(2) as u8);
         }
     }
@@ -189,7 +186,7 @@ pub(crate) fn collection(draft: &mut Draft<'_, '_>) {
 
 /// The host waits a little.
 pub(crate) fn idle(draft: &mut Draft<'_, '_>) {
-    if draft.expected.here().configuration.pace == Pace::Never || draft.chance(1, 8) {
+    if draft.its().pace == Pace::Never || draft.chance(1, 8) {
         let commands = draft.pick(&[1, 2, 7, 64, 200], 64);
         draft.push(Operation::Advance { commands });
     }
@@ -225,45 +222,36 @@ pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
 pub(crate) fn reset_queue(draft: &mut Draft<'_, '_>) {
     draft.drain();
     let cpu = draft.cpu();
-    draft.push(Operation::Disable { cpu });
-    draft.push(Operation::Quiesce { cpu });
+    draft.push_all([Operation::Disable { cpu }, Operation::Quiesce { cpu }]);
     draft.push(Operation::WriteCbaser { cpu, flip: 0 });
-    let offset = its_gic::Register::Cwriter.offset() as u32;
-    draft.push(Operation::access(
-        cpu,
-        draft.frame(),
-        (offset, AccessSize::Double),
-        Direction::Write(0),
-    ));
-    for index in 0..draft.below(3) {
-        let index = index as u8;
+    draft.write_cwriter(cpu, 0);
+    for index in 0..draft.below(3) as u8 {
         draft.push(Operation::WriteBaser { cpu, index, flip: 0 });
     }
     draft.push(Operation::Enable { cpu });
 }
 
+/// Shares a page or gives it to a guest, and the way back.
+pub(crate) const fn away(cpu: u8, page: Place, shared: bool) -> [Operation; 2] {
+    if shared {
+        [Operation::Share { cpu, page }, Operation::Unshare { cpu, page }]
+    } else {
+        [Operation::DonateGuest { cpu, page }, Operation::ReclaimGuest { cpu, page }]
+    }
+}
+
 /// A page of the host goes somewhere and comes back.
 pub(crate) fn pages(draft: &mut Draft<'_, '_>) {
     let area = draft.pick(&[Area::HOST, Area::HIGH], Area::HOST);
-    let page = Place::page(area, draft.below(area.pages().into()) as u16);
+    let page = draft.page_of(area);
     let cpu = draft.cpu();
-    let shared = draft.chance(1, 2);
+    let [gone, back] = away(cpu, page, draft.chance(1, 2));
     let value = draft.word();
-    draft.push(Operation::Store { cpu, at: page, value });
-    draft.push(if shared {
-        Operation::Share { cpu, page }
-    } else {
-        Operation::DonateGuest { cpu, page }
-    });
+    draft.push_all([Operation::Store { cpu, at: page, value }, gone]);
     if draft.chance(1, 2) {
         interrupt(draft);
     }
-    draft.push(if shared {
-        Operation::Unshare { cpu, page }
-    } else {
-        Operation::ReclaimGuest { cpu, page }
-    });
-    draft.push(Operation::Load { cpu, at: page });
+    draft.push_all([back, Operation::Load { cpu, at: page }]);
 }
 
 /// More commands at once than EL2 keeps in flight; rare, because long.
@@ -275,8 +263,7 @@ fn long_batch(draft: &mut Draft<'_, '_>) {
     let most = u64::from(draft.expected.room()).min(126);
     for _ in 0..draft.between(60, most) {
         let (device_id, event_id) = draft.some_event();
-        let mapped = draft.expected.device(device_id);
-        let mapped = mapped.is_some_and(|device| device.has(event_id));
+        let mapped = draft.expected.event(device_id, event_id).is_some();
         let (icid, redistributor) = draft.some_collection();
         match draft.below(3) {
             0 if mapped => draft.command(HostCommand::Movi { device_id, event_id, icid }),

@@ -129,8 +129,7 @@ fn at_rest(draft: &mut Draft<'_, '_>) {
     draft.push(Operation::Suspend { cpu });
     near_a_register(draft);
     if draft.chance(1, 2) {
-        let restored = draft.chance(1, 2);
-        draft.push(Operation::PowerLoss { restored });
+        draft.lose_power();
         written_in_halves(draft);
     }
     draft.push(Operation::Resume { cpu });

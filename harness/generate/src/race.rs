@@ -56,13 +56,10 @@ fn open(draft: &mut Draft<'_, '_>, weights: &Weights) {
             weights.legal(draft);
         }
         draft.drain();
-        draft.push(Operation::Finalize { cpu: 0 });
-        draft.push(Operation::Finalize { cpu: 1 });
+        draft.push_all([Operation::Finalize { cpu: 0 }, Operation::Finalize { cpu: 1 }]);
     }
     if draft.chance(1, 3) {
-        let change = draft.pick(&[PageChange::Pin, PageChange::Donate], PageChange::Share);
-        let nth = draft.between(1, 40) as u8;
-        draft.push(Operation::Fail { change, nth });
+        draft.fail(&[PageChange::Pin, PageChange::Donate], PageChange::Share, 40);
     }
     race(draft, |draft| {
         legal::set_up(draft);

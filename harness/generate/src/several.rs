@@ -40,8 +40,7 @@ pub(super) fn sleep(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     draft.push(Operation::Suspend { cpu });
     if draft.chance(2, 3) {
-        let restored = draft.chance(1, 2);
-        draft.push(Operation::PowerLoss { restored });
+        draft.lose_power();
     }
     draft.push(Operation::Resume { cpu });
 }
@@ -55,13 +54,11 @@ pub(super) fn power_loss(draft: &mut Draft<'_, '_>) {
         2 => draft.post(),
         _ => {}
     }
-    let restored = draft.chance(1, 2);
-    draft.push(Operation::PowerLoss { restored });
+    draft.lose_power();
     match draft.below(5) {
         0 | 1 => draft.push(Operation::Resume { cpu }),
         2 => {
-            draft.push(Operation::Quiesce { cpu });
-            draft.push(Operation::WriteCbaser { cpu, flip: 0 });
+            draft.push_all([Operation::Quiesce { cpu }, Operation::WriteCbaser { cpu, flip: 0 }]);
             draft.push(Operation::Enable { cpu });
         }
         3 => draft.push(Operation::Enable { cpu }),

@@ -1,6 +1,7 @@
 //! Steps that phrases are made of: the queue, commands and registers, MSIs.
 
-use its_machine::{AccessSize, Direction, Frame, Pace, Place};
+use its_gic::Register;
+use its_machine::{AccessSize, Direction, Frame, Pace, PageChange, Place};
 use its_scenario::numbers::registers;
 use its_scenario::{CPUS, HostCommand, Operation, Rdbase};
 
@@ -228,5 +229,25 @@ impl Draft<'_, '_> {
     pub(crate) fn write(&mut self, name: &str, value: u64) {
         let frame = self.frame();
         self.access(frame, name, Direction::Write(value));
+    }
+
+    /// GITS_CWRITER := a value, 64 bits, by a CPU that is given.
+    pub(crate) fn write_cwriter(&mut self, cpu: u8, value: u64) {
+        let at = (Register::Cwriter.offset() as u32, AccessSize::Double);
+        self.push(Operation::access(cpu, self.frame(), at, Direction::Write(value)));
+    }
+
+    /// The ITS loses power; whether firmware restores its registers.
+    pub(crate) fn lose_power(&mut self) -> bool {
+        let restored = self.chance(1, 2);
+        self.push(Operation::PowerLoss { restored });
+        restored
+    }
+
+    /// One of the next so many changes of page ownership fails.
+    pub(crate) fn fail(&mut self, changes: &[PageChange], otherwise: PageChange, most: u64) {
+        let change = self.pick(changes, otherwise);
+        let nth = self.between(1, most) as u8;
+        self.push(Operation::Fail { change, nth });
     }
 }

@@ -49,7 +49,7 @@ pub(super) const HOSTILE: &[Phrase] = &[
 
 /// A DeviceID behind the n-th level-1 entry.
 fn behind(draft: &mut Draft<'_, '_>, entry: u64) -> u32 {
-    let configuration = draft.expected.here().configuration;
+    let configuration = draft.its();
     let bytes: u64 = configuration.device_entry_bytes.into();
     let per_page = configuration.largest_page_size().bytes().checked_div(bytes);
     let per_page = per_page.unwrap_or(0);
@@ -60,7 +60,7 @@ fn behind(draft: &mut Draft<'_, '_>, entry: u64) -> u32 {
 /// A DeviceID that the ITS has bits for, and its table no entry.
 fn beyond_the_table(draft: &mut Draft<'_, '_>) {
     let ids = draft.expected.device_ids();
-    let bits = draft.expected.here().configuration.device_id_bits;
+    let bits = draft.its().device_id_bits;
     let last = (1_u64 << bits.min(32)).saturating_sub(1);
     if ids > last {
         return hostile::bad_ids(draft);
@@ -80,7 +80,7 @@ fn beyond_the_table(draft: &mut Draft<'_, '_>) {
 
 /// An ICID behind the n-th level-1 entry.
 fn collection_behind(draft: &mut Draft<'_, '_>, entry: u64) -> u16 {
-    let configuration = draft.expected.here().configuration;
+    let configuration = draft.its();
     let bytes: u64 = configuration.collection_entry_bytes.into();
     let per_page = configuration.page_size.bytes().checked_div(bytes).unwrap_or(0);
     entry.saturating_mul(per_page).saturating_add(1) as u16
@@ -98,7 +98,7 @@ fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
 fn far_collection(draft: &mut Draft<'_, '_>) {
     let entry = draft.between(1, 3);
     let icid = collection_behind(draft, entry);
-    let bits = draft.expected.here().configuration.collection_id_bits;
+    let bits = draft.its().collection_id_bits;
     let index = draft.expected.collection_index(icid);
     let Some(index) = index.filter(|_| u32::from(icid) >> bits == 0) else {
         return legal::collection(draft);
@@ -134,7 +134,7 @@ fn level2(draft: &mut Draft<'_, '_>) -> Place {
         3 => Place::page(Area::HIGH, draft.pick(&[0, 16, 32, 40, 47], 32)),
         4 => Place::page(area, last),
         5 => Place::page(area, 0),
-        6 => draft.some_device().map_or(Place::page(Area::ITT, 0), |device| device.itt),
+        6 => draft.used_itt(),
         _ => draft.bad_place(),
     };
     place.align_down(PAGE)
@@ -201,12 +201,11 @@ fn shrunk(draft: &mut Draft<'_, '_>) {
     let word = draft.word();
     let value = draft.pick(&[0, word], 0);
     let level2 = level2(draft);
-    let next = if draft.chance(1, 2) {
-        Operation::Store { cpu, at, value }
-    } else {
-        Operation::Grow { cpu, device_id, level2, flip: 1 << 63 }
-    };
-    draft.push(next);
+    draft.push_either(
+        (1, 2),
+        Operation::Store { cpu, at, value },
+        Operation::Grow { cpu, device_id, level2, flip: 1 << 63 },
+    );
     legal::interrupt(draft);
     map(draft, device_id);
     draft.push(Operation::UnmapDevice { cpu, device_id });

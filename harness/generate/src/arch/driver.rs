@@ -190,13 +190,12 @@ pub(crate) fn other_its(draft: &mut Draft<'_, '_>) {
 pub(crate) fn look(draft: &mut Draft<'_, '_>) {
     read_registers(draft);
     let page = draft.below(Area::HOST.pages().into()) as u16;
-    let at = Place::at(Area::HOST, page, draft.below(512).saturating_mul(8) as u16);
+    let at = Place::at(Area::HOST, page, draft.word_of(512));
     let cpu = draft.cpu();
     match draft.below(4) {
         0 => {
             let value = draft.word();
-            draft.push(Operation::Store { cpu, at, value });
-            draft.push(Operation::Load { cpu, at });
+            draft.push_all([Operation::Store { cpu, at, value }, Operation::Load { cpu, at }]);
         }
         1 => {
             let frame = draft.redistributor();

@@ -153,7 +153,7 @@ pub(crate) fn several(draft: &mut Draft<'_, '_>) {
 pub(crate) fn strange_msi(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 3) {
         let device_id = draft.any_device();
-        let limit = 1_u32 << draft.expected.here().configuration.event_id_bits;
+        let limit = 1_u32 << draft.its().event_id_bits;
         let event_id = match draft.chance(1, 3) {
             // Beyond the bits that the ITS has, above an event that it may know.
             true => draft.any_event(device_id) | limit,

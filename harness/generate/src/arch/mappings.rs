@@ -100,7 +100,7 @@ fn map_one(draft: &mut Draft<'_, '_>, device: &Device) {
 /// MAPD with more EventID bits than the ITS has.
 pub(crate) fn too_large(draft: &mut Draft<'_, '_>) {
     let Some((device_id, _, itt)) = draft.new_device() else { return device_again(draft) };
-    let bits = draft.expected.here().configuration.event_id_bits;
+    let bits = draft.its().event_id_bits;
     let size = draft.pick(&[bits, bits.saturating_add(1), 31], bits) & 31;
     let valid = draft.chance(3, 4);
     draft.risk(mapd(device_id, size, itt, valid));
@@ -109,7 +109,7 @@ pub(crate) fn too_large(draft: &mut Draft<'_, '_>) {
 
 /// MAPI: an event that is its own interrupt, which takes a large ITT.
 pub(crate) fn own_number(draft: &mut Draft<'_, '_>) {
-    let bits = draft.expected.here().configuration.event_id_bits;
+    let bits = draft.its().event_id_bits;
     let free = (bits >= 14).then(|| draft.new_device()).flatten();
     let itt = free.and_then(|_| draft.new_itt(14));
     let (Some((device_id, _, _)), Some(itt)) = (free, itt) else { return event_again(draft) };

@@ -19,8 +19,7 @@ pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
     }
     let lost = draft.chance(1, 2);
     if lost {
-        let restored = draft.chance(1, 2);
-        draft.push(Operation::PowerLoss { restored });
+        draft.lose_power();
     }
     draft.push(Operation::Resume { cpu });
     if lost {
@@ -61,8 +60,7 @@ pub(crate) fn lost(draft: &mut Draft<'_, '_>) {
         }
     }
     let before = draft.expected.here().collections.clone();
-    let restored = draft.chance(1, 2);
-    draft.push(Operation::PowerLoss { restored });
+    let restored = draft.lose_power();
     match draft.below(4) {
         0 => {
             draft.on_cpu(|cpu| Operation::Resume { cpu });

@@ -41,20 +41,18 @@ fn hasty(draft: &mut Draft<'_, '_>) {
 fn without_table(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let flip = 1 << 63;
-    draft.push(Operation::Disable { cpu });
-    draft.push(Operation::Quiesce { cpu });
-    let nothing = if draft.chance(1, 2) {
-        Operation::WriteCbaser { cpu, flip }
-    } else {
-        Operation::WriteBaser { cpu, index: 0, flip }
-    };
-    draft.push(nothing);
+    draft.push_all([Operation::Disable { cpu }, Operation::Quiesce { cpu }]);
+    draft.push_either(
+        (1, 2),
+        Operation::WriteCbaser { cpu, flip },
+        Operation::WriteBaser { cpu, index: 0, flip },
+    );
     draft.push(Operation::Enable { cpu });
 }
 
 /// An ITT on another one, on a table, or where no memory is.
 fn shared_itt(draft: &mut Draft<'_, '_>) {
-    let used = draft.some_device().map_or(Place::page(Area::ITT, 0), |device| device.itt);
+    let used = draft.used_itt();
     let areas =
         [Area::QUEUE, Area::DEVICE_TABLE, Area::COLLECTION_TABLE, Area::HOLE, Area::PENDING];
     let itt =
@@ -71,7 +69,7 @@ fn stored(draft: &mut Draft<'_, '_>) {
     let area = draft.pick(&[Area::DEVICE_TABLE, Area::COLLECTION_TABLE], Area::DEVICE_TABLE);
     let at = match (draft.chance(1, 2), itt) {
         (true, Some(itt)) => itt,
-        _ => Place::at(area, 0, draft.below(16).saturating_mul(8) as u16),
+        _ => Place::at(area, 0, draft.word_of(16)),
     };
     let (cpu, value) = (draft.cpu(), draft.word());
     draft.push(Operation::Store { cpu, at, value });

@@ -83,7 +83,7 @@ fn replaced(draft: &mut Draft<'_, '_>, index: u8) {
 /// What to flip in a table's address so that it is elsewhere, in the memory that is there for it or
 /// above 2^48.
 fn elsewhere(draft: &mut Draft<'_, '_>, index: u8) -> Option<u64> {
-    if draft.expected.here().configuration.largest_page_size() != PageSize::K64 {
+    if draft.its().largest_page_size() != PageSize::K64 {
         return Some(0x8000);
     }
     if index == 0 && draft.expected.boot.table_pages > 1 {
