@@ -8,23 +8,12 @@ use its_scenario::{Boot, FuzzTarget, Stage};
 
 /// The freedoms that an emulation in front of the ITS can show to the host: what it emulates is
 /// judged with the usual choice of the others.
+#[rustfmt::skip]
 const CMDQ_FREEDOMS: [Freedom; 16] = [
-    Freedom::OnError,
-    Freedom::UnmappedCollection,
-    Freedom::AbsentLevel2,
-    Freedom::MappedEvent,
-    Freedom::WideEvent,
-    Freedom::QuiescentEnabled,
-    Freedom::ErrorNumbers,
-    Freedom::SyncNowhere,
-    Freedom::UnknownCommand,
-    Freedom::UnmappedRdbase,
-    Freedom::EqualPriority,
-    Freedom::Invall,
-    Freedom::LpiCache,
-    Freedom::Statusr,
-    Freedom::MovedCollection,
-    Freedom::UnmappedPending,
+    Freedom::OnError, Freedom::UnmappedCollection, Freedom::AbsentLevel2, Freedom::MappedEvent,
+    Freedom::WideEvent, Freedom::QuiescentEnabled, Freedom::ErrorNumbers, Freedom::SyncNowhere,
+    Freedom::UnknownCommand, Freedom::UnmappedRdbase, Freedom::EqualPriority, Freedom::Invall,
+    Freedom::LpiCache, Freedom::Statusr, Freedom::MovedCollection, Freedom::UnmappedPending,
 ];
 
 /// Where entries of tables are while the ITS has them in its hands.
@@ -98,20 +87,11 @@ fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfig
     let two_level_collections = target == FuzzTarget::Tables || drawn.two_level_collections;
     let configuration = ItsConfiguration { pace, two_level_collections, ..drawn };
     if target == FuzzTarget::Tables && u.ratio(1, 8).unwrap_or(false) {
-        with_short_tables(configuration)
-    } else {
-        configuration
+        // One page of level-1 entries reaches fewer DeviceIDs than there are.
+        let (device_id_bits, page_size, two_level) = (20, PageSize::K4, true);
+        return ItsConfiguration { device_id_bits, page_size, two_level, ..configuration };
     }
-}
-
-/// One page of level-1 entries reaches fewer DeviceIDs than there are.
-fn with_short_tables(configuration: ItsConfiguration) -> ItsConfiguration {
-    ItsConfiguration {
-        device_id_bits: 20,
-        page_size: PageSize::K4,
-        two_level: true,
-        ..configuration
-    }
+    configuration
 }
 
 /// Mostly guarded or reset, mostly with the smallest queue.

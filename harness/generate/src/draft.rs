@@ -99,6 +99,20 @@ impl<'d, 'u> Draft<'d, 'u> {
         self.below(of) >= of.saturating_sub(n)
     }
 
+    /// Does it `n` times out of `of`.
+    pub(crate) fn maybe(&mut self, n: u64, of: u64, what: impl FnOnce(&mut Self)) {
+        if self.chance(n, of) {
+            what(self);
+        }
+    }
+
+    /// Does it `min` to `max` times.
+    pub(crate) fn times(&mut self, min: u64, max: u64, mut what: impl FnMut(&mut Self)) {
+        for _ in 0..self.between(min, max) {
+            what(self);
+        }
+    }
+
     /// One of a list.
     pub(crate) fn pick<T: Copy>(&mut self, list: &[T], otherwise: T) -> T {
         self.u.choose(list).copied().unwrap_or(otherwise)
@@ -108,12 +122,14 @@ impl<'d, 'u> Draft<'d, 'u> {
     pub(crate) fn word(&mut self) -> u64 {
         match self.below(4) {
             0 => self.below(256),
-            1 => {
-                let bit = self.below(64);
-                1_u64.checked_shl(bit as u32).unwrap_or(0)
-            }
+            1 => self.bit(),
             _ => self.between(0, u64::MAX),
         }
+    }
+
+    /// A single bit.
+    pub(crate) fn bit(&mut self) -> u64 {
+        1_u64.checked_shl(self.below(64) as u32).unwrap_or(0)
     }
 
     /// The ITS that the host works on.

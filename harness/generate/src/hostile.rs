@@ -1,43 +1,14 @@
 //! Phrases of a host that is wrong, or attacks.
 
-use its_gic::Register;
-use its_gic::command::COMMAND_BYTES;
-use its_gic::geometry::PageSize;
-use its_machine::{AccessSize, Direction, Hypercall, PageChange};
-use its_scenario::numbers::{ARGUMENTS, Kind, Record, Word};
-use its_scenario::{HostCommand, MOST_IN_A_RUN, Operation, Rdbase};
-
 use super::legal::set_up;
-use crate::draft::{Draft, Phrase};
-use crate::ids::PAGE;
-use crate::steps::mapd;
-use crate::steps::sync;
-use its_machine::{Area, Place};
+use crate::words::*;
 
 /// All of them.
+#[rustfmt::skip]
 pub(crate) const PHRASES: &[Phrase] = &[
-    bad_itt,
-    bad_ids,
-    bad_redistributor,
-    no_command,
-    refused_and_repaired,
-    odd_cwriter,
-    full_queue,
-    rewritten,
-    tampered,
-    failing,
-    taken_away,
-    stored,
-    bad_level2,
-    other_registers,
-    while_running,
-    hypercalls,
-    odd_access,
-    remapped,
-    strange_interrupt,
-    anything,
-    run_of_devices,
-    page_life,
+    bad_itt, bad_ids, bad_redistributor, no_command, refused_and_repaired, odd_cwriter, full_queue,
+    rewritten, tampered, failing, taken_away, stored, bad_level2, other_registers, while_running,
+    hypercalls, odd_access, remapped, strange_interrupt, anything, run_of_devices, page_life,
     one_bit_off,
 ];
 
@@ -47,15 +18,12 @@ fn bad_itt(draft: &mut Draft<'_, '_>) {
     let itt = draft.bad_place();
     let size = draft.pick(&[0_u8, 4, 11, 15, 16, 31], 4);
     if draft.chance(1, 4) {
-        let cpu = draft.cpu();
         let event_id_bits = size.saturating_add(1);
-        draft.push(Operation::MapDevice { cpu, device_id, event_id_bits, itt });
-    } else {
-        let valid = !draft.chance(1, 8);
-        draft.command(mapd(device_id, size, itt, valid));
-        draft.post();
+        draft.on_cpu(|cpu| Operation::MapDevice { cpu, device_id, event_id_bits, itt });
+        return draft.poll();
     }
-    draft.poll();
+    let valid = !draft.chance(1, 8);
+    draft.attempt(mapd(device_id, size, itt, valid));
 }
 
 /// A command with an id that is out of range, or that names nothing.
@@ -117,8 +85,7 @@ fn no_command(draft: &mut Draft<'_, '_>) {
     let opcode = draft.pick(&[0x00, 0x02, 0x07, 0x10, 0x21, 0x2a, 0x2d, 0x05, 0x08, 0x09, 0xff], 0);
     let high = draft.word() & !0xff;
     let words = [high | opcode, draft.word(), draft.word(), draft.word()];
-    draft.on_cpu(|cpu| Operation::Command { cpu, command: HostCommand::Raw { words } });
-    draft.post_and_poll();
+    draft.attempt(HostCommand::Raw { words });
 }
 
 /// A refused command in the middle of a batch, written anew, with or without Retry.
@@ -128,16 +95,11 @@ pub(super) fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
     let after = draft.between(0, 4);
     draft.command(good);
     draft.command(bad);
-    for _ in 0..after {
-        draft.command(good);
-    }
+    (0..after).for_each(|_| draft.command(good));
     draft.post_and_poll();
     if draft.chance(2, 3) {
-        let slots = after.saturating_add(1) as u8;
-        draft.push(Operation::Rewind { slots });
-        for _ in 0..=after {
-            draft.command(good);
-        }
+        draft.push(Operation::Rewind { slots: after.saturating_add(1) as u8 });
+        (0..=after).for_each(|_| draft.command(good));
     }
     draft.on_cpu(|cpu| Operation::Post { cpu, retry: true, double: false });
     draft.poll();
@@ -154,16 +116,9 @@ pub(super) fn odd_cwriter(draft: &mut Draft<'_, '_>) {
         4 => 0xf_ffe0,
         _ => draft.word(),
     };
-    let (offset, size) = draft.pick(
-        &[
-            (0, AccessSize::Double),
-            (0, AccessSize::Word),
-            (4, AccessSize::Word),
-            (0, AccessSize::Half),
-            (1, AccessSize::Byte),
-        ],
-        (0, AccessSize::Double),
-    );
+    use AccessSize::{Byte, Double, Half, Word};
+    let parts = [(0, Double), (0, Word), (4, Word), (0, Half), (1, Byte)];
+    let (offset, size) = draft.pick(&parts, (0, Double));
     let offset = (Register::Cwriter.offset() as u32).saturating_add(offset);
     let frame = draft.frame();
     draft.access_at(frame, (offset, size), Direction::Write(value));
@@ -177,9 +132,7 @@ fn full_queue(draft: &mut Draft<'_, '_>) {
         return odd_cwriter(draft);
     }
     let over = draft.below(2) as u32;
-    for _ in 0..room.saturating_add(over) {
-        draft.command(sync(0));
-    }
+    (0..room.saturating_add(over)).for_each(|_| draft.command(sync(0)));
     draft.post_and_poll();
 }
 
@@ -208,12 +161,9 @@ fn run_of_devices(draft: &mut Draft<'_, '_>) {
     for n in 0..draft.between(1, 4) {
         let (cpu, gone) = (draft.cpu(), id_of(draft.below(count.into())));
         draft.push(Operation::UnmapDevice { cpu, device_id: gone });
-        draft.push(Operation::MapDevice {
-            cpu,
-            device_id: id_of(u64::from(count).saturating_add(n)),
-            event_id_bits: 1,
-            itt: Place::page(Area::ITT, 300),
-        });
+        let (device_id, itt) =
+            (id_of(u64::from(count).saturating_add(n)), Place::page(Area::ITT, 300));
+        draft.push(Operation::MapDevice { cpu, device_id, event_id_bits: 1, itt });
     }
     draft.poll();
 }
@@ -258,23 +208,12 @@ pub(super) fn tampered(draft: &mut Draft<'_, '_>) {
 
 /// A change of ownership that EL2 asks for fails.
 pub(super) fn failing(draft: &mut Draft<'_, '_>) {
-    let changes = [
-        PageChange::Share,
-        PageChange::Pin,
-        PageChange::Donate,
-        PageChange::Unshare,
-        PageChange::Unpin,
-        PageChange::Reclaim,
-    ];
-    draft.fail(&changes, PageChange::Pin, 4);
+    use PageChange::{Donate, Pin, Reclaim, Share, Unpin, Unshare};
+    draft.fail(&[Share, Pin, Donate, Unshare, Unpin, Reclaim], Pin, 4);
     let cpu = draft.cpu();
     let device_id = draft.below(draft.expected.device_ids()) as u32;
-    draft.push(Operation::MapDevice {
-        cpu,
-        device_id,
-        event_id_bits: 10,
-        itt: Place::at(Area::ITT, 305, 0xf00),
-    });
+    let itt = Place::at(Area::ITT, 305, 0xf00);
+    draft.push(Operation::MapDevice { cpu, device_id, event_id_bits: 10, itt });
     draft.poll();
     if draft.chance(1, 2) {
         draft.push(Operation::UnmapDevice { cpu, device_id });
@@ -310,11 +249,8 @@ pub(super) fn taken_away(draft: &mut Draft<'_, '_>) {
         let device_id = draft.below(64) as u32;
         draft.push(Operation::MapDevice { cpu, device_id, event_id_bits: 4, itt });
         draft.poll();
-        draft.push_either(
-            (1, 2),
-            Operation::ReclaimGuest { cpu, page },
-            Operation::Unshare { cpu, page },
-        );
+        let reclaim = Operation::ReclaimGuest { cpu, page };
+        draft.push_either((1, 2), reclaim, Operation::Unshare { cpu, page });
     }
 }
 
@@ -333,8 +269,7 @@ pub(super) fn one_bit_off(draft: &mut Draft<'_, '_>) {
         _ => HostCommand::Movi { device_id, event_id, icid },
     };
     draft.command(next);
-    let (cpu, word, bit) = (draft.cpu(), draft.below(4) as u8, draft.below(64));
-    let flip = 1_u64.checked_shl(bit as u32).unwrap_or(0);
+    let (cpu, word, flip) = (draft.cpu(), draft.below(4) as u8, draft.bit());
     draft.push(Operation::FlipSlot { cpu, word, flip });
     draft.post_and_poll();
 }
@@ -356,13 +291,9 @@ pub(super) fn page_life(draft: &mut Draft<'_, '_>) {
             draft.push(Operation::Fail { change, nth: 1 });
         }
         draft.push(Operation::UnmapDevice { cpu, device_id });
-        let host = draft.below(4);
-        if host < 3 {
-            draft.push(Operation::Unshare { cpu, page });
-        }
-        if host < 2 {
-            draft.push(Operation::Share { cpu, page });
-        }
+        let host = [Operation::Unshare { cpu, page }, Operation::Share { cpu, page }];
+        let steps = 3_u64.saturating_sub(draft.below(4)).min(2);
+        draft.push_all(host.into_iter().take(steps as usize));
     }
     draft.poll();
 }
@@ -374,10 +305,7 @@ pub(super) fn stored(draft: &mut Draft<'_, '_>) {
     let at = match draft.below(4) {
         0 => draft.level1_entry(device_id),
         1 => draft.used_itt(),
-        _ => {
-            let page = draft.below(area.pages().into()) as u16;
-            Place::at(area, page, draft.word_of(512))
-        }
+        _ => draft.any_word_of(area),
     };
     let cpu = draft.cpu();
     let value = draft.word();
@@ -387,11 +315,7 @@ pub(super) fn stored(draft: &mut Draft<'_, '_>) {
 
 /// A level-1 entry for what can be no level-2 table.
 pub(super) fn bad_level2(draft: &mut Draft<'_, '_>) {
-    let per_entry = match draft.its().largest_page_size() {
-        PageSize::K4 => 512,
-        PageSize::K16 => 2048,
-        PageSize::K64 => 8192,
-    };
+    let per_entry = draft.its().largest_page_size().bytes() / 8;
     let device_id = draft.between(1, 7).saturating_mul(per_entry) as u32;
     let cpu = draft.cpu();
     let level2 = match draft.below(4) {
@@ -415,23 +339,14 @@ pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
     if rest {
         draft.drain();
         draft.push(Operation::Disable { cpu });
-        if draft.chance(2, 3) {
-            draft.push(Operation::Quiesce { cpu });
-        }
+        draft.maybe(2, 3, |draft| draft.push(Operation::Quiesce { cpu }));
     }
-    let bit = |draft: &mut Draft<'_, '_>| {
-        let drawn = draft.below(64) as u32;
-        let bits = [1 << 63, 1 << 62, 1, 0x1000, 0x400, 1_u64.checked_shl(drawn).unwrap_or(0)];
-        draft.pick(&bits, 1 << 63)
-    };
     for _ in 0..draft.between(1, 3) {
-        let flip = bit(draft);
+        let bit = draft.bit();
+        let flip = draft.pick(&[1 << 63, 1 << 62, 1, 0x1000, 0x400, bit], 1 << 63);
         let index = draft.below(3) as u8;
-        draft.push_either(
-            (1, 2),
-            Operation::WriteCbaser { cpu, flip },
-            Operation::WriteBaser { cpu, index, flip },
-        );
+        let cbaser = Operation::WriteCbaser { cpu, flip };
+        draft.push_either((1, 2), cbaser, Operation::WriteBaser { cpu, index, flip });
     }
     if rest {
         draft.push(Operation::Enable { cpu });
@@ -450,9 +365,7 @@ pub(super) fn while_running(draft: &mut Draft<'_, '_>) {
         1 => draft.push(Operation::Suspend { cpu }),
         _ => draft.post(),
     }
-    let next =
-        if draft.chance(1, 2) { Operation::Enable { cpu } } else { Operation::Resume { cpu } };
-    draft.push(next);
+    draft.push_either((1, 2), Operation::Enable { cpu }, Operation::Resume { cpu });
     draft.poll();
 }
 
@@ -465,11 +378,8 @@ pub(super) fn hypercalls(draft: &mut Draft<'_, '_>) {
         2 => bad_set_up(draft),
         _ => {
             let call = draft.pick(&Hypercall::ALL, Hypercall::HostShareHyp);
-            let x0 = if draft.chance(1, 3) {
-                call.function_id() ^ draft.word()
-            } else {
-                call.function_id()
-            };
+            let flip = if draft.chance(1, 3) { draft.word() } else { 0 };
+            let x0 = call.function_id() ^ flip;
             let [x1, x2, x3, x4] = [(); 4].map(|()| draft.word());
             draft.push(Operation::RawHypercall { cpu, x0, x1, x2, x3, x4 });
         }
@@ -502,11 +412,8 @@ pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
                 [Area::QUEUE, Area::DEVICE_TABLE, Area::PRIVATE, Area::QUEUE_COPY, Area::ITT];
             let area = draft.pick(&areas, Area::QUEUE);
             let page = Place::page(draft.area(area), 0);
-            draft.push_either(
-                (1, 2),
-                Operation::Share { cpu, page },
-                Operation::DonateGuest { cpu, page },
-            );
+            let share = Operation::Share { cpu, page };
+            draft.push_either((1, 2), share, Operation::DonateGuest { cpu, page });
         }
         2 => {
             let after = draft.below(70) as u8;
@@ -544,11 +451,8 @@ pub(super) fn odd_access(draft: &mut Draft<'_, '_>) {
 pub(super) fn remapped(draft: &mut Draft<'_, '_>) {
     let Some(device) = draft.some_device() else { return bad_ids(draft) };
     let device_id = if draft.chance(1, 2) { device.device_id } else { draft.below(32) as u32 };
-    let itt = if draft.chance(1, 2) {
-        device.itt
-    } else {
-        Place::at(Area::ITT, draft.below(64) as u16, 0x100)
-    };
+    let itt = if draft.chance(1, 2) { None } else { Some(draft.below(64) as u16) };
+    let itt = itt.map_or(device.itt, |page| Place::at(Area::ITT, page, 0x100));
     let size = draft.between(0, 8) as u8;
     draft.attempt(mapd(device_id, size, itt, true));
 }
@@ -562,20 +466,11 @@ fn strange_interrupt(draft: &mut Draft<'_, '_>) {
 }
 
 /// Kinds that are there for hosts that own their ITS.
+#[rustfmt::skip]
 pub(super) const OF_OWNERS: [Kind; 13] = [
-    Kind::Configure,
-    Kind::Probe,
-    Kind::InitCpu,
-    Kind::Unmask,
-    Kind::Mask,
-    Kind::MoveEvent,
-    Kind::UnmapEvent,
-    Kind::Acknowledge,
-    Kind::PowerLoss,
-    Kind::Its,
-    Kind::GrowCollection,
-    Kind::StoreAddress,
-    Kind::WriteHalf,
+    Kind::Configure, Kind::Probe, Kind::InitCpu, Kind::Unmask, Kind::Mask, Kind::MoveEvent,
+    Kind::UnmapEvent, Kind::Acknowledge, Kind::PowerLoss, Kind::Its, Kind::GrowCollection,
+    Kind::StoreAddress, Kind::WriteHalf,
 ];
 
 /// Any operation at all.

@@ -1,49 +1,25 @@
 //! Phrases about hypercalls: how ITSs come to be guarded, and what is in the way.
 
-use its_gic::Baser;
-use its_gic::command::COMMAND_BYTES;
-use its_gic::geometry::PAGE_BYTES;
-use its_machine::{Area, PageChange, Place};
-use its_scenario::Operation;
-
 use super::{hostile, legal, several};
-use crate::draft::{Draft, Phrase};
+use crate::words::*;
 
 /// Traffic beside it.
+#[rustfmt::skip]
 pub(super) const LEGAL: &[Phrase] = &[
-    legal::map_device,
-    legal::map_event,
-    legal::interrupt,
-    legal::unmap,
-    legal::collection,
-    several::other_its,
-    several::other_its,
-    legal::pages,
-    legal::idle,
+    legal::map_device, legal::map_event, legal::interrupt, legal::unmap, legal::collection,
+    several::other_its, several::other_its, legal::pages, legal::idle,
 ];
 
 /// What is in the way, each with a set-up that meets it; then the driver's own set-up again.
+#[rustfmt::skip]
 pub(super) const HOSTILE: &[Phrase] = &[
-    |draft| met(draft, overlapping),
-    |draft| met(draft, overlapping),
-    |draft| met(draft, straddling),
-    |draft| met(draft, bad_field),
-    |draft| met(draft, bad_field),
-    |draft| met(draft, almost_right),
-    |draft| met(draft, wrong_address),
-    |draft| met(draft, wrong_address),
-    |draft| met(draft, bad_live_device),
-    |draft| met(draft, failing),
-    |draft| met(draft, failing),
-    |draft| met(draft, page_gone),
-    |draft| met(draft, page_gone),
-    hostile::page_life,
-    early,
-    again,
-    |draft| met(draft, tampered),
-    several::power_loss,
-    hostile::bad_set_up,
-    hostile::hypercalls,
+    |draft| met(draft, overlapping), |draft| met(draft, overlapping),
+    |draft| met(draft, straddling), |draft| met(draft, bad_field), |draft| met(draft, bad_field),
+    |draft| met(draft, almost_right), |draft| met(draft, wrong_address),
+    |draft| met(draft, wrong_address), |draft| met(draft, bad_live_device),
+    |draft| met(draft, failing), |draft| met(draft, failing), |draft| met(draft, page_gone),
+    |draft| met(draft, page_gone), hostile::page_life, early, again, |draft| met(draft, tampered),
+    several::power_loss, hostile::bad_set_up, hostile::hypercalls,
 ];
 
 /// The host, while it still can, leaves the ITS at work or off for EL2 to find.
@@ -98,9 +74,7 @@ fn moved_table(draft: &mut Draft<'_, '_>, cpu: u8) -> bool {
     let pages = draft.pick(&[1, 2, 3, 4, 8, 16], 1);
     let flip = u64::from(pages).saturating_mul(PAGE_BYTES);
     draft.push(Operation::WriteBaser { cpu, index, flip });
-    if draft.chance(1, 3) {
-        described_at(draft, cpu, field, (area, pages));
-    }
+    draft.maybe(1, 3, |draft| described_at(draft, cpu, field, (area, pages)));
     let page_bytes = draft.its().largest_page_size().bytes();
     flip.is_multiple_of(page_bytes)
 }
@@ -150,9 +124,7 @@ fn met(draft: &mut Draft<'_, '_>, obstacle: Phrase) {
         return;
     }
     draft.on_cpu(|cpu| Operation::Describe { cpu });
-    if draft.chance(1, 6) {
-        legal::set_up(draft);
-    }
+    draft.maybe(1, 6, legal::set_up);
 }
 
 /// Private pages or descriptor over what something else is in, of this ITS or the other.
@@ -314,9 +286,7 @@ fn page_gone(draft: &mut Draft<'_, '_>) {
     let [gone, back] = legal::away(cpu, page, draft.chance(2, 3));
     draft.push(gone);
     fail(draft);
-    if draft.chance(1, 2) {
-        legal::interrupt(draft);
-    }
+    draft.maybe(1, 2, legal::interrupt);
     draft.push(back);
 }
 

@@ -1,12 +1,7 @@
 //! What phrases are about: devices, events, collections and memory, as they are or as they must not
 //! be.
 
-use its_gic::geometry::PAGE_BYTES;
-use its_machine::{Area, Place};
-use its_scenario::Rdbase;
-
-use crate::draft::Draft;
-use crate::expected::{Device, Event};
+use crate::words::*;
 
 /// Bytes in a page of the host, as offsets within places are.
 pub(crate) const PAGE: u16 = PAGE_BYTES as u16;
@@ -223,6 +218,12 @@ impl Draft<'_, '_> {
     /// Any page of an area.
     pub(crate) fn page_of(&mut self, area: Area) -> Place {
         Place::page(area, self.below(area.pages().into()) as u16)
+    }
+
+    /// Any word of an area.
+    pub(crate) fn any_word_of(&mut self, area: Area) -> Place {
+        let page = self.below(area.pages().into()) as u16;
+        Place::at(area, page, self.word_of(512))
     }
 
     /// The offset of one of so many words.

@@ -1,28 +1,12 @@
 //! Legal phrases: what the Linux driver does, with devices and page sharing beside it.
 
-use its_machine::{AccessSize, Area, Direction, Frame, Pace, Place};
-use its_scenario::numbers::registers;
-use its_scenario::{HostCommand, Operation};
-
-use crate::draft::{Draft, Phrase};
-use crate::steps::mapc;
-use crate::steps::mapd;
+use crate::words::*;
 
 /// All of them; the first two are what the others build on.
+#[rustfmt::skip]
 pub(crate) const PHRASES: &[Phrase] = &[
-    map_device,
-    map_event,
-    interrupt,
-    commands,
-    unmap,
-    collection,
-    idle,
-    read_registers,
-    suspend,
-    reset_queue,
-    pages,
-    long_batch,
-    many_devices,
+    map_device, map_event, interrupt, commands, unmap, collection, idle, read_registers, suspend,
+    reset_queue, pages, long_batch, many_devices,
 ];
 
 /// A device, by the driver or by commands.
@@ -117,9 +101,7 @@ pub(crate) fn map_event(draft: &mut Draft<'_, '_>) {
 /// A device raises one of its events.
 pub(crate) fn interrupt(draft: &mut Draft<'_, '_>) {
     let (device_id, event_id) = draft.some_event();
-    for _ in 0..draft.between(1, 3) {
-        draft.push(Operation::Msi { device_id, event_id, half: false });
-    }
+    draft.times(1, 3, |draft| draft.push(Operation::Msi { device_id, event_id, half: false }));
 }
 
 /// A few commands on what is mapped.
@@ -212,9 +194,7 @@ pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
     draft.drain();
     let cpu = draft.cpu();
     draft.push(Operation::Suspend { cpu });
-    if draft.chance(1, 4) {
-        read_registers(draft);
-    }
+    draft.maybe(1, 4, read_registers);
     draft.push(Operation::Resume { cpu });
 }
 
@@ -248,9 +228,7 @@ pub(crate) fn pages(draft: &mut Draft<'_, '_>) {
     let [gone, back] = away(cpu, page, draft.chance(1, 2));
     let value = draft.word();
     draft.push_all([Operation::Store { cpu, at: page, value }, gone]);
-    if draft.chance(1, 2) {
-        interrupt(draft);
-    }
+    draft.maybe(1, 2, interrupt);
     draft.push_all([back, Operation::Load { cpu, at: page }]);
 }
 

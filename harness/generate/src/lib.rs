@@ -47,6 +47,7 @@ mod scenario;
 mod several;
 mod steps;
 mod tables;
+mod words;
 
 pub use dictionary::{DictionaryWord, dictionary};
 pub use mutate::{crossover, mutate};

@@ -1,39 +1,20 @@
 //! Phrases about accesses to registers: any size and offset in every frame, in every phase.
 
-use its_machine::{AccessSize, Direction, Frame};
-use its_scenario::Operation;
-use its_scenario::numbers::{FRAMES, SIZES, registers};
-
-use crate::draft::{Draft, Phrase};
+use crate::words::*;
 use crate::{hostile, legal, several};
 
 /// Traffic, and the phases that accesses meet.
+#[rustfmt::skip]
 pub(super) const LEGAL: &[Phrase] = &[
-    legal::map_device,
-    legal::map_event,
-    legal::interrupt,
-    legal::unmap,
-    legal::read_registers,
-    legal::read_registers,
-    legal::reset_queue,
-    several::sleep,
-    several::other_its,
-    legal::idle,
+    legal::map_device, legal::map_event, legal::interrupt, legal::unmap, legal::read_registers,
+    legal::read_registers, legal::reset_queue, several::sleep, several::other_its, legal::idle,
 ];
 
 /// Accesses that no driver makes, and phases that it does not come to.
+#[rustfmt::skip]
 pub(super) const HOSTILE: &[Phrase] = &[
-    near_a_register,
-    near_a_register,
-    near_a_register,
-    written_in_halves,
-    recorded_halves,
-    hostile::odd_access,
-    hostile::odd_cwriter,
-    hostile::other_registers,
-    at_rest,
-    stopped,
-    lost,
+    near_a_register, near_a_register, near_a_register, written_in_halves, recorded_halves,
+    hostile::odd_access, hostile::odd_cwriter, hostile::other_registers, at_rest, stopped, lost,
     hostile::refused_and_repaired,
 ];
 

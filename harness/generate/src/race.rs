@@ -1,15 +1,9 @@
 //! Phrases of several agents at once: what comes one after the other elsewhere, on two CPUs, with
 //! time passing meanwhile.
 
-use its_gic::Register;
-use its_machine::{AccessSize, Area, Direction, Frame, PageChange, Place};
-use its_scenario::numbers::Word;
-use its_scenario::{CPUS, Operation, Stage, Turns};
-
-use crate::draft::{Draft, Phrase};
-use crate::legal;
+use crate::legal::{self, away};
 use crate::scenario::Weights;
-use crate::steps::mapd;
+use crate::words::*;
 
 /// The most operations in one race.
 const OPERATIONS: usize = 24;
@@ -25,9 +19,7 @@ pub(super) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool)
         open(draft, weights);
     }
     for _ in 0..draft.between(1, 4) {
-        for _ in 0..draft.below(3) {
-            weights.legal(draft);
-        }
+        draft.times(0, 2, |draft| weights.legal(draft));
         one(draft, weights, hostile);
         if draft.is_long() {
             break;
@@ -52,9 +44,7 @@ pub(super) fn one(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool) {
 /// Finalizes and sets up, while the rest of the host goes on.
 fn open(draft: &mut Draft<'_, '_>, weights: &Weights) {
     if draft.expected.boot.stage == Stage::Probed {
-        for _ in 0..draft.below(3) {
-            weights.legal(draft);
-        }
+        draft.times(0, 2, |draft| weights.legal(draft));
         draft.drain();
         draft.push_all([Operation::Finalize { cpu: 0 }, Operation::Finalize { cpu: 1 }]);
     }
@@ -73,9 +63,7 @@ fn open(draft: &mut Draft<'_, '_>, weights: &Weights) {
 /// Makes a race of what `body` says.
 fn race(draft: &mut Draft<'_, '_>, body: impl FnOnce(&mut Draft<'_, '_>)) {
     // Before it come commands that nobody posted.
-    for _ in 0..draft.below(5) {
-        pending_command(draft);
-    }
+    draft.times(0, 4, pending_command);
     let start = draft.length();
     body(draft);
     if draft.chance(1, 2) {
@@ -106,23 +94,17 @@ fn draw_turns(draft: &mut Draft<'_, '_>) -> Turns {
 
 fn pending_command(draft: &mut Draft<'_, '_>) {
     let gone = draft.some_device().filter(|_| draft.chance(1, 3));
-    let next = match gone {
-        Some(device) => Some(mapd(device.device_id, 0, Place::page(Area::ITT, 0), false)),
-        None => draft.new_device().map(|(device_id, event_id_bits, itt)| {
-            mapd(device_id, event_id_bits.saturating_sub(1), itt, true)
-        }),
-    };
-    if let Some(next) = next {
-        draft.command(next);
+    if let Some(device) = gone {
+        draft.command(mapd(device.device_id, 0, Place::page(Area::ITT, 0), false));
+    } else if let Some((device_id, event_id_bits, itt)) = draft.new_device() {
+        draft.command(mapd(device_id, event_id_bits.saturating_sub(1), itt, true));
     }
 }
 
 /// Both CPUs write CWRITER and read CREADR.
 fn both_post(draft: &mut Draft<'_, '_>) {
     for cpu in 0..CPUS {
-        if draft.chance(1, 2) {
-            pending_command(draft);
-        }
+        draft.maybe(1, 2, pending_command);
         let retry = draft.chance(1, 4);
         draft.push(Operation::Post { cpu, retry, double: false });
         let times = draft.between(1, 3) as u8;
@@ -137,13 +119,8 @@ fn pages_change_hands(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 4) {
         let cpu = draft.cpu();
         let page = page_in_use(draft);
-        let calls = [
-            Operation::Share { cpu, page },
-            Operation::Unshare { cpu, page },
-            Operation::DonateGuest { cpu, page },
-            Operation::ReclaimGuest { cpu, page },
-        ];
-        push_one(draft, &calls);
+        let ([share, unshare], [donate, reclaim]) = (away(cpu, page, true), away(cpu, page, false));
+        push_one(draft, &[share, unshare, donate, reclaim]);
     }
     draft.post();
 }
@@ -156,17 +133,15 @@ fn pages_come_back(draft: &mut Draft<'_, '_>) {
     let other = 1_u8.saturating_sub(cpu);
     draft.push(Operation::Post { cpu, retry: false, double: false });
     draft.push(Operation::Poll { cpu, times: 2 });
-    let page = device.itt.align_down(4096);
+    let page = device.itt.align_down(PAGE);
     for _ in 0..draft.between(1, 3) {
-        let (unshare, share) =
-            (Operation::Unshare { cpu: other, page }, Operation::Share { cpu: other, page });
-        push_one(draft, &[unshare, share, Operation::DonateGuest { cpu: other, page }]);
+        let ([share, unshare], [donate, _]) = (away(other, page, true), away(other, page, false));
+        push_one(draft, &[unshare, share, donate]);
     }
 }
 
 fn page_in_use(draft: &mut Draft<'_, '_>) -> Place {
-    let itt = draft.some_device().map(|device| device.itt);
-    let itt = itt.unwrap_or(Place::page(Area::ITT, 0)).align_down(4096);
+    let itt = draft.used_itt().align_down(PAGE);
     let level2 = Place::page(Area::LEVEL2, draft.below(64) as u16);
     let near = Place::page(Area::ITT, draft.below(32) as u16);
     if draft.no_more_level2() {
@@ -182,11 +157,9 @@ fn rewritten(draft: &mut Draft<'_, '_>) {
     draft.post();
     for _ in 0..draft.between(1, 4) {
         let cpu = draft.cpu();
-        let (area, pages) = draft
-            .pick(&[(Area::QUEUE_COPY, 1), (Area::DEVICE_TABLE_COPY, 1)], (Area::QUEUE_COPY, 1));
-        let at =
-            Place::at(area, draft.below(pages) as u16, (draft.below(64) as u16).wrapping_mul(8));
-        let value = draft.word();
+        let area = draft.pick(&[Area::QUEUE_COPY, Area::DEVICE_TABLE_COPY], Area::QUEUE_COPY);
+        let page = draft.below(1) as u16;
+        let (at, value) = (Place::at(area, page, draft.word_of(64)), draft.word());
         draft.push(Operation::Store { cpu, at, value });
     }
 }
@@ -208,26 +181,16 @@ fn push_one(draft: &mut Draft<'_, '_>, operations: &[Operation]) {
 }
 
 fn any_registers(draft: &mut Draft<'_, '_>) {
-    let registers = [
-        (Register::Ctlr, AccessSize::Word),
-        (Register::Cbaser, AccessSize::Double),
-        (Register::Cwriter, AccessSize::Word),
-        (Register::Creadr, AccessSize::Word),
-        (Register::Baser(0), AccessSize::Double),
-    ];
+    use AccessSize::{Double, Word};
+    use Register::{Baser, Cbaser, Creadr, Ctlr, Cwriter};
+    let registers =
+        [(Ctlr, Word), (Cbaser, Double), (Cwriter, Word), (Creadr, Word), (Baser(0), Double)];
     for _ in 0..draft.between(1, 4) {
         let cpu = draft.cpu();
-        let (register, size) = draft.pick(&registers, (Register::Ctlr, AccessSize::Word));
-        let direction = if draft.chance(1, 3) {
-            Direction::Write(size.truncate(draft.word()))
-        } else {
-            Direction::Read
-        };
-        draft.push(Operation::access(
-            cpu,
-            Frame::ItsControl(0),
-            (register.offset() as u32, size),
-            direction,
-        ));
+        let (register, size) = draft.pick(&registers, (Ctlr, Word));
+        let written = draft.chance(1, 3).then(|| size.truncate(draft.word()));
+        let direction = written.map_or(Direction::Read, Direction::Write);
+        let at = (register.offset() as u32, size);
+        draft.push(Operation::access(cpu, Frame::ItsControl(0), at, direction));
     }
 }

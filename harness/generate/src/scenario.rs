@@ -149,9 +149,7 @@ fn opening(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
         return;
     }
     if stage == Stage::Probed {
-        for _ in 0..draft.below(4) {
-            weights.legal(draft);
-        }
+        draft.times(0, 3, |draft| weights.legal(draft));
         several::each_its(draft, several::describe);
         if spoilt && draft.chance(1, 2) {
             weights.hostile(draft);
@@ -179,9 +177,7 @@ fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
         return;
     }
     if stage == Stage::Probed {
-        for _ in 0..draft.below(4) {
-            weights.legal(draft);
-        }
+        draft.times(0, 3, |draft| weights.legal(draft));
         several::each_its(draft, several::describe);
         match draft.below(12) {
             0 | 1 => hvc::busy(draft),
@@ -190,20 +186,14 @@ fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
         }
         let first = draft.below(2) as u8;
         for cpu in [first, 1_u8.saturating_sub(first)] {
-            if draft.chance(1, 2) {
-                weights.hostile(draft);
-            }
+            draft.maybe(1, 2, |draft| weights.hostile(draft));
             draft.push(Operation::Finalize { cpu });
         }
     }
     for _ in 0..draft.between(1, 4) {
         weights.hostile(draft);
-        if draft.chance(1, 4) {
-            weights.legal(draft);
-        }
-        if draft.chance(1, 3) {
-            several::other_its(draft);
-        }
+        draft.maybe(1, 4, |draft| weights.legal(draft));
+        draft.maybe(1, 3, several::other_its);
     }
     several::each_its(draft, |draft| {
         if !draft.expected.here().guarded || draft.chance(1, 8) {

@@ -1,16 +1,13 @@
 //! What is done to each of several ITSs.
 
-use crate::draft::{Draft, Phrase};
-use its_scenario::Operation;
+use crate::words::*;
 
 /// Does it to each ITS of the board, the current one last or first, and stays at the last.
 pub(super) fn each_its(draft: &mut Draft<'_, '_>, what: Phrase) {
     if draft.expected.boot.its < 2 {
         return what(draft);
     }
-    if draft.chance(1, 2) {
-        other_its(draft);
-    }
+    draft.maybe(1, 2, other_its);
     what(draft);
     other_its(draft);
     what(draft);

@@ -1,12 +1,7 @@
 //! Steps that phrases are made of: the queue, commands and registers, MSIs.
 
-use its_gic::Register;
-use its_machine::{AccessSize, Direction, Frame, Pace, PageChange, Place};
-use its_scenario::numbers::registers;
-use its_scenario::{CPUS, HostCommand, Operation, Rdbase};
-
-use crate::draft::Draft;
 use crate::legal::reset_queue;
+use crate::words::*;
 
 /// Returns a MAPD: of an ITT for so many EventID bits, minus 1.
 pub(crate) const fn mapd(device_id: u32, size: u8, itt: Place, valid: bool) -> HostCommand {
@@ -62,9 +57,7 @@ impl Draft<'_, '_> {
 
     /// Often a batch grows.
     pub(crate) fn sometimes_post(&mut self) {
-        if self.chance(2, 3) {
-            self.post();
-        }
+        self.maybe(2, 3, |draft| draft.post());
     }
 
     /// Waits until so many slots are free.
@@ -117,9 +110,7 @@ impl Draft<'_, '_> {
             self.harmless();
         }
         self.settle();
-        if self.chance(1, 2) {
-            self.on_cpu(|cpu| Operation::Poll { cpu, times: 1 });
-        }
+        self.maybe(1, 2, |draft| draft.on_cpu(|cpu| Operation::Poll { cpu, times: 1 }));
         match self.below(10) {
             0 => reset_queue(self),
             1 => {

@@ -1,50 +1,24 @@
 //! Phrases about tables of two levels: level-1 entries of the host, and what the ITS makes of them.
 
-use its_gic::geometry::PAGE_BYTES;
-use its_scenario::{HostCommand, Operation, Rdbase};
-
 use super::hostile;
 use super::{legal, several};
-use crate::draft::{Draft, Phrase};
-use crate::ids::PAGE;
-use crate::steps::mapd;
-use its_machine::{Area, Place};
+use crate::words::*;
 
 /// Devices and collections come and go, power too.
+#[rustfmt::skip]
 pub(super) const LEGAL: &[Phrase] = &[
-    legal::map_device,
-    legal::map_event,
-    legal::map_device,
-    legal::interrupt,
-    legal::unmap,
-    legal::commands,
-    far_collection,
-    legal::collection,
-    several::sleep,
-    several::other_its,
-    legal::reset_queue,
-    legal::idle,
+    legal::map_device, legal::map_event, legal::map_device, legal::interrupt, legal::unmap,
+    legal::commands, far_collection, legal::collection, several::sleep, several::other_its,
+    legal::reset_queue, legal::idle,
 ];
 
 /// What no driver does.
+#[rustfmt::skip]
 pub(super) const HOSTILE: &[Phrase] = &[
-    grown_badly,
-    grown_badly,
-    aliased,
-    shrunk,
-    swapped_under_a_device,
-    tampered,
-    tampered,
-    bad_collection_table,
-    beyond_the_table,
-    refused_for_its_itt,
-    hostile::stored,
-    hostile::taken_away,
-    hostile::failing,
-    hostile::remapped,
-    hostile::while_running,
-    several::power_loss,
-    several::power_loss,
+    grown_badly, grown_badly, aliased, shrunk, swapped_under_a_device, tampered, tampered,
+    bad_collection_table, beyond_the_table, refused_for_its_itt, hostile::stored,
+    hostile::taken_away, hostile::failing, hostile::remapped, hostile::while_running,
+    several::power_loss, several::power_loss,
 ];
 
 /// A DeviceID behind the n-th level-1 entry.
@@ -71,9 +45,10 @@ fn beyond_the_table(draft: &mut Draft<'_, '_>) {
         _ => draft.between(ids, last),
     };
     let device_id = device_id as u32;
-    let next = match draft.chance(1, 4) {
-        true => HostCommand::Int { device_id, event_id: 0 },
-        false => mapd(device_id, 3, Place::page(Area::ITT, 309), draft.chance(3, 4)),
+    let next = if draft.chance(1, 4) {
+        HostCommand::Int { device_id, event_id: 0 }
+    } else {
+        mapd(device_id, 3, Place::page(Area::ITT, 309), draft.chance(3, 4))
     };
     draft.attempt(next);
 }
@@ -242,9 +217,7 @@ fn tampered(draft: &mut Draft<'_, '_>) {
     offer(draft, device_id, level2);
     let itt = Place::page(Area::ITT, 290);
     let mapd = mapd(device_id, 4, itt, true);
-    for _ in 0..draft.between(1, 3) {
-        draft.command(mapd);
-    }
+    draft.times(1, 3, |draft| draft.command(mapd));
     let at = match draft.chance(3, 4) {
         true => draft.level1_entry(device_id),
         false => {

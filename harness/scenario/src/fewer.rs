@@ -110,9 +110,7 @@ impl Scenario {
     /// With one operation for several: a run of devices for what only puts commands into the queue,
     /// as many or twice as many, and the driver's descriptor for stores into it.
     pub fn folded(&self, run: Range<usize>) -> Vec<Self> {
-        let Some(operations) = self.operations.get(run.clone()) else {
-            return Vec::new();
-        };
+        let Some(operations) = self.operations.get(run.clone()) else { return Vec::new() };
         let commands = operations.iter().map(commands_of).fold(0, u64::saturating_add);
         if operations.len() > 1 && operations.iter().all(describes) {
             return self.with_descriptor(run);

@@ -270,12 +270,7 @@ commands {
         valid = VALID,
     }
     Mapc = 0x29 "command-mapc" { icid = ICID, rdbase = RDBASE, valid = VALID }
-    Mapti = 0x2a "command-mapti" {
-        device_id = DEVICE,
-        event_id = EVENT,
-        intid = INTID,
-        icid = ICID,
-    }
+    Mapti = 0x2a "command-mapti" { device_id = DEVICE, event_id = EVENT, intid = INTID, icid = ICID }
     Mapi = 0x2b "command-mapi" { device_id = DEVICE, event_id = EVENT, icid = ICID }
     Inv = 0x2c "command-inv" { device_id = DEVICE, event_id = EVENT }
     Invall = 0x2d "command-invall" { icid = ICID }

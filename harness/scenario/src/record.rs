@@ -40,10 +40,7 @@ impl Record {
                 *event = AccessSize::Half.truncate(*event);
             }
         }
-        let cpu = match self.kind.has_cpu() {
-            true => self.cpu.checked_rem(CPUS).unwrap_or(0),
-            false => 0,
-        };
+        let cpu = if self.kind.has_cpu() { self.cpu.checked_rem(CPUS).unwrap_or(0) } else { 0 };
         Self { kind: self.kind, cpu, words }
     }
 }

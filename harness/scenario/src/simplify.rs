@@ -55,9 +55,7 @@ fn plainer_operations(operation: &Operation) -> Vec<Operation> {
         all.push(Record { cpu: 0, ..record });
     }
     for (index, argument) in record.kind.arguments().iter().enumerate() {
-        let Some(word) = record.words.get(index) else {
-            continue;
-        };
+        let Some(word) = record.words.get(index) else { continue };
         for plainer in plainer_values(argument, *word, plainest(argument)) {
             let mut words = record.words;
             if let Some(slot) = words.get_mut(index) {
@@ -100,10 +98,7 @@ fn plainest(argument: &Argument) -> u64 {
 
 /// How far a value is from the plainest: 0, or more for larger words.
 fn cost(word: u64, plainest: u64) -> u128 {
-    match word == plainest {
-        true => 0,
-        false => u128::from(word).saturating_add(1),
-    }
+    if word == plainest { 0 } else { u128::from(word).saturating_add(1) }
 }
 
 /// Values of less cost that the argument can have, the plainest first.
@@ -138,9 +133,7 @@ fn plainer_numbers(word: u64) -> Vec<u64> {
 
 /// Nearer to the start of the page, and of the area.
 fn plainer_places(word: u64) -> Vec<u64> {
-    let Place::In { area, page, offset } = Place::unpack(word) else {
-        return Vec::new();
-    };
+    let Place::In { area, page, offset } = Place::unpack(word) else { return Vec::new() };
     let nearer = [
         Place::page(area, 0),
         Place::page(area, page),

@@ -2,10 +2,7 @@
 
 use super::commands::on_event;
 use super::driver;
-use crate::draft::Draft;
-use crate::steps::mapc;
-use crate::steps::sync;
-use its_scenario::{HostCommand, Rdbase};
+use crate::words::*;
 
 /// Interrupts are pending at some events, as many as there may be.
 fn pend(draft: &mut Draft<'_, '_>) {
@@ -41,9 +38,7 @@ pub(crate) fn unmapped(draft: &mut Draft<'_, '_>) {
     let Some((device, event)) = draft.mapped() else { return driver::event(draft) };
     let (device_id, event_id) = (device.device_id, event.event_id);
     let redistributor = draft.expected.redistributor_of(device_id, event_id);
-    if draft.chance(1, 2) {
-        draft.raise(device_id, event_id);
-    }
+    draft.maybe(1, 2, |draft| draft.raise(device_id, event_id));
     draft.make_room(8);
     draft.command(mapc(event.icid, redistributor, false));
     draft.sync_with(redistributor);

@@ -2,10 +2,8 @@
 //! bits.
 
 use its_gic::Command;
-use its_scenario::{HostCommand, Operation};
 
-use crate::draft::Draft;
-use crate::steps::mapd;
+use crate::words::*;
 
 /// A command with ids in range or not, mapped or not.
 pub(crate) fn odd_ids(draft: &mut Draft<'_, '_>) {
@@ -96,6 +94,6 @@ pub(crate) fn reserved_bits(draft: &mut Draft<'_, '_>) {
 
 fn raw(draft: &mut Draft<'_, '_>, words: its_gic::command::Words) {
     draft.make_way();
-    draft.on_cpu(|cpu| Operation::Command { cpu, command: Command::Raw { words } });
+    draft.command(HostCommand::Raw { words });
     draft.outlive();
 }

@@ -3,13 +3,9 @@
 //! A device that the driver mapped is changed by the driver alone, since it keeps a list of the
 //! events; any other by commands of the host's own ([`super::raw`]).
 
-use its_machine::{Area, Direction, Place};
-use its_scenario::{CPUS, HostCommand, Operation};
-
 use super::raw;
-use crate::draft::Draft;
-use crate::expected::Device;
 use crate::legal::{idle, map_device, read_registers};
+use crate::words::*;
 
 /// The most events of a device that is unmapped at once, so that they fit the smallest queue.
 const MANY_EVENTS: usize = 24;
@@ -33,23 +29,19 @@ pub(crate) fn event(draft: &mut Draft<'_, '_>) {
         let direct = draft.chance(1, 4);
         draft.push(Operation::Unmask { cpu, device_id, event_id, direct });
     }
-    if draft.chance(1, 2) {
-        draft.deliver(device_id, event_id);
-    }
+    draft.maybe(1, 2, |draft| draft.deliver(device_id, event_id));
 }
 
 /// A collection that should be mapped.
 fn known_collection(draft: &mut Draft<'_, '_>) -> Option<u16> {
     let (icid, _) = draft.some_collection();
-    let known = draft.expected.here().redistributor(icid);
-    known.map(|_| icid)
+    draft.expected.here().redistributor(icid).map(|_| icid)
 }
 
 /// The driver's collection of a CPU, if it should be mapped: it uses no others.
 fn cpu_collection(draft: &mut Draft<'_, '_>) -> Option<u16> {
     let icid = draft.below(CPUS.into()) as u16;
-    let known = draft.expected.here().redistributor(icid);
-    known.map(|_| icid)
+    draft.expected.here().redistributor(icid).map(|_| icid)
 }
 
 /// Events are raised, and taken or not.
@@ -66,9 +58,7 @@ pub(crate) fn interrupt(draft: &mut Draft<'_, '_>) {
         1 => {}
         _ => {
             let cpu = draft.below(CPUS.into()) as u8;
-            for _ in 0..count {
-                draft.acknowledge(cpu);
-            }
+            (0..count).for_each(|_| draft.acknowledge(cpu));
         }
     }
 }
@@ -77,9 +67,7 @@ pub(crate) fn interrupt(draft: &mut Draft<'_, '_>) {
 pub(crate) fn affinity(draft: &mut Draft<'_, '_>) {
     let Some((device, to_move)) = draft.mapped() else { return event(draft) };
     let (device_id, event_id) = (device.device_id, to_move.event_id);
-    if draft.chance(1, 2) {
-        draft.raise(device_id, event_id);
-    }
+    draft.maybe(1, 2, |draft| draft.raise(device_id, event_id));
     draft.make_room(4);
     let cpu = draft.cpu();
     if device.of_driver {
@@ -159,9 +147,7 @@ pub(crate) fn unmap(draft: &mut Draft<'_, '_>) {
     if gone && draft.chance(1, 2) {
         come_back(draft, &device);
     }
-    if draft.chance(1, 4) {
-        draft.acknowledge_all();
-    }
+    draft.maybe(1, 4, |draft| draft.acknowledge_all());
 }
 
 /// A device that was unmapped is mapped again, with an ITT that nobody had.
@@ -189,8 +175,7 @@ pub(crate) fn other_its(draft: &mut Draft<'_, '_>) {
 /// The host reads registers, halves too, and memory that is only its own.
 pub(crate) fn look(draft: &mut Draft<'_, '_>) {
     read_registers(draft);
-    let page = draft.below(Area::HOST.pages().into()) as u16;
-    let at = Place::at(Area::HOST, page, draft.word_of(512));
+    let at = draft.any_word_of(Area::HOST);
     let cpu = draft.cpu();
     match draft.below(4) {
         0 => {

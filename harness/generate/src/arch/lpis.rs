@@ -1,11 +1,8 @@
 //! The redistributors' side: configuration, pending state, and MSIs of nobody.
 
-use its_machine::{Area, Direction, Place};
-use its_scenario::{CPUS, HostCommand, Operation};
-
 use super::commands::on_event;
 use super::driver;
-use crate::draft::Draft;
+use crate::words::*;
 
 /// GICR_PENDBASER of each redistributor as the driver writes it: the places of
 /// [`Area::PENDING`].
@@ -19,9 +16,7 @@ pub(crate) fn configured(draft: &mut Draft<'_, '_>) {
     let Some((device, event)) = draft.mapped() else { return driver::event(draft) };
     let (device_id, event_id) = (device.device_id, event.event_id);
     let redistributor = draft.expected.redistributor_of(device_id, event_id);
-    if draft.chance(1, 2) {
-        draft.raise(device_id, event_id);
-    }
+    draft.maybe(1, 2, |draft| draft.raise(device_id, event_id));
     let cpu = draft.cpu();
     let bytes = [0xa2, 0xa3, 0x83, 0x82, 0x01, 0x03, 0xff, 0xfe, 0xf9, 0x00];
     let value = draft.pick(&bytes, 0xa3);
@@ -37,7 +32,7 @@ pub(crate) fn configured(draft: &mut Draft<'_, '_>) {
 /// One of the ways to make a redistributor read the configuration again.
 fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributor: u8) {
     let event = draft.expected.event(device_id, event_id);
-    let frame = its_machine::Frame::Redistributor(redistributor);
+    let frame = Frame::Redistributor(redistributor);
     let intid = event.map_or(8192, |event| event.intid);
     draft.make_room(8);
     match (draft.below(5), event) {
@@ -66,7 +61,7 @@ fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributo
 /// starts empty.
 pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     let redistributor = draft.below(CPUS.into()) as u8;
-    let frame = its_machine::Frame::Redistributor(redistributor);
+    let frame = Frame::Redistributor(redistributor);
     let ctlr = |draft: &mut Draft<'_, '_>, value| {
         draft.access(frame, "CTLR", Direction::Write(value));
         draft.access(frame, "CTLR", Direction::Read);
@@ -84,9 +79,7 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     }
     // While EnableLPIs stays set the table must not be touched.
     if draft.expected.clears_lpis() && draft.chance(1, 2) {
-        if draft.chance(1, 2) {
-            write_pending_table(draft, redistributor);
-        }
+        draft.maybe(1, 2, |draft| write_pending_table(draft, redistributor));
         let address = PENDING.get(usize::from(redistributor)).copied();
         let zero = if draft.chance(1, 2) { PENDING_TABLE_ZERO } else { 0 };
         let value = address.unwrap_or(0) | zero;
@@ -105,7 +98,7 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
 /// LPIs that are pending in the table before they are enabled for the first time, as after a
 /// migration.
 pub(crate) fn pending_from_the_start(draft: &mut Draft<'_, '_>, redistributor: u8) {
-    let frame = its_machine::Frame::Redistributor(redistributor);
+    let frame = Frame::Redistributor(redistributor);
     write_pending_table(draft, redistributor);
     let bits = draft.pick(&[15, 14, 13], 15);
     draft.access(frame, "PROPBASER", Direction::Write(CONFIGURATION | bits));
@@ -139,7 +132,7 @@ pub(crate) fn several(draft: &mut Draft<'_, '_>) {
             let intid = event.intid;
             draft.push(Operation::Configure { cpu, intid, value });
             let redistributor = draft.expected.redistributor_of(device.device_id, event.event_id);
-            let frame = its_machine::Frame::Redistributor(redistributor);
+            let frame = Frame::Redistributor(redistributor);
             draft.access(frame, "INVLPIR", Direction::Write(intid.into()));
         }
         draft.raise(device.device_id, event.event_id);

@@ -3,21 +3,14 @@
 
 use super::commands::on_event;
 use super::{driver, raw};
-use crate::draft::Draft;
-use crate::expected::Device;
 use crate::legal::map_device;
-use crate::steps::mapd;
-use crate::steps::sync;
-use its_machine::Place;
-use its_scenario::HostCommand;
+use crate::words::*;
 
 /// MAPTI over an event that is mapped, to the same or to something else.
 pub(crate) fn event_again(draft: &mut Draft<'_, '_>) {
     let Some((device, event)) = draft.mapped() else { return driver::event(draft) };
     let (device_id, event_id) = (device.device_id, event.event_id);
-    if draft.chance(1, 3) {
-        draft.raise(device_id, event_id);
-    }
+    draft.maybe(1, 3, |draft| draft.raise(device_id, event_id));
     let (icid, _) = draft.some_collection();
     let (intid, icid) = match draft.below(4) {
         0 => (event.intid, event.icid),
@@ -55,9 +48,7 @@ pub(crate) fn device_with_events(draft: &mut Draft<'_, '_>) {
     // MAPD V=0: Size means nothing.
     let ignored = draft.between(1, 32) as u8;
     draft.command(again(&device, ignored, device.itt, false));
-    if draft.chance(1, 2) {
-        draft.command(sync(0));
-    }
+    draft.maybe(1, 2, |draft| draft.command(sync(0)));
     draft.settle();
     draft.raise(device.device_id, event.event_id);
     draft.acknowledge_all();

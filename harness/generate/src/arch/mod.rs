@@ -18,60 +18,28 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use crate::draft::{Draft, Phrase};
 use crate::scenario::Weights;
+use crate::words::*;
 use crate::{Temper, hostile, legal};
-use its_scenario::{CPUS, MAX_OPERATIONS, Operation, Stage};
 
 /// What the driver does; the first two are what the others build on.
+#[rustfmt::skip]
 pub(crate) const LEGAL: &[Phrase] = &[
-    legal::map_device,
-    driver::event,
-    driver::interrupt,
-    driver::interrupt,
-    driver::affinity,
-    driver::mask,
-    driver::retrigger,
-    driver::unmap,
-    driver::other_its,
-    legal::collection,
-    poll,
-    driver::look,
-    power::suspend,
-    legal::reset_queue,
-    raw::batch,
+    legal::map_device, driver::event, driver::interrupt, driver::interrupt, driver::affinity,
+    driver::mask, driver::retrigger, driver::unmap, driver::other_its, legal::collection, poll,
+    driver::look, power::suspend, legal::reset_queue, raw::batch,
 ];
 
 /// What no driver does.
+#[rustfmt::skip]
 pub(crate) const HOSTILE: &[Phrase] = &[
-    commands::odd_ids,
-    commands::odd_ids,
-    commands::nowhere,
-    commands::no_command,
-    commands::reserved_bits,
-    hostile::one_bit_off,
-    mappings::event_again,
-    mappings::device_again,
-    mappings::device_with_events,
-    mappings::too_large,
-    mappings::own_number,
-    collections::moved,
-    collections::unmapped,
-    collections::all_moved,
-    queue::stalled,
-    queue::odd_cwriter,
-    queue::other_base,
-    queue::stopped,
-    queue::halves,
-    registers::any_read,
-    registers::read_only,
-    tables::moved,
-    tables::absent_level2,
-    power::lost,
-    lpis::configured,
-    lpis::turned_off,
-    lpis::several,
-    lpis::strange_msi,
+    commands::odd_ids, commands::odd_ids, commands::nowhere, commands::no_command,
+    commands::reserved_bits, hostile::one_bit_off, mappings::event_again, mappings::device_again,
+    mappings::device_with_events, mappings::too_large, mappings::own_number, collections::moved,
+    collections::unmapped, collections::all_moved, queue::stalled, queue::odd_cwriter,
+    queue::other_base, queue::stopped, queue::halves, registers::any_read, registers::read_only,
+    tables::moved, tables::absent_level2, power::lost, lpis::configured, lpis::turned_off,
+    lpis::several, lpis::strange_msi,
 ];
 
 /// When no phrase follows any more: a batch around the queue still leaves room for some.
@@ -84,20 +52,14 @@ pub(crate) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, temper: Temper
     let silent = hostile && draft.chance(1, 25);
     match hostile {
         false => {
-            for _ in 0..draft.between(6, 13) {
-                unless_long(draft, |draft| weights.legal(draft));
-            }
+            draft.times(6, 13, |draft| unless_long(draft, |draft| weights.legal(draft)));
         }
         true => {
             for _ in 0..draft.between(1, 4) {
                 unless_long(draft, |draft| weights.legal(draft));
-                for _ in 0..draft.between(1, 3) {
-                    unless_long(draft, |draft| weights.hostile(draft));
-                }
+                draft.times(1, 3, |draft| unless_long(draft, |draft| weights.hostile(draft)));
                 // Where a expected was wrong the queue may stall; it does not stay so.
-                if draft.chance(1, 5) {
-                    unless_long(draft, legal::reset_queue);
-                }
+                draft.maybe(1, 5, |draft| unless_long(draft, legal::reset_queue));
             }
         }
     }

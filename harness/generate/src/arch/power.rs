@@ -1,8 +1,7 @@
 //! Down and up again: suspend, loss of power, resume.
 
 use super::driver;
-use crate::draft::Draft;
-use its_scenario::{CPUS, HostCommand, Operation, Rdbase};
+use crate::words::*;
 
 /// By the driver, at rest; the ITS may lose power meanwhile.
 pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
@@ -55,9 +54,7 @@ pub(crate) fn lost(draft: &mut Draft<'_, '_>) {
         at_work(draft);
     } else {
         draft.drain();
-        if draft.chance(1, 2) {
-            draft.rest();
-        }
+        draft.maybe(1, 2, |draft| draft.rest());
     }
     let before = draft.expected.here().collections.clone();
     let restored = draft.lose_power();

@@ -1,13 +1,9 @@
 //! The queue where no driver has it: stalled, beyond its end, without a base, switched off.
 
-use its_gic::command::COMMAND_BYTES;
-use its_machine::Direction;
-use its_scenario::{HostCommand, Operation};
-
 use super::commands::on_event;
 use super::driver;
-use crate::draft::Draft;
 use crate::legal::{idle, reset_queue};
+use crate::words::*;
 
 /// Several commands that may be refused in one batch; Retry with and without other commands in
 /// their slots.
@@ -59,14 +55,10 @@ pub(crate) fn odd_cwriter(draft: &mut Draft<'_, '_>) {
     for name in ["CWRITER", "CREADR"] {
         draft.read(name);
     }
-    if draft.chance(1, 2) {
-        draft.harmless();
-    }
+    draft.maybe(1, 2, |draft| draft.harmless());
     draft.post();
     idle(draft);
-    if draft.chance(1, 3) {
-        reset_queue(draft);
-    }
+    draft.maybe(1, 3, reset_queue);
 }
 
 /// GITS_CBASER with other bits while the ITS is off, halves too; then as before.
@@ -84,9 +76,7 @@ pub(crate) fn other_base(draft: &mut Draft<'_, '_>) {
             _ => draft.push(Operation::WriteCbaser { cpu, flip }),
         }
         for name in ["CBASER", "CBASER.high", "CREADR", "CWRITER.low"] {
-            if draft.chance(1, 2) {
-                draft.read(name);
-            }
+            draft.maybe(1, 2, |draft| draft.read(name));
         }
     }
     draft.push(Operation::WriteCbaser { cpu, flip: 0 });
@@ -124,23 +114,12 @@ pub(crate) fn stopped(draft: &mut Draft<'_, '_>) {
 /// Halves of registers while commands are on their way.
 pub(crate) fn halves(draft: &mut Draft<'_, '_>) {
     draft.make_way();
-    for _ in 0..draft.between(1, 4) {
-        draft.harmless();
-    }
+    draft.times(1, 4, |draft| draft.harmless());
     draft.post();
+    #[rustfmt::skip]
     let names = [
-        "CREADR.low",
-        "CREADR.high",
-        "CWRITER.low",
-        "CWRITER.high",
-        "CBASER.low",
-        "CBASER.high",
-        "BASER0.low",
-        "BASER1.high",
-        "TYPER.low",
-        "TYPER.high",
-        "CTLR",
-        "STATUSR",
+        "CREADR.low", "CREADR.high", "CWRITER.low", "CWRITER.high", "CBASER.low", "CBASER.high",
+        "BASER0.low", "BASER1.high", "TYPER.low", "TYPER.high", "CTLR", "STATUSR",
     ];
     let frame = draft.frame();
     for _ in 0..draft.between(2, 5) {

@@ -1,11 +1,8 @@
 //! What the driver does with a device, as commands of the host's own: each with the SYNC that it
 //! needs.
 
-use crate::draft::Draft;
-use crate::expected::Device;
 use crate::legal::idle;
-use crate::steps::mapd;
-use its_scenario::{HostCommand, Operation};
+use crate::words::*;
 
 /// A configuration byte: priority, the old Group-1 bit, whether enabled.
 fn configuration(draft: &mut Draft<'_, '_>, enabled: bool) -> u8 {
@@ -90,9 +87,7 @@ pub(crate) fn batch(draft: &mut Draft<'_, '_>) {
         one(draft);
     }
     draft.post();
-    if draft.chance(1, 2) {
-        idle(draft);
-    }
+    draft.maybe(1, 2, idle);
     draft.drain();
     draft.acknowledge_all();
 }

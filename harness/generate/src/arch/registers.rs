@@ -1,9 +1,6 @@
 //! Accesses of every offset and size that change nothing.
 
-use its_machine::{AccessSize, Direction, Frame};
-use its_scenario::numbers::{SIZES, registers};
-
-use crate::draft::Draft;
+use crate::words::*;
 
 /// Reads of registers, of parts of them, and of what is none.
 pub(crate) fn any_read(draft: &mut Draft<'_, '_>) {
@@ -45,9 +42,7 @@ pub(crate) fn read_only(draft: &mut Draft<'_, '_>) {
             _ => identification(draft, value),
         }
     }
-    if draft.chance(1, 2) {
-        draft.read("STATUSR");
-    }
+    draft.maybe(1, 2, |draft| draft.read("STATUSR"));
     if draft.chance(1, 4) {
         let frame = draft.frame();
         let bits = draft.below(64);
@@ -57,18 +52,10 @@ pub(crate) fn read_only(draft: &mut Draft<'_, '_>) {
 }
 
 fn identification(draft: &mut Draft<'_, '_>, value: u64) {
+    #[rustfmt::skip]
     let names = [
-        "TYPER",
-        "TYPER.low",
-        "TYPER.high",
-        "CREADR",
-        "CREADR.low",
-        "IIDR",
-        "PIDR2",
-        "CIDR1",
-        "MPIDR",
-        "MPAMIDR",
-        "UMSIR",
+        "TYPER", "TYPER.low", "TYPER.high", "CREADR", "CREADR.low", "IIDR", "PIDR2", "CIDR1",
+        "MPIDR", "MPAMIDR", "UMSIR",
     ];
     let name = draft.pick(&names, "TYPER");
     let frame = draft.frame();

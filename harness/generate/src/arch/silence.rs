@@ -1,11 +1,7 @@
 //! What the architecture has no answer for: after it nothing is judged.
 
-use its_machine::{Area, Direction, Place};
-use its_scenario::Operation;
-
 use super::driver;
-use crate::draft::Draft;
-use crate::steps::mapd;
+use crate::words::*;
 
 /// One of them.
 pub(crate) fn anything(draft: &mut Draft<'_, '_>) {

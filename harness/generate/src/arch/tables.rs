@@ -1,12 +1,8 @@
 //! Tables that move while the ITS is off, and level-2 tables that are not there yet.
 
-use its_gic::geometry::PageSize;
-use its_scenario::Operation;
-
 use super::commands::on_event;
 use super::{driver, raw};
-use crate::draft::Draft;
-use crate::steps::mapd;
+use crate::words::*;
 
 const VALID: u64 = 1 << 63;
 const INDIRECT: u64 = 1 << 62;

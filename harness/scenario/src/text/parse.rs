@@ -356,10 +356,7 @@ impl<'a> Line<'a> {
 }
 
 fn once(word: Word<'_>, again: bool) -> Result<(), ParseError> {
-    match again {
-        true => Err(word.error("comes twice", "it once")),
-        false => Ok(()),
-    }
+    if again { Err(word.error("comes twice", "it once")) } else { Ok(()) }
 }
 
 /// A frame and a register. The second result tells whether the size is known.
@@ -372,10 +369,7 @@ fn read_target(frame: Word<'_>, register: Option<Word<'_>>) -> Result<(u64, bool
         return Err(frame.error("lacks a register", "a register or +offset"));
     };
     let complete = !word.text.starts_with('+');
-    let target = match complete {
-        true => named_register(*known, word)?,
-        false => raw_offset(*known, word)?,
-    };
+    let target = if complete { named_register(*known, word)? } else { raw_offset(*known, word)? };
     Ok((target.pack(), complete))
 }
 

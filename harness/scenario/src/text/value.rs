@@ -117,9 +117,10 @@ fn place(text: &str) -> Result<Place, Wrong> {
 }
 
 fn aligned(place: Place, align: u16) -> Result<Place, Wrong> {
-    match place.align_down(align.clamp(1, PAGE_BYTES)) == place {
-        true => Ok(place),
-        false => wrong("is not aligned", format!("a multiple of {align:#x}")),
+    if place.align_down(align.clamp(1, PAGE_BYTES)) == place {
+        Ok(place)
+    } else {
+        wrong("is not aligned", format!("a multiple of {align:#x}"))
     }
 }
 
