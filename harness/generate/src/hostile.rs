@@ -357,8 +357,7 @@ pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
 pub(super) fn while_running(draft: &mut Draft<'_, '_>) {
     let (device_id, event_id) = draft.some_event();
     let cpu = draft.cpu();
-    draft.command(HostCommand::Int { device_id, event_id });
-    draft.post();
+    draft.send(HostCommand::Int { device_id, event_id });
     draft.push(Operation::Disable { cpu });
     match draft.below(3) {
         0 => draft.push(Operation::WriteCbaser { cpu, flip: 0 }),
@@ -389,8 +388,7 @@ pub(super) fn hypercalls(draft: &mut Draft<'_, '_>) {
 /// Set-up with one argument wrong.
 pub(super) fn bad_set_up(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    let mut private = Place::page(draft.area(Area::PRIVATE), 0);
-    let mut descriptor = Place::page(draft.area(Area::DESCRIPTOR), 0);
+    let [mut private, mut descriptor] = draft.own_places();
     let mut private_pages = u16::from(draft.expected.boot.private_pages);
     let mut device_flip = 0;
     match draft.below(4) {

@@ -89,10 +89,6 @@ fn described_at(draft: &mut Draft<'_, '_>, cpu: u8, field: u16, (area, pages): (
     draft.push(Operation::StoreAddress { cpu, at, of, physical: false });
 }
 
-fn own(draft: &Draft<'_, '_>, area: Area) -> Place {
-    Place::page(draft.area(area), 0)
-}
-
 fn call(
     draft: &mut Draft<'_, '_>,
     (private, descriptor): (Place, Place),
@@ -132,14 +128,14 @@ fn overlapping(draft: &mut Draft<'_, '_>) {
     let area = draft.pick(&draft.areas(), Area::QUEUE);
     let there = Place::page(area, draft.below(area.pages().min(4).into()) as u16);
     let pages = draft.pick(&[0, 1, 1, 2, 4, 16], 1);
-    let (private, descriptor) = (own(draft, Area::PRIVATE), own(draft, Area::DESCRIPTOR));
+    let [private, descriptor] = draft.own_places();
     let places = if draft.below(4) < 3 { (there, descriptor) } else { (private, there) };
     call(draft, places, pages, 0);
 }
 
 /// Across the end of a region, not aligned, too many, or at the wrong ITS.
 fn straddling(draft: &mut Draft<'_, '_>) {
-    let (private, descriptor) = (own(draft, Area::PRIVATE), own(draft, Area::DESCRIPTOR));
+    let [private, descriptor] = draft.own_places();
     let pages = draft.pick(&[0, 1, 4, 5, 6, 1024, 1025, u16::MAX], 1);
     let offset = draft.pick(&[8, 0x100, 0x800, 0xfff], 8);
     let flip = draft.word();
@@ -307,7 +303,7 @@ fn early(draft: &mut Draft<'_, '_>) {
 
 /// A set-up that was made, with other pages or the same.
 fn again(draft: &mut Draft<'_, '_>) {
-    let descriptor = own(draft, Area::DESCRIPTOR);
+    let [_, descriptor] = draft.own_places();
     legal::set_up(draft);
     let pages = draft.between(1, 4) as u16;
     call(draft, (Place::page(Area::HOST, 8), descriptor), pages, 0);

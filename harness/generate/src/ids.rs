@@ -42,13 +42,8 @@ impl Draft<'_, '_> {
             _ => self.below(ids),
         };
         // Level-2 tables are few.
-        let known = |index| self.expected.here().level1.contains(&index);
-        let full = self.no_more_level2();
-        let index = self.expected.level1_index(drawn as u32);
-        let device_id = match index {
-            Some(index) if full && !known(index) => 0,
-            _ => drawn,
-        };
+        let reached = self.expected.is_covered(drawn as u32) || !self.no_more_level2();
+        let device_id = if reached { drawn } else { 0 };
         let free = |id: &u64| self.expected.device(*id as u32).is_none();
         let device_id = (device_id..ids.min(device_id.saturating_add(8))).find(free)?;
         let most = self.its().event_id_bits.min(16);
@@ -72,11 +67,8 @@ impl Draft<'_, '_> {
             _ => end.checked_next_multiple_of(PAGE_BYTES)?.saturating_add(0xf00),
         };
         let limit = u64::from(Area::ITT.pages()).saturating_mul(PAGE_BYTES);
-        let place = Place::at(
-            Area::ITT,
-            u16::try_from(start / PAGE_BYTES).ok()?,
-            (start % PAGE_BYTES) as u16,
-        );
+        let page = u16::try_from(start / PAGE_BYTES).ok()?;
+        let place = Place::at(Area::ITT, page, (start % PAGE_BYTES) as u16);
         (start.saturating_add(bytes) <= limit).then_some(place)
     }
 
@@ -106,12 +98,11 @@ impl Draft<'_, '_> {
 
     /// A DeviceID: mapped, at a limit, or anything.
     pub(crate) fn any_device(&mut self) -> u32 {
-        let named = 1_u64 << self.its().device_id_bits;
         let ids = self.expected.device_ids();
         match self.below(8) {
             0..=2 => self.some_device().map_or(0, |device| device.device_id),
             3 => ids as u32,
-            4 => named as u32,
+            4 => (1_u64 << self.its().device_id_bits) as u32,
             5 => ids.saturating_sub(1) as u32,
             6 => self.below(64) as u32,
             _ => self.word() as u32,
@@ -151,9 +142,8 @@ impl Draft<'_, '_> {
                 // The table's first and last collection, whether those that are held come before or
                 // not.
                 let bytes = u64::from(configuration.collection_entry_bytes);
-                let entries =
-                    configuration.largest_page_size().bytes().checked_div(bytes).unwrap_or(0)
-                        as u16;
+                let entries = configuration.largest_page_size().bytes().checked_div(bytes);
+                let entries = entries.unwrap_or(0) as u16;
                 let beyond = entries.saturating_add(held);
                 let edges = [held, entries, beyond].map(|edge| [edge.saturating_sub(1), edge]);
                 self.pick(edges.as_flattened(), held)
@@ -213,6 +203,11 @@ impl Draft<'_, '_> {
         let bytes = index.saturating_mul(8);
         let page = (bytes / PAGE_BYTES) as u16;
         Place::at(self.area(Area::DEVICE_TABLE_COPY), page, (bytes % PAGE_BYTES) as u16)
+    }
+
+    /// Where the driver has the private pages and the descriptor of the ITS that it works on.
+    pub(crate) fn own_places(&self) -> [Place; 2] {
+        [Area::PRIVATE, Area::DESCRIPTOR].map(|area| Place::page(self.area(area), 0))
     }
 
     /// Any page of an area.

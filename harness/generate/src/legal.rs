@@ -19,8 +19,7 @@ pub(crate) fn map_device(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::MapDevice { cpu, device_id, event_id_bits, itt });
         return;
     }
-    let size = event_id_bits.saturating_sub(1);
-    draft.command(mapd(device_id, size, itt, true));
+    draft.command(mapd(device_id, event_id_bits.saturating_sub(1), itt, true));
     draft.sometimes_post();
 }
 
@@ -42,14 +41,10 @@ fn many_devices(draft: &mut Draft<'_, '_>) {
     draft.post();
     idle(draft);
     for _ in 0..draft.between(1, 4).min(mapped.len() as u64) {
-        let index = if draft.chance(1, 2) {
-            mapped.len().saturating_sub(1)
-        } else {
-            draft.below(mapped.len() as u64) as usize
-        };
-        let (device_id, itt) = mapped.swap_remove(index);
-        let (size, valid) = (0, false);
-        draft.command(mapd(device_id, size, itt, valid));
+        let last = mapped.len().saturating_sub(1) as u64;
+        let index = if draft.chance(1, 2) { last } else { draft.between(0, last) };
+        let (device_id, itt) = mapped.swap_remove(index as usize);
+        draft.command(mapd(device_id, 0, itt, false));
     }
     draft.post();
     idle(draft);
@@ -57,16 +52,11 @@ fn many_devices(draft: &mut Draft<'_, '_>) {
 
 /// MAPD of a device with two events, if it is not mapped and its entry is there.
 fn map_one_of_many(draft: &mut Draft<'_, '_>, device_id: u64) -> Option<(u32, Place)> {
-    if device_id >= draft.expected.device_ids() {
-        return None;
-    }
-    let device_id = device_id as u32;
-    if !draft.expected.is_covered(device_id) || draft.expected.device(device_id).is_some() {
-        return None;
-    }
-    let itt = draft.new_itt(1)?;
-    let (size, valid) = (0, true);
-    draft.command(mapd(device_id, size, itt, valid));
+    let device_id = u32::try_from(device_id).ok()?;
+    let state = &draft.expected;
+    let free = u64::from(device_id) < state.device_ids() && state.device(device_id).is_none();
+    let itt = (free && state.is_covered(device_id)).then(|| draft.new_itt(1))??;
+    draft.command(mapd(device_id, 0, itt, true));
     Some((device_id, itt))
 }
 
@@ -162,8 +152,7 @@ pub(crate) fn collection(draft: &mut Draft<'_, '_>) {
     draft.make_room(4);
     draft.command(mapc(icid, redistributor, true));
     draft.sync_with(redistributor);
-    draft.command(HostCommand::Invall { icid });
-    draft.post();
+    draft.send(HostCommand::Invall { icid });
 }
 
 /// The host waits a little.
@@ -255,13 +244,9 @@ fn long_batch(draft: &mut Draft<'_, '_>) {
 /// The set-up hypercall as the driver makes it.
 pub(crate) fn set_up(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    draft.push(Operation::SetUp {
-        cpu,
-        private: Place::page(draft.area(Area::PRIVATE), 0),
-        descriptor: Place::page(draft.area(Area::DESCRIPTOR), 0),
-        private_pages: draft.expected.boot.private_pages.into(),
-        device_flip: 0,
-    });
+    let [private, descriptor] = draft.own_places();
+    let private_pages = draft.expected.boot.private_pages.into();
+    draft.push(Operation::SetUp { cpu, private, descriptor, private_pages, device_flip: 0 });
 }
 
 /// What was written is posted and looked at.

@@ -55,6 +55,12 @@ impl Draft<'_, '_> {
         self.post_and_poll();
     }
 
+    /// A command, posted.
+    pub(crate) fn send(&mut self, command: HostCommand) {
+        self.command(command);
+        self.post();
+    }
+
     /// Often a batch grows.
     pub(crate) fn sometimes_post(&mut self) {
         self.maybe(2, 3, |draft| draft.post());

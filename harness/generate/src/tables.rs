@@ -21,12 +21,16 @@ pub(super) const HOSTILE: &[Phrase] = &[
     several::power_loss, several::power_loss,
 ];
 
+/// A DeviceID behind one of the level-1 entries from 1 on.
+fn behind_one_of(draft: &mut Draft<'_, '_>, last: u64) -> u32 {
+    let entry = draft.between(1, last);
+    behind(draft, entry)
+}
+
 /// A DeviceID behind the n-th level-1 entry.
 fn behind(draft: &mut Draft<'_, '_>, entry: u64) -> u32 {
-    let configuration = draft.its();
-    let bytes: u64 = configuration.device_entry_bytes.into();
-    let per_page = configuration.largest_page_size().bytes().checked_div(bytes);
-    let per_page = per_page.unwrap_or(0);
+    let bytes: u64 = draft.its().device_entry_bytes.into();
+    let per_page = draft.its().largest_page_size().bytes().checked_div(bytes).unwrap_or(0);
     let within = draft.pick(&[0, 1, per_page.saturating_sub(1)], 0);
     entry.saturating_mul(per_page).saturating_add(within) as u32
 }
@@ -43,8 +47,7 @@ fn beyond_the_table(draft: &mut Draft<'_, '_>) {
         0 => ids,
         1 => last,
         _ => draft.between(ids, last),
-    };
-    let device_id = device_id as u32;
+    } as u32;
     let next = if draft.chance(1, 4) {
         HostCommand::Int { device_id, event_id: 0 }
     } else {
@@ -55,17 +58,14 @@ fn beyond_the_table(draft: &mut Draft<'_, '_>) {
 
 /// An ICID behind the n-th level-1 entry.
 fn collection_behind(draft: &mut Draft<'_, '_>, entry: u64) -> u16 {
-    let configuration = draft.its();
-    let bytes: u64 = configuration.collection_entry_bytes.into();
-    let per_page = configuration.page_size.bytes().checked_div(bytes).unwrap_or(0);
+    let bytes: u64 = draft.its().collection_entry_bytes.into();
+    let per_page = draft.its().page_size.bytes().checked_div(bytes).unwrap_or(0);
     entry.saturating_mul(per_page).saturating_add(1) as u16
 }
 
 fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
     let itt = Place::at(Area::ITT, draft.between(280, 319) as u16, 0);
-    let mapd = mapd(device_id, 4, itt, true);
-    draft.command(mapd);
-    draft.post();
+    draft.send(mapd(device_id, 4, itt, true));
 }
 
 /// A collection that needs a level-2 table of its own, if the table has two levels and memory is
@@ -73,12 +73,11 @@ fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
 fn far_collection(draft: &mut Draft<'_, '_>) {
     let entry = draft.between(1, 3);
     let icid = collection_behind(draft, entry);
-    let bits = draft.its().collection_id_bits;
     let index = draft.expected.collection_index(icid);
-    let Some(index) = index.filter(|_| u32::from(icid) >> bits == 0) else {
+    if index.is_none() || u32::from(icid) >> draft.its().collection_id_bits != 0 {
         return legal::collection(draft);
-    };
-    if !draft.expected.here().level1.contains(&index) {
+    }
+    if !draft.expected.here().has_level1(index) {
         let Some(level2) = draft.own_level2().filter(|_| draft.expected.here().guarded) else {
             return legal::collection(draft);
         };
@@ -86,10 +85,8 @@ fn far_collection(draft: &mut Draft<'_, '_>) {
     }
     draft.make_room(3);
     let redistributor = draft.below(2) as u8;
-    let rdbase = Rdbase::Of(redistributor);
-    draft.command(HostCommand::Mapc { icid, rdbase, valid: true });
-    draft.sync_with(redistributor);
-    draft.post();
+    draft.command(mapc(icid, redistributor, true));
+    draft.send(sync(redistributor));
 }
 
 fn flip(draft: &mut Draft<'_, '_>) -> u64 {
@@ -117,16 +114,13 @@ fn level2(draft: &mut Draft<'_, '_>) -> Place {
 
 /// An entry for any page, then a device behind it.
 fn grown_badly(draft: &mut Draft<'_, '_>) {
-    let entry = draft.between(1, 8);
-    let device_id = behind(draft, entry);
-    let (level2, flip) = (level2(draft), flip(draft));
-    let cpu = draft.cpu();
+    let device_id = behind_one_of(draft, 8);
+    let (level2, flip, cpu) = (level2(draft), flip(draft), draft.cpu());
     draft.push(Operation::Grow { cpu, device_id, level2, flip });
     map(draft, device_id);
     draft.poll();
     if draft.chance(1, 2) {
-        let level2 = Place::page(Area::LEVEL2, 112);
-        offer(draft, device_id, level2);
+        offer(draft, device_id, Place::page(Area::LEVEL2, 112));
         draft.push(Operation::Post { cpu, retry: true, double: false });
         draft.poll();
     }
@@ -156,9 +150,8 @@ fn collection_on(draft: &mut Draft<'_, '_>, level2: Place, flip: u64) {
     let entry = draft.between(0, 4);
     let icid = collection_behind(draft, entry);
     draft.push(Operation::GrowCollection { cpu, icid, level2, flip });
-    let rdbase = Rdbase::Of(draft.below(2) as u8);
-    let valid = true;
-    draft.attempt(HostCommand::Mapc { icid, rdbase, valid });
+    let redistributor = draft.below(2) as u8;
+    draft.attempt(mapc(icid, redistributor, true));
 }
 
 /// A level-1 entry of collections for any page.
@@ -176,11 +169,8 @@ fn shrunk(draft: &mut Draft<'_, '_>) {
     let word = draft.word();
     let value = draft.pick(&[0, word], 0);
     let level2 = level2(draft);
-    draft.push_either(
-        (1, 2),
-        Operation::Store { cpu, at, value },
-        Operation::Grow { cpu, device_id, level2, flip: 1 << 63 },
-    );
+    let grow = Operation::Grow { cpu, device_id, level2, flip: 1 << 63 };
+    draft.push_either((1, 2), Operation::Store { cpu, at, value }, grow);
     legal::interrupt(draft);
     map(draft, device_id);
     draft.push(Operation::UnmapDevice { cpu, device_id });
@@ -194,15 +184,11 @@ fn offer(draft: &mut Draft<'_, '_>, device_id: u32, level2: Place) {
 
 /// Between posting and consuming: the entry changes while commands are in flight.
 fn swapped_under_a_device(draft: &mut Draft<'_, '_>) {
-    let entry = draft.between(1, 6);
-    let device_id = behind(draft, entry);
+    let device_id = behind_one_of(draft, 6);
     let (one, other) = (level2(draft), level2(draft));
     for (level2, size) in [(one, 4), (other, 5)] {
         offer(draft, device_id, level2);
-        let itt = Place::page(Area::ITT, 300);
-        let mapd = mapd(device_id, size, itt, true);
-        draft.command(mapd);
-        draft.post();
+        draft.send(mapd(device_id, size, Place::page(Area::ITT, 300), true));
     }
     draft.poll();
     let (device_id, event_id) = draft.some_event();
@@ -211,19 +197,15 @@ fn swapped_under_a_device(draft: &mut Draft<'_, '_>) {
 
 /// A level-1 entry or the command that needs it changes between two reads of EL2.
 fn tampered(draft: &mut Draft<'_, '_>) {
-    let entry = draft.between(1, 8);
-    let device_id = behind(draft, entry);
+    let device_id = behind_one_of(draft, 8);
     let level2 = level2(draft);
     offer(draft, device_id, level2);
-    let itt = Place::page(Area::ITT, 290);
-    let mapd = mapd(device_id, 4, itt, true);
+    let mapd = mapd(device_id, 4, Place::page(Area::ITT, 290), true);
     draft.times(1, 3, |draft| draft.command(mapd));
-    let at = match draft.chance(3, 4) {
-        true => draft.level1_entry(device_id),
-        false => {
-            let slot = draft.below(PAGE_BYTES / 8).saturating_mul(8) as u16;
-            Place::at(draft.area(Area::QUEUE_COPY), 0, slot)
-        }
+    let at = if draft.chance(3, 4) {
+        draft.level1_entry(device_id)
+    } else {
+        Place::at(draft.area(Area::QUEUE_COPY), 0, draft.word_of(PAGE_BYTES / 8))
     };
     let value = draft.word();
     let value = draft.pick(&[0, value, value | 1 << 63], 0);
@@ -234,13 +216,11 @@ fn tampered(draft: &mut Draft<'_, '_>) {
 
 /// The growth is good, the command is not: its ITT is the new level-2 table, or no memory.
 fn refused_for_its_itt(draft: &mut Draft<'_, '_>) {
-    let entry = draft.between(1, 6);
-    let device_id = behind(draft, entry);
+    let device_id = behind_one_of(draft, 6);
     let level2 = Place::page(Area::LEVEL2, draft.below(8).saturating_mul(16) as u16);
     offer(draft, device_id, level2);
     let itt = if draft.chance(1, 2) { level2 } else { draft.bad_place() };
-    let valid = true;
-    draft.command(mapd(device_id, 6, itt.align_down(256), valid));
+    draft.command(mapd(device_id, 6, itt.align_down(256), true));
     let (icid, _) = draft.some_collection();
     draft.attempt(HostCommand::Invall { icid });
 }

@@ -52,38 +52,24 @@ impl FuzzTarget {
 
     /// Returns whether operations of a kind mean something to it.
     pub const fn plays(self, kind: Kind) -> bool {
-        match self {
+        use Kind::*;
+        #[rustfmt::skip]
+        let played = match self {
             Self::Cmdq => !matches!(
                 kind,
-                Kind::PowerLoss
-                    | Kind::Its
-                    | Kind::GrowCollection
-                    | Kind::StoreAddress
-                    | Kind::Race
-                    | Kind::WriteHalf
+                PowerLoss | Its | GrowCollection | StoreAddress | Race | WriteHalf
             ),
-            Self::Mmio | Self::Hvc | Self::Tables => !matches!(kind, Kind::Race),
+            Self::Mmio | Self::Hvc | Self::Tables => !matches!(kind, Race),
             Self::Race => true,
             // There is no EL2 that could be asked, watched, made to fail, or be short of records.
             Self::Arch => !matches!(
                 kind,
-                Kind::Share
-                    | Kind::Unshare
-                    | Kind::DonateGuest
-                    | Kind::ReclaimGuest
-                    | Kind::Finalize
-                    | Kind::SetUp
-                    | Kind::RawHypercall
-                    | Kind::Fail
-                    | Kind::Tamper
-                    | Kind::Race
-                    | Kind::Describe
-                    | Kind::MapDevices
-                    | Kind::StoreAddress
-                    | Kind::WriteHalf
-                    | Kind::GrowCollection
+                Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp | RawHypercall
+                    | Fail | Tamper | Race | Describe | MapDevices | StoreAddress | WriteHalf
+                    | GrowCollection
             ),
-        }
+        };
+        played
     }
 
     /// The stage that comes closest to one.

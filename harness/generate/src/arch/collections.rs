@@ -41,8 +41,8 @@ pub(crate) fn unmapped(draft: &mut Draft<'_, '_>) {
     draft.maybe(1, 2, |draft| draft.raise(device_id, event_id));
     draft.make_room(8);
     draft.command(mapc(event.icid, redistributor, false));
-    draft.sync_with(redistributor);
-    draft.settle();
+    draft.send(sync(redistributor));
+    draft.drain();
     for _ in 0..draft.between(1, 3) {
         let odd = match draft.below(4) {
             0 => HostCommand::Movi { device_id, event_id, icid: event.icid ^ 1 },
@@ -55,8 +55,8 @@ pub(crate) fn unmapped(draft: &mut Draft<'_, '_>) {
     draft.acknowledge_all();
     if draft.chance(4, 5) {
         draft.command(mapc(event.icid, redistributor, true));
-        draft.sync_with(redistributor);
-        draft.settle();
+        draft.send(sync(redistributor));
+        draft.drain();
     }
     draft.deliver(device_id, event_id);
 }
@@ -69,8 +69,8 @@ pub(crate) fn all_moved(draft: &mut Draft<'_, '_>) {
     draft.make_room(8);
     draft.command(movall(from, to));
     draft.sync_with(from);
-    draft.sync_with(to);
-    draft.settle();
+    draft.send(sync(to));
+    draft.drain();
     draft.acknowledge_all();
     draft.acknowledge_all();
 }

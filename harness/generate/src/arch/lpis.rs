@@ -44,8 +44,7 @@ fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributo
         }
         (2, Some(event)) if draft.expected.here().redistributor(event.icid).is_some() => {
             draft.command(HostCommand::Invall { icid: event.icid });
-            draft.sync_with(redistributor);
-            draft.post();
+            draft.send(sync(redistributor));
         }
         (3, Some(_)) => {
             draft.command(HostCommand::Inv { device_id, event_id });

@@ -64,13 +64,7 @@ pub(crate) fn unmap_device(draft: &mut Draft<'_, '_>, device: &Device) {
     for event in &device.events {
         discard(draft, device.device_id, event.event_id);
     }
-    draft.command(mapd(
-        device.device_id,
-        device.event_id_bits.saturating_sub(1),
-        device.itt,
-        false,
-    ));
-    draft.post();
+    draft.send(mapd(device.device_id, device.event_id_bits.saturating_sub(1), device.itt, false));
 }
 
 /// Commands on what is mapped, now and then so many that the smallest queue wraps.

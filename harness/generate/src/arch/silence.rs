@@ -55,8 +55,7 @@ fn shared_itt(draft: &mut Draft<'_, '_>) {
         if draft.chance(1, 2) { used } else { Place::page(draft.pick(&areas, Area::HOLE), 0) };
     let ids = draft.expected.device_ids().min(32);
     let device_id = draft.below(ids) as u32;
-    draft.command(mapd(device_id, 3, itt, true));
-    draft.post();
+    draft.send(mapd(device_id, 3, itt, true));
 }
 
 /// The host writes into what the ITS keeps.

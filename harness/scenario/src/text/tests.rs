@@ -126,87 +126,72 @@ fn errors_say_where_what_and_what_instead() {
     );
 }
 
-/// Each wrong text with the line and column of the complaint, and a part of it.
+/// What may not follow the first line: line and column of the complaint, a part of it, the text.
+const WRONG: &str = r"
+3:1 too late | post\nboot stage=probed
+3:1 too late | boot\ncharacter
+2:19 twice | boot stage=probed stage=probed
+2:6 one of stage, live-devices | boot colour=red
+2:6 no value | boot stage
+2:18 from 1 to 16 | boot queue-pages=17
+2:1 MAPTI | command
+2:9 no command | command VMAPP
+2:1 no operation | command-mapd
+2:1 lacks its at; expected load PLACE [cpu=N] | load
+2:6 beyond the area; expected a page from 0 to 319 of itt | load itt[320]
+2:6 beyond the area | load itt[70000]
+2:6 beyond the page; expected an offset below 0x1000 | load itt[1]+0x1000
+2:6 lacks a ] | load itt[1
+2:6 is no place | load itt[1]8
+2:6 is no place | load itt[x]
+2:6 in no area of the board; expected one of queue-copy | load ram[1]
+2:6 is no number; expected a place such as | load nowhere
+2:24 beyond the area; expected a page from 0 to 31 | grow device=0x1 level2=pending[32]
+2:24 is not aligned; expected a multiple of 0x1000 | grow device=0x1 level2=pending[3]+0x10
+2:6 is too large; expected a number from 1 to 255 | poll 256
+2:6 is too small | poll 0
+2:6 is too large | poll 99999999999999999999
+2:6 is too large | poll 0x1ffffffffffffffff
+2:6 is no number | poll 0x
+2:6 is no number | poll many
+2:21 too large; expected redistributor0 to redistributor1 | command SYNC rdbase=redistributor2
+2:21 too large; expected redistributor0, or | command SYNC rdbase=0x1000000000
+2:6 is not aligned; expected a multiple of 0x8 | load itt[0]+0x4
+2:6 is too large | load 0x10000000000000
+2:8 too much | poll 4 4
+2:6 from 1 to 255 | poll +4
+2:12 twice | post retry retry
+2:10 from 0 to 1 | post cpu=2
+2:22 no argument | msi device=1 event=1 cpu=0
+3:1 too late | character1\ncharacter
+2:19 one of absent, write-through, write-back | character1 caches=full
+2:5 from 0 to 1 | its 2
+2:14 does not fit | msi device=1 event=0x10000 half
+2:32 from 0 to 1 | move-event device=0 event=0 to=2
+2:18 own size | read its0 CREADR size=4
+2:1 lacks its size | read its0 +0x10
+2:12 is too large; expected a number up to 0xffff | read its0 +0x10000 size=4
+2:11 no register | read its0 NOTHING
+2:24 does not fit | write its0 CWRITER.low 0x100000000
+";
+
 #[test]
 fn wrong_texts_are_refused() {
-    let wrong: [(&str, usize, usize, &str); 49] = [
-        ("", 1, 1, "ends the text"),
-        ("post", 1, 1, "no header"),
-        ("itsdiff", 1, 1, "lacks a version"),
-        ("itsdiff 2", 1, 9, "no version"),
-        ("itsdiff 1\npost\nboot stage=probed", 3, 1, "too late"),
-        ("itsdiff 1\nboot\ncharacter", 3, 1, "too late"),
-        ("itsdiff 1\nboot stage=probed stage=probed", 2, 19, "twice"),
-        ("itsdiff 1\nboot colour=red", 2, 6, "one of stage, live-devices"),
-        ("itsdiff 1\nboot stage", 2, 6, "no value"),
-        ("itsdiff 1\nboot queue-pages=17", 2, 18, "from 1 to 16"),
-        ("itsdiff 1\ncommand", 2, 1, "MAPTI"),
-        ("itsdiff 1\ncommand VMAPP", 2, 9, "no command"),
-        ("itsdiff 1\ncommand-mapd", 2, 1, "no operation"),
-        ("itsdiff 1\nload", 2, 1, "lacks its at; expected load PLACE [cpu=N]"),
-        ("itsdiff 1\nload itt[320]", 2, 6, "beyond the area; expected a page from 0 to 319 of itt"),
-        ("itsdiff 1\nload itt[70000]", 2, 6, "beyond the area"),
-        ("itsdiff 1\nload itt[1]+0x1000", 2, 6, "beyond the page; expected an offset below 0x1000"),
-        ("itsdiff 1\nload itt[1", 2, 6, "lacks a ]"),
-        ("itsdiff 1\nload itt[1]8", 2, 6, "is no place"),
-        ("itsdiff 1\nload itt[x]", 2, 6, "is no place"),
-        ("itsdiff 1\nload ram[1]", 2, 6, "in no area of the board; expected one of queue-copy"),
-        ("itsdiff 1\nload nowhere", 2, 6, "is no number; expected a place such as"),
-        (
-            "itsdiff 1\ngrow device=0x1 level2=pending[32]",
-            2,
-            24,
-            "beyond the area; expected a page from 0 to 31",
-        ),
-        (
-            "itsdiff 1\ngrow device=0x1 level2=pending[3]+0x10",
-            2,
-            24,
-            "is not aligned; expected a multiple of 0x1000",
-        ),
-        ("itsdiff 1\npoll 256", 2, 6, "is too large; expected a number from 1 to 255"),
-        ("itsdiff 1\npoll 0", 2, 6, "is too small"),
-        ("itsdiff 1\npoll 99999999999999999999", 2, 6, "is too large"),
-        ("itsdiff 1\npoll 0x1ffffffffffffffff", 2, 6, "is too large"),
-        ("itsdiff 1\npoll 0x", 2, 6, "is no number"),
-        ("itsdiff 1\npoll many", 2, 6, "is no number"),
-        (
-            "itsdiff 1\ncommand SYNC rdbase=redistributor2",
-            2,
-            21,
-            "too large; expected redistributor0 to redistributor1",
-        ),
-        (
-            "itsdiff 1\ncommand SYNC rdbase=0x1000000000",
-            2,
-            21,
-            "too large; expected redistributor0, or",
-        ),
-        ("itsdiff 1\nload itt[0]+0x4", 2, 6, "is not aligned; expected a multiple of 0x8"),
-        ("itsdiff 1\nload 0x10000000000000", 2, 6, "is too large"),
-        ("itsdiff 1\npoll 4 4", 2, 8, "too much"),
-        ("itsdiff 1\npoll +4", 2, 6, "from 1 to 255"),
-        ("itsdiff 1\npost retry retry", 2, 12, "twice"),
-        ("itsdiff 1\npost cpu=2", 2, 10, "from 0 to 1"),
-        ("itsdiff 1\nmsi device=1 event=1 cpu=0", 2, 22, "no argument"),
-        ("itsdiff 1\ncharacter1\ncharacter", 3, 1, "too late"),
-        ("itsdiff 1\ncharacter1 caches=full", 2, 19, "one of absent, write-through, write-back"),
-        ("itsdiff 1\nits 2", 2, 5, "from 0 to 1"),
-        ("itsdiff 1\nmsi device=1 event=0x10000 half", 2, 14, "does not fit"),
-        ("itsdiff 1\nmove-event device=0 event=0 to=2", 2, 32, "from 0 to 1"),
-        ("itsdiff 1\nread its0 CREADR size=4", 2, 18, "own size"),
-        ("itsdiff 1\nread its0 +0x10", 2, 1, "lacks its size"),
-        (
-            "itsdiff 1\nread its0 +0x10000 size=4",
-            2,
-            12,
-            "is too large; expected a number up to 0xffff",
-        ),
-        ("itsdiff 1\nread its0 NOTHING", 2, 11, "no register"),
-        ("itsdiff 1\nwrite its0 CWRITER.low 0x100000000", 2, 24, "does not fit"),
-    ];
+    let headless =
+        [("", 1, "ends the text"), ("post", 1, "no header"), ("itsdiff", 1, "lacks a version")];
+    let headless = headless.into_iter().chain([("itsdiff 2", 9, "no version")]);
+    let mut wrong: Vec<_> =
+        headless.map(|(text, column, part)| (text.to_owned(), 1, column, part)).collect();
+    for row in WRONG.trim().lines() {
+        let (complaint, text) = row.split_once(" | ").unwrap();
+        let (place, part) = complaint.split_once(' ').unwrap();
+        let (line, column) = place.split_once(':').unwrap();
+        let text = format!("itsdiff 1\n{}", text.replace(r"\n", "\n"));
+        wrong.push((text, line.parse().unwrap(), column.parse().unwrap(), part));
+    }
+    assert_eq!(wrong.len(), 49);
     for (text, line, column, part) in wrong {
-        let error = Scenario::parse(text).unwrap_err();
+        let error = Scenario::parse(&text).unwrap_err();
         assert_eq!((error.line, error.column), (line, column), "{text}: {error}");
         assert!(error.to_string().contains(part), "{text}: {error}");
     }
