@@ -24,8 +24,7 @@ const FIRST_FIELDS: usize = 13;
 /// Fields that are no freedoms, but for [`Freedom::OnError`].
 const OWN_FIELDS: usize = 16;
 
-/// Returns the places of the fields of a configuration that scenarios for a target vary, in two
-/// lists: the older ones and the rest.
+/// Returns the places of configuration fields that a target varies: the older ones, and the rest.
 pub(crate) fn varied_fields(target: FuzzTarget) -> (Vec<usize>, Vec<usize>) {
     let is = |index: usize, freedom: Freedom| {
         let field = ItsConfiguration::FIELDS.get(index);
@@ -46,8 +45,7 @@ pub(crate) fn varied_fields(target: FuzzTarget) -> (Vec<usize>, Vec<usize>) {
     ((0..FIRST_FIELDS).collect(), later)
 }
 
-/// Defaults with a few fields drawn; slow hardware often enough. The second ITS is like the first,
-/// or another draw.
+/// Defaults with a few fields drawn. The second ITS is like the first, or another draw.
 pub(crate) fn draw_configurations(
     u: &mut Unstructured<'_>,
     target: FuzzTarget,

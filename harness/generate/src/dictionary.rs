@@ -41,8 +41,7 @@ fn commands() -> Vec<DictionaryWord> {
     Command::known().map(word).collect()
 }
 
-/// Values that registers and entries of tables change at: flips and written values are made of
-/// them.
+/// Values at which registers and entries of tables change: parts of flips and written values.
 fn fields() -> Vec<DictionaryWord> {
     let mut words: Vec<(String, u64)> = vec![
         ("field.valid".into(), Cbaser::VALID),
@@ -63,8 +62,7 @@ fn fields() -> Vec<DictionaryWord> {
     words.into_iter().map(bytes).collect()
 }
 
-/// A whole record of each kind of operation that the target plays, with every argument as small as
-/// it can be.
+/// A record of each kind of operation that the target plays, every argument as small as can be.
 fn operations(target: FuzzTarget) -> Vec<DictionaryWord> {
     let word = |kind: &Kind| {
         let smallest = Record { kind: *kind, cpu: 0, words: [0; ARGUMENTS] };

@@ -103,8 +103,7 @@ impl ExpectedIts {
     }
 }
 
-/// Level-1 entries of a collection table are numbered from here on, so that they count among the
-/// blocks in use.
+/// Level-1 entries of collections are numbered from here on, to count among the blocks in use.
 const OF_COLLECTIONS: u64 = 1 << 32;
 
 /// See the module.
@@ -162,8 +161,7 @@ impl ExpectedState {
         if self.boot.its == 1 { (0, 8) } else { (u64::from(self.current).saturating_mul(4), 4) }
     }
 
-    /// The level-1 entry of a collection, numbered apart from those of devices; `None` where none
-    /// is needed.
+    /// The level-1 entry of a collection, from [`OF_COLLECTIONS`] on; `None` where none is needed.
     pub(crate) fn collection_index(&self, icid: u16) -> Option<u64> {
         let configuration = &self.here().configuration;
         let bytes: u64 = configuration.collection_entry_bytes.into();
@@ -243,8 +241,7 @@ impl ExpectedState {
         event.and_then(|event| self.here().redistributor(event.icid)).unwrap_or(0)
     }
 
-    /// The last set-up should have failed, if it was one that could succeed; `before`: whether the
-    /// ITS was guarded.
+    /// The last set-up should have failed; `before`: whether the ITS was guarded.
     pub(crate) fn set_up_failed(&mut self, before: bool) {
         self.here_mut().guarded = before;
     }

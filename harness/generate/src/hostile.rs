@@ -136,8 +136,7 @@ fn full_queue(draft: &mut Draft<'_, '_>) {
     draft.post_and_poll();
 }
 
-/// Some devices more, where most records are taken as many as EL2 has records, one less or one
-/// more; then some go and others come.
+/// More devices, up to about as many as EL2 has records; then some go and others come.
 fn run_of_devices(draft: &mut Draft<'_, '_>) {
     let records = u64::from(draft.expected.boot.private_pages).saturating_mul(256);
     let room = records.saturating_sub(draft.expected.here().devices.len() as u64);
@@ -274,8 +273,7 @@ pub(super) fn one_bit_off(draft: &mut Draft<'_, '_>) {
     draft.post_and_poll();
 }
 
-/// A page is an ITT again and again; in between the host takes it back and shares it, and one
-/// change of it may fail.
+/// A page is an ITT again and again; between them it is shared or not, and a change may fail.
 pub(super) fn page_life(draft: &mut Draft<'_, '_>) {
     let page = Place::page(Area::ITT, 306);
     let rounds = draft.between(2, 3);

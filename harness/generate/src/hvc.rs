@@ -179,8 +179,7 @@ fn bad_field(draft: &mut Draft<'_, '_>) {
 const DEVICES: u8 = 1;
 const COLLECTIONS: u8 = 4;
 
-/// What the descriptor says of a table is right but for one field: its shape, or its BASER where
-/// that must agree.
+/// The descriptor is wrong in one field of a table: its shape, or its BASER where that counts.
 fn almost_right(draft: &mut Draft<'_, '_>) {
     let configuration = draft.its();
     let page_bytes = configuration.largest_page_size().bytes();
@@ -234,8 +233,7 @@ fn wrong_address(draft: &mut Draft<'_, '_>) {
     fail(draft);
 }
 
-/// The list of live devices says what is not so: a device twice, an ITT elsewhere, one device too
-/// many.
+/// The list of live devices is wrong: a device twice, an ITT elsewhere, one device too many.
 fn bad_live_device(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let list = draft.area(Area::LIVE_LIST);
@@ -286,8 +284,7 @@ fn page_gone(draft: &mut Draft<'_, '_>) {
     draft.push(back);
 }
 
-/// Finalizing once more, or a set-up when it is too early or its ITS is not the one that was
-/// described.
+/// Finalizing once more, a set-up that is too early, or one that names the other ITS.
 fn early(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     match draft.below(3) {

@@ -139,8 +139,7 @@ impl Draft<'_, '_> {
             3 | 4 => self.below(6) as u16,
             5 => self.pick(&[limit as u16, limit.saturating_sub(1) as u16], u16::MAX),
             6 => {
-                // The table's first and last collection, whether those that are held come before or
-                // not.
+                // The table's first and last collection, after those that are held or not.
                 let bytes = u64::from(configuration.collection_entry_bytes);
                 let entries = configuration.largest_page_size().bytes().checked_div(bytes);
                 let entries = entries.unwrap_or(0) as u16;
@@ -152,8 +151,7 @@ impl Draft<'_, '_> {
         }
     }
 
-    /// An INTID: the next free one mostly, one of a few that are used again and again, or one that is
-    /// no LPI.
+    /// An INTID: the next free one mostly, one of a few that come again, or one that is no LPI.
     pub(crate) fn any_intid(&mut self) -> u32 {
         let next = self.expected.next_intid;
         let low = self.between(8192, 8200) as u32;

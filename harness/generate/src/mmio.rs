@@ -30,8 +30,7 @@ fn frame(draft: &mut Draft<'_, '_>) -> Frame {
     if draft.chance(1, 2) { own } else { any }
 }
 
-/// A write while the CPU reaches the hardware itself is a host's that owns its ITS: another
-/// target's.
+/// A CPU that reaches the hardware itself only reads: its writes are another target's.
 fn access(
     draft: &mut Draft<'_, '_>,
     frame: Frame,

@@ -200,8 +200,7 @@ fn with_field_changed<H: Header>(header: &H, index: usize, rng: &mut Rng) -> H {
     H::from_words(words)
 }
 
-/// One argument of one operation: to what the same argument is elsewhere, or to a word close or
-/// far.
+/// One argument of one operation becomes what it is elsewhere, or a word close or far.
 fn tweak(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let index = below(rng, scenario.operations.len());
     let Some(operation) = scenario.operations.get(index) else { return };

@@ -12,8 +12,7 @@ const OPERATIONS: usize = 24;
 const KINDS: &[Phrase] =
     &[both_post, pages_change_hands, pages_come_back, rewritten, both_stop, any_registers];
 
-/// Phrases as elsewhere, and races between them; where the ITS is not guarded yet, set-up is one of
-/// them.
+/// Phrases and races between them; where the ITS is not guarded yet, set-up is one of those.
 pub(super) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool) {
     if draft.expected.boot.stage < Stage::Guarded {
         open(draft, weights);
@@ -112,8 +111,7 @@ fn both_post(draft: &mut Draft<'_, '_>) {
     }
 }
 
-/// Pages of ITTs and level-2 tables are shared, unshared and donated while EL2 borrows and takes
-/// them.
+/// Pages change hands while EL2 borrows them for ITTs and takes them for level-2 tables.
 fn pages_change_hands(draft: &mut Draft<'_, '_>) {
     pending_command(draft);
     for _ in 0..draft.between(1, 4) {

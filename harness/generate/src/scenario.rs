@@ -59,8 +59,7 @@ fn generate_on(
 
 /// Bytes that a whole scenario is drawn from.
 const SCENARIO_BYTES: usize = 4096;
-/// Scenarios with successive numbers that share a board, since booting another takes longer than
-/// many a case.
+/// Successive scenarios that share a board: booting another takes longer than many a case.
 const ON_A_BOARD: u64 = 32;
 
 /// Draws the scenario of a number for a target.
@@ -94,13 +93,12 @@ fn emulated(draft: &mut Draft<'_, '_>, weights: &Weights, target: FuzzTarget, te
         Temper::Legal => [u64::MAX; 3],
         Temper::Hostile => draw_mistakes(draft, phrases),
     };
-    match (target, temper) {
-        (FuzzTarget::Mmio | FuzzTarget::Hvc, Temper::Hostile) => contested(draft, weights),
-        (_, Temper::Hostile) => {
-            let spoilt = draft.chance(1, 4);
-            opening(draft, weights, spoilt);
-        }
-        (_, Temper::Legal) => opening(draft, weights, false),
+    let hostile = temper == Temper::Hostile;
+    if hostile && matches!(target, FuzzTarget::Mmio | FuzzTarget::Hvc) {
+        contested(draft, weights);
+    } else {
+        let spoilt = hostile && draft.chance(1, 4);
+        opening(draft, weights, spoilt);
     }
     for index in 0..phrases {
         if draft.is_long() {
@@ -134,12 +132,10 @@ pub(crate) fn continuation(
 
 /// Before which phrases something goes wrong.
 fn draw_mistakes(draft: &mut Draft<'_, '_>, phrases: u64) -> [u64; 3] {
-    let late = phrases / 4;
-    [
-        draft.between(late, phrases.saturating_sub(1)),
-        if draft.chance(1, 2) { draft.between(0, phrases.saturating_sub(1)) } else { u64::MAX },
-        if draft.chance(1, 6) { draft.between(0, phrases.saturating_sub(1)) } else { u64::MAX },
-    ]
+    let first = draft.between(phrases / 4, phrases.saturating_sub(1));
+    let [second, third] =
+        [2, 6].map(|of| if draft.chance(1, of) { draft.below(phrases) } else { u64::MAX });
+    [first, second, third]
 }
 
 /// From the boot's stage to a guarded ITS.

@@ -108,8 +108,7 @@ impl Draft<'_, '_> {
         self.outlive();
     }
 
-    /// After the last command of the queue could be refused: it is posted, and if the ITS stalls it
-    /// gets on again.
+    /// Posts a last command that could be refused, and gets the ITS on again if it stalls.
     pub(crate) fn outlive(&mut self) {
         let after = if self.chance(1, 3) { self.between(1, 3) } else { 0 };
         for _ in 0..after {
@@ -128,8 +127,7 @@ impl Draft<'_, '_> {
         self.drain();
     }
 
-    /// The refused command and those after it become others. Where none was refused they are not read
-    /// again.
+    /// The refused command and those after it become others; read only if one was refused.
     pub(crate) fn rewrite(&mut self, after: u64) {
         let slots = after.saturating_add(1) as u8;
         self.push(Operation::Rewind { slots });

@@ -68,8 +68,7 @@ fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
     draft.send(mapd(device_id, 4, itt, true));
 }
 
-/// A collection that needs a level-2 table of its own, if the table has two levels and memory is
-/// left.
+/// A collection with a level-2 table of its own, where there can be one.
 fn far_collection(draft: &mut Draft<'_, '_>) {
     let entry = draft.between(1, 3);
     let icid = collection_behind(draft, entry);
@@ -94,8 +93,7 @@ fn flip(draft: &mut Draft<'_, '_>) -> u64 {
     draft.pick(&[0, 0, 1, 0x1000, 1 << 52, 1 << 62, 1 << 63, word], 0)
 }
 
-/// Where a level-2 table would be bad or good: at the end of a region, on something else, high,
-/// anywhere.
+/// A place for a level-2 table, good or bad: at the end of a region, on something else, anywhere.
 fn level2(draft: &mut Draft<'_, '_>) -> Place {
     let area = draft.pick(&draft.areas(), Area::LEVEL2);
     let last = area.pages().saturating_sub(1);

@@ -22,15 +22,14 @@ quickcheck! {
     fn any_bytes_give_a_playable_scenario(bytes: Vec<u8>, hostile: bool) -> bool {
         let temper = if hostile { Temper::Hostile } else { Temper::Legal };
         FuzzTarget::ALL.into_iter().all(|target| {
-        let scenario = generate(&mut Unstructured::new(&bytes), target, temper);
-        let mut fixed = scenario.clone();
-        fixed.fit(target);
-        fixed == scenario
+            let scenario = generate(&mut Unstructured::new(&bytes), target, temper);
+            let mut fixed = scenario.clone();
+            fixed.fit(target);
+            fixed == scenario
         })
     }
 
-    /// Here because scenarios that are drawn have what the steps go by: races with members, runs of
-    /// commands, equal operations.
+    /// Drawn scenarios have what these steps go by: races with members, runs, equal operations.
     fn every_step_has_fewer_operations_and_can_be_played(
         seed: u64,
         from: usize,
@@ -121,8 +120,7 @@ fn slots(operation: &Operation, expected: &expected::ExpectedState) -> u64 {
     }
 }
 
-/// With hardware that only moves when told, phrases that do not wait for it, and the smallest
-/// queue.
+/// With hardware that only moves when told, phrases that do not wait, and the smallest queue.
 #[test]
 fn a_small_queue_never_overflows() {
     for seed in 0..300 {

@@ -69,8 +69,7 @@ impl Scenario {
         }
     }
 
-    /// Drops operations from the end until [`Scenario::encode`] gives at most `max_bytes`, or none
-    /// is left.
+    /// Drops operations from the end until [`Scenario::encode`] gives at most `max_bytes`.
     pub fn shorten_to(&mut self, max_bytes: usize) {
         let room = max_bytes.saturating_sub(HEADER_BYTES);
         self.operations.truncate(room / RECORD_BYTES);

@@ -31,8 +31,7 @@ impl Scenario {
 
     fn without_where(&self, is_gone: impl Fn(usize) -> bool) -> Self {
         let mut operations = Vec::with_capacity(self.operations.len());
-        // Where the race is that the operation is in, and how many of its members are still to
-        // come.
+        // Where the operation's race is, and how many of its members are still to come.
         let mut race: Option<(usize, u8)> = None;
         for (index, operation) in self.operations.iter().enumerate() {
             let is_gone = is_gone(index);
@@ -124,8 +123,7 @@ impl Scenario {
         runs.filter_map(|devices| self.with_one_for(run.clone(), devices)).collect()
     }
 
-    /// With the driver's descriptor for these stores: in their place, and ahead of the stores
-    /// before them, which then stay.
+    /// With the driver's descriptor for these stores: in their place, and ahead of earlier stores.
     fn with_descriptor(&self, stores: Range<usize>) -> Vec<Self> {
         let Some(in_place) = self.with_one_for(stores.clone(), Operation::Describe { cpu: 0 })
         else {
@@ -205,8 +203,7 @@ fn count_fewer(operation: &mut Operation, commands: u64) {
     }
 }
 
-/// Runs of so many devices, like the first that these operations map, or of a DeviceID that is not
-/// used.
+/// Runs of so many devices, like the first that these operations map, or of a free DeviceID.
 fn runs_of_devices(operations: &[Operation], count: u64) -> Vec<Operation> {
     let run = |cpu, device_id, stride, event_id_bits, itt| Operation::MapDevices {
         cpu,

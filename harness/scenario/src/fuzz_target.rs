@@ -13,8 +13,7 @@ use crate::scenario::Scenario;
 /// Who is behind the ITS that a scenario works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FuzzTarget {
-    /// An emulation at EL2, which takes the one ITS of the board away from its host: its command
-    /// queue.
+    /// An emulation at EL2, which takes the one ITS away from its host: its command queue.
     Cmdq,
     /// The ITS itself, one or two of them, each owned by the host: nothing but the architecture.
     Arch,
@@ -115,8 +114,7 @@ impl Scenario {
     }
 }
 
-/// The most devices of a `map-devices` that a fuzzer plays: many need more time than the rest of
-/// the case.
+/// The most devices of a `map-devices` that a fuzzer plays: more would take most of the time.
 pub const MOST_IN_A_RUN: u16 = 16;
 
 impl Operation {

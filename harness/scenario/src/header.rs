@@ -51,8 +51,7 @@ macro_rules! fields {
     };
 }
 
-/// Declares the boot plan. A row is the field's documentation, its name, its type, its default and
-/// its [`Argument`].
+/// Declares the boot plan. A row is documentation, name, type, default, and [`Argument`].
 macro_rules! boot_plan {
     ($($(#[doc = $doc:literal])* $field:ident: $type:ty = $usual:expr, $argument:expr;)*) => {
         /// What the board is, and what the driver does before the operations begin. The default, a
@@ -177,8 +176,7 @@ fields! { ItsConfiguration OWN own_words own {
     invalidates: bool = Argument::new("invalidates", NO_YES),
 } }
 
-/// The freedoms whose fields follow the others: all but [`Freedom::OnError`], which is older than
-/// the list of them.
+/// The freedoms whose fields follow the others: all but the oldest, [`Freedom::OnError`].
 const LATER_FREEDOMS: &[Freedom] = match Freedom::ALL {
     [Freedom::OnError, later @ ..] => later,
     all => all,

@@ -148,8 +148,7 @@ fn plainer_places(word: u64) -> Vec<u64> {
     places
 }
 
-/// The same register of the first ITS or redistributor, and BASER0 for another: signatures name no
-/// number.
+/// The same register of the first ITS or redistributor, and BASER0 for another.
 fn plainer_targets(word: u64) -> Vec<u64> {
     let target = Target::unpack(word);
     let first = match target.frame {

@@ -6,8 +6,7 @@ use its_machine::{AccessSize, Frame};
 
 use crate::argument::Word;
 
-/// The frames of the board with their names. The place in the list stands in the binary form: new
-/// ones are only appended.
+/// The board's frames with their names, by their number in the binary form: only appended to.
 pub const FRAMES: [(Frame, &str); 6] = [
     (Frame::ItsControl(0), "its0"),
     (Frame::ItsTranslation(0), "translation0"),

@@ -4,8 +4,7 @@ use super::commands::on_event;
 use super::driver;
 use crate::words::*;
 
-/// GICR_PENDBASER of each redistributor as the driver writes it: the places of
-/// [`Area::PENDING`].
+/// GICR_PENDBASER of each redistributor as the driver writes it: in [`Area::PENDING`].
 const PENDING: [u64; CPUS as usize] = [0x8005_0000, 0x8006_0000];
 /// GICR_PROPBASER's address: the place of [`Area::CONFIGURATION`].
 const CONFIGURATION: u64 = 0x8004_0000;
@@ -56,8 +55,7 @@ fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributo
     draft.drain();
 }
 
-/// GICR_CTLR.EnableLPIs is cleared, if it can be, and set again: the pending table is kept or
-/// starts empty.
+/// GICR_CTLR.EnableLPIs is cleared, if it can be, and set again, the pending table kept or empty.
 pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     let redistributor = draft.below(CPUS.into()) as u8;
     let frame = Frame::Redistributor(redistributor);
@@ -94,8 +92,7 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     draft.deliver(device_id, event_id);
 }
 
-/// LPIs that are pending in the table before they are enabled for the first time, as after a
-/// migration.
+/// LPIs are pending in the table before they are first enabled, as after a migration.
 pub(crate) fn pending_from_the_start(draft: &mut Draft<'_, '_>, redistributor: u8) {
     let frame = Frame::Redistributor(redistributor);
     write_pending_table(draft, redistributor);
@@ -119,8 +116,7 @@ fn write_pending_table(draft: &mut Draft<'_, '_>, redistributor: u8) {
     draft.push(Operation::Store { cpu, at, value });
 }
 
-/// More interrupts than one are pending, of different priorities, and the CPUs take them one by
-/// one.
+/// Several interrupts of different priorities are pending, and the CPUs take one after the other.
 pub(crate) fn several(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let count = draft.between(2, 5);

@@ -50,18 +50,15 @@ pub(crate) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, temper: Temper
     let hostile = temper == Temper::Hostile;
     open(draft, hostile);
     let silent = hostile && draft.chance(1, 25);
-    match hostile {
-        false => {
-            draft.times(6, 13, |draft| unless_long(draft, |draft| weights.legal(draft)));
-        }
-        true => {
-            for _ in 0..draft.between(1, 4) {
-                unless_long(draft, |draft| weights.legal(draft));
-                draft.times(1, 3, |draft| unless_long(draft, |draft| weights.hostile(draft)));
-                // Where a expected was wrong the queue may stall; it does not stay so.
-                draft.maybe(1, 5, |draft| unless_long(draft, legal::reset_queue));
-            }
-        }
+    if hostile {
+        draft.times(1, 4, |draft| {
+            unless_long(draft, |draft| weights.legal(draft));
+            draft.times(1, 3, |draft| unless_long(draft, |draft| weights.hostile(draft)));
+            // Where the expected state was wrong the queue may stall; it does not stay so.
+            draft.maybe(1, 5, |draft| unless_long(draft, legal::reset_queue));
+        });
+    } else {
+        draft.times(6, 13, |draft| unless_long(draft, |draft| weights.legal(draft)));
     }
     if silent {
         silence::anything(draft);
@@ -88,12 +85,10 @@ fn open(draft: &mut Draft<'_, '_>, hostile: bool) {
     if draft.expected.boot.stage != Stage::Reset {
         return;
     }
-    if hostile && draft.chance(1, 4) {
-        registers::any_read(draft);
-    }
-    for cpu in 0..CPUS {
-        if hostile && draft.chance(1, 4) {
-            lpis::pending_from_the_start(draft, cpu);
+    if hostile {
+        draft.maybe(1, 4, registers::any_read);
+        for cpu in 0..CPUS {
+            draft.maybe(1, 4, |draft| lpis::pending_from_the_start(draft, cpu));
         }
     }
     for its in 0..draft.expected.boot.its {
@@ -101,9 +96,7 @@ fn open(draft: &mut Draft<'_, '_>, hostile: bool) {
             draft.push(Operation::Its { its });
         }
         draft.push(Operation::Probe { cpu: 0 });
-        for cpu in 0..CPUS {
-            draft.push(Operation::InitCpu { cpu });
-        }
+        draft.push_all((0..CPUS).map(|cpu| Operation::InitCpu { cpu }));
     }
     if draft.expected.current != 0 && draft.chance(1, 2) {
         driver::other_its(draft);

@@ -27,8 +27,7 @@ pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
     driver::interrupt(draft);
 }
 
-/// Collections that the ITS may have held without memory are mapped again, those of the CPUs by the
-/// driver.
+/// Collections that the ITS may have lost are mapped again, those of the CPUs by the driver.
 fn remap(draft: &mut Draft<'_, '_>, collections: &[(u16, u8)]) {
     for (icid, redistributor) in collections.iter().copied() {
         if draft.expected.here().redistributor(icid).is_some() {

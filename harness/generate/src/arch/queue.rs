@@ -5,8 +5,7 @@ use super::driver;
 use crate::legal::{idle, reset_queue};
 use crate::words::*;
 
-/// Several commands that may be refused in one batch; Retry with and without other commands in
-/// their slots.
+/// Several commands that may be refused in one batch; Retry, maybe with others in their slots.
 pub(crate) fn stalled(draft: &mut Draft<'_, '_>) {
     draft.make_way();
     let count = draft.between(2, 4);

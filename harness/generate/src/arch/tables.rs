@@ -76,8 +76,7 @@ fn replaced(draft: &mut Draft<'_, '_>, index: u8) {
     baser(draft, index, 0);
 }
 
-/// What to flip in a table's address so that it is elsewhere, in the memory that is there for it or
-/// above 2^48.
+/// What to flip in a table's address so that it is in other memory of its own, or above 2^48.
 fn elsewhere(draft: &mut Draft<'_, '_>, index: u8) -> Option<u64> {
     if draft.its().largest_page_size() != PageSize::K64 {
         return Some(0x8000);
@@ -104,8 +103,7 @@ fn far_above(its: u8, index: u8) -> Option<u64> {
     Some(start ^ (block << 16 | BIT_50))
 }
 
-/// Commands on a DeviceID whose level-2 table is absent; then the host adds it, and maps the
-/// device.
+/// Commands on a DeviceID without a level-2 table; then the host adds it and maps the device.
 pub(crate) fn absent_level2(draft: &mut Draft<'_, '_>) {
     let Some(device_id) = uncovered(draft) else { return moved(draft) };
     if draft.chance(2, 3) {

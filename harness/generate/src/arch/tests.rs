@@ -69,7 +69,7 @@ fn boards_differ() {
     assert!(counts.iter().zip(least).all(|(count, least)| *count > least), "{counts:?}");
 }
 
-/// What the host must never do, whatever it believes, before the architecture falls silent.
+/// What the host must never do before the architecture falls silent.
 struct Law {
     expected: ExpectedState,
     /// Bytes of ITTs: start, end, ITS and device that they belong to for ever.
@@ -295,8 +295,7 @@ fn hostile_scenarios_are_mostly_judged() {
     assert!((10..150).contains(&silent), "{silent} of 2000");
 }
 
-/// About half of a hostile scenario is set-up, so that the rest gets deep: most commands and MSIs
-/// hit what is mapped.
+/// Most commands and MSIs of a hostile scenario hit what is mapped, so that it gets deep.
 #[test]
 fn most_of_what_is_hostile_hits_something() {
     let (mut hits, mut all, mut wraps) = (0, 0, 0);
