@@ -64,10 +64,8 @@ fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfig
     let mut words = ItsConfiguration::DEFAULT.words();
     let (older, later) = varied_fields(target);
     let changes = u.int_in_range(0..=4).unwrap_or(0);
-    let choices = match target {
-        FuzzTarget::Arch => u.int_in_range(0..=6).unwrap_or(0),
-        _ => u.int_in_range(0..=3).unwrap_or(0),
-    };
+    let most = if target == FuzzTarget::Arch { 6 } else { 3 };
+    let choices = u.int_in_range(0..=most).unwrap_or(0);
     for (fields, times) in [(older, changes), (later, choices)] {
         for _ in 0..times {
             let index = u.choose(&fields).copied().unwrap_or(0);
@@ -123,15 +121,7 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
         _ => 1,
     };
     let intid_bits = if small(6, 6) == 1 { 14 } else { 16 };
-    let sizes = [
-        0,
-        live_devices,
-        queue_pages,
-        private_pages,
-        table_pages,
-        its,
-        intid_bits,
-        u64::from(target == FuzzTarget::Tables && small(1, 0) == 1),
-    ];
-    Boot { stage, ..Boot::from_words(sizes) }
+    let two_level = u64::from(target == FuzzTarget::Tables && small(1, 0) == 1);
+    let sizes = [live_devices, queue_pages, private_pages, table_pages, its, intid_bits, two_level];
+    Boot { stage, ..Boot::from_words([0].into_iter().chain(sizes)) }
 }

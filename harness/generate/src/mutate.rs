@@ -99,10 +99,7 @@ fn choose<T: Copy>(rng: &mut Rng, list: &[T]) -> Option<T> {
 /// A range of a list of so many, mostly short.
 fn range(rng: &mut Rng, count: usize) -> Range<usize> {
     let start = below(rng, count);
-    let most = match rng.u8(..4) {
-        0 => 32,
-        _ => 4,
-    };
+    let most = if rng.u8(..4) == 0 { 32 } else { 4 };
     let length = below(rng, most).saturating_add(1);
     start..start.saturating_add(length).min(count)
 }
@@ -172,10 +169,7 @@ fn truncate(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
 /// A field that scenarios for the target vary, the older ones more often.
 fn change_configuration(scenario: &mut Scenario, target: FuzzTarget, rng: &mut Rng) {
     let [first, second] = &mut scenario.configurations;
-    let changed = match scenario.boot.its {
-        2 if rng.bool() => second,
-        _ => first,
-    };
+    let changed = if scenario.boot.its == 2 && rng.bool() { second } else { first };
     let (older, later) = varied_fields(target);
     let fields = if rng.bool() { older } else { later };
     let index = choose(rng, &fields).unwrap_or(0);
@@ -210,10 +204,8 @@ fn tweak(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let which = below(rng, arguments.len().saturating_add(record.kind.has_cpu().into()));
     match (arguments.get(which), record.words.get_mut(which)) {
         (Some(argument), Some(word)) => {
-            let elsewhere = match rng.u8(..3) {
-                0 => same_argument(scenario, argument, rng),
-                _ => None,
-            };
+            let copied = rng.u8(..3) == 0;
+            let elsewhere = copied.then(|| same_argument(scenario, argument, rng)).flatten();
             *word = elsewhere.unwrap_or_else(|| changed(argument.shape, *word, rng));
         }
         _ => record.cpu = record.cpu.wrapping_add(1),
@@ -315,10 +307,9 @@ fn changed_target(word: u64, rng: &mut Rng) -> Target {
         2 => target.size = choose(rng, &SIZES).unwrap_or(target.size),
         3 => target.frame = choose(rng, &FRAMES).map_or(target.frame, |(frame, _)| frame),
         _ => {
-            let known: Vec<_> = registers(target.frame).collect();
-            let known = known.get(below(rng, known.len()));
-            if let Some((_, offset, size)) = known {
-                (target.offset, target.size) = (*offset, *size);
+            let known = registers(target.frame).map(|(_, offset, size)| (offset, size));
+            if let Some(known) = choose(rng, &known.collect::<Vec<_>>()) {
+                (target.offset, target.size) = known;
             }
         }
     }
@@ -335,9 +326,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn generated(seed: u64, target: FuzzTarget) -> Scenario {
-        let mut bytes = [0; 4096];
-        Rng::with_seed(seed).fill(&mut bytes);
-        crate::generate(&mut Unstructured::new(&bytes), target, Temper::Hostile)
+        crate::tests::generated(seed, target, Temper::Hostile)
     }
 
     fn target(arch: bool) -> FuzzTarget {
@@ -407,29 +396,22 @@ mod tests {
     #[test]
     fn mutants_of_one_scenario_differ() {
         let scenario = generated(7, FuzzTarget::Arch);
-        let mutants: BTreeSet<_> = (0..1000)
-            .map(|seed| {
-                let mut mutant = scenario.clone();
-                mutate(&mut mutant, FuzzTarget::Arch, seed);
-                mutant.encode()
-            })
-            .collect();
-        assert!(mutants.len() > 850, "{}", mutants.len());
-        let same = (0..1000).filter(|seed| {
+        let mutant = |seed| {
             let mut mutant = scenario.clone();
-            mutate(&mut mutant, FuzzTarget::Arch, *seed);
-            mutant == scenario
-        });
-        let same = same.count();
+            mutate(&mut mutant, FuzzTarget::Arch, seed);
+            mutant.encode()
+        };
+        let mutants: Vec<_> = (0..1000).map(mutant).collect();
+        let same = mutants.iter().filter(|mutant| **mutant == scenario.encode()).count();
         assert!(same < 50, "{same}");
+        let different = BTreeSet::from_iter(mutants).len();
+        assert!(different > 850, "{different}");
     }
 
     #[test]
     fn children_of_long_parents_are_not_longer() {
-        let long = Scenario {
-            operations: vec![Operation::Quiesce { cpu: 0 }; MAX_OPERATIONS],
-            ..Scenario::default()
-        };
+        let operations = vec![Operation::Quiesce { cpu: 0 }; MAX_OPERATIONS];
+        let long = Scenario { operations, ..Scenario::default() };
         assert!((0..100).all(|seed| {
             let child = crossover(&long, &long, FuzzTarget::Cmdq, seed);
             is_playable(&child, FuzzTarget::Cmdq)

@@ -61,6 +61,14 @@ impl Draft<'_, '_> {
         self.post();
     }
 
+    /// A command on an event, and a SYNC of the redistributor of the event's collection.
+    pub(crate) fn synced(&mut self, command: HostCommand) {
+        self.command(command);
+        if let Some((device_id, event_id)) = command.event() {
+            self.sync_event(device_id, event_id);
+        }
+    }
+
     /// Often a batch grows.
     pub(crate) fn sometimes_post(&mut self) {
         self.maybe(2, 3, |draft| draft.post());
@@ -205,6 +213,12 @@ impl Draft<'_, '_> {
         if let Some((_, offset, size)) = known {
             self.access_at(frame, (offset, size), direction);
         }
+    }
+
+    /// Writes a register by name, and reads what became of it.
+    pub(crate) fn write_and_read(&mut self, frame: Frame, name: &str, value: u64) {
+        self.access(frame, name, Direction::Write(value));
+        self.access(frame, name, Direction::Read);
     }
 
     pub(crate) fn access_at(

@@ -114,8 +114,7 @@ pub(crate) fn retrigger(draft: &mut Draft<'_, '_>) {
             1 => HostCommand::Inv { device_id, event_id },
             _ => HostCommand::Int { device_id, event_id },
         };
-        draft.command(next);
-        draft.sync_event(device_id, event_id);
+        draft.synced(next);
     }
     draft.post();
     idle(draft);

@@ -46,8 +46,7 @@ fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributo
             draft.send(sync(redistributor));
         }
         (3, Some(_)) => {
-            draft.command(HostCommand::Inv { device_id, event_id });
-            draft.sync_event(device_id, event_id);
+            draft.synced(HostCommand::Inv { device_id, event_id });
             draft.post();
         }
         _ => {}
@@ -60,8 +59,7 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     let redistributor = draft.below(CPUS.into()) as u8;
     let frame = Frame::Redistributor(redistributor);
     let ctlr = |draft: &mut Draft<'_, '_>, value| {
-        draft.access(frame, "CTLR", Direction::Write(value));
-        draft.access(frame, "CTLR", Direction::Read);
+        draft.write_and_read(frame, "CTLR", value);
     };
     let event = draft.mapped().map(|(device, event)| (device.device_id, event.event_id));
     let (device_id, event_id) = event.unwrap_or((0, 0));
@@ -80,8 +78,7 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
         let address = PENDING.get(usize::from(redistributor)).copied();
         let zero = if draft.chance(1, 2) { PENDING_TABLE_ZERO } else { 0 };
         let value = address.unwrap_or(0) | zero;
-        draft.access(frame, "PENDBASER", Direction::Write(value));
-        draft.access(frame, "PENDBASER", Direction::Read);
+        draft.write_and_read(frame, "PENDBASER", value);
     }
     if draft.chance(1, 4) {
         draft.push(Operation::InitCpu { cpu: redistributor })

@@ -84,8 +84,7 @@ fn at_work(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 3) {
         if let Some((device, event)) = draft.mapped() {
             let (device_id, event_id) = (device.device_id, event.event_id);
-            draft.command(HostCommand::Int { device_id, event_id });
-            draft.sync_event(device_id, event_id);
+            draft.synced(HostCommand::Int { device_id, event_id });
         }
     }
     draft.post();

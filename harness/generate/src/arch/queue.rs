@@ -91,8 +91,7 @@ pub(crate) fn stopped(draft: &mut Draft<'_, '_>) {
     let (device_id, event_id) = (device.device_id, event.event_id);
     draft.make_way();
     for _ in 0..draft.between(1, 4) {
-        draft.command(HostCommand::Int { device_id, event_id });
-        draft.sync_event(device_id, event_id);
+        draft.synced(HostCommand::Int { device_id, event_id });
     }
     draft.post();
     draft.rest();

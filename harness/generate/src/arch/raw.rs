@@ -18,8 +18,7 @@ pub(crate) fn event(
     intid: u32,
     icid: u16,
 ) {
-    draft.command(HostCommand::Mapti { device_id, event_id, intid, icid });
-    draft.sync_event(device_id, event_id);
+    draft.synced(HostCommand::Mapti { device_id, event_id, intid, icid });
     if draft.chance(5, 6) {
         configure(draft, device_id, event_id, true);
         draft.deliver(device_id, event_id);
@@ -34,8 +33,7 @@ pub(crate) fn configure(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32
     let cpu = draft.cpu();
     let value = configuration(draft, enabled);
     draft.push(Operation::Configure { cpu, intid: event.intid, value });
-    draft.command(HostCommand::Inv { device_id, event_id });
-    draft.sync_event(device_id, event_id);
+    draft.synced(HostCommand::Inv { device_id, event_id });
     draft.post();
 }
 

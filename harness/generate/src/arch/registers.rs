@@ -78,6 +78,5 @@ fn reserved(draft: &mut Draft<'_, '_>, value: u64) {
 fn redistributor(draft: &mut Draft<'_, '_>, value: u64) {
     let frame = draft.redistributor();
     let name = draft.pick(&["TYPER", "TYPER.low", "SYNCR"], "TYPER");
-    draft.access(frame, name, Direction::Write(value));
-    draft.access(frame, name, Direction::Read);
+    draft.write_and_read(frame, name, value);
 }

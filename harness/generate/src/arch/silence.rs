@@ -28,9 +28,7 @@ fn hasty(draft: &mut Draft<'_, '_>) {
     draft.harmless();
     draft.post();
     let cpu = draft.cpu();
-    for enabled in [false, true] {
-        draft.push(Operation::enable(cpu, enabled));
-    }
+    draft.push_all([Operation::Disable { cpu }, Operation::Enable { cpu }]);
 }
 
 /// On without a queue or a table.
@@ -38,11 +36,8 @@ fn without_table(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let flip = 1 << 63;
     draft.push_all([Operation::Disable { cpu }, Operation::Quiesce { cpu }]);
-    draft.push_either(
-        (1, 2),
-        Operation::WriteCbaser { cpu, flip },
-        Operation::WriteBaser { cpu, index: 0, flip },
-    );
+    let baser = Operation::WriteBaser { cpu, index: 0, flip };
+    draft.push_either((1, 2), Operation::WriteCbaser { cpu, flip }, baser);
     draft.push(Operation::Enable { cpu });
 }
 

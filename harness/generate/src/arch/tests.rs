@@ -129,15 +129,15 @@ impl Law {
                 self.mapd(device_id, event_id_bits, itt)
             }
             Operation::MapEvent { device_id, event_id, intid, icid, .. } => {
-                self.mapti(device_id, event_id, intid, icid).or_else(|| self.owned(device_id, true))
+                self.owned(device_id, true).or(self.mapti(device_id, event_id, intid, icid))
             }
             Operation::MoveEvent { device_id, event_id, to, .. } => {
-                self.movi(device_id, event_id, to.into()).or_else(|| self.owned(device_id, true))
+                self.owned(device_id, true).or(self.movi(device_id, event_id, to.into()))
             }
             Operation::Unmask { device_id, event_id, .. }
             | Operation::Mask { device_id, event_id, .. }
             | Operation::UnmapEvent { device_id, event_id, .. } => {
-                self.on_event(device_id, event_id).or_else(|| self.owned(device_id, true))
+                self.owned(device_id, true).or(self.on_event(device_id, event_id))
             }
             Operation::UnmapDevice { device_id, .. } => self.owned(device_id, true),
             Operation::Command { command, .. } => self.refused(command),
@@ -160,14 +160,14 @@ impl Law {
                 (u32::from(icid) >= collections).then_some("no collection")
             }
             HostCommand::Sync { rdbase: Rdbase::Of(_) } => None,
-            HostCommand::Mapti { device_id, event_id, intid, icid } => self
-                .mapti(device_id, event_id, intid, icid)
-                .or_else(|| self.owned(device_id, false)),
+            HostCommand::Mapti { device_id, event_id, intid, icid } => {
+                self.owned(device_id, false).or(self.mapti(device_id, event_id, intid, icid))
+            }
             HostCommand::Movi { device_id, event_id, icid } => {
-                self.movi(device_id, event_id, icid).or_else(|| self.owned(device_id, false))
+                self.owned(device_id, false).or(self.movi(device_id, event_id, icid))
             }
             HostCommand::Discard { device_id, event_id } => {
-                self.on_event(device_id, event_id).or_else(|| self.owned(device_id, false))
+                self.owned(device_id, false).or(self.on_event(device_id, event_id))
             }
             HostCommand::Int { device_id, event_id }
             | HostCommand::Clear { device_id, event_id }
