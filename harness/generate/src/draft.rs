@@ -9,7 +9,7 @@ use crate::expected::ExpectedState;
 /// A few operations that belong together.
 pub(crate) type Phrase = fn(&mut Draft<'_, '_>);
 
-/// See the module. Choices never fail: where the bytes end, they are the first.
+/// Choices and operations. Choices never fail: where the bytes end, they are the first.
 pub(crate) struct Draft<'d, 'u> {
     u: &'d mut Unstructured<'u>,
     pub(crate) expected: ExpectedState,

@@ -106,7 +106,7 @@ impl ExpectedIts {
 /// Level-1 entries of collections are numbered from here on, to count among the blocks in use.
 const OF_COLLECTIONS: u64 = 1 << 32;
 
-/// See the module.
+/// What the whole board should have come to.
 #[derive(Clone, Debug)]
 pub(crate) struct ExpectedState {
     pub(crate) boot: Boot,

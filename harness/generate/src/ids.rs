@@ -13,6 +13,7 @@ const fn own_blocks(blocks: u64) -> u64 {
 }
 
 impl Draft<'_, '_> {
+    /// A device that should be mapped.
     pub(crate) fn some_device(&mut self) -> Option<Device> {
         let index = self.below(self.expected.here().devices.len() as u64);
         self.expected.here().devices.get(index as usize).cloned()

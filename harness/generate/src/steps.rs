@@ -19,6 +19,7 @@ pub(crate) const fn sync(redistributor: u8) -> HostCommand {
 }
 
 impl Draft<'_, '_> {
+    /// A command in the next slot of the queue.
     pub(crate) fn command(&mut self, command: HostCommand) {
         self.on_cpu(|cpu| Operation::Command { cpu, command });
     }

@@ -28,6 +28,8 @@ pub struct ParseError {
     pub expected: String,
 }
 
+type Parsed<T> = Result<T, ParseError>;
+
 impl Scenario {
     /// Reads the text form. Comments are not kept.
     ///
@@ -56,7 +58,7 @@ impl Scenario {
         section: Section,
         first: Word<'_>,
         rest: &[Word<'_>],
-    ) -> Result<Section, ParseError> {
+    ) -> Parsed<Section> {
         let here = match (section, first.text) {
             (Section::Start, _) => Section::Version,
             (_, "boot") => Section::Boot,
@@ -170,7 +172,7 @@ fn words(line: usize, text: &str) -> Vec<Word<'_>> {
     words
 }
 
-fn parse_version(first: Word<'_>, rest: &[Word<'_>]) -> Result<(), ParseError> {
+fn parse_version(first: Word<'_>, rest: &[Word<'_>]) -> Parsed<()> {
     if first.text != "itsdiff" {
         return Err(first.error("is no header", VERSION_LINE));
     }
@@ -181,7 +183,7 @@ fn parse_version(first: Word<'_>, rest: &[Word<'_>]) -> Result<(), ParseError> {
     }
 }
 
-fn parse_header<H: Header>(words: &[Word<'_>]) -> Result<H, ParseError> {
+fn parse_header<H: Header>(words: &[Word<'_>]) -> Parsed<H> {
     let mut values = H::USUAL.words();
     let mut given = vec![false; values.len()];
     for word in words {
@@ -202,7 +204,7 @@ fn parse_header<H: Header>(words: &[Word<'_>]) -> Result<H, ParseError> {
     Ok(H::from_words(values))
 }
 
-fn parse_operation(first: Word<'_>, rest: &[Word<'_>]) -> Result<Operation, ParseError> {
+fn parse_operation(first: Word<'_>, rest: &[Word<'_>]) -> Parsed<Operation> {
     let (kind, rest) = parse_kind(first, rest)?;
     let mut line = Line::new(kind, first);
     let mut words = rest.iter().copied();
@@ -215,18 +217,14 @@ fn parse_operation(first: Word<'_>, rest: &[Word<'_>]) -> Result<Operation, Pars
     line.finish()
 }
 
-fn parse_kind<'w, 'a>(
-    first: Word<'a>,
-    rest: &'w [Word<'a>],
-) -> Result<(Kind, &'w [Word<'a>]), ParseError> {
+fn parse_kind<'w, 'a>(first: Word<'a>, rest: &'w [Word<'a>]) -> Parsed<(Kind, &'w [Word<'a>])> {
     if first.text != "command" {
         let known = Kind::named(first.text).filter(|kind| !kind.name().starts_with(COMMAND));
         let names = Kind::ALL.iter().map(|kind| kind.name());
         let mut names: Vec<_> = names.filter(|name| !name.starts_with(COMMAND)).collect();
         names.push("command");
-        return known
-            .map(|kind| (kind, rest))
-            .ok_or_else(|| first.error("is no operation", one_of(&names)));
+        let known = known.map(|kind| (kind, rest));
+        return known.ok_or_else(|| first.error("is no operation", one_of(&names)));
     }
     let names = Kind::ALL.iter().filter_map(|kind| kind.name().strip_prefix(COMMAND));
     let names: Vec<_> = names.map(str::to_ascii_uppercase).collect();
@@ -234,10 +232,8 @@ fn parse_kind<'w, 'a>(
         return Err(first.error("lacks a name", one_of(&names)));
     };
     let name = format!("{COMMAND}{}", command.text.to_ascii_lowercase());
-    match Kind::named(&name) {
-        Some(kind) => Ok((kind, rest)),
-        None => Err(command.error("is no command", one_of(&names))),
-    }
+    let known = Kind::named(&name).map(|kind| (kind, rest));
+    known.ok_or_else(|| command.error("is no command", one_of(&names)))
 }
 
 /// A line of which the arguments come in.
@@ -262,7 +258,7 @@ impl<'a> Line<'a> {
     }
 
     /// `key=value`.
-    fn keyed(&mut self, word: Word<'a>, key: &str, value: Word<'a>) -> Result<(), ParseError> {
+    fn keyed(&mut self, word: Word<'a>, key: &str, value: Word<'a>) -> Parsed<()> {
         if key == CPU && self.kind.has_cpu() {
             let max = u64::from(CPUS.saturating_sub(1));
             let cpu = read(Shape::Count { min: 0, max }, value)? as u8;
@@ -287,11 +283,7 @@ impl<'a> Line<'a> {
     }
 
     /// A word that is no `key=value`: a flag, or the next value that goes without its key.
-    fn bare(
-        &mut self,
-        word: Word<'a>,
-        rest: &mut impl Iterator<Item = Word<'a>>,
-    ) -> Result<(), ParseError> {
+    fn bare(&mut self, word: Word<'a>, rest: &mut impl Iterator<Item = Word<'a>>) -> Parsed<()> {
         let usage = self.kind.usage();
         let slots = self.kind.arguments().iter().zip(&mut self.values);
         let mut free = { slots }.filter(|(argument, slot)| match argument.shape {
@@ -316,7 +308,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn finish(mut self) -> Result<Operation, ParseError> {
+    fn finish(mut self) -> Parsed<Operation> {
         self.join_size()?;
         let mut words = [0; ARGUMENTS];
         let slots = self.kind.arguments().iter().zip(self.values).zip(&mut words);
@@ -342,7 +334,7 @@ impl<'a> Line<'a> {
     }
 
     /// Puts `size=` into the target.
-    fn join_size(&mut self) -> Result<(), ParseError> {
+    fn join_size(&mut self) -> Parsed<()> {
         match (self.wants_size, self.size, self.values.first_mut()) {
             (true, Some((size, _)), Some(Some((target, _)))) => *target |= size << 32,
             (true, _, _) => return Err(self.name.error("lacks its size", "size=1, 2, 4 or 8")),
@@ -355,12 +347,12 @@ impl<'a> Line<'a> {
     }
 }
 
-fn once(word: Word<'_>, again: bool) -> Result<(), ParseError> {
+fn once(word: Word<'_>, again: bool) -> Parsed<()> {
     if again { Err(word.error("comes twice", "it once")) } else { Ok(()) }
 }
 
 /// A frame and a register. The second result tells whether the size is known.
-fn read_target(frame: Word<'_>, register: Option<Word<'_>>) -> Result<(u64, bool), ParseError> {
+fn read_target(frame: Word<'_>, register: Option<Word<'_>>) -> Parsed<(u64, bool)> {
     let Some((known, _)) = FRAMES.iter().find(|(_, name)| *name == frame.text) else {
         let names = FRAMES.map(|(_, name)| name);
         return Err(frame.error("is no frame", one_of(&names)));
@@ -373,19 +365,17 @@ fn read_target(frame: Word<'_>, register: Option<Word<'_>>) -> Result<(u64, bool
     Ok((target.pack(), complete))
 }
 
-fn named_register(frame: Frame, word: Word<'_>) -> Result<Target, ParseError> {
-    match registers(frame).find(|(name, _, _)| name == word.text) {
-        Some((_, offset, size)) => Ok(Target { frame, offset, size }),
-        None => {
-            let names: Vec<_> = registers(frame).map(|(name, _, _)| name).collect();
-            let expected = format!("+offset within the frame or {}", one_of(&names));
-            Err(word.error("is no register of the frame", expected))
-        }
+fn named_register(frame: Frame, word: Word<'_>) -> Parsed<Target> {
+    if let Some((_, offset, size)) = registers(frame).find(|(name, ..)| name == word.text) {
+        return Ok(Target { frame, offset, size });
     }
+    let names: Vec<_> = registers(frame).map(|(name, ..)| name).collect();
+    let expected = format!("+offset within the frame or {}", one_of(&names));
+    Err(word.error("is no register of the frame", expected))
 }
 
 /// With the size whose number is 0, for the size to be added.
-fn raw_offset(frame: Frame, word: Word<'_>) -> Result<Target, ParseError> {
+fn raw_offset(frame: Frame, word: Word<'_>) -> Parsed<Target> {
     let [size, ..] = SIZES;
     let max = u64::from(frame_bytes(frame).saturating_sub(1));
     let offset = read(Shape::Number { max }, word.after(1))?;
@@ -393,6 +383,6 @@ fn raw_offset(frame: Frame, word: Word<'_>) -> Result<Target, ParseError> {
 }
 
 /// A value of a shape.
-fn read(shape: Shape, word: Word<'_>) -> Result<u64, ParseError> {
+fn read(shape: Shape, word: Word<'_>) -> Parsed<u64> {
     value(shape, word.text).map_err(|wrong| word.error(wrong.is, wrong.expected))
 }
