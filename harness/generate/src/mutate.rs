@@ -334,9 +334,7 @@ mod tests {
     }
 
     fn is_playable(scenario: &Scenario, target: FuzzTarget) -> bool {
-        let mut fixed = scenario.clone();
-        fixed.fit(target);
-        fixed == *scenario && scenario.encode().len() <= MAX_BYTES
+        crate::tests::is_fit(scenario, target) && scenario.encode().len() <= MAX_BYTES
     }
 
     quickcheck! {

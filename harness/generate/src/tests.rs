@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::draft::Draft;
 use crate::expected;
-use crate::{Temper, generate, hostile, legal};
+use crate::{Temper, generate, legal};
 use arbitrary::Unstructured;
 use fastrand::Rng;
 use its_machine::{Area, ItsConfiguration, Pace, Place};
@@ -18,14 +18,29 @@ pub(crate) fn generated(seed: u64, target: FuzzTarget, temper: Temper) -> Scenar
     generate(&mut Unstructured::new(&bytes), target, temper)
 }
 
+/// How often each kind of operation comes.
+pub(crate) fn counts_of_kinds(
+    scenarios: impl Iterator<Item = Scenario>,
+) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for operation in scenarios.flat_map(|scenario| scenario.operations) {
+        *counts.entry(operation.name()).or_default() += 1;
+    }
+    counts
+}
+
+/// Whether fitting a scenario to a target would change nothing.
+pub(crate) fn is_fit(scenario: &Scenario, target: FuzzTarget) -> bool {
+    let mut fitted = scenario.clone();
+    fitted.fit(target);
+    fitted == *scenario
+}
+
 quickcheck! {
     fn any_bytes_give_a_playable_scenario(bytes: Vec<u8>, hostile: bool) -> bool {
         let temper = if hostile { Temper::Hostile } else { Temper::Legal };
         FuzzTarget::ALL.into_iter().all(|target| {
-            let scenario = generate(&mut Unstructured::new(&bytes), target, temper);
-            let mut fixed = scenario.clone();
-            fixed.fit(target);
-            fixed == scenario
+            is_fit(&generate(&mut Unstructured::new(&bytes), target, temper), target)
         })
     }
 
@@ -60,21 +75,14 @@ quickcheck! {
 
 #[test]
 fn every_kind_is_generated_and_lengths_are_moderate() {
-    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
-    let mut total = 0;
-    for seed in 0..2000 {
-        let scenario = generated(seed, FuzzTarget::Cmdq, Temper::Hostile);
-        total += scenario.operations.len();
-        for operation in &scenario.operations {
-            *counts.entry(operation.name()).or_default() += 1;
-        }
-    }
-    let drawn = |kind: &&Kind| !hostile::OF_OWNERS.contains(kind) && **kind != Kind::Race;
+    let hostile = |seed| generated(seed, FuzzTarget::Cmdq, Temper::Hostile);
+    let counts = counts_of_kinds((0..2000).map(hostile));
+    let drawn = |kind: &&Kind| !crate::hostile::OF_OWNERS.contains(kind) && **kind != Kind::Race;
     for kind in Kind::ALL.iter().filter(drawn) {
         let count = counts.get(kind.name()).copied().unwrap_or(0);
         assert!(count > 20, "{} only {count} times", kind.name());
     }
-    let average = total / 2000;
+    let average = counts.values().sum::<usize>() / 2000;
     assert!((30..=45).contains(&average), "{average} operations on average");
 }
 

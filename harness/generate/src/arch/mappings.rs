@@ -28,11 +28,8 @@ pub(crate) fn event_again(draft: &mut Draft<'_, '_>) {
 /// MAPD of a device that is mapped: with the same ITT, no larger than before, or a new one.
 pub(crate) fn device_again(draft: &mut Draft<'_, '_>) {
     let Some(device) = draft.some_device() else { return map_device(draft) };
-    let bits = if draft.chance(1, 2) {
-        device.event_id_bits
-    } else {
-        draft.between(1, device.event_id_bits.into()) as u8
-    };
+    let most = u64::from(device.event_id_bits);
+    let bits = if draft.chance(1, 2) { most } else { draft.between(1, most) } as u8;
     let fresh = if draft.chance(1, 2) { draft.new_itt(bits) } else { None };
     draft.risk(again(&device, bits, fresh.unwrap_or(device.itt), true));
     probe_events(draft, &device);
