@@ -180,11 +180,7 @@ pub(crate) fn read_registers(draft: &mut Draft<'_, '_>) {
 
 /// Down and up again, by the driver.
 pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
-    draft.drain();
-    let cpu = draft.cpu();
-    draft.push(Operation::Suspend { cpu });
-    draft.maybe(1, 4, read_registers);
-    draft.push(Operation::Resume { cpu });
+    draft.suspended(|draft| draft.maybe(1, 4, read_registers));
 }
 
 /// Down and up again, register by register.

@@ -104,15 +104,13 @@ fn recorded_halves(draft: &mut Draft<'_, '_>) {
 
 /// Accesses while the ITS is at rest; the driver resumes.
 fn at_rest(draft: &mut Draft<'_, '_>) {
-    draft.drain();
-    let cpu = draft.cpu();
-    draft.push(Operation::Suspend { cpu });
-    near_a_register(draft);
-    if draft.chance(1, 2) {
-        draft.lose_power();
-        written_in_halves(draft);
-    }
-    draft.push(Operation::Resume { cpu });
+    draft.suspended(|draft| {
+        near_a_register(draft);
+        if draft.chance(1, 2) {
+            draft.lose_power();
+            written_in_halves(draft);
+        }
+    });
 }
 
 /// Accesses while Enabled is 0 and nobody knows whether the ITS is quiescent.

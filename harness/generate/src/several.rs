@@ -33,13 +33,11 @@ pub(super) fn describe(draft: &mut Draft<'_, '_>) {
 
 /// The driver suspends, power goes and comes back, the driver resumes.
 pub(super) fn sleep(draft: &mut Draft<'_, '_>) {
-    draft.drain();
-    let cpu = draft.cpu();
-    draft.push(Operation::Suspend { cpu });
-    if draft.chance(2, 3) {
-        draft.lose_power();
-    }
-    draft.push(Operation::Resume { cpu });
+    draft.suspended(|draft| {
+        if draft.chance(2, 3) {
+            draft.lose_power();
+        }
+    });
 }
 
 /// Power is lost in the middle of something; maybe the driver tries to go on.

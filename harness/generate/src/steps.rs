@@ -103,6 +103,15 @@ impl Draft<'_, '_> {
         }
     }
 
+    /// The driver suspends, and after something resumes.
+    pub(crate) fn suspended(&mut self, meanwhile: impl FnOnce(&mut Self)) {
+        self.drain();
+        let cpu = self.cpu();
+        self.push(Operation::Suspend { cpu });
+        meanwhile(self);
+        self.push(Operation::Resume { cpu });
+    }
+
     /// Nothing is in the queue, so that what is refused is what comes now.
     pub(crate) fn make_way(&mut self) {
         if self.expected.here().written > 0 || self.expected.room() < 16 {

@@ -5,25 +5,21 @@ use crate::words::*;
 
 /// By the driver, at rest; the ITS may lose power meanwhile.
 pub(crate) fn suspend(draft: &mut Draft<'_, '_>) {
-    draft.drain();
-    let before = draft.expected.here().collections.clone();
-    let cpu = draft.cpu();
-    draft.push(Operation::Suspend { cpu });
-    match draft.mapped() {
-        // Nobody listens.
-        Some((device, event)) if draft.chance(1, 4) => {
+    let mut before = Vec::new();
+    draft.suspended(|draft| {
+        before.clone_from(&draft.expected.here().collections);
+        if let Some((device, event)) = draft.mapped()
+            && draft.chance(1, 4)
+        {
+            // Nobody listens.
             draft.raise(device.device_id, event.event_id);
         }
-        _ => {}
-    }
-    let lost = draft.chance(1, 2);
-    if lost {
-        draft.lose_power();
-    }
-    draft.push(Operation::Resume { cpu });
-    if lost {
-        remap(draft, &before);
-    }
+        if draft.chance(1, 2) {
+            draft.lose_power();
+        }
+    });
+    // Without a loss all of them are there.
+    remap(draft, &before);
     driver::interrupt(draft);
 }
 
