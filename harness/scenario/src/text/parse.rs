@@ -220,20 +220,24 @@ fn parse_operation(first: Word<'_>, rest: &[Word<'_>]) -> Parsed<Operation> {
 fn parse_kind<'w, 'a>(first: Word<'a>, rest: &'w [Word<'a>]) -> Parsed<(Kind, &'w [Word<'a>])> {
     if first.text != "command" {
         let known = Kind::named(first.text).filter(|kind| !kind.name().starts_with(COMMAND));
-        let names = Kind::ALL.iter().map(|kind| kind.name());
-        let mut names: Vec<_> = names.filter(|name| !name.starts_with(COMMAND)).collect();
-        names.push("command");
         let known = known.map(|kind| (kind, rest));
-        return known.ok_or_else(|| first.error("is no operation", one_of(&names)));
+        return known.ok_or_else(|| {
+            let names = Kind::ALL.iter().map(|kind| kind.name());
+            let mut names: Vec<_> = names.filter(|name| !name.starts_with(COMMAND)).collect();
+            names.push("command");
+            first.error("is no operation", one_of(&names))
+        });
     }
-    let names = Kind::ALL.iter().filter_map(|kind| kind.name().strip_prefix(COMMAND));
-    let names: Vec<_> = names.map(str::to_ascii_uppercase).collect();
+    let names = || {
+        let names = Kind::ALL.iter().filter_map(|kind| kind.name().strip_prefix(COMMAND));
+        one_of(&names.map(str::to_ascii_uppercase).collect::<Vec<_>>())
+    };
     let Some((command, rest)) = rest.split_first() else {
-        return Err(first.error("lacks a name", one_of(&names)));
+        return Err(first.error("lacks a name", names()));
     };
     let name = format!("{COMMAND}{}", command.text.to_ascii_lowercase());
     let known = Kind::named(&name).map(|kind| (kind, rest));
-    known.ok_or_else(|| command.error("is no command", one_of(&names)))
+    known.ok_or_else(|| command.error("is no command", names()))
 }
 
 /// A line of which the arguments come in.
