@@ -1,5 +1,5 @@
-//! EL2: it panics, hangs, touches what it must not, reads twice what the host can change, tells the
-//! ITS too early.
+//! EL2: it panics, hangs, touches what it must not, reads twice what the host can change, or lets
+//! the ITS see memory too early.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,6 @@ use its_machine::{Action, Event, Misconduct, Outcome, PageChange};
 use crate::guards::Guards;
 use crate::{Finding, Rule, Step, rules};
 
-/// Commands that one trap may judge, and take as consumed. A stalled one that a Retry replaces is
-/// among the 64 in flight.
-const COMMANDS_PER_TRAP: usize = 64;
-
 /// Judges what EL2 did in one action. What an ITS reads that is not `guarded` is its host's
 /// concern.
 pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, findings: &mut Vec<Finding>) {
@@ -25,56 +21,47 @@ pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, findings: &mut 
             _ => {}
         }
     }
-    fetched_twice(step, guards, findings);
-    unordered(step, guards, findings);
+    findings.extend(fetched_twice(step.events, guards));
+    unordered(step.events, guards, findings);
     uncleaned(step, guards, findings);
-    stored_twice(step, guards, findings);
-    too_many(step, guards, findings);
+    findings.extend(stored_twice(step.events, guards));
+    too_many(step.events, guards, findings);
     if step.set_up_result().is_some() {
-        not_zeroed(step.events, findings);
+        findings.extend(not_zeroed(step.events));
     }
 }
 
+fn memory(address: u64) -> String {
+    format!("memory {address:#x}")
+}
+
 /// S6: the private pages are the first that a set-up takes; each is zeroed in it.
-fn not_zeroed(events: &[Event], findings: &mut Vec<Finding>) {
+fn not_zeroed(events: &[Event]) -> Option<Finding> {
     let taken = events.iter().find_map(|event| match event {
         Event::Page { change: PageChange::Donate, pages, result: Ok(()) } => Some(*pages),
         _ => None,
-    });
+    })?;
     let zeroed = |page: &u64| events.contains(&Event::PageZeroed { page: *page });
-    let left = taken.and_then(|pages| pages.iter().find(|page| !zeroed(page)));
-    if let Some(page) = left {
-        let seen = "as the host left it";
-        findings.push(Finding::broken(
-            &rules::EL2_ZERO,
-            "private",
-            format!("page {page:#x}"),
-            seen,
-        ));
-    }
+    let page = taken.iter().find(|page| !zeroed(page))?;
+    let path = format!("page {page:#x}");
+    Some(Finding::broken(&rules::EL2_ZERO, "private", path, "as the host left it"))
 }
 
 /// The ITS read what EL2 had not cleaned.
 fn stale(address: u64, guards: &Guards) -> Finding {
-    let rule = match guards.is_second_level(address) {
-        true => &rules::EL2_LEVEL2,
-        false => &rules::EL2_CLEAN,
-    };
-    Finding::new(
-        rule,
-        "stale",
-        format!("memory {address:#x}"),
-        "cleaned to the point of coherency before the ITS reads it",
-        "the ITS read what was there before",
-    )
+    let is_second_level = guards.is_second_level(address);
+    let rule = if is_second_level { &rules::EL2_LEVEL2 } else { &rules::EL2_CLEAN };
+    let expected = "cleaned to the point of coherency before the ITS reads it";
+    let seen = "the ITS read what was there before";
+    Finding::new(rule, "stale", memory(address), expected, seen)
 }
 
 /// Commands that one trap judges, and such that it takes back: slots of the host's, and of EL2's
-/// own queue, that it reads.
-fn too_many(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
+/// own queue, that it reads. A stalled one that a Retry replaces is among those in flight.
+fn too_many(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
     let mut judged = 0;
     let mut taken = BTreeSet::new();
-    for event in step.events {
+    for event in events {
         match *event {
             Event::CommandRead { shared: true, .. } => judged += 1,
             Event::CommandRead { address, .. } if guards.slot(address).is_some() => {
@@ -84,7 +71,7 @@ fn too_many(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
         }
     }
     let mut limit = |rule, count: usize, path: &str| {
-        if count > COMMANDS_PER_TRAP {
+        if count > guards.policy.commands_per_trap as usize {
             findings.push(Finding::broken(rule, "commands", path, count.to_string()));
         }
     };
@@ -92,137 +79,108 @@ fn too_many(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     limit(&rules::EL2_RELEASE, taken.len(), "commands taken as consumed in one trap");
 }
 
+/// A call that ended, or went on, in a way that no call may.
 fn misconducted(misconduct: Misconduct) -> Finding {
-    let (rule, class, expected): (&'static Rule, _, _) = match misconduct {
-        Misconduct::Panicked => (&rules::EL2_PANIC, "panic", "EL2 returns"),
-        Misconduct::Warned => (&rules::EL2_WARN, "warn", "no warning"),
-        Misconduct::BadAccess { write: true, .. } => {
-            (&rules::EL2_ACCESS, "write", "memory that EL2 owns or pinned")
-        }
-        Misconduct::BadAccess { .. } => {
-            (&rules::EL2_ACCESS, "read", "memory that EL2 owns or pinned")
-        }
-        Misconduct::Stray { .. } => {
-            (&rules::EL2_ACCESS, "stray", "memory of the machine, or EL2's own data")
-        }
-        Misconduct::BadDevice { .. } => {
-            (&rules::EL2_DEVICE, "access", "a register in its own size and alignment")
-        }
-        Misconduct::Deadlock(_) => (&rules::EL2_DEADLOCK, "deadlock", "a lock that comes free"),
-        Misconduct::Kept(_) => (&rules::EL2_LOCK, "kept", "no lock held at return"),
-        Misconduct::Unlocked(_) => (&rules::EL2_UNLOCKED, "unlocked", "the lock is held"),
-        Misconduct::Disordered { .. } => {
-            (&rules::EL2_ORDER, "disordered", "set-up, then ITS, then memory")
-        }
-        Misconduct::TooMuchWork => (&rules::EL2_WORK, "calls", "bounded work"),
-    };
-    Finding::new(rule, class, "EL2", expected, describe(misconduct))
-}
-
-fn describe(misconduct: Misconduct) -> String {
-    match misconduct {
-        Misconduct::Panicked => "a panic".into(),
-        Misconduct::Warned => "a warning".into(),
+    let (rule, class, expected, seen): (&'static Rule, _, _, String) = match misconduct {
+        Misconduct::Panicked => (&rules::EL2_PANIC, "panic", "EL2 returns", "a panic".into()),
+        Misconduct::Warned => (&rules::EL2_WARN, "warn", "no warning", "a warning".into()),
         Misconduct::BadAccess { address, write } => {
-            let what = if write { "a write to" } else { "a read of" };
-            format!("{what} {address:#x}")
+            let (class, what) = if write { ("write", "a write to") } else { ("read", "a read of") };
+            let expected = "memory that EL2 owns or pinned";
+            (&rules::EL2_ACCESS, class, expected, format!("{what} {address:#x}"))
         }
         Misconduct::Stray { null, write } => {
             let what = if write { "a write" } else { "a read" };
-            match null {
+            let seen = match null {
                 Some(offset) => format!("{what} at {offset:#x}: a null pointer was followed"),
                 None => format!("{what} of what is neither"),
-            }
+            };
+            (&rules::EL2_ACCESS, "stray", "memory of the machine, or EL2's own data", seen)
         }
         Misconduct::BadDevice { address, size } => {
-            format!("{} bytes at {address:#x}", size.bytes())
+            let seen = format!("{} bytes at {address:#x}", size.bytes());
+            (&rules::EL2_DEVICE, "access", "a register in its own size and alignment", seen)
         }
-        Misconduct::Deadlock(name) => format!("{name:?} taken while it was held"),
-        Misconduct::Kept(name) => format!("{name:?} held at return"),
-        Misconduct::Unlocked(name) => format!("{name:?} was not held"),
-        Misconduct::Disordered { held, taken } => format!("{taken:?} taken after {held:?}"),
+        Misconduct::Deadlock(name) => {
+            let seen = format!("{name:?} taken while it was held");
+            (&rules::EL2_DEADLOCK, "deadlock", "a lock that comes free", seen)
+        }
+        Misconduct::Kept(name) => {
+            let seen = format!("{name:?} held at return");
+            (&rules::EL2_LOCK, "kept", "no lock held at return", seen)
+        }
+        Misconduct::Unlocked(name) => {
+            let seen = format!("{name:?} was not held");
+            (&rules::EL2_UNLOCKED, "unlocked", "the lock is held", seen)
+        }
+        Misconduct::Disordered { held, taken } => {
+            let seen = format!("{taken:?} taken after {held:?}");
+            (&rules::EL2_ORDER, "disordered", "set-up, then ITS, then memory", seen)
+        }
         Misconduct::TooMuchWork => {
-            format!("more than {} calls, or no end", its_el2::WORK_LIMIT)
+            let seen = format!("more than {} calls, or no end", its_el2::WORK_LIMIT);
+            (&rules::EL2_WORK, "calls", "bounded work", seen)
         }
-    }
+    };
+    Finding::new(rule, class, "EL2", expected, seen)
 }
 
 /// One operation is one command, or a call that judges none: a word may be read again for the next
-/// command, which trusts nothing that was read before; a slot is copied once in all, and none of
+/// command, which relies on nothing that was read before; a slot is copied once in all, and none of
 /// its words is read again or was before.
-fn fetched_twice(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
-    let mut slots: Vec<u64> = Vec::new();
-    let mut words: Vec<u64> = Vec::new();
-    for event in step.events {
-        let (rule, address): (&'static Rule, _) = match *event {
+fn fetched_twice(events: &[Event], guards: &Guards) -> Option<Finding> {
+    let (mut slots, mut words) = (BTreeSet::new(), BTreeSet::new());
+    let slot_of = |address: u64| address & !(COMMAND_BYTES - 1);
+    for event in events {
+        let (rule, address, again): (&'static Rule, _, _) = match *event {
             Event::CommandRead { address, shared: true, .. } => {
-                let peeked = |word: &u64| word & !(COMMAND_BYTES - 1) == address;
                 // Where a level-1 entry lies in a slot, it was read for the command before.
-                let seen = words.iter().any(peeked) && !guards.is_table_copy(address);
-                words.clear();
-                if !seen && !slots.contains(&address) {
-                    slots.push(address);
-                    continue;
-                }
-                (&rules::EL2_FETCH, address)
+                let words = std::mem::take(&mut words);
+                let read = words.into_iter().any(|word| slot_of(word) == address)
+                    && !guards.is_table_copy(address);
+                (&rules::EL2_FETCH, address, !slots.insert(address) || read)
+            }
+            Event::WordRead { address, shared: true, .. } if slots.contains(&slot_of(address)) => {
+                (&rules::EL2_FETCH, address, true)
             }
             Event::WordRead { address, shared: true, .. } => {
-                let slot = slots.contains(&(address & !(COMMAND_BYTES - 1)));
-                if !slot && !words.contains(&address) {
-                    words.push(address);
-                    continue;
-                }
-                let rule = if slot { &rules::EL2_FETCH } else { &rules::EL2_REREAD };
-                (rule, address)
+                (&rules::EL2_REREAD, address, !words.insert(address))
             }
             _ => continue,
         };
-        findings.push(Finding::new(
-            rule,
-            "twice",
-            format!("memory {address:#x}"),
-            "one read in one operation",
-            "read again while the host could write it",
-        ));
-        return;
+        if again {
+            let expected = "one read in one operation";
+            let seen = "read again while the host could write it";
+            return Some(Finding::new(rule, "twice", memory(address), expected, seen));
+        }
     }
+    None
 }
 
 /// What lets the ITS see other memory, CWRITER or a level-1 entry, comes after an ordering of that
 /// memory.
-fn unordered(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
+fn unordered(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
     let (mut commands, mut zeroes) = (false, false);
-    for event in step.events {
-        let (rule, class): (&'static Rule, _) = match *event {
-            Event::CommandWritten { .. } => {
-                commands = true;
-                continue;
-            }
-            Event::PageZeroed { .. } => {
-                zeroes = true;
-                continue;
-            }
-            Event::Ordered => {
-                (commands, zeroes) = (false, false);
-                continue;
-            }
-            Event::DeviceWrite { .. } if std::mem::take(&mut commands) => {
-                (&rules::EL2_BARRIER, "queue")
-            }
+    let mut demand = |unordered: &mut bool, rule, class| {
+        if std::mem::take(unordered) {
+            let expected = "memory ordered before the ITS can see that it changed";
+            let seen = "no ordering in between";
+            findings.push(Finding::new(rule, class, "EL2", expected, seen));
+        }
+    };
+    for event in events {
+        match *event {
+            Event::CommandWritten { .. } => commands = true,
+            Event::PageZeroed { .. } => zeroes = true,
+            Event::Ordered => (commands, zeroes) = (false, false),
+            Event::DeviceWrite { .. } => demand(&mut commands, &rules::EL2_BARRIER, "queue"),
             Event::WordWritten { address, value, .. }
-                if guards.level1(address, value).is_some() && std::mem::take(&mut zeroes) =>
+                if guards.level1(address, value).is_some() =>
             {
-                (&rules::EL2_FENCE, "level2")
+                demand(&mut zeroes, &rules::EL2_FENCE, "level2");
             }
-            _ => continue,
-        };
-        findings.push(Finding::new(
-            rule,
-            class,
-            "EL2",
-            "memory ordered before the ITS is told of it",
-            "no ordering in between",
-        ));
+            _ => {}
+        }
     }
 }
 
@@ -254,8 +212,7 @@ impl Uncleaned {
         ];
         for (left, rule, class) in lefts {
             if let Some(address) = std::mem::take(left).first() {
-                let path = format!("memory {address:#x}");
-                findings.push(Finding::broken(rule, class, path, "not cleaned"));
+                findings.push(Finding::broken(rule, class, memory(*address), "not cleaned"));
             }
         }
     }
@@ -301,19 +258,18 @@ fn uncleaned(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
 }
 
 /// The first level-1 entry that is stored to twice: it never changes once the ITS may follow it.
-fn stored_twice(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
+fn stored_twice(events: &[Event], guards: &Guards) -> Option<Finding> {
     let mut entries = BTreeSet::new();
-    for event in step.events {
-        let Event::WordWritten { address, value, .. } = *event else {
-            continue;
-        };
-        if guards.level1(address, value).is_some() && !entries.insert(address) {
-            let path = format!("level-1 entry {address:#x}");
-            let seen = format!("stored to again: {value:#x}");
-            findings.push(Finding::broken(&rules::EL2_STORE, "twice", path, seen));
-            return;
+    let (address, value) = events.iter().find_map(|event| match *event {
+        Event::WordWritten { address, value, .. } => {
+            let again = guards.level1(address, value).is_some() && !entries.insert(address);
+            again.then_some((address, value))
         }
-    }
+        _ => None,
+    })?;
+    let path = format!("level-1 entry {address:#x}");
+    let seen = format!("stored to again: {value:#x}");
+    Some(Finding::broken(&rules::EL2_STORE, "twice", path, seen))
 }
 
 #[cfg(test)]
@@ -321,49 +277,46 @@ mod tests {
     use its_gic::geometry::Pages;
 
     use super::*;
-    use crate::guards::tests::{ITS, LEVEL1, LEVEL2, QUEUE, guards};
+    use crate::testing::{
+        ENTRY, LEVEL1, LEVEL2, QUEUE, copied, guards, page, reported, slot, step, write,
+    };
     use its_machine::LockName;
 
-    fn broken_by(events: &[Event]) -> Vec<(&'static str, &'static str)> {
-        let mut findings = Vec::new();
-        let action = Action::Load { cpu: 0, address: 0 };
-        let step = Step { action: &action, outcome: Outcome::Done, events };
-        judge(&step, true, &guards(), &mut findings);
-        findings.iter().map(|b| (b.rule.id, b.class)).collect()
+    fn broken(events: &[Event]) -> Vec<(&'static str, &'static str)> {
+        reported(|findings| judge(&step(events), true, &guards(), findings))
     }
 
-    const fn read(address: u64, shared: bool) -> Event {
+    const fn word(address: u64, shared: bool) -> Event {
         Event::WordRead { address, value: 0, shared }
+    }
+
+    const fn cleaned(address: u64, bytes: u64) -> Event {
+        Event::Cleaned { address, bytes }
     }
 
     #[test]
     fn what_set_up_takes_for_records_is_zeroed() {
-        let taken = |first| Event::Page {
-            change: PageChange::Donate,
-            pages: Pages { first, count: 2 },
-            result: Ok(()),
-        };
+        let taken = |first| page(PageChange::Donate, first, 2);
         let zeroed = |page| Event::PageZeroed { page };
-        let told = |events: &[Event]| {
-            let mut findings = Vec::new();
-            not_zeroed(events, &mut findings);
-            findings.iter().map(|breach| breach.rule.id).collect::<Vec<_>>()
-        };
-        assert!(told(&[]).is_empty());
-        assert!(told(&[taken(4), zeroed(4), zeroed(5), taken(9)]).is_empty());
-        assert_eq!(told(&[taken(4), zeroed(4)]), ["EL2-ZERO"]);
+        for (events, rule) in [
+            (&[][..], None),
+            (&[taken(4), zeroed(4), zeroed(5), taken(9)], None),
+            (&[taken(4), zeroed(4)], Some("EL2-ZERO")),
+        ] {
+            assert_eq!(not_zeroed(events).map(|finding| finding.rule.id), rule);
+        }
     }
 
     #[test]
-    fn a_shared_word_may_be_read_once() {
-        assert!(
-            broken_by(&[read(8, true), read(16, true), read(24, false), read(24, false)])
-                .is_empty()
-        );
-        assert_eq!(broken_by(&[read(8, true), read(8, true)]), [("EL2-REREAD", "twice")]);
-        let command = Event::CommandRead { address: 0x20, words: [0; 4], shared: true };
-        for twice in [[command, read(0x28, true)], [read(0x28, true), command]] {
-            assert_eq!(broken_by(&twice), [("EL2-FETCH", "twice")]);
+    fn what_the_host_can_write_is_read_once() {
+        for (events, rule) in [
+            (&[word(8, true), word(16, true), word(24, false), word(24, false)][..], None),
+            (&[word(8, true), word(8, true)], Some("EL2-REREAD")),
+            (&[copied(0x20), word(0x28, true)], Some("EL2-FETCH")),
+            (&[word(0x28, true), copied(0x20)], Some("EL2-FETCH")),
+            (&[copied(0x20), word(0x100, true), copied(0x40), word(0x100, true)], None),
+        ] {
+            assert!(broken(events).into_iter().eq(rule.map(|rule| (rule, "twice"))));
         }
     }
 
@@ -371,104 +324,67 @@ mod tests {
     /// look at the slot.
     #[test]
     fn a_level_1_entry_may_lie_in_the_next_slot() {
-        let slot = 0x8_1000_0020;
-        let events = [
-            read(slot + 8, true),
-            Event::CommandRead { address: slot, words: [0; 4], shared: true },
-        ];
-        assert_eq!(broken_by(&events), [("EL2-FETCH", "twice")]);
-        let mut findings = Vec::new();
-        let guards = guards().with_table_copy(Pages::under(slot, 0x1000));
-        let action = Action::Load { cpu: 0, address: 0 };
-        let outcome = Outcome::Done;
-        let step = Step { action: &action, outcome, events: &events };
-        fetched_twice(&step, &guards, &mut findings);
-        assert!(findings.is_empty());
+        let address = 0x8_1000_0020;
+        let events = [word(address + 8, true), copied(address)];
+        let mut guards = guards();
+        assert!(fetched_twice(&events, &guards).is_some());
+        guards.all[0].copies.push(Pages::under(address, 0x1000));
+        assert!(fetched_twice(&events, &guards).is_none());
     }
 
     #[test]
-    fn the_next_command_may_read_what_the_last_one_read() {
-        let command = |address| Event::CommandRead { address, words: [0; 4], shared: true };
-        let two = [command(0x20), read(0x100, true), command(0x40), read(0x100, true)];
-        assert!(broken_by(&two).is_empty());
-    }
-
-    #[test]
-    fn sixty_four_commands_are_a_trap_s_limit() {
-        let commands = |count: u64| -> Vec<Event> {
-            let command =
-                |index| Event::CommandRead { address: index * 32, words: [0; 4], shared: true };
-            (0..count).map(command).collect()
-        };
-        assert!(broken_by(&commands(64)).is_empty());
-        assert_eq!(broken_by(&commands(65)), [("EL2-BATCH", "commands")]);
-        let own = |count: u64| -> Vec<Event> {
-            let command = |index| Event::CommandRead {
-                address: QUEUE + index * 32,
+    fn a_trap_s_commands_are_as_many_as_the_subject_declares() {
+        let mut guards = guards();
+        for declared in [64, 100] {
+            guards.policy.commands_per_trap = declared;
+            let judge = |count: u32, command: fn(u64) -> Event| {
+                let events: Vec<Event> = (0..count).map(|n| command(u64::from(n) * 32)).collect();
+                reported(|findings| too_many(&events, &guards, findings))
+            };
+            let own = |offset| Event::CommandRead {
+                address: QUEUE + offset,
                 words: [0; 4],
                 shared: false,
             };
-            (0..count).map(command).collect()
-        };
-        assert!(broken_by(&own(64)).is_empty());
-        assert_eq!(broken_by(&own(65)), [("EL2-RELEASE", "commands")]);
+            assert!(judge(declared, copied).is_empty() && judge(declared, own).is_empty());
+            assert_eq!(judge(declared + 1, copied), [("EL2-BATCH", "commands")]);
+            assert_eq!(judge(declared + 1, own), [("EL2-RELEASE", "commands")]);
+        }
     }
 
     #[test]
-    fn memory_is_cleaned_before_the_its_reads_it() {
-        let stale = |address| broken_by(&[Event::StaleRead { address }]);
-        assert_eq!(stale(QUEUE), [("EL2-CLEAN", "stale")]);
-        assert_eq!(stale(LEVEL1), [("EL2-LEVEL2", "stale")]);
-    }
-
-    const COMMAND: Event = Event::CommandWritten { address: QUEUE, words: [0; 4] };
-    const TOLD: Event = Event::DeviceWrite {
-        address: ITS + 0x88,
-        size: its_machine::AccessSize::Double,
-        value: 0x20,
-    };
-    const ZEROED: Event = Event::PageZeroed { page: LEVEL2 >> 12 };
-    const ENTRY: Event =
-        Event::WordWritten { address: LEVEL1 + 8, value: 1 << 63 | LEVEL2, shared: false };
-
-    const fn cleaned(address: u64, bytes: u64) -> Event {
-        Event::Cleaned { address, bytes }
-    }
-
-    #[test]
-    fn memory_is_ordered_before_the_its_is_told() {
-        let slot = cleaned(QUEUE, 32);
-        let (page, entry) = (cleaned(LEVEL2, 0x1_0000), cleaned(LEVEL1, 64));
-        assert!(broken_by(&[COMMAND, slot, Event::Ordered, TOLD]).is_empty());
-        assert_eq!(broken_by(&[COMMAND, slot, TOLD]), [("EL2-BARRIER", "queue")]);
-        assert!(broken_by(&[ZEROED, page, Event::Ordered, ENTRY, entry]).is_empty());
-        assert_eq!(broken_by(&[ZEROED, page, ENTRY, entry]), [("EL2-FENCE", "level2")]);
+    fn memory_is_cleaned_and_ordered_before_the_its_reads_it() {
+        let (command, cwriter) = (slot(QUEUE), write(Register::Cwriter, 0x20));
+        let zeroed = Event::PageZeroed { page: LEVEL2 >> 12 };
+        let (whole, level2, entry) =
+            (cleaned(QUEUE, 32), cleaned(LEVEL2, 0x1_0000), cleaned(LEVEL1, 64));
+        let ordered = Event::Ordered;
+        for (events, rule) in [
+            (&[command, whole, ordered, cwriter][..], None),
+            (&[command, whole, cwriter], Some(("EL2-BARRIER", "queue"))),
+            (&[command, cleaned(QUEUE, 16), ordered, cwriter], Some(("EL2-CLEAN", "slot"))),
+            (&[command, ordered, cwriter, whole], Some(("EL2-CLEAN", "slot"))),
+            (&[zeroed, level2, ordered, ENTRY, entry], None),
+            (&[zeroed, level2, ENTRY, entry], Some(("EL2-FENCE", "level2"))),
+            (&[zeroed, ordered, ENTRY, entry], Some(("EL2-LEVEL2", "contents"))),
+            (&[ENTRY], Some(("EL2-LEVEL2", "entry"))),
+            (&[ENTRY, ENTRY, entry], Some(("EL2-STORE", "twice"))),
+            (&[Event::StaleRead { address: QUEUE }], Some(("EL2-CLEAN", "stale"))),
+            (&[Event::StaleRead { address: LEVEL1 }], Some(("EL2-LEVEL2", "stale"))),
+        ] {
+            assert!(broken(events).into_iter().eq(rule), "{events:x?}");
+        }
     }
 
     #[test]
-    fn memory_is_cleaned_before_the_its_is_told() {
-        let half = [COMMAND, cleaned(QUEUE, 16), Event::Ordered, TOLD];
-        assert_eq!(broken_by(&half), [("EL2-CLEAN", "slot")]);
-        let late = [COMMAND, Event::Ordered, TOLD, cleaned(QUEUE, 32)];
-        assert_eq!(broken_by(&late), [("EL2-CLEAN", "slot")]);
-        assert_eq!(broken_by(&[ENTRY]), [("EL2-LEVEL2", "entry")]);
-        let early = [ZEROED, Event::Ordered, ENTRY, cleaned(LEVEL1, 64)];
-        assert_eq!(broken_by(&early), [("EL2-LEVEL2", "contents")]);
-    }
-
-    #[test]
-    fn a_level_one_entry_is_stored_once() {
-        let entry = cleaned(LEVEL1, 64);
-        assert_eq!(broken_by(&[ENTRY, ENTRY, entry]), [("EL2-STORE", "twice")]);
-    }
-
-    #[test]
-    fn a_kept_lock_is_told() {
-        let kept = Event::Misconduct(Misconduct::Kept(LockName::SetUp));
-        assert_eq!(broken_by(&[kept]), [("EL2-LOCK", "kept")]);
-        let taken = Event::Misconduct(Misconduct::Deadlock(LockName::SetUp));
-        assert_eq!(broken_by(&[taken]), [("EL2-DEADLOCK", "deadlock")]);
-        let free = Event::Misconduct(Misconduct::Unlocked(LockName::SetUp));
-        assert_eq!(broken_by(&[free]), [("EL2-UNLOCKED", "unlocked")]);
+    fn misuse_of_locks_is_reported() {
+        let name = LockName::SetUp;
+        for (misconduct, rule) in [
+            (Misconduct::Kept(name), ("EL2-LOCK", "kept")),
+            (Misconduct::Deadlock(name), ("EL2-DEADLOCK", "deadlock")),
+            (Misconduct::Unlocked(name), ("EL2-UNLOCKED", "unlocked")),
+        ] {
+            assert_eq!(broken(&[Event::Misconduct(misconduct)]), [rule]);
+        }
     }
 }

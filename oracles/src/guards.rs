@@ -1,10 +1,11 @@
-//! What set-up found of each ITS: its registers, and what the host's descriptor named. The rules
-//! about what EL2 passes on are judged by this, not by the reference.
+//! What set-up found of each guarded ITS: its registers, and what the host's descriptor named. The
+//! rules about what EL2 forwards are judged by this, not by the reference.
 
+use its_el2::SubjectPolicy;
 use its_gic::geometry::{Level1Entry, Location, Pages, Queue, Table};
 use its_gic::register::TableType;
 use its_gic::{Baser, Cbaser, Register, Typer};
-use its_machine::{Action, Event, Machine, View};
+use its_machine::{Event, Machine, View};
 
 use crate::Step;
 
@@ -36,9 +37,7 @@ pub(crate) struct Guard {
 
 impl Guard {
     fn new(machine: &Machine, its: u8, step: &Step, view: &impl View) -> Option<Self> {
-        let Action::Hypercall { arguments, .. } = *step.action else {
-            return None;
-        };
+        let [_, private, descriptor, count] = step.arguments()?;
         let base = *machine.its.get(usize::from(its))?;
         let register = |register: Register| {
             let address = base.wrapping_add(register.offset());
@@ -48,20 +47,12 @@ impl Guard {
             });
             read.unwrap_or_else(|| view.register(its, register))
         };
-        let [_, private, descriptor, count] = arguments;
         let physical = |linear: u64| linear.wrapping_sub(machine.linear_map);
         let pages = |linear, count| Pages { first: physical(linear) >> 12, count };
-        let word = |offset: u64| {
-            let address = physical(descriptor).wrapping_add(offset);
-            let mut events = step.events.iter();
-            events.find_map(|event| event.word_read(address).map(physical))
-        };
+        let word =
+            |offset: u64| step.word_read(physical(descriptor).wrapping_add(offset)).map(physical);
         let cbaser = Cbaser::from_bits(register(Register::Cbaser));
-        let mut numbers = 0_u8..;
-        let basers = std::array::from_fn(|_| {
-            let n = numbers.next().unwrap_or(0);
-            Baser::from_bits(register(Register::Baser(n)))
-        });
+        let basers = std::array::from_fn(|n| Baser::from_bits(register(Register::Baser(n as u8))));
         let queue_copy = word(QUEUE_COPY);
         let mut copies: Vec<Pages> =
             queue_copy.map(|copy| Pages::under(copy, cbaser.bytes())).into_iter().collect();
@@ -101,6 +92,11 @@ impl Guard {
         tables.map(Table::new).find(|table| address.wrapping_sub(table.address) < table.bytes)
     }
 
+    /// Whether `GITS_BASER<n>` held a level-1 table at set-up.
+    pub(crate) fn has_level1(&self, n: u8) -> bool {
+        self.basers.get(usize::from(n)).copied().is_some_and(is_level1)
+    }
+
     /// Where a page is a level-1 table's or a level-2 table's that joined later.
     fn is_second_level(&self, address: u64) -> bool {
         let grown = |pages: &Pages| pages.contains(address >> 12);
@@ -125,27 +121,24 @@ pub(crate) fn has_entry(table: Option<Table>, id: u32) -> bool {
     })
 }
 
-/// All ITSs that are guarded.
+/// All ITSs that are guarded, and what is the same for all of them.
 #[derive(Clone)]
 pub(crate) struct Guards {
     pub machine: Machine,
-    all: Vec<Guard>,
+    /// The numbers that the subject declares.
+    pub policy: SubjectPolicy,
+    pub all: Vec<Guard>,
 }
 
 impl Guards {
     /// Before boot.
-    pub(crate) fn new(machine: &Machine) -> Self {
-        Self { machine: *machine, all: Vec::new() }
+    pub(crate) fn new(machine: &Machine, policy: SubjectPolicy) -> Self {
+        Self { machine: *machine, policy, all: Vec::new() }
     }
 
     /// Takes note of a set-up that succeeded.
     pub(crate) fn adopt(&mut self, step: &Step, view: &impl View) -> Option<&Guard> {
-        let Action::Hypercall { arguments, .. } = step.action else {
-            return None;
-        };
-        let mut bases = self.machine.its.iter();
-        let its = bases.position(|base| *base == arguments[0])?;
-        let its = u8::try_from(its).ok()?;
+        let its = step.set_up_its(&self.machine)?;
         self.all.push(Guard::new(&self.machine, its, step, view)?);
         self.all.last()
     }
@@ -190,9 +183,9 @@ impl Guards {
         })
     }
 
-    /// The ITSs whose host writes its queue at an address, and the offset there. Copies may share
-    /// pages (P5).
-    pub(crate) fn posted(&self, address: u64) -> impl Iterator<Item = (&Guard, u64)> {
+    /// The ITSs whose copy of the queue, which the host writes, holds an address, and the offset
+    /// there. Copies may share pages (P5).
+    pub(crate) fn queue_copies(&self, address: u64) -> impl Iterator<Item = (&Guard, u64)> {
         self.all.iter().filter_map(move |guard| {
             let offset = address.wrapping_sub(guard.queue_copy?);
             (offset < guard.queue().bytes).then_some((guard, offset))
@@ -227,85 +220,23 @@ fn level2(table: Table, entry: u64) -> Pages {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use its_machine::{ItsConfiguration, Pace};
-
-    pub(crate) const ITS: u64 = 0x0808_0000;
-    pub(crate) const REDISTRIBUTOR: u64 = 0x080a_0000;
-    pub(crate) const QUEUE: u64 = 0x8000_0000;
-    pub(crate) const COPY: u64 = 0x8007_0000;
-    pub(crate) const LEVEL1: u64 = 0x8001_0000;
-    pub(crate) const COLLECTIONS: u64 = 0x8003_0000;
-    pub(crate) const LEVEL2: u64 = 0x8010_0000;
-
-    const CONFIGURATION: ItsConfiguration = ItsConfiguration {
-        event_id_bits: 10,
-        hardware_collections: 2,
-        pace: Pace::Never,
-        ..ItsConfiguration::DEFAULT
+    use crate::testing::{
+        COLLECTIONS, COPY, ENTRY, ITS, LEVEL1, LEVEL2, QUEUE, REDISTRIBUTOR, guards,
     };
-
-    pub(crate) const MACHINE: Machine = Machine {
-        configurations: [CONFIGURATION; its_machine::MAX_ITS],
-        intid_bits: 16,
-        memory: &[Pages { first: 0x8_0000, count: 0x200 }],
-        el2: &[],
-        linear_map: 0,
-        its: &[ITS],
-        redistributors: &[REDISTRIBUTOR],
-    };
-
-    /// One guarded ITS: 128 slots, a level-1 device table, a flat collection table.
-    impl Guards {
-        /// With a copy of a level-1 table there.
-        pub(crate) fn with_table_copy(mut self, pages: Pages) -> Self {
-            self.all[0].copies.push(pages);
-            self
-        }
-    }
-
-    pub(crate) fn guards() -> Guards {
-        let baser = Baser::new().with_valid(true).with_entry_size(7);
-        let mut basers = [Baser::new(); 8];
-        basers[0] = baser
-            .with_type_field(1)
-            .with_page_size_field(2)
-            .with_indirect(true)
-            .with_address(LEVEL1);
-        basers[1] = baser.with_type_field(4).with_page_size_field(2).with_address(COLLECTIONS);
-        Guards {
-            machine: MACHINE,
-            all: vec![Guard {
-                its: 0,
-                typer: CONFIGURATION.typer(),
-                cbaser: Cbaser::new().with_valid(true).with_page_number(QUEUE >> 12),
-                basers,
-                ctlr: 1,
-                private: Pages { first: 0x8_00a8, count: 2 },
-                descriptor: Pages { first: 0x8_00ac, count: 1 },
-                queue_copy: Some(COPY),
-                copies: vec![Pages::under(COPY, 0x1000)],
-                grown: Vec::new(),
-            }],
-        }
-    }
 
     #[test]
-    fn addresses_are_told_apart() {
+    fn addresses_are_classified() {
         let mut guards = guards();
-        assert!(guards.slot(QUEUE + 0xfe0).is_some());
-        assert!(guards.slot(QUEUE + 0x1000).is_none());
-        let offsets: Vec<u64> = guards.posted(COPY + 0x40).map(|found| found.1).collect();
+        assert!(guards.slot(QUEUE + 0x1fe0).is_some());
+        assert!(guards.slot(QUEUE + 0x2000).is_none());
+        let offsets: Vec<u64> = guards.queue_copies(COPY + 0x40).map(|found| found.1).collect();
         assert_eq!(offsets, [0x40]);
         assert_eq!(guards.register(ITS + 0x88), Some((0, Register::Cwriter)));
         assert_eq!(guards.register(REDISTRIBUTOR), None);
         assert!(!guards.is_second_level(LEVEL2));
-        guards.note(&[Event::WordWritten {
-            address: LEVEL1 + 8,
-            value: 1 << 63 | LEVEL2,
-            shared: false,
-        }]);
+        guards.note(&[ENTRY]);
         assert!(guards.is_second_level(LEVEL2) && guards.is_second_level(LEVEL1));
         assert!(!guards.is_second_level(COLLECTIONS));
     }
@@ -313,10 +244,8 @@ pub(crate) mod tests {
     #[test]
     fn ids_have_entries_up_to_the_table_s_end() {
         let guards = guards();
-        let table = |kind| guards.of(0).unwrap().table(kind);
-        assert!(has_entry(table(TableType::Collections), 0x1fff));
-        assert!(!has_entry(table(TableType::Collections), 0x2000));
-        assert!(has_entry(table(TableType::Devices), 0xffff_ffff >> 6));
-        assert!(!has_entry(table(TableType::Vpes), 0));
+        let has = |kind, id| has_entry(guards.all[0].table(kind), id);
+        assert!(has(TableType::Collections, 0x1fff) && !has(TableType::Collections, 0x2000));
+        assert!(has(TableType::Devices, 0xffff_ffff >> 6) && !has(TableType::Vpes, 0));
     }
 }

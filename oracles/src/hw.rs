@@ -46,34 +46,31 @@ fn written(
     guards: &Guards,
     findings: &mut Vec<Finding>,
 ) {
+    let mut broken = |rule, class, path: String, seen| {
+        findings.push(Finding::broken(rule, class, path, seen));
+    };
+    let shown = || format!("{value:#x}");
     if is_lpi_table(&guards.machine, address) {
-        let path = format!("device {address:#x}");
-        findings.push(Finding::broken(&rules::HW_LPI, "written", path, format!("{value:#x}")));
+        broken(&rules::HW_LPI, "written", format!("device {address:#x}"), shown());
     }
     let Some((its, register)) = guards.register(address) else {
         return;
     };
-    let mut tell = |rule, class, seen: String| {
-        let path = format!("its{its}.{register:?}");
-        findings.push(Finding::broken(rule, class, path, seen));
-    };
-    match register {
-        Register::Ctlr => {
-            let found = guards.of(its).map_or(value, |guard| guard.ctlr);
-            if (value ^ found) & !NOT_COMPARED != 0 {
-                let seen = format!("{value:#x}, and {found:#x} at set-up");
-                tell(&rules::HW_CTLR, "bits", seen);
-            }
+    let path = || format!("its{its}.{register:?}");
+    if register == Register::Ctlr {
+        let found = guards.of(its).map_or(value, |guard| guard.ctlr);
+        if (value ^ found) & !NOT_COMPARED != 0 {
+            let seen = format!("{value:#x}, and {found:#x} at set-up");
+            broken(&rules::HW_CTLR, "bits", path(), seen);
         }
-        Register::Cwriter => {
-            if value & !(OFFSET_MASK | RETRY) != 0 {
-                tell(&rules::HW_CWRITER, "bits", format!("{value:#x}"));
-            }
-            if value & RETRY != 0 && stalled != Some(its) {
-                tell(&rules::HW_RETRY, "retry", format!("{value:#x}"));
-            }
+    }
+    if register == Register::Cwriter {
+        if value & !(OFFSET_MASK | RETRY) != 0 {
+            broken(&rules::HW_CWRITER, "bits", path(), shown());
         }
-        _ => {}
+        if value & RETRY != 0 && stalled != Some(its) {
+            broken(&rules::HW_RETRY, "retry", path(), shown());
+        }
     }
 }
 
@@ -100,56 +97,39 @@ fn unpredictable(address: u64, guards: &Guards) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guards::tests::{ITS, REDISTRIBUTOR, guards};
-    use its_machine::{AccessSize, Action, Outcome};
-
-    const UNPREDICTABLE: Event = Event::Unpredictable { address: 0x80 };
-
-    fn told(events: &[Event]) -> Vec<&'static str> {
-        let mut findings = Vec::new();
-        let action = Action::Load { cpu: 0, address: 0 };
-        let step = Step { action: &action, outcome: Outcome::Done, events };
-        judge(&step, &guards(), &mut findings);
-        findings.iter().map(|breach| breach.rule.id).collect()
-    }
-
-    const fn write(address: u64, value: u64) -> Event {
-        Event::DeviceWrite { address, size: AccessSize::Double, value }
-    }
+    use crate::testing::{REDISTRIBUTOR, guards, read, reported, step, write};
+    use its_machine::AccessSize;
 
     #[test]
-    fn only_el2_is_judged() {
-        assert!(told(&[UNPREDICTABLE]).is_empty());
-        for (offset, rule) in [(0x80, "HW-UNPREDICTABLE"), (0x108, "HW-BASER"), (0x00, "HW-START")]
-        {
-            assert_eq!(told(&[write(ITS + offset, 1), UNPREDICTABLE]), [rule]);
+    fn registers_are_written_as_the_architecture_allows() {
+        use Register::{Baser, Cbaser, Creadr, Ctlr, Cwriter};
+        let unpredictable = Event::Unpredictable { address: 0x80 };
+        let redistributor = |offset| {
+            let (address, size) = (REDISTRIBUTOR + offset, AccessSize::Double);
+            Event::DeviceWrite { address, size, value: 1 }
+        };
+        for (events, rule) in [
+            // Only what EL2 does is judged.
+            (&[unpredictable][..], None),
+            (&[write(Cbaser, 1), unpredictable], Some("HW-UNPREDICTABLE")),
+            (&[write(Baser(1), 1), unpredictable], Some("HW-BASER")),
+            (&[write(Ctlr, 1), unpredictable], Some("HW-START")),
+            // All bits but Enabled and Quiescent are as at set-up.
+            (&[write(Ctlr, 0), write(Ctlr, 1), write(Ctlr, 1 << 31)], None),
+            (&[write(Ctlr, 3)], Some("HW-CTLR")),
+            // CWRITER has two fields.
+            (&[write(Cwriter, 0xf_ffe0)], None),
+            (&[write(Cwriter, 0x10_0000)], Some("HW-CWRITER")),
+            (&[read(Creadr, 0x41), write(Cwriter, 0x41)], None),
+            (&[read(Creadr, 0x40), write(Cwriter, 0x41)], Some("HW-RETRY")),
+            (&[write(Cwriter, 0x41)], Some("HW-RETRY")),
+            // The tables of redistributors stay where they are.
+            (&[redistributor(0)], None),
+            (&[redistributor(0x70)], Some("HW-LPI")),
+            (&[redistributor(0x7c)], Some("HW-LPI")),
+        ] {
+            let found = reported(|findings| judge(&step(events), &guards(), findings));
+            assert!(found.iter().map(|(rule, _)| *rule).eq(rule), "{events:x?}");
         }
-    }
-
-    #[test]
-    fn ctlr_keeps_its_other_bits() {
-        for value in [0, 1, 1 << 31] {
-            assert!(told(&[write(ITS, value)]).is_empty());
-        }
-        assert_eq!(told(&[write(ITS, 3)]), ["HW-CTLR"]);
-    }
-
-    #[test]
-    fn cwriter_has_two_fields() {
-        let creadr =
-            |value| Event::DeviceRead { address: ITS + 0x90, size: AccessSize::Double, value };
-        let cwriter = |value| write(ITS + 0x88, value);
-        assert!(told(&[cwriter(0xf_ffe0)]).is_empty());
-        assert_eq!(told(&[cwriter(0x10_0000)]), ["HW-CWRITER"]);
-        assert!(told(&[creadr(0x41), cwriter(0x41)]).is_empty());
-        assert_eq!(told(&[creadr(0x40), cwriter(0x41)]), ["HW-RETRY"]);
-        assert_eq!(told(&[cwriter(0x41)]), ["HW-RETRY"]);
-    }
-
-    #[test]
-    fn the_tables_of_redistributors_stay_where_they_are() {
-        assert!(told(&[write(REDISTRIBUTOR, 1)]).is_empty());
-        assert_eq!(told(&[write(REDISTRIBUTOR + 0x70, 0)]), ["HW-LPI"]);
-        assert_eq!(told(&[write(REDISTRIBUTOR + 0x7c, 0)]), ["HW-LPI"]);
     }
 }

@@ -1,117 +1,87 @@
-//! LEAK: who can touch what the ITS trusts, and what the ITS can touch.
+//! LEAK: who can touch what the ITS relies on, and what the ITS can touch.
 //!
 //! Judged from the moment that a set-up succeeded: then once over everything that the ITS can
 //! reach, and from there on with each pointer that it gains and each reachable page that changes
 //! hands, at that very moment.
 
 use its_gic::geometry::Pages;
-use its_machine::{
-    Action, El2Side, Event, Exposure, HostSide, Machine, PageState, Purpose, Reach, View,
-};
+use its_machine::{El2Side, Event, Exposure, HostSide, PageState, Purpose, Reach, View};
 
+use crate::guards::Guards;
 use crate::watch::{Look, Watch};
-use crate::{Finding, Rule, Step, rules};
+use crate::{Finding, Rule, rules};
 
-/// The oracle over one case.
-#[derive(Clone)]
-pub struct Leak {
-    linear_map: u64,
-    /// EL2's private pages and the descriptor of each guarded ITS.
-    private: Vec<[Pages; 2]>,
-}
-
-impl Leak {
-    /// Before boot.
-    pub fn new(machine: &Machine) -> Self {
-        Self { linear_map: machine.linear_map, private: Vec::new() }
-    }
-
-    /// Judges one action.
-    pub(crate) fn judge(
-        &mut self,
-        (step, look): (&Step, Look),
-        watch: &Watch,
-        view: &impl View,
-        findings: &mut Vec<Finding>,
-    ) {
-        if matches!(look, Look::SetUp(_)) {
-            self.guard(step.action);
-        }
-        if look != Look::Changes {
-            // With a set-up its private pages must be apart from what others reach too.
-            for (reach, exposure) in watch.numbers().flat_map(|its| view.reach(its)) {
-                if watch.judges(&reach) {
-                    self.reached(&reach, exposure, findings);
-                }
-            }
-            return;
-        }
-        if self.private.is_empty() {
-            return;
-        }
-        for event in step.events {
-            match event {
-                Event::Reached(reach, exposure) if watch.judges(reach) => {
-                    self.reached(reach, *exposure, findings);
-                }
-                Event::ReachedPage { reach, page, state } if watch.judges(reach) => {
-                    changed(reach, *page, *state, findings);
-                }
-                _ => {}
+/// Judges one action.
+pub(crate) fn judge(
+    (events, look): (&[Event], Look),
+    guards: &Guards,
+    watch: &Watch,
+    view: &impl View,
+    findings: &mut Vec<Finding>,
+) {
+    // Of an ITS whose set-up is not over the pages may still be the host's.
+    let guarded = || guards.iter().filter(|guard| watch.is_guarded(guard.its));
+    let private: Vec<Pages> =
+        guarded().flat_map(|guard| [guard.private, guard.descriptor]).collect();
+    if look != Look::Changes {
+        // With a set-up its private pages must be apart from what others reach too.
+        for (reach, exposure) in watch.numbers().flat_map(|its| view.reach(its)) {
+            if watch.judges(&reach) {
+                reached(&reach, exposure, &private, findings);
             }
         }
+        return;
     }
-
-    fn guard(&mut self, action: &Action) {
-        let Action::Hypercall { arguments, .. } = action else {
-            return;
-        };
-        let [_, private, descriptor, count] = arguments;
-        let pages =
-            |linear: u64, count| Pages { first: linear.wrapping_sub(self.linear_map) >> 12, count };
-        let own = [pages(*private, (*count).max(1)), pages(*descriptor, 1)];
-        self.private.push(own);
-    }
-
-    fn reached(&self, reach: &Reach, exposure: Exposure, findings: &mut Vec<Finding>) {
-        if exposure.foreign {
-            findings.push(breach(&rules::LEAK_FOREIGN, reach, "a guest's, or EL2's from boot"));
-        }
-        let pages = Pages::under(reach.address, reach.bytes);
-        let overlaps = |other: &Pages| {
-            other.count > 0
-                && pages.first < other.first.saturating_add(other.count)
-                && other.first < pages.first.saturating_add(pages.count)
-        };
-        if self.private.as_flattened().iter().any(overlaps) {
-            findings.push(breach(&rules::LEAK_PRIVATE, reach, "EL2's records or descriptor"));
-        }
-        if exposure.outside || exposure.foreign {
-            return;
-        }
-        if is_borrowed(reach.purpose) {
-            if exposure.not_held {
-                findings.push(breach(
-                    loose(reach.purpose),
-                    reach,
-                    "a page that is not shared and pinned",
-                ));
+    for event in events {
+        match event {
+            Event::Reached(reach, exposure) if watch.judges(reach) => {
+                reached(reach, *exposure, &private, findings);
             }
-        } else if exposure.host {
-            findings.push(breach(exposed(reach.purpose), reach, "a page that the host can access"));
+            Event::ReachedPage { reach, page, state } if watch.judges(reach) => {
+                findings.extend(changed(reach, *page, *state));
+            }
+            _ => {}
         }
     }
 }
 
-fn changed(reach: &Reach, page: u64, state: PageState, findings: &mut Vec<Finding>) {
-    let seen = format!("page {page:#x} is now {state:?}");
-    if (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing) {
-        findings.push(breach(&rules::LEAK_FOREIGN, reach, &seen));
+fn reached(reach: &Reach, exposure: Exposure, private: &[Pages], findings: &mut Vec<Finding>) {
+    if exposure.foreign {
+        findings.push(breach(&rules::LEAK_FOREIGN, reach, "a guest's, or EL2's from boot"));
+    }
+    let pages = Pages::under(reach.address, reach.bytes);
+    if private.iter().any(|other| overlap(pages, *other)) {
+        findings.push(breach(&rules::LEAK_PRIVATE, reach, "EL2's records or descriptor"));
+    }
+    if exposure.outside || exposure.foreign {
+        return;
+    }
+    if !is_borrowed(reach.purpose) && exposure.host {
+        findings.push(breach(exposed(reach.purpose), reach, "a page that the host can access"));
+    }
+    if is_borrowed(reach.purpose) && exposure.not_held {
+        let seen = "a page that is not shared and pinned";
+        findings.push(breach(loose(reach.purpose), reach, seen));
+    }
+}
+
+/// Whether two runs of pages, neither empty, have a page in common.
+pub(crate) const fn overlap(one: Pages, other: Pages) -> bool {
+    one.first < other.first.saturating_add(other.count)
+        && other.first < one.first.saturating_add(one.count)
+}
+
+fn changed(reach: &Reach, page: u64, state: PageState) -> Option<Finding> {
+    let rule = if (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing) {
+        &rules::LEAK_FOREIGN
     } else if is_borrowed(reach.purpose) && !state.is_held() {
-        findings.push(breach(loose(reach.purpose), reach, &seen));
+        loose(reach.purpose)
     } else if !is_borrowed(reach.purpose) && state.host_can_access() {
-        findings.push(breach(exposed(reach.purpose), reach, &seen));
-    }
+        exposed(reach.purpose)
+    } else {
+        return None;
+    };
+    Some(breach(rule, reach, &format!("page {page:#x} is now {state:?}")))
 }
 
 /// Whether memory of this purpose stays the host's, shared and pinned.
@@ -148,74 +118,57 @@ pub(crate) fn class(purpose: Purpose) -> &'static str {
     }
 }
 
-pub(crate) fn breach(rule: &'static crate::Rule, reach: &Reach, seen: &str) -> Finding {
-    Finding::new(
-        rule,
-        class(reach.purpose),
-        format!(
-            "its{}: {:?}, {:#x} bytes at {:#x}",
-            reach.its, reach.purpose, reach.bytes, reach.address
-        ),
-        rule.holds,
-        seen,
-    )
+/// A finding about memory that the ITS reaches.
+pub(crate) fn breach(rule: &'static Rule, reach: &Reach, seen: &str) -> Finding {
+    let Reach { its, purpose, address, bytes } = reach;
+    let path = format!("its{its}: {purpose:?}, {bytes:#x} bytes at {address:#x}");
+    Finding::broken(rule, class(*purpose), path, seen)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::reported;
 
-    fn guarded() -> Leak {
-        Leak {
-            linear_map: 0,
-            private: vec![[Pages { first: 8, count: 2 }, Pages { first: 1, count: 1 }]],
-        }
+    const ITT: Purpose = Purpose::Itt { device_id: 3 };
+
+    const fn reach(purpose: Purpose, address: u64) -> Reach {
+        Reach { its: 0, purpose, address, bytes: 0x1000 }
     }
-
-    fn broken(purpose: Purpose, address: u64, exposure: Exposure) -> Vec<&'static str> {
-        let reach = Reach { its: 0, purpose, address, bytes: 0x1000 };
-        let mut findings = Vec::new();
-        guarded().reached(&reach, exposure, &mut findings);
-        findings.iter().map(|breach| breach.rule.id).collect()
-    }
-
-    const OWNED: Exposure =
-        Exposure { outside: false, host: false, not_held: true, foreign: false, contents: false };
-    const HELD: Exposure = Exposure { host: true, not_held: false, ..OWNED };
 
     #[test]
-    fn trusted_memory_is_el2_s_and_borrowed_memory_is_held() {
-        let itt = Purpose::Itt { device_id: 3 };
-        assert!(broken(Purpose::Queue, 0, OWNED).is_empty());
-        assert!(broken(itt, 0, HELD).is_empty());
-        assert_eq!(broken(Purpose::Queue, 0, HELD), ["LEAK-HOST"]);
-        assert_eq!(broken(itt, 0, Exposure { host: true, ..OWNED }), ["LEAK-LOOSE"]);
-        let foreign = Exposure { foreign: true, ..OWNED };
-        assert_eq!(broken(itt, 0, foreign), ["LEAK-FOREIGN"]);
-        assert_eq!(broken(Purpose::Table(0), 0x9000, OWNED), ["LEAK-PRIVATE"]);
+    fn tables_are_el2_s_and_borrowed_memory_is_held() {
+        let owned = Exposure { not_held: true, ..Exposure::default() };
+        let held = Exposure { host: true, not_held: false, ..owned };
+        let private = [Pages { first: 8, count: 2 }, Pages { first: 1, count: 1 }];
+        for (reach, exposure, rule) in [
+            (reach(Purpose::Queue, 0), owned, None),
+            (reach(ITT, 0), held, None),
+            (reach(Purpose::Queue, 0), held, Some("LEAK-HOST")),
+            (reach(ITT, 0), Exposure { host: true, ..owned }, Some("LEAK-LOOSE")),
+            (reach(ITT, 0), Exposure { foreign: true, ..owned }, Some("LEAK-FOREIGN")),
+            (reach(Purpose::Table(0), 0x9000), owned, Some("LEAK-PRIVATE")),
+        ] {
+            let broken = reported(|findings| reached(&reach, exposure, &private, findings));
+            assert!(broken.iter().map(|(rule, _)| *rule).eq(rule), "{reach:?}");
+        }
     }
 
     #[test]
     fn a_reachable_page_that_changes_hands_is_judged() {
-        let itt =
-            Reach { its: 0, purpose: Purpose::Itt { device_id: 3 }, address: 0, bytes: 0x1000 };
-        let queue = Reach { purpose: Purpose::Queue, ..itt };
         let held = PageState { host: HostSide::Shared, el2: El2Side::Borrowed, pins: 1 };
-        let with = |purpose| Reach { purpose, ..itt };
-        let level2 = Purpose::Level2 { table: 0, index: 1 };
-        for (reach, state, rule) in [
-            (itt, held, None),
-            (itt, PageState { pins: 0, ..held }, Some("LEAK-LOOSE")),
-            (itt, PageState::GUEST, Some("LEAK-FOREIGN")),
-            (queue, PageState::EL2, None),
-            (queue, PageState::HOST, Some("LEAK-HOST")),
-            (with(Purpose::Table(0)), PageState::HOST, Some("LEAK-TABLE")),
-            (with(level2), PageState::HOST, Some("LEAK-LEVEL2")),
-            (with(Purpose::LpiPending(0)), PageState::HOST, Some("LEAK-LPI")),
+        for (purpose, state, rule) in [
+            (ITT, held, None),
+            (ITT, PageState { pins: 0, ..held }, Some("LEAK-LOOSE")),
+            (ITT, PageState::GUEST, Some("LEAK-FOREIGN")),
+            (Purpose::Queue, PageState::EL2, None),
+            (Purpose::Queue, PageState::HOST, Some("LEAK-HOST")),
+            (Purpose::Table(0), PageState::HOST, Some("LEAK-TABLE")),
+            (Purpose::Level2 { table: 0, index: 1 }, PageState::HOST, Some("LEAK-LEVEL2")),
+            (Purpose::LpiPending(0), PageState::HOST, Some("LEAK-LPI")),
         ] {
-            let mut findings = Vec::new();
-            changed(&reach, 0, state, &mut findings);
-            assert_eq!(findings.first().map(|breach| breach.rule.id), rule);
+            let broken = changed(&reach(purpose, 0), 0, state);
+            assert_eq!(broken.map(|finding| finding.rule.id), rule);
         }
     }
 }

@@ -1,34 +1,42 @@
 //! The oracles that need no reference.
 //!
-//! An oracle checks the rules of one family, one file each or more: [`leak`] and [`ptr`] look at what
-//! the physical ITS can reach, `books` at what EL2 relies on, `passed` at what EL2 passes on; `el2`,
-//! `locks` and `posted` at what EL2 did, `undo` at what failed or was refused, `hw` at what EL2 did to
-//! the hardware's registers. The families DIV and ARCH compare with a reference, which only the
-//! runner knows.
+//! An oracle checks the rules of one family, one file each or more:
 //!
-//! Oracles know observations ([`its_machine::Event`]) and read-only views ([`its_machine::View`]).
-//! They must not know the board, the emulator or the reference: a mistake in the reference cannot
-//! hide a leak.
+//! - LEAK: `leak`, on what the physical ITS can reach; `emulation_pages`, on what only EL2 uses
+//! - PTR: `ptr`, on what the ITS follows; `forwarded`, on what EL2 writes to the hardware
+//! - EL2: `el2`, `locks` and `queue_bounds`, on what EL2 did
+//! - UNDO: `undo`, on what failed or was refused
+//! - HW: `hw`, on how EL2 uses the hardware's registers
+//!
+//! The families DIV and ARCH compare with a reference, which only the runner knows.
+//!
+//! Oracles know observations ([`its_machine::Event`]), read-only views ([`its_machine::View`]) and
+//! the numbers that the subject declares ([`SubjectPolicy`]). They must not know the board, the
+//! emulator or the reference: a mistake in the reference cannot hide a leak.
 
-mod books;
 mod el2;
+mod emulation_pages;
+mod forwarded;
 mod guards;
 mod hw;
-pub mod leak;
+mod leak;
 mod locks;
-mod passed;
-mod posted;
-pub mod ptr;
+mod ptr;
+mod queue_bounds;
 mod race;
-mod trust;
+#[cfg(test)]
+mod testing;
+mod undeclared;
 mod undo;
 mod watch;
 
 use std::collections::BTreeSet;
 
+use its_el2::SubjectPolicy;
 use its_machine::{Action, Event, Hypercall, Machine, Outcome, Part, View};
 use its_rules::{Finding, Rule, catalogue as rules};
 pub use undo::page_balances;
+use watch::Look;
 
 /// One action as an oracle sees it.
 pub struct Step<'a> {
@@ -42,7 +50,7 @@ impl<'a> Step<'a> {
         Self { action: &part.action, outcome: part.outcome, events }
     }
 
-    /// What the set-up hypercall returned, if this action is one.
+    /// Returns what the set-up hypercall returned, if this action is one.
     pub fn set_up_result(&self) -> Option<i64> {
         let Action::Hypercall { x0, .. } = *self.action else {
             return None;
@@ -52,44 +60,65 @@ impl<'a> Step<'a> {
             _ => None,
         }
     }
+
+    /// The arguments of a hypercall.
+    fn arguments(&self) -> Option<[u64; 4]> {
+        match *self.action {
+            Action::Hypercall { arguments, .. } => Some(arguments),
+            _ => None,
+        }
+    }
+
+    /// The ITS whose set-up succeeded in this action.
+    fn set_up_its(&self, machine: &Machine) -> Option<u8> {
+        let [device, ..] = self.arguments().filter(|_| self.set_up_result() == Some(0))?;
+        let its = machine.its.iter().position(|frame| *frame == device)?;
+        u8::try_from(its).ok()
+    }
+
+    /// What EL2 read first at an address.
+    fn word_read(&self, address: u64) -> Option<u64> {
+        self.events.iter().find_map(|event| match *event {
+            Event::Scanned { address: from, bytes } => {
+                (address.wrapping_sub(from) < bytes).then_some(0)
+            }
+            _ => event.word_read(address),
+        })
+    }
 }
 
-/// All oracles but DIV, over one case.
+/// All oracles, over one case.
 #[derive(Clone)]
 pub struct Oracles {
-    machine: Machine,
-    watch: watch::Watch,
-    /// ITTs of devices that the host did not list at set-up.
-    lies: trust::Lies,
-    leak: leak::Leak,
-    ptr: ptr::Ptr,
     guards: guards::Guards,
-    books: books::Books,
-    posted: posted::Posted,
+    watch: watch::Watch,
+    undeclared: undeclared::Undeclared,
+    ptr: ptr::Ptr,
+    emulation_pages: emulation_pages::EmulationPages,
+    queue_bounds: queue_bounds::QueueBounds,
 }
 
 impl Oracles {
-    /// For a case that starts before boot on this machine.
-    pub fn new(machine: &Machine) -> Self {
+    /// Returns the oracles of a case that starts before boot, on this machine, with a subject that
+    /// declares these numbers.
+    pub fn new(machine: &Machine, policy: SubjectPolicy) -> Self {
         Self {
-            machine: *machine,
+            guards: guards::Guards::new(machine, policy),
             watch: watch::Watch::new(machine),
-            lies: trust::Lies::new(),
-            leak: leak::Leak::new(machine),
+            undeclared: undeclared::Undeclared::default(),
             ptr: ptr::Ptr::default(),
-            guards: guards::Guards::new(machine),
-            books: books::Books::default(),
-            posted: posted::Posted::default(),
+            emulation_pages: emulation_pages::EmulationPages::default(),
+            queue_bounds: queue_bounds::QueueBounds::default(),
         }
     }
 
     /// Judges one action; what it broke is appended to `findings`.
     pub fn judge(&mut self, step: &Step, view: &impl View, findings: &mut Vec<Finding>) {
         self.judge_own(step, &BTreeSet::new(), view, findings);
-        self.judge_passed((&[*step.action], step.events), view, findings);
+        self.judge_in_order((&[*step.action], step.events), view, findings);
         self.watch.note_power(step.action);
-        let look = self.watch.note(step, &self.machine, view);
-        self.judge_pointers((step, look), view, findings);
+        let look = self.watch.note(step, &self.guards.machine, view);
+        self.judge_pointers(step, look, view, findings);
     }
 
     /// EL2, UNDO and HW: one action by its own events.
@@ -109,45 +138,40 @@ impl Oracles {
         locks::judge(step, &self.guards, findings);
         undo::judge(step, contested, &self.guards, findings);
         hw::judge(step, &self.guards, findings);
-        if step.set_up_result() != Some(0) {
-            return;
-        }
         if let Some(guard) = self.guards.adopt(step, view) {
             let creadr = view.register(guard.its, its_gic::Register::Creadr);
-            self.posted.guard(guard.its, creadr);
+            self.queue_bounds.guard(guard.its, creadr);
         }
     }
 
-    /// What EL2 read and passed on, and what it relies on: all events in the order of happening.
-    fn judge_passed(
+    /// What EL2 reads of the host's queues, what it forwards, and the pages that it uses: all events
+    /// in the order of happening.
+    fn judge_in_order(
         &mut self,
         (actions, events): (&[Action], &[Event]),
         view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
-        passed::judge(events, &self.guards, view, findings);
-        self.posted.judge(actions, events, &self.guards, findings);
-        self.books.judge(events, &self.guards, findings);
+        forwarded::judge(events, &self.guards, view, findings);
+        self.queue_bounds.judge(actions, events, &self.guards, findings);
+        self.emulation_pages.judge(events, &self.guards, findings);
     }
 
-    /// LEAK and PTR.
+    /// LEAK and PTR, over what the host declared.
     fn judge_pointers(
         &mut self,
-        (step, look): (&Step, watch::Look),
+        step: &Step,
+        look: Look,
         view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
-        if let watch::Look::SetUp(its) = look {
-            self.lies.retain(|(other, _), _| *other != its);
-            let more = trust::lies(step, view, &self.machine, its);
-            self.lies.extend(more);
+        if let Look::SetUp(its) = look {
+            self.undeclared.note_set_up(its, step, view, &self.guards.machine);
         }
-        if self.lies.is_empty() {
-            self.leak.judge((step, look), &self.watch, view, findings);
-            self.ptr.judge((step, look), &self.watch, view, findings);
-        } else {
-            self.judge_trusted((step, look), view, findings);
-        }
+        let events = self.undeclared.filter(step.events);
+        let view = undeclared::DeclaredView { view, undeclared: &self.undeclared };
+        leak::judge((&events, look), &self.guards, &self.watch, &view, findings);
+        self.ptr.judge((&events, look), &self.guards, &self.watch, &view, findings);
     }
 
     /// Judges what several agents did at once; `parts` in the order of their ends.
@@ -167,34 +191,19 @@ impl Oracles {
             self.judge_own(&step, &own.contested, view, findings);
         }
         let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
-        self.judge_passed((&actions, events), view, findings);
+        self.judge_in_order((&actions, events), view, findings);
         // From a loss of power on that ITS is left alone, to the end of the race at least.
         for (part, slice) in race::slices(parts, events) {
             self.watch.note_power(&part.action);
-            self.judge_pointers((&Step::of(part, slice), watch::Look::Changes), view, findings);
+            self.judge_pointers(&Step::of(part, slice), Look::Changes, view, findings);
         }
-        // What came to be guarded or was enabled again meanwhile is looked at as a whole, at the
-        // end.
+        // An ITS that was guarded or enabled again meanwhile is looked at as a whole, at the end.
         for (part, own) in parts.iter().zip(&own) {
             let step = Step::of(part, &own.events);
-            let look = self.watch.note(&step, &self.machine, view);
-            if look != watch::Look::Changes {
-                self.judge_pointers((&step, look), view, findings);
+            let look = self.watch.note(&step, &self.guards.machine, view);
+            if look != Look::Changes {
+                self.judge_pointers(&step, look, view, findings);
             }
         }
-    }
-
-    /// LEAK and PTR over what the host did not lie about.
-    fn judge_trusted(
-        &mut self,
-        (step, look): (&Step, watch::Look),
-        view: &impl View,
-        findings: &mut Vec<Finding>,
-    ) {
-        let events = trust::without(step.events, &mut self.lies);
-        let step = Step { events: &events, ..*step };
-        let view = trust::Trusted { view, lies: &self.lies };
-        self.leak.judge((&step, look), &self.watch, &view, findings);
-        self.ptr.judge((&step, look), &self.watch, &view, findings);
     }
 }

@@ -7,15 +7,15 @@ use crate::{Finding, Step, rules};
 
 /// Judges one action by its own events.
 pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
-    unheld(step.events, guards, findings);
+    findings.extend(unheld(step.events, guards));
     // A set-up borrows many structures, each in a section of its own.
     if !matches!(step.action, Action::Hypercall { .. }) {
-        torn(step.events, findings);
+        findings.extend(torn(step.events));
     }
 }
 
 /// The first write to an ITS without its lock.
-fn unheld(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
+fn unheld(events: &[Event], guards: &Guards) -> Option<Finding> {
     let mut held: Vec<LockName> = Vec::new();
     for event in events {
         let (its, class, address) = match *event {
@@ -28,27 +28,23 @@ fn unheld(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
                 continue;
             }
             Event::DeviceWrite { address, .. } => {
-                let its = guards.register(address).map(|(its, _)| its);
-                (its, "register", address)
+                (guards.register(address).map(|(its, _)| its), "register", address)
             }
             Event::CommandWritten { address, .. } => {
-                let its = guards.slot(address).map(|guard| guard.its);
-                (its, "slot", address)
+                (guards.slot(address).map(|guard| guard.its), "slot", address)
             }
             Event::WordWritten { address, value, .. } => {
-                let its = guards.level1(address, value).map(|(guard, _)| guard.its);
-                (its, "level1", address)
+                (guards.level1(address, value).map(|(guard, _)| guard.its), "level1", address)
             }
             _ => continue,
         };
-        let Some(its) = its.filter(|its| !held.contains(&LockName::Its(*its))) else {
-            continue;
-        };
-        let seen = format!("written while EL2 holds {held:?}");
-        let path = format!("its{its}: {address:#x}");
-        findings.push(Finding::broken(&rules::EL2_HELD, class, path, seen));
-        return;
+        if let Some(its) = its.filter(|its| !held.contains(&LockName::Its(*its))) {
+            let path = format!("its{its}: {address:#x}");
+            let seen = format!("written while EL2 holds {held:?}");
+            return Some(Finding::broken(&rules::EL2_HELD, class, path, seen));
+        }
     }
+    None
 }
 
 /// Sections under the memory lock in which pages were pinned, and unpinned, for one command.
@@ -61,7 +57,7 @@ struct Sections {
 /// The first command whose pages change hands in two sections. A command is judged, or taken as
 /// consumed, from the copy of it to the copy of another; what a failure takes back again lies in
 /// the section of its pins.
-fn torn(events: &[Event], findings: &mut Vec<Finding>) {
+fn torn(events: &[Event]) -> Option<Finding> {
     let mut section = 0;
     let mut own = Sections::default();
     for event in events {
@@ -83,76 +79,62 @@ fn torn(events: &[Event], findings: &mut Vec<Finding>) {
             PageChange::Unpin => (&mut own.unpinned, "given back"),
             _ => continue,
         };
-        if *first.get_or_insert(section) == section {
-            continue;
+        if *first.get_or_insert(section) != section {
+            let path = format!("page {:#x}", pages.first);
+            let seen = "the memory lock was free in between";
+            return Some(Finding::broken(&rules::EL2_SECTION, class, path, seen));
         }
-        let path = format!("page {:#x}", pages.first);
-        let seen = "the memory lock was free in between";
-        findings.push(Finding::broken(&rules::EL2_SECTION, class, path, seen));
-        return;
     }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guards::tests::{ITS, LEVEL1, QUEUE, guards};
-    use its_gic::geometry::Pages;
-    use its_machine::{AccessSize, Outcome};
+    use crate::testing::{
+        ENTRY, QUEUE, REDISTRIBUTOR, copied, guards, page, reported, slot, step, write,
+    };
+    use its_gic::Register;
+    use its_machine::AccessSize;
 
-    fn told(events: &[Event]) -> Vec<(&'static str, &'static str)> {
-        let mut findings = Vec::new();
-        let action = Action::Load { cpu: 0, address: 0 };
-        let step = Step { action: &action, outcome: Outcome::Done, events };
-        judge(&step, &guards(), &mut findings);
-        let ids = findings.iter().map(|breach| (breach.rule.id, breach.class));
-        ids.collect()
+    fn broken(events: &[Event]) -> Vec<(&'static str, &'static str)> {
+        reported(|findings| judge(&step(events), &guards(), findings))
     }
 
     #[test]
     fn an_its_is_written_under_its_lock() {
-        let lock = LockName::Its(0);
-        let slot = Event::CommandWritten { address: QUEUE, words: [0; 4] };
-        let entry = Event::WordWritten { address: LEVEL1, value: 1 << 63, shared: false };
-        let cwriter =
-            Event::DeviceWrite { address: ITS + 0x88, size: AccessSize::Double, value: 0 };
-        let held = |event| [Event::Acquired(lock), event, Event::Released(lock)];
-        let late = |event| [Event::Acquired(lock), Event::Released(lock), event];
-        for (event, class) in [(slot, "slot"), (entry, "level1"), (cwriter, "register")] {
-            assert!(told(&held(event)).is_empty());
-            assert_eq!(told(&late(event)), [("EL2-HELD", class)]);
-            let other = [Event::Acquired(LockName::Its(1)), event];
-            assert_eq!(told(&other), [("EL2-HELD", class)]);
+        let [take, give] = [Event::Acquired, Event::Released].map(|of| of(LockName::Its(0)));
+        let other = Event::Acquired(LockName::Its(1));
+        for (event, class) in
+            [(slot(QUEUE), "slot"), (ENTRY, "level1"), (write(Register::Cwriter, 0), "register")]
+        {
+            assert!(broken(&[take, event, give]).is_empty());
+            assert_eq!(broken(&[take, give, event]), [("EL2-HELD", class)]);
+            assert_eq!(broken(&[other, event]), [("EL2-HELD", class)]);
         }
         // A redistributor has no lock.
-        let elsewhere =
-            Event::DeviceWrite { address: 0x080a_0000, size: AccessSize::Word, value: 0 };
-        assert!(told(&[elsewhere]).is_empty());
-    }
-
-    const TAKE: Event = Event::Acquired(LockName::Memory);
-    const GIVE: Event = Event::Released(LockName::Memory);
-    const COPY: Event = Event::CommandRead { address: 0, words: [0; 4], shared: true };
-
-    fn page(change: PageChange, first: u64) -> Event {
-        Event::Page { change, pages: Pages { first, count: 1 }, result: Ok(()) }
+        let (address, size) = (REDISTRIBUTOR, AccessSize::Word);
+        assert!(broken(&[Event::DeviceWrite { address, size, value: 0 }]).is_empty());
     }
 
     #[test]
     fn one_itt_changes_hands_in_one_section() {
-        use PageChange::{Pin, Unpin};
-        let (one, two) = (page(Pin, 1), page(Pin, 2));
-        assert!(told(&[COPY, TAKE, one, two, GIVE]).is_empty());
-        assert!(told(&[COPY, TAKE, one, GIVE, COPY, TAKE, two, GIVE]).is_empty());
-        let torn = [COPY, TAKE, one, GIVE, TAKE, two, GIVE];
-        assert_eq!(told(&torn), [("EL2-SECTION", "borrowed")]);
-        // A stalled command that is replaced: the new ITT is taken, then the old one is given back.
-        let (back, rest) = (page(Unpin, 3), page(Unpin, 4));
-        let replaced = [COPY, TAKE, one, two, GIVE, TAKE, back, rest, GIVE];
-        assert!(told(&replaced).is_empty());
-        let undone = [COPY, TAKE, one, page(Unpin, 1), GIVE];
-        assert!(told(&undone).is_empty());
-        let torn = [COPY, TAKE, back, GIVE, TAKE, rest, GIVE];
-        assert_eq!(told(&torn), [("EL2-SECTION", "given back")]);
+        let [take, give] = [Event::Acquired, Event::Released].map(|of| of(LockName::Memory));
+        let (copy, pin, unpin) = (
+            copied(0),
+            |first| page(PageChange::Pin, first, 1),
+            |first| page(PageChange::Unpin, first, 1),
+        );
+        for (events, class) in [
+            (&[copy, take, pin(1), pin(2), give][..], None),
+            (&[copy, take, pin(1), give, copy, take, pin(2), give], None),
+            (&[copy, take, pin(1), give, take, pin(2), give], Some("borrowed")),
+            // A stalled command that is replaced: the new ITT is taken, then the old one goes back.
+            (&[copy, take, pin(1), pin(2), give, take, unpin(3), unpin(4), give], None),
+            (&[copy, take, pin(1), unpin(1), give], None),
+            (&[copy, take, unpin(3), give, take, unpin(4), give], Some("given back")),
+        ] {
+            assert!(broken(events).into_iter().eq(class.map(|class| ("EL2-SECTION", class))));
+        }
     }
 }

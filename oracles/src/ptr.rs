@@ -5,20 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_gic::geometry::{Level1Entry, PageSize, Pages};
-use its_gic::register::BASER_COUNT;
-use its_gic::{Baser, Register};
+use its_gic::geometry::{Level1Entry, Pages};
 use its_machine::{Event, Exposure, Purpose, Reach, View};
 
-use crate::leak::{breach, is_borrowed};
+use crate::guards::Guards;
+use crate::leak::{breach, is_borrowed, overlap};
 use crate::watch::{Look, Watch, is_lpis};
-use crate::{Finding, Step, rules};
+use crate::{Finding, rules};
 
 /// The oracle over one case.
 #[derive(Clone, Default)]
-pub struct Ptr {
-    /// The level-1 tables of guarded ITSs, by ITS and number, with their page size.
-    level1: BTreeMap<(u8, u8), PageSize>,
+pub(crate) struct Ptr {
     /// What each guarded ITS can reach, by purpose.
     reach: BTreeMap<(u8, Purpose), Reach>,
     /// ITS and addresses of level-2 tables that it could ever reach: their contents are its own.
@@ -29,39 +26,43 @@ impl Ptr {
     /// Judges one action.
     pub(crate) fn judge(
         &mut self,
-        (step, look): (&Step, Look),
+        (events, look): (&[Event], Look),
+        guards: &Guards,
         watch: &Watch,
         view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
-        match look {
-            Look::SetUp(its) => {
-                self.note_tables(its, view);
-                self.look_at(its, watch, view, findings);
-            }
-            Look::Started(its) => {
-                self.judge_changes(step, watch, findings);
-                self.look_at(its, watch, view, findings);
-            }
-            Look::Changes => self.judge_changes(step, watch, findings),
+        if !matches!(look, Look::SetUp(_)) {
+            self.judge_changes(events, guards, watch, findings);
+        }
+        if let Look::SetUp(its) | Look::Started(its) = look {
+            self.look_at(its, watch, view, findings);
         }
     }
 
-    fn judge_changes(&mut self, step: &Step, watch: &Watch, findings: &mut Vec<Finding>) {
-        for event in step.events {
-            match event {
-                Event::Reached(reach, exposure) if watch.judges(reach) => {
-                    self.reached(reach, *exposure, findings);
+    fn judge_changes(
+        &mut self,
+        events: &[Event],
+        guards: &Guards,
+        watch: &Watch,
+        findings: &mut Vec<Finding>,
+    ) {
+        for event in events {
+            match *event {
+                Event::Reached(reach, exposure) if watch.judges(&reach) => {
+                    self.reached(&reach, exposure, findings);
                 }
-                Event::Unreached(reach) if watch.judges(reach) => {
+                Event::Unreached(reach) if watch.judges(&reach) => {
                     self.reach.remove(&(reach.its, reach.purpose));
                 }
                 Event::WordWritten { address, value, .. } => {
-                    self.entry_written(*address, *value, findings);
-                    self.stored(*address, findings);
+                    findings.extend(self.entry_written(address, value, guards));
+                    findings.extend(self.stored(address, guards));
                 }
-                Event::CommandWritten { address, .. } => self.stored(*address, findings),
-                Event::PageZeroed { page } => self.stored(*page << 12, findings),
+                Event::CommandWritten { address, .. } => {
+                    findings.extend(self.stored(address, guards));
+                }
+                Event::PageZeroed { page } => findings.extend(self.stored(page << 12, guards)),
                 _ => {}
             }
         }
@@ -79,16 +80,6 @@ impl Ptr {
             // What joined before has the contents that the hardware uses.
             let exposure = Exposure { contents: false, ..exposure };
             self.reached(&reach, exposure, findings);
-        }
-    }
-
-    /// The level-1 tables as they were at set-up.
-    fn note_tables(&mut self, its: u8, view: &impl View) {
-        for n in 0..BASER_COUNT {
-            let baser = Baser::from_bits(view.register(its, Register::Baser(n)));
-            if baser.valid() && baser.indirect() {
-                self.level1.insert((its, n), baser.page_size());
-            }
         }
     }
 
@@ -112,150 +103,123 @@ impl Ptr {
         let mine = Pages::under(reach.address, reach.bytes);
         self.reach.values().find(|other| {
             let theirs = Pages::under(other.address, other.bytes);
+            // What stays the host's may overlap: the ITS then spoils nothing but what the host can
+            // store to anyway.
+            let may_share = is_borrowed(other.purpose) && is_borrowed(reach.purpose);
             (other.its, other.purpose) != (reach.its, reach.purpose)
-                && !may_share(other.purpose, reach.purpose)
-                && mine.first < theirs.first.saturating_add(theirs.count)
-                && theirs.first < mine.first.saturating_add(mine.count)
+                && !may_share
+                && overlap(mine, theirs)
         })
     }
 
     /// EL2 stored at this address: not where only the ITS stores.
-    fn stored(&self, address: u64, findings: &mut Vec<Finding>) {
-        let others = self.reach.values().find(|reach| {
-            let inside = address >= reach.address && address - reach.address < reach.bytes;
-            inside && !self.is_written_by_el2(reach)
-        });
-        if let Some(reach) = others {
-            let seen = format!("a store of EL2 at {address:#x}");
-            findings.push(breach(&rules::PTR_KEPT, reach, &seen));
-        }
-    }
-
-    fn is_written_by_el2(&self, reach: &Reach) -> bool {
-        match reach.purpose {
+    fn stored(&self, address: u64, guards: &Guards) -> Option<Finding> {
+        let is_el2_s = |reach: &Reach| match reach.purpose {
             Purpose::Queue => true,
-            Purpose::Table(n) => self.level1.contains_key(&(reach.its, n)),
+            Purpose::Table(n) => guards.of(reach.its).is_some_and(|guard| guard.has_level1(n)),
             _ => false,
-        }
+        };
+        let inside = |reach: &Reach| address.wrapping_sub(reach.address) < reach.bytes;
+        let reach = self.reach.values().find(|reach| inside(reach) && !is_el2_s(reach))?;
+        Some(breach(&rules::PTR_KEPT, reach, &format!("a store of EL2 at {address:#x}")))
     }
 
     /// EL2 stored a word: into a level-1 table it must be a clean level-1 entry, or zero.
-    fn entry_written(&self, address: u64, value: u64, findings: &mut Vec<Finding>) {
-        let tables = self.level1.iter().filter_map(|((its, n), page_size)| {
-            let table = self.reach.get(&(*its, Purpose::Table(*n)))?;
-            Some((table, *page_size))
-        });
-        let inside = |table: &Reach| address.wrapping_sub(table.address) < table.bytes;
-        let found = tables.into_iter().find(|(table, _)| inside(table));
-        let Some((table, page_size)) = found.filter(|_| value != 0) else {
-            return;
-        };
-        let entry = Level1Entry(value);
-        if !entry.is_valid() || entry.other_bits(page_size) != 0 {
-            let seen = format!("level-1 entry {value:#x}");
-            findings.push(breach(&rules::PTR_ALIGN, table, &seen));
-        }
+    fn entry_written(&self, address: u64, value: u64, guards: &Guards) -> Option<Finding> {
+        let (reach, baser) = self.reach.values().find_map(|reach| {
+            let Purpose::Table(n) = reach.purpose else {
+                return None;
+            };
+            let guard = guards.of(reach.its).filter(|guard| guard.has_level1(n))?;
+            let inside = address.wrapping_sub(reach.address) < reach.bytes;
+            inside.then_some((reach, guard.basers[usize::from(n)]))
+        })?;
+        let (entry, page_size) = (Level1Entry(value), baser.page_size());
+        let is_clean = entry.is_valid() && entry.other_bits(page_size) == 0;
+        (value != 0 && !is_clean)
+            .then(|| breach(&rules::PTR_ALIGN, reach, &format!("level-1 entry {value:#x}")))
     }
-}
-
-/// What stays the host's may overlap: the ITS then spoils nothing but what the host can store to
-/// anyway.
-fn may_share(one: Purpose, other: Purpose) -> bool {
-    is_borrowed(one) && is_borrowed(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{LEVEL1, guards, reported};
 
     const TABLE: Reach =
-        Reach { its: 0, purpose: Purpose::Table(0), address: 0x10_0000, bytes: 0x1_0000 };
+        Reach { its: 0, purpose: Purpose::Table(0), address: LEVEL1, bytes: 0x1_0000 };
+    const LEVEL2: Reach =
+        Reach { purpose: Purpose::Level2 { table: 0, index: 1 }, address: 0x20_0000, ..TABLE };
+    const FINE: Exposure =
+        Exposure { outside: false, host: false, not_held: false, foreign: false, contents: false };
 
     fn ptr() -> Ptr {
-        Ptr {
-            level1: BTreeMap::from([((0, 0), PageSize::K64)]),
-            reach: BTreeMap::from([((0, TABLE.purpose), TABLE)]),
-            level2: BTreeSet::new(),
-        }
+        Ptr { reach: BTreeMap::from([((0, TABLE.purpose), TABLE)]), level2: BTreeSet::new() }
     }
 
-    fn broken(act: impl FnOnce(&mut Ptr, &mut Vec<Finding>)) -> Vec<&'static str> {
-        let mut findings = Vec::new();
-        act(&mut ptr(), &mut findings);
-        findings.iter().map(|breach| breach.rule.id).collect()
+    /// What these pointers break, that the ITS gains one after another.
+    fn broken(all: &[(Reach, Exposure)]) -> Vec<&'static str> {
+        let mut ptr = ptr();
+        let found = reported(|findings| {
+            for (reach, exposure) in all {
+                ptr.reached(reach, *exposure, findings);
+            }
+        });
+        found.into_iter().map(|(rule, _)| rule).collect()
     }
 
     #[test]
     fn reached_memory_is_memory_empty_and_apart() {
-        let level2 =
-            Reach { purpose: Purpose::Level2 { table: 0, index: 1 }, address: 0x20_0000, ..TABLE };
-        let with = |reach: Reach, exposure| {
-            broken(move |ptr, findings| ptr.reached(&reach, exposure, findings))
-        };
-        let fine = Exposure::default();
-        assert!(with(level2, fine).is_empty());
-        let outside = Exposure { outside: true, ..fine };
-        assert_eq!(with(level2, outside), ["PTR-MEMORY"]);
-        let contents = Exposure { contents: true, ..fine };
-        assert_eq!(with(level2, contents), ["PTR-CONTENTS"]);
-        let overlapping = Reach { address: 0x10_f000, ..level2 };
-        assert_eq!(with(overlapping, fine), ["PTR-OVERLAP"]);
-    }
-
-    #[test]
-    fn a_level_two_table_that_comes_back_has_its_own_contents() {
-        let level2 =
-            Reach { purpose: Purpose::Level2 { table: 0, index: 1 }, address: 0x20_0000, ..TABLE };
-        let used = Exposure { contents: true, ..Exposure::default() };
-        let found = broken(|ptr, findings| {
-            ptr.reached(&level2, Exposure::default(), findings);
-            ptr.reach.remove(&(0, level2.purpose));
-            ptr.reached(&level2, used, findings);
-        });
-        assert!(found.is_empty());
+        assert!(broken(&[(LEVEL2, FINE)]).is_empty());
+        let outside = Exposure { outside: true, ..FINE };
+        assert_eq!(broken(&[(LEVEL2, outside)]), ["PTR-MEMORY"]);
+        let contents = Exposure { contents: true, ..FINE };
+        assert_eq!(broken(&[(LEVEL2, contents)]), ["PTR-CONTENTS"]);
+        // One that comes back has contents of its own.
+        assert!(broken(&[(LEVEL2, FINE), (LEVEL2, contents)]).is_empty());
+        let overlapping = Reach { address: LEVEL1 + 0xf000, ..LEVEL2 };
+        assert_eq!(broken(&[(overlapping, FINE)]), ["PTR-OVERLAP"]);
     }
 
     #[test]
     fn itts_may_share_pages() {
-        let itt = |device_id, address| Reach {
-            purpose: Purpose::Itt { device_id },
-            address,
-            bytes: 0x100,
-            ..TABLE
+        let itt = |device_id, address| {
+            let purpose = Purpose::Itt { device_id };
+            (Reach { its: 0, purpose, address, bytes: 0x100 }, FINE)
         };
-        let found = broken(|ptr, findings| {
-            ptr.reached(&itt(1, 0x30_0000), Exposure::default(), findings);
-            ptr.reached(&itt(2, 0x30_0100), Exposure::default(), findings);
-            ptr.reached(&itt(3, 0x10_0100), Exposure::default(), findings);
-        });
-        assert_eq!(found, ["PTR-OVERLAP"]);
+        let all = [itt(1, 0x30_0000), itt(2, 0x30_0100), itt(3, LEVEL1 + 0x100)];
+        assert_eq!(broken(&all), ["PTR-OVERLAP"]);
     }
 
     #[test]
     fn el2_stores_only_where_the_its_does_not() {
         let queue = Reach { purpose: Purpose::Queue, address: 0x40_0000, ..TABLE };
-        let level2 =
-            Reach { purpose: Purpose::Level2 { table: 0, index: 1 }, address: 0x50_0000, ..TABLE };
-        let stored = |address| {
-            broken(|ptr, findings| {
-                for reach in [queue, level2] {
-                    ptr.reached(&reach, Exposure::default(), findings);
-                }
-                ptr.stored(address, findings);
-            })
-        };
-        assert!(stored(0x40_0020).is_empty());
-        assert!(stored(0x10_0008).is_empty());
-        assert!(stored(0x60_0000).is_empty());
-        assert_eq!(stored(0x50_fff8), ["PTR-KEPT"]);
+        let mut ptr = ptr();
+        reported(|findings| {
+            ptr.reached(&queue, FINE, findings);
+            ptr.reached(&LEVEL2, FINE, findings);
+        });
+        for (address, rule) in [
+            (0x40_0020, None),
+            (LEVEL1 + 8, None),
+            (0x60_0000, None),
+            (0x20_fff8, Some("PTR-KEPT")),
+        ] {
+            let found = ptr.stored(address, &guards());
+            assert_eq!(found.map(|finding| finding.rule.id), rule);
+        }
     }
 
     #[test]
     fn a_level_one_entry_is_valid_and_aligned() {
-        let entry = |value| broken(|ptr, findings| ptr.entry_written(0x10_0008, value, findings));
-        assert!(entry(0x8000_0000_0020_0000).is_empty());
-        assert!(entry(0).is_empty());
-        assert_eq!(entry(0x8000_0000_0020_1000), ["PTR-ALIGN"]);
-        assert_eq!(entry(0x0000_0000_0020_0000), ["PTR-ALIGN"]);
+        for (value, rule) in [
+            (0x8000_0000_0020_0000, None),
+            (0, None),
+            (0x8000_0000_0020_1000, Some("PTR-ALIGN")),
+            (0x0000_0000_0020_0000, Some("PTR-ALIGN")),
+        ] {
+            let found = ptr().entry_written(LEVEL1 + 8, value, &guards());
+            assert_eq!(found.map(|finding| finding.rule.id), rule);
+        }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn judge(
     }
     given_back(step.events, findings);
     refused_commands(step.events, contested, guards, findings);
-    ignored(step, guards, findings);
+    findings.extend(ignored(step, guards));
 }
 
 fn failed_set_up(events: &[Event], contested: &BTreeSet<u64>, findings: &mut Vec<Finding>) {
@@ -58,13 +58,8 @@ fn failed_set_up(events: &[Event], contested: &BTreeSet<u64>, findings: &mut Vec
 
 fn unbalanced(rule: &'static Rule, class: &'static str, page: u64, balance: Balance) -> Finding {
     let [shares, pins, donations] = balance;
-    Finding::new(
-        rule,
-        class,
-        format!("page {page:#x}"),
-        "as before",
-        format!("shares {shares:+}, pins {pins:+}, donations {donations:+}"),
-    )
+    let seen = format!("shares {shares:+}, pins {pins:+}, donations {donations:+}");
+    Finding::new(rule, class, format!("page {page:#x}"), "as before", seen)
 }
 
 /// Pages that these events leave otherwise than they were, but for contested ones.
@@ -101,15 +96,9 @@ pub fn page_balances(events: &[Event]) -> Vec<(u64, [i32; 3])> {
 /// Whether the scenario made a step of the undoing itself fail, which leaves the page as it is
 /// (P13).
 fn undoing_failed(events: &[Event]) -> bool {
-    let undoes = |event: &Event| {
-        matches!(
-            event,
-            Event::Page {
-                change: PageChange::Unshare | PageChange::Unpin | PageChange::Reclaim,
-                ..
-            }
-        )
-    };
+    use PageChange::{Reclaim, Unpin, Unshare};
+    let undoes =
+        |event: &Event| matches!(event, Event::Page { change: Unshare | Unpin | Reclaim, .. });
     events.windows(2).any(|pair| undoes(&pair[0]) && pair[1] == Event::Injected)
 }
 
@@ -146,12 +135,9 @@ fn given_back(events: &[Event], findings: &mut Vec<Finding>) {
 }
 
 fn clean(written: &mut BTreeMap<u64, Contents>, address: u64, bytes: u64) {
-    let end = address.saturating_add(bytes);
-    let pages = address.div_ceil(PAGE_BYTES)..end / PAGE_BYTES;
-    if pages.is_empty() {
-        return;
-    }
-    for (_, contents) in written.range_mut(pages) {
+    let first = address.div_ceil(PAGE_BYTES);
+    let end = address.saturating_add(bytes) / PAGE_BYTES;
+    for (_, contents) in written.range_mut(first..end.max(first)) {
         if *contents == Contents::Zeroed {
             *contents = Contents::Clean;
         }
@@ -159,17 +145,13 @@ fn clean(written: &mut BTreeMap<u64, Contents>, address: u64, bytes: u64) {
 }
 
 fn reclaimed(pages: Pages, written: &BTreeMap<u64, Contents>, findings: &mut Vec<Finding>) {
-    let of = |contents: Contents| {
-        let is = move |page: &u64| written.get(page) == Some(&contents);
-        pages.iter().find(is).map(|page| format!("page {page:#x}"))
-    };
-    if let Some(path) = of(Contents::Words) {
-        let seen = "words that EL2 wrote";
-        findings.push(Finding::broken(&rules::UNDO_CONTENTS, "words", path, seen));
-    }
-    if let Some(path) = of(Contents::Zeroed) {
-        let seen = "not cleaned after it was zeroed";
-        findings.push(Finding::broken(&rules::UNDO_CLEAN, "stale", path, seen));
+    for (contents, rule, class, seen) in [
+        (Contents::Words, &rules::UNDO_CONTENTS, "words", "words that EL2 wrote"),
+        (Contents::Zeroed, &rules::UNDO_CLEAN, "stale", "not cleaned after it was zeroed"),
+    ] {
+        if let Some(page) = pages.iter().find(|page| written.get(page) == Some(&contents)) {
+            findings.push(Finding::broken(rule, class, format!("page {page:#x}"), seen));
+        }
     }
 }
 
@@ -185,13 +167,13 @@ fn refused_commands(
     let mut rest = events;
     while let Some(start) = rest.iter().position(copies) {
         let is_host_s = match rest[start] {
-            Event::CommandRead { address, .. } => guards.posted(address).next().is_some(),
+            Event::CommandRead { address, .. } => guards.queue_copies(address).next().is_some(),
             _ => false,
         };
         rest = &rest[start + 1..];
         let window = &rest[..rest.iter().position(copies).unwrap_or(rest.len())];
-        let passed = |event: &Event| matches!(event, Event::CommandWritten { .. });
-        if !is_host_s || window.iter().any(passed) || undoing_failed(window) {
+        let written = |event: &Event| matches!(event, Event::CommandWritten { .. });
+        if !is_host_s || window.iter().any(written) || undoing_failed(window) {
             continue;
         }
         let left = balances(window, contested).into_iter();
@@ -204,23 +186,19 @@ fn refused_commands(
 
 /// An access to an ITS that is ignored, or that only reads a register. A read of CREADR is a look,
 /// which is neither.
-fn ignored(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
+fn ignored(step: &Step, guards: &Guards) -> Option<Finding> {
     let Action::Device { address, size, direction, .. } = *step.action else {
-        return;
+        return None;
     };
-    let bases = guards.machine.its.iter();
-    let mut offsets = bases.map(|base| address.wrapping_sub(*base));
-    let Some(offset) = offsets.find(|offset| *offset < 2 * FRAME_BYTES) else {
-        return;
-    };
+    let mut offsets = guards.machine.its.iter().map(|base| address.wrapping_sub(*base));
+    let offset = offsets.find(|offset| *offset < 2 * FRAME_BYTES)?;
     let selected = Register::select(offset, size.bytes()).filter(|_| offset < FRAME_BYTES);
     if selected.is_some_and(|selected| has_effect(selected, direction)) {
-        return;
+        return None;
     }
-    if let Some(seen) = step.events.iter().find_map(effect) {
-        let path = format!("its+{offset:#x}, {} bytes", size.bytes());
-        findings.push(Finding::broken(&rules::UNDO_IGNORED, "effect", path, seen));
-    }
+    let seen = step.events.iter().find_map(effect)?;
+    let path = format!("its+{offset:#x}, {} bytes", size.bytes());
+    Some(Finding::broken(&rules::UNDO_IGNORED, "effect", path, seen))
 }
 
 /// Whether the register table has a row that does something with the access.
@@ -252,15 +230,13 @@ fn effect(event: &Event) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guards::tests::{COPY, ITS, QUEUE, guards};
+    use crate::testing::{COPY, ITS, LOAD, QUEUE, copied, guards, page, reported, slot, write};
+    use PageChange::{Donate, Pin, Reclaim, Share, Unpin, Unshare};
     use its_machine::{AccessSize, Errno, Hypercall, Outcome};
 
-    fn told(action: Action, x1: i64, events: &[Event]) -> Vec<(&'static str, &'static str)> {
+    fn broken(action: Action, x1: i64, events: &[Event]) -> Vec<(&'static str, &'static str)> {
         let step = Step { action: &action, outcome: Outcome::Returned { x0: 0, x1 }, events };
-        let mut findings = Vec::new();
-        judge(&step, &BTreeSet::new(), &guards(), &mut findings);
-        let ids = findings.iter().map(|breach| (breach.rule.id, breach.class));
-        ids.collect()
+        reported(|findings| judge(&step, &BTreeSet::new(), &guards(), findings))
     }
 
     const SET_UP: Action = Action::Hypercall {
@@ -269,106 +245,87 @@ mod tests {
         arguments: [0; 4],
     };
 
-    fn page(change: PageChange) -> Event {
-        Event::Page { change, pages: Pages { first: 7, count: 2 }, result: Ok(()) }
-    }
-
-    fn set_up(x1: i64, changes: &[PageChange]) -> Vec<(&'static str, &'static str)> {
-        let events: Vec<Event> = changes.iter().copied().map(page).collect();
-        told(SET_UP, x1, &events)
+    /// Changes of pages 7 and 8.
+    fn pages(changes: &[PageChange]) -> Vec<Event> {
+        changes.iter().map(|change| page(*change, 7, 2)).collect()
     }
 
     #[test]
     fn a_failed_set_up_must_balance() {
-        use PageChange::{Donate, Pin, Reclaim, Share, Unpin, Unshare};
-        assert!(set_up(-1, &[Donate, Share, Pin, Unpin, Unshare, Reclaim]).is_empty());
-        assert!(set_up(0, &[Donate, Share, Pin]).is_empty());
-        for (changes, rule) in [
-            (&[Donate][..], ("UNDO-CALL", "donated")),
-            (&[Reclaim], ("UNDO-CALL", "taken back")),
-            (&[Share, Pin], ("UNDO-BORROWED", "pinned")),
-            (&[Share, Pin, Unpin], ("UNDO-BORROWED", "shared")),
-            (&[Unshare], ("UNDO-BORROWED", "taken back")),
+        for (x1, changes, rule) in [
+            (-1, &[Donate, Share, Pin, Unpin, Unshare, Reclaim][..], None),
+            (0, &[Donate, Share, Pin], None),
+            (-22, &[Donate], Some(("UNDO-CALL", "donated"))),
+            (-22, &[Reclaim], Some(("UNDO-CALL", "taken back"))),
+            (-22, &[Share, Pin], Some(("UNDO-BORROWED", "pinned"))),
+            (-22, &[Share, Pin, Unpin], Some(("UNDO-BORROWED", "shared"))),
+            (-22, &[Unshare], Some(("UNDO-BORROWED", "taken back"))),
         ] {
-            assert_eq!(set_up(-22, changes), [rule]);
+            assert!(broken(SET_UP, x1, &pages(changes)).into_iter().eq(rule), "{changes:?}");
         }
     }
 
     #[test]
     fn pages_that_go_back_are_zero_for_everybody() {
-        let (record, zeroed) = (
-            Event::WordWritten { address: 0x8008, value: 1, shared: false },
-            Event::PageZeroed { page: 8 },
-        );
-        let cleaned = Event::Cleaned { address: 0x7000, bytes: 0x2000 };
-        let events = |middle: &[Event]| {
-            let ends = [page(PageChange::Donate), page(PageChange::Reclaim)];
-            let all = [&ends[..1], middle, &ends[1..]].concat();
-            told(SET_UP, -1, &all)
-        };
-        assert!(events(&[]).is_empty());
-        assert!(events(&[record, zeroed, cleaned]).is_empty());
-        assert_eq!(events(&[record, cleaned]), [("UNDO-CONTENTS", "words")]);
-        assert_eq!(events(&[record, zeroed]), [("UNDO-CLEAN", "stale")]);
-        let half = Event::Cleaned { address: 0x8000, bytes: 0x800 };
-        assert_eq!(events(&[record, zeroed, half]), [("UNDO-CLEAN", "stale")]);
+        let record = Event::WordWritten { address: 0x8008, value: 1, shared: false };
+        let zeroed = Event::PageZeroed { page: 8 };
+        let cleaned = |address, bytes| Event::Cleaned { address, bytes };
+        let whole = cleaned(0x7000, 0x2000);
+        for (events, rule) in [
+            (&[][..], None),
+            (&[record, zeroed, whole], None),
+            (&[record, whole], Some(("UNDO-CONTENTS", "words"))),
+            (&[record, zeroed], Some(("UNDO-CLEAN", "stale"))),
+            (&[record, zeroed, cleaned(0x8000, 0x800)], Some(("UNDO-CLEAN", "stale"))),
+        ] {
+            let all = [&pages(&[Donate]), events, &pages(&[Reclaim])].concat();
+            assert!(broken(SET_UP, -1, &all).into_iter().eq(rule), "{events:?}");
+        }
     }
-
-    const LOAD: Action = Action::Load { cpu: 0, address: 0 };
 
     #[test]
     fn a_refused_command_balances() {
-        use PageChange::{Donate, Pin, Share, Unpin, Unshare};
-        let copy = Event::CommandRead { address: COPY, words: [0; 4], shared: true };
-        let passed = Event::CommandWritten { address: QUEUE, words: [0; 4] };
-        let events = |changes: &[PageChange], last: &[Event]| {
-            let changes: Vec<Event> = changes.iter().copied().map(page).collect();
-            told(LOAD, 0, &[&[copy], &changes[..], last].concat())
-        };
-        assert!(events(&[Share, Pin], &[passed]).is_empty());
-        assert!(events(&[Donate], &[]).is_empty());
-        assert!(events(&[Share, Pin, Unpin, Unshare], &[copy, passed]).is_empty());
-        let kept = [("UNDO-COMMAND", "refused")];
-        assert_eq!(events(&[Share, Pin, Unpin], &[]), kept);
-        assert_eq!(events(&[Share, Pin], &[copy, passed]), kept);
-        let failed = Event::Page {
-            change: Unshare,
+        let copy = copied(COPY);
+        let kept = Some(("UNDO-COMMAND", "refused"));
+        let failed = |change| Event::Page {
+            change,
             pages: Pages { first: 7, count: 1 },
             result: Err(Errno::Enomem),
         };
-        assert!(events(&[Share], &[failed, Event::Injected]).is_empty());
+        for (changes, rest, rule) in [
+            (&[Share, Pin][..], &[slot(QUEUE)][..], None),
+            (&[Donate], &[], None),
+            (&[Share, Pin, Unpin, Unshare], &[copy, slot(QUEUE)], None),
+            (&[Share, Pin, Unpin], &[], kept),
+            (&[Share, Pin], &[copy, slot(QUEUE)], kept),
+            (&[Share], &[failed(Unshare), Event::Injected], None),
+        ] {
+            let events = [&[copy], &pages(changes)[..], rest].concat();
+            assert!(broken(LOAD, 0, &events).into_iter().eq(rule), "{changes:?}");
+        }
     }
 
     #[test]
     fn what_is_ignored_has_no_effect() {
-        let access = |offset, size, direction| Action::Device {
-            cpu: 0,
-            address: ITS + offset,
-            size,
-            direction,
-        };
-        let (word, double) = (AccessSize::Word, AccessSize::Double);
-        let cwriter = [Event::DeviceWrite { address: ITS + 0x88, size: double, value: 0 }];
-        let write = Direction::Write(0);
-        for (offset, size, direction) in [
-            (0x88, double, write),
-            (0x8c, word, write),
-            (0x90, word, Direction::Read),
-            (0x00, word, write),
+        use AccessSize::{Double, Half, Word};
+        let (store, load) = (Direction::Write(0), Direction::Read);
+        for (offset, size, direction, is_ignored) in [
+            (0x88, Double, store, false),
+            (0x8c, Word, store, false),
+            (0x90, Word, load, false),
+            (0x00, Word, store, false),
+            (0x04, Word, store, true),
+            (0x90, Double, store, true),
+            (0x88, Half, store, true),
+            (0x88, Double, load, true),
+            (0x1_0040, Word, store, true),
+            (0x1000, Word, store, true),
         ] {
-            assert!(told(access(offset, size, direction), 0, &cwriter).is_empty());
-        }
-        for (offset, size, direction) in [
-            (0x04, word, write),
-            (0x90, double, write),
-            (0x88, AccessSize::Half, write),
-            (0x88, double, Direction::Read),
-            (0x1_0040, word, write),
-            (0x1000, word, write),
-        ] {
-            let broken = told(access(offset, size, direction), 0, &cwriter);
-            assert_eq!(broken, [("UNDO-IGNORED", "effect")]);
-            assert!(told(access(offset, size, direction), 0, &[]).is_empty());
+            let action = Action::Device { cpu: 0, address: ITS + offset, size, direction };
+            let found = broken(action, 0, &[write(Register::Cwriter, 0)]);
+            let rule = is_ignored.then_some(("UNDO-IGNORED", "effect"));
+            assert!(found.into_iter().eq(rule), "{offset:#x}");
+            assert!(broken(action, 0, &[]).is_empty());
         }
     }
 }

@@ -28,13 +28,13 @@ struct Watched {
     off: bool,
 }
 
-/// See the module.
+/// What is watched of each ITS.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     its: Vec<Watched>,
 }
 
-/// Whether memory is reached by redistributors, whose pointers are told of with the first ITS's.
+/// Whether memory is reached by redistributors, whose pointers are reported with the first ITS's.
 pub(crate) const fn is_lpis(purpose: Purpose) -> bool {
     matches!(purpose, Purpose::LpiConfiguration(_) | Purpose::LpiPending(_))
 }
@@ -56,10 +56,8 @@ impl Watch {
 
     /// Takes note of an action that came to its end.
     pub(crate) fn note(&mut self, step: &Step, machine: &Machine, view: &impl View) -> Look {
-        if let Some(its) = set_up_its(step, machine)
-            && let Some(watched) = self.its.get_mut(usize::from(its))
-        {
-            watched.guarded = true;
+        if let Some(its) = step.set_up_its(machine) {
+            self.its[usize::from(its)].guarded = true;
             return Look::SetUp(its);
         }
         for (its, watched) in (0..).zip(&mut self.its) {
@@ -71,13 +69,17 @@ impl Watch {
         Look::Changes
     }
 
+    /// Whether an ITS is guarded, from the end of its set-up on.
+    pub(crate) fn is_guarded(&self, its: u8) -> bool {
+        self.its.get(usize::from(its)).is_some_and(|watched| watched.guarded)
+    }
+
     /// Whether what is reached is judged now. Tables of redistributors are, once an ITS is guarded.
     pub(crate) fn judges(&self, reach: &Reach) -> bool {
         if is_lpis(reach.purpose) {
             return self.its.iter().any(|watched| watched.guarded);
         }
-        let watched = self.its.get(usize::from(reach.its));
-        watched.is_some_and(|watched| watched.guarded && !watched.off)
+        self.is_guarded(reach.its) && !self.its[usize::from(reach.its)].off
     }
 
     /// Whether a stale read of this action may be one of a guarded ITS; what others read is their
@@ -86,27 +88,19 @@ impl Watch {
         if self.its.iter().all(|watched| watched.guarded) {
             return true;
         }
-        let guarded = |its: &u8| self.its.get(usize::from(*its)).is_some_and(|its| its.guarded);
         step.events.iter().any(|event| match event {
-            Event::StaleRead { address } => (0..self.its.len() as u8).filter(guarded).any(|its| {
-                view.reach(its).any(|(reach, _)| address.wrapping_sub(reach.address) < reach.bytes)
-            }),
+            Event::StaleRead { address } => {
+                self.numbers().filter(|its| self.is_guarded(*its)).any(|its| {
+                    let mut reach = view.reach(its);
+                    reach.any(|(reach, _)| address.wrapping_sub(reach.address) < reach.bytes)
+                })
+            }
             _ => false,
         })
     }
 
-    /// All that is judged now, of these ITSs.
+    /// The numbers of all ITSs.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u8> + use<> {
         0..self.its.len() as u8
     }
-}
-
-/// The ITS whose set-up succeeded in this action.
-fn set_up_its(step: &Step, machine: &Machine) -> Option<u8> {
-    let Action::Hypercall { arguments, .. } = step.action else {
-        return None;
-    };
-    let [device, ..] = arguments;
-    let its = machine.its.iter().position(|frame| frame == device)?;
-    (step.set_up_result() == Some(0)).then_some(its as u8)
 }

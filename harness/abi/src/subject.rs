@@ -17,6 +17,10 @@ use crate::services::{MOST_ITS, On, OwnLocks};
 /// Whether each load and store of the emulation is seen.
 pub const OBSERVED: bool = cfg!(observed);
 
+/// What POLICY.md says (P13, P6); `struct its_policy` has no fields for them.
+const COMMANDS_PER_TRAP: u32 = 64;
+const EVENT_ID_BITS: u32 = 16;
+
 /// Writable data as the program was loaded.
 static PRISTINE: OnceLock<Arc<Image>> = OnceLock::new();
 
@@ -135,7 +139,12 @@ fn create(machine: Machine) -> SubjectPolicy {
         unsafe { interface::its_subject_policy(&mut policy) };
         u64::from(policy.records_per_page) << 32 | u64::from(policy.commands_in_flight)
     });
-    SubjectPolicy { records_per_page: (declared >> 32) as u32, commands_in_flight: declared as u32 }
+    SubjectPolicy {
+        records_per_page: (declared >> 32) as u32,
+        commands_in_flight: declared as u32,
+        commands_per_trap: COMMANDS_PER_TRAP,
+        event_id_bits: EVENT_ID_BITS,
+    }
 }
 
 impl<L: Locks> Clone for Foreign<L> {

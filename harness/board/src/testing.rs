@@ -20,7 +20,7 @@ pub(crate) struct Nobody;
 
 impl Subject<Board> for Nobody {
     fn policy(&self) -> SubjectPolicy {
-        SubjectPolicy { records_per_page: 0, commands_in_flight: 0 }
+        SubjectPolicy::default()
     }
     fn set_up(&self, _: &Board, _: [u64; 4]) -> i64 {
         0

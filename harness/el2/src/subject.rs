@@ -16,13 +16,19 @@ pub struct Trap {
     pub direction: Direction,
 }
 
-/// What an emulation declares about itself where its policy leaves a choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The numbers that an emulation declares about itself, by which references and oracles judge it.
+/// Those of the production emulator stand in its POLICY.md. The default is for a subject that does
+/// nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SubjectPolicy {
-    /// Devices that one private page carries.
+    /// Devices that one private page carries (P7).
     pub records_per_page: u32,
     /// The most commands between the hardware's CREADR and CWRITER.
     pub commands_in_flight: u32,
+    /// The most commands that one trap judges, and the most that it takes as consumed (P13).
+    pub commands_per_trap: u32,
+    /// The most EventID bits of an ITT (P6).
+    pub event_id_bits: u32,
 }
 
 /// An ITS emulation at EL2.

@@ -3,7 +3,7 @@
 //! The ITS reads its command queue and keeps its tables at addresses that software chooses. This crate
 //! stands between an untrusted host and the physical ITS: it owns the queue and the tables, gives the
 //! host copies to write into, judges every command before the hardware sees it, and holds on to every
-//! page that the ITS may touch for as long as it may touch it. `POLICY.md` beside this crate is the
+//! page that the ITS may touch for as long as it may touch it. `POLICY.md` in this crate is the
 //! contract, and what P1 to P14 and S1 to S9 in the comments refer to.
 //!
 //! Whoever runs EL2 makes an [`Emulator`] and calls it through [`its_el2::Subject`]. It reaches the world
@@ -149,6 +149,8 @@ impl<L: Locks, E: El2<Locks = L>> Subject<E> for Emulator<L> {
         SubjectPolicy {
             records_per_page: records::RECORDS_PER_PAGE,
             commands_in_flight: queue::COMMANDS_IN_FLIGHT,
+            commands_per_trap: queue::COMMANDS_IN_FLIGHT,
+            event_id_bits: u32::from(judge::LARGEST_SIZE).saturating_add(1),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::records::Itt;
 use crate::redistributor;
 use crate::tables;
 
-/// The most commands from C to J.
+/// The most commands from C to J, and so the most that a trap judges or takes as consumed (P13).
 pub(crate) const COMMANDS_IN_FLIGHT: u32 = 64;
 
 /// What becomes of an ITT that a command unmaps.
@@ -117,7 +117,7 @@ impl Guarded {
         }
     }
 
-    /// Judges from J towards W, and tells the hardware once. Only while the ITS runs.
+    /// Judges from J towards W, and writes the hardware's CWRITER once. Only while the ITS runs.
     fn submit<E: El2>(&mut self, its: &PhysicalIts<E>) {
         let before = self.judged;
         for _ in 0..COMMANDS_IN_FLIGHT {
@@ -177,24 +177,24 @@ impl Guarded {
     fn take<E: El2>(&mut self, el2: &E, offset: u64) -> bool {
         let words = el2.read_command(self.host_queue.wrapping_add(offset));
         let known = |rdbase| redistributor::is_known(el2, self.facts.typer, rdbase);
-        let Some(passed) = judge(&self.facts, Command::decode(words), known) else {
+        let Some(accepted) = judge(&self.facts, Command::decode(words), known) else {
             return false;
         };
         // P7: it needs a record even if the device has one now, since that may go before its turn.
-        if passed.itt.is_some() && self.records.free() <= self.mapds_in_flight {
+        if accepted.itt.is_some() && self.records.free() <= self.mapds_in_flight {
             return false;
         }
-        if passed.level2.is_some_and(|needed| !tables::grow(el2, needed)) {
+        if accepted.level2.is_some_and(|needed| !tables::grow(el2, needed)) {
             return false;
         }
-        if let Some(itt) = passed.itt {
+        if let Some(itt) = accepted.itt {
             if memory::borrow(el2, itt.span(self.facts.typer.itt_entry_bytes())).is_err() {
                 return false;
             }
             self.mapds_in_flight = self.mapds_in_flight.saturating_add(1);
         }
         let slot = self.queue().slot(offset);
-        el2.write_command(slot, passed.command.encode());
+        el2.write_command(slot, accepted.command.encode());
         el2.clean(slot, COMMAND_BYTES);
         true
     }

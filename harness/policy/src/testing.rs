@@ -16,7 +16,12 @@ pub(crate) type World = its_architecture::testing::World<Policy>;
 
 impl Reference for Policy {
     fn on(machine: Machine, freedoms: Freedoms) -> Self {
-        let policy = SubjectPolicy { records_per_page: 3, commands_in_flight: 64 };
+        let policy = SubjectPolicy {
+            records_per_page: 3,
+            commands_in_flight: 64,
+            commands_per_trap: 64,
+            event_id_bits: 16,
+        };
         Self::new(machine, policy, |_| freedoms)
     }
 

@@ -1,6 +1,5 @@
-//! The rule catalogue: a row for each rule. `needs` says what must be seen of EL2; [`Evidence::Calls`]
-//! where it says nothing. `class` is that
-//! of its findings, where all have the same. What is seen of stores without being reported is what EL2 cleans.
+//! The rule catalogue: a row for each rule. `needs` says what must be seen of EL2; where it is
+//! missing, [`Evidence::Calls`]. `class` is the class of its findings, where all have the same.
 
 use crate::rule::{Evidence, Family, Rule, Severity};
 
@@ -50,28 +49,28 @@ rules! {
         "A hypercall other than set-up returns what the reference returns.",
         "A page that is given away while an ITS is not guarded yet is still in that ITS's reach.";
     DIV_SETUP = "DIV-SETUP" from "DIV-HYPERCALL", Div, Vulnerability, needs Accesses, class "result", "POLICY: S1 to S9",
-        "A set-up succeeds exactly when every check of the reference passes.",
+        "A set-up succeeds exactly when every check of the reference holds.",
         "One that succeeds where it must fail guards nothing; the reverse leaves the host without its ITS.";
     DIV_ERRNO = "DIV-ERRNO" from "DIV-HYPERCALL", Div, Conformance, needs Accesses, class "result", "POLICY: S1 to S9",
         "A set-up that fails returns the errno of the first check that fails.",
-        "It misleads the host, and tells that the checks are made in another order.";
+        "It misleads the host, and shows that the checks are made in another order.";
     DIV_COMMAND = "DIV-COMMAND", Div, Vulnerability, needs Accesses, class "judged", "POLICY: P9, command table",
         "A command that the reference refuses does not reach the ITS.",
         "Nothing else stands between the host and the ITS's DMA.";
     DIV_REFUSED = "DIV-REFUSED" from "DIV-COMMAND", Div, Conformance, needs Accesses, class "judged", "POLICY: P9, command table",
-        "A command that the reference passes is not refused.",
+        "A command that the reference accepts is not refused.",
         "The queue of a host that did nothing wrong stops.";
     DIV_BYTES = "DIV-BYTES" from "DIV-COMMAND", Div, Vulnerability, needs Accesses, class "bytes", "POLICY: P9, command table",
-        "A command is passed on as the bytes that were judged, in their canonical form.",
+        "A command is forwarded as the bytes that were judged, in their canonical form.",
         "Others are bytes that nobody judged.";
     DIV_LOOK = "DIV-LOOK" from "DIV-COMMAND", Div, Conformance, needs Accesses, class "look", "POLICY: P9",
         "EL2 reads CREADR and then CTLR where the policy demands a look.",
         "Without it nothing is released, or a CREADR that a reset put back is taken for progress.";
     DIV_UNJUDGED = "DIV-UNJUDGED" from "DIV-COMMAND", Div, Conformance, needs Accesses, class "slot", "POLICY: P9, P10",
-        "A look copies and judges every slot that the host posted and that can be in flight, and Retry the stalled one.",
+        "A look copies and judges every slot before the host's CWRITER that can be in flight, and Retry the stalled one.",
         "Commands that nobody judges never run.";
     DIV_BESIDE = "DIV-BESIDE" from "DIV-COMMAND", Div, Vulnerability, needs Accesses, class "slots", "POLICY: P9",
-        "EL2 writes the slots of the commands that it passes on, once each, and no others.",
+        "EL2 writes the slots of the commands that it forwards, once each, and no others.",
         "Other slots hold commands that the ITS has not run yet, or will run when CWRITER comes by.";
     DIV_REST = "DIV-REST" from "DIV-COMMAND", Div, Conformance, needs Accesses, class "rest", "POLICY: P11",
         "EL2 finds out that the ITS is at rest from CTLR and then CBASER when the host needs it to be.",
@@ -108,7 +107,7 @@ rules! {
         "Another address is a level-2 table that nobody donated.";
     DIV_ACCESS = "DIV-ACCESS", Div, Vulnerability, needs Accesses, class "access", "POLICY: P1 to P5",
         "The host's loads and stores are refused exactly where a page is out of its reach.",
-        "What the host can store to, the ITS must not trust.";
+        "The ITS must not rely on what the host can store to.";
     DIV_TRANSLATION = "DIV-TRANSLATION", Div, Conformance, needs Accesses, "IHI 0069: command effects",
         "An event that is translated goes where the commands that the ITS consumed say, if anywhere.",
         "Interrupts that go astray, or old translations that outlive their commands.";
@@ -147,7 +146,7 @@ rules! {
         "It would read and write it.";
     LEAK_PRIVATE = "LEAK-PRIVATE", Leak, Vulnerability, "POLICY: P4, P7",
         "The ITS cannot reach EL2's records or the descriptor.",
-        "It would overwrite what EL2 believes about devices.";
+        "It would overwrite what EL2 records of devices.";
     PTR_MEMORY = "PTR-MEMORY", Ptr, Vulnerability, "POLICY: P4, MAPD",
         "What the ITS follows lies in memory, all of it.",
         "Beyond it are devices and other hypervisor-owned address space.";
@@ -164,25 +163,25 @@ rules! {
         "EL2 stores queue slots and level-1 entries, and nothing else into what the ITS follows.",
         "Table entries and ITT entries are the ITS's own; another's store is an entry that nobody made.";
     PTR_DEVICE = "PTR-DEVICE" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: MAPD; IHI 0069: GITS_TYPER.Devbits, GITS_BASER<n>",
-        "A MAPD that is passed on names a DeviceID that the ITS has and its device table has an entry for.",
+        "A MAPD that is forwarded names a DeviceID that the ITS has and its device table has an entry for.",
         "Beyond the table the ITS writes the entry into whatever lies there.";
     PTR_SIZE = "PTR-SIZE" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: P6, MAPD; IHI 0069: GITS_TYPER.ID_bits",
-        "A MAPD with V=1 that is passed on has a Size of at most ID_bits and at most 16 EventID bits.",
+        "A MAPD with V=1 that is forwarded has a Size of at most ID_bits, and no more EventID bits than the subject declares.",
         "A larger ITT than EL2 bounds and borrows.";
     PTR_ITT = "PTR-ITT" from "PTR-MEMORY", Ptr, Vulnerability, needs Partly, "POLICY: MAPD",
-        "A MAPD with V=1 that is passed on has an ITT within one region of memory.",
+        "A MAPD with V=1 that is forwarded has an ITT within one region of memory.",
         "The ITS will write device registers and other address space, as soon as it comes to that command.";
     PTR_COLLECTION = "PTR-COLLECTION" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: MAPC; IHI 0069: GITS_TYPER.CIDbits, HCC",
-        "A MAPC that is passed on names an ICID that the ITS has, and holds or has a table entry for.",
+        "A MAPC that is forwarded names an ICID that the ITS has, and holds or has a table entry for.",
         "Beyond the table the ITS writes the entry into whatever lies there.";
     PTR_TARGET = "PTR-TARGET" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: MAPC, MOVALL, SYNC; IHI 0069: GITS_TYPER.PTA",
-        "A MAPC with V=1, a MOVALL or a SYNC that is passed on names redistributors that exist.",
+        "A MAPC with V=1, a MOVALL or a SYNC that is forwarded names redistributors that exist.",
         "The ITS sends writes to the address that it is given.";
     PTR_OPCODE = "PTR-OPCODE" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: command table; IHI 0069: ITS commands",
-        "Only the twelve physical commands are passed on.",
+        "Only the twelve physical commands are forwarded.",
         "A vPE command names tables of its own; an unknown one does what nobody knows.";
     PTR_RESERVED = "PTR-RESERVED" from "DIV-COMMAND", Ptr, Vulnerability, needs Partly, "POLICY: command table",
-        "A command is passed on with reserved bits, and what means nothing at V=0, zero.",
+        "A command is forwarded with reserved bits, and what means nothing at V=0, zero.",
         "A later ITS gives them a meaning that nobody judged.";
     PTR_QUEUE = "PTR-QUEUE" from "DIV-FORWARD", Ptr, Vulnerability, "POLICY: CTLR, CBASER",
         "While the ITS is enabled CBASER is as set-up found it.",
@@ -216,7 +215,7 @@ rules! {
         "Another CPU changes it in between.";
     EL2_HELD = "EL2-HELD", El2, Vulnerability, needs Partly, "POLICY: P13",
         "EL2 writes an ITS's registers, queue slots and level-1 tables only while it holds that ITS's lock.",
-        "Two CPUs interleave, and the ITS is told of commands that are not written yet.";
+        "Two CPUs interleave, and the ITS reads commands that are not written yet.";
     EL2_SECTION = "EL2-SECTION", El2, Vulnerability, needs Accesses, "POLICY: P5",
         "The pages of one ITT change hands within one section under the memory lock.",
         "In between the host sees half of it taken, and can take a page back or give it away.";
@@ -227,13 +226,13 @@ rules! {
         "One entry into EL2 makes a bounded number of service calls.",
         "EL2 is not preempted: unbounded work is a hang.";
     EL2_BATCH = "EL2-BATCH" from "EL2-WORK", El2, Hardening, needs Accesses, "POLICY: P13",
-        "A trap judges at most 64 commands.",
+        "A trap judges no more commands than the subject declares.",
         "A full queue has 32768; each may mean 257 pages.";
     EL2_RELEASE = "EL2-RELEASE" from "EL2-WORK", El2, Hardening, needs Accesses, "POLICY: P13",
-        "A trap takes at most 64 commands as consumed.",
+        "A trap takes no more commands as consumed than the subject declares.",
         "Each may mean 257 pages to give back.";
     EL2_FLIGHT = "EL2-FLIGHT" from "DIV-COMMAND", El2, Hardening, "POLICY: the queue, P13",
-        "At most 64 commands lie between the hardware's CREADR and its CWRITER.",
+        "No more commands than the subject declares lie between the hardware's CREADR and its CWRITER.",
         "What is in flight is what the next look must take back at once.";
     EL2_FETCH = "EL2-FETCH", El2, Vulnerability, needs Accesses, "POLICY: P9",
         "EL2 copies a slot of the host's queue once.",
@@ -242,7 +241,7 @@ rules! {
         "EL2 reads a word that the host can write once for each command, and once in a call that judges none.",
         "Between two reads the host changes what was checked.";
     EL2_POSTED = "EL2-POSTED", El2, Vulnerability, needs Accesses, "POLICY: P9, P11",
-        "EL2 copies slots of the host's queue only from CREADR to the CWRITER that the host posted.",
+        "EL2 copies slots of the host's queue only from CREADR to the host's CWRITER.",
         "Beyond it the host still writes, so that half a command is judged, or an old one again.";
     EL2_CLEAN = "EL2-CLEAN", El2, Vulnerability, needs Accesses, "POLICY: P9",
         "A slot that EL2 wrote is cleaned before CWRITER lets the ITS read it.",
@@ -282,7 +281,7 @@ rules! {
         "The host would run on with an ITS that it did not program.";
     UNDO_COMMAND = "UNDO-COMMAND" from "DIV-OWNERSHIP", Undo, Vulnerability, needs Accesses, "POLICY: P12",
         "A command that is refused leaves every page shared and pinned as it was.",
-        "A host that posts it again and again pins pages until the count is full.";
+        "A host that submits it again and again pins pages until the count is full.";
     UNDO_IGNORED = "UNDO-IGNORED" from "DIV-FORWARD", Undo, Vulnerability, needs Partly, "POLICY: register table, on sizes",
         "An access that is ignored, or only reads a register, makes EL2 write nothing and move no page.",
         "It would be a way into the hardware that no row of the register table judges.";

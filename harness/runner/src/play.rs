@@ -108,7 +108,7 @@ impl Runner {
         let lockstep = self.session.play(scenario, |machine, board, kept: Option<&Judges>| {
             let judges = kept.cloned().unwrap_or_else(|| Judges {
                 reference: Some(model(machine, board.policy(), all_freedoms)),
-                oracles: Oracles::new(&machine),
+                oracles: Oracles::new(&machine, board.policy()),
             });
             Lockstep::new(machine, judges, trace, check_account)
         });

@@ -1,0 +1,171 @@
+//! Memory that an ITS reaches when its set-up succeeds and that the host did not declare. It is not
+//! judged: until then EL2 relies on the host for a complete and true list of live devices and for
+//! its level-1 tables.
+//!
+//! It is an ITT of a device that the ITS's table holds and the list does not, or a level-2 table
+//! that the ITS has in its caches and that the level-1 entry no longer names.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Table, itt_bytes};
+use its_gic::{Baser, Register};
+use its_machine::{Event, Exposure, Machine, Purpose, Reach, Translation, View};
+
+use crate::Step;
+
+/// Bytes of one entry of the list: DeviceID u32, Size u32, ITT address u64.
+const ENTRY_BYTES: u64 = 16;
+/// Offsets in the descriptor: the number of live devices, and the address of their list.
+const NUMBER: u64 = 0x18;
+const LIST: u64 = 0x20;
+
+/// The devices in the list that a set-up read, with Size and ITT address.
+fn listed(step: &Step, linear_map: u64) -> BTreeMap<u32, (u8, u64)> {
+    let Some([_, _, descriptor, _]) = step.arguments() else {
+        return BTreeMap::new();
+    };
+    let descriptor = descriptor.wrapping_sub(linear_map);
+    let number = step.word_read(descriptor.wrapping_add(NUMBER)).unwrap_or(0);
+    let list = step.word_read(descriptor.wrapping_add(LIST)).unwrap_or(0);
+    let entry = |index: u64| {
+        let address = list.wrapping_sub(linear_map) + index * ENTRY_BYTES;
+        let (first, itt) = (step.word_read(address)?, step.word_read(address + 8)?);
+        Some((first as u32, ((first >> 32) as u8, itt)))
+    };
+    (0..number).map_while(entry).collect()
+}
+
+/// Whether a level-2 table is another than the one in the level-1 entry that a set-up read.
+fn is_stale(reach: &Reach, step: &Step, view: &impl View) -> bool {
+    let Purpose::Level2 { table, index } = reach.purpose else {
+        return false;
+    };
+    let table = Table::new(Baser::from_bits(view.register(reach.its, Register::Baser(table))));
+    let entry = step.word_read(table.address + u64::from(index) * LEVEL1_ENTRY_BYTES);
+    entry
+        .map(Level1Entry)
+        .is_some_and(|entry| !entry.is_valid() || entry.address(table.page_size) != reach.address)
+}
+
+/// What is undeclared, of each ITS.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Undeclared(BTreeSet<Reach>);
+
+impl Undeclared {
+    /// Takes note of what an ITS reaches at its successful set-up and the host listed otherwise or
+    /// not at all.
+    pub(crate) fn note_set_up(
+        &mut self,
+        its: u8,
+        step: &Step,
+        view: &impl View,
+        machine: &Machine,
+    ) {
+        let listed = listed(step, machine.linear_map);
+        let entry_bytes = machine.configuration(its).itt_entry_bytes.into();
+        let is_listed = |reach: &Reach, device_id: u32| {
+            listed.get(&device_id).is_some_and(|(size, itt)| {
+                *itt == reach.address && reach.bytes <= itt_bytes(*size, entry_bytes)
+            })
+        };
+        self.0.retain(|reach| reach.its != its);
+        let all = view.reach(its).map(|(reach, _)| reach);
+        self.0.extend(all.filter(|reach| match reach.purpose {
+            Purpose::Itt { device_id } => !is_listed(reach, device_id),
+            _ => is_stale(reach, step, view),
+        }));
+    }
+
+    /// The events about what is declared. What is undeclared comes back with the table that holds
+    /// it (a BASER that is made Valid again); a device that is mapped elsewhere is declared.
+    pub(crate) fn filter<'a>(&mut self, events: &'a [Event]) -> Cow<'a, [Event]> {
+        if self.0.is_empty() {
+            return Cow::Borrowed(events);
+        }
+        let declared = |event: &&Event| match event {
+            Event::Reached(reach, _) | Event::ReachedPage { reach, .. }
+                if self.0.contains(reach) =>
+            {
+                false
+            }
+            Event::Reached(reach, _) => {
+                let now = (reach.its, reach.purpose);
+                self.0.retain(|other| (other.its, other.purpose) != now);
+                true
+            }
+            _ => true,
+        };
+        events.iter().filter(declared).copied().collect()
+    }
+}
+
+/// A view of what is declared.
+pub(crate) struct DeclaredView<'a, V> {
+    pub view: &'a V,
+    pub undeclared: &'a Undeclared,
+}
+
+impl<V: View> View for DeclaredView<'_, V> {
+    fn reach(&self, its: u8) -> impl Iterator<Item = (Reach, Exposure)> {
+        self.view.reach(its).filter(|(reach, _)| !self.undeclared.0.contains(reach))
+    }
+
+    fn translate(&self, its: u8, device_id: u32, event_id: u32) -> Option<Translation> {
+        self.view.translate(its, device_id, event_id)
+    }
+
+    fn pending(&self, redistributor: u8) -> impl Iterator<Item = u32> {
+        self.view.pending(redistributor)
+    }
+
+    fn register(&self, its: u8, register: Register) -> u64 {
+        self.view.register(its, register)
+    }
+
+    fn offered(&self, redistributor: u8) -> Option<u32> {
+        self.view.offered(redistributor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use its_machine::{Action, Outcome, PageState};
+
+    const MAP: u64 = 0xfff0_0000_0000_0000;
+
+    #[test]
+    fn the_list_is_what_set_up_read() {
+        let events = [
+            (0x1018, 2),
+            (0x1020, MAP + 0x2000),
+            (0x2000, 7 | 4 << 32),
+            (0x2008, 0x9000),
+            (0x2010, 9 | 4 << 32),
+            (0x2018, 0xa000),
+            (0x2020, 11),
+        ]
+        .map(|(address, value)| Event::WordRead { address, value, shared: false });
+        let action = Action::Hypercall { cpu: 0, x0: 0, arguments: [0, MAP, MAP + 0x1000, 1] };
+        let step = Step { action: &action, outcome: Outcome::Done, events: &events };
+        let devices = [(7, (4, 0x9000)), (9, (4, 0xa000))];
+        assert!(listed(&step, MAP).into_iter().eq(devices));
+    }
+
+    #[test]
+    fn a_device_is_declared_once_it_is_mapped_elsewhere() {
+        let purpose = Purpose::Itt { device_id: 5 };
+        let reach = |address| Reach { its: 0, purpose, address, bytes: 0x100 };
+        let state = PageState::HOST;
+        let page = |address| Event::ReachedPage { reach: reach(address), page: 0, state };
+        let reached = |address| Event::Reached(reach(address), Exposure::default());
+        let gone = Event::Unreached(reach(0));
+        let mut undeclared = Undeclared(BTreeSet::from([reach(0)]));
+        let kept = undeclared.filter(&[page(0), gone, reached(0), page(0)]).into_owned();
+        assert_eq!(kept, [gone]);
+        let elsewhere = [reached(0x200), page(0x200)];
+        assert_eq!(*undeclared.filter(&elsewhere), elsewhere);
+        assert!(undeclared.0.is_empty());
+    }
+}
