@@ -1,5 +1,5 @@
 //! A small EL2 for the tests: pages with owners, words of memory, toy registers, locks that are
-//! watched, and page calls that fail when told to.
+//! watched, and page calls that fail on request.
 
 use core::cell::{Cell, RefCell};
 use its_machine::{HostSide, PageState};
