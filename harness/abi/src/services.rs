@@ -26,47 +26,6 @@ impl<L: Locks> OwnLocks<L> {
     }
 }
 
-/// An [`El2`] as one type, whatever it is.
-pub(crate) trait Services {
-    fn is_protected(&self) -> bool;
-    fn all_cpus_finalized(&self) -> bool;
-    fn redistributor(&self, n: usize) -> Option<its_el2::Redistributor>;
-    fn read_device(&self, address: u64, size: AccessSize) -> u64;
-    fn write_device(&self, address: u64, size: AccessSize, value: u64);
-    fn warn(&self);
-    fn physical(&self, linear: u64) -> Option<u64>;
-    fn is_memory(&self, address: u64, bytes: u64) -> bool;
-    fn first_word(&self, address: u64, bytes: u64) -> Option<u64>;
-    fn clean(&self, address: u64, bytes: u64);
-    fn order(&self);
-    fn change(&self, change: Change) -> Result<(), Errno>;
-    fn pins(&self, page: u64) -> u16;
-    fn note(&self, page: u64) -> u32;
-    fn set_note(&self, page: u64, note: u32);
-    fn acquire(&self, lock: u32) -> bool;
-    fn release(&self, lock: u32) -> bool;
-    fn mapping(&self) -> (*mut u8, usize);
-    fn offset(&self, address: u64) -> Option<usize>;
-    fn at(&self, offset: usize) -> Option<u64>;
-    fn load(&self, address: u64, bytes: u64);
-    fn store(&self, address: u64, bytes: u64);
-    fn page_words(&self, page: u64) -> PageWords;
-    fn put_page_words(&self, page: u64, words: &PageWords);
-    fn tell_page_read(&self, page: u64, words: &PageWords);
-    fn convict(&self, misconduct: Misconduct) -> !;
-}
-
-/// A change of page ownership.
-#[derive(Clone, Copy)]
-pub(crate) enum Change {
-    Share(u64),
-    Unshare(u64),
-    Pin(u64),
-    Unpin(u64),
-    Donate(Pages),
-    Reclaim(Pages),
-}
-
 /// An [`El2`] and the locks of the emulation on it.
 pub(crate) struct On<'a, E: El2> {
     pub(crate) el2: &'a E,
@@ -86,92 +45,59 @@ impl<E: El2> On<'_, E> {
     }
 }
 
-impl<E: Mapped> Services for On<'_, E> {
-    fn is_protected(&self) -> bool {
-        self.el2.is_protected()
-    }
-    fn all_cpus_finalized(&self) -> bool {
-        self.el2.all_cpus_finalized()
-    }
-    fn redistributor(&self, n: usize) -> Option<its_el2::Redistributor> {
-        self.el2.redistributor(n)
-    }
-    fn read_device(&self, address: u64, size: AccessSize) -> u64 {
-        self.el2.read_device(address, size)
-    }
-    fn write_device(&self, address: u64, size: AccessSize, value: u64) {
-        self.el2.write_device(address, size, value);
-    }
-    fn warn(&self) {
-        self.el2.warn();
-    }
-    fn physical(&self, linear: u64) -> Option<u64> {
-        self.el2.physical(linear)
-    }
-    fn is_memory(&self, address: u64, bytes: u64) -> bool {
-        self.el2.is_memory(address, bytes)
-    }
-    fn first_word(&self, address: u64, bytes: u64) -> Option<u64> {
-        self.el2.first_word(address, bytes)
-    }
-    fn clean(&self, address: u64, bytes: u64) {
-        self.el2.clean(address, bytes);
-    }
-    fn order(&self) {
-        self.el2.order();
-    }
-    fn change(&self, change: Change) -> Result<(), Errno> {
-        match change {
-            Change::Share(page) => self.el2.share(page),
-            Change::Unshare(page) => self.el2.unshare(page),
-            Change::Pin(page) => self.el2.pin(page),
-            Change::Unpin(page) => self.el2.unpin(page),
-            Change::Donate(pages) => self.el2.donate(pages),
-            Change::Reclaim(pages) => self.el2.reclaim(pages),
+/// An [`El2`] as one type, whatever it is: what is passed through, and its locks by number.
+macro_rules! object {
+    ($(fn $name:ident($($argument:ident: $of:ty),*) $(-> $result:ty)?;)*) => {
+        pub(crate) trait Services {
+            $(fn $name(&self $(, $argument: $of)*) $(-> $result)?;)*
+            fn acquire(&self, lock: u32) -> bool;
+            fn release(&self, lock: u32) -> bool;
         }
-    }
-    fn pins(&self, page: u64) -> u16 {
-        self.el2.pins(page)
-    }
-    fn note(&self, page: u64) -> u32 {
-        self.el2.note(page)
-    }
-    fn set_note(&self, page: u64, note: u32) {
-        self.el2.set_note(page, note);
-    }
-    fn acquire(&self, lock: u32) -> bool {
-        self.lock(lock).map(|lock| self.el2.acquire(lock)).is_some()
-    }
-    fn release(&self, lock: u32) -> bool {
-        self.lock(lock).map(|lock| self.el2.release(lock)).is_some()
-    }
-    fn mapping(&self) -> (*mut u8, usize) {
-        self.el2.mapping()
-    }
-    fn offset(&self, address: u64) -> Option<usize> {
-        self.el2.offset(address)
-    }
-    fn at(&self, offset: usize) -> Option<u64> {
-        self.el2.at(offset)
-    }
-    fn load(&self, address: u64, bytes: u64) {
-        self.el2.load(address, bytes);
-    }
-    fn store(&self, address: u64, bytes: u64) {
-        self.el2.store(address, bytes);
-    }
-    fn page_words(&self, page: u64) -> PageWords {
-        self.el2.page_words(page)
-    }
-    fn put_page_words(&self, page: u64, words: &PageWords) {
-        self.el2.put_page_words(page, words);
-    }
-    fn tell_page_read(&self, page: u64, words: &PageWords) {
-        self.el2.tell_page_read(page, words);
-    }
-    fn convict(&self, misconduct: Misconduct) -> ! {
-        self.el2.convict(misconduct)
-    }
+
+        impl<E: Mapped> Services for On<'_, E> {
+            $(fn $name(&self $(, $argument: $of)*) $(-> $result)? {
+                self.el2.$name($($argument),*)
+            })*
+            fn acquire(&self, lock: u32) -> bool {
+                self.lock(lock).map(|lock| self.el2.acquire(lock)).is_some()
+            }
+            fn release(&self, lock: u32) -> bool {
+                self.lock(lock).map(|lock| self.el2.release(lock)).is_some()
+            }
+        }
+    };
+}
+
+object! {
+    fn is_protected() -> bool;
+    fn all_cpus_finalized() -> bool;
+    fn redistributor(n: usize) -> Option<its_el2::Redistributor>;
+    fn read_device(address: u64, size: AccessSize) -> u64;
+    fn write_device(address: u64, size: AccessSize, value: u64);
+    fn warn();
+    fn physical(linear: u64) -> Option<u64>;
+    fn is_memory(address: u64, bytes: u64) -> bool;
+    fn first_word(address: u64, bytes: u64) -> Option<u64>;
+    fn clean(address: u64, bytes: u64);
+    fn order();
+    fn share(page: u64) -> Result<(), Errno>;
+    fn unshare(page: u64) -> Result<(), Errno>;
+    fn pin(page: u64) -> Result<(), Errno>;
+    fn unpin(page: u64) -> Result<(), Errno>;
+    fn donate(pages: Pages) -> Result<(), Errno>;
+    fn reclaim(pages: Pages) -> Result<(), Errno>;
+    fn pins(page: u64) -> u16;
+    fn note(page: u64) -> u32;
+    fn set_note(page: u64, note: u32);
+    fn mapping() -> (*mut u8, usize);
+    fn offset(address: u64) -> Option<usize>;
+    fn at(offset: usize) -> Option<u64>;
+    fn load(address: u64, bytes: u64);
+    fn store(address: u64, bytes: u64);
+    fn page_words(page: u64) -> PageWords;
+    fn put_page_words(page: u64, words: &PageWords);
+    fn tell_page_read(page: u64, words: &PageWords);
+    fn convict(misconduct: Misconduct) -> !;
 }
 
 macro_rules! services {
@@ -255,14 +181,14 @@ services! {
         }
     } }
     fn its_order() -> () { |el2, _current| el2.order() }
-    fn its_share(page: u64) -> i32 { |el2, _current| number(el2.change(Change::Share(page))) }
-    fn its_unshare(page: u64) -> i32 { |el2, _current| number(el2.change(Change::Unshare(page))) }
-    fn its_pin(page: u64) -> i32 { |el2, _current| number(el2.change(Change::Pin(page))) }
-    fn its_unpin(page: u64) -> i32 { |el2, _current| number(el2.change(Change::Unpin(page))) }
+    fn its_share(page: u64) -> i32 { |el2, _current| number(el2.share(page)) }
+    fn its_unshare(page: u64) -> i32 { |el2, _current| number(el2.unshare(page)) }
+    fn its_pin(page: u64) -> i32 { |el2, _current| number(el2.pin(page)) }
+    fn its_unpin(page: u64) -> i32 { |el2, _current| number(el2.unpin(page)) }
     fn its_pins(page: u64) -> u32 { |el2, _current| el2.pins(page).into() }
     fn its_donate(page: u64, pages: u64) -> i32 { |el2, current| {
         let pages = Pages { first: page, count: pages };
-        let result = el2.change(Change::Donate(pages));
+        let result = el2.donate(pages);
         if let Some(descriptor) = current.descriptor().filter(|_| result.is_ok()) {
             descriptor.taken(pages, el2);
         }
@@ -270,7 +196,7 @@ services! {
     } }
     fn its_reclaim(page: u64, pages: u64) -> i32 { |el2, current| {
         let pages = Pages { first: page, count: pages };
-        let result = el2.change(Change::Reclaim(pages));
+        let result = el2.reclaim(pages);
         if let Some(descriptor) = current.descriptor().filter(|_| result.is_ok()) {
             descriptor.reclaimed(pages, el2);
         }

@@ -297,67 +297,65 @@ const HOLDINGS: [Holding; 7] = [
 impl<E: El2> Holdings<'_, E> {
     /// Takes everything or nothing.
     fn take(&self) -> Result<(), Errno> {
-        each(&HOLDINGS, |holding| self.take_one(*holding), |holding| self.leave_one(*holding))
+        each(&HOLDINGS, |holding| self.take_all(*holding), |holding| self.leave_all(*holding))
     }
 
-    fn take_one(&self, holding: Holding) -> Result<(), Errno> {
+    /// Takes all of one kind or nothing.
+    fn take_all(&self, holding: Holding) -> Result<(), Errno> {
+        all_or_none(
+            self.count(holding),
+            |n| self.take_one(holding, n),
+            |n| self.leave_one(holding, n),
+        )
+    }
+
+    fn leave_all(&self, holding: Holding) {
+        (0..self.count(holding)).rev().for_each(|n| self.leave_one(holding, n));
+    }
+
+    fn count(&self, holding: Holding) -> usize {
+        match holding {
+            Holding::Queue | Holding::HostQueue => 1,
+            Holding::Tables | Holding::Level2Tables | Holding::Shadows => self.facts.tables.len(),
+            Holding::Itts => self.records.used() as usize,
+            Holding::Redistributors if self.redistributors_borrowed => 0,
+            Holding::Redistributors => redistributor::count(self.el2),
+        }
+    }
+
+    fn take_one(&self, holding: Holding, n: usize) -> Result<(), Errno> {
         let el2 = self.el2;
-        let tables = &self.facts.tables;
+        let table = self.facts.tables.get(n);
         match holding {
             Holding::Queue => memory::donate(el2, self.queue_span()),
-            Holding::Tables => each(
-                tables,
-                |table| memory::donate(el2, table_span(table)),
-                |table| memory::reclaim(el2, table_span(table)),
-            ),
-            Holding::Level2Tables => each(
-                tables,
-                |table| self.take_level2(table),
-                |table| self.leave_level2(table, level1_entries(table)),
-            ),
+            Holding::Tables => memory::donate(el2, table.map_or(Span::EMPTY, table_span)),
+            Holding::Level2Tables => table.map_or(Ok(()), |table| self.take_level2(table)),
             Holding::HostQueue => memory::borrow(el2, self.host_queue),
-            Holding::Shadows => each(
-                tables,
-                |table| memory::borrow(el2, shadow_span(table)),
-                |table| memory::give_back(el2, shadow_span(table)),
-            ),
-            Holding::Itts => all_or_none(
-                self.live_devices(),
-                |n| memory::borrow(el2, self.itt(n)),
-                |n| memory::give_back(el2, self.itt(n)),
-            ),
-            Holding::Redistributors => all_or_none(
-                self.redistributors(),
-                |n| {
-                    each(
-                        &redistributor::tables(el2, n),
-                        |span| memory::borrow(el2, *span),
-                        |span| memory::give_back(el2, *span),
-                    )
-                },
-                |n| self.leave_redistributor(n),
+            Holding::Shadows => memory::borrow(el2, table.map_or(Span::EMPTY, shadow_span)),
+            Holding::Itts => memory::borrow(el2, self.itt(n)),
+            Holding::Redistributors => each(
+                &redistributor::tables(el2, n),
+                |span| memory::borrow(el2, *span),
+                |span| memory::give_back(el2, *span),
             ),
         }
     }
 
-    fn leave_one(&self, holding: Holding) {
+    fn leave_one(&self, holding: Holding, n: usize) {
         let el2 = self.el2;
-        let tables = self.facts.tables.iter().rev();
+        let table = self.facts.tables.get(n);
         match holding {
             Holding::Queue => memory::reclaim(el2, self.queue_span()),
-            Holding::Tables => tables.for_each(|table| memory::reclaim(el2, table_span(table))),
+            Holding::Tables => memory::reclaim(el2, table.map_or(Span::EMPTY, table_span)),
             Holding::Level2Tables => {
-                tables.for_each(|table| self.leave_level2(table, level1_entries(table)));
+                table.into_iter().for_each(|table| self.leave_level2(table, level1_entries(table)));
             }
             Holding::HostQueue => memory::give_back(el2, self.host_queue),
-            Holding::Shadows => {
-                tables.for_each(|table| memory::give_back(el2, shadow_span(table)));
-            }
-            Holding::Itts => {
-                (0..self.live_devices()).rev().for_each(|n| memory::give_back(el2, self.itt(n)))
-            }
+            Holding::Shadows => memory::give_back(el2, table.map_or(Span::EMPTY, shadow_span)),
+            Holding::Itts => memory::give_back(el2, self.itt(n)),
             Holding::Redistributors => {
-                (0..self.redistributors()).rev().for_each(|n| self.leave_redistributor(n))
+                let tables = redistributor::tables(el2, n).into_iter().rev();
+                tables.for_each(|span| memory::give_back(el2, span));
             }
         }
     }
@@ -412,26 +410,9 @@ impl<E: El2> Holdings<'_, E> {
         Level1Entry(self.el2.read_word(address))
     }
 
-    fn live_devices(&self) -> usize {
-        self.records.used() as usize
-    }
-
     fn itt(&self, n: usize) -> Span {
         let itt = self.records.nth(self.el2, n as u32);
         itt.span(self.facts.typer.itt_entry_bytes())
-    }
-
-    fn redistributors(&self) -> usize {
-        if self.redistributors_borrowed {
-            return 0;
-        }
-        redistributor::count(self.el2)
-    }
-
-    fn leave_redistributor(&self, n: usize) {
-        for span in redistributor::tables(self.el2, n).into_iter().rev() {
-            memory::give_back(self.el2, span);
-        }
     }
 }
 
