@@ -5,16 +5,19 @@ use its_gic::command::Words;
 use its_gic::geometry::itt_bytes;
 use its_gic::register::{OFFSET_MASK, TableType};
 use its_gic::{Baser, Cbaser, Command, Register};
-use its_machine::{Event, View};
+use its_machine::Event;
 
 use crate::guards::{Guard, Guards, has_entry};
 use crate::{Finding, Rule, rules};
+
+/// What a register of an ITS holds now.
+type Registers<'a> = dyn Fn(u8, Register) -> u64 + 'a;
 
 /// Judges what was written, and then the registers of every guarded ITS.
 pub(crate) fn judge(
     events: &[Event],
     guards: &Guards,
-    view: &impl View,
+    register: &Registers,
     findings: &mut Vec<Finding>,
 ) {
     let mut written = false;
@@ -37,9 +40,9 @@ pub(crate) fn judge(
         return;
     }
     for guard in guards.iter() {
-        if view.register(guard.its, Register::Ctlr) & 1 != 0 {
-            registers(guard, view, findings);
-            findings.extend(flight(guard, guards.policy.commands_in_flight, view));
+        if register(guard.its, Register::Ctlr) & 1 != 0 {
+            registers(guard, register, findings);
+            findings.extend(flight(guard, guards.policy.commands_in_flight, register));
         }
     }
 }
@@ -108,9 +111,9 @@ fn writer(address: u64, value: u64, guards: &Guards) -> Option<Finding> {
 }
 
 /// CBASER and every BASER of an ITS that is enabled.
-fn registers(guard: &Guard, view: &impl View, findings: &mut Vec<Finding>) {
+fn registers(guard: &Guard, values: &Registers, findings: &mut Vec<Finding>) {
     let mut compare = |rule, register: Register, found: u64, mask: u64| {
-        let now = view.register(guard.its, register);
+        let now = values(guard.its, register);
         if (now ^ found) & mask != 0 {
             let path = format!("its{}.{register:?}", guard.its);
             let seen = format!("{now:#x}, and {found:#x} at set-up");
@@ -127,8 +130,8 @@ fn registers(guard: &Guard, view: &impl View, findings: &mut Vec<Finding>) {
 }
 
 /// How much the hardware has left to do. It only becomes less while time passes.
-fn flight(guard: &Guard, most: u32, view: &impl View) -> Option<Finding> {
-    let offset = |register| view.register(guard.its, register) & OFFSET_MASK;
+fn flight(guard: &Guard, most: u32, values: &Registers) -> Option<Finding> {
+    let offset = |register| values(guard.its, register) & OFFSET_MASK;
     let (from, to, queue) = (offset(Register::Creadr), offset(Register::Cwriter), guard.queue());
     let commands = queue.distance(from, to);
     (from.max(to) < queue.bytes && commands > most.into()).then(|| {
@@ -141,27 +144,27 @@ fn flight(guard: &Guard, most: u32, view: &impl View) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::testing::{QUEUE, guards, reported, write};
-    use its_machine::{Exposure, Reach, Translation};
 
     const ITT: u64 = 0x8014_0000;
 
-    fn judged(guards: &Guards, events: &[Event], view: &Registers) -> Vec<&'static str> {
-        let found = reported(|findings| judge(events, guards, view, findings));
+    fn judged(guards: &Guards, events: &[Event], values: &Values) -> Vec<&'static str> {
+        let register = |_, register| values.register(register);
+        let found = reported(|findings| judge(events, guards, &register, findings));
         found.into_iter().map(|(rule, _)| rule).collect()
     }
 
-    fn broken(events: &[Event], view: &Registers) -> Vec<&'static str> {
-        judged(&guards(), events, view)
+    fn broken(events: &[Event], values: &Values) -> Vec<&'static str> {
+        judged(&guards(), events, values)
     }
 
     fn written(words: Words) -> Vec<&'static str> {
         let written = Event::CommandWritten { address: QUEUE + 0x40, words };
-        broken(&[written], &Registers::default())
+        broken(&[written], &Values::default())
     }
 
-    /// An ITS whose registers are as at set-up, but for these.
+    /// Registers of an ITS that are as at set-up, but for these.
     #[derive(Default)]
-    struct Registers {
+    struct Values {
         cbaser: u64,
         baser1: u64,
         creadr: u64,
@@ -169,17 +172,8 @@ mod tests {
         stopped: bool,
     }
 
-    impl View for Registers {
-        fn reach(&self, _: u8) -> impl Iterator<Item = (Reach, Exposure)> {
-            std::iter::empty()
-        }
-        fn translate(&self, _: u8, _: u32, _: u32) -> Option<Translation> {
-            None
-        }
-        fn pending(&self, _: u8) -> impl Iterator<Item = u32> {
-            std::iter::empty()
-        }
-        fn register(&self, _: u8, register: Register) -> u64 {
+    impl Values {
+        fn register(&self, register: Register) -> u64 {
             let guard = &guards().all[0];
             match register {
                 Register::Ctlr => u64::from(!self.stopped),
@@ -190,9 +184,6 @@ mod tests {
                 Register::Cwriter => self.cwriter,
                 _ => 0,
             }
-        }
-        fn offered(&self, _: u8) -> Option<u32> {
-            None
         }
     }
 
@@ -220,7 +211,7 @@ mod tests {
         }
         // Not in a queue of an ITS.
         let elsewhere = Event::CommandWritten { address: QUEUE + 0x2000, words: [!0; 4] };
-        assert!(broken(&[elsewhere], &Registers::default()).is_empty());
+        assert!(broken(&[elsewhere], &Values::default()).is_empty());
     }
 
     #[test]
@@ -230,7 +221,7 @@ mod tests {
         let mut guards = guards();
         for (event_id_bits, rule) in [(5, None), (4, Some("PTR-SIZE"))] {
             guards.policy.event_id_bits = event_id_bits;
-            assert!(judged(&guards, &event, &Registers::default()).into_iter().eq(rule));
+            assert!(judged(&guards, &event, &Values::default()).into_iter().eq(rule));
         }
     }
 
@@ -246,9 +237,8 @@ mod tests {
     #[test]
     fn registers_point_where_they_did() {
         let any = [write(Register::Cwriter, 0x20)];
-        assert!(broken(&any, &Registers::default()).is_empty());
-        let moved =
-            |stopped| Registers { cbaser: 0x1_0000, baser1: 1, stopped, ..Registers::default() };
+        assert!(broken(&any, &Values::default()).is_empty());
+        let moved = |stopped| Values { cbaser: 0x1_0000, baser1: 1, stopped, ..Values::default() };
         assert_eq!(broken(&any, &moved(false)), ["PTR-QUEUE", "PTR-TABLES"]);
         assert!(broken(&any, &moved(true)).is_empty());
         assert!(broken(&[], &moved(false)).is_empty());
@@ -257,7 +247,7 @@ mod tests {
     #[test]
     fn cwriter_is_within_the_queue() {
         let beyond = [write(Register::Cwriter, 0x2000)];
-        assert_eq!(broken(&beyond, &Registers::default()), ["PTR-WRITER"]);
+        assert_eq!(broken(&beyond, &Values::default()), ["PTR-WRITER"]);
     }
 
     #[test]
@@ -272,8 +262,8 @@ mod tests {
         ] {
             guards.policy.commands_in_flight = declared;
             let (creadr, cwriter) = (0x1fe0, (0x1fe0 + 32 * commands) % 0x2000);
-            let view = Registers { creadr, cwriter, ..Registers::default() };
-            let found = judged(&guards, &[write(Register::Cwriter, cwriter)], &view);
+            let values = Values { creadr, cwriter, ..Values::default() };
+            let found = judged(&guards, &[write(Register::Cwriter, cwriter)], &values);
             assert!(found.into_iter().eq(rule), "{commands} of {declared}");
         }
     }

@@ -5,37 +5,36 @@
 //! hands, at that very moment.
 
 use its_gic::geometry::Pages;
-use its_machine::{El2Side, Event, Exposure, HostSide, PageState, Purpose, Reach, View};
+use its_machine::{El2Side, Event, Exposure, HostSide, PageState, Purpose, Reach};
 
 use crate::guards::Guards;
 use crate::watch::{Look, Watch};
-use crate::{Finding, Rule, rules};
+use crate::{Finding, ReachOf, Rule, rules};
 
 /// Judges one action.
 pub(crate) fn judge(
     (events, look): (&[Event], Look),
     guards: &Guards,
     watch: &Watch,
-    view: &impl View,
+    reach: &ReachOf,
     findings: &mut Vec<Finding>,
 ) {
     // Of an ITS whose set-up is not over the pages may still be the host's.
-    let guarded = || guards.iter().filter(|guard| watch.is_guarded(guard.its));
-    let private: Vec<Pages> =
-        guarded().flat_map(|guard| [guard.private, guard.descriptor]).collect();
+    let is_private = |pages| {
+        let mut guarded = guards.iter().filter(|guard| watch.is_guarded(guard.its));
+        guarded.any(|guard| overlap(pages, guard.private) || overlap(pages, guard.descriptor))
+    };
     if look != Look::Changes {
         // With a set-up its private pages must be apart from what others reach too.
-        for (reach, exposure) in watch.numbers().flat_map(|its| view.reach(its)) {
-            if watch.judges(&reach) {
-                reached(&reach, exposure, &private, findings);
-            }
+        for (reach, exposure) in watch.numbers().flat_map(reach) {
+            reached(&reach, exposure, is_private, findings);
         }
         return;
     }
     for event in events {
         match event {
             Event::Reached(reach, exposure) if watch.judges(reach) => {
-                reached(reach, *exposure, &private, findings);
+                reached(reach, *exposure, is_private, findings);
             }
             Event::ReachedPage { reach, page, state } if watch.judges(reach) => {
                 findings.extend(changed(reach, *page, *state));
@@ -45,12 +44,16 @@ pub(crate) fn judge(
     }
 }
 
-fn reached(reach: &Reach, exposure: Exposure, private: &[Pages], findings: &mut Vec<Finding>) {
+fn reached(
+    reach: &Reach,
+    exposure: Exposure,
+    is_private: impl Fn(Pages) -> bool,
+    findings: &mut Vec<Finding>,
+) {
     if exposure.foreign {
         findings.push(breach(&rules::LEAK_FOREIGN, reach, "a guest's, or EL2's from boot"));
     }
-    let pages = Pages::under(reach.address, reach.bytes);
-    if private.iter().any(|other| overlap(pages, *other)) {
+    if is_private(Pages::under(reach.address, reach.bytes)) {
         findings.push(breach(&rules::LEAK_PRIVATE, reach, "EL2's records or descriptor"));
     }
     if exposure.outside || exposure.foreign {
@@ -140,7 +143,7 @@ mod tests {
     fn tables_are_el2_s_and_borrowed_memory_is_held() {
         let owned = Exposure { not_held: true, ..Exposure::default() };
         let held = Exposure { host: true, not_held: false, ..owned };
-        let private = [Pages { first: 8, count: 2 }, Pages { first: 1, count: 1 }];
+        let is_private = |pages| overlap(pages, Pages { first: 8, count: 2 });
         for (reach, exposure, rule) in [
             (reach(Purpose::Queue, 0), owned, None),
             (reach(ITT, 0), held, None),
@@ -149,7 +152,7 @@ mod tests {
             (reach(ITT, 0), Exposure { foreign: true, ..owned }, Some("LEAK-FOREIGN")),
             (reach(Purpose::Table(0), 0x9000), owned, Some("LEAK-PRIVATE")),
         ] {
-            let broken = reported(|findings| reached(&reach, exposure, &private, findings));
+            let broken = reported(|findings| reached(&reach, exposure, is_private, findings));
             assert!(broken.iter().map(|(rule, _)| *rule).eq(rule), "{reach:?}");
         }
     }

@@ -33,7 +33,7 @@ mod watch;
 use std::collections::BTreeSet;
 
 use its_el2::SubjectPolicy;
-use its_machine::{Action, Event, Hypercall, Machine, Outcome, Part, View};
+use its_machine::{Action, Event, Exposure, Hypercall, Machine, Outcome, Part, Reach, View};
 use its_rules::{Finding, Rule, catalogue as rules};
 pub use undo::page_balances;
 use watch::Look;
@@ -86,6 +86,9 @@ impl<'a> Step<'a> {
         })
     }
 }
+
+/// All that an ITS, and the redistributors, can reach now.
+type ReachOf<'a> = dyn Fn(u8) -> Vec<(Reach, Exposure)> + 'a;
 
 /// All oracles, over one case.
 #[derive(Clone)]
@@ -152,7 +155,8 @@ impl Oracles {
         view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
-        forwarded::judge(events, &self.guards, view, findings);
+        let register = |its, register| view.register(its, register);
+        forwarded::judge(events, &self.guards, &register, findings);
         self.queue_bounds.judge(actions, events, &self.guards, findings);
         self.emulation_pages.judge(events, &self.guards, findings);
     }
@@ -169,9 +173,12 @@ impl Oracles {
             self.undeclared.note_set_up(its, step, view, &self.guards.machine);
         }
         let events = self.undeclared.filter(step.events);
-        let view = undeclared::DeclaredView { view, undeclared: &self.undeclared };
-        leak::judge((&events, look), &self.guards, &self.watch, &view, findings);
-        self.ptr.judge((&events, look), &self.guards, &self.watch, &view, findings);
+        let reach = |its| {
+            let all = view.reach(its).filter(|(reach, _)| self.undeclared.is_declared(reach));
+            all.filter(|(reach, _)| self.watch.judges(reach)).collect()
+        };
+        leak::judge((&events, look), &self.guards, &self.watch, &reach, findings);
+        self.ptr.judge((&events, look), &self.guards, &self.watch, &reach, findings);
     }
 
     /// Judges what several agents did at once; `parts` in the order of their ends.

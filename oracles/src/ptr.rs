@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use its_gic::geometry::{Level1Entry, Pages};
-use its_machine::{Event, Exposure, Purpose, Reach, View};
+use its_machine::{Event, Exposure, Purpose, Reach};
 
 use crate::guards::Guards;
 use crate::leak::{breach, is_borrowed, overlap};
 use crate::watch::{Look, Watch, is_lpis};
-use crate::{Finding, rules};
+use crate::{Finding, ReachOf, rules};
 
 /// The oracle over one case.
 #[derive(Clone, Default)]
@@ -29,14 +29,14 @@ impl Ptr {
         (events, look): (&[Event], Look),
         guards: &Guards,
         watch: &Watch,
-        view: &impl View,
+        reach: &ReachOf,
         findings: &mut Vec<Finding>,
     ) {
         if !matches!(look, Look::SetUp(_)) {
             self.judge_changes(events, guards, watch, findings);
         }
         if let Look::SetUp(its) | Look::Started(its) = look {
-            self.look_at(its, watch, view, findings);
+            self.look_at(its, reach, findings);
         }
     }
 
@@ -68,18 +68,16 @@ impl Ptr {
         }
     }
 
-    /// All that an ITS reaches, and redistributors.
-    fn look_at(&mut self, its: u8, watch: &Watch, view: &impl View, findings: &mut Vec<Finding>) {
+    /// All that an ITS reaches, and redistributors, whose pointers come with the first ITS's.
+    fn look_at(&mut self, its: u8, reach: &ReachOf, findings: &mut Vec<Finding>) {
         self.reach.retain(|(other, purpose), _| *other != its || is_lpis(*purpose));
-        let lpis = view.reach(0).filter(|(reach, _)| is_lpis(reach.purpose));
-        let lpis = lpis.filter(|_| its != 0);
-        for (reach, exposure) in view.reach(its).chain(lpis) {
-            if !watch.judges(&reach) {
-                continue;
-            }
+        let mut all = reach(its);
+        if its != 0 {
+            all.extend(reach(0).into_iter().filter(|(reach, _)| is_lpis(reach.purpose)));
+        }
+        for (reach, exposure) in all {
             // What joined before has the contents that the hardware uses.
-            let exposure = Exposure { contents: false, ..exposure };
-            self.reached(&reach, exposure, findings);
+            self.reached(&reach, Exposure { contents: false, ..exposure }, findings);
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Table, itt_bytes};
 use its_gic::{Baser, Register};
-use its_machine::{Event, Exposure, Machine, Purpose, Reach, Translation, View};
+use its_machine::{Event, Machine, Purpose, Reach, View};
 
 use crate::Step;
 
@@ -77,6 +77,11 @@ impl Undeclared {
         }));
     }
 
+    /// Whether a pointer is to what is declared.
+    pub(crate) fn is_declared(&self, reach: &Reach) -> bool {
+        !self.0.contains(reach)
+    }
+
     /// The events about what is declared. What is undeclared comes back with the table that holds
     /// it (a BASER that is made Valid again); a device that is mapped elsewhere is declared.
     pub(crate) fn filter<'a>(&mut self, events: &'a [Event]) -> Cow<'a, [Event]> {
@@ -85,7 +90,7 @@ impl Undeclared {
         }
         let declared = |event: &&Event| match event {
             Event::Reached(reach, _) | Event::ReachedPage { reach, .. }
-                if self.0.contains(reach) =>
+                if !self.is_declared(reach) =>
             {
                 false
             }
@@ -100,38 +105,10 @@ impl Undeclared {
     }
 }
 
-/// A view of what is declared.
-pub(crate) struct DeclaredView<'a, V> {
-    pub view: &'a V,
-    pub undeclared: &'a Undeclared,
-}
-
-impl<V: View> View for DeclaredView<'_, V> {
-    fn reach(&self, its: u8) -> impl Iterator<Item = (Reach, Exposure)> {
-        self.view.reach(its).filter(|(reach, _)| !self.undeclared.0.contains(reach))
-    }
-
-    fn translate(&self, its: u8, device_id: u32, event_id: u32) -> Option<Translation> {
-        self.view.translate(its, device_id, event_id)
-    }
-
-    fn pending(&self, redistributor: u8) -> impl Iterator<Item = u32> {
-        self.view.pending(redistributor)
-    }
-
-    fn register(&self, its: u8, register: Register) -> u64 {
-        self.view.register(its, register)
-    }
-
-    fn offered(&self, redistributor: u8) -> Option<u32> {
-        self.view.offered(redistributor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use its_machine::{Action, Outcome, PageState};
+    use its_machine::{Action, Exposure, Outcome, PageState};
 
     const MAP: u64 = 0xfff0_0000_0000_0000;
 

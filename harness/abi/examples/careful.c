@@ -3,7 +3,7 @@
  * An emulation that follows harness/emulator/POLICY.md, in C: what a subject in a kernel tree could look like. P1 to P14 and S1
  * to S9 are of that page. It passes all targets.
  */
-#include "itsdiff.h"
+#include "itsdiff_pkvm.h"
 
 ITS_SUBJECT_ABI;
 
@@ -50,6 +50,7 @@ enum { MOVI = 1, INT = 3, CLEAR = 4, SYNC = 5, MAPD = 8, MAPC, MAPTI, MAPI, INV,
 struct span {
 	u64 address, bytes;
 };
+#define EMPTY ((struct span){ 0, 0 })
 
 struct table {
 	u64 recorded; /* BASER at set-up; there is a table only if it is Valid */
@@ -119,7 +120,7 @@ static u64 capacity_of(u64 baser)
 static struct span table_span(const struct table *table)
 {
 	if (!(table->recorded & VALID))
-		return (struct span){ 0, 0 };
+		return EMPTY;
 	return (struct span){ table_address(table->recorded), table_bytes(table->recorded) };
 }
 
@@ -260,23 +261,13 @@ static s32 borrow(struct span span)
 
 static s32 donate(struct span span)
 {
-	s32 result;
-
-	if (!span.bytes)
-		return 0;
-	its_lock(ITS_LOCK_MEMORY);
-	result = its_donate(span.address / PAGE, pages_under(span));
-	its_unlock(ITS_LOCK_MEMORY);
-	return result;
+	return span.bytes ? __pkvm_host_donate_hyp(span.address / PAGE, pages_under(span)) : 0;
 }
 
 static void reclaim(struct span span)
 {
-	if (!span.bytes)
-		return;
-	its_lock(ITS_LOCK_MEMORY);
-	its_reclaim(span.address / PAGE, pages_under(span));
-	its_unlock(ITS_LOCK_MEMORY);
+	if (span.bytes)
+		__pkvm_hyp_donate_host(span.address / PAGE, pages_under(span));
 }
 
 static void zero_pages(struct span span)
@@ -347,7 +338,7 @@ static u32 find(const struct unit *unit, u32 device, u32 *parent, bool *right)
 /* Records an ITT. Returns what the device had, empty if nothing; *fresh says whether it is new. No room: not called. */
 static struct span record_itt(struct unit *unit, u32 device, u64 address, u64 size, bool *fresh)
 {
-	struct span none = { 0, 0 }, old;
+	struct span old;
 	u32 parent, link;
 	bool right;
 
@@ -368,19 +359,19 @@ static struct span record_itt(struct unit *unit, u32 device, u64 address, u64 si
 	unit->records[link - 1] = (struct record){ 0, device };
 	set_itt(&unit->records[link - 1], address, size);
 	set_link(unit, parent, right, link);
-	return none;
+	return EMPTY;
 }
 
 static struct span forget_itt(struct unit *unit, u32 device)
 {
-	struct span none = { 0, 0 }, old;
+	struct span old;
 	u32 parent, link, leaf;
-	struct record kept, *record;
+	struct record *record;
 	bool right;
 
 	link = find(unit, device, &parent, &right);
 	if (!link)
-		return none;
+		return EMPTY;
 	record = &unit->records[link - 1];
 	old = itt_of(unit, record);
 	/* Any leaf below may stand in its place: it agrees in as many bits. */
@@ -399,8 +390,7 @@ static struct span forget_itt(struct unit *unit, u32 device)
 	if (leaf != link) {
 		u32 left = left_of(record), other = right_of(record);
 
-		kept = unit->records[leaf - 1];
-		*record = kept;
+		*record = unit->records[leaf - 1];
 		set_links(record, left, other);
 	}
 	unit->records[leaf - 1] = (struct record){ 0, 0 };
@@ -410,9 +400,9 @@ static struct span forget_itt(struct unit *unit, u32 device)
 	return old;
 }
 
-/* ---- judging: the command table */
+/* ---- the command table */
 
-struct passed {
+struct accepted {
 	u64 words[4];
 	const struct table *grow; /* a level-2 table must be there: of this table, */
 	u64 entry;                /* at this byte of the level-1 table */
@@ -429,38 +419,38 @@ static const struct table *table_of(const struct unit *unit, u64 type)
 }
 
 /* Whether an id is within its table; which level-2 table it needs, if any. */
-static bool within(const struct table *table, u64 id, struct passed *passed)
+static bool within(const struct table *table, u64 id, struct accepted *accepted)
 {
 	if (!table || id >= capacity_of(table->recorded))
 		return false;
 	if (table->recorded & INDIRECT) {
-		passed->grow = table;
-		passed->entry = id / entries_per_page(table->recorded) * 8;
+		accepted->grow = table;
+		accepted->entry = id / entries_per_page(table->recorded) * 8;
 	}
 	return true;
 }
 
-static bool device_is_in_range(const struct unit *unit, u64 device, struct passed *passed)
+static bool device_is_in_range(const struct unit *unit, u64 device, struct accepted *accepted)
 {
-	return device < BIT(FIELD(unit->typer, 13, 5) + 1) && within(table_of(unit, 1), device, passed);
+	return device < BIT(FIELD(unit->typer, 13, 5) + 1) && within(table_of(unit, 1), device, accepted);
 }
 
-static bool collection_is_in_range(const struct unit *unit, u64 icid, struct passed *passed)
+static bool collection_is_in_range(const struct unit *unit, u64 icid, struct accepted *accepted)
 {
 	u64 all = unit->typer & BIT(36) ? BIT(FIELD(unit->typer, 32, 4) + 1) : 0x10000;
 
 	if (icid >= all)
 		return false;
-	return icid < FIELD(unit->typer, 24, 8) || within(table_of(unit, 4), icid, passed);
+	return icid < FIELD(unit->typer, 24, 8) || within(table_of(unit, 4), icid, accepted);
 }
 
-static bool judge(const struct unit *unit, const u64 *in, struct passed *out)
+static bool judge(const struct unit *unit, const u64 *in, struct accepted *out)
 {
 	u64 *to = out->words;
 	bool valid = in[2] & VALID;
 	u64 rdbase = FIELD(in[2], 16, 36), most = FIELD(unit->typer, 8, 5);
 
-	*out = (struct passed){ .words = { in[0] & 0xff, 0, 0, 0 } };
+	*out = (struct accepted){ .words = { in[0] & 0xff, 0, 0, 0 } };
 	switch (in[0] & 0xff) {
 	case MAPD:
 		to[0] |= in[0] & 0xffffffff00000000ULL;
@@ -558,24 +548,24 @@ static void read_slot(u64 address, u64 *words)
 static bool take(struct unit *unit, u64 offset)
 {
 	u64 words[4];
-	struct passed passed;
+	struct accepted accepted;
 	u64 *slot;
 
 	read_slot(unit->host_queue + offset, words);
-	if (!judge(unit, words, &passed))
+	if (!judge(unit, words, &accepted))
 		return false;
-	if (passed.borrows && unit->capacity - unit->used <= unit->mapds)
+	if (accepted.borrows && unit->capacity - unit->used <= unit->mapds)
 		return false;
-	if (passed.grow && !grow(passed.grow, passed.entry))
+	if (accepted.grow && !grow(accepted.grow, accepted.entry))
 		return false;
-	if (passed.borrows) {
-		if (borrow(passed.itt))
+	if (accepted.borrows) {
+		if (borrow(accepted.itt))
 			return false;
 		unit->mapds++;
 	}
 	slot = its_to_pointer(queue_address(unit) + offset);
 	for (u32 n = 0; n < 4; n++)
-		WRITE_ONCE(slot[n], passed.words[n]);
+		WRITE_ONCE(slot[n], accepted.words[n]);
 	its_clean(slot, 32);
 	return true;
 }
@@ -798,23 +788,29 @@ static void write_baser(struct unit *unit, u32 n, u64 value)
 	hw_write(unit, BASER(n), shown_baser(table));
 }
 
-static u64 read_register(struct unit *unit, u64 offset)
+/* What a register that EL2 keeps shows without a look. */
+static u64 shown(const struct unit *unit, u64 offset)
 {
-	if (offset == CTLR)
-		return read_ctlr(unit);
 	if (offset == CBASER)
 		return shown_cbaser(unit);
 	if (offset == CWRITER)
 		return unit->written;
+	if (offset >= BASER(0) && offset <= BASER(7))
+		return shown_baser(&unit->tables[(offset - BASER(0)) / 8]);
+	return 0;
+}
+
+static u64 read_register(struct unit *unit, u64 offset)
+{
+	if (offset == CTLR)
+		return read_ctlr(unit);
 	if (offset == CREADR) {
 		poll(unit);
 		return unit->consumed | shows_stall(unit);
 	}
-	if (offset >= BASER(0) && offset <= BASER(7))
-		return shown_baser(&unit->tables[(offset - BASER(0)) / 8]);
 	if (offset == 4 || offset == TYPER || offset == 0x10 || offset == 0x18 || offset == 0x48 || offset >= 0xffd0)
 		return hw_read(unit, offset);
-	return 0;
+	return shown(unit, offset);
 }
 
 static void write_register(struct unit *unit, u64 offset, u64 value)
@@ -827,18 +823,6 @@ static void write_register(struct unit *unit, u64 offset, u64 value)
 		write_cwriter(unit, value);
 	else if (offset >= BASER(0) && offset <= BASER(7))
 		write_baser(unit, (offset - BASER(0)) / 8, value);
-}
-
-/* What a register shows without a look, for the half of a write that is kept. */
-static u64 shown(const struct unit *unit, u64 offset)
-{
-	if (offset == CBASER)
-		return shown_cbaser(unit);
-	if (offset == CWRITER)
-		return unit->written;
-	if (offset >= BASER(0) && offset <= BASER(7))
-		return shown_baser(&unit->tables[(offset - BASER(0)) / 8]);
-	return 0;
 }
 
 static u64 trap_control(struct unit *unit, const struct its_trap *trap)
@@ -920,7 +904,7 @@ static struct span lpi_table(u64 n)
 	u64 properties, pending, bytes;
 
 	if (its_redistributor(n / 2, &found) || !(its_read_device(found.address + GICR_CTLR, 4) & 1))
-		return (struct span){ 0, 0 };
+		return EMPTY;
 	properties = its_read_device(found.address + GICR_PROPBASER, 8);
 	pending = its_read_device(found.address + GICR_PENDBASER, 8);
 	bytes = BIT((properties & 0x1f) + 1);
@@ -946,14 +930,13 @@ struct descriptor {
 /* Whole pages from a page boundary of the host's linear map, in one region of memory; empty if they are not. */
 static struct span linear(u64 address, u64 bytes)
 {
-	struct span none = { 0, 0 };
 	u64 first, last;
 
 	if (!bytes || its_from_host(address, &first) || address + bytes - 1 < address ||
 	    its_from_host(address + bytes - 1, &last))
-		return none;
+		return EMPTY;
 	if ((address | first) % PAGE || last != first + bytes - 1 || !its_is_memory(first, bytes))
-		return none;
+		return EMPTY;
 	return (struct span){ first, bytes };
 }
 
@@ -1014,10 +997,10 @@ static bool record_live_devices(struct unit *unit, struct span list)
 	for (u64 n = 0; n < list.bytes / 16; n++) {
 		u64 first = READ_ONCE(words[2 * n]), address = READ_ONCE(words[2 * n + 1]);
 		u64 command[4] = { MAPD | first << 32, first >> 32, address | VALID, 0 };
-		struct passed passed;
+		struct accepted accepted;
 		bool fresh;
 
-		if (first >> 32 > 0x1f || (address & ~0xfffffffffff00ULL) || !judge(unit, command, &passed))
+		if (first >> 32 > 0x1f || (address & ~0xfffffffffff00ULL) || !judge(unit, command, &accepted))
 			return false;
 		record_itt(unit, first, address, first >> 32, &fresh);
 		if (!fresh)
@@ -1072,7 +1055,7 @@ static s32 member(const struct unit *unit, u32 group, u64 n, struct span *span)
 		*span = (struct span){ unit->host_queue, queue_bytes(unit) };
 		return false;
 	case SHADOWS:
-		*span = (struct span){ 0, 0 };
+		*span = EMPTY;
 		if (is_level1(&unit->tables[n]))
 			*span = (struct span){ unit->tables[n].shadow, table_bytes(unit->tables[n].recorded) };
 		return false;
@@ -1144,7 +1127,7 @@ static bool change_hands(const struct unit *unit)
 /* S7 to S9. */
 static s32 take_over(struct unit *unit, const struct descriptor *descriptor, struct span list)
 {
-	struct span host_queue = { 0, 0 };
+	struct span host_queue = EMPTY;
 	u64 ctlr, creadr, cwriter;
 
 	unit->cbaser = hw_read(unit, CBASER);
@@ -1179,7 +1162,7 @@ static s32 take_over(struct unit *unit, const struct descriptor *descriptor, str
 static s32 with_private(struct unit *unit, struct span private, struct span page)
 {
 	static struct descriptor descriptor;
-	struct span list = { 0, 0 };
+	struct span list = EMPTY;
 	s32 result = -EPERM;
 
 	if (donate(page))

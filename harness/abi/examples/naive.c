@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The queue of the emulation series that was posted to the kernel lists in March 2026, written anew over the set-up of careful.c
- * (ITTs shared and nothing more): what one gets who checks commands and trusts the rest. What is wrong with it, listed before it
- * was fuzzed, and the rules that may tell:
+ * The queue of the emulation series of the kernel lists of March 2026, written anew over the set-up of careful.c (ITTs shared and
+ * nothing more): an emulation that checks commands and little else. What is wrong with it, listed before it was fuzzed, and the
+ * rules that may report it:
  *
- * 1. All that was posted is copied in one go, however much, and judged afterwards.   EL2-BATCH, EL2-FLIGHT
- * 2. Slots are not cleaned to memory before the ITS is told of them.                 EL2-CLEAN
- * 3. A command that does not pass takes all before it along, and nobody is told.     DIV-FORWARD
+ * 1. All up to CWRITER is copied in one go, however much, and judged afterwards.     EL2-BATCH, EL2-FLIGHT
+ * 2. Slots are not cleaned to memory before the ITS may read them.                   EL2-CLEAN
+ * 3. A refused command takes all before it along, and the host sees no stall.        DIV-FORWARD
  * 4. An ITT is shared and never pinned: the host takes it back and gives it away.    DIV-PINS, LEAK-LOOSE
- * 5. Fields of a command that mean nothing are passed on.                            DIV-BYTES, PTR-RESERVED
+ * 5. Fields of a command that mean nothing are forwarded.                            DIV-BYTES, PTR-RESERVED
  * 6. An offset behind what is in flight, or beyond the queue, is taken.              EL2-POSTED
- * 7. CTLR, CBASER and BASER are passed on at any time.                               DIV-BASE, DIV-CTLR, HW-BASER
+ * 7. CTLR, CBASER and BASER are forwarded at any time.                               DIV-BASE, DIV-CTLR, HW-BASER
  * 8. What was consumed is never released.                                            DIV-SHARED
- * 9. A redistributor's registers are passed on.                                      DIV-REDISTRIBUTOR
+ * 9. A redistributor's registers are forwarded.                                      DIV-REDISTRIBUTOR
  * 10. Level-2 tables never grow.                                                     DIV-GROWTH
  */
 /* Half of what it brings is what this one lacks. */
 #pragma GCC diagnostic ignored "-Wunused-function"
 #define its_subject_trap careful_trap
 #include "careful.c"
-#include "itsdiff_pkvm.h"
 #undef its_subject_trap
 
 static u64 host_cwriter[MOST_ITS];
@@ -34,14 +33,14 @@ static bool share_itt(struct span itt)
 	return true;
 }
 
-static bool passes(const struct unit *unit, const u64 *words)
+static bool accepts(const struct unit *unit, const u64 *words)
 {
-	struct passed passed;
+	struct accepted accepted;
 
-	return judge(unit, words, &passed) && (!passed.borrows || share_itt(passed.itt));
+	return judge(unit, words, &accepted) && (!accepted.borrows || share_itt(accepted.itt));
 }
 
-static void post(struct unit *unit, u64 *from, u64 to)
+static void submit_all(struct unit *unit, u64 *from, u64 to)
 {
 	u64 *host = its_to_pointer(unit->host_queue), *own = its_to_pointer(queue_address(unit));
 	u64 bytes = queue_bytes(unit);
@@ -51,7 +50,7 @@ static void post(struct unit *unit, u64 *from, u64 to)
 	for (u64 at = *from; at != to && at < bytes; at = (at + 32) % bytes)
 		__builtin_memcpy(own + at / 8, host + at / 8, 32);
 	for (u64 at = *from; at != to && at < bytes; at = (at + 32) % bytes)
-		if (!passes(unit, own + at / 8))
+		if (!accepts(unit, own + at / 8))
 			return;
 	*from = to;
 	its_order();
@@ -71,7 +70,7 @@ static u64 guarded_trap(struct unit *unit, u64 *cwriter, const struct its_trap *
 		return value;
 	}
 	if (trap->offset == CWRITER)
-		post(unit, cwriter, trap->value & OFFSET);
+		submit_all(unit, cwriter, trap->value & OFFSET);
 	else
 		hw_write(unit, trap->offset, trap->value);
 	return 0;

@@ -2,7 +2,7 @@
 /*
  * itsdiff: what an emulation of the Arm GICv3 ITS at EL2 offers (its_subject_*), and what it is offered (its_*).
  *
- * README.md beside this folder says how to use it. Addresses are physical unless a name says otherwise; pages are page frame
+ * README.md of the crate says how to use it. Addresses are physical unless a name says otherwise; pages are page frame
  * numbers (physical address / 4096). Functions that can fail return 0 or a negative errno, as Linux numbers them.
  *
  * A call of its_* that breaks its own conditions (memory that EL2 has not mapped, a device that is not there, a lock that is

@@ -264,7 +264,7 @@ mod tests {
 
     /// A watchdog that goes by the place takes many short calls for one that never ends.
     #[test]
-    fn calls_are_told_apart_by_their_numbers() {
+    fn calls_differ_by_their_numbers() {
         let [first, second] = [one_call(), one_call()];
         assert_eq!(first.0, second.0);
         assert_ne!(first.1, second.1);

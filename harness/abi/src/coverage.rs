@@ -1,6 +1,6 @@
-//! Edges of code that was compiled with `-fsanitize-coverage=trace-pc`, told to the engine that
+//! Edges of code that was compiled with `-fsanitize-coverage=trace-pc`, counted for the engine that
 //! this program is built for. Clang's own counters lie among those of the rest of the program,
-//! which tells libFuzzer of them.
+//! which registers them with libFuzzer.
 
 #[cfg(not(any(engine = "afl", engine = "honggfuzz")))]
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -78,7 +78,7 @@ extern "C" fn edge(returns_to: usize) {
     count((place ^ (place >> 14)) % COUNTERS);
 }
 
-// Clang's constructors tell of counters; those of the program's own code tell of the same ones.
+// Clang's constructors register counters; those of the program's own code register the same ones.
 // SAFETY: no other crate defines a symbol of this name.
 #[unsafe(no_mangle)]
 extern "C" fn itsdiff_counters(_start: *const u8, _end: *const u8) {}

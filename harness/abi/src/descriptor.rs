@@ -1,6 +1,6 @@
-//! The descriptor of a set-up: told as read, with what it names, where loads are not seen; and put
-//! into the emulation's own layout where that is not POLICY.md's, so that whatever the host wrote
-//! reaches it.
+//! The descriptor of a set-up: reported as read, with what it names, where loads are not seen; and
+//! put into the emulation's own layout where that is not POLICY.md's, so that whatever the host
+//! wrote reaches it.
 //!
 //! The layout changes when the emulation first reads the descriptor: until then the page is the
 //! host's, who may still write there. Where loads are not seen it changes before the call, if the
@@ -28,7 +28,7 @@ const DESCRIBED: bool = cfg!(described);
 const TABLES: usize = 8;
 /// Bytes of a live device in the list.
 const LIVE_BYTES: u64 = 16;
-/// The most pages of the list, and of a level-1 table, that are told as read.
+/// The most pages of the list, and of a level-1 table, that are reported as read.
 const MOST_PAGES: usize = 1 << MOST_ORDER;
 const MOST_ORDER: u32 = 4;
 
@@ -113,7 +113,7 @@ impl Descriptor {
         el2.put_page_words(self.page, &theirs);
     }
 
-    /// The emulation was seen to load from these pages. Its first load from the descriptor is told
+    /// The emulation was seen to load from these pages. Its first load from the descriptor is reported
     /// as one of what the host wrote, and finds the emulation's layout.
     pub(crate) fn loaded(&self, pages: Pages, el2: &dyn Services) {
         if !OBSERVED || self.laid_out.get() || !pages.contains(self.page) {
@@ -143,8 +143,8 @@ impl Descriptor {
         }
     }
 
-    /// Before the call: where loads are not seen, what the emulation needs is told as read.
-    pub(crate) fn tell(&self, el2: &impl Mapped, services: &dyn Services) {
+    /// Before the call: where loads are not seen, what the emulation needs is reported as read.
+    pub(crate) fn report(&self, el2: &impl Mapped, services: &dyn Services) {
         if OBSERVED {
             return;
         }
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_and_emulations_are_told_apart() {
+    fn pages_and_emulations_are_independent() {
         let (layouts, ours) = (Layouts::default(), host_wrote());
         let theirs = layouts.lay_out(PAGE, &ours, one_more);
         assert_eq!(layouts.host_words(PAGE + 1, &theirs), theirs);
@@ -291,13 +291,13 @@ mod tests {
     }
 
     #[test]
-    fn a_set_up_is_told_by_the_words_of_the_descriptor() {
+    fn a_set_up_is_made_of_the_words_of_the_descriptor() {
         let words: PageWords = std::array::from_fn(|index| index as u64 | (index as u64) << 32);
-        let told = set_up([1, 2, 3, 4], &words);
+        let made = set_up([1, 2, 3, 4], &words);
         let number = |index: u64| index | index << 32;
-        assert_eq!((told.control, told.pages), (1, 4));
-        assert_eq!((told.queue, told.live_list), (number(0), number(4)));
-        let last = told.tables[7];
+        assert_eq!((made.control, made.pages), (1, 4));
+        assert_eq!((made.queue, made.live_list), (number(0), number(4)));
+        let last = made.tables[7];
         assert_eq!((last.base, last.baser), (number(36), number(38)));
         assert_eq!((last.order, last.page_bytes), (39, 39));
     }

@@ -45,7 +45,7 @@ impl<E: El2> On<'_, E> {
     }
 }
 
-/// An [`El2`] as one type, whatever it is: what is passed through, and its locks by number.
+/// An [`El2`] as one type, whatever it is: what is forwarded, and its locks by number.
 macro_rules! object {
     ($(fn $name:ident($($argument:ident: $of:ty),*) $(-> $result:ty)?;)*) => {
         pub(crate) trait Services {

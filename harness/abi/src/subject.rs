@@ -179,7 +179,7 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
         let descriptor = Descriptor::new(el2, arguments, &self.layouts);
         let [x1, x2, x3, x4] = descriptor::arguments(el2, arguments, &self.layouts);
         if let Some(descriptor) = &descriptor {
-            descriptor.tell(el2, &on);
+            descriptor.report(el2, &on);
         }
         let result = enter(&on, descriptor.as_ref(), || {
             // SAFETY: the emulation's function, on a stack of its own.

@@ -194,4 +194,28 @@ mod tests {
         assert!(is_accepted(&facts, mapd(0, 15, true)));
         assert!(!is_accepted(&facts, mapd(0, 16, true)));
     }
+
+    #[test]
+    fn targets_exist_and_fields_without_meaning_are_cleared() {
+        let movall = |from_rdbase, to_rdbase| Command::Movall { from_rdbase, to_rdbase };
+        let unmap = Command::Mapd { device_id: 1, size: 31, itt_address: 0xff00, valid: false };
+        let invall = Command::Invall { icid: 0xffff };
+        for (given, written) in [
+            (unmap, Some(mapd(1, 0, false))),
+            (mapc(1, 99, false), Some(mapc(1, 0, false))),
+            (mapc(1, 7, true), Some(mapc(1, 7, true))),
+            (mapc(1, 1 << 32 | 7, true), None),
+            (movall(7, 7), Some(movall(7, 7))),
+            (movall(7, 8), None),
+            (movall(8, 7), None),
+            (Command::Sync { rdbase: 8 }, None),
+            (invall, Some(invall)),
+            // VMAPP, and no command at all.
+            (Command::Raw { words: [0x29, 0, 0, 0] }, None),
+            (Command::Raw { words: [0xff, 1, 2, 3] }, None),
+        ] {
+            let accepted = judge(&facts(8), given, |rdbase| rdbase == 7);
+            assert_eq!(accepted.map(|accepted| accepted.command), written, "{given:?}");
+        }
+    }
 }

@@ -248,7 +248,6 @@ fn collections() -> Baser {
 }
 
 const SYNC: Command = Command::Sync { rdbase: 1 };
-const NONSENSE: Words = [0xff, 1, 2, 3];
 const EINVAL: Errno = Errno::Einval;
 const EPERM: Errno = Errno::Eperm;
 
@@ -441,25 +440,6 @@ fn an_empty_list_needs_no_address() {
     assert_eq!(bench.set_up(), 0);
 }
 
-#[test]
-fn two_itss_share_pages_and_redistributors() {
-    let mut bench = Bench::new();
-    bench.emulator = Emulator::new(&ITS[..2]);
-    let second = probe(&bench.el2, ITS[1], 0x80_0000);
-    assert_eq!(bench.set_up(), 0);
-    assert!(!bench.emulator.allows_donation(&bench.el2));
-    let configuration = bench.pins(CONFIGURATION);
-    assert_eq!(bench.emulator.set_up(&bench.el2, second), 0);
-    assert!(bench.emulator.allows_donation(&bench.el2));
-    assert_eq!(bench.pins(CONFIGURATION), configuration);
-    assert_eq!(bench.pins(ITTS), 4);
-    bench.submit(unmap(3));
-    bench.submit(unmap(5));
-    bench.advance(2);
-    assert_eq!(bench.pins(ITTS), 2);
-    assert!(bench.el2.page(ITTS).is_held());
-}
-
 // ---- the queue
 
 #[test]
@@ -486,52 +466,6 @@ fn an_itt_is_held_from_submission_to_consumption_of_what_unmaps_it() {
     bench.submit(unmap(5));
     bench.advance(1);
     assert_eq!(bench.el2.page(ITTS), PageState::HOST);
-}
-
-#[test]
-fn the_command_table() {
-    let mapc = |icid, rdbase, valid| Command::Mapc { icid, rdbase, valid };
-    let movall = |from_rdbase, to_rdbase| Command::Movall { from_rdbase, to_rdbase };
-    let passed = [
-        (mapc(255, 1, true), mapc(255, 1, true)),
-        (mapc(255, 99, false), mapc(255, 0, false)),
-        (SYNC, SYNC),
-        (movall(0, 1), movall(0, 1)),
-        (Command::Invall { icid: 0xffff }, Command::Invall { icid: 0xffff }),
-        (unmap((1 << 18) - 1), unmap((1 << 18) - 1)),
-    ];
-    for (given, written) in passed {
-        let bench = Bench::guarded();
-        bench.submit(given);
-        assert_eq!(bench.slot(0x40), written.encode(), "{given:?}");
-        assert_eq!(bench.hardware(Register::Cwriter), 0x60, "{given:?}");
-    }
-    let refused = [
-        mapc(256, 1, true),
-        mapc(256, 1, false),
-        mapc(0, 2, true),
-        mapc(0, 1 << 32, true),
-        movall(0, 2),
-        movall(2, 0),
-        Command::Sync { rdbase: 2 },
-        mapd(1 << 18, 0x8051_0000, 4),
-        unmap(1 << 18),
-        mapd(9, 0x8051_0000, 16),
-        mapd(9, END - 0x100, 8),
-        mapd(9, PRIVATE, 4),
-        mapd(9, QUEUE, 4),
-        mapd(9, 0x8000_0000, 4),
-        Command::Raw { words: NONSENSE },
-        Command::Raw { words: [0x29, 0, 0, 0] },
-    ];
-    for given in refused {
-        let bench = Bench::guarded();
-        let before = bench.el2.ownership();
-        bench.submit(given);
-        assert_eq!(bench.read(Register::Creadr), 0x41, "{given:?}");
-        assert_eq!(bench.hardware(Register::Cwriter), 0x40, "{given:?}");
-        assert_eq!(bench.el2.ownership(), before, "{given:?}");
-    }
 }
 
 #[test]
