@@ -96,12 +96,6 @@ impl Guard {
     pub(crate) fn has_level1(&self, n: u8) -> bool {
         self.basers.get(usize::from(n)).copied().is_some_and(is_level1)
     }
-
-    /// Where a page is a level-1 table's or a level-2 table's that joined later.
-    fn is_second_level(&self, address: u64) -> bool {
-        let grown = |pages: &Pages| pages.contains(address >> 12);
-        self.level1(address).is_some() || self.grown.iter().any(grown)
-    }
 }
 
 fn is_level1(baser: Baser) -> bool {
@@ -210,7 +204,10 @@ impl Guards {
 
     /// Whether an address is in a level-1 table, or in a level-2 table that joined later.
     pub(crate) fn is_second_level(&self, address: u64) -> bool {
-        self.all.iter().any(|guard| guard.is_second_level(address))
+        self.all.iter().any(|guard| {
+            let grown = guard.grown.iter().any(|pages| pages.contains(address >> 12));
+            grown || guard.level1(address).is_some()
+        })
     }
 }
 

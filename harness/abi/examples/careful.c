@@ -830,11 +830,9 @@ static u64 trap_control(struct unit *unit, const struct its_trap *trap)
 	u64 start = trap->offset & ~7ULL, shift = trap->offset & 4 ? 32 : 0, value;
 	bool wide = width(start) == 8, half = wide && trap->bytes == 4 && start != 0x48 && !(trap->offset & 3);
 
+	if (!half && (trap->bytes != (wide ? 8 : 4) || trap->offset & (trap->bytes - 1)))
+		return 0;
 	if (!half) {
-		bool whole = trap->bytes == (wide ? 8 : 4) && !(trap->offset & (trap->bytes - 1));
-
-		if (!whole)
-			return 0;
 		start = trap->offset;
 		shift = 0;
 	}
@@ -947,8 +945,8 @@ static bool is_at(u64 host, u64 address)
 	return !its_from_host(host, &physical) && physical == address;
 }
 
-/* S7, one table. */
-static bool agree(struct table *table, const struct described *described)
+/* S7, one table: there is no other of its type before it. */
+static bool agree(const struct unit *unit, struct table *table, const struct described *described)
 {
 	u64 baser = table->recorded, type = FIELD(baser, 56, 3);
 	u64 address_field = table_address(baser);
@@ -957,7 +955,7 @@ static bool agree(struct table *table, const struct described *described)
 		return !(described->value & VALID);
 	if (page_bytes(baser) == 0x10000)
 		address_field = (address_field & 0xffffffff0000ULL) | FIELD(address_field, 48, 4) << 12;
-	if ((type != 1 && type != 4) || ((described->value ^ baser) & 0xc71f000000000000ULL) ||
+	if ((type != 1 && type != 4) || table_of(unit, type) != table || ((described->value ^ baser) & 0xc71f000000000000ULL) ||
 	    (baser & 0xfffffffff000ULL) != address_field || !is_at(described->base, table_address(baser)) ||
 	    described->order >= 52 || (PAGE << described->order) != table_bytes(baser) ||
 	    described->page_bytes != page_bytes(baser))
@@ -973,18 +971,8 @@ static bool agree(struct table *table, const struct described *described)
 
 static bool agree_on_tables(struct unit *unit, const struct descriptor *descriptor)
 {
-	u32 devices = 0, collections = 0;
-
-	for (u32 n = 0; n < 8; n++) {
-		u64 baser = unit->tables[n].recorded;
-
-		devices += (baser & VALID) && FIELD(baser, 56, 3) == 1;
-		collections += (baser & VALID) && FIELD(baser, 56, 3) == 4;
-	}
-	if (devices > 1 || collections > 1)
-		return false;
 	for (u32 n = 0; n < 8; n++)
-		if (!agree(&unit->tables[n], &descriptor->tables[n]))
+		if (!agree(unit, &unit->tables[n], &descriptor->tables[n]))
 			return false;
 	return true;
 }
@@ -1202,9 +1190,8 @@ static s32 guard(struct unit *unit, u64 private_at, u64 descriptor_at, u64 count
 
 		unit->tables[n] = (struct table){ baser, baser & VALID, 0 };
 	}
-	for (u32 n = 0; n < 8; n++)
-		if ((unit->tables[n].recorded & VALID) && FIELD(unit->tables[n].recorded, 56, 3) == 2)
-			return -EOPNOTSUPP;
+	if (table_of(unit, 2))
+		return -EOPNOTSUPP;
 	count = count ? count : 1;
 	if (count > 1024)
 		return -EINVAL;

@@ -169,18 +169,6 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_unshares_what_the_emulation_shared() {
-        let el2 = TestEl2::new();
-        borrow(&el2, SPAN).unwrap();
-        borrow(&el2, Span { bytes: 8, ..SPAN }).unwrap();
-        give_back(&el2, SPAN);
-        assert_eq!(el2.ownership().len(), 1);
-        assert!(el2.page(AT).is_held());
-        give_back(&el2, Span { bytes: 8, ..SPAN });
-        assert!(el2.ownership().is_empty());
-    }
-
-    #[test]
     fn what_another_part_of_el2_pinned_stays_shared() {
         let el2 = TestEl2::new();
         let page = AT / PAGE_BYTES;

@@ -9,7 +9,7 @@ use std::vec::Vec;
 use its_el2::{AccessSize, El2, Errno, LockName, LockOf, Locks, Redistributor};
 use its_gic::command::Words;
 use its_gic::geometry::{PAGE_BYTES, Pages};
-use its_gic::{Creadr, Ctlr, Cwriter, Register};
+use its_gic::{Ctlr, Cwriter, Register};
 
 /// Linear-map address = physical address + this.
 pub(crate) const LINEAR: u64 = 0xffff_0000_0000_0000;
@@ -206,12 +206,7 @@ impl El2 for TestEl2 {
                 }
             }
             Register::Cwriter => {
-                let cwriter = Cwriter::from_bits(value);
-                self.set_register(its, register, cwriter.offset());
-                if cwriter.retry() {
-                    let creadr = Creadr::from_bits(self.register(its, Register::Creadr));
-                    self.set_register(its, Register::Creadr, creadr.offset());
-                }
+                self.set_register(its, register, Cwriter::from_bits(value).offset());
             }
             _ => self.set_register(its, register, value),
         }

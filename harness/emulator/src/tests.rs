@@ -7,6 +7,7 @@ use its_machine::PageState;
 use its_el2::{AccessSize, Direction, Errno, Frame, Subject, Trap};
 use its_gic::command::{Command, Words};
 use its_gic::geometry::PAGE_BYTES;
+use its_gic::redistributor::{CTLR, PENDBASER, PROPBASER};
 use its_gic::{Baser, Cbaser, Register, Typer};
 
 use crate::test_el2::{END, ITS, LINEAR, REDISTRIBUTORS, TestEl2, TestLocks};
@@ -25,9 +26,6 @@ const LIST: u64 = 0x8043_0000;
 const ITTS: u64 = 0x8050_0000;
 const CONFIGURATION: u64 = 0x8060_0000;
 const PENDING: u64 = 0x8070_0000;
-const RD_CTLR: u64 = 0;
-const RD_PROPBASER: u64 = 0x70;
-const RD_PENDBASER: u64 = 0x78;
 
 /// A machine with one probed ITS and two live devices, DeviceIDs 3 and 5, and what the hypercall
 /// gets.
@@ -61,10 +59,6 @@ fn cbaser() -> Cbaser {
     let value =
         Cbaser::new().with_page_number(QUEUE >> 12).with_size((QUEUE_BYTES / PAGE_BYTES - 1) as u8);
     value.with_inner_cache(7).with_valid(true)
-}
-
-fn itt(n: u64) -> u64 {
-    ITTS + 0x100 * n
 }
 
 /// Probes an ITS and describes it, all its memory `shift` bytes up but for the ITTs of live
@@ -103,7 +97,7 @@ fn probe(el2: &TestEl2, its: u64, shift: u64) -> [u64; 4] {
     }
     for (n, device_id) in [(0, 3), (1, 5)] {
         el2.store(LIST + shift + 16 * n, 4 << 32 | device_id);
-        el2.store(LIST + shift + 16 * n + 8, itt(n));
+        el2.store(LIST + shift + 16 * n + 8, ITTS + 0x100 * n);
     }
     [its, linear + PRIVATE, linear + DESCRIPTOR, 2]
 }
@@ -114,9 +108,9 @@ impl Bench {
         el2.set_page(0x8000_0000, PageState::EL2);
         for (rd, pending) in REDISTRIBUTORS.into_iter().zip([PENDING, PENDING + 0x1_0000]) {
             let mut devices = el2.devices.borrow_mut();
-            devices.insert(rd + RD_CTLR, 1);
-            devices.insert(rd + RD_PROPBASER, CONFIGURATION | 13);
-            devices.insert(rd + RD_PENDBASER, pending);
+            devices.insert(rd + CTLR, 1);
+            devices.insert(rd + PROPBASER, CONFIGURATION | 13);
+            devices.insert(rd + PENDBASER, pending);
         }
         let arguments = probe(&el2, ITS[0], 0);
         Self { el2, emulator: Emulator::new(&ITS[..1]), arguments }
@@ -201,17 +195,9 @@ impl Bench {
         self.write(Register::Cwriter, (offset + 32) % QUEUE_BYTES);
     }
 
-    fn slot(&self, offset: u64) -> Words {
-        core::array::from_fn(|n| self.el2.load(QUEUE + offset + 8 * n as u64))
-    }
-
     fn advance(&self, commands: u64) {
         self.el2.advance(ITS[0], commands);
         self.read(Register::Creadr);
-    }
-
-    fn pins(&self, address: u64) -> u16 {
-        self.el2.page(address).pins
     }
 
     /// Disables the ITS and lets it come to rest, as the driver does.
@@ -233,10 +219,6 @@ impl Bench {
 
 fn mapd(device_id: u32, itt_address: u64, size: u8) -> Command {
     Command::Mapd { device_id, size, itt_address, valid: true }
-}
-
-fn unmap(device_id: u32) -> Command {
-    Command::Mapd { device_id, size: 0, itt_address: 0, valid: false }
 }
 
 fn devices() -> Baser {
@@ -312,8 +294,8 @@ fn set_up_takes_what_it_must() {
     }
     assert!(bench.el2.page(PENDING + 0x1_0000).is_held());
     assert_eq!(bench.el2.page(LIST), PageState::HOST);
-    assert_eq!(bench.pins(ITTS), 2);
-    assert_eq!(bench.pins(CONFIGURATION), 2);
+    assert_eq!(bench.el2.page(ITTS).pins, 2);
+    assert_eq!(bench.el2.page(CONFIGURATION).pins, 2);
     // Each entry of the list was read once, and the hardware was left alone.
     let read = bench.el2.words_read.borrow();
     for word in (LIST..LIST + 32).step_by(8) {
@@ -443,32 +425,6 @@ fn an_empty_list_needs_no_address() {
 // ---- the queue
 
 #[test]
-fn an_itt_is_held_from_submission_to_consumption_of_what_unmaps_it() {
-    let bench = Bench::guarded();
-    let (old, new) = (0x8051_0f00, 0x8053_0000);
-    bench.submit(mapd(9, old, 8));
-    assert!(bench.el2.page(old).is_held() && bench.el2.page(old + 0x1000).is_held());
-    bench.submit(mapd(9, new, 8));
-    bench.advance(1);
-    assert!(bench.el2.page(old).is_held() && bench.el2.page(new).is_held());
-    bench.advance(1);
-    assert_eq!(bench.el2.page(old), PageState::HOST);
-    let itt_address = 0xf_ffff_ffff_ff00;
-    bench.submit(Command::Mapd { device_id: 9, size: 31, itt_address, valid: false });
-    assert_eq!(bench.slot(0x80), unmap(9).encode());
-    assert!(bench.el2.page(new).is_held());
-    bench.advance(1);
-    assert_eq!(bench.el2.page(new), PageState::HOST);
-    // Live devices of set-up are known too, and share a page.
-    bench.submit(unmap(3));
-    bench.advance(1);
-    assert_eq!(bench.pins(ITTS), 1);
-    bench.submit(unmap(5));
-    bench.advance(1);
-    assert_eq!(bench.el2.page(ITTS), PageState::HOST);
-}
-
-#[test]
 fn a_failed_page_call_refuses_a_command_and_nothing_else() {
     for failing in 1.. {
         let bench = Bench::guarded();
@@ -486,52 +442,6 @@ fn a_failed_page_call_refuses_a_command_and_nothing_else() {
 }
 
 // ---- registers
-
-#[test]
-fn read_back_is_what_was_recorded() {
-    let bench = Bench::guarded();
-    bench.set_hardware(Register::Cbaser, 0);
-    bench.set_hardware(Register::Baser(0), 0);
-    bench.set_hardware(Register::Statusr, 7);
-    bench.set_hardware(Register::Iidr, 0x43b);
-    assert_eq!(bench.read(Register::Cbaser), cbaser().into_bits());
-    assert_eq!(bench.read(Register::Baser(0)), devices().into_bits());
-    assert_eq!(bench.read(Register::Statusr), 0);
-    assert_eq!(bench.read(Register::Iidr), 0x43b);
-    assert_eq!(bench.read(Register::Typer), typer().into_bits());
-}
-
-#[test]
-fn running_tables_and_queue_stay() {
-    let bench = Bench::guarded();
-    bench.el2.written.take();
-    bench.write(Register::Cbaser, cbaser().into_bits());
-    bench.write(Register::Baser(0), devices().into_bits());
-    bench.write(Register::Ctlr, 0x1f3);
-    bench.write(Register::Creadr, 0);
-    bench.write(Register::Statusr, 0xff);
-    bench.write(Register::Iidr, 0xff);
-    assert!(bench.el2.written.take().is_empty());
-}
-
-#[test]
-fn suspend_and_resume_as_the_driver_does_it() {
-    let bench = Bench::guarded();
-    bench.rest();
-    bench.lose_power();
-    assert!(!bench.starts(), "nothing is back yet");
-    bench.write(Register::Cbaser, cbaser().into_bits());
-    bench.write(Register::Cwriter, 0);
-    bench.write(Register::Baser(0), devices().into_bits());
-    assert!(!bench.starts(), "a table is missing");
-    bench.write(Register::Baser(1), collections().into_bits());
-    bench.put(0, SYNC.encode());
-    bench.write(Register::Cwriter, 0x20);
-    assert_eq!(bench.hardware(Register::Cwriter), 0);
-    bench.write(Register::Ctlr, 0x1f1);
-    assert_eq!(bench.hardware(Register::Ctlr), 3);
-    assert_eq!(bench.hardware(Register::Cwriter), 0x20, "a look follows");
-}
 
 #[test]
 fn power_lost_at_work_keeps_it_off() {

@@ -67,10 +67,7 @@ impl El2 for Anything {
         any() == 0
     }
     fn redistributor(&self, _: usize) -> Option<Redistributor> {
-        (any() == 0).then(|| Redistributor {
-            address: any(),
-            processor_number: any() as u16,
-        })
+        (any() == 0).then(|| Redistributor { address: any(), processor_number: any() as u16 })
     }
     fn read_device(&self, _: u64, _: AccessSize) -> u64 {
         any()
@@ -158,17 +155,10 @@ static ENTRY: fn() -> u64 = entry;
 /// Everything that the host can make the emulator do.
 #[inline(never)]
 pub fn entry() -> u64 {
-    let el2 = Anything {
-        memory: AnyLocks::lock(LockName::Memory, ()),
-    };
+    let el2 = Anything { memory: AnyLocks::lock(LockName::Memory, ()) };
     let emulator = Emulator::<AnyLocks>::new(&[any(), any()]);
     let set_up = emulator.set_up(&el2, [any(), any(), any(), any()]);
-    let sizes = [
-        AccessSize::Byte,
-        AccessSize::Half,
-        AccessSize::Word,
-        AccessSize::Double,
-    ];
+    let sizes = [AccessSize::Byte, AccessSize::Half, AccessSize::Word, AccessSize::Double];
     let frames = [
         Frame::ItsControl(any() as u8),
         Frame::ItsTranslation(any() as u8),
@@ -178,13 +168,7 @@ pub fn entry() -> u64 {
     for frame in frames {
         for size in sizes {
             for direction in [Direction::Read, Direction::Write(any())] {
-                let trap = Trap {
-                    cpu: any() as u8,
-                    frame,
-                    offset: any(),
-                    size,
-                    direction,
-                };
+                let trap = Trap { cpu: any() as u8, frame, offset: any(), size, direction };
                 sum ^= emulator.trap(&el2, trap);
             }
         }
