@@ -147,8 +147,8 @@ impl Oracles {
         }
     }
 
-    /// What EL2 reads of the host's queues, what it forwards, and the pages that it uses: all events
-    /// in the order of happening.
+    /// What EL2 reads of the host's queues, what it forwards, and the pages that it uses: all
+    /// events in the order of happening.
     fn judge_in_order(
         &mut self,
         (actions, events): (&[Action], &[Event]),

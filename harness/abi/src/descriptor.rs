@@ -113,8 +113,8 @@ impl Descriptor {
         el2.put_page_words(self.page, &theirs);
     }
 
-    /// The emulation was seen to load from these pages. Its first load from the descriptor is reported
-    /// as one of what the host wrote, and finds the emulation's layout.
+    /// The emulation was seen to load from these pages. Its first load from the descriptor is
+    /// reported as one of what the host wrote, and finds the emulation's layout.
     pub(crate) fn loaded(&self, pages: Pages, el2: &dyn Services) {
         if !OBSERVED || self.laid_out.get() || !pages.contains(self.page) {
             return;

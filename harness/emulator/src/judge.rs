@@ -1,4 +1,5 @@
-//! The command table: which commands are accepted, in which words, and what they need first. Decides, does nothing.
+//! The command table: which commands are accepted, in which words, and what they need first.
+//! Decides, does nothing.
 
 use its_gic::Command;
 use its_gic::geometry::Location;
@@ -128,7 +129,8 @@ mod tests {
 
     use super::*;
 
-    /// 2^9 DeviceIDs and ICIDs, 2^10 EventIDs, 4 collections in the ITS itself, and flat tables of one page.
+    /// 2^9 DeviceIDs and ICIDs, 2^10 EventIDs, 4 collections in the ITS itself, and flat tables of
+    /// one page.
     fn facts(entry_bytes: u8) -> Facts {
         let table = |table_type| GuardedTable {
             recorded: Baser::new()

@@ -1,13 +1,14 @@
 //! The production emulation of the Arm GICv3 ITS at EL2, for a protected hypervisor.
 //!
-//! The ITS reads its command queue and keeps its tables at addresses that software chooses. This crate
-//! stands between an untrusted host and the physical ITS: it owns the queue and the tables, gives the
-//! host copies to write into, judges every command before the hardware sees it, and holds on to every
-//! page that the ITS may touch for as long as it may touch it. `POLICY.md` in this crate is the
-//! contract, and what P1 to P14 and S1 to S9 in the comments refer to.
+//! The ITS reads its command queue and keeps its tables at addresses that software chooses. This
+//! crate stands between an untrusted host and the physical ITS: it owns the queue and the tables,
+//! gives the host copies to write into, judges every command before the hardware sees it, and holds
+//! on to every page that the ITS may touch for as long as it may touch it. `POLICY.md` in this
+//! crate is the contract, and what P1 to P14 and S1 to S9 in the comments refer to.
 //!
-//! Whoever runs EL2 makes an [`Emulator`] and calls it through [`its_el2::Subject`]. It reaches the world
-//! through [`its_el2::El2`] alone. It does not know what machine it is on, nor whether it is tested.
+//! Whoever runs EL2 makes an [`Emulator`] and calls it through [`its_el2::Subject`]. It reaches the
+//! world through [`its_el2::El2`] alone. It does not know what machine it is on, nor whether it is
+//! tested.
 //!
 //! - `trap`: an access of a finalized CPU, by phase and size
 //! - `guarded`, `registers`: the state of a guarded ITS, and its register table
@@ -98,9 +99,10 @@ struct SetUp {
 }
 
 impl<L: Locks> Emulator<L> {
-    /// An emulation of the ITSs whose control frames are at these physical addresses, n-th address for
-    /// n-th ITS. Of more than [`MAX_ITS`], the rest stays in Closing for ever (P2): its set-up returns
-    /// ENODEV, its registers read zero, writes are ignored, and no page can ever be donated.
+    /// An emulation of the ITSs whose control frames are at these physical addresses, n-th address
+    /// for n-th ITS. Of more than [`MAX_ITS`], the rest stays in Closing for ever (P2): its set-up
+    /// returns ENODEV, its registers read zero, writes are ignored, and no page can ever be
+    /// donated.
     pub fn new(its: &[u64]) -> Self {
         let mut addresses = its.iter().copied();
         let mut names = 0_u8..;

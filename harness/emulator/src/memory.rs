@@ -26,8 +26,8 @@ impl Span {
     }
 }
 
-/// Makes the n-th of `count` things for each n in order. At the first failure, unmakes those made, last
-/// first, and returns it (P12).
+/// Makes the n-th of `count` things for each n in order. At the first failure, unmakes those made,
+/// last first, and returns it (P12).
 pub(crate) fn all_or_none(
     count: usize,
     mut make: impl FnMut(usize) -> Result<(), Errno>,
@@ -60,8 +60,8 @@ pub(crate) fn reclaim<E: El2>(el2: &E, span: Span) {
 
 /// Borrows all pages under `span`, or none, in one step under the memory lock.
 ///
-/// EPERM: not memory, or a page is neither the host's own nor shared with EL2. EBUSY: a pin count is
-/// full.
+/// EPERM: not memory, or a page is neither the host's own nor shared with EL2. EBUSY: a pin count
+/// is full.
 pub(crate) fn borrow<E: El2>(el2: &E, span: Span) -> Result<(), Errno> {
     if span.bytes == 0 {
         return Ok(());
@@ -90,8 +90,8 @@ pub(crate) fn give_back<E: El2>(el2: &E, span: Span) {
     });
 }
 
-/// What [`El2::note`] says of a page: how many of its pins are the ITS emulation's, for all ITSs, and
-/// whether it was the ITS emulation that shared it. The mark never outlives the pins.
+/// What [`El2::note`] says of a page: how many of its pins are the ITS emulation's, for all ITSs,
+/// and whether it was the ITS emulation that shared it. The mark never outlives the pins.
 #[derive(Clone, Copy)]
 struct Note(u32);
 

@@ -24,8 +24,9 @@ enum Old {
 }
 
 impl Guarded {
-    /// A look at the hardware: takes C and releases what was consumed. False if the ITS does not run:
-    /// then nothing changed. CTLR is read second, so that CREADR is known to have been read in time.
+    /// A look at the hardware: takes C and releases what was consumed. False if the ITS does not
+    /// run: then nothing changed. CTLR is read second, so that CREADR is known to have been read in
+    /// time.
     pub(crate) fn look<E: El2>(&mut self, its: &PhysicalIts<E>) -> bool {
         let creadr = its.creadr();
         let ctlr = self.read_ctlr(its);
@@ -172,8 +173,8 @@ impl Guarded {
         true
     }
 
-    /// Copies the host's command at `offset`, judges the copy, borrows for it and writes it to EL2's
-    /// slot. False, and nothing borrowed, if it is refused.
+    /// Copies the host's command at `offset`, judges the copy, borrows for it and writes it to
+    /// EL2's slot. False, and nothing borrowed, if it is refused.
     fn take<E: El2>(&mut self, el2: &E, offset: u64) -> bool {
         let words = el2.read_command(self.host_queue.wrapping_add(offset));
         let known = |rdbase| redistributor::is_known(el2, self.facts.typer, rdbase);

@@ -1,9 +1,9 @@
 //! Which DeviceID has which ITT (P7): records of 16 bytes in the private pages.
 //!
-//! A digital search tree: a node at depth d agrees with everything below it in bits \[d-1:0\] of the
-//! DeviceID, and bit d decides between its children. So no path is longer than 33 nodes, whatever DeviceIDs
-//! the host picks; and since low bits differ most, the paths of usual DeviceIDs are short. Links are record
-//! numbers, not pointers. Zeroed pages are an empty store.
+//! A digital search tree: a node at depth d agrees with everything below it in bits \[d-1:0\] of
+//! the DeviceID, and bit d decides between its children. So no path is longer than 33 nodes,
+//! whatever DeviceIDs the host picks; and since low bits differ most, the paths of usual DeviceIDs
+//! are short. Links are record numbers, not pointers. Zeroed pages are an empty store.
 
 use its_el2::El2;
 use its_gic::geometry::{PAGE_BYTES, itt_bytes};
@@ -35,9 +35,9 @@ impl Itt {
 /// The number of a record, if any: 24 bits in memory, 0 for none.
 type Link = Option<u32>;
 
-/// One record, 128 bits: word 0 holds the ITT's address \[43:0\] (its bits \[51:8\]), Size \[47:44\] and
-/// the upper 16 bits of the right link; word 1 the DeviceID \[31:0\], the left link \[55:32\] and the lower
-/// 8 bits of the right link.
+/// One record, 128 bits: word 0 holds the ITT's address \[43:0\] (its bits \[51:8\]), Size
+/// \[47:44\] and the upper 16 bits of the right link; word 1 the DeviceID \[31:0\], the left link
+/// \[55:32\] and the lower 8 bits of the right link.
 #[derive(Clone, Copy)]
 struct Record {
     device_id: u32,

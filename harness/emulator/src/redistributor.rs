@@ -10,8 +10,8 @@ use its_gic::{Part, Typer};
 
 use crate::memory::Span;
 
-/// Registers of 64 bits: in RD_base TYPER, SETLPIR, CLRLPIR, PROPBASER, PENDBASER, INVLPIR and INVALLR, in the
-/// VLPI frame VPROPBASER and VPENDBASER. All others have 32.
+/// Registers of 64 bits: in RD_base TYPER, SETLPIR, CLRLPIR, PROPBASER, PENDBASER, INVLPIR and
+/// INVALLR, in the VLPI frame VPROPBASER and VPENDBASER. All others have 32.
 const DOUBLES: [u64; 9] = [
     TYPER,
     0x0040,
@@ -46,8 +46,8 @@ pub(crate) fn count<E: El2>(el2: &E) -> usize {
     all(el2).count()
 }
 
-/// Configuration and pending table of the n-th redistributor, empty if its LPIs are off. Its registers do
-/// not change once all CPUs are finalized, so that two calls agree.
+/// Configuration and pending table of the n-th redistributor, empty if its LPIs are off. Its
+/// registers do not change once all CPUs are finalized, so that two calls agree.
 pub(crate) fn tables<E: El2>(el2: &E, n: usize) -> [Span; 2] {
     let Some(Redistributor { address, .. }) = el2.redistributor(n) else {
         return [Span::EMPTY; 2];
@@ -94,15 +94,16 @@ fn write<E: El2>(el2: &E, address: u64, offset: u64, size: AccessSize, part: Par
             let wanted = RedistributorCtlr::from_bits(value as u32);
             u64::from(wanted.with_enable_lpis(now.enable_lpis()).into_bits())
         }
-        // The registers of 64 bits that are left can only be written, with an INTID in their low half.
+        // The registers of 64 bits that are left can only be written, with an INTID in their low
+        // half.
         (_, Part::High) => return,
         _ => value,
     };
     el2.write_device(address, size, value);
 }
 
-/// The register that an access names: its offset, its size and which part of it. `None` for an access of
-/// no register's size and alignment.
+/// The register that an access names: its offset, its size and which part of it. `None` for an
+/// access of no register's size and alignment.
 fn select(offset: u64, size: AccessSize) -> Option<(u64, AccessSize, Part)> {
     if offset >= FRAMES_BYTES || offset & size.bytes().wrapping_sub(1) != 0 {
         return None;

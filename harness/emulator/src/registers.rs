@@ -60,8 +60,8 @@ impl Guarded {
         match self.run {
             Run::Running if !ctlr.enabled() => self.run = Run::Lost,
             Run::Stopping if ctlr.quiescent() && !ctlr.enabled() => {
-                // Quiescent reads 1 after a loss of power too, but CBASER is not then as it was left, or firmware
-                // restored it, and CREADR is 0.
+                // Quiescent reads 1 after a loss of power too, but CBASER is not then as it was
+                // left, or firmware restored it, and CREADR is 0.
                 self.run = if self.cbaser_stands(its) && self.creadr_stands(its) {
                     Run::AtRest
                 } else {

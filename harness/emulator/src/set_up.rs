@@ -1,4 +1,5 @@
-//! The hypercall `__pkvm_init_its_emulation` from S4 on. Whatever fails undoes what was done, in reverse.
+//! The hypercall `__pkvm_init_its_emulation` from S4 on. Whatever fails undoes what was done, in
+//! reverse.
 
 use its_el2::{El2, Errno};
 use its_gic::command::Command;
@@ -28,8 +29,8 @@ struct Request {
     descriptor: Span,
 }
 
-/// Guards an ITS, which is in Closing. `arguments` are x2 to x4; `redistributors_borrowed` if an earlier
-/// set-up did that.
+/// Guards an ITS, which is in Closing. `arguments` are x2 to x4; `redistributors_borrowed` if an
+/// earlier set-up did that.
 pub(crate) fn set_up<E: El2>(
     its: &PhysicalIts<E>,
     arguments: [u64; 3],
@@ -98,8 +99,8 @@ fn with_private<E: El2>(
     result
 }
 
-/// The list of live devices, as far as there are records for it: what is longer fails at S9, and is not
-/// looked at before.
+/// The list of live devices, as far as there are records for it: what is longer fails at S9, and is
+/// not looked at before.
 fn live_devices<E: El2>(
     el2: &E,
     descriptor: &Descriptor,
@@ -183,7 +184,8 @@ fn agreed_queue<E: El2>(el2: &E, descriptor: &Descriptor, queue: Queue) -> Optio
     agrees.then(|| linear_span(el2, descriptor.host_queue, queue.bytes))?
 }
 
-/// All tables, if the descriptor says of them what the hardware says, and there is at most one of a type.
+/// All tables, if the descriptor says of them what the hardware says, and there is at most one of a
+/// type.
 fn agreed_tables<E: El2>(
     el2: &E,
     descriptor: &Descriptor,
@@ -203,8 +205,8 @@ fn agreed_tables<E: El2>(
     Some(tables)
 }
 
-/// Physical address of the host's copy of a level-1 table (0 where there is none), if the descriptor says of
-/// the table what the hardware says.
+/// Physical address of the host's copy of a level-1 table (0 where there is none), if the
+/// descriptor says of the table what the hardware says.
 fn agreed_shadow<E: El2>(el2: &E, described: &DescribedTable, baser: Baser) -> Option<u64> {
     let differs = described.value ^ baser.into_bits();
     if !baser.valid() {
@@ -231,8 +233,8 @@ fn bytes_of_order(order: u32) -> Option<u64> {
     1_u64.checked_shl(order)?.checked_mul(PAGE_BYTES)
 }
 
-/// Records each device of the list, reading its entry once. `None`: two have the same DeviceID, or one is
-/// not what a MAPD could have made.
+/// Records each device of the list, reading its entry once. `None`: two have the same DeviceID, or
+/// one is not what a MAPD could have made.
 fn record_live_devices<E: El2>(
     el2: &E,
     list: Span,

@@ -21,8 +21,8 @@ pub(crate) fn level2_of(entry: Level1Entry, table: Table) -> Option<Result<Span,
 /// A level-1 entry with bits that have no meaning at this page size.
 pub(crate) struct Malformed;
 
-/// Makes sure that a level-2 table is there. If EL2's level-1 entry is not valid, reads the host's once and
-/// makes the page that it names EL2's. False: there is none, and nothing changed.
+/// Makes sure that a level-2 table is there. If EL2's level-1 entry is not valid, reads the host's
+/// once and makes the page that it names EL2's. False: there is none, and nothing changed.
 pub(crate) fn grow<E: El2>(el2: &E, needed: Level2) -> bool {
     let table = needed.table.table();
     let own = table.address.wrapping_add(needed.offset);

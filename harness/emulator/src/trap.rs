@@ -6,8 +6,8 @@ use its_gic::Register;
 use crate::guarded::Guarded;
 use crate::physical::PhysicalIts;
 
-/// Does the access and returns the value read, 0 for a write. An access that is no register's size and
-/// alignment reads zero and is ignored, in both phases.
+/// Does the access and returns the value read, 0 for a write. An access that is no register's size
+/// and alignment reads zero and is ignored, in both phases.
 pub(crate) fn control<E: El2>(
     its: &PhysicalIts<E>,
     state: &mut Option<Guarded>,
