@@ -17,8 +17,7 @@ use crate::services::{MOST_ITS, On, OwnLocks};
 /// Whether each load and store of the emulation is seen.
 pub const OBSERVED: bool = cfg!(observed);
 
-/// What POLICY.md says (P13, P6); `struct its_policy` has no fields for them.
-const COMMANDS_PER_TRAP: u32 = 64;
+/// What POLICY.md says (P6); `struct its_policy` has no field for it.
 const EVENT_ID_BITS: u32 = 16;
 
 /// Writable data as the program was loaded.
@@ -142,7 +141,8 @@ fn create(machine: Machine) -> SubjectPolicy {
     SubjectPolicy {
         records_per_page: (declared >> 32) as u32,
         commands_in_flight: declared as u32,
-        commands_per_trap: COMMANDS_PER_TRAP,
+        // A look takes back all that is in flight, and may fill all of it again (P9).
+        commands_per_trap: declared as u32,
         event_id_bits: EVENT_ID_BITS,
     }
 }
