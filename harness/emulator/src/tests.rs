@@ -171,7 +171,7 @@ impl Bench {
 
     /// Gives the collection table another type, which the descriptor agrees with.
     fn retype_collections(&self, table_type: u8) {
-        let value = collections().with_type_field(table_type);
+        let value = baser(table_type, COLLECTIONS, false);
         self.set_hardware(Register::Baser(1), value.into_bits());
         self.describe_baser(1, value);
     }
@@ -223,10 +223,6 @@ fn mapd(device_id: u32, itt_address: u64, size: u8) -> Command {
 
 fn devices() -> Baser {
     baser(1, LEVEL1, true)
-}
-
-fn collections() -> Baser {
-    baser(4, COLLECTIONS, false)
 }
 
 const SYNC: Command = Command::Sync { rdbase: 1 };
