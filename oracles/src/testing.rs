@@ -43,6 +43,7 @@ pub(crate) const POLICY: SubjectPolicy = SubjectPolicy {
     commands_in_flight: 64,
     commands_per_trap: 64,
     event_id_bits: 16,
+    private_pages: 1024,
 };
 
 /// One guarded ITS: 256 slots, a level-1 device table, a flat collection table.

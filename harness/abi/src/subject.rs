@@ -19,6 +19,8 @@ pub const OBSERVED: bool = cfg!(observed);
 
 /// What POLICY.md says (P6); `struct its_policy` has no field for it.
 const EVENT_ID_BITS: u32 = 16;
+/// What POLICY.md says (S5), likewise.
+const PRIVATE_PAGES: u32 = 1024;
 
 /// Writable data as the program was loaded.
 static PRISTINE: OnceLock<Arc<Image>> = OnceLock::new();
@@ -144,6 +146,7 @@ fn create(machine: Machine) -> SubjectPolicy {
         // A look takes back all that is in flight, and may fill all of it again (P9).
         commands_per_trap: declared as u32,
         event_id_bits: EVENT_ID_BITS,
+        private_pages: PRIVATE_PAGES,
     }
 }
 

@@ -29,6 +29,8 @@ pub struct SubjectPolicy {
     pub commands_per_trap: u32,
     /// The most EventID bits of an ITT (P6).
     pub event_id_bits: u32,
+    /// The most private pages of a set-up (S5).
+    pub private_pages: u32,
 }
 
 /// An ITS emulation at EL2.

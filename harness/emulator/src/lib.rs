@@ -153,6 +153,7 @@ impl<L: Locks, E: El2<Locks = L>> Subject<E> for Emulator<L> {
             commands_in_flight: queue::COMMANDS_IN_FLIGHT,
             commands_per_trap: queue::COMMANDS_IN_FLIGHT,
             event_id_bits: u32::from(judge::LARGEST_SIZE).saturating_add(1),
+            private_pages: set_up::MAX_PRIVATE_PAGES as u32,
         }
     }
 

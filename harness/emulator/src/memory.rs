@@ -169,6 +169,29 @@ mod tests {
     }
 
     #[test]
+    fn the_last_one_unshares_what_the_emulation_shared() {
+        let el2 = TestEl2::new();
+        borrow(&el2, SPAN).unwrap();
+        borrow(&el2, Span { bytes: 8, ..SPAN }).unwrap();
+        give_back(&el2, SPAN);
+        assert_eq!(el2.ownership().len(), 1);
+        assert!(el2.page(AT).is_held());
+        give_back(&el2, Span { bytes: 8, ..SPAN });
+        assert!(el2.ownership().is_empty());
+    }
+
+    #[test]
+    fn what_the_host_shared_stays_shared() {
+        let el2 = TestEl2::new();
+        let page = AT / PAGE_BYTES;
+        on_memory(&el2, || el2.share(page));
+        let before = el2.ownership();
+        borrow(&el2, SPAN).unwrap();
+        give_back(&el2, SPAN);
+        assert_eq!(el2.ownership(), before);
+    }
+
+    #[test]
     fn what_another_part_of_el2_pinned_stays_shared() {
         let el2 = TestEl2::new();
         let page = AT / PAGE_BYTES;
@@ -183,6 +206,17 @@ mod tests {
         give_back(&el2, SPAN);
         on_memory(&el2, || el2.unshare(page));
         assert!(el2.ownership().is_empty());
+    }
+
+    #[test]
+    fn a_full_count_of_pins_refuses() {
+        let el2 = TestEl2::new();
+        borrow(&el2, SPAN).unwrap();
+        let full = PageState { pins: u16::MAX, ..el2.page(AT + 0x1000) };
+        el2.set_page(AT + 0x1000, full);
+        let before = el2.ownership();
+        assert_eq!(borrow(&el2, SPAN), Err(Errno::Ebusy));
+        assert_eq!(el2.ownership(), before);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::redistributor;
 use crate::tables;
 
 /// The most private pages (S5).
-const MAX_PRIVATE_PAGES: u64 = 1024;
+pub(crate) const MAX_PRIVATE_PAGES: u64 = 1024;
 /// The queue's alignment: what hardware makes of address bits \[15:12\] is not defined.
 const QUEUE_ALIGNMENT: u64 = 0x1_0000;
 /// Bits of a described BASER value that must be the hardware's: Valid, Indirect, Type, Entry_Size.

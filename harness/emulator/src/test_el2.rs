@@ -9,7 +9,7 @@ use std::vec::Vec;
 use its_el2::{AccessSize, El2, Errno, LockName, LockOf, Locks, Redistributor};
 use its_gic::command::Words;
 use its_gic::geometry::{PAGE_BYTES, Pages};
-use its_gic::{Ctlr, Cwriter, Register};
+use its_gic::{Creadr, Ctlr, Cwriter, Register};
 
 /// Linear-map address = physical address + this.
 pub(crate) const LINEAR: u64 = 0xffff_0000_0000_0000;
@@ -41,6 +41,16 @@ impl Locks for TestLocks {
     }
 }
 
+/// What EL2 did, where the order matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Did {
+    Wrote(u64),
+    Zeroed(u64),
+    Cleaned(u64, u64),
+    Ordered,
+    WroteDevice(u64, u64),
+}
+
 pub(crate) struct TestEl2 {
     pub(crate) protected: Cell<bool>,
     pub(crate) finalized: Cell<bool>,
@@ -48,8 +58,7 @@ pub(crate) struct TestEl2 {
     pub(crate) failing: Cell<u32>,
     pub(crate) page_calls: Cell<u32>,
     pub(crate) words_read: RefCell<Vec<u64>>,
-    /// Addresses that EL2 wrote, of memory and of devices.
-    pub(crate) written: RefCell<Vec<u64>>,
+    pub(crate) did: RefCell<Vec<Did>>,
     words: RefCell<BTreeMap<u64, u64>>,
     pages: RefCell<BTreeMap<u64, (PageState, u32)>>,
     pub(crate) devices: RefCell<BTreeMap<u64, u64>>,
@@ -65,7 +74,7 @@ impl TestEl2 {
             failing: Cell::new(0),
             page_calls: Cell::new(0),
             words_read: RefCell::default(),
-            written: RefCell::default(),
+            did: RefCell::default(),
             words: RefCell::default(),
             pages: RefCell::default(),
             devices: RefCell::default(),
@@ -117,6 +126,11 @@ impl TestEl2 {
         self.set_register(its, Register::Creadr, next);
     }
 
+    pub(crate) fn stall(&self, its: u64) {
+        let creadr = self.register(its, Register::Creadr);
+        self.set_register(its, Register::Creadr, creadr | 1);
+    }
+
     fn get(&self, page: u64) -> (PageState, u32) {
         let pages = self.pages.borrow();
         pages.get(&page).copied().unwrap_or((PageState::HOST, 0))
@@ -147,9 +161,8 @@ impl TestEl2 {
         Ok(())
     }
 
-    /// Changes a page that must be as `wanted`.
-    fn change_one(&self, page: u64, wanted: PageState, then: PageState) -> Result<(), Errno> {
-        self.change(Pages { first: page, count: 1 }, |state| expect(state, wanted, then))
+    fn one(page: u64) -> Pages {
+        Pages { first: page, count: 1 }
     }
 
     fn assert_mapped(&self, address: u64) {
@@ -189,7 +202,7 @@ impl El2 for TestEl2 {
 
     fn write_device(&self, address: u64, size: AccessSize, value: u64) {
         assert_eq!(address % size.bytes(), 0);
-        self.written.borrow_mut().push(address);
+        self.did.borrow_mut().push(Did::WroteDevice(address, value));
         let Some(its) = ITS.into_iter().find(|its| (*its..its + 0x1_0000).contains(&address))
         else {
             self.devices.borrow_mut().insert(address, value);
@@ -206,7 +219,12 @@ impl El2 for TestEl2 {
                 }
             }
             Register::Cwriter => {
-                self.set_register(its, register, Cwriter::from_bits(value).offset());
+                let cwriter = Cwriter::from_bits(value);
+                self.set_register(its, register, cwriter.offset());
+                if cwriter.retry() {
+                    let creadr = Creadr::from_bits(self.register(its, Register::Creadr));
+                    self.set_register(its, Register::Creadr, creadr.offset());
+                }
             }
             _ => self.set_register(its, register, value),
         }
@@ -243,7 +261,7 @@ impl El2 for TestEl2 {
 
     fn write_word(&self, address: u64, value: u64) {
         self.assert_mapped(address);
-        self.written.borrow_mut().push(address);
+        self.did.borrow_mut().push(Did::Wrote(address));
         self.store(address, value);
     }
 
@@ -256,7 +274,7 @@ impl El2 for TestEl2 {
     fn write_command(&self, address: u64, words: Words) {
         assert_eq!(address % 32, 0);
         self.assert_mapped(address);
-        self.written.borrow_mut().push(address);
+        self.did.borrow_mut().push(Did::Wrote(address));
         for (n, word) in (0..).zip(words) {
             self.store(address + n * 8, word);
         }
@@ -264,36 +282,43 @@ impl El2 for TestEl2 {
 
     fn zero_page(&self, page: u64) {
         self.assert_mapped(page * PAGE_BYTES);
-        self.written.borrow_mut().push(page * PAGE_BYTES);
+        self.did.borrow_mut().push(Did::Zeroed(page));
         let mut words = self.words.borrow_mut();
         words.retain(|address, _| address / PAGE_BYTES != page);
     }
 
-    fn clean(&self, _: u64, _: u64) {}
+    fn clean(&self, address: u64, bytes: u64) {
+        self.did.borrow_mut().push(Did::Cleaned(address, bytes));
+    }
 
-    fn order(&self) {}
+    fn order(&self) {
+        self.did.borrow_mut().push(Did::Ordered);
+    }
 
     fn memory_lock(&self) -> &LockOf<Self, ()> {
         &self.memory_lock
     }
 
     fn share(&self, page: u64) -> Result<(), Errno> {
-        self.change_one(page, PageState::HOST, SHARED)
+        self.change(Self::one(page), |state| expect(state, PageState::HOST, SHARED))
     }
 
     fn unshare(&self, page: u64) -> Result<(), Errno> {
-        self.change_one(page, SHARED, PageState::HOST)
+        self.change(Self::one(page), |state| expect(state, SHARED, PageState::HOST))
     }
 
     fn pin(&self, page: u64) -> Result<(), Errno> {
-        let pins = self.pins(page).checked_add(1).ok_or(Errno::Ebusy);
-        let wanted = PageState { pins: self.pins(page), ..SHARED };
-        self.change_one(page, wanted, PageState { pins: pins?, ..SHARED })
+        self.change(Self::one(page), |state| {
+            let pins = state.pins.checked_add(1).ok_or(Errno::Ebusy)?;
+            expect(PageState { pins: 0, ..state }, SHARED, PageState { pins, ..SHARED })
+        })
     }
 
     fn unpin(&self, page: u64) -> Result<(), Errno> {
-        let (now, pins) = (self.get(page).0, self.pins(page).checked_sub(1));
-        self.change_one(page, now, PageState { pins: pins.ok_or(Errno::Eperm)?, ..now })
+        self.change(Self::one(page), |state| {
+            let pins = state.pins.checked_sub(1).ok_or(Errno::Eperm)?;
+            Ok(PageState { pins, ..state })
+        })
     }
 
     fn pins(&self, page: u64) -> u16 {

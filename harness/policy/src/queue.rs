@@ -345,10 +345,11 @@ impl Policy {
             Command::Mapd { device_id, size, itt_address, valid: true } => {
                 let bytes = itt_bytes(size, typer.itt_entry_bytes());
                 let itt = Pages::under(itt_address, bytes);
-                // P6, P7: at most 16 EventID bits; a record of its own.
+                // P6, P7: as many EventID bits as the subject takes; a record of its own.
                 let passes = !injected
                     && u64::from(device_id) < typer.device_ids()
-                    && size <= typer.id_bits().min(15)
+                    && size <= typer.id_bits()
+                    && u32::from(size) < self.policy.event_id_bits
                     && self.machine.is_memory(itt_address, bytes)
                     && self.has_record(its)
                     && self.ledger.can_borrow(itt);

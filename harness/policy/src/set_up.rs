@@ -171,9 +171,10 @@ impl Policy {
         checks.require("S4", Errno::Eopnotsupp, self.guards[its].is_none())?;
 
         let count = count.max(1);
-        let few = count <= 1024;
+        let most = u64::from(self.policy.private_pages);
+        let few = count <= most;
         let pages = |linear, count| self.linear_pages(linear, count);
-        let own = [pages(private, count.min(1024)), pages(descriptor, 1)];
+        let own = [pages(private, count.min(most)), pages(descriptor, 1)];
         let disjoint = |a: Pages, b: Pages| !a.iter().any(|page| b.contains(page));
         let [Some(private), Some(descriptor)] = own else {
             return checks.require("S5", Errno::Einval, false).map(|()| None);
@@ -364,7 +365,8 @@ impl Policy {
             };
             let (device_id, size) = (first as u32, (first >> 32) as u32);
             let bytes = itt_bytes(size.min(31) as u8, typer.itt_entry_bytes());
-            let possible = size <= u32::from(typer.id_bits().min(15))
+            let possible = size <= u32::from(typer.id_bits())
+                && size < self.policy.event_id_bits
                 && u64::from(device_id) < typer.device_ids()
                 && u64::from(device_id) < table.capacity()
                 && itt.is_multiple_of(ITT_ALIGNMENT)

@@ -21,6 +21,7 @@ impl Reference for Policy {
             commands_in_flight: 64,
             commands_per_trap: 64,
             event_id_bits: 16,
+            private_pages: 1024,
         };
         Self::new(machine, policy, |_| freedoms)
     }
