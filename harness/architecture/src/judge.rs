@@ -102,10 +102,10 @@ impl Architecture {
     // ---- events
 
     fn replay(&mut self, events: &[Event], judgement: &mut Judgement) {
+        let (mut creadr_before, mut next) = (None, 0);
         self.begin_events(events, judgement);
-        let mut creadr_before = None;
-        for index in 0..events.len() {
-            self.follow(events, index, &mut creadr_before, judgement);
+        while let Some(page) = self.follow(events, next, &mut creadr_before, judgement) {
+            next = page + 1;
         }
     }
 
@@ -117,18 +117,33 @@ impl Architecture {
         }
     }
 
-    /// Follows one of these events, in order, and judges what hardware did. `creadr_before`: CREADR
-    /// before the commands just consumed, kept by the caller.
+    /// Follows events from `first` on, in order, and judges what hardware did. `creadr_before`: CREADR
+    /// before the commands just consumed, kept by the caller. Returns the index of the next change of
+    /// page ownership, which is the caller's to follow; `None` if there is none.
     pub fn follow(
         &mut self,
         events: &[Event],
-        index: usize,
+        first: usize,
+        creadr_before: &mut Option<u64>,
+        judgement: &mut Judgement,
+    ) -> Option<usize> {
+        for (index, event) in events.iter().enumerate().skip(first) {
+            if matches!(event, Event::Page { .. }) {
+                *creadr_before = None;
+                return Some(index);
+            }
+            self.follow_one(event, &events[index + 1..], creadr_before, judgement);
+        }
+        None
+    }
+
+    fn follow_one(
+        &mut self,
+        event: &Event,
+        later: &[Event],
         creadr_before: &mut Option<u64>,
         judgement: &mut Judgement,
     ) {
-        let Some((event, later)) = events[index..].split_first() else {
-            return;
-        };
         match *event {
             Event::DeviceRead { address, size, value } => {
                 self.judge_read(address, size.bytes(), value, *creadr_before, judgement);

@@ -15,11 +15,9 @@ pub enum Expected<T> {
 /// What a reference says about one action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
-    /// What EL2 broke (family DIV).
+    /// What EL2 broke (family DIV), and what the hardware broke (family ARCH). Where EL2 stands
+    /// between the host and the ITS the latter are contradictions of the harness.
     pub findings: Vec<Finding>,
-    /// What the hardware broke (family ARCH). Where EL2 stands between the host and the ITS these
-    /// are contradictions of the harness.
-    pub hardware: Vec<Finding>,
     /// What the machine under EL2 did that it cannot do: contradictions of the harness.
     pub defects: Vec<String>,
     /// The architecture no longer says what must happen: nothing after this can be judged.
@@ -39,11 +37,6 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    /// Returns whether the machine under EL2 did what it cannot do.
-    pub fn contradicts(&self) -> bool {
-        !self.hardware.is_empty() || !self.defects.is_empty()
-    }
-
     /// EL2 broke a rule. `source`: the policy number, check, command or register that says so.
     pub fn disagree(
         &mut self,
@@ -74,7 +67,7 @@ impl Judgement {
         }
         let expected = format!("{expected} ({source})");
         let finding = Finding::new(rule, class, path.to_string(), expected, seen.to_string());
-        self.hardware.push(finding);
+        self.findings.push(finding);
     }
 
     /// pKVM did with a page what it cannot do.
@@ -90,7 +83,7 @@ impl Judgement {
         let contradiction =
             |defect: &String| Finding::new(&crate::testing::PKVM, "pkvm", defect.as_str(), "", "");
         let defects = self.defects.iter().map(contradiction);
-        self.hardware.iter().chain(&self.findings).cloned().chain(defects).collect()
+        self.findings.iter().cloned().chain(defects).collect()
     }
 
     /// The first reason stays.

@@ -2,7 +2,7 @@
 
 use its_architecture::{Architecture, Judgement, STALLED, is_refused, taken};
 use its_el2::SubjectPolicy;
-use its_gic::geometry::{PAGE_BYTES, Pages};
+use its_gic::geometry::PAGE_BYTES;
 use its_machine::{
     Action, Direction, Errno, Event, Freedoms, HostSide, Hypercall, Machine, Outcome, PageChange,
     PageState,
@@ -264,25 +264,20 @@ impl Policy {
     /// Takes note of what happened, in order, and checks what does not depend on the policy.
     pub(crate) fn replay(&mut self, events: &[Event], account: &mut Account) {
         self.hardware.begin_events(events, &mut account.judgement);
-        let mut creadr_before = None;
-        for (index, event) in events.iter().enumerate() {
-            if let Event::Page { change, pages, result } = *event {
-                let injected = events.get(index + 1) == Some(&Event::Injected);
-                self.page_event(change, pages, result, injected, account);
-            }
-            self.hardware.follow(events, index, &mut creadr_before, &mut account.judgement);
+        let (mut creadr_before, mut next) = (None, 0);
+        let judgement = &mut account.judgement;
+        while let Some(index) = self.hardware.follow(events, next, &mut creadr_before, judgement) {
+            self.page_event(events, index, judgement);
+            next = index + 1;
         }
     }
 
     /// What pKVM did with pages against what it must do.
-    fn page_event(
-        &mut self,
-        change: PageChange,
-        pages: Pages,
-        result: Result<(), Errno>,
-        injected: bool,
-        account: &mut Account,
-    ) {
+    fn page_event(&mut self, events: &[Event], index: usize, judgement: &mut Judgement) {
+        let Event::Page { change, pages, result } = events[index] else {
+            return;
+        };
+        let injected = events.get(index + 1) == Some(&Event::Injected);
         let expected = match injected {
             true => Err(Errno::Enomem),
             false => self.ghost.attempt(change, pages),
@@ -292,7 +287,7 @@ impl Policy {
         if result != expected && !outside {
             let path = format_args!("page {:#x}.{change:?}", pages.first);
             let text = |result| Errno::name(Errno::result(result));
-            account.judgement.contradict(path, text(expected), text(result));
+            judgement.contradict(path, text(expected), text(result));
         }
         if result.is_ok() {
             self.ghost.apply(change, pages);
@@ -317,6 +312,7 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
+    use its_gic::geometry::Pages;
     use its_machine::AccessSize;
 
     use super::*;

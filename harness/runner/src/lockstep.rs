@@ -11,7 +11,7 @@ use crate::compare;
 use crate::play::{Case, Counts, Verdict};
 use crate::session::{Next, Observer};
 use crate::trace::Trace;
-use its_rules::{Evidence, Finding, catalogue as rules};
+use its_rules::{Evidence, Family, Finding, catalogue as rules};
 
 /// Who judges.
 #[derive(Clone)]
@@ -117,16 +117,16 @@ impl<'a> Lockstep<'a> {
         self.counts.errors += u64::from(judgement.errors);
         self.trace(|trace| trace.freedoms(&judgement.choices));
         let bare = model.phase(0) == Phase::Open;
+        let mut hardware = Vec::new();
+        if !bare && !judgement.findings.is_empty() {
+            let is_hardware = |finding: &mut Finding| finding.rule.family == Family::Arch;
+            hardware = judgement.findings.extract_if(.., is_hardware).collect();
+        }
         self.broken.append(&mut judgement.findings);
-        let contradiction = |Finding { path, expected, seen, .. }| {
-            format!("{path}: expected {expected}, seen {seen}")
-        };
-        if bare {
-            self.broken.append(&mut judgement.hardware);
-        } else if self.broken.is_empty() && judgement.contradicts() {
-            // What hardware does after EL2 misled it is not the board's mistake.
-            self.defects.extend(judgement.hardware.into_iter().map(contradiction));
-            self.defects.extend(judgement.defects);
+        // What hardware does after EL2 misled it is not the board's mistake.
+        if self.broken.is_empty() {
+            self.defects.extend(hardware.into_iter().map(contradiction));
+            self.defects.append(&mut judgement.defects);
         }
         if judgement.poisoned.is_none() {
             self.compare_touched(board, model);
@@ -368,3 +368,8 @@ const COMPARED: [Register; 10] = [
     Register::Baser(1),
     Register::Baser(2),
 ];
+
+/// What hardware did that it must not, under EL2: board and reference contradict each other.
+fn contradiction(Finding { path, expected, seen, .. }: Finding) -> String {
+    format!("{path}: expected {expected}, seen {seen}")
+}

@@ -63,7 +63,7 @@ impl Referee {
         }
         let judgement = self.model.judge(action, &outcome, events);
         self.poisoned = judgement.poisoned;
-        let first = judgement.hardware.into_iter().next();
+        let first = judgement.findings.into_iter().next();
         self.finding = first.map(|finding| finding.at(self.operation, subject(action)));
     }
 
