@@ -3,9 +3,7 @@
 //!
 //! A [`Board`] holds one [`Subject`](its_el2::Subject) at EL2 and nothing else of it than that.
 //! From outside, one [`Action`](its_machine::Action) at a time is done to it; it answers with an
-//! [`Outcome`](its_machine::Outcome) and the list of [`Event`](its_machine::Event)s, and never judges. The
-//! [`host`] module is a small imitation of the Linux driver that makes legal traffic out of
-//! actions.
+//! [`Outcome`](its_machine::Outcome) and the list of [`Event`](its_machine::Event)s, and never judges.
 //!
 //! - `state`: all parts together: who is behind an address, and who is told of a store
 //! - `flat`, `memory`: RAM; what EL2 wrote and did not clean is not yet seen by the ITS

@@ -115,7 +115,8 @@ impl<P: Perform> Acting<'_, P> {
         self.post_and_drain();
     }
 
-    /// [`Host::map_device`] for each, but posts as many commands at once as EL2 judges in one trap.
+    /// Does [`Acting::map_device`] for each, but writes CWRITER after as many commands as the
+    /// production emulator judges in one trap.
     pub fn map_devices(&mut self, run: &DeviceRun) {
         let size = run.event_id_bits.saturating_sub(1);
         let itt_bytes = itt_bytes(size, self.configuration().itt_entry_bytes.into());
@@ -136,7 +137,7 @@ impl<P: Perform> Acting<'_, P> {
         }
     }
 
-    /// DISCARD and SYNC for each event that was mapped by [`Host::map_event`], then MAPD V=0, which
+    /// DISCARD and SYNC for each event that was mapped by [`Acting::map_event`], then MAPD V=0, which
     /// like Linux's still carries an ITT address.
     pub fn unmap_device(&mut self, device_id: u32) {
         for event in self.events_of(device_id) {
