@@ -128,7 +128,7 @@ impl Cells {
 
     pub(crate) fn is_tainted(&self, address: u64, bytes: u64) -> bool {
         let mut tainted = self.tainted.iter();
-        tainted.any(|tainted| crate::architecture::overlap(*tainted, (address, bytes)))
+        tainted.any(|tainted| crate::names::overlap(*tainted, (address, bytes)))
     }
 
     /// Nothing is known of this memory any more.

@@ -13,8 +13,9 @@ use its_machine::freedom::choice::{
     WideRdbase,
 };
 
-use crate::architecture::{Architecture, overlap};
+use crate::architecture::Architecture;
 use crate::cells::{Cell, Entry, Slot};
+use crate::names::overlap;
 use crate::path::{Change, Path, Undefined, explore};
 use crate::possible::{Possible, Truth};
 use crate::tables::{At, COLLECTIONS, DEVICES};

@@ -8,12 +8,11 @@ use its_gic::{Command, Part, Register};
 use its_machine::freedom::choice::OnError;
 use its_machine::{Action, CommandError, Direction, Event, Outcome};
 
-use crate::architecture::{
-    Architecture, Partial, its_at, redistributor_at, redistributor_register,
-};
+use crate::architecture::{Architecture, Partial};
 use crate::commands::Fault;
 use crate::judge::NO_INTERRUPT;
 use crate::judgement::Judgement;
+use crate::names::{its_at, redistributor_at, redistributor_register};
 use crate::path::Undefined;
 
 /// Slots of the largest queue: no ITS takes more commands in one go.

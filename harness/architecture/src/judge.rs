@@ -6,10 +6,9 @@ use its_gic::geometry::PAGE_BYTES;
 use its_gic::register::FRAME_BYTES;
 use its_machine::{Action, Direction, Event, Outcome, Translation};
 
-use crate::architecture::{
-    Architecture, Partial, its_at, name, redistributor_at, redistributor_register,
-};
+use crate::architecture::{Architecture, Partial};
 use crate::judgement::Judgement;
+use crate::names::{its_at, name, redistributor_at, redistributor_register};
 use crate::outcome::{Fate, Fetched};
 use crate::path::Undefined;
 use crate::registers::STALLED;

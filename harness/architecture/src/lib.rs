@@ -12,6 +12,7 @@
 //! | module | says |
 //! | --- | --- |
 //! | `judge` | what was wrong with an action; what must be so after it |
+//! | `translation` | where events go |
 //! | `registers` | the control frame: writes, reads, when commands may be fetched |
 //! | `commands` | the twelve commands: checks in order, errors, effects |
 //! | `outcome` | what the ITS did about one, held against all ways in which it could go |
@@ -36,6 +37,7 @@ mod judge;
 mod judgement;
 mod lpi;
 mod memory;
+mod names;
 mod outcome;
 mod path;
 mod possible;
@@ -45,14 +47,14 @@ mod tables;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod translation;
 
-pub use architecture::{
-    Architecture, Partial, its_at, name, redistributor_at, redistributor_register,
-};
+pub use architecture::{Architecture, Partial};
 pub use exemplar::CarriedOut;
 use its_rules::catalogue as rules;
 pub use judge::{NO_INTERRUPT, is_refused, taken};
 pub use judgement::{Expected, Judgement};
+pub use names::{its_at, name, redistributor_at, redistributor_register};
 pub use path::Undefined;
 pub use possible::{Possible, Truth};
 pub use registers::{RETRY, Registers, STALLED};

@@ -3,8 +3,9 @@
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Location, Table, itt_bytes};
 use its_machine::freedom::choice::Caches;
 
-use crate::architecture::{Architecture, overlap};
+use crate::architecture::Architecture;
 use crate::cells::{Cell, Entry, Slot};
+use crate::names::overlap;
 use crate::path::{Path, Undefined};
 use crate::possible::Possible;
 

@@ -3,9 +3,9 @@
 use its_gic::geometry::Pages;
 use its_machine::{Errno, Event, Hypercall, Outcome, PageChange, PageState};
 
+use crate::account::Account;
 use crate::ledger::Base;
 use crate::policy::Policy;
-use crate::trap::Account;
 use crate::{Phase, rules};
 
 impl Policy {

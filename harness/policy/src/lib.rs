@@ -10,6 +10,7 @@
 //! | module | says |
 //! | --- | --- |
 //! | `trap`, `queue`, `set_up`, `hypercall` | what EL2 must do (P1 to P14, S1 to S9) |
+//! | `account` | what EL2 writes in one action |
 //! | `ghost` | whose each page *is*, by pKVM's transitions |
 //! | `ledger` | whose each page *should be*, by the policy |
 //! | `race` | several agents at once |
@@ -18,6 +19,7 @@
 //! a document leaves EL2 a choice, both are accepted and the comment there says so.
 #![deny(clippy::unwrap_used, clippy::panic, clippy::todo)]
 
+mod account;
 mod ghost;
 mod hypercall;
 mod ledger;

@@ -8,11 +8,11 @@ use its_machine::{
     PageState,
 };
 
+use crate::account::Account;
 use crate::ghost::Ghost;
 use crate::ledger::Ledger;
 use crate::queue::{Guard, Stop};
 use crate::rules;
-use crate::trap::Account;
 
 /// Offsets in the queue of a guarded ITS: the hardware's CREADR at the last look (C), up to where
 /// EL2 judged (J), the host's CWRITER (W).

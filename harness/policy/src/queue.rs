@@ -9,8 +9,8 @@ use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Command, Register};
 use its_machine::{Errno, Event, PageChange};
 
+use crate::account::Account;
 use crate::policy::Policy;
-use crate::trap::Account;
 use crate::{Rule, rules};
 use its_architecture::STALLED;
 

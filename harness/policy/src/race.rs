@@ -13,8 +13,9 @@ use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
 use its_machine::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, PageChange, Part};
 
+use crate::account::Account;
 use crate::queue::Stop;
-use crate::trap::{Account, Before};
+use crate::trap::Before;
 use crate::{Phase, Policy, rules};
 use its_architecture::{Judgement, Partial, Registers};
 

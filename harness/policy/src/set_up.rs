@@ -7,10 +7,10 @@ use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Ctlr, Register};
 use its_machine::{Errno, Event};
 
+use crate::account::Account;
 use crate::ledger::Ledger;
 use crate::policy::Policy;
 use crate::queue::{Guard, Stop, refused_by_injection};
-use crate::trap::Account;
 use crate::{Rule, rules};
 use its_architecture::Expected;
 use its_architecture::{Partial, STALLED};

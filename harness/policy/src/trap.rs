@@ -1,42 +1,18 @@
 //! Trapped accesses: what the host must read, and which hardware registers EL2 must write (the
 //! register table).
 
-use std::collections::VecDeque;
-
 use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser, Ctlr, FRAME_BYTES, OFFSET_MASK};
 use its_gic::{Part, Register};
 use its_machine::{AccessSize, Direction, Event};
 
-use crate::queue::{Guard, Stop};
+use crate::account::{Account, Write};
+use crate::queue::Stop;
 use crate::{Phase, Policy, Rule, rules};
-use its_architecture::{Expected, Judgement};
+use its_architecture::Expected;
 use its_architecture::{
     RETRY, Registers, STALLED, its_at, name, redistributor_at, redistributor_register,
 };
-
-/// A hardware register that EL2 must write, or may.
-#[derive(Clone, Copy, Debug)]
-struct Write {
-    address: u64,
-    size: AccessSize,
-    value: u64,
-    /// Bits that matter.
-    mask: u64,
-    required: bool,
-    source: &'static str,
-}
-
-/// What the policy accounts for among the events of one action.
-#[derive(Debug, Default)]
-pub(crate) struct Account {
-    pub(crate) judgement: Judgement,
-    writes: Vec<Write>,
-    /// Slots and level-1 entries of guarded ITSs that EL2 was to write, or was told off for
-    /// writing.
-    pub(crate) slots: u32,
-    pub(crate) growths: u32,
-}
 
 /// What a trapped read must return.
 enum Reading {
@@ -602,111 +578,6 @@ impl Policy {
                 }
             }
         }
-    }
-
-    /// Whether EL2 wrote the hardware's registers, queues and level-1 tables as expected, and
-    /// nothing else.
-    pub(crate) fn settle(&self, events: &[Event], account: &mut Account) {
-        let mut expected = VecDeque::from(std::mem::take(&mut account.writes));
-        let (mut slots, mut growths) = (0, 0);
-        for event in events {
-            match event {
-                Event::DeviceWrite { address, size, value } => {
-                    self.settle_write(&mut expected, (*address, *size, *value), account)
-                }
-                Event::CommandWritten { address, .. } => {
-                    slots += u32::from(self.on_queue(*address))
-                }
-                Event::WordWritten { address, .. } => {
-                    slots += u32::from(self.on_queue(*address));
-                    growths += u32::from(self.on_level1(*address));
-                }
-                _ => {}
-            }
-        }
-        if let Some(left) = expected.into_iter().find(|write| write.required) {
-            self.report(Some(left), None, account);
-        }
-        if slots > account.slots {
-            let expected = account.slots;
-            account.judgement.disagree(&rules::DIV_BESIDE, "P9", "queue", expected, slots);
-        }
-        if growths > account.growths {
-            let expected = account.growths;
-            account.judgement.disagree(
-                &rules::DIV_GROWTH,
-                "P8",
-                "level-1 tables",
-                expected,
-                growths,
-            );
-        }
-    }
-
-    /// One write, against those that are expected in this order.
-    fn settle_write(
-        &self,
-        expected: &mut VecDeque<Write>,
-        (address, size, value): (u64, AccessSize, u64),
-        account: &mut Account,
-    ) {
-        let fits = |write: &Write| {
-            write.address == address
-                && write.size == size
-                && (write.value ^ value) & write.mask == 0
-        };
-        if let Some(place) = expected.iter().position(fits) {
-            let skipped = expected.drain(..=place).take(place);
-            for left_out in skipped.filter(|write| write.required) {
-                self.report(Some(left_out), None, account);
-            }
-            return;
-        }
-        // Another value than that of the next one, or nobody asked for it.
-        let next = expected.iter().position(|write| write.required);
-        let next = next.filter(|next| expected[*next].address == address);
-        let wanted = next.and_then(|next| expected.remove(next));
-        self.report(wanted, Some((address, value)), account);
-    }
-
-    fn report(&self, expected: Option<Write>, seen: Option<(u64, u64)>, account: &mut Account) {
-        let text = |write: Option<(u64, u64)>| match write {
-            Some((address, value)) => format!("{} = {value:#x}", name(&self.machine, address).1),
-            None => "no write".into(),
-        };
-        let wanted = expected.map(|write| (write.address, write.value));
-        let address = seen.or(wanted).map_or(0, |(address, _)| address);
-        let (row, path) = name(&self.machine, address);
-        let source = expected.map_or(row, |write| write.source);
-        let rule = self.forward_rule(address);
-        account.judgement.disagree(rule, source, path, text(wanted), text(seen));
-    }
-
-    /// What a write is that was made or left out wrongly.
-    fn forward_rule(&self, address: u64) -> &'static Rule {
-        let Some((_, offset)) = its_at(&self.machine, address) else {
-            return &rules::DIV_REDISTRIBUTOR;
-        };
-        match Register::at(offset) {
-            _ if offset >= FRAME_BYTES => &rules::DIV_STRAY,
-            Register::Cwriter => &rules::DIV_FORWARD,
-            Register::Ctlr => &rules::DIV_CTLR,
-            Register::Cbaser | Register::Baser(_) => &rules::DIV_BASE,
-            _ => &rules::DIV_STRAY,
-        }
-    }
-
-    fn on_queue(&self, address: u64) -> bool {
-        let on = |guard: &Guard| address.wrapping_sub(guard.queue.address) < guard.queue.bytes;
-        self.guards.iter().flatten().any(on)
-    }
-
-    fn on_level1(&self, address: u64) -> bool {
-        (0..self.guards.len()).any(|its| {
-            let tables = (0..8).filter_map(|n| self.table(its, n));
-            let mut level1 = tables.filter(|table| table.indirect);
-            level1.any(|table| address.wrapping_sub(table.address) < table.bytes)
-        })
     }
 }
 
