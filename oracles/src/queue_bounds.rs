@@ -61,7 +61,9 @@ impl QueueBounds {
             self.offer(action, guards);
         }
         for event in events {
-            findings.extend(self.follow(event, guards));
+            if let Some(finding) = self.follow(event, guards) {
+                findings.push(finding);
+            }
         }
         if let (Some(write), Some(before)) = (alone, before) {
             self.settle(write, &before, guards);
