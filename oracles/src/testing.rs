@@ -5,6 +5,7 @@ use its_gic::geometry::Pages;
 use its_gic::{Baser, Cbaser, Register};
 use its_machine::{
     AccessSize, Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Pace, PageChange,
+    Topology,
 };
 
 use crate::guards::{Guard, Guards};
@@ -31,11 +32,12 @@ const CONFIGURATION: ItsConfiguration = ItsConfiguration {
 pub(crate) const MACHINE: Machine = Machine {
     configurations: [CONFIGURATION; MAX_ITS],
     intid_bits: 16,
-    memory: &[Pages { first: 0x8_0000, count: 0x200 }],
+    memory: Machine::one_region(0x8_0000, 0x200),
     el2: &[],
     linear_map: 0,
     its: &[ITS],
     redistributors: &[REDISTRIBUTOR],
+    processor_numbers: Topology::DEFAULT.processor_numbers,
 };
 
 pub(crate) const POLICY: SubjectPolicy = SubjectPolicy {
@@ -44,6 +46,8 @@ pub(crate) const POLICY: SubjectPolicy = SubjectPolicy {
     commands_per_trap: 64,
     event_id_bits: 16,
     private_pages: 1024,
+    its: u32::MAX,
+    redistributors: u32::MAX,
 };
 
 /// One guarded ITS: 256 slots, a level-1 device table, a flat collection table.

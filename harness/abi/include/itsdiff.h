@@ -15,7 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ITS_ABI_VERSION 2
+/* Objects that were compiled with version 2 are taken too. */
+#define ITS_ABI_VERSION 3
 
 /* Frames that trap. */
 #define ITS_FRAME_CONTROL 0       /* the control frame of ITS `index`, 64 KiB */
@@ -27,17 +28,23 @@
 #define ITS_LOCK_ITS 1     /* of the first ITS; the n-th one's is ITS_LOCK_ITS + n */
 #define ITS_LOCK_MEMORY 16 /* page ownership: pKVM's host and hyp locks */
 
+/* Kept for versions to come; an emulation takes none of these names: its_subject_set_up_redistributors,
+ * its_subject_tear_down, its_subject_cpu (a CPU comes or goes), its_barrier (by kind), its_lock_at and its_unlock_at (by
+ * address; numbers from 32 on), its_is_coherent, its_progress. */
+
 /* ---- what the emulation offers; each function below is to be defined, but for the last ---- */
 
 struct its_machine {
-	uint32_t its;            /* how many ITSs, at most 2 */
-	uint32_t redistributors; /* how many redistributors, and CPUs */
-	uint64_t control[2];     /* addresses of the control frames */
+	uint32_t its;            /* how many ITSs, at most 8 and what its_policy says */
+	uint32_t redistributors; /* how many redistributors, and CPUs, at most 8 and what its_policy says */
+	uint64_t control[8];     /* addresses of the control frames */
 };
 
 struct its_policy {
 	uint32_t records_per_page;   /* devices that one private page carries */
 	uint32_t commands_in_flight; /* the most commands between the hardware's CREADR and CWRITER */
+	uint32_t its;                /* the most ITSs of a board that it is played on; 0 means 2 */
+	uint32_t redistributors;     /* the most redistributors; 0 means 2 */
 };
 
 struct its_trap {

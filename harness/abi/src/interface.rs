@@ -1,7 +1,11 @@
 //! The C side as Rust sees it: structures and prototypes of `include/itsdiff.h`.
 
+use its_machine::MAX_ITS;
+
 /// The version of the header that this is.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
+/// The oldest version whose objects are taken: what it has of a structure is as it was.
+pub(crate) const OLDEST: u32 = 2;
 
 /// Frames that trap.
 pub(crate) const FRAME_CONTROL: u32 = 0;
@@ -46,9 +50,9 @@ in_c!(
 );
 
 #[cfg(test)]
-impl InC for [u64; 2] {
+impl InC for [u64; MAX_ITS] {
     const TYPE: &'static str = "uint64_t ";
-    const ARRAY: &'static str = "[2]";
+    const ARRAY: &'static str = "[8]";
 }
 
 #[cfg(test)]
@@ -80,9 +84,11 @@ macro_rules! structures {
 
 structures! {
     /// See the header.
-    Machine "its_machine" { its: u32, redistributors: u32, control: [u64; 2] }
+    Machine "its_machine" { its: u32, redistributors: u32, control: [u64; MAX_ITS] }
     /// See the header.
-    Policy "its_policy" { records_per_page: u32, commands_in_flight: u32 }
+    Policy "its_policy" {
+        records_per_page: u32, commands_in_flight: u32, its: u32, redistributors: u32,
+    }
     /// See the header.
     Trap "its_trap" {
         cpu: u32, frame: u32, index: u32, bytes: u32, offset: u64, write: u32, zero: u32, value: u64,

@@ -11,7 +11,7 @@ use crate::call::{Current, Left, serve};
 use crate::interface::{LOCK_ITS, LOCK_MEMORY, LOCK_SET_UP, Redistributor};
 
 /// The most ITSs of a machine.
-pub(crate) const MOST_ITS: usize = 2;
+pub(crate) const MOST_ITS: usize = its_machine::MAX_ITS;
 
 /// Locks of one emulation; what they protect is C's business.
 pub(crate) struct OwnLocks<L: Locks> {
@@ -21,7 +21,7 @@ pub(crate) struct OwnLocks<L: Locks> {
 
 impl<L: Locks> OwnLocks<L> {
     pub(crate) fn new() -> Self {
-        let its = [0, 1].map(|n| L::lock(LockName::Its(n), ()));
+        let its = std::array::from_fn(|n| L::lock(LockName::Its(n as u8), ()));
         Self { set_up: L::lock(LockName::SetUp, ()), its }
     }
 }

@@ -17,6 +17,8 @@ use crate::services::{MOST_ITS, On, OwnLocks};
 /// Whether each load and store of the emulation is seen.
 pub const OBSERVED: bool = cfg!(observed);
 
+/// ITSs and redistributors of a board for an emulation that says nothing of them.
+const UNSAID: u32 = 2;
 /// What POLICY.md says (P6); `struct its_policy` has no field for it.
 const EVENT_ID_BITS: u32 = 16;
 /// What POLICY.md says (S5), likewise.
@@ -39,16 +41,15 @@ pub struct Foreign<L: Locks> {
 }
 
 impl<L: Locks> Foreign<L> {
-    /// As it is when a machine starts, with the control frames of its ITSs at these addresses and
-    /// so many redistributors.
+    /// As it is when a machine starts.
     ///
     /// Where it was compiled with another version of the header, or cannot be created, the program
     /// says so and ends.
-    pub fn new(its: &[u64], redistributors: u32) -> Self {
+    pub fn new(machine: &its_machine::Machine) -> Self {
         // SAFETY: a constant of the emulation's.
         let version = unsafe { interface::its_subject_abi };
         let ours = interface::VERSION;
-        if version != ours {
+        if !(interface::OLDEST..=ours).contains(&version) {
             refuse(&format!(
                 "it was compiled with itsdiff.h of version {version}; this is version {ours}"
             ));
@@ -59,10 +60,11 @@ impl<L: Locks> Foreign<L> {
         let image = pristine.copy();
         image.put_in_place();
         let mut control = [0; MOST_ITS];
-        for (place, address) in control.iter_mut().zip(its) {
+        for (place, address) in control.iter_mut().zip(machine.its) {
             *place = *address;
         }
-        let machine = Machine { its: its.len() as u32, redistributors, control };
+        let redistributors = machine.redistributors.len() as u32;
+        let machine = Machine { its: machine.its.len() as u32, redistributors, control };
         let policy = create(machine);
         CREATED.set(Some(image.copy()));
         Self { policy, image, locks: OwnLocks::new(), layouts: Layouts::default() }
@@ -134,17 +136,22 @@ fn create(machine: Machine) -> SubjectPolicy {
         let result = created as u32 as i32;
         refuse(&format!("its_subject_create returned {result}"));
     }
-    let declared = alone("its_subject_policy", || {
+    let declared = Cell::new(Policy::default());
+    alone("its_subject_policy", || {
         let mut policy = Policy::default();
         // SAFETY: as above.
         unsafe { interface::its_subject_policy(&mut policy) };
-        u64::from(policy.records_per_page) << 32 | u64::from(policy.commands_in_flight)
+        declared.set(policy);
+        0
     });
+    let Policy { records_per_page, commands_in_flight, its, redistributors } = declared.get();
     SubjectPolicy {
-        records_per_page: (declared >> 32) as u32,
-        commands_in_flight: declared as u32,
+        records_per_page,
+        commands_in_flight,
         // A look takes back all that is in flight, and may fill all of it again (P9).
-        commands_per_trap: declared as u32,
+        commands_per_trap: commands_in_flight,
+        its: if its == 0 { UNSAID } else { its },
+        redistributors: if redistributors == 0 { UNSAID } else { redistributors },
         event_id_bits: EVENT_ID_BITS,
         private_pages: PRIVATE_PAGES,
     }

@@ -52,7 +52,7 @@ pub struct Its {
 /// All of the hardware, and the memory that it works from.
 #[derive(Clone, Debug)]
 pub struct Architecture {
-    pub(crate) machine: Machine,
+    pub machine: Machine,
     pub(crate) memory: Memory,
     pub its: Vec<Its>,
     pub redistributors: Vec<Redistributor>,

@@ -67,7 +67,9 @@ impl Pending {
 
 #[derive(Clone, Debug)]
 pub struct Redistributor {
+    /// Of the CPU, which is its affinity.
     number: u8,
+    processor_number: u8,
     intid_bits: u8,
     pub(crate) propbaser: Partial,
     pendbaser: Partial,
@@ -88,6 +90,7 @@ impl Redistributor {
     pub(crate) fn new(number: u8, machine: &Machine) -> Self {
         Self {
             number,
+            processor_number: machine.processor_number(number),
             intid_bits: machine.intid_bits,
             propbaser: Partial::default(),
             pendbaser: Partial::default(),
@@ -211,12 +214,12 @@ impl Redistributor {
 
     /// What a read returns. Learns from `seen` what is not known.
     pub(crate) fn read(&mut self, register: u64, seen: u64, freedoms: &Freedoms) -> Partial {
-        let number = u64::from(self.number);
+        let (affinity, processor) = (u64::from(self.number), u64::from(self.processor_number));
         match register {
             gicr::CTLR => self.ctlr(seen, freedoms),
             // PLPIS, Processor_Number and Affinity.
             gicr::TYPER => Partial {
-                value: 1 | number << 8 | number << 32,
+                value: 1 | processor << 8 | affinity << 32,
                 known: 1 | 0xffff << 8 | 0xffff_ffff << 32,
             },
             gicr::PROPBASER => {

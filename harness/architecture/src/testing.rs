@@ -6,8 +6,8 @@ use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser};
 use its_gic::{Command, Register};
 use its_machine::{
-    AccessSize, Action, CommandError, Direction, Event, Freedoms, ItsConfiguration, Machine,
-    Outcome, Pace,
+    AccessSize, Action, CommandError, Direction, Event, Freedoms, ItsConfiguration, MAX_ITS,
+    Machine, Outcome, Pace, Topology,
 };
 use its_rules::Rule;
 
@@ -42,13 +42,14 @@ pub const fn at(page: u64) -> u64 {
 
 pub fn machine() -> Machine {
     Machine {
-        configurations: [CONFIGURATION; 2],
+        configurations: [CONFIGURATION; MAX_ITS],
         intid_bits: 16,
-        memory: &[Pages { first: 0x80000, count: 0x1000 }],
+        memory: Machine::one_region(0x80000, 0x1000),
         el2: &[Pages { first: 0x80000, count: 0x10 }],
         linear_map: LINEAR,
         its: &[ITS],
         redistributors: &REDISTRIBUTORS,
+        processor_numbers: Topology::DEFAULT.processor_numbers,
     }
 }
 

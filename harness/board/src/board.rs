@@ -7,12 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use its_el2::{Locks, Subject, Trap};
 use its_gic::Register;
 use its_machine::{
-    AccessSize, Action, CPUS, Direction, Event, Exposure, LockName, Machine, Misconduct, Outcome,
+    AccessSize, Action, Direction, Event, Exposure, LockName, Machine, Misconduct, Outcome,
     PageChange, Reach, Translation, View,
 };
 
 use crate::direct::Direct;
 use crate::el2::{BoardLock, BoardLocks, Stop};
+use crate::flat::Flat;
 use crate::its::{Bus, PhysicalIts};
 use crate::memory::Contents;
 use crate::ownership::Ownership;
@@ -67,7 +68,7 @@ pub struct Snapshot {
     ownership: Ownership,
     its: Vec<PhysicalIts>,
     redistributors: Vec<Redistributor>,
-    finalized: [bool; CPUS as usize],
+    finalized: Vec<bool>,
     machine: Machine,
 }
 
@@ -114,7 +115,7 @@ impl Board {
             ownership: state.ownership.clone(),
             its: state.its.clone(),
             redistributors: state.redistributors.clone(),
-            finalized: state.finalized,
+            finalized: state.finalized.clone(),
             machine: state.machine,
         }
     }
@@ -122,11 +123,11 @@ impl Board {
     /// Back to a snapshot, the subject included.
     pub fn restore(&mut self, snapshot: &Snapshot) {
         let state = self.state.get_mut();
-        state.memory.restore(&snapshot.contents);
+        state.memory.restore(&snapshot.contents, Flat::of(&snapshot.machine));
         state.ownership.clone_from(&snapshot.ownership);
         state.its.clone_from(&snapshot.its);
         state.redistributors.clone_from(&snapshot.redistributors);
-        state.finalized = snapshot.finalized;
+        state.finalized.clone_from(&snapshot.finalized);
         state.machine = snapshot.machine;
         state.board_panicked = false;
         state.held.clear();
@@ -141,10 +142,10 @@ impl Board {
         let fresh = Snapshot {
             subject,
             contents: Contents::default(),
-            ownership: Ownership::new(),
+            ownership: Ownership::new(&machine),
             its: PhysicalIts::all(&machine),
             redistributors: Redistributor::all(&machine),
-            finalized: [false; CPUS as usize],
+            finalized: vec![false; machine.redistributors.len()],
             machine,
         };
         self.restore(&fresh);

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use its_device::{Answer, Device, SHOWN, Seen, Step};
-use its_machine::{CPUS, View};
+use its_machine::View;
 
 use crate::Board;
 
@@ -25,11 +25,12 @@ impl Device for Board {
 }
 
 fn seen(board: &Board) -> Seen {
+    let machine = board.state.borrow().machine;
     let translation = |event: (u32, u32)| Some((event, board.translate(0, event.0, event.1)?));
     Seen {
         registers: SHOWN.map(|register| (register, board.register(0, register))).to_vec(),
         translations: board.mapped(0).into_iter().filter_map(translation).collect(),
-        pending: (0..CPUS).map(|cpu| board.pending(cpu).collect()).collect(),
-        offered: (0..CPUS).map(|cpu| board.offered(cpu)).collect(),
+        pending: machine.cpus().map(|cpu| board.pending(cpu).collect()).collect(),
+        offered: machine.cpus().map(|cpu| board.offered(cpu)).collect(),
     }
 }

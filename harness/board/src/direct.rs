@@ -15,7 +15,6 @@ use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::{Event, Misconduct, PageState};
 
 use crate::board::Board;
-use crate::memory::Memory;
 use crate::state::State;
 
 const WHOLE: u32 = u32::MAX;
@@ -278,11 +277,11 @@ impl Mapped for Board {
     }
 
     fn offset(&self, address: u64) -> Option<usize> {
-        Memory::offset(address)
+        self.state.borrow().memory.offset(address)
     }
 
     fn at(&self, offset: usize) -> Option<u64> {
-        Memory::address(offset)
+        self.state.borrow().memory.address(offset)
     }
 
     fn load(&self, address: u64, bytes: u64) {
@@ -342,19 +341,20 @@ impl Mapped for Board {
 #[cfg(test)]
 mod tests {
     use its_el2::El2;
-    use its_machine::{Area, ItsConfiguration, Machine};
+    use its_machine::{Area, ItsConfiguration, MAX_ITS, Machine, Topology};
 
     use super::*;
     use crate::testing::Nobody;
 
     fn board() -> Board {
-        Board::new(Machine::new([ItsConfiguration::DEFAULT; 2], 1), Box::new(Nobody))
+        let machine = Machine::new([ItsConfiguration::DEFAULT; MAX_ITS], Topology::DEFAULT);
+        Board::new(machine, Box::new(Nobody))
     }
 
     /// A store by pointer, as no board sees it.
     fn poke(board: &Board, address: u64, value: u64) {
-        let offset = Memory::offset(address).unwrap();
         let state = board.state.borrow();
+        let offset = state.memory.offset(address).unwrap();
         state.memory.mapping()[offset / 4096].0[offset % 4096 / 8].set(value);
     }
 

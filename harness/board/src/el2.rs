@@ -199,7 +199,7 @@ impl El2 for Board {
         let state = self.call();
         Some(Redistributor {
             address: *state.machine.redistributors.get(index)?,
-            processor_number: index as u16,
+            processor_number: state.machine.processor_number(index as u8).into(),
         })
     }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use its_gic::geometry::{PAGE_BYTES, Pages};
 
-use crate::flat::{FLAT_PAGES, flat_index, flat_page};
+use crate::flat::{FLAT_PAGES, Flat};
 
 /// Words in a page.
 const PAGE: usize = PAGE_BYTES as usize / 8;
@@ -30,6 +30,8 @@ pub(crate) struct Page(pub [Cell<u64>; PAGE]);
 #[derive(Clone)]
 pub(crate) struct Memory {
     pages: Box<[Page]>,
+    /// Which of them there are.
+    flat: Flat,
     touched: Vec<bool>,
     touched_list: Vec<usize>,
     /// Somebody wrote who does not tell: any page may have changed.
@@ -49,12 +51,6 @@ pub(crate) struct Fetched {
     pub stale: bool,
 }
 
-/// The page in the flat allocation, and the word in it.
-fn place(address: u64) -> Option<(usize, usize)> {
-    let page = flat_index(address / PAGE_BYTES)?;
-    Some((page, (address % PAGE_BYTES / 8) as usize))
-}
-
 fn fill(words: &[Cell<u64>], value: u64) {
     words.iter().for_each(|word| word.set(value));
 }
@@ -70,8 +66,9 @@ fn copy_out(words: &[Cell<u64>]) -> Box<[u64]> {
 }
 
 impl Memory {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(flat: Flat) -> Self {
         Self {
+            flat,
             pages: vec![Page([const { Cell::new(0) }; PAGE]); FLAT_PAGES].into(),
             touched: vec![false; FLAT_PAGES],
             touched_list: Vec::new(),
@@ -87,16 +84,22 @@ impl Memory {
     }
 
     /// Bytes from the start of the mapping; `None` for what is no memory.
-    pub(crate) fn offset(address: u64) -> Option<usize> {
-        let page = flat_index(address / PAGE_BYTES)?;
+    pub(crate) fn offset(&self, address: u64) -> Option<usize> {
+        let page = self.flat.index(address / PAGE_BYTES)?;
         Some(page * PAGE_BYTES as usize + (address % PAGE_BYTES) as usize)
     }
 
     /// The physical address of what is at so many bytes from the start of the mapping; `None` in
     /// the hole and behind.
-    pub(crate) fn address(offset: usize) -> Option<u64> {
-        let page = flat_page(offset / PAGE_BYTES as usize)?;
+    pub(crate) fn address(&self, offset: usize) -> Option<u64> {
+        let page = self.flat.page(offset / PAGE_BYTES as usize)?;
         Some(page * PAGE_BYTES + offset as u64 % PAGE_BYTES)
+    }
+
+    /// The page in the flat allocation, and the word in it.
+    fn place(&self, address: u64) -> Option<(usize, usize)> {
+        let page = self.flat.index(address / PAGE_BYTES)?;
+        Some((page, (address % PAGE_BYTES / 8) as usize))
     }
 
     fn page(&self, page: usize) -> &[Cell<u64>] {
@@ -105,13 +108,13 @@ impl Memory {
 
     /// The word at an 8-byte aligned address; zero where there is no memory.
     pub(crate) fn read(&self, address: u64) -> u64 {
-        place(address).map_or(0, |(page, word)| self.pages[page].0[word].get())
+        self.place(address).map_or(0, |(page, word)| self.pages[page].0[word].get())
     }
 
     /// The addresses of words that are not zero from `start`, 8-byte aligned, up to `end` in the
     /// same page; ascending.
     pub(crate) fn nonzero_words(&self, start: u64, end: u64) -> impl Iterator<Item = u64> {
-        let place = place(start).filter(|(page, _)| self.touched[*page] || self.untold);
+        let place = self.place(start).filter(|(page, _)| self.touched[*page] || self.untold);
         let words = place.map_or(&[][..], |(page, first)| {
             &self.page(page)[first..first + ((end - start) / 8) as usize]
         });
@@ -127,7 +130,7 @@ impl Memory {
 
     /// A store by the host or a device, which every reader sees at once.
     pub(crate) fn write(&mut self, address: u64, value: u64) {
-        let Some((page, word)) = place(address) else {
+        let Some((page, word)) = self.place(address) else {
             return;
         };
         self.put(page, word, value);
@@ -138,7 +141,7 @@ impl Memory {
 
     /// A store by EL2, which a non-coherent reader sees only once it is cleaned.
     pub(crate) fn write_uncleaned(&mut self, address: u64, value: u64) {
-        let Some((page, word)) = place(address) else {
+        let Some((page, word)) = self.place(address) else {
             return;
         };
         self.keep_before(page, 1 << (word / LINE));
@@ -147,8 +150,8 @@ impl Memory {
 
     /// EL2 is about to store to these bytes, all in one page.
     pub(crate) fn expect_uncleaned(&mut self, address: u64, bytes: u64) {
-        let last = place(address + bytes.saturating_sub(1));
-        if let (Some((page, first)), Some((_, last))) = (place(address), last) {
+        let last = self.place(address + bytes.saturating_sub(1));
+        if let (Some((page, first)), Some((_, last))) = (self.place(address), last) {
             let lines = first / LINE..=last / LINE;
             self.keep_before(page, lines.fold(0, |lines, line| lines | 1 << line));
         }
@@ -161,7 +164,7 @@ impl Memory {
 
     /// Zeroes of EL2 over a whole page, not cleaned.
     pub(crate) fn zero_uncleaned(&mut self, page: u64) {
-        let Some(page) = flat_index(page) else {
+        let Some(page) = self.flat.index(page) else {
             return;
         };
         self.keep_before(page, u64::MAX);
@@ -182,7 +185,7 @@ impl Memory {
         }
         let last = address.saturating_add(bytes - 1);
         for number in address / PAGE_BYTES..=last / PAGE_BYTES {
-            let Some(page) = flat_index(number) else {
+            let Some(page) = self.flat.index(number) else {
                 continue;
             };
             let Some(stale) = &mut self.stale[page] else {
@@ -205,7 +208,7 @@ impl Memory {
         if self.stale_pages == 0 {
             return Fetched { value: self.read(address), stale: false };
         }
-        let before = place(address).and_then(|(page, word)| {
+        let before = self.place(address).and_then(|(page, word)| {
             let stale = self.stale[page].as_ref()?;
             (stale.lines & (1 << (word / LINE)) != 0).then_some(stale.before[word])
         });
@@ -237,8 +240,9 @@ impl Memory {
         Contents(all)
     }
 
-    /// Back to what was in memory then; everything else is zero.
-    pub(crate) fn restore(&mut self, contents: &Contents) {
+    /// Back to what was in memory then, of a machine with these pages; everything else is zero.
+    pub(crate) fn restore(&mut self, contents: &Contents, flat: Flat) {
+        self.flat = flat;
         if std::mem::take(&mut self.untold) {
             self.pages.iter().for_each(|page| fill(&page.0, 0));
         }
@@ -298,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_device_sees_what_el2_wrote_once_it_is_cleaned() {
-        let mut memory = Memory::new();
+        let mut memory = Memory::new(Flat::ALL);
         let address = Area::QUEUE.address() + 0x40;
         memory.write(address, 1);
         memory.write_uncleaned(address, 2);
@@ -313,12 +317,12 @@ mod tests {
 
     #[test]
     fn restoring_undoes_every_store() {
-        let mut memory = Memory::new();
+        let mut memory = Memory::new(Flat::ALL);
         memory.write(Area::HIGH.page(3), 7);
         let contents = memory.contents();
         memory.write(Area::HIGH.page(3), 8);
         memory.write_uncleaned(Area::ITT.address(), 9);
-        memory.restore(&contents);
+        memory.restore(&contents, Flat::ALL);
         assert_eq!(memory.read(Area::HIGH.page(3)), 7);
         assert_eq!(memory.read(Area::ITT.address()), 0);
         assert!(!memory.fetch(Area::ITT.address()).stale);
@@ -326,7 +330,7 @@ mod tests {
 
     #[test]
     fn the_hole_and_the_gap_hold_nothing() {
-        let mut memory = Memory::new();
+        let mut memory = Memory::new(Flat::ALL);
         for address in [Area::HOLE.address(), 0, Area::HIGH.page(48), u64::MAX - 7] {
             memory.write(address, 5);
             assert_eq!(memory.read(address), 0);

@@ -1,22 +1,25 @@
 //! Who owns which page: pKVM's states, transitions and errno values.
 
 use its_gic::geometry::Pages;
-use its_machine::{Area, El2Side, Errno, HostSide, PageState};
+use its_machine::{Area, El2Side, Errno, HostSide, Machine, PageState};
 
-use crate::flat::{FLAT_PAGES, flat_index};
+use crate::flat::{FLAT_PAGES, Flat};
 
 /// The state and the note of every page.
 #[derive(Clone)]
 pub(crate) struct Ownership {
+    flat: Flat,
     states: Vec<PageState>,
     notes: Vec<u32>,
 }
 
 impl Ownership {
     /// After boot: EL2's own pages, and everything else the host's.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(machine: &Machine) -> Self {
+        let flat = Flat::of(machine);
+        let pages = flat.pages();
         let mut ownership =
-            Self { states: vec![PageState::HOST; FLAT_PAGES], notes: vec![0; FLAT_PAGES] };
+            Self { flat, states: vec![PageState::HOST; pages], notes: vec![0; pages] };
         for page in Area::EL2.run().iter() {
             ownership.set(page, PageState::EL2);
         }
@@ -25,15 +28,15 @@ impl Ownership {
 
     /// The state of a page; `None` for what is no memory.
     pub(crate) fn state(&self, page: u64) -> Option<PageState> {
-        flat_index(page).map(|index| self.states[index])
+        self.flat.index(page).map(|index| self.states[index])
     }
 
     pub(crate) fn note(&self, page: u64) -> u32 {
-        flat_index(page).map_or(0, |index| self.notes[index])
+        self.flat.index(page).map_or(0, |index| self.notes[index])
     }
 
     pub(crate) fn set_note(&mut self, page: u64, note: u32) {
-        if let Some(index) = flat_index(page) {
+        if let Some(index) = self.flat.index(page) {
             self.notes[index] = note;
         }
     }
@@ -116,20 +119,26 @@ impl Ownership {
     }
 
     fn set(&mut self, page: u64, state: PageState) {
-        let index = flat_index(page).expect("a page of memory");
+        let index = self.flat.index(page).expect("a page of memory");
         self.states[index] = state;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use its_machine::{ItsConfiguration, MAX_ITS, Topology};
+
     use super::*;
 
     const PAGE: u64 = Area::HOST.first();
 
+    fn ownership() -> Ownership {
+        Ownership::new(&Machine::new([ItsConfiguration::DEFAULT; MAX_ITS], Topology::DEFAULT))
+    }
+
     #[test]
     fn sharing_is_not_counted_and_pins_are() {
-        let mut pages = Ownership::new();
+        let mut pages = ownership();
         assert_eq!(pages.pin(PAGE), Err(Errno::Eperm));
         assert_eq!(pages.share(PAGE), Ok(()));
         assert_eq!(pages.share(PAGE), Err(Errno::Eperm));
@@ -146,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_pin_count_does_not_overflow() {
-        let mut pages = Ownership::new();
+        let mut pages = ownership();
         pages.share(PAGE).unwrap();
         for _ in 0..u16::MAX {
             pages.pin(PAGE).unwrap();
@@ -157,7 +166,7 @@ mod tests {
 
     #[test]
     fn donation_is_all_or_nothing() {
-        let mut pages = Ownership::new();
+        let mut pages = ownership();
         pages.share(PAGE + 2).unwrap();
         let run = Pages { first: PAGE, count: 3 };
         assert_eq!(pages.donate(run), Err(Errno::Eperm));
@@ -175,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_is_no_memory_cannot_change_hands() {
-        let mut pages = Ownership::new();
+        let mut pages = ownership();
         let straddling = Pages { first: Area::HOLE.first() - 1, count: 2 };
         assert_eq!(pages.donate(straddling), Err(Errno::Eperm));
         assert_eq!(pages.share(Area::HOLE.first()), Err(Errno::Eperm));

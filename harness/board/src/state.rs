@@ -4,11 +4,12 @@ use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::redistributor::FRAMES_BYTES;
 use its_gic::register::FRAME_BYTES;
 use its_machine::{
-    CPUS, Direction, Event, Frame, LockName, Machine, Misconduct, PageChange, Purpose, Reach,
+    Direction, Event, Frame, LockName, Machine, Misconduct, PageChange, Purpose, Reach,
 };
 
 use crate::board::{Failure, Tamper};
 use crate::direct::Direct;
+use crate::flat::Flat;
 use crate::its::{Bus, PhysicalIts, Stored};
 use crate::memory::Memory;
 use crate::ownership::Ownership;
@@ -26,7 +27,7 @@ pub(crate) struct State {
     pub ownership: Ownership,
     pub its: Vec<PhysicalIts>,
     pub redistributors: Vec<Redistributor>,
-    pub finalized: [bool; CPUS as usize],
+    pub finalized: Vec<bool>,
     pub cpu: u8,
     /// A call of EL2 panicked on the board's side.
     pub board_panicked: bool,
@@ -48,11 +49,11 @@ impl State {
     pub(crate) fn new(machine: Machine) -> Self {
         Self {
             machine,
-            memory: Memory::new(),
-            ownership: Ownership::new(),
+            memory: Memory::new(Flat::of(&machine)),
+            ownership: Ownership::new(&machine),
             its: PhysicalIts::all(&machine),
             redistributors: Redistributor::all(&machine),
-            finalized: [false; CPUS as usize],
+            finalized: vec![false; machine.redistributors.len()],
             cpu: 0,
             board_panicked: false,
             held: Vec::new(),

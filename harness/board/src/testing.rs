@@ -3,7 +3,8 @@
 use its_el2::{Subject, SubjectPolicy, Trap};
 use its_gic::{Command, Register};
 use its_machine::{
-    AccessSize, Action, Choices, CommandError, Direction, Event, ItsConfiguration, Machine, Outcome,
+    AccessSize, Action, Choices, CommandError, Direction, Event, ItsConfiguration, MAX_ITS,
+    Machine, Outcome, Topology,
 };
 
 use crate::Board;
@@ -48,7 +49,7 @@ impl Perform for Bench {
 impl Bench {
     /// A board before boot, and a driver of its ITS.
     pub(crate) fn new(configuration: ItsConfiguration) -> (Self, Driver) {
-        let machine: Machine = Machine::new([configuration; 2], 1);
+        let machine: Machine = Machine::new([configuration; MAX_ITS], Topology::DEFAULT);
         let boot = Boot { queue_pages: 1, ..Boot::default() };
         let bench = Self { board: Board::new(machine, Box::new(Nobody)), events: Vec::new() };
         (bench, Driver::new(machine, 0, boot))

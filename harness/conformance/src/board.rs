@@ -28,7 +28,7 @@ impl OnBoard {
     fn new(script: &Script, guarded: bool, make: Make) -> Self {
         let machine = machine(&script.scenario);
         Self {
-            board: Board::new(machine, make(machine.its)),
+            board: Board::new(machine, make(&machine)),
             guarded,
             events: Vec::new(),
             value: None,

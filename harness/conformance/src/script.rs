@@ -1,6 +1,6 @@
 //! A scenario with lines in between that say what must be seen there.
 //!
-//! The lines of the scenario's text form (without its first, `itsdiff 1`), and these:
+//! The lines of the scenario's text form (without its first, `itsdiff 2`), and these:
 //!
 //! | line | what must be seen after the operations before it |
 //! | --- | --- |
@@ -16,8 +16,9 @@
 //! QEMU shows neither whether a command was in error nor what a CPU is offered, and to a
 //! deprivileged host an error is a stall without a number.
 
+use its_machine::MAX_CPUS;
 use its_machine::Translation;
-use its_scenario::{CPUS, Scenario};
+use its_scenario::Scenario;
 
 /// Operations, and what must be seen between them.
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ impl Script {
     /// # Errors
     /// The first line that is wrong, with its number.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut scenario = String::from("itsdiff 1\n");
+        let mut scenario = String::from("itsdiff 2\n");
         let mut expectations = Vec::new();
         let mut after = 0;
         let mut names_stage = false;
@@ -88,7 +89,8 @@ impl Script {
                     scenario.push('\n');
                     continue;
                 }
-                Some("character" | "character1") | None => {}
+                None => {}
+                Some(word) if is_configuration(word) => {}
                 Some("boot") => names_stage = words.any(|word| word.starts_with("stage=")),
                 Some(_) => after += 1,
             }
@@ -208,8 +210,8 @@ impl<'a> Fields<'a> {
 
     fn cpu(&mut self) -> Result<u8, String> {
         match self.take("cpu")? {
-            cpu if cpu < CPUS.into() => Ok(cpu as u8),
-            cpu => Err(format!("cpu={cpu} is none of the board's {CPUS}")),
+            cpu if cpu < MAX_CPUS as u64 => Ok(cpu as u8),
+            cpu => Err(format!("cpu={cpu} is none of the {MAX_CPUS} that a board can have")),
         }
     }
 
@@ -229,6 +231,11 @@ fn number(text: &str) -> Result<u64, String> {
 
 fn narrow<T: TryFrom<u64>>(value: u64) -> Result<T, String> {
     T::try_from(value).map_err(|_| format!("{value:#x} is too large"))
+}
+
+/// Whether a line that starts like this is the configuration of an ITS.
+fn is_configuration(word: &str) -> bool {
+    word.strip_prefix("its").is_some_and(|its| its.parse::<u8>().is_ok())
 }
 
 #[cfg(test)]
@@ -268,7 +275,7 @@ mod tests {
             ("", "expects nothing"),
             ("joy", "is nothing that can be expected"),
             ("value=x", "\"x\" is no number"),
-            ("pending cpu=2 none", "none of the board's 2"),
+            ("pending cpu=8 none", "none of the 8"),
             ("pending cpu=0", "intids= is missing"),
             ("done soon", "\"soon\" says nothing here"),
             ("error=0x100000000", "too large"),

@@ -3,7 +3,7 @@
 use its_gic::command::{COMMAND_BYTES, Words};
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Location, Table, itt_bytes};
 use its_gic::{Baser, Command, Register};
-use its_machine::{AccessSize, Action, Area, CPUS};
+use its_machine::{AccessSize, Action, Area};
 
 use crate::Perform;
 use crate::driver::{Acting, COLLECTIONS, DEVICES, Driver};
@@ -46,8 +46,8 @@ impl Driver {
     }
 
     /// The CPU, and redistributor, that a collection of the driver is for.
-    pub(crate) fn cpu_of(icid: u16) -> u8 {
-        (icid % u16::from(CPUS)) as u8
+    pub(crate) fn cpu_of(&self, icid: u16) -> u8 {
+        (usize::from(icid) % self.machine.redistributors.len()) as u8
     }
 
     /// The index of the entry that covers an id, in a table of two levels.
@@ -151,7 +151,7 @@ impl<P: Perform> Acting<'_, P> {
 
     /// SYNC to the redistributor of a collection of the driver.
     pub(crate) fn sync(&mut self, icid: u16) {
-        let rdbase = self.machine.rdbase(self.its, Driver::cpu_of(icid));
+        let rdbase = self.machine.rdbase(self.its, self.cpu_of(icid));
         self.send(Command::Sync { rdbase });
     }
 

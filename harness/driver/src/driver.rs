@@ -90,10 +90,11 @@ impl Driver {
         of_first.of_its(self.its)
     }
 
-    /// Returns where it takes its level-2 tables from: its share of the area.
+    /// Returns where it takes its level-2 tables from: its share of the area's blocks of 64 KiB.
     pub(crate) fn level2_pages(&self) -> Pages {
         let all = Area::LEVEL2.run();
-        let count = all.count / self.machine.its.len() as u64;
+        let block = 16;
+        let count = all.count / block / self.machine.its.len() as u64 * block;
         Pages { first: all.first + count * u64::from(self.its), count }
     }
 

@@ -94,7 +94,7 @@ impl<P: Perform> Acting<'_, P> {
 
     /// GICR_INVLPIR, and waiting until GICR_SYNCR.Busy is 0.
     fn invalidate_directly(&mut self, intid: u32, icid: u16) {
-        let base = self.machine.redistributors[usize::from(Driver::cpu_of(icid))];
+        let base = self.machine.redistributors[usize::from(self.cpu_of(icid))];
         let value = intid.into();
         self.write_at(base + INVLPIR, AccessSize::Double, value);
         for _ in 0..PATIENCE {

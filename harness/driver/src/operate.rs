@@ -3,7 +3,7 @@
 use its_gic::Register;
 use its_gic::register::FRAME_BYTES;
 use its_machine::{
-    AccessSize, Action, CPUS, Direction, Frame, Hypercall, Machine, Outcome, PageChange, Place,
+    AccessSize, Action, Direction, Frame, Hypercall, Machine, Outcome, PageChange, Place,
 };
 use its_scenario::{Operation, Rdbase, Scenario, Stage, Target};
 
@@ -45,7 +45,7 @@ pub enum Left {
 
 /// Returns the board that a scenario is played on.
 pub fn machine(scenario: &Scenario) -> Machine {
-    Machine::new(scenario.configurations, scenario.boot.its)
+    Machine::new(scenario.configurations, scenario.boot.topology())
 }
 
 impl Drivers {
@@ -75,7 +75,7 @@ impl Drivers {
         for driver in &mut self.drivers {
             driver.on(0, performer).describe();
         }
-        for cpu in 0..CPUS {
+        for cpu in self.drivers[0].machine.cpus() {
             self.drivers[0].on(cpu, performer).finalize();
         }
     }
@@ -132,7 +132,7 @@ fn operate(
             host.on(cpu, on).write_command(command.map(at, rdbase).encode())
         }
         Operation::Rewind { slots } => host.rewind(slots.into()),
-        Operation::Post { cpu, retry, double } => {
+        Operation::WriteCwriter { cpu, retry, double } => {
             let size = if double { AccessSize::Double } else { AccessSize::Word };
             host.on(cpu, on).post(retry, size)
         }
@@ -218,7 +218,7 @@ fn operate(
         Operation::Acknowledge { cpu } => act_once(Action::Acknowledge { cpu }, on),
         Operation::Advance { commands } => act_once(Action::Advance { its, commands }, on),
         Operation::PowerLoss { restored } => act_once(Action::PowerLoss { its, restored }, on),
-        Operation::Its { its } => return Left::Its(its),
+        Operation::SelectIts { its } => return Left::Its(its),
         Operation::Fail { change, nth } => return Left::Fail { change, nth },
         Operation::Tamper { after, at: place, value } => {
             return Left::Tamper { after, address: at(place) & !7, value };
@@ -240,13 +240,13 @@ fn call_about(cpu: u8, which: Hypercall, page: Place, on: &mut impl Perform) {
     call(cpu, which, [Place::address(page) >> 12, 0, 0, 0], on);
 }
 
-/// Accesses a register; nothing happens where the board does not have the ITS.
+/// Accesses a register; nothing happens where the board does not have the device.
 fn access(cpu: u8, target: Target, direction: Direction, machine: &Machine, on: &mut impl Perform) {
     let its = |number: u8| machine.its.get(usize::from(number)).copied();
     let start = match target.frame {
         Frame::ItsControl(number) => its(number),
         Frame::ItsTranslation(number) => its(number).map(|frame| frame + FRAME_BYTES),
-        Frame::Redistributor(n) => Some(its_machine::REDISTRIBUTOR_FRAMES[usize::from(n % CPUS)]),
+        Frame::Redistributor(n) => machine.redistributors.get(usize::from(n)).copied(),
     };
     if let Some(start) = start {
         let address = start + u64::from(target.offset);

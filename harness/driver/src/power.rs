@@ -2,7 +2,6 @@
 
 use its_gic::register::BASER_COUNT;
 use its_gic::{Baser, Ctlr, Register};
-use its_machine::CPUS;
 
 use crate::Perform;
 use crate::driver::{Acting, PATIENCE};
@@ -47,7 +46,8 @@ impl<P: Perform> Acting<'_, P> {
             }
         }
         self.enable(true);
-        for icid in 0..CPUS.min(self.configuration().hardware_collections) {
+        let cpus = self.machine.cpus().end;
+        for icid in 0..cpus.min(self.configuration().hardware_collections) {
             self.map_collection(icid.into());
         }
     }

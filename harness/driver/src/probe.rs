@@ -7,7 +7,7 @@ use its_gic::geometry::PageSize;
 use its_gic::redistributor::{self, Pendbaser, Propbaser, RedistributorCtlr};
 use its_gic::register::{BASER_COUNT, Pidr2, TableType};
 use its_gic::{Baser, Cbaser, Command, Register};
-use its_machine::{AccessSize, Area, CPUS};
+use its_machine::{AccessSize, Area, Place};
 
 use its_scenario::LiveDevice;
 
@@ -23,7 +23,7 @@ impl Driver {
     /// Probes and programs the ITS from CPU 0, brings up all CPUs, maps live devices.
     pub fn probe(&mut self, performer: &mut impl Perform) {
         self.on(0, performer).probe_its();
-        for cpu in 0..CPUS {
+        for cpu in self.machine.cpus() {
             self.on(cpu, performer).init_cpu();
         }
         for device in self.live.clone() {
@@ -137,7 +137,7 @@ impl<P: Perform> Acting<'_, P> {
             .with_page_number(Area::CONFIGURATION.first())
             .into_bits();
         let pending = Pendbaser::new()
-            .with_block_number(Area::PENDING.page(16 * u64::from(self.cpu)) >> 16)
+            .with_block_number(pending_table(self.cpu).address() >> 16)
             .with_ptz(true)
             .into_bits();
         let double = AccessSize::Double;
@@ -152,12 +152,21 @@ impl<P: Perform> Acting<'_, P> {
         if icid >= u16::from(self.configuration().hardware_collections) {
             self.ensure_level2(COLLECTIONS, icid.into());
         }
-        let rdbase = self.machine.rdbase(self.its, Driver::cpu_of(icid));
+        let rdbase = self.machine.rdbase(self.its, self.cpu_of(icid));
         let valid = true;
         let map = Command::Mapc { icid, rdbase, valid };
         for command in [map, Command::Sync { rdbase }, Command::Invall { icid }] {
             self.send(command);
         }
         self.post_and_drain();
+    }
+}
+
+/// Returns where the host has the pending table of a redistributor.
+fn pending_table(redistributor: u8) -> Place {
+    let pages = 16;
+    match redistributor.checked_sub(2) {
+        None => Place::page(Area::PENDING, pages * u16::from(redistributor)),
+        Some(n) => Place::page(Area::MORE_PENDING, pages * u16::from(n)),
     }
 }

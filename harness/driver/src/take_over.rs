@@ -41,7 +41,7 @@ impl<P: Perform> Acting<'_, P> {
     pub fn set_up(&mut self) -> Outcome {
         let arguments = [
             self.control_frame(),
-            self.linear(self.area(Area::PRIVATE).address()),
+            self.linear(self.boot.private_place(self.its).address()),
             self.linear(self.area(Area::DESCRIPTOR).address()),
             self.boot.private_pages.into(),
         ];

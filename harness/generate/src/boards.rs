@@ -57,7 +57,11 @@ pub(crate) fn draw_configurations(
         _ if u.ratio(1, 4).unwrap_or(false) => first,
         _ => draw_configuration(u, target),
     };
-    [first, second]
+    let mut configurations = [ItsConfiguration::DEFAULT; MAX_ITS];
+    for (its, configuration) in configurations.iter_mut().take(2.max(its.into())).enumerate() {
+        *configuration = if its % 2 == 0 { first } else { second };
+    }
+    configurations
 }
 
 fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfiguration {
@@ -112,16 +116,36 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
         other => other % 5,
     };
     let queue_pages = if small(4, 1) == 4 { small(16, 1) } else { 1 };
-    let private_pages = small(4, 1);
+    let private_pages = match small(4, 1) {
+        4 if small(7, 1) == 7 => 5,
+        other => other,
+    };
     let table_pages = small(2, 1);
     let its = match target {
         FuzzTarget::Arch if small(3, 1) == 3 => 2,
-        FuzzTarget::Hvc if small(2, 1) == 2 => 2,
+        FuzzTarget::Hvc if small(2, 1) == 2 => {
+            if small(3, 2) == 3 {
+                3
+            } else {
+                2
+            }
+        }
         FuzzTarget::Mmio | FuzzTarget::Tables if small(3, 1) == 3 => 2,
         _ => 1,
     };
     let intid_bits = if small(6, 6) == 1 { 14 } else { 16 };
     let two_level = u64::from(target == FuzzTarget::Tables && small(1, 0) == 1);
     let sizes = [live_devices, queue_pages, private_pages, table_pages, its, intid_bits, two_level];
-    Boot { stage, ..Boot::from_words([0].into_iter().chain(sizes)) }
+    let mut words = Boot::default().words();
+    words.iter_mut().skip(1).zip(sizes).for_each(|(word, size)| *word = size);
+    let boot = Boot { stage, ..Boot::from_words(words) };
+    if small(7, 1) == 7 { with_unusual_cpus(u, boot) } else { boot }
+}
+
+/// The same with one to three CPUs, any processor numbers, and less memory above 2^48.
+fn with_unusual_cpus(u: &mut Unstructured<'_>, boot: Boot) -> Boot {
+    let mut drawn = |min: u8, max: u8| u.int_in_range(min..=max).unwrap_or(min);
+    let boot = Boot { cpus: drawn(1, 3), high_pages: drawn(33, 48), ..boot };
+    let any = [drawn(0, 3), drawn(0, 3), drawn(0, 255)];
+    Boot { processor0: any[0], processor1: any[1], processor2: any[2], ..boot }.fixed()
 }

@@ -5,7 +5,7 @@ use its_gic::geometry::PageSize;
 use its_gic::register::{Baser, Cbaser, Register};
 use its_gic::{Command, redistributor};
 use its_scenario::numbers::{ARGUMENTS, FRAMES, Kind, Record, Word as _, registers};
-use its_scenario::{FuzzTarget, Scenario, Target};
+use its_scenario::{FuzzTarget, RECORD_BYTES, Scenario, Target};
 
 /// A name of letters, digits, `.` and `_`, and its bytes, at most 128.
 pub type DictionaryWord = (String, Vec<u8>);
@@ -68,7 +68,7 @@ fn operations(target: FuzzTarget) -> Vec<DictionaryWord> {
         let smallest = Record { kind: *kind, cpu: 0, words: [0; ARGUMENTS] };
         let scenario = Scenario { operations: vec![smallest.operation()], ..Scenario::default() };
         let bytes = scenario.encode();
-        let record = bytes.get(its_scenario::HEADER_BYTES..).unwrap_or(&[]);
+        let record = bytes.last_chunk::<RECORD_BYTES>().map_or(&[][..], |record| record);
         let name = kind.name().replace('-', "_");
         (format!("operation.{name}"), record.to_vec())
     };

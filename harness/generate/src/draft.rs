@@ -2,7 +2,7 @@
 
 use arbitrary::Unstructured;
 use its_machine::{Area, Frame, ItsConfiguration, MAX_ITS};
-use its_scenario::{Boot, CPUS, MAX_OPERATIONS, Operation};
+use its_scenario::{Boot, DRAWN_OPERATIONS, Operation};
 
 use crate::expected::ExpectedState;
 
@@ -33,7 +33,7 @@ impl<'d, 'u> Draft<'d, 'u> {
     }
 
     pub(crate) fn push(&mut self, operation: Operation) {
-        if self.operations.len() < MAX_OPERATIONS {
+        if self.operations.len() < DRAWN_OPERATIONS {
             self.expected.follow(&operation);
             self.operations.push(operation);
         }
@@ -57,7 +57,7 @@ impl<'d, 'u> Draft<'d, 'u> {
 
     /// Puts an operation that changes nothing by itself before others.
     pub(crate) fn insert(&mut self, index: usize, operation: Operation) {
-        if self.operations.len() < MAX_OPERATIONS {
+        if self.operations.len() < DRAWN_OPERATIONS {
             self.operations.insert(index, operation);
         }
     }
@@ -68,7 +68,7 @@ impl<'d, 'u> Draft<'d, 'u> {
             if !self.chance(1, 2) {
                 continue;
             }
-            let cpu = self.below(CPUS.into()) as u8;
+            let cpu = self.below(self.cpus().into()) as u8;
             if let Some(operation) = self.operations.get_mut(index) {
                 operation.set_cpu(cpu);
             }
@@ -77,7 +77,12 @@ impl<'d, 'u> Draft<'d, 'u> {
 
     /// Whether one more of the longest phrases could be too much.
     pub(crate) fn is_long(&self) -> bool {
-        self.length() > MAX_OPERATIONS / 3
+        self.length() > DRAWN_OPERATIONS / 3
+    }
+
+    /// CPUs of the board.
+    pub(crate) fn cpus(&self) -> u8 {
+        self.expected.boot.cpus
     }
 
     pub(crate) fn into_operations(self) -> Vec<Operation> {
@@ -149,7 +154,7 @@ impl<'d, 'u> Draft<'d, 'u> {
 
     /// The frames of one of the redistributors.
     pub(crate) fn redistributor(&mut self) -> Frame {
-        Frame::Redistributor(self.below(CPUS.into()) as u8)
+        Frame::Redistributor(self.below(self.cpus().into()) as u8)
     }
 
     /// How many operations there are.
@@ -159,7 +164,7 @@ impl<'d, 'u> Draft<'d, 'u> {
 
     /// Whether nothing more fits.
     pub(crate) fn is_full(&self) -> bool {
-        self.length() >= MAX_OPERATIONS
+        self.length() >= DRAWN_OPERATIONS
     }
 
     /// Mostly CPU 0.

@@ -7,7 +7,7 @@ use its_gic::geometry::{PAGE_BYTES, Table, itt_bytes};
 use its_gic::redistributor::FIRST_LPI;
 use its_machine::freedom::choice::EnableLpis;
 use its_machine::{Area, ItsConfiguration, MAX_ITS, Pace, Place};
-use its_scenario::{Boot, CPUS, HostCommand, Operation, Rdbase, Stage};
+use its_scenario::{Boot, HostCommand, Operation, Rdbase, Stage};
 
 /// An event that should be mapped.
 #[derive(Clone, Copy, Debug)]
@@ -71,9 +71,9 @@ impl ExpectedIts {
             in_flight: 0,
         };
         if boot.stage != Stage::Reset {
-            its.collections = vec![(0, 0), (1, 1)];
+            its.collections = (0..boot.cpus).map(|cpu| (cpu.into(), cpu)).collect();
             // The driver's own collections need the first level-1 entry, unless the ITS holds them.
-            let held = configuration.hardware_collections >= CPUS;
+            let held = configuration.hardware_collections >= boot.cpus;
             its.level1.extend((its.two_level_collections(boot) && !held).then_some(OF_COLLECTIONS));
         }
         its
@@ -111,27 +111,29 @@ const OF_COLLECTIONS: u64 = 1 << 32;
 pub(crate) struct ExpectedState {
     pub(crate) boot: Boot,
     /// By CPU.
-    finalized: [bool; CPUS as usize],
-    /// Of both ITSs together.
+    finalized: Vec<bool>,
+    /// Of all ITSs together.
     pub(crate) next_intid: u32,
     /// Bytes from the start of [`Area::ITT`] to where nothing was ever used.
     pub(crate) itt_end: u64,
     /// Which ITS the host works on.
     pub(crate) current: u8,
-    its: [ExpectedIts; MAX_ITS],
+    its: Vec<ExpectedIts>,
 }
 
 impl ExpectedState {
     /// At the start of a scenario.
     pub(crate) fn new(configurations: [ItsConfiguration; MAX_ITS], boot: Boot) -> Self {
-        let [first, _] = configurations;
+        let [first, ..] = configurations;
+        let is_finalized = matches!(boot.stage, Stage::Deprivileged | Stage::Guarded);
+        let its = configurations.iter().take(boot.its_slots() as usize);
         let mut state = Self {
             boot,
-            finalized: [matches!(boot.stage, Stage::Deprivileged | Stage::Guarded); CPUS as usize],
+            finalized: vec![is_finalized; boot.cpus.into()],
             next_intid: FIRST_LPI.wrapping_add(boot.live_devices.into()),
             itt_end: PAGE_BYTES,
             current: 0,
-            its: configurations.map(|configuration| ExpectedIts::new(configuration, boot)),
+            its: its.map(|configuration| ExpectedIts::new(*configuration, boot)).collect(),
         };
         for live in boot.live(&first) {
             state.map(live.device_id, live.event_id_bits, live.itt, true);
@@ -142,13 +144,12 @@ impl ExpectedState {
 
     /// The ITS that the host works on.
     pub(crate) fn here(&self) -> &ExpectedIts {
-        let [first, second] = &self.its;
-        if self.current == 0 { first } else { second }
+        &self.its[usize::from(self.current) % self.its.len()]
     }
 
     fn here_mut(&mut self) -> &mut ExpectedIts {
-        let [first, second] = &mut self.its;
-        if self.current == 0 { first } else { second }
+        let its = self.its.len();
+        &mut self.its[usize::from(self.current) % its]
     }
 
     /// Whether a CPU is deprivileged.
@@ -158,7 +159,8 @@ impl ExpectedState {
 
     /// The blocks of [`Area::LEVEL2`] for the ITS that the host works on: the first and how many.
     pub(crate) fn level2_blocks(&self) -> (u64, u64) {
-        if self.boot.its == 1 { (0, 8) } else { (u64::from(self.current).saturating_mul(4), 4) }
+        let blocks = 8_u64.checked_div(self.boot.its.into()).unwrap_or(8);
+        (u64::from(self.current).saturating_mul(blocks), blocks)
     }
 
     /// The level-1 entry of a collection, from [`OF_COLLECTIONS`] on; `None` where none is needed.
@@ -225,8 +227,7 @@ impl ExpectedState {
 
     /// Whether redistributors can clear EnableLPIs.
     pub(crate) fn clears_lpis(&self) -> bool {
-        let [first, _] = &self.its;
-        first.configuration.choices.picks(EnableLpis::Clearable)
+        self.its[0].configuration.choices.picks(EnableLpis::Clearable)
     }
 
     /// A mapped event of a mapped device.
@@ -249,10 +250,10 @@ impl ExpectedState {
     /// Follows an operation, as if it succeeded.
     pub(crate) fn follow(&mut self, operation: &Operation) {
         match *operation {
-            Operation::Its { its } => self.current = its,
+            Operation::SelectIts { its } => self.current = its,
             Operation::Command { command, .. } => self.follow_command(command),
             Operation::Rewind { slots } => self.rewind(slots.into()),
-            Operation::Post { .. } => self.post(0),
+            Operation::WriteCwriter { .. } => self.post(0),
             Operation::Poll { times, .. } => self.progress(times.into()),
             Operation::Advance { commands } => self.consume(commands.into()),
             Operation::WriteCbaser { .. } | Operation::WriteHalf { register: 8, .. } => {
@@ -336,9 +337,10 @@ impl ExpectedState {
 
     /// Guarded, if the set-up is the driver's.
     fn set_up(&mut self, places: (Place, Place), private_pages: u16, device_flip: u64) {
-        let own = |area: Area| Place::page(area.of_its(self.current), 0);
-        let right = places == (own(Area::PRIVATE), own(Area::DESCRIPTOR))
-            && private_pages <= Area::PRIVATE.pages()
+        let private = self.boot.private_place(self.current);
+        let descriptor = Place::page(Area::DESCRIPTOR.of_its(self.current), 0);
+        let right = places == (private, descriptor)
+            && private_pages <= 4.max(self.boot.private_pages.into())
             && device_flip == 0;
         if right && self.finalized.iter().all(|done| *done) {
             self.here_mut().guarded = true;

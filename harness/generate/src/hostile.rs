@@ -101,7 +101,7 @@ pub(super) fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::Rewind { slots: after.saturating_add(1) as u8 });
         (0..=after).for_each(|_| draft.command(good));
     }
-    draft.on_cpu(|cpu| Operation::Post { cpu, retry: true, double: false });
+    draft.on_cpu(|cpu| Operation::WriteCwriter { cpu, retry: true, double: false });
     draft.poll();
 }
 
@@ -465,7 +465,7 @@ fn strange_interrupt(draft: &mut Draft<'_, '_>) {
 #[rustfmt::skip]
 pub(super) const OF_OWNERS: [Kind; 13] = [
     Kind::Configure, Kind::Probe, Kind::InitCpu, Kind::Unmask, Kind::Mask, Kind::MoveEvent,
-    Kind::UnmapEvent, Kind::Acknowledge, Kind::PowerLoss, Kind::Its, Kind::GrowCollection,
+    Kind::UnmapEvent, Kind::Acknowledge, Kind::PowerLoss, Kind::SelectIts, Kind::GrowCollection,
     Kind::StoreAddress, Kind::WriteHalf,
 ];
 

@@ -3,7 +3,7 @@
 
 use its_machine::{Area, Place};
 use its_scenario::numbers::{Argument, FRAMES, Header, Record, SIZES, Shape, Word, registers};
-use its_scenario::{Boot, FuzzTarget, MAX_OPERATIONS, Operation, Rdbase, Scenario, Target};
+use its_scenario::{Boot, DRAWN_OPERATIONS, FuzzTarget, Operation, Rdbase, Scenario, Target};
 use std::ops::Range;
 
 use arbitrary::Unstructured;
@@ -53,7 +53,7 @@ pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
         if let Some(mutation) = choose(&mut rng, MUTATIONS) {
             mutation(scenario, target, &mut rng);
         }
-        scenario.operations.truncate(MAX_OPERATIONS);
+        scenario.operations.truncate(DRAWN_OPERATIONS);
     }
     scenario.fit(target);
 }
@@ -66,7 +66,7 @@ pub fn crossover(one: &Scenario, other: &Scenario, target: FuzzTarget, seed: u64
     let at = below(&mut rng, one.operations.len().saturating_add(1));
     let (head, tail) = one.operations.split_at_checked(at).unwrap_or_default();
     let piece = part(&other.operations, &mut rng);
-    let operations = match rng.bool() {
+    let mut operations = match rng.bool() {
         true => [head, piece, tail].concat(),
         false => {
             let from = below(&mut rng, other.operations.len().saturating_add(1));
@@ -74,6 +74,7 @@ pub fn crossover(one: &Scenario, other: &Scenario, target: FuzzTarget, seed: u64
             [head, end].concat()
         }
     };
+    operations.truncate(DRAWN_OPERATIONS);
     let mut child = Scenario {
         configurations: pick(&mut rng, one.configurations, other.configurations),
         boot: pick(&mut rng, one.boot, other.boot),
@@ -154,7 +155,7 @@ fn relocate(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
 fn repeat(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     let range = range(rng, scenario.operations.len());
     let batch = scenario.operations.get(range.clone()).unwrap_or(&[]);
-    let room = MAX_OPERATIONS.saturating_sub(scenario.operations.len());
+    let room = DRAWN_OPERATIONS.saturating_sub(scenario.operations.len());
     let most = room.checked_div(batch.len()).unwrap_or(0);
     let times = if rng.bool() { most } else { below(rng, most.min(8).saturating_add(1)) };
     let copies = batch.repeat(times);
@@ -168,8 +169,8 @@ fn truncate(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
 
 /// A field that scenarios for the target vary, the older ones more often.
 fn change_configuration(scenario: &mut Scenario, target: FuzzTarget, rng: &mut Rng) {
-    let [first, second] = &mut scenario.configurations;
-    let changed = if scenario.boot.its == 2 && rng.bool() { second } else { first };
+    let its = below(rng, scenario.boot.its.into());
+    let Some(changed) = scenario.configurations.get_mut(its) else { return };
     let (older, later) = varied_fields(target);
     let fields = if rng.bool() { older } else { later };
     let index = choose(rng, &fields).unwrap_or(0);
@@ -177,13 +178,17 @@ fn change_configuration(scenario: &mut Scenario, target: FuzzTarget, rng: &mut R
 }
 
 fn change_boot(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
-    let index = below(rng, Boot::FIELDS.len());
+    // The oldest fields say more than the numbers of CPUs.
+    let fields = if rng.u8(..4) == 0 { Boot::FIELDS.len() } else { 8 };
+    let index = below(rng, fields);
     let before = scenario.boot.live_devices;
     scenario.boot = with_field_changed(&scenario.boot, index, rng);
     // Many take time, and are seldom better than few.
     if scenario.boot.live_devices > before.max(4) && rng.u8(..8) > 0 {
         scenario.boot.live_devices %= 5;
     }
+    scenario.boot.its = scenario.boot.its.min(3);
+    scenario.boot.cpus = scenario.boot.cpus.min(4);
 }
 
 fn with_field_changed<H: Header>(header: &H, index: usize, rng: &mut Rng) -> H {
@@ -233,7 +238,7 @@ fn changed(shape: Shape, word: u64, rng: &mut Rng) -> u64 {
     match shape {
         Shape::Number { max } => changed_number(word, 0, max, rng),
         Shape::Count { min, max } => changed_number(word, min, max, rng),
-        Shape::Choice(_) => rng.u64(..256),
+        Shape::Choice(_) | Shape::Cpu => rng.u64(..256),
         Shape::Flag => word ^ 1,
         Shape::Place { align } => changed_place(word, align, rng).pack(),
         Shape::Rdbase => match rng.u8(..4) {
@@ -408,7 +413,7 @@ mod tests {
 
     #[test]
     fn children_of_long_parents_are_not_longer() {
-        let operations = vec![Operation::Quiesce { cpu: 0 }; MAX_OPERATIONS];
+        let operations = vec![Operation::Quiesce { cpu: 0 }; DRAWN_OPERATIONS];
         let long = Scenario { operations, ..Scenario::default() };
         assert!((0..100).all(|seed| {
             let child = crossover(&long, &long, FuzzTarget::Cmdq, seed);
@@ -438,12 +443,12 @@ mod tests {
     /// Reaching what is rare: a batch that fills a queue of one page.
     #[test]
     fn a_batch_grows_until_a_small_queue_is_full() {
-        let text = "itsdiff 1\ncommand INVALL icid=0\n";
+        let text = "itsdiff 2\ncommand INVALL icid=0\n";
         let longest = (0..200).map(|seed| {
             let mut scenario = Scenario::parse(text).unwrap_or_default();
             repeat(&mut scenario, FuzzTarget::Cmdq, &mut Rng::with_seed(seed));
             scenario.operations.len()
         });
-        assert_eq!(longest.max(), Some(MAX_OPERATIONS));
+        assert_eq!(longest.max(), Some(DRAWN_OPERATIONS));
     }
 }

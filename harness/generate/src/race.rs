@@ -102,10 +102,10 @@ fn pending_command(draft: &mut Draft<'_, '_>) {
 
 /// Both CPUs write CWRITER and read CREADR.
 fn both_post(draft: &mut Draft<'_, '_>) {
-    for cpu in 0..CPUS {
+    for cpu in 0..draft.cpus() {
         draft.maybe(1, 2, pending_command);
         let retry = draft.chance(1, 4);
-        draft.push(Operation::Post { cpu, retry, double: false });
+        draft.push(Operation::WriteCwriter { cpu, retry, double: false });
         let times = draft.between(1, 3) as u8;
         draft.push(Operation::Poll { cpu, times });
     }
@@ -129,7 +129,7 @@ fn pages_come_back(draft: &mut Draft<'_, '_>) {
     draft.command(mapd(device.device_id, 0, Place::page(Area::ITT, 0), false));
     let cpu = draft.cpu();
     let other = 1_u8.saturating_sub(cpu);
-    draft.push(Operation::Post { cpu, retry: false, double: false });
+    draft.push(Operation::WriteCwriter { cpu, retry: false, double: false });
     draft.push(Operation::Poll { cpu, times: 2 });
     let page = device.itt.align_down(PAGE);
     for _ in 0..draft.between(1, 3) {

@@ -22,7 +22,7 @@ pub(super) fn other_its(draft: &mut Draft<'_, '_>) {
         draft.post();
     }
     let its = 1_u8.saturating_sub(draft.expected.current);
-    draft.push(Operation::Its { its });
+    draft.push(Operation::SelectIts { its });
 }
 
 /// The driver makes ready for EL2.

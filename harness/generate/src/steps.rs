@@ -28,7 +28,7 @@ impl Draft<'_, '_> {
     pub(crate) fn post(&mut self) {
         let cpu = self.cpu();
         let double = self.chance(1, 4);
-        self.push(Operation::Post { cpu, retry: false, double });
+        self.push(Operation::WriteCwriter { cpu, retry: false, double });
     }
 
     /// What was written is posted, and all of it should be consumed.
@@ -156,7 +156,7 @@ impl Draft<'_, '_> {
     }
 
     pub(crate) fn retry(&mut self) {
-        self.on_cpu(|cpu| Operation::Post { cpu, retry: true, double: false });
+        self.on_cpu(|cpu| Operation::WriteCwriter { cpu, retry: true, double: false });
     }
 
     /// A command that no ITS refuses.
@@ -193,7 +193,7 @@ impl Draft<'_, '_> {
 
     /// Both CPUs take what they are offered.
     pub(crate) fn acknowledge_all(&mut self) {
-        for cpu in 0..CPUS {
+        for cpu in 0..self.cpus() {
             self.acknowledge(cpu);
         }
     }

@@ -119,7 +119,7 @@ fn grown_badly(draft: &mut Draft<'_, '_>) {
     draft.poll();
     if draft.chance(1, 2) {
         offer(draft, device_id, Place::page(Area::LEVEL2, 112));
-        draft.push(Operation::Post { cpu, retry: true, double: false });
+        draft.push(Operation::WriteCwriter { cpu, retry: true, double: false });
         draft.poll();
     }
 }

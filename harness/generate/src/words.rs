@@ -8,7 +8,7 @@ pub(crate) use its_machine::{
 };
 pub(crate) use its_scenario::numbers::{ARGUMENTS, FRAMES, Kind, Record, SIZES, Word, registers};
 pub(crate) use its_scenario::{
-    CPUS, HostCommand, MAX_OPERATIONS, MOST_IN_A_RUN, Operation, Rdbase, Stage, Turns,
+    DRAWN_OPERATIONS, HostCommand, MOST_IN_A_RUN, Operation, Rdbase, Stage, Turns,
 };
 
 pub(crate) use crate::draft::{Draft, Phrase};

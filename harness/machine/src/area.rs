@@ -1,20 +1,20 @@
 //! The memory map: what each run of pages is for, and where it is.
 //!
-//! Low memory, then a hole that is no memory, then more memory; far above, a region beyond 2^48.
-//! Areas that may hold ITS tables start at a multiple of 64 KiB.
+//! Low memory with a hole that is no memory; extra memory, which only large boards have; a region
+//! beyond 2^48, which may be cut short. Areas that may hold ITS tables start at a multiple of 64 KiB.
 
 use core::fmt;
 
 use its_gic::geometry::{PAGE_BYTES, Pages};
 
-use crate::machine::MAX_ITS;
+use crate::machine::{MAX_ITS, Topology};
 
 /// Declares the areas: number, name, pages, and where they start. Starts are pages from [`LOW`].
 macro_rules! areas {
     ($($(#[$doc:meta])* $kind:ident $constant:ident = $number:literal $name:literal
         $pages:literal $start:expr;)*) => {
         /// What a run of pages is for. Numbers stand in the binary form of scenarios: they never
-        /// change and are never reused. (16 is no area; 17 to 21 and 23 to 26 are retired.)
+        /// change and are never reused. (16 is no area; 17 to 21 and 23 to 26 are retired; 29 to 31 are reserved.)
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum AreaKind {
@@ -90,6 +90,11 @@ areas! {
     /// The host's copy of a level-1 collection table.
     CollectionTableCopy COLLECTION_TABLE_COPY = 22 "collection-table-copy" 16
         Start::Each { first: 816, others: 128 };
+    /// LPI pending tables of redistributors from the third on, 16 pages each.
+    MorePending MORE_PENDING = 27 "more-pending" 96 Start::Extra(0);
+    /// What the host gives EL2 for its records where [`Area::PRIVATE`] is too small: 64 pages for
+    /// each ITS.
+    Records RECORDS = 28 "records" 512 Start::Extra(96);
 }
 
 /// Where an area starts.
@@ -97,6 +102,8 @@ areas! {
 enum Start {
     /// There is one, in low memory.
     Low(u64),
+    /// There is one, in extra memory.
+    Extra(u64),
     /// There is one, above 2^48.
     High,
     /// Each ITS has one: that of the first ITS in low memory, those of others in [`block`].
@@ -104,27 +111,48 @@ enum Start {
 }
 
 /// Low memory, the hole included.
-pub const LOW_MEMORY: Pages = Pages { first: LOW, count: block(MAX_ITS as u8) };
+pub const LOW_MEMORY: Pages = Pages { first: LOW, count: 864 };
+/// Extra memory: areas of its own, then those of ITSs from the third on.
+pub const EXTRA_MEMORY: Pages = Pages { first: 0x20_0000, count: EXTRA_BLOCKS + 6 * BLOCK };
 
 /// Page frame number of the first page of memory.
 const LOW: u64 = 0x8_0000;
 const HIGH: u64 = 1 << (50 - 12);
+/// Pages for the areas of an ITS that is not the first.
+const BLOCK: u64 = 160;
+/// Where extra memory has the blocks of ITSs.
+const EXTRA_BLOCKS: u64 = 608;
 
-/// Where the areas of an ITS that is not the first start.
+/// Page frame number of where the areas of an ITS that is not the first start.
 const fn block(its: u8) -> u64 {
-    (its as u64).saturating_sub(1).wrapping_mul(160).wrapping_add(704)
+    match (its as u64).checked_sub(2) {
+        None => LOW.wrapping_add(704),
+        Some(n) => {
+            EXTRA_MEMORY.first.wrapping_add(EXTRA_BLOCKS).wrapping_add(n.wrapping_mul(BLOCK))
+        }
+    }
 }
 
-/// The regions of memory.
-pub(crate) static MEMORY: [Pages; 3] = {
+/// Returns the regions of memory of a board.
+pub(crate) const fn memory(topology: Topology) -> [Pages; 4] {
     let hole = Area::HOLE.run();
     let above = hole.first.wrapping_add(hole.count);
+    let end = LOW.wrapping_add(LOW_MEMORY.count);
+    let mut high = Area::HIGH.run();
+    if (topology.high_pages as u64) < high.count {
+        high.count = topology.high_pages as u64;
+    }
+    let mut extra = EXTRA_MEMORY;
+    if !topology.has_extra_memory {
+        extra.count = 0;
+    }
     [
         Pages { first: LOW, count: hole.first.wrapping_sub(LOW) },
-        Pages { first: above, count: LOW.wrapping_add(LOW_MEMORY.count).wrapping_sub(above) },
-        Area::HIGH.run(),
+        Pages { first: above, count: end.wrapping_sub(above) },
+        extra,
+        high,
     ]
-};
+}
 
 /// A run of pages with one purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -150,6 +178,11 @@ impl Area {
         !matches!(self.kind.start(), Start::Each { .. })
     }
 
+    /// Returns whether it lies in extra memory, which only large boards have.
+    pub const fn is_extra(self) -> bool {
+        self.first() >= EXTRA_MEMORY.first && self.first() < HIGH
+    }
+
     /// Returns what serves the n-th ITS as this area serves its own.
     #[must_use]
     pub const fn of_its(self, its: u8) -> Self {
@@ -166,9 +199,10 @@ impl Area {
     pub const fn first(self) -> u64 {
         match self.kind.start() {
             Start::Low(page) => LOW.wrapping_add(page),
+            Start::Extra(page) => EXTRA_MEMORY.first.wrapping_add(page),
             Start::High => HIGH,
             Start::Each { first, .. } if self.its == 0 => LOW.wrapping_add(first),
-            Start::Each { others, .. } => LOW.wrapping_add(block(self.its)).wrapping_add(others),
+            Start::Each { others, .. } => block(self.its).wrapping_add(others),
         }
     }
 
@@ -219,10 +253,13 @@ mod tests {
 
     #[test]
     fn areas_are_memory_and_do_not_overlap() {
-        let is_memory = |page| MEMORY.iter().any(|region| region.contains(page));
+        let large = Topology { has_extra_memory: true, ..Topology::DEFAULT };
+        let has = |topology, page| memory(topology).iter().any(|region| region.contains(page));
+        let is_memory = |page| has(large, page);
         let mut seen = BTreeSet::new();
         for area in Area::all().filter(|area| *area != Area::HOLE) {
             assert!(area.run().iter().all(|page| is_memory(page) && seen.insert(page)), "{area}");
+            assert_ne!(has(Topology::DEFAULT, area.first()), area.is_extra(), "{area}");
         }
         assert!(!Area::HOLE.run().iter().any(is_memory));
     }
@@ -230,7 +267,7 @@ mod tests {
     #[test]
     fn areas_keep_their_numbers_and_have_names_of_their_own() {
         let numbers: std::vec::Vec<u8> = AreaKind::ALL.iter().map(|kind| *kind as u8).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 22]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 22, 27, 28]);
         for area in Area::all() {
             assert_eq!(Area::named(&area.to_string()), Some(area));
         }

@@ -19,7 +19,7 @@ pub trait Choice: Copy + Eq + fmt::Debug + 'static {
 /// What is known of a freedom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreedomFacts {
-    /// The key in a scenario's `character` line.
+    /// The key in a scenario's line of an ITS.
     pub name: &'static str,
     /// The options' names, by number; the first is the usual one.
     pub options: &'static [&'static str],

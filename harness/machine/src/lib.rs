@@ -39,13 +39,13 @@ mod view;
 
 pub use access::{AccessSize, Direction, Frame};
 pub use action::{Action, Hypercall, Outcome, SMCCC_HOST_CALL};
-pub use area::{Area, AreaKind, LOW_MEMORY};
+pub use area::{Area, AreaKind, EXTRA_MEMORY, LOW_MEMORY};
 pub use errno::Errno;
 pub use event::{CommandError, Event, Misconduct, PageChange};
 pub use freedom::{Choices, Freedom, Freedoms};
 pub use its::{ItsConfiguration, Pace};
 pub use lock::LockName;
-pub use machine::{CPUS, ITS_FRAMES, MAX_ITS, Machine, REDISTRIBUTOR_FRAMES};
+pub use machine::{ITS_FRAMES, MAX_CPUS, MAX_ITS, Machine, REDISTRIBUTOR_FRAMES, Topology};
 pub use page::{El2Side, HostSide, PageState};
 pub use place::Place;
 pub use race::{AGENTS, Part, Turn, Until, WORLD};

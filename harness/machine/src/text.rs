@@ -212,8 +212,8 @@ impl Display for ItsName {
 
 /// Finds the ITS, the register in its control frame, and bytes from the register's start.
 fn its_register(address: u64) -> Option<(u8, Register, u64)> {
-    (0..).zip(ITS_FRAMES).find_map(|(its, base)| {
-        let offset = address.checked_sub(base)?;
+    (0..).zip(&ITS_FRAMES).find_map(|(its, base)| {
+        let offset = address.checked_sub(*base)?;
         let register = Register::at(offset);
         (offset < FRAME_BYTES).then(|| (its, register, offset.wrapping_sub(register.offset())))
     })
@@ -242,8 +242,8 @@ impl Display for Device {
 }
 
 fn redistributor(address: u64, f: &mut Formatter<'_>) -> fmt::Result {
-    for (n, base) in REDISTRIBUTOR_FRAMES.into_iter().enumerate() {
-        let offset = address.wrapping_sub(base);
+    for (n, base) in REDISTRIBUTOR_FRAMES.iter().enumerate() {
+        let offset = address.wrapping_sub(*base);
         if offset >= gicr::FRAMES_BYTES {
             continue;
         }

@@ -22,6 +22,8 @@ impl Reference for Policy {
             commands_per_trap: 64,
             event_id_bits: 16,
             private_pages: 1024,
+            its: u32::MAX,
+            redistributors: u32::MAX,
         };
         Self::new(machine, policy, |_| freedoms)
     }

@@ -5,8 +5,9 @@
 
 use its_board::{BoardLocks, BoardSubject};
 use its_emulator::Emulator;
+use its_machine::Machine;
 
-/// Makes the production emulator for the ITSs whose control frames are at these physical addresses.
-pub fn make(its: &'static [u64]) -> Box<dyn BoardSubject> {
-    Box::new(Emulator::<BoardLocks>::new(its))
+/// Makes the production emulator for the ITSs of a machine.
+pub fn make(machine: &Machine) -> Box<dyn BoardSubject> {
+    Box::new(Emulator::<BoardLocks>::new(machine.its))
 }

@@ -20,8 +20,8 @@ use its_scenario::{HostCommand, Operation, Scenario};
 /// An ITS with a flat device table of 8192 entries, and room for 4,096 records: the host gives
 /// pages of its own.
 const BOARD: &str = "\
-itsdiff 1
-character two-level=no device-id-bits=13
+itsdiff 2
+its0 two-level=no device-id-bits=13
 boot stage=deprivileged
 set-up private=host[0] descriptor=descriptor[0] private-pages=16
 ";
@@ -61,7 +61,7 @@ fn run(devices: u32, rounds: u32) {
     let scenario = Scenario::parse(BOARD).expect("the board is right");
     let machine = machine(&scenario);
     let mut alone =
-        Alone { board: Board::new(machine, its_production::make(machine.its)), events: Vec::new() };
+        Alone { board: Board::new(machine, its_production::make(&machine)), events: Vec::new() };
     let mut hosts = Drivers::new(&scenario);
     hosts.probe(scenario.boot.stage, &mut alone);
     hosts.deprivilege(&mut alone);
@@ -103,7 +103,7 @@ fn post(commands: &[HostCommand], hosts: &mut Drivers, on: &mut Alone) {
         let command = *command;
         hosts.operate(&Operation::Command { cpu, command }, on);
     }
-    hosts.operate(&Operation::Post { cpu, retry: false, double: true }, on);
+    hosts.operate(&Operation::WriteCwriter { cpu, retry: false, double: true }, on);
     let [creadr, cwriter] = [Register::Creadr, Register::Cwriter].map(|register| {
         on.perform(Action::Device {
             cpu,

@@ -3,7 +3,7 @@
 use its_architecture::Judgement;
 use its_board::Board;
 use its_gic::Register;
-use its_machine::{Action, CPUS, Event, Hypercall, Machine, Outcome, Part, View};
+use its_machine::{Action, Event, Hypercall, Machine, Outcome, Part, View};
 use its_oracles::{Oracles, Step};
 use its_policy::{Phase, Policy};
 
@@ -166,7 +166,7 @@ impl<'a> Lockstep<'a> {
     }
 
     fn compare_pending(&mut self, board: &Board, model: &Policy) {
-        for redistributor in 0..CPUS {
+        for redistributor in model.hardware.machine.cpus() {
             let seen = || board.pending(redistributor);
             let differs = compare::pending(&model.hardware, redistributor, seen);
             self.broken.extend(differs);
@@ -175,7 +175,7 @@ impl<'a> Lockstep<'a> {
 
     /// What an interrupt would be now, whether a CPU takes it or not.
     fn compare_offered(&mut self, board: &Board, model: &Policy) {
-        for redistributor in 0..CPUS {
+        for redistributor in model.hardware.machine.cpus() {
             let seen = board.offered(redistributor);
             let differs = compare::offered(&model.hardware, redistributor, seen);
             self.broken.extend(differs);

@@ -199,7 +199,7 @@ mod tests {
     use its_production::make;
 
     const TEXT: &str = "\
-itsdiff 1
+itsdiff 2
 boot live-devices=1
 map-device device=0x7 event-id-bits=5 itt=itt[3]
 poll 1

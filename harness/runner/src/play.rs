@@ -79,8 +79,8 @@ pub struct Case {
     pub observed: bool,
 }
 
-/// Makes a subject for the ITSs whose control frames are at these addresses.
-pub type Make = fn(&'static [u64]) -> Box<dyn BoardSubject>;
+/// Makes a subject for a machine.
+pub type Make = fn(&Machine) -> Box<dyn BoardSubject>;
 
 /// A board with a subject, judged.
 pub struct Runner {
@@ -93,8 +93,8 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// With any subject, which is made for the control frames of a board's ITSs.
-    pub fn new(subject: impl Fn(&'static [u64]) -> Box<dyn BoardSubject> + 'static) -> Self {
+    /// With any subject, which is made for a machine.
+    pub fn new(subject: impl Fn(&Machine) -> Box<dyn BoardSubject> + 'static) -> Self {
         Self { session: Session::new(subject), check_account: false, all_freedoms: false }
     }
 

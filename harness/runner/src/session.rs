@@ -50,7 +50,7 @@ pub(crate) trait Observer {
 }
 
 /// Makes a subject for the ITSs whose control frames are at these addresses.
-type MakeSubject = dyn Fn(&'static [u64]) -> Box<dyn BoardSubject>;
+type MakeSubject = dyn Fn(&Machine) -> Box<dyn BoardSubject>;
 
 /// A board after boot, and everybody who goes on from there.
 struct Booted<K> {
@@ -69,6 +69,8 @@ const LOOKS: usize = 2048 / 64 + 3;
 pub(crate) struct Session<K> {
     board: Board,
     subject: Box<MakeSubject>,
+    /// The most ITSs and redistributors of a board: what the subject declares.
+    most: (u32, u32),
     boots: HashMap<Key, Booted<K>>,
 }
 
@@ -97,11 +99,14 @@ impl<O: Observer> Perform for Watched<'_, O> {
 }
 
 impl<K: Clone> Session<K> {
-    /// Returns a session with any subject, which is made for the control frames of a board's ITSs.
-    pub(crate) fn new(subject: impl Fn(&'static [u64]) -> Box<dyn BoardSubject> + 'static) -> Self {
+    /// Returns a session with any subject, which is made for a machine.
+    pub(crate) fn new(subject: impl Fn(&Machine) -> Box<dyn BoardSubject> + 'static) -> Self {
         let machine = machine(&Scenario::default());
+        let board = Board::new(machine, subject(&machine));
+        let policy = board.policy();
         Self {
-            board: Board::new(machine, subject(machine.its)),
+            board,
+            most: (policy.its, policy.redistributors),
             subject: Box::new(subject),
             boots: HashMap::new(),
         }
@@ -124,6 +129,7 @@ impl<K: Clone> Session<K> {
         scenario: &Scenario,
         observer: impl FnOnce(Machine, &Board, Option<&K>) -> O,
     ) -> O {
+        let scenario = &*scenario.within(self.most.0, self.most.1);
         let machine = machine(scenario);
         let key = key(scenario);
         if let Some(booted) = self.boots.get(&key) {
@@ -131,7 +137,7 @@ impl<K: Clone> Session<K> {
             let observer = observer(machine, &self.board, Some(&booted.kept));
             return Watched::new(&mut self.board, observer).play(scenario, booted.drivers.clone());
         }
-        self.board.reset(machine, (self.subject)(machine.its));
+        self.board.reset(machine, (self.subject)(&machine));
         let observer = observer(machine, &self.board, None);
         let mut watched = Watched::new(&mut self.board, observer);
         let drivers = watched.boot(scenario);

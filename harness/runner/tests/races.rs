@@ -8,25 +8,25 @@ use its_scenario::{Operation, Scenario};
 
 /// Both CPUs map a device and post; CPU 1 also claims the page of the first ITT.
 const POSTS: &str = "\
-itsdiff 1
+itsdiff 2
 map-device device=0x1 event-id-bits=5 itt=itt[0]
 command MAPD device=0x2 size=0x4 itt=itt[3] valid
 race 5
-post
+write-cwriter
 poll 1
 share itt[3] cpu=1
 command MAPD device=0x3 size=0x4 itt=itt[3]+0x800 valid cpu=1
-post cpu=1
+write-cwriter cpu=1
 poll 2
 ";
 
 /// An ITT comes back while the host claims its page.
 const RELEASES: &str = "\
-itsdiff 1
-character pace=never
+itsdiff 2
+its0 pace=never
 map-device device=0x1 event-id-bits=5 itt=itt[3]
 command MAPD device=0x1 size=0x0 itt=itt[0]
-post
+write-cwriter
 advance 1
 race 3
 poll 1
@@ -37,13 +37,13 @@ poll 2
 
 /// CPU 0 suspends and resumes while CPU 1 posts.
 const STOPS: &str = "\
-itsdiff 1
+itsdiff 2
 map-device device=0x1 event-id-bits=5 itt=itt[0]
 command MAPD device=0x2 size=0x4 itt=itt[3] valid
 race 3
 suspend
 resume
-post cpu=1
+write-cwriter cpu=1
 poll 4
 ";
 

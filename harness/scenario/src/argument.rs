@@ -1,9 +1,10 @@
 //! The shape of one argument: which numbers it can be. Text, binary form, fix-up and mutation go by
 //! it.
 
-use its_machine::{Area, AreaKind, MAX_ITS, PageChange, Place};
+use its_machine::{Area, AreaKind, Frame, MAX_CPUS, MAX_ITS, PageChange, Place};
 
-use crate::operation::{CPUS, Rdbase};
+use crate::header::Boot;
+use crate::operation::Rdbase;
 use crate::target::Target;
 use crate::turns::Turns;
 
@@ -23,6 +24,8 @@ pub enum Shape {
     Flag,
     /// A packed [`Place`] that is a multiple of `align` bytes.
     Place { align: u16 },
+    /// The number of a CPU.
+    Cpu,
     /// A packed [`Rdbase`].
     Rdbase,
     /// A packed [`Target`]: frame, register and size.
@@ -60,6 +63,11 @@ impl Argument {
         Self { key, shape, presence }
     }
 
+    /// The same with another key.
+    pub(crate) const fn key(self, key: &'static str) -> Self {
+        Self { key, ..self }
+    }
+
     /// Written without its key.
     pub(crate) const fn bare(self) -> Self {
         Self { presence: Presence::Bare, ..self }
@@ -84,11 +92,53 @@ impl Shape {
                 let align = align.clamp(1, PAGE_BYTES);
                 Place::unpack(word).align_down(align).pack()
             }
+            Self::Cpu => wrap(word, 0, LAST_CPU),
             Self::Rdbase => Rdbase::unpack(word).pack(),
             Self::Target => Target::unpack(word).pack(),
             Self::Turns => Turns::fix(word).0,
         }
     }
+
+    /// The same word if the board has the CPU or the ITS that it names, else another: see
+    /// [`Record::fit`](crate::Record::fit).
+    pub(crate) fn fit(self, word: u64, boot: &Boot) -> u64 {
+        let cpus = u64::from(boot.cpus);
+        match self {
+            Self::Cpu => around(word, cpus),
+            Self::Rdbase => match Rdbase::unpack(word) {
+                Rdbase::Of(n) => around(n.into(), cpus),
+                Rdbase::Raw(_) => word,
+            },
+            Self::Target => {
+                let target = Target::unpack(word);
+                let its = |n: u8| around(n.into(), boot.its_slots()) as u8;
+                let frame = match target.frame {
+                    Frame::ItsControl(n) => Frame::ItsControl(its(n)),
+                    Frame::ItsTranslation(n) => Frame::ItsTranslation(its(n)),
+                    Frame::Redistributor(n) => {
+                        Frame::Redistributor(around(n.into(), cpus.max(2)) as u8)
+                    }
+                };
+                Target { frame, ..target }.pack()
+            }
+            Self::Place { .. } => match Place::unpack(word) {
+                Place::In { area, page, offset } => {
+                    let its = around(area.its.into(), boot.its_slots()) as u8;
+                    Place::In { area: area.of_its(its), page, offset }.pack()
+                }
+                Place::Absolute(_) => word,
+            },
+            Self::Number { .. } | Self::Count { .. } | Self::Choice(_) => word,
+            Self::Flag | Self::Turns => word,
+        }
+    }
+}
+
+/// The number of the last CPU that a board can have.
+pub(crate) const LAST_CPU: u64 = (MAX_CPUS as u64).saturating_sub(1);
+
+fn around(number: u64, count: u64) -> u64 {
+    number.checked_rem(count).unwrap_or(0)
 }
 
 fn wrap(word: u64, min: u64, max: u64) -> u64 {
@@ -152,7 +202,7 @@ const ITS: u32 = 48;
 /// The kind of a packed [`Place::Absolute`].
 const ABSOLUTE: u64 = 16;
 /// Kinds, and 16 for absolute places; larger numbers go around.
-const KINDS: u64 = 27;
+const KINDS: u64 = 29;
 const ADDRESS: u64 = (1 << 52) - 1;
 
 impl Word for Place {
@@ -206,7 +256,7 @@ impl Word for Rdbase {
         if word & Self::RAW != 0 {
             return Self::Raw(word & Self::MAX);
         }
-        Self::Of(wrap(word, 0, u64::from(CPUS).saturating_sub(1)) as u8)
+        Self::Of(wrap(word, 0, LAST_CPU) as u8)
     }
 }
 
@@ -236,7 +286,7 @@ mod tests {
         let any = Shape::Number { max: u64::MAX };
         assert_eq!(any.fix(u64::MAX), u64::MAX);
         assert_eq!(Shape::Choice(&["no", "yes"]).fix(5), 1);
-        assert_eq!(Shape::Rdbase.fix(5), 1);
+        assert_eq!(Shape::Rdbase.fix(13), 5);
     }
 
     quickcheck! {
@@ -257,6 +307,7 @@ mod tests {
                 Shape::Flag,
                 Shape::Place { align: 1 },
                 Shape::Place { align: 256 },
+                Shape::Cpu,
                 Shape::Rdbase,
                 Shape::Target,
                 Shape::Turns,

@@ -237,16 +237,19 @@ mod tests {
     use super::*;
 
     fn operations(text: &str) -> Scenario {
-        Scenario::parse(format!("itsdiff 1\n{text}")).unwrap()
+        Scenario::parse(format!("itsdiff 2\n{text}")).unwrap()
     }
 
     #[test]
     fn a_race_loses_members_and_goes_with_the_last() {
-        let race = operations("race 2 turns=3\npost\npost cpu=1\npoll 1\n");
-        assert_eq!(race.without(1..2), operations("race 1 turns=3\npost cpu=1\npoll 1\n"));
+        let race = operations("race 2 turns=3\nwrite-cwriter\nwrite-cwriter cpu=1\npoll 1\n");
+        assert_eq!(race.without(1..2), operations("race 1 turns=3\nwrite-cwriter cpu=1\npoll 1\n"));
         assert_eq!(race.without(1..3), operations("poll 1\n"));
-        assert_eq!(race.without(0..1), operations("post\npost cpu=1\npoll 1\n"));
-        assert_eq!(race.without(3..4), operations("race 2 turns=3\npost\npost cpu=1\n"));
+        assert_eq!(race.without(0..1), operations("write-cwriter\nwrite-cwriter cpu=1\npoll 1\n"));
+        assert_eq!(
+            race.without(3..4),
+            operations("race 2 turns=3\nwrite-cwriter\nwrite-cwriter cpu=1\n")
+        );
     }
 
     #[test]
@@ -261,15 +264,14 @@ mod tests {
     #[test]
     fn commands_fold_into_a_run_of_devices() {
         let sync = "command SYNC rdbase=redistributor0\n";
-        let folded = operations(&format!("{}post\n", sync.repeat(3))).folded(0..3);
-        let run =
-            "map-devices device=0x100 count=3 stride=0x0 event-id-bits=1 itt=itt[160]\npost\n";
+        let folded = operations(&format!("{}write-cwriter\n", sync.repeat(3))).folded(0..3);
+        let run = "map-devices device=0x100 count=3 stride=0x0 event-id-bits=1 itt=itt[160]\nwrite-cwriter\n";
         assert!(folded.contains(&operations(run)), "{folded:?}");
         let maps = "map-device device=0x4 event-id-bits=5 itt=itt[3]\nmap-device device=0x5 event-id-bits=5 itt=itt[3]\n";
         let run = "map-devices device=0x4 count=2 stride=0x1 event-id-bits=5 itt=itt[3]\n";
         assert!(operations(maps).folded(0..2).contains(&operations(run)));
         assert!(operations("poll 1\npoll 1\n").folded(0..2).is_empty());
-        let runs = operations(&format!("poll 1\n{sync}{sync}post\n{sync}")).runs();
+        let runs = operations(&format!("poll 1\n{sync}{sync}write-cwriter\n{sync}")).runs();
         assert_eq!(runs, [1..3, 4..5]);
     }
 
@@ -286,9 +288,9 @@ mod tests {
 
     #[test]
     fn equals_and_pairs_go_at_once() {
-        let scenario = operations("poll 1\npost\npoll 1\nsuspend\n");
-        assert_eq!(scenario.without_equals(), [operations("post\nsuspend\n")]);
-        assert!(scenario.without_pairs().contains(&operations("post\npoll 1\n")));
+        let scenario = operations("poll 1\nwrite-cwriter\npoll 1\nsuspend\n");
+        assert_eq!(scenario.without_equals(), [operations("write-cwriter\nsuspend\n")]);
+        assert!(scenario.without_pairs().contains(&operations("write-cwriter\npoll 1\n")));
         assert_eq!(scenario.without_pairs().len(), 6);
     }
 }

@@ -1,34 +1,47 @@
 //! The fix-up: makes any scenario playable, and leaves a playable one as it is.
 
+use std::borrow::Cow;
+
 use crate::header::Header as _;
-use crate::operation::Operation;
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
+use its_machine::ItsConfiguration;
 
 impl Scenario {
     /// Brings every field into its range and drops operations beyond [`MAX_OPERATIONS`]. What is
     /// out of range goes around rather than to the limit, so that mutation spreads. Twice is the
     /// same as once.
     pub fn fix_up(&mut self) {
-        self.configurations = self.configurations.map(|given| given.fixed());
         self.boot = self.boot.fixed();
+        let slots = self.boot.its_slots() as usize;
+        for (its, configuration) in self.configurations.iter_mut().enumerate() {
+            let is_there = its < slots;
+            *configuration =
+                if is_there { configuration.fixed() } else { ItsConfiguration::DEFAULT };
+        }
         self.operations.truncate(MAX_OPERATIONS);
         for operation in &mut self.operations {
-            operation.fix_up();
+            *operation = Record::from(&*operation).fix().fit(&self.boot).operation();
         }
     }
-}
 
-impl Operation {
-    /// Brings every argument into its range.
-    pub fn fix_up(&mut self) {
-        *self = Record::from(&*self).operation();
+    /// Returns the same on a board with at most so many ITSs and CPUs.
+    pub fn within(&self, its: u32, cpus: u32) -> Cow<'_, Self> {
+        if u32::from(self.boot.its) <= its && u32::from(self.boot.cpus) <= cpus {
+            return Cow::Borrowed(self);
+        }
+        let mut cut = self.clone();
+        cut.boot.its = cut.boot.its.min(its.min(255) as u8);
+        cut.boot.cpus = cut.boot.cpus.min(cpus.min(255) as u8);
+        cut.fix_up();
+        Cow::Owned(cut)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operation::Operation;
     use its_machine::{AccessSize, Direction, Frame};
     use its_machine::{Area, Place};
 
@@ -39,6 +52,7 @@ mod tests {
         scenario.configurations[0].device_entry_bytes = 11;
         scenario.boot.queue_pages = 0;
         scenario.boot.private_pages = 99;
+        scenario.boot.cpus = 2;
         scenario.operations = vec![
             Operation::access(
                 7,
@@ -53,7 +67,7 @@ mod tests {
         assert!((8..=16).contains(&scenario.configurations[1].itt_entry_bytes));
         assert_eq!(scenario.configurations[0].device_entry_bytes, 16);
         assert!((1..=16).contains(&scenario.boot.queue_pages));
-        assert!(scenario.boot.private_pages <= 4);
+        assert!(scenario.boot.private_pages <= 64);
         assert_eq!(
             scenario.operations,
             [
@@ -70,6 +84,19 @@ mod tests {
         let once = scenario.clone();
         scenario.fix_up();
         assert_eq!(scenario, once);
+    }
+
+    #[test]
+    fn a_board_is_cut_to_what_the_subject_can_have() {
+        let mut scenario = Scenario::default();
+        (scenario.boot.its, scenario.boot.cpus) = (3, 5);
+        let at = Place::page(Area::QUEUE.of_its(2), 0);
+        scenario.operations = vec![Operation::Load { cpu: 4, at }];
+        assert_eq!(*scenario.within(3, 8), scenario);
+        let cut = scenario.within(2, 2);
+        assert_eq!((cut.boot.its, cut.boot.cpus), (2, 2));
+        let at = Place::page(Area::QUEUE, 0);
+        assert_eq!(cut.operations, [Operation::Load { cpu: 0, at }]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl FuzzTarget {
         let played = match self {
             Self::Cmdq => !matches!(
                 kind,
-                PowerLoss | Its | GrowCollection | StoreAddress | Race | WriteHalf
+                PowerLoss | SelectIts | GrowCollection | StoreAddress | Race | WriteHalf
             ),
             Self::Mmio | Self::Hvc | Self::Tables => !matches!(kind, Race),
             Self::Race => true,
@@ -83,14 +83,13 @@ impl FuzzTarget {
 }
 
 impl Scenario {
-    /// Fixes up, then leaves only what means something to a target: the stage becomes one that it
+    /// Leaves only what means something to a target, and fixes up: the stage becomes one that it
     /// has, the ITSs as many as it can have, other operations are dropped, runs of devices are
-    /// short. Where the board has one ITS, `its` is dropped too, and accesses to the frames of a
+    /// short. Where the board has one ITS, `select-its` is dropped too, and accesses to the frames of a
     /// second go to those of the first. Where the host owns its ITS most ITTs and stores that aim
     /// at memory with another purpose are moved: nothing is said of what follows. Twice is the same
     /// as once.
     pub fn fit(&mut self, target: FuzzTarget) {
-        self.fix_up();
         self.boot.stage = target.stage(self.boot.stage);
         if target == FuzzTarget::Cmdq {
             self.boot.its = 1;
@@ -98,10 +97,11 @@ impl Scenario {
         if matches!(target, FuzzTarget::Cmdq | FuzzTarget::Arch) {
             self.boot.two_level_collections = false;
         }
+        self.fix_up();
         let single = self.boot.its == 1;
         self.operations.retain(|operation| {
             let kind = Record::from(operation).kind;
-            target.plays(kind) && !(single && kind == Kind::Its)
+            target.plays(kind) && !(single && kind == Kind::SelectIts)
         });
         self.operations.iter_mut().for_each(Operation::shorten);
         if single {
@@ -157,7 +157,7 @@ fn part_itts(operations: &mut [Operation]) {
     let mut its = 0;
     for operation in operations {
         let (device_id, itt) = match operation {
-            Operation::Its { its: turned } => {
+            Operation::SelectIts { its: turned } => {
                 its = *turned;
                 continue;
             }
@@ -212,9 +212,9 @@ mod tests {
     }
 
     const BOTH: &str = "\
-itsdiff 1
+itsdiff 2
 boot its=2
-its 1
+select-its 1
 write its1 CWRITER 0x20
 power-loss
 share host[0]
@@ -230,11 +230,11 @@ unmask device=0x0 event=0x0
         };
         assert_eq!(
             fitted(FuzzTarget::Cmdq),
-            "itsdiff 1\nwrite its0 CWRITER 0x20\nshare host[0]\nunmask device=0x0 event=0x0\n"
+            "itsdiff 2\nwrite its0 CWRITER 0x20\nshare host[0]\nunmask device=0x0 event=0x0\n"
         );
         assert_eq!(
             fitted(FuzzTarget::Arch),
-            "itsdiff 1\nboot stage=probed its=2\nits 1\nwrite its1 CWRITER 0x20\npower-loss\nunmask device=0x0 event=0x0\n"
+            "itsdiff 2\nboot stage=probed its=2\nselect-its 1\nwrite its1 CWRITER 0x20\npower-loss\nunmask device=0x0 event=0x0\n"
         );
     }
 

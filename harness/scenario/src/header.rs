@@ -2,7 +2,9 @@
 //! simplification go by them.
 
 use its_gic::geometry::PageSize;
-use its_machine::{Choices, Freedom, ItsConfiguration, MAX_ITS, Pace};
+use its_machine::{
+    Area, Choices, Freedom, ItsConfiguration, MAX_CPUS, MAX_ITS, Pace, Place, Topology,
+};
 
 use crate::argument::{Argument, Shape, Word};
 
@@ -78,7 +80,7 @@ macro_rules! boot_plan {
             }
 
             fn from_words(words: impl IntoIterator<Item = u64>) -> Self {
-                boot(&mut fixed(BOOT, words))
+                boot(&mut fixed(BOOT, words)).with_numbers_apart()
             }
         }
     };
@@ -129,6 +131,10 @@ const fn count(key: &'static str, min: u64, max: u64) -> Argument {
     Argument::new(key, Shape::Count { min, max })
 }
 
+/// The most pages for the records of an ITS.
+const PRIVATE_PAGES: u64 = 64;
+const PROCESSOR_NUMBER: Argument = count("", 0, u8::MAX as u64);
+
 const fn freedom(freedom: Freedom) -> Argument {
     let facts = freedom.facts();
     Argument::new(facts.name, Shape::Choice(facts.options))
@@ -142,16 +148,118 @@ boot_plan! {
     live_devices: u8 = 0, count("live-devices", 0, 255);
     /// Pages of 4 KiB in the command queue, 1 to 16.
     queue_pages: u8 = 16, count("queue-pages", 1, 16);
-    /// Pages that the host gives EL2 for its records, 1 to 4.
-    private_pages: u8 = 1, count("private-pages", 1, 4);
+    /// Pages that the host gives EL2 for its records, 1 to 64.
+    private_pages: u8 = 1, count("private-pages", 1, PRIVATE_PAGES);
     /// ITS pages in the flat or level-1 device table, 1 or 2.
     table_pages: u8 = 1, count("table-pages", 1, 2);
-    /// ITSs on the board, 1 or 2.
+    /// ITSs on the board, 1 to 8.
     its: u8 = 1, count("its", 1, MAX_ITS as u64);
     /// INTID bits that the driver has LPI tables for, 14 to 16.
     intid_bits: u8 = 16, count("intid-bits", 14, 16);
     /// The driver gives an ITS that can have it a collection table of two levels.
     two_level_collections: bool = false, Argument::new("collections", FLAT_TWO_LEVEL);
+    /// CPUs on the board, each with a redistributor, 1 to 8.
+    cpus: u8 = 2, count("cpus", 1, MAX_CPUS as u64);
+    /// GICR_TYPER.Processor_Number of redistributor 0. Those of a board's redistributors differ.
+    processor0: u8 = 0, PROCESSOR_NUMBER.key("processor0");
+    processor1: u8 = 1, PROCESSOR_NUMBER.key("processor1");
+    processor2: u8 = 2, PROCESSOR_NUMBER.key("processor2");
+    processor3: u8 = 3, PROCESSOR_NUMBER.key("processor3");
+    processor4: u8 = 4, PROCESSOR_NUMBER.key("processor4");
+    processor5: u8 = 5, PROCESSOR_NUMBER.key("processor5");
+    processor6: u8 = 6, PROCESSOR_NUMBER.key("processor6");
+    processor7: u8 = 7, PROCESSOR_NUMBER.key("processor7");
+    /// Pages of the memory above 2^48, 33 to 48: the region may end inside a block of 64 KiB.
+    high_pages: u8 = 48, count("high-pages", 33, Area::HIGH.pages() as u64);
+}
+
+/// Names that are kept for fields to come, of the boot plan and of an ITS's configuration. Nothing
+/// else takes them.
+pub(crate) const RESERVED_FIELDS: &[&str] = &[
+    "coherent-queue",
+    "coherent-tables",
+    "coherent-propbaser",
+    "coherent-pendbaser",
+    "store-buffers",
+    "alias",
+    "progress",
+    "finalized-cpus",
+    "drivers",
+];
+
+impl Boot {
+    /// Returns GICR_TYPER.Processor_Number of each redistributor.
+    pub const fn processor_numbers(&self) -> [u8; MAX_CPUS] {
+        let Self { processor0, processor1, processor2, processor3, .. } = *self;
+        let Self { processor4, processor5, processor6, processor7, .. } = *self;
+        [
+            processor0, processor1, processor2, processor3, processor4, processor5, processor6,
+            processor7,
+        ]
+    }
+
+    /// Returns how many ITSs a scenario can name: there are frames and areas of two even where the
+    /// board has one ITS.
+    pub fn its_slots(&self) -> u64 {
+        self.its.max(2).into()
+    }
+
+    /// Returns how many devices the board has, and how much memory.
+    pub fn topology(&self) -> Topology {
+        Topology {
+            its: self.its,
+            cpus: self.cpus,
+            processor_numbers: self.processor_numbers(),
+            high_pages: self.high_pages.into(),
+            has_extra_memory: self.its > 2 || self.cpus > 2 || self.private_area().is_extra(),
+        }
+    }
+
+    /// Returns the area from which the host takes what it gives EL2 for its records.
+    pub fn private_area(&self) -> Area {
+        if u16::from(self.private_pages) > Area::PRIVATE.pages() {
+            Area::RECORDS
+        } else {
+            Area::PRIVATE
+        }
+    }
+
+    /// Returns the first page that the host gives EL2 for the records of an ITS.
+    pub fn private_place(&self, its: u8) -> Place {
+        match self.private_area() {
+            Area::PRIVATE => Place::page(Area::PRIVATE.of_its(its), 0),
+            shared => Place::page(shared, u16::from(its).wrapping_mul(PRIVATE_PAGES as u16)),
+        }
+    }
+
+    /// Gives a redistributor whose processor number another one has the lowest one that is free;
+    /// redistributors that are not there have their usual ones.
+    fn with_numbers_apart(mut self) -> Self {
+        let cpus = usize::from(self.cpus);
+        let mut given: Vec<u8> = Vec::new();
+        for (n, (own, usual)) in self.processors().into_iter().zip(0..).enumerate() {
+            if n >= cpus {
+                *own = usual;
+            } else if given.contains(own) {
+                *own = (0..=u8::MAX).find(|free| !given.contains(free)).unwrap_or(*own);
+            }
+            given.push(*own);
+        }
+        self
+    }
+
+    fn processors(&mut self) -> [&mut u8; MAX_CPUS] {
+        [
+            &mut self.processor0,
+            &mut self.processor1,
+            &mut self.processor2,
+            &mut self.processor3,
+            &mut self.processor4,
+            &mut self.processor5,
+            &mut self.processor6,
+            &mut self.processor7,
+        ]
+    }
 }
 
 // In the order of the binary form, the freedoms but `OnError` behind them by number. A new freedom

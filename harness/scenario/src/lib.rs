@@ -22,20 +22,19 @@
 //!
 //! `docs/scenarios.md` lists the operations.
 //!
-//! `character` (of the first ITS), `character1` (of the second) and `boot` lines before them name
-//! what differs from [`ItsConfiguration::DEFAULT`](its_machine::ItsConfiguration::DEFAULT) and [`Boot::default`]:
+//! Lines `its0` to `its7` (the configuration of an ITS) and `boot` before them name what differs from [`ItsConfiguration::DEFAULT`](its_machine::ItsConfiguration::DEFAULT) and [`Boot::default`]:
 //!
 //! ```
 //! let text = "\
-//! itsdiff 1
-//! character page-size=4K pace=late
+//! itsdiff 2
+//! its0 page-size=4K pace=late
 //! boot live-devices=1 queue-pages=1
 //! command MAPD device=0x2a size=0x4 itt=itt[3]+0x200 valid
-//! post
+//! write-cwriter
 //! poll 4
 //! ";
 //! let scenario = its_scenario::Scenario::parse(text)?;
-//! assert_eq!(scenario.operations[1].name(), "post");
+//! assert_eq!(scenario.operations[1].name(), "write-cwriter");
 //! assert_eq!(scenario.to_string(), text);
 //! assert_eq!(its_scenario::Scenario::decode(&scenario.encode()), scenario);
 //! # Ok::<(), its_scenario::ParseError>(())
@@ -72,15 +71,17 @@ mod table;
 mod target;
 mod text;
 mod turns;
+mod upgrade;
 
-pub use binary::{BINARY_VERSION, HEADER_BYTES, MAX_BYTES, RECORD_BYTES};
+pub use binary::{BINARY_VERSION, MAX_BYTES, RECORD_BYTES};
 pub use fuzz_target::{FuzzTarget, MOST_IN_A_RUN};
 pub use header::{Boot, Stage};
-pub use operation::{CPUS, HostCommand, Operation, Rdbase};
-pub use scenario::{LiveDevice, MAX_OPERATIONS, Scenario};
+pub use operation::{HostCommand, Operation, Rdbase};
+pub use scenario::{DRAWN_OPERATIONS, LiveDevice, MAX_OPERATIONS, Scenario};
 pub use target::Target;
 pub use text::{MAX_TEXT_BYTES, ParseError, TEXT_VERSION, reference};
 pub use turns::Turns;
+pub use upgrade::upgrade;
 
 /// Operations, configurations and boot plans as numbers: every field is a 64-bit word of a known
 /// [`Shape`](numbers::Shape).

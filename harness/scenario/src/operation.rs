@@ -9,16 +9,13 @@ use crate::table::operations;
 use crate::target::Target;
 use crate::turns::Turns;
 
-/// CPUs of the board, and its redistributors.
-pub const CPUS: u8 = 2;
-
 /// The most arguments that a kind has, `cpu` apart.
 pub const ARGUMENTS: usize = 5;
 
 /// An RDbase field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rdbase {
-    /// What names the n-th redistributor, as TYPER.PTA says; below [`CPUS`].
+    /// What names the n-th redistributor of the board, as TYPER.PTA says; below [`MAX_CPUS`](its_machine::MAX_CPUS).
     Of(u8),
     /// The field's 36 bits.
     Raw(u64),
@@ -58,7 +55,7 @@ const INTID: Argument = number("intid", u32::MAX as u64);
 const ICID: Argument = number("icid", u16::MAX as u64);
 const RDBASE: Argument = Argument::new("rdbase", Shape::Rdbase);
 const VALID: Argument = flag("valid");
-const TO_CPU: Argument = count("to", 0, (CPUS as u64).saturating_sub(1));
+const TO_CPU: Argument = Argument::new("to", Shape::Cpu);
 const ITS: Argument = count("its", 0, (MAX_ITS as u64).saturating_sub(1)).bare();
 const CHANGE: Argument = Argument::new("change", Shape::Choice(PageChange::NAMES)).bare();
 const EVENT_ID_BITS: Argument = count("event-id-bits", 1, 32);
@@ -95,7 +92,7 @@ operations {
     /// The host's own write pointer goes back so many slots, so that it writes them again.
     Rewind = 0x11 "rewind" { slots: u8 = count("slots", 1, 255).bare() }
     /// GITS_CWRITER := the host's write pointer, in 32 bits as Linux does, or 64 (`double`).
-    Post = 0x12 "post" [cpu] { retry: bool = flag("retry"), double: bool = flag("double") }
+    WriteCwriter = 0x12 "write-cwriter" [cpu] { retry: bool = flag("retry"), double: bool = flag("double") }
     /// The host reads GITS_CREADR so often.
     Poll = 0x13 "poll" [cpu] { times: u8 = count("times", 1, 255).bare() }
     /// The host changes a word of the slot that it wrote last: its value, XOR `flip`.
@@ -213,7 +210,7 @@ operations {
     MapDevices = 0x5e "map-devices" [cpu] {
         /// Of the first.
         device_id: u32 = DEVICE,
-        count: u16 = count("count", 1, 1024),
+        count: u16 = count("count", 1, 4096),
         /// From one DeviceID to the next; they wrap at 32 bits.
         stride: u32 = number("stride", u32::MAX as u64),
         event_id_bits: u8 = EVENT_ID_BITS,
@@ -244,7 +241,7 @@ operations {
     PowerLoss = 0x65 "power-loss" { restored: bool = flag("restored") }
     /// The host turns to this ITS: what names no ITS by itself is for it, until the next of these. A
     /// scenario starts at ITS 0.
-    Its = 0x66 "its" { its: u8 = ITS }
+    SelectIts = 0x66 "select-its" { its: u8 = ITS }
     /// The next so many operations are done at once: those of each CPU in their order, and those
     /// that no CPU does by the world. CPU 0 begins. A turn says how long an agent goes on: so many
     /// steps, or `u` and so many locks given back; after `+` the next agent is skipped. After the
@@ -281,6 +278,27 @@ commands {
     Discard = 0x2f "command-discard" { device_id = DEVICE, event_id = EVENT }
 }
 }
+
+/// Numbers and names that are kept for operations to come, with what they will do. Nothing else takes
+/// them.
+pub(crate) const RESERVED: &[(u8, &str, &str)] = &[
+    (0x07, "clean", "the host cleans a range to the point of coherency"),
+    (0x08, "write-back", "a line that is left dirty overwrites memory"),
+    (0x09, "barrier", "the host orders its accesses, by the kind of the barrier"),
+    (0x0a, "drain", "the store buffer of a CPU empties"),
+    (0x47, "set-up-redistributors", "the hypercall that guards redistributors"),
+    (0x48, "tear-down", "the hypercall that ends the emulation of an ITS"),
+    (0x5f, "take-over", "another driver takes over: a second probe, kexec, kdump"),
+    (0x67, "expect", "an interrupt is taken, or none"),
+    (0x68, "cpu-on", "a CPU comes late"),
+    (0x69, "cpu-off", "a CPU goes"),
+    (0x6a, "stall", "the hardware stalls at a command"),
+    (0x6b, "progress", "the hardware goes on while EL2 polls or delays"),
+    (0x6c, "fail-late", "a change of page ownership fails after it began"),
+    (0x6d, "power-off", "an ITS loses power until power-on; memory may change in between"),
+    (0x6e, "power-on", "an ITS gets power back"),
+    (0x6f, "enable-by-other", "somebody but host and EL2 enables an ITS"),
+];
 
 impl Operation {
     /// Returns the turns of a race; none of anything else.
@@ -358,6 +376,14 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(Kind::named(kind.name()), Some(*kind));
             assert_eq!(Kind::wrapping(*kind as u8), *kind);
+        }
+    }
+
+    #[test]
+    fn what_is_reserved_is_free() {
+        for (number, name, _) in RESERVED {
+            assert!(Kind::ALL.iter().all(|kind| *kind as u8 != *number), "{name}");
+            assert_eq!(Kind::named(name), None);
         }
     }
 

@@ -1,9 +1,10 @@
 //! An operation as a kind and numbers, each packed into a word: what all forms of it share.
 
-use its_machine::AccessSize;
+use its_machine::{AccessSize, MAX_CPUS};
 
-use crate::argument::Word;
-use crate::operation::{ARGUMENTS, CPUS, Kind};
+use crate::argument::{Shape, Word};
+use crate::header::Boot;
+use crate::operation::{ARGUMENTS, Kind};
 use crate::target::Target;
 
 /// One operation as numbers, in the order of [`Kind::arguments`]; the words after those are 0.
@@ -40,8 +41,20 @@ impl Record {
                 *event = AccessSize::Half.truncate(*event);
             }
         }
-        let cpu = if self.kind.has_cpu() { self.cpu.checked_rem(CPUS).unwrap_or(0) } else { 0 };
+        let cpu = if self.kind.has_cpu() { self.cpu & (MAX_CPUS as u8).wrapping_sub(1) } else { 0 };
         Self { kind: self.kind, cpu, words }
+    }
+
+    /// Brings what names a CPU, an ITS or an area of one onto the board of a boot plan; it is fixed
+    /// already. Fitting twice is fitting once.
+    #[must_use]
+    pub fn fit(mut self, boot: &Boot) -> Self {
+        let shapes = self.kind.arguments().iter().map(|argument| argument.shape);
+        for (word, shape) in self.words.iter_mut().zip(shapes) {
+            *word = shape.fit(*word, boot);
+        }
+        self.cpu = Shape::Cpu.fit(self.cpu.into(), boot) as u8;
+        self
     }
 }
 

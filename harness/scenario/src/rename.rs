@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn devices_change_places_everywhere() {
         let text = "\
-itsdiff 1
+itsdiff 2
 map-device device=0x2a event-id-bits=3 itt=itt[3]
 command MAPD device=0x0 size=0x2 itt=itt[4] valid
 raw-command 0x2a00000003 0x1 0x0 0x0
@@ -67,7 +67,7 @@ msi device=0x7 event=0x1
         assert_eq!(scenario.msi_device(), Some(0x2a));
         scenario.swap_devices(0x2a, 0);
         let expected = "\
-itsdiff 1
+itsdiff 2
 map-device device=0x0 event-id-bits=3 itt=itt[3]
 command MAPD device=0x2a size=0x2 itt=itt[4] valid
 raw-command 0x3 0x1 0x0 0x0

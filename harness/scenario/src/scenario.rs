@@ -7,12 +7,15 @@ use crate::header::{Boot, Stage};
 use crate::operation::Operation;
 
 /// The most operations that a scenario has.
-pub const MAX_OPERATIONS: usize = 256;
+pub const MAX_OPERATIONS: usize = 10_000;
+/// The most operations of a scenario that a generator or an engine makes.
+pub const DRAWN_OPERATIONS: usize = 256;
 
 /// Everything that decides what happens. One run of it is a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
-    /// Of the first ITS and of the second; the board has [`Boot::its`] of them.
+    /// Of each ITS; the board has [`Boot::its`] of them. Those from [`Boot::its_slots`] on are the
+    /// default.
     pub configurations: [ItsConfiguration; MAX_ITS],
     pub boot: Boot,
     /// At most [`MAX_OPERATIONS`].

@@ -34,8 +34,16 @@ impl Scenario {
     }
 
     fn plainer_boards(&self, all: &mut Vec<Self>) {
-        all.extend(plainer_headers(&self.boot).map(|boot| Self { boot, ..self.clone() }));
+        all.extend(plainer_headers(&self.boot).map(|boot| {
+            let mut scenario = Self { boot, ..self.clone() };
+            // What the smaller board does not have is on the rest of it.
+            scenario.fix_up();
+            scenario
+        }));
         for (its, own) in self.configurations.iter().enumerate() {
+            if its as u64 >= self.boot.its_slots() {
+                break;
+            }
             for configuration in plainer_headers(own) {
                 let mut scenario = self.clone();
                 if let Some(slot) = scenario.configurations.get_mut(its) {
@@ -70,16 +78,26 @@ fn plainer_operations(operation: &Operation) -> Vec<Operation> {
 /// The same with one field plainer.
 fn plainer_headers<H: Header>(header: &H) -> impl Iterator<Item = H> {
     let words = header.words();
+    let bound = cost_of(header);
     let usual = H::USUAL.words().into_iter();
     let fields = H::FIELDS.iter().zip(words.clone()).zip(usual).enumerate();
     fields.flat_map(move |(index, ((field, word), usual))| {
         let plainer = plainer_values(field, word, usual).into_iter();
         let words = words.clone();
-        plainer.map(move |plainer| {
+        plainer.filter_map(move |plainer| {
             let others = words.iter().enumerate();
-            H::from_words(others.map(|(at, word)| if at == index { plainer } else { *word }))
+            let others = others.map(|(at, word)| if at == index { plainer } else { *word });
+            let header = H::from_words(others);
+            // Fields that must differ from it may have changed.
+            (cost_of(&header) < bound).then_some(header)
         })
     })
+}
+
+/// What all fields of a header cost.
+fn cost_of<H: Header>(header: &H) -> u128 {
+    let both = header.words().into_iter().zip(H::USUAL.words());
+    both.fold(0, |sum, (word, usual)| sum.saturating_add(cost(word, usual)))
 }
 
 /// The value of an argument that says least: the smallest, or the first that is legal.
@@ -104,7 +122,7 @@ fn cost(word: u64, plainest: u64) -> u128 {
 /// Values of less cost that the argument can have, the plainest first.
 fn plainer_values(argument: &Argument, word: u64, plainest: u64) -> Vec<u64> {
     let mut values = match argument.shape {
-        Shape::Number { .. } | Shape::Count { .. } => plainer_numbers(word),
+        Shape::Number { .. } | Shape::Count { .. } | Shape::Cpu => plainer_numbers(word),
         Shape::Choice(_) | Shape::Flag => Vec::new(),
         Shape::Place { .. } => return plainer_places(word),
         Shape::Rdbase => plainer_rdbases(word),
@@ -218,12 +236,8 @@ mod tests {
 
     /// The measure: operations, then what all arguments and fields cost.
     fn measure(scenario: &Scenario) -> (usize, u128) {
-        fn header<H: Header>(header: &H) -> u128 {
-            let both = header.words().into_iter().zip(H::USUAL.words());
-            both.map(|(word, usual)| cost(word, usual)).sum()
-        }
-        let mut sum = header(&scenario.boot);
-        sum += scenario.configurations.iter().map(header).sum::<u128>();
+        let mut sum = cost_of(&scenario.boot);
+        sum += scenario.configurations.iter().map(cost_of).sum::<u128>();
         for operation in &scenario.operations {
             let record = Record::from(operation);
             sum += u128::from(record.cpu);
@@ -249,7 +263,7 @@ mod tests {
     }
 
     fn operations(text: &str) -> Scenario {
-        Scenario::parse(format!("itsdiff 1\n{text}")).unwrap()
+        Scenario::parse(format!("itsdiff 2\n{text}")).unwrap()
     }
 
     #[test]

@@ -18,7 +18,8 @@ macro_rules! operations {
             }
         )* }
     ) => {
-        /// One thing that a CPU of the host, a device, or the world does. `cpu` is below [`CPUS`].
+        /// One thing that a CPU of the host, a device, or the world does. `cpu` is below
+        /// [`MAX_CPUS`](its_machine::MAX_CPUS).
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Operation {
             $(

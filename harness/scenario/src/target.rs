@@ -7,13 +7,31 @@ use its_machine::{AccessSize, Frame};
 use crate::argument::Word;
 
 /// The board's frames with their names, by their number in the binary form: only appended to.
-pub const FRAMES: [(Frame, &str); 6] = [
+pub const FRAMES: [(Frame, &str); 24] = [
     (Frame::ItsControl(0), "its0"),
     (Frame::ItsTranslation(0), "translation0"),
     (Frame::Redistributor(0), "redistributor0"),
     (Frame::Redistributor(1), "redistributor1"),
     (Frame::ItsControl(1), "its1"),
     (Frame::ItsTranslation(1), "translation1"),
+    (Frame::ItsControl(2), "its2"),
+    (Frame::ItsTranslation(2), "translation2"),
+    (Frame::ItsControl(3), "its3"),
+    (Frame::ItsTranslation(3), "translation3"),
+    (Frame::ItsControl(4), "its4"),
+    (Frame::ItsTranslation(4), "translation4"),
+    (Frame::ItsControl(5), "its5"),
+    (Frame::ItsTranslation(5), "translation5"),
+    (Frame::ItsControl(6), "its6"),
+    (Frame::ItsTranslation(6), "translation6"),
+    (Frame::ItsControl(7), "its7"),
+    (Frame::ItsTranslation(7), "translation7"),
+    (Frame::Redistributor(2), "redistributor2"),
+    (Frame::Redistributor(3), "redistributor3"),
+    (Frame::Redistributor(4), "redistributor4"),
+    (Frame::Redistributor(5), "redistributor5"),
+    (Frame::Redistributor(6), "redistributor6"),
+    (Frame::Redistributor(7), "redistributor7"),
 ];
 
 /// Access sizes by number.
@@ -180,7 +198,7 @@ mod tests {
         let names = FRAMES.map(|(_, name)| name);
         let expected =
             ["its0", "translation0", "redistributor0", "redistributor1", "its1", "translation1"];
-        assert_eq!(names, expected);
+        assert_eq!(names[..6], expected);
     }
 
     #[test]

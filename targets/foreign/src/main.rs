@@ -4,10 +4,10 @@
 #![cfg_attr(engine = "libfuzzer", no_main)]
 
 use its_board::{BoardLocks, BoardSubject};
+use its_machine::Machine;
 
-fn make(its: &'static [u64]) -> Box<dyn BoardSubject> {
-    let redistributors = its_machine::CPUS.into();
-    Box::new(its_abi::Foreign::<BoardLocks>::new(its, redistributors))
+fn make(machine: &Machine) -> Box<dyn BoardSubject> {
+    Box::new(its_abi::Foreign::<BoardLocks>::new(machine))
 }
 
 its_program::program!(its_program::target(), make);

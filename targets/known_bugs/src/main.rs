@@ -6,14 +6,15 @@
 
 use its_board::{BoardLocks, BoardSubject};
 use its_known_bugs::{Emulator, MISTAKES};
+use its_machine::Machine;
 
-fn make(its: &'static [u64]) -> Box<dyn BoardSubject> {
+fn make(machine: &Machine) -> Box<dyn BoardSubject> {
     let name = std::env::var(its_switch::MISTAKE).unwrap_or_default();
     if !MISTAKES.contains(&name.as_str()) {
         eprintln!("error: {} names no known bug: `{name}`", its_switch::MISTAKE);
         std::process::exit(2);
     }
-    Box::new(Emulator::<BoardLocks>::new(its))
+    Box::new(Emulator::<BoardLocks>::new(machine.its))
 }
 
 its_program::program!(its_program::target(), make);

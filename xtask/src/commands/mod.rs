@@ -17,6 +17,7 @@ pub(crate) mod scale;
 pub(crate) mod test;
 pub(crate) mod triage;
 pub(crate) mod trials;
+mod upgrade;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -61,6 +62,9 @@ pub(crate) enum Command {
     /// Merges, minimizes and measures grown corpora; checks the stored ones
     #[command(after_help = "Example:\n  cargo xtask corpus its_cmdq stats")]
     Corpus(corpus::Arguments),
+    /// Rewrites stored scenarios that an earlier version wrote, with their comments
+    #[command(after_help = "Example:\n  cargo xtask upgrade my-findings/")]
+    Upgrade(upgrade::Arguments),
     /// Fuzzes all targets with all engines within a budget and writes a report
     #[command(after_help = "Example:\n  cargo xtask nightly --budget 20m --engine libfuzzer")]
     Nightly(nightly::Arguments),
@@ -107,6 +111,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Minimize(arguments) => minimize::run(&arguments),
         Command::Promote(arguments) => promote::run(&arguments),
         Command::Triage(arguments) => triage::run(&arguments),
+        Command::Upgrade(arguments) => upgrade::run(&arguments),
         Command::Corpus(arguments) => corpus::run(&arguments),
         Command::Nightly(arguments) => nightly::run(&arguments),
         Command::Coverage(arguments) => coverage::run(&arguments),

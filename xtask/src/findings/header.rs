@@ -137,18 +137,18 @@ mod tests {
         let moved = "/b c.its";
         let whole = format!("{subject}{rest}{replay}new\n");
         assert_eq!(inherit(&file, "new\n", Some(moved)), whole);
-        let regression = format!("# subject:  x, itsdiff 1\n{rest}{replay}new\n");
-        assert_eq!(inherit(&file, "# subject:  x, itsdiff 1\nnew\n", Some(moved)), regression);
+        let regression = format!("# subject:  x, itsdiff 2\n{rest}{replay}new\n");
+        assert_eq!(inherit(&file, "# subject:  x, itsdiff 2\nnew\n", Some(moved)), regression);
         assert_eq!(inherit(Path::new("/nowhere"), "new\n", None), "new\n");
     }
 
     #[test]
     fn fields_are_found_wherever_they_are() {
         let header = Header::parse(
-            "# subject:  queue-not-ordered, itsdiff 0.1.0 (abc)\n# rule: x\n# signature: A.b.c.d\nitsdiff 1\n",
+            "# subject:  queue-not-ordered, itsdiff 0.1.0 (abc)\n# rule: x\n# signature: A.b.c.d\nitsdiff 2\n",
         );
         assert_eq!(header.subject.as_deref(), Some("queue-not-ordered"));
         assert_eq!(header.signature.as_deref(), Some("A.b.c.d"));
-        assert_eq!(Header::parse("itsdiff 1\n"), Header::default());
+        assert_eq!(Header::parse("itsdiff 2\n"), Header::default());
     }
 }

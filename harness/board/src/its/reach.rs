@@ -16,7 +16,7 @@ use its_machine::{Area, El2Side, Event, Exposure, HostSide, PageState, Purpose, 
 use super::cache::Key;
 use super::format::DeviceEntry;
 use super::{Bus, DEVICES, PhysicalIts};
-use crate::flat::{FLAT_PAGES, flat_index};
+use crate::flat::{FLAT_PAGES, Flat};
 use crate::memory::Memory;
 use crate::ownership::Ownership;
 
@@ -31,14 +31,15 @@ pub(super) struct Account {
 impl Account {
     fn count(&mut self, address: u64, bytes: u64, up: bool) {
         self.pages.resize(FLAT_PAGES, 0);
-        for index in Pages::under(address, bytes).iter().take(FLAT_PAGES).filter_map(flat_index) {
+        let run = Pages::under(address, bytes);
+        for index in run.iter().take(FLAT_PAGES).filter_map(|page| Flat::ALL.index(page)) {
             self.pages[index] = if up { self.pages[index] + 1 } else { self.pages[index] - 1 };
         }
     }
 
     /// How many of them a page is under.
     fn at(&self, page: u64) -> u16 {
-        let count = flat_index(page).and_then(|index| self.pages.get(index));
+        let count = Flat::ALL.index(page).and_then(|index| self.pages.get(index));
         count.copied().unwrap_or(0)
     }
 

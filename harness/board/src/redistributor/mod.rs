@@ -18,7 +18,9 @@ use lpis::Lpis;
 /// The state of one redistributor.
 #[derive(Clone)]
 pub(crate) struct Redistributor {
+    /// Of the CPU, which is its affinity.
     number: u8,
+    processor_number: u8,
     /// GICR_TYPER.Last
     last: bool,
     choices: Choices,
@@ -50,6 +52,7 @@ impl Redistributor {
         let choices = machine.configuration(0).choices;
         Self {
             number,
+            processor_number: machine.processor_number(number),
             last: usize::from(number) + 1 == machine.redistributors.len(),
             choices,
             enabled: false,
@@ -63,8 +66,7 @@ impl Redistributor {
 
     /// All redistributors of a machine, as they are after reset.
     pub(crate) fn all(machine: &Machine) -> Vec<Self> {
-        let numbers = (0..=u8::MAX).take(machine.redistributors.len());
-        numbers.map(|number| Self::new(number, machine)).collect()
+        machine.cpus().map(|number| Self::new(number, machine)).collect()
     }
 
     /// Whether LPIs are enabled.
@@ -112,8 +114,9 @@ impl Redistributor {
         let whole = match offset & !7 {
             CTLR => u64::from(self.control().into_bits()),
             TYPER => {
-                let number = u64::from(self.number);
-                1 | u64::from(self.last) << 4 | number << 8 | number << 32
+                let (processor, affinity) =
+                    (u64::from(self.processor_number), u64::from(self.number));
+                1 | u64::from(self.last) << 4 | processor << 8 | affinity << 32
             }
             PROPBASER => self.propbaser,
             PENDBASER => self.pendbaser,

@@ -322,7 +322,7 @@ mod tests {
 
     fn verdicts(forgets: bool) -> Vec<Verdict> {
         let start = move |machine: Machine| {
-            let board = Board::new(machine, make(machine.its));
+            let board = Board::new(machine, make(&machine));
             Ok(Physical { board, forgets })
         };
         let mut comparison = Comparison::new(Box::new(start), false);

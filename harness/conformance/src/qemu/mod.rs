@@ -3,8 +3,6 @@
 mod profile;
 mod subject;
 
-use std::sync::OnceLock;
-
 use anyhow::Result;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::Machine;
@@ -35,10 +33,10 @@ pub(crate) fn becomes_zero(scenario: &Scenario) -> Option<u32> {
 
 /// The machine of a scenario as QEMU has it: of the board's memory what QEMU has too.
 pub(crate) fn machine(scenario: &Scenario) -> Machine {
-    static MEMORY: OnceLock<Vec<Pages>> = OnceLock::new();
     let board = its_driver::machine(scenario);
     let has =
         |pages: &Pages| its_qemu::is_memory(pages.first * PAGE_BYTES, pages.count * PAGE_BYTES);
-    let memory = MEMORY.get_or_init(|| board.memory.iter().copied().filter(has).collect());
+    let none = |pages: Pages| Pages { count: 0, ..pages };
+    let memory = board.memory.map(|pages| if has(&pages) { pages } else { none(pages) });
     Machine { memory, ..board }
 }

@@ -135,7 +135,7 @@ impl QemuSubject {
 fn configuration_words(scenario: &Scenario) -> Vec<String> {
     let text = scenario.to_string();
     let mut lines = text.lines();
-    let line = lines.find_map(|line| line.strip_prefix("character "));
+    let line = lines.find_map(|line| line.strip_prefix("its0 "));
     let words = line.unwrap_or("").split_whitespace();
     words.map(str::to_owned).collect()
 }

@@ -40,7 +40,7 @@ fn known_collection(draft: &mut Draft<'_, '_>) -> Option<u16> {
 
 /// The driver's collection of a CPU, if it should be mapped: it uses no others.
 fn cpu_collection(draft: &mut Draft<'_, '_>) -> Option<u16> {
-    let icid = draft.below(CPUS.into()) as u16;
+    let icid = draft.below(draft.cpus().into()) as u16;
     draft.expected.here().redistributor(icid).map(|_| icid)
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn interrupt(draft: &mut Draft<'_, '_>) {
         0 => draft.acknowledge_all(),
         1 => {}
         _ => {
-            let cpu = draft.below(CPUS.into()) as u8;
+            let cpu = draft.below(draft.cpus().into()) as u8;
             (0..count).for_each(|_| draft.acknowledge(cpu));
         }
     }
@@ -168,7 +168,7 @@ pub(crate) fn other_its(draft: &mut Draft<'_, '_>) {
         return draft.acknowledge_all();
     }
     let its = 1_u8.saturating_sub(draft.expected.current);
-    draft.push(Operation::Its { its });
+    draft.push(Operation::SelectIts { its });
 }
 
 /// The host reads registers, halves too, and memory that is only its own.

@@ -4,8 +4,8 @@ use super::commands::on_event;
 use super::driver;
 use crate::words::*;
 
-/// GICR_PENDBASER of each redistributor as the driver writes it: in [`Area::PENDING`].
-const PENDING: [u64; CPUS as usize] = [0x8005_0000, 0x8006_0000];
+/// GICR_PENDBASER of the first redistributors as the driver writes it: in [`Area::PENDING`].
+const PENDING: [u64; 2] = [0x8005_0000, 0x8006_0000];
 /// GICR_PROPBASER's address: the place of [`Area::CONFIGURATION`].
 const CONFIGURATION: u64 = 0x8004_0000;
 const PENDING_TABLE_ZERO: u64 = 1 << 62;
@@ -56,7 +56,7 @@ fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributo
 
 /// GICR_CTLR.EnableLPIs is cleared, if it can be, and set again, the pending table kept or empty.
 pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
-    let redistributor = draft.below(CPUS.into()) as u8;
+    let redistributor = draft.below(draft.cpus().into()) as u8;
     let frame = Frame::Redistributor(redistributor);
     let ctlr = |draft: &mut Draft<'_, '_>, value| {
         draft.write_and_read(frame, "CTLR", value);

@@ -43,7 +43,7 @@ pub(crate) const HOSTILE: &[Phrase] = &[
 ];
 
 /// When no phrase follows any more: a batch around the queue still leaves room for some.
-const LONG: usize = MAX_OPERATIONS * 2 / 3;
+const LONG: usize = DRAWN_OPERATIONS * 2 / 3;
 
 /// Writes a scenario from its first operation to its last.
 pub(crate) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, temper: Temper) {
@@ -87,16 +87,16 @@ fn open(draft: &mut Draft<'_, '_>, hostile: bool) {
     }
     if hostile {
         draft.maybe(1, 4, registers::any_read);
-        for cpu in 0..CPUS {
+        for cpu in 0..draft.cpus() {
             draft.maybe(1, 4, |draft| lpis::pending_from_the_start(draft, cpu));
         }
     }
     for its in 0..draft.expected.boot.its {
         if its > 0 {
-            draft.push(Operation::Its { its });
+            draft.push(Operation::SelectIts { its });
         }
         draft.push(Operation::Probe { cpu: 0 });
-        draft.push_all((0..CPUS).map(|cpu| Operation::InitCpu { cpu }));
+        draft.push_all((0..draft.cpus()).map(|cpu| Operation::InitCpu { cpu }));
     }
     if draft.expected.current != 0 && draft.chance(1, 2) {
         driver::other_its(draft);

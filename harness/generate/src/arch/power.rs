@@ -64,7 +64,7 @@ pub(crate) fn lost(draft: &mut Draft<'_, '_>) {
     if draft.chance(3, 4) {
         remap(draft, &before);
     } else {
-        draft.push_all((0..CPUS).map(|cpu| Operation::InitCpu { cpu }));
+        draft.push_all((0..draft.cpus()).map(|cpu| Operation::InitCpu { cpu }));
     }
     draft.drain();
     if let Some((device, event)) = draft.mapped() {

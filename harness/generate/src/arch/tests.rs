@@ -41,7 +41,7 @@ fn boards_differ() {
     let mut counts = [0; 4];
     for seed in 0..2000 {
         let scenario = hostile(seed);
-        let [first, second] = scenario.configurations;
+        let [first, second, ..] = scenario.configurations;
         let two = scenario.boot.its == 2;
         let facts = [
             two,
@@ -97,7 +97,7 @@ impl Law {
             Operation::Command { command: HostCommand::Raw { .. }, .. }
             | Operation::Rewind { .. }
             | Operation::Grow { .. }
-            | Operation::Post { retry: true, .. } => Some("hostile"),
+            | Operation::WriteCwriter { retry: true, .. } => Some("hostile"),
             Operation::WriteCbaser { flip, .. } | Operation::WriteBaser { flip, .. } => {
                 (on || flip != 0).then_some("register while enabled")
             }
@@ -232,7 +232,7 @@ fn legal_scenarios_are_legal() {
             assert!(here.written + here.in_flight < slots, "{}", text());
         }
         for its in 0..scenario.boot.its {
-            law.follow(&Operation::Its { its });
+            law.follow(&Operation::SelectIts { its });
             let here = law.expected.here();
             assert_eq!((here.written, here.in_flight), (0, 0), "{scenario}");
             assert!(law.enabled[usize::from(its)], "{scenario}");

@@ -1,10 +1,10 @@
 //! A small driver, for tests and measurements.
 
 use its_device::Step;
-use its_gic::geometry::{PAGE_BYTES, PageSize, Pages};
+use its_gic::geometry::{PAGE_BYTES, PageSize};
 use its_gic::redistributor::{CTLR, PENDBASER, PROPBASER};
 use its_gic::{Baser, Cbaser, Command, Register};
-use its_machine::{AccessSize, Action, Choices, Direction, Machine};
+use its_machine::{AccessSize, Action, Choices, Direction, MAX_ITS, Machine, Topology};
 
 pub(crate) const ITS: u64 = 0x0808_0000;
 pub(crate) const REDISTRIBUTORS: [u64; 2] = [0x080a_0000, 0x080e_0000];
@@ -18,13 +18,14 @@ pub(crate) const ITT: u64 = 0x8014_0000;
 /// Like the board, but without its hole.
 pub(crate) fn machine() -> Machine {
     Machine {
-        configurations: [its_qemu::configuration(PageSize::K64, Choices::USUAL); 2],
+        configurations: [its_qemu::configuration(PageSize::K64, Choices::USUAL); MAX_ITS],
         intid_bits: 16,
-        memory: &[Pages { first: QUEUE / PAGE_BYTES, count: 768 }],
+        memory: Machine::one_region(QUEUE / PAGE_BYTES, 768),
         el2: &[],
         linear_map: 0,
         its: &[ITS],
         redistributors: &REDISTRIBUTORS,
+        processor_numbers: Topology::DEFAULT.processor_numbers,
     }
 }
 

@@ -19,7 +19,7 @@ use saboteur::{Sabotage, Sabotaged};
 
 /// Maps devices, grows a table, uses and unmaps them.
 const LIFE: &str = "\
-itsdiff 1
+itsdiff 2
 boot live-devices=1 queue-pages=1
 store level2[16]+0x40 value=0x5
 map-device device=0x2a event-id-bits=0x5 itt=itt[3]+0x200
@@ -33,19 +33,19 @@ poll 2
 
 /// The same with slow hardware, so that much is in flight.
 const SLOW: &str = "\
-itsdiff 1
-character pace=never
+itsdiff 2
+its0 pace=never
 boot queue-pages=1
 map-device device=0x2a event-id-bits=0x5 itt=itt[3]
 command MAPD device=0x2a size=0x4 itt=itt[9] valid
-post
+write-cwriter
 ";
 
 /// The same life on the second of two guarded ITSs.
 const SECOND: &str = "\
-itsdiff 1
+itsdiff 2
 boot live-devices=1 queue-pages=1 its=2
-its 1
+select-its 1
 map-device device=0x2a event-id-bits=0x5 itt=itt[3]+0x200
 map-device device=0x2000 event-id-bits=0x5 itt=itt[5]
 unmap-device device=0x2a
@@ -54,19 +54,19 @@ poll 2
 
 /// A collection table of two levels grows.
 const COLLECTIONS: &str = "\
-itsdiff 1
-character two-level-collections=yes
+itsdiff 2
+its0 two-level-collections=yes
 boot queue-pages=1 collections=two-level
 grow-collection icid=0x2000 level2=level2[112]
 command MAPC icid=0x2000 rdbase=redistributor0 valid
-post
+write-cwriter
 poll 1
 ";
 
 /// Power is lost before the table in memory says that a device is gone.
 const STALE: &str = "\
-itsdiff 1
-character caches=write-back pace=never
+itsdiff 2
+its0 caches=write-back pace=never
 boot queue-pages=1
 map-device device=0x2a event-id-bits=0x5 itt=itt[3]+0x200
 suspend
@@ -78,7 +78,7 @@ poll 1
 
 /// A set-up that fails late.
 const FAILING: &str = "\
-itsdiff 1
+itsdiff 2
 boot stage=deprivileged queue-pages=1 live-devices=2
 fail pin nth=3
 set-up private=private[0] descriptor=descriptor[0] private-pages=0x1
@@ -86,17 +86,17 @@ set-up private=private[0] descriptor=descriptor[0] private-pages=0x1
 
 /// A level-2 table joins with the first command.
 const GROWTH: &str = "\
-itsdiff 1
+itsdiff 2
 boot queue-pages=1
 grow device=0x2000 level2=level2[16]
 command MAPD device=0x2000 size=0x4 itt=itt[3] valid
-post
+write-cwriter
 poll 1
 ";
 
 /// ITTs of two pages, and of one.
 const WIDE: &str = "\
-itsdiff 1
+itsdiff 2
 boot queue-pages=1
 map-device device=0x2a event-id-bits=0xa itt=itt[3]
 unmap-device device=0x2a
@@ -105,11 +105,11 @@ poll 2
 
 /// Collections, stopping and starting, redistributors, and accesses that are ignored.
 const LEGAL: &str = "\
-itsdiff 1
+itsdiff 2
 boot queue-pages=1
 command MAPC icid=0x1 rdbase=redistributor0 valid
 command SYNC rdbase=redistributor0
-post
+write-cwriter
 read its0 CWRITER
 read its0 CREADR
 read its0 +0x2000 size=4
@@ -121,15 +121,15 @@ resume
 
 /// A command that must be refused.
 const ILLEGAL: &str = "\
-itsdiff 1
+itsdiff 2
 boot queue-pages=1
 command SYNC rdbase=0x9
-post
+write-cwriter
 ";
 
 /// A page that is given away while the ITS is not guarded.
 const CLOSING: &str = "\
-itsdiff 1
+itsdiff 2
 boot stage=deprivileged
 donate-guest host[0]
 ";
@@ -153,7 +153,8 @@ fn broken(sabotage: Sabotage, from_set_up: bool, text: &str) -> BTreeSet<&'stati
         }
     }));
     let scenario = Scenario::parse(text).expect("the scenario is right");
-    let mut runner = Runner::new(move |its| Box::new(Sabotaged::new(its, sabotage, from_set_up)));
+    let mut runner =
+        Runner::new(move |machine| Box::new(Sabotaged::new(machine.its, sabotage, from_set_up)));
     runner.check_account = true;
     let case = runner.play_twice(&scenario, &mut Trace::default());
     assert_eq!(case.defects, Vec::<String>::new(), "{sabotage:?}");
@@ -340,15 +341,16 @@ fn the_rules_about_hardware_are_broken_by_breaks() {
 #[test]
 fn a_finding_as_it_is_told() {
     let text = "\
-itsdiff 1
+itsdiff 2
 boot queue-pages=1 live-devices=1
 command MAPD device=0x2a size=0x4 itt=itt[3]+0x200 valid
 command SYNC rdbase=redistributor0
-post
+write-cwriter
 ";
     let scenario = Scenario::parse(text).expect("the scenario is right");
-    let mut runner =
-        Runner::new(|its| Box::new(Sabotaged::new(its, Sabotage::SkipPin(Area::ITT), false)));
+    let mut runner = Runner::new(|machine| {
+        Box::new(Sabotaged::new(machine.its, Sabotage::SkipPin(Area::ITT), false))
+    });
     let mut trace = Trace::default();
     let case = runner.play(&scenario, Some(&mut trace));
     let text = trace.text();

@@ -2,13 +2,14 @@
 
 use its_board::BoardSubject;
 use its_machine::Area;
+use its_machine::Machine;
 use its_runner::minimize::{Refused, findings, minimize, shortest};
 use its_scenario::{Operation, Scenario};
 
 use crate::saboteur::{Sabotage, Sabotaged};
 
-fn unpinned(its: &'static [u64]) -> Box<dyn BoardSubject> {
-    Box::new(Sabotaged::new(its, Sabotage::SkipPin(Area::ITT), false))
+fn unpinned(machine: &Machine) -> Box<dyn BoardSubject> {
+    Box::new(Sabotaged::new(machine.its, Sabotage::SkipPin(Area::ITT), false))
 }
 
 fn scenario(text: &str) -> Scenario {
@@ -17,8 +18,8 @@ fn scenario(text: &str) -> Scenario {
 
 /// Two devices, the second on an odd board, with much around it.
 const LONG: &str = "\
-itsdiff 1
-character itt-entry-bytes=16 pace=late
+itsdiff 2
+its0 itt-entry-bytes=16 pace=late
 boot live-devices=2 queue-pages=1
 poll 3
 read its0 TYPER
@@ -37,7 +38,7 @@ fn the_shortest_shows_the_same() {
     let done = minimize(&long, Some(&signature), unpinned, 100_000, |_| {}).unwrap();
     assert!(done.minimal);
     assert_eq!(done.finding.signature, signature);
-    let expected = "itsdiff 1\nmap-device device=0x0 event-id-bits=5 itt=itt[0]\n";
+    let expected = "itsdiff 2\nmap-device device=0x0 event-id-bits=5 itt=itt[0]\n";
     assert_eq!(done.scenario.to_string(), expected);
     let again = minimize(&done.scenario, None, unpinned, 100_000, |_| {}).unwrap();
     assert_eq!(again.scenario, done.scenario);
@@ -52,7 +53,7 @@ fn a_used_up_budget_is_told() {
 
 #[test]
 fn what_does_not_show_it_is_refused() {
-    let clean = scenario("itsdiff 1\npoll 1\n");
+    let clean = scenario("itsdiff 2\npoll 1\n");
     let refused = minimize(&clean, None, unpinned, 100, |_| {});
     assert_eq!(refused, Err(Refused::Clean));
     let other = minimize(&scenario(LONG), Some("LEAK-HOST.a.b.c"), unpinned, 100, |_| {});
@@ -63,13 +64,13 @@ fn what_does_not_show_it_is_refused() {
 #[test]
 fn races_shrink_to_what_counts() {
     let race = scenario(
-        "itsdiff 1\nrace 3 turns=3,2,u1\npoll 2\nmap-device device=0x1 event-id-bits=5 itt=itt[3] cpu=1\nadvance 3\npoll 1\n",
+        "itsdiff 2\nrace 3 turns=3,2,u1\npoll 2\nmap-device device=0x1 event-id-bits=5 itt=itt[3] cpu=1\nadvance 3\npoll 1\n",
     );
     let done = minimize(&race, None, unpinned, 100_000, |_| {}).unwrap();
     assert!(done.minimal);
     let text = done.scenario.to_string();
     // The signature is one of a race.
-    let expected = "itsdiff 1\nrace 1\nmap-device device=0x0 event-id-bits=5 itt=itt[0]\n";
+    let expected = "itsdiff 2\nrace 1\nmap-device device=0x0 event-id-bits=5 itt=itt[0]\n";
     assert_eq!(text, expected);
 }
 
@@ -86,8 +87,11 @@ fn commands(scenario: &Scenario) -> usize {
 #[test]
 fn what_takes_many_commands_takes_few_operations() {
     let sync = "command SYNC rdbase=redistributor0\n";
-    let long =
-        scenario(&format!("itsdiff 1\npoll 1\n{}post\n{}", sync.repeat(90), sync.repeat(31)));
+    let long = scenario(&format!(
+        "itsdiff 2\npoll 1\n{}write-cwriter\n{}",
+        sync.repeat(90),
+        sync.repeat(31)
+    ));
     let shows = |candidate: &Scenario| commands(candidate) >= 117;
     let done = shortest(long, 100_000, &shows, |_| {});
     assert!(done.minimal);
@@ -96,11 +100,11 @@ fn what_takes_many_commands_takes_few_operations() {
 
 #[test]
 fn what_means_something_only_together_goes_together() {
-    let long = scenario("itsdiff 1\nsuspend\npoll 1\nresume\npost\n");
+    let long = scenario("itsdiff 2\nsuspend\npoll 1\nresume\nwrite-cwriter\n");
     let shows = |candidate: &Scenario| {
         let has = |wanted: &str| candidate.to_string().lines().any(|line| line.starts_with(wanted));
-        has("post") && has("suspend") == has("resume")
+        has("write-cwriter") && has("suspend") == has("resume")
     };
     let done = shortest(long, 1_000, &shows, |_| {});
-    assert_eq!(done.scenario.to_string(), "itsdiff 1\npost\n");
+    assert_eq!(done.scenario.to_string(), "itsdiff 2\nwrite-cwriter\n");
 }

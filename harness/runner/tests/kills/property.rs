@@ -6,6 +6,7 @@ use std::fmt;
 use arbitrary::Unstructured;
 use its_board::BoardSubject;
 use its_generate::{Temper, generate};
+use its_machine::Machine;
 use its_runner::campaign::report;
 use its_runner::minimize::{findings, minimize};
 use its_runner::{Make, replay};
@@ -34,8 +35,8 @@ impl Made for Wrong {
     const MAKE: Make = wrong;
 }
 
-fn wrong(its: &'static [u64]) -> Box<dyn BoardSubject> {
-    Box::new(Sabotaged::new(its, Sabotage::UnpinTwice, false))
+fn wrong(machine: &Machine) -> Box<dyn BoardSubject> {
+    Box::new(Sabotaged::new(machine.its, Sabotage::UnpinTwice, false))
 }
 
 /// A scenario, shown with what it breaks.

@@ -12,6 +12,9 @@ use its_gic::{Command, Register};
 use its_machine::Area;
 use its_machine::{AccessSize, Errno, View};
 
+/// Redistributors of the usual board.
+const REDISTRIBUTORS: usize = 2;
+
 /// What is done wrong. Offsets are those of registers of the ITS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sabotage {
@@ -258,8 +261,7 @@ impl El2 for Saboteur<'_> {
     fn redistributor(&self, index: usize) -> Option<Redistributor> {
         let known = self.board.redistributor(index);
         let more = || Redistributor { address: 0x0810_0000, processor_number: 9 };
-        let knows_more =
-            self.is(Sabotage::KnowMore) && index == its_machine::REDISTRIBUTOR_FRAMES.len();
+        let knows_more = self.is(Sabotage::KnowMore) && index == REDISTRIBUTORS;
         known.or_else(|| knows_more.then(more))
     }
 

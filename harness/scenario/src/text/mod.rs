@@ -1,8 +1,8 @@
 //! The text form: what engineers read, write and compare, and what is stored.
 //!
-//! One operation a line, `name value ... key=value ...`, after the line `itsdiff 1` and, where they
-//! differ from the defaults, lines `character`, `character1` (the second ITS's) and `boot`. `#`
-//! starts a comment.
+//! One operation a line, `name value ... key=value ...`, after the line `itsdiff 2` and, where they
+//! differ from the defaults, lines `its0` to `its7` (configurations) and `boot`. `#` starts a
+//! comment. Version 1 is read too.
 //!
 //! - Numbers are hexadecimal with `0x`, counts decimal; both are read in either.
 //! - Addresses are symbolic, `itt[3]+0x200` (the page in decimal), or absolute, `0x880000000`.
@@ -12,23 +12,23 @@
 //! - A word without value is set by being there (`valid`, `retry`). `cpu=0`, `flip=0x0` and the
 //!   like go without saying.
 
-use its_machine::MAX_ITS;
-
 mod parse;
 mod print;
 mod reference;
 mod value;
+mod version;
 
 pub use parse::ParseError;
 pub use reference::reference;
+pub(crate) use version::upgrade_text;
 
 /// The version that the first line says.
-pub const TEXT_VERSION: u64 = 1;
+pub const TEXT_VERSION: u64 = 2;
 /// The longest text that is read, in bytes; a printed scenario has less than a quarter of this.
-pub const MAX_TEXT_BYTES: usize = 0x4_0000;
+pub const MAX_TEXT_BYTES: usize = 0x80_0000;
 
-/// What the lines of the ITSs' configurations start with.
-const CONFIGURATION_LINES: [&str; MAX_ITS] = ["character", "character1"];
+/// What the lines of the ITSs' configurations start with, before the number of the ITS.
+const CONFIGURATION: &str = "its";
 /// What the name of a command's kind starts with.
 const COMMAND: &str = "command-";
 /// The key that gives the size of an access to what is no register, in bytes.

@@ -1,17 +1,17 @@
 //! Parsing. What comes out is fixed up: a value out of range is an error, never another value.
 
-use its_machine::Frame;
+use its_machine::{Frame, MAX_ITS};
 
 use crate::argument::Word as _;
 use crate::argument::{Argument, Presence, Shape};
-use crate::header::Header;
-use crate::operation::{ARGUMENTS, Kind};
-use crate::operation::{CPUS, Operation};
+use crate::header::{Boot, Header, RESERVED_FIELDS};
+use crate::operation::{ARGUMENTS, Kind, Operation, RESERVED};
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
 use crate::target::{FRAMES, SIZES, Target, frame_bytes, registers};
 use crate::text::value::{number, one_of, value};
-use crate::text::{COMMAND, CONFIGURATION_LINES, CPU, MAX_TEXT_BYTES, SIZE, TEXT_VERSION};
+use crate::text::version::renamed;
+use crate::text::{COMMAND, CONFIGURATION, CPU, MAX_TEXT_BYTES, SIZE, TEXT_VERSION};
 
 /// What is wrong with a text, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,11 +39,26 @@ impl Scenario {
         let text = text_of(text.as_ref())?;
         let mut scenario = Self::default();
         let mut section = Section::Start;
+        let mut version = TEXT_VERSION;
+        let mut last_configuration = None;
         for (index, line) in text.lines().enumerate() {
             let words = words(index.saturating_add(1), line);
-            if let Some((first, rest)) = words.split_first() {
-                section = scenario.parse_line(section, *first, rest)?;
+            let Some((first, rest)) = words.split_first() else { continue };
+            if section == Section::Start {
+                version = parse_version(*first, rest)?;
+                section = Section::Version;
+                continue;
             }
+            let first = Word { text: renamed(version, first.text), ..*first };
+            section = scenario.parse_line(section, first, rest)?;
+            if let Section::Configuration(its) = section {
+                last_configuration = Some((its, first));
+            }
+        }
+        if let Some((its, word)) = last_configuration
+            && its as u64 >= scenario.boot.its_slots()
+        {
+            return Err(word.error("is not on this board", format!("boot its={}", its + 1)));
         }
         if section == Section::Start {
             let end = Word { line: text.lines().count().max(1), column: 1, text: "" };
@@ -59,18 +74,12 @@ impl Scenario {
         first: Word<'_>,
         rest: &[Word<'_>],
     ) -> Parsed<Section> {
-        let here = match (section, first.text) {
-            (Section::Start, _) => Section::Version,
-            (_, "boot") => Section::Boot,
-            (_, name) => match CONFIGURATION_LINES.iter().position(|line| *line == name) {
-                Some(its) => Section::Configuration(its),
-                None => Section::Operations,
-            },
+        let its = first.text.strip_prefix(CONFIGURATION).and_then(number);
+        let here = match (first.text, its) {
+            ("boot", _) => Section::Boot,
+            (_, Some(its)) if its < MAX_ITS as u64 => Section::Configuration(its as usize),
+            _ => Section::Operations,
         };
-        if here == Section::Version {
-            parse_version(first, rest)?;
-            return Ok(here);
-        }
         if here != Section::Operations && here <= section {
             return Err(first.error("comes twice or too late", "it once, before the operations"));
         }
@@ -86,7 +95,9 @@ impl Scenario {
                 let most = format!("at most {MAX_OPERATIONS}");
                 return Err(first.error("is one operation too many", most));
             }
-            Section::Operations => self.operations.push(parse_operation(first, rest)?),
+            Section::Operations => {
+                self.operations.push(parse_operation(first, rest, &self.boot)?);
+            }
         }
         Ok(here)
     }
@@ -139,7 +150,7 @@ impl<'a> Word<'a> {
     }
 }
 
-const VERSION_LINE: &str = "a first line \"itsdiff 1\"";
+const VERSION_LINE: &str = "a first line \"itsdiff 2\"";
 
 fn text_of(bytes: &[u8]) -> Result<&str, ParseError> {
     let start = Word { line: 1, column: 1, text: "" };
@@ -172,20 +183,23 @@ fn words(line: usize, text: &str) -> Vec<Word<'_>> {
     words
 }
 
-fn parse_version(first: Word<'_>, rest: &[Word<'_>]) -> Parsed<()> {
+fn parse_version(first: Word<'_>, rest: &[Word<'_>]) -> Parsed<u64> {
     if first.text != "itsdiff" {
         return Err(first.error("is no header", VERSION_LINE));
     }
     match rest {
-        [version] if version.number() == Some(TEXT_VERSION) => Ok(()),
-        [version, ..] => Err(version.error("is no version that is known", VERSION_LINE)),
+        [version] => match version.number() {
+            Some(known @ 1..=TEXT_VERSION) => Ok(known),
+            _ => Err(version.error("is no version that is known", VERSION_LINE)),
+        },
+        [_, more, ..] => Err(more.error("is too much here", VERSION_LINE)),
         [] => Err(first.error("lacks a version", VERSION_LINE)),
     }
 }
 
 fn parse_header<H: Header>(words: &[Word<'_>]) -> Parsed<H> {
     let mut values = H::USUAL.words();
-    let mut given = vec![false; values.len()];
+    let mut given = vec![None; values.len()];
     for word in words {
         let Some((key, text)) = word.pair() else {
             return Err(word.error("has no value", format!("{}=value", word.text)));
@@ -193,18 +207,24 @@ fn parse_header<H: Header>(words: &[Word<'_>]) -> Parsed<H> {
         let slots = H::FIELDS.iter().zip(&mut values).zip(&mut given);
         let Some(((field, value), given)) = { slots }.find(|((field, _), _)| field.key == key)
         else {
+            if RESERVED_FIELDS.contains(&key) {
+                return Err(word.error("is reserved for later versions", "a field of this one"));
+            }
             let known: Vec<_> = H::FIELDS.iter().map(|field| field.key).collect();
             return Err(word.error("is no field", one_of(&known)));
         };
-        if std::mem::replace(given, true) {
-            return Err(word.error("comes twice", "it once"));
-        }
+        once(*word, given.replace(*word).is_some())?;
         *value = read(field.shape, text)?;
     }
-    Ok(H::from_words(values))
+    let header = H::from_words(values.clone());
+    let kept = header.words().into_iter().zip(values).zip(given);
+    match { kept }.find_map(|((kept, value), given)| given.filter(|_| kept != value)) {
+        Some(word) => Err(word.error("does not fit the other fields", "another value")),
+        None => Ok(header),
+    }
 }
 
-fn parse_operation(first: Word<'_>, rest: &[Word<'_>]) -> Parsed<Operation> {
+fn parse_operation(first: Word<'_>, rest: &[Word<'_>], boot: &Boot) -> Parsed<Operation> {
     let (kind, rest) = parse_kind(first, rest)?;
     let mut line = Line::new(kind, first);
     let mut words = rest.iter().copied();
@@ -214,7 +234,7 @@ fn parse_operation(first: Word<'_>, rest: &[Word<'_>]) -> Parsed<Operation> {
             None => line.bare(word, &mut words)?,
         }
     }
-    line.finish()
+    line.finish(boot)
 }
 
 fn parse_kind<'w, 'a>(first: Word<'a>, rest: &'w [Word<'a>]) -> Parsed<(Kind, &'w [Word<'a>])> {
@@ -225,6 +245,9 @@ fn parse_kind<'w, 'a>(first: Word<'a>, rest: &'w [Word<'a>]) -> Parsed<(Kind, &'
             let names = Kind::ALL.iter().map(|kind| kind.name());
             let mut names: Vec<_> = names.filter(|name| !name.starts_with(COMMAND)).collect();
             names.push("command");
+            if RESERVED.iter().any(|(_, name, _)| *name == first.text) {
+                return first.error("is reserved for later versions", one_of(&names));
+            }
             first.error("is no operation", one_of(&names))
         });
     }
@@ -244,7 +267,7 @@ fn parse_kind<'w, 'a>(first: Word<'a>, rest: &'w [Word<'a>]) -> Parsed<(Kind, &'
 struct Line<'a> {
     kind: Kind,
     name: Word<'a>,
-    cpu: Option<u8>,
+    cpu: Option<(u8, Word<'a>)>,
     /// The access size of a target that is no register: its number, and where it stands.
     size: Option<(u64, Word<'a>)>,
     /// The target waits for that size.
@@ -264,9 +287,8 @@ impl<'a> Line<'a> {
     /// `key=value`.
     fn keyed(&mut self, word: Word<'a>, key: &str, value: Word<'a>) -> Parsed<()> {
         if key == CPU && self.kind.has_cpu() {
-            let max = u64::from(CPUS.saturating_sub(1));
-            let cpu = read(Shape::Count { min: 0, max }, value)? as u8;
-            return once(word, self.cpu.replace(cpu).is_some());
+            let cpu = read(Shape::Cpu, value)? as u8;
+            return once(word, self.cpu.replace((cpu, value)).is_some());
         }
         if key == SIZE && self.has_target() {
             let size = SIZES.iter().position(|size| value.number() == Some(size.bytes()));
@@ -312,7 +334,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn finish(mut self) -> Parsed<Operation> {
+    fn finish(mut self, boot: &Boot) -> Parsed<Operation> {
         self.join_size()?;
         let mut words = [0; ARGUMENTS];
         let slots = self.kind.arguments().iter().zip(self.values).zip(&mut words);
@@ -326,15 +348,28 @@ impl<'a> Line<'a> {
                 }
             }
         }
-        let record = Record { kind: self.kind, cpu: self.cpu.unwrap_or(0), words };
-        let fixed = record.fix();
-        let changed = words.iter().zip(fixed.words).position(|(word, fixed)| *word != fixed);
-        if let Some(index) = changed {
-            let word = self.values.get(index).copied().flatten();
-            let word = word.map_or(self.name, |(_, word)| word);
+        let cpu = self.cpu.map_or(0, |(cpu, _)| cpu);
+        let record = Record { kind: self.kind, cpu, words };
+        if let Some(word) = self.changed(words, record.fix().words) {
             return Err(word.error("does not fit the size of the access", "fewer bits"));
         }
-        Ok(record.operation())
+        let fit = record.fit(boot);
+        let cpu = self.cpu.filter(|(cpu, _)| *cpu != fit.cpu).map(|(_, word)| word);
+        match self.changed(words, fit.words).or(cpu) {
+            Some(word) => {
+                let has =
+                    format!("one of {} ITSs and {} CPUs (boot its, cpus)", boot.its, boot.cpus);
+                Err(word.error("is not on this board", has))
+            }
+            None => Ok(record.operation()),
+        }
+    }
+
+    /// The first argument that differs.
+    fn changed(&self, given: [u64; ARGUMENTS], now: [u64; ARGUMENTS]) -> Option<Word<'a>> {
+        let index = given.iter().zip(now).position(|(given, now)| *given != now)?;
+        let word = self.values.get(index).copied().flatten();
+        Some(word.map_or(self.name, |(_, word)| word))
     }
 
     /// Puts `size=` into the target.

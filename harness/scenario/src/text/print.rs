@@ -10,15 +10,15 @@ use crate::operation::{Operation, Rdbase};
 use crate::record::Record;
 use crate::scenario::Scenario;
 use crate::target::Target;
-use crate::text::{COMMAND, CONFIGURATION_LINES, CPU, SIZE, TEXT_VERSION};
+use crate::text::{COMMAND, CONFIGURATION, CPU, SIZE, TEXT_VERSION};
 use crate::turns::Turns;
 
 impl Display for Scenario {
     /// The text form, ending in a newline.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "itsdiff {TEXT_VERSION}")?;
-        for (name, configuration) in CONFIGURATION_LINES.iter().zip(&self.configurations) {
-            print_header(f, name, configuration)?;
+        for (its, configuration) in self.configurations.iter().enumerate() {
+            print_header(f, &format!("{CONFIGURATION}{its}"), configuration)?;
         }
         print_header(f, "boot", &self.boot)?;
         for operation in &self.operations {
@@ -81,7 +81,7 @@ impl Display for Value {
         let Self(shape, word) = *self;
         match shape {
             Shape::Number { .. } => write!(f, "{word:#x}"),
-            Shape::Count { .. } | Shape::Flag => write!(f, "{word}"),
+            Shape::Count { .. } | Shape::Flag | Shape::Cpu => write!(f, "{word}"),
             Shape::Choice(names) => {
                 let name = usize::try_from(word).ok().and_then(|word| names.get(word));
                 write!(f, "{}", name.copied().unwrap_or("?"))

@@ -1,17 +1,28 @@
 //! What each line of a scenario looks like and does.
 
 use crate::argument::{Presence, Shape};
-use crate::operation::Kind;
+use crate::header::RESERVED_FIELDS;
+use crate::operation::{Kind, RESERVED};
 use crate::text::COMMAND;
 
-/// Returns a table of all operations in Markdown: the line, and what it does.
+/// Returns a table of all operations in Markdown, the line and what it does; then what is reserved.
 pub fn reference() -> String {
     let row = |kind: &Kind| {
         let usage = kind.usage().replace('|', "\\|");
         format!("| `{usage}` | {} |\n", kind.doc().trim())
     };
     let rows: String = Kind::ALL.iter().map(row).collect();
-    format!("| line | what it does |\n| --- | --- |\n{rows}")
+    let reserved = RESERVED.iter();
+    let reserved: String = reserved
+        .map(|(number, name, doc)| format!("| {number:#04x} | `{name}` | {doc} |\n"))
+        .collect();
+    let fields = RESERVED_FIELDS.join("`, `");
+    format!(
+        "| line | what it does |\n| --- | --- |\n{rows}\n\
+         Reserved for later versions, with the number in the binary form:\n\n\
+         | number | line | what it will do |\n| --- | --- | --- |\n{reserved}\n\
+         Fields that are reserved: `{fields}`.\n"
+    )
 }
 
 impl Kind {
@@ -27,6 +38,7 @@ impl Kind {
                 Shape::Choice(names) => names.join("|"),
                 Shape::Flag => argument.key.to_owned(),
                 Shape::Place { .. } => "PLACE".to_owned(),
+                Shape::Cpu => "CPU".to_owned(),
                 Shape::Rdbase => "REDISTRIBUTOR".to_owned(),
                 Shape::Target => "FRAME REGISTER".to_owned(),
                 Shape::Turns => "N,N+".to_owned(),

@@ -6,13 +6,13 @@ use quickcheck::quickcheck;
 use super::*;
 use crate::binary::tests::bytes_of;
 use crate::record::Record;
-use crate::scenario::Scenario;
+use crate::scenario::{MAX_OPERATIONS, Scenario};
 
 /// The example of the first page, and one line of most kinds.
 const LONG: &str = "\
 # A device whose ITT crosses a page, and everything that can go wrong with it.
-itsdiff 1
-character on-error=ignore pace=late page-size=4K two-level=no rdbase=address itt-entry-bytes=0xc
+itsdiff 2
+its0 on-error=ignore pace=late page-size=4K two-level=no rdbase=address itt-entry-bytes=0xc
 boot stage=probed live-devices=1 queue-pages=1
 
 finalize
@@ -28,8 +28,8 @@ command SYNC rdbase=0xfffffffff
 command MOVALL from=redistributor0 to=redistributor1
 raw-command 0xff 0x1 0x2 0x3
 rewind 2
-post
-post retry double cpu=1
+write-cwriter
+write-cwriter retry double cpu=1
 poll 4
 write its0 CWRITER 0x40
 write its0 CWRITER.low 0x1
@@ -65,9 +65,9 @@ unmap-device device=0x2a
 
 /// A host that owns two ITSs, with every kind that is there for such hosts.
 const TWO: &str = "\
-itsdiff 1
-character on-error=ignore cumulative-collections=yes mapped-event=kept
-character1 invalidates=yes two-level-collections=yes caches=write-back statusr=present page-size=16K
+itsdiff 2
+its0 on-error=ignore cumulative-collections=yes mapped-event=kept
+its1 invalidates=yes two-level-collections=yes caches=write-back statusr=present page-size=16K
 boot stage=reset its=2
 probe
 init-cpu
@@ -90,7 +90,7 @@ unmap-event device=0x1 event=0x0
 suspend
 power-loss
 resume
-its 1
+select-its 1
 probe cpu=1
 write its1 CWRITER.low 0x20
 read its1 CREADR
@@ -99,8 +99,33 @@ load queue1[15]
 load device-table1[31]+0xff8
 load collection-table1[0]
 power-loss restored
-its 0
+select-its 0
 ";
+
+/// A board as large as there are.
+const LARGE: &str = "\
+itsdiff 2
+its7 pace=late
+boot private-pages=17 its=8 cpus=8 processor0=2 processor2=0 processor7=200 high-pages=41
+finalize cpu=7
+select-its 7
+write redistributor7 CTLR 0x1
+read its7 TYPER
+load queue7[15]
+load more-pending[95]
+load records[511]+0xff8
+command SYNC rdbase=redistributor7
+move-event device=0x0 event=0x0 to=7
+map-devices device=0x0 count=4096 stride=0x1 event-id-bits=1 itt=itt[0]
+";
+
+#[test]
+fn a_large_board() {
+    let scenario = Scenario::parse(LARGE).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(scenario.to_string(), LARGE);
+    assert_eq!(Scenario::decode(&scenario.encode()), scenario);
+    assert_eq!(scenario.boot.processor_numbers(), [2, 1, 0, 3, 4, 5, 6, 200]);
+}
 
 #[test]
 fn a_long_scenario() {
@@ -118,18 +143,18 @@ fn two_its() {
 #[test]
 fn errors_say_where_what_and_what_instead() {
     let error = |text: &str| Scenario::parse(text).unwrap_err();
-    assert_snapshot!("unknown_operation", error("itsdiff 1\n\n  frobnicate 3\n"));
-    assert_snapshot!("unknown_key", error("itsdiff 1\nmsi device=0x2a evnt=7\n"));
+    assert_snapshot!("unknown_operation", error("itsdiff 2\n\n  frobnicate 3\n"));
+    assert_snapshot!("unknown_key", error("itsdiff 2\nmsi device=0x2a evnt=7\n"));
     assert_snapshot!(
         "value_out_of_range",
-        error("itsdiff 1\ncommand MAPD device=1 size=0x20 itt=itt[3] valid\n")
+        error("itsdiff 2\ncommand MAPD device=1 size=0x20 itt=itt[3] valid\n")
     );
 }
 
 /// What may not follow the first line: line and column of the complaint, a part of it, the text.
 const WRONG: &str = r"
-3:1 too late | post\nboot stage=probed
-3:1 too late | boot\ncharacter
+3:1 too late | write-cwriter\nboot stage=probed
+3:1 too late | boot\nits0
 2:19 twice | boot stage=probed stage=probed
 2:6 one of stage, live-devices | boot colour=red
 2:6 no value | boot stage
@@ -154,20 +179,29 @@ const WRONG: &str = r"
 2:6 is too large | poll 0x1ffffffffffffffff
 2:6 is no number | poll 0x
 2:6 is no number | poll many
-2:21 too large; expected redistributor0 to redistributor1 | command SYNC rdbase=redistributor2
+2:21 too large; expected redistributor0 to redistributor7 | command SYNC rdbase=redistributor8
+2:14 on this board | command SYNC rdbase=redistributor2
 2:21 too large; expected redistributor0, or | command SYNC rdbase=0x1000000000
 2:6 is not aligned; expected a multiple of 0x8 | load itt[0]+0x4
 2:6 is too large | load 0x10000000000000
 2:8 too much | poll 4 4
 2:6 from 1 to 255 | poll +4
-2:12 twice | post retry retry
-2:10 from 0 to 1 | post cpu=2
+2:21 twice | write-cwriter retry retry
+2:19 on this board; expected one of 1 ITSs and 2 CPUs | write-cwriter cpu=2
+2:19 number of a CPU, 0 to 7 | write-cwriter cpu=8
 2:22 no argument | msi device=1 event=1 cpu=0
-3:1 too late | character1\ncharacter
-2:19 one of absent, write-through, write-back | character1 caches=full
-2:5 from 0 to 1 | its 2
+3:1 too late | its1\nits0
+2:13 one of absent, write-through, write-back | its1 caches=full
+2:12 from 0 to 7 | select-its 8
 2:14 does not fit | msi device=1 event=0x10000 half
-2:32 from 0 to 1 | move-event device=0 event=0 to=2
+2:29 on this board | move-event device=0 event=0 to=2
+2:6 on this board | read its2 CTLR
+2:6 on this board | read redistributor2 CTLR
+2:6 on this board | load queue2[0]
+2:1 on this board | its2 pace=late
+2:1 reserved for later versions | clean
+2:6 reserved for later versions | boot drivers=2
+2:19 other fields | boot processor0=7 processor1=7
 2:18 own size | read its0 CREADR size=4
 2:1 lacks its size | read its0 +0x10
 2:12 is too large; expected a number up to 0xffff | read its0 +0x10000 size=4
@@ -177,19 +211,22 @@ const WRONG: &str = r"
 
 #[test]
 fn wrong_texts_are_refused() {
-    let headless =
-        [("", 1, "ends the text"), ("post", 1, "no header"), ("itsdiff", 1, "lacks a version")];
-    let headless = headless.into_iter().chain([("itsdiff 2", 9, "no version")]);
+    let headless = [
+        ("", 1, "ends the text"),
+        ("write-cwriter", 1, "no header"),
+        ("itsdiff", 1, "lacks a version"),
+    ];
+    let headless = headless.into_iter().chain([("itsdiff 3", 9, "no version")]);
     let mut wrong: Vec<_> =
         headless.map(|(text, column, part)| (text.to_owned(), 1, column, part)).collect();
     for row in WRONG.trim().lines() {
         let (complaint, text) = row.split_once(" | ").unwrap();
         let (place, part) = complaint.split_once(' ').unwrap();
         let (line, column) = place.split_once(':').unwrap();
-        let text = format!("itsdiff 1\n{}", text.replace(r"\n", "\n"));
+        let text = format!("itsdiff 2\n{}", text.replace(r"\n", "\n"));
         wrong.push((text, line.parse().unwrap(), column.parse().unwrap(), part));
     }
-    assert_eq!(wrong.len(), 49);
+    assert_eq!(wrong.len(), 58);
     for (text, line, column, part) in wrong {
         let error = Scenario::parse(&text).unwrap_err();
         assert_eq!((error.line, error.column), (line, column), "{text}: {error}");
@@ -199,12 +236,12 @@ fn wrong_texts_are_refused() {
 
 #[test]
 fn what_is_no_text_is_refused_where_it_starts() {
-    let error = Scenario::parse(b"itsdiff 1\npo\xffst\n").unwrap_err();
+    let error = Scenario::parse(b"itsdiff 2\npo\xffll\n").unwrap_err();
     assert_eq!((error.line, error.column), (2, 3));
     let error = Scenario::parse("#".repeat(MAX_TEXT_BYTES + 1)).unwrap_err();
-    assert!(error.wrong.contains("262145 bytes"));
-    let many = format!("itsdiff 1\n{}", "post\n".repeat(257));
-    assert_eq!(Scenario::parse(many).unwrap_err().line, 258);
+    assert!(error.wrong.contains("8388609 bytes"));
+    let many = format!("itsdiff 2\n{}", "suspend\n".repeat(10_001));
+    assert_eq!(Scenario::parse(many).unwrap_err().line, 10_002);
 }
 
 /// The longest lines that there are, with room to spare.
@@ -212,7 +249,7 @@ fn what_is_no_text_is_refused_where_it_starts() {
 fn a_printed_scenario_can_be_read() {
     let longest = "raw-hypercall x0=0xffffffffffffffff x1=0xffffffffffffffff x2=0xffffffffffffffff \
                    x3=0xffffffffffffffff x4=0xffffffffffffffff cpu=1\n";
-    let text = format!("itsdiff 1\n{}", longest.repeat(256));
+    let text = format!("itsdiff 2\n{}", longest.repeat(MAX_OPERATIONS));
     assert!(text.len() < MAX_TEXT_BYTES / 4);
     assert_eq!(Scenario::parse(&text).unwrap().to_string(), text);
 }
@@ -226,9 +263,9 @@ quickcheck! {
     }
 
     fn any_bytes_are_parsed_or_refused(bytes: Vec<u8>) -> bool {
-        let text = [b"itsdiff 1\n", &*bytes].concat();
+        let text = [b"itsdiff 2\n", &*bytes].concat();
         let harmless = |result: Result<Scenario, ParseError>| match result {
-            Ok(scenario) => scenario.operations.len() <= 256,
+            Ok(scenario) => scenario.operations.len() <= MAX_OPERATIONS,
             Err(error) => error.word.chars().count() <= 40,
         };
         harmless(Scenario::parse(&bytes)) && harmless(Scenario::parse(text))
@@ -237,7 +274,7 @@ quickcheck! {
     /// Words that mean something, in any order, get further than bytes.
     fn shuffled_words_are_parsed_or_refused(picks: Vec<(u16, u8)>) -> bool {
         let words: Vec<_> = LONG.split([' ', '=', '+']).collect();
-        let mut text = "itsdiff 1\n".to_owned();
+        let mut text = "itsdiff 2\n".to_owned();
         for (pick, join) in picks {
             text.push_str(words[usize::from(pick) % words.len()]);
             text.push_str([" ", "=", "+", "\n"][usize::from(join) % 4]);

@@ -1,8 +1,8 @@
 //! Values of arguments, and why a word is none.
 
 use crate::argument::Shape;
-use crate::argument::{PAGE_BYTES, Word as _};
-use crate::operation::{CPUS, Rdbase};
+use crate::argument::{LAST_CPU, PAGE_BYTES, Word as _};
+use crate::operation::Rdbase;
 use crate::turns::Turns;
 use its_machine::{Area, Place};
 
@@ -32,6 +32,7 @@ pub(super) fn value(shape: Shape, text: &str) -> Result<u64, Wrong> {
             None => wrong("is not allowed here", one_of(names)),
         },
         Shape::Place { align } => aligned(place(text)?, align).map(Place::pack),
+        Shape::Cpu => between(text, 0, LAST_CPU, &format!("the number of a CPU, 0 to {LAST_CPU}")),
         Shape::Rdbase => rdbase(text).map(Rdbase::pack),
         Shape::Turns => match Turns::parse(text) {
             Some(turns) if Turns::fix(turns.0) == turns => Ok(turns.0),
@@ -129,7 +130,7 @@ fn rdbase(text: &str) -> Result<Rdbase, Wrong> {
     let Some(index) = text.strip_prefix("redistributor") else {
         return between(text, 0, Rdbase::MAX, &expected).map(Rdbase::Raw);
     };
-    let last = CPUS.saturating_sub(1);
-    let index = between(index, 0, last.into(), &format!("redistributor0 to redistributor{last}"))?;
+    let all = format!("redistributor0 to redistributor{LAST_CPU}");
+    let index = between(index, 0, LAST_CPU, &all)?;
     Ok(Rdbase::Of(index as u8))
 }

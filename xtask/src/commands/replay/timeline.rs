@@ -151,7 +151,7 @@ mod tests {
                     "1 (P5), since the device that was mapped last has its ITT there",
                     "0",
                 )
-                .at((0, "post"), "CWRITER"),
+                .at((0, "write-cwriter"), "CWRITER"),
             ],
         }
     }

@@ -4,8 +4,8 @@
 use its_gic::geometry::{Level1Entry, PageSize};
 use its_gic::{Baser, Command, Creadr, Register};
 use its_machine::{
-    AccessSize, Action, Area, Choices, Direction, Freedom, ItsConfiguration, MAX_ITS, Machine,
-    Pace, View,
+    AccessSize, Action, Area, Choices, Direction, Freedom, ItsConfiguration, Machine, Pace,
+    Topology, View,
 };
 
 use crate::testing::Bench;
@@ -131,7 +131,7 @@ fn start(its: u8, host: &mut Driver, bench: &mut Bench) {
 }
 
 /// One thing that a host without manners could do.
-fn act(bits: &mut Bits, bench: &mut Bench, hosts: &mut [Driver; MAX_ITS]) {
+fn act(bits: &mut Bits, bench: &mut Bench, hosts: &mut [Driver; 2]) {
     let its = bits.below(2) as u8;
     let host = &mut hosts[usize::from(its)];
     match bits.below(24) {
@@ -204,8 +204,8 @@ fn accounts_follow_whatever_is_done() {
     let mut translated = 0;
     for seed in 1..400_u64 {
         let mut bits = Bits(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let configurations = [bits.configuration(), bits.configuration()];
-        let machine = Machine::new(configurations, 2);
+        let configurations = std::array::from_fn(|_| bits.configuration());
+        let machine = Machine::new(configurations, Topology::with_its(2));
         let (mut bench, _) = Bench::new(ItsConfiguration::DEFAULT);
         bench.board.reset(machine, Box::new(crate::testing::Nobody));
         let mut hosts = [0, 1].map(|its| {
@@ -218,7 +218,7 @@ fn accounts_follow_whatever_is_done() {
         }
         for step in 0..120 {
             act(&mut bits, &mut bench, &mut hosts);
-            for its in 0..MAX_ITS as u8 {
+            for its in [0, 1] {
                 let kept: Vec<_> = bench.board.reach(its).map(|(reach, _)| reach).collect();
                 assert_eq!(kept, bench.board.walk(its), "seed {seed}, step {step}");
                 translated += usize::from(bench.board.translate(its, 9, 3).is_some());
