@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use its_runner::versioned::Versioned;
+use its_reports::json_line;
 use serde::Serialize;
 
 /// `println!` that does not panic when nobody reads any more.
@@ -37,13 +37,8 @@ pub(crate) fn failure() -> Option<&'static Error> {
 
 /// Prints an object with the version of its form as JSON, on one line.
 pub(crate) fn print_json(body: impl Serialize) -> anyhow::Result<()> {
-    say!("{}", serde_json::to_string(&Versioned::new(body))?);
+    say!("{}", json_line(body)?);
     Ok(())
-}
-
-/// Returns an object with the version of its form as JSON that people can read.
-pub(crate) fn pretty_json(body: impl Serialize) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(&Versioned::new(body))?)
 }
 
 /// Progress on standard error: a line that is drawn again on a terminal, plain lines elsewhere.

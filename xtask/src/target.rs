@@ -8,20 +8,24 @@ use its_scenario::FuzzTarget;
 
 use crate::workspace;
 
-/// A fuzz target: a folder of `targets/`, and its properties in one sentence.
+/// Describes a fuzz target, a folder of `targets/`.
 #[derive(serde::Serialize)]
 pub(crate) struct Target {
     pub name: &'static str,
+    /// What it gives an emulation.
     pub feeds: &'static str,
+    /// What must hold then.
     pub asks: &'static str,
 }
 
-/// All fuzz targets.
+/// Lists all fuzz targets.
 pub(crate) static ALL: [Target; 6] = [
     Target {
         name: "its_arch",
-        feeds: "a host that owns its ITSs: the driver's life, legal and illegal registers, commands, tables, LPIs, power",
-        asks: "translations, LPIs, registers and command errors are the architecture's after every operation",
+        feeds: "a host that owns its ITSs: the driver's life, legal and illegal registers, \
+                commands, tables, LPIs, power",
+        asks: "translations, LPIs, registers and command errors are the architecture's after \
+               every operation",
     },
     Target {
         name: "its_cmdq",
@@ -30,22 +34,26 @@ pub(crate) static ALL: [Target; 6] = [
     },
     Target {
         name: "its_hvc",
-        feeds: "hypercalls in any order over CPUs, phases and one or two ITSs, good, bad and overlapping arguments",
+        feeds: "hypercalls in any order over CPUs, phases and one or two ITSs, good, bad and \
+                overlapping arguments",
         asks: "set-up is all or nothing; errno and ownership are exact",
     },
     Target {
         name: "its_mmio",
-        feeds: "accesses of any size and offset to ITSs and redistributors, in every phase, after a loss of power too",
+        feeds: "accesses of any size and offset to ITSs and redistributors, in every phase, after \
+                a loss of power too",
         asks: "no access that hardware calls UNPREDICTABLE; halves and reserved offsets are right",
     },
     Target {
         name: "its_tables",
-        feeds: "tables of two levels that grow, change, alias and straddle, with suspend, resume and loss of power",
+        feeds: "tables of two levels that grow, change, alias and straddle, with suspend, resume \
+                and loss of power",
         asks: "every pointer that an ITS follows is sound at every moment",
     },
     Target {
         name: "its_race",
-        feeds: "two CPUs at once in the emulator, time passing, and a host that writes shared memory between any two accesses of EL2",
+        feeds: "two CPUs at once in the emulator, time passing, and a host that writes shared \
+                memory between any two accesses of EL2",
         asks: "the same as the others, in every interleaving; no deadlock, no half-published state",
     },
 ];

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
+use its_reports::quoted;
 use tempfile::NamedTempFile;
 
 /// So many names are listed where none is like the one that was given.
@@ -143,11 +144,6 @@ pub(crate) fn version() -> String {
         Ok(commit) => format!("itsdiff {version} ({commit})"),
         Err(_) => format!("itsdiff {version}"),
     }
-}
-
-/// Quotes a word of a command that a person is to copy into a shell.
-pub(crate) fn quoted(word: &str) -> String {
-    shlex::try_quote(word).map_or_else(|_| word.into(), String::from)
 }
 
 /// Returns the command that a person typed, for a shell.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use its_runner::versioned::Versioned;
+use its_reports::pretty_json;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -56,7 +56,7 @@ pub fn json(rows: &[Row]) -> serde_json::Result<String> {
             cells: row(one)?,
         });
     }
-    serde_json::to_string_pretty(&Versioned::new(JsonMatrix { requirements }))
+    pretty_json(JsonMatrix { requirements })
 }
 
 /// As JUnit: a suite a subject, a test case a requirement. What is refused, not applicable, settled

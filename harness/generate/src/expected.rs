@@ -118,7 +118,8 @@ pub(crate) struct ExpectedState {
     pub(crate) itt_end: u64,
     /// Which ITS the host works on.
     pub(crate) current: u8,
-    its: Vec<ExpectedIts>,
+    first: ExpectedIts,
+    others: Vec<ExpectedIts>,
 }
 
 impl ExpectedState {
@@ -126,14 +127,15 @@ impl ExpectedState {
     pub(crate) fn new(configurations: [ItsConfiguration; MAX_ITS], boot: Boot) -> Self {
         let [first, ..] = configurations;
         let is_finalized = matches!(boot.stage, Stage::Deprivileged | Stage::Guarded);
-        let its = configurations.iter().take(boot.its_slots() as usize);
+        let others = configurations.iter().take(boot.its_slots() as usize).skip(1);
         let mut state = Self {
             boot,
             finalized: vec![is_finalized; boot.cpus.into()],
             next_intid: FIRST_LPI.wrapping_add(boot.live_devices.into()),
             itt_end: PAGE_BYTES,
             current: 0,
-            its: its.map(|configuration| ExpectedIts::new(*configuration, boot)).collect(),
+            first: ExpectedIts::new(first, boot),
+            others: others.map(|other| ExpectedIts::new(*other, boot)).collect(),
         };
         for live in boot.live(&first) {
             state.map(live.device_id, live.event_id_bits, live.itt, true);
@@ -144,12 +146,16 @@ impl ExpectedState {
 
     /// The ITS that the host works on.
     pub(crate) fn here(&self) -> &ExpectedIts {
-        &self.its[usize::from(self.current) % self.its.len()]
+        let other =
+            self.current.checked_sub(1).and_then(|other| self.others.get(usize::from(other)));
+        other.unwrap_or(&self.first)
     }
 
     fn here_mut(&mut self) -> &mut ExpectedIts {
-        let its = self.its.len();
-        &mut self.its[usize::from(self.current) % its]
+        let (first, others) = (&mut self.first, &mut self.others);
+        let other =
+            self.current.checked_sub(1).and_then(|other| others.get_mut(usize::from(other)));
+        other.unwrap_or(first)
     }
 
     /// Whether a CPU is deprivileged.
@@ -227,7 +233,7 @@ impl ExpectedState {
 
     /// Whether redistributors can clear EnableLPIs.
     pub(crate) fn clears_lpis(&self) -> bool {
-        self.its[0].configuration.choices.picks(EnableLpis::Clearable)
+        self.first.configuration.choices.picks(EnableLpis::Clearable)
     }
 
     /// A mapped event of a mapped device.

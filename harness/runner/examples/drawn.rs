@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use its_production::make;
-use its_runner::replay::tell;
-use its_runner::{Counts, Runner};
+use its_reports::summary::Counts;
+use its_runner::Runner;
+use its_runner::replay::replay;
 use its_scenario::{FuzzTarget, Scenario};
 
 const CASES: usize = 512;
@@ -74,9 +75,8 @@ fn play(folder: &Path) -> Outcome {
 fn trace(folder: &Path, output: &Path) -> Outcome {
     fs::create_dir_all(output)?;
     for (path, scenario) in read(folder)? {
-        let (_, text) = tell(&scenario, make);
         let name = path.file_name().unwrap_or_default();
-        fs::write(output.join(name), text)?;
+        fs::write(output.join(name), replay(&scenario, make).text())?;
     }
     Ok(())
 }

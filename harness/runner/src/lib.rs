@@ -9,12 +9,11 @@
 //! - `lockstep`: looks on and judges, with the reference and the oracles
 //! - [`Referee`]: an ITS that somebody else plays, judged by the reference
 //! - `compare`: what is seen of an ITS, held against the reference
-//! - [`trace`]: what happened, for people
+//! - [`trace`]: records what happened, for people
 //! - [`minimize`]: the shortest scenario with the same finding
 //! - [`observe`]: what a subject does that host and hardware see, judged by nobody, to compare two
 //!   of them
 //! - [`program`]: what a target does when no engine drives it
-//! - [`versioned`]: the version of JSON that scripts read
 //! - [`campaign`]: many cases under a fuzzing engine, counted, one file a signature
 //!
 //! Targets and the command line are its users. This crate alone knows board, emulator, reference
@@ -33,7 +32,6 @@ mod referee;
 pub mod replay;
 mod session;
 pub mod trace;
-pub mod versioned;
 
-pub use play::{Case, Counts, Make, Runner, Verdict};
+pub use play::{Case, Make, Runner, Verdict};
 pub use referee::Referee;

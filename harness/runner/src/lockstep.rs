@@ -6,12 +6,13 @@ use its_gic::Register;
 use its_machine::{Action, Event, Hypercall, Machine, Outcome, Part, View};
 use its_oracles::{Oracles, Step};
 use its_policy::{Phase, Policy};
+use its_reports::summary::Counts;
+use its_rules::{Evidence, Family, Finding, catalogue as rules};
 
 use crate::compare;
-use crate::play::{Case, Counts, Verdict};
+use crate::play::{Case, Verdict};
 use crate::session::{Next, Observer};
 use crate::trace::Trace;
-use its_rules::{Evidence, Family, Finding, catalogue as rules};
 
 /// Who judges.
 #[derive(Clone)]

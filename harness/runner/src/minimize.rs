@@ -49,7 +49,7 @@ pub enum Refused {
 }
 
 /// Minimizes `scenario` for the finding of this signature, or for its first. At most `budget`
-/// candidates are offered; `tell` hears of each that is taken.
+/// candidates are offered; `progress` hears of each that is taken.
 ///
 /// # Errors
 /// [`Refused`]: the scenario does not show it, or not always.
@@ -58,7 +58,7 @@ pub fn minimize(
     signature: Option<&str>,
     make: Make,
     budget: u64,
-    tell: impl FnMut(Progress),
+    progress: impl FnMut(Progress),
 ) -> Result<Minimized, Refused> {
     let mut scenario = scenario.clone();
     if scenario.operations.is_empty() {
@@ -89,7 +89,7 @@ pub fn minimize(
             scenario = cut;
         }
     }
-    let shortest = shortest(scenario, budget - cases, &shows, tell);
+    let shortest = shortest(scenario, budget - cases, &shows, progress);
     let finding = shown(&shortest.scenario, &signature, make).ok_or(Refused::Unsteady)?;
     Ok(Minimized {
         finding,
@@ -120,15 +120,15 @@ pub struct Shortest {
     pub minimal: bool,
 }
 
-/// From one that `shows` it, step by step. At most `budget` candidates are offered; `tell` hears of
-/// each that is taken.
+/// Makes a scenario that `shows` something shorter, step by step. At most `budget` candidates are
+/// offered; `progress` hears of each that is taken.
 pub fn shortest(
     scenario: Scenario,
     budget: u64,
     shows: &(dyn Fn(&Scenario) -> bool + Sync),
-    tell: impl FnMut(Progress),
+    progress: impl FnMut(Progress),
 ) -> Shortest {
-    let mut search = Search { best: scenario, shows, cases: 0, budget, cut_short: false, tell };
+    let mut search = Search { best: scenario, shows, cases: 0, budget, cut_short: false, progress };
     search.run();
     Shortest { minimal: !search.cut_short, cases: search.cases, scenario: search.best }
 }
@@ -140,7 +140,7 @@ struct Search<'a, T> {
     budget: u64,
     /// Some candidates were not tried.
     cut_short: bool,
-    tell: T,
+    progress: T,
 }
 
 impl<T: FnMut(Progress)> Search<'_, T> {
@@ -230,7 +230,7 @@ impl<T: FnMut(Progress)> Search<'_, T> {
         if let Some(index) = taken {
             self.best = candidates[index].clone();
             let operations = self.best.operations.len();
-            (self.tell)(Progress { cases: self.cases, operations });
+            (self.progress)(Progress { cases: self.cases, operations });
         }
         taken.is_some()
     }

@@ -1,6 +1,6 @@
 //! What a subject does that others see, judged by nobody: what the host gets, what the hardware is
-//! told and does, which pages change hands. Two subjects that do the same here do the same for host
-//! and hardware, however they come to it.
+//! given and does, which pages change hands. Two subjects that do the same here do the same for
+//! host and hardware, however they come to it.
 
 use std::cell::RefCell;
 
@@ -10,7 +10,7 @@ use its_oracles::page_balances;
 use its_scenario::{Operation, Scenario};
 use serde::{Deserialize, Serialize};
 
-use crate::play::Make;
+use crate::play::{Make, kept};
 use crate::session::{Next, Observer, Session};
 use its_machine::text::subject;
 
@@ -48,19 +48,13 @@ pub fn observe(scenario: &Scenario, make: Make) -> Observed {
     thread_local! {
         static KEPT: RefCell<Option<(Make, Session<Vec<Seen>>)>> = const { RefCell::new(None) };
     }
-    KEPT.with_borrow_mut(|kept| {
-        let other = |kept: &mut (Make, Session<_>)| !std::ptr::fn_addr_eq(kept.0, make);
-        if kept.as_mut().is_none_or(other) {
-            *kept = Some((make, Session::new(make)));
-        }
-        let play = |(_, session): &mut (Make, Session<Vec<Seen>>)| {
-            session.play(scenario, |_, _, kept| {
-                let actions = kept.cloned().unwrap_or_default();
-                Recorder { actions, ..Recorder::default() }
-            })
-        };
-        let Recorder { actions, operations, left_out, .. } =
-            kept.as_mut().map(play).unwrap_or_default();
+    KEPT.with_borrow_mut(|slot| {
+        let session = kept(slot, make, Session::new);
+        let played = session.play(scenario, |_, _, kept| {
+            let actions = kept.cloned().unwrap_or_default();
+            Recorder { actions, ..Recorder::default() }
+        });
+        let Recorder { actions, operations, left_out, .. } = played;
         Observed { actions, operations, left_out: left_out.map(str::to_owned) }
     })
 }
@@ -152,13 +146,13 @@ impl Observer for Recorder {
 
 /// Each page that these events leave otherwise than it was.
 fn changed_pages(events: &[Event]) -> Vec<String> {
-    let told = |(page, balance): (u64, [i32; 3])| {
+    let text = |(page, balance): (u64, [i32; 3])| {
         let parts = ["shared", "pinned", "donated"].into_iter().zip(balance);
         let parts = parts.filter(|(_, by)| *by != 0);
-        let told: String = parts.map(|(what, by)| format!(" {what} {by:+}")).collect();
-        format!("{}{told}", Place::of(page << 12))
+        let changes: String = parts.map(|(what, by)| format!(" {what} {by:+}")).collect();
+        format!("{}{changes}", Place::of(page << 12))
     };
-    page_balances(events).into_iter().map(told).collect()
+    page_balances(events).into_iter().map(text).collect()
 }
 
 /// The first action in which two subjects differ.

@@ -1,19 +1,21 @@
 //! One case: boot, operations, and the end in which the queue must come to rest.
 
 use std::cell::RefCell;
+use std::fmt::{self, Display, Formatter};
 
 use its_board::BoardSubject;
 use its_el2::SubjectPolicy;
 use its_machine::{Freedoms, Machine};
 use its_oracles::Oracles;
 use its_policy::Policy;
+use its_reports::replay::{Line, Replayed};
+use its_reports::summary::Counts;
+use its_rules::{Finding, catalogue as rules};
 use its_scenario::Scenario;
-use serde::{Deserialize, Serialize};
 
 use crate::lockstep::{Judges, Lockstep};
 use crate::session::Session;
-use crate::trace::{Line, Trace};
-use its_rules::{Finding, catalogue as rules};
+use crate::trace::Trace;
 
 /// What became of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,38 +33,15 @@ pub enum Verdict {
     Defect,
 }
 
-/// How much was done and judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    pub cases: u64,
-    pub operations: u64,
-    /// Commands that EL2 judged.
-    pub judged: u64,
-    /// Of these, refused.
-    pub refused: u64,
-    /// Commands that the hardware stalled on.
-    pub stalled: u64,
-    /// Commands that the hardware took or stalled on.
-    pub fetched: u64,
-    /// Of these, command errors.
-    pub errors: u64,
-    pub poisoned: u64,
-    /// Cases that had nothing to do with EL2 or an ITS.
-    pub skipped: u64,
-}
-
-impl Counts {
-    /// Adds another run's.
-    pub fn add(&mut self, other: &Self) {
-        self.cases += other.cases;
-        self.operations += other.operations;
-        self.judged += other.judged;
-        self.refused += other.refused;
-        self.stalled += other.stalled;
-        self.fetched += other.fetched;
-        self.errors += other.errors;
-        self.poisoned += other.poisoned;
-        self.skipped += other.skipped;
+impl Display for Verdict {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Self::Agree => f.write_str("agree"),
+            Self::Skipped => f.write_str("skipped, neither EL2 nor an ITS had anything to do"),
+            Self::Poisoned(why) => write!(f, "poisoned, {why}"),
+            Self::Diverged => f.write_str("diverged"),
+            Self::Defect => f.write_str("a defect of the harness itself"),
+        }
     }
 }
 
@@ -77,6 +56,19 @@ pub struct Case {
     pub counts: Counts,
     /// Every load and store of the subject was seen. Else rules could not be judged that need it.
     pub observed: bool,
+}
+
+impl Case {
+    /// Returns what people see of it: with the lines of its trace, if there is one.
+    pub fn replayed(self, trace: Trace) -> Replayed {
+        Replayed {
+            lines: trace.into_lines(),
+            verdict: self.verdict.to_string(),
+            observed: self.observed,
+            defects: self.defects,
+            findings: self.findings,
+        }
+    }
 }
 
 /// Makes a subject for a machine.
@@ -173,12 +165,13 @@ fn on_kept_board(make: Make, play: impl FnOnce(&mut Runner) -> Case) -> Case {
     thread_local! {
         static RUNNER: RefCell<Option<(Make, Runner)>> = const { RefCell::new(None) };
     }
-    RUNNER.with_borrow_mut(|kept| {
-        let other = |kept: &mut (Make, Runner)| !std::ptr::fn_addr_eq(kept.0, make);
-        if kept.as_mut().is_none_or(other) {
-            *kept = Some((make, Runner::new(make)));
-        }
-        let played = kept.as_mut().map(|(_, runner)| play(runner));
-        played.expect("it was just made")
-    })
+    RUNNER.with_borrow_mut(|slot| play(kept(slot, make, Runner::new)))
+}
+
+/// Returns what a slot keeps for what makes subjects; new where it was for another.
+pub(crate) fn kept<T>(slot: &mut Option<(Make, T)>, make: Make, new: fn(Make) -> T) -> &mut T {
+    if !matches!(slot, Some((old, _)) if std::ptr::fn_addr_eq(*old, make)) {
+        *slot = None;
+    }
+    &mut slot.get_or_insert_with(|| (make, new(make))).1
 }

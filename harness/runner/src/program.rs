@@ -1,29 +1,33 @@
 //! What a target's program does when no engine drives it: it replays the files of its command line,
 //! or answers requests.
 //!
-//! `its_cmdq [--quiet] FILE...` tells what happens in each file; with `--quiet`, only in those that
-//! are not clean. `its_cmdq --requests` reads [`Request`]s from standard input, a line of JSON
+//! `its_cmdq [--quiet] FILE...` prints what happens in each file; with `--quiet`, only in those
+//! that are not clean. `its_cmdq --requests` reads [`Request`]s from standard input, a line of JSON
 //! each, and answers each with [`Answer`]s in the same form. That is how the command line works
 //! with whatever subject it built. `its_cmdq --random PLAN` is the random engine; the plan is a
 //! [`Plan`](crate::campaign::random::Plan) as JSON.
 
+use std::error::Error;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use its_reports::finding_file::report;
+use its_reports::replay::Replayed;
+use its_reports::triage::{Judged, Outcome};
+use its_rules::Finding;
 use its_scenario::Scenario;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::campaign::{random, report};
+use crate::campaign::random;
 use crate::minimize::{Progress, Refused, minimize};
 use crate::observe::{Observed, observe};
-use crate::play::{self, Make, Verdict};
+use crate::play::{self, Make};
 use crate::replay::{
-    CLEAN, DEFECT, FINDINGS, USAGE, load, load_as, print, silence_subject_panics, tell, verdict,
+    CLEAN, DEFECT, FINDINGS, USAGE, load, load_as, print, replay, silence_subject_panics,
 };
-use crate::trace::{Line, Trace};
-use its_rules::Finding;
+use crate::trace::Trace;
 
 /// What is asked of a program. The target is whose engine wrote the files that are an engine's: it
 /// played them as it [fits](Scenario::fit) them.
@@ -31,9 +35,9 @@ use its_rules::Finding;
 pub enum Request {
     /// Plays each of these; an [`Answer::Judged`] for each, in their order.
     Judge { files: Vec<PathBuf>, target: Option<String> },
-    /// Plays one; [`Answer::Told`], or [`Answer::Refused`] if it cannot be read.
-    Tell { file: PathBuf, target: Option<String> },
-    /// Plays scenarios, given as text, and tells what others see of the subject; an
+    /// Plays one; [`Answer::Replayed`], or [`Answer::Refused`] if it cannot be read.
+    Replay { file: PathBuf, target: Option<String> },
+    /// Plays scenarios, given as text, and records what others see of the subject; an
     /// [`Answer::Observed`] for each, in their order.
     Observe { scenarios: Vec<String> },
     /// Minimizes one for a signature, or its first; any number of [`Answer::Progress`], then
@@ -45,7 +49,7 @@ pub enum Request {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
     Judged(Judged),
-    Told(Told),
+    Replayed(Replayed),
     Observed(Observed),
     Progress(Progress),
     Minimized(Minimized),
@@ -53,43 +57,6 @@ pub enum Answer {
     Refused(String),
     /// There is, in the harness.
     Defect(String),
-}
-
-/// What became of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Judged {
-    pub file: PathBuf,
-    pub outcome: Outcome,
-}
-
-/// How it ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// It is no scenario.
-    Unreadable(String),
-    /// It holds nothing.
-    Empty(String),
-    /// The program ended on it, or did not end.
-    Failed(String),
-    /// It is one, and this came of it.
-    Played {
-        operations: usize,
-        findings: Vec<Finding>,
-        /// Where board and reference contradict each other.
-        defects: Vec<String>,
-    },
-}
-
-/// What happened, line by line.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Told {
-    pub lines: Vec<Line>,
-    /// The verdict, in words.
-    pub verdict: String,
-    /// Every load and store of the subject was seen. Else some rules were not judged.
-    pub observed: bool,
-    pub defects: Vec<String>,
-    pub findings: Vec<Finding>,
 }
 
 /// The shortest scenario with the same finding.
@@ -109,80 +76,59 @@ pub struct Minimized {
 
 /// Does what the command line says, on what `make` makes.
 pub fn main(make: Make) -> ExitCode {
-    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let first = arguments.first().map(String::as_str);
-    if first == Some("--requests") {
-        return answer_all(make).into();
-    }
-    if first == Some("--random") {
-        return fuzz_randomly(arguments.get(1), make).into();
-    }
-    let quiet = first == Some("--quiet");
-    if quiet {
-        arguments.remove(0);
-    }
-    if arguments.is_empty() {
-        eprintln!("usage: give the scenarios to replay as files");
-        return USAGE.into();
-    }
-    let codes = arguments.iter().map(|file| replay(Path::new(file), quiet, make));
-    codes.fold(CLEAN, u8::max).into()
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let code = match *arguments {
+        ["--requests"] => code(answer_all(make)),
+        ["--random", plan] => code(fuzz_randomly(plan, make)),
+        ["--quiet", ref files @ ..] => print_all(files, true, make),
+        ref files => print_all(files, false, make),
+    };
+    code.into()
 }
 
-fn fuzz_randomly(plan: Option<&String>, make: Make) -> u8 {
-    let plan = plan.ok_or("--random needs a plan".to_owned());
-    let plan = plan.and_then(|text| serde_json::from_str(text).map_err(|error| error.to_string()));
-    match plan.and_then(|plan| random::run(&plan, make)) {
-        Ok(()) => CLEAN,
-        Err(error) => {
-            eprintln!("error: {error}");
-            USAGE
-        }
-    }
-}
-
-fn replay(path: &Path, quiet: bool, make: Make) -> u8 {
-    let scenario = match load(path) {
-        Ok(scenario) => scenario,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return USAGE;
-        }
-    };
-    let (case, text) = tell(&scenario, make);
-    let code = match case.verdict {
-        Verdict::Diverged => FINDINGS,
-        Verdict::Defect => DEFECT,
-        _ => CLEAN,
-    };
-    if quiet && code == CLEAN {
-        return CLEAN;
-    }
-    if let Err(error) = print(&format!("== {}\n{text}\n", path.display())) {
+/// Returns the exit code of a result, after printing an error.
+fn code(result: Result<u8, Box<dyn Error>>) -> u8 {
+    result.unwrap_or_else(|error| {
         eprintln!("error: {error}");
-        return USAGE;
-    }
-    code
+        USAGE
+    })
 }
 
-/// Until standard input ends. The code says whether all requests were understood.
-fn answer_all(make: Make) -> u8 {
+fn fuzz_randomly(plan: &str, make: Make) -> Result<u8, Box<dyn Error>> {
+    random::run(&serde_json::from_str(plan)?, make)?;
+    Ok(CLEAN)
+}
+
+fn print_all(files: &[&str], quiet: bool, make: Make) -> u8 {
+    if files.is_empty() {
+        return code(Err("give the scenarios to replay as files".into()));
+    }
+    let codes = files.iter().map(|file| code(print_replay(Path::new(file), quiet, make)));
+    codes.fold(CLEAN, u8::max)
+}
+
+fn print_replay(path: &Path, quiet: bool, make: Make) -> Result<u8, Box<dyn Error>> {
+    let replayed = replay(&load(path)?, make);
+    let code = match (&*replayed.defects, &*replayed.findings) {
+        ([], []) => CLEAN,
+        ([], [..]) => FINDINGS,
+        ([..], _) => DEFECT,
+    };
+    if !quiet || code != CLEAN {
+        print(&format!("== {}\n{}\n", path.display(), replayed.text()))?;
+    }
+    Ok(code)
+}
+
+/// Until standard input ends. An error says which request was not understood.
+fn answer_all(make: Make) -> Result<u8, Box<dyn Error>> {
     silence_subject_panics();
     for line in std::io::stdin().lock().lines() {
-        let request = match line.map(|line| serde_json::from_str(&line)) {
-            Ok(Ok(request)) => request,
-            Ok(Err(error)) => {
-                eprintln!("error: no request: {error}");
-                return USAGE;
-            }
-            Err(error) => {
-                eprintln!("error: {error}");
-                return USAGE;
-            }
-        };
-        answer(request, make);
+        let request = serde_json::from_str(&line?);
+        answer(request.map_err(|error| format!("no request: {error}"))?, make);
     }
-    CLEAN
+    Ok(CLEAN)
 }
 
 fn say(answer: &Answer) {
@@ -210,7 +156,7 @@ fn answer(request: Request, make: Make) {
                 say(&answer);
             }
         }
-        Request::Tell { file, target } => say(&told(&file, target.as_deref(), make)),
+        Request::Replay { file, target } => say(&replayed(&file, target.as_deref(), make)),
         Request::Minimize { file, target, signature, budget } => {
             let answer = match load_as(&file, target.as_deref()) {
                 Ok(scenario) => minimized(&file, &scenario, signature.as_deref(), make, budget),
@@ -239,22 +185,11 @@ fn judged(file: &Path, target: Option<&str>, make: Make) -> Outcome {
     }
 }
 
-fn told(file: &Path, target: Option<&str>, make: Make) -> Answer {
-    let scenario = match load_as(file, target) {
-        Ok(scenario) => scenario,
-        Err(error) => return Answer::Refused(error.to_string()),
-    };
-    let mut trace = Trace::default();
-    let case = play::replay(&scenario, make, &mut trace);
-    let first = verdict(&case);
-    let first = first.lines().next().unwrap_or_default();
-    Answer::Told(Told {
-        lines: trace.lines().to_vec(),
-        verdict: first.trim_start_matches("verdict: ").into(),
-        observed: case.observed,
-        defects: case.defects,
-        findings: case.findings,
-    })
+fn replayed(file: &Path, target: Option<&str>, make: Make) -> Answer {
+    match load_as(file, target) {
+        Ok(scenario) => Answer::Replayed(replay(&scenario, make)),
+        Err(error) => Answer::Refused(error.to_string()),
+    }
 }
 
 fn minimized(
@@ -264,10 +199,10 @@ fn minimized(
     make: Make,
     budget: u64,
 ) -> Answer {
-    let tell = |progress| say(&Answer::Progress(progress));
-    match minimize(scenario, signature, make, budget, tell) {
+    let progress = |progress| say(&Answer::Progress(progress));
+    match minimize(scenario, signature, make, budget, progress) {
         Ok(done) => Answer::Minimized(Minimized {
-            text: report(&done.scenario, &done.finding),
+            text: report(&done.finding, &done.scenario),
             finding: done.finding,
             before: scenario.operations.len(),
             after: done.scenario.operations.len(),

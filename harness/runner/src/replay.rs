@@ -5,10 +5,10 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use its_rules::{Evidence, judged_by};
+use its_reports::replay::Replayed;
 use its_scenario::{FuzzTarget, MAX_TEXT_BYTES, Scenario};
 
-use crate::play::{self, Case, Make, Verdict};
+use crate::play::{self, Make};
 use crate::trace::Trace;
 
 /// Exit code: nothing was broken.
@@ -98,62 +98,14 @@ pub fn load_as(path: &Path, target: Option<&str>) -> Result<Scenario, LoadError>
     Ok(scenario)
 }
 
-/// Plays one scenario on a subject and tells everything.
-pub fn tell(scenario: &Scenario, make: Make) -> (Case, String) {
+/// Plays one scenario on a subject and returns what happened.
+pub fn replay(scenario: &Scenario, make: Make) -> Replayed {
     silence_subject_panics();
     let mut trace = Trace::default();
-    let case = play::replay(scenario, make, &mut trace);
-    let mut text = trace.text();
-    text.push_str(&verdict(&case));
-    (case, text)
+    play::replay(scenario, make, &mut trace).replayed(trace)
 }
 
-/// What is not judged of a subject whose loads and stores are not seen, for people.
-pub fn not_observed() -> String {
-    let list = |evidence| judged_by(evidence).filter(|id| !id.starts_with("DIV-"));
-    let list = |evidence| list(evidence).collect::<Vec<_>>().join(", ");
-    format!(
-        "not observed: the subject's loads and stores are not seen, so that the reference is left out\n  \
-         not judged: all of DIV, {}\n  only in part: {}",
-        list(Evidence::Accesses),
-        list(Evidence::Partly)
-    )
-}
-
-/// The verdict and the findings of a case, for people.
-pub fn verdict(case: &Case) -> String {
-    let mut text = match case.verdict {
-        Verdict::Agree => "verdict: agree\n".into(),
-        Verdict::Skipped => "verdict: skipped, neither EL2 nor an ITS had anything to do\n".into(),
-        Verdict::Poisoned(why) => format!("verdict: poisoned, {why}\n"),
-        Verdict::Diverged => "verdict: diverged\n".into(),
-        Verdict::Defect => "verdict: a defect of the harness itself\n".into(),
-    };
-    if !case.observed {
-        text.push_str(&format!("{}\n", not_observed()));
-    }
-    for defect in &case.defects {
-        text.push_str(&format!("  {defect}\n"));
-    }
-    for finding in &case.findings {
-        text.push_str(&format!(
-            "\n{} ({}) at operation {}\n  {}\n  where:     {}\n  expected:  {}\n  seen:      {}\n  why:       {}\n  source:    {}\n  signature: {}\n",
-            finding.rule.id,
-            finding.rule.severity.name(),
-            finding.operation,
-            finding.rule.holds,
-            finding.path,
-            finding.expected,
-            finding.seen,
-            finding.rule.why,
-            finding.rule.source,
-            finding.signature,
-        ));
-    }
-    text
-}
-
-/// A panic of the subject is a finding and told as one; its message would only confuse.
+/// Drops the message of a panic of the subject: it is a finding, and reported as one.
 pub(crate) fn silence_subject_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

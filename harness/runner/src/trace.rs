@@ -1,49 +1,13 @@
-//! What happened in a case, for people: operations, actions, EL2's accesses, the hardware's
+//! Records what happened in a case, for people: operations, actions, EL2's accesses, the hardware's
 //! answers, ownership.
 
 use std::collections::BTreeSet;
-use std::fmt::{self, Display, Formatter};
-
-use its_machine::text::AgentName;
 
 use its_gic::Command;
+use its_machine::text::AgentName;
 use its_machine::{AGENTS, Action, Event, Freedom, Outcome, Part};
+use its_reports::replay::{Kind, Line};
 use its_scenario::Operation;
-use serde::{Deserialize, Serialize};
-
-/// Whose doing a line tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// An operation of the scenario begins.
-    Step,
-    /// What the host, a device or time does, and what it gets.
-    Host,
-    /// EL2's accesses and locks.
-    El2,
-    /// What the physical ITS did.
-    Its,
-    /// A page changes hands, or comes within an ITS's reach.
-    Own,
-}
-
-/// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    /// Index of the operation; `None` before the first. What comes after the last has the number of
-    /// operations.
-    pub step: Option<usize>,
-    pub kind: Kind,
-    /// 0 to 2.
-    pub indent: usize,
-    pub text: String,
-}
-
-impl Display for Line {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "{:width$}{}", "", self.text, width = 2 * self.indent)
-    }
-}
 
 /// A trace: a line for each thing that happened. The same scenario gives the same lines.
 #[derive(Debug, Default)]
@@ -54,9 +18,9 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The lines so far.
-    pub fn lines(&self) -> &[Line] {
-        &self.lines
+    /// Returns the lines.
+    pub fn into_lines(self) -> Vec<Line> {
+        self.lines
     }
 
     /// The commands that ITSs came to, each with whether it was in error.

@@ -56,14 +56,14 @@ fn with_turns(text: &str, turns: &str) -> Scenario {
 
 #[test]
 fn the_same_turns_give_the_same_trace() {
-    let told = |turns: &str| {
+    let traced = |turns: &str| {
         let mut trace = Trace::default();
         let scenario = with_turns(POSTS, turns);
         Runner::new(its_production::make).play(&scenario, Some(&mut trace));
         trace.text().to_owned()
     };
-    assert_eq!(told("7,u1,3"), told("7,u1,3"));
-    assert_ne!(told("7,u1,3"), told("7,u1,4"));
+    assert_eq!(traced("7,u1,3"), traced("7,u1,3"));
+    assert_ne!(traced("7,u1,3"), traced("7,u1,4"));
 }
 
 /// CPU 0 gives way after each number of steps, and CPU 1 after each.

@@ -3,8 +3,9 @@
 
 use arbitrary::Unstructured;
 use its_generate::{Temper, generate};
+use its_reports::summary::Counts;
+use its_runner::Runner;
 use its_runner::trace::Trace;
-use its_runner::{Counts, Runner};
 use its_scenario::{FuzzTarget, Scenario};
 
 /// Bytes that a generated scenario draws from.
@@ -29,7 +30,7 @@ fn play(number: u64, target: FuzzTarget, temper: Temper, all_freedoms: bool) -> 
         assert!(
             case.findings.is_empty() && case.defects.is_empty(),
             "seed {seed}: {}\n{scenario}",
-            its_runner::replay::verdict(&case)
+            case.replayed(Trace::default()).text()
         );
         counts.add(&case.counts);
     }

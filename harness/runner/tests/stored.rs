@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use its_runner::trace::Trace;
 use its_runner::{Runner, Verdict, replay};
 
 /// The scenarios below this folder, in the order of their paths, but those that are kept for what
@@ -41,7 +42,7 @@ fn every_stored_scenario_is_clean() {
             !matches!(case.verdict, Verdict::Diverged | Verdict::Defect),
             "{}: {}",
             file.display(),
-            replay::verdict(&case)
+            case.replayed(Trace::default()).text()
         );
     }
 }

@@ -35,9 +35,9 @@ const _: () = assert!(
 );
 
 impl Boot {
-    /// Bytes before the first record.
-    fn header_bytes(&self) -> usize {
-        BOOT_BYTES + self.its_slots() as usize * CONFIGURATION_BYTES
+    /// Returns the bytes of all configurations, at most 1,024.
+    fn configuration_bytes(&self) -> usize {
+        (self.its_slots() as usize).saturating_mul(CONFIGURATION_BYTES)
     }
 }
 
@@ -48,7 +48,7 @@ impl Scenario {
         bytes.extend(self.boot.words().iter().map(|word| *word as u8));
         bytes.resize(BOOT_BYTES, 0);
         for configuration in self.configurations.iter().take(self.boot.its_slots() as usize) {
-            let end = bytes.len() + CONFIGURATION_BYTES;
+            let end = bytes.len().saturating_add(CONFIGURATION_BYTES);
             bytes.extend(configuration.words().iter().map(|word| *word as u8));
             bytes.resize(end, 0);
         }
@@ -66,8 +66,7 @@ impl Scenario {
             return Self::default();
         };
         let boot: Boot = from_bytes(plan.get(1..).unwrap_or(&[]));
-        let Some((headers, records)) = rest.split_at_checked(boot.header_bytes() - BOOT_BYTES)
-        else {
+        let Some((headers, records)) = rest.split_at_checked(boot.configuration_bytes()) else {
             return Self::default();
         };
         let mut configurations = [ItsConfiguration::DEFAULT; MAX_ITS];
@@ -81,7 +80,8 @@ impl Scenario {
 
     /// Drops operations from the end until [`Scenario::encode`] gives at most `max_bytes`.
     pub fn shorten_to(&mut self, max_bytes: usize) {
-        let room = max_bytes.saturating_sub(self.boot.header_bytes());
+        let header = BOOT_BYTES.saturating_add(self.boot.configuration_bytes());
+        let room = max_bytes.saturating_sub(header);
         self.operations.truncate(room / RECORD_BYTES);
     }
 }

@@ -2,7 +2,7 @@
 //! oracles on.
 
 use anyhow::{Context, Result, ensure};
-use its_runner::Counts;
+use its_reports::summary::Counts;
 use serde::Deserialize;
 
 use crate::engines::Engine;
@@ -16,7 +16,8 @@ pub(crate) struct Arguments {
     /// Plays `corpus/<target>/bench` of this target
     target: &'static Target,
     /// Ends after this time: `90s`, `2m`, or plain seconds
-    #[arg(long = "time", value_name = "TIME", default_value = "10s", value_parser = its_conformance::seconds)]
+    #[arg(long = "time", value_name = "TIME", default_value = "10s")]
+    #[arg(value_parser = its_conformance::seconds)]
     seconds: u64,
 }
 

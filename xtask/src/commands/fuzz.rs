@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Result, ensure};
 
-use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz};
+use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz, print_summary};
 use crate::exit::Exit;
 use crate::subjects::Which;
 use crate::target::Target;
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         ..Plan::new(&program, target)
     };
     let (summary, end) = fuzz(&plan, &Run::new(target, &subject.name, engine)?, &[])?;
-    summary.print();
+    print_summary(engine, &summary);
     if arguments.json {
         output::print_json(&summary)?;
     }

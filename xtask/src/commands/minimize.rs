@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
+use its_reports::finding_file::inherit;
 use its_runner::program::Minimized;
 use its_runner::replay::load_as;
 
 use crate::exit::Exit;
-use crate::findings::{Header, header};
+use crate::findings::{self, header};
 use crate::input::Input;
 use crate::output::Progress;
 use crate::subjects::{Program, Which};
@@ -55,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let program = arguments.finding.program()?;
     let done = arguments.finding.minimize(&program, arguments.budget)?;
     let output = arguments.output.as_deref().map(workspace::shown);
-    let text = header::inherit(arguments.finding.file.path(), &done.text, output.as_deref());
+    let text = inherit(&arguments.finding.text(), &done.text, output.as_deref());
     match &arguments.output {
         Some(output) => workspace::write_new(output, &text)?,
         None => say!("{}", text.trim_end()),
@@ -64,10 +65,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 }
 
 impl Finding {
+    /// Returns the text of its file.
+    pub(crate) fn text(&self) -> String {
+        findings::text(self.file.path())
+    }
+
     /// Returns what plays it, built if the file and all names are right.
     pub(crate) fn program(&self) -> Result<Program> {
         load_as(self.file.path(), None)?;
-        if let Some(target) = Header::read(self.file.path()).target {
+        if let Some(target) = header(self.file.path()).target {
             ensure!(target == self.target.name, "its head says that it is a finding of {target}");
         }
         self.which.subject()?.player()
@@ -77,7 +83,7 @@ impl Finding {
     /// it.
     pub(crate) fn minimize(&self, program: &Program, budget: u64) -> Result<Minimized> {
         let file = self.file.path();
-        let signature = self.signature.clone().or_else(|| Header::read(file).signature);
+        let signature = self.signature.clone().or_else(|| header(file).signature);
         let mut bar = Progress::new();
         let signature = signature.as_deref();
         let done = program.minimize(file, self.target, signature, budget, |now| {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
+use its_reports::finding_file::{inherit, regression};
 use its_runner::replay::load;
 use its_scenario::Scenario;
 use rayon::prelude::*;
@@ -18,8 +19,7 @@ use rayon::prelude::*;
 use super::corpus::committed;
 use super::minimize::{BUDGET, Finding};
 use crate::exit::Exit;
-use crate::findings::Header;
-use crate::findings::header::{self, FILE};
+use crate::findings::{FILE, header};
 use crate::subjects::{Bank, Bug, PRODUCTION, Program, Which};
 use crate::target::Target;
 use crate::workspace;
@@ -44,8 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let program = finding.program()?;
     let done = finding.minimize(&program, BUDGET)?;
     let subject = name(&finding.which)?;
-    let text =
-        format!("# subject:  {subject}, {}\n{}\n", workspace::version(), done.text.trim_end());
+    let text = regression(&subject, &workspace::version(), &done.text);
     let signature = &done.finding.signature;
     if let Some(same) = kept(target, &text, &subject, signature)? {
         say!("it is there, nothing changed: {}", workspace::shown(&same));
@@ -64,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     // What is committed names no place of this machine.
     let place = path.strip_prefix(workspace::root())?.display().to_string();
     let place = Some(place.as_str()).filter(|_| !subject.starts_with(FILE));
-    let text = header::inherit(finding.file.path(), &text, place);
+    let text = inherit(&finding.text(), &text, place);
     workspace::write_new(&path, &text)?;
     say!("{}", workspace::shown(&path));
     Ok(Exit::Clean)
@@ -93,7 +92,7 @@ fn kept(target: &Target, text: &str, subject: &str, signature: &str) -> Result<O
     let scenario = Scenario::parse(text).context("what was minimized is no scenario")?;
     for path in committed(target)? {
         if load(&path)? == scenario {
-            let header = Header::read(&path);
+            let header = header(&path);
             let for_the_same = path.starts_with(target.corpus("regressions"))
                 && header.subject.as_deref() == Some(subject)
                 && header.signature.as_deref() == Some(signature);

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
+use its_reports::summary::{Found, Summary};
+use its_rules::{Evidence, judged_by};
 use its_runner::replay::load;
 
 use super::running::Running;
-use super::summary::{Found, Summary};
-use super::{Plan, Run};
+use super::{Engine, Plan, Run};
 use crate::findings::Divergences;
 use crate::output::Progress;
-use crate::subjects::Program;
+use crate::subjects::{External, Program, replay_command};
 use crate::target::Target;
 use crate::{stop, workspace};
 
@@ -35,7 +36,7 @@ pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary,
     let seconds = progress.seconds();
     progress.finish();
     let end = running.demand_good_end().and_then(|()| run.collect());
-    let mut summary = Summary::new(run, plan, seconds, stop::asked());
+    let mut summary = sum_up(run, plan, seconds, stop::asked());
     summary.failed = end.is_err();
     for mut record in run.found()? {
         record.file = workspace::shown(Path::new(&record.file));
@@ -44,6 +45,40 @@ pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary,
     }
     let noted = run.note_end(&end, Some(&summary));
     Ok((summary, end.and(noted)))
+}
+
+/// Sums up a run, without its findings.
+fn sum_up(run: &Run, plan: &Plan, seconds: f64, interrupted: bool) -> Summary {
+    let counts = run.counts();
+    let subject = plan.program.subject.clone();
+    let facts = External::facts(&subject);
+    let unseen = |evidence| match facts {
+        Some(facts) if !facts.observed => judged_by(evidence).map(String::from).collect(),
+        _ => Vec::new(),
+    };
+    Summary {
+        guided: run.coverage().is_some() && facts.is_none_or(|facts| facts.guide(run.engine)),
+        not_observed: unseen(Evidence::Accesses),
+        partly_observed: unseen(Evidence::Partly),
+        target: plan.target.name.into(),
+        engine: run.engine.to_string(),
+        subject,
+        seed: plan.seed,
+        jobs: plan.jobs,
+        asked_cases: plan.runs,
+        asked_seconds: plan.time,
+        seconds,
+        executions: counts.cases - counts.skipped,
+        counts,
+        coverage: run.coverage(),
+        interrupted,
+        ..Summary::default()
+    }
+}
+
+/// Prints the summary of a run by an engine.
+pub(crate) fn print_summary(engine: Engine, summary: &Summary) {
+    say!("{}", summary.text(engine.takes_seed(), &replay_command(&summary.subject)));
 }
 
 fn show(run: &Run, progress: &mut Progress) {

@@ -16,7 +16,6 @@ mod libfuzzer;
 mod random;
 mod run;
 mod running;
-mod summary;
 
 use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
@@ -30,10 +29,9 @@ use crate::process::Tool;
 use crate::subjects::{Program, Recipe, Subject};
 use crate::target::Target;
 
-pub(crate) use fuzz::{clean_seeds, fill, first_finding, fuzz};
+pub(crate) use fuzz::{clean_seeds, fill, first_finding, fuzz, print_summary};
 pub(crate) use libfuzzer::merge;
 pub(crate) use run::Run;
-pub(crate) use summary::Summary;
 
 /// Who makes the inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
@@ -77,6 +75,11 @@ trait Glue {
 
 impl Engine {
     pub(crate) const ALL: [Self; 4] = [Self::Libfuzzer, Self::Afl, Self::Honggfuzz, Self::Random];
+
+    /// Returns the engine of a name, as on the command line.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
 
     fn glue(self) -> &'static dyn Glue {
         match self {

@@ -6,15 +6,16 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
+use its_reports::pretty_json;
+use its_reports::summary::{Counts, Summary};
 use its_rules::StoredFinding;
-use its_runner::Counts;
 use its_scenario::MAX_BYTES;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Engine, Plan, RUSTC, Summary};
+use super::{Engine, Plan, RUSTC};
 use crate::target::Target;
-use crate::{output, stop, workspace};
+use crate::{stop, workspace};
 
 /// What `run.json` says.
 #[derive(Serialize, Deserialize)]
@@ -100,7 +101,7 @@ impl Run {
     }
 
     fn write(&self, about: &About) -> Result<()> {
-        let text = output::pretty_json(about)? + "\n";
+        let text = pretty_json(about)? + "\n";
         workspace::write_whole(&self.folder.join(ABOUT), &text)
     }
 

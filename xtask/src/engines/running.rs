@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use fs_err::File;
+use its_reports::finding_file::Origin;
+use its_reports::quoted;
 use its_runner::replay::USAGE;
 use rustix::process::Signal;
 
 use super::{Plan, Run};
-use crate::findings::header;
-use crate::{process, stop, workspace};
+use crate::{process, stop, subjects, workspace};
 
 /// How often the room in a run's folder is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -35,7 +36,7 @@ impl<'a> Running<'a> {
     pub(super) fn start(run: &'a Run, plan: &Plan) -> Result<Self> {
         run.note_start(plan)?;
         let mut running = Self { run, processes: Vec::new(), stopped: None, trouble: None };
-        let origin = header::origin(plan, run.engine, &run.findings());
+        let origin = origin(run, plan);
         for (index, mut command) in run.engine.glue().commands(run, plan)?.into_iter().enumerate() {
             for (name, value) in &plan.program.environment {
                 command = command.env(name, value);
@@ -199,6 +200,20 @@ impl<'a> Running<'a> {
         let file = workspace::shown(&self.run.log_file(index));
         defect!("{what}; {file}:\n{tail}")
     }
+}
+
+/// Returns how the files of its findings begin, up to the name of the file.
+fn origin(run: &Run, plan: &Plan) -> String {
+    let subject = &plan.program.subject;
+    let folder = quoted(&workspace::shown(&run.findings()));
+    let origin = Origin {
+        subject,
+        target: plan.target.name,
+        engine: &run.engine.to_string(),
+        seed: plan.seed,
+        replay: &format!("{} {folder}/", subjects::replay_command(subject)),
+    };
+    origin.to_string()
 }
 
 impl Drop for Running<'_> {

@@ -61,7 +61,7 @@ impl Divergences {
             { self.divergences.iter() }.map(|one| workspace::root().join(&one.scenario)).collect();
         let judged = if files.is_empty() { Vec::new() } else { program.judge(&files, None)? };
         for (one, judged) in self.divergences.iter().zip(judged) {
-            let shows = super::of(&judged).iter().any(|found| found.signature == one.signature);
+            let shows = judged.findings().iter().any(|found| found.signature == one.signature);
             let (scenario, signature) = (one.scenario.display(), &one.signature);
             ensure!(shows, "{FILE}: {scenario} no longer shows {signature}: take the entry out");
         }

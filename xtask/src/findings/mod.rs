@@ -1,25 +1,29 @@
 //! Stored findings: what their heads say, and which of them are intended.
 
 mod divergences;
-pub(crate) mod header;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use its_reports::finding_file::Header;
 use its_rules::Finding;
-use its_runner::program::{Judged, Outcome};
 
 pub(crate) use divergences::Divergences;
-pub(crate) use header::{Header, Origin};
+
+/// What comes before the name of a subject's file, which is given without its folder.
+pub(crate) const FILE: &str = "file:";
+
+/// Returns the text of a file; nothing of an engine's artifact, which is none.
+pub(crate) fn text(file: &Path) -> String {
+    fs_err::read_to_string(file).unwrap_or_default()
+}
+
+/// Returns what the head of a file says.
+pub(crate) fn header(file: &Path) -> Header {
+    Header::parse(&text(file))
+}
 
 /// Returns the ids of the rules that were broken.
 pub(crate) fn broken_rules(findings: &[Finding]) -> BTreeSet<&'static str> {
     findings.iter().map(|finding| finding.rule.id).collect()
-}
-
-/// Returns what was found in a file that was judged; nothing where it could not be played.
-pub(crate) fn of(judged: &Judged) -> &[Finding] {
-    match &judged.outcome {
-        Outcome::Played { findings, .. } => findings,
-        Outcome::Unreadable(_) | Outcome::Empty(_) | Outcome::Failed(_) => &[],
-    }
 }

@@ -2,8 +2,8 @@
 //! it.
 //!
 //! The copy is below `target/breaks/source`. Files that did not change keep their times, so that
-//! cargo builds only what it must. Packages are in a folder `breaks` there: cargo tells packages
-//! apart by their path within the workspace, and all share a target folder.
+//! cargo builds only what it must. Packages are in a folder `breaks` there: cargo
+//! distinguishes packages by their path within the workspace, and all share a target folder.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::{Bank, Bug, FoundBy};
 use crate::{process, workspace};
 
 /// What is copied: everything that may be patched, and what depends on it.
-const COPIED: [&str; 3] = ["harness/", "oracles", "targets/its_"];
+const COPIED: [&str; 4] = ["harness/", "oracles", "reports", "targets/its_"];
 
 /// What is not: it has subjects of its own, or makes no program.
 const LEFT: [&str; 3] = ["harness/abi", "harness/known-bugs", "harness/mistakes"];

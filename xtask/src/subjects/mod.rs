@@ -11,9 +11,10 @@ mod external;
 mod mistakes;
 mod program;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use its_reports::quoted;
 
 use crate::target::{self, Target};
 use crate::workspace;
@@ -49,14 +50,14 @@ impl Which {
     }
 }
 
-/// Returns the option that makes the subject of a name, with a space before; nothing for the
-/// production emulator.
-pub(crate) fn option(name: &str) -> String {
-    match External::source(name) {
-        Some(source) => format!(" --subject {}", workspace::quoted(&source)),
+/// Returns the command that replays a file on the subject of a name, without the file.
+pub(crate) fn replay_command(name: &str) -> String {
+    let option = match External::source(name) {
+        Some(source) => format!(" --subject {}", quoted(&source)),
         None if name == PRODUCTION => String::new(),
         None => format!(" --bug {name}"),
-    }
+    };
+    format!("cargo xtask replay{option}")
 }
 
 /// What a program plays on.
@@ -89,6 +90,16 @@ impl Subject {
     /// Returns an external emulation, of `example:NAME` or the path of an object file or archive.
     pub(crate) fn external(text: &str) -> Result<Self> {
         External::prepare(text).map(Self::from)
+    }
+
+    /// Returns the subject that `production`, the id of a mistake, an example or a path names.
+    pub(crate) fn given(text: &str) -> Result<Self> {
+        if text.starts_with("example:") || Path::new(text).is_file() {
+            return Self::external(text);
+        }
+        Self::new((text != PRODUCTION).then_some(text)).with_context(|| {
+            format!("`{text}` is not production, no known bug, no file and no example")
+        })
     }
 
     /// Returns the subject whose artifacts have this name.

@@ -10,8 +10,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use its_reports::replay::Replayed;
+use its_reports::triage::{Judged, Outcome};
 use its_runner::minimize::Progress;
-use its_runner::program::{Answer, Judged, Minimized, Outcome, Request, Told};
+use its_runner::program::{Answer, Minimized, Request};
 use its_runner::replay::USAGE;
 
 use crate::process::LOOK;
@@ -50,11 +52,11 @@ impl Program {
     }
 
     /// Plays a file and returns what happened; the target is that of an engine's file.
-    pub(crate) fn replay(&self, file: &Path, target: Option<&Target>) -> Result<Told> {
+    pub(crate) fn replay(&self, file: &Path, target: Option<&Target>) -> Result<Replayed> {
         let target = target.map(|target| target.name.into());
-        let request = Request::Tell { file: file.into(), target };
+        let request = Request::Replay { file: file.into(), target };
         match self.ask(&request, |_| {})? {
-            Answer::Told(played) => Ok(played),
+            Answer::Replayed(replayed) => Ok(replayed),
             Answer::Refused(why) => bail!(why),
             other => Err(unexpected(&other)),
         }

@@ -12,9 +12,9 @@ use anyhow::{Context, Result};
 use arbitrary::Unstructured;
 use its_generate::{Temper, generate_for};
 use its_qemu::{Installed, Qemu};
+use its_reports::json_line;
 use its_rules::Finding;
 use its_runner::replay::{CLEAN, FINDINGS, print};
-use its_runner::versioned::Versioned;
 use its_scenario::{FuzzTarget, Scenario};
 
 use super::Arguments;
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
     let summary = summary.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
     summary.seconds = shared.start.elapsed().as_secs_f64();
     match arguments.json {
-        true => print(&format!("{}\n", serde_json::to_string(&Versioned::new(&*summary))?))?,
+        true => print(&format!("{}\n", json_line(&*summary)?))?,
         false => print(&summary.text())?,
     }
     Ok(match summary.differences.is_empty() {
@@ -86,18 +86,18 @@ impl Shared<'_> {
     }
 }
 
-/// `tells`: it is the one that tells how far all are.
-fn job(shared: &Shared<'_>, tells: bool) -> Result<()> {
-    let result = cases(shared, tells && !shared.arguments.json);
+/// `shows`: it is the one that shows how far all are.
+fn job(shared: &Shared<'_>, shows: bool) -> Result<()> {
+    let result = cases(shared, shows && !shared.arguments.json);
     if result.is_err() {
         shared.failed.store(true, Ordering::Relaxed);
     }
     result
 }
 
-fn cases(shared: &Shared<'_>, tells: bool) -> Result<()> {
+fn cases(shared: &Shared<'_>, shows: bool) -> Result<()> {
     let mut comparison = Comparison::on_qemu(shared.installed, shared.arguments.careful);
-    let mut told = Instant::now();
+    let mut last = Instant::now();
     while let Some(number) = shared.next() {
         let scenario = draw(shared.arguments.seed, number, &comparison);
         let mut compared = comparison.play(&scenario)?;
@@ -111,15 +111,15 @@ fn cases(shared: &Shared<'_>, tells: bool) -> Result<()> {
         let mut summary = lock(&shared.summary);
         summary.count(&compared);
         keep(&compared, &scenario, shared.arguments, &mut summary)?;
-        if tells && told.elapsed() > PLAIN {
-            told = Instant::now();
+        if shows && last.elapsed() > PLAIN {
+            last = Instant::now();
             progress(&summary, shared.start);
         }
     }
     Ok(())
 }
 
-/// How often progress is told.
+/// How often progress is shown.
 const PLAIN: Duration = Duration::from_secs(10);
 
 fn progress(summary: &Summary, start: Instant) {
@@ -169,7 +169,7 @@ fn keep(
     summary: &mut Summary,
 ) -> Result<()> {
     let (signature, finding) = match &compared.verdict {
-        Verdict::Differs(finding) => (finding.signature.clone(), told(finding)),
+        Verdict::Differs(finding) => (finding.signature.clone(), head(finding)),
         Verdict::Gone(error) => ("QEMU-GONE".into(), format!("# {error}\n")),
         _ => return Ok(()),
     };
@@ -185,10 +185,11 @@ fn keep(
 }
 
 /// The first lines of a kept case.
-fn told(finding: &Finding) -> String {
+fn head(finding: &Finding) -> String {
     let Finding { rule, operation, path, expected, seen, .. } = finding;
     format!(
-        "# rule:      {}\n# operation: {operation}\n# where:     {path}\n# expected:  {expected}\n# seen:      {seen}\n",
+        "# rule:      {}\n# operation: {operation}\n# where:     {path}\n# expected:  {expected}\n\
+         # seen:      {seen}\n",
         rule.id
     )
 }

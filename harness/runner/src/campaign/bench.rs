@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use its_reports::summary::Counts;
 use its_scenario::Scenario;
 
-use crate::play::{Counts, Make, Runner};
+use crate::play::{Make, Runner};
 
 /// Plays the scenarios of a folder over and over, prints the speed, and ends the process.
 pub(super) fn run(folder: &Path, make: Make) -> ! {

@@ -28,13 +28,14 @@ mod status;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use its_reports::finding_file::report;
+use its_reports::summary::Counts;
+use its_rules::Finding;
 use its_scenario::{FuzzTarget, Scenario};
 
-use crate::play::{Case, Counts, Make, ONE_IN, Runner};
+use crate::play::{Case, Make, ONE_IN, Runner};
 use crate::trace::Trace;
-use its_rules::Finding;
 
-pub use findings::report;
 pub use libfuzzer::{cross_over, mutate};
 pub use status::total;
 
@@ -85,7 +86,7 @@ impl Output {
 
     fn found(&self, scenario: &Scenario, finding: &Finding) {
         let Some(folder) = &self.findings else {
-            eprintln!("{}", report(scenario, finding));
+            eprintln!("{}", report(finding, scenario));
             std::process::abort();
         };
         let stored = findings::store(folder, self.origin.as_deref(), scenario, finding);
@@ -94,7 +95,7 @@ impl Output {
                 "cannot write the finding {} to {}: {error}\n{}",
                 finding.signature,
                 folder.display(),
-                report(scenario, finding)
+                report(finding, scenario)
             );
         }
         if self.ends_at_first || stored.is_err() {

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::play::Counts;
+use its_reports::summary::Counts;
 
 /// Bytes of a slot: a line of JSON, padded so that a later one covers it whole.
 const SLOT_BYTES: usize = 256;

@@ -339,7 +339,7 @@ fn the_rules_about_hardware_are_broken_by_breaks() {
 
 /// What an engineer sees of a finding.
 #[test]
-fn a_finding_as_it_is_told() {
+fn a_finding_as_it_is_shown() {
     let text = "\
 itsdiff 2
 boot queue-pages=1 live-devices=1
@@ -353,7 +353,7 @@ write-cwriter
     });
     let mut trace = Trace::default();
     let case = runner.play(&scenario, Some(&mut trace));
-    let text = trace.text();
-    let told = text.split_once("\n[0] ").expect("there is an operation").1;
-    insta::assert_snapshot!(format!("[0] {told}{}", its_runner::replay::verdict(&case)));
+    let text = case.replayed(trace).text();
+    let shown = text.split_once("\n[0] ").expect("there is an operation").1;
+    insta::assert_snapshot!(format!("[0] {shown}"));
 }

@@ -7,7 +7,7 @@ use arbitrary::Unstructured;
 use its_board::BoardSubject;
 use its_generate::{Temper, generate};
 use its_machine::Machine;
-use its_runner::campaign::report;
+use its_reports::finding_file::report;
 use its_runner::minimize::{findings, minimize};
 use its_runner::{Make, replay};
 use its_scenario::{FuzzTarget, Scenario};
@@ -46,7 +46,7 @@ struct Tried<M: Made>(Scenario, M);
 impl<M: Made> fmt::Debug for Tried<M> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match findings(&self.0, M::MAKE).first() {
-            Some(finding) => f.write_str(&report(&self.0, finding)),
+            Some(finding) => f.write_str(&report(finding, &self.0)),
             None => write!(f, "{}", self.0),
         }
     }

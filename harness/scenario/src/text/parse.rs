@@ -58,7 +58,9 @@ impl Scenario {
         if let Some((its, word)) = last_configuration
             && its as u64 >= scenario.boot.its_slots()
         {
-            return Err(word.error("is not on this board", format!("boot its={}", its + 1)));
+            return Err(
+                word.error("is not on this board", format!("boot its={}", its.saturating_add(1)))
+            );
         }
         if section == Section::Start {
             let end = Word { line: text.lines().count().max(1), column: 1, text: "" };

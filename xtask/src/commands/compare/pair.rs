@@ -7,20 +7,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anstream::adapter::strip_str;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use fs_err as fs;
 use its_conformance::compare;
+use its_reports::replay::columns;
+use its_reports::triage::Outcome;
 use its_runner::minimize::shortest;
 use its_runner::observe::{Difference, Observed, Seen, difference};
-use its_runner::program::{Answer, Outcome, Request};
+use its_runner::program::{Answer, Request};
 use its_runner::replay::load;
 use its_scenario::Scenario;
 use serde::Serialize;
 
-use crate::commands::replay::timeline;
 use crate::exit::Exit;
-use crate::findings;
-use crate::subjects::{PRODUCTION, Program, Session, Subject, unexpected};
+use crate::subjects::{Program, Session, Subject, unexpected};
 use crate::target::Target;
 use crate::{output, stop, workspace};
 
@@ -76,23 +76,10 @@ pub(super) fn run(arguments: &compare::Arguments, target: &'static Target) -> Re
     Ok(Exit::found(!summary.differences.is_empty()))
 }
 
-/// Returns the subject that is meant by `production`, the id of a known bug, an example or a path.
-fn subject(text: &str) -> Result<Subject> {
-    if text == PRODUCTION {
-        return Ok(Subject::production());
-    }
-    if text.starts_with("example:") || Path::new(text).is_file() {
-        return Subject::external(text);
-    }
-    Subject::new(Some(text)).with_context(|| {
-        format!("`{text}` is not production, no known bug, no file and no example")
-    })
-}
-
 impl<'a> Pair<'a> {
     /// Builds and starts both.
     pub(crate) fn new(names: [&'a str; 2]) -> Result<Self> {
-        let [one, other] = [subject(names[0])?, subject(names[1])?];
+        let [one, other] = [Subject::given(names[0])?, Subject::given(names[1])?];
         let programs = [one.player()?, other.player()?];
         let sessions = Mutex::new([programs[0].session()?, programs[1].session()?]);
         Ok(Self { names, programs, sessions })
@@ -153,8 +140,8 @@ impl<'a> Pair<'a> {
                 None => "the end".into(),
             },
         };
-        let columns = [lines(&found.one, &found.other), lines(&found.other, &found.one)];
-        let columns = timeline::columns(self.names, [&columns[0], &columns[1]]);
+        let sides = [lines(&found.one, &found.other), lines(&found.other, &found.one)];
+        let columns = columns(self.names, [&sides[0], &sides[1]]);
         let action = [&found.one.action, &found.other.action].into_iter().find(|it| !it.is_empty());
         format!(
             "  DIFFERENCE {} at {operation}\n  {}\n{}",
@@ -168,7 +155,7 @@ impl<'a> Pair<'a> {
     fn say_judgements(&self, file: &Path) -> Result<()> {
         for (name, program) in self.names.iter().zip(&self.programs) {
             let judged = program.judge(&[file.to_owned()], None)?;
-            match (&judged[0].outcome, findings::of(&judged[0]).first()) {
+            match (&judged[0].outcome, judged[0].findings().first()) {
                 (_, Some(finding)) => say!("  {name}: breaks {}", finding.signature),
                 (Outcome::Played { .. }, None) => say!("  {name}: breaks no rule"),
                 _ => say!("  {name}: not judged"),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use fs_err as fs;
 use its_gic::Command;
+use its_reports::pretty_json;
 use its_runner::Runner;
 use its_runner::replay::load;
 use its_runner::trace::Trace;
@@ -85,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let folder = workspace::root().join("artifacts/coverage").join(&arguments.target);
     workspace::empty_folder(&folder)?;
     let report = measure(&tools, &targets, arguments.grown, &folder)?;
-    fs::write(folder.join("report.json"), output::pretty_json(&report)?)?;
+    fs::write(folder.join("report.json"), pretty_json(&report)?)?;
     report.print();
     say!("\nlcov: {0}/lcov.info · HTML: {0}/html/index.html", workspace::shown(&folder));
     if arguments.json {

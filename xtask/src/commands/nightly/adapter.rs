@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use its_reports::night::Checked;
 use its_runner::replay::{CLEAN, FINDINGS};
-use serde::{Deserialize, Serialize};
 
 use crate::commands::scale::VALGRIND;
 use crate::subjects::{Program, Subject};
@@ -17,18 +17,6 @@ const MEMCHECK: [&str; 3] = ["valgrind", "--quiet", "--error-exitcode=99"];
 
 /// The fault that memcheck reports itself, as it should: the processor jumps to where no code is.
 const REPORTED: &str = "jump-to-null";
-
-/// How the check ended.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) enum Checked {
-    /// So many scenarios, and the tests.
-    Sound(usize),
-    Trouble(String),
-    /// Its share of the budget was too short.
-    Cut,
-    /// There is no valgrind.
-    Missing,
-}
 
 /// Checks all of it, with the seeds of these targets, within a limit; an error only if this process
 /// must stop.

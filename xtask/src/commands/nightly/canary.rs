@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use serde::{Deserialize, Serialize};
+use its_reports::night::Canary;
 
 use crate::engines::{Engine, Plan, Run, clean_seeds, first_finding};
 use crate::subjects::{Bug, Program, Subject};
@@ -31,29 +31,17 @@ pub(super) fn of(targets: &[String]) -> &'static str {
     found.map_or(CANARIES[0].1, |(_, bug)| *bug)
 }
 
-/// How the search for it ended.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Canary {
-    pub engine: Engine,
-    /// The rule that it broke; `None` if it was not found.
-    pub rule: Option<String>,
-    pub cases: u64,
-    pub seconds: f64,
-}
-
-impl Canary {
-    /// Lets an engine look for a bug, by a plan whose program is to have the bug, or for the sake
-    /// of proof has not. The folder is made anew.
-    pub(super) fn hunt(bug: &Bug, engine: Engine, folder: PathBuf, plan: &Plan) -> Result<Self> {
-        let with_bug = Subject::with_bug(bug).player()?;
-        workspace::empty_folder(&folder)?;
-        let run = Run::new_in(folder, engine)?;
-        let seeds = clean_seeds(&with_bug, plan.target)?;
-        let start = Instant::now();
-        let rule = first_finding(plan, &run, &seeds)?;
-        let seconds = start.elapsed().as_secs_f64();
-        Ok(Self { engine, rule, cases: run.counts().cases, seconds })
-    }
+/// Lets an engine look for a bug, by a plan whose program is to have the bug, or for the sake of
+/// proof has not. The folder is made anew.
+pub(super) fn hunt(bug: &Bug, engine: Engine, folder: PathBuf, plan: &Plan) -> Result<Canary> {
+    let with_bug = Subject::with_bug(bug).player()?;
+    workspace::empty_folder(&folder)?;
+    let run = Run::new_in(folder, engine)?;
+    let seeds = clean_seeds(&with_bug, plan.target)?;
+    let start = Instant::now();
+    let rule = first_finding(plan, &run, &seeds)?;
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(Canary { engine: engine.to_string(), rule, cases: run.counts().cases, seconds })
 }
 
 /// Checks that an engine finds the canary where it is, and nothing where it is not.
@@ -62,13 +50,13 @@ pub(crate) fn check_canary(engine: Engine) -> Result<()> {
     let bug = Bug::find(canary)?;
     let target = bug.target()?;
     let folder = tempfile::tempdir()?;
-    let hunt = |program: &Program, runs| {
+    let search = |program: &Program, runs| {
         let plan = Plan { runs, ends_at_first: true, ..Plan::new(program, target) };
-        Canary::hunt(&bug, engine, folder.path().join(&program.subject), &plan)
+        hunt(&bug, engine, folder.path().join(&program.subject), &plan)
     };
-    let there = hunt(&engine.build(&Subject::with_bug(&bug), target)?, 100_000)?;
+    let there = search(&engine.build(&Subject::with_bug(&bug), target)?, 100_000)?;
     ensure!(there.rule.is_some(), "{engine} found no canary");
-    let removed = hunt(&engine.build(&Subject::production(), target)?, IN_VAIN)?;
+    let removed = search(&engine.build(&Subject::production(), target)?, IN_VAIN)?;
     ensure!(
         removed.rule.is_none(),
         "{engine} found a canary that is not there: {:?}",

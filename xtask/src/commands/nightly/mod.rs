@@ -21,16 +21,15 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, bail, ensure};
+use its_reports::night::{Facts, Fuzzed, Merged, Report};
 
 use super::corpus;
-use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz};
+use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz, print_summary};
 use crate::exit::{Exit, Failure};
 use crate::subjects::{Bug, PRODUCTION, Subject};
 use crate::target::{self, Target};
 use crate::{stop, workspace};
-use canary::Canary;
-use report::Report;
-use state::{Facts, Fuzzed, Merged, Night, Stage};
+use state::{Night, Stage};
 
 pub(crate) use canary::check_canary;
 
@@ -109,9 +108,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     }
     let report = write_report(&night, &known)?;
     night.finish()?;
-    report.print();
+    say!("{}", report.text());
     // Findings that are new come first; then whatever did not go as it must.
-    let troubles = report.troubles(&night);
+    let troubles = report.troubles(&night.done);
     match troubles.first() {
         Some(first) if !report.has_new() => {
             bail!(defect!("{first} ({} in all)", troubles.len()))
@@ -142,7 +141,7 @@ fn facts(arguments: &Arguments) -> Result<Facts> {
     let wanted = if arguments.engines.is_empty() { &Engine::ALL[..] } else { &arguments.engines };
     for &engine in wanted {
         match engine.demand_tools() {
-            Ok(()) => engines.push(engine),
+            Ok(()) => engines.push(engine.to_string()),
             Err(error) if arguments.engines.is_empty() => {
                 missing.push(format!("{engine}: {error}"));
             }
@@ -173,8 +172,8 @@ fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
         Stage::Canary(engine) => hunt(night, engine),
         Stage::Adapter => {
             let targets: Vec<&Target> = night.targets().collect();
-            let limit = Duration::from_secs(night.facts.budget / ADAPTER);
-            night.adapter = Some(adapter::check(&targets, limit)?);
+            let limit = Duration::from_secs(night.done.facts.budget / ADAPTER);
+            night.done.adapter = Some(adapter::check(&targets, limit)?);
             night.save()
         }
         Stage::Fuzz(target, engine) => fuzz_one(night, target, engine),
@@ -186,8 +185,8 @@ fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
 fn build(night: &mut Night) -> Result<()> {
     let production = Subject::production();
     production.player()?;
-    let bug = Bug::find(&night.facts.canary)?;
-    for &engine in &night.facts.engines {
+    let bug = Bug::find(&night.done.facts.canary)?;
+    for engine in night.engines() {
         for target in night.targets() {
             engine.build(&production, target)?;
         }
@@ -199,20 +198,20 @@ fn build(night: &mut Night) -> Result<()> {
 
 /// Lets an engine look for the canary; one that does not find it ends the night.
 fn hunt(night: &mut Night, engine: Engine) -> Result<()> {
-    let bug = Bug::find(&night.facts.canary)?;
+    let bug = Bug::find(&night.done.facts.canary)?;
     let target = bug.target()?;
     let program = engine.build(&Subject::with_bug(&bug), target)?;
     let plan = Plan {
-        seed: night.facts.seed,
-        jobs: night.facts.jobs,
+        seed: night.done.facts.seed,
+        jobs: night.done.facts.jobs,
         time: CANARY_SECONDS.min(stop::left().as_secs().max(1)),
         ends_at_first: true,
         ..Plan::new(&program, target)
     };
     let folder = night.folder.join("canary").join(engine.to_string());
-    let canary = Canary::hunt(&bug, engine, folder, &plan)?;
-    let is_caught = canary.rule.is_some();
-    night.canaries.push(canary);
+    let caught = canary::hunt(&bug, engine, folder, &plan)?;
+    let is_caught = caught.rule.is_some();
+    night.done.canaries.push(caught);
     night.save()?;
     if is_caught {
         return Ok(());
@@ -229,20 +228,20 @@ fn fuzz_one(night: &mut Night, target: &'static Target, engine: Engine) -> Resul
     let program = engine.build(&Subject::production(), target)?;
     let run = begin(night, target, engine)?;
     let plan = Plan {
-        seed: night.facts.seed,
+        seed: night.done.facts.seed,
         time: night.seconds_for_a_run(),
-        jobs: night.facts.jobs,
+        jobs: night.done.facts.jobs,
         ..Plan::new(&program, target)
     };
     let (summary, end) = fuzz(&plan, &run, &workspace::files(&target.grown())?)?;
-    summary.print();
+    print_summary(engine, &summary);
     if stop::asked() {
         return Ok(());
     }
     // The night is resumed when there is room again.
     run.demand_room()?;
     let trouble = end.err().map(first_line);
-    night.fuzzed.push(Fuzzed { summary, trouble });
+    night.done.fuzzed.push(Fuzzed { summary, trouble });
     night.save()
 }
 
@@ -274,7 +273,7 @@ fn merge(night: &mut Night, target: &'static Target) -> Result<()> {
         Ok(sizes) => (Some(sizes), None),
         Err(error) => (None, Some(first_line(error))),
     };
-    night.merged.push(Merged { target: target.name.into(), sizes, trouble });
+    night.done.merged.push(Merged { target: target.name.into(), sizes, trouble });
     night.save()
 }
 

@@ -7,45 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
+use its_reports::night::{Facts, Night as Done};
+use its_reports::pretty_json;
 use serde::{Deserialize, Serialize};
 
-use super::adapter::Checked;
-use super::canary::Canary;
 use super::{LEAST_SECONDS, REST};
-use crate::engines::{Engine, Run, Summary};
+use crate::engines::{Engine, Run};
 use crate::target::Target;
-use crate::{output, workspace};
-
-/// What is settled when a night begins.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Facts {
-    /// Seconds.
-    pub budget: u64,
-    pub seed: u32,
-    pub jobs: usize,
-    /// The known bug that is planted.
-    pub canary: String,
-    pub targets: Vec<String>,
-    pub engines: Vec<Engine>,
-    /// Engines that are not there, and why.
-    pub missing: Vec<String>,
-}
-
-/// A target that was fuzzed by an engine.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Fuzzed {
-    pub summary: Summary,
-    /// What did not go as it must.
-    pub trouble: Option<String>,
-}
-
-/// A grown corpus: files before and after.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Merged {
-    pub target: String,
-    pub sizes: Option<(usize, usize)>,
-    pub trouble: Option<String>,
-}
+use crate::workspace;
 
 /// One step.
 #[derive(Clone, Copy)]
@@ -74,17 +43,13 @@ impl Display for Stage {
 pub(super) struct Night {
     #[serde(skip)]
     pub folder: PathBuf,
-    pub facts: Facts,
+    #[serde(flatten)]
+    pub done: Done,
     /// Seconds that were spent on it.
     spent: f64,
     pub built: bool,
-    pub canaries: Vec<Canary>,
-    #[serde(default)]
-    pub adapter: Option<Checked>,
     /// Folders of all runs that were begun.
     pub runs: Vec<PathBuf>,
-    pub fuzzed: Vec<Fuzzed>,
-    pub merged: Vec<Merged>,
     finished: bool,
     /// Held as long as the night runs.
     #[serde(skip)]
@@ -120,7 +85,8 @@ impl Night {
         let number = numbers()?.last().map_or(1, |last| last + 1);
         let folder = nights().join(number.to_string());
         fs::create_dir(&folder)?;
-        let night = Self { folder, facts, _lock: Some(lock), ..Self::default() };
+        let done = Done { facts, ..Done::default() };
+        let night = Self { folder, done, _lock: Some(lock), ..Self::default() };
         night.save()?;
         Ok(night)
     }
@@ -149,46 +115,45 @@ impl Night {
         if !self.built {
             return Some(Stage::Build);
         }
-        let is_caught = |engine: &Engine| self.canaries.iter().any(|one| one.engine == *engine);
-        let mut engines = self.facts.engines.iter();
-        if let Some(engine) = engines.find(|engine| !is_caught(engine)) {
-            return Some(Stage::Canary(*engine));
+        let done = &self.done;
+        let is_caught = |engine: &Engine| {
+            done.canaries.iter().any(|canary| canary.engine == engine.to_string())
+        };
+        if let Some(engine) = self.engines().find(|engine| !is_caught(engine)) {
+            return Some(Stage::Canary(engine));
         }
-        if self.adapter.is_none() {
+        if done.adapter.is_none() {
             return Some(Stage::Adapter);
         }
-        if let Some((target, engine)) = self.open_runs().next() {
-            return Some(Stage::Fuzz(target, engine));
+        let fuzz = |(target, engine)| {
+            Some(Stage::Fuzz(Target::find(target).ok()?, Engine::named(engine)?))
+        };
+        if let Some(stage) = done.open_runs().find_map(fuzz) {
+            return Some(stage);
         }
         // Corpora are merged by libFuzzer's coverage.
-        if !self.facts.engines.contains(&Engine::Libfuzzer) {
+        if !self.engines().any(|engine| engine == Engine::Libfuzzer) {
             return None;
         }
-        let is_merged = |target: &&Target| self.merged.iter().any(|one| one.target == target.name);
+        let is_merged = |target: &&Target| done.merged.iter().any(|one| one.target == target.name);
         self.targets().find(|target| !is_merged(target)).map(Stage::Merge)
     }
 
     pub(super) fn targets(&self) -> impl Iterator<Item = &'static Target> {
-        let names = self.facts.targets.iter();
+        let names = self.done.facts.targets.iter();
         names.filter_map(|name| Target::find(name).ok())
     }
 
-    /// Returns what is still to be fuzzed, and by which engine.
-    pub(super) fn open_runs(&self) -> impl Iterator<Item = (&'static Target, Engine)> {
-        let engines = &self.facts.engines;
-        let all = { self.targets() }
-            .flat_map(move |target| engines.iter().map(move |&engine| (target, engine)));
-        all.filter(|(target, engine)| {
-            let mut done = self.fuzzed.iter().map(|one| &one.summary);
-            !done.any(|one| one.target == target.name && one.engine == *engine)
-        })
+    pub(super) fn engines(&self) -> impl Iterator<Item = Engine> {
+        self.done.facts.engines.iter().filter_map(|name| Engine::named(name))
     }
 
     /// Returns an equal share of what is left of the budget for fuzzing.
     pub(super) fn seconds_for_a_run(&self) -> u64 {
-        let fuzzing = self.facts.budget - self.facts.budget / u64::from(REST);
+        let budget = self.done.facts.budget;
+        let fuzzing = budget - budget / u64::from(REST);
         let left = fuzzing.saturating_sub(self.spent as u64);
-        let runs = self.open_runs().count().max(1) as u64;
+        let runs = self.done.open_runs().count().max(1) as u64;
         (left / runs).max(LEAST_SECONDS)
     }
 
@@ -200,7 +165,8 @@ impl Night {
 
     /// Returns how much of the budget is left.
     pub(super) fn time_left(&self) -> Duration {
-        Duration::from_secs(self.facts.budget).saturating_sub(Duration::from_secs_f64(self.spent))
+        let budget = Duration::from_secs(self.done.facts.budget);
+        budget.saturating_sub(Duration::from_secs_f64(self.spent))
     }
 
     /// Notes time that went by.
@@ -215,7 +181,7 @@ impl Night {
     }
 
     pub(super) fn save(&self) -> Result<()> {
-        workspace::write_whole(&self.folder.join(STATE), &output::pretty_json(self)?)
+        workspace::write_whole(&self.folder.join(STATE), &pretty_json(self)?)
     }
 }
 
@@ -230,26 +196,26 @@ fn numbers() -> Result<Vec<u32>> {
 
 #[cfg(test)]
 mod tests {
+    use its_reports::night::{Canary, Checked};
+
     use super::*;
 
     fn night(folder: &Path) -> Night {
-        Night {
-            folder: folder.into(),
-            facts: Facts {
-                budget: 1000,
-                seed: 1,
-                jobs: 2,
-                canary: "some-bug".into(),
-                targets: vec!["its_cmdq".into(), "its_arch".into()],
-                engines: vec![Engine::Libfuzzer, Engine::Random],
-                missing: Vec::new(),
-            },
-            ..Night::default()
-        }
+        let facts = Facts {
+            budget: 1000,
+            seed: 1,
+            jobs: 2,
+            canary: "some-bug".into(),
+            targets: vec!["its_cmdq".into(), "its_arch".into()],
+            engines: vec!["libfuzzer".into(), "random".into()],
+            missing: Vec::new(),
+        };
+        let done = Done { facts, ..Done::default() };
+        Night { folder: folder.into(), done, ..Night::default() }
     }
 
-    fn caught(engine: Engine) -> Canary {
-        Canary { engine, rule: Some("LEAK-HOST".into()), cases: 7, seconds: 1.0 }
+    fn caught(engine: &str) -> Canary {
+        Canary { engine: engine.into(), rule: Some("LEAK-HOST".into()), cases: 7, seconds: 1.0 }
     }
 
     /// A night that was killed goes on where it was: nothing is done twice but the step that was
@@ -260,12 +226,12 @@ mod tests {
         let mut night = night(folder.path());
         assert_eq!(night.next().unwrap().to_string(), "build");
         night.built = true;
-        night.canaries.push(caught(Engine::Libfuzzer));
+        night.done.canaries.push(caught("libfuzzer"));
         night.save().unwrap();
         let mut night = Night::open(folder.path()).unwrap();
         assert_eq!(night.next().unwrap().to_string(), "canary by random");
-        night.canaries.push(caught(Engine::Random));
-        night.adapter = Some(Checked::Missing);
+        night.done.canaries.push(caught("random"));
+        night.done.adapter = Some(Checked::Missing);
         assert_eq!(night.next().unwrap().to_string(), "its_cmdq by libfuzzer");
     }
 

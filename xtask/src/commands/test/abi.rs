@@ -7,11 +7,12 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use its_reports::summary::Summary;
+use its_reports::triage::Judged;
 
 use super::fuzz_well;
 use crate::commands::compare::pair::{Draw, Pair};
-use crate::engines::{Engine, Plan, Summary};
-use crate::findings;
+use crate::engines::{Engine, Plan};
 use crate::subjects::{Bank, Bug, External, PRODUCTION, Program, Subject};
 use crate::target::{self, Target};
 use crate::workspace;
@@ -60,7 +61,8 @@ fn never_set_up() -> Result<()> {
     let example: Subject = External::unseen_example("null")?.into();
     let seeds = Target::find("its_cmdq")?.scenarios("seeds")?;
     let judged = example.player()?.judge(&seeds[..1], None)?;
-    let reported = judged.iter().flat_map(findings::of).any(|found| found.rule.id == "DIV-SETUP");
+    let reported =
+        judged.iter().flat_map(Judged::findings).any(|found| found.rule.id == "DIV-SETUP");
     ensure!(reported, broken!("{} does not break DIV-SETUP: {judged:?}", example.name));
     Ok(())
 }
@@ -147,7 +149,7 @@ fn faults() -> Result<usize> {
         let text = workspace::read(&judged.file)?;
         let rule = text.lines().find_map(|line| line.strip_prefix("# ")?.split_once(':'));
         let (rule, _) = rule.with_context(|| format!("{name} names no rule"))?;
-        let found = findings::of(&judged).iter().any(|found| found.rule.id == rule);
+        let found = judged.findings().iter().any(|found| found.rule.id == rule);
         ensure!(found, broken!("{name} does not break {rule}: {:?}", judged.outcome));
     }
     Ok(files.len())

@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 
 use super::demand_clean;
 use crate::commands::{conform, corpus};
-use crate::findings::{Header, Origin, broken_rules};
-use crate::subjects::{Bank, Bug, FoundBy, Program, Subject, breaks};
+use crate::findings::{FILE, broken_rules, header};
+use crate::subjects::{Bank, Bug, FoundBy, PRODUCTION, Program, Subject, breaks};
 use crate::{target, workspace};
 
 /// Checks all mistakes of a bank.
@@ -35,16 +35,14 @@ fn promoted() -> Result<usize> {
     let mut checked = 0;
     for target in &target::ALL {
         for file in target.scenarios("regressions")? {
-            let header = Header::read(&file);
+            let header = header(&file);
             let (Some(subject), Some(signature)) = (header.subject, header.signature) else {
                 continue;
             };
-            let made = match Origin::of(&subject) {
-                Origin::Production | Origin::File => continue,
-                Origin::Example => Subject::external(&subject)?,
-                Origin::Bug => Subject::new(Some(&subject))?,
-            };
-            let played = made.player()?.replay(&file, None)?;
+            if subject == PRODUCTION || subject.starts_with(FILE) {
+                continue;
+            }
+            let played = Subject::given(&subject)?.player()?.replay(&file, None)?;
             let shows = played.findings.iter().any(|found| found.signature == signature);
             let (file, verdict) = (workspace::shown(&file), &played.verdict);
             ensure!(

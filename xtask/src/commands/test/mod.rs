@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
+use its_reports::summary::Summary;
 use its_runner::replay::{CLEAN, DEFECT};
 use serde_json::Value;
 
 use super::{compare, conform, corpus, nightly};
-use crate::engines::{Engine, Plan, Run, Summary, fuzz};
+use crate::engines::{Engine, Plan, Run, fuzz, print_summary};
 use crate::exit::Exit;
 use crate::findings::Divergences;
 use crate::process;
@@ -148,7 +149,7 @@ fn smoke() -> Result<String> {
         let program = Engine::Libfuzzer.build(&Subject::production(), target)?;
         let plan = Plan { runs: SMOKE, ..Plan::new(&program, target) };
         let summary = fuzz_well(&plan, Engine::Libfuzzer)?;
-        summary.print();
+        print_summary(Engine::Libfuzzer, &summary);
         ensure!(summary.is_clean(), broken!("the production emulator has findings"));
         let sound = summary.counts.judged + summary.counts.fetched > summary.executions
             && summary.coverage > Some(0)

@@ -1,16 +1,13 @@
 //! `replay`: plays files and shows what happened.
 
-pub(crate) mod timeline;
-
 use std::path::Path;
 
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Result, anyhow, ensure};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use its_runner::program::Told;
+use its_reports::replay::{Choice, Kind, Replayed};
 use its_runner::replay::{is_artifact, load_as};
-use its_runner::trace::Kind;
 use serde_json::json;
 
 use crate::exit::Exit;
@@ -18,7 +15,6 @@ use crate::input::Input;
 use crate::output;
 use crate::subjects::{Program, Which};
 use crate::target::Target;
-use timeline::Choice;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -88,10 +84,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     Ok(Exit::found(found))
 }
 
-fn show(file: &Path, played: &Told, arguments: &Arguments) {
+fn show(file: &Path, played: &Replayed, arguments: &Arguments) {
     let choice =
         Choice { step: arguments.step, kinds: arguments.only.clone(), boot: arguments.boot };
-    let shown = timeline::render(played, &choice);
+    let shown = played.timeline(&choice);
     let shown = match AutoStream::choice(&std::io::stdout()) {
         ColorChoice::Never => strip_str(&shown).to_string(),
         _ => shown,
@@ -100,7 +96,7 @@ fn show(file: &Path, played: &Told, arguments: &Arguments) {
 }
 
 /// Checks that there is such an operation.
-fn check_step(file: &Path, played: &Told, step: Option<usize>) -> Result<()> {
+fn check_step(file: &Path, played: &Replayed, step: Option<usize>) -> Result<()> {
     let Some(step) = step else { return Ok(()) };
     let last = played.lines.iter().filter_map(|line| line.step).max();
     ensure!(
@@ -126,7 +122,7 @@ fn written_by(file: &Path, said: Option<&'static Target>) -> Result<Option<&'sta
     })
 }
 
-fn play(program: &Program, file: &Path, target: Option<&'static Target>) -> Result<Told> {
+fn play(program: &Program, file: &Path, target: Option<&'static Target>) -> Result<Replayed> {
     let played = program.replay(file, written_by(file, target)?)?;
     let nothing = played.findings.is_empty() && played.defects.is_empty();
     let operations = played.lines.iter().any(|line| line.step > Some(0));

@@ -1,61 +1,45 @@
-//! `rules --matrix`: which rules each broken subject breaks, and which rules nothing breaks.
+//! `rules`: the catalogue of rules, or the matrix: which rules each broken subject breaks, and
+//! which rules nothing breaks.
 //!
 //! Broken subjects are the known bugs and the breaks, each played with its witness, and the
 //! sabotages of EL2 that the runner's test `kills` plays in its own process.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Result, ensure};
-use its_rules::catalogue as rules;
-use serde::Serialize;
+use its_reports::pretty_json;
+use its_reports::rules::{self, Kills, Matrix};
 
 use crate::exit::Exit;
 use crate::findings::broken_rules;
+use crate::process;
 use crate::subjects::{Bank, Bug, FoundBy, Subject};
-use crate::{output, process};
 
-/// What one broken subject breaks.
-#[derive(Serialize)]
-struct Kills {
-    /// `bug`, `break` or `sabotage`.
-    kind: &'static str,
-    subject: String,
-    rules: Vec<String>,
-    /// The package whose tests find it, where no target does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tests: Option<String>,
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Prints one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Prints which rules each known bug and break breaks; plays every one of them
+    #[arg(long)]
+    matrix: bool,
 }
 
-#[derive(Serialize)]
-struct Matrix {
-    subjects: Vec<Kills>,
-    /// Rules that nothing here breaks.
-    without_a_kill: Vec<&'static str>,
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    let text = match (arguments.matrix, arguments.json) {
+        (false, false) => rules::text(),
+        (false, true) => pretty_json(rules::json())?,
+        (true, false) => matrix()?.text(),
+        (true, true) => pretty_json(matrix()?)?,
+    };
+    say!("{text}");
+    Ok(Exit::Clean)
 }
 
 /// Builds and plays everything, with progress on standard error.
-pub(super) fn print(json: bool) -> Result<Exit> {
+fn matrix() -> Result<Matrix> {
     let mut subjects = sabotages()?;
     subjects.extend(bank(Bank::Bugs, "bug")?);
     subjects.extend(bank(Bank::Breaks, "break")?);
-    let killed: BTreeSet<&str> =
-        subjects.iter().flat_map(|kills| kills.rules.iter().map(String::as_str)).collect();
-    let ids = rules::ALL.iter().map(|rule| rule.id);
-    let matrix =
-        Matrix { without_a_kill: ids.filter(|id| !killed.contains(id)).collect(), subjects };
-    if json {
-        say!("{}", output::pretty_json(&matrix)?);
-        return Ok(Exit::Clean);
-    }
-    for kills in &matrix.subjects {
-        let by = match &kills.tests {
-            Some(package) => format!("the tests of {package}"),
-            None => kills.rules.join(", "),
-        };
-        say!("{} {} -> {by}", kills.kind, kills.subject);
-    }
-    say!("without a kill: {}", matrix.without_a_kill.join(", "));
-    Ok(Exit::Clean)
+    Ok(Matrix::new(subjects))
 }
 
 /// Returns what the lines `kill: SABOTAGE | RULE RULE` of the test say.

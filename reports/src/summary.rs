@@ -1,0 +1,213 @@
+//! What a run of an engine checked and found.
+
+use its_rules::StoredFinding;
+use serde::{Deserialize, Serialize};
+
+use crate::known_text;
+use crate::replay::not_observed;
+
+/// Counts what was done and judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub cases: u64,
+    pub operations: u64,
+    /// Commands that EL2 judged.
+    pub judged: u64,
+    /// Of these, refused.
+    pub refused: u64,
+    /// Commands that the hardware stalled on.
+    pub stalled: u64,
+    /// Commands that the hardware took or stalled on.
+    pub fetched: u64,
+    /// Of these, command errors.
+    pub errors: u64,
+    pub poisoned: u64,
+    /// Cases that had nothing to do with EL2 or an ITS.
+    pub skipped: u64,
+}
+
+impl Counts {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.cases += other.cases;
+        self.operations += other.operations;
+        self.judged += other.judged;
+        self.refused += other.refused;
+        self.stalled += other.stalled;
+        self.fetched += other.fetched;
+        self.errors += other.errors;
+        self.poisoned += other.poisoned;
+        self.skipped += other.skipped;
+    }
+}
+
+/// Sums up one run; as JSON, one object on one line. Older ones have fewer fields.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Summary {
+    pub target: String,
+    pub engine: String,
+    pub subject: String,
+    pub seed: u32,
+    pub jobs: usize,
+    /// What was asked for; 0 for no limit.
+    pub asked_cases: u64,
+    pub asked_seconds: u64,
+    pub seconds: f64,
+    /// Cases in which something was judged.
+    pub executions: u64,
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Instrumented edges, of the process that reached most; each engine counts its own. None where
+    /// none are counted.
+    pub coverage: Option<u64>,
+    /// The subject's own code is among these edges.
+    pub guided: bool,
+    /// Rules that are not judged, or only in part, since the subject's loads and stores are not
+    /// seen.
+    pub not_observed: Vec<String>,
+    pub partly_observed: Vec<String>,
+    /// Somebody stopped it.
+    pub interrupted: bool,
+    /// It could not go on, or a process of it ended badly.
+    pub failed: bool,
+    pub findings: Vec<Found>,
+}
+
+/// Holds a finding of a run.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Found {
+    #[serde(flatten)]
+    pub record: StoredFinding,
+    /// Why it is intended, if it is.
+    pub known: Option<String>,
+}
+
+impl Summary {
+    /// Returns whether all findings are intended.
+    pub fn is_clean(&self) -> bool {
+        self.findings.iter().all(|found| found.known.is_some())
+    }
+
+    /// Returns what was asked for, and why it is not what was done.
+    pub fn asked(&self) -> String {
+        let done = self.counts.cases;
+        let (asked, played) = match self.asked_cases {
+            0 => (format!("{} s", self.asked_seconds), format!("ran {:.0} s", self.seconds)),
+            cases => (format!("{cases} cases"), format!("played {done}")),
+        };
+        let time_is_up = self.asked_seconds > 0 && self.seconds >= self.asked_seconds as f64;
+        let why = if self.interrupted {
+            ": it was interrupted"
+        } else if self.failed {
+            ": it failed"
+        } else if done > self.asked_cases && self.asked_cases > 0 {
+            ": the engine ends what it has begun"
+        } else if self.asked_cases == done || (self.asked_cases == 0 && time_is_up) {
+            ""
+        } else if time_is_up {
+            ": its time was up"
+        } else {
+            ": the engine ended before"
+        };
+        let skipped = match self.counts.skipped {
+            0 => String::new(),
+            skipped => format!("; nothing was judged in {skipped} cases"),
+        };
+        format!("{asked}, {played}{why}{skipped}")
+    }
+
+    /// Returns how many cases were judged in a second.
+    pub fn cases_per_second(&self) -> f64 {
+        self.executions as f64 / self.seconds.max(0.001)
+    }
+
+    /// Returns which share of the cases was poisoned, in percent.
+    pub fn percent_poisoned(&self) -> f64 {
+        percent(self.counts.poisoned, self.executions)
+    }
+
+    /// Returns it for people. `replay` is the command that replays a finding, without its file; an
+    /// engine that takes no seed is not said to have one.
+    pub fn text(&self, takes_seed: bool, replay: &str) -> String {
+        let Self { target, engine, subject, jobs, seconds, executions, .. } = self;
+        let Counts { operations, judged, refused, stalled, fetched, errors, poisoned, .. } =
+            self.counts;
+        let seed = match takes_seed {
+            true => format!("seed {}", self.seed),
+            false => "takes no seed".into(),
+        };
+        let interrupted = if self.interrupted { ", interrupted" } else { "" };
+        let (cases_speed, share) = (self.cases_per_second(), self.percent_poisoned());
+        let speed = operations as f64 / seconds.max(0.001);
+        let mut text = format!(
+            "{target} on {subject}: {engine} in {seconds:.0} s, {seed}, \
+             jobs {jobs}{interrupted}\n  \
+             cases       {executions} judged ({cases_speed:.0}/s); {poisoned} poisoned \
+             ({share:.1} %)\n  \
+             asked       {}\n  operations  {operations} ({speed:.0}/s)\n",
+            self.asked()
+        );
+        if judged > 0 {
+            let share = percent(refused, judged);
+            text += &format!(
+                "  commands    {judged} judged by EL2, {refused} refused ({share:.1} %)\n"
+            );
+        }
+        let share = percent(errors, fetched);
+        text += &format!(
+            "  hardware    {fetched} commands taken, {errors} errors ({share:.1} %), \
+             {stalled} stalled\n"
+        );
+        text += &match self.coverage {
+            Some(edges) if self.guided => format!("  coverage    {edges} edges\n"),
+            Some(edges) => format!(
+                "  coverage    {edges} edges, none of them the subject's: it was not compiled for \
+                 {engine} (harness/abi/README.md)\n"
+            ),
+            None => "  coverage    not counted: the engine is not guided\n".into(),
+        };
+        if !self.not_observed.is_empty() {
+            text += &format!("  {}\n", not_observed().replace('\n', "\n  "));
+        }
+        text + &self.findings_text(replay)
+    }
+
+    fn findings_text(&self, replay: &str) -> String {
+        let mut text = format!("  findings    {}", self.findings.len());
+        for Found { record, known } in &self.findings {
+            let StoredFinding { finding, file } = record;
+            let (severity, known) = (finding.rule.severity.name(), known_text(known.as_ref()));
+            text += &format!("\n    {} ({severity}{known})\n      {file}", finding.signature);
+        }
+        if let Some(first) = self.findings.first() {
+            text += &format!("\n\nto see one: {replay} {}", crate::quoted(&first.record.file));
+        }
+        text
+    }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use its_rules::{Finding, catalogue::DIV_PINS};
+
+    use super::*;
+
+    #[test]
+    fn a_summary_for_people() {
+        let finding =
+            Finding::broken(&DIV_PINS, "pins", "a page", "0").at((0, "write-cwriter"), "CWRITER");
+        let record = StoredFinding { finding, file: "a b.its".into() };
+        let read = r#"{"target": "its_cmdq", "engine": "honggfuzz", "subject": "mine", "jobs": 2,
+            "asked_cases": 9, "seconds": 2.0, "executions": 8, "cases": 9, "operations": 90,
+            "judged": 40, "refused": 4, "stalled": 3, "fetched": 50, "errors": 5, "poisoned": 2,
+            "skipped": 1, "coverage": 70}"#;
+        let findings = vec![Found { record, known: None }];
+        let summary = Summary { findings, ..serde_json::from_str(read).unwrap() };
+        insta::assert_snapshot!(summary.text(false, "cargo xtask replay --subject mine.o"));
+    }
+}
