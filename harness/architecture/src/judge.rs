@@ -20,59 +20,88 @@ pub const NO_INTERRUPT: u64 = 1023;
 /// Where MSIs may go: the redistributor and the INTID, or nowhere.
 type Targets = Vec<Option<(u8, u32)>>;
 
+/// What was so before the events of an action.
+pub enum Before {
+    /// Nothing that matters.
+    Nothing,
+    /// Holds CREADR, if that is what is read.
+    Read(Option<u64>),
+    /// Holds the event of an MSI, and what it would have raised.
+    Msi((usize, u32, u32), Result<Targets, Undefined>),
+}
+
 impl Architecture {
     /// Follows one action of a host that owns its ITSs, and judges what hardware did. ITSs and
     /// redistributors that action and events name must be the machine's.
     pub fn judge(&mut self, action: &Action, outcome: &Outcome, events: &[Event]) -> Judgement {
         let mut judgement = Judgement::default();
         self.start_action();
+        let before = self.begin(action, outcome, events, &mut judgement);
+        self.replay(events, &mut judgement, |_, _, _| {});
+        self.end(action, outcome, before, &mut judgement);
+        judgement
+    }
+
+    /// Follows what an action does before its events. Returns what [`Architecture::end`] needs.
+    pub fn begin(
+        &mut self,
+        action: &Action,
+        outcome: &Outcome,
+        events: &[Event],
+        judgement: &mut Judgement,
+    ) -> Before {
         match *action {
-            Action::Device { address, size, direction: Direction::Read, .. } => {
-                let seen = match outcome {
-                    Outcome::Value(value) => *value,
-                    _ => 0,
-                };
-                let before = self.creadr_at(address);
-                self.replay(events, &mut judgement);
-                self.judge_read(address, size.bytes(), seen, before, &mut judgement);
+            Action::Device { address, direction: Direction::Read, .. } => {
+                return Before::Read(self.creadr_at(address));
             }
             Action::Device { address, size, direction: Direction::Write(value), .. } => {
                 let write = (value, is_refused(events));
-                self.write_device(address, size.bytes(), write, &mut judgement);
-                self.replay(events, &mut judgement);
+                self.write_device(address, size.bytes(), write, judgement);
             }
-            Action::Store { address, value, .. } => {
-                if self.is_stored(address, outcome) {
-                    self.store(address, &[value]);
-                }
-                self.replay(events, &mut judgement);
+            Action::Store { address, value, .. } if self.is_stored(address, outcome) => {
+                self.store(address, &[value]);
             }
-            Action::StoreCommand { address, words, .. } => {
-                if self.is_stored(address, outcome) {
-                    self.store(address, &words);
-                }
-                self.replay(events, &mut judgement);
+            Action::StoreCommand { address, words, .. } if self.is_stored(address, outcome) => {
+                self.store(address, &words);
             }
             Action::Msi { its, device_id, event_id, size } => {
                 // GITS_TRANSLATER: 16 bits leave the upper half of EventID zero.
                 let event = (usize::from(its), device_id, size.truncate(event_id.into()) as u32);
-                let before = self.msi(event);
-                self.replay(events, &mut judgement);
-                self.pend_either(before, event, &mut judgement);
+                return Before::Msi(event, self.msi(event));
             }
-            Action::Acknowledge { cpu } => {
-                self.replay(events, &mut judgement);
-                self.acknowledge(usize::from(cpu), taken(outcome), &mut judgement);
-            }
-            Action::PowerLoss { its, restored } => {
-                self.replay(events, &mut judgement);
-                self.lose_power(usize::from(its), restored);
-            }
-            Action::Load { .. } | Action::Hypercall { .. } | Action::Advance { .. } => {
-                self.replay(events, &mut judgement);
-            }
+            Action::Store { .. }
+            | Action::StoreCommand { .. }
+            | Action::Acknowledge { .. }
+            | Action::PowerLoss { .. }
+            | Action::Load { .. }
+            | Action::Hypercall { .. }
+            | Action::Advance { .. } => {}
         }
-        judgement
+        Before::Nothing
+    }
+
+    /// Follows what an action does after its events, and judges what came back.
+    pub fn end(
+        &mut self,
+        action: &Action,
+        outcome: &Outcome,
+        before: Before,
+        judgement: &mut Judgement,
+    ) {
+        match (action, before) {
+            (Action::Device { address, size, .. }, Before::Read(creadr)) => {
+                let seen = value_of(outcome);
+                self.judge_read(*address, size.bytes(), seen, creadr, judgement);
+            }
+            (_, Before::Msi(event, before)) => self.pend_either(before, event, judgement),
+            (Action::Acknowledge { cpu }, _) => {
+                self.acknowledge(usize::from(*cpu), taken(outcome), judgement);
+            }
+            (Action::PowerLoss { its, restored }, _) => {
+                self.lose_power(usize::from(*its), *restored);
+            }
+            _ => {}
+        }
     }
 
     fn is_stored(&self, address: u64, outcome: &Outcome) -> bool {
@@ -81,7 +110,7 @@ impl Architecture {
 
     /// Makes pending what an MSI raises. Whether it came before or after the commands consumed in
     /// this action is not known: `before` is what it would have raised before.
-    pub fn pend_either(
+    fn pend_either(
         &mut self,
         before: Result<Targets, Undefined>,
         event: (usize, u32, u32),
@@ -100,43 +129,35 @@ impl Architecture {
 
     // ---- events
 
-    fn replay(&mut self, events: &[Event], judgement: &mut Judgement) {
-        let (mut creadr_before, mut next) = (None, 0);
-        self.begin_events(events, judgement);
-        while let Some(page) = self.follow(events, next, &mut creadr_before, judgement) {
-            next = page + 1;
-        }
-    }
-
+    /// Follows events in order, and judges what hardware did. `change`: what to make of a change
+    /// of page ownership and the events after it.
+    ///
     /// Poisons what comes after an ITS read memory that was not cleaned: nothing that it does on
     /// such grounds can be judged; whose fault it is, others say.
-    pub fn begin_events(&self, events: &[Event], judgement: &mut Judgement) {
+    pub fn replay(
+        &mut self,
+        events: &[Event],
+        judgement: &mut Judgement,
+        mut change: impl FnMut(&Event, &[Event], &mut Judgement),
+    ) {
         if events.iter().any(|event| matches!(event, Event::StaleRead { .. })) {
             judgement.poison("the ITS read memory that was not cleaned");
         }
-    }
-
-    /// Follows events from `first` on, in order, and judges what hardware did. `creadr_before`: CREADR
-    /// before the commands just consumed, kept by the caller. Returns the index of the next change of
-    /// page ownership, which is the caller's to follow; `None` if there is none.
-    pub fn follow(
-        &mut self,
-        events: &[Event],
-        first: usize,
-        creadr_before: &mut Option<u64>,
-        judgement: &mut Judgement,
-    ) -> Option<usize> {
-        for (index, event) in events.iter().enumerate().skip(first) {
-            if matches!(event, Event::Page { .. }) {
-                *creadr_before = None;
-                return Some(index);
+        // CREADR before the commands just consumed.
+        let mut creadr_before = None;
+        for (index, event) in events.iter().enumerate() {
+            let later = &events[index + 1..];
+            match event {
+                Event::Page { .. } => {
+                    creadr_before = None;
+                    change(event, later, judgement);
+                }
+                _ => self.follow(event, later, &mut creadr_before, judgement),
             }
-            self.follow_one(event, &events[index + 1..], creadr_before, judgement);
         }
-        None
     }
 
-    fn follow_one(
+    fn follow(
         &mut self,
         event: &Event,
         later: &[Event],
@@ -355,8 +376,16 @@ impl Architecture {
     }
 }
 
+/// Returns the value that an access returned, 0 if there is none.
+pub fn value_of(outcome: &Outcome) -> u64 {
+    match outcome {
+        Outcome::Value(value) => *value,
+        _ => 0,
+    }
+}
+
 /// Returns the interrupt that an acknowledge returned.
-pub fn taken(outcome: &Outcome) -> Option<u32> {
+fn taken(outcome: &Outcome) -> Option<u32> {
     match outcome {
         Outcome::Value(intid) if *intid != NO_INTERRUPT => Some(*intid as u32),
         _ => None,
@@ -376,6 +405,6 @@ fn is_cleaned(page: u64, events: &[Event]) -> bool {
 }
 
 /// Returns whether what follows a write says that it must not be made.
-pub fn is_refused(events: &[Event]) -> bool {
+fn is_refused(events: &[Event]) -> bool {
     matches!(events.first(), Some(Event::Unpredictable { .. }))
 }

@@ -5,11 +5,14 @@ pub(crate) use its_architecture::Judgement;
 pub(crate) use its_architecture::testing::*;
 use its_el2::SubjectPolicy;
 use its_gic::command::Words;
-use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages};
-use its_gic::{Command, Register};
-use its_machine::{AccessSize, Action, Event, Freedoms, Hypercall, Machine, Outcome, PageChange};
+pub(crate) use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages};
+pub(crate) use its_gic::register::Baser;
+pub(crate) use its_gic::{Command, Register};
+pub(crate) use its_machine::{
+    AccessSize, Action, Errno, Event, Freedoms, Hypercall, Machine, Outcome, PageChange, PageState,
+};
 
-use crate::Policy;
+pub(crate) use crate::{Phase, Policy, Position, Rule, rules};
 
 /// The reference in a world.
 pub(crate) type World = its_architecture::testing::World<Policy>;
