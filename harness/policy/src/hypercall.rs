@@ -103,16 +103,13 @@ fn expect_registers(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::Phase;
     use crate::testing::*;
 
-    fn call(world: &mut World, call: Hypercall, of: u64, x1: i64, events: &[Event]) {
+    fn call(world: &mut World, call: Hypercall, of: u64, result: i64, events: &[Event]) {
         let action = hypercall(0, call, [of, 0, 0, 0]);
-        let outcome = Outcome::Returned { x0: 0, x1 };
-        let wrong = Outcome::Returned { x0: 0, x1: if x1 == 0 { -1 } else { 0 } };
-        world.differ(action, wrong, events, &rules::DIV_HYPERCALL, "x1");
-        world.agree(action, outcome, events);
+        let wrong = if result == 0 { -1 } else { 0 };
+        world.differ(action, x1(wrong), events, &rules::DIV_HYPERCALL, "x1");
+        world.agree(action, x1(result), events);
     }
 
     #[test]
@@ -156,28 +153,17 @@ mod tests {
 
     #[test]
     fn calls_that_are_not_supported_leave_x1() {
-        let untouched = Outcome::Returned { x0: -1, x1: 5 };
         let mut world = World::booted();
-        for early in [Hypercall::HostDonateGuest, Hypercall::ReclaimGuestPage] {
-            let action = hypercall(0, early, [5, 0, 0, 0]);
-            world.agree(action, untouched, &[]);
-            world.differ(
-                action,
-                Outcome::Returned { x0: 0, x1: -1 },
-                &[],
-                &rules::DIV_HYPERCALL,
-                "x0",
-            );
+        let returned = |x0, x1| Outcome::Returned { x0, x1 };
+        let x0 = |call: Hypercall| call.function_id();
+        for (x0, wrong, register) in [
+            (x0(Hypercall::HostDonateGuest), returned(0, -1), "x0"),
+            (x0(Hypercall::ReclaimGuestPage), returned(0, -1), "x0"),
+            (0xc600_0fff, returned(-1, 0), "x1"),
+        ] {
+            let action = Action::Hypercall { cpu: 0, x0, arguments: [5, 0, 0, 0] };
+            world.agree(action, returned(-1, 5), &[]);
+            world.differ(action, wrong, &[], &rules::DIV_HYPERCALL, register);
         }
-        let unknown =
-            its_machine::Action::Hypercall { cpu: 0, x0: 0xc600_0fff, arguments: [5, 0, 0, 0] };
-        world.agree(unknown, untouched, &[]);
-        world.differ(
-            unknown,
-            Outcome::Returned { x0: -1, x1: 0 },
-            &[],
-            &rules::DIV_HYPERCALL,
-            "x1",
-        );
     }
 }

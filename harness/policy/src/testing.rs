@@ -48,6 +48,24 @@ pub(crate) trait Guarding: Sized {
     fn writes_with(&mut self, address: u64, value: u64, events: &[Event]);
     fn posts(&mut self, offset: u64, events: &[Vec<Event>]);
     fn consumes(&mut self, offset: u64, commands: &[Command]);
+    fn calls(&mut self, call: Hypercall, page: u64, events: &[Event]);
+    fn wrong(&self, action: Action, events: &[Event], rule: &'static Rule, path: &str);
+    fn wrong_post(&self, offset: u64, events: &[Vec<Event>], rule: &'static Rule, path: &str);
+    fn wrong_read(&self, at: u64, value: u64, events: &[Event], rule: &'static Rule, path: &str);
+    fn wrong_write(&self, at: u64, value: u64, events: &[Event], rule: &'static Rule, path: &str);
+}
+
+pub(crate) const DONE: Outcome = Outcome::Done;
+pub(crate) const DOUBLE: AccessSize = AccessSize::Double;
+
+/// A hypercall that is supported returned this.
+pub(crate) const fn x1(x1: i64) -> Outcome {
+    Outcome::Returned { x0: 0, x1 }
+}
+
+/// A write of CWRITER.
+pub(crate) fn post(offset: u64) -> Action {
+    write(ITS + 0x88, DOUBLE, offset)
 }
 
 impl Guarding for World {
@@ -62,15 +80,13 @@ impl Guarding for World {
 
     fn guard(self) -> Self {
         let mut world = self.finalized();
-        let done = Outcome::Returned { x0: 0, x1: 0 };
-        world.agree(set_up_call(), done, &set_up());
+        world.agree(set_up_call(), x1(0), &set_up());
         world
     }
 
     fn finalized(mut self) -> Self {
         for cpu in 0..2 {
-            let finalize = hypercall(cpu, Hypercall::ProtFinalize, [0; 4]);
-            self.agree(finalize, Outcome::Returned { x0: 0, x1: 0 }, &[]);
+            self.agree(hypercall(cpu, Hypercall::ProtFinalize, [0; 4]), x1(0), &[]);
         }
         self
     }
@@ -82,14 +98,12 @@ impl Guarding for World {
 
     /// A 64-bit write with this list of events.
     fn writes_with(&mut self, address: u64, value: u64, events: &[Event]) {
-        let action = write(address, AccessSize::Double, value);
-        self.agree(action, Outcome::Done, events);
+        self.agree(write(address, DOUBLE, value), DONE, events);
     }
 
-    /// A CWRITER write with this list of events after the look at C.
+    /// A CWRITER write with these events.
     fn posts(&mut self, offset: u64, events: &[Vec<Event>]) {
-        let action = write(ITS + 0x88, AccessSize::Double, offset);
-        self.agree(action, Outcome::Done, &join(events.iter().cloned()));
+        self.agree(post(offset), DONE, &events.concat());
     }
 
     /// The ITS consumes these from `offset` on.
@@ -97,18 +111,46 @@ impl Guarding for World {
         let offsets = (offset..).step_by(32);
         let events: Vec<Event> =
             offsets.zip(commands).map(|(at, command)| consumed(at, *command)).collect();
-        self.agree(ADVANCE, Outcome::Done, &events);
+        self.agree(ADVANCE, DONE, &events);
+    }
+
+    /// A hypercall for a page that succeeds.
+    fn calls(&mut self, call: Hypercall, page: u64, events: &[Event]) {
+        self.agree(hypercall(0, call, [page, 0, 0, 0]), x1(0), events);
+    }
+
+    // What differs if the action is done with these events.
+
+    fn wrong(&self, action: Action, events: &[Event], rule: &'static Rule, path: &str) {
+        self.differ(action, DONE, events, rule, path);
+    }
+
+    fn wrong_post(&self, offset: u64, events: &[Vec<Event>], rule: &'static Rule, path: &str) {
+        self.wrong(post(offset), &events.concat(), rule, path);
+    }
+
+    fn wrong_read(&self, at: u64, value: u64, events: &[Event], rule: &'static Rule, path: &str) {
+        self.differ(read(at, DOUBLE), Outcome::Value(value), events, rule, path);
+    }
+
+    fn wrong_write(&self, at: u64, value: u64, events: &[Event], rule: &'static Rule, path: &str) {
+        self.wrong(write(at, DOUBLE, value), events, rule, path);
     }
 }
 
 // ---- single events
 
 pub(crate) fn page(change: PageChange, page: u64) -> Event {
-    pages(change, page, 1)
+    Event::Page { change, pages: Pages { first: page, count: 1 }, result: Ok(()) }
 }
 
-pub(crate) fn pages(change: PageChange, first: u64, count: u64) -> Event {
-    Event::Page { change, pages: Pages { first, count }, result: Ok(()) }
+/// A change of a page that the scenario makes fail.
+pub(crate) fn fails(change: PageChange, page: u64) -> Event {
+    refuses(change, page, Errno::Enomem)
+}
+
+pub(crate) fn refuses(change: PageChange, page: u64, errno: Errno) -> Event {
+    Event::Page { change, pages: Pages { first: page, count: 1 }, result: Err(errno) }
 }
 
 pub(crate) fn word_read(address: u64, value: u64) -> Event {
@@ -128,6 +170,11 @@ pub(crate) fn passed_on(offset: u64, words: Words) -> Event {
 /// P9: CREADR, then CTLR, of an enabled ITS.
 pub(crate) fn look(creadr: u64) -> Vec<Event> {
     vec![reads(Register::Creadr, creadr), reads(Register::Ctlr, 1)]
+}
+
+/// EL2 writes the hardware's CWRITER.
+pub(crate) fn moves(offset: u64) -> Vec<Event> {
+    vec![writes(Register::Cwriter, offset)]
 }
 
 /// A command judged and passed on, borrowing these of the host's own pages.

@@ -1,9 +1,11 @@
 use crate::testing::*;
 
-const DONE: Outcome = Outcome::Done;
-
-fn returned(x1: i64) -> Outcome {
-    Outcome::Returned { x0: 0, x1 }
+/// Booted, and a command stored at 0x80.
+fn stored(command: Command) -> World {
+    let mut world = World::booted();
+    let (cpu, address, words) = (0, at(QUEUE) + 0x80, command.encode());
+    world.agree(Action::StoreCommand { cpu, address, words }, DONE, &[]);
+    world
 }
 
 #[test]
@@ -30,7 +32,7 @@ fn host_accesses_after_finalize() {
     let guarded = World::guarded();
     let store = |page| Action::Store { cpu: 0, address: at(page), value: 1 };
     for refused in [QUEUE, LEVEL1, LEVEL2, COLLECTIONS, PRIVATE, DESCRIPTOR] {
-        guarded.differ(store(refused), DONE, &[], &rules::DIV_ACCESS, "page");
+        guarded.wrong(store(refused), &[], &rules::DIV_ACCESS, "page");
     }
     for allowed in [SHADOW, SHADOW_LEVEL1, ITT, LIST] {
         guarded.differ(store(allowed), Outcome::Refused, &[], &rules::DIV_ACCESS, "page");
@@ -40,19 +42,14 @@ fn host_accesses_after_finalize() {
 #[test]
 fn page_events_must_be_as_the_ghost_says() {
     let world = World::guarded();
-    let share = |result| Event::Page {
-        change: PageChange::Share,
-        pages: Pages { first: QUEUE, count: 1 },
-        result,
-    };
     let call = hypercall(0, Hypercall::HostShareHyp, [QUEUE, 0, 0, 0]);
-    let eperm = Err(Errno::Eperm);
-    world.clone().agree(call, returned(-1), &[share(eperm)]);
-    world.differ(call, returned(-1), &[share(Ok(()))], &crate::testing::PKVM, "0x80100.Share");
-    let wrong = [share(Err(Errno::Enomem)), Event::Injected];
-    world.differ(call, returned(-12), &wrong, &rules::DIV_HYPERCALL, "x1");
+    let shared = page(PageChange::Share, QUEUE);
+    world.clone().agree(call, x1(-1), &[refuses(PageChange::Share, QUEUE, Errno::Eperm)]);
+    world.differ(call, x1(-1), &[shared], &PKVM, "0x80100.Share");
+    let wrong = [fails(PageChange::Share, QUEUE), Event::Injected];
+    world.differ(call, x1(-12), &wrong, &rules::DIV_HYPERCALL, "x1");
     let stray = [page(PageChange::Share, FREE)];
-    world.differ(ADVANCE, DONE, &stray, &rules::DIV_SHARED, "page 0x80400.host");
+    world.wrong(ADVANCE, &stray, &rules::DIV_SHARED, "page 0x80400.host");
 }
 
 #[test]
@@ -65,41 +62,32 @@ fn poison() {
 
 #[test]
 fn creadr_may_be_read_just_before_a_command_is_consumed() {
-    let mut world = World::booted();
-    let words = SYNC.encode();
-    let (cpu, address) = (0, at(QUEUE) + 0x80);
-    world.agree(Action::StoreCommand { cpu, address, words }, DONE, &[]);
+    let mut world = stored(SYNC);
     // Consumed before the write that posted it completes.
     let done = [consumed(0x80, SYNC)];
-    let post = write(ITS + 0x88, AccessSize::Double, 0xa0);
-    world.clone().agree(post, DONE, &done);
-    world.agree(post, DONE, &[]);
-    let creadr = read(ITS + 0x90, AccessSize::Double);
+    world.clone().agree(post(0xa0), DONE, &done);
+    world.agree(post(0xa0), DONE, &[]);
     for either in [0x80, 0xa0] {
-        world.clone().agree(creadr, Outcome::Value(either), &done);
+        world.clone().shows(ITS + 0x90, either, &done);
     }
-    world.differ(creadr, Outcome::Value(0xc0), &done, &rules::ARCH_REGISTER, "");
+    world.wrong_read(ITS + 0x90, 0xc0, &done, &rules::ARCH_REGISTER, "");
 }
 
 #[test]
 fn a_stall_and_a_retry_in_one_action_leave_either() {
-    let mut world = World::booted();
     let bad = mapd(2, 16, FREE);
-    let (cpu, address, words) = (0, at(QUEUE) + 0x80, bad.encode());
-    world.agree(Action::StoreCommand { cpu, address, words }, DONE, &[]);
-    let retry = write(ITS + 0x88, AccessSize::Double, 0xa1);
-    let event = stalled(0x80, bad, Some(0x1_0802));
-    world.agree(retry, DONE, &[event]);
-    world.clone().agree(ADVANCE, DONE, &[event]);
-    let creadr = read(ITS + 0x90, AccessSize::Double);
-    world.clone().agree(creadr, Outcome::Value(0x80), &[]);
-    world.agree(creadr, Outcome::Value(0x81), &[]);
-    world.differ(creadr, Outcome::Value(0x80), &[], &rules::ARCH_REGISTER, "its0.creadr");
-    world.differ(ADVANCE, DONE, &[event], &rules::ARCH_FETCH, "its0.fetch");
+    let mut world = stored(bad);
+    let event = [stalled(0x80, bad, Some(0x1_0802))];
+    world.agree(post(0xa1), DONE, &event);
+    world.clone().agree(ADVANCE, DONE, &event);
+    world.clone().shows(ITS + 0x90, 0x80, &[]);
+    world.shows(ITS + 0x90, 0x81, &[]);
+    world.wrong_read(ITS + 0x90, 0x80, &[], &rules::ARCH_REGISTER, "its0.creadr");
+    world.wrong(ADVANCE, &event, &rules::ARCH_FETCH, "its0.fetch");
     // In actions of their own there is no doubt.
-    world.agree(retry, DONE, &[]);
-    world.agree(ADVANCE, DONE, &[event]);
-    world.differ(creadr, Outcome::Value(0x80), &[], &rules::ARCH_REGISTER, "its0.creadr");
+    world.agree(post(0xa1), DONE, &[]);
+    world.agree(ADVANCE, DONE, &event);
+    world.wrong_read(ITS + 0x90, 0x80, &[], &rules::ARCH_REGISTER, "its0.creadr");
 }
 
 #[test]

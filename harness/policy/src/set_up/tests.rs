@@ -1,47 +1,98 @@
+use its_gic::geometry::PageSize;
+
 use crate::testing::*;
 
-fn x1(x1: i64) -> Outcome {
-    Outcome::Returned { x0: 0, x1 }
+const LIVE: (u32, u32, u64) = (1, 7, at(ITT));
+
+/// Set-up may return this.
+fn gives(world: &World, result: i64, events: &[Event]) {
+    world.clone().agree(set_up_call(), x1(result), events);
 }
 
-/// Undone but for the zeroed private page.
-fn undo_early() -> Vec<Event> {
-    vec![page(PageChange::Reclaim, DESCRIPTOR), page(PageChange::Reclaim, PRIVATE)]
+/// Set-up must not return this.
+fn wrong(world: &World, result: i64, events: &[Event], rule: &'static Rule) {
+    world.differ(set_up_call(), x1(result), events, rule, "x1");
 }
 
-/// A right list cut before the first event that donates the queue, and undone.
+/// Set-up may return this error, and must not return that.
+fn fails_with(world: &World, error: i64, events: &[Event], other: i64) {
+    gives(world, error, events);
+    let rule = if other == 0 { &rules::DIV_SETUP } else { &rules::DIV_ERRNO };
+    wrong(world, other, events, rule);
+}
+
+/// A right list cut before the first event that donates the queue, and undone but for the zeroed
+/// private page.
 fn stopped_before_s9(mut events: Vec<Event>) -> Vec<Event> {
     let queue = page(PageChange::Donate, QUEUE);
     let end = events.iter().position(|event| *event == queue).unwrap();
     events.truncate(end);
-    [events, releases(&[LIST]), undo_early()].concat()
+    let undone = [DESCRIPTOR, PRIVATE].map(|own| page(PageChange::Reclaim, own));
+    [events, releases(&[LIST]), undone.to_vec()].concat()
+}
+
+/// A descriptor in which these words are others.
+fn with_words(others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut words = descriptor();
+    for (offset, value) in others {
+        words.iter_mut().find(|word| word.0 == *offset).unwrap().1 = *value;
+    }
+    words
 }
 
 fn with_word(offset: u64, value: u64) -> Vec<(u64, u64)> {
-    let mut words = descriptor();
-    words.iter_mut().find(|word| word.0 == offset).unwrap().1 = value;
-    words
+    with_words(&[(offset, value)])
+}
+
+/// A set-up up to S9 with this descriptor.
+fn described(words: &[(u64, u64)]) -> Vec<Event> {
+    stopped_before_s9(set_up_with(words, &[LIVE]))
+}
+
+/// The same events with another in place of one.
+fn replaced(mut events: Vec<Event>, old: Event, new: Event) -> Vec<Event> {
+    *events.iter_mut().find(|event| **event == old).unwrap() = new;
+    events
+}
+
+/// The host moved what one register names, as another value says; the ITS is off.
+fn moved(register: Register, value: u64) -> World {
+    let mut world = World::booted();
+    world.agree(write(ITS, AccessSize::Word, 0), DONE, &[]);
+    world.agree(read(ITS, AccessSize::Word), Outcome::Value(1 << 31), &[]);
+    world.writes(ITS + register.offset(), value);
+    world.finalized()
+}
+
+/// A set-up up to S9 in which EL2 reads this of a register, and the descriptor says that.
+fn set_up_reading(register: Register, value: u64, words: &[(u64, u64)]) -> Vec<Event> {
+    let mut events = described(words);
+    events.retain(|event| {
+        !matches!(event, Event::DeviceRead { address, .. } if matches!(address - ITS, 0 | 0x88 | 0x90))
+    });
+    for event in &mut events {
+        if matches!(event, Event::DeviceRead { address, .. } if *address == ITS + register.offset())
+        {
+            *event = reads(register, value);
+        }
+    }
+    events
 }
 
 #[test]
 fn s1_to_s5() {
-    let call = |arguments| hypercall(0, Hypercall::InitItsEmulation, arguments);
     let (private, descriptor) = (linear(PRIVATE), linear(DESCRIPTOR));
     let mut world = World::booted();
-    let check = |world: &World, arguments, errno: i64| {
-        world.clone().agree(call(arguments), x1(errno), &[]);
-        for other in [0, -1, -16, -19, -22, -95] {
-            if other != errno {
-                let rule: &'static Rule = match other {
-                    0 => &rules::DIV_SETUP,
-                    _ => &rules::DIV_ERRNO,
-                };
-                world.differ(call(arguments), x1(other), &[], rule, "x1");
-            }
+    let check = |world: &World, arguments, error: i64| {
+        let call = hypercall(0, Hypercall::InitItsEmulation, arguments);
+        world.clone().agree(call, x1(error), &[]);
+        for other in [0, -1, -16, -19, -22, -95].into_iter().filter(|other| *other != error) {
+            let rule = if other == 0 { &rules::DIV_SETUP } else { &rules::DIV_ERRNO };
+            world.differ(call, x1(other), &[], rule, "x1");
         }
     };
     check(&world, [0; 4], -95);
-    world.agree(hypercall(0, Hypercall::ProtFinalize, [0; 4]), x1(0), &[]);
+    world.calls(Hypercall::ProtFinalize, 0, &[]);
     check(&world, [0; 4], -16);
     let mut world = World::closing();
     check(&world, [ITS + 4096, private, descriptor, 0], -19);
@@ -65,30 +116,20 @@ fn s1_to_s5() {
 #[test]
 fn s6_pages_that_cannot_be_had() {
     let mut world = World::closing();
-    let share = hypercall(0, Hypercall::HostShareHyp, [PRIVATE, 0, 0, 0]);
-    world.agree(share, x1(0), &[page(PageChange::Share, PRIVATE)]);
-    let refused = Event::Page {
-        change: PageChange::Donate,
-        pages: Pages { first: PRIVATE, count: 1 },
-        result: Err(Errno::Eperm),
-    };
-    world.clone().agree(set_up_call(), x1(-1), &[refused]);
-    world.differ(set_up_call(), x1(-22), &[refused], &rules::DIV_ERRNO, "x1");
+    world.calls(Hypercall::HostShareHyp, PRIVATE, &[page(PageChange::Share, PRIVATE)]);
+    fails_with(&world, -1, &[refuses(PageChange::Donate, PRIVATE, Errno::Eperm)], -22);
     // A list in EL2's memory; one past the end of RAM.
-    let world = World::closing();
     for (offset, value) in [(0x20, linear(0x80000)), (0x18, 1 << 60)] {
-        let events = set_up_with(&with_word(offset, value), &[]);
-        let read = events.iter().filter(|event| !matches!(event, Event::Page { .. }));
-        let events: Vec<Event> = read.copied().collect();
-        world.clone().agree(set_up_call(), x1(-1), &events);
-        world.differ(set_up_call(), x1(0), &events, &rules::DIV_SETUP, "x1");
+        let mut events = set_up_with(&with_word(offset, value), &[]);
+        events.retain(|event| !matches!(event, Event::Page { .. }));
+        fails_with(&World::closing(), -1, &events, 0);
     }
 }
 
 #[test]
 fn s7_every_field_that_must_agree() {
     let world = World::closing();
-    let wrong = [
+    for (offset, value) in [
         (0x00, linear(SHADOW)),
         (0x00, at(QUEUE)),
         (0x10, 0x2000),
@@ -101,46 +142,17 @@ fn s7_every_field_that_must_agree() {
         (0x58, 0x1000_0000_0040),
         (0x60, linear(SHADOW)),
         (0x90, Baser::VALID),
-    ];
-    for (offset, value) in wrong {
-        let events = stopped_before_s9(set_up_with(&with_word(offset, value), &[(1, 7, at(ITT))]));
-        world.clone().agree(set_up_call(), x1(-22), &events);
-        world.differ(set_up_call(), x1(-16), &events, &rules::DIV_ERRNO, "x1");
+    ] {
+        let events = described(&with_word(offset, value));
+        fails_with(&world, -22, &events, -16);
         let judgement = world.clone().play(set_up_call(), x1(0), &events);
-        let first = &judgement.findings[0];
-        assert_eq!(first.expected, "-EINVAL (S7)", "{offset:#x}");
+        assert_eq!(judgement.findings[0].expected, "-EINVAL (S7)", "{offset:#x}");
     }
-    let twice = [(1, 7, at(ITT)), (1, 7, at(ITT))];
-    let events = stopped_before_s9(set_up_with(&with_word(0x18, 2), &twice));
-    world.clone().agree(set_up_call(), x1(-22), &events);
+    let twice = set_up_with(&with_word(0x18, 2), &[LIVE, LIVE]);
+    gives(&world, -22, &stopped_before_s9(twice));
     // Attributes and Page_Size need not agree: the page size is described apart.
     let attributes = with_word(0x50, baser(0) ^ 1 << 9 | 7 << 59);
-    world.clone().agree(set_up_call(), x1(0), &set_up_with(&attributes, &[(1, 7, at(ITT))]));
-}
-
-/// The host moved what one register names, as another value says; the ITS is off.
-fn moved(register: Register, value: u64) -> World {
-    let mut world = World::booted();
-    world.agree(write(ITS, AccessSize::Word, 0), Outcome::Done, &[]);
-    let quiescent = Outcome::Value(1 << 31);
-    world.agree(read(ITS, AccessSize::Word), quiescent, &[]);
-    world.writes(ITS + register.offset(), value);
-    world.finalized()
-}
-
-/// A set-up up to S9 in which EL2 reads this of a register, and the descriptor says that.
-fn set_up_reading(register: Register, value: u64, words: &[(u64, u64)]) -> Vec<Event> {
-    let mut events = stopped_before_s9(set_up_with(words, &[(1, 7, at(ITT))]));
-    let of = ITS + register.offset();
-    for event in &mut events {
-        if let Event::DeviceRead { address, value: read, .. } = event
-            && *address == of
-        {
-            *read = value;
-        }
-    }
-    events.retain(|event| !matches!(event, Event::DeviceRead { address, .. } if matches!(address - ITS, 0 | 0x88 | 0x90)));
-    events
+    gives(&world, 0, &set_up_with(&attributes, &[LIVE]));
 }
 
 #[test]
@@ -149,16 +161,14 @@ fn s7_a_queue_is_aligned_to_64k() {
         let value = cbaser() ^ (pages * PAGE_BYTES);
         let world = moved(Register::Cbaser, value);
         let words = with_word(0x00, linear(QUEUE + pages));
-        let events = set_up_reading(Register::Cbaser, value, &words);
-        world.clone().agree(set_up_call(), x1(-22), &events);
-        world.differ(set_up_call(), x1(-16), &events, &rules::DIV_ERRNO, "x1");
+        fails_with(&world, -22, &set_up_reading(Register::Cbaser, value, &words), -16);
         // Hardware that drops these bits has an aligned queue: then S8 finds it off.
         let dropped = set_up_reading(Register::Cbaser, cbaser(), &descriptor());
         let dropping = set_up_reading(Register::Cbaser, cbaser(), &words);
         let off = [dropped, vec![reads(Register::Ctlr, 1 << 31)]].concat();
         let judged = |events: &[Event], errno| {
             let mut world = world.clone();
-            world.model.hardware.its[0].freedoms = its_machine::Freedoms::ALL;
+            world.model.hardware.its[0].freedoms = Freedoms::ALL;
             world.play(set_up_call(), x1(errno), events).findings.is_empty()
         };
         assert!(judged(&off, -16) && !judged(&off, -22), "{pages}");
@@ -169,74 +179,53 @@ fn s7_a_queue_is_aligned_to_64k() {
 #[test]
 fn s7_a_device_that_is_live_has_a_table() {
     let value = baser(0) & !Baser::VALID;
-    let world = moved(Register::Baser(0), value);
-    let words = with_word(0x50, value);
-    let events = set_up_reading(Register::Baser(0), value, &words);
-    world.clone().agree(set_up_call(), x1(-22), &events);
-    world.differ(set_up_call(), x1(-16), &events, &rules::DIV_ERRNO, "x1");
+    let events = set_up_reading(Register::Baser(0), value, &with_word(0x50, value));
+    fails_with(&moved(Register::Baser(0), value), -22, &events, -16);
 }
 
 #[test]
 fn s7_a_table_is_aligned_to_its_page() {
-    let page_size = its_gic::geometry::PageSize::K16;
     let mut machine = machine();
-    machine.configurations[0].page_size = page_size;
+    machine.configurations[0].page_size = PageSize::K16;
     let value = baser(1) | 1 << 8 | 0x3000;
     let mut world = World::new(machine);
     world.writes(ITS + 0x80, cbaser());
     world.writes(ITS + 0x108, value);
-    let world = world.finalized();
-    let mut words = with_word(0x70, value);
-    words.iter_mut().find(|word| word.0 == 0x78).unwrap().1 = 0x4000_0000_0002;
-    words.iter_mut().find(|word| word.0 == 0x50).unwrap().1 = 0;
-    words.iter_mut().find(|word| word.0 == 0x18).unwrap().1 = 0;
-    let mut events = set_up_reading(Register::Baser(1), value, &words);
-    let none = |event: &Event| matches!(event, Event::DeviceRead { address, .. } if *address == ITS + 0x100);
-    events.retain(|event| !none(event));
-    events.push(reads(Register::Baser(0), 1 << 56 | 7 << 48 | 1 << 8));
-    world.clone().agree(set_up_call(), x1(-22), &events);
-    world.differ(set_up_call(), x1(-16), &events, &rules::DIV_ERRNO, "x1");
+    let words = with_words(&[(0x70, value), (0x78, 0x4000_0000_0002), (0x50, 0), (0x18, 0)]);
+    let events = set_up_reading(Register::Baser(1), value, &words);
+    let none = reads(Register::Baser(0), 1 << 56 | 7 << 48 | 1 << 8);
+    let events = replaced(events, reads(Register::Baser(0), baser(0)), none);
+    fails_with(&world.finalized(), -22, &events, -16);
 }
 
 #[test]
 fn s8_a_queue_that_is_not_idle() {
     let mut world = World::booted();
     world.writes(ITS + 0x88, 0xa0);
-    let mut world = world.finalized();
-    let mut events = stopped_before_s9(set_up());
-    let writer = events.iter_mut().find(|event| **event == reads(Register::Cwriter, 0x80));
-    *writer.unwrap() = reads(Register::Cwriter, 0xa0);
-    world.differ(set_up_call(), x1(0), &events, &rules::DIV_SETUP, "x1");
-    world.agree(set_up_call(), x1(-16), &events);
+    let world = world.finalized();
+    let (idle, ahead) = (reads(Register::Cwriter, 0x80), reads(Register::Cwriter, 0xa0));
+    let right = stopped_before_s9(set_up());
+    fails_with(&world, -16, &replaced(right.clone(), idle, ahead), 0);
     // Empty but disabled.
     let mut off = World::booted();
-    off.agree(write(ITS, AccessSize::Word, 0), Outcome::Done, &[]);
-    let mut events = stopped_before_s9(set_up());
-    *events.iter_mut().find(|event| **event == reads(Register::Ctlr, 1)).unwrap() =
-        reads(Register::Ctlr, 0);
-    off.finalized().agree(set_up_call(), x1(-16), &events);
+    off.agree(write(ITS, AccessSize::Word, 0), DONE, &[]);
+    let [on, cleared] = [1, 0].map(|ctlr| reads(Register::Ctlr, ctlr));
+    gives(&off.finalized(), -16, &replaced(right, on, cleared));
     // A wrong descriptor comes first.
-    let wrong = set_up_with(&with_word(0x10, 0), &[(1, 7, at(ITT))]);
-    let mut wrong = stopped_before_s9(wrong);
-    wrong.retain(|event| *event != reads(Register::Cwriter, 0x80));
-    world.differ(set_up_call(), x1(-16), &wrong, &rules::DIV_ERRNO, "x1");
+    let mut events = described(&with_word(0x10, 0));
+    events.retain(|event| *event != idle);
+    wrong(&world, -16, &events, &rules::DIV_ERRNO);
 }
 
 #[test]
 fn s9_records_and_pages() {
-    let world = World::closing();
-    let four =
-        [1, 2, 3, 4].map(|device_id| (device_id, 7, at(ITT) + u64::from(device_id - 1) * 0x800));
+    let mut world = World::closing();
+    let four = [1, 2, 3, 4].map(|id| (id, 7, at(ITT) + u64::from(id - 1) * 0x800));
     let events = stopped_before_s9(set_up_with(&with_word(0x18, 4), &four));
-    world.clone().agree(set_up_call(), x1(-28), &events);
-    world.differ(set_up_call(), x1(-1), &events, &rules::DIV_ERRNO, "x1");
+    fails_with(&world, -28, &events, -1);
     // The queue is on a shared page.
-    let mut world = world;
-    let share = hypercall(0, Hypercall::HostShareHyp, [QUEUE, 0, 0, 0]);
-    world.agree(share, x1(0), &[page(PageChange::Share, QUEUE)]);
-    let events = stopped_before_s9(set_up());
-    world.clone().agree(set_up_call(), x1(-1), &events);
-    world.differ(set_up_call(), x1(0), &events, &rules::DIV_SETUP, "x1");
+    world.calls(Hypercall::HostShareHyp, QUEUE, &[page(PageChange::Share, QUEUE)]);
+    fails_with(&world, -1, &stopped_before_s9(set_up()), 0);
 }
 
 #[test]
@@ -245,13 +234,13 @@ fn success_needs_every_reading_and_every_page() {
     let right = set_up();
     for (index, event) in right.iter().enumerate() {
         let needed = match event {
-            // Tables that are not there: only that they are not Valid matters.
             // Level-1 entries 128 and up are of no DeviceID.
             Event::WordRead { address, .. }
                 if (at(LEVEL1) + 0x400..at(LEVEL2)).contains(address) =>
             {
                 false
             }
+            // Tables that are not there: only that they are not Valid matters.
             Event::WordRead { address, .. }
                 if (at(DESCRIPTOR)..at(DESCRIPTOR + 1)).contains(address) =>
             {
@@ -277,55 +266,48 @@ fn success_needs_every_reading_and_every_page() {
 #[test]
 fn zeroes_that_were_scanned_are_read() {
     let world = World::closing();
-    let zero = |event: &Event| matches!(event, Event::WordRead { address, .. } if (at(LEVEL1) + 8..at(LEVEL2)).contains(address));
+    let zeroes = at(LEVEL1) + 8..at(LEVEL2);
     let mut events = set_up();
-    events.retain(|event| !zero(event));
-    world.differ(set_up_call(), x1(0), &events, &rules::DIV_SETUP, "x1");
+    events.retain(
+        |event| !matches!(event, Event::WordRead { address, .. } if zeroes.contains(address)),
+    );
+    wrong(&world, 0, &events, &rules::DIV_SETUP);
     let (address, bytes) = (at(LEVEL1) + 8, 0x3f8);
     let scanned = |bytes| [vec![Event::Scanned { address, bytes }], events.clone()].concat();
-    world.clone().agree(set_up_call(), x1(0), &scanned(bytes));
-    world.differ(set_up_call(), x1(0), &scanned(bytes - 8), &rules::DIV_SETUP, "x1");
+    gives(&world, 0, &scanned(bytes));
+    wrong(&world, 0, &scanned(bytes - 8), &rules::DIV_SETUP);
 }
 
 #[test]
 fn a_level2_table_of_no_device_id_is_donated_if_it_was_read() {
     let world = World::closing();
-    let mut events = set_up();
-    let (address, entry) = (at(LEVEL1) + 8 * 200, Level1Entry::valid(at(FREE)).0);
-    let read = events.iter_mut().find(|event| **event == word_read(address, 0));
-    *read.unwrap() = word_read(address, entry);
+    let address = at(LEVEL1) + 8 * 200;
+    let entry = word_read(address, Level1Entry::valid(at(FREE)).0);
+    let mut events = replaced(set_up(), word_read(address, 0), entry);
     let path = "page 0x80400.host";
     world.differ(set_up_call(), x1(0), &events, &rules::DIV_OWNERSHIP, path);
     events.push(page(PageChange::Donate, FREE));
-    world.clone().agree(set_up_call(), x1(0), &events);
+    gives(&world, 0, &events);
 }
 
 #[test]
 fn an_injected_failure_gives_eperm_and_is_undone() {
     let world = World::closing();
-    let mut events = set_up();
-    events.truncate(1);
-    events.push(Event::Page {
-        change: PageChange::Donate,
-        pages: Pages { first: DESCRIPTOR, count: 1 },
-        result: Err(Errno::Enomem),
-    });
-    events.push(Event::Injected);
+    let failed = [fails(PageChange::Donate, DESCRIPTOR), Event::Injected];
+    let first = set_up()[..1].to_vec();
+    let mut events = [first.clone(), failed.to_vec()].concat();
     world.differ(set_up_call(), x1(-1), &events, &rules::DIV_OWNERSHIP, "page 0x80140");
     events.push(page(PageChange::Reclaim, PRIVATE));
-    world.clone().agree(set_up_call(), x1(-1), &events);
-    world.differ(set_up_call(), x1(-12), &events, &rules::DIV_ERRNO, "x1");
+    fails_with(&world, -1, &events, -12);
     // Trying again is not what EL2 does.
-    let again = [events[1..3].to_vec(), set_up()[1..].to_vec()].concat();
-    let again = [set_up()[..1].to_vec(), again].concat();
-    world.differ(set_up_call(), x1(0), &again, &rules::DIV_SETUP, "x1");
+    let again = [first, failed.to_vec(), set_up()[1..].to_vec()].concat();
+    wrong(&world, 0, &again, &rules::DIV_SETUP);
 }
 
 #[test]
 fn a_list_that_is_not_true_poisons() {
-    let mut world = World::closing();
-    let judgement =
-        world.play(set_up_call(), x1(0), &set_up_with(&descriptor(), &[(2, 7, at(ITT))]));
+    let events = set_up_with(&descriptor(), &[(2, 7, at(ITT))]);
+    let judgement = World::closing().play(set_up_call(), x1(0), &events);
     assert_eq!(judgement.findings, []);
     assert!(judgement.poisoned.is_some());
 }
@@ -339,6 +321,5 @@ fn redistributors_that_share_a_table_pin_it_once_or_each() {
         let judgement = world.clone().play(set_up_call(), x1(0), &events);
         assert_eq!(judgement.findings.is_empty(), right);
     }
-    let stop = write(ITS, AccessSize::Word, 0);
-    world.differ(stop, Outcome::Done, &[pin], &crate::testing::PKVM, "Pin");
+    world.wrong(write(ITS, AccessSize::Word, 0), &[pin], &PKVM, "Pin");
 }
