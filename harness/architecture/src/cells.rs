@@ -184,7 +184,13 @@ impl Cells {
 
     /// Somebody else wrote there; `zero`: nothing but zeroes. `cached`: by ITS and table, whether
     /// it may go by what it knew.
-    pub(crate) fn overwrite(&mut self, address: u64, bytes: u64, zero: bool, cached: &[[bool; 2]]) {
+    pub(crate) fn overwrite(
+        &mut self,
+        address: u64,
+        bytes: u64,
+        zero: bool,
+        cached: impl Fn(u8, usize) -> bool,
+    ) {
         let end = address.saturating_add(bytes);
         let hit: Vec<u64> =
             self.under(address, bytes).filter_map(|cell| cell.slot.address()).collect();
@@ -197,7 +203,7 @@ impl Cells {
                 true => Possible::only(Entry::Nothing),
                 false => Possible::Any,
             };
-            match cached[usize::from(cell.slot.its())][cell.slot.table()] {
+            match cached(cell.slot.its(), cell.slot.table()) {
                 true => cell.seen.join(&cell.stored),
                 false => cell.seen = cell.stored.clone(),
             }

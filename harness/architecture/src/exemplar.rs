@@ -9,7 +9,7 @@ use its_machine::freedom::choice::OnError;
 use its_machine::{Action, CommandError, Direction, Event, Outcome};
 
 use crate::architecture::{Architecture, Partial};
-use crate::commands::Fault;
+use crate::fault::Fault;
 use crate::judge::NO_INTERRUPT;
 use crate::judgement::Judgement;
 use crate::names::{its_at, redistributor_at, redistributor_register};
@@ -44,7 +44,7 @@ impl Architecture {
         let mut events = Vec::new();
         for its in 0..self.machine.its.len() {
             for _ in 0..MOST_COMMANDS {
-                if judgement.poisoned.is_some() || !self.can_fetch(its) {
+                if judgement.poisoned.is_some() || !self.its[its].can_fetch() {
                     break;
                 }
                 match self.next(its) {
@@ -127,19 +127,13 @@ impl Architecture {
         }
     }
 
-    fn can_fetch(&self, its: usize) -> bool {
-        let its = &self.its[its];
-        its.registers.can_fetch(&its.freedoms)
-    }
-
     /// What an ITS does about the command at CREADR, and whether it could do something else.
     fn next(&self, its: usize) -> Result<(Event, bool), Undefined> {
         let registers = &self.its[its].registers;
         let freedoms = self.its[its].freedoms;
         let offset = registers.offset();
-        let queues = registers.queues(&freedoms);
-        let words =
-            queues.first().map(|queue| self.command(queue.slot(offset))).unwrap_or_default();
+        let queue = registers.queues(&freedoms).next();
+        let words = queue.map(|queue| self.command(queue.slot(offset))).unwrap_or_default();
         let results = self.ways(its, Command::decode(words))?;
         let results: Vec<_> = results.into_iter().map(|(_, result)| result).collect();
         let (its, stalls) = (its as u8, freedoms.allow(OnError::Stall));

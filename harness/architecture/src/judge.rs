@@ -11,6 +11,7 @@ use crate::judgement::Judgement;
 use crate::names::{its_at, name, redistributor_at, redistributor_register};
 use crate::outcome::{Fate, Fetched};
 use crate::path::Undefined;
+use crate::possible::{Possible, Truth};
 use crate::registers::STALLED;
 use crate::rules;
 
@@ -127,6 +128,32 @@ impl Architecture {
         }
     }
 
+    /// Where an MSI goes, if anywhere: GITS_TRANSLATER.
+    fn msi(
+        &self,
+        (its, device_id, event_id): (usize, u32, u32),
+    ) -> Result<Vec<Option<(u8, u32)>>, Undefined> {
+        if !self.its[its].registers.enabled {
+            return Ok(vec![None]);
+        }
+        let Possible::Of(found) = self.tables(its).translate(device_id, event_id) else {
+            return Err("an MSI depends on contents that nobody knows");
+        };
+        let target = |to: Translation| to.redistributor.map(|of| (of, to.intid));
+        let mut targets: Vec<_> = found.into_iter().map(|found| found.and_then(target)).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        Ok(targets)
+    }
+
+    /// One of these LPIs, or none, becomes pending.
+    fn pend(&mut self, targets: &[Option<(u8, u32)>]) {
+        let truth = if targets.len() == 1 { Truth::Yes } else { Truth::Maybe };
+        for (redistributor, intid) in targets.iter().flatten() {
+            self.redistributors[usize::from(*redistributor)].pend(*intid, truth);
+        }
+    }
+
     // ---- events
 
     /// Follows events in order, and judges what hardware did. `change`: what to make of a change
@@ -206,8 +233,7 @@ impl Architecture {
     ) {
         let its = usize::from(its);
         creadr_before.get_or_insert(self.its[its].registers.creadr);
-        let fetched = Fetched { offset, words, fate };
-        self.fetched(its, fetched, judgement);
+        Fetched { its, offset, words, fate }.follow(self, judgement);
     }
 
     // ---- registers
@@ -300,7 +326,7 @@ impl Architecture {
         (its, device_id, event_id): (u8, u32, u32),
         seen: Option<Translation>,
     ) -> Result<(), String> {
-        let expected = self.translate(its.into(), device_id, event_id);
+        let expected = self.tables(its.into()).translate(device_id, event_id);
         match expected.allows(seen) {
             true => Ok(()),
             false => Err(format!("{expected:?}")),
@@ -314,7 +340,7 @@ impl Architecture {
 
     /// Every (DeviceID, EventID) of an ITS that is mapped for sure, ascending.
     pub fn mapped(&self, its: u8) -> Vec<(u32, u32)> {
-        self.mapped_of(its.into())
+        self.tables(its.into()).mapped()
     }
 
     /// Whether these can be all pending LPIs of a redistributor; else which must be.
@@ -323,7 +349,7 @@ impl Architecture {
         redistributor: u8,
         seen: impl Iterator<Item = u32>,
     ) -> Result<(), String> {
-        self.check_all_pending(redistributor.into(), seen)
+        self.redistributors[usize::from(redistributor)].pending.check(seen)
     }
 
     /// Whether a redistributor may offer its CPU this LPI, or none; else which it may.
@@ -339,8 +365,7 @@ impl Architecture {
         &self,
         (its, device_id, event_id): (u8, u32, u32),
     ) -> Option<Option<Translation>> {
-        let expected = self.translate(its.into(), device_id, event_id);
-        expected.known()
+        self.tables(its.into()).translate(device_id, event_id).known()
     }
 
     /// The only LPI that a redistributor may offer its CPU, or none; `None` while there are
@@ -355,7 +380,7 @@ impl Architecture {
     /// The only set that can be all pending LPIs of a redistributor; `None` while there are
     /// several.
     pub fn pending(&self, redistributor: u8) -> Option<Vec<u32>> {
-        self.pending_of(redistributor.into())
+        self.redistributors[usize::from(redistributor)].pending.known()
     }
 
     /// What a read of a register of the n-th ITS returns, as far as it is known.

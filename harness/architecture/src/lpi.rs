@@ -55,6 +55,36 @@ impl Pending {
         self.lpis.iter().map(|(intid, truth)| (*intid, *truth))
     }
 
+    /// All pending LPIs, if that is not open.
+    pub(crate) fn known(&self) -> Option<Vec<u32>> {
+        let sure = !self.unknown && self.lpis.values().all(|truth| *truth == Truth::Yes);
+        sure.then(|| self.lpis.keys().copied().collect())
+    }
+
+    /// Whether these can be all pending LPIs; else which must be.
+    pub(crate) fn check(&self, seen: impl Iterator<Item = u32>) -> Result<(), String> {
+        if self.unknown {
+            return Ok(());
+        }
+        let with = |wanted| {
+            let own = self.iter().filter(move |(_, truth)| *truth == wanted);
+            own.map(|(intid, _)| intid).collect::<Vec<u32>>()
+        };
+        let surely = with(Truth::Yes);
+        let mut missing = surely.clone();
+        let mut stray = false;
+        for intid in seen {
+            stray |= self.get(intid) == Truth::No;
+            missing.retain(|other| *other != intid);
+        }
+        let maybe = with(Truth::Maybe);
+        match missing.is_empty() && !stray {
+            true => Ok(()),
+            false if maybe.is_empty() => Err(format!("{surely:?}")),
+            false => Err(format!("{surely:?}, and maybe {maybe:?}")),
+        }
+    }
+
     fn or(&self, other: &Self) -> Self {
         let all: BTreeSet<u32> = self.lpis.keys().chain(other.lpis.keys()).copied().collect();
         let mut joined = Self { lpis: BTreeMap::new(), unknown: self.unknown || other.unknown };

@@ -150,17 +150,13 @@ impl Registers {
     }
 
     /// Where the queue can be.
-    pub(crate) fn queues(&self, freedoms: &Freedoms) -> Vec<Queue> {
+    pub(crate) fn queues(&self, freedoms: &Freedoms) -> impl Iterator<Item = Queue> + use<> {
         let used = self.queue();
-        let address = used.address & !QUEUE_LOW;
-        let mut queues = Vec::new();
-        if freedoms.allow(QueueLowBits::Used) {
-            queues.push(used);
-        }
-        if freedoms.allow(QueueLowBits::Zero) && (queues.is_empty() || address != used.address) {
-            queues.push(Queue { address, ..used });
-        }
-        queues
+        let zero = Queue { address: used.address & !QUEUE_LOW, ..used };
+        let first = Some(used).filter(|_| freedoms.allow(QueueLowBits::Used));
+        let second = Some(zero).filter(|zero| first != Some(*zero));
+        let second = second.filter(|_| freedoms.allow(QueueLowBits::Zero));
+        first.into_iter().chain(second)
     }
 
     pub fn baser(&self, n: usize) -> Baser {

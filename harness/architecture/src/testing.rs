@@ -229,7 +229,7 @@ impl<M: Reference> World<M> {
 
     /// INTID and redistributor that an event is translated to, which must be known.
     pub fn translation(&self, device_id: u32, event_id: u32) -> Option<(u32, Option<u8>)> {
-        let found = self.model.hardware().translate(0, device_id, event_id);
+        let found = self.model.hardware().tables(0).translate(device_id, event_id);
         let found = found.known().expect("the translation is known");
         found.map(|to| (to.intid, to.redistributor))
     }

@@ -49,7 +49,7 @@ type Target = Option<(u32, Option<u8>)>;
 
 /// INTID and redistributor of each way in which an event may be translated; `None`: nobody knows.
 fn translations(world: &World, event: (u32, u32)) -> Option<Vec<Target>> {
-    match world.model.translate(0, event.0, event.1) {
+    match world.model.tables(0).translate(event.0, event.1) {
         Possible::Any => None,
         Possible::Of(all) => {
             let one = |to: its_machine::Translation| (to.intid, to.redistributor);
@@ -75,8 +75,8 @@ fn outcomes(world: &World, command: Command) -> Vec<Option<Vec<u32>>> {
         .into_iter()
         .map(|(_, result)| match result {
             Ok(()) => None,
-            Err(super::commands::Fault::Error(numbers)) => Some(numbers),
-            Err(super::commands::Fault::Undefined(why)) => panic!("{why}"),
+            Err(super::fault::Fault::Error(numbers)) => Some(numbers),
+            Err(super::fault::Fault::Undefined(why)) => panic!("{why}"),
         })
         .collect();
     outcomes.sort();
@@ -417,7 +417,7 @@ fn a_level1_entry_that_is_cleared_may_be_cached() {
                 .ways(0, mapd(2 * 512, 1, FREE))
                 .unwrap()
                 .iter()
-                .any(|(_, result)| matches!(result, Err(super::commands::Fault::Undefined(_))))
+                .any(|(_, result)| matches!(result, Err(super::fault::Fault::Undefined(_))))
         );
     }
 }
