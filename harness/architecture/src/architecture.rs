@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use its_gic::command::Words;
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Table};
 use its_gic::redistributor::{self as gicr};
 use its_gic::register::Baser;
@@ -66,6 +65,11 @@ impl Its {
     /// Whether it may go by what it read before.
     fn caches(&self) -> bool {
         self.freedoms.allow(Caches::WriteThrough) || self.freedoms.allow(Caches::WriteBack)
+    }
+
+    /// What a read returns and which bits of it are known.
+    pub(crate) fn read(&self, register: Register) -> Partial {
+        self.registers.read(register, &self.freedoms)
     }
 
     /// Whether it may fetch the command at CREADR.
@@ -178,16 +182,6 @@ impl Architecture {
 
     // ---- memory
 
-    /// The word that CPUs wrote at an 8-byte aligned address.
-    pub fn word(&self, address: u64) -> u64 {
-        self.memory.word(address)
-    }
-
-    /// The command that CPUs wrote at a 32-byte aligned address.
-    pub fn command(&self, address: u64) -> Words {
-        self.memory.command(address)
-    }
-
     /// A CPU stores words; what an ITS wrote there is gone.
     pub fn store(&mut self, address: u64, words: &[u64]) {
         self.write(address, words);
@@ -223,7 +217,7 @@ impl Architecture {
     /// Address and bytes of queues, flat and level-1 tables, and redistributors' tables.
     pub(crate) fn structures(&self) -> impl Iterator<Item = (u64, u64)> {
         let own = self.its.iter().flat_map(|its| its.queues().chain(its.tables()));
-        let on = self.redistributors.iter().filter(|one| one.on().possible());
+        let on = self.redistributors.iter().filter(|one| one.on.possible());
         own.chain(on.flat_map(Redistributor::tables))
     }
 
@@ -305,7 +299,7 @@ impl Architecture {
     /// GITS_TYPER.INV: clearing Valid while at rest invalidates caches.
     fn invalidate(&mut self, its: usize, n: usize) {
         let physical = &mut self.its[its];
-        let rest = physical.registers.read(Register::Ctlr, &physical.freedoms);
+        let rest = physical.read(Register::Ctlr);
         if !physical.typer.inv() || rest.known & rest.value >> 31 & 1 == 0 {
             return;
         }
@@ -326,11 +320,6 @@ impl Architecture {
             self.cells.clean(its as u8);
             self.its[its].late.clear();
         }
-    }
-
-    /// What a read returns and which bits of it are known.
-    pub fn read_its(&self, its: usize, register: Register) -> Partial {
-        self.its[its].registers.read(register, &self.its[its].freedoms)
     }
 
     /// Registers and caches are lost; memory is not.
@@ -365,34 +354,29 @@ impl Architecture {
         };
         self.its[its].stale[n].as_ref()?;
         let table = self.its[its].registers.table(n)?;
-        let first = self.tables(its).first_id(n);
-        if !table.indirect {
-            return Some(first + ((address - table.address) / table.entry_bytes) as u32);
+        let (mut before, mut start) = (0, table.address);
+        if table.indirect {
+            let address_of = |entry| Level1Entry(entry).address(table.page_size);
+            let here = |entry| address.wrapping_sub(address_of(entry)) < table.page_size.bytes();
+            let mut level1 = self.memory.words(table.address, table.bytes);
+            let (at, entry) = level1.find(|(_, entry)| here(*entry))?;
+            before = (at - table.address) / 8 * table.entries_per_page();
+            start = address_of(entry);
         }
-        let level1 = self.memory.words(table.address, table.bytes);
-        let mut level1 =
-            level1.map(|(at, entry)| (at, Level1Entry(entry).address(table.page_size)));
-        let (at, level2) =
-            level1.find(|(_, level2)| address.wrapping_sub(*level2) < table.page_size.bytes())?;
-        let before = (at - table.address) / 8 * table.entries_per_page();
-        Some(first + (before + (address - level2) / table.entry_bytes) as u32)
+        let index = before + (address - start) / table.entry_bytes;
+        Some(self.tables(its).first_id(n) + index as u32)
     }
 
-    pub(crate) fn touch_all(&mut self, its: usize) {
+    fn touch_all(&mut self, its: usize) {
         let mapped = self.tables(its).mapped().into_iter();
-        let mapped: Vec<_> = mapped.map(|(device, event)| (its as u8, device, event)).collect();
-        self.touched.extend(mapped);
+        self.touched.extend(mapped.map(|(device, event)| (its as u8, device, event)));
     }
 
     /// SYNC: effects of an ITS that wait for this redistributor are there.
     pub(crate) fn settle(&mut self, its: usize, redistributor: u8) {
-        let late = std::mem::take(&mut self.its[its].late);
-        let waits = |late: &Late| late.redistributor != Some(redistributor);
-        let (waiting, settled): (Vec<Late>, Vec<Late>) = late.into_iter().partition(waits);
-        self.its[its].late = waiting;
-        let events = settled.into_iter();
-        let touched = events.map(|late| (its as u8, late.device_id, late.event_id));
-        self.touched.extend(touched);
+        let settled = |late: &mut Late| late.redistributor == Some(redistributor);
+        let settled = self.its[its].late.extract_if(.., settled);
+        self.touched.extend(settled.map(|late| (its as u8, late.device_id, late.event_id)));
     }
 
     /// Returns devices that may be mapped, by tables or as caches have them, each with each ITT and
@@ -413,28 +397,17 @@ impl Architecture {
         let freedoms = self.its[0].freedoms;
         let redistributor = &mut self.redistributors[n];
         redistributor.write(register, write, refused, &self.memory, &freedoms)?;
-        if register == gicr::CTLR && redistributor.on().possible() && !redistributor.is_programmed()
-        {
+        if register != gicr::CTLR || !redistributor.on.possible() {
+            return Ok(());
+        }
+        if !redistributor.is_programmed() {
             return Err("EnableLPIs was set with PROPBASER or PENDBASER never written");
         }
-        let tables = redistributor.tables().into_iter();
-        let mut tables = tables.filter(|(_, bytes)| *bytes > 0);
-        let memory = |(address, bytes): (u64, u64)| self.machine.is_memory(address, bytes);
-        if register == gicr::CTLR && redistributor.on().possible() && !tables.all(memory) {
-            return Err("a redistributor's table is no memory");
+        let mut tables = redistributor.tables().into_iter().filter(|(_, bytes)| *bytes > 0);
+        match tables.all(|(address, bytes)| self.machine.is_memory(address, bytes)) {
+            true => Ok(()),
+            false => Err("a redistributor's table is no memory"),
         }
-        Ok(())
-    }
-
-    pub fn read_redistributor(&mut self, n: usize, register: u64, seen: u64) -> Partial {
-        let freedoms = self.its[0].freedoms;
-        self.redistributors[n].read(register, seen, &freedoms)
-    }
-
-    /// What a read of a redistributor's register would return, without learning from it.
-    pub fn peek_redistributor(&self, n: usize, register: u64) -> Partial {
-        let mut redistributor = self.redistributors[n].clone();
-        redistributor.read(register, 0, &self.its[0].freedoms)
     }
 
     /// What the CPU of a redistributor may be offered; `None`: nobody knows.
@@ -447,15 +420,9 @@ impl Architecture {
         if let Some(offers) = self.offers(n)
             && !offers.contains(&taken)
         {
-            let path = format!("redistributor{n}.offered");
-            judgement.hardware(
-                &rules::ARCH_OFFERED,
-                "taken",
-                "ICC_IAR1",
-                path,
-                format!("{offers:?}"),
-                format!("{taken:?}"),
-            );
+            let (rule, path) = (&rules::ARCH_OFFERED, format_args!("redistributor{n}.offered"));
+            let (offers, seen) = (format_args!("{offers:?}"), format_args!("{taken:?}"));
+            judgement.hardware(rule, "taken", "ICC_IAR1", path, offers, seen);
         }
         if let Some(intid) = taken {
             self.redistributors[n].pending.set(intid, Truth::No);

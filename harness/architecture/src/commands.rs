@@ -1,7 +1,7 @@
 //! The twelve commands: their checks in the architecture's order, their errors, and what they do.
 //!
-//! Each is written as a sequence that asks a [`Path`] where the architecture leaves a choice or contents are not
-//! known; `outcome` holds what the ITS did against all ways.
+//! Each is a sequence that asks a [`Path`] where the architecture leaves a choice or contents are
+//! not known; `outcome` holds what the ITS did against all ways.
 
 use its_gic::Command;
 use its_gic::command::opcode;
@@ -263,8 +263,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A mapped device is mapped elsewhere or unmapped: its events are no longer cached, and may be dropped with what
-    /// was pending.
+    /// A mapped device is mapped elsewhere or unmapped: its events are no longer cached, and may be
+    /// dropped with what was pending.
     fn leave_itt(&mut self, device_id: u32, itt: u64, size: u8) {
         let on = self.on;
         let cells = self.tables().itt_cells(device_id, itt, size);
@@ -368,13 +368,13 @@ impl<'a> Run<'a> {
         }
         let takes = self.on.redistributors[usize::from(to)].takes(intid);
         let there = self.pending(to, intid);
-        // GICR_PROPBASER: redistributors that share LPIs have the same IDbits. Else the LPI may stay where it is.
+        // GICR_PROPBASER: redistributors that share LPIs have the same IDbits. Else it may stay.
         let left = match takes {
             true => Truth::No,
             false => Truth::Maybe,
         };
         self.set_pending(from, intid, left);
-        match self.on.redistributors[usize::from(to)].on() {
+        match self.on.redistributors[usize::from(to)].on {
             Truth::Yes if takes => self.set_pending(to, intid, there.max(moved)),
             Truth::No => {}
             _ if !takes => {}
@@ -447,8 +447,8 @@ impl<'a> Run<'a> {
 
     // ---- interrupts
 
-    /// The redistributor of an event. Whether an unmapped collection is an error differs between ITSs; an entry whose
-    /// ICID no longer has a place in the table may be one whatever they do else, with any number.
+    /// The redistributor of an event. Whether an unmapped collection is an error differs between
+    /// ITSs; an entry whose ICID no longer has a place in the table may always be one.
     fn target(&mut self, event: &Event) -> Result<Option<u8>, Fault> {
         if event.redistributor.is_some() {
             return Ok(event.redistributor);
@@ -469,7 +469,7 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let to = &self.on.redistributors[usize::from(redistributor)];
-        let off = match to.on() {
+        let off = match to.on {
             Truth::Yes => false,
             Truth::No => true,
             Truth::Maybe => self.path.maybe(),
@@ -534,7 +534,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let [source, target] = [from, to].map(|one| &self.on.redistributors[usize::from(one)]);
-        let on = [source, target].map(|one| one.on());
+        let on = [source, target].map(|one| one.on);
         if on != [Truth::Yes; 2] {
             let maybe = on.contains(&Truth::Maybe);
             if self.path.choose::<LpisOff>() == LpisOff::Refused && !(maybe && self.path.maybe()) {
@@ -553,15 +553,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// MOVALL with LPIs off at one end: nothing arrives there, and what was pending at the other may be lost.
+    /// MOVALL with LPIs off at one end: nothing arrives there, what was pending may be lost.
     fn movall_off(&mut self, from: u8, to: u8) {
         let on = self.on;
         let [source, target] = [from, to].map(|one| &on.redistributors[usize::from(one)]);
-        if [source, target].iter().any(|one| one.on() == Truth::Maybe) {
+        if [source, target].iter().any(|one| one.on == Truth::Maybe) {
             let both = [from, to].map(Change::PendingUnknown);
             return self.path.changes.extend(both);
         }
-        if source.on() == Truth::Yes {
+        if source.on == Truth::Yes {
             for (intid, _) in source.pending.iter() {
                 self.set_pending(from, intid, Truth::Maybe);
             }

@@ -33,8 +33,8 @@ pub(crate) mod reason {
     pub(crate) const UNMAPPED_COLLECTION: u8 = 0x09;
 }
 
-/// A command error. The command's byte is its opcode, but 0x05 for CLEAR. Numbers that only follow the pattern of
-/// others were found nowhere and are not demanded.
+/// A command error. The command's byte is its opcode, but 0x05 for CLEAR. Numbers that only follow
+/// the pattern of others were found nowhere and are not demanded.
 pub(crate) fn error(code: u8, reason: u8) -> Fault {
     let found = match code {
         opcode::MAPTI => reason != 0x01 && reason != 0x03,

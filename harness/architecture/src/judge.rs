@@ -1,9 +1,9 @@
 //! One action in, one judgement out: of a host that owns its ITSs.
 
-use its_gic::Register;
 use its_gic::command::Words;
 use its_gic::geometry::PAGE_BYTES;
 use its_gic::register::FRAME_BYTES;
+use its_gic::{Part, Register};
 use its_machine::{Action, Direction, Event, Outcome, Translation};
 
 use crate::architecture::{Architecture, Partial};
@@ -20,6 +20,12 @@ pub const NO_INTERRUPT: u64 = 1023;
 
 /// Where MSIs may go: the redistributor and the INTID, or nowhere.
 type Targets = Vec<Option<(u8, u32)>>;
+
+/// A register of an ITS or a redistributor, or a half of it.
+pub(crate) enum Named {
+    Its(usize, Register, Part),
+    Redistributor(usize, u64, Part),
+}
 
 /// What was so before the events of an action.
 pub enum Before {
@@ -238,6 +244,18 @@ impl Architecture {
 
     // ---- registers
 
+    /// The register that an access names. GITS_TRANSLATER is write-only, the rest of its frame
+    /// reserved.
+    pub(crate) fn named(&self, address: u64, bytes: u64) -> Option<Named> {
+        if let Some((its, offset)) = its_at(&self.machine, address) {
+            let (register, part) = Register::select(offset, bytes)?;
+            return (offset < FRAME_BYTES).then_some(Named::Its(its, register, part));
+        }
+        let (n, offset) = redistributor_at(&self.machine, address)?;
+        let (register, part) = redistributor_register(offset, bytes)?;
+        Some(Named::Redistributor(n, register, part))
+    }
+
     /// Follows a write of a register. `refused`: the hardware says that it must not be made.
     pub fn write_device(
         &mut self,
@@ -246,22 +264,14 @@ impl Architecture {
         (value, refused): (u64, bool),
         judgement: &mut Judgement,
     ) {
-        let done = if let Some((its, offset)) = its_at(&self.machine, address) {
-            match Register::select(offset, bytes) {
-                Some((register, part)) if offset < FRAME_BYTES => {
-                    self.write_its(its, register, (part, value), refused)
-                }
-                _ => Ok(()),
+        let done = match self.named(address, bytes) {
+            Some(Named::Its(its, register, part)) => {
+                self.write_its(its, register, (part, value), refused)
             }
-        } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
-            match redistributor_register(offset, bytes) {
-                Some((register, part)) => {
-                    self.write_redistributor(n, register, (part, value), refused)
-                }
-                None => Ok(()),
+            Some(Named::Redistributor(n, register, part)) => {
+                self.write_redistributor(n, register, (part, value), refused)
             }
-        } else {
-            Ok(())
+            None => Ok(()),
         };
         if let Err(why) = done {
             judgement.poison(why);
@@ -283,37 +293,25 @@ impl Architecture {
         creadr_before: Option<u64>,
         judgement: &mut Judgement,
     ) {
-        let (part, expected) = if let Some((its, offset)) = its_at(&self.machine, address) {
-            match Register::select(offset, bytes) {
-                Some((register, part)) if offset < FRAME_BYTES => {
-                    let before = self.read_its(its, register);
-                    self.learn(its, register, part, seen);
-                    (part, before)
-                }
-                // GITS_TRANSLATER is write-only, the rest of its frame reserved.
-                _ => return,
+        let (part, expected) = match self.named(address, bytes) {
+            Some(Named::Its(its, register, part)) => {
+                let expected = self.its[its].read(register);
+                self.learn(its, register, part, seen);
+                (part, expected)
             }
-        } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
-            let Some((register, part)) = redistributor_register(offset, bytes) else {
-                return;
-            };
-            (part, self.read_redistributor(n, register, seen))
-        } else {
-            return;
+            Some(Named::Redistributor(n, register, part)) => {
+                let freedoms = self.its[0].freedoms;
+                (part, self.redistributors[n].read(register, seen, &freedoms))
+            }
+            None => return,
         };
         let differs = |value: u64| (part.extract(value) ^ seen) & part.extract(expected.known) != 0;
         let earlier = creadr_before.filter(|_| self.creadr_at(address).is_some());
         if differs(expected.value) && earlier.is_none_or(differs) {
             let (source, path) = name(&self.machine, address);
             let value = format_args!("{:#x}", part.extract(expected.value));
-            judgement.hardware(
-                &rules::ARCH_REGISTER,
-                "read",
-                source,
-                path,
-                value,
-                format_args!("{seen:#x}"),
-            );
+            let (rule, seen) = (&rules::ARCH_REGISTER, format_args!("{seen:#x}"));
+            judgement.hardware(rule, "read", source, path, value, seen);
         }
     }
 }
@@ -385,19 +383,18 @@ impl Architecture {
 
     /// What a read of a register of the n-th ITS returns, as far as it is known.
     pub fn register(&self, its: u8, register: Register) -> Partial {
-        self.read_its(its.into(), register)
+        self.its[usize::from(its)].read(register)
     }
 
     /// Returns whether nothing more can be expected of the queue of an ITS that its host owns: all
     /// of it was consumed, or the ITS is stalled or disabled.
     pub fn is_settled(&self, its: usize) -> bool {
         let registers = &self.its[its].registers;
-        let freedoms = self.its[its].freedoms;
         !registers.enabled
             || registers.creadr & STALLED != 0
             // A CWRITER beyond the queue may keep the ITS at rest or not.
             || registers.writer().is_none()
-            || !registers.can_fetch(&freedoms)
+            || !self.its[its].can_fetch()
     }
 }
 

@@ -52,7 +52,7 @@ pub use architecture::{Architecture, Partial};
 pub use exemplar::CarriedOut;
 use its_rules::catalogue as rules;
 pub use judge::{Before, NO_INTERRUPT, value_of};
-pub use judgement::{Expected, Judgement};
+pub use judgement::Judgement;
 pub use names::{its_at, name, redistributor_at, redistributor_register};
 pub use path::Undefined;
 pub use possible::{Possible, Truth};

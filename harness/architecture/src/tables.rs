@@ -82,8 +82,8 @@ impl<'a> Tables<'a> {
         Ok(At::Slot(slot, bytes))
     }
 
-    /// The id of a table's first entry. GITS_TYPER.CCT: the ITS's own collections and the table's add up, or the table
-    /// alone counts.
+    /// The id of a table's first entry. GITS_TYPER.CCT: the ITS's own collections and the table's
+    /// add up, or the table alone counts.
     pub(crate) fn first_id(self, n: usize) -> u32 {
         let typer = self.its.typer;
         match n == COLLECTIONS && typer.cct() {
@@ -92,7 +92,8 @@ impl<'a> Tables<'a> {
         }
     }
 
-    /// What a level-1 entry can be taken for: GITS_TYPER.INV, valid ones may be cached, those of earlier tables too.
+    /// What a level-1 entry can be taken for. GITS_TYPER.INV: valid ones may be cached, those of
+    /// earlier tables too.
     fn level1(self, n: usize, index: u64, address: u64) -> Vec<u64> {
         let now = self.on.memory.word(address);
         let mut values = vec![now];
@@ -234,7 +235,8 @@ impl<'a> Tables<'a> {
         found
     }
 
-    /// Devices that may be mapped, by this table or as caches have it, each with each way in which it may be.
+    /// Devices that may be mapped, by tables or as caches have them, each with each ITT and Size that
+    /// it may have.
     pub(crate) fn devices(self) -> Vec<(u32, u64, u8)> {
         let former = self.its.former[DEVICES].iter().copied();
         let tables = self.its.registers.table(DEVICES).into_iter().chain(former);
@@ -269,14 +271,17 @@ impl<'a> Tables<'a> {
         })
     }
 
-    /// Events that may be mapped to a collection: DeviceID and EventID, and what its entry holds; anything where
-    /// the device is not sure.
+    /// Events that may be mapped to a collection: DeviceID and EventID, and what its entry holds;
+    /// anything where the device is not sure.
     pub(crate) fn events_of(self, icid: u16) -> Vec<((u32, u32), Possible<Entry>)> {
         let mut events = Vec::new();
         let sure = self.its.stale[DEVICES].is_none();
         for (id, itt, size) in self.devices() {
             for (event_id, cell) in self.itt_cells(id, itt, size) {
-                let of = |entry: &Entry| matches!(entry, Entry::Interrupt { icid: of, .. } if *of == icid);
+                let of = |entry: &Entry| match entry {
+                    Entry::Interrupt { icid: of, .. } => *of == icid,
+                    _ => false,
+                };
                 if cell.seen == Possible::Any || cell.seen.values().iter().any(of) {
                     let seen = if sure { cell.seen.clone() } else { Possible::Any };
                     events.push(((id, event_id), seen));

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn share_and_unshare() {
-        let mut world = World::guarded();
+        let mut world = guarded();
         call(&mut world, Hypercall::HostUnshareHyp, FREE, -1, &[]);
         call(&mut world, Hypercall::HostShareHyp, FREE, 0, &[page(PageChange::Share, FREE)]);
         call(&mut world, Hypercall::HostShareHyp, FREE, -1, &[]);
@@ -138,10 +138,10 @@ mod tests {
 
     #[test]
     fn donate_to_the_guest_and_reclaim() {
-        let mut closing = World::closing();
+        let mut closing = closing();
         // P2
         call(&mut closing, Hypercall::HostDonateGuest, FREE, -1, &[]);
-        let mut world = World::guarded();
+        let mut world = guarded();
         call(&mut world, Hypercall::ReclaimGuestPage, FREE, -1, &[]);
         call(&mut world, Hypercall::HostDonateGuest, ITT, -1, &[]);
         call(&mut world, Hypercall::HostDonateGuest, FREE, 0, &[]);

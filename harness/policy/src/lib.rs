@@ -35,4 +35,4 @@ mod testing;
 mod trap;
 
 use its_rules::{Rule, catalogue as rules};
-pub use policy::{Phase, Policy, Position};
+pub use policy::{Phase, Policy};

@@ -199,7 +199,10 @@ impl Mappings {
         let Some((table, Location::Indirect { level1_entry, .. })) = located else {
             return others_pass && self.has_entry(n, id);
         };
-        let written = |event: &Event| matches!(event, Event::WordWritten { address, .. } if *address == level1_entry);
+        let written = |event: &Event| match event {
+            Event::WordWritten { address, .. } => *address == level1_entry,
+            _ => false,
+        };
         let write = window.iter().position(written);
         account.growths += u32::from(write.is_some());
         let (entry, pages) = match self.level2(table, (n, id), level1_entry, window, ledger) {

@@ -17,15 +17,6 @@ use crate::rules;
 use crate::set_up::SetUp;
 use crate::trap::{Before, ItsTrap, RedistributorTrap};
 
-/// Offsets in the queue of a guarded ITS: the hardware's CREADR at the last look (C), up to where
-/// EL2 judged (J), the host's CWRITER (W).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    pub c: u64,
-    pub j: u64,
-    pub w: u64,
-}
-
 /// The phase of one ITS (P1 to P3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -94,8 +85,8 @@ impl Policy {
         judgement
     }
 
-    /// Returns what pKVM must say of a page; `None` for what is no memory.
-    pub fn page(&self, page: u64) -> Option<PageState> {
+    /// What pKVM must say of a page; `None` for what is no memory.
+    pub(crate) fn page(&self, page: u64) -> Option<PageState> {
         self.ghost.page(page)
     }
 
@@ -118,18 +109,6 @@ impl Policy {
             Some(guarded) => guarded.queues.is_settled(),
             None => self.hardware.is_settled(its),
         }
-    }
-
-    /// Returns C, J and W of a guarded ITS.
-    pub fn position(&self, its: u8) -> Option<Position> {
-        let queues = &self.guarded[usize::from(its)].as_ref()?.queues;
-        Some(Position { c: queues.c, j: queues.j, w: queues.w })
-    }
-
-    /// Returns the records that a guarded ITS uses, of those that its private pages carry.
-    pub fn records(&self, its: u8) -> Option<(u64, u64)> {
-        let mappings = &self.guarded[usize::from(its)].as_ref()?.mappings;
-        Some((mappings.records_used(), mappings.capacity))
     }
 
     pub(crate) fn is_finalized(&self, cpu: u8) -> bool {

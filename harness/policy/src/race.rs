@@ -30,18 +30,11 @@ struct Underway {
     account: Account,
     /// The hardware when EL2 took the lock, or when it began where there is none.
     before: Option<Before>,
-    /// What was so when it began, where a call may go by that.
-    early: Early,
-    judged: bool,
-}
-
-/// What a hypercall may have found when it began.
-#[derive(Clone, Copy)]
-struct Early {
-    /// P2: an ITS was not guarded yet.
+    /// P2: an ITS was not guarded yet when it began.
     closing: bool,
-    /// S1, S2: what refused a set-up.
+    /// S1, S2: what refused a set-up when it began.
     refused: Option<Errno>,
+    judged: bool,
 }
 
 /// The race so far.
@@ -163,9 +156,16 @@ impl Underway {
             Action::Device { address, .. } => policy.before(address),
             _ => None,
         };
-        let early = Early { closing: policy.is_closing(), refused: refused_early(policy) };
-        let (events, contested) = (Vec::new(), BTreeSet::new());
-        Self { part, events, contested, account: Account::default(), before, early, judged: false }
+        Self {
+            part,
+            events: Vec::new(),
+            contested: BTreeSet::new(),
+            account: Account::default(),
+            before,
+            closing: policy.is_closing(),
+            refused: refused_early(policy),
+            judged: false,
+        }
     }
 
     fn follow(&mut self, policy: &mut Policy, slice: &[Event], over: bool) {
@@ -179,7 +179,7 @@ impl Underway {
         }
         let Part { action, outcome, .. } = self.part;
         // P2: the ITSs may have been asked before the last of them was guarded.
-        if self.early.closing && is_refused_donation(&action, &outcome) {
+        if self.closing && is_refused_donation(&action, &outcome) {
             policy.replay(&self.events, &mut self.account);
         } else {
             policy.act(&action, &outcome, &self.events, &mut self.account);
@@ -245,7 +245,7 @@ impl Underway {
     fn judge_set_up(&mut self, policy: &mut Policy, call: HostCall, device: u64) {
         let outcome = self.part.outcome;
         let refused = |errno| Outcome::Returned { x0: 0, x1: Errno::result(Err(errno)) };
-        if self.early.refused.map(refused) == Some(outcome) {
+        if self.refused.map(refused) == Some(outcome) {
             return;
         }
         let its = policy.machine.its.iter().position(|base| *base == device);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use its_architecture::{Expected, Partial, STALLED};
+use its_architecture::{Partial, STALLED, Truth};
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
 use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Ctlr, Register};
@@ -406,13 +406,13 @@ impl<'a> SetUp<'a> {
             return tables;
         }
         for redistributor in &self.on.hardware.redistributors {
-            match redistributor.enabled {
-                Expected::Known(false) => {}
-                Expected::Known(true) => {
+            match redistributor.on {
+                Truth::No => {}
+                Truth::Yes => {
                     let own = redistributor.tables();
                     tables.extend(own.map(|(address, bytes)| Pages::under(address, bytes)));
                 }
-                Expected::Unknown => {
+                Truth::Maybe => {
                     self.unread.get_or_insert("each EnableLPIs to be read");
                 }
             }

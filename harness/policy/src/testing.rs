@@ -12,7 +12,8 @@ pub(crate) use its_machine::{
     AccessSize, Action, Errno, Event, Freedoms, Hypercall, Machine, Outcome, PageChange, PageState,
 };
 
-pub(crate) use crate::{Phase, Policy, Position, Rule, rules};
+use crate::queue::Queues;
+pub(crate) use crate::{Phase, Policy, Rule, rules};
 
 /// The reference in a world.
 pub(crate) type World = its_architecture::testing::World<Policy>;
@@ -38,104 +39,49 @@ impl Reference for Policy {
     }
 }
 
-/// What a right EL2 is part of.
-pub(crate) trait Guarding: Sized {
-    fn closing() -> Self;
-    fn guarded_on(machine: Machine) -> Self;
-    fn guard(self) -> Self;
-    fn finalized(self) -> Self;
-    fn guarded() -> Self;
-    fn writes_with(&mut self, address: u64, value: u64, events: &[Event]);
-    fn posts(&mut self, offset: u64, events: &[Vec<Event>]);
-    fn consumes(&mut self, offset: u64, commands: &[Command]);
-    fn calls(&mut self, call: Hypercall, page: u64, events: &[Event]);
-    fn wrong(&self, action: Action, events: &[Event], rule: &'static Rule, path: &str);
-    fn wrong_post(&self, offset: u64, events: &[Vec<Event>], rule: &'static Rule, path: &str);
-    fn wrong_read(&self, at: u64, value: u64, events: &[Event], rule: &'static Rule, path: &str);
-    fn wrong_write(&self, at: u64, value: u64, events: &[Event], rule: &'static Rule, path: &str);
-}
-
-pub(crate) const DONE: Outcome = Outcome::Done;
-pub(crate) const DOUBLE: AccessSize = AccessSize::Double;
-
 /// A hypercall that is supported returned this.
 pub(crate) const fn x1(x1: i64) -> Outcome {
     Outcome::Returned { x0: 0, x1 }
 }
 
-/// A write of CWRITER.
-pub(crate) fn post(offset: u64) -> Action {
-    write(ITS + 0x88, DOUBLE, offset)
+// ---- worlds
+
+/// Both CPUs finalized.
+pub(crate) fn finalized(mut world: World) -> World {
+    for cpu in 0..2 {
+        world.agree(hypercall(cpu, Hypercall::ProtFinalize, [0; 4]), x1(0), &[]);
+    }
+    world
 }
 
-impl Guarding for World {
-    /// Both CPUs finalized.
-    fn closing() -> Self {
-        Self::booted().finalized()
-    }
+/// Then set up: C = J = W = 0x80.
+pub(crate) fn guard(world: World) -> World {
+    let mut world = finalized(world);
+    world.agree(set_up_call(), x1(0), &set_up());
+    world
+}
 
-    fn guarded_on(machine: Machine) -> Self {
-        Self::booted_on(machine).guard()
-    }
+pub(crate) fn closing() -> World {
+    finalized(World::booted())
+}
 
-    fn guard(self) -> Self {
-        let mut world = self.finalized();
-        world.agree(set_up_call(), x1(0), &set_up());
-        world
-    }
+pub(crate) fn guarded() -> World {
+    guard(World::booted())
+}
 
-    fn finalized(mut self) -> Self {
-        for cpu in 0..2 {
-            self.agree(hypercall(cpu, Hypercall::ProtFinalize, [0; 4]), x1(0), &[]);
-        }
-        self
-    }
+/// A hypercall for a page that succeeds.
+pub(crate) fn calls(world: &mut World, call: Hypercall, page: u64, events: &[Event]) {
+    world.agree(hypercall(0, call, [page, 0, 0, 0]), x1(0), events);
+}
 
-    /// Set up: C = J = W = 0x80.
-    fn guarded() -> Self {
-        Self::guarded_on(machine())
-    }
+pub(crate) fn queues(world: &World) -> Queues {
+    world.model.guarded[0].as_ref().unwrap().queues
+}
 
-    /// A 64-bit write with this list of events.
-    fn writes_with(&mut self, address: u64, value: u64, events: &[Event]) {
-        self.agree(write(address, DOUBLE, value), DONE, events);
-    }
-
-    /// A CWRITER write with these events.
-    fn posts(&mut self, offset: u64, events: &[Vec<Event>]) {
-        self.agree(post(offset), DONE, &events.concat());
-    }
-
-    /// The ITS consumes these from `offset` on.
-    fn consumes(&mut self, offset: u64, commands: &[Command]) {
-        let offsets = (offset..).step_by(32);
-        let events: Vec<Event> =
-            offsets.zip(commands).map(|(at, command)| consumed(at, *command)).collect();
-        self.agree(ADVANCE, DONE, &events);
-    }
-
-    /// A hypercall for a page that succeeds.
-    fn calls(&mut self, call: Hypercall, page: u64, events: &[Event]) {
-        self.agree(hypercall(0, call, [page, 0, 0, 0]), x1(0), events);
-    }
-
-    // What differs if the action is done with these events.
-
-    fn wrong(&self, action: Action, events: &[Event], rule: &'static Rule, path: &str) {
-        self.differ(action, DONE, events, rule, path);
-    }
-
-    fn wrong_post(&self, offset: u64, events: &[Vec<Event>], rule: &'static Rule, path: &str) {
-        self.wrong(post(offset), &events.concat(), rule, path);
-    }
-
-    fn wrong_read(&self, at: u64, value: u64, events: &[Event], rule: &'static Rule, path: &str) {
-        self.differ(read(at, DOUBLE), Outcome::Value(value), events, rule, path);
-    }
-
-    fn wrong_write(&self, at: u64, value: u64, events: &[Event], rule: &'static Rule, path: &str) {
-        self.wrong(write(at, DOUBLE, value), events, rule, path);
-    }
+/// Records that the ITS uses, of those that its private pages carry.
+pub(crate) fn records(world: &World) -> (u64, u64) {
+    let mappings = &world.model.guarded[0].as_ref().unwrap().mappings;
+    (mappings.records_used(), mappings.capacity)
 }
 
 // ---- single events
@@ -170,11 +116,6 @@ pub(crate) fn passed_on(offset: u64, words: Words) -> Event {
 /// P9: CREADR, then CTLR, of an enabled ITS.
 pub(crate) fn look(creadr: u64) -> Vec<Event> {
     vec![reads(Register::Creadr, creadr), reads(Register::Ctlr, 1)]
-}
-
-/// EL2 writes the hardware's CWRITER.
-pub(crate) fn moves(offset: u64) -> Vec<Event> {
-    vec![writes(Register::Cwriter, offset)]
 }
 
 /// A command judged and passed on, borrowing these of the host's own pages.

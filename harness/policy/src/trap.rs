@@ -1,7 +1,7 @@
 //! Trapped accesses: what the host must read, and which hardware registers EL2 must write.
 
 use its_architecture::{
-    Architecture, Expected, Registers, its_at, name, redistributor_at, redistributor_register,
+    Architecture, Registers, Truth, its_at, name, redistributor_at, redistributor_register,
 };
 use its_gic::redistributor as gicr;
 use its_gic::register::FRAME_BYTES;
@@ -66,7 +66,7 @@ pub(crate) struct RedistributorTrap<'a> {
     pub(crate) seen: u64,
     pub(crate) events: &'a [Event],
     /// EnableLPIs when the access began.
-    pub(crate) enabled: Expected<bool>,
+    pub(crate) enabled: Truth,
 }
 
 /// What a trapped access is of, and the hardware when it began.
@@ -78,7 +78,7 @@ pub(crate) enum Before {
         n: usize,
         offset: u64,
         /// EnableLPIs.
-        enabled: Expected<bool>,
+        enabled: Truth,
     },
 }
 
@@ -89,7 +89,7 @@ impl Before {
             return Some(Self::Its { its, offset, registers: hardware.its[its].registers });
         }
         let (n, offset) = redistributor_at(machine, address)?;
-        Some(Self::Redistributor { n, offset, enabled: hardware.redistributors[n].enabled })
+        Some(Self::Redistributor { n, offset, enabled: hardware.redistributors[n].on })
     }
 }
 
@@ -194,8 +194,9 @@ impl RedistributorTrap<'_> {
             // EnableLPIs stays as it is.
             Some(gicr::CTLR) => {
                 let (enable, mask) = match self.enabled {
-                    Expected::Known(on) => (u64::from(on), 0x7fff_fff1),
-                    Expected::Unknown => (0, 0x7fff_fff0),
+                    Truth::No => (0, 0x7fff_fff1),
+                    Truth::Yes => (1, 0x7fff_fff1),
+                    Truth::Maybe => (0, 0x7fff_fff0),
                 };
                 account.writes.push(write(value & !1 | enable, mask, true));
             }

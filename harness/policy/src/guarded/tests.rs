@@ -21,10 +21,10 @@ fn ring(from: u64, count: u64) -> impl Iterator<Item = u64> {
 
 #[test]
 fn one_command_from_post_to_release() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     world.posts(0xa0, &[look(0x80), accepts(0x80, mapd(2, 4, FREE), &[FREE]), moves(0xa0)]);
     assert!(!world.model.is_settled(0));
-    assert_eq!(world.model.records(0), Some((2, 3)));
+    assert_eq!(records(&world), (2, 3));
     world.consumes(0x80, &[mapd(2, 4, FREE)]);
     world.shows(CREADR, 0xa0, &look(0xa0));
     assert!(world.model.is_settled(0));
@@ -33,12 +33,12 @@ fn one_command_from_post_to_release() {
     // P9: released before the access returns.
     world.wrong_read(CREADR, 0xc0, &look(0xc0), &rules::DIV_SHARED, "page 0x80400");
     world.shows(CREADR, 0xc0, &join([look(0xc0), releases(&[FREE])]));
-    assert_eq!(world.model.records(0), Some((1, 3)));
+    assert_eq!(records(&world), (1, 3));
 }
 
 #[test]
 fn each_step_of_a_post_is_demanded() {
-    let world = World::guarded();
+    let world = guarded();
     let map = mapd(2, 4, FREE);
     let accepted = || accepts(0x80, map, &[FREE]);
     let other = [borrows(&[FREE]), vec![passed_on(0x80, mapd(2, 5, FREE).encode())]].concat();
@@ -67,7 +67,7 @@ fn each_step_of_a_post_is_demanded() {
 
 #[test]
 fn the_first_copy_counts() {
-    let world = World::guarded();
+    let world = guarded();
     let (first, second) = (mapti(1, 9, 8201, 1).encode(), SYNC.encode());
     let events =
         |passed| [slot(first, &[copied(0x80, second), passed_on(0x80, passed)]), moves(0xa0)];
@@ -77,7 +77,7 @@ fn the_first_copy_counts() {
 
 #[test]
 fn out_of_range_and_backwards_writers_are_ignored_whole() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     // 0x1000 is the queue's size.
     for beyond in [0x1000, 0xf_ffe0, 0x1001] {
         world.clone().posts(beyond, &[look(0x80)]);
@@ -87,7 +87,7 @@ fn out_of_range_and_backwards_writers_are_ignored_whole() {
     world.posts(0xc0, &[look(0x80), syncs(0x80, 2), moves(0xc0)]);
     for passed in [0x80, 0xa0] {
         world.clone().posts(passed, &[look(0x80)]);
-        assert_eq!(world.model.position(0).unwrap().w, 0xc0);
+        assert_eq!(queues(&world).w, 0xc0);
     }
     world.shows(CWRITER, 0xc0, &[]);
     world.wrong_read(CWRITER, 0x80, &[], &rules::DIV_REGISTER, "its0.");
@@ -95,7 +95,7 @@ fn out_of_range_and_backwards_writers_are_ignored_whole() {
 
 #[test]
 fn sixty_four_in_flight_and_once_around_the_ring() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     // 100 commands, of which 64 fit.
     let w = 0x80 + 100 * 32;
     let first = 0x80 + 64 * 32;
@@ -107,7 +107,8 @@ fn sixty_four_in_flight_and_once_around_the_ring() {
     let again = join([look(first), syncs(0x80, 1), moves(first + 32)]);
     world.wrong_read(CREADR, first, &again, &rules::DIV_UNJUDGED, "slot");
     world.shows(CREADR, first, &join([look(first), syncs(first, 36), moves(w)]));
-    assert_eq!(world.model.position(0), Some(Position { c: first, j: w, w }));
+    let at = queues(&world);
+    assert_eq!((at.c, at.j, at.w), (first, w, w));
     // Over the end of the ring.
     world.consumes(first, &[SYNC; 36]);
     world.posts(0x40, &[look(w), syncs(w, 26), moves(0x40)]);
@@ -145,7 +146,7 @@ fn the_command_table() {
         Command::Movall { from_rdbase: 2, to_rdbase: 0 },
         Command::Raw { words: [0x29, 0, 0, 0] },
     ];
-    let world = World::guarded();
+    let world = guarded();
     let passes = accepted.map(|command| (command, true)).into_iter();
     for (command, passes) in passes.chain(refused.map(|command| (command, false))) {
         let pages: Vec<u64> = match command {
@@ -170,7 +171,7 @@ fn the_command_table() {
 
 #[test]
 fn reserved_bits_and_meaningless_fields_are_cleared() {
-    let world = World::guarded();
+    let world = guarded();
     for (given, passed) in [
         ([0x2_0000_ff08, !0, 0x7fff_ffff_ffff_ffff, !0], unmapd(2).encode()),
         ([0xff_ffff_ff09, !0, 0x7fff_ffff_ffff_0001, !0], [9, 0, 1, 0]),
@@ -184,7 +185,7 @@ fn reserved_bits_and_meaningless_fields_are_cleared() {
 
 #[test]
 fn a_refused_slot_waits_for_retry() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     let tried = slot(mapd(2, 16, FREE).encode(), &[]);
     world.posts(0xc0, std::slice::from_ref(&tried));
     // Not judged again without Retry, and Stalled shows.
@@ -204,7 +205,7 @@ fn a_refused_slot_waits_for_retry() {
 
 #[test]
 fn retry_of_a_hardware_stall_judges_slot_c_afresh() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     let wrong = mapti(9, 0, 8193, 0);
     let posted = [look(0x80), accepts(0x80, wrong, &[]), syncs(0xa0, 1), moves(0xc0)];
     world.posts(0xc0, &posted);
@@ -228,15 +229,15 @@ fn retry_of_a_hardware_stall_judges_slot_c_afresh() {
     world.posts(0xc1, &[fixed, moves(0xc1)]);
     world.consumes(0x80, &[map, SYNC]);
     world.shows(CREADR, 0xc0, &look(0xc0));
-    assert_eq!(world.model.records(0), Some((2, 3)));
+    assert_eq!(records(&world), (2, 3));
 }
 
 #[test]
 fn itts_share_pages_and_a_remap_holds_both() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     let (old, new) = (mapd(2, 4, FREE), mapd(2, 4, FREE + 1));
     // Device 3's ITT is on the same page, which the host shared itself.
-    world.calls(Hypercall::HostShareHyp, FREE, &[page(PageChange::Share, FREE)]);
+    calls(&mut world, Hypercall::HostShareHyp, FREE, &[page(PageChange::Share, FREE)]);
     let other = Command::Mapd { device_id: 3, size: 0, itt_address: at(FREE) + 0xf00, valid: true };
     let pinned = |offset, command: Command| {
         let words = command.encode();
@@ -264,7 +265,7 @@ fn itts_share_pages_and_a_remap_holds_both() {
 
 #[test]
 fn level2_growth() {
-    let world = World::guarded();
+    let world = guarded();
     let map = mapd(0x200, 4, FREE);
     let offered = |value| word_read(at(SHADOW_LEVEL1) + 8, value);
     let entry = Level1Entry::valid(at(FREE + 1)).0;
@@ -306,7 +307,7 @@ fn level2_growth() {
 
 #[test]
 fn an_injected_failure_refuses_the_command_and_is_undone() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     let shared = [page(PageChange::Share, FREE), fails(PageChange::Pin, FREE), Event::Injected];
     let pin_fails = slot(mapd(2, 4, FREE).encode(), &shared);
     world.clone().posts(0xa0, &[pin_fails.clone(), vec![page(PageChange::Unshare, FREE)]]);
@@ -314,13 +315,13 @@ fn an_injected_failure_refuses_the_command_and_is_undone() {
     world.wrong_post(0xa0, left, &rules::DIV_SHARED, "page 0x80400");
     // P13: a give back that fails leaves the page as it is, for good or until the host unshares it.
     world.posts(0xa0, &[pin_fails, vec![fails(PageChange::Unshare, FREE), Event::Injected]]);
-    world.calls(Hypercall::HostUnshareHyp, FREE, &[page(PageChange::Unshare, FREE)]);
+    calls(&mut world, Hypercall::HostUnshareHyp, FREE, &[page(PageChange::Unshare, FREE)]);
 }
 
 #[test]
 fn a_failing_share_of_a_shared_page_changes_nothing() {
-    let mut world = World::guarded();
-    world.calls(Hypercall::HostShareHyp, FREE, &[page(PageChange::Share, FREE)]);
+    let mut world = guarded();
+    calls(&mut world, Hypercall::HostShareHyp, FREE, &[page(PageChange::Share, FREE)]);
     let map = mapd(2, 4, FREE).encode();
     let pin = [page(PageChange::Pin, FREE), passed_on(0x80, map)];
     let fails = [fails(PageChange::Share, FREE), Event::Injected];
@@ -331,12 +332,12 @@ fn a_failing_share_of_a_shared_page_changes_nothing() {
 fn at_most_16_event_id_bits() {
     let mut machine = machine();
     machine.configurations[0].event_id_bits = 20;
-    World::guarded_on(machine).posts(0xa0, &[slot(mapd(2, 16, FREE).encode(), &[])]);
+    guard(World::booted_on(machine)).posts(0xa0, &[slot(mapd(2, 16, FREE).encode(), &[])]);
 }
 
 #[test]
 fn retry_before_the_refused_slot_is_reached_has_no_effect() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     let bad = vec![copied(0xa0, mapd(2, 16, FREE).encode())];
     world.posts(0xc0, &[look(0x80), syncs(0x80, 1), bad.clone(), moves(0xa0)]);
     world.posts(0xc1, &[look(0x80)]);
@@ -348,7 +349,7 @@ fn retry_before_the_refused_slot_is_reached_has_no_effect() {
 
 #[test]
 fn stalled_shows_only_at_the_refused_slot() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     let bad = vec![copied(0xa0, mapd(2, 16, FREE).encode())];
     world.posts(0xc0, &[look(0x80), syncs(0x80, 1), bad, moves(0xa0)]);
     world.shows(CREADR, 0x80, &look(0x80));
@@ -359,7 +360,7 @@ fn stalled_shows_only_at_the_refused_slot() {
 #[test]
 fn commands_run_when_they_are_consumed() {
     let prompt = Freedoms::ALL.fix(Effects::AtOnce);
-    let mut world = World::allowing(machine(), prompt).boot().guard();
+    let mut world = guard(World::allowing(machine(), prompt).boot());
     let map = mapti(1, 9, 8201, 1);
     world.posts(0xa0, &[look(0x80), accepts(0x80, map, &[]), moves(0xa0)]);
     assert_eq!(world.translation(1, 9), None);

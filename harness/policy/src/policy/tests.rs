@@ -3,18 +3,17 @@ use crate::testing::*;
 /// Booted, and a command stored at 0x80.
 fn stored(command: Command) -> World {
     let mut world = World::booted();
-    let (cpu, address, words) = (0, at(QUEUE) + 0x80, command.encode());
-    world.agree(Action::StoreCommand { cpu, address, words }, DONE, &[]);
+    world.stores_command(0x80, command);
     world
 }
 
 #[test]
 fn boots_and_is_set_up() {
-    let world = World::guarded();
+    let world = guarded();
     assert_eq!(world.model.phase(0), Phase::Guarded);
-    let start = Position { c: 0x80, j: 0x80, w: 0x80 };
-    assert_eq!(world.model.position(0), Some(start));
-    assert_eq!(world.model.records(0), Some((1, 3)));
+    let start = queues(&world);
+    assert_eq!((start.c, start.j, start.w), (0x80, 0x80, 0x80));
+    assert_eq!(records(&world), (1, 3));
     assert!(world.model.is_settled(0));
     assert_eq!(world.model.hardware.mapped(0), [(1, 4)]);
     assert_eq!(world.model.page(QUEUE), Some(PageState::EL2));
@@ -23,13 +22,13 @@ fn boots_and_is_set_up() {
 
 #[test]
 fn host_accesses_after_finalize() {
-    let (mut open, mut closing) = (World::booted(), World::closing());
+    let (mut open, mut closing) = (World::booted(), closing());
     let load = |page| Action::Load { cpu: 1, address: at(page) };
     open.agree(load(0x80000), Outcome::Value(0), &[]);
     closing.agree(load(0x80000), Outcome::Refused, &[]);
     closing.differ(load(0x80000), Outcome::Value(0), &[], &rules::DIV_ACCESS, "0x80000");
     closing.differ(load(FREE), Outcome::Refused, &[], &rules::DIV_ACCESS, "0x80400");
-    let guarded = World::guarded();
+    let guarded = guarded();
     let store = |page| Action::Store { cpu: 0, address: at(page), value: 1 };
     for refused in [QUEUE, LEVEL1, LEVEL2, COLLECTIONS, PRIVATE, DESCRIPTOR] {
         guarded.wrong(store(refused), &[], &rules::DIV_ACCESS, "page");
@@ -41,7 +40,7 @@ fn host_accesses_after_finalize() {
 
 #[test]
 fn page_events_must_be_as_the_ghost_says() {
-    let world = World::guarded();
+    let world = guarded();
     let call = hypercall(0, Hypercall::HostShareHyp, [QUEUE, 0, 0, 0]);
     let shared = page(PageChange::Share, QUEUE);
     world.clone().agree(call, x1(-1), &[refuses(PageChange::Share, QUEUE, Errno::Eperm)]);
@@ -54,7 +53,7 @@ fn page_events_must_be_as_the_ghost_says() {
 
 #[test]
 fn poison() {
-    let world = World::guarded();
+    let world = guarded();
     let judgement = world.clone().play(ADVANCE, Outcome::Stopped, &[]);
     assert_eq!(judgement.poisoned, Some("EL2 did not return"));
     world.poisons(ADVANCE, &[Event::StaleRead { address: 0 }]);

@@ -21,7 +21,7 @@ fn two_posts(before: &[Event], after: &[Event]) -> Judgement {
     let turn = [UNLOCK, TURNS[1], LOCK];
     let events = [&begin, &first[..], before, &turn, &second, &end, after, &[Event::Over]];
     // CPU 1's ends first.
-    World::guarded().model.judge_race(&[posts(1, 0xc0), posts(0, 0xa0)], &events.concat())
+    guarded().model.judge_race(&[posts(1, 0xc0), posts(0, 0xa0)], &events.concat())
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn shared_meanwhile(before: bool, accepted: bool) -> Judgement {
     };
     let begin = [vec![TURNS[0], LOCK], look(0x80), vec![copied(0x80, words)]].concat();
     let events = [begin, middle.concat(), passed, vec![UNLOCK, Event::Over]].concat();
-    World::guarded().model.judge_race(&[share, posts(0, 0xa0)], &events)
+    guarded().model.judge_race(&[share, posts(0, 0xa0)], &events)
 }
 
 #[test]

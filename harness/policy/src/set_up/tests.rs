@@ -61,18 +61,19 @@ fn moved(register: Register, value: u64) -> World {
     world.agree(write(ITS, AccessSize::Word, 0), DONE, &[]);
     world.agree(read(ITS, AccessSize::Word), Outcome::Value(1 << 31), &[]);
     world.writes(ITS + register.offset(), value);
-    world.finalized()
+    finalized(world)
 }
 
 /// A set-up up to S9 in which EL2 reads this of a register, and the descriptor says that.
 fn set_up_reading(register: Register, value: u64, words: &[(u64, u64)]) -> Vec<Event> {
     let mut events = described(words);
-    events.retain(|event| {
-        !matches!(event, Event::DeviceRead { address, .. } if matches!(address - ITS, 0 | 0x88 | 0x90))
+    let own = ITS + register.offset();
+    events.retain(|event| match event {
+        Event::DeviceRead { address, .. } => !matches!(address - ITS, 0 | 0x88 | 0x90),
+        _ => true,
     });
     for event in &mut events {
-        if matches!(event, Event::DeviceRead { address, .. } if *address == ITS + register.offset())
-        {
+        if matches!(event, Event::DeviceRead { address, .. } if *address == own) {
             *event = reads(register, value);
         }
     }
@@ -92,9 +93,9 @@ fn s1_to_s5() {
         }
     };
     check(&world, [0; 4], -95);
-    world.calls(Hypercall::ProtFinalize, 0, &[]);
+    calls(&mut world, Hypercall::ProtFinalize, 0, &[]);
     check(&world, [0; 4], -16);
-    let mut world = World::closing();
+    let mut world = closing();
     check(&world, [ITS + 4096, private, descriptor, 0], -19);
     for (private, descriptor, count) in [
         (private + 8, descriptor, 1),
@@ -115,20 +116,20 @@ fn s1_to_s5() {
 
 #[test]
 fn s6_pages_that_cannot_be_had() {
-    let mut world = World::closing();
-    world.calls(Hypercall::HostShareHyp, PRIVATE, &[page(PageChange::Share, PRIVATE)]);
+    let mut world = closing();
+    calls(&mut world, Hypercall::HostShareHyp, PRIVATE, &[page(PageChange::Share, PRIVATE)]);
     fails_with(&world, -1, &[refuses(PageChange::Donate, PRIVATE, Errno::Eperm)], -22);
     // A list in EL2's memory; one past the end of RAM.
     for (offset, value) in [(0x20, linear(0x80000)), (0x18, 1 << 60)] {
         let mut events = set_up_with(&with_word(offset, value), &[]);
         events.retain(|event| !matches!(event, Event::Page { .. }));
-        fails_with(&World::closing(), -1, &events, 0);
+        fails_with(&closing(), -1, &events, 0);
     }
 }
 
 #[test]
 fn s7_every_field_that_must_agree() {
-    let world = World::closing();
+    let world = closing();
     for (offset, value) in [
         (0x00, linear(SHADOW)),
         (0x00, at(QUEUE)),
@@ -195,14 +196,14 @@ fn s7_a_table_is_aligned_to_its_page() {
     let events = set_up_reading(Register::Baser(1), value, &words);
     let none = reads(Register::Baser(0), 1 << 56 | 7 << 48 | 1 << 8);
     let events = replaced(events, reads(Register::Baser(0), baser(0)), none);
-    fails_with(&world.finalized(), -22, &events, -16);
+    fails_with(&finalized(world), -22, &events, -16);
 }
 
 #[test]
 fn s8_a_queue_that_is_not_idle() {
     let mut world = World::booted();
     world.writes(ITS + 0x88, 0xa0);
-    let world = world.finalized();
+    let world = finalized(world);
     let (idle, ahead) = (reads(Register::Cwriter, 0x80), reads(Register::Cwriter, 0xa0));
     let right = stopped_before_s9(set_up());
     fails_with(&world, -16, &replaced(right.clone(), idle, ahead), 0);
@@ -210,7 +211,7 @@ fn s8_a_queue_that_is_not_idle() {
     let mut off = World::booted();
     off.agree(write(ITS, AccessSize::Word, 0), DONE, &[]);
     let [on, cleared] = [1, 0].map(|ctlr| reads(Register::Ctlr, ctlr));
-    gives(&off.finalized(), -16, &replaced(right, on, cleared));
+    gives(&finalized(off), -16, &replaced(right, on, cleared));
     // A wrong descriptor comes first.
     let mut events = described(&with_word(0x10, 0));
     events.retain(|event| *event != idle);
@@ -219,18 +220,18 @@ fn s8_a_queue_that_is_not_idle() {
 
 #[test]
 fn s9_records_and_pages() {
-    let mut world = World::closing();
+    let mut world = closing();
     let four = [1, 2, 3, 4].map(|id| (id, 7, at(ITT) + u64::from(id - 1) * 0x800));
     let events = stopped_before_s9(set_up_with(&with_word(0x18, 4), &four));
     fails_with(&world, -28, &events, -1);
     // The queue is on a shared page.
-    world.calls(Hypercall::HostShareHyp, QUEUE, &[page(PageChange::Share, QUEUE)]);
+    calls(&mut world, Hypercall::HostShareHyp, QUEUE, &[page(PageChange::Share, QUEUE)]);
     fails_with(&world, -1, &stopped_before_s9(set_up()), 0);
 }
 
 #[test]
 fn success_needs_every_reading_and_every_page() {
-    let world = World::closing();
+    let world = closing();
     let right = set_up();
     for (index, event) in right.iter().enumerate() {
         let needed = match event {
@@ -265,7 +266,7 @@ fn success_needs_every_reading_and_every_page() {
 
 #[test]
 fn zeroes_that_were_scanned_are_read() {
-    let world = World::closing();
+    let world = closing();
     let zeroes = at(LEVEL1) + 8..at(LEVEL2);
     let mut events = set_up();
     events.retain(
@@ -280,7 +281,7 @@ fn zeroes_that_were_scanned_are_read() {
 
 #[test]
 fn a_level2_table_of_no_device_id_is_donated_if_it_was_read() {
-    let world = World::closing();
+    let world = closing();
     let address = at(LEVEL1) + 8 * 200;
     let entry = word_read(address, Level1Entry::valid(at(FREE)).0);
     let mut events = replaced(set_up(), word_read(address, 0), entry);
@@ -292,7 +293,7 @@ fn a_level2_table_of_no_device_id_is_donated_if_it_was_read() {
 
 #[test]
 fn an_injected_failure_gives_eperm_and_is_undone() {
-    let world = World::closing();
+    let world = closing();
     let failed = [fails(PageChange::Donate, DESCRIPTOR), Event::Injected];
     let first = set_up()[..1].to_vec();
     let mut events = [first.clone(), failed.to_vec()].concat();
@@ -307,14 +308,14 @@ fn an_injected_failure_gives_eperm_and_is_undone() {
 #[test]
 fn a_list_that_is_not_true_poisons() {
     let events = set_up_with(&descriptor(), &[(2, 7, at(ITT))]);
-    let judgement = World::closing().play(set_up_call(), x1(0), &events);
+    let judgement = closing().play(set_up_call(), x1(0), &events);
     assert_eq!(judgement.findings, []);
     assert!(judgement.poisoned.is_some());
 }
 
 #[test]
 fn redistributors_that_share_a_table_pin_it_once_or_each() {
-    let world = World::closing();
+    let world = closing();
     let pin = page(PageChange::Pin, LPI_CONFIGURATION);
     for (more, right) in [(0, true), (1, true), (2, false)] {
         let events = [set_up(), vec![pin; more]].concat();

@@ -37,7 +37,7 @@ fn reset_queue() -> Vec<Event> {
 
 /// The host cleared Enabled.
 fn stopping() -> World {
-    let mut world = World::guarded();
+    let mut world = guarded();
     world.agree(ctlr(0), DONE, &stops());
     world
 }
@@ -56,7 +56,7 @@ fn posted(world: &mut World, command: Command) {
 
 #[test]
 fn closing_forwards_reads_and_ignores_writes() {
-    let mut world = World::closing();
+    let mut world = closing();
     let forwarded = [reads(Register::Cbaser, cbaser())];
     world.shows(CBASER, cbaser(), &forwarded);
     world.wrong_read(CBASER, cbaser(), &[], &rules::DIV_REGISTER, "cbaser");
@@ -74,7 +74,7 @@ fn closing_forwards_reads_and_ignores_writes() {
 
 #[test]
 fn guarded_reads() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     let typer = machine().configuration(0).typer().into_bits();
     for (offset, value, rule) in [
         (0x80, cbaser(), &rules::DIV_REGISTER),
@@ -108,7 +108,7 @@ fn guarded_reads() {
 
 #[test]
 fn ignored_writes() {
-    let world = World::guarded();
+    let world = guarded();
     for offset in [0x04, 0x14, 0x18, 0x40, 0x90, 0x94, 0x20, 0xffe8, 0x10040] {
         world.clone().agree(write(ITS + offset, WORD, !0), DONE, &[]);
     }
@@ -127,7 +127,7 @@ fn ignored_writes() {
 
 #[test]
 fn stopping_takes_c_first() {
-    let world = World::guarded();
+    let world = guarded();
     let stop = writes(Register::Ctlr, 0);
     world.wrong(ctlr(0), &[stop], &rules::DIV_LOOK, "look");
     world.wrong(ctlr(0), &[vec![stop], look(0x80)].concat(), &rules::ARCH_REGISTER, "");
@@ -159,7 +159,7 @@ fn stop_reset_and_start_again() {
 #[test]
 fn a_late_stop_cannot_start_again() {
     // Consumed after C was taken: C is before J for good, until CBASER is written.
-    let mut world = World::guarded();
+    let mut world = guarded();
     posted(&mut world, SYNC);
     let stop = [look(0x80), vec![consumed(0x80, SYNC), writes(Register::Ctlr, 0)]].concat();
     world.agree(ctlr(0), DONE, &stop);
@@ -169,7 +169,7 @@ fn a_late_stop_cannot_start_again() {
 #[test]
 fn an_its_that_lost_power_at_work_stays_off() {
     // Enabled reads 0 and nobody cleared it.
-    let mut off = World::guarded();
+    let mut off = guarded();
     off.agree(Action::PowerLoss { its: 0, restored: true }, DONE, &[]);
     off.agree(read(ITS, WORD), Outcome::Value(QUIET), &[reads(Register::Ctlr, QUIET)]);
     off.writes(CBASER, cbaser());
@@ -188,7 +188,7 @@ fn firmware_cannot_make_a_loss_of_power_look_like_rest() {
 
 #[test]
 fn a_command_in_flight_may_complete_as_the_its_stops() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     let int = Command::Int { device_id: 1, event_id: 4 };
     posted(&mut world, int);
     let later = [consumed(0x80, int)];
@@ -201,12 +201,12 @@ fn a_command_in_flight_may_complete_as_the_its_stops() {
 fn hardware_registers_are_written_in_their_own_size() {
     let wide = Event::DeviceWrite { address: ITS, size: DOUBLE, value: 0 };
     let events = [look(0x80), vec![wide]].concat();
-    World::guarded().wrong(ctlr(0), &events, &rules::DIV_CTLR, "its0.ctlr");
+    guarded().wrong(ctlr(0), &events, &rules::DIV_CTLR, "its0.ctlr");
 }
 
 #[test]
 fn nothing_is_retried_while_disabled() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     let refused = vec![copied(0x80, mapd(2, 16, FREE).encode())];
     world.posts(0xa0, &[look(0x80), refused]);
     world.agree(ctlr(0), DONE, &stops());
@@ -223,7 +223,7 @@ fn running_again_is_not_at_rest() {
 
 #[test]
 fn rest_is_demanded() {
-    let mut running = World::guarded();
+    let mut running = guarded();
     running.writes(CBASER, cbaser());
     running.wrong_write(CBASER, cbaser(), &reset_queue(), &rules::DIV_BASE, "cbaser");
     let stopping = stopping();
@@ -267,7 +267,7 @@ fn only_recorded_values_are_accepted_at_rest() {
 
 #[test]
 fn what_a_queue_reset_overtakes_stays_borrowed() {
-    let mut world = World::guarded();
+    let mut world = guarded();
     posted(&mut world, unmapd(1));
     world.agree(ctlr(0), DONE, &stops());
     // Not emptied: it may not start again.
@@ -276,13 +276,13 @@ fn what_a_queue_reset_overtakes_stays_borrowed() {
     let released = [reset.clone(), releases(&[ITT])].concat();
     world.wrong_write(CBASER, cbaser(), &released, &rules::DIV_SHARED, "page 0x80200");
     world.writes_with(CBASER, cbaser(), &reset);
-    assert_eq!(world.model.records(0), Some((0, 3)));
+    assert_eq!(records(&world), (0, 3));
     assert!(world.model.page(ITT).unwrap().is_held());
 }
 
 #[test]
 fn redistributors() {
-    let world = World::closing();
+    let world = closing();
     let base = REDISTRIBUTORS[1];
     let passed = |offset, size, value| [Event::DeviceWrite { address: base + offset, size, value }];
     let agree = |action, events: &[Event]| world.clone().agree(action, DONE, events);
