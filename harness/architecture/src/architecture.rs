@@ -7,7 +7,7 @@ use its_gic::redistributor::{self as gicr};
 use its_gic::register::Baser;
 use its_gic::{Part, Register, Typer};
 use its_machine::freedom::choice::Caches;
-use its_machine::{Freedoms, ItsConfiguration, Machine, Translation};
+use its_machine::{Freedoms, Machine, Translation};
 
 use crate::cells::{Cells, Entry, Slot};
 use crate::judgement::Judgement;
@@ -49,11 +49,11 @@ pub struct Its {
 }
 
 impl Its {
-    fn new(configuration: ItsConfiguration, freedoms: Freedoms) -> Self {
+    fn new(typer: Typer, registers: Registers, freedoms: Freedoms) -> Self {
         Self {
-            typer: configuration.typer(),
+            typer,
             freedoms,
-            registers: Registers::new(configuration),
+            registers,
             used: [None; 2],
             stale: [None, None],
             former: [Vec::new(), Vec::new()],
@@ -117,11 +117,7 @@ impl Its {
 
     fn lose_power(&mut self, restored: bool) {
         self.registers.lose_power(restored);
-        self.used = [None; 2];
-        self.stale = [None, None];
-        self.former = [Vec::new(), Vec::new()];
-        self.level1.clear();
-        self.late.clear();
+        *self = Self::new(self.typer, self.registers, self.freedoms);
     }
 
     pub(crate) fn bytes_of(&self, slot: Slot) -> u64 {
@@ -150,7 +146,10 @@ impl Architecture {
     /// A machine before boot. `freedoms`: what is allowed of each ITS; redistributors go by the
     /// first's.
     pub fn new(machine: Machine, freedoms: impl Fn(u8) -> Freedoms) -> Self {
-        let its = |number: u8| Its::new(machine.configuration(number), freedoms(number));
+        let its = |number: u8| {
+            let configuration = machine.configuration(number);
+            Its::new(configuration.typer(), Registers::new(configuration), freedoms(number))
+        };
         let redistributor = |number| Redistributor::new(number, &machine);
         Self {
             machine,

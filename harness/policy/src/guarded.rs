@@ -5,8 +5,7 @@ use its_gic::register::{Baser, Cbaser, Ctlr, OFFSET_MASK};
 use its_gic::{Command, Part, Register};
 use its_machine::{AccessSize, Direction, Event};
 
-use crate::account::{Account, Write};
-use crate::ledger::Ledger;
+use crate::account::Write;
 use crate::mappings::{Effect, Mappings};
 use crate::queue::Queues;
 use crate::trap::{ItsTrap, Reading, device_reads, of};
@@ -49,24 +48,24 @@ fn with_valid_of(recorded: u64, new: u64) -> u64 {
 
 impl GuardedIts {
     /// Judges a trapped access to its frames, and what EL2 did for it.
-    pub(crate) fn judge(&mut self, trap: &ItsTrap, ledger: &mut Ledger, account: &mut Account) {
+    pub(crate) fn judge(&mut self, trap: &mut ItsTrap) {
         let Some((register, part)) = trap.register() else {
             // The paragraph on sizes; the row on the translation frame.
-            return trap.judge_reading(Reading::Zero, Part::Whole, account);
+            return trap.judge_reading(Reading::Zero, Part::Whole);
         };
         match trap.direction {
             Direction::Write(value) => {
-                self.write(trap, register, (part, value), ledger, account);
+                self.write(register, (part, value), trap);
                 if register != Register::Ctlr {
                     self.notice_rest(trap.events);
                 }
             }
             Direction::Read => {
                 if register == Register::Creadr {
-                    self.take_up(trap.events, ledger, account);
+                    self.take_up(trap.events, trap);
                 }
                 self.notice_rest(trap.events);
-                trap.judge_reading(self.reading(register), part, account);
+                trap.judge_reading(self.reading(register), part);
             }
         }
     }
@@ -102,19 +101,12 @@ impl GuardedIts {
     }
 
     /// The register table, column "write". What is not here is ignored.
-    fn write(
-        &mut self,
-        trap: &ItsTrap,
-        register: Register,
-        (part, value): (Part, u64),
-        ledger: &mut Ledger,
-        account: &mut Account,
-    ) {
+    fn write(&mut self, register: Register, (part, value): (Part, u64), trap: &mut ItsTrap) {
         match register {
-            Register::Ctlr => self.write_ctlr(trap, value & 1 != 0, ledger, account),
-            Register::Cbaser => self.write_cbaser(trap, part, value, account),
-            Register::Cwriter => self.write_cwriter(trap, part, value, ledger, account),
-            Register::Baser(n) => self.write_baser(trap, usize::from(n & 7), part, value, account),
+            Register::Ctlr => self.write_ctlr(value & 1 != 0, trap),
+            Register::Cbaser => self.write_cbaser(part, value, trap),
+            Register::Cwriter => self.write_cwriter(part, value, trap),
+            Register::Baser(n) => self.write_baser(usize::from(n & 7), part, value, trap),
             _ => {}
         }
     }
@@ -125,13 +117,7 @@ impl GuardedIts {
         Write { address, size: AccessSize::Double, value, mask, required: true, source }
     }
 
-    fn write_ctlr(
-        &mut self,
-        trap: &ItsTrap,
-        enable: bool,
-        ledger: &mut Ledger,
-        account: &mut Account,
-    ) {
+    fn write_ctlr(&mut self, enable: bool, trap: &mut ItsTrap) {
         let value = self.ctlr | u64::from(enable);
         let write = Write {
             size: AccessSize::Word,
@@ -145,8 +131,8 @@ impl GuardedIts {
         match (trap.before.enabled, enable) {
             // Taken by a look of its own, before it is forwarded.
             (true, false) => {
-                self.look(before, ledger, account);
-                account.writes.push(write);
+                self.look(before, trap);
+                trap.account.writes.push(write);
                 if place.is_some() {
                     self.stop = Stop::Stopping;
                     self.notice_rest(after);
@@ -155,25 +141,25 @@ impl GuardedIts {
             (true, true) => {}
             // Not said: forwarding it once more changes nothing.
             (false, false) => {
-                account.writes.push(Write { required: false, ..write });
+                trap.account.writes.push(Write { required: false, ..write });
                 self.notice_rest(trap.events);
             }
             (false, true) => {
                 self.notice_rest(before);
-                if !self.may_enable(trap, account) {
+                if !self.may_enable(trap) {
                     return;
                 }
-                account.writes.push(write);
+                trap.account.writes.push(write);
                 self.stop = Stop::Running;
                 if place.is_some() {
-                    self.take_up(after, ledger, account);
+                    self.take_up(after, trap);
                 }
             }
         }
     }
 
     /// CTLR 0 to 1: at rest, C = J = CREADR = CWRITER, queue and tables as recorded and Valid.
-    fn may_enable(&mut self, trap: &ItsTrap, account: &mut Account) -> bool {
+    fn may_enable(&mut self, trap: &mut ItsTrap) -> bool {
         let (hardware, j) = (&trap.before, self.queues.j);
         let empty =
             self.queues.c == j && hardware.creadr == j && hardware.cwriter.value & OFFSET_MASK == j;
@@ -184,18 +170,18 @@ impl GuardedIts {
             !Baser::from_bits(recorded).valid()
                 || same(hardware.baser[n].value, recorded, Baser::WRITABLE)
         };
-        empty && queue && (0..8).all(table) && self.is_at_rest(trap, account)
+        empty && queue && (0..8).all(table) && self.is_at_rest(trap)
     }
 
-    fn write_cbaser(&mut self, trap: &ItsTrap, part: Part, value: u64, account: &mut Account) {
+    fn write_cbaser(&mut self, part: Part, value: u64, trap: &mut ItsTrap) {
         let new = part.insert(self.shown_cbaser, value);
         let same = (new ^ self.cbaser) & Cbaser::WRITABLE & !Cbaser::VALID == 0;
-        if !same || !self.is_at_rest(trap, account) {
+        if !same || !self.is_at_rest(trap) {
             return;
         }
         self.shown_cbaser = with_valid_of(self.cbaser, new);
-        account.writes.push(self.forwarded(Register::Cbaser, new, Cbaser::WRITABLE, "CBASER"));
-        account.writes.push(self.forwarded(Register::Cwriter, 0, u64::MAX, "CBASER"));
+        trap.account.writes.push(self.forwarded(Register::Cbaser, new, Cbaser::WRITABLE, "CBASER"));
+        trap.account.writes.push(self.forwarded(Register::Cwriter, 0, u64::MAX, "CBASER"));
         self.queues = Queues::new(self.queues.queue, self.queues.shadow);
         // P11: taken as done, but what that would release stays borrowed for good.
         while !self.mappings.in_flight.is_empty() {
@@ -203,19 +189,12 @@ impl GuardedIts {
         }
     }
 
-    fn write_baser(
-        &mut self,
-        trap: &ItsTrap,
-        n: usize,
-        part: Part,
-        value: u64,
-        account: &mut Account,
-    ) {
+    fn write_baser(&mut self, n: usize, part: Part, value: u64, trap: &mut ItsTrap) {
         let recorded = self.mappings.baser[n];
         let set_up_valid = Baser::from_bits(recorded).valid();
         let new = part.insert(self.shown_baser[n], value);
         let same = (new ^ recorded) & Baser::WRITABLE & !Baser::VALID == 0;
-        if !same || !self.is_at_rest(trap, account) {
+        if !same || !self.is_at_rest(trap) {
             return;
         }
         // A table that was not valid at set-up stays so: forwarded without Valid or ignored, it is
@@ -223,18 +202,11 @@ impl GuardedIts {
         let new = if set_up_valid { new } else { new & !Baser::VALID };
         self.shown_baser[n] = with_valid_of(recorded, new);
         let write = self.forwarded(Register::Baser(n as u8), new, Baser::WRITABLE, "BASER");
-        account.writes.push(Write { required: set_up_valid, ..write });
+        trap.account.writes.push(Write { required: set_up_valid, ..write });
     }
 
-    fn write_cwriter(
-        &mut self,
-        trap: &ItsTrap,
-        part: Part,
-        value: u64,
-        ledger: &mut Ledger,
-        account: &mut Account,
-    ) {
-        let enabled = self.look(trap.events, ledger, account);
+    fn write_cwriter(&mut self, part: Part, value: u64, trap: &mut ItsTrap) {
+        let enabled = self.look(trap.events, trap);
         let before = self.queues.j;
         let new = part.insert(self.queues.w, value);
         let mut retry = false;
@@ -243,7 +215,7 @@ impl GuardedIts {
             // P10: without a stall that CREADR shows, Retry has no effect.
             let asked = enabled && self.queues.creadr() & STALLED != 0 && new & RETRY != 0;
             let Queues { stalled, refused, .. } = self.queues;
-            retry = asked && stalled && self.judge_stalled(trap.events, ledger, account);
+            retry = asked && stalled && self.judge_stalled(trap.events, trap);
             let queues = &mut self.queues;
             // P10: only Retry clears it; after a loss of power no look says otherwise.
             queues.stalled &= !retry;
@@ -254,49 +226,50 @@ impl GuardedIts {
             }
         }
         if enabled {
-            self.judge_queue(trap.events, ledger, account);
+            self.judge_queue(trap.events, trap);
         }
-        self.expect_writer(before, retry, trap.events, account);
+        self.expect_writer(before, retry, trap.events, trap);
     }
 
     /// P9, P10: the hardware's CWRITER is written once with J if J moved, and with Retry if that
     /// goes to the hardware; both in one write is as good.
-    fn expect_writer(&self, before: u64, retry: bool, events: &[Event], account: &mut Account) {
+    fn expect_writer(&self, before: u64, retry: bool, events: &[Event], trap: &mut ItsTrap) {
         let j = self.queues.j;
         let write = |value| self.forwarded(Register::Cwriter, value, u64::MAX, "P9");
         let Write { address, size, value, .. } = write(j | RETRY);
         let merged = Event::DeviceWrite { address, size, value };
         if retry && j != before && events.contains(&merged) {
-            return account.writes.push(write(j | RETRY));
+            return trap.account.writes.push(write(j | RETRY));
         }
         if retry {
-            account.writes.push(write(before | RETRY));
+            trap.account.writes.push(write(before | RETRY));
         }
         if j != before {
-            account.writes.push(write(j));
+            trap.account.writes.push(write(j));
         }
     }
 
     // ---- the queue
 
     /// P9: a look, after which EL2 judges and moves the hardware's CWRITER.
-    fn take_up(&mut self, events: &[Event], ledger: &mut Ledger, account: &mut Account) {
+    fn take_up(&mut self, events: &[Event], trap: &mut ItsTrap) {
         let before = self.queues.j;
-        if self.look(events, ledger, account) {
-            self.judge_queue(events, ledger, account);
+        if self.look(events, trap) {
+            self.judge_queue(events, trap);
         }
-        self.expect_writer(before, false, events, account);
+        self.expect_writer(before, false, events, trap);
     }
 
     /// P9: a look among `events`: CREADR, then CTLR. C is taken and what was consumed is released.
     /// Whether EL2 must judge.
-    fn look(&mut self, events: &[Event], ledger: &mut Ledger, account: &mut Account) -> bool {
+    fn look(&mut self, events: &[Event], trap: &mut ItsTrap) -> bool {
         let mut reads = device_reads(self.base, events);
         let look = reads.find_map(of(Register::Creadr)).zip(reads.find_map(of(Register::Ctlr)));
         let Some((creadr, ctlr)) = look else {
             let path = format_args!("its{}.look", self.its);
             let expected = "CREADR, then CTLR";
-            account.judgement.disagree(&rules::DIV_LOOK, "P9", path, expected, "no such reads");
+            let (rule, seen) = (&rules::DIV_LOOK, "no such reads");
+            trap.account.judgement.disagree(rule, "P9", path, expected, seen);
             return false;
         };
         // P11: C and Stalled stay.
@@ -310,24 +283,24 @@ impl GuardedIts {
         if consumed > self.mappings.in_flight.len() as u64 {
             let path = format_args!("its{}.creadr", self.its);
             let expected = format_args!("from {:#x} to {:#x}", queues.c, queues.j);
-            let seen = format_args!("{creadr:#x}");
-            account.judgement.hardware(&rules::ARCH_REGISTER, "read", "P9", path, expected, seen);
+            let (rule, seen) = (&rules::ARCH_REGISTER, format_args!("{creadr:#x}"));
+            trap.account.judgement.hardware(rule, "read", "P9", path, expected, seen);
             return false;
         }
         queues.c = offset;
         for _ in 0..consumed {
             if let Some(released) = self.mappings.complete() {
-                ledger.give_back(released);
+                trap.ledger.give_back(released);
             }
         }
         true
     }
 
     /// P9, P10: judges from J towards W. `events` start where EL2 may begin to.
-    fn judge_queue(&mut self, mut events: &[Event], ledger: &mut Ledger, account: &mut Account) {
+    fn judge_queue(&mut self, mut events: &[Event], trap: &mut ItsTrap) {
         while self.queues.j != self.queues.w && !self.queues.refused && !self.mappings.is_full() {
             let j = self.queues.j;
-            let Some((effect, rest)) = self.judge_slot(j, "P9", events, ledger, account) else {
+            let Some((effect, rest)) = self.judge_slot(j, "P9", events, trap) else {
                 return;
             };
             events = rest;
@@ -342,19 +315,14 @@ impl GuardedIts {
     }
 
     /// P10: the slot that the hardware stalled at is copied and judged afresh. Whether it passes.
-    fn judge_stalled(
-        &mut self,
-        events: &[Event],
-        ledger: &mut Ledger,
-        account: &mut Account,
-    ) -> bool {
-        let judged = self.judge_slot(self.queues.c, "P10", events, ledger, account);
+    fn judge_stalled(&mut self, events: &[Event], trap: &mut ItsTrap) -> bool {
+        let judged = self.judge_slot(self.queues.c, "P10", events, trap);
         let Some((Some(effect), _)) = judged else {
             return false;
         };
         let old = self.mappings.in_flight.front_mut();
         if let Some(Effect::Map { itt, .. }) = old.map(|old| std::mem::replace(old, effect)) {
-            ledger.give_back(itt);
+            trap.ledger.give_back(itt);
         }
         true
     }
@@ -367,27 +335,26 @@ impl GuardedIts {
         offset: u64,
         source: &'static str,
         events: &'a [Event],
-        ledger: &mut Ledger,
-        account: &mut Account,
+        trap: &mut ItsTrap,
     ) -> Option<(Option<Effect>, &'a [Event])> {
         let its = self.its;
         let Some((words, window, rest)) = self.queues.copy(offset, events) else {
             let (path, expected) = (format_args!("its{its}.slot {offset:#x}"), "copied and judged");
-            let judgement = &mut account.judgement;
+            let judgement = &mut trap.account.judgement;
             judgement.disagree(&rules::DIV_UNJUDGED, source, path, expected, "not copied");
             return None;
         };
-        account.judgement.judged += 1;
-        ledger.witness(window);
+        trap.account.judgement.judged += 1;
+        trap.ledger.witness(window);
         let command = Command::decode(words);
-        let effect = self.mappings.judge(command, window, ledger, account);
-        account.judgement.refused += u32::from(effect.is_none());
+        let effect = self.mappings.judge(command, window, trap);
+        trap.account.judgement.refused += u32::from(effect.is_none());
         let slot = self.queues.queue.slot(offset);
         let written = window.iter().find_map(|event| match event {
             Event::CommandWritten { address, words } if *address == slot => Some(*words),
             _ => None,
         });
-        account.slots += u32::from(written.is_some());
+        trap.account.slots += u32::from(written.is_some());
         let right = canonical(command).encode();
         let (rule, expected, seen): (&'static Rule, _, _) = match (effect, written) {
             (None, Some(_)) => (&rules::DIV_COMMAND, "refused".into(), "accepted".into()),
@@ -398,19 +365,19 @@ impl GuardedIts {
             _ => return Some((effect, rest)),
         };
         let path = format_args!("its{its}.slot {offset:#x} {}", command.name());
-        account.judgement.disagree(rule, command.name(), path, expected, seen);
+        trap.account.judgement.disagree(rule, command.name(), path, expected, seen);
         Some((effect, rest))
     }
 
     // ---- rest
 
     /// Whether the ITS is at rest. EL2 must have looked, now or before.
-    fn is_at_rest(&mut self, trap: &ItsTrap, account: &mut Account) -> bool {
+    fn is_at_rest(&mut self, trap: &mut ItsTrap) -> bool {
         self.notice_rest(trap.events);
         let mut ctlr = device_reads(self.base, trap.events).filter_map(of(Register::Ctlr));
         if self.stop == Stop::Stopping && !ctlr.any(|ctlr| ctlr >> 31 & 1 == 0) {
             let (path, expected) = (format_args!("its{}.rest", self.its), "CTLR, then CBASER read");
-            account.judgement.disagree(&rules::DIV_REST, "P11", path, expected, "not read");
+            trap.account.judgement.disagree(&rules::DIV_REST, "P11", path, expected, "not read");
         }
         self.stop == Stop::AtRest
     }

@@ -9,8 +9,7 @@ use its_gic::register::{Baser, TableType};
 use its_gic::{Command, Typer};
 use its_machine::{Errno, Event, Machine, PageChange};
 
-use crate::account::Account;
-use crate::ledger::Ledger;
+use crate::trap::ItsTrap;
 use crate::{Rule, rules};
 
 /// What an accepted command changes for the records once it is consumed.
@@ -121,8 +120,7 @@ impl Mappings {
         &mut self,
         command: Command,
         window: &[Event],
-        ledger: &mut Ledger,
-        account: &mut Account,
+        trap: &mut ItsTrap,
     ) -> Option<Effect> {
         let known = |rdbase| self.machine.redistributor(self.its, rdbase).is_some();
         let is_device = |device_id: u32| u64::from(device_id) < self.typer.device_ids();
@@ -138,10 +136,10 @@ impl Mappings {
                     && u32::from(size) < self.policy.event_id_bits
                     && self.machine.is_memory(itt_address, bytes)
                     && self.records_used() < self.capacity
-                    && ledger.can_borrow(itt);
+                    && trap.ledger.can_borrow(itt);
                 let level2 = (0, device_id);
-                let passes = self.judge_level2(level2, Some(itt), passes, window, ledger, account);
-                return (passes && ledger.borrow(itt).is_ok())
+                let passes = self.judge_level2(level2, Some(itt), passes, window, trap);
+                return (passes && trap.ledger.borrow(itt).is_ok())
                     .then_some(Effect::Map { device_id, itt });
             }
             Command::Mapd { device_id, .. } => {
@@ -154,7 +152,7 @@ impl Mappings {
             Command::Mapc { icid, rdbase, .. } => {
                 let passes = !refused_by_injection(window) && is_collection(icid) && known(rdbase);
                 let level2 = (1, icid.into());
-                self.judge_level2(level2, None, passes, window, ledger, account)
+                self.judge_level2(level2, None, passes, window, trap)
             }
             Command::Mapti { .. }
             | Command::Mapi { .. }
@@ -190,8 +188,7 @@ impl Mappings {
         itt: Option<Pages>,
         others_pass: bool,
         window: &[Event],
-        ledger: &mut Ledger,
-        account: &mut Account,
+        trap: &mut ItsTrap,
     ) -> bool {
         let own = |table: &Table| !self.is_held(n, id) && u64::from(id) < table.capacity();
         let table = self.table(n).filter(own);
@@ -204,22 +201,22 @@ impl Mappings {
             _ => false,
         };
         let write = window.iter().position(written);
-        account.growths += u32::from(write.is_some());
-        let (entry, pages) = match self.level2(table, (n, id), level1_entry, window, ledger) {
+        trap.account.growths += u32::from(write.is_some());
+        let (entry, pages) = match self.level2(table, (n, id), level1_entry, window, trap) {
             Level2::Offered { entry, pages } => (entry, pages),
             Level2::Present => {
                 if write.is_some() {
-                    self.disagree(level1_entry, "kept", "written", account);
+                    self.disagree(level1_entry, "kept", "written", trap);
                 }
                 return others_pass;
             }
             Level2::Unread if others_pass => {
-                self.disagree(level1_entry, "the host's entry read", "not read", account);
+                self.disagree(level1_entry, "the host's entry read", "not read", trap);
                 return false;
             }
             Level2::Unread | Level2::Unusable | Level2::Beyond => {
                 if write.is_some() {
-                    self.disagree(level1_entry, "left invalid", "written", account);
+                    self.disagree(level1_entry, "left invalid", "written", trap);
                 }
                 return false;
             }
@@ -227,13 +224,13 @@ impl Mappings {
         let overlap = |itt: Pages| pages.iter().any(|page| itt.contains(page));
         let passes = others_pass && !itt.is_some_and(overlap);
         if let Some(write) = write {
-            self.judge_growth(level1_entry, (entry, pages), &window[..=write], account);
+            self.judge_growth(level1_entry, (entry, pages), &window[..=write], trap);
             // P12: the growth of a refused command may stay.
-            let owned = ledger.own(pages);
+            let owned = trap.ledger.own(pages);
             debug_assert_eq!(owned, Ok(()), "level2() found them free");
             self.level1.insert(level1_entry);
         } else if passes {
-            self.disagree(level1_entry, format_args!("{entry:#x}"), "not written", account);
+            self.disagree(level1_entry, format_args!("{entry:#x}"), "not written", trap);
         }
         passes
     }
@@ -245,7 +242,7 @@ impl Mappings {
         (n, id): (usize, u32),
         level1_entry: u64,
         window: &[Event],
-        ledger: &Ledger,
+        trap: &ItsTrap,
     ) -> Level2 {
         if n == 0 && u64::from(id) >= self.typer.device_ids() {
             return Level2::Beyond;
@@ -263,7 +260,7 @@ impl Mappings {
         let usable = Level1Entry(entry).is_valid()
             && Level1Entry(entry).other_bits(table.page_size) == 0
             && self.machine.is_memory(address, bytes)
-            && ledger.is_free(pages);
+            && trap.ledger.is_free(pages);
         match usable {
             true => Level2::Offered { entry, pages },
             false => Level2::Unusable,
@@ -276,29 +273,23 @@ impl Mappings {
         level1_entry: u64,
         (entry, pages): (u64, Pages),
         events: &[Event],
-        account: &mut Account,
+        trap: &mut ItsTrap,
     ) {
         let zeroed = |page: &u64| events.contains(&Event::PageZeroed { page: *page });
         if let Some(page) = pages.iter().find(|page| !zeroed(page)) {
             let zeroed = format_args!("page {page:#x} zeroed before");
-            self.disagree(level1_entry, zeroed, "not zeroed", account);
+            self.disagree(level1_entry, zeroed, "not zeroed", trap);
         }
         if let Some(Event::WordWritten { value, .. }) = events.last()
             && *value != entry
         {
             let (entry, value) = (format_args!("{entry:#x}"), format_args!("{value:#x}"));
-            self.report(&rules::DIV_ENTRY, level1_entry, entry, value, account);
+            self.report(&rules::DIV_ENTRY, level1_entry, entry, value, trap);
         }
     }
 
-    fn disagree(
-        &self,
-        level1_entry: u64,
-        expected: impl Display,
-        seen: &str,
-        account: &mut Account,
-    ) {
-        self.report(&rules::DIV_GROWTH, level1_entry, expected, seen, account);
+    fn disagree(&self, level1_entry: u64, expected: impl Display, seen: &str, trap: &mut ItsTrap) {
+        self.report(&rules::DIV_GROWTH, level1_entry, expected, seen, trap);
     }
 
     fn report(
@@ -307,10 +298,10 @@ impl Mappings {
         level1_entry: u64,
         expected: impl Display,
         seen: impl Display,
-        account: &mut Account,
+        trap: &mut ItsTrap,
     ) {
         let path = format_args!("its{}.level1 entry {level1_entry:#x}", self.its);
-        account.judgement.disagree(rule, "P8", path, expected, seen);
+        trap.account.judgement.disagree(rule, "P8", path, expected, seen);
     }
 }
 

@@ -222,10 +222,22 @@ impl Policy {
         let machine = &self.machine;
         match *before {
             Before::Its { its, offset, registers: ref before } => {
-                let trap = ItsTrap { machine, its, offset, size, direction, seen, events, before };
+                let ledger = &mut self.ledger;
+                let mut trap = ItsTrap {
+                    machine,
+                    its,
+                    offset,
+                    size,
+                    direction,
+                    seen,
+                    events,
+                    before,
+                    ledger,
+                    account,
+                };
                 match &mut self.guarded[its] {
-                    Some(guarded) => guarded.judge(&trap, &mut self.ledger, account),
-                    None => trap.judge_closing(account),
+                    Some(guarded) => guarded.judge(&mut trap),
+                    None => trap.judge_closing(),
                 }
             }
             Before::Redistributor { n, offset, enabled } => {

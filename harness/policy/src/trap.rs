@@ -9,6 +9,7 @@ use its_gic::{Part, Register};
 use its_machine::{AccessSize, Direction, Event, Machine};
 
 use crate::account::{Account, Write};
+use crate::ledger::Ledger;
 use crate::{Rule, rules};
 
 /// What EL2 read of an ITS's registers, as offsets and values.
@@ -52,6 +53,8 @@ pub(crate) struct ItsTrap<'a> {
     pub(crate) events: &'a [Event],
     /// The hardware's registers when the access began.
     pub(crate) before: &'a Registers,
+    pub(crate) ledger: &'a mut Ledger,
+    pub(crate) account: &'a mut Account,
 }
 
 /// A trapped access to the frames of a redistributor.
@@ -101,18 +104,18 @@ impl ItsTrap<'_> {
     }
 
     /// P2: until the ITS is guarded reads are forwarded and writes ignored.
-    pub(crate) fn judge_closing(&self, account: &mut Account) {
+    pub(crate) fn judge_closing(&mut self) {
         match self.register() {
             Some((register, part)) => {
-                self.judge_reading(Reading::Hardware(register), part, account);
+                self.judge_reading(Reading::Hardware(register), part);
             }
             // Reads of the translation frame may be forwarded too.
             None if self.offset >= FRAME_BYTES => {}
-            None => self.judge_reading(Reading::Zero, Part::Whole, account),
+            None => self.judge_reading(Reading::Zero, Part::Whole),
         }
     }
 
-    pub(crate) fn judge_reading(&self, reading: Reading, part: Part, account: &mut Account) {
+    pub(crate) fn judge_reading(&mut self, reading: Reading, part: Part) {
         if self.direction != Direction::Read {
             return;
         }
@@ -141,7 +144,7 @@ impl ItsTrap<'_> {
             None => "the hardware's value".into(),
         };
         let seen = format_args!("{:#x}", self.seen);
-        account.judgement.disagree(rule, source, path, expected, seen);
+        self.account.judgement.disagree(rule, source, path, expected, seen);
     }
 }
 
