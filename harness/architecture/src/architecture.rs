@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use its_gic::command::Words;
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Table};
 use its_gic::redistributor::{self as gicr};
 use its_gic::register::Baser;
@@ -49,6 +48,88 @@ pub struct Its {
     pub(crate) late: Vec<Late>,
 }
 
+impl Its {
+    fn new(typer: Typer, registers: Registers, freedoms: Freedoms) -> Self {
+        Self {
+            typer,
+            freedoms,
+            registers,
+            used: [None; 2],
+            stale: [None, None],
+            former: [Vec::new(), Vec::new()],
+            level1: BTreeMap::new(),
+            late: Vec::new(),
+        }
+    }
+
+    /// Whether it may go by what it read before.
+    fn caches(&self) -> bool {
+        self.freedoms.allow(Caches::WriteThrough) || self.freedoms.allow(Caches::WriteBack)
+    }
+
+    /// What a read returns and which bits of it are known.
+    pub(crate) fn read(&self, register: Register) -> Partial {
+        self.registers.read(register, &self.freedoms)
+    }
+
+    /// Whether it may fetch the command at CREADR.
+    pub(crate) fn can_fetch(&self) -> bool {
+        self.registers.can_fetch(&self.freedoms)
+    }
+
+    /// Whether it may have read a level-1 entry at an address.
+    fn is_level1(&self, address: u64) -> bool {
+        let mut level1 = self.used.iter().flatten().filter(|table| table.indirect);
+        level1.any(|table| address.wrapping_sub(table.address) < table.bytes)
+    }
+
+    /// Address and bytes of flat and level-1 tables.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (u64, u64)> {
+        let tables = [DEVICES, COLLECTIONS].into_iter().filter_map(|n| self.registers.table(n));
+        tables.map(|table| (table.address, table.bytes))
+    }
+
+    /// Address and bytes of all places where the queue can be.
+    fn queues(&self) -> impl Iterator<Item = (u64, u64)> {
+        let valid = self.registers.cbaser.value >> 63 == 1;
+        let queues = valid.then(|| self.registers.queues(&self.freedoms)).into_iter().flatten();
+        queues.map(|queue| (queue.address, queue.bytes))
+    }
+
+    /// GITS_TYPER.INV: a table replaces `before`, whose entries were `here`, while caches may still
+    /// be filled from that.
+    fn keep_stale(&mut self, n: usize, before: Table, here: Vec<(u32, Possible<Entry>)>) {
+        let nothing = || Possible::only(Entry::Nothing);
+        // What was cached before that still may be, next to what this table held.
+        let older = self.stale[n].take();
+        let mixed = older.is_some();
+        let mut stale = older.unwrap_or_default();
+        for entry in stale.values_mut() {
+            entry.join(&nothing());
+        }
+        for (id, entry) in here {
+            let older = stale.remove(&id).or_else(|| mixed.then(nothing));
+            stale.insert(id, older.map_or(entry.clone(), |older| entry.or(&older)));
+        }
+        self.stale[n] = Some(stale);
+        self.former[n].push(before);
+    }
+
+    fn lose_power(&mut self, restored: bool) {
+        self.registers.lose_power(restored);
+        *self = Self::new(self.typer, self.registers, self.freedoms);
+    }
+
+    pub(crate) fn bytes_of(&self, slot: Slot) -> u64 {
+        match slot {
+            Slot::Held { .. } => 0,
+            Slot::Device { .. } => self.registers.baser(DEVICES).entry_bytes(),
+            Slot::Collection { .. } => self.registers.baser(COLLECTIONS).entry_bytes(),
+            Slot::Interrupt { .. } => self.typer.itt_entry_bytes(),
+        }
+    }
+}
+
 /// All of the hardware, and the memory that it works from.
 #[derive(Clone, Debug)]
 pub struct Architecture {
@@ -65,15 +146,9 @@ impl Architecture {
     /// A machine before boot. `freedoms`: what is allowed of each ITS; redistributors go by the
     /// first's.
     pub fn new(machine: Machine, freedoms: impl Fn(u8) -> Freedoms) -> Self {
-        let its = |number: u8| Its {
-            typer: machine.configuration(number).typer(),
-            freedoms: freedoms(number),
-            registers: Registers::new(machine.configuration(number)),
-            used: [None; 2],
-            stale: [None, None],
-            former: [Vec::new(), Vec::new()],
-            level1: BTreeMap::new(),
-            late: Vec::new(),
+        let its = |number: u8| {
+            let configuration = machine.configuration(number);
+            Its::new(configuration.typer(), Registers::new(configuration), freedoms(number))
         };
         let redistributor = |number| Redistributor::new(number, &machine);
         Self {
@@ -105,16 +180,6 @@ impl Architecture {
     }
 
     // ---- memory
-
-    /// The word that CPUs wrote at an 8-byte aligned address.
-    pub fn word(&self, address: u64) -> u64 {
-        self.memory.word(address)
-    }
-
-    /// The command that CPUs wrote at a 32-byte aligned address.
-    pub fn command(&self, address: u64) -> Words {
-        self.memory.command(address)
-    }
 
     /// A CPU stores words; what an ITS wrote there is gone.
     pub fn store(&mut self, address: u64, words: &[u64]) {
@@ -148,6 +213,13 @@ impl Architecture {
         self.cells.zero_maybe(address, PAGE_BYTES);
     }
 
+    /// Address and bytes of queues, flat and level-1 tables, and redistributors' tables.
+    pub(crate) fn structures(&self) -> impl Iterator<Item = (u64, u64)> {
+        let own = self.its.iter().flat_map(|its| its.queues().chain(its.tables()));
+        let on = self.redistributors.iter().filter(|one| one.on.possible());
+        own.chain(on.flat_map(Redistributor::tables))
+    }
+
     fn before_store(&mut self, address: u64, bytes: u64) {
         let freedoms = self.its[0].freedoms;
         for redistributor in &mut self.redistributors {
@@ -164,22 +236,23 @@ impl Architecture {
     fn after_store(&mut self, address: u64, bytes: u64) {
         self.reread(address, bytes);
         // An ITS that used a table and was not told to forget it may go by what it knew.
-        let cached: Vec<[bool; 2]> = (0..self.its.len())
-            .map(|its| self.its[its].used.map(|used| used.is_some() && self.caches(its)))
-            .collect();
+        let cached = |its: u8, n: usize| {
+            let its = &self.its[usize::from(its)];
+            its.used[n].is_some() && its.caches()
+        };
         let zero = self.memory.is_zero(address, bytes);
-        self.cells.overwrite(address, bytes, zero, &cached);
+        self.cells.overwrite(address, bytes, zero, cached);
     }
 
     /// A valid level-1 entry that changes may stay cached, or in memory while it is `uncleaned`.
     fn note_level1(&mut self, address: u64, value: u64, uncleaned: bool) {
-        for its in 0..self.its.len() {
-            if !uncleaned && !self.caches(its) || !self.is_level1(its, address) {
+        for its in &mut self.its {
+            if !uncleaned && !its.caches() || !its.is_level1(address) {
                 continue;
             }
             let before = self.memory.word(address);
             if before & Baser::VALID != 0 && before != value {
-                self.its[its].level1.entry(address).or_default().push(before);
+                its.level1.entry(address).or_default().push(before);
             }
         }
     }
@@ -198,7 +271,7 @@ impl Architecture {
             Wake::Nothing => {}
             Wake::Disabled => self.touch_all(its),
             Wake::Enabled => {
-                self.check_disjoint(its)?;
+                self.tables(its).check_disjoint()?;
                 self.note_tables(its);
                 self.its[its].late.clear();
                 self.touch_all(its);
@@ -208,10 +281,24 @@ impl Architecture {
         Ok(())
     }
 
+    /// Notes which tables an ITS uses that is being enabled.
+    fn note_tables(&mut self, its: usize) {
+        for n in [DEVICES, COLLECTIONS] {
+            let physical = &mut self.its[its];
+            let now = physical.registers.table(n);
+            let before = std::mem::replace(&mut physical.used[n], now);
+            let before = before.filter(|before| Some(*before) != now && physical.caches());
+            if let Some(before) = before {
+                let here = self.tables(its).entries(n, before);
+                self.its[its].keep_stale(n, before, here);
+            }
+        }
+    }
+
     /// GITS_TYPER.INV: clearing Valid while at rest invalidates caches.
     fn invalidate(&mut self, its: usize, n: usize) {
         let physical = &mut self.its[its];
-        let rest = physical.registers.read(Register::Ctlr, &physical.freedoms);
+        let rest = physical.read(Register::Ctlr);
         if !physical.typer.inv() || rest.known & rest.value >> 31 & 1 == 0 {
             return;
         }
@@ -234,22 +321,12 @@ impl Architecture {
         }
     }
 
-    /// What a read returns and which bits of it are known.
-    pub fn read_its(&self, its: usize, register: Register) -> Partial {
-        self.its[its].registers.read(register, &self.its[its].freedoms)
-    }
-
     /// Registers and caches are lost; memory is not.
     pub fn lose_power(&mut self, its: usize, restored: bool) {
         let physical = &mut self.its[its];
         // GITS_TYPER.CCT = 0 with a table: where the first HCC collections live is not said.
         let keeps = !physical.typer.cct() && physical.registers.table(COLLECTIONS).is_some();
-        physical.registers.lose_power(restored);
-        physical.used = [None; 2];
-        physical.stale = [None, None];
-        physical.former = [Vec::new(), Vec::new()];
-        physical.level1.clear();
-        physical.late.clear();
+        physical.lose_power(restored);
         self.cells.lose(its as u8, keeps);
     }
 
@@ -263,7 +340,8 @@ impl Architecture {
                 stale.insert(id, value.clone());
             }
         }
-        self.cells.write(slot, self.bytes_of(slot), value, lazily);
+        let bytes = self.its[its].bytes_of(slot);
+        self.cells.write(slot, bytes, value, lazily);
     }
 
     /// The id that an entry is of, if earlier tables may be cached.
@@ -275,27 +353,35 @@ impl Architecture {
         };
         self.its[its].stale[n].as_ref()?;
         let table = self.its[its].registers.table(n)?;
-        let first = self.first_id(its, n);
-        if !table.indirect {
-            return Some(first + ((address - table.address) / table.entry_bytes) as u32);
+        let (mut before, mut start) = (0, table.address);
+        if table.indirect {
+            let address_of = |entry| Level1Entry(entry).address(table.page_size);
+            let here = |entry| address.wrapping_sub(address_of(entry)) < table.page_size.bytes();
+            let mut level1 = self.memory.words(table.address, table.bytes);
+            let (at, entry) = level1.find(|(_, entry)| here(*entry))?;
+            before = (at - table.address) / 8 * table.entries_per_page();
+            start = address_of(entry);
         }
-        let level1 = self.memory.words(table.address, table.bytes);
-        let mut level1 =
-            level1.map(|(at, entry)| (at, Level1Entry(entry).address(table.page_size)));
-        let (at, level2) =
-            level1.find(|(_, level2)| address.wrapping_sub(*level2) < table.page_size.bytes())?;
-        let before = (at - table.address) / 8 * table.entries_per_page();
-        Some(first + (before + (address - level2) / table.entry_bytes) as u32)
+        let index = before + (address - start) / table.entry_bytes;
+        Some(self.tables(its).first_id(n) + index as u32)
     }
 
-    pub(crate) fn bytes_of(&self, slot: Slot) -> u64 {
-        let its = &self.its[usize::from(slot.its())];
-        match slot {
-            Slot::Held { .. } => 0,
-            Slot::Device { .. } => its.registers.baser(DEVICES).entry_bytes(),
-            Slot::Collection { .. } => its.registers.baser(COLLECTIONS).entry_bytes(),
-            Slot::Interrupt { .. } => its.typer.itt_entry_bytes(),
-        }
+    fn touch_all(&mut self, its: usize) {
+        let mapped = self.tables(its).mapped().into_iter();
+        self.touched.extend(mapped.map(|(device, event)| (its as u8, device, event)));
+    }
+
+    /// SYNC: effects of an ITS that wait for this redistributor are there.
+    pub(crate) fn settle(&mut self, its: usize, redistributor: u8) {
+        let settled = |late: &mut Late| late.redistributor == Some(redistributor);
+        let settled = self.its[its].late.extract_if(.., settled);
+        self.touched.extend(settled.map(|late| (its as u8, late.device_id, late.event_id)));
+    }
+
+    /// Returns devices that may be mapped, by tables or as caches have them, each with each ITT and
+    /// Size that it may have.
+    pub fn devices(&self, its: usize) -> Vec<(u32, u64, u8)> {
+        self.tables(its).devices()
     }
 
     // ---- redistributors
@@ -310,28 +396,17 @@ impl Architecture {
         let freedoms = self.its[0].freedoms;
         let redistributor = &mut self.redistributors[n];
         redistributor.write(register, write, refused, &self.memory, &freedoms)?;
-        if register == gicr::CTLR && redistributor.on().possible() && !redistributor.is_programmed()
-        {
+        if register != gicr::CTLR || !redistributor.on.possible() {
+            return Ok(());
+        }
+        if !redistributor.is_programmed() {
             return Err("EnableLPIs was set with PROPBASER or PENDBASER never written");
         }
-        let tables = redistributor.tables().into_iter();
-        let mut tables = tables.filter(|(_, bytes)| *bytes > 0);
-        let memory = |(address, bytes): (u64, u64)| self.machine.is_memory(address, bytes);
-        if register == gicr::CTLR && redistributor.on().possible() && !tables.all(memory) {
-            return Err("a redistributor's table is no memory");
+        let mut tables = redistributor.tables().into_iter().filter(|(_, bytes)| *bytes > 0);
+        match tables.all(|(address, bytes)| self.machine.is_memory(address, bytes)) {
+            true => Ok(()),
+            false => Err("a redistributor's table is no memory"),
         }
-        Ok(())
-    }
-
-    pub fn read_redistributor(&mut self, n: usize, register: u64, seen: u64) -> Partial {
-        let freedoms = self.its[0].freedoms;
-        self.redistributors[n].read(register, seen, &freedoms)
-    }
-
-    /// What a read of a redistributor's register would return, without learning from it.
-    pub fn peek_redistributor(&self, n: usize, register: u64) -> Partial {
-        let mut redistributor = self.redistributors[n].clone();
-        redistributor.read(register, 0, &self.its[0].freedoms)
     }
 
     /// What the CPU of a redistributor may be offered; `None`: nobody knows.
@@ -344,53 +419,12 @@ impl Architecture {
         if let Some(offers) = self.offers(n)
             && !offers.contains(&taken)
         {
-            let path = format!("redistributor{n}.offered");
-            judgement.hardware(
-                &rules::ARCH_OFFERED,
-                "taken",
-                "ICC_IAR1",
-                path,
-                format!("{offers:?}"),
-                format!("{taken:?}"),
-            );
+            let (rule, path) = (&rules::ARCH_OFFERED, format_args!("redistributor{n}.offered"));
+            let (offers, seen) = (format_args!("{offers:?}"), format_args!("{taken:?}"));
+            judgement.hardware(rule, "taken", "ICC_IAR1", path, offers, seen);
         }
         if let Some(intid) = taken {
             self.redistributors[n].pending.set(intid, Truth::No);
-        }
-    }
-
-    /// All pending LPIs of a redistributor, if that is not open.
-    pub fn pending_of(&self, n: usize) -> Option<Vec<u32>> {
-        let pending = &self.redistributors[n].pending;
-        let sure = !pending.unknown && pending.iter().all(|(_, truth)| truth == Truth::Yes);
-        sure.then(|| pending.iter().map(|(intid, _)| intid).collect())
-    }
-
-    /// Whether these can be all pending LPIs of a redistributor; else what must be.
-    pub fn check_all_pending(
-        &self,
-        n: usize,
-        seen: impl Iterator<Item = u32>,
-    ) -> Result<(), String> {
-        let pending = &self.redistributors[n].pending;
-        if pending.unknown {
-            return Ok(());
-        }
-        let mut surely: Vec<u32> = Vec::new();
-        let mut maybe: Vec<u32> = Vec::new();
-        for (intid, truth) in pending.iter() {
-            if truth == Truth::Yes { surely.push(intid) } else { maybe.push(intid) }
-        }
-        let mut missing = surely.clone();
-        let mut stray = false;
-        for intid in seen {
-            stray |= pending.get(intid) == Truth::No;
-            missing.retain(|other| *other != intid);
-        }
-        match missing.is_empty() && !stray {
-            true => Ok(()),
-            false if maybe.is_empty() => Err(format!("{surely:?}")),
-            false => Err(format!("{surely:?}, and maybe {maybe:?}")),
         }
     }
 }

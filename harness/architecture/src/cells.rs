@@ -4,6 +4,7 @@
 //! may be dirty.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::possible::Possible;
 use crate::tables::{COLLECTIONS, DEVICES};
@@ -90,6 +91,17 @@ pub(crate) struct Cell {
     pub(crate) stored: Possible<Entry>,
 }
 
+impl Cell {
+    /// Whether it ends after an address.
+    fn reaches(&self, address: u64) -> bool {
+        self.slot.address().unwrap_or(0) + self.bytes > address
+    }
+
+    fn spoil(&mut self) {
+        (self.seen, self.stored) = (Possible::Any, Possible::Any);
+    }
+}
+
 /// All entries that an ITS wrote.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cells {
@@ -102,14 +114,21 @@ pub(crate) struct Cells {
 /// The longest entry.
 const MOST_BYTES: u64 = 32;
 
+/// Where entries can start that share a byte with `bytes` at `address`.
+fn around(address: u64, bytes: u64) -> Range<u64> {
+    address.saturating_sub(MOST_BYTES)..address.saturating_add(bytes)
+}
+
 impl Cells {
     /// Cells that share a byte with `bytes` at `address`, ascending.
-    pub(crate) fn under(&self, address: u64, bytes: u64) -> impl DoubleEndedIterator<Item = &Cell> {
-        let end = address.saturating_add(bytes);
-        let cells = self.cells.range(address.saturating_sub(MOST_BYTES)..end);
-        cells
-            .map(|(_, cell)| cell)
-            .filter(move |cell| cell.slot.address().unwrap_or(0) + cell.bytes > address)
+    pub(crate) fn under(&self, address: u64, bytes: u64) -> impl Iterator<Item = &Cell> {
+        let cells = self.cells.range(around(address, bytes)).map(|(_, cell)| cell);
+        cells.filter(move |cell| cell.reaches(address))
+    }
+
+    fn under_mut(&mut self, address: u64, bytes: u64) -> impl Iterator<Item = &mut Cell> {
+        let cells = self.cells.range_mut(around(address, bytes)).map(|(_, cell)| cell);
+        cells.filter(move |cell| cell.reaches(address))
     }
 
     /// What the ITS takes an entry for; `None` where nothing was written.
@@ -133,16 +152,9 @@ impl Cells {
 
     /// Nothing is known of this memory any more.
     pub(crate) fn taint(&mut self, address: u64, bytes: u64) {
-        if self.tainted.contains(&(address, bytes)) {
-            return;
-        }
-        self.tainted.push((address, bytes));
-        let hit = self.under(address, bytes);
-        let hit: Vec<u64> = hit.filter_map(|cell| cell.slot.address()).collect();
-        for at in hit {
-            if let Some(cell) = self.cells.get_mut(&at) {
-                (cell.seen, cell.stored) = (Possible::Any, Possible::Any);
-            }
+        if !self.tainted.contains(&(address, bytes)) {
+            self.tainted.push((address, bytes));
+            self.under_mut(address, bytes).for_each(Cell::spoil);
         }
     }
 
@@ -163,60 +175,49 @@ impl Cells {
             (Some(old), true) => old.stored.clone().or(&value),
             (None, true) => nothing.or(&value),
         };
-        for other in self.spoilt_by(slot, bytes) {
-            if let Some(cell) = self.cells.get_mut(&other) {
-                (cell.seen, cell.stored) = (Possible::Any, Possible::Any);
-            }
-        }
-        let seen = value;
-        let cell = Cell { slot, bytes, seen, stored };
-        self.cells.insert(address, cell);
-    }
-
-    /// Addresses of other entries that one overlaps.
-    fn spoilt_by(&self, slot: Slot, bytes: u64) -> Vec<u64> {
-        let Some(address) = slot.address() else {
-            return Vec::new();
-        };
-        let others = self.under(address, bytes).filter(|cell| cell.slot != slot);
-        others.filter_map(|cell| cell.slot.address()).collect()
+        // Other entries that it overlaps.
+        let others = self.under_mut(address, bytes).filter(|cell| cell.slot != slot);
+        others.for_each(Cell::spoil);
+        self.cells.insert(address, Cell { slot, bytes, seen: value, stored });
     }
 
     /// Somebody else wrote there; `zero`: nothing but zeroes. `cached`: by ITS and table, whether
     /// it may go by what it knew.
-    pub(crate) fn overwrite(&mut self, address: u64, bytes: u64, zero: bool, cached: &[[bool; 2]]) {
+    pub(crate) fn overwrite(
+        &mut self,
+        address: u64,
+        bytes: u64,
+        zero: bool,
+        cached: impl Fn(u8, usize) -> bool,
+    ) {
         let end = address.saturating_add(bytes);
-        let hit: Vec<u64> =
-            self.under(address, bytes).filter_map(|cell| cell.slot.address()).collect();
-        for at in hit {
-            let Some(cell) = self.cells.get_mut(&at) else {
-                continue;
-            };
+        let mut gone = Vec::new();
+        for cell in self.under_mut(address, bytes) {
+            let at = cell.slot.address().unwrap_or(0);
             let whole = at >= address && at + cell.bytes <= end;
             cell.stored = match whole && zero {
                 true => Possible::only(Entry::Nothing),
                 false => Possible::Any,
             };
-            match cached[usize::from(cell.slot.its())][cell.slot.table()] {
+            match cached(cell.slot.its(), cell.slot.table()) {
                 true => cell.seen.join(&cell.stored),
                 false => cell.seen = cell.stored.clone(),
             }
             if cell.seen.known() == Some(Entry::Nothing) {
-                self.cells.remove(&at);
+                gone.push(at);
             }
+        }
+        for at in gone {
+            self.cells.remove(&at);
         }
     }
 
     /// Somebody else filled this memory with zeroes, which ITSs see now or later.
     pub(crate) fn zero_maybe(&mut self, address: u64, bytes: u64) {
         let nothing = Possible::only(Entry::Nothing);
-        let hit = self.under(address, bytes);
-        let hit: Vec<u64> = hit.filter_map(|cell| cell.slot.address()).collect();
-        for at in hit {
-            if let Some(cell) = self.cells.get_mut(&at) {
-                cell.seen.join(&nothing);
-                cell.stored.join(&nothing);
-            }
+        for cell in self.under_mut(address, bytes) {
+            cell.seen.join(&nothing);
+            cell.stored.join(&nothing);
         }
     }
 
@@ -262,17 +263,12 @@ impl Cells {
 
     /// Learns that an entry holds one of these.
     pub(crate) fn narrow(&mut self, slot: Slot, values: Possible<Entry>) {
-        match slot.address() {
-            None => {
-                self.held.insert(slot, values);
-            }
-            Some(address) => {
-                if let Some(cell) = self.cells.get_mut(&address)
-                    && cell.slot == slot
-                {
-                    cell.seen = values;
-                }
-            }
+        let Some(address) = slot.address() else {
+            self.held.insert(slot, values);
+            return;
+        };
+        if let Some(cell) = self.cells.get_mut(&address).filter(|cell| cell.slot == slot) {
+            cell.seen = values;
         }
     }
 }

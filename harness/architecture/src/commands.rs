@@ -1,7 +1,7 @@
 //! The twelve commands: their checks in the architecture's order, their errors, and what they do.
 //!
-//! Each is written as a sequence that asks a [`Path`] where the architecture leaves a choice or contents are not
-//! known; `outcome` holds what the ITS did against all ways.
+//! Each is a sequence that asks a [`Path`] where the architecture leaves a choice or contents are
+//! not known; `outcome` holds what the ITS did against all ways.
 
 use its_gic::Command;
 use its_gic::command::opcode;
@@ -15,52 +15,11 @@ use its_machine::freedom::choice::{
 
 use crate::architecture::Architecture;
 use crate::cells::{Cell, Entry, Slot};
+use crate::fault::{ANY_NUMBER, Fault, error, reason};
 use crate::names::overlap;
 use crate::path::{Change, Path, Undefined, explore};
 use crate::possible::{Possible, Truth};
-use crate::tables::{At, COLLECTIONS, DEVICES};
-
-/// What keeps a command from being carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// A command error, with one of these numbers; with any if there are none.
-    Error(Vec<u32>),
-    Undefined(Undefined),
-}
-
-impl From<Undefined> for Fault {
-    fn from(why: Undefined) -> Self {
-        Self::Undefined(why)
-    }
-}
-
-const ANY_NUMBER: Fault = Fault::Error(Vec::new());
-
-/// Reason bytes of error numbers (GIC-600 TRM, Linux).
-mod reason {
-    pub(super) const DEVICE_OOR: u8 = 0x01;
-    pub(super) const ITTSIZE_OOR: u8 = 0x02;
-    pub(super) const COLLECTION_OOR: u8 = 0x03;
-    pub(super) const UNMAPPED_DEVICE: u8 = 0x04;
-    pub(super) const ID_OOR: u8 = 0x05;
-    pub(super) const PHYSICALID_OOR: u8 = 0x06;
-    pub(super) const UNMAPPED_INTERRUPT: u8 = 0x07;
-    pub(super) const UNMAPPED_COLLECTION: u8 = 0x09;
-}
-
-/// A command error. The command's byte is its opcode, but 0x05 for CLEAR. Numbers that only follow the pattern of
-/// others were found nowhere and are not demanded.
-fn error(code: u8, reason: u8) -> Fault {
-    let found = match code {
-        opcode::MAPTI => reason != 0x01 && reason != 0x03,
-        opcode::MAPI => reason != 0x06,
-        opcode::DISCARD => reason == 0x07,
-        _ => true,
-    };
-    let command = if code == opcode::CLEAR { 0x05 } else { code };
-    let number = 0x1_0000 | u32::from(command) << 8 | u32::from(reason);
-    Fault::Error(if found { vec![number] } else { Vec::new() })
-}
+use crate::tables::{At, COLLECTIONS, DEVICES, Tables};
 
 /// A mapped event, and the redistributor of its collection.
 struct Event {
@@ -79,7 +38,7 @@ struct Run<'a> {
     path: &'a mut Path,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     fn execute(&mut self, command: Command) -> Result<(), Fault> {
         let id = command.event().unwrap_or_default();
         match command {
@@ -102,6 +61,10 @@ impl Run<'_> {
                 UnknownCommand::Skipped => Ok(()),
             },
         }
+    }
+
+    fn tables(&self) -> Tables<'a> {
+        self.on.tables(self.its)
     }
 
     fn error(&self, reason: u8) -> Fault {
@@ -155,9 +118,9 @@ impl Run<'_> {
         if u64::from(device_id) >= self.on.its[self.its].typer.device_ids() {
             return Err(beyond);
         }
-        let at = self.on.locate(self.its, DEVICES, device_id, self.path)?;
+        let at = self.tables().locate(DEVICES, device_id, self.path)?;
         if self.opcode != opcode::MAPD && !matches!(at, At::Slot(..)) {
-            let cached = self.on.unbacked(self.its, DEVICES, device_id, self.path)?;
+            let cached = self.tables().unbacked(DEVICES, device_id, self.path)?;
             if cached != Entry::Nothing {
                 return Ok((None, cached));
             }
@@ -170,7 +133,7 @@ impl Run<'_> {
                 Err(beyond)
             }
             At::Slot(slot, bytes) => {
-                let entry = self.on.entry(DEVICES, device_id, slot, bytes);
+                let entry = self.tables().entry(DEVICES, device_id, slot, bytes);
                 Ok((Some(slot), self.path.read(slot, &entry)?))
             }
         }
@@ -185,24 +148,24 @@ impl Run<'_> {
         if u64::from(id.1) >= 2_u64 << size {
             return Err(self.error(reason::ID_OOR));
         }
-        Ok(self.on.event_slot(self.its, id, itt))
+        Ok(self.tables().event_slot(id, itt))
     }
 
     /// A mapped event. Its collection may be unmapped.
     fn event(&mut self, id: (u32, u32)) -> Result<Event, Fault> {
         let (slot, bytes) = self.event_slot(id)?;
-        let entry = self.path.read(slot, &self.on.seen(slot, bytes))?;
+        let entry = self.path.read(slot, &self.tables().seen(slot, bytes))?;
         let Entry::Interrupt { intid, icid } = entry else {
             return Err(self.error(reason::UNMAPPED_INTERRUPT));
         };
         let redistributor = self.collection_of(icid)?;
-        let backed = redistributor.is_some() || self.on.is_backed(self.its, icid, self.path)?;
+        let backed = redistributor.is_some() || self.tables().is_backed(icid, self.path)?;
         Ok(Event { slot, intid, redistributor, backed })
     }
 
     /// The redistributor of a collection, however far out its ICID is.
     fn collection_of(&mut self, icid: u16) -> Result<Option<u8>, Undefined> {
-        self.on.collection_of(self.its, icid, self.path)
+        self.tables().collection_of(icid, self.path)
     }
 
     /// ICID in range and its entry held or backed by memory; `None`: its level-2 table is absent.
@@ -211,11 +174,11 @@ impl Run<'_> {
         if u64::from(icid) >= self.on.its[self.its].typer.collection_ids() {
             return Err(beyond);
         }
-        match self.on.locate(self.its, COLLECTIONS, icid.into(), self.path)? {
+        match self.tables().locate(COLLECTIONS, icid.into(), self.path)? {
             At::Beyond => Err(beyond),
             At::Absent => Ok(None),
             At::Slot(slot, bytes) => {
-                let entry = self.on.entry(COLLECTIONS, icid.into(), slot, bytes);
+                let entry = self.tables().entry(COLLECTIONS, icid.into(), slot, bytes);
                 Ok(Some((slot, self.path.read(slot, &entry)?)))
             }
         }
@@ -271,7 +234,7 @@ impl Run<'_> {
             return Err("an ITT is no memory");
         }
         let taken = |other| overlap(other, (address, bytes));
-        if self.on.structures().into_iter().any(taken) {
+        if self.on.structures().any(taken) {
             return Err("an ITT lies on the queue or a table");
         }
         let tables = self.on.cells.under(address, bytes);
@@ -300,11 +263,12 @@ impl Run<'_> {
         }
     }
 
-    /// A mapped device is mapped elsewhere or unmapped: its events are no longer cached, and may be dropped with what
-    /// was pending.
+    /// A mapped device is mapped elsewhere or unmapped: its events are no longer cached, and may be
+    /// dropped with what was pending.
     fn leave_itt(&mut self, device_id: u32, itt: u64, size: u8) {
         let on = self.on;
-        let cells: Vec<_> = on.itt_cells(self.its, device_id, itt, size).collect();
+        let cells = self.tables().itt_cells(device_id, itt, size);
+        let cells: Vec<_> = cells.map(|(_, cell)| cell).collect();
         let known = cells.iter().all(|cell| cell.seen != Possible::Any);
         let bytes = itt_bytes(size, on.its[self.its].typer.itt_entry_bytes());
         // What other devices have there, sharing the ITT, is taken for this one's.
@@ -382,7 +346,7 @@ impl Run<'_> {
 
     /// MAPC: whether pending LPIs follow a collection that changes its redistributor.
     fn move_collection(&mut self, icid: u16, old: u8, new: u8) {
-        let events = self.on.events_of(self.its, icid);
+        let events = self.tables().events_of(icid);
         if events.is_empty() || self.path.choose::<MovedCollection>() == MovedCollection::Stays {
             return;
         }
@@ -404,13 +368,13 @@ impl Run<'_> {
         }
         let takes = self.on.redistributors[usize::from(to)].takes(intid);
         let there = self.pending(to, intid);
-        // GICR_PROPBASER: redistributors that share LPIs have the same IDbits. Else the LPI may stay where it is.
+        // GICR_PROPBASER: redistributors that share LPIs have the same IDbits. Else it may stay.
         let left = match takes {
             true => Truth::No,
             false => Truth::Maybe,
         };
         self.set_pending(from, intid, left);
-        match self.on.redistributors[usize::from(to)].on() {
+        match self.on.redistributors[usize::from(to)].on {
             Truth::Yes if takes => self.set_pending(to, intid, there.max(moved)),
             Truth::No => {}
             _ if !takes => {}
@@ -427,7 +391,7 @@ impl Run<'_> {
             self.absent(None, reason::COLLECTION_OOR)?;
         }
         let new = Entry::Interrupt { intid, icid };
-        let old = self.path.read(slot, &self.on.seen(slot, bytes))?;
+        let old = self.path.read(slot, &self.tables().seen(slot, bytes))?;
         if old == Entry::Nothing {
             self.write(slot, new);
             return Ok(());
@@ -483,8 +447,8 @@ impl Run<'_> {
 
     // ---- interrupts
 
-    /// The redistributor of an event. Whether an unmapped collection is an error differs between ITSs; an entry whose
-    /// ICID no longer has a place in the table may be one whatever they do else, with any number.
+    /// The redistributor of an event. Whether an unmapped collection is an error differs between
+    /// ITSs; an entry whose ICID no longer has a place in the table may always be one.
     fn target(&mut self, event: &Event) -> Result<Option<u8>, Fault> {
         if event.redistributor.is_some() {
             return Ok(event.redistributor);
@@ -505,7 +469,7 @@ impl Run<'_> {
             return Ok(());
         };
         let to = &self.on.redistributors[usize::from(redistributor)];
-        let off = match to.on() {
+        let off = match to.on {
             Truth::Yes => false,
             Truth::No => true,
             Truth::Maybe => self.path.maybe(),
@@ -544,7 +508,7 @@ impl Run<'_> {
         let forgotten = match self.path.choose::<Invall>() {
             Invall::Everything => None,
             Invall::Collection => {
-                let events = self.on.events_of(self.its, icid).into_iter();
+                let events = self.tables().events_of(icid).into_iter();
                 let intid = |entry: Possible<Entry>| match entry.known() {
                     Some(Entry::Interrupt { intid, .. }) => Some(intid),
                     _ => None,
@@ -570,7 +534,7 @@ impl Run<'_> {
             return Ok(());
         }
         let [source, target] = [from, to].map(|one| &self.on.redistributors[usize::from(one)]);
-        let on = [source, target].map(|one| one.on());
+        let on = [source, target].map(|one| one.on);
         if on != [Truth::Yes; 2] {
             let maybe = on.contains(&Truth::Maybe);
             if self.path.choose::<LpisOff>() == LpisOff::Refused && !(maybe && self.path.maybe()) {
@@ -589,15 +553,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// MOVALL with LPIs off at one end: nothing arrives there, and what was pending at the other may be lost.
+    /// MOVALL with LPIs off at one end: nothing arrives there, what was pending may be lost.
     fn movall_off(&mut self, from: u8, to: u8) {
         let on = self.on;
         let [source, target] = [from, to].map(|one| &on.redistributors[usize::from(one)]);
-        if [source, target].iter().any(|one| one.on() == Truth::Maybe) {
+        if [source, target].iter().any(|one| one.on == Truth::Maybe) {
             let both = [from, to].map(Change::PendingUnknown);
             return self.path.changes.extend(both);
         }
-        if source.on() == Truth::Yes {
+        if source.on == Truth::Yes {
             for (intid, _) in source.pending.iter() {
                 self.set_pending(from, intid, Truth::Maybe);
             }

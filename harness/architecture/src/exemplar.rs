@@ -3,16 +3,14 @@
 //! Commands are taken at once, so that nothing is ever in flight. Where several things are allowed
 //! the first is done, and the result says that there were others.
 
-use its_gic::register::FRAME_BYTES;
 use its_gic::{Command, Part, Register};
 use its_machine::freedom::choice::OnError;
 use its_machine::{Action, CommandError, Direction, Event, Outcome};
 
 use crate::architecture::{Architecture, Partial};
-use crate::commands::Fault;
-use crate::judge::NO_INTERRUPT;
+use crate::fault::Fault;
+use crate::judge::{NO_INTERRUPT, Named};
 use crate::judgement::Judgement;
-use crate::names::{its_at, redistributor_at, redistributor_register};
 use crate::path::Undefined;
 
 /// Slots of the largest queue: no ITS takes more commands in one go.
@@ -44,7 +42,7 @@ impl Architecture {
         let mut events = Vec::new();
         for its in 0..self.machine.its.len() {
             for _ in 0..MOST_COMMANDS {
-                if judgement.poisoned.is_some() || !self.can_fetch(its) {
+                if judgement.poisoned.is_some() || !self.its[its].can_fetch() {
                     break;
                 }
                 match self.next(its) {
@@ -77,7 +75,7 @@ impl Architecture {
                 (value, part.extract(held.known), false)
             }
             Action::Load { address, .. } if self.is_word(address) => {
-                certain(Outcome::Value(self.word(address)))
+                certain(Outcome::Value(self.memory.word(address)))
             }
             Action::Store { address, .. } if self.is_word(address) => certain(Outcome::Done),
             Action::StoreCommand { address, .. }
@@ -104,32 +102,21 @@ impl Architecture {
 
     /// The register that an access names, or nothing, of which nothing is known.
     fn held(&self, address: u64, bytes: u64) -> (Part, Partial) {
-        let nothing = (Part::Whole, Partial::default());
-        if let Some((its, offset)) = its_at(&self.machine, address) {
-            return match Register::select(offset, bytes) {
-                Some((register, part)) if offset < FRAME_BYTES => {
-                    let mut held = self.read_its(its, register);
-                    // Nothing is ever in flight here.
-                    if register == Register::Ctlr {
-                        held.value |= QUIESCENT & !held.known;
-                    }
-                    (part, held)
+        match self.named(address, bytes) {
+            Some(Named::Its(its, register, part)) => {
+                let mut held = self.its[its].read(register);
+                // Nothing is ever in flight here.
+                if register == Register::Ctlr {
+                    held.value |= QUIESCENT & !held.known;
                 }
-                _ => nothing,
-            };
+                (part, held)
+            }
+            Some(Named::Redistributor(n, register, part)) => {
+                let mut redistributor = self.redistributors[n].clone();
+                (part, redistributor.read(register, 0, &self.its[0].freedoms))
+            }
+            None => (Part::Whole, Partial::default()),
         }
-        let Some((n, offset)) = redistributor_at(&self.machine, address) else {
-            return nothing;
-        };
-        match redistributor_register(offset, bytes) {
-            Some((register, part)) => (part, self.peek_redistributor(n, register)),
-            None => nothing,
-        }
-    }
-
-    fn can_fetch(&self, its: usize) -> bool {
-        let its = &self.its[its];
-        its.registers.can_fetch(&its.freedoms)
     }
 
     /// What an ITS does about the command at CREADR, and whether it could do something else.
@@ -137,9 +124,8 @@ impl Architecture {
         let registers = &self.its[its].registers;
         let freedoms = self.its[its].freedoms;
         let offset = registers.offset();
-        let queues = registers.queues(&freedoms);
-        let words =
-            queues.first().map(|queue| self.command(queue.slot(offset))).unwrap_or_default();
+        let queue = registers.queues(&freedoms).next();
+        let words = queue.map(|queue| self.memory.command(queue.slot(offset))).unwrap_or_default();
         let results = self.ways(its, Command::decode(words))?;
         let results: Vec<_> = results.into_iter().map(|(_, result)| result).collect();
         let (its, stalls) = (its as u8, freedoms.allow(OnError::Stall));

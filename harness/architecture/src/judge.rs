@@ -1,9 +1,9 @@
 //! One action in, one judgement out: of a host that owns its ITSs.
 
-use its_gic::Register;
 use its_gic::command::Words;
 use its_gic::geometry::PAGE_BYTES;
 use its_gic::register::FRAME_BYTES;
+use its_gic::{Part, Register};
 use its_machine::{Action, Direction, Event, Outcome, Translation};
 
 use crate::architecture::{Architecture, Partial};
@@ -11,6 +11,7 @@ use crate::judgement::Judgement;
 use crate::names::{its_at, name, redistributor_at, redistributor_register};
 use crate::outcome::{Fate, Fetched};
 use crate::path::Undefined;
+use crate::possible::{Possible, Truth};
 use crate::registers::STALLED;
 use crate::rules;
 
@@ -20,59 +21,94 @@ pub const NO_INTERRUPT: u64 = 1023;
 /// Where MSIs may go: the redistributor and the INTID, or nowhere.
 type Targets = Vec<Option<(u8, u32)>>;
 
+/// A register of an ITS or a redistributor, or a half of it.
+pub(crate) enum Named {
+    Its(usize, Register, Part),
+    Redistributor(usize, u64, Part),
+}
+
+/// What was so before the events of an action.
+pub enum Before {
+    /// Nothing that matters.
+    Nothing,
+    /// Holds CREADR, if that is what is read.
+    Read(Option<u64>),
+    /// Holds the event of an MSI, and what it would have raised.
+    Msi((usize, u32, u32), Result<Targets, Undefined>),
+}
+
 impl Architecture {
     /// Follows one action of a host that owns its ITSs, and judges what hardware did. ITSs and
     /// redistributors that action and events name must be the machine's.
     pub fn judge(&mut self, action: &Action, outcome: &Outcome, events: &[Event]) -> Judgement {
         let mut judgement = Judgement::default();
         self.start_action();
+        let before = self.begin(action, outcome, events, &mut judgement);
+        self.replay(events, &mut judgement, |_, _, _| {});
+        self.end(action, outcome, before, &mut judgement);
+        judgement
+    }
+
+    /// Follows what an action does before its events. Returns what [`Architecture::end`] needs.
+    pub fn begin(
+        &mut self,
+        action: &Action,
+        outcome: &Outcome,
+        events: &[Event],
+        judgement: &mut Judgement,
+    ) -> Before {
         match *action {
-            Action::Device { address, size, direction: Direction::Read, .. } => {
-                let seen = match outcome {
-                    Outcome::Value(value) => *value,
-                    _ => 0,
-                };
-                let before = self.creadr_at(address);
-                self.replay(events, &mut judgement);
-                self.judge_read(address, size.bytes(), seen, before, &mut judgement);
+            Action::Device { address, direction: Direction::Read, .. } => {
+                return Before::Read(self.creadr_at(address));
             }
             Action::Device { address, size, direction: Direction::Write(value), .. } => {
                 let write = (value, is_refused(events));
-                self.write_device(address, size.bytes(), write, &mut judgement);
-                self.replay(events, &mut judgement);
+                self.write_device(address, size.bytes(), write, judgement);
             }
-            Action::Store { address, value, .. } => {
-                if self.is_stored(address, outcome) {
-                    self.store(address, &[value]);
-                }
-                self.replay(events, &mut judgement);
+            Action::Store { address, value, .. } if self.is_stored(address, outcome) => {
+                self.store(address, &[value]);
             }
-            Action::StoreCommand { address, words, .. } => {
-                if self.is_stored(address, outcome) {
-                    self.store(address, &words);
-                }
-                self.replay(events, &mut judgement);
+            Action::StoreCommand { address, words, .. } if self.is_stored(address, outcome) => {
+                self.store(address, &words);
             }
             Action::Msi { its, device_id, event_id, size } => {
                 // GITS_TRANSLATER: 16 bits leave the upper half of EventID zero.
                 let event = (usize::from(its), device_id, size.truncate(event_id.into()) as u32);
-                let before = self.msi(event);
-                self.replay(events, &mut judgement);
-                self.pend_either(before, event, &mut judgement);
+                return Before::Msi(event, self.msi(event));
             }
-            Action::Acknowledge { cpu } => {
-                self.replay(events, &mut judgement);
-                self.acknowledge(usize::from(cpu), taken(outcome), &mut judgement);
-            }
-            Action::PowerLoss { its, restored } => {
-                self.replay(events, &mut judgement);
-                self.lose_power(usize::from(its), restored);
-            }
-            Action::Load { .. } | Action::Hypercall { .. } | Action::Advance { .. } => {
-                self.replay(events, &mut judgement);
-            }
+            Action::Store { .. }
+            | Action::StoreCommand { .. }
+            | Action::Acknowledge { .. }
+            | Action::PowerLoss { .. }
+            | Action::Load { .. }
+            | Action::Hypercall { .. }
+            | Action::Advance { .. } => {}
         }
-        judgement
+        Before::Nothing
+    }
+
+    /// Follows what an action does after its events, and judges what came back.
+    pub fn end(
+        &mut self,
+        action: &Action,
+        outcome: &Outcome,
+        before: Before,
+        judgement: &mut Judgement,
+    ) {
+        match (action, before) {
+            (Action::Device { address, size, .. }, Before::Read(creadr)) => {
+                let seen = value_of(outcome);
+                self.judge_read(*address, size.bytes(), seen, creadr, judgement);
+            }
+            (_, Before::Msi(event, before)) => self.pend_either(before, event, judgement),
+            (Action::Acknowledge { cpu }, _) => {
+                self.acknowledge(usize::from(*cpu), taken(outcome), judgement);
+            }
+            (Action::PowerLoss { its, restored }, _) => {
+                self.lose_power(usize::from(*its), *restored);
+            }
+            _ => {}
+        }
     }
 
     fn is_stored(&self, address: u64, outcome: &Outcome) -> bool {
@@ -81,7 +117,7 @@ impl Architecture {
 
     /// Makes pending what an MSI raises. Whether it came before or after the commands consumed in
     /// this action is not known: `before` is what it would have raised before.
-    pub fn pend_either(
+    fn pend_either(
         &mut self,
         before: Result<Targets, Undefined>,
         event: (usize, u32, u32),
@@ -98,45 +134,63 @@ impl Architecture {
         }
     }
 
-    // ---- events
+    /// Where an MSI goes, if anywhere: GITS_TRANSLATER.
+    fn msi(
+        &self,
+        (its, device_id, event_id): (usize, u32, u32),
+    ) -> Result<Vec<Option<(u8, u32)>>, Undefined> {
+        if !self.its[its].registers.enabled {
+            return Ok(vec![None]);
+        }
+        let Possible::Of(found) = self.tables(its).translate(device_id, event_id) else {
+            return Err("an MSI depends on contents that nobody knows");
+        };
+        let target = |to: Translation| to.redistributor.map(|of| (of, to.intid));
+        let mut targets: Vec<_> = found.into_iter().map(|found| found.and_then(target)).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        Ok(targets)
+    }
 
-    fn replay(&mut self, events: &[Event], judgement: &mut Judgement) {
-        let (mut creadr_before, mut next) = (None, 0);
-        self.begin_events(events, judgement);
-        while let Some(page) = self.follow(events, next, &mut creadr_before, judgement) {
-            next = page + 1;
+    /// One of these LPIs, or none, becomes pending.
+    fn pend(&mut self, targets: &[Option<(u8, u32)>]) {
+        let truth = if targets.len() == 1 { Truth::Yes } else { Truth::Maybe };
+        for (redistributor, intid) in targets.iter().flatten() {
+            self.redistributors[usize::from(*redistributor)].pend(*intid, truth);
         }
     }
 
+    // ---- events
+
+    /// Follows events in order, and judges what hardware did. `change`: what to make of a change
+    /// of page ownership and the events after it.
+    ///
     /// Poisons what comes after an ITS read memory that was not cleaned: nothing that it does on
     /// such grounds can be judged; whose fault it is, others say.
-    pub fn begin_events(&self, events: &[Event], judgement: &mut Judgement) {
+    pub fn replay(
+        &mut self,
+        events: &[Event],
+        judgement: &mut Judgement,
+        mut change: impl FnMut(&Event, &[Event], &mut Judgement),
+    ) {
         if events.iter().any(|event| matches!(event, Event::StaleRead { .. })) {
             judgement.poison("the ITS read memory that was not cleaned");
         }
-    }
-
-    /// Follows events from `first` on, in order, and judges what hardware did. `creadr_before`: CREADR
-    /// before the commands just consumed, kept by the caller. Returns the index of the next change of
-    /// page ownership, which is the caller's to follow; `None` if there is none.
-    pub fn follow(
-        &mut self,
-        events: &[Event],
-        first: usize,
-        creadr_before: &mut Option<u64>,
-        judgement: &mut Judgement,
-    ) -> Option<usize> {
-        for (index, event) in events.iter().enumerate().skip(first) {
-            if matches!(event, Event::Page { .. }) {
-                *creadr_before = None;
-                return Some(index);
+        // CREADR before the commands just consumed.
+        let mut creadr_before = None;
+        for (index, event) in events.iter().enumerate() {
+            let later = &events[index + 1..];
+            match event {
+                Event::Page { .. } => {
+                    creadr_before = None;
+                    change(event, later, judgement);
+                }
+                _ => self.follow(event, later, &mut creadr_before, judgement),
             }
-            self.follow_one(event, &events[index + 1..], creadr_before, judgement);
         }
-        None
     }
 
-    fn follow_one(
+    fn follow(
         &mut self,
         event: &Event,
         later: &[Event],
@@ -185,11 +239,22 @@ impl Architecture {
     ) {
         let its = usize::from(its);
         creadr_before.get_or_insert(self.its[its].registers.creadr);
-        let fetched = Fetched { offset, words, fate };
-        self.fetched(its, fetched, judgement);
+        Fetched { its, offset, words, fate }.follow(self, judgement);
     }
 
     // ---- registers
+
+    /// The register that an access names. GITS_TRANSLATER is write-only, the rest of its frame
+    /// reserved.
+    pub(crate) fn named(&self, address: u64, bytes: u64) -> Option<Named> {
+        if let Some((its, offset)) = its_at(&self.machine, address) {
+            let (register, part) = Register::select(offset, bytes)?;
+            return (offset < FRAME_BYTES).then_some(Named::Its(its, register, part));
+        }
+        let (n, offset) = redistributor_at(&self.machine, address)?;
+        let (register, part) = redistributor_register(offset, bytes)?;
+        Some(Named::Redistributor(n, register, part))
+    }
 
     /// Follows a write of a register. `refused`: the hardware says that it must not be made.
     pub fn write_device(
@@ -199,22 +264,14 @@ impl Architecture {
         (value, refused): (u64, bool),
         judgement: &mut Judgement,
     ) {
-        let done = if let Some((its, offset)) = its_at(&self.machine, address) {
-            match Register::select(offset, bytes) {
-                Some((register, part)) if offset < FRAME_BYTES => {
-                    self.write_its(its, register, (part, value), refused)
-                }
-                _ => Ok(()),
+        let done = match self.named(address, bytes) {
+            Some(Named::Its(its, register, part)) => {
+                self.write_its(its, register, (part, value), refused)
             }
-        } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
-            match redistributor_register(offset, bytes) {
-                Some((register, part)) => {
-                    self.write_redistributor(n, register, (part, value), refused)
-                }
-                None => Ok(()),
+            Some(Named::Redistributor(n, register, part)) => {
+                self.write_redistributor(n, register, (part, value), refused)
             }
-        } else {
-            Ok(())
+            None => Ok(()),
         };
         if let Err(why) = done {
             judgement.poison(why);
@@ -236,37 +293,25 @@ impl Architecture {
         creadr_before: Option<u64>,
         judgement: &mut Judgement,
     ) {
-        let (part, expected) = if let Some((its, offset)) = its_at(&self.machine, address) {
-            match Register::select(offset, bytes) {
-                Some((register, part)) if offset < FRAME_BYTES => {
-                    let before = self.read_its(its, register);
-                    self.learn(its, register, part, seen);
-                    (part, before)
-                }
-                // GITS_TRANSLATER is write-only, the rest of its frame reserved.
-                _ => return,
+        let (part, expected) = match self.named(address, bytes) {
+            Some(Named::Its(its, register, part)) => {
+                let expected = self.its[its].read(register);
+                self.learn(its, register, part, seen);
+                (part, expected)
             }
-        } else if let Some((n, offset)) = redistributor_at(&self.machine, address) {
-            let Some((register, part)) = redistributor_register(offset, bytes) else {
-                return;
-            };
-            (part, self.read_redistributor(n, register, seen))
-        } else {
-            return;
+            Some(Named::Redistributor(n, register, part)) => {
+                let freedoms = self.its[0].freedoms;
+                (part, self.redistributors[n].read(register, seen, &freedoms))
+            }
+            None => return,
         };
         let differs = |value: u64| (part.extract(value) ^ seen) & part.extract(expected.known) != 0;
         let earlier = creadr_before.filter(|_| self.creadr_at(address).is_some());
         if differs(expected.value) && earlier.is_none_or(differs) {
             let (source, path) = name(&self.machine, address);
             let value = format_args!("{:#x}", part.extract(expected.value));
-            judgement.hardware(
-                &rules::ARCH_REGISTER,
-                "read",
-                source,
-                path,
-                value,
-                format_args!("{seen:#x}"),
-            );
+            let (rule, seen) = (&rules::ARCH_REGISTER, format_args!("{seen:#x}"));
+            judgement.hardware(rule, "read", source, path, value, seen);
         }
     }
 }
@@ -279,7 +324,7 @@ impl Architecture {
         (its, device_id, event_id): (u8, u32, u32),
         seen: Option<Translation>,
     ) -> Result<(), String> {
-        let expected = self.translate(its.into(), device_id, event_id);
+        let expected = self.tables(its.into()).translate(device_id, event_id);
         match expected.allows(seen) {
             true => Ok(()),
             false => Err(format!("{expected:?}")),
@@ -293,7 +338,7 @@ impl Architecture {
 
     /// Every (DeviceID, EventID) of an ITS that is mapped for sure, ascending.
     pub fn mapped(&self, its: u8) -> Vec<(u32, u32)> {
-        self.mapped_of(its.into())
+        self.tables(its.into()).mapped()
     }
 
     /// Whether these can be all pending LPIs of a redistributor; else which must be.
@@ -302,7 +347,7 @@ impl Architecture {
         redistributor: u8,
         seen: impl Iterator<Item = u32>,
     ) -> Result<(), String> {
-        self.check_all_pending(redistributor.into(), seen)
+        self.redistributors[usize::from(redistributor)].pending.check(seen)
     }
 
     /// Whether a redistributor may offer its CPU this LPI, or none; else which it may.
@@ -318,8 +363,7 @@ impl Architecture {
         &self,
         (its, device_id, event_id): (u8, u32, u32),
     ) -> Option<Option<Translation>> {
-        let expected = self.translate(its.into(), device_id, event_id);
-        expected.known()
+        self.tables(its.into()).translate(device_id, event_id).known()
     }
 
     /// The only LPI that a redistributor may offer its CPU, or none; `None` while there are
@@ -334,29 +378,36 @@ impl Architecture {
     /// The only set that can be all pending LPIs of a redistributor; `None` while there are
     /// several.
     pub fn pending(&self, redistributor: u8) -> Option<Vec<u32>> {
-        self.pending_of(redistributor.into())
+        self.redistributors[usize::from(redistributor)].pending.known()
     }
 
     /// What a read of a register of the n-th ITS returns, as far as it is known.
     pub fn register(&self, its: u8, register: Register) -> Partial {
-        self.read_its(its.into(), register)
+        self.its[usize::from(its)].read(register)
     }
 
     /// Returns whether nothing more can be expected of the queue of an ITS that its host owns: all
     /// of it was consumed, or the ITS is stalled or disabled.
     pub fn is_settled(&self, its: usize) -> bool {
         let registers = &self.its[its].registers;
-        let freedoms = self.its[its].freedoms;
         !registers.enabled
             || registers.creadr & STALLED != 0
             // A CWRITER beyond the queue may keep the ITS at rest or not.
             || registers.writer().is_none()
-            || !registers.can_fetch(&freedoms)
+            || !self.its[its].can_fetch()
+    }
+}
+
+/// Returns the value that an access returned, 0 if there is none.
+pub fn value_of(outcome: &Outcome) -> u64 {
+    match outcome {
+        Outcome::Value(value) => *value,
+        _ => 0,
     }
 }
 
 /// Returns the interrupt that an acknowledge returned.
-pub fn taken(outcome: &Outcome) -> Option<u32> {
+fn taken(outcome: &Outcome) -> Option<u32> {
     match outcome {
         Outcome::Value(intid) if *intid != NO_INTERRUPT => Some(*intid as u32),
         _ => None,
@@ -376,6 +427,6 @@ fn is_cleaned(page: u64, events: &[Event]) -> bool {
 }
 
 /// Returns whether what follows a write says that it must not be made.
-pub fn is_refused(events: &[Event]) -> bool {
+fn is_refused(events: &[Event]) -> bool {
     matches!(events.first(), Some(Event::Unpredictable { .. }))
 }

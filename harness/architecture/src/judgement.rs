@@ -5,13 +5,6 @@ use std::fmt::Display;
 use its_machine::Freedom;
 use its_rules::{Finding, Rule};
 
-/// A value that must be so, or one that the architecture leaves open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected<T> {
-    Known(T),
-    Unknown,
-}
-
 /// What a reference says about one action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {

@@ -12,11 +12,10 @@
 //! | module | says |
 //! | --- | --- |
 //! | `judge` | what was wrong with an action; what must be so after it |
-//! | `translation` | where events go |
 //! | `registers` | the control frame: writes, reads, when commands may be fetched |
-//! | `commands` | the twelve commands: checks in order, errors, effects |
+//! | `commands`, `fault` | the twelve commands: checks in order, effects; errors |
 //! | `outcome` | what the ITS did about one, held against all ways in which it could go |
-//! | `tables` | where entries are and what they hold; what caches may still hold |
+//! | `tables` | where entries are and what they hold; where events go |
 //! | `lpi` | LPIs: pending, configuration, what a CPU is offered |
 //! | `cells`, `memory` | what ITSs wrote, what CPUs wrote |
 //! | `path`, `possible` | all ways in which something can go; values that are open |
@@ -33,6 +32,7 @@ mod architecture;
 mod cells;
 mod commands;
 mod exemplar;
+mod fault;
 mod judge;
 mod judgement;
 mod lpi;
@@ -47,13 +47,12 @@ mod tables;
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod translation;
 
 pub use architecture::{Architecture, Partial};
 pub use exemplar::CarriedOut;
 use its_rules::catalogue as rules;
-pub use judge::{NO_INTERRUPT, is_refused, taken};
-pub use judgement::{Expected, Judgement};
+pub use judge::{Before, NO_INTERRUPT, value_of};
+pub use judgement::Judgement;
 pub use names::{its_at, name, redistributor_at, redistributor_register};
 pub use path::Undefined;
 pub use possible::{Possible, Truth};

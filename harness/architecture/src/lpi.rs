@@ -1,4 +1,4 @@
-//! The redistributors' part: where LPIs are pending, how they are configured, and what a CPU is offered.
+//! LPIs: where they are pending, how they are configured, and what a CPU is offered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,6 @@ use its_machine::freedom::choice::{
 };
 use its_machine::{Freedoms, Machine};
 
-use crate::judgement::Expected;
 use crate::memory::Memory;
 use crate::path::Undefined;
 use crate::possible::Truth;
@@ -55,6 +54,36 @@ impl Pending {
         self.lpis.iter().map(|(intid, truth)| (*intid, *truth))
     }
 
+    /// All pending LPIs, if that is not open.
+    pub(crate) fn known(&self) -> Option<Vec<u32>> {
+        let sure = !self.unknown && self.lpis.values().all(|truth| *truth == Truth::Yes);
+        sure.then(|| self.lpis.keys().copied().collect())
+    }
+
+    /// Whether these can be all pending LPIs; else which must be.
+    pub(crate) fn check(&self, seen: impl Iterator<Item = u32>) -> Result<(), String> {
+        if self.unknown {
+            return Ok(());
+        }
+        let with = |wanted| {
+            let own = self.iter().filter(move |(_, truth)| *truth == wanted);
+            own.map(|(intid, _)| intid).collect::<Vec<u32>>()
+        };
+        let surely = with(Truth::Yes);
+        let mut missing = surely.clone();
+        let mut stray = false;
+        for intid in seen {
+            stray |= self.get(intid) == Truth::No;
+            missing.retain(|other| *other != intid);
+        }
+        let maybe = with(Truth::Maybe);
+        match missing.is_empty() && !stray {
+            true => Ok(()),
+            false if maybe.is_empty() => Err(format!("{surely:?}")),
+            false => Err(format!("{surely:?}, and maybe {maybe:?}")),
+        }
+    }
+
     fn or(&self, other: &Self) -> Self {
         let all: BTreeSet<u32> = self.lpis.keys().chain(other.lpis.keys()).copied().collect();
         let mut joined = Self { lpis: BTreeMap::new(), unknown: self.unknown || other.unknown };
@@ -73,11 +102,11 @@ pub struct Redistributor {
     intid_bits: u8,
     pub(crate) propbaser: Partial,
     pendbaser: Partial,
-    /// EnableLPIs; unknown once software tried to clear it.
-    pub enabled: Expected<bool>,
+    /// EnableLPIs, which is open once software tried to clear it.
+    pub on: Truth,
     /// GICR_CTLR.RWP may be 1.
     waiting: bool,
-    /// PTZ was written before LPIs were on: whether it still says that the table is zero is not known.
+    /// PTZ was written before LPIs were on: whether the table is still zero is not known.
     zero_then: bool,
     pub(crate) pending: Pending,
     /// What it wrote into the pending table at this address when LPIs were disabled.
@@ -94,7 +123,7 @@ impl Redistributor {
             intid_bits: machine.intid_bits,
             propbaser: Partial::default(),
             pendbaser: Partial::default(),
-            enabled: Expected::Known(false),
+            on: Truth::No,
             waiting: false,
             zero_then: false,
             pending: Pending::default(),
@@ -103,17 +132,8 @@ impl Redistributor {
         }
     }
 
-    /// Whether LPIs are on.
-    pub(crate) fn on(&self) -> Truth {
-        match self.enabled {
-            Expected::Known(true) => Truth::Yes,
-            Expected::Known(false) => Truth::No,
-            Expected::Unknown => Truth::Maybe,
-        }
-    }
-
-    /// `register` is CTLR, PROPBASER, PENDBASER, INVLPIR or INVALLR; `refused`: the hardware says that this write must
-    /// not be made.
+    /// `register` is CTLR, PROPBASER, PENDBASER, INVLPIR or INVALLR; `refused`: the hardware says
+    /// that this write must not be made.
     pub(crate) fn write(
         &mut self,
         register: u64,
@@ -123,7 +143,7 @@ impl Redistributor {
         freedoms: &Freedoms,
     ) -> Result<(), Undefined> {
         // GICR_PROPBASER, GICR_PENDBASER: UNPREDICTABLE while EnableLPIs or RWP is 1.
-        let fixed = self.on() == Truth::Yes || refused;
+        let fixed = self.on == Truth::Yes || refused;
         match register {
             gicr::CTLR if value & 1 != 0 => self.enable(memory, freedoms),
             gicr::CTLR => self.disable(memory, freedoms),
@@ -145,7 +165,7 @@ impl Redistributor {
 
     /// GICR_CTLR: pending state comes from the table; PTZ says that this is zero.
     fn enable(&mut self, memory: &Memory, freedoms: &Freedoms) {
-        if self.on() == Truth::Yes {
+        if self.on == Truth::Yes {
             return;
         }
         let zero = Pendbaser::from_bits(self.pendbaser.value).ptz() && self.pendbaser.knows(PTZ);
@@ -157,11 +177,11 @@ impl Redistributor {
             (false, _) => self.pending_table(memory),
         };
         read.lpis.retain(|intid, _| self.takes(*intid));
-        self.pending = match self.on() {
+        self.pending = match self.on {
             Truth::No => read,
             _ => self.pending.or(&read),
         };
-        self.enabled = Expected::Known(true);
+        self.on = Truth::Yes;
     }
 
     /// What the pending table says, beyond IDbits too: as software or this redistributor wrote it.
@@ -189,7 +209,7 @@ impl Redistributor {
 
     /// GICR_CTLR.CES: whether EnableLPIs can be cleared.
     fn disable(&mut self, memory: &Memory, freedoms: &Freedoms) {
-        if self.on() == Truth::No || !freedoms.allow(EnableLpis::Clearable) {
+        if self.on == Truth::No || !freedoms.allow(EnableLpis::Clearable) {
             return;
         }
         let before = self.pending_table(memory);
@@ -206,9 +226,9 @@ impl Redistributor {
         self.left = Some((Pendbaser::from_bits(self.pendbaser.value).address(), left));
         (self.waiting, self.zero_then) = (true, true);
         let none = Pending::default();
-        (self.enabled, self.pending) = match freedoms.allow(EnableLpis::Fixed) {
-            true => (Expected::Unknown, self.pending.or(&none)),
-            false => (Expected::Known(false), none),
+        (self.on, self.pending) = match freedoms.allow(EnableLpis::Fixed) {
+            true => (Truth::Maybe, self.pending.or(&none)),
+            false => (Truth::No, none),
         };
     }
 
@@ -237,12 +257,10 @@ impl Redistributor {
 
     fn ctlr(&mut self, seen: u64, freedoms: &Freedoms) -> Partial {
         let seen = RedistributorCtlr::from_bits(seen as u32);
-        if self.enabled == Expected::Unknown {
-            self.enabled = Expected::Known(seen.enable_lpis());
-            match seen.enable_lpis() {
-                true => (self.left, self.waiting) = (None, false),
-                false => self.pending = Pending::default(),
-            }
+        if self.on == Truth::Maybe && seen.enable_lpis() {
+            (self.on, self.left, self.waiting) = (Truth::Yes, None, false);
+        } else if self.on == Truth::Maybe {
+            (self.on, self.pending) = (Truth::No, Pending::default());
         }
         let could_wait = self.waiting;
         self.waiting &= seen.rwp();
@@ -252,8 +270,7 @@ impl Redistributor {
         let new = RedistributorCtlr::new;
         let mut known = bits(new().with_enable_lpis(true));
         known |= bits(new().with_ces(!both).with_rwp(!could_wait));
-        let value =
-            new().with_enable_lpis(self.enabled == Expected::Known(true)).with_ces(clearable);
+        let value = new().with_enable_lpis(self.on == Truth::Yes).with_ces(clearable);
         Partial { value: bits(value), known }
     }
 
@@ -284,11 +301,10 @@ impl Redistributor {
 
     /// An LPI arrives.
     pub(crate) fn pend(&mut self, intid: u32, truth: Truth) {
-        if !self.takes(intid) || self.on() == Truth::No {
+        if !self.takes(intid) || self.on == Truth::No {
             return;
         }
-        let truth = truth.min(if self.on() == Truth::Yes { Truth::Yes } else { Truth::Maybe });
-        self.pending.set(intid, self.pending.get(intid).max(truth));
+        self.pending.set(intid, self.pending.get(intid).max(truth.min(self.on)));
     }
 
     // ---- configuration
@@ -302,7 +318,7 @@ impl Redistributor {
         freedoms: &Freedoms,
     ) {
         let (table, size) = self.tables()[0];
-        if self.on() == Truth::No || !freedoms.allow(LpiCache::Kept) {
+        if self.on == Truth::No || !freedoms.allow(LpiCache::Kept) {
             return;
         }
         let end = address.saturating_add(bytes).min(table.saturating_add(size));
@@ -350,10 +366,10 @@ impl Redistributor {
 
     /// What the CPU may be offered; `None`: nobody knows.
     pub(crate) fn offers(&self, memory: &Memory, freedoms: &Freedoms) -> Option<Vec<Option<u32>>> {
-        if self.on() == Truth::No {
+        if self.on == Truth::No {
             return Some(vec![None]);
         }
-        if self.pending.unknown || self.on() == Truth::Maybe {
+        if self.pending.unknown || self.on == Truth::Maybe {
             return None;
         }
         let mut offers = Vec::new();

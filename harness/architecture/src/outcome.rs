@@ -3,22 +3,25 @@
 //! The ways that fit are kept; where they differ, all of their effects are possible, and what each
 //! of them took an entry for is learned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use its_gic::Command;
 use its_gic::command::Words;
+use its_machine::Freedoms;
 use its_machine::freedom::choice::{Effects, OnError};
 
 use crate::architecture::{Architecture, Late};
 use crate::cells::{Entry, Slot};
-use crate::commands::{Fault, Way};
+use crate::commands::Way;
+use crate::fault::Fault;
 use crate::path::{Change, Path, Undefined, explore};
 use crate::possible::{Possible, Truth};
 use crate::{judgement::Judgement, rules};
 
 /// What the physical ITS did about a command that it fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Fetched {
+    pub(crate) its: usize,
     pub(crate) offset: u64,
     pub(crate) words: Words,
     pub(crate) fate: Fate,
@@ -39,102 +42,110 @@ impl Fate {
     fn is_error(self) -> bool {
         matches!(self, Self::Ignored(_) | Self::Stalled(_))
     }
+
+    /// Whether a way with this outcome looks like that.
+    fn fits(self, result: &Result<(), Fault>, freedoms: &Freedoms) -> bool {
+        let Err(fault) = result else {
+            return matches!(self, Self::Done | Self::Taken);
+        };
+        let Fault::Error(numbers) = fault else {
+            return false;
+        };
+        let right = |number: Option<u32>| {
+            number.is_none_or(|number| numbers.is_empty() || numbers.contains(&number))
+        };
+        match self {
+            Self::Done => false,
+            Self::Taken => freedoms.allow(OnError::Ignore),
+            Self::Ignored(number) => right(number) && freedoms.allow(OnError::Ignore),
+            Self::Stalled(number) => right(number) && freedoms.allow(OnError::Stall),
+        }
+    }
 }
 
-impl Architecture {
+impl Fetched {
     /// The physical ITS took a command, or stalled on it.
-    pub(crate) fn fetched(&mut self, its: usize, fetched: Fetched, judgement: &mut Judgement) {
+    pub(crate) fn follow(&self, on: &mut Architecture, judgement: &mut Judgement) {
         judgement.fetched += 1;
-        judgement.errors += u32::from(fetched.fate.is_error());
-        let Fetched { offset, words, fate } = fetched;
-        let registers = self.its[its].registers;
-        let freedoms = self.its[its].freedoms;
-        if !registers.can_fetch(&freedoms) || registers.offset() != offset {
-            let expected = format!("{:#x}, if at all", registers.creadr);
-            let path = format!("its{its}.fetch");
-            return judgement.hardware(
-                &rules::ARCH_FETCH,
-                "fetch",
-                "CREADR",
-                path,
-                expected,
-                format!("{offset:#x}"),
-            );
+        judgement.errors += u32::from(self.fate.is_error());
+        let command = Command::decode(self.words);
+        if !self.judge_fetch(on, command, judgement) {
+            return;
         }
-        let command = Command::decode(words);
-        let queues = registers.queues(&freedoms);
-        let written = |queue: &its_gic::geometry::Queue| self.memory.command(queue.slot(offset));
-        if !queues.iter().map(written).any(|written| written == words) {
-            let expected = format!("{:x?}", queues.first().map(written));
-            let path = format!("its{its}.slot {offset:#x}");
-            judgement.hardware(
-                &rules::ARCH_FETCH,
-                "fetch",
-                command.name(),
-                path,
-                expected,
-                format!("{words:x?}"),
-            );
-        }
-        let ways = match self.ways(its, command) {
+        let ways = match on.ways(self.its, command) {
             Ok(ways) => ways,
             Err(why) => return judgement.poison(why),
         };
-        self.its[its].registers.advance(matches!(fate, Fate::Stalled(_)));
+        let its = &mut on.its[self.its];
+        its.registers.advance(matches!(self.fate, Fate::Stalled(_)));
         if let Some(why) = undefined(&ways) {
             return judgement.poison(why);
         }
-        let allowed = describe(&ways);
-        let fits = |(_, result): &Way| fits(result, fate, &freedoms);
-        let paths: Vec<Path> = ways.into_iter().filter(fits).map(|(path, _)| path).collect();
-        if paths.is_empty() {
-            let path = format!("its{its}.slot {offset:#x} {}", command.name());
-            let seen = format!("{fate:x?}");
-            return judgement.hardware(
-                &rules::ARCH_COMMAND,
-                "outcome",
-                command.name(),
-                path,
-                allowed,
-                seen,
-            );
+        let is_right = |(_, result): &Way| self.fate.fits(result, &its.freedoms);
+        if !ways.iter().any(is_right) {
+            let Self { its, offset, fate, .. } = self;
+            let path = format_args!("its{its}.slot {offset:#x} {}", command.name());
+            let (rule, allowed, seen) =
+                (&rules::ARCH_COMMAND, describe(&ways), format_args!("{fate:x?}"));
+            return judgement.hardware(rule, "outcome", command.name(), path, allowed, seen);
         }
+        let right = ways.into_iter().filter(is_right).map(|(path, _)| path);
+        let paths: Vec<Path> = right.collect();
         if let [path] = &paths[..] {
             judgement.choices.extend(path.choices.iter().copied());
         }
-        let deltas: Vec<Delta> = paths.into_iter().map(Delta::from).collect();
-        if !fate.is_error() {
-            self.note_late(its, command, &deltas);
+        let deltas = Deltas(paths.into_iter().map(Delta::from).collect());
+        if !self.fate.is_error() {
+            self.note_late(on, command, &deltas);
         }
-        self.touch(its, command);
-        self.apply(&deltas);
-        self.touch(its, command);
+        self.touch(on, command);
+        deltas.apply(on);
+        self.touch(on, command);
+    }
+
+    /// Judges where the command was fetched from. Whether the ITS may fetch there.
+    fn judge_fetch(&self, on: &Architecture, command: Command, judgement: &mut Judgement) -> bool {
+        let Self { its, offset, words, .. } = *self;
+        let (rule, own) = (&rules::ARCH_FETCH, &on.its[its]);
+        if !own.can_fetch() || own.registers.offset() != offset {
+            let expected = format_args!("{:#x}, if at all", own.registers.creadr);
+            let (path, seen) = (format_args!("its{its}.fetch"), format_args!("{offset:#x}"));
+            judgement.hardware(rule, "fetch", "CREADR", path, expected, seen);
+            return false;
+        }
+        let queues = own.registers.queues(&own.freedoms);
+        let mut written = queues.map(|queue| on.memory.command(queue.slot(offset)));
+        let first = written.next();
+        if first != Some(words) && !written.any(|written| written == words) {
+            let path = format_args!("its{its}.slot {offset:#x}");
+            let (expected, seen) = (format_args!("{first:x?}"), format_args!("{words:x?}"));
+            judgement.hardware(rule, "fetch", command.name(), path, expected, seen);
+        }
+        true
     }
 
     /// Effects::AtSync: MSIs may go by the translation before a command until a SYNC.
-    fn note_late(&mut self, its: usize, command: Command, deltas: &[Delta]) {
-        let freedoms = self.its[its].freedoms;
-        let changes = |delta: &Delta| {
-            let entry = |change: &Change| matches!(change, Change::Entry(..));
-            delta.changes.iter().any(entry)
-        };
-        if !freedoms.allow(Effects::AtSync) || !deltas.iter().any(changes) {
+    fn note_late(&self, on: &mut Architecture, command: Command, deltas: &Deltas) {
+        let entry = |change: &Change| matches!(change, Change::Entry(..));
+        let mut changes = deltas.0.iter().flat_map(|delta| &delta.changes);
+        if !on.its[self.its].freedoms.allow(Effects::AtSync) || !changes.any(entry) {
             return;
         }
         let id = command.event().unwrap_or_default();
-        let (ids, to) = match command {
+        let tables = on.tables(self.its);
+        let (ids, redistributor) = match command {
             Command::Mapti { icid, .. }
             | Command::Mapi { icid, .. }
-            | Command::Movi { icid, .. } => (vec![id], self.known_redistributor(its, icid)),
+            | Command::Movi { icid, .. } => (vec![id], self.redistributor(on, icid)),
             Command::Discard { .. } => {
-                let before = self.translate(its, id.0, id.1).known().flatten();
+                let before = tables.translate(id.0, id.1).known().flatten();
                 (vec![id], before.and_then(|to| to.redistributor))
             }
             Command::Mapc { icid, rdbase, valid } => {
-                let events = self.events_of(its, icid).into_iter();
+                let events = tables.events_of(icid).into_iter();
                 let to = match valid {
-                    true => self.machine.redistributor_of_low_bits(its as u8, rdbase),
-                    false => self.known_redistributor(its, icid),
+                    true => on.machine.redistributor_of_low_bits(self.its as u8, rdbase),
+                    false => self.redistributor(on, icid),
                 };
                 (events.map(|(id, _)| id).collect(), to)
             }
@@ -147,15 +158,18 @@ impl Architecture {
             | Command::Sync { .. }
             | Command::Raw { .. } => return,
         };
-        for (device_id, event_id) in ids {
-            let before = self.translate(its, device_id, event_id);
-            let late = Late { device_id, event_id, before, redistributor: to };
-            self.its[its].late.push(late);
-        }
+        let late = |(device_id, event_id)| {
+            let before = tables.translate(device_id, event_id);
+            Late { device_id, event_id, before, redistributor }
+        };
+        let late: Vec<Late> = ids.into_iter().map(late).collect();
+        on.its[self.its].late.extend(late);
     }
 
-    fn known_redistributor(&self, its: usize, icid: u16) -> Option<u8> {
-        let found = explore(&self.its[its].freedoms, |path| self.collection_of(its, icid, path));
+    /// The redistributor of a collection, if that is known.
+    fn redistributor(&self, on: &Architecture, icid: u16) -> Option<u8> {
+        let tables = on.tables(self.its);
+        let found = explore(&on.its[self.its].freedoms, |path| tables.collection_of(icid, path));
         match found.as_deref() {
             Ok([(_, Ok(redistributor))]) => *redistributor,
             _ => None,
@@ -163,16 +177,15 @@ impl Architecture {
     }
 
     /// Translations that a command may change.
-    fn touch(&mut self, its: usize, command: Command) {
+    fn touch(&self, on: &mut Architecture, command: Command) {
+        let tables = on.tables(self.its);
         let events: Vec<(u32, u32)> = match command {
             Command::Mapd { device_id, .. } => {
-                let mapped = self.mapped_of(its).into_iter();
-                let own = mapped.filter(|event| event.0 == device_id);
+                let own = tables.mapped().into_iter().filter(|event| event.0 == device_id);
                 own.chain([(device_id, 0)]).collect()
             }
             Command::Mapc { icid, .. } => {
-                let events = self.events_of(its, icid).into_iter();
-                events.map(|(id, _)| id).collect()
+                tables.events_of(icid).into_iter().map(|(id, _)| id).collect()
             }
             Command::Mapti { .. }
             | Command::Mapi { .. }
@@ -184,69 +197,97 @@ impl Architecture {
             Command::Invall { .. }
             | Command::Movall { .. }
             | Command::Sync { .. }
-            | Command::Raw { .. } => Vec::new(),
+            | Command::Raw { .. } => return,
         };
-        let touched = events.into_iter().map(|event| (its as u8, event.0, event.1));
-        self.touched.extend(touched);
+        let its = self.its as u8;
+        on.touched.extend(events.into_iter().map(|event| (its, event.0, event.1)));
+    }
+}
+
+/// What every allowed way assumed and changes. Where they differ, all of it is possible.
+struct Deltas(Vec<Delta>);
+
+impl Deltas {
+    fn apply(&self, on: &mut Architecture) {
+        self.narrow(on);
+        self.apply_entries(on);
+        self.apply_pending(on);
+        self.apply_rest(on);
     }
 
-    /// Takes what every allowed way did; where they differ, all of it is possible.
-    pub(crate) fn apply(&mut self, deltas: &[Delta]) {
-        self.narrow(deltas);
-        let mut entries: BTreeMap<Slot, Option<Possible<Entry>>> = BTreeMap::new();
-        let mut pending: BTreeMap<(u8, u32), Option<Truth>> = BTreeMap::new();
-        for delta in deltas {
-            entries.extend(delta.entries.keys().map(|slot| (*slot, None)));
-            pending.extend(delta.pending.keys().map(|at| (*at, None)));
-        }
-        for delta in deltas {
-            for (slot, joined) in &mut entries {
-                let assumed = delta.assumed.get(slot).filter(|_| !self.is_mixed(*slot));
-                let assumed = assumed.copied().map(Possible::only);
-                let value = delta.entries.get(slot).cloned().or(assumed);
-                let value = value.unwrap_or_else(|| self.seen(*slot, self.bytes_of(*slot)));
-                *joined = Some(joined.take().map_or(value.clone(), |old| old.or(&value)));
+    /// Entries that every way took for one of these are one of these.
+    fn narrow(&self, on: &mut Architecture) {
+        let Some((first, others)) = self.0.split_first() else {
+            return;
+        };
+        for (slot, entry) in &first.assumed {
+            if is_mixed(on, *slot) {
+                continue;
             }
-            for ((of, intid), joined) in &mut pending {
-                let before = self.redistributors[usize::from(*of)].pending.get(*intid);
-                let value = delta.pending.get(&(*of, *intid)).copied().unwrap_or(before);
-                *joined = Some(joined.map_or(value, |old| old.or(value)));
+            let taken = |delta: &Delta| delta.assumed.get(slot).copied();
+            let others = others.iter().map(taken).collect::<Option<Vec<Entry>>>();
+            if let Some(others) = others {
+                let mut values = Possible::only(*entry);
+                others.into_iter().for_each(|other| values.join(&Possible::only(other)));
+                on.cells.narrow(*slot, values);
             }
         }
-        for (slot, value) in entries {
-            if let Some(value) = value {
-                self.write_entry(slot, value);
-            }
-        }
-        for ((of, intid), truth) in pending {
-            let to = &mut self.redistributors[usize::from(of)];
-            to.pending.set(intid, truth.unwrap_or(Truth::Maybe));
-        }
-        self.apply_rest(deltas);
     }
 
-    fn apply_rest(&mut self, deltas: &[Delta]) {
-        let Some(first) = deltas.first() else { return };
-        for change in deltas.iter().flat_map(|delta| &delta.changes) {
+    fn apply_entries(&self, on: &mut Architecture) {
+        let slots: BTreeSet<Slot> =
+            self.0.iter().flat_map(|delta| delta.entries.keys().copied()).collect();
+        let value = |delta: &Delta, slot: Slot| {
+            let assumed = delta.assumed.get(&slot).filter(|_| !is_mixed(on, slot));
+            let assumed = assumed.copied().map(Possible::only);
+            let its = usize::from(slot.its());
+            let seen = || on.tables(its).seen(slot, on.its[its].bytes_of(slot));
+            delta.entries.get(&slot).cloned().or(assumed).unwrap_or_else(seen)
+        };
+        let join = |slot| {
+            let values = self.0.iter().map(|delta| value(delta, slot));
+            Some((slot, values.reduce(|one, other| one.or(&other))?))
+        };
+        let joined: Vec<_> = slots.into_iter().filter_map(join).collect();
+        for (slot, value) in joined {
+            on.write_entry(slot, value);
+        }
+    }
+
+    fn apply_pending(&self, on: &mut Architecture) {
+        let all: BTreeSet<(u8, u32)> =
+            self.0.iter().flat_map(|delta| delta.pending.keys().copied()).collect();
+        for (of, intid) in all {
+            let pending = &mut on.redistributors[usize::from(of)].pending;
+            let before = pending.get(intid);
+            let truths = self.0.iter().map(|delta| delta.pending.get(&(of, intid)));
+            let truths = truths.map(|truth| truth.copied().unwrap_or(before));
+            pending.set(intid, truths.reduce(Truth::or).unwrap_or(Truth::Maybe));
+        }
+    }
+
+    fn apply_rest(&self, on: &mut Architecture) {
+        let Some(first) = self.0.first() else { return };
+        for change in self.0.iter().flat_map(|delta| &delta.changes) {
             match change {
                 Change::PendingUnknown(of) => {
-                    self.redistributors[usize::from(*of)].pending.unknown = true;
+                    on.redistributors[usize::from(*of)].pending.unknown = true;
                 }
-                Change::Taint(address, bytes) => self.cells.taint(*address, *bytes),
+                Change::Taint(address, bytes) => on.cells.taint(*address, *bytes),
                 _ => {}
             }
         }
         for change in &first.changes {
-            let everywhere = deltas.iter().all(|delta| delta.changes.contains(change));
+            let everywhere = self.0.iter().all(|delta| delta.changes.contains(change));
             match change {
                 Change::Forget(of, intids) => {
-                    if let Some(intids) = forgotten(deltas, *of, intids.as_deref()) {
-                        self.redistributors[usize::from(*of)].forget(intids.as_deref());
+                    if let Some(intids) = self.forgotten(*of, intids.as_deref()) {
+                        on.redistributors[usize::from(*of)].forget(intids.as_deref());
                     }
                 }
-                Change::Settle(its, of) if everywhere => self.settle((*its).into(), *of),
+                Change::Settle(its, of) if everywhere => on.settle((*its).into(), *of),
                 Change::SettleDevice(its, device_id) if everywhere => {
-                    let its = &mut self.its[usize::from(*its)];
+                    let its = &mut on.its[usize::from(*its)];
                     its.late.retain(|late| late.device_id != *device_id);
                 }
                 _ => {}
@@ -254,54 +295,32 @@ impl Architecture {
         }
     }
 
-    /// Whether what an entry was taken for may come from a cache of an earlier table, and tells
-    /// nothing of its cell.
-    fn is_mixed(&self, slot: Slot) -> bool {
-        let its = &self.its[usize::from(slot.its())];
-        its.stale.iter().any(Option::is_some)
-    }
-
-    /// Entries that every way took for one of these are one of these.
-    fn narrow(&mut self, deltas: &[Delta]) {
-        let Some((first, others)) = deltas.split_first() else {
-            return;
-        };
-        for (slot, entry) in &first.assumed {
-            if self.is_mixed(*slot) {
-                continue;
-            }
-            let mut values = Possible::only(*entry);
-            let taken = |delta: &Delta| delta.assumed.get(slot).copied();
-            let Some(rest) = others.iter().map(taken).collect::<Option<Vec<Entry>>>() else {
-                continue;
+    /// The configuration that is forgotten on every way: `Some(None)` is all.
+    fn forgotten(&self, of: u8, intids: Option<&[u32]>) -> Option<Option<Vec<u32>>> {
+        let mut least = intids.map(<[u32]>::to_vec);
+        for delta in &self.0 {
+            let find = |change: &Change| match change {
+                Change::Forget(at, intids) if *at == of => Some(intids.clone()),
+                _ => None,
             };
-            for other in rest {
-                values.join(&Possible::only(other));
+            match (delta.changes.iter().find_map(find)?, &mut least) {
+                (None, _) => {}
+                (Some(other), None) => least = Some(other),
+                (Some(other), Some(least)) => least.retain(|intid| other.contains(intid)),
             }
-            self.cells.narrow(*slot, values);
         }
+        Some(least)
     }
 }
 
-/// The configuration that is forgotten on every way: `Some(None)` is all.
-fn forgotten(deltas: &[Delta], of: u8, intids: Option<&[u32]>) -> Option<Option<Vec<u32>>> {
-    let mut least = intids.map(<[u32]>::to_vec);
-    for delta in deltas {
-        let find = |change: &Change| match change {
-            Change::Forget(at, intids) if *at == of => Some(intids.clone()),
-            _ => None,
-        };
-        match (delta.changes.iter().find_map(find)?, &mut least) {
-            (None, _) => {}
-            (Some(other), None) => least = Some(other),
-            (Some(other), Some(least)) => least.retain(|intid| other.contains(intid)),
-        }
-    }
-    Some(least)
+/// Whether what an entry was taken for may come from a cache of an earlier table, and tells nothing
+/// of its cell.
+fn is_mixed(on: &Architecture, slot: Slot) -> bool {
+    on.its[usize::from(slot.its())].stale.iter().any(Option::is_some)
 }
 
 /// What one way assumed and changes.
-pub(crate) struct Delta {
+struct Delta {
     assumed: BTreeMap<Slot, Entry>,
     entries: BTreeMap<Slot, Possible<Entry>>,
     pending: BTreeMap<(u8, u32), Truth>,
@@ -336,24 +355,6 @@ fn undefined(ways: &[Way]) -> Option<Undefined> {
         Err(Fault::Undefined(why)) => Some(*why),
         _ => None,
     })
-}
-
-fn fits(result: &Result<(), Fault>, fate: Fate, freedoms: &its_machine::Freedoms) -> bool {
-    let Err(fault) = result else {
-        return matches!(fate, Fate::Done | Fate::Taken);
-    };
-    let Fault::Error(numbers) = fault else {
-        return false;
-    };
-    let right = |number: Option<u32>| {
-        number.is_none_or(|number| numbers.is_empty() || numbers.contains(&number))
-    };
-    match fate {
-        Fate::Done => false,
-        Fate::Taken => freedoms.allow(OnError::Ignore),
-        Fate::Ignored(number) => right(number) && freedoms.allow(OnError::Ignore),
-        Fate::Stalled(number) => right(number) && freedoms.allow(OnError::Stall),
-    }
 }
 
 /// The allowed outcomes, each with the options that lead to it.

@@ -21,6 +21,14 @@ impl<T: Ord + Copy> Possible<T> {
         }
     }
 
+    /// All values; none if it can be anything.
+    pub(crate) fn values(&self) -> &[T] {
+        match self {
+            Self::Any => &[],
+            Self::Of(values) => values,
+        }
+    }
+
     pub(crate) fn allows(&self, value: T) -> bool {
         match self {
             Self::Any => true,

@@ -133,7 +133,7 @@ impl Registers {
         self.retried = false;
     }
 
-    /// The power failed: everything is as after a reset. `restored`: firmware wrote queue and tables again.
+    /// Everything is as after a reset. `restored`: firmware wrote queue and tables again.
     pub(crate) fn lose_power(&mut self, restored: bool) {
         let before = *self;
         *self = Self::new(self.configuration);
@@ -150,17 +150,13 @@ impl Registers {
     }
 
     /// Where the queue can be.
-    pub(crate) fn queues(&self, freedoms: &Freedoms) -> Vec<Queue> {
+    pub(crate) fn queues(&self, freedoms: &Freedoms) -> impl Iterator<Item = Queue> + use<> {
         let used = self.queue();
-        let address = used.address & !QUEUE_LOW;
-        let mut queues = Vec::new();
-        if freedoms.allow(QueueLowBits::Used) {
-            queues.push(used);
-        }
-        if freedoms.allow(QueueLowBits::Zero) && (queues.is_empty() || address != used.address) {
-            queues.push(Queue { address, ..used });
-        }
-        queues
+        let zero = Queue { address: used.address & !QUEUE_LOW, ..used };
+        let first = Some(used).filter(|_| freedoms.allow(QueueLowBits::Used));
+        let second = Some(zero).filter(|zero| first != Some(*zero));
+        let second = second.filter(|_| freedoms.allow(QueueLowBits::Zero));
+        first.into_iter().chain(second)
     }
 
     pub fn baser(&self, n: usize) -> Baser {
@@ -205,8 +201,8 @@ impl Registers {
         };
     }
 
-    /// Whether a write must not be made now: GITS_CBASER, GITS_BASER<n> while Enabled or not Quiescent, Enabled before
-    /// Quiescent.
+    /// Whether a write must not be made now: CBASER and BASERs while Enabled or not Quiescent,
+    /// Enabled before Quiescent.
     fn forbids(&self, register: Register, value: u64) -> Truth {
         let busy = match (self.enabled, self.quiescent) {
             (true, _) => Truth::Yes,
@@ -231,7 +227,7 @@ impl Registers {
         let forbidden = self.forbids(register, value);
         let unready =
             register == Register::Ctlr && value & 1 != 0 && !self.enabled && !self.is_ready();
-        // Refused for one reason or the other: an ITS that is not quiescent, or one that is not ready.
+        // Refused as the ITS is not quiescent, or as it is not ready.
         if unready && forbidden != Truth::Yes && freedoms.allow(UnreadyEnable::Taken) {
             return Err("Enabled was set without a valid queue or a table that is needed");
         }
@@ -301,7 +297,7 @@ impl Registers {
         Ok(())
     }
 
-    /// `GITS_BASER<n>`: Type and Entry_Size are fixed; which Page_Size and Indirect stick is the ITS's configuration.
+    /// `GITS_BASER<n>`: Type and Entry_Size are fixed, Page_Size and Indirect by configuration.
     fn write_baser(&mut self, n: usize, part: Part, value: u64) -> Result<Wake, Undefined> {
         let indirect = match n {
             0 => self.configuration.two_level,
@@ -349,29 +345,12 @@ impl Registers {
             Register::Typer => Partial::all(self.configuration.typer().into_bits()),
             // RES0: [23:20].
             Register::Iidr => Partial { value: 0, known: 0xf0_0000 },
-            Register::Cbaser => {
-                let mut cbaser = self.cbaser;
-                cbaser.known &= !ATTRIBUTES;
-                if freedoms.allow(ReservedBits::Kept) {
-                    cbaser.known &= Cbaser::WRITABLE;
-                }
-                if !freedoms.allow(QueueLowBits::Used) {
-                    cbaser.value &= !QUEUE_LOW;
-                } else if freedoms.allow(QueueLowBits::Zero) {
-                    cbaser.known &= !(cbaser.value & QUEUE_LOW);
-                }
-                cbaser
-            }
+            Register::Cbaser => self.read_cbaser(freedoms),
             Register::Cwriter => {
-                let mut cwriter = self.cwriter;
-                cwriter.known = match self.writer() {
-                    Some(_) => u64::MAX,
-                    None => !OFFSET_MASK,
-                };
-                if freedoms.allow(ReservedBits::Kept) {
-                    cwriter.known &= OFFSET_MASK | RETRY;
-                }
-                cwriter
+                let known = if self.writer().is_some() { u64::MAX } else { !OFFSET_MASK };
+                let kept = freedoms.allow(ReservedBits::Kept);
+                let mask = if kept { OFFSET_MASK | RETRY } else { u64::MAX };
+                Partial { value: self.cwriter.value, known: known & mask }
             }
             Register::Creadr => Partial {
                 value: self.creadr,
@@ -381,21 +360,7 @@ impl Registers {
                     (true, false) => u64::MAX,
                 },
             },
-            Register::Baser(n) => {
-                let mut baser = self.baser[usize::from(n & 7)];
-                if n < 2 {
-                    baser.known &= !ATTRIBUTES;
-                }
-                // The reserved Page_Size is taken for 64 KiB: as written, or that.
-                if baser.value & PAGE_SIZE == PAGE_SIZE {
-                    baser.known &= !PAGE_SIZE;
-                }
-                // Address bits below the page size: zero or as written.
-                if Baser::from_bits(baser.value).page_size() == PageSize::K16 {
-                    baser.known &= !(baser.value & TABLE_LOW);
-                }
-                baser
-            }
+            Register::Baser(n) => self.read_baser(usize::from(n & 7)),
             // Fields are RES0 above Syndrome.
             Register::Statusr => Partial {
                 value: 0,
@@ -412,6 +377,36 @@ impl Registers {
             Register::Reserved(0x20..=0x3c | 0xc000..=0xffcc) => Partial::default(),
             Register::Reserved(_) => Partial::all(0),
         }
+    }
+
+    fn read_cbaser(&self, freedoms: &Freedoms) -> Partial {
+        let mut cbaser = self.cbaser;
+        cbaser.known &= !ATTRIBUTES;
+        if freedoms.allow(ReservedBits::Kept) {
+            cbaser.known &= Cbaser::WRITABLE;
+        }
+        if !freedoms.allow(QueueLowBits::Used) {
+            cbaser.value &= !QUEUE_LOW;
+        } else if freedoms.allow(QueueLowBits::Zero) {
+            cbaser.known &= !(cbaser.value & QUEUE_LOW);
+        }
+        cbaser
+    }
+
+    fn read_baser(&self, n: usize) -> Partial {
+        let mut baser = self.baser[n];
+        if n < 2 {
+            baser.known &= !ATTRIBUTES;
+        }
+        // The reserved Page_Size is taken for 64 KiB: as written, or that.
+        if baser.value & PAGE_SIZE == PAGE_SIZE {
+            baser.known &= !PAGE_SIZE;
+        }
+        // Address bits below the page size: zero or as written.
+        if Baser::from_bits(baser.value).page_size() == PageSize::K16 {
+            baser.known &= !(baser.value & TABLE_LOW);
+        }
+        baser
     }
 
     fn ctlr(&self, freedoms: &Freedoms) -> Partial {

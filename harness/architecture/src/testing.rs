@@ -76,23 +76,21 @@ pub const SYNC: Command = Command::Sync { rdbase: 0 };
 
 // ---- single events
 
-fn width(address: u64) -> AccessSize {
-    match address - ITS {
-        0 => AccessSize::Word,
-        _ => AccessSize::Double,
-    }
+fn width(register: Register) -> AccessSize {
+    if register == Register::Ctlr { AccessSize::Word } else { DOUBLE }
 }
 
 pub fn reads(register: Register, value: u64) -> Event {
-    let address = ITS + register.offset();
-    let size = width(address);
-    Event::DeviceRead { address, size, value }
+    Event::DeviceRead { address: ITS + register.offset(), size: width(register), value }
 }
 
 pub fn writes(register: Register, value: u64) -> Event {
-    let address = ITS + register.offset();
-    let size = width(address);
-    Event::DeviceWrite { address, size, value }
+    Event::DeviceWrite { address: ITS + register.offset(), size: width(register), value }
+}
+
+/// EL2 writes the hardware's CWRITER.
+pub fn moves(offset: u64) -> Vec<Event> {
+    vec![writes(Register::Cwriter, offset)]
 }
 
 pub fn consumed(offset: u64, command: Command) -> Event {
@@ -144,11 +142,10 @@ pub fn cbaser() -> u64 {
 pub fn baser(n: u8) -> u64 {
     let table = Baser::new().with_valid(true).with_entry_size(7);
     let table = match n {
-        0 => table.with_type_field(1).with_indirect(true),
-        _ => table.with_type_field(4),
+        0 => table.with_type_field(1).with_indirect(true).with_address(at(LEVEL1)),
+        _ => table.with_type_field(4).with_address(at(COLLECTIONS)),
     };
-    let page = if n == 0 { LEVEL1 } else { COLLECTIONS };
-    table.with_address(at(page)).into_bits()
+    table.into_bits()
 }
 
 impl<M: Reference> World<M> {
@@ -181,12 +178,11 @@ impl<M: Reference> World<M> {
         for (base, pending) in REDISTRIBUTORS.into_iter().zip(LPI_PENDING) {
             world.writes(base + gicr::PROPBASER, at(LPI_CONFIGURATION) | 13);
             world.writes(base + gicr::PENDBASER, at(pending) | 1 << 62);
-            world.agree(write(base, AccessSize::Word, 1), Outcome::Done, &[]);
+            world.agree(write(base, AccessSize::Word, 1), DONE, &[]);
         }
-        world.agree(write(ITS, AccessSize::Word, 1), Outcome::Done, &[]);
+        world.agree(write(ITS, AccessSize::Word, 1), DONE, &[]);
         world.stores(at(LEVEL1), Level1Entry::valid(at(LEVEL2)).0);
-        let commands = [mapc(0, 0), mapc(1, 1), mapd(1, 7, ITT), mapti(1, 4, 8200, 0)];
-        for command in commands {
+        for command in [mapc(0, 0), mapc(1, 1), mapd(1, 7, ITT), mapti(1, 4, 8200, 0)] {
             world.open_command(command);
         }
         self
@@ -195,11 +191,20 @@ impl<M: Reference> World<M> {
     /// Posts a command in the phase Open; the ITS consumes it.
     pub fn open_command(&mut self, command: Command) {
         let offset = self.model.hardware().its[0].registers.creadr;
-        let words = command.encode();
-        let store = Action::StoreCommand { cpu: 0, address: at(QUEUE) + offset, words };
-        self.agree(store, Outcome::Done, &[]);
-        self.writes(ITS + 0x88, offset + 32);
-        self.agree(ADVANCE, Outcome::Done, &[consumed(offset, command)]);
+        self.submits(offset, command);
+        self.consumes(offset, &[command]);
+    }
+
+    /// Stores a command into the queue.
+    pub fn stores_command(&mut self, offset: u64, command: Command) {
+        let (cpu, address, words) = (0, at(QUEUE) + offset, command.encode());
+        self.agree(Action::StoreCommand { cpu, address, words }, DONE, &[]);
+    }
+
+    /// Stores a command and posts it.
+    pub fn submits(&mut self, offset: u64, command: Command) {
+        self.stores_command(offset, command);
+        self.agree(post(offset + 32), DONE, &[]);
     }
 
     pub fn play(&mut self, action: Action, outcome: Outcome, events: &[Event]) -> Judgement {
@@ -230,34 +235,88 @@ impl<M: Reference> World<M> {
 
     /// INTID and redistributor that an event is translated to, which must be known.
     pub fn translation(&self, device_id: u32, event_id: u32) -> Option<(u32, Option<u8>)> {
-        let found = self.model.hardware().translate(0, device_id, event_id);
+        let found = self.model.hardware().tables(0).translate(device_id, event_id);
         let found = found.known().expect("the translation is known");
         found.map(|to| (to.intid, to.redistributor))
     }
 
     pub fn poisons(&self, action: Action, events: &[Event]) {
-        let judgement = self.clone().play(action, Outcome::Done, events);
+        let judgement = self.clone().play(action, DONE, events);
         assert!(judgement.poisoned.is_some(), "{action:x?}");
     }
 
     /// A direct or ignored 64-bit write, nothing else.
     pub fn writes(&mut self, address: u64, value: u64) {
-        self.agree(write(address, AccessSize::Double, value), Outcome::Done, &[]);
+        self.agree(write(address, DOUBLE, value), DONE, &[]);
     }
 
     pub fn stores(&mut self, address: u64, value: u64) {
-        let store = Action::Store { cpu: 0, address, value };
-        self.agree(store, Outcome::Done, &[]);
+        self.agree(Action::Store { cpu: 0, address, value }, DONE, &[]);
     }
 
     /// A 64-bit read that is right.
     pub fn shows(&mut self, address: u64, value: u64, events: &[Event]) {
-        let read = read(address, AccessSize::Double);
-        self.agree(read, Outcome::Value(value), events);
+        self.agree(read(address, DOUBLE), Outcome::Value(value), events);
+    }
+
+    /// A 64-bit write with these events.
+    pub fn writes_with(&mut self, address: u64, value: u64, events: &[Event]) {
+        self.agree(write(address, DOUBLE, value), DONE, events);
+    }
+
+    /// A CWRITER write with these events.
+    pub fn posts(&mut self, offset: u64, events: &[Vec<Event>]) {
+        self.agree(post(offset), DONE, &events.concat());
+    }
+
+    /// The ITS consumes these from `offset` on.
+    pub fn consumes(&mut self, offset: u64, commands: &[Command]) {
+        let offsets = (offset..).step_by(32);
+        let events = offsets.zip(commands).map(|(at, command)| consumed(at, *command));
+        self.agree(ADVANCE, DONE, &events.collect::<Vec<_>>());
+    }
+
+    // ---- what differs if an action is done with these events
+
+    pub fn wrong(&self, action: Action, events: &[Event], rule: &'static Rule, path: &str) {
+        self.differ(action, DONE, events, rule, path);
+    }
+
+    pub fn wrong_post(&self, at: u64, events: &[Vec<Event>], rule: &'static Rule, path: &str) {
+        self.wrong(post(at), &events.concat(), rule, path);
+    }
+
+    pub fn wrong_read(
+        &self,
+        address: u64,
+        value: u64,
+        events: &[Event],
+        rule: &'static Rule,
+        path: &str,
+    ) {
+        self.differ(read(address, DOUBLE), Outcome::Value(value), events, rule, path);
+    }
+
+    pub fn wrong_write(
+        &self,
+        address: u64,
+        value: u64,
+        events: &[Event],
+        rule: &'static Rule,
+        path: &str,
+    ) {
+        self.wrong(write(address, DOUBLE, value), events, rule, path);
     }
 }
 
+pub const DONE: Outcome = Outcome::Done;
+pub const DOUBLE: AccessSize = AccessSize::Double;
 pub const ADVANCE: Action = Action::Advance { its: 0, commands: 64 };
+
+/// A write of CWRITER.
+pub fn post(offset: u64) -> Action {
+    write(ITS + 0x88, DOUBLE, offset)
+}
 
 pub fn write(address: u64, size: AccessSize, value: u64) -> Action {
     Action::Device { cpu: 0, address, size, direction: Direction::Write(value) }

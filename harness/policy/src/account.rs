@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use its_architecture::{Judgement, its_at, name};
 use its_gic::Register;
 use its_gic::register::FRAME_BYTES;
-use its_machine::{AccessSize, Event};
+use its_machine::{AccessSize, Event, Machine};
 
-use crate::queue::Guard;
-use crate::{Policy, Rule, rules};
+use crate::guarded::GuardedIts;
+use crate::{Rule, rules};
 
 /// A hardware register that EL2 must write, or may.
 #[derive(Clone, Copy, Debug)]
@@ -27,58 +27,57 @@ pub(crate) struct Write {
 pub(crate) struct Account {
     pub(crate) judgement: Judgement,
     pub(crate) writes: Vec<Write>,
-    /// Slots and level-1 entries of guarded ITSs that EL2 was to write, or was told off for
-    /// writing.
+    /// Slots and level-1 entries of guarded ITSs that EL2 was to write, or that were reported.
     pub(crate) slots: u32,
     pub(crate) growths: u32,
 }
 
-impl Policy {
+impl Account {
     /// Whether EL2 wrote the hardware's registers, queues and level-1 tables as expected, and
     /// nothing else.
-    pub(crate) fn settle(&self, events: &[Event], account: &mut Account) {
-        let mut expected = VecDeque::from(std::mem::take(&mut account.writes));
+    pub(crate) fn settle(
+        &mut self,
+        machine: &Machine,
+        guarded: &[Option<GuardedIts>],
+        events: &[Event],
+    ) {
+        let on_queue = |address| guarded.iter().flatten().any(|its| its.has_queue(address));
+        let on_level1 = |address| guarded.iter().flatten().any(|its| its.has_level1(address));
+        let mut expected = VecDeque::from(std::mem::take(&mut self.writes));
         let (mut slots, mut growths) = (0, 0);
         for event in events {
-            match event {
+            match *event {
                 Event::DeviceWrite { address, size, value } => {
-                    self.settle_write(&mut expected, (*address, *size, *value), account)
+                    self.settle_write(machine, &mut expected, (address, size, value));
                 }
-                Event::CommandWritten { address, .. } => {
-                    slots += u32::from(self.on_queue(*address))
-                }
+                Event::CommandWritten { address, .. } => slots += u32::from(on_queue(address)),
                 Event::WordWritten { address, .. } => {
-                    slots += u32::from(self.on_queue(*address));
-                    growths += u32::from(self.on_level1(*address));
+                    slots += u32::from(on_queue(address));
+                    growths += u32::from(on_level1(address));
                 }
                 _ => {}
             }
         }
         if let Some(left) = expected.into_iter().find(|write| write.required) {
-            self.report(Some(left), None, account);
+            self.report(machine, Some(left), None);
         }
-        if slots > account.slots {
-            let expected = account.slots;
-            account.judgement.disagree(&rules::DIV_BESIDE, "P9", "queue", expected, slots);
-        }
-        if growths > account.growths {
-            let expected = account.growths;
-            account.judgement.disagree(
-                &rules::DIV_GROWTH,
-                "P8",
-                "level-1 tables",
-                expected,
-                growths,
-            );
+        let counts = [
+            (&rules::DIV_BESIDE, "P9", "queue", self.slots, slots),
+            (&rules::DIV_GROWTH, "P8", "level-1 tables", self.growths, growths),
+        ];
+        for (rule, source, path, expected, seen) in counts {
+            if seen > expected {
+                self.judgement.disagree(rule, source, path, expected, seen);
+            }
         }
     }
 
     /// One write, against those that are expected in this order.
     fn settle_write(
-        &self,
+        &mut self,
+        machine: &Machine,
         expected: &mut VecDeque<Write>,
         (address, size, value): (u64, AccessSize, u64),
-        account: &mut Account,
     ) {
         let fits = |write: &Write| {
             write.address == address
@@ -88,7 +87,7 @@ impl Policy {
         if let Some(place) = expected.iter().position(fits) {
             let skipped = expected.drain(..=place).take(place);
             for left_out in skipped.filter(|write| write.required) {
-                self.report(Some(left_out), None, account);
+                self.report(machine, Some(left_out), None);
             }
             return;
         }
@@ -96,46 +95,33 @@ impl Policy {
         let next = expected.iter().position(|write| write.required);
         let next = next.filter(|next| expected[*next].address == address);
         let wanted = next.and_then(|next| expected.remove(next));
-        self.report(wanted, Some((address, value)), account);
+        self.report(machine, wanted, Some((address, value)));
     }
 
-    fn report(&self, expected: Option<Write>, seen: Option<(u64, u64)>, account: &mut Account) {
+    fn report(&mut self, machine: &Machine, expected: Option<Write>, seen: Option<(u64, u64)>) {
         let text = |write: Option<(u64, u64)>| match write {
-            Some((address, value)) => format!("{} = {value:#x}", name(&self.machine, address).1),
+            Some((address, value)) => format!("{} = {value:#x}", name(machine, address).1),
             None => "no write".into(),
         };
         let wanted = expected.map(|write| (write.address, write.value));
         let address = seen.or(wanted).map_or(0, |(address, _)| address);
-        let (row, path) = name(&self.machine, address);
+        let (row, path) = name(machine, address);
         let source = expected.map_or(row, |write| write.source);
-        let rule = self.forward_rule(address);
-        account.judgement.disagree(rule, source, path, text(wanted), text(seen));
+        let rule = write_rule(machine, address);
+        self.judgement.disagree(rule, source, path, text(wanted), text(seen));
     }
+}
 
-    /// What a write is that was made or left out wrongly.
-    fn forward_rule(&self, address: u64) -> &'static Rule {
-        let Some((_, offset)) = its_at(&self.machine, address) else {
-            return &rules::DIV_REDISTRIBUTOR;
-        };
-        match Register::at(offset) {
-            _ if offset >= FRAME_BYTES => &rules::DIV_STRAY,
-            Register::Cwriter => &rules::DIV_FORWARD,
-            Register::Ctlr => &rules::DIV_CTLR,
-            Register::Cbaser | Register::Baser(_) => &rules::DIV_BASE,
-            _ => &rules::DIV_STRAY,
-        }
-    }
-
-    fn on_queue(&self, address: u64) -> bool {
-        let on = |guard: &Guard| address.wrapping_sub(guard.queue.address) < guard.queue.bytes;
-        self.guards.iter().flatten().any(on)
-    }
-
-    fn on_level1(&self, address: u64) -> bool {
-        (0..self.guards.len()).any(|its| {
-            let tables = (0..8).filter_map(|n| self.table(its, n));
-            let mut level1 = tables.filter(|table| table.indirect);
-            level1.any(|table| address.wrapping_sub(table.address) < table.bytes)
-        })
+/// What a write is that was made or left out wrongly.
+fn write_rule(machine: &Machine, address: u64) -> &'static Rule {
+    let Some((_, offset)) = its_at(machine, address) else {
+        return &rules::DIV_REDISTRIBUTOR;
+    };
+    match Register::at(offset) {
+        _ if offset >= FRAME_BYTES => &rules::DIV_STRAY,
+        Register::Cwriter => &rules::DIV_FORWARD,
+        Register::Ctlr => &rules::DIV_CTLR,
+        Register::Cbaser | Register::Baser(_) => &rules::DIV_BASE,
+        _ => &rules::DIV_STRAY,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use its_architecture::Judgement;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::{El2Side, Errno, HostSide, Machine, PageChange, PageState};
 
@@ -57,8 +58,34 @@ impl Ghost {
         })
     }
 
+    /// Follows a transition, and judges what pKVM returned. `injected`: it was made to fail.
+    /// Whether pages changed.
+    pub(crate) fn follow(
+        &mut self,
+        (change, pages): (PageChange, Pages),
+        result: Result<(), Errno>,
+        injected: bool,
+        judgement: &mut Judgement,
+    ) -> bool {
+        let expected = match injected {
+            true => Err(Errno::Enomem),
+            false => self.attempt(change, pages),
+        };
+        // pKVM: a range across two regions or gaps has an errno of its own.
+        let outside = result == Err(Errno::Einval) && !self.is_memory(pages);
+        if result != expected && !outside {
+            let path = format_args!("page {:#x}.{change:?}", pages.first);
+            let text = |result| Errno::name(Errno::result(result));
+            judgement.contradict(path, text(expected), text(result));
+        }
+        if result.is_ok() {
+            self.apply(change, pages);
+        }
+        result.is_ok()
+    }
+
     /// Carries out a transition that succeeded; pages that it cannot succeed for stay.
-    pub(crate) fn apply(&mut self, change: PageChange, pages: Pages) {
+    fn apply(&mut self, change: PageChange, pages: Pages) {
         if !self.is_memory(pages) {
             return;
         }

@@ -1,91 +1,88 @@
-//! Host hypercalls but for set-up: x0, x1 and what they do to pages.
+//! Host hypercalls: x0, x1 and what they do to pages.
 
 use its_gic::geometry::Pages;
 use its_machine::{Errno, Event, Hypercall, Outcome, PageChange, PageState};
 
 use crate::account::Account;
+use crate::ghost::shared;
 use crate::ledger::Base;
-use crate::policy::Policy;
-use crate::{Phase, rules};
+use crate::{Policy, rules};
 
-impl Policy {
-    /// What x1 must be, from what was so before the call; `None`: the call is not supported.
-    pub(crate) fn expect_hypercall(
-        &self,
-        cpu: u8,
-        call: Hypercall,
-        page: u64,
-    ) -> Option<Result<(), Errno>> {
-        let finalized = self.is_finalized(cpu);
-        let one = Pages { first: page, count: 1 };
-        let eperm_unless = |allowed: bool| allowed.then_some(()).ok_or(Errno::Eperm);
-        // pKVM: some calls are rejected until protected mode is on.
-        let early = !self.is_protected();
-        match call {
-            Hypercall::HostDonateGuest | Hypercall::ReclaimGuestPage if early => None,
-            Hypercall::ProtFinalize => Some(eperm_unless(!finalized)),
-            Hypercall::HostShareHyp => Some(self.ghost.attempt(PageChange::Share, one)),
-            Hypercall::HostUnshareHyp => Some(self.ghost.attempt(PageChange::Unshare, one)),
-            // P2: nothing leaves the host while an ITS is closing.
-            Hypercall::HostDonateGuest => {
-                let own = self.ghost.page(page) == Some(PageState::HOST);
-                let closing = |its| self.phase(its as u8) == Phase::Closing;
-                Some(eperm_unless(own && !(0..self.machine.its.len()).any(closing)))
-            }
-            Hypercall::ReclaimGuestPage => {
-                let guest = self.ghost.page(page) == Some(PageState::GUEST);
-                Some(eperm_unless(guest))
-            }
-            Hypercall::InitItsEmulation => Some(Ok(())),
-        }
+/// A hypercall, and what x1 must be by what was so before it.
+#[derive(Clone, Copy)]
+pub(crate) struct HostCall {
+    cpu: u8,
+    arguments: [u64; 4],
+    /// `None`: the call is not supported.
+    call: Option<(Hypercall, Result<(), Errno>)>,
+}
+
+impl HostCall {
+    pub(crate) fn new(policy: &Policy, cpu: u8, x0: u64, arguments: [u64; 4]) -> Self {
+        let expect = |call| expect(policy, cpu, call, arguments[0]);
+        let call = Hypercall::from_function_id(x0);
+        Self { cpu, arguments, call: call.and_then(|call| Some((call, expect(call)?))) }
     }
 
     /// Judges x0 and x1 and makes the pages what the call made them.
-    pub(crate) fn judge_hypercall(
-        &mut self,
-        (cpu, x0, arguments): (u8, u64, [u64; 4]),
-        expected: Option<Result<(), Errno>>,
+    pub(crate) fn judge(
+        &self,
+        policy: &mut Policy,
         outcome: &Outcome,
         events: &[Event],
         account: &mut Account,
     ) {
-        let Outcome::Returned { x0: status, x1 } = *outcome else {
+        let (Outcome::Returned { x0, x1 }, page) = (*outcome, self.arguments[0]) else {
             return;
         };
-        let (Some(expected), Some(call)) = (expected, Hypercall::from_function_id(x0)) else {
+        let Some((call, expected)) = self.call else {
             // pKVM: not supported, x1 untouched.
-            return expect_registers("pKVM", (-1, arguments[0] as i64), (status, x1), account);
+            return expect_registers("pKVM", (-1, page as i64), (x0, x1), account);
         };
         if call == Hypercall::InitItsEmulation {
-            expect_registers(call.name(), (0, x1), (status, x1), account);
-            return self.judge_set_up(arguments, x1, events, account);
+            expect_registers(call.name(), (0, x1), (x0, x1), account);
+            return policy.judge_set_up(self.arguments, x1, events, account);
         }
         let injected = events.contains(&Event::Injected) && expected.is_ok();
         let expected = if injected { Err(Errno::Enomem) } else { expected };
-        expect_registers(call.name(), (0, Errno::result(expected)), (status, x1), account);
+        expect_registers(call.name(), (0, Errno::result(expected)), (x0, x1), account);
         if expected.is_err() {
             return;
         }
-        let page = arguments[0];
         let (state, base) = match call {
-            Hypercall::ProtFinalize => {
-                if let Some(finalized) = self.finalized.get_mut(usize::from(cpu)) {
-                    *finalized = true;
-                }
-                return;
-            }
+            Hypercall::ProtFinalize => return policy.finalize(self.cpu),
             Hypercall::InitItsEmulation => return,
-            Hypercall::HostShareHyp => (crate::ghost::shared(0), Base::HostShared),
+            Hypercall::HostShareHyp => (shared(0), Base::HostShared),
             Hypercall::HostUnshareHyp => (PageState::HOST, Base::Host),
             Hypercall::HostDonateGuest => (PageState::GUEST, Base::Guest),
             Hypercall::ReclaimGuestPage => {
-                self.hardware.zero_page(page, true);
+                policy.hardware.zero_page(page, true);
                 (PageState::HOST, Base::Host)
             }
         };
-        self.ghost.set(page, state);
-        self.ledger.rebase(page, base);
+        policy.ghost.set(page, state);
+        policy.ledger.rebase(page, base);
     }
+}
+
+/// What x1 must be, from what is so before the call; `None`: the call is not supported.
+fn expect(policy: &Policy, cpu: u8, call: Hypercall, page: u64) -> Option<Result<(), Errno>> {
+    let one = Pages { first: page, count: 1 };
+    let state = policy.page(page);
+    let allowed = match call {
+        // pKVM: some calls are rejected until protected mode is on.
+        Hypercall::HostDonateGuest | Hypercall::ReclaimGuestPage if !policy.is_protected() => {
+            return None;
+        }
+        Hypercall::HostShareHyp => return Some(policy.ghost.attempt(PageChange::Share, one)),
+        Hypercall::HostUnshareHyp => return Some(policy.ghost.attempt(PageChange::Unshare, one)),
+        Hypercall::ProtFinalize => !policy.is_finalized(cpu),
+        // P2: nothing leaves the host while an ITS is closing.
+        Hypercall::HostDonateGuest => state == Some(PageState::HOST) && !policy.is_closing(),
+        Hypercall::ReclaimGuestPage => state == Some(PageState::GUEST),
+        Hypercall::InitItsEmulation => true,
+    };
+    Some(allowed.then_some(()).ok_or(Errno::Eperm))
 }
 
 fn expect_registers(
@@ -94,32 +91,25 @@ fn expect_registers(
     seen: (i64, i64),
     account: &mut Account,
 ) {
+    let rule = &rules::DIV_HYPERCALL;
     if expected.0 != seen.0 {
-        account.judgement.disagree(&rules::DIV_HYPERCALL, source, "x0", expected.0, seen.0);
+        account.judgement.disagree(rule, source, "x0", expected.0, seen.0);
     }
     if expected.1 != seen.1 {
         let name = |x1: i64| format!("{x1} ({})", Errno::name(x1));
-        account.judgement.disagree(
-            &rules::DIV_HYPERCALL,
-            source,
-            "x1",
-            name(expected.1),
-            name(seen.1),
-        );
+        account.judgement.disagree(rule, source, "x1", name(expected.1), name(seen.1));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::testing::*;
 
-    fn call(world: &mut World, call: Hypercall, of: u64, x1: i64, events: &[Event]) {
+    fn call(world: &mut World, call: Hypercall, of: u64, result: i64, events: &[Event]) {
         let action = hypercall(0, call, [of, 0, 0, 0]);
-        let outcome = Outcome::Returned { x0: 0, x1 };
-        let wrong = Outcome::Returned { x0: 0, x1: if x1 == 0 { -1 } else { 0 } };
-        world.differ(action, wrong, events, &rules::DIV_HYPERCALL, "x1");
-        world.agree(action, outcome, events);
+        let wrong = if result == 0 { -1 } else { 0 };
+        world.differ(action, x1(wrong), events, &rules::DIV_HYPERCALL, "x1");
+        world.agree(action, x1(result), events);
     }
 
     #[test]
@@ -132,7 +122,7 @@ mod tests {
 
     #[test]
     fn share_and_unshare() {
-        let mut world = World::guarded();
+        let mut world = guarded();
         call(&mut world, Hypercall::HostUnshareHyp, FREE, -1, &[]);
         call(&mut world, Hypercall::HostShareHyp, FREE, 0, &[page(PageChange::Share, FREE)]);
         call(&mut world, Hypercall::HostShareHyp, FREE, -1, &[]);
@@ -148,10 +138,10 @@ mod tests {
 
     #[test]
     fn donate_to_the_guest_and_reclaim() {
-        let mut closing = World::closing();
+        let mut closing = closing();
         // P2
         call(&mut closing, Hypercall::HostDonateGuest, FREE, -1, &[]);
-        let mut world = World::guarded();
+        let mut world = guarded();
         call(&mut world, Hypercall::ReclaimGuestPage, FREE, -1, &[]);
         call(&mut world, Hypercall::HostDonateGuest, ITT, -1, &[]);
         call(&mut world, Hypercall::HostDonateGuest, FREE, 0, &[]);
@@ -163,28 +153,17 @@ mod tests {
 
     #[test]
     fn calls_that_are_not_supported_leave_x1() {
-        let untouched = Outcome::Returned { x0: -1, x1: 5 };
         let mut world = World::booted();
-        for early in [Hypercall::HostDonateGuest, Hypercall::ReclaimGuestPage] {
-            let action = hypercall(0, early, [5, 0, 0, 0]);
-            world.agree(action, untouched, &[]);
-            world.differ(
-                action,
-                Outcome::Returned { x0: 0, x1: -1 },
-                &[],
-                &rules::DIV_HYPERCALL,
-                "x0",
-            );
+        let returned = |x0, x1| Outcome::Returned { x0, x1 };
+        let x0 = |call: Hypercall| call.function_id();
+        for (x0, wrong, register) in [
+            (x0(Hypercall::HostDonateGuest), returned(0, -1), "x0"),
+            (x0(Hypercall::ReclaimGuestPage), returned(0, -1), "x0"),
+            (0xc600_0fff, returned(-1, 0), "x1"),
+        ] {
+            let action = Action::Hypercall { cpu: 0, x0, arguments: [5, 0, 0, 0] };
+            world.agree(action, returned(-1, 5), &[]);
+            world.differ(action, wrong, &[], &rules::DIV_HYPERCALL, register);
         }
-        let unknown =
-            its_machine::Action::Hypercall { cpu: 0, x0: 0xc600_0fff, arguments: [5, 0, 0, 0] };
-        world.agree(unknown, untouched, &[]);
-        world.differ(
-            unknown,
-            Outcome::Returned { x0: -1, x1: 0 },
-            &[],
-            &rules::DIV_HYPERCALL,
-            "x1",
-        );
     }
 }

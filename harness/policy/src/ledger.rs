@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use its_gic::geometry::Pages;
-use its_machine::{Event, HostSide, Machine, PageState};
+use its_machine::{Event, HostSide, Machine, PageChange, PageState};
 
 use crate::ghost::{Ghost, shared};
-use crate::race::witnessed;
 use crate::{Rule, rules};
 use its_architecture::Judgement;
 
@@ -160,15 +159,25 @@ impl Ledger {
         self.changed.extend(pages.iter());
     }
 
-    /// P13: giving these pages back failed, they stay as they are.
-    pub(crate) fn keep(&mut self, pages: Pages, reclaim: bool) {
-        for page in pages.iter() {
-            self.update(page, |entry| {
-                entry.stuck = true;
-                if reclaim {
-                    entry.base = Base::El2;
-                }
-            });
+    /// P13: a give back that fails leaves the page as it is.
+    pub(crate) fn keep_what_was_not_given_back(&mut self, events: &[Event]) {
+        for pair in events.windows(2) {
+            let [Event::Page { change, pages, .. }, Event::Injected] = pair else {
+                continue;
+            };
+            let reclaimed = match change {
+                PageChange::Unshare | PageChange::Unpin => false,
+                PageChange::Reclaim => true,
+                PageChange::Share | PageChange::Pin | PageChange::Donate => continue,
+            };
+            for page in pages.iter() {
+                self.update(page, |entry| {
+                    entry.stuck = true;
+                    if reclaimed {
+                        entry.base = Base::El2;
+                    }
+                });
+            }
         }
     }
 
@@ -207,6 +216,26 @@ impl Ledger {
         }
         self.changed = changed;
     }
+}
+
+/// What a page could be, by its transitions among some events: borrowed, and donated.
+fn witnessed(page: u64, events: &[Event]) -> [Option<bool>; 2] {
+    let (mut borrowed, mut donated) = (None, None);
+    for event in events {
+        let Event::Page { change, pages, result } = event else {
+            continue;
+        };
+        if !pages.contains(page) {
+            continue;
+        }
+        match change {
+            PageChange::Pin => borrowed = Some(result.is_ok()),
+            PageChange::Share if result.is_err() => borrowed = borrowed.or(Some(false)),
+            PageChange::Donate => donated = Some(result.is_ok()),
+            _ => {}
+        }
+    }
+    [borrowed, donated]
 }
 
 fn report(page: u64, expected: PageState, seen: PageState, judgement: &mut Judgement) {

@@ -9,7 +9,8 @@
 //!
 //! | module | says |
 //! | --- | --- |
-//! | `trap`, `queue`, `set_up`, `hypercall` | what EL2 must do (P1 to P14, S1 to S9) |
+//! | `guarded`, `queue`, `mappings` | a guarded ITS: registers, queue, tables and ITTs (P5 to P11) |
+//! | `trap`, `hypercall`, `set_up` | what the host asks of EL2, and must get (P1 to P3, S1 to S9) |
 //! | `account` | what EL2 writes in one action |
 //! | `ghost` | whose each page *is*, by pKVM's transitions |
 //! | `ledger` | whose each page *should be*, by the policy |
@@ -21,8 +22,10 @@
 
 mod account;
 mod ghost;
+mod guarded;
 mod hypercall;
 mod ledger;
+mod mappings;
 mod policy;
 mod queue;
 mod race;
@@ -32,4 +35,4 @@ mod testing;
 mod trap;
 
 use its_rules::{Rule, catalogue as rules};
-pub use policy::{Phase, Policy, Position};
+pub use policy::{Phase, Policy};

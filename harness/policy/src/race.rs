@@ -5,19 +5,20 @@
 //! done for one access or call is judged from that agent's own events alone, at the moment when it
 //! gives the lock of the ITS back, since that is when it takes effect for others. Whether a page
 //! could be borrowed or donated while another agent changed it is what the page's own transitions
-//! say, each of which is held against pKVM's books.
+//! say, each of which is held against pKVM's page states.
 
 use std::collections::{BTreeSet, VecDeque};
 
+use its_architecture::{Judgement, Partial, Registers, value_of};
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
-use its_machine::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, PageChange, Part};
+use its_machine::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, Part};
 
 use crate::account::Account;
-use crate::queue::Stop;
-use crate::trap::Before;
-use crate::{Phase, Policy, rules};
-use its_architecture::{Judgement, Partial, Registers};
+use crate::guarded::Stop;
+use crate::hypercall::HostCall;
+use crate::trap::{Before, device_reads};
+use crate::{Policy, rules};
 
 /// An action that has begun.
 struct Underway {
@@ -29,249 +30,83 @@ struct Underway {
     account: Account,
     /// The hardware when EL2 took the lock, or when it began where there is none.
     before: Option<Before>,
-    /// What was so when it began, where a call may go by that.
-    early: Early,
+    /// P2: an ITS was not guarded yet when it began.
+    closing: bool,
+    /// S1, S2: what refused a set-up when it began.
+    refused: Option<Errno>,
     judged: bool,
 }
 
-/// What a hypercall may have found when it began.
-#[derive(Clone, Copy)]
-struct Early {
-    /// P2: an ITS was not guarded yet.
-    closing: bool,
-    /// S1, S2: what refused a set-up.
-    refused: Option<Errno>,
-}
-
 /// The race so far.
-struct Race<'a> {
+pub(crate) struct Race<'a> {
+    policy: &'a mut Policy,
     parts: [VecDeque<Part>; AGENTS],
     underway: [Option<Underway>; AGENTS],
     judgement: Judgement,
     rest: &'a [Event],
 }
 
-impl Policy {
-    /// Takes note of what several agents did at once, and says what was wrong with it. `parts`: the
-    /// actions in the order of their ends, each of which is an [`Event::Over`].
-    pub fn judge_race(&mut self, parts: &[Part], events: &[Event]) -> Judgement {
-        self.hardware.start_action();
+impl<'a> Race<'a> {
+    pub(crate) fn new(policy: &'a mut Policy, parts: &[Part], events: &'a [Event]) -> Self {
         let of = |agent: usize| {
             let own = parts.iter().filter(|part| usize::from(part.agent) == agent);
             own.copied().collect()
         };
-        let mut race = Race {
+        Self {
+            policy,
             parts: std::array::from_fn(of),
             underway: [const { None }; AGENTS],
             judgement: Judgement::default(),
             rest: events,
-        };
-        let mut agent = 0;
-        while let Some((turn, slice, over)) = race.next_slice(agent) {
-            agent = turn;
-            self.follow(&mut race, usize::from(agent), slice, over);
         }
-        self.compare_writers(&mut race.judgement);
-        self.ledger.compare(&self.ghost, &mut race.judgement);
-        race.judgement
+    }
+
+    pub(crate) fn judge(mut self) -> Judgement {
+        let mut agent = 0;
+        while let Some((turn, slice, over)) = self.next_slice(agent) {
+            agent = turn;
+            self.follow(usize::from(agent), slice, over);
+        }
+        self.compare_writers();
+        self.judgement
     }
 
     /// P9: whoever came last, the hardware's CWRITER is J of a guarded ITS that runs.
-    fn compare_writers(&self, judgement: &mut Judgement) {
-        for (its, guard) in self.guards.iter().enumerate() {
-            let hardware = &self.hardware.its[its].registers;
-            let Some(guard) = guard.as_ref().filter(|guard| guard.stop == Stop::Running) else {
-                continue;
-            };
-            let seen = hardware.cwriter.value & OFFSET_MASK;
-            if !hardware.enabled || seen == guard.j {
-                continue;
+    fn compare_writers(&mut self) {
+        for guarded in self.policy.guarded.iter().flatten() {
+            let hardware = &self.policy.hardware.its[guarded.its].registers;
+            let (seen, j) = (hardware.cwriter.value & OFFSET_MASK, guarded.queues.j);
+            if guarded.stop == Stop::Running && hardware.enabled && seen != j {
+                let path = format_args!("its{}.cwriter", guarded.its);
+                let (j, seen) = (format_args!("{j:#x}"), format_args!("{seen:#x}"));
+                self.judgement.disagree(&rules::DIV_FORWARD, "P9", path, j, seen);
             }
-            let (path, value) = (format_args!("its{its}.cwriter"), format_args!("{:#x}", guard.j));
-            judgement.disagree(&rules::DIV_FORWARD, "P9", path, value, format_args!("{seen:#x}"));
         }
     }
 
     /// What one agent did before another acts, or until its action is `over`.
-    fn follow(&mut self, race: &mut Race, agent: usize, slice: &[Event], over: bool) {
-        if race.underway[agent].is_none() {
-            let Some(part) = race.parts[agent].pop_front() else {
+    fn follow(&mut self, agent: usize, slice: &[Event], over: bool) {
+        if self.underway[agent].is_none() {
+            let Some(part) = self.parts[agent].pop_front() else {
                 return;
             };
-            race.underway[agent] = Some(self.begin(part));
+            self.underway[agent] = Some(Underway::new(self.policy, part));
         }
-        self.hardware.start_step();
-        race.contest(agent, slice);
-        let Some(mut own) = race.underway[agent].take() else {
+        self.policy.hardware.start_step();
+        self.contest(agent, slice);
+        let Some(mut own) = self.underway[agent].take() else {
             return;
         };
-        own.account.judgement = std::mem::take(&mut race.judgement);
-        match self.is_entry(&own.part.action) {
-            true => self.follow_entry(&mut own, slice, over),
-            // Done at one moment, whatever it waited for before.
-            false if over => {
-                own.events.extend_from_slice(slice);
-                self.follow_other(&mut own);
-                self.end_part(&mut own);
-            }
-            false => own.events.extend_from_slice(slice),
-        }
-        race.judgement = std::mem::take(&mut own.account.judgement);
+        own.account.judgement = std::mem::take(&mut self.judgement);
+        own.follow(self.policy, slice, over);
+        self.judgement = std::mem::take(&mut own.account.judgement);
         if !over {
-            race.underway[agent] = Some(own);
-            return;
-        }
-        if let Some(page) = guest_page(&own.part.action) {
-            race.contested_by(agent, [page].into_iter());
+            self.underway[agent] = Some(own);
+        } else if let Some(page) = guest_page(&own.part.action) {
+            self.contested_by(agent, [page].into_iter());
         }
     }
 
-    fn begin(&self, part: Part) -> Underway {
-        let closing = |its| self.phase(its as u8) == Phase::Closing;
-        let before = match part.action {
-            Action::Device { address, .. } => self.before(address),
-            _ => None,
-        };
-        Underway {
-            part,
-            events: Vec::new(),
-            contested: BTreeSet::new(),
-            account: Account::default(),
-            before,
-            early: Early {
-                closing: (0..self.machine.its.len()).any(closing),
-                refused: self.refused_early(),
-            },
-            judged: false,
-        }
-    }
-
-    /// Whether EL2's emulation does it, in many steps.
-    fn is_entry(&self, action: &Action) -> bool {
-        match *action {
-            Action::Device { cpu, .. } => self.is_finalized(cpu),
-            Action::Hypercall { x0, .. } => {
-                Hypercall::from_function_id(x0) == Some(Hypercall::InitItsEmulation)
-            }
-            _ => false,
-        }
-    }
-
-    fn follow_entry(&mut self, own: &mut Underway, slice: &[Event], over: bool) {
-        let takes = |event: &Event| matches!(event, Event::Acquired(LockName::Its(_)));
-        if let Action::Device { address, .. } = own.part.action
-            && slice.iter().any(takes)
-        {
-            own.before = self.before(address);
-        }
-        self.replay(slice, &mut own.account);
-        own.events.extend_from_slice(slice);
-        let gives = |event: &Event| matches!(event, Event::Released(LockName::Its(_)));
-        if own.part.outcome == Outcome::Stopped {
-            own.account.judgement.poison("EL2 did not return");
-            return;
-        }
-        if !own.judged && (over || slice.iter().any(gives)) {
-            own.judged = true;
-            self.ledger.contest(&own.contested);
-            self.judge_entry(own);
-            self.ledger.contest(&BTreeSet::new());
-        }
-        if over {
-            self.end_part(own);
-        }
-    }
-
-    /// An action that takes effect at one moment, which is its last.
-    fn follow_other(&mut self, own: &mut Underway) {
-        let Part { action, outcome, .. } = own.part;
-        // P2: the ITSs may have been asked before the last of them was guarded.
-        if own.early.closing && is_refused_donation(&action, &outcome) {
-            return self.replay(&own.events, &mut own.account);
-        }
-        self.act(&action, &outcome, &own.events, &mut own.account);
-    }
-
-    /// What EL2 must have done, by the policy.
-    fn judge_entry(&mut self, own: &mut Underway) {
-        match own.part.action {
-            Action::Device { size, direction, .. } => {
-                let seen = match own.part.outcome {
-                    Outcome::Value(value) => value,
-                    _ => 0,
-                };
-                let Some(mut before) = own.before.take() else {
-                    return;
-                };
-                if let Before::Its { its, registers, .. } = &mut before {
-                    found(registers, self.machine.its[*its], &own.events);
-                }
-                let access = (size, direction);
-                self.judge_trap(access, &before, seen, &own.events, &mut own.account);
-            }
-            Action::Hypercall { x0, arguments, cpu } => {
-                self.judge_racing_set_up((cpu, x0, arguments), own)
-            }
-            _ => {}
-        }
-    }
-
-    /// Judged by what EL2 found: since then power may have gone, and CPUs been finalized.
-    fn judge_racing_set_up(&mut self, call: (u8, u64, [u64; 4]), own: &mut Underway) {
-        let Underway { part: Part { outcome, .. }, early, .. } = *own;
-        let refused =
-            early.refused.map(|errno| Outcome::Returned { x0: 0, x1: Errno::result(Err(errno)) });
-        if refused == Some(outcome) {
-            return;
-        }
-        let (_, _, [device, ..]) = call;
-        let its = self.machine.its.iter().position(|base| *base == device);
-        let now = its.map(|its| (its, self.hardware.its[its].registers));
-        if let Some((its, _)) = now {
-            found(&mut self.hardware.its[its].registers, device, &own.events);
-        }
-        self.judge_hypercall(call, Some(Ok(())), &outcome, &own.events, &mut own.account);
-        if let Some((its, registers)) = now {
-            self.hardware.its[its].registers = registers;
-        }
-    }
-
-    /// S1, S2.
-    fn refused_early(&self) -> Option<Errno> {
-        if !self.is_protected() {
-            return Some(Errno::Eopnotsupp);
-        }
-        self.finalized.contains(&false).then_some(Errno::Ebusy)
-    }
-
-    fn end_part(&mut self, own: &mut Underway) {
-        self.settle(&own.events, &mut own.account);
-        self.keep_what_was_not_given_back(&own.events);
-    }
-}
-
-/// The page that a call gives to the guest or takes from it.
-fn guest_page(action: &Action) -> Option<u64> {
-    let Action::Hypercall { x0, arguments, .. } = action else {
-        return None;
-    };
-    let call = Hypercall::from_function_id(*x0)?;
-    let moves = [Hypercall::HostDonateGuest, Hypercall::ReclaimGuestPage];
-    moves.contains(&call).then_some(arguments[0])
-}
-
-fn is_refused_donation(action: &Action, outcome: &Outcome) -> bool {
-    let eperm = Outcome::Returned { x0: 0, x1: Errno::result(Err(Errno::Eperm)) };
-    let donates = match *action {
-        Action::Hypercall { x0, .. } => {
-            Hypercall::from_function_id(x0) == Some(Hypercall::HostDonateGuest)
-        }
-        _ => false,
-    };
-    donates && *outcome == eperm
-}
-
-impl<'a> Race<'a> {
     /// The next events of one agent: up to another's turn or the end of an action.
     fn next_slice(&mut self, mut agent: u8) -> Option<(u8, &'a [Event], bool)> {
         let mark = |event: &Event| matches!(event, Event::Turn { .. } | Event::Over);
@@ -315,17 +150,156 @@ impl<'a> Race<'a> {
     }
 }
 
+impl Underway {
+    fn new(policy: &Policy, part: Part) -> Self {
+        let before = match part.action {
+            Action::Device { address, .. } => policy.before(address),
+            _ => None,
+        };
+        Self {
+            part,
+            events: Vec::new(),
+            contested: BTreeSet::new(),
+            account: Account::default(),
+            before,
+            closing: policy.is_closing(),
+            refused: refused_early(policy),
+            judged: false,
+        }
+    }
+
+    fn follow(&mut self, policy: &mut Policy, slice: &[Event], over: bool) {
+        if self.is_entry(policy) {
+            return self.follow_entry(policy, slice, over);
+        }
+        // Done at one moment, which is its last, whatever it waited for before.
+        self.events.extend_from_slice(slice);
+        if !over {
+            return;
+        }
+        let Part { action, outcome, .. } = self.part;
+        // P2: the ITSs may have been asked before the last of them was guarded.
+        if self.closing && is_refused_donation(&action, &outcome) {
+            policy.replay(&self.events, &mut self.account);
+        } else {
+            policy.act(&action, &outcome, &self.events, &mut self.account);
+        }
+        policy.settle(&self.events, &mut self.account);
+    }
+
+    /// Whether EL2's emulation does it, in many steps.
+    fn is_entry(&self, policy: &Policy) -> bool {
+        match self.part.action {
+            Action::Device { cpu, .. } => policy.is_finalized(cpu),
+            ref action => called(action) == Some(Hypercall::InitItsEmulation),
+        }
+    }
+
+    fn follow_entry(&mut self, policy: &mut Policy, slice: &[Event], over: bool) {
+        let takes = |event: &Event| matches!(event, Event::Acquired(LockName::Its(_)));
+        if let Action::Device { address, .. } = self.part.action
+            && slice.iter().any(takes)
+        {
+            self.before = policy.before(address);
+        }
+        policy.replay(slice, &mut self.account);
+        self.events.extend_from_slice(slice);
+        let gives = |event: &Event| matches!(event, Event::Released(LockName::Its(_)));
+        if self.part.outcome == Outcome::Stopped {
+            return self.account.judgement.poison("EL2 did not return");
+        }
+        if !self.judged && (over || slice.iter().any(gives)) {
+            self.judged = true;
+            policy.ledger.contest(&self.contested);
+            self.judge_entry(policy);
+            policy.ledger.contest(&BTreeSet::new());
+        }
+        if over {
+            policy.settle(&self.events, &mut self.account);
+        }
+    }
+
+    /// What EL2 must have done, by the policy.
+    fn judge_entry(&mut self, policy: &mut Policy) {
+        let Part { action, outcome, .. } = self.part;
+        match action {
+            Action::Device { size, direction, .. } => {
+                let Some(mut before) = self.before.take() else {
+                    return;
+                };
+                if let Before::Its { its, registers, .. } = &mut before {
+                    found(registers, policy.machine.its[*its], &self.events);
+                }
+                let (access, seen) = ((size, direction), value_of(&outcome));
+                policy.judge_trap(access, &before, seen, &self.events, &mut self.account);
+            }
+            Action::Hypercall { cpu, x0, arguments } => {
+                let call = HostCall::new(policy, cpu, x0, arguments);
+                self.judge_set_up(policy, call, arguments[0]);
+            }
+            _ => {}
+        }
+    }
+
+    /// Judged by what EL2 found: since then power may have gone, and CPUs been finalized.
+    fn judge_set_up(&mut self, policy: &mut Policy, call: HostCall, device: u64) {
+        let outcome = self.part.outcome;
+        let refused = |errno| Outcome::Returned { x0: 0, x1: Errno::result(Err(errno)) };
+        if self.refused.map(refused) == Some(outcome) {
+            return;
+        }
+        let its = policy.machine.its.iter().position(|base| *base == device);
+        let now = its.map(|its| (its, policy.hardware.its[its].registers));
+        if let Some((its, _)) = now {
+            found(&mut policy.hardware.its[its].registers, device, &self.events);
+        }
+        call.judge(policy, &outcome, &self.events, &mut self.account);
+        if let Some((its, registers)) = now {
+            policy.hardware.its[its].registers = registers;
+        }
+    }
+}
+
+/// S1, S2.
+fn refused_early(policy: &Policy) -> Option<Errno> {
+    if !policy.is_protected() {
+        return Some(Errno::Eopnotsupp);
+    }
+    policy.finalized.contains(&false).then_some(Errno::Ebusy)
+}
+
+/// The hypercall that an action is.
+fn called(action: &Action) -> Option<Hypercall> {
+    match action {
+        Action::Hypercall { x0, .. } => Hypercall::from_function_id(*x0),
+        _ => None,
+    }
+}
+
+/// The page that a call gives to the guest or takes from it.
+fn guest_page(action: &Action) -> Option<u64> {
+    let moves = [Hypercall::HostDonateGuest, Hypercall::ReclaimGuestPage];
+    match action {
+        Action::Hypercall { arguments: [page, ..], .. } => {
+            called(action).filter(|call| moves.contains(call)).map(|_| *page)
+        }
+        _ => None,
+    }
+}
+
+fn is_refused_donation(action: &Action, outcome: &Outcome) -> bool {
+    let eperm = Outcome::Returned { x0: 0, x1: Errno::result(Err(Errno::Eperm)) };
+    called(action) == Some(Hypercall::HostDonateGuest) && *outcome == eperm
+}
+
 /// Makes the hardware's registers what EL2 found, before it wrote any: they may have changed while
 /// it held the lock.
 fn found(registers: &mut Registers, base: u64, events: &[Event]) {
-    for event in events {
-        let (address, value) = match *event {
-            Event::DeviceWrite { .. } => break,
-            Event::DeviceRead { address, value, .. } => (address, value),
-            _ => continue,
-        };
+    let writes = |event: &Event| matches!(event, Event::DeviceWrite { .. });
+    let end = events.iter().position(writes).unwrap_or(events.len());
+    for (offset, value) in device_reads(base, &events[..end]) {
         let read = Partial::all(value);
-        match Register::at(address.wrapping_sub(base)) {
+        match Register::at(offset) {
             Register::Ctlr => registers.enabled = value & 1 != 0,
             Register::Creadr => registers.creadr = value,
             Register::Cwriter => registers.cwriter = read,
@@ -336,169 +310,5 @@ fn found(registers: &mut Registers, base: u64, events: &[Event]) {
     }
 }
 
-/// What a page could be, by its transitions among some events: borrowed, and donated.
-pub(crate) fn witnessed(page: u64, events: &[Event]) -> [Option<bool>; 2] {
-    let (mut borrowed, mut donated) = (None, None);
-    for event in events {
-        let Event::Page { change, pages, result } = event else {
-            continue;
-        };
-        if !pages.contains(page) {
-            continue;
-        }
-        match change {
-            PageChange::Pin => borrowed = Some(result.is_ok()),
-            PageChange::Share if result.is_err() => borrowed = borrowed.or(Some(false)),
-            PageChange::Donate => donated = Some(result.is_ok()),
-            _ => {}
-        }
-    }
-    [borrowed, donated]
-}
-
 #[cfg(test)]
-mod tests {
-    use its_machine::AccessSize;
-
-    use super::*;
-    use crate::testing::*;
-
-    const CWRITER: u64 = ITS + 0x88;
-
-    fn post(cpu: u8, offset: u64) -> Part {
-        Part {
-            agent: cpu,
-            action: Action::Device {
-                cpu,
-                address: CWRITER,
-                size: AccessSize::Double,
-                direction: its_machine::Direction::Write(offset),
-            },
-            outcome: Outcome::Done,
-        }
-    }
-
-    fn turn(agent: u8) -> Vec<Event> {
-        vec![Event::Turn { agent }]
-    }
-
-    fn lock() -> Vec<Event> {
-        vec![Event::Acquired(LockName::Its(0))]
-    }
-
-    fn unlock() -> Vec<Event> {
-        vec![Event::Released(LockName::Its(0))]
-    }
-
-    fn moves(offset: u64) -> Vec<Event> {
-        vec![writes(Register::Cwriter, offset)]
-    }
-
-    fn over() -> Vec<Event> {
-        vec![Event::Over]
-    }
-
-    /// CPU 0 posts one command, CPU 1 the next, and `end` is how they end.
-    fn two_posts(end: impl IntoIterator<Item = Vec<Event>>) -> Judgement {
-        let mut world = World::guarded();
-        let first = [turn(0), lock(), look(0x80), accepts(0x80, mapd(2, 4, FREE), &[FREE])];
-        let events = join(first.into_iter().chain(end));
-        // CPU 1's ends first.
-        let ended = [post(1, 0xc0), post(0, 0xa0)];
-        world.model.judge_race(&ended, &events)
-    }
-
-    fn second() -> [Vec<Event>; 3] {
-        [lock(), look(0x80), accepts(0xa0, SYNC, &[])]
-    }
-
-    #[test]
-    fn two_posts_one_after_the_other() {
-        let [locked, looks, accepted] = second();
-        let judgement = two_posts([
-            moves(0xa0),
-            unlock(),
-            turn(1),
-            locked,
-            looks,
-            accepted,
-            moves(0xc0),
-            unlock(),
-            over(),
-            turn(0),
-            over(),
-        ]);
-        assert_eq!(judgement.findings, []);
-        assert_eq!(judgement.judged, 2);
-    }
-
-    /// The second CPU's CWRITER is overwritten by the first's.
-    #[test]
-    fn cwriter_must_not_go_back() {
-        let [locked, looks, accepted] = second();
-        let judgement = two_posts([
-            unlock(),
-            turn(1),
-            locked,
-            looks,
-            accepted,
-            moves(0xc0),
-            unlock(),
-            over(),
-            turn(0),
-            moves(0xa0),
-            over(),
-        ]);
-        let [only] = &judgement.findings[..] else {
-            panic!("{:#?}", judgement.findings);
-        };
-        assert_eq!((only.rule, &*only.seen), (&rules::DIV_FORWARD, "0xa0"));
-    }
-
-    /// A page that CPU 1 shares or not while EL2 judges MAPD.
-    fn shared_meanwhile(before: bool, accepted: bool) -> Judgement {
-        let mut world = World::guarded();
-        let share = Part {
-            agent: 1,
-            action: hypercall(1, Hypercall::HostShareHyp, [FREE, 0, 0, 0]),
-            outcome: Outcome::Returned { x0: 0, x1: if before { 0 } else { -1 } },
-        };
-        let shares = |result| Event::Page {
-            change: PageChange::Share,
-            pages: its_gic::geometry::Pages { first: FREE, count: 1 },
-            result,
-        };
-        let by_host = match before {
-            true => shares(Ok(())),
-            false => shares(Err(Errno::Eperm)),
-        };
-        let meanwhile = [turn(1), vec![by_host], over(), turn(0)];
-        let command = mapd(2, 4, FREE);
-        let copy = vec![copied(0x80, command.encode())];
-        let own = match before {
-            true => vec![shares(Err(Errno::Eperm)), page(PageChange::Pin, FREE)],
-            false => borrows(&[FREE]),
-        };
-        let passed = match accepted {
-            true => join([vec![passed_on(0x80, command.encode())], moves(0xa0)]),
-            false => Vec::new(),
-        };
-        let begin = [turn(0), lock(), look(0x80), copy];
-        let middle = match before {
-            true => join([join(meanwhile), own]),
-            false => join([own, join(meanwhile)]),
-        };
-        let events = join([join(begin), middle, passed, unlock(), over()]);
-        world.model.judge_race(&[share, post(0, 0xa0)], &events)
-    }
-
-    #[test]
-    fn a_page_may_be_shared_before_or_after_it_is_borrowed() {
-        for before in [true, false] {
-            let right = shared_meanwhile(before, true);
-            assert_eq!(right.findings, [], "{before}");
-            let wrong = shared_meanwhile(before, false);
-            assert!(!wrong.findings.is_empty(), "{before}");
-        }
-    }
-}
+mod tests;

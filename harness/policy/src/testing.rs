@@ -5,11 +5,15 @@ pub(crate) use its_architecture::Judgement;
 pub(crate) use its_architecture::testing::*;
 use its_el2::SubjectPolicy;
 use its_gic::command::Words;
-use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages};
-use its_gic::{Command, Register};
-use its_machine::{AccessSize, Action, Event, Freedoms, Hypercall, Machine, Outcome, PageChange};
+pub(crate) use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages};
+pub(crate) use its_gic::register::Baser;
+pub(crate) use its_gic::{Command, Register};
+pub(crate) use its_machine::{
+    AccessSize, Action, Errno, Event, Freedoms, Hypercall, Machine, Outcome, PageChange, PageState,
+};
 
-use crate::Policy;
+use crate::queue::Queues;
+pub(crate) use crate::{Phase, Policy, Rule, rules};
 
 /// The reference in a world.
 pub(crate) type World = its_architecture::testing::World<Policy>;
@@ -37,77 +41,64 @@ impl Reference for Policy {
     }
 }
 
-/// What a right EL2 is part of.
-pub(crate) trait Guarding: Sized {
-    fn closing() -> Self;
-    fn guarded_on(machine: Machine) -> Self;
-    fn guard(self) -> Self;
-    fn finalized(self) -> Self;
-    fn guarded() -> Self;
-    fn writes_with(&mut self, address: u64, value: u64, events: &[Event]);
-    fn posts(&mut self, offset: u64, events: &[Vec<Event>]);
-    fn consumes(&mut self, offset: u64, commands: &[Command]);
+/// A hypercall that is supported returned this.
+pub(crate) const fn x1(x1: i64) -> Outcome {
+    Outcome::Returned { x0: 0, x1 }
 }
 
-impl Guarding for World {
-    /// Both CPUs finalized.
-    fn closing() -> Self {
-        Self::booted().finalized()
-    }
+// ---- worlds
 
-    fn guarded_on(machine: Machine) -> Self {
-        Self::booted_on(machine).guard()
+/// Both CPUs finalized.
+pub(crate) fn finalized(mut world: World) -> World {
+    for cpu in 0..2 {
+        world.agree(hypercall(cpu, Hypercall::ProtFinalize, [0; 4]), x1(0), &[]);
     }
+    world
+}
 
-    fn guard(self) -> Self {
-        let mut world = self.finalized();
-        let done = Outcome::Returned { x0: 0, x1: 0 };
-        world.agree(set_up_call(), done, &set_up());
-        world
-    }
+/// Then set up: C = J = W = 0x80.
+pub(crate) fn guard(world: World) -> World {
+    let mut world = finalized(world);
+    world.agree(set_up_call(), x1(0), &set_up());
+    world
+}
 
-    fn finalized(mut self) -> Self {
-        for cpu in 0..2 {
-            let finalize = hypercall(cpu, Hypercall::ProtFinalize, [0; 4]);
-            self.agree(finalize, Outcome::Returned { x0: 0, x1: 0 }, &[]);
-        }
-        self
-    }
+pub(crate) fn closing() -> World {
+    finalized(World::booted())
+}
 
-    /// Set up: C = J = W = 0x80.
-    fn guarded() -> Self {
-        Self::guarded_on(machine())
-    }
+pub(crate) fn guarded() -> World {
+    guard(World::booted())
+}
 
-    /// A 64-bit write with this list of events.
-    fn writes_with(&mut self, address: u64, value: u64, events: &[Event]) {
-        let action = write(address, AccessSize::Double, value);
-        self.agree(action, Outcome::Done, events);
-    }
+/// A hypercall for a page that succeeds.
+pub(crate) fn calls(world: &mut World, call: Hypercall, page: u64, events: &[Event]) {
+    world.agree(hypercall(0, call, [page, 0, 0, 0]), x1(0), events);
+}
 
-    /// A CWRITER write with this list of events after the look at C.
-    fn posts(&mut self, offset: u64, events: &[Vec<Event>]) {
-        let action = write(ITS + 0x88, AccessSize::Double, offset);
-        self.agree(action, Outcome::Done, &join(events.iter().cloned()));
-    }
+pub(crate) fn queues(world: &World) -> Queues {
+    world.model.guarded[0].as_ref().unwrap().queues
+}
 
-    /// The ITS consumes these from `offset` on.
-    fn consumes(&mut self, offset: u64, commands: &[Command]) {
-        let offsets = (offset..).step_by(32);
-        let events: Vec<Event> =
-            offsets.zip(commands).map(|(at, command)| consumed(at, *command)).collect();
-        self.agree(ADVANCE, Outcome::Done, &events);
-    }
+/// Records that the ITS uses, of those that its private pages carry.
+pub(crate) fn records(world: &World) -> (u64, u64) {
+    let mappings = &world.model.guarded[0].as_ref().unwrap().mappings;
+    (mappings.records_used(), mappings.capacity)
 }
 
 // ---- single events
 
 pub(crate) fn page(change: PageChange, page: u64) -> Event {
-    pages(change, page, 1)
+    Event::Page { change, pages: Pages { first: page, count: 1 }, result: Ok(()) }
 }
 
-pub(crate) fn pages(change: PageChange, first: u64, count: u64) -> Event {
-    Event::Page { change, pages: Pages { first, count }, result: Ok(()) }
+/// A change of a page that the scenario makes fail.
+pub(crate) fn fails(change: PageChange, page: u64) -> Event {
+    refuses(change, page, Errno::Enomem)
+}
+
+pub(crate) fn refuses(change: PageChange, page: u64, errno: Errno) -> Event {
+    Event::Page { change, pages: Pages { first: page, count: 1 }, result: Err(errno) }
 }
 
 pub(crate) fn word_read(address: u64, value: u64) -> Event {

@@ -1,0 +1,439 @@
+//! An ITS in the phase Guarded: the register table and the queue (P5 to P11).
+
+use its_architecture::{RETRY, STALLED};
+use its_gic::register::{Baser, Cbaser, Ctlr, OFFSET_MASK};
+use its_gic::{Command, Part, Register};
+use its_machine::{AccessSize, Direction, Event};
+
+use crate::account::Write;
+use crate::mappings::{Effect, Mappings};
+use crate::queue::Queues;
+use crate::trap::{ItsTrap, Reading, device_reads, of};
+use crate::{Rule, rules};
+
+/// How far the ITS is on its way to rest (at rest, below P11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Running,
+    /// The host cleared Enabled.
+    Stopping,
+    /// Then Quiescent read 1, CBASER as EL2 left it, and CREADR from C to J.
+    AtRest,
+    /// It stopped in another way: it lost power at work, and stays off.
+    Lost,
+}
+
+/// What EL2 must know of an ITS in the phase Guarded.
+#[derive(Clone, Debug)]
+pub(crate) struct GuardedIts {
+    pub(crate) its: usize,
+    /// Physical address of its registers.
+    pub(crate) base: u64,
+    /// CTLR as at set-up, without Enabled and Quiescent.
+    pub(crate) ctlr: u64,
+    /// As at set-up.
+    pub(crate) cbaser: u64,
+    /// What CBASER and BASERs show the host, and how EL2 left them: with the Valid last accepted.
+    pub(crate) shown_cbaser: u64,
+    pub(crate) shown_baser: [u64; 8],
+    pub(crate) queues: Queues,
+    pub(crate) mappings: Mappings,
+    pub(crate) stop: Stop,
+}
+
+/// A value that differs from the recorded one in Valid at most.
+fn with_valid_of(recorded: u64, new: u64) -> u64 {
+    recorded & !Baser::VALID | new & Baser::VALID
+}
+
+impl GuardedIts {
+    /// Judges a trapped access to its frames, and what EL2 did for it.
+    pub(crate) fn judge(&mut self, trap: &mut ItsTrap) {
+        let Some((register, part)) = trap.register() else {
+            // The paragraph on sizes; the row on the translation frame.
+            return trap.judge_reading(Reading::Zero, Part::Whole);
+        };
+        match trap.direction {
+            Direction::Write(value) => {
+                self.write(register, (part, value), trap);
+                if register != Register::Ctlr {
+                    self.notice_rest(trap.events);
+                }
+            }
+            Direction::Read => {
+                if register == Register::Creadr {
+                    self.take_up(trap.events, trap);
+                }
+                self.notice_rest(trap.events);
+                trap.judge_reading(self.reading(register), part);
+            }
+        }
+    }
+
+    /// Whether the hardware's queue is at an address.
+    pub(crate) fn has_queue(&self, address: u64) -> bool {
+        let queue = self.queues.queue;
+        address.wrapping_sub(queue.address) < queue.bytes
+    }
+
+    /// Whether a level-1 table is at an address.
+    pub(crate) fn has_level1(&self, address: u64) -> bool {
+        let mut level1 = (0..8).filter_map(|n| self.mappings.table(n)).filter(|one| one.indirect);
+        level1.any(|table| address.wrapping_sub(table.address) < table.bytes)
+    }
+
+    /// The register table, column "read".
+    fn reading(&self, register: Register) -> Reading {
+        match register {
+            Register::Cbaser => Reading::Value(self.shown_cbaser),
+            Register::Cwriter => Reading::Value(self.queues.w),
+            Register::Creadr => Reading::Creadr(self.queues.creadr()),
+            Register::Baser(n) => Reading::Value(self.shown_baser[usize::from(n & 7)]),
+            Register::Statusr | Register::Partidr | Register::Reserved(_) => Reading::Zero,
+            Register::Ctlr
+            | Register::Iidr
+            | Register::Typer
+            | Register::Mpamidr
+            | Register::Mpidr
+            | Register::Umsir
+            | Register::Identification(_) => Reading::Hardware(register),
+        }
+    }
+
+    /// The register table, column "write". What is not here is ignored.
+    fn write(&mut self, register: Register, (part, value): (Part, u64), trap: &mut ItsTrap) {
+        match register {
+            Register::Ctlr => self.write_ctlr(value & 1 != 0, trap),
+            Register::Cbaser => self.write_cbaser(part, value, trap),
+            Register::Cwriter => self.write_cwriter(part, value, trap),
+            Register::Baser(n) => self.write_baser(usize::from(n & 7), part, value, trap),
+            _ => {}
+        }
+    }
+
+    /// The hardware's register, which EL2 must write.
+    fn forwarded(&self, register: Register, value: u64, mask: u64, source: &'static str) -> Write {
+        let address = self.base + register.offset();
+        Write { address, size: AccessSize::Double, value, mask, required: true, source }
+    }
+
+    fn write_ctlr(&mut self, enable: bool, trap: &mut ItsTrap) {
+        let value = self.ctlr | u64::from(enable);
+        let write = Write {
+            size: AccessSize::Word,
+            ..self.forwarded(Register::Ctlr, value, 0x7fff_ffff, "CTLR")
+        };
+        let base = self.base;
+        let written =
+            |event: &Event| matches!(event, Event::DeviceWrite { address, .. } if *address == base);
+        let place = trap.events.iter().position(written);
+        let (before, after) = trap.events.split_at(place.unwrap_or(trap.events.len()));
+        match (trap.before.enabled, enable) {
+            // Taken by a look of its own, before it is forwarded.
+            (true, false) => {
+                self.look(before, trap);
+                trap.account.writes.push(write);
+                if place.is_some() {
+                    self.stop = Stop::Stopping;
+                    self.notice_rest(after);
+                }
+            }
+            (true, true) => {}
+            // Not said: forwarding it once more changes nothing.
+            (false, false) => {
+                trap.account.writes.push(Write { required: false, ..write });
+                self.notice_rest(trap.events);
+            }
+            (false, true) => {
+                self.notice_rest(before);
+                if !self.may_enable(trap) {
+                    return;
+                }
+                trap.account.writes.push(write);
+                self.stop = Stop::Running;
+                if place.is_some() {
+                    self.take_up(after, trap);
+                }
+            }
+        }
+    }
+
+    /// CTLR 0 to 1: at rest, C = J = CREADR = CWRITER, queue and tables as recorded and Valid.
+    fn may_enable(&mut self, trap: &mut ItsTrap) -> bool {
+        let (hardware, j) = (&trap.before, self.queues.j);
+        let empty =
+            self.queues.c == j && hardware.creadr == j && hardware.cwriter.value & OFFSET_MASK == j;
+        let same = |value: u64, recorded: u64, writable: u64| (value ^ recorded) & writable == 0;
+        let queue = same(hardware.cbaser.value, self.cbaser, Cbaser::WRITABLE);
+        let table = |n: usize| {
+            let recorded = self.mappings.baser[n];
+            !Baser::from_bits(recorded).valid()
+                || same(hardware.baser[n].value, recorded, Baser::WRITABLE)
+        };
+        empty && queue && (0..8).all(table) && self.is_at_rest(trap)
+    }
+
+    fn write_cbaser(&mut self, part: Part, value: u64, trap: &mut ItsTrap) {
+        let new = part.insert(self.shown_cbaser, value);
+        let same = (new ^ self.cbaser) & Cbaser::WRITABLE & !Cbaser::VALID == 0;
+        if !same || !self.is_at_rest(trap) {
+            return;
+        }
+        self.shown_cbaser = with_valid_of(self.cbaser, new);
+        trap.account.writes.push(self.forwarded(Register::Cbaser, new, Cbaser::WRITABLE, "CBASER"));
+        trap.account.writes.push(self.forwarded(Register::Cwriter, 0, u64::MAX, "CBASER"));
+        self.queues = Queues::new(self.queues.queue, self.queues.shadow);
+        // P11: taken as done, but what that would release stays borrowed for good.
+        while !self.mappings.in_flight.is_empty() {
+            self.mappings.complete();
+        }
+    }
+
+    fn write_baser(&mut self, n: usize, part: Part, value: u64, trap: &mut ItsTrap) {
+        let recorded = self.mappings.baser[n];
+        let set_up_valid = Baser::from_bits(recorded).valid();
+        let new = part.insert(self.shown_baser[n], value);
+        let same = (new ^ recorded) & Baser::WRITABLE & !Baser::VALID == 0;
+        if !same || !self.is_at_rest(trap) {
+            return;
+        }
+        // A table that was not valid at set-up stays so: forwarded without Valid or ignored, it is
+        // the same.
+        let new = if set_up_valid { new } else { new & !Baser::VALID };
+        self.shown_baser[n] = with_valid_of(recorded, new);
+        let write = self.forwarded(Register::Baser(n as u8), new, Baser::WRITABLE, "BASER");
+        trap.account.writes.push(Write { required: set_up_valid, ..write });
+    }
+
+    fn write_cwriter(&mut self, part: Part, value: u64, trap: &mut ItsTrap) {
+        let enabled = self.look(trap.events, trap);
+        let before = self.queues.j;
+        let new = part.insert(self.queues.w, value);
+        let mut retry = false;
+        if self.queues.accepts(new & OFFSET_MASK) {
+            self.queues.w = new & OFFSET_MASK;
+            // P10: without a stall that CREADR shows, Retry has no effect.
+            let asked = enabled && self.queues.creadr() & STALLED != 0 && new & RETRY != 0;
+            let Queues { stalled, refused, .. } = self.queues;
+            retry = asked && stalled && self.judge_stalled(trap.events, trap);
+            let queues = &mut self.queues;
+            // P10: only Retry clears it; after a loss of power no look says otherwise.
+            queues.stalled &= !retry;
+            // P10: if the stalled command fails again, whether J is judged afresh is not said.
+            queues.refused &= !(asked && (!stalled || retry));
+            if asked && refused && stalled && !retry {
+                queues.refused = queues.copy(queues.j, trap.events).is_none();
+            }
+        }
+        if enabled {
+            self.judge_queue(trap.events, trap);
+        }
+        self.expect_writer(before, retry, trap.events, trap);
+    }
+
+    /// P9, P10: the hardware's CWRITER is written once with J if J moved, and with Retry if that
+    /// goes to the hardware; both in one write is as good.
+    fn expect_writer(&self, before: u64, retry: bool, events: &[Event], trap: &mut ItsTrap) {
+        let j = self.queues.j;
+        let write = |value| self.forwarded(Register::Cwriter, value, u64::MAX, "P9");
+        let Write { address, size, value, .. } = write(j | RETRY);
+        let merged = Event::DeviceWrite { address, size, value };
+        if retry && j != before && events.contains(&merged) {
+            return trap.account.writes.push(write(j | RETRY));
+        }
+        if retry {
+            trap.account.writes.push(write(before | RETRY));
+        }
+        if j != before {
+            trap.account.writes.push(write(j));
+        }
+    }
+
+    // ---- the queue
+
+    /// P9: a look, after which EL2 judges and moves the hardware's CWRITER.
+    fn take_up(&mut self, events: &[Event], trap: &mut ItsTrap) {
+        let before = self.queues.j;
+        if self.look(events, trap) {
+            self.judge_queue(events, trap);
+        }
+        self.expect_writer(before, false, events, trap);
+    }
+
+    /// P9: a look among `events`: CREADR, then CTLR. C is taken and what was consumed is released.
+    /// Whether EL2 must judge.
+    fn look(&mut self, events: &[Event], trap: &mut ItsTrap) -> bool {
+        let mut reads = device_reads(self.base, events);
+        let look = reads.find_map(of(Register::Creadr)).zip(reads.find_map(of(Register::Ctlr)));
+        let Some((creadr, ctlr)) = look else {
+            let path = format_args!("its{}.look", self.its);
+            let expected = "CREADR, then CTLR";
+            let (rule, seen) = (&rules::DIV_LOOK, "no such reads");
+            trap.account.judgement.disagree(rule, "P9", path, expected, seen);
+            return false;
+        };
+        // P11: C and Stalled stay.
+        if ctlr & 1 == 0 || self.stop == Stop::Lost {
+            return false;
+        }
+        let queues = &mut self.queues;
+        queues.stalled = creadr & STALLED != 0;
+        let offset = creadr & OFFSET_MASK;
+        let consumed = queues.queue.distance(queues.c, offset);
+        if consumed > self.mappings.in_flight.len() as u64 {
+            let path = format_args!("its{}.creadr", self.its);
+            let expected = format_args!("from {:#x} to {:#x}", queues.c, queues.j);
+            let (rule, seen) = (&rules::ARCH_REGISTER, format_args!("{creadr:#x}"));
+            trap.account.judgement.hardware(rule, "read", "P9", path, expected, seen);
+            return false;
+        }
+        queues.c = offset;
+        for _ in 0..consumed {
+            if let Some(released) = self.mappings.complete() {
+                trap.ledger.give_back(released);
+            }
+        }
+        true
+    }
+
+    /// P9, P10: judges from J towards W. `events` start where EL2 may begin to.
+    fn judge_queue(&mut self, mut events: &[Event], trap: &mut ItsTrap) {
+        while self.queues.j != self.queues.w && !self.queues.refused && !self.mappings.is_full() {
+            let j = self.queues.j;
+            let Some((effect, rest)) = self.judge_slot(j, "P9", events, trap) else {
+                return;
+            };
+            events = rest;
+            match effect {
+                None => self.queues.refused = true,
+                Some(effect) => {
+                    self.mappings.in_flight.push_back(effect);
+                    self.queues.j = self.queues.queue.after(j);
+                }
+            }
+        }
+    }
+
+    /// P10: the slot that the hardware stalled at is copied and judged afresh. Whether it passes.
+    fn judge_stalled(&mut self, events: &[Event], trap: &mut ItsTrap) -> bool {
+        let judged = self.judge_slot(self.queues.c, "P10", events, trap);
+        let Some((Some(effect), _)) = judged else {
+            return false;
+        };
+        let old = self.mappings.in_flight.front_mut();
+        if let Some(Effect::Map { itt, .. }) = old.map(|old| std::mem::replace(old, effect)) {
+            trap.ledger.give_back(itt);
+        }
+        true
+    }
+
+    /// Judges a slot by the first copy that EL2 took of it, against what EL2 did about it before
+    /// it copied another. Its effect, if it passes, and the events after that; `None` if EL2 took
+    /// no copy.
+    fn judge_slot<'a>(
+        &mut self,
+        offset: u64,
+        source: &'static str,
+        events: &'a [Event],
+        trap: &mut ItsTrap,
+    ) -> Option<(Option<Effect>, &'a [Event])> {
+        let its = self.its;
+        let Some((words, window, rest)) = self.queues.copy(offset, events) else {
+            let (path, expected) = (format_args!("its{its}.slot {offset:#x}"), "copied and judged");
+            let judgement = &mut trap.account.judgement;
+            judgement.disagree(&rules::DIV_UNJUDGED, source, path, expected, "not copied");
+            return None;
+        };
+        trap.account.judgement.judged += 1;
+        trap.ledger.witness(window);
+        let command = Command::decode(words);
+        let effect = self.mappings.judge(command, window, trap);
+        trap.account.judgement.refused += u32::from(effect.is_none());
+        let slot = self.queues.queue.slot(offset);
+        let written = window.iter().find_map(|event| match event {
+            Event::CommandWritten { address, words } if *address == slot => Some(*words),
+            _ => None,
+        });
+        trap.account.slots += u32::from(written.is_some());
+        let right = canonical(command).encode();
+        let (rule, expected, seen): (&'static Rule, _, _) = match (effect, written) {
+            (None, Some(_)) => (&rules::DIV_COMMAND, "refused".into(), "accepted".into()),
+            (Some(_), None) => (&rules::DIV_REFUSED, "accepted".into(), "refused".into()),
+            (Some(_), Some(words)) if words != right => {
+                (&rules::DIV_BYTES, format!("{right:x?}"), format!("{words:x?}"))
+            }
+            _ => return Some((effect, rest)),
+        };
+        let path = format_args!("its{its}.slot {offset:#x} {}", command.name());
+        trap.account.judgement.disagree(rule, command.name(), path, expected, seen);
+        Some((effect, rest))
+    }
+
+    // ---- rest
+
+    /// Whether the ITS is at rest. EL2 must have looked, now or before.
+    fn is_at_rest(&mut self, trap: &mut ItsTrap) -> bool {
+        self.notice_rest(trap.events);
+        let mut ctlr = device_reads(self.base, trap.events).filter_map(of(Register::Ctlr));
+        if self.stop == Stop::Stopping && !ctlr.any(|ctlr| ctlr >> 31 & 1 == 0) {
+            let (path, expected) = (format_args!("its{}.rest", self.its), "CTLR, then CBASER read");
+            trap.account.judgement.disagree(&rules::DIV_REST, "P11", path, expected, "not read");
+        }
+        self.stop == Stop::AtRest
+    }
+
+    /// P11: Quiescent read 1 and CBASER, read after it, was as EL2 left it, and CREADR from C to J;
+    /// or power was lost.
+    pub(crate) fn notice_rest(&mut self, events: &[Event]) {
+        let mut reads = device_reads(self.base, events);
+        let ctlr = |read| of(Register::Ctlr)(read).map(|value| Ctlr::from_bits(value as u32));
+        match self.stop {
+            // Enabled is 0, and the host did not clear it.
+            Stop::Running => {
+                if reads.filter_map(ctlr).any(|ctlr| !ctlr.enabled()) {
+                    self.stop = Stop::Lost;
+                }
+            }
+            Stop::Stopping => {
+                let rests = |ctlr: Ctlr| ctlr.quiescent() && !ctlr.enabled();
+                if reads.any(|read| ctlr(read).is_some_and(rests)) {
+                    let cbaser = reads.clone().find_map(of(Register::Cbaser));
+                    self.stop = self.stopped(cbaser, reads.find_map(of(Register::Creadr)));
+                }
+            }
+            Stop::AtRest | Stop::Lost => {}
+        }
+    }
+
+    /// What an ITS that is quiescent came to, by CBASER and CREADR as EL2 read them. After a loss
+    /// of power CBASER is not as it was left, or firmware restored it and CREADR is 0.
+    fn stopped(&self, cbaser: Option<u64>, creadr: Option<u64>) -> Stop {
+        match (cbaser, creadr) {
+            (None, _) => Stop::Stopping,
+            (Some(cbaser), _) if (cbaser ^ self.shown_cbaser) & Cbaser::WRITABLE != 0 => Stop::Lost,
+            (_, None) => Stop::Stopping,
+            (_, Some(creadr)) if self.queues.may_reach(creadr & OFFSET_MASK) => Stop::AtRest,
+            _ => Stop::Lost,
+        }
+    }
+
+    /// P11: whether nobody can tell rest from a loss of power whose registers firmware restored:
+    /// CREADR, which is then 0, could be 0 anyway.
+    pub(crate) fn is_rest_in_doubt(&self) -> bool {
+        self.stop == Stop::Stopping && self.queues.may_reach(0)
+    }
+}
+
+/// The command as EL2 must pass it on: reserved bits, and what means nothing at V=0, cleared.
+fn canonical(command: Command) -> Command {
+    match command {
+        Command::Mapd { device_id, valid: false, .. } => {
+            Command::Mapd { device_id, size: 0, itt_address: 0, valid: false }
+        }
+        Command::Mapc { icid, valid: false, .. } => Command::Mapc { icid, rdbase: 0, valid: false },
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+//! What the host's commands may map with a guarded ITS: tables that grow, and ITTs (P5 to P8).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Display;
+
+use its_el2::SubjectPolicy;
+use its_gic::geometry::{Level1Entry, Location, PAGE_BYTES, Pages, Table, itt_bytes};
+use its_gic::register::{Baser, TableType};
+use its_gic::{Command, Typer};
+use its_machine::{Errno, Event, Machine, PageChange};
+
+use crate::trap::ItsTrap;
+use crate::{Rule, rules};
+
+/// What an accepted command changes for the records once it is consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Map { device_id: u32, itt: Pages },
+    Unmap { device_id: u32 },
+    Nothing,
+}
+
+/// What EL2 did about a level-2 table that a command needs (P8).
+enum Level2 {
+    /// The id is beyond the table.
+    Beyond,
+    Present,
+    /// The host offers this.
+    Offered {
+        entry: u64,
+        pages: Pages,
+    },
+    /// The host offers nothing usable.
+    Unusable,
+    /// EL2 did not read what the host offers.
+    Unread,
+}
+
+/// The tables of a guarded ITS, and the ITTs that it uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Mappings {
+    its: u8,
+    machine: Machine,
+    pub(crate) typer: Typer,
+    policy: SubjectPolicy,
+    /// As at set-up.
+    pub(crate) baser: [u64; 8],
+    /// Physical addresses of the host's copies of level-1 tables.
+    pub(crate) shadow_level1: [u64; 8],
+    /// Physical addresses of valid level-1 entries.
+    pub(crate) level1: BTreeSet<u64>,
+    /// Effects of the commands from C to J, oldest first.
+    pub(crate) in_flight: VecDeque<Effect>,
+    /// The ITT of each device, as of what was consumed.
+    pub(crate) records: BTreeMap<u32, Pages>,
+    /// Records that fit in the private pages (P7).
+    pub(crate) capacity: u64,
+}
+
+impl Mappings {
+    pub(crate) fn new(its: u8, machine: Machine, policy: SubjectPolicy, capacity: u64) -> Self {
+        Self {
+            its,
+            machine,
+            typer: machine.configuration(its).typer(),
+            policy,
+            baser: [0; 8],
+            shadow_level1: [0; 8],
+            level1: BTreeSet::new(),
+            in_flight: VecDeque::new(),
+            records: BTreeMap::new(),
+            capacity,
+        }
+    }
+
+    /// P7: each MAPD V=1 holds a record of its own from submission.
+    pub(crate) fn records_used(&self) -> u64 {
+        let maps = |effect: &&Effect| matches!(effect, Effect::Map { .. });
+        (self.records.len() + self.in_flight.iter().filter(maps).count()) as u64
+    }
+
+    /// Whether as many commands are in flight as EL2 may have.
+    pub(crate) fn is_full(&self) -> bool {
+        self.in_flight.len() >= self.policy.commands_in_flight as usize
+    }
+
+    /// The tables of one type that were Valid at set-up.
+    pub(crate) fn tables(&self, kind: TableType) -> impl Iterator<Item = Table> + use<'_> {
+        let basers = self.baser.iter().map(|value| Baser::from_bits(*value));
+        let of_type = move |baser: &Baser| baser.valid() && baser.table_type() == kind;
+        basers.filter(of_type).map(Table::new)
+    }
+
+    /// The table of `BASER<n>` as at set-up, if that was Valid.
+    pub(crate) fn table(&self, n: usize) -> Option<Table> {
+        let recorded = Baser::from_bits(self.baser[n]);
+        recorded.valid().then(|| Table::new(recorded))
+    }
+
+    /// Whether each of these devices, with its ITT and Size, has a record.
+    pub(crate) fn hold_all(&self, devices: &[(u32, u64, u8)]) -> bool {
+        devices.iter().all(|(device_id, itt, size)| {
+            let bytes = itt_bytes(*size, self.typer.itt_entry_bytes());
+            self.records.get(device_id) == Some(&Pages::under(*itt, bytes))
+        })
+    }
+
+    /// Takes the oldest command in flight as consumed. Returns the pages that it releases.
+    pub(crate) fn complete(&mut self) -> Option<Pages> {
+        match self.in_flight.pop_front()? {
+            Effect::Map { device_id, itt } => self.records.insert(device_id, itt),
+            Effect::Unmap { device_id } => self.records.remove(&device_id),
+            Effect::Nothing => None,
+        }
+    }
+
+    /// The command table of the policy, row by row: what the command does once consumed, `None` if
+    /// it is refused.
+    pub(crate) fn judge(
+        &mut self,
+        command: Command,
+        window: &[Event],
+        trap: &mut ItsTrap,
+    ) -> Option<Effect> {
+        let known = |rdbase| self.machine.redistributor(self.its, rdbase).is_some();
+        let is_device = |device_id: u32| u64::from(device_id) < self.typer.device_ids();
+        let is_collection = |icid: u16| u64::from(icid) < self.typer.collection_ids();
+        let passes = match command {
+            Command::Mapd { device_id, size, itt_address, valid: true } => {
+                let bytes = itt_bytes(size, self.typer.itt_entry_bytes());
+                let itt = Pages::under(itt_address, bytes);
+                // P6, P7: as many EventID bits as the subject takes; a record of its own.
+                let passes = !refused_by_injection(window)
+                    && is_device(device_id)
+                    && size <= self.typer.id_bits()
+                    && u32::from(size) < self.policy.event_id_bits
+                    && self.machine.is_memory(itt_address, bytes)
+                    && self.records_used() < self.capacity
+                    && trap.ledger.can_borrow(itt);
+                let level2 = (0, device_id);
+                let passes = self.judge_level2(level2, Some(itt), passes, window, trap);
+                return (passes && trap.ledger.borrow(itt).is_ok())
+                    .then_some(Effect::Map { device_id, itt });
+            }
+            Command::Mapd { device_id, .. } => {
+                let passes = is_device(device_id) && self.has_entry(0, device_id);
+                return passes.then_some(Effect::Unmap { device_id });
+            }
+            Command::Mapc { icid, valid: false, .. } => {
+                is_collection(icid) && self.has_entry(1, icid.into())
+            }
+            Command::Mapc { icid, rdbase, .. } => {
+                let passes = !refused_by_injection(window) && is_collection(icid) && known(rdbase);
+                let level2 = (1, icid.into());
+                self.judge_level2(level2, None, passes, window, trap)
+            }
+            Command::Mapti { .. }
+            | Command::Mapi { .. }
+            | Command::Movi { .. }
+            | Command::Discard { .. }
+            | Command::Int { .. }
+            | Command::Clear { .. }
+            | Command::Inv { .. }
+            | Command::Invall { .. } => true,
+            Command::Movall { from_rdbase, to_rdbase } => known(from_rdbase) && known(to_rdbase),
+            Command::Sync { rdbase } => known(rdbase),
+            Command::Raw { .. } => false,
+        };
+        passes.then_some(Effect::Nothing)
+    }
+
+    /// Whether the ITS holds the entry of an id of the n-th table itself.
+    fn is_held(&self, n: usize, id: u32) -> bool {
+        n == 1 && id < u32::from(self.typer.hcc())
+    }
+
+    /// Whether an id is within its table (or held by the ITS), level-2 present or not.
+    fn has_entry(&self, n: usize, id: u32) -> bool {
+        let within = |table: Table| u64::from(id) < table.capacity();
+        self.is_held(n, id) || self.table(n).is_some_and(within)
+    }
+
+    /// P8: the level-2 table of a V=1 command, whose other checks pass or not. Whether the command
+    /// passes.
+    fn judge_level2(
+        &mut self,
+        (n, id): (usize, u32),
+        itt: Option<Pages>,
+        others_pass: bool,
+        window: &[Event],
+        trap: &mut ItsTrap,
+    ) -> bool {
+        let own = |table: &Table| !self.is_held(n, id) && u64::from(id) < table.capacity();
+        let table = self.table(n).filter(own);
+        let located = table.map(|table| (table, table.locate(id)));
+        let Some((table, Location::Indirect { level1_entry, .. })) = located else {
+            return others_pass && self.has_entry(n, id);
+        };
+        let written = |event: &Event| match event {
+            Event::WordWritten { address, .. } => *address == level1_entry,
+            _ => false,
+        };
+        let write = window.iter().position(written);
+        trap.account.growths += u32::from(write.is_some());
+        let (entry, pages) = match self.level2(table, (n, id), level1_entry, window, trap) {
+            Level2::Offered { entry, pages } => (entry, pages),
+            Level2::Present => {
+                if write.is_some() {
+                    self.disagree(level1_entry, "kept", "written", trap);
+                }
+                return others_pass;
+            }
+            Level2::Unread if others_pass => {
+                self.disagree(level1_entry, "the host's entry read", "not read", trap);
+                return false;
+            }
+            Level2::Unread | Level2::Unusable | Level2::Beyond => {
+                if write.is_some() {
+                    self.disagree(level1_entry, "left invalid", "written", trap);
+                }
+                return false;
+            }
+        };
+        let overlap = |itt: Pages| pages.iter().any(|page| itt.contains(page));
+        let passes = others_pass && !itt.is_some_and(overlap);
+        if let Some(write) = write {
+            self.judge_growth(level1_entry, (entry, pages), &window[..=write], trap);
+            // P12: the growth of a refused command may stay.
+            let owned = trap.ledger.own(pages);
+            debug_assert_eq!(owned, Ok(()), "level2() found them free");
+            self.level1.insert(level1_entry);
+        } else if passes {
+            self.disagree(level1_entry, format_args!("{entry:#x}"), "not written", trap);
+        }
+        passes
+    }
+
+    /// What is so of the level-2 table of an id, by its level-1 entry and what the host offers.
+    fn level2(
+        &self,
+        table: Table,
+        (n, id): (usize, u32),
+        level1_entry: u64,
+        window: &[Event],
+        trap: &ItsTrap,
+    ) -> Level2 {
+        if n == 0 && u64::from(id) >= self.typer.device_ids() {
+            return Level2::Beyond;
+        }
+        if self.level1.contains(&level1_entry) {
+            return Level2::Present;
+        }
+        let shadow = self.shadow_level1[n] + (level1_entry - table.address);
+        let Some(entry) = window.iter().find_map(|event| event.word_read(shadow)) else {
+            return Level2::Unread;
+        };
+        let bytes = table.page_size.bytes();
+        let address = Level1Entry(entry).address(table.page_size);
+        let pages = Pages { first: address / PAGE_BYTES, count: bytes / PAGE_BYTES };
+        let usable = Level1Entry(entry).is_valid()
+            && Level1Entry(entry).other_bits(table.page_size) == 0
+            && self.machine.is_memory(address, bytes)
+            && trap.ledger.is_free(pages);
+        match usable {
+            true => Level2::Offered { entry, pages },
+            false => Level2::Unusable,
+        }
+    }
+
+    /// P4: a level-2 table is zeroed before its entry is written, which is the last of `events`.
+    fn judge_growth(
+        &self,
+        level1_entry: u64,
+        (entry, pages): (u64, Pages),
+        events: &[Event],
+        trap: &mut ItsTrap,
+    ) {
+        let zeroed = |page: &u64| events.contains(&Event::PageZeroed { page: *page });
+        if let Some(page) = pages.iter().find(|page| !zeroed(page)) {
+            let zeroed = format_args!("page {page:#x} zeroed before");
+            self.disagree(level1_entry, zeroed, "not zeroed", trap);
+        }
+        if let Some(Event::WordWritten { value, .. }) = events.last()
+            && *value != entry
+        {
+            let (entry, value) = (format_args!("{entry:#x}"), format_args!("{value:#x}"));
+            self.report(&rules::DIV_ENTRY, level1_entry, entry, value, trap);
+        }
+    }
+
+    fn disagree(&self, level1_entry: u64, expected: impl Display, seen: &str, trap: &mut ItsTrap) {
+        self.report(&rules::DIV_GROWTH, level1_entry, expected, seen, trap);
+    }
+
+    fn report(
+        &self,
+        rule: &'static Rule,
+        level1_entry: u64,
+        expected: impl Display,
+        seen: impl Display,
+        trap: &mut ItsTrap,
+    ) {
+        let path = format_args!("its{}.level1 entry {level1_entry:#x}", self.its);
+        trap.account.judgement.disagree(rule, "P8", path, expected, seen);
+    }
+}
+
+/// Whether the scenario made a share, pin or donation fail here: the command is refused then. A
+/// share that was not needed, because the page was shared, is followed by its pin.
+pub(crate) fn refused_by_injection(events: &[Event]) -> bool {
+    let pinned = |pages: Pages, after: &[Event]| {
+        after.contains(&Event::Page { change: PageChange::Pin, pages, result: Ok(()) })
+    };
+    events.windows(2).enumerate().any(|(index, pair)| match pair {
+        [Event::Page { change, pages, result: Err(Errno::Enomem) }, Event::Injected] => {
+            match change {
+                PageChange::Share => !pinned(*pages, &events[index..]),
+                PageChange::Pin | PageChange::Donate => true,
+                PageChange::Unshare | PageChange::Unpin | PageChange::Reclaim => false,
+            }
+        }
+        _ => false,
+    })
+}
