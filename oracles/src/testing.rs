@@ -46,6 +46,7 @@ pub(crate) const POLICY: SubjectPolicy = SubjectPolicy {
     commands_per_trap: 64,
     event_id_bits: 16,
     private_pages: 1024,
+    guarded_its: 4,
     its: u32::MAX,
     redistributors: u32::MAX,
 };

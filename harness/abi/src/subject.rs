@@ -145,12 +145,14 @@ fn create(machine: Machine) -> SubjectPolicy {
         0
     });
     let Policy { records_per_page, commands_in_flight, its, redistributors } = declared.get();
+    let its = if its == 0 { UNSAID } else { its };
     SubjectPolicy {
         records_per_page,
         commands_in_flight,
         // A look takes back all that is in flight, and may fill all of it again (P9).
         commands_per_trap: commands_in_flight,
-        its: if its == 0 { UNSAID } else { its },
+        guarded_its: its,
+        its,
         redistributors: if redistributors == 0 { UNSAID } else { redistributors },
         event_id_bits: EVENT_ID_BITS,
         private_pages: PRIVATE_PAGES,

@@ -8,7 +8,7 @@ use its_driver::machine;
 use its_gic::Register;
 use its_machine::{AccessSize, Action, Direction, Event, Outcome, Translation, View};
 use its_runner::Make;
-use its_scenario::Stage;
+use its_scenario::{Scenario, Stage};
 
 use crate::observed::{Fate, Fit, Observed};
 use crate::play::{Played, Tally, play};
@@ -78,11 +78,15 @@ pub(crate) fn run_emulator(script: &Script, free: bool, make: Make) -> Played {
     if let Some((_, why)) = needs.into_iter().find(|(needed, _)| *needed) {
         return Played::NotApplicable(why.into());
     }
+    let policy = make(&machine(&Scenario::default())).policy();
+    if *scenario.within(policy.its, policy.redistributors) != *scenario {
+        return Played::NotApplicable("the subject takes a smaller board only".into());
+    }
     let mut on = OnBoard::new(script, true, make);
     let mut hosts = Drivers::new(scenario);
     hosts.probe(scenario.boot.stage, &mut on);
     hosts.deprivilege(&mut on);
-    let failed = hosts.set_up(&mut on);
+    let failed = hosts.set_up(policy.guarded_its, &mut on);
     if !failed.is_empty() {
         return Played::Broken(format!("the legal set-up returned {failed:?}"));
     }

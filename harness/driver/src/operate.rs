@@ -80,11 +80,14 @@ impl Drivers {
         }
     }
 
-    /// Sets all ITSs up, in order. Returns the results that are not success.
-    pub fn set_up(&mut self, performer: &mut impl Perform) -> Vec<Outcome> {
-        let done = Outcome::Returned { x0: 0, x1: 0 };
+    /// Sets all ITSs up, in order. Returns the results of the first `guarded_its` that are not
+    /// success.
+    pub fn set_up(&mut self, guarded_its: u32, performer: &mut impl Perform) -> Vec<Outcome> {
         let outcomes = self.drivers.iter_mut().map(|driver| driver.on(0, performer).set_up());
-        outcomes.filter(|outcome| *outcome != done).collect()
+        let mut failed: Vec<_> = outcomes.collect();
+        failed.truncate(guarded_its as usize);
+        failed.retain(|outcome| *outcome != Outcome::Returned { x0: 0, x1: 0 });
+        failed
     }
 
     /// Does one operation. Returns what it leaves to whoever plays the scenario.

@@ -31,6 +31,8 @@ pub struct SubjectPolicy {
     pub event_id_bits: u32,
     /// The most private pages of a set-up (S5).
     pub private_pages: u32,
+    /// The most ITSs that it guards. The rest stays in Closing, and its set-up is ENODEV (P2).
+    pub guarded_its: u32,
     /// The most ITSs of a board that it is played on, 1 or more. A larger board is cut to this.
     pub its: u32,
     /// The most redistributors of a board that it is played on, likewise.

@@ -154,6 +154,7 @@ impl<L: Locks, E: El2<Locks = L>> Subject<E> for Emulator<L> {
             commands_per_trap: queue::COMMANDS_IN_FLIGHT,
             event_id_bits: u32::from(judge::LARGEST_SIZE).saturating_add(1),
             private_pages: set_up::MAX_PRIVATE_PAGES as u32,
+            guarded_its: MAX_ITS as u32,
             its: u32::MAX,
             redistributors: u32::MAX,
         }

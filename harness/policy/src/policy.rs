@@ -126,6 +126,12 @@ impl Policy {
         self.finalized.iter().any(|done| *done)
     }
 
+    /// S3: the ITS with this control frame, if it is one that EL2 can guard.
+    pub(crate) fn guardable(&self, device: u64) -> Option<usize> {
+        let guardable = self.machine.its.iter().take(self.policy.guarded_its as usize);
+        guardable.into_iter().position(|base| *base == device)
+    }
+
     /// P2: an ITS is not guarded yet.
     pub(crate) fn is_closing(&self) -> bool {
         self.is_protected() && self.guarded.iter().any(Option::is_none)
@@ -237,6 +243,7 @@ impl Policy {
                 };
                 match &mut self.guarded[its] {
                     Some(guarded) => guarded.judge(&mut trap),
+                    None if its >= self.policy.guarded_its as usize => trap.judge_surplus(),
                     None => trap.judge_closing(),
                 }
             }

@@ -248,7 +248,7 @@ impl Underway {
         if self.refused.map(refused) == Some(outcome) {
             return;
         }
-        let its = policy.machine.its.iter().position(|base| *base == device);
+        let its = policy.guardable(device);
         let now = its.map(|its| (its, policy.hardware.its[its].registers));
         if let Some((its, _)) = now {
             found(&mut policy.hardware.its[its].registers, device, &self.events);

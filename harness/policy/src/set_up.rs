@@ -200,7 +200,7 @@ impl<'a> SetUp<'a> {
         let on = self.on;
         self.require("S1", Errno::Eopnotsupp, on.is_protected())?;
         self.require("S2", Errno::Ebusy, on.finalized.iter().all(|done| *done))?;
-        let its = on.machine.its.iter().position(|base| *base == device);
+        let its = on.guardable(device);
         self.require("S3", Errno::Enodev, its.is_some())?;
         let its = its.unwrap_or_default();
         // No ITS of the machine has a vPE table.

@@ -26,6 +26,7 @@ impl Reference for Policy {
             commands_per_trap: 64,
             event_id_bits: 16,
             private_pages: 1024,
+            guarded_its: 4,
             its: u32::MAX,
             redistributors: u32::MAX,
         };

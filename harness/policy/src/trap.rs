@@ -115,6 +115,11 @@ impl ItsTrap<'_> {
         }
     }
 
+    /// Decision 16: an ITS that EL2 can never guard reads zero.
+    pub(crate) fn judge_surplus(&mut self) {
+        self.judge_reading(Reading::Zero, Part::Whole);
+    }
+
     pub(crate) fn judge_reading(&mut self, reading: Reading, part: Part) {
         if self.direction != Direction::Read {
             return;

@@ -168,7 +168,7 @@ impl<'a, O: Observer> Watched<'a, O> {
             drivers.deprivilege(self);
         }
         if stage >= Stage::Guarded {
-            let failed = drivers.set_up(self);
+            let failed = drivers.set_up(self.board.policy().guarded_its, self);
             if !failed.is_empty() && !self.observer.is_over() {
                 self.observer.set_up_failed(&failed);
             }

@@ -324,3 +324,22 @@ fn redistributors_that_share_a_table_pin_it_once_or_each() {
     }
     world.wrong(write(ITS, AccessSize::Word, 0), &[pin], &PKVM, "Pin");
 }
+
+#[test]
+fn more_its_than_el2_guards_are_out_of_reach() {
+    const FRAMES: [u64; 5] = [ITS, 0x10_0000, 0x20_0000, 0x30_0000, 0x40_0000];
+    let machine = Machine { its: &FRAMES, ..machine() };
+    let world = finalized(World::booted_on(machine));
+    let register = |its: usize| FRAMES[its] + Register::Cbaser.offset();
+    world.clone().shows(register(4), 0, &[]);
+    world.clone().wrong_read(register(4), cbaser(), &[], &rules::DIV_ZERO, "cbaser");
+    for (its, errno, other) in
+        [(3, Errno::Einval, Errno::Enodev), (4, Errno::Enodev, Errno::Einval)]
+    {
+        // Private pages and descriptor are no memory.
+        let call = hypercall(0, Hypercall::InitItsEmulation, [FRAMES[its], 0, 0, 1]);
+        let x1 = |errno| x1(Errno::result(Err(errno)));
+        world.clone().agree(call, x1(errno), &[]);
+        world.differ(call, x1(other), &[], &rules::DIV_ERRNO, "x1");
+    }
+}
