@@ -92,7 +92,11 @@ impl Architecture {
                 let value = first.map_or(NO_INTERRUPT, u64::from);
                 (Outcome::Value(value), u64::MAX, offers.len() != 1)
             }
-            _ => certain(Outcome::Done),
+            Action::Device { direction: Direction::Write(_), .. }
+            | Action::Hypercall { .. }
+            | Action::Msi { .. }
+            | Action::PowerLoss { .. }
+            | Action::Advance { .. } => certain(Outcome::Done),
         }
     }
 

@@ -100,14 +100,18 @@ impl Architecture {
                 let seen = value_of(outcome);
                 self.judge_read(*address, size.bytes(), seen, creadr, judgement);
             }
-            (_, Before::Msi(event, before)) => self.pend_either(before, event, judgement),
+            (Action::Msi { .. }, Before::Msi(event, before)) => {
+                self.pend_either(before, event, judgement);
+            }
             (Action::Acknowledge { cpu }, _) => {
                 self.acknowledge(usize::from(*cpu), taken(outcome), judgement);
             }
             (Action::PowerLoss { its, restored }, _) => {
                 self.lose_power(usize::from(*its), *restored);
             }
-            _ => {}
+            (Action::Device { .. } | Action::Msi { .. } | Action::Hypercall { .. }, _)
+            | (Action::Load { .. } | Action::Store { .. } | Action::StoreCommand { .. }, _)
+            | (Action::Advance { .. }, _) => {}
         }
     }
 

@@ -237,7 +237,13 @@ impl Underway {
                 let call = HostCall::new(policy, cpu, x0, arguments);
                 self.judge_set_up(policy, call, arguments[0]);
             }
-            _ => {}
+            Action::Load { .. }
+            | Action::Store { .. }
+            | Action::StoreCommand { .. }
+            | Action::Msi { .. }
+            | Action::Acknowledge { .. }
+            | Action::PowerLoss { .. }
+            | Action::Advance { .. } => {}
         }
     }
 
