@@ -403,9 +403,10 @@ impl Architecture {
             return Err("EnableLPIs was set with PROPBASER or PENDBASER never written");
         }
         let mut tables = redistributor.tables().into_iter().filter(|(_, bytes)| *bytes > 0);
-        match tables.all(|(address, bytes)| self.machine.is_memory(address, bytes)) {
-            true => Ok(()),
-            false => Err("a redistributor's table is no memory"),
+        if tables.all(|(address, bytes)| self.machine.is_memory(address, bytes)) {
+            Ok(())
+        } else {
+            Err("a redistributor's table is no memory")
         }
     }
 

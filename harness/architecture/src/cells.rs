@@ -164,10 +164,7 @@ impl Cells {
             self.held.insert(slot, value);
             return;
         };
-        let value = match self.is_tainted(address, bytes) {
-            true => Possible::Any,
-            false => value,
-        };
+        let value = if self.is_tainted(address, bytes) { Possible::Any } else { value };
         let nothing = Possible::only(Entry::Nothing);
         let old = self.cells.get(&address).filter(|cell| cell.slot == slot);
         let stored = match (old, lazily) {
@@ -195,13 +192,12 @@ impl Cells {
         for cell in self.under_mut(address, bytes) {
             let at = cell.slot.address().unwrap_or(0);
             let whole = at >= address && at + cell.bytes <= end;
-            cell.stored = match whole && zero {
-                true => Possible::only(Entry::Nothing),
-                false => Possible::Any,
-            };
-            match cached(cell.slot.its(), cell.slot.table()) {
-                true => cell.seen.join(&cell.stored),
-                false => cell.seen = cell.stored.clone(),
+            cell.stored =
+                if whole && zero { Possible::only(Entry::Nothing) } else { Possible::Any };
+            if cached(cell.slot.its(), cell.slot.table()) {
+                cell.seen.join(&cell.stored)
+            } else {
+                cell.seen = cell.stored.clone()
             }
             if cell.seen.known() == Some(Entry::Nothing) {
                 gone.push(at);
@@ -245,12 +241,12 @@ impl Cells {
         for cell in self.of_mut(its) {
             cell.seen = cell.stored.clone();
         }
-        for (slot, value) in &mut self.held {
+        for (_, value) in self.held.iter_mut().filter(|(slot, _)| slot.its() == its) {
             let nothing = Possible::only(Entry::Nothing);
-            match keeps {
-                _ if slot.its() != its => {}
-                true => value.join(&nothing),
-                false => *value = nothing,
+            if keeps {
+                value.join(&nothing);
+            } else {
+                *value = nothing;
             }
         }
     }

@@ -239,9 +239,10 @@ impl<'a> Run<'a> {
         }
         let tables = self.on.cells.under(address, bytes);
         let table = |slot| matches!(slot, Slot::Device { .. } | Slot::Collection { .. });
-        match tables.map(|cell| cell.slot).any(table) {
-            true => Err("an ITT lies on a level-2 table"),
-            false => Ok(()),
+        if tables.map(|cell| cell.slot).any(table) {
+            Err("an ITT lies on a level-2 table")
+        } else {
+            Ok(())
         }
     }
 
@@ -290,10 +291,8 @@ impl<'a> Run<'a> {
             if silent {
                 self.drop_pending(&cell.seen);
             }
-            let left = match dropped {
-                true => Possible::only(Entry::Nothing),
-                false => on.cells.stored(cell.slot),
-            };
+            let left =
+                if dropped { Possible::only(Entry::Nothing) } else { on.cells.stored(cell.slot) };
             self.path.changes.push(Change::Entry(cell.slot, left));
         }
         if dropped {
@@ -369,10 +368,7 @@ impl<'a> Run<'a> {
         let takes = self.on.redistributors[usize::from(to)].takes(intid);
         let there = self.pending(to, intid);
         // GICR_PROPBASER: redistributors that share LPIs have the same IDbits. Else it may stay.
-        let left = match takes {
-            true => Truth::No,
-            false => Truth::Maybe,
-        };
+        let left = if takes { Truth::No } else { Truth::Maybe };
         self.set_pending(from, intid, left);
         match self.on.redistributors[usize::from(to)].on {
             Truth::Yes if takes => self.set_pending(to, intid, there.max(moved)),
@@ -424,9 +420,10 @@ impl<'a> Run<'a> {
     fn movi(&mut self, id: (u32, u32), icid: u16) -> Result<(), Fault> {
         let event = self.event(id)?;
         let Some(from) = event.redistributor else {
-            return Err(match event.backed {
-                true => self.error(reason::UNMAPPED_COLLECTION),
-                false => ANY_NUMBER,
+            return Err(if event.backed {
+                self.error(reason::UNMAPPED_COLLECTION)
+            } else {
+                ANY_NUMBER
             });
         };
         let to = self.mapped_collection(icid)?;

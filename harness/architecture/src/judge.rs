@@ -329,10 +329,7 @@ impl Architecture {
         seen: Option<Translation>,
     ) -> Result<(), String> {
         let expected = self.tables(its.into()).translate(device_id, event_id);
-        match expected.allows(seen) {
-            true => Ok(()),
-            false => Err(format!("{expected:?}")),
-        }
+        if expected.allows(seen) { Ok(()) } else { Err(format!("{expected:?}")) }
     }
 
     /// (ITS, DeviceID, EventID) whose translation the last action may have changed.

@@ -36,9 +36,10 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(crate) fn get(&self, intid: u32) -> Truth {
-        match self.unknown {
-            true => Truth::Maybe,
-            false => self.lpis.get(&intid).copied().unwrap_or(Truth::No),
+        if self.unknown {
+            Truth::Maybe
+        } else {
+            self.lpis.get(&intid).copied().unwrap_or(Truth::No)
         }
     }
 
@@ -77,11 +78,11 @@ impl Pending {
             missing.retain(|other| *other != intid);
         }
         let maybe = with(Truth::Maybe);
-        match missing.is_empty() && !stray {
-            true => Ok(()),
-            false if maybe.is_empty() => Err(format!("{surely:?}")),
-            false => Err(format!("{surely:?}, and maybe {maybe:?}")),
+        if missing.is_empty() && !stray {
+            return Ok(());
         }
+        let also = if maybe.is_empty() { String::new() } else { format!(", and maybe {maybe:?}") };
+        Err(format!("{surely:?}{also}"))
     }
 
     fn or(&self, other: &Self) -> Self {
@@ -226,9 +227,10 @@ impl Redistributor {
         self.left = Some((Pendbaser::from_bits(self.pendbaser.value).address(), left));
         (self.waiting, self.zero_then) = (true, true);
         let none = Pending::default();
-        (self.on, self.pending) = match freedoms.allow(EnableLpis::Fixed) {
-            true => (Truth::Maybe, self.pending.or(&none)),
-            false => (Truth::No, none),
+        (self.on, self.pending) = if freedoms.allow(EnableLpis::Fixed) {
+            (Truth::Maybe, self.pending.or(&none))
+        } else {
+            (Truth::No, none)
         };
     }
 

@@ -42,9 +42,10 @@ fn at(bases: &[u64], bytes: u64, address: u64) -> Option<(usize, u64)> {
 /// The register at an address: its row in the register table, and a path such as `its0.creadr`.
 pub fn name(machine: &Machine, address: u64) -> (&'static str, String) {
     if let Some((its, offset)) = its_at(machine, address) {
-        let row = match offset < gits::FRAME_BYTES {
-            true => row(Register::at(offset)),
-            false => "translation frame",
+        let row = if offset < gits::FRAME_BYTES {
+            row(Register::at(offset))
+        } else {
+            "translation frame"
         };
         return (row, format!("its{its}.{}", row.to_lowercase()));
     }

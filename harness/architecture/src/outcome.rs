@@ -143,9 +143,10 @@ impl Fetched {
             }
             Command::Mapc { icid, rdbase, valid } => {
                 let events = tables.events_of(icid).into_iter();
-                let to = match valid {
-                    true => on.machine.redistributor_of_low_bits(self.its as u8, rdbase),
-                    false => self.redistributor(on, icid),
+                let to = if valid {
+                    on.machine.redistributor_of_low_bits(self.its as u8, rdbase)
+                } else {
+                    self.redistributor(on, icid)
                 };
                 (events.map(|(id, _)| id).collect(), to)
             }

@@ -59,10 +59,7 @@ impl Partial {
 
 /// Bits of Page_Size that a write does not change.
 fn fixed_page_size(configuration: &ItsConfiguration) -> u64 {
-    match configuration.choices.picks(PageSizeField::Writable) {
-        true => 0,
-        false => PAGE_SIZE,
-    }
+    if configuration.choices.picks(PageSizeField::Writable) { 0 } else { PAGE_SIZE }
 }
 
 /// The registers of one ITS.
@@ -195,10 +192,8 @@ impl Registers {
     /// The command at CREADR was taken, or stalled on.
     pub(crate) fn advance(&mut self, stalled: bool) {
         self.stall_in_doubt = stalled && self.retried;
-        self.creadr = match stalled {
-            true => self.offset() | STALLED,
-            false => self.queue().after(self.offset()),
-        };
+        self.creadr =
+            if stalled { self.offset() | STALLED } else { self.queue().after(self.offset()) };
     }
 
     /// Whether a write must not be made now: CBASER and BASERs while Enabled or not Quiescent,
@@ -232,9 +227,10 @@ impl Registers {
             return Err("Enabled was set without a valid queue or a table that is needed");
         }
         if forbidden == Truth::Yes || forbidden == Truth::Maybe && refused {
-            return match freedoms.allow(BusyWrite::Taken) {
-                true => Err("a register was written that must not be written now"),
-                false => Ok(Wake::Nothing),
+            return if freedoms.allow(BusyWrite::Taken) {
+                Err("a register was written that must not be written now")
+            } else {
+                Ok(Wake::Nothing)
             };
         }
         if unready {

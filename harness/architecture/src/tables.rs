@@ -86,10 +86,7 @@ impl<'a> Tables<'a> {
     /// add up, or the table alone counts.
     pub(crate) fn first_id(self, n: usize) -> u32 {
         let typer = self.its.typer;
-        match n == COLLECTIONS && typer.cct() {
-            true => typer.hcc().into(),
-            false => 0,
-        }
+        if n == COLLECTIONS && typer.cct() { typer.hcc().into() } else { 0 }
     }
 
     /// What a level-1 entry can be taken for. GITS_TYPER.INV: valid ones may be cached, those of
@@ -136,9 +133,10 @@ impl<'a> Tables<'a> {
         if own().any(twice) {
             return Err("a queue or table lies on another structure");
         }
-        match own().all(|(address, bytes)| self.on.machine.is_memory(address, bytes)) {
-            true => Ok(()),
-            false => Err("a queue or table is no memory"),
+        if own().all(|(address, bytes)| self.on.machine.is_memory(address, bytes)) {
+            Ok(())
+        } else {
+            Err("a queue or table is no memory")
         }
     }
 
@@ -184,9 +182,10 @@ impl<'a> Tables<'a> {
             | Slot::Collection { address, .. }
             | Slot::Interrupt { address, .. } => {
                 let start = address & !7;
-                match self.on.memory.is_zero(start, address + bytes - start) {
-                    true => Possible::only(Entry::Nothing),
-                    false => Possible::Any,
+                if self.on.memory.is_zero(start, address + bytes - start) {
+                    Possible::only(Entry::Nothing)
+                } else {
+                    Possible::Any
                 }
             }
         }

@@ -66,13 +66,12 @@ pub fn crossover(one: &Scenario, other: &Scenario, target: FuzzTarget, seed: u64
     let at = below(&mut rng, one.operations.len().saturating_add(1));
     let (head, tail) = one.operations.split_at_checked(at).unwrap_or_default();
     let piece = part(&other.operations, &mut rng);
-    let mut operations = match rng.bool() {
-        true => [head, piece, tail].concat(),
-        false => {
-            let from = below(&mut rng, other.operations.len().saturating_add(1));
-            let (_, end) = other.operations.split_at_checked(from).unwrap_or_default();
-            [head, end].concat()
-        }
+    let mut operations = if rng.bool() {
+        [head, piece, tail].concat()
+    } else {
+        let from = below(&mut rng, other.operations.len().saturating_add(1));
+        let (_, end) = other.operations.split_at_checked(from).unwrap_or_default();
+        [head, end].concat()
     };
     operations.truncate(DRAWN_OPERATIONS);
     let mut child = Scenario {

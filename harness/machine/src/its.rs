@@ -80,10 +80,7 @@ impl ItsConfiguration {
     /// The page size of its tables once a driver has asked for the largest that
     /// `GITS_BASER<n>`.Page_Size takes.
     pub fn largest_page_size(self) -> PageSize {
-        match self.choices.picks(PageSizeField::Writable) {
-            true => PageSize::K64,
-            false => self.page_size,
-        }
+        if self.choices.picks(PageSizeField::Writable) { PageSize::K64 } else { self.page_size }
     }
 
     /// GITS_TYPER of this ITS.

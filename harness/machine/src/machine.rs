@@ -149,9 +149,10 @@ impl Machine {
     /// ([`WideRdbase`](crate::freedom::choice::WideRdbase)).
     pub fn redistributor_of_low_bits(&self, its: u8, rdbase: u64) -> Option<u8> {
         let processor_number = 0xffff;
-        match self.configuration(its).redistributor_addresses {
-            true => self.redistributor(its, rdbase),
-            false => self.redistributor(its, rdbase & processor_number),
+        if self.configuration(its).redistributor_addresses {
+            self.redistributor(its, rdbase)
+        } else {
+            self.redistributor(its, rdbase & processor_number)
         }
     }
 

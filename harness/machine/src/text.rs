@@ -76,9 +76,10 @@ impl Display for Action {
             }
             Self::Acknowledge { cpu } => write!(f, "cpu{cpu} takes what it is offered"),
             Self::PowerLoss { its, restored } => {
-                let after = match restored {
-                    true => ", and firmware restores CBASER, CWRITER and the tables",
-                    false => "",
+                let after = if restored {
+                    ", and firmware restores CBASER, CWRITER and the tables"
+                } else {
+                    ""
                 };
                 write!(f, "{} loses power{after}", ItsName(its))
             }
@@ -339,10 +340,7 @@ fn device_subject(address: u64) -> &'static str {
         return register.name();
     }
     let within = |base: &u64| address.wrapping_sub(*base) < gicr::FRAMES_BYTES;
-    match REDISTRIBUTOR_FRAMES.iter().any(within) {
-        true => "redistributor",
-        false => "translation-frame",
-    }
+    if REDISTRIBUTOR_FRAMES.iter().any(within) { "redistributor" } else { "translation-frame" }
 }
 
 #[cfg(test)]

@@ -67,10 +67,7 @@ impl Ghost {
         injected: bool,
         judgement: &mut Judgement,
     ) -> bool {
-        let expected = match injected {
-            true => Err(Errno::Enomem),
-            false => self.attempt(change, pages),
-        };
+        let expected = if injected { Err(Errno::Enomem) } else { self.attempt(change, pages) };
         // pKVM: a range across two regions or gaps has an errno of its own.
         let outside = result == Err(Errno::Einval) && !self.is_memory(pages);
         if result != expected && !outside {

@@ -240,10 +240,12 @@ fn witnessed(page: u64, events: &[Event]) -> [Option<bool>; 2] {
 
 fn report(page: u64, expected: PageState, seen: PageState, judgement: &mut Judgement) {
     let is_host_s = |page: PageState| page.host != HostSide::Nothing;
-    let rule: &'static Rule = match is_host_s(expected) && is_host_s(seen) {
-        false => &rules::DIV_OWNERSHIP,
-        true if expected.host != seen.host => &rules::DIV_SHARED,
-        true => &rules::DIV_PINS,
+    let rule: &'static Rule = if !(is_host_s(expected) && is_host_s(seen)) {
+        &rules::DIV_OWNERSHIP
+    } else if expected.host != seen.host {
+        &rules::DIV_SHARED
+    } else {
+        &rules::DIV_PINS
     };
     let (field, wanted, found) = if expected.host != seen.host {
         let names = (format!("{:?}", expected.host), format!("{:?}", seen.host));

@@ -261,10 +261,7 @@ impl Mappings {
             && Level1Entry(entry).other_bits(table.page_size) == 0
             && self.machine.is_memory(address, bytes)
             && trap.ledger.is_free(pages);
-        match usable {
-            true => Level2::Offered { entry, pages },
-            false => Level2::Unusable,
-        }
+        if usable { Level2::Offered { entry, pages } } else { Level2::Unusable }
     }
 
     /// P4: a level-2 table is zeroed before its entry is written, which is the last of `events`.

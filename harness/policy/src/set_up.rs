@@ -103,10 +103,8 @@ impl<'a> SetUp<'a> {
         };
         let seen = format_args!("{x1} ({})", Errno::name(x1));
         let must_succeed = self.failed.is_none() && !injected;
-        let rule: &'static Rule = match must_succeed || x1 == 0 {
-            true => &rules::DIV_SETUP,
-            false => &rules::DIV_ERRNO,
-        };
+        let rule: &'static Rule =
+            if must_succeed || x1 == 0 { &rules::DIV_SETUP } else { &rules::DIV_ERRNO };
         account.judgement.disagree(rule, source, "x1", expected, seen);
         None
     }
@@ -170,10 +168,7 @@ impl<'a> SetUp<'a> {
 
     /// A register of the reference; bits that reset to UNKNOWN are as EL2 read them.
     fn register(&mut self, recorded: Partial, address: u64, what: &'static str) -> u64 {
-        let read = match recorded.known == u64::MAX {
-            true => None,
-            false => self.device(address, what),
-        };
+        let read = if recorded.known == u64::MAX { None } else { self.device(address, what) };
         recorded.value & recorded.known | read.unwrap_or(0) & !recorded.known
     }
 

@@ -139,11 +139,9 @@ pub(crate) fn strange_msi(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 3) {
         let device_id = draft.any_device();
         let limit = 1_u32 << draft.its().event_id_bits;
-        let event_id = match draft.chance(1, 3) {
-            // Beyond the bits that the ITS has, above an event that it may know.
-            true => draft.any_event(device_id) | limit,
-            false => draft.any_event(device_id),
-        };
+        // Beyond the bits that the ITS has, above an event that it may know.
+        let beyond = if draft.chance(1, 3) { limit } else { 0 };
+        let event_id = draft.any_event(device_id) | beyond;
         draft.raise(device_id, event_id);
     }
     draft.acknowledge_all();

@@ -41,10 +41,10 @@ fn attributes(draft: &mut Draft<'_, '_>, index: u8) {
 
 /// Not valid for a while, by a write of all bits or of the upper half.
 fn taken(draft: &mut Draft<'_, '_>, index: u8) {
-    match draft.chance(1, 2) {
-        true => baser(draft, index, VALID),
-        false if index == 0 => draft.write("BASER0.high", 0),
-        false => draft.write("BASER1.high", 0),
+    if draft.chance(1, 2) {
+        baser(draft, index, VALID);
+    } else {
+        draft.write(if index == 0 { "BASER0.high" } else { "BASER1.high" }, 0);
     }
     baser(draft, index, 0);
 }

@@ -49,14 +49,13 @@ fn shared_meanwhile(before: bool, accepted: bool) -> Judgement {
     let refused = refuses(PageChange::Share, FREE, Errno::Eperm);
     let meanwhile = |by_host| vec![TURNS[1], by_host, Event::Over, TURNS[0]];
     let words = mapd(2, 4, FREE).encode();
-    let middle = match before {
-        true => [meanwhile(shared), vec![refused, page(PageChange::Pin, FREE)]],
-        false => [borrows(&[FREE]), meanwhile(refused)],
+    let middle = if before {
+        [meanwhile(shared), vec![refused, page(PageChange::Pin, FREE)]]
+    } else {
+        [borrows(&[FREE]), meanwhile(refused)]
     };
-    let passed = match accepted {
-        true => [vec![passed_on(0x80, words)], moves(0xa0)].concat(),
-        false => Vec::new(),
-    };
+    let passed =
+        if accepted { [vec![passed_on(0x80, words)], moves(0xa0)].concat() } else { Vec::new() };
     let begin = [vec![TURNS[0], LOCK], look(0x80), vec![copied(0x80, words)]].concat();
     let events = [begin, middle.concat(), passed, vec![UNLOCK, Event::Over]].concat();
     guarded().model.judge_race(&[share, posts(0, 0xa0)], &events)
