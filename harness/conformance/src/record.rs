@@ -6,8 +6,7 @@
 
 use its_architecture::Architecture;
 use its_device::{Device, Step};
-use its_driver::Drivers;
-use its_driver::Perform;
+use its_driver::{Drivers, Perform};
 use its_machine::{Action, Direction, Machine, Outcome};
 use its_scenario::Scenario;
 
@@ -120,10 +119,7 @@ impl Recording {
 
 /// Whether a step reads a register.
 pub(crate) fn is_read(step: &Step) -> bool {
-    let Step::Act(Action::Device { direction, .. }) = step else {
-        return false;
-    };
-    *direction == Direction::Read
+    matches!(step, Step::Act(Action::Device { direction: Direction::Read, .. }))
 }
 
 impl Perform for Recording {

@@ -37,16 +37,29 @@ pub struct Case {
 
 /// What is known beforehand of a requirement on a subject. A claim is checked as the requirement
 /// is: one that does not hold is a failure.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, untagged)]
 pub enum Claim {
     /// Nothing: it must hold.
+    #[default]
+    #[serde(skip)]
     Holds,
     /// The subject does otherwise, by this number of its policy, for this reason.
-    Refused { by: String, reason: String },
+    Refused {
+        #[serde(rename = "refused")]
+        by: String,
+        reason: String,
+    },
     /// It makes no sense there, for this reason.
-    NotApplicable { reason: String },
+    NotApplicable {
+        #[serde(rename = "not-applicable")]
+        reason: String,
+    },
     /// The subject does otherwise: the difference of this id was looked into and settled.
-    Settled { difference: String },
+    Settled {
+        #[serde(rename = "differs")]
+        difference: String,
+    },
 }
 
 /// What is wrong with a file.
@@ -63,8 +76,10 @@ struct File {
     text: String,
     source: String,
     freedom: Option<String>,
-    emulator: Option<EmulatorClaim>,
-    qemu: Option<QemuClaim>,
+    #[serde(default)]
+    emulator: Claim,
+    #[serde(default)]
+    qemu: Claim,
     case: Vec<FileCase>,
 }
 
@@ -74,31 +89,6 @@ struct FileCase {
     #[serde(default)]
     options: Vec<String>,
     scenario: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", untagged)]
-enum EmulatorClaim {
-    Refused {
-        refused: String,
-        reason: String,
-    },
-    NotApplicable {
-        #[serde(rename = "not-applicable")]
-        not_applicable: String,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", untagged)]
-enum QemuClaim {
-    Differs {
-        differs: String,
-    },
-    NotApplicable {
-        #[serde(rename = "not-applicable")]
-        not_applicable: String,
-    },
 }
 
 impl Requirement {
@@ -139,6 +129,12 @@ impl Requirement {
         if file.case.is_empty() {
             return Err("there is no case; expected at least one [[case]]".into());
         }
+        if matches!(file.emulator, Claim::Settled { .. }) {
+            return Err("[emulator] differs; only its policy decides: expected refused".into());
+        }
+        if matches!(file.qemu, Claim::Refused { .. }) {
+            return Err("[qemu] refused; it has no policy: expected differs".into());
+        }
         let mut cases = Vec::new();
         for (number, case) in (1..).zip(file.case) {
             let within = |wrong: String| format!("case {number}: {wrong}");
@@ -155,22 +151,8 @@ impl Requirement {
             source: file.source,
             freedom,
             cases,
-            emulator: match file.emulator {
-                None => Claim::Holds,
-                Some(EmulatorClaim::Refused { refused, reason }) => {
-                    Claim::Refused { by: refused, reason }
-                }
-                Some(EmulatorClaim::NotApplicable { not_applicable }) => {
-                    Claim::NotApplicable { reason: not_applicable }
-                }
-            },
-            qemu: match file.qemu {
-                None => Claim::Holds,
-                Some(QemuClaim::Differs { differs }) => Claim::Settled { difference: differs },
-                Some(QemuClaim::NotApplicable { not_applicable }) => {
-                    Claim::NotApplicable { reason: not_applicable }
-                }
-            },
+            emulator: file.emulator,
+            qemu: file.qemu,
         })
     }
 }
@@ -270,5 +252,11 @@ expect done
         assert!(wrong(id, "expect done", "").contains("expects nothing"));
         let claimed = GOOD.replace("[[case]]", "[emulator]\nrefused = \"P8\"\n[[case]]");
         assert!(Requirement::parse(id, &claimed).is_err());
+        for claim in
+            ["[emulator]\ndiffers = \"QEMU-X\"", "[qemu]\nrefused = \"P8\"\nreason = \"x\""]
+        {
+            let claimed = GOOD.replace("[[case]]", &format!("{claim}\n[[case]]"));
+            assert!(Requirement::parse(id, &claimed).unwrap_err().contains("expected"));
+        }
     }
 }

@@ -172,12 +172,6 @@ struct FileFreedom {
     reason: String,
 }
 
-impl FileFreedom {
-    fn freedom(&self) -> Option<Freedom> {
-        option(&self.option).ok().map(|(freedom, _)| freedom)
-    }
-}
-
 impl Profile {
     /// The profile that is part of this program.
     ///
@@ -185,13 +179,14 @@ impl Profile {
     /// If it is no profile: a test reads it.
     pub(crate) fn new() -> Self {
         let file: File = toml::from_str(TEXT).expect("qemu.toml is a profile");
-        let choose = |choices: Choices, one: &FileFreedom| {
-            let (freedom, number) = option(&one.option).expect("qemu.toml names options");
-            choices.with_number(freedom, number)
-        };
+        let options = file.freedom.iter().map(|one| option(&one.option));
+        let options: Vec<(Freedom, u64)> =
+            options.collect::<Result<_, _>>().expect("qemu.toml names options");
         Self {
-            choices: file.freedom.iter().fold(Choices::USUAL, choose),
-            known: file.freedom.iter().filter_map(FileFreedom::freedom).collect(),
+            choices: options.iter().fold(Choices::USUAL, |choices, (freedom, number)| {
+                choices.with_number(*freedom, *number)
+            }),
+            known: options.iter().map(|(freedom, _)| *freedom).collect(),
             differences: file.difference,
         }
     }

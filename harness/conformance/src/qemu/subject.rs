@@ -8,7 +8,7 @@ use its_scenario::Scenario;
 use super::{Profile, becomes_zero, machine};
 use crate::device::play_on;
 use crate::matrix::{Cell, cell, claimed, option_text, summed};
-use crate::play::{Played, needs_two};
+use crate::play::Played;
 use crate::requirement::{Case, Claim, Requirement};
 use crate::script::Script;
 
@@ -53,7 +53,7 @@ impl QemuSubject {
                 return Some(misfit);
             }
         }
-        if needs_two(&case.script.scenario) {
+        if case.script.scenario.boot.its > 1 {
             return Some(Cell::NotApplicable("QEMU's machine has one ITS".into()));
         }
         let own = Scenario {
