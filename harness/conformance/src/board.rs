@@ -59,7 +59,6 @@ impl OnBoard {
     }
 }
 
-/// Plays a case on the physical ITS.
 pub(crate) fn run_physical(script: &Script, free: bool, make: Make) -> Played {
     let mut on = OnBoard::new(script, false, make);
     let mut hosts = Drivers::new(&script.scenario);

@@ -84,7 +84,6 @@ impl Recording {
         after.filter(|step| **step != Step::Look).count() as u64
     }
 
-    /// Adds a look.
     pub(crate) fn look(&mut self) {
         self.steps.push(Step::Look);
     }
@@ -117,7 +116,6 @@ impl Recording {
     }
 }
 
-/// Whether a step reads a register.
 pub(crate) fn is_read(step: &Step) -> bool {
     matches!(step, Step::Act(Action::Device { direction: Direction::Read, .. }))
 }

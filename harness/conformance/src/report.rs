@@ -94,10 +94,8 @@ fn status(cell: &Cell) -> TestCaseStatus {
 /// As text: a line a requirement, then what is not a plain pass, then totals.
 pub fn text(rows: &[Row]) -> String {
     let mut text = String::new();
-    let subjects: Vec<Subject> = rows
-        .first()
-        .map(|row| row.cells.iter().map(|(subject, _)| *subject).collect())
-        .unwrap_or_default();
+    let first = rows.iter().take(1).flat_map(|row| &row.cells);
+    let subjects: Vec<Subject> = first.map(|(subject, _)| *subject).collect();
     let width = rows.iter().map(|row| row.requirement.id.len()).max().unwrap_or(0);
     // Writing into a String cannot fail.
     let _ = write!(text, "{:width$}", "");

@@ -99,20 +99,15 @@ impl Requirement {
     pub fn all(folder: &Path) -> Result<Vec<Self>, BadRequirement> {
         let mut files = Vec::new();
         collect(folder, &mut files)?;
-        let mut all = Vec::new();
-        for path in files {
-            all.push(Self::read(&path)?);
+        let mut all = files.iter().map(|path| Self::read(path)).collect::<Result<Vec<_>, _>>()?;
+        all.sort_by(|one, other| one.id.cmp(&other.id));
+        match all.windows(2).find(|pair| pair[0].id == pair[1].id) {
+            Some(pair) => Err(BadRequirement {
+                path: folder.to_owned(),
+                wrong: format!("{} is there twice", pair[0].id),
+            }),
+            None => Ok(all),
         }
-        all.sort_by(|one: &Self, other| one.id.cmp(&other.id));
-        for pair in all.windows(2) {
-            if pair[0].id == pair[1].id {
-                return Err(BadRequirement {
-                    path: folder.to_owned(),
-                    wrong: format!("{} is there twice", pair[0].id),
-                });
-            }
-        }
-        Ok(all)
     }
 
     fn read(path: &Path) -> Result<Self, BadRequirement> {
@@ -170,12 +165,10 @@ fn check_id(id: &str) -> Result<(), String> {
         && words.iter().all(capital)
         && number.len() == 3
         && number.chars().all(|digit| digit.is_ascii_digit());
-    match fits {
-        true => Ok(()),
-        false => {
-            Err(format!("the file's name {id:?} is no id; expected one like ITS-CMD-MAPD-003"))
-        }
+    if !fits {
+        return Err(format!("the file's name {id:?} is no id; expected one like ITS-CMD-MAPD-003"));
     }
+    Ok(())
 }
 
 pub(crate) fn freedom_named(name: &str) -> Result<Freedom, String> {

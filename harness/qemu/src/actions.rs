@@ -18,13 +18,25 @@ pub(crate) enum Deed {
     /// Nothing; why not.
     Not(&'static str),
     /// A read of a register or of a word of memory.
-    Read { address: u64, size: AccessSize },
-    /// A write of a register.
-    Write { address: u64, size: AccessSize, value: u64, effect: Effect },
+    Read {
+        address: u64,
+        size: AccessSize,
+    },
+    Write {
+        address: u64,
+        size: AccessSize,
+        value: u64,
+        effect: Effect,
+    },
     /// A store of a word of memory.
-    Store { address: u64, value: u64 },
-    /// A store of a command.
-    StoreCommand { address: u64, words: Words },
+    Store {
+        address: u64,
+        value: u64,
+    },
+    StoreCommand {
+        address: u64,
+        words: Words,
+    },
 }
 
 impl Deed {

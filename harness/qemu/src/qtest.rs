@@ -52,7 +52,6 @@ impl Batch {
         self.growing = None;
     }
 
-    /// How many lines there are.
     pub(crate) const fn lines(&self) -> usize {
         self.lines
     }
@@ -185,7 +184,6 @@ impl Answers {
         (self.next, self.uncounted, self.lines) = (0, 0, 0);
     }
 
-    /// Takes what was received.
     fn add(&mut self, received: &[u8]) {
         self.text.extend(received);
         while let Some((line, after)) = line_at(&self.text, self.uncounted) {

@@ -28,13 +28,8 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "files")]
     pub fuzz: bool,
     /// Ends after this time: `90s`, `2m`, `1h`, or plain seconds
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "60s",
-        value_parser = crate::seconds,
-        requires = "fuzz"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "60s", requires = "fuzz")]
+    #[arg(value_parser = crate::seconds)]
     pub time: u64,
     /// Ends after so many cases
     #[arg(long, requires = "fuzz", value_parser = clap::value_parser!(u64).range(1..))]

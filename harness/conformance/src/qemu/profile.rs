@@ -15,7 +15,6 @@ use crate::requirement::option;
 
 const TEXT: &str = include_str!("qemu.toml");
 
-/// The profile of QEMU.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     pub(crate) choices: Choices,
@@ -165,11 +164,9 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct FileFreedom {
     option: String,
-    #[allow(
-        dead_code,
-        reason = "for readers of the file; that it is there is checked by reading it"
-    )]
-    reason: String,
+    /// For readers of the file; that it is there is checked by reading it.
+    #[serde(rename = "reason")]
+    _reason: String,
 }
 
 impl Profile {
@@ -202,7 +199,6 @@ impl Profile {
         known.then(|| self.choices.number(freedom).into())
     }
 
-    /// Whether there is a difference of this id.
     pub(crate) fn knows(&self, id: &str) -> bool {
         self.differences.iter().any(|difference| difference.id == id)
     }

@@ -100,7 +100,6 @@ impl Draft {
         self.act(Action::Store { cpu, address, value });
     }
 
-    /// Puts a command into the queue.
     pub(crate) fn put(&mut self, command: Command) {
         self.act(Action::StoreCommand {
             cpu: 0,
