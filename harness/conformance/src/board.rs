@@ -70,7 +70,8 @@ pub(crate) fn run_physical(script: &Script, free: bool, make: Make) -> Played {
 pub(crate) fn run_emulator(script: &Script, free: bool, make: Make) -> Played {
     let scenario = &script.scenario;
     if scenario.boot.stage == Stage::Reset {
-        return Played::NotApplicable(NO_RESET.into());
+        let why = "EL2 takes over an ITS that its driver has probed; the host never sees it reset";
+        return Played::NotApplicable(why.into());
     }
     let mut on = OnBoard::new(script, true, make);
     let mut hosts = Drivers::new(scenario);
@@ -82,9 +83,6 @@ pub(crate) fn run_emulator(script: &Script, free: bool, make: Make) -> Played {
     }
     on.play(script, hosts, free)
 }
-
-const NO_RESET: &str =
-    "EL2 takes over an ITS that its driver has probed; the host never sees it reset";
 
 impl Perform for OnBoard {
     fn perform(&mut self, action: Action) -> Outcome {
