@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use clap::CommandFactory;
 
-use crate::target;
-use crate::workspace;
+use crate::{target, workspace};
 
 /// Documents about the present state. A changelog is about the past.
 fn documents() -> Vec<PathBuf> {
@@ -21,7 +20,6 @@ fn read(name: &str) -> String {
     fs::read_to_string(workspace::root().join(name)).unwrap()
 }
 
-/// Returns the names of the folders in a folder.
 fn folders(name: &str) -> BTreeSet<String> {
     let entries = workspace::entries(&workspace::root().join(name)).unwrap();
     entries.iter().filter(|path| path.is_dir()).map(|path| workspace::name(path)).collect()

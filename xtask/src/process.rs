@@ -93,8 +93,8 @@ pub(crate) fn run_within(
 }
 
 /// Runs cargo in the workspace to its end, however that is.
-pub(crate) fn cargo(
-    arguments: &[&str],
+pub(crate) fn cargo<A: Into<OsString>>(
+    arguments: impl IntoIterator<Item = A>,
     change: impl FnOnce(Expression) -> Expression,
 ) -> Result<Ended> {
     let command = duct::cmd(workspace::cargo(), arguments).dir(workspace::root());
@@ -116,7 +116,6 @@ fn end(child: &Handle) -> Result<()> {
 /// A tool that is not ours.
 pub(crate) struct Tool {
     pub program: &'static str,
-    /// How to install it.
     pub install: &'static str,
 }
 

@@ -69,7 +69,6 @@ impl ValueParserFactory for &'static Target {
 }
 
 impl Target {
-    /// Returns the target of a name.
     pub(crate) fn find(name: &str) -> Result<&'static Self> {
         workspace::demand_known("target", name, ALL.iter().map(|target| target.name))?;
         ALL.iter().find(|target| target.name == name).context("it is known")
@@ -80,7 +79,6 @@ impl Target {
         workspace::root().join("corpus").join(self.name).join(folder)
     }
 
-    /// Returns the scenarios of a folder of its committed corpus.
     pub(crate) fn scenarios(&self, folder: &str) -> Result<Vec<PathBuf>> {
         workspace::scenarios(&self.corpus(folder))
     }

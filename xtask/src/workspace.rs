@@ -13,7 +13,6 @@ use tempfile::NamedTempFile;
 /// So many names are listed where none is like the one that was given.
 const FEW: usize = 12;
 
-/// Returns the root of the checkout.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the workspace")
 }
@@ -33,23 +32,23 @@ pub(crate) fn read(path: &Path) -> Result<String> {
 }
 
 /// Writes a file whole or, on a full disk, not at all: then what was there before stays.
-pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
-    let written = part(path, text).and_then(|part| Ok(part.persist(path)?));
+pub(crate) fn write_whole(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    let written = part(path, content).and_then(|part| Ok(part.persist(path)?));
     written.map(drop).with_context(|| format!("cannot write {}", shown(path)))
 }
 
 /// Writes a file that does not exist, whole or not at all; an error if it exists.
-pub(crate) fn write_new(path: &Path, text: &str) -> Result<()> {
-    let written = part(path, text).and_then(|part| Ok(part.persist_noclobber(path)?));
+pub(crate) fn write_new(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    let written = part(path, content).and_then(|part| Ok(part.persist_noclobber(path)?));
     written.map(drop).with_context(|| format!("cannot write {}", shown(path)))
 }
 
-/// Writes text to a temporary file in the folder of `path`.
-fn part(path: &Path, text: &str) -> std::io::Result<NamedTempFile> {
+/// Writes a temporary file in the folder of `path`.
+fn part(path: &Path, content: impl AsRef<[u8]>) -> std::io::Result<NamedTempFile> {
     let mut part = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder_of(path))?;
-    part.write_all(text.as_bytes())?;
+    part.write_all(content.as_ref())?;
     Ok(part)
 }
 
@@ -61,7 +60,6 @@ pub(crate) fn empty_folder(path: &Path) -> Result<()> {
     Ok(fs::create_dir_all(path)?)
 }
 
-/// Returns the folder that a path is in.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,

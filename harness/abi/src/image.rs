@@ -47,7 +47,6 @@ fn part(n: usize) -> Range<usize> {
 /// The data as it was at some moment, or as it is now while it is the one in place.
 pub(crate) struct Image(Mutex<Arc<[u8]>>);
 
-/// The image that is in place.
 static LIVE: Mutex<Option<Arc<Image>>> = Mutex::new(None);
 
 impl Image {

@@ -27,8 +27,11 @@ pub(crate) trait InC {
 }
 
 macro_rules! in_c {
-    ($($rust:ty = $c:literal),* $(,)?) => {
-        $(#[cfg(test)] impl InC for $rust { const TYPE: &'static str = $c; })*
+    ($($rust:ty = $c:literal $($array:literal)?),* $(,)?) => {
+        $(#[cfg(test)] impl InC for $rust {
+            const TYPE: &'static str = $c;
+            $(const ARRAY: &'static str = $array;)?
+        })*
     };
 }
 
@@ -47,19 +50,9 @@ in_c!(
     *const Trap = "const struct its_trap *",
     *const SetUp = "const struct its_set_up *",
     *mut Redistributor = "struct its_redistributor *",
+    [u64; MAX_ITS] = "uint64_t " "[8]",
+    [Table; 8] = "struct its_table " "[8]",
 );
-
-#[cfg(test)]
-impl InC for [u64; MAX_ITS] {
-    const TYPE: &'static str = "uint64_t ";
-    const ARRAY: &'static str = "[8]";
-}
-
-#[cfg(test)]
-impl InC for [Table; 8] {
-    const TYPE: &'static str = "struct its_table ";
-    const ARRAY: &'static str = "[8]";
-}
 
 /// The declaration of a function.
 #[cfg(test)]
@@ -70,8 +63,8 @@ pub(crate) fn prototype(result: &str, name: &str, arguments: &[(&str, &str)]) ->
 }
 
 macro_rules! structures {
-    ($($(#[$about:meta])* $name:ident $c:literal { $($field:ident: $of:ty),* $(,)? })*) => {
-        $($(#[$about])* #[derive(Clone, Copy, Debug, Default)] #[repr(C)]
+    ($($name:ident $c:literal { $($field:ident: $of:ty),* $(,)? })*) => {
+        $(#[derive(Clone, Copy, Debug, Default)] #[repr(C)]
         pub(crate) struct $name { $(pub(crate) $field: $of),* })*
 
         /// Each structure: its name, and its fields as C declares them.
@@ -83,24 +76,18 @@ macro_rules! structures {
 }
 
 structures! {
-    /// See the header.
     Machine "its_machine" { its: u32, redistributors: u32, control: [u64; MAX_ITS] }
-    /// See the header.
     Policy "its_policy" {
         records_per_page: u32, commands_in_flight: u32, its: u32, redistributors: u32,
     }
-    /// See the header.
     Trap "its_trap" {
         cpu: u32, frame: u32, index: u32, bytes: u32, offset: u64, write: u32, zero: u32, value: u64,
     }
-    /// See the header.
     Table "its_table" { base: u64, host_level1: u64, baser: u64, order: u32, page_bytes: u32 }
-    /// See the header.
     SetUp "its_set_up" {
         control: u64, private_pages: u64, descriptor: u64, pages: u64, queue: u64, host_queue: u64, queue_bytes: u64,
         live_devices: u64, live_list: u64, tables: [Table; 8],
     }
-    /// See the header.
     Redistributor "its_redistributor" { address: u64, processor_number: u64 }
 }
 

@@ -10,7 +10,6 @@ use crate::access::judge;
 use crate::call::{Current, Left, serve};
 use crate::interface::{LOCK_ITS, LOCK_MEMORY, LOCK_SET_UP, Redistributor};
 
-/// The most ITSs of a machine.
 pub(crate) const MOST_ITS: usize = its_machine::MAX_ITS;
 
 /// Locks of one emulation; what they protect is C's business.

@@ -110,7 +110,6 @@ fn refuse(why: &str) -> ! {
     std::process::exit(2)
 }
 
-/// Destroys what was created last.
 fn destroy_last() {
     let Some(created) = CREATED.take() else {
         return;

@@ -2,15 +2,13 @@
 //! front of it, the one that this program was built with, as a deprivileged host does.
 
 use its_board::Board;
-use its_driver::Drivers;
-use its_driver::Perform;
-use its_driver::machine;
+use its_driver::{Drivers, Perform, machine};
 use its_gic::Register;
 use its_machine::{AccessSize, Action, Direction, Event, Outcome, Translation, View};
 use its_runner::Make;
 use its_scenario::{Scenario, Stage};
 
-use crate::observed::{Fate, Fit, Observed};
+use crate::observed::{Fit, Noted, Observed};
 use crate::play::{Played, Tally, play};
 use crate::script::Script;
 
@@ -19,8 +17,7 @@ struct OnBoard {
     /// EL2 stands between host and ITS.
     guarded: bool,
     events: Vec<Event>,
-    value: Option<(u64, u64)>,
-    fates: Vec<Fate>,
+    noted: Noted,
     stopped: Option<String>,
 }
 
@@ -31,14 +28,13 @@ impl OnBoard {
             board: Board::new(machine, make(&machine)),
             guarded,
             events: Vec::new(),
-            value: None,
-            fates: Vec::new(),
+            noted: Noted::default(),
             stopped: None,
         }
     }
 
     fn play(mut self, script: &Script, mut hosts: Drivers, free: bool) -> Played {
-        self.fates.clear();
+        self.noted.fates.clear();
         let played = play(script, &mut hosts, &mut self, Tally::new(free));
         match self.stopped {
             Some(why) => Played::Broken(why),
@@ -63,7 +59,6 @@ impl OnBoard {
     }
 }
 
-/// Plays a case on the physical ITS.
 pub(crate) fn run_physical(script: &Script, free: bool, make: Make) -> Played {
     let mut on = OnBoard::new(script, false, make);
     let mut hosts = Drivers::new(&script.scenario);
@@ -74,8 +69,8 @@ pub(crate) fn run_physical(script: &Script, free: bool, make: Make) -> Played {
 /// Plays a case on the emulator, after a legal set-up.
 pub(crate) fn run_emulator(script: &Script, free: bool, make: Make) -> Played {
     let scenario = &script.scenario;
-    let needs = [(scenario.boot.stage == Stage::Reset, NO_RESET)];
-    if let Some((_, why)) = needs.into_iter().find(|(needed, _)| *needed) {
+    if scenario.boot.stage == Stage::Reset {
+        let why = "EL2 takes over an ITS that its driver has probed; the host never sees it reset";
         return Played::NotApplicable(why.into());
     }
     let policy = make(&machine(&Scenario::default())).policy();
@@ -93,17 +88,10 @@ pub(crate) fn run_emulator(script: &Script, free: bool, make: Make) -> Played {
     on.play(script, hosts, free)
 }
 
-const NO_RESET: &str =
-    "EL2 takes over an ITS that its driver has probed; the host never sees it reset";
-
 impl Perform for OnBoard {
     fn perform(&mut self, action: Action) -> Outcome {
         let outcome = self.board.perform(&action, &mut self.events);
-        self.value = match outcome {
-            Outcome::Value(value) => Some((value, u64::MAX)),
-            _ => None,
-        };
-        self.fates.extend(self.events.iter().filter_map(Fate::of));
+        self.noted.add(outcome, u64::MAX, &self.events);
         if outcome == Outcome::Stopped && self.stopped.is_none() {
             let conduct = self.events.last();
             self.stopped = Some(format!("EL2 did not return: {conduct:x?}"));
@@ -113,19 +101,15 @@ impl Perform for OnBoard {
 }
 
 impl Observed for OnBoard {
-    fn value(&self) -> Option<(u64, u64)> {
-        self.value
+    fn noted(&mut self) -> &mut Noted {
+        &mut self.noted
     }
 
     fn queue(&mut self) -> (u64, u64) {
-        let value = self.value;
+        let value = self.noted.value;
         let queue = (self.read(Register::Creadr), self.read(Register::Cwriter));
-        self.value = value;
+        self.noted.value = value;
         queue
-    }
-
-    fn fates(&mut self) -> (Vec<Fate>, bool) {
-        (std::mem::take(&mut self.fates), false)
     }
 
     fn may_refuse(&self) -> bool {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use its_qemu::Missing;
 use its_runner::Make;
 use its_runner::replay::{CLEAN, FINDINGS, print};
 
@@ -62,10 +63,7 @@ impl Arguments {
 /// The folder of the requirements, and the page that lists them.
 fn places() -> (PathBuf, PathBuf) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let root = match std::env::var_os(ROOT) {
-        Some(root) => PathBuf::from(root),
-        None => root,
-    };
+    let root = std::env::var_os(ROOT).map_or(root, PathBuf::from);
     (root.join("conformance"), root.join("docs/conformance.md"))
 }
 
@@ -84,39 +82,32 @@ pub fn run(arguments: &Arguments, make: Make) -> Result<u8> {
             .with_context(|| format!("cannot write {}", page.display()))?;
         return Ok(CLEAN);
     }
-    let qemu = match arguments.no_qemu {
-        true => None,
-        false => qemu()?,
-    };
+    let qemu = if arguments.no_qemu { None } else { qemu()? };
     let rows = play(requirements, qemu, make);
     if let Some(file) = &arguments.junit {
         fs::write(file, report::junit(&rows)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
-    match arguments.json {
-        true => print(&format!("{}\n", report::json(&rows)?))?,
-        false => print(&format!("{}\n", report::text(&rows)))?,
-    }
+    let shown = if arguments.json { report::json(&rows)? } else { report::text(&rows) };
+    print(&format!("{shown}\n"))?;
     let failed = |row: &Row| {
         let mut cells = row.cells.iter();
         cells.any(|(_, cell)| matches!(cell, Cell::Fail(_) | Cell::Broken(_)))
     };
-    Ok(match rows.iter().any(failed) {
-        true => FINDINGS,
-        false => CLEAN,
-    })
+    Ok(if rows.iter().any(failed) { FINDINGS } else { CLEAN })
 }
 
 fn qemu() -> Result<Option<QemuSubject>> {
-    match crate::qemu::installed()? {
+    match its_qemu::find() {
         Ok(installed) => {
             eprintln!("QEMU {}", installed.version);
             Ok(Some(QemuSubject::new(installed)))
         }
-        Err(missing) => {
+        Err(missing @ Missing::NotInstalled) => {
             eprintln!("no column for QEMU: {missing}");
             Ok(None)
         }
+        Err(unusable) => Err(unusable.into()),
     }
 }
 

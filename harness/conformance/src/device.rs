@@ -3,9 +3,9 @@
 
 use its_device::{Answer, Device, Seen};
 use its_gic::Register;
-use its_machine::{Machine, Outcome, Translation};
+use its_machine::{Machine, Translation};
 
-use crate::observed::{Fate, Fit, Observed, check};
+use crate::observed::{Fit, Noted, Observed, check};
 use crate::play::{Played, Tally};
 use crate::record::Recording;
 use crate::script::{Expected, Script};
@@ -60,13 +60,8 @@ fn evaluate(
     for (index, answer) in answers.into_iter().enumerate() {
         match answer {
             Answer::Acted { outcome, events } => {
-                on.value = match outcome {
-                    Outcome::Value(value) => Some((value, u64::MAX)),
-                    _ => None,
-                };
-                if index >= recording.boot {
-                    on.fates.extend(events.iter().filter_map(Fate::of));
-                }
+                let after_boot = if index >= recording.boot { &events[..] } else { &[] };
+                on.noted.add(outcome, u64::MAX, after_boot);
             }
             Answer::NotActed(why) => return Played::NotApplicable(why.into()),
             Answer::Seen(seen) => {
@@ -88,25 +83,16 @@ fn evaluate(
 #[derive(Default)]
 struct OnDevice {
     seen: Seen,
-    value: Option<(u64, u64)>,
-    fates: Vec<Fate>,
+    noted: Noted,
 }
 
 impl Observed for OnDevice {
-    fn value(&self) -> Option<(u64, u64)> {
-        self.value
+    fn noted(&mut self) -> &mut Noted {
+        &mut self.noted
     }
 
     fn queue(&mut self) -> (u64, u64) {
         (self.seen.register(Register::Creadr), self.seen.register(Register::Cwriter))
-    }
-
-    fn fates(&mut self) -> (Vec<Fate>, bool) {
-        (std::mem::take(&mut self.fates), false)
-    }
-
-    fn may_refuse(&self) -> bool {
-        false
     }
 
     fn translation(&mut self, event: (u32, u32), expected: Option<Translation>) -> Fit {

@@ -163,19 +163,22 @@ pub(crate) fn summed(cells: impl Iterator<Item = Cell>) -> Cell {
 
 /// A claim about a subject that does otherwise must be true.
 pub(crate) fn claimed(claim: &Claim, cell: Cell) -> Cell {
-    let stale = |what: &str| Cell::Fail(format!("{what}, and yet it does what is expected"));
-    match (claim, cell) {
-        (Claim::Holds, cell) => cell,
-        (Claim::NotApplicable { reason }, _) => Cell::NotApplicable(reason.clone()),
-        (Claim::Refused { by, reason }, Cell::Fail(_)) => Cell::Refused(by.clone(), reason.clone()),
-        (Claim::Refused { by, .. }, Cell::Pass | Cell::Partial(_)) => {
-            stale(&format!("refused by {by}"))
+    let (otherwise, what) = match claim {
+        Claim::Holds => return cell,
+        Claim::NotApplicable { reason } => return Cell::NotApplicable(reason.clone()),
+        Claim::Refused { by, reason } => {
+            (Cell::Refused(by.clone(), reason.clone()), format!("refused by {by}"))
         }
-        (Claim::Settled { difference }, Cell::Fail(_)) => Cell::Settled(difference.clone()),
-        (Claim::Settled { difference }, Cell::Pass | Cell::Partial(_)) => {
-            stale(&format!("settled as {difference}"))
+        Claim::Settled { difference } => {
+            (Cell::Settled(difference.clone()), format!("settled as {difference}"))
         }
-        (_, cell) => cell,
+    };
+    match cell {
+        Cell::Fail(_) => otherwise,
+        Cell::Pass | Cell::Partial(_) => {
+            Cell::Fail(format!("{what}, and yet it does what is expected"))
+        }
+        cell => cell,
     }
 }
 

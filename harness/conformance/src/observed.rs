@@ -1,7 +1,7 @@
 //! What can be asked of something that plays a case, and whether it is what was expected.
 
 use its_gic::register::OFFSET_MASK;
-use its_machine::{CommandError, Event, Translation};
+use its_machine::{CommandError, Event, Outcome, Translation};
 
 use crate::script::Expectation;
 
@@ -20,10 +20,7 @@ pub(crate) enum Fit {
 
 impl Fit {
     pub(crate) fn of<T: PartialEq + std::fmt::Debug>(seen: T, expected: T) -> Self {
-        match seen == expected {
-            true => Self::Is,
-            false => Self::IsNot(format!("{seen:x?}")),
-        }
+        if seen == expected { Self::Is } else { Self::IsNot(format!("{seen:x?}")) }
     }
 }
 
@@ -49,17 +46,41 @@ impl Fate {
     }
 }
 
+/// What came of actions, until somebody asks.
+#[derive(Default)]
+pub(crate) struct Noted {
+    /// What the last access returned, and which bits of it are certain.
+    pub(crate) value: Option<(u64, u64)>,
+    /// What became of commands since this was last asked.
+    pub(crate) fates: Vec<Fate>,
+    /// It could have been something else.
+    pub(crate) open: bool,
+}
+
+impl Noted {
+    /// Notes what came of an action, of whose value these bits are certain.
+    pub(crate) fn add(&mut self, outcome: Outcome, certain: u64, events: &[Event]) {
+        self.value = match outcome {
+            Outcome::Value(value) => Some((value, certain)),
+            _ => None,
+        };
+        self.fates.extend(events.iter().filter_map(Fate::of));
+    }
+
+    fn take_fates(&mut self) -> (Vec<Fate>, bool) {
+        (std::mem::take(&mut self.fates), std::mem::take(&mut self.open))
+    }
+}
+
 /// Something that plays a case, between two operations.
 pub(crate) trait Observed {
-    /// What the last access returned, and which bits of it are certain.
-    fn value(&self) -> Option<(u64, u64)>;
+    fn noted(&mut self) -> &mut Noted;
     /// GITS_CREADR and GITS_CWRITER.
     fn queue(&mut self) -> (u64, u64);
-    /// What became of commands since this was last asked, and whether it could have been something
-    /// else.
-    fn fates(&mut self) -> (Vec<Fate>, bool);
     /// Whether a command may be refused before it comes to an ITS.
-    fn may_refuse(&self) -> bool;
+    fn may_refuse(&self) -> bool {
+        false
+    }
     fn translation(&mut self, event: (u32, u32), expected: Option<Translation>) -> Fit;
     fn pending(&mut self, cpu: u8, expected: &[u32]) -> Fit;
     fn offered(&mut self, cpu: u8, expected: Option<u32>) -> Fit;
@@ -79,8 +100,8 @@ pub(crate) fn check(expected: &Expectation, on: &mut impl Observed) -> Fit {
     }
 }
 
-fn check_value(expected: u64, mask: u64, on: &impl Observed) -> Fit {
-    let Some((seen, certain)) = on.value() else {
+fn check_value(expected: u64, mask: u64, on: &mut impl Observed) -> Fit {
+    let Some((seen, certain)) = on.noted().value else {
         return Fit::IsNot("no value: the last action returned none".into());
     };
     if (seen ^ expected) & mask & certain != 0 {
@@ -93,7 +114,7 @@ fn check_value(expected: u64, mask: u64, on: &impl Observed) -> Fit {
 }
 
 fn check_done(on: &mut impl Observed) -> Fit {
-    let (fates, open) = on.fates();
+    let (fates, open) = on.noted().take_fates();
     let (creadr, cwriter) = on.queue();
     let failed = |fate: &&Fate| matches!(fate, Fate::Ignored(_) | Fate::Stalled(_));
     if let Some(fate) = fates.iter().find(failed) {
@@ -108,17 +129,14 @@ fn check_done(on: &mut impl Observed) -> Fit {
     if fates.contains(&Fate::Taken) {
         return Fit::Hidden(UNSEEN);
     }
-    match open {
-        true => Fit::MayBe,
-        false => Fit::Is,
-    }
+    if open { Fit::MayBe } else { Fit::Is }
 }
 
 /// CREADR went on, and tables and pending LPIs have to show the rest.
 const UNSEEN: &str = "whether a command was in error";
 
 fn check_error(expected: Option<u32>, on: &mut impl Observed) -> Fit {
-    let (fates, open) = on.fates();
+    let (fates, open) = on.noted().take_fates();
     let (creadr, cwriter) = on.queue();
     let stalled = creadr & 1 != 0;
     let seen = match fates.last() {
@@ -144,18 +162,19 @@ fn check_error(expected: Option<u32>, on: &mut impl Observed) -> Fit {
 mod tests {
     use super::*;
 
-    /// CREADR, CWRITER, what became of commands, and whether EL2 may refuse.
-    struct Queue(u64, u64, Vec<Fate>, bool);
+    /// CREADR, CWRITER, what was noted, and whether EL2 may refuse.
+    struct Queue(u64, u64, Noted, bool);
+
+    fn queue(creadr: u64, cwriter: u64, fates: Vec<Fate>, may_refuse: bool) -> Queue {
+        Queue(creadr, cwriter, Noted { value: Some((0x12, 0xf0)), fates, open: false }, may_refuse)
+    }
 
     impl Observed for Queue {
-        fn value(&self) -> Option<(u64, u64)> {
-            Some((0x12, 0xf0))
+        fn noted(&mut self) -> &mut Noted {
+            &mut self.2
         }
         fn queue(&mut self) -> (u64, u64) {
             (self.0, self.1)
-        }
-        fn fates(&mut self) -> (Vec<Fate>, bool) {
-            (self.2.clone(), false)
         }
         fn may_refuse(&self) -> bool {
             self.3
@@ -187,33 +206,33 @@ mod tests {
 
     #[test]
     fn done_is_no_error_and_an_empty_queue() {
-        assert_eq!(done(Queue(0x40, 0x40, vec![Fate::Done], false)), Fit::Is);
-        assert!(is_not(&done(Queue(0x20, 0x40, vec![Fate::Done], false))));
-        assert!(is_not(&done(Queue(0x41, 0x40, vec![], false))));
-        assert!(is_not(&done(Queue(0x40, 0x40, vec![Fate::Ignored(E)], false))));
-        assert!(is_not(&done(Queue(0x40, 0x40, vec![], false))));
-        let unseen = done(Queue(0x40, 0x40, vec![Fate::Taken], false));
+        assert_eq!(done(queue(0x40, 0x40, vec![Fate::Done], false)), Fit::Is);
+        assert!(is_not(&done(queue(0x20, 0x40, vec![Fate::Done], false))));
+        assert!(is_not(&done(queue(0x41, 0x40, vec![], false))));
+        assert!(is_not(&done(queue(0x40, 0x40, vec![Fate::Ignored(E)], false))));
+        assert!(is_not(&done(queue(0x40, 0x40, vec![], false))));
+        let unseen = done(queue(0x40, 0x40, vec![Fate::Taken], false));
         assert!(matches!(unseen, Fit::Hidden(_)));
     }
 
     #[test]
     fn an_error_is_its_number_and_the_stall_or_none() {
         let stalled = || vec![Fate::Done, Fate::Stalled(E)];
-        assert_eq!(error(0x1_0801, Queue(0x21, 0x40, stalled(), false)), Fit::Is);
-        assert!(is_not(&error(0x1_0802, Queue(0x21, 0x40, stalled(), false))));
-        assert!(is_not(&error(0x1_0801, Queue(0x20, 0x40, stalled(), false))));
+        assert_eq!(error(0x1_0801, queue(0x21, 0x40, stalled(), false)), Fit::Is);
+        assert!(is_not(&error(0x1_0802, queue(0x21, 0x40, stalled(), false))));
+        assert!(is_not(&error(0x1_0801, queue(0x20, 0x40, stalled(), false))));
         let ignored = vec![Fate::Ignored(E)];
-        assert_eq!(error(0x1_0801, Queue(0x40, 0x40, ignored, false)), Fit::Is);
-        assert!(is_not(&error(0x1_0801, Queue(0x40, 0x40, vec![Fate::Done], false))));
+        assert_eq!(error(0x1_0801, queue(0x40, 0x40, ignored, false)), Fit::Is);
+        assert!(is_not(&error(0x1_0801, queue(0x40, 0x40, vec![Fate::Done], false))));
         // EL2's refusal is a stall that the hardware knows nothing of.
-        assert_eq!(error(0x1_0801, Queue(0x21, 0x40, vec![], true)), Fit::Is);
-        assert!(is_not(&error(0x1_0801, Queue(0x21, 0x40, vec![], false))));
+        assert_eq!(error(0x1_0801, queue(0x21, 0x40, vec![], true)), Fit::Is);
+        assert!(is_not(&error(0x1_0801, queue(0x21, 0x40, vec![], false))));
     }
 
     #[test]
     fn a_value_is_compared_where_it_is_certain() {
         let value = |value, mask| {
-            check(&Expectation::Value { value, mask }, &mut Queue(0, 0, vec![], false))
+            check(&Expectation::Value { value, mask }, &mut queue(0, 0, vec![], false))
         };
         assert_eq!(value(0x10, 0xf0), Fit::Is);
         assert_eq!(value(0x13, 0xff), Fit::MayBe);

@@ -1,8 +1,6 @@
 //! Plays one case on one subject, and holds what is seen against what is expected.
 
-use its_driver::Drivers;
-use its_driver::Perform;
-use its_scenario::Scenario;
+use its_driver::{Drivers, Perform};
 
 use crate::observed::{Fit, Observed, check};
 use crate::script::{Expected, Script};
@@ -100,9 +98,4 @@ pub(crate) fn play<M: Perform + Observed>(
         ask(after, on, &mut tally);
     }
     tally.finish()
-}
-
-/// Whether the scenario needs a second ITS.
-pub(crate) fn needs_two(scenario: &Scenario) -> bool {
-    scenario.boot.its > 1
 }

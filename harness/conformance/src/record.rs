@@ -6,8 +6,7 @@
 
 use its_architecture::Architecture;
 use its_device::{Device, Step};
-use its_driver::Drivers;
-use its_driver::Perform;
+use its_driver::{Drivers, Perform};
 use its_machine::{Action, Direction, Machine, Outcome};
 use its_scenario::Scenario;
 
@@ -85,7 +84,6 @@ impl Recording {
         after.filter(|step| **step != Step::Look).count() as u64
     }
 
-    /// Adds a look.
     pub(crate) fn look(&mut self) {
         self.steps.push(Step::Look);
     }
@@ -118,12 +116,8 @@ impl Recording {
     }
 }
 
-/// Whether a step reads a register.
 pub(crate) fn is_read(step: &Step) -> bool {
-    let Step::Act(Action::Device { direction, .. }) = step else {
-        return false;
-    };
-    *direction == Direction::Read
+    matches!(step, Step::Act(Action::Device { direction: Direction::Read, .. }))
 }
 
 impl Perform for Recording {

@@ -1,11 +1,11 @@
 //! The matrix for people and for machines.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use its_reports::pretty_json;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::matrix::{Cell, Row, Subject};
 use crate::requirement::Requirement;
@@ -23,7 +23,7 @@ struct JsonRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     freedom: Option<&'static str>,
     /// By subject: its verdict, and what more there is to say.
-    cells: Map<String, Value>,
+    cells: BTreeMap<&'static str, JsonCell>,
 }
 
 #[derive(Serialize)]
@@ -39,23 +39,16 @@ struct JsonCell {
 /// Never, but for a defect of the serializer.
 pub fn json(rows: &[Row]) -> serde_json::Result<String> {
     let cell = |(subject, cell): &(Subject, Cell)| {
-        let json = JsonCell { verdict: cell.verdict(), detail: cell.detail() };
-        Ok((subject.name().into(), serde_json::to_value(json)?))
+        (subject.name(), JsonCell { verdict: cell.verdict(), detail: cell.detail() })
     };
-    let row = |row: &'_ Row| {
-        let cells = row.cells.iter().map(cell);
-        cells.collect::<serde_json::Result<Map<_, _>>>()
-    };
-    let mut requirements = Vec::new();
-    for one in rows {
-        requirements.push(JsonRow {
-            id: &one.requirement.id,
-            text: &one.requirement.text,
-            source: &one.requirement.source,
-            freedom: one.requirement.freedom.map(|freedom| freedom.facts().name),
-            cells: row(one)?,
-        });
-    }
+    let rows = rows.iter().map(|Row { requirement, cells }| JsonRow {
+        id: &requirement.id,
+        text: &requirement.text,
+        source: &requirement.source,
+        freedom: requirement.freedom.map(|freedom| freedom.facts().name),
+        cells: cells.iter().map(cell).collect(),
+    });
+    let requirements = rows.collect();
     pretty_json(JsonMatrix { requirements })
 }
 
@@ -101,12 +94,9 @@ fn status(cell: &Cell) -> TestCaseStatus {
 /// As text: a line a requirement, then what is not a plain pass, then totals.
 pub fn text(rows: &[Row]) -> String {
     let mut text = String::new();
-    let subjects: Vec<Subject> = rows
-        .first()
-        .map(|row| row.cells.iter().map(|(subject, _)| *subject).collect())
-        .unwrap_or_default();
-    let width = rows.iter().map(|row| row.requirement.id.len()).max();
-    let width = width.unwrap_or(0);
+    let first = rows.iter().take(1).flat_map(|row| &row.cells);
+    let subjects: Vec<Subject> = first.map(|(subject, _)| *subject).collect();
+    let width = rows.iter().map(|row| row.requirement.id.len()).max().unwrap_or(0);
     // Writing into a String cannot fail.
     let _ = write!(text, "{:width$}", "");
     for subject in &subjects {

@@ -37,16 +37,29 @@ pub struct Case {
 
 /// What is known beforehand of a requirement on a subject. A claim is checked as the requirement
 /// is: one that does not hold is a failure.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, untagged)]
 pub enum Claim {
     /// Nothing: it must hold.
+    #[default]
+    #[serde(skip)]
     Holds,
     /// The subject does otherwise, by this number of its policy, for this reason.
-    Refused { by: String, reason: String },
+    Refused {
+        #[serde(rename = "refused")]
+        by: String,
+        reason: String,
+    },
     /// It makes no sense there, for this reason.
-    NotApplicable { reason: String },
+    NotApplicable {
+        #[serde(rename = "not-applicable")]
+        reason: String,
+    },
     /// The subject does otherwise: the difference of this id was looked into and settled.
-    Settled { difference: String },
+    Settled {
+        #[serde(rename = "differs")]
+        difference: String,
+    },
 }
 
 /// What is wrong with a file.
@@ -63,8 +76,10 @@ struct File {
     text: String,
     source: String,
     freedom: Option<String>,
-    emulator: Option<EmulatorClaim>,
-    qemu: Option<QemuClaim>,
+    #[serde(default)]
+    emulator: Claim,
+    #[serde(default)]
+    qemu: Claim,
     case: Vec<FileCase>,
 }
 
@@ -76,31 +91,6 @@ struct FileCase {
     scenario: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", untagged)]
-enum EmulatorClaim {
-    Refused {
-        refused: String,
-        reason: String,
-    },
-    NotApplicable {
-        #[serde(rename = "not-applicable")]
-        not_applicable: String,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", untagged)]
-enum QemuClaim {
-    Differs {
-        differs: String,
-    },
-    NotApplicable {
-        #[serde(rename = "not-applicable")]
-        not_applicable: String,
-    },
-}
-
 impl Requirement {
     /// Every requirement below a folder, by id.
     ///
@@ -109,20 +99,15 @@ impl Requirement {
     pub fn all(folder: &Path) -> Result<Vec<Self>, BadRequirement> {
         let mut files = Vec::new();
         collect(folder, &mut files)?;
-        let mut all = Vec::new();
-        for path in files {
-            all.push(Self::read(&path)?);
+        let mut all = files.iter().map(|path| Self::read(path)).collect::<Result<Vec<_>, _>>()?;
+        all.sort_by(|one, other| one.id.cmp(&other.id));
+        match all.windows(2).find(|pair| pair[0].id == pair[1].id) {
+            Some(pair) => Err(BadRequirement {
+                path: folder.to_owned(),
+                wrong: format!("{} is there twice", pair[0].id),
+            }),
+            None => Ok(all),
         }
-        all.sort_by(|one: &Self, other| one.id.cmp(&other.id));
-        for pair in all.windows(2) {
-            if pair[0].id == pair[1].id {
-                return Err(BadRequirement {
-                    path: folder.to_owned(),
-                    wrong: format!("{} is there twice", pair[0].id),
-                });
-            }
-        }
-        Ok(all)
     }
 
     fn read(path: &Path) -> Result<Self, BadRequirement> {
@@ -138,6 +123,12 @@ impl Requirement {
         let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
         if file.case.is_empty() {
             return Err("there is no case; expected at least one [[case]]".into());
+        }
+        if matches!(file.emulator, Claim::Settled { .. }) {
+            return Err("[emulator] differs; only its policy decides: expected refused".into());
+        }
+        if matches!(file.qemu, Claim::Refused { .. }) {
+            return Err("[qemu] refused; it has no policy: expected differs".into());
         }
         let mut cases = Vec::new();
         for (number, case) in (1..).zip(file.case) {
@@ -155,22 +146,8 @@ impl Requirement {
             source: file.source,
             freedom,
             cases,
-            emulator: match file.emulator {
-                None => Claim::Holds,
-                Some(EmulatorClaim::Refused { refused, reason }) => {
-                    Claim::Refused { by: refused, reason }
-                }
-                Some(EmulatorClaim::NotApplicable { not_applicable }) => {
-                    Claim::NotApplicable { reason: not_applicable }
-                }
-            },
-            qemu: match file.qemu {
-                None => Claim::Holds,
-                Some(QemuClaim::Differs { differs }) => Claim::Settled { difference: differs },
-                Some(QemuClaim::NotApplicable { not_applicable }) => {
-                    Claim::NotApplicable { reason: not_applicable }
-                }
-            },
+            emulator: file.emulator,
+            qemu: file.qemu,
         })
     }
 }
@@ -188,12 +165,10 @@ fn check_id(id: &str) -> Result<(), String> {
         && words.iter().all(capital)
         && number.len() == 3
         && number.chars().all(|digit| digit.is_ascii_digit());
-    match fits {
-        true => Ok(()),
-        false => {
-            Err(format!("the file's name {id:?} is no id; expected one like ITS-CMD-MAPD-003"))
-        }
+    if !fits {
+        return Err(format!("the file's name {id:?} is no id; expected one like ITS-CMD-MAPD-003"));
     }
+    Ok(())
 }
 
 pub(crate) fn freedom_named(name: &str) -> Result<Freedom, String> {
@@ -270,5 +245,11 @@ expect done
         assert!(wrong(id, "expect done", "").contains("expects nothing"));
         let claimed = GOOD.replace("[[case]]", "[emulator]\nrefused = \"P8\"\n[[case]]");
         assert!(Requirement::parse(id, &claimed).is_err());
+        for claim in
+            ["[emulator]\ndiffers = \"QEMU-X\"", "[qemu]\nrefused = \"P8\"\nreason = \"x\""]
+        {
+            let claimed = GOOD.replace("[[case]]", &format!("{claim}\n[[case]]"));
+            assert!(Requirement::parse(id, &claimed).unwrap_err().contains("expected"));
+        }
     }
 }

@@ -16,8 +16,7 @@
 //! QEMU shows neither whether a command was in error nor what a CPU is offered, and to a
 //! deprivileged host an error is a stall without a number.
 
-use its_machine::MAX_CPUS;
-use its_machine::Translation;
+use its_machine::{MAX_CPUS, Translation};
 use its_scenario::Scenario;
 
 /// Operations, and what must be seen between them.
@@ -106,9 +105,7 @@ impl Script {
         })?;
         Ok(Self { scenario, expectations, names_stage })
     }
-}
 
-impl Script {
     /// Two devices change their DeviceIDs everywhere.
     pub(crate) fn swap_devices(&mut self, one: u32, other: u32) {
         self.scenario.swap_devices(one, other);
@@ -145,10 +142,7 @@ fn parse(words: &[&str]) -> Result<Expectation, String> {
             to: Some(Translation {
                 intid: narrow(fields.take("intid")?)?,
                 icid: narrow(fields.take("icid")?)?,
-                redistributor: match fields.flag("cpu=none") {
-                    true => None,
-                    false => Some(fields.cpu()?),
-                },
+                redistributor: if fields.flag("cpu=none") { None } else { Some(fields.cpu()?) },
             }),
         },
         "no-translation" => Expectation::Translation {
@@ -158,10 +152,7 @@ fn parse(words: &[&str]) -> Result<Expectation, String> {
         },
         "pending" => Expectation::Pending {
             cpu: fields.cpu()?,
-            intids: match fields.flag("none") {
-                true => Vec::new(),
-                false => fields.list("intids")?,
-            },
+            intids: if fields.flag("none") { Vec::new() } else { fields.list("intids")? },
         },
         "offered" => Expectation::Offered {
             cpu: fields.cpu()?,

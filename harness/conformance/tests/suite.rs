@@ -162,7 +162,6 @@ fn each_register_is_accessed_in_each_of_its_sizes() {
             accessed.insert((format!("{register:?}"), format!("{part:?}"), written));
         }
     }
-    let mut expected = Vec::new();
     let words = [
         (Register::Ctlr, true),
         (Register::Iidr, true),
@@ -171,21 +170,19 @@ fn each_register_is_accessed_in_each_of_its_sizes() {
         (Register::Mpidr, false),
         (Register::Statusr, true),
         (Register::Identification(0xffe8), true),
+        (Register::Umsir, false),
     ];
-    expected.extend(words.map(|(register, written)| (register, Part::Whole, written)));
-    let halves = [
-        (Register::Typer, true),
-        (Register::Cbaser, true),
-        (Register::Cwriter, true),
-        (Register::Creadr, true),
-        (Register::Baser(0), true),
-        (Register::Baser(1), true),
+    let words = words.map(|(register, written)| (register, Part::Whole, written));
+    let doubles = [
+        Register::Typer,
+        Register::Cbaser,
+        Register::Cwriter,
+        Register::Creadr,
+        Register::Baser(0),
+        Register::Baser(1),
     ];
-    for (register, written) in halves {
-        let parts = [Part::Whole, Part::Low, Part::High];
-        expected.extend(parts.map(|part| (register, part, written)));
-    }
-    expected.push((Register::Umsir, Part::Whole, false));
+    let parts = |register| [Part::Whole, Part::Low, Part::High].map(|part| (register, part, true));
+    let expected = words.into_iter().chain(doubles.into_iter().flat_map(parts));
     let mut missing = Vec::new();
     for (register, part, written) in expected {
         for write in [false, true] {

@@ -1,5 +1,7 @@
 //! Unified diffs of several files.
 
+use diffy::patch_set::{FilePatch, ParseOptions, PatchSet};
+
 use crate::Sources;
 
 /// Applies a patch to sources.
@@ -15,38 +17,18 @@ pub fn apply(sources: &mut Sources, patch: &str) -> Result<(), String> {
 
 /// Returns each file that a patch touches, as it is with the patch.
 pub(crate) fn patched(sources: &Sources, patch: &str) -> Result<Vec<(String, String)>, String> {
-    let parts = split(patch);
-    if parts.is_empty() {
-        return Err("the patch touches no file".into());
-    }
-    parts.iter().map(|part| patched_file(sources, part)).collect()
+    let parts = PatchSet::parse(patch, ParseOptions::unidiff());
+    let parts = parts.map(|part| patched_file(sources, &part.map_err(|error| error.to_string())?));
+    parts.collect()
 }
 
-fn patched_file(sources: &Sources, part: &str) -> Result<(String, String), String> {
-    let patch = diffy::Patch::from_str(part).map_err(|error| error.to_string())?;
+fn patched_file(sources: &Sources, part: &FilePatch<str>) -> Result<(String, String), String> {
+    let patch = part.patch().as_text().ok_or("a part of the patch is no text")?;
     let name = patch.modified().ok_or("a part of the patch names no file")?;
     let name = name.strip_prefix("b/").unwrap_or(name);
     let text = sources.get(name).ok_or_else(|| format!("there is no {name}"))?;
-    let text = diffy::apply(text, &patch).map_err(|error| format!("{name}: {error}"))?;
+    let text = diffy::apply(text, patch).map_err(|error| format!("{name}: {error}"))?;
     Ok((name.into(), text))
-}
-
-/// Returns one piece for each file; `diffy` reads a single one at a time.
-fn split(patch: &str) -> Vec<String> {
-    let mut parts: Vec<String> = Vec::new();
-    for line in patch.lines() {
-        if line.starts_with("--- ") {
-            parts.push(String::new());
-        }
-        if line.starts_with("diff ") || line.starts_with("index ") {
-            continue;
-        }
-        if let Some(part) = parts.last_mut() {
-            part.push_str(line);
-            part.push('\n');
-        }
-    }
-    parts
 }
 
 #[cfg(test)]

@@ -18,13 +18,25 @@ pub(crate) enum Deed {
     /// Nothing; why not.
     Not(&'static str),
     /// A read of a register or of a word of memory.
-    Read { address: u64, size: AccessSize },
-    /// A write of a register.
-    Write { address: u64, size: AccessSize, value: u64, effect: Effect },
+    Read {
+        address: u64,
+        size: AccessSize,
+    },
+    Write {
+        address: u64,
+        size: AccessSize,
+        value: u64,
+        effect: Effect,
+    },
     /// A store of a word of memory.
-    Store { address: u64, value: u64 },
-    /// A store of a command.
-    StoreCommand { address: u64, words: Words },
+    Store {
+        address: u64,
+        value: u64,
+    },
+    StoreCommand {
+        address: u64,
+        words: Words,
+    },
 }
 
 impl Deed {
@@ -137,12 +149,7 @@ fn control_frame(offset: u64, size: AccessSize, direction: Direction) -> Deed {
     let address = ITS + offset;
     match direction {
         Direction::Read => Deed::Read { address, size },
-        Direction::Write(value) => Deed::Write {
-            address,
-            size,
-            value: size.truncate(value),
-            effect: effect(offset, size, value),
-        },
+        Direction::Write(value) => write(address, size, value, effect(offset, size, value)),
     }
 }
 
@@ -168,10 +175,12 @@ fn redistributor_frames(
         Direction::Write(_) if !concerns_lpis(offset) => {
             Deed::Not("a register of a redistributor that is not about LPIs: it would not be reset")
         }
-        Direction::Write(value) => {
-            Deed::Write { address, size, value: size.truncate(value), effect: Effect::Nothing }
-        }
+        Direction::Write(value) => write(address, size, value, Effect::Nothing),
     }
+}
+
+fn write(address: u64, size: AccessSize, value: u64, effect: Effect) -> Deed {
+    Deed::Write { address, size, value: size.truncate(value), effect }
 }
 
 const fn concerns_lpis(offset: u64) -> bool {
@@ -183,12 +192,9 @@ fn msi(its: u8, device_id: u32, event_id: u32, size: AccessSize) -> Deed {
     match (its, half_or_word, device_id) {
         (1.., ..) => Deed::Not(SECOND_ITS),
         (_, false, _) => Deed::Known(Outcome::Done),
-        (_, true, 0) => Deed::Write {
-            address: ITS + FRAME_BYTES + TRANSLATER,
-            size,
-            value: size.truncate(event_id.into()),
-            effect: Effect::Nothing,
-        },
+        (_, true, 0) => {
+            write(ITS + FRAME_BYTES + TRANSLATER, size, event_id.into(), Effect::Nothing)
+        }
         _ => Deed::Not("an MSI of a device other than 0: qtest's writes have no other DeviceID"),
     }
 }

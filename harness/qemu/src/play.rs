@@ -22,8 +22,6 @@ pub struct Qemu {
     spent: bool,
     batch: Batch,
     answers: Answers,
-    /// With whether each has answers of its own.
-    deeds: Vec<(Deed, bool)>,
     stored: Stored,
     queue: QueueState,
 }
@@ -37,7 +35,6 @@ impl Qemu {
             spent: false,
             batch: Batch::default(),
             answers: Answers::default(),
-            deeds: Vec::new(),
             stored: Stored::default(),
             queue: QueueState::default(),
         })
@@ -56,8 +53,9 @@ impl Qemu {
         steps: &[Step],
         answers: &mut Vec<Answer>,
     ) -> Result<(), Error> {
+        // With whether each has answers of its own.
+        let mut deeds = Vec::with_capacity(steps.len());
         self.batch.clear();
-        self.deeds.clear();
         if first {
             send_reset(&mut self.batch);
         }
@@ -67,7 +65,7 @@ impl Qemu {
                 Step::Act(action) => {
                     let deed = Deed::of(action, &self.machine);
                     let answered = deed.send(&mut self.batch);
-                    self.deeds.push((deed, answered));
+                    deeds.push((deed, answered));
                 }
                 Step::Look => look::send(&mut self.batch),
             }
@@ -76,12 +74,9 @@ impl Qemu {
         for _ in 0..resets {
             self.answers.done()?;
         }
-        let mut deeds = std::mem::take(&mut self.deeds);
-        for (deed, answered) in &deeds {
-            answers.push(self.receive(deed, *answered)?);
+        for (deed, answered) in deeds {
+            answers.push(self.receive(deed, answered)?);
         }
-        deeds.clear();
-        self.deeds = deeds;
         if steps.last() == Some(&Step::Look) {
             let seen = look::receive(&mut self.answers, &self.process.memory)?;
             answers.push(Answer::Seen(seen));
@@ -90,9 +85,9 @@ impl Qemu {
     }
 
     /// Takes the answers to what was done about an action.
-    fn receive(&mut self, deed: &Deed, answered: bool) -> Result<Answer, Error> {
+    fn receive(&mut self, deed: Deed, answered: bool) -> Result<Answer, Error> {
         let mut events = Vec::new();
-        let outcome = match *deed {
+        let outcome = match deed {
             Deed::Not(why) => return Ok(Answer::NotActed(why)),
             Deed::Known(outcome) => outcome,
             Deed::Read { .. } => Outcome::Value(self.answers.value()?),
@@ -101,12 +96,9 @@ impl Qemu {
                 events = self.receive_effect(effect)?;
                 Outcome::Done
             }
-            Deed::Store { .. } | Deed::StoreCommand { .. } => {
-                if answered {
-                    self.answers.done()?;
-                }
-                self.note_store(deed);
-                Outcome::Done
+            Deed::Store { address, value } => self.receive_store(answered, address, &[value])?,
+            Deed::StoreCommand { address, words } => {
+                self.receive_store(answered, address, &words)?
             }
         };
         Ok(Answer::Acted { outcome, events })
@@ -115,23 +107,29 @@ impl Qemu {
     /// Takes what tells what a write did to the queue.
     fn receive_effect(&mut self, effect: Effect) -> Result<Vec<Event>, Error> {
         let Self { answers, queue, stored, .. } = self;
-        match effect {
-            Effect::Nothing => {}
-            Effect::Moved => queue.moved(answers.words()?),
-            Effect::Switched { on } => return Ok(queue.switched(on, answers.value()?, stored)),
-            Effect::Posted { cwriter } => {
-                return Ok(queue.posted(cwriter, answers.value()?, stored));
+        Ok(match effect {
+            Effect::Nothing => Vec::new(),
+            Effect::Moved => {
+                queue.moved(answers.words()?);
+                Vec::new()
             }
-        }
-        Ok(Vec::new())
+            Effect::Switched { on } => queue.switched(on, answers.value()?, stored),
+            Effect::Posted { cwriter } => queue.posted(cwriter, answers.value()?, stored),
+        })
     }
 
-    fn note_store(&mut self, deed: &Deed) {
-        match *deed {
-            Deed::Store { address, value } => self.stored.store(address, &[value]),
-            Deed::StoreCommand { address, words } => self.stored.store(address, &words),
-            _ => {}
+    /// Takes the answer to a store, where it has one of its own.
+    fn receive_store(
+        &mut self,
+        answered: bool,
+        address: u64,
+        words: &[u64],
+    ) -> Result<Outcome, Error> {
+        if answered {
+            self.answers.done()?;
         }
+        self.stored.store(address, words);
+        Ok(Outcome::Done)
     }
 }
 

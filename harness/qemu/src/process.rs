@@ -43,20 +43,13 @@ impl Process {
     /// Starts QEMU and waits until it answers.
     pub(crate) fn start(installed: &Installed) -> Result<Self, Error> {
         let folder = folder().map_err(failed("no folder for its files"))?;
-        let inside = |name| folder.path().join(name);
-        let memory = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(inside("memory"))
-            .and_then(Memory::new)
-            .map_err(failed("no file for its memory"))?;
-        let stderr = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(inside("stderr"))
-            .map_err(failed("no file for what it says"))?;
+        let file = |name| {
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true).open(folder.path().join(name))
+        };
+        let memory = file("memory").and_then(Memory::new);
+        let memory = memory.map_err(failed("no file for its memory"))?;
+        let stderr = file("stderr").map_err(failed("no file for what it says"))?;
         let (far, commands) = io::pipe().map_err(failed("no pipe"))?;
         let mut shell = shell(installed, folder.path(), far).spawn().map_err(failed("no shell"))?;
         let connected = connect(&mut shell, commands);
@@ -132,26 +125,9 @@ fn arguments(folder: &Path) -> Vec<OsString> {
     let mut memory = OsString::from("memory-backend-file,id=ram,mem-path=");
     memory.push(folder.join("memory"));
     memory.push(format!(",size={RAM_BYTES},share=on"));
-    let mut all: Vec<OsString> = [
-        "-machine",
-        "virt,gic-version=3,its=on,memory-backend=ram",
-        "-cpu",
-        "cortex-a57",
-        "-accel",
-        "tcg",
-        "-S",
-        "-display",
-        "none",
-        "-nodefaults",
-        "-no-user-config",
-        "-qtest",
-        "stdio",
-        "-qtest-log",
-        "none",
-        "-object",
-    ]
-    .map(OsString::from)
-    .into();
+    let fixed = "-machine virt,gic-version=3,its=on,memory-backend=ram -cpu cortex-a57 -accel tcg -S \
+                 -display none -nodefaults -no-user-config -qtest stdio -qtest-log none -object";
+    let mut all: Vec<OsString> = fixed.split(' ').map(OsString::from).collect();
     all.push(memory);
     all.extend(["-m".into(), format!("{}M", RAM_BYTES >> 20).into()]);
     all.extend(["-smp".into(), CPUS.to_string().into()]);

@@ -52,7 +52,6 @@ impl Batch {
         self.growing = None;
     }
 
-    /// How many lines there are.
     pub(crate) const fn lines(&self) -> usize {
         self.lines
     }
@@ -121,25 +120,21 @@ impl Batch {
 
     /// Writes the length of the store that is the last line.
     fn grow(&mut self, store: Growing) {
-        let start = store.length_end - LENGTH_DIGITS;
-        let digits = self.text.get_mut(start..store.length_end);
-        for (place, text) in (0..).zip(digits.into_iter().flatten().rev()) {
-            *text = digit((store.bytes >> (4 * place)) as u8);
-        }
+        let digits = store.length_end - LENGTH_DIGITS..store.length_end;
+        // Writing into memory that is there cannot fail.
+        let _ = write!(&mut self.text[digits], "{:0LENGTH_DIGITS$x}", store.bytes);
         self.growing = Some(store);
     }
 
+    /// Writes words in the order of their bytes in memory.
     fn bytes(&mut self, words: &[u64]) {
-        for byte in words.iter().flat_map(|word| word.to_le_bytes()) {
-            self.text.extend([digit(byte >> 4), digit(byte)]);
+        for word in words {
+            let _ = write!(self.text, "{:016x}", word.swap_bytes());
         }
     }
 
     fn number(&mut self, value: u64) {
-        self.text.extend(b" 0x");
-        let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
-        let shifts = (0..digits).rev().map(|place| place * 4);
-        self.text.extend(shifts.map(|shift| digit((value >> shift) as u8)));
+        let _ = write!(self.text, " {value:#x}");
     }
 
     fn end(&mut self) {
@@ -172,14 +167,6 @@ const fn letter(size: AccessSize) -> u8 {
     }
 }
 
-/// The lower half of a byte as a digit.
-const fn digit(nibble: u8) -> u8 {
-    match nibble & 0xf {
-        low @ 0..=9 => b'0' + low,
-        high => b'a' + high - 10,
-    }
-}
-
 /// What came back, to be taken line by line.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
@@ -197,7 +184,6 @@ impl Answers {
         (self.next, self.uncounted, self.lines) = (0, 0, 0);
     }
 
-    /// Takes what was received.
     fn add(&mut self, received: &[u8]) {
         self.text.extend(received);
         while let Some((line, after)) = line_at(&self.text, self.uncounted) {
@@ -235,35 +221,27 @@ impl Answers {
 
     /// Takes the answer to a read of this many bytes.
     pub(crate) fn bytes<const BYTES: usize>(&mut self) -> Result<[u8; BYTES], Error> {
-        let line = self.line()?;
-        let digits = line.strip_prefix(b"OK 0x").map(<[u8]>::as_chunks::<2>);
-        let Some((pairs, [])) = digits.filter(|(pairs, _)| pairs.len() == BYTES) else {
-            return Err(malformed(line));
-        };
-        let mut bytes = [0; BYTES];
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            let (Some(high), Some(low)) = (nibble(*high), nibble(*low)) else {
-                return Err(malformed(line));
-            };
-            *byte = high << 4 | low;
-        }
-        Ok(bytes)
+        self.numbers::<2, BYTES>().map(|all| all.map(|byte| byte as u8))
     }
 
     /// Takes the answer to a read of this many words.
     pub(crate) fn words<const WORDS: usize>(&mut self) -> Result<[u64; WORDS], Error> {
+        // In the order of bytes in memory.
+        self.numbers::<16, WORDS>().map(|all| all.map(u64::swap_bytes))
+    }
+
+    /// Takes so many numbers of so many digits each.
+    fn numbers<const DIGITS: usize, const COUNT: usize>(&mut self) -> Result<[u64; COUNT], Error> {
         let line = self.line()?;
-        let digits = line.strip_prefix(b"OK 0x").map(<[u8]>::as_chunks::<16>);
-        let Some((found, [])) = digits.filter(|(found, _)| found.len() == WORDS) else {
+        let digits = line.strip_prefix(b"OK 0x").map(<[u8]>::as_chunks::<DIGITS>);
+        let Some((found, [])) = digits.filter(|(found, _)| found.len() == COUNT) else {
             return Err(malformed(line));
         };
-        let mut words = [0; WORDS];
-        for (word, digits) in words.iter_mut().zip(found) {
-            let value = hexadecimal(digits).ok_or_else(|| malformed(line))?;
-            // In the order of bytes in memory.
-            *word = value.swap_bytes();
+        let mut numbers = [0; COUNT];
+        for (number, digits) in numbers.iter_mut().zip(found) {
+            *number = hexadecimal(digits).ok_or_else(|| malformed(line))?;
         }
-        Ok(words)
+        Ok(numbers)
     }
 }
 
@@ -277,15 +255,8 @@ fn line_at(text: &[u8], start: usize) -> Option<(&[u8], usize)> {
 
 /// The value of at most 16 digits.
 fn hexadecimal(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |value, digit| Some(value << 4 | u64::from(nibble(*digit)?)))
-}
-
-const fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
+    let digit = |digit: u8| char::from(digit).to_digit(16).map(u64::from);
+    digits.iter().try_fold(0, |value, one| Some(value << 4 | digit(*one)?))
 }
 
 fn malformed(line: &[u8]) -> Error {

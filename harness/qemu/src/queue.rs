@@ -14,14 +14,17 @@ use its_machine::{CommandError, Event};
 /// What a write may do to the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Nothing.
     Nothing,
     /// Its registers may change; no command is taken.
     Moved,
     /// GITS_CTLR.Enabled is written.
-    Switched { on: bool },
+    Switched {
+        on: bool,
+    },
     /// GITS_CWRITER's low half is written.
-    Posted { cwriter: u64 },
+    Posted {
+        cwriter: u64,
+    },
 }
 
 /// The words that the host stored; all others are zero.

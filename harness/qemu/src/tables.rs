@@ -93,39 +93,30 @@ pub(crate) fn translations(
 /// The entries of a table that are not zero, by id.
 fn entries(memory: &Memory, baser: Baser) -> io::Result<Vec<(u64, u64)>> {
     let table = Table::new(baser);
-    let mut found = Vec::new();
     if !baser.valid() || table.entry_bytes != 8 {
-        return Ok(found);
+        return Ok(Vec::new());
     }
     if !table.indirect {
-        let count = table.capacity().min(IDS);
-        flat(memory, table.address, count, 0, &mut found)?;
-        return Ok(found);
+        return flat(memory, table.address, table.capacity().min(IDS), 0);
     }
-    let mut level1 = Vec::new();
-    let count = table.bytes / LEVEL1_ENTRY_BYTES;
-    flat(memory, table.address, count, 0, &mut level1)?;
-    for (index, entry) in level1 {
+    let mut found = Vec::new();
+    for (index, entry) in flat(memory, table.address, table.bytes / LEVEL1_ENTRY_BYTES, 0)? {
         let first = index * table.entries_per_page();
         let count = table.entries_per_page().min(IDS.saturating_sub(first));
         if Level1Entry(entry).is_valid() {
-            flat(memory, entry & LEVEL1_ADDRESS, count, first, &mut found)?;
+            found.extend(flat(memory, entry & LEVEL1_ADDRESS, count, first)?);
         }
     }
     Ok(found)
 }
 
 /// The words of an array that are not zero, numbered from `first`.
-fn flat(
-    memory: &Memory,
-    address: u64,
-    count: u64,
-    first: u64,
-    found: &mut Vec<(u64, u64)>,
-) -> io::Result<()> {
+fn flat(memory: &Memory, address: u64, count: u64, first: u64) -> io::Result<Vec<(u64, u64)>> {
+    let mut found = Vec::new();
     memory.entries(address, count, |index, word| {
         found.push((first + index, u64::from_le_bytes(*word)));
-    })
+    })?;
+    Ok(found)
 }
 
 /// The pending LPIs of a redistributor whose EnableLPIs is 1, ascending.

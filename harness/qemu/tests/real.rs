@@ -10,18 +10,8 @@ use its_machine::{AccessSize, Action, CommandError, Event, Outcome, Translation}
 use its_qemu::{Error, Qemu};
 use support::{
     COLLECTIONS, DEVICES, Draft, ITS, ITT, PENDING, QUEUE, REDISTRIBUTORS, int, machine, mapc,
-    mapd, mapti,
+    mapd, mapti, start,
 };
-
-fn start() -> Option<Qemu> {
-    match its_qemu::find() {
-        Ok(installed) => Some(Qemu::start(&installed, machine()).unwrap()),
-        Err(missing) => {
-            eprintln!("skipped: {missing}");
-            None
-        }
-    }
-}
 
 fn seen(answers: &[Answer]) -> Vec<&Seen> {
     let seen = answers.iter().filter_map(|answer| match answer {

@@ -144,7 +144,6 @@ fn tidy(target: &Target, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns all files that are committed of a target.
 pub(crate) fn committed(target: &Target) -> Result<Vec<PathBuf>> {
     let folders = COMMITTED.map(|folder| target.scenarios(folder));
     Ok(folders.into_iter().collect::<Result<Vec<_>>>()?.concat())

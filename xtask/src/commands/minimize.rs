@@ -65,7 +65,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
 }
 
 impl Finding {
-    /// Returns the text of its file.
     pub(crate) fn text(&self) -> String {
         findings::text(self.file.path())
     }

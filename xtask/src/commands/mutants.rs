@@ -78,9 +78,9 @@ fn outcomes() -> Result<Value> {
     let what = "mutants --package its-emulator --test-package its-runner --baseline skip \
                 --timeout 60 --output";
     let tests = ["--", "--test", "stored"];
-    let arguments = what.split_whitespace().chain([&*output]).chain(tests).collect::<Vec<_>>();
+    let arguments = what.split_whitespace().chain([&*output]).chain(tests);
     // Mutants that are missed are no failure of the command: its output says all.
-    process::cargo(&arguments, |command| command.stdout_to_stderr())?;
+    process::cargo(arguments, |command| command.stdout_to_stderr())?;
     let path = folder.join("mutants.out").join("outcomes.json");
     let text = fs::read_to_string(path)
         .context("no result of cargo-mutants (cargo install --locked cargo-mutants)")?;

@@ -47,8 +47,7 @@ fn sabotages() -> Result<Vec<Kills>> {
     eprintln!("sabotages");
     let arguments = "test --quiet --locked --package its-runner --test kills \
                      every_rule_has_a_kill -- --nocapture";
-    let arguments: Vec<&str> = arguments.split_whitespace().collect();
-    let ended = process::cargo(&arguments, |command| command.stdout_capture())?;
+    let ended = process::cargo(arguments.split(' '), |command| command.stdout_capture())?;
     ensure!(ended.status.success(), "the test kills failed");
     let found: Vec<Kills> = ended.stdout.lines().filter_map(sabotage).collect();
     ensure!(!found.is_empty(), "the test kills reported no kill");

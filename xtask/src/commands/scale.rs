@@ -72,8 +72,8 @@ fn measured(devices: u32, rounds: u32) -> Result<Cost> {
     let folder = workspace::root().join("target").join("scale");
     fs::create_dir_all(&folder)?;
     let example = "build --quiet --locked --release --package its-runner --example many_devices";
-    let arguments: Vec<&str> = example.split(' ').collect();
-    let ended = process::cargo(&arguments, |command| command.env("CARGO_TARGET_DIR", &folder))?;
+    let ended =
+        process::cargo(example.split(' '), |command| command.env("CARGO_TARGET_DIR", &folder))?;
     ensure!(ended.status.success(), "cargo could not build the example many_devices");
     let program = folder.join("release/examples/many_devices");
     let profile = folder.join("callgrind.out");

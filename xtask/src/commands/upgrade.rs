@@ -8,7 +8,7 @@ use its_scenario::upgrade;
 
 use crate::exit::Exit;
 use crate::target;
-use crate::workspace::{entries, folder_of, root};
+use crate::workspace::{entries, root, write_whole};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -38,9 +38,7 @@ fn visit(path: &Path, counts: &mut (usize, usize)) -> Result<()> {
     counts.1 += 1;
     if let Some(upgraded) = upgrade(&fs::read(path)?) {
         // Whoever is interrupted has the old file or the new one.
-        let mut new = tempfile::NamedTempFile::new_in(folder_of(path))?;
-        std::io::Write::write_all(&mut new, &upgraded)?;
-        new.persist(path)?;
+        write_whole(path, &upgraded)?;
         counts.0 += 1;
     }
     Ok(())

@@ -76,7 +76,6 @@ fn sum_up(run: &Run, plan: &Plan, seconds: f64, interrupted: bool) -> Summary {
     }
 }
 
-/// Prints the summary of a run by an engine.
 pub(crate) fn print_summary(engine: Engine, summary: &Summary) {
     say!("{}", summary.text(engine.takes_seed(), &replay_command(&summary.subject)));
 }

@@ -95,7 +95,6 @@ impl Engine {
         self.glue().demand_tools()
     }
 
-    /// Builds a target for it.
     pub(crate) fn build(self, subject: &Subject, target: &Target) -> Result<Program> {
         self.demand_tools()?;
         subject.build(target, &self.glue().recipe()?)

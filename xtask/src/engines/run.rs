@@ -149,7 +149,6 @@ impl Run {
         self.logs().join(process.to_string())
     }
 
-    /// Returns what a process printed.
     pub(super) fn log(&self, process: usize) -> String {
         let bytes = fs::read(self.log_file(process)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()

@@ -111,10 +111,7 @@ impl<'a> Running<'a> {
                 code => return Err(self.failure(index, code)),
             }
         }
-        self.demand_instrumentation()?;
-        if let Some(crash) = self.crash()? {
-            bail!(defect!("the target ended unexpectedly on {crash}"));
-        }
+        self.demand_no_crash()?;
         ensure!(self.run.counts().cases > 0, defect!("the target counted no case"));
         Ok(())
     }
@@ -127,12 +124,19 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Returns an input that the engine saved as a crash: engines go on after one, and end with
-    /// code 0.
-    fn crash(&self) -> Result<Option<String>> {
+    /// Returns an error if the target was not instrumented, or the engine saved an input as a
+    /// crash: engines go on after one, and end with code 0.
+    fn demand_no_crash(&self) -> Result<()> {
+        let is_instrumented = self.run.engine.glue().is_instrumented(self.run);
+        let what = "the target is not instrumented, or did not start";
+        ensure!(is_instrumented, self.defect(what, 0));
         self.run.collect()?;
-        let saved = workspace::entries(&self.run.crashes())?;
-        Ok(saved.first().map(|file| workspace::shown(file)))
+        match workspace::entries(&self.run.crashes())?.first() {
+            Some(crash) => {
+                bail!(defect!("the target ended unexpectedly on {}", workspace::shown(crash)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns the rule that was broken in a run that ends at the first finding, if one was.
@@ -147,19 +151,9 @@ impl<'a> Running<'a> {
         if let Some(first) = self.run.found()?.into_iter().next() {
             return Ok(Some(first.finding.rule.id.into()));
         }
-        self.demand_instrumentation()?;
-        if let Some(crash) = self.crash()? {
-            bail!(defect!("the target ended on {crash}"));
-        }
+        self.demand_no_crash()?;
         ensure!(self.run.counts().cases > 0, self.bad_end(0));
         Ok(None)
-    }
-
-    fn demand_instrumentation(&self) -> Result<()> {
-        let is_instrumented = self.run.engine.glue().is_instrumented(self.run);
-        let what = "the target is not instrumented, or did not start";
-        ensure!(is_instrumented, self.defect(what, 0));
-        Ok(())
     }
 
     /// Returns the error of a process that ended with another code than 0, or by a signal.

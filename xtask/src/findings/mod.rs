@@ -18,12 +18,10 @@ pub(crate) fn text(file: &Path) -> String {
     fs_err::read_to_string(file).unwrap_or_default()
 }
 
-/// Returns what the head of a file says.
 pub(crate) fn header(file: &Path) -> Header {
     Header::parse(&text(file))
 }
 
-/// Returns the ids of the rules that were broken.
 pub(crate) fn broken_rules(findings: &[Finding]) -> BTreeSet<&'static str> {
     findings.iter().map(|finding| finding.rule.id).collect()
 }

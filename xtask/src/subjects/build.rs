@@ -61,7 +61,6 @@ impl Recipe {
         Self { name, folder, cargo, arguments, environment: Vec::new(), seconds: 120 }
     }
 
-    /// Adds arguments.
     pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|&argument| argument.into()));
         self
@@ -79,10 +78,8 @@ impl Recipe {
     }
 }
 
-/// A package to build.
 pub(crate) struct Package<'a> {
     pub name: &'a str,
-    /// The workspace that it is in.
     pub workspace: &'a Path,
     /// Where its program is put, if another package of this name has the usual place.
     pub apart: Option<PathBuf>,

@@ -73,7 +73,6 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Returns whether its edges guide an engine.
     pub(crate) fn guide(self, engine: Engine) -> bool {
         match engine {
             Engine::Libfuzzer => self.traced || self.counted,
@@ -85,7 +84,6 @@ impl Facts {
 
 const GCC: Tool = Tool { program: "gcc", install: "Debian: apt-get install gcc" };
 
-/// One of binutils.
 pub(crate) fn binutils(program: &'static str) -> Tool {
     Tool { program, install: "Debian: apt-get install binutils" }
 }
@@ -158,7 +156,6 @@ impl External {
     }
 }
 
-/// Returns the names of the examples.
 fn examples() -> Result<Vec<String>> {
     let sources = workspace::with_extension(&examples_folder(), "c")?;
     Ok(sources.iter().map(|path| workspace::name(&path.with_extension(""))).collect())

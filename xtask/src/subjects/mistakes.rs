@@ -38,9 +38,7 @@ pub(crate) struct Facts {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FoundBy {
-    /// A fuzz target.
     Target(String),
-    /// The tests of a package.
     Tests(String),
 }
 
@@ -100,7 +98,6 @@ impl Bug {
         }
     }
 
-    /// Returns whether a rule is among those that may report it.
     pub(crate) fn is_reported_by(&self, rule: &str) -> bool {
         let listed =
             |rule: &its_rules::Rule| self.facts.rules.iter().any(|id| rule.is_named_by(id));

@@ -134,7 +134,6 @@ impl Subject {
         self.build(&target::ALL[0], &recipe)
     }
 
-    /// Builds the program of a target by a recipe.
     pub(crate) fn build(&self, target: &Target, recipe: &Recipe) -> Result<Program> {
         let target_folder = workspace::root().join("target");
         let mut package = Package::new(target.name);

@@ -34,7 +34,6 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Returns a command to run it.
     pub(crate) fn command<A: Into<OsString>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
@@ -184,7 +183,6 @@ impl Session {
         writeln!(self.questions, "{line}").map_err(gone)
     }
 
-    /// Returns the next answer.
     fn next(&mut self) -> Result<Answer> {
         loop {
             match self.lines.recv_timeout(LOOK) {

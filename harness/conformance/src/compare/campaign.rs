@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use arbitrary::Unstructured;
 use its_generate::{Temper, generate_for};
 use its_qemu::{Installed, Qemu};
+use its_reports::finding_file::report;
 use its_reports::json_line;
-use its_rules::Finding;
 use its_runner::replay::{CLEAN, FINDINGS, print};
 use its_scenario::{FuzzTarget, Scenario};
 
@@ -34,10 +34,8 @@ struct Shared<'a> {
 
 /// Compares until the time is over; the exit code.
 pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
-    let jobs = match arguments.jobs {
-        Some(jobs) => jobs.get(),
-        None => thread::available_parallelism().map_or(1, usize::from),
-    };
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let jobs = arguments.jobs.map_or_else(cores, usize::from);
     let shared = Shared {
         arguments,
         installed,
@@ -53,7 +51,13 @@ pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
     };
     thread::scope(|scope| {
         let shared = &shared;
-        let start = |number| scope.spawn(move || job(shared, number == 0));
+        // One of them shows how far all are.
+        let start = |number| {
+            scope.spawn(move || {
+                let done = cases(shared, number == 0 && !arguments.json);
+                done.inspect_err(|_| shared.failed.store(true, Ordering::Relaxed))
+            })
+        };
         let all: Vec<_> = (0..jobs).map(start).collect();
         all.into_iter().try_for_each(|job| {
             let ended = job.join();
@@ -63,14 +67,8 @@ pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
     let mut summary = shared.summary.into_inner();
     let summary = summary.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
     summary.seconds = shared.start.elapsed().as_secs_f64();
-    match arguments.json {
-        true => print(&format!("{}\n", json_line(&*summary)?))?,
-        false => print(&summary.text())?,
-    }
-    Ok(match summary.differences.is_empty() {
-        true => CLEAN,
-        false => FINDINGS,
-    })
+    print(&if arguments.json { json_line(&*summary)? + "\n" } else { summary.text() })?;
+    Ok(if summary.differences.is_empty() { CLEAN } else { FINDINGS })
 }
 
 impl Shared<'_> {
@@ -84,15 +82,6 @@ impl Shared<'_> {
         let most = self.arguments.runs.unwrap_or(u64::MAX);
         (number < most).then_some(number)
     }
-}
-
-/// `shows`: it is the one that shows how far all are.
-fn job(shared: &Shared<'_>, shows: bool) -> Result<()> {
-    let result = cases(shared, shows && !shared.arguments.json);
-    if result.is_err() {
-        shared.failed.store(true, Ordering::Relaxed);
-    }
-    result
 }
 
 fn cases(shared: &Shared<'_>, shows: bool) -> Result<()> {
@@ -168,30 +157,20 @@ fn keep(
     arguments: &Arguments,
     summary: &mut Summary,
 ) -> Result<()> {
-    let (signature, finding) = match &compared.verdict {
-        Verdict::Differs(finding) => (finding.signature.clone(), head(finding)),
-        Verdict::Gone(error) => ("QEMU-GONE".into(), format!("# {error}\n")),
-        _ => return Ok(()),
+    let (signature, text) = match &compared.verdict {
+        Verdict::Differs(finding) => (finding.signature.clone(), report(finding, scenario)),
+        Verdict::Gone(error) => ("QEMU-GONE".into(), format!("# {error}\n{scenario}")),
+        Verdict::Agree | Verdict::Poisoned | Verdict::Settled(_) => return Ok(()),
     };
     if let Some((count, _)) = summary.differences.get_mut(&signature) {
         *count += 1;
         return Ok(());
     }
     let path = arguments.findings.join(format!("{signature}.its"));
-    write(&path, &format!("{finding}{scenario}"))?;
+    write(&path, &text)?;
     let file = path.display().to_string();
     summary.differences.insert(signature, (1, file));
     Ok(())
-}
-
-/// The first lines of a kept case.
-fn head(finding: &Finding) -> String {
-    let Finding { rule, operation, path, expected, seen, .. } = finding;
-    format!(
-        "# rule:      {}\n# operation: {operation}\n# where:     {path}\n# expected:  {expected}\n\
-         # seen:      {seen}\n",
-        rule.id
-    )
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

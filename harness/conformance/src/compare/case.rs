@@ -48,7 +48,6 @@ struct Booted {
     judged: Option<JudgedBoot>,
 }
 
-/// A boot that was judged.
 struct JudgedBoot {
     /// Without its reads.
     recording: Recording,
@@ -60,7 +59,6 @@ struct JudgedBoot {
 /// Boots that are kept.
 const KEPT_BOOTS: usize = 1024;
 
-/// Starts a device on a machine.
 type Start<D> = Box<dyn Fn(Machine) -> Result<D>>;
 
 /// Compares cases with the reference, one after the other, on one device that has QEMU's
@@ -74,7 +72,6 @@ pub(super) struct Comparison<D> {
 }
 
 impl Comparison<Qemu> {
-    /// Compares QEMU.
     pub(super) fn on_qemu(installed: &Installed, careful: bool) -> Self {
         let installed = installed.clone();
         Self::new(Box::new(move |machine| Ok(Qemu::start(&installed, machine)?)), careful)

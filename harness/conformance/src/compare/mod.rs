@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use its_qemu::Installed;
+
 /// Who judges, and who is judged by that here.
 const SIDES: [&str; 2] = ["model", "qemu"];
 
@@ -27,13 +28,8 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "files")]
     pub fuzz: bool,
     /// Ends after this time: `90s`, `2m`, `1h`, or plain seconds
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "60s",
-        value_parser = crate::seconds,
-        requires = "fuzz"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "60s", requires = "fuzz")]
+    #[arg(value_parser = crate::seconds)]
     pub time: u64,
     /// Ends after so many cases
     #[arg(long, requires = "fuzz", value_parser = clap::value_parser!(u64).range(1..))]
@@ -56,11 +52,6 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Whether QEMU is judged by the model.
-    pub fn is_with_qemu(&self) -> bool {
-        [&*self.one, &*self.other] == SIDES
-    }
-
     /// Whether one side is none that a subject can be.
     pub fn names_no_subject(&self) -> bool {
         [&self.one, &self.other].iter().any(|side| SIDES.contains(&side.as_str()))
@@ -73,7 +64,7 @@ impl Arguments {
     /// play, or QEMU is not installed.
     pub fn demand_qemu(&self) -> Result<Installed> {
         ensure!(
-            self.is_with_qemu(),
+            [&*self.one, &*self.other] == SIDES,
             "QEMU is compared with the model: `compare model qemu`; to judge another subject by the \
              model, use `cargo xtask fuzz`"
         );

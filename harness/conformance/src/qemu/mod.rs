@@ -3,25 +3,12 @@
 mod profile;
 mod subject;
 
-use anyhow::Result;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::Machine;
-use its_qemu::{Installed, Missing};
 use its_scenario::Scenario;
 
 pub(crate) use profile::{Difference, Done, Profile};
 pub(crate) use subject::QemuSubject;
-
-/// QEMU, if it is there.
-///
-/// # Errors
-/// What is there is no QEMU that can be used.
-pub(crate) fn installed() -> Result<Result<Installed, Missing>> {
-    match its_qemu::find() {
-        Err(missing @ Missing::NotInstalled) => Ok(Err(missing)),
-        found => Ok(Ok(found?)),
-    }
-}
 
 /// The device that changes places with the device of number 0, the only one that can raise an event
 /// over qtest: the first that does. None where the boot plan maps devices, which keep their

@@ -15,7 +15,6 @@ use crate::requirement::option;
 
 const TEXT: &str = include_str!("qemu.toml");
 
-/// The profile of QEMU.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     pub(crate) choices: Choices,
@@ -165,17 +164,9 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct FileFreedom {
     option: String,
-    #[allow(
-        dead_code,
-        reason = "for readers of the file; that it is there is checked by reading it"
-    )]
-    reason: String,
-}
-
-impl FileFreedom {
-    fn freedom(&self) -> Option<Freedom> {
-        option(&self.option).ok().map(|(freedom, _)| freedom)
-    }
+    /// For readers of the file; that it is there is checked by reading it.
+    #[serde(rename = "reason")]
+    _reason: String,
 }
 
 impl Profile {
@@ -185,13 +176,14 @@ impl Profile {
     /// If it is no profile: a test reads it.
     pub(crate) fn new() -> Self {
         let file: File = toml::from_str(TEXT).expect("qemu.toml is a profile");
-        let choose = |choices: Choices, one: &FileFreedom| {
-            let (freedom, number) = option(&one.option).expect("qemu.toml names options");
-            choices.with_number(freedom, number)
-        };
+        let options = file.freedom.iter().map(|one| option(&one.option));
+        let options: Vec<(Freedom, u64)> =
+            options.collect::<Result<_, _>>().expect("qemu.toml names options");
         Self {
-            choices: file.freedom.iter().fold(Choices::USUAL, choose),
-            known: file.freedom.iter().filter_map(FileFreedom::freedom).collect(),
+            choices: options.iter().fold(Choices::USUAL, |choices, (freedom, number)| {
+                choices.with_number(*freedom, *number)
+            }),
+            known: options.iter().map(|(freedom, _)| *freedom).collect(),
             differences: file.difference,
         }
     }
@@ -207,7 +199,6 @@ impl Profile {
         known.then(|| self.choices.number(freedom).into())
     }
 
-    /// Whether there is a difference of this id.
     pub(crate) fn knows(&self, id: &str) -> bool {
         self.differences.iter().any(|difference| difference.id == id)
     }

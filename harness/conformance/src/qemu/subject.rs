@@ -8,7 +8,7 @@ use its_scenario::Scenario;
 use super::{Profile, becomes_zero, machine};
 use crate::device::play_on;
 use crate::matrix::{Cell, cell, claimed, option_text, summed};
-use crate::play::{Played, needs_two};
+use crate::play::Played;
 use crate::requirement::{Case, Claim, Requirement};
 use crate::script::Script;
 
@@ -48,19 +48,15 @@ impl QemuSubject {
 
     /// Why a case is not for QEMU: it takes another option, or is another ITS.
     fn misfit(&self, case: &Case) -> Option<Cell> {
-        for (freedom, option) in &case.options {
-            if let Some(misfit) = self.other_option(*freedom, Some(*option)) {
-                return Some(misfit);
-            }
+        let mut options = case.options.iter();
+        let other = options.find_map(|(freedom, own)| self.other_option(*freedom, Some(*own)));
+        if other.is_some() {
+            return other;
         }
-        if needs_two(&case.script.scenario) {
+        if case.script.scenario.boot.its > 1 {
             return Some(Cell::NotApplicable("QEMU's machine has one ITS".into()));
         }
-        let own = Scenario {
-            configurations: [self.profile.configuration(); MAX_ITS],
-            ..Scenario::default()
-        };
-        let own = configuration_words(&own);
+        let own = configuration_words(&self.usual());
         for word in configuration_words(&case.script.scenario) {
             if own.contains(&word) {
                 continue;
@@ -108,6 +104,12 @@ impl QemuSubject {
         played
     }
 
+    /// The usual scenario of a host of QEMU's ITS.
+    fn usual(&self) -> Scenario {
+        let configurations = [self.profile.configuration(); MAX_ITS];
+        Scenario { configurations, ..Scenario::default() }
+    }
+
     /// A script for QEMU's ITS.
     fn fit(&self, script: &Script) -> Script {
         let mut script = script.clone();
@@ -119,13 +121,9 @@ impl QemuSubject {
     }
 
     fn started(&mut self) -> Result<&mut Qemu> {
-        let machine = machine(&Scenario {
-            configurations: [self.profile.configuration(); MAX_ITS],
-            ..Scenario::default()
-        });
         let qemu = match self.qemu.take() {
             Some(qemu) => qemu,
-            None => Qemu::start(&self.installed, machine)?,
+            None => Qemu::start(&self.installed, machine(&self.usual()))?,
         };
         Ok(self.qemu.insert(qemu))
     }

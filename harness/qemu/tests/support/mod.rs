@@ -5,6 +5,7 @@ use its_gic::geometry::{PAGE_BYTES, PageSize};
 use its_gic::redistributor::{CTLR, PENDBASER, PROPBASER};
 use its_gic::{Baser, Cbaser, Command, Register};
 use its_machine::{AccessSize, Action, Choices, Direction, MAX_ITS, Machine, Topology};
+use its_qemu::Qemu;
 
 pub(crate) const ITS: u64 = 0x0808_0000;
 pub(crate) const REDISTRIBUTORS: [u64; 2] = [0x080a_0000, 0x080e_0000];
@@ -26,6 +27,17 @@ pub(crate) fn machine() -> Machine {
         its: &[ITS],
         redistributors: &REDISTRIBUTORS,
         processor_numbers: Topology::DEFAULT.processor_numbers,
+    }
+}
+
+/// A QEMU with that machine. Where none is installed a line says so, and there is none.
+pub(crate) fn start() -> Option<Qemu> {
+    match its_qemu::find() {
+        Ok(installed) => Some(Qemu::start(&installed, machine()).unwrap()),
+        Err(missing) => {
+            eprintln!("skipped: {missing}");
+            None
+        }
     }
 }
 
@@ -88,7 +100,6 @@ impl Draft {
         self.act(Action::Store { cpu, address, value });
     }
 
-    /// Puts a command into the queue.
     pub(crate) fn put(&mut self, command: Command) {
         self.act(Action::StoreCommand {
             cpu: 0,

@@ -211,7 +211,7 @@ impl<'a> Pair<'a> {
         let name = self.names.map(workspace::plain).join("+");
         let path = folder.join(name).join(format!("{}.its", found.signature));
         fs::create_dir_all(workspace::folder_of(&path))?;
-        workspace::write_whole(&path, &format!("{comments}{shortest}"))?;
+        workspace::write_whole(&path, format!("{comments}{shortest}"))?;
         eprintln!("{text}");
         let file = workspace::shown(&path);
         summary.differences.insert(found.signature.clone(), (1, file));

@@ -65,7 +65,7 @@ fn all(targets: &[&'static Target], end: Instant) -> Result<Option<usize>> {
 fn tests() -> Result<()> {
     let runner = format!("target.'cfg(all())'.runner = {MEMCHECK:?}");
     let arguments = ["--config", &runner, "test", "--package", "its-abi", "--quiet"];
-    let status = process::cargo(&arguments, |command| command.stdout_null())?.status;
+    let status = process::cargo(arguments, |command| command.stdout_null())?.status;
     ensure!(status.success(), "the adapter's tests ended with {status}");
     Ok(())
 }

@@ -79,10 +79,7 @@ const LEAST_SECONDS: u64 = 5;
 /// Does what is left of a night, and reports.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let known = baseline(&arguments.baseline)?;
-    let mut night = match arguments.resume {
-        true => Night::last()?,
-        false => Night::new(facts(arguments)?)?,
-    };
+    let mut night = if arguments.resume { Night::last()? } else { Night::new(facts(arguments)?)? };
     say!("{}", workspace::shown(&night.folder));
     stop::after(night.time_left());
     let mut clock = Instant::now();

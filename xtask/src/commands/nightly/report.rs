@@ -33,7 +33,6 @@ pub(super) fn write(night: &Night, known: &[String]) -> Result<Report> {
     Ok(report)
 }
 
-/// Adds what the night's runs on a target left.
 fn add(
     report: &mut Report,
     night: &Night,

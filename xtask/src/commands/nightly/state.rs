@@ -38,7 +38,6 @@ impl Display for Stage {
     }
 }
 
-/// A night.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Night {
     #[serde(skip)]
@@ -157,7 +156,6 @@ impl Night {
         (left / runs).max(LEAST_SECONDS)
     }
 
-    /// Returns the runs of this night on a target.
     pub(super) fn runs_of(&self, target: &Target) -> Vec<Run> {
         let own = self.runs.iter().filter(|run| run.starts_with(target.artifacts()));
         own.filter_map(|run| Run::open(run)).collect()

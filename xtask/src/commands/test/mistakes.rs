@@ -8,7 +8,6 @@ use crate::findings::{FILE, broken_rules, header};
 use crate::subjects::{Bank, Bug, FoundBy, PRODUCTION, Program, Subject, breaks};
 use crate::{target, workspace};
 
-/// Checks all mistakes of a bank.
 pub(super) fn check(bank: Bank) -> Result<String> {
     let right = Subject::production().player()?;
     let all = Bug::all(bank)?;

@@ -29,11 +29,10 @@ pub(super) fn check() -> Result<String> {
 fn symbols(features: &[&str]) -> Result<String> {
     let folder = workspace::root().join("target").join("no-panic");
     let manifest = workspace::root().join("harness/emulator/no-panic/Cargo.toml");
-    let mut arguments = vec!["build", "--quiet", "--locked", "--release", "--manifest-path"];
-    let manifest = manifest.display().to_string();
-    arguments.push(&manifest);
-    arguments.extend(features);
-    let ended = process::cargo(&arguments, |command| command.env("CARGO_TARGET_DIR", &folder))?;
+    let build = ["build", "--quiet", "--locked", "--release", "--manifest-path"].map(Path::new);
+    let features = features.iter().map(Path::new);
+    let arguments = build.into_iter().chain([manifest.as_path()]).chain(features);
+    let ended = process::cargo(arguments, |command| command.env("CARGO_TARGET_DIR", &folder))?;
     ensure!(ended.status.success(), "cargo could not build the static library");
     let library = folder.join("release").join(format!("lib{CRATE}.a"));
     let entry = entry(&library)?;
