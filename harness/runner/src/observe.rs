@@ -41,6 +41,8 @@ pub struct Observed {
     pub operations: usize,
     /// Why the rest was not.
     pub left_out: Option<String>,
+    /// The most ITSs and CPUs of a board that the subject takes.
+    pub most: (u32, u32),
 }
 
 /// Plays a case on a board that each thread keeps, up to what goes by steps of the subject's own.
@@ -55,7 +57,8 @@ pub fn observe(scenario: &Scenario, make: Make) -> Observed {
             Recorder { actions, ..Recorder::default() }
         });
         let Recorder { actions, operations, left_out, .. } = played;
-        Observed { actions, operations, left_out: left_out.map(str::to_owned) }
+        let left_out = left_out.map(str::to_owned);
+        Observed { actions, operations, left_out, most: session.most() }
     })
 }
 

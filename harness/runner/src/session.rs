@@ -1,6 +1,7 @@
 //! One way to play scenarios on a board: boot, operations, and the end in which queues must come to
 //! rest. An [`Observer`] looks on.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use its_board::{Board, BoardSubject, Failure, Snapshot, Tamper};
@@ -69,7 +70,6 @@ const LOOKS: usize = 2048 / 64 + 3;
 pub(crate) struct Session<K> {
     board: Board,
     subject: Box<MakeSubject>,
-    /// The most ITSs and redistributors of a board: what the subject declares.
     most: (u32, u32),
     boots: HashMap<Key, Booted<K>>,
 }
@@ -117,9 +117,19 @@ impl<K: Clone> Session<K> {
         &self.board
     }
 
+    /// Returns the most ITSs and redistributors of a board: what the subject declares.
+    pub(crate) fn most(&self) -> (u32, u32) {
+        self.most
+    }
+
     /// Forgets a scenario's boot, so that it happens again.
     pub(crate) fn forget_boot(&mut self, scenario: &Scenario) {
-        self.boots.remove(&key(scenario));
+        self.boots.remove(&key(&self.fitted(scenario)));
+    }
+
+    /// Returns the scenario on a board that the subject takes.
+    fn fitted<'s>(&self, scenario: &'s Scenario) -> Cow<'s, Scenario> {
+        scenario.within(self.most.0, self.most.1)
     }
 
     /// Plays a case. `observer` gives whoever looks on: from before boot, or with what was kept of a
@@ -129,7 +139,7 @@ impl<K: Clone> Session<K> {
         scenario: &Scenario,
         observer: impl FnOnce(Machine, &Board, Option<&K>) -> O,
     ) -> O {
-        let scenario = &*scenario.within(self.most.0, self.most.1);
+        let scenario = &*self.fitted(scenario);
         let machine = machine(scenario);
         let key = key(scenario);
         if let Some(booted) = self.boots.get(&key) {

@@ -15,7 +15,7 @@ use its_qemu::{Installed, Qemu};
 use its_reports::finding_file::report;
 use its_reports::json_line;
 use its_runner::replay::{CLEAN, FINDINGS, print};
-use its_scenario::{FuzzTarget, Scenario};
+use its_scenario::{Boot, FuzzTarget, Scenario};
 
 use super::Arguments;
 use super::case::{Compared, Comparison, Verdict};
@@ -140,10 +140,14 @@ fn draw(seed: u64, number: u64, comparison: &Comparison<Qemu>) -> Scenario {
     let configuration = comparison.profile().configuration();
     let mut u = Unstructured::new(&bytes);
     let mut scenario = generate_for(&mut u, FuzzTarget::Arch, temper, configuration);
-    // QEMU reads the whole pending table again and again, and these are the smallest.
-    scenario.boot.intid_bits = 14;
-    // There is no EL2 to give them to.
-    scenario.boot.private_pages = 1;
+    let Boot { stage, live_devices, queue_pages, table_pages, two_level_collections, .. } =
+        scenario.boot;
+    // QEMU's machine is the usual board. It reads the whole pending table again and again, and
+    // those of 14 INTID bits are the smallest.
+    let usual = Boot { intid_bits: 14, ..Boot::default() };
+    scenario.boot =
+        Boot { stage, live_devices, queue_pages, table_pages, two_level_collections, ..usual };
+    scenario.fix_up();
     if let Some(device) = becomes_zero(&scenario) {
         scenario.swap_devices(device, 0);
     }

@@ -10,6 +10,7 @@ use its_scenario::{Scenario, Stage};
 
 use super::Arguments;
 use super::case::{Comparison, Verdict};
+use crate::qemu::{OTHER_BOARD, has_usual_board};
 
 /// Compares every file; the exit code.
 pub(super) fn run(arguments: &Arguments, installed: &Installed) -> Result<u8> {
@@ -73,6 +74,6 @@ pub(super) fn playable(path: &Path) -> Result<Scenario> {
         bare,
         "{path}: under EL2; QEMU plays scenarios that say boot stage=reset or stage=probed"
     );
-    ensure!(scenario.boot.its == 1, "{path}: has two ITSs; QEMU's machine has one");
+    ensure!(has_usual_board(&scenario), "{path}: {OTHER_BOARD}");
     Ok(scenario)
 }

@@ -5,7 +5,7 @@ mod subject;
 
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::Machine;
-use its_scenario::Scenario;
+use its_scenario::{Boot, Scenario};
 
 pub(crate) use profile::{Difference, Done, Profile};
 pub(crate) use subject::QemuSubject;
@@ -16,6 +16,15 @@ pub(crate) use subject::QemuSubject;
 pub(crate) fn becomes_zero(scenario: &Scenario) -> Option<u32> {
     let device = scenario.msi_device()?;
     (scenario.boot.live_devices == 0).then_some(device)
+}
+
+/// Why a scenario is not for QEMU's machine, which is the usual board.
+pub(crate) const OTHER_BOARD: &str =
+    "its board is not QEMU's, which has one ITS, and two CPUs with the processor numbers 0 and 1";
+
+/// Returns whether the board of a scenario has the ITSs, CPUs and memory of the usual one.
+pub(crate) fn has_usual_board(scenario: &Scenario) -> bool {
+    scenario.boot.topology() == Boot::default().topology()
 }
 
 /// The machine of a scenario as QEMU has it: of the board's memory what QEMU has too.

@@ -5,7 +5,7 @@ use its_machine::{Freedom, MAX_ITS};
 use its_qemu::{Installed, Qemu};
 use its_scenario::Scenario;
 
-use super::{Profile, becomes_zero, machine};
+use super::{OTHER_BOARD, Profile, becomes_zero, has_usual_board, machine};
 use crate::device::play_on;
 use crate::matrix::{Cell, cell, claimed, option_text, summed};
 use crate::play::Played;
@@ -53,8 +53,8 @@ impl QemuSubject {
         if other.is_some() {
             return other;
         }
-        if case.script.scenario.boot.its > 1 {
-            return Some(Cell::NotApplicable("QEMU's machine has one ITS".into()));
+        if !has_usual_board(&case.script.scenario) {
+            return Some(Cell::NotApplicable(OTHER_BOARD.into()));
         }
         let own = configuration_words(&self.usual());
         for word in configuration_words(&case.script.scenario) {

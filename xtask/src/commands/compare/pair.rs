@@ -36,6 +36,8 @@ pub(crate) struct Pair<'a> {
     names: [&'a str; 2],
     programs: [Program; 2],
     sessions: Mutex<[Session; 2]>,
+    /// The most ITSs and CPUs of a board that both take.
+    most: (u32, u32),
 }
 
 /// Which scenarios are drawn, and where those with a difference go.
@@ -82,16 +84,23 @@ impl<'a> Pair<'a> {
         let [one, other] = [Subject::given(names[0])?, Subject::given(names[1])?];
         let programs = [one.player()?, other.player()?];
         let sessions = Mutex::new([programs[0].session()?, programs[1].session()?]);
-        Ok(Self { names, programs, sessions })
+        let mut pair = Self { names, programs, sessions, most: (u32::MAX, u32::MAX) };
+        for observed in pair.observe(&[Scenario::default()])?.into_iter().flatten() {
+            let (its, cpus) = pair.most;
+            pair.most = (its.min(observed.most.0), cpus.min(observed.most.1));
+        }
+        Ok(pair)
     }
 
-    /// Returns what is seen of each in these scenarios.
+    /// Returns what is seen of each in these scenarios, on a board that both take.
     fn observe(&self, scenarios: &[Scenario]) -> Result<[Vec<Observed>; 2]> {
-        let request =
-            Request::Observe { scenarios: scenarios.iter().map(Scenario::to_string).collect() };
+        let (its, cpus) = self.most;
+        let scenarios = scenarios.iter().map(|scenario| scenario.within(its, cpus).to_string());
+        let scenarios: Vec<String> = scenarios.collect();
+        let count = scenarios.len();
+        let request = Request::Observe { scenarios };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let [one, other] = &mut *sessions;
-        let count = scenarios.len();
         let (one, other) =
             rayon::join(|| observed(one, &request, count), || observed(other, &request, count));
         Ok([one?, other?])
