@@ -8,13 +8,9 @@
 use std::process::ExitCode;
 
 use its_board::Board;
-use its_driver::Drivers;
-use its_driver::Perform;
-use its_driver::machine;
+use its_driver::{Drivers, Perform, machine};
 use its_gic::Register;
-use its_machine::{AccessSize, Action, Direction, Event, Outcome};
-use its_machine::{Area, Place};
-
+use its_machine::{AccessSize, Action, Area, Direction, Event, Outcome, Place};
 use its_scenario::{HostCommand, Operation, Scenario};
 
 /// An ITS with a flat device table of 8192 entries, and room for 4,096 records: the host gives
