@@ -53,6 +53,12 @@ fn fill(words: &[Cell<u64>], value: u64) {
     words.iter().for_each(|word| word.set(value));
 }
 
+fn copy_in(words: &[Cell<u64>], values: &[u64]) {
+    for (word, value) in words.iter().zip(values) {
+        word.set(*value);
+    }
+}
+
 fn copy_out(words: &[Cell<u64>]) -> Box<[u64]> {
     words.iter().map(Cell::get).collect()
 }
@@ -244,7 +250,7 @@ impl Memory {
         self.stale_pages = 0;
         for (page, words) in &contents.0 {
             self.touch(*page);
-            self.page(*page).iter().zip(words).for_each(|(word, value)| word.set(*value));
+            copy_in(self.page(*page), words);
         }
     }
 
