@@ -188,7 +188,6 @@ fn unordered(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
 #[derive(Default)]
 struct Uncleaned {
     slots: BTreeSet<u64>,
-    /// Pages that were zeroed.
     pages: BTreeSet<u64>,
     level1: BTreeSet<u64>,
 }

@@ -13,11 +13,9 @@ use crate::{Finding, rules};
 struct Page {
     shared: bool,
     pins: u32,
-    /// EL2's.
     owned: bool,
 }
 
-/// The oracle over one case.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EmulationPages {
     pages: BTreeMap<u64, Page>,
@@ -35,11 +33,11 @@ impl EmulationPages {
                 changed.extend(pages.iter());
             }
         }
-        for guard in guards.iter().skip(self.known) {
+        for guard in guards.all.iter().skip(self.known) {
             let own = guard.copies.iter().chain([&guard.private, &guard.descriptor]);
             changed.extend(own.flat_map(|pages| pages.iter()));
         }
-        self.known = guards.iter().count();
+        self.known = guards.all.len();
         changed.sort_unstable();
         changed.dedup();
         for page in changed {
@@ -61,7 +59,7 @@ impl EmulationPages {
 
     fn look_at(&self, page: u64, guards: &Guards, findings: &mut Vec<Finding>) {
         let now = self.pages.get(&page).copied().unwrap_or_default();
-        for guard in guards.iter() {
+        for guard in &guards.all {
             let path = || format!("its{}: page {page:#x}", guard.its);
             for (pages, class) in [(guard.private, "records"), (guard.descriptor, "descriptor")] {
                 if pages.contains(page) && !now.owned {

@@ -39,7 +39,7 @@ pub(crate) fn judge(
     if !written {
         return;
     }
-    for guard in guards.iter() {
+    for guard in &guards.all {
         if register(guard.its, Register::Ctlr) & 1 != 0 {
             registers(guard, register, findings);
             findings.extend(flight(guard, guards.policy.commands_in_flight, register));

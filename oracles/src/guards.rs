@@ -16,7 +16,6 @@ const fn table_copy(n: u64) -> u64 {
     0x48 + 0x20 * n
 }
 
-/// One guarded ITS.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     pub its: u8,
@@ -119,13 +118,11 @@ pub(crate) fn has_entry(table: Option<Table>, id: u32) -> bool {
 #[derive(Clone)]
 pub(crate) struct Guards {
     pub machine: Machine,
-    /// The numbers that the subject declares.
     pub policy: SubjectPolicy,
     pub all: Vec<Guard>,
 }
 
 impl Guards {
-    /// Before boot.
     pub(crate) fn new(machine: &Machine, policy: SubjectPolicy) -> Self {
         Self { machine: *machine, policy, all: Vec::new() }
     }
@@ -135,10 +132,6 @@ impl Guards {
         let its = step.set_up_its(&self.machine)?;
         self.all.push(Guard::new(&self.machine, its, step, view)?);
         self.all.last()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Guard> {
-        self.all.iter()
     }
 
     /// Takes note of level-1 entries that EL2 wrote.
@@ -164,7 +157,6 @@ impl Guards {
         Some((u8::try_from(its).ok()?, register))
     }
 
-    /// The guard of an ITS.
     pub(crate) fn of(&self, its: u8) -> Option<&Guard> {
         self.all.iter().find(|guard| guard.its == its)
     }

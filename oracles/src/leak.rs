@@ -7,21 +7,14 @@
 use its_gic::geometry::Pages;
 use its_machine::{El2Side, Event, Exposure, HostSide, PageState, Purpose, Reach};
 
-use crate::guards::Guards;
-use crate::watch::{Look, Watch};
-use crate::{Finding, ReachOf, Rule, rules};
+use crate::watch::Look;
+use crate::{Finding, Rule, Sight, rules};
 
-/// Judges one action.
-pub(crate) fn judge(
-    (events, look): (&[Event], Look),
-    guards: &Guards,
-    watch: &Watch,
-    reach: &ReachOf,
-    findings: &mut Vec<Finding>,
-) {
+pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
+    let Sight { events, look, guards, watch, reach } = *sight;
     // Of an ITS whose set-up is not over the pages may still be the host's.
     let is_private = |pages| {
-        let mut guarded = guards.iter().filter(|guard| watch.is_guarded(guard.its));
+        let mut guarded = guards.all.iter().filter(|guard| watch.is_guarded(guard.its));
         guarded.any(|guard| overlap(pages, guard.private) || overlap(pages, guard.descriptor))
     };
     if look != Look::Changes {
@@ -121,7 +114,6 @@ pub(crate) fn class(purpose: Purpose) -> &'static str {
     }
 }
 
-/// A finding about memory that the ITS reaches.
 pub(crate) fn breach(rule: &'static Rule, reach: &Reach, seen: &str) -> Finding {
     let Reach { its, purpose, address, bytes } = reach;
     let path = format!("its{its}: {purpose:?}, {bytes:#x} bytes at {address:#x}");

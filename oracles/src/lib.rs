@@ -61,7 +61,6 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The arguments of a hypercall.
     fn arguments(&self) -> Option<[u64; 4]> {
         match *self.action {
             Action::Hypercall { arguments, .. } => Some(arguments),
@@ -89,6 +88,15 @@ impl<'a> Step<'a> {
 
 /// All that an ITS, and the redistributors, can reach now.
 type ReachOf<'a> = dyn Fn(u8) -> Vec<(Reach, Exposure)> + 'a;
+
+/// What LEAK and PTR look at in one action, and what they know by then.
+struct Sight<'a> {
+    events: &'a [Event],
+    look: Look,
+    guards: &'a guards::Guards,
+    watch: &'a watch::Watch,
+    reach: &'a ReachOf<'a>,
+}
 
 /// All oracles, over one case.
 #[derive(Clone)]
@@ -155,8 +163,7 @@ impl Oracles {
         view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
-        let register = |its, register| view.register(its, register);
-        forwarded::judge(events, &self.guards, &register, findings);
+        forwarded::judge(events, &self.guards, &|its, of| view.register(its, of), findings);
         self.queue_bounds.judge(actions, events, &self.guards, findings);
         self.emulation_pages.judge(events, &self.guards, findings);
     }
@@ -177,8 +184,10 @@ impl Oracles {
             let all = view.reach(its).filter(|(reach, _)| self.undeclared.is_declared(reach));
             all.filter(|(reach, _)| self.watch.judges(reach)).collect()
         };
-        leak::judge((&events, look), &self.guards, &self.watch, &reach, findings);
-        self.ptr.judge((&events, look), &self.guards, &self.watch, &reach, findings);
+        let (guards, watch) = (&self.guards, &self.watch);
+        let sight = Sight { events: &events, look, guards, watch, reach: &reach };
+        leak::judge(&sight, findings);
+        self.ptr.judge(&sight, findings);
     }
 
     /// Judges what several agents did at once; `parts` in the order of their ends.

@@ -5,7 +5,6 @@ use its_machine::{Action, Event, LockName, PageChange};
 use crate::guards::Guards;
 use crate::{Finding, Step, rules};
 
-/// Judges one action by its own events.
 pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     findings.extend(unheld(step.events, guards));
     // A set-up borrows many structures, each in a section of its own.
@@ -47,19 +46,13 @@ fn unheld(events: &[Event], guards: &Guards) -> Option<Finding> {
     None
 }
 
-/// Sections under the memory lock in which pages were pinned, and unpinned, for one command.
-#[derive(Default)]
-struct Sections {
-    pinned: Option<u32>,
-    unpinned: Option<u32>,
-}
-
 /// The first command whose pages change hands in two sections. A command is judged, or taken as
 /// consumed, from the copy of it to the copy of another; what a failure takes back again lies in
 /// the section of its pins.
 fn torn(events: &[Event]) -> Option<Finding> {
     let mut section = 0;
-    let mut own = Sections::default();
+    // Those in which pages were pinned, and unpinned, for this command.
+    let (mut pinned, mut unpinned) = (None, None);
     for event in events {
         let (change, pages) = match *event {
             Event::Acquired(LockName::Memory) => {
@@ -67,16 +60,16 @@ fn torn(events: &[Event]) -> Option<Finding> {
                 continue;
             }
             Event::CommandRead { .. } => {
-                own = Sections::default();
+                (pinned, unpinned) = (None, None);
                 continue;
             }
             Event::Page { change, pages, .. } => (change, pages),
             _ => continue,
         };
         let (first, class) = match change {
-            PageChange::Pin => (&mut own.pinned, "borrowed"),
-            PageChange::Unpin if own.pinned == Some(section) => continue,
-            PageChange::Unpin => (&mut own.unpinned, "given back"),
+            PageChange::Pin => (&mut pinned, "borrowed"),
+            PageChange::Unpin if pinned == Some(section) => continue,
+            PageChange::Unpin => (&mut unpinned, "given back"),
             _ => continue,
         };
         if *first.get_or_insert(section) != section {

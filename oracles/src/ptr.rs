@@ -10,10 +10,9 @@ use its_machine::{Event, Exposure, Purpose, Reach};
 
 use crate::guards::Guards;
 use crate::leak::{breach, is_borrowed, overlap};
-use crate::watch::{Look, Watch, is_lpis};
-use crate::{Finding, ReachOf, rules};
+use crate::watch::{Look, is_lpis};
+use crate::{Finding, ReachOf, Sight, rules};
 
-/// The oracle over one case.
 #[derive(Clone, Default)]
 pub(crate) struct Ptr {
     /// What each guarded ITS can reach, by purpose.
@@ -23,30 +22,17 @@ pub(crate) struct Ptr {
 }
 
 impl Ptr {
-    /// Judges one action.
-    pub(crate) fn judge(
-        &mut self,
-        (events, look): (&[Event], Look),
-        guards: &Guards,
-        watch: &Watch,
-        reach: &ReachOf,
-        findings: &mut Vec<Finding>,
-    ) {
-        if !matches!(look, Look::SetUp(_)) {
-            self.judge_changes(events, guards, watch, findings);
+    pub(crate) fn judge(&mut self, sight: &Sight, findings: &mut Vec<Finding>) {
+        if !matches!(sight.look, Look::SetUp(_)) {
+            self.judge_changes(sight, findings);
         }
-        if let Look::SetUp(its) | Look::Started(its) = look {
-            self.look_at(its, reach, findings);
+        if let Look::SetUp(its) | Look::Started(its) = sight.look {
+            self.look_at(its, sight.reach, findings);
         }
     }
 
-    fn judge_changes(
-        &mut self,
-        events: &[Event],
-        guards: &Guards,
-        watch: &Watch,
-        findings: &mut Vec<Finding>,
-    ) {
+    fn judge_changes(&mut self, sight: &Sight, findings: &mut Vec<Finding>) {
+        let Sight { events, guards, watch, .. } = *sight;
         for event in events {
             match *event {
                 Event::Reached(reach, exposure) if watch.judges(&reach) => {

@@ -27,7 +27,6 @@ struct Queue {
     offered: Vec<u64>,
 }
 
-/// The oracle over one case.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct QueueBounds {
     queues: BTreeMap<u8, Queue>,

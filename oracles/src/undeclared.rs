@@ -77,7 +77,6 @@ impl Undeclared {
         }));
     }
 
-    /// Whether a pointer is to what is declared.
     pub(crate) fn is_declared(&self, reach: &Reach) -> bool {
         !self.0.contains(reach)
     }

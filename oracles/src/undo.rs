@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use its_gic::Register;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::register::FRAME_BYTES;
-use its_gic::{Part, Register};
 use its_machine::{Action, Direction, Event, PageChange};
 
 use crate::guards::Guards;
@@ -109,7 +109,6 @@ enum Contents {
     Words,
     /// It is zero, and not cleaned.
     Zeroed,
-    /// It is zero for everybody.
     Clean,
 }
 
@@ -193,7 +192,15 @@ fn ignored(step: &Step, guards: &Guards) -> Option<Finding> {
     let mut offsets = guards.machine.its.iter().map(|base| address.wrapping_sub(*base));
     let offset = offsets.find(|offset| *offset < 2 * FRAME_BYTES)?;
     let selected = Register::select(offset, size.bytes()).filter(|_| offset < FRAME_BYTES);
-    if selected.is_some_and(|selected| has_effect(selected, direction)) {
+    // Whether the register table has a row that does something with the access.
+    let has_effect = selected.is_some_and(|(register, _)| match direction {
+        Direction::Read => register == Register::Creadr,
+        Direction::Write(_) => {
+            use Register::{Baser, Cbaser, Ctlr, Cwriter};
+            matches!(register, Ctlr | Cbaser | Cwriter | Baser(_))
+        }
+    });
+    if has_effect {
         return None;
     }
     let seen = step.events.iter().find_map(effect)?;
@@ -201,18 +208,6 @@ fn ignored(step: &Step, guards: &Guards) -> Option<Finding> {
     Some(Finding::broken(&rules::UNDO_IGNORED, "effect", path, seen))
 }
 
-/// Whether the register table has a row that does something with the access.
-fn has_effect((register, _): (Register, Part), direction: Direction) -> bool {
-    match direction {
-        Direction::Read => register == Register::Creadr,
-        Direction::Write(_) => matches!(
-            register,
-            Register::Ctlr | Register::Cbaser | Register::Cwriter | Register::Baser(_)
-        ),
-    }
-}
-
-/// What of EL2's doing is an effect.
 fn effect(event: &Event) -> Option<String> {
     match *event {
         Event::DeviceWrite { address, value, .. } => {

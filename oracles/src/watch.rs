@@ -20,7 +20,6 @@ pub(crate) enum Look {
     Started(u8),
 }
 
-/// One ITS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Watched {
     guarded: bool,
@@ -28,7 +27,6 @@ struct Watched {
     off: bool,
 }
 
-/// What is watched of each ITS.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     its: Vec<Watched>,
@@ -40,7 +38,6 @@ pub(crate) const fn is_lpis(purpose: Purpose) -> bool {
 }
 
 impl Watch {
-    /// Before boot.
     pub(crate) fn new(machine: &Machine) -> Self {
         Self { its: vec![Watched::default(); machine.its.len()] }
     }
@@ -99,7 +96,6 @@ impl Watch {
         })
     }
 
-    /// The numbers of all ITSs.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u8> + use<> {
         0..self.its.len() as u8
     }

@@ -14,7 +14,7 @@ use its_machine::{
 use crate::direct::Direct;
 use crate::el2::{BoardLock, BoardLocks, Stop};
 use crate::flat::Flat;
-use crate::its::{Bus, PhysicalIts};
+use crate::its::{Bus, PhysicalIts, exposure};
 use crate::memory::Contents;
 use crate::ownership::Ownership;
 use crate::race::Stacks;
@@ -51,7 +51,6 @@ pub struct Failure {
 
 /// A subject that the board can keep as it is at a moment.
 pub trait BoardSubject: Subject<Board> {
-    /// The subject with all its state.
     fn copy(&self) -> Box<dyn BoardSubject>;
 }
 
@@ -91,7 +90,6 @@ impl Board {
         }
     }
 
-    /// What the subject declares about itself.
     pub fn policy(&self) -> its_el2::SubjectPolicy {
         self.subject.policy()
     }
@@ -120,7 +118,6 @@ impl Board {
         }
     }
 
-    /// Back to a snapshot, the subject included.
     pub fn restore(&mut self, snapshot: &Snapshot) {
         let state = self.state.get_mut();
         state.memory.restore(&snapshot.contents, Flat::of(&snapshot.machine));
@@ -167,12 +164,10 @@ impl Board {
         self.state.get_mut().failures.push(failure);
     }
 
-    /// Takes back armed tampers.
     pub fn disarm_tampers(&mut self) {
         self.state.get_mut().tampers.clear();
     }
 
-    /// Takes back everything that was armed.
     pub fn disarm(&mut self) {
         self.disarm_tampers();
         self.state.get_mut().failures.clear();
@@ -216,7 +211,7 @@ impl Board {
                     AccessSize::Word => event_id,
                     AccessSize::Byte | AccessSize::Double => return Outcome::Done,
                 };
-                self.at_its(its, |its, bus| its.msi(device_id, event_id, bus))
+                self.at_its(its, |its, bus| its.msi((device_id, event_id), bus))
             }
             Action::Acknowledge { cpu } => Outcome::Value(self.state.borrow_mut().acknowledge(cpu)),
             Action::PowerLoss { its, restored } => {
@@ -317,9 +312,7 @@ impl Board {
         }
         all
     }
-}
 
-impl Board {
     /// Returns every event that the n-th ITS has mapped, by DeviceID and EventID. Slow.
     pub fn mapped(&self, its: u8) -> Vec<(u32, u32)> {
         let mut state = self.state.borrow_mut();
@@ -332,23 +325,14 @@ impl View for Board {
         let state = self.state.borrow();
         let own = state.its.get(usize::from(its)).map(PhysicalIts::reach);
         let lpis = (its == 0).then(|| state.lpi_tables());
-        let all: Vec<_> = own
-            .into_iter()
-            .flatten()
-            .chain(lpis.into_iter().flatten())
-            .map(|reach| {
-                let exposure = crate::its::exposure(&reach, &state.memory, &state.ownership);
-                (reach, exposure)
-            })
-            .collect();
-        all.into_iter()
+        let all = own.into_iter().flatten().chain(lpis.into_iter().flatten());
+        let exposed = |reach| (reach, exposure(&reach, &state.memory, &state.ownership));
+        all.map(exposed).collect::<Vec<_>>().into_iter()
     }
 
     fn translate(&self, its: u8, device_id: u32, event_id: u32) -> Option<Translation> {
         let mut state = self.state.borrow_mut();
-        let look =
-            |its: &mut PhysicalIts, bus: &mut Bus<'_>| its.translate(device_id, event_id, bus);
-        state.look(its, look)?
+        state.look(its, |its, bus| its.translate((device_id, event_id), bus))?
     }
 
     fn pending(&self, redistributor: u8) -> impl Iterator<Item = u32> {

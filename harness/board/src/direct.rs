@@ -341,14 +341,14 @@ impl Mapped for Board {
 #[cfg(test)]
 mod tests {
     use its_el2::El2;
-    use its_machine::{Area, ItsConfiguration, MAX_ITS, Machine, Topology};
+    use its_machine::{Area, ItsConfiguration, PageChange};
 
     use super::*;
-    use crate::testing::Nobody;
+    use crate::ownership::one;
+    use crate::testing::{Nobody, machine};
 
     fn board() -> Board {
-        let machine = Machine::new([ItsConfiguration::DEFAULT; MAX_ITS], Topology::DEFAULT);
-        Board::new(machine, Box::new(Nobody))
+        Board::new(machine(ItsConfiguration::DEFAULT), Box::new(Nobody))
     }
 
     /// A store by pointer, as no board sees it.
@@ -367,8 +367,9 @@ mod tests {
     /// What is told of accesses to EL2's own memory and to memory that it shares with the host.
     fn told(act: impl Fn(&Board)) -> Vec<Event> {
         let board = board();
-        board.state.borrow_mut().ownership.share(Area::HOST.first()).unwrap();
-        board.state.borrow_mut().ownership.pin(Area::HOST.first()).unwrap();
+        for change in [PageChange::Share, PageChange::Pin] {
+            board.state.borrow_mut().ownership.change(change, one(Area::HOST.first())).unwrap();
+        }
         act(&board);
         board.order();
         let mut events = std::mem::take(&mut board.state.borrow_mut().events);

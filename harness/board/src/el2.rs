@@ -11,19 +11,18 @@ use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::{AccessSize, Direction, Errno, Event, LockName, Misconduct, PageChange};
 
 use crate::board::Board;
+use crate::ownership::one;
 use crate::redistributor;
 use crate::state::State;
 
 /// The payload with which a call that EL2 must not make unwinds out of the subject.
 pub(crate) struct Stop;
 
-/// A lock that the board watches.
 pub struct BoardLock<T> {
     name: LockName,
     value: RefCell<T>,
 }
 
-/// The locks of this board.
 pub struct BoardLocks;
 
 impl Locks for BoardLocks {
@@ -98,7 +97,6 @@ impl Board {
         }
     }
 
-    /// A call that changes page ownership.
     fn page_call(&self) -> Service<'_> {
         let state = self.call();
         if !state.held.contains(&LockName::Memory) {
@@ -107,12 +105,7 @@ impl Board {
         state
     }
 
-    fn change(
-        &self,
-        change: PageChange,
-        pages: Pages,
-        apply: impl FnOnce(&mut State) -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
+    fn change(&self, change: PageChange, pages: Pages) -> Result<(), Errno> {
         let mut state = self.page_call();
         if state.is_due(change) {
             let result = Err(Errno::Enomem);
@@ -120,19 +113,9 @@ impl Board {
             state.events.push(Event::Injected);
             return result;
         }
-        let result = apply(&mut state);
+        let result = state.ownership.change(change, pages);
         state.page_event(change, pages, result);
         result
-    }
-
-    fn change_one(
-        &self,
-        change: PageChange,
-        page: u64,
-        apply: impl FnOnce(&mut State) -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
-        let pages = Pages { first: page, count: 1 };
-        self.change(change, pages, apply)
     }
 
     /// One access of EL2 to a device: aligned to its size, of a size that the register has.
@@ -302,19 +285,19 @@ impl El2 for Board {
     }
 
     fn share(&self, page: u64) -> Result<(), Errno> {
-        self.change_one(PageChange::Share, page, |state| state.ownership.share(page))
+        self.change(PageChange::Share, one(page))
     }
 
     fn unshare(&self, page: u64) -> Result<(), Errno> {
-        self.change_one(PageChange::Unshare, page, |state| state.ownership.unshare(page))
+        self.change(PageChange::Unshare, one(page))
     }
 
     fn pin(&self, page: u64) -> Result<(), Errno> {
-        self.change_one(PageChange::Pin, page, |state| state.ownership.pin(page))
+        self.change(PageChange::Pin, one(page))
     }
 
     fn unpin(&self, page: u64) -> Result<(), Errno> {
-        self.change_one(PageChange::Unpin, page, |state| state.ownership.unpin(page))
+        self.change(PageChange::Unpin, one(page))
     }
 
     fn pins(&self, page: u64) -> u16 {
@@ -323,11 +306,11 @@ impl El2 for Board {
     }
 
     fn donate(&self, pages: Pages) -> Result<(), Errno> {
-        self.change(PageChange::Donate, pages, |state| state.ownership.donate(pages))
+        self.change(PageChange::Donate, pages)
     }
 
     fn reclaim(&self, pages: Pages) -> Result<(), Errno> {
-        self.change(PageChange::Reclaim, pages, |state| state.ownership.reclaim(pages))
+        self.change(PageChange::Reclaim, pages)
     }
 
     fn note(&self, page: u64) -> u32 {

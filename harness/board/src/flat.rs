@@ -19,15 +19,12 @@ const HOLE: (u64, u64) = {
 pub(crate) struct Flat {
     /// Pages above 2^48.
     high: u64,
-    /// Pages of extra memory.
     extra: u64,
 }
 
 impl Flat {
-    /// All of them.
     pub(crate) const ALL: Self = Self { high: HIGH.1, extra: EXTRA_MEMORY.count };
 
-    /// Those of a machine.
     pub(crate) fn of(machine: &Machine) -> Self {
         let [_, _, extra, high] = machine.memory;
         Self { high: high.count, extra: extra.count }

@@ -1,9 +1,9 @@
 //! Dispatch of host hypercalls: function ids, the phase bands, and pKVM's own calls.
 
-use its_gic::geometry::Pages;
 use its_machine::{Errno, Hypercall, LockName, Misconduct, Outcome, PageChange};
 
 use crate::board::Board;
+use crate::ownership::one;
 
 /// x1 comes back as the host gave it.
 fn not_supported(arguments: [u64; 4]) -> Outcome {
@@ -74,12 +74,8 @@ impl Board {
             return Outcome::Stopped;
         }
         let mut state = self.state.borrow_mut();
-        let result = match change {
-            PageChange::Share => state.ownership.share(page),
-            _ => state.ownership.unshare(page),
-        };
-        let pages = Pages { first: page, count: 1 };
-        state.page_event(change, pages, result);
+        let result = state.ownership.change(change, one(page));
+        state.page_event(change, one(page), result);
         returned(result)
     }
 
@@ -88,10 +84,9 @@ impl Board {
             return Outcome::Stopped;
         }
         let mut state = self.state.borrow_mut();
-        let result = if donate {
-            state.ownership.donate_guest(page)
-        } else {
-            state.ownership.reclaim_guest(page)
+        let result = match donate {
+            true => state.ownership.donate_guest(page),
+            false => state.ownership.reclaim_guest(page),
         };
         if result.is_ok() {
             if !donate {

@@ -26,7 +26,6 @@ struct Stale {
 #[repr(align(4096))]
 pub(crate) struct Page(pub [Cell<u64>; PAGE]);
 
-/// All memory of the board.
 #[derive(Clone)]
 pub(crate) struct Memory {
     pages: Box<[Page]>,
@@ -44,7 +43,6 @@ pub(crate) struct Memory {
 #[derive(Clone, Default)]
 pub(crate) struct Contents(Vec<(usize, Box<[u64]>)>);
 
-/// What the ITS got from a read.
 pub(crate) struct Fetched {
     pub value: u64,
     /// It came from a line that EL2 wrote and did not clean, and is not what EL2 sees there.
@@ -178,7 +176,6 @@ impl Memory {
         self.clean(page * PAGE_BYTES, PAGE_BYTES);
     }
 
-    /// Cleans the lines under `bytes` at `address`.
     pub(crate) fn clean(&mut self, address: u64, bytes: u64) {
         if self.stale_pages == 0 || bytes == 0 {
             return;
@@ -225,7 +222,6 @@ impl Memory {
         })
     }
 
-    /// What is in memory now.
     pub(crate) fn contents(&self) -> Contents {
         let mut pages = match self.untold {
             true => (0..FLAT_PAGES).collect(),

@@ -1,11 +1,17 @@
 //! Who owns which page: pKVM's states, transitions and errno values.
 
 use its_gic::geometry::Pages;
-use its_machine::{Area, El2Side, Errno, HostSide, Machine, PageState};
+use its_machine::{Area, El2Side, Errno, HostSide, Machine, PageChange, PageState};
 
 use crate::flat::{FLAT_PAGES, Flat};
 
-/// The state and the note of every page.
+/// A page that the host shares with EL2, not pinned.
+const SHARED: PageState = PageState { host: HostSide::Shared, el2: El2Side::Borrowed, pins: 0 };
+
+pub(crate) const fn one(page: u64) -> Pages {
+    Pages { first: page, count: 1 }
+}
+
 #[derive(Clone)]
 pub(crate) struct Ownership {
     flat: Flat,
@@ -41,60 +47,42 @@ impl Ownership {
         }
     }
 
-    /// `__pkvm_host_share_hyp`
-    pub(crate) fn share(&mut self, page: u64) -> Result<(), Errno> {
-        if self.state(page) != Some(PageState::HOST) {
-            return Err(Errno::Eperm);
+    /// Makes a transition between host and EL2, of all pages or of none. Only donations are of more
+    /// than one page.
+    pub(crate) fn change(&mut self, change: PageChange, pages: Pages) -> Result<(), Errno> {
+        match change {
+            // __pkvm_host_share_hyp
+            PageChange::Share => self.give(pages, PageState::HOST, SHARED),
+            // __pkvm_host_unshare_hyp
+            PageChange::Unshare => self.change_shared(pages.first, |state| match state.pins {
+                0 => Ok(PageState::HOST),
+                _ => Err(Errno::Ebusy),
+            }),
+            // hyp_pin_shared_mem
+            PageChange::Pin => self.change_shared(pages.first, |state| {
+                let pins = state.pins.checked_add(1).ok_or(Errno::Ebusy)?;
+                Ok(PageState { pins, ..state })
+            }),
+            // hyp_unpin_shared_mem
+            PageChange::Unpin => self.change_shared(pages.first, |state| {
+                let pins = state.pins.checked_sub(1).ok_or(Errno::Eperm)?;
+                Ok(PageState { pins, ..state })
+            }),
+            // __pkvm_host_donate_hyp
+            PageChange::Donate => self.give(pages, PageState::HOST, PageState::EL2),
+            // __pkvm_hyp_donate_host
+            PageChange::Reclaim => self.give(pages, PageState::EL2, PageState::HOST),
         }
-        self.set(page, PageState { host: HostSide::Shared, el2: El2Side::Borrowed, pins: 0 });
-        Ok(())
-    }
-
-    /// `__pkvm_host_unshare_hyp`
-    pub(crate) fn unshare(&mut self, page: u64) -> Result<(), Errno> {
-        if self.shared(page)?.pins > 0 {
-            return Err(Errno::Ebusy);
-        }
-        self.set(page, PageState::HOST);
-        Ok(())
-    }
-
-    /// `hyp_pin_shared_mem`
-    pub(crate) fn pin(&mut self, page: u64) -> Result<(), Errno> {
-        let state = self.shared(page)?;
-        let pins = state.pins.checked_add(1).ok_or(Errno::Ebusy)?;
-        self.set(page, PageState { pins, ..state });
-        Ok(())
-    }
-
-    /// `hyp_unpin_shared_mem`
-    pub(crate) fn unpin(&mut self, page: u64) -> Result<(), Errno> {
-        let state = self.shared(page)?;
-        let pins = state.pins.checked_sub(1).ok_or(Errno::Eperm)?;
-        self.set(page, PageState { pins, ..state });
-        Ok(())
-    }
-
-    /// `__pkvm_host_donate_hyp`
-    pub(crate) fn donate(&mut self, pages: Pages) -> Result<(), Errno> {
-        self.give(pages, PageState::HOST, PageState::EL2)
-    }
-
-    /// `__pkvm_hyp_donate_host`
-    pub(crate) fn reclaim(&mut self, pages: Pages) -> Result<(), Errno> {
-        self.give(pages, PageState::EL2, PageState::HOST)
     }
 
     /// `__pkvm_host_donate_guest`
     pub(crate) fn donate_guest(&mut self, page: u64) -> Result<(), Errno> {
-        let pages = Pages { first: page, count: 1 };
-        self.give(pages, PageState::HOST, PageState::GUEST)
+        self.give(one(page), PageState::HOST, PageState::GUEST)
     }
 
     /// `__pkvm_reclaim_dying_guest_page`
     pub(crate) fn reclaim_guest(&mut self, page: u64) -> Result<(), Errno> {
-        let pages = Pages { first: page, count: 1 };
-        self.give(pages, PageState::GUEST, PageState::HOST)
+        self.give(one(page), PageState::GUEST, PageState::HOST)
     }
 
     fn give(&mut self, pages: Pages, from: PageState, to: PageState) -> Result<(), Errno> {
@@ -110,12 +98,14 @@ impl Ownership {
         Ok(())
     }
 
-    fn shared(&self, page: u64) -> Result<PageState, Errno> {
-        let state = self.state(page).ok_or(Errno::Eperm)?;
-        match (state.host, state.el2) {
-            (HostSide::Shared, El2Side::Borrowed) => Ok(state),
-            _ => Err(Errno::Eperm),
-        }
+    fn change_shared(
+        &mut self,
+        page: u64,
+        to: impl FnOnce(PageState) -> Result<PageState, Errno>,
+    ) -> Result<(), Errno> {
+        let state = self.state(page).filter(|state| PageState { pins: 0, ..*state } == SHARED);
+        self.set(page, to(state.ok_or(Errno::Eperm)?)?);
+        Ok(())
     }
 
     fn set(&mut self, page: u64, state: PageState) {
@@ -126,59 +116,65 @@ impl Ownership {
 
 #[cfg(test)]
 mod tests {
-    use its_machine::{ItsConfiguration, MAX_ITS, Topology};
+    use its_machine::ItsConfiguration;
 
     use super::*;
+    use crate::testing::machine;
+    use PageChange::{Donate, Pin, Reclaim, Share, Unpin, Unshare};
 
     const PAGE: u64 = Area::HOST.first();
 
     fn ownership() -> Ownership {
-        Ownership::new(&Machine::new([ItsConfiguration::DEFAULT; MAX_ITS], Topology::DEFAULT))
+        Ownership::new(&machine(ItsConfiguration::DEFAULT))
     }
 
     #[test]
     fn sharing_is_not_counted_and_pins_are() {
         let mut pages = ownership();
-        assert_eq!(pages.pin(PAGE), Err(Errno::Eperm));
-        assert_eq!(pages.share(PAGE), Ok(()));
-        assert_eq!(pages.share(PAGE), Err(Errno::Eperm));
-        assert_eq!(pages.pin(PAGE), Ok(()));
-        assert_eq!(pages.pin(PAGE), Ok(()));
-        assert_eq!(pages.unshare(PAGE), Err(Errno::Ebusy));
-        assert_eq!(pages.unpin(PAGE), Ok(()));
-        assert_eq!(pages.unpin(PAGE), Ok(()));
-        assert_eq!(pages.unpin(PAGE), Err(Errno::Eperm));
-        assert_eq!(pages.unshare(PAGE), Ok(()));
-        assert_eq!(pages.unshare(PAGE), Err(Errno::Eperm));
+        for (change, result) in [
+            (Pin, Err(Errno::Eperm)),
+            (Share, Ok(())),
+            (Share, Err(Errno::Eperm)),
+            (Pin, Ok(())),
+            (Pin, Ok(())),
+            (Unshare, Err(Errno::Ebusy)),
+            (Unpin, Ok(())),
+            (Unpin, Ok(())),
+            (Unpin, Err(Errno::Eperm)),
+            (Unshare, Ok(())),
+            (Unshare, Err(Errno::Eperm)),
+        ] {
+            assert_eq!(pages.change(change, one(PAGE)), result, "{change:?}");
+        }
         assert_eq!(pages.state(PAGE), Some(PageState::HOST));
     }
 
     #[test]
     fn a_pin_count_does_not_overflow() {
         let mut pages = ownership();
-        pages.share(PAGE).unwrap();
+        pages.change(Share, one(PAGE)).unwrap();
         for _ in 0..u16::MAX {
-            pages.pin(PAGE).unwrap();
+            pages.change(Pin, one(PAGE)).unwrap();
         }
-        assert_eq!(pages.pin(PAGE), Err(Errno::Ebusy));
+        assert_eq!(pages.change(Pin, one(PAGE)), Err(Errno::Ebusy));
         assert_eq!(pages.state(PAGE).unwrap().pins, u16::MAX);
     }
 
     #[test]
     fn donation_is_all_or_nothing() {
         let mut pages = ownership();
-        pages.share(PAGE + 2).unwrap();
+        pages.change(Share, one(PAGE + 2)).unwrap();
         let run = Pages { first: PAGE, count: 3 };
-        assert_eq!(pages.donate(run), Err(Errno::Eperm));
+        assert_eq!(pages.change(Donate, run), Err(Errno::Eperm));
         assert_eq!(pages.state(PAGE), Some(PageState::HOST));
-        pages.unshare(PAGE + 2).unwrap();
-        assert_eq!(pages.donate(run), Ok(()));
+        pages.change(Unshare, one(PAGE + 2)).unwrap();
+        assert_eq!(pages.change(Donate, run), Ok(()));
         assert_eq!(pages.state(PAGE + 2), Some(PageState::EL2));
-        assert_eq!(pages.share(PAGE), Err(Errno::Eperm));
+        assert_eq!(pages.change(Share, one(PAGE)), Err(Errno::Eperm));
         assert_eq!(pages.donate_guest(PAGE), Err(Errno::Eperm));
-        assert_eq!(pages.reclaim(run), Ok(()));
+        assert_eq!(pages.change(Reclaim, run), Ok(()));
         assert_eq!(pages.donate_guest(PAGE), Ok(()));
-        assert_eq!(pages.reclaim(run), Err(Errno::Eperm));
+        assert_eq!(pages.change(Reclaim, run), Err(Errno::Eperm));
         assert_eq!(pages.reclaim_guest(PAGE), Ok(()));
     }
 
@@ -186,9 +182,9 @@ mod tests {
     fn what_is_no_memory_cannot_change_hands() {
         let mut pages = ownership();
         let straddling = Pages { first: Area::HOLE.first() - 1, count: 2 };
-        assert_eq!(pages.donate(straddling), Err(Errno::Eperm));
-        assert_eq!(pages.share(Area::HOLE.first()), Err(Errno::Eperm));
+        assert_eq!(pages.change(Donate, straddling), Err(Errno::Eperm));
+        assert_eq!(pages.change(Share, one(Area::HOLE.first())), Err(Errno::Eperm));
         let endless = Pages { first: 0, count: u64::MAX };
-        assert_eq!(pages.donate(endless), Err(Errno::Eperm));
+        assert_eq!(pages.change(Donate, endless), Err(Errno::Eperm));
     }
 }

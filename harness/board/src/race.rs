@@ -45,7 +45,6 @@ struct Underway {
     held: Vec<LockName>,
 }
 
-/// A race that is on.
 #[derive(Clone, Debug)]
 pub(crate) struct Race {
     /// Whose turn it is.
@@ -84,7 +83,6 @@ impl State {
         race.is_some_and(|race| race.parked.iter().any(|agent| agent.held.contains(&name)))
     }
 
-    /// EL2 gave a lock back.
     pub(crate) fn note_unlock(&mut self) {
         if let Some(race) = &mut self.race {
             race.unlocks = race.unlocks.saturating_add(1);
@@ -168,10 +166,7 @@ impl Board {
         let mut next = 0;
         loop {
             let agent = usize::from(next);
-            let can_be = match &pauses[agent] {
-                Some(Pause::Waits(name)) => !self.is_held(*name),
-                _ => true,
-            };
+            let can_be = self.can_go_on(&pauses[agent]);
             self.state.borrow_mut().give_turn(next);
             IN_SUBJECT.set(false);
             pauses[agent] = match agents[agent].as_mut().resume(can_be) {
@@ -189,17 +184,21 @@ impl Board {
     /// `None`: all are done.
     fn next_agent(&self, last: u8, pauses: &[Option<Pause>; AGENTS]) -> Option<u8> {
         let ring = (1..=AGENTS as u8).map(|step| (last + step) % AGENTS as u8);
-        let can = |agent: &u8| match &pauses[usize::from(*agent)] {
-            Some(Pause::Waits(name)) => !self.is_held(*name),
-            Some(Pause::Turn { .. }) => true,
-            None => false,
-        };
+        let can = |agent: &u8| self.can_go_on(&pauses[usize::from(*agent)]);
         let able: Vec<u8> = ring.clone().filter(can).collect();
         let skip = matches!(pauses[usize::from(last)], Some(Pause::Turn { skip: true }));
         let others = able.iter().filter(|agent| **agent != last).count();
         match able.get(usize::from(skip && others > 1)) {
             Some(agent) => Some(*agent),
             None => ring.into_iter().find(|agent| pauses[usize::from(*agent)].is_some()),
+        }
+    }
+
+    fn can_go_on(&self, pause: &Option<Pause>) -> bool {
+        match pause {
+            Some(Pause::Waits(name)) => !self.is_held(*name),
+            Some(Pause::Turn { .. }) => true,
+            None => false,
         }
     }
 

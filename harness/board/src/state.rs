@@ -10,7 +10,7 @@ use its_machine::{
 use crate::board::{Failure, Tamper};
 use crate::direct::Direct;
 use crate::flat::Flat;
-use crate::its::{Bus, PhysicalIts, Stored};
+use crate::its::{Bus, PhysicalIts, Stored, exposure};
 use crate::memory::Memory;
 use crate::ownership::Ownership;
 use crate::race::Race;
@@ -19,7 +19,6 @@ use crate::redistributor::{Redistributor, Written};
 /// The INTID that says that there is none.
 const NO_INTERRUPT: u64 = 1023;
 
-/// Everything on the board but the subject.
 #[derive(Clone)]
 pub(crate) struct State {
     pub machine: Machine,
@@ -45,7 +44,6 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Everything as it is before boot.
     pub(crate) fn new(machine: Machine) -> Self {
         Self {
             machine,
@@ -128,18 +126,13 @@ impl State {
     /// Somebody stored to a word, 8-byte aligned.
     pub(crate) fn word_changed(&mut self, address: u64) {
         self.with_bus(false, |all, bus| {
-            for its in all {
-                its.word_changed(address, bus);
-            }
+            all.iter_mut().for_each(|its| its.word_changed(address, bus))
         });
     }
 
-    /// Somebody filled a page.
     pub(crate) fn page_rewritten(&mut self, page: u64) {
         self.with_bus(false, |all, bus| {
-            for its in all {
-                its.page_rewritten(page, bus);
-            }
+            all.iter_mut().for_each(|its| its.page_rewritten(page, bus))
         });
     }
 
@@ -181,7 +174,6 @@ impl State {
         self.events.extend(reached.into_iter().map(told));
     }
 
-    /// A hardware access to a redistributor.
     fn redistributor_write(&mut self, n: u8, offset: u64, bytes: u64, value: u64) {
         let redistributor = &mut self.redistributors[usize::from(n)];
         let tables = lpi_tables(n, redistributor);
@@ -193,7 +185,7 @@ impl State {
             }
             Written::Started => {
                 for reach in tables {
-                    let exposure = crate::its::exposure(&reach, &self.memory, &self.ownership);
+                    let exposure = exposure(&reach, &self.memory, &self.ownership);
                     self.events.push(Event::Reached(reach, exposure));
                 }
             }
@@ -209,21 +201,17 @@ impl State {
 
     /// Which device region holds an address, and the offset in it.
     pub(crate) fn frame(&self, address: u64) -> Option<(Frame, u64)> {
-        let within = |start: u64, bytes: u64| address >= start && address - start < bytes;
-        for (number, start) in (0..).zip(self.machine.its) {
-            if within(*start, FRAME_BYTES) {
-                return Some((Frame::ItsControl(number), address - start));
-            }
-            if within(*start + FRAME_BYTES, FRAME_BYTES) {
-                return Some((Frame::ItsTranslation(number), address - start - FRAME_BYTES));
-            }
-        }
-        for (number, start) in (0..).zip(self.machine.redistributors) {
-            if within(*start, FRAMES_BYTES) {
-                return Some((Frame::Redistributor(number), address - start));
+        let offset_in = |(number, start): (u8, &u64)| (number, address.wrapping_sub(*start));
+        for (number, offset) in (0..).zip(self.machine.its).map(offset_in) {
+            match offset / FRAME_BYTES {
+                0 => return Some((Frame::ItsControl(number), offset)),
+                1 => return Some((Frame::ItsTranslation(number), offset - FRAME_BYTES)),
+                _ => {}
             }
         }
-        None
+        let mut redistributors = (0..).zip(self.machine.redistributors).map(offset_in);
+        let (number, offset) = redistributors.find(|(_, offset)| *offset < FRAMES_BYTES)?;
+        Some((Frame::Redistributor(number), offset))
     }
 
     /// An access that hardware sees. A CPU has no DeviceID, so the translation frame ignores it.
@@ -254,7 +242,6 @@ impl State {
         }
     }
 
-    /// A CPU takes what its redistributor offers.
     pub(crate) fn acknowledge(&mut self, cpu: u8) -> u64 {
         let redistributor = self.redistributors.get_mut(usize::from(cpu));
         let taken = redistributor.and_then(|found| found.acknowledge(&self.memory));
@@ -288,7 +275,6 @@ impl State {
     }
 }
 
-/// The tables of a redistributor.
 fn lpi_tables(number: u8, redistributor: &Redistributor) -> [Reach; 2] {
     let [configuration, pending] = redistributor.tables();
     let reach = |purpose, (address, bytes)| Reach { its: 0, purpose, address, bytes };

@@ -3,17 +3,24 @@
 use its_el2::{Subject, SubjectPolicy, Trap};
 use its_gic::{Command, Register};
 use its_machine::{
-    AccessSize, Action, Choices, CommandError, Direction, Event, ItsConfiguration, MAX_ITS,
-    Machine, Outcome, Topology,
+    AccessSize, Action, Choices, CommandError, Direction, Event, ITS_FRAMES, ItsConfiguration,
+    MAX_ITS, Machine, Outcome, Topology,
 };
 
 use crate::Board;
 use its_driver::{Driver, Perform};
 use its_scenario::Boot;
 
-/// The same with these choices.
 pub(crate) fn choosing(choices: Choices) -> ItsConfiguration {
     ItsConfiguration { choices, ..ItsConfiguration::DEFAULT }
+}
+
+pub(crate) fn machine(configuration: ItsConfiguration) -> Machine {
+    Machine::new([configuration; MAX_ITS], Topology::DEFAULT)
+}
+
+pub(crate) fn driver(machine: Machine, its: u8) -> Driver {
+    Driver::new(machine, its, Boot { queue_pages: 1, ..Boot::default() })
 }
 
 #[derive(Clone)]
@@ -49,10 +56,9 @@ impl Perform for Bench {
 impl Bench {
     /// A board before boot, and a driver of its ITS.
     pub(crate) fn new(configuration: ItsConfiguration) -> (Self, Driver) {
-        let machine: Machine = Machine::new([configuration; MAX_ITS], Topology::DEFAULT);
-        let boot = Boot { queue_pages: 1, ..Boot::default() };
+        let machine = machine(configuration);
         let bench = Self { board: Board::new(machine, Box::new(Nobody)), events: Vec::new() };
-        (bench, Driver::new(machine, 0, boot))
+        (bench, driver(machine, 0))
     }
 
     /// The same after the driver's probe.
@@ -73,6 +79,17 @@ impl Bench {
         })?
     }
 
+    /// Sends commands, each of which ends with this error or with none.
+    pub(crate) fn expect(
+        &mut self,
+        host: &mut Driver,
+        commands: impl IntoIterator<Item = (Command, Option<CommandError>)>,
+    ) {
+        for (command, expected) in commands {
+            assert_eq!(self.command(host, command), expected, "{command:?}");
+        }
+    }
+
     pub(crate) fn msi(&mut self, device_id: u32, event_id: u32, size: AccessSize) {
         self.perform(Action::Msi { its: 0, device_id, event_id, size });
     }
@@ -84,24 +101,23 @@ impl Bench {
 
     /// An access of any size to the control frame.
     pub(crate) fn access(&mut self, offset: u64, size: AccessSize, direction: Direction) -> u64 {
-        let outcome = self.perform(Action::Device {
-            cpu: 0,
-            address: its_machine::ITS_FRAMES[0] + offset,
-            size,
-            direction,
-        });
-        match outcome {
+        let address = ITS_FRAMES[0] + offset;
+        match self.perform(Action::Device { cpu: 0, address, size, direction }) {
             Outcome::Value(value) => value,
             _ => 0,
         }
     }
 
     pub(crate) fn write(&mut self, register: Register, value: u64) {
-        let size = if register.width() == 8 { AccessSize::Double } else { AccessSize::Word };
-        self.access(register.offset(), size, Direction::Write(value));
+        self.write_its(0, register, value);
     }
 
-    /// Whether the last action was UNPREDICTABLE.
+    pub(crate) fn write_its(&mut self, its: u8, register: Register, value: u64) {
+        let size = if register.width() == 8 { AccessSize::Double } else { AccessSize::Word };
+        let offset = ITS_FRAMES[usize::from(its)] - ITS_FRAMES[0] + register.offset();
+        self.access(offset, size, Direction::Write(value));
+    }
+
     pub(crate) fn was_unpredictable(&self) -> bool {
         let unpredictable = |event: &Event| matches!(event, Event::Unpredictable { .. });
         self.events.iter().any(unpredictable)

@@ -15,7 +15,6 @@ pub(crate) struct Descriptor {
     pub(crate) host_queue: u64,
     pub(crate) queue_bytes: u64,
     pub(crate) live_devices: u64,
-    /// Their list.
     pub(crate) list: u64,
     /// By n of `GITS_BASER<n>`.
     pub(crate) tables: [DescribedTable; 8],

@@ -60,7 +60,6 @@ pub(crate) enum Run {
     Lost,
 }
 
-/// One guarded ITS.
 #[derive(Clone)]
 pub(crate) struct Guarded {
     pub(crate) facts: Facts,

@@ -11,7 +11,6 @@ use crate::records::Itt;
 /// The most EventID bits of an ITT, minus 1 (P6).
 pub(crate) const LARGEST_SIZE: u8 = 15;
 
-/// A command that is accepted.
 #[derive(Clone, Copy)]
 pub(crate) struct Accepted {
     /// As the hardware gets it: reserved bits and fields without meaning cleared.
@@ -30,7 +29,6 @@ pub(crate) struct Level2 {
     pub(crate) offset: u64,
 }
 
-/// Where the table entry of an id is.
 enum Entry {
     /// In a flat table or in the ITS itself.
     Present,

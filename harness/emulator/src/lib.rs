@@ -69,7 +69,6 @@ pub struct Emulator<L: Locks> {
     set_up: L::Lock<SetUp>,
 }
 
-/// One ITS.
 struct Unit<L: Locks> {
     /// Physical address of its control frame.
     address: u64,
@@ -91,7 +90,6 @@ impl<L: Locks> Clone for Emulator<L> {
     }
 }
 
-/// What all set-ups share.
 #[derive(Clone)]
 struct SetUp {
     /// The tables of redistributors are borrowed (S9: once, for all ITSs).

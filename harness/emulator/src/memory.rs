@@ -19,7 +19,6 @@ impl Span {
         Pages::under(self.address, self.bytes)
     }
 
-    /// Whether both have some byte.
     pub(crate) fn overlaps(self, other: Self) -> bool {
         self.address < other.address.saturating_add(other.bytes)
             && other.address < self.address.saturating_add(self.bytes)

@@ -3,7 +3,6 @@
 use its_el2::{AccessSize, El2};
 use its_gic::{Baser, Cbaser, Creadr, Ctlr, Cwriter, Register};
 
-/// One physical ITS, as this CPU reaches it.
 pub(crate) struct PhysicalIts<'e, E> {
     pub(crate) el2: &'e E,
     /// Physical address of the control frame.
@@ -15,12 +14,10 @@ impl<'e, E: El2> PhysicalIts<'e, E> {
         Self { el2, address }
     }
 
-    /// Reads the whole register.
     pub(crate) fn read(&self, register: Register) -> u64 {
         self.el2.read_device(self.place(register), size(register))
     }
 
-    /// Writes the whole register.
     pub(crate) fn write(&self, register: Register, value: u64) {
         self.el2.write_device(self.place(register), size(register), value);
     }

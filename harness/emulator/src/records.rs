@@ -91,11 +91,9 @@ enum Place {
     Child { of: u32, right: bool },
 }
 
-/// All records are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// The records of one ITS.
 #[derive(Clone)]
 pub(crate) struct Records {
     /// Physical address of the private pages.
@@ -123,17 +121,14 @@ impl Records {
         }
     }
 
-    /// How many devices there is room for in all.
     pub(crate) fn capacity(&self) -> u32 {
         self.capacity
     }
 
-    /// How many devices are recorded.
     pub(crate) fn used(&self) -> u32 {
         self.used
     }
 
-    /// How many more devices there is room for.
     pub(crate) fn free(&self) -> u32 {
         self.capacity.saturating_sub(self.used)
     }

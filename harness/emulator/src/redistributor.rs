@@ -36,12 +36,10 @@ pub(crate) fn is_known<E: El2>(el2: &E, typer: Typer, rdbase: u64) -> bool {
     })
 }
 
-/// The redistributors that EL2 knows.
 fn all<E: El2>(el2: &E) -> impl Iterator<Item = Redistributor> {
     (0..).map_while(|index| el2.redistributor(index))
 }
 
-/// How many redistributors EL2 knows.
 pub(crate) fn count<E: El2>(el2: &E) -> usize {
     all(el2).count()
 }

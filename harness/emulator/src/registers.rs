@@ -7,7 +7,6 @@ use crate::guarded::{Guarded, Run};
 use crate::physical::PhysicalIts;
 
 impl Guarded {
-    /// Reads a whole register.
     pub(crate) fn read<E: El2>(&mut self, its: &PhysicalIts<E>, register: Register) -> u64 {
         match register {
             Register::Ctlr => u64::from(self.read_ctlr(its).into_bits()),

@@ -269,7 +269,6 @@ struct Holdings<'a, E> {
     redistributors_borrowed: bool,
 }
 
-/// One kind of it.
 #[derive(Clone, Copy)]
 enum Holding {
     Queue,
@@ -286,15 +285,10 @@ enum Holding {
     Redistributors,
 }
 
-const HOLDINGS: [Holding; 7] = [
-    Holding::Queue,
-    Holding::Tables,
-    Holding::Level2Tables,
-    Holding::HostQueue,
-    Holding::Shadows,
-    Holding::Itts,
-    Holding::Redistributors,
-];
+const HOLDINGS: [Holding; 7] = {
+    use Holding::{HostQueue, Itts, Level2Tables, Queue, Redistributors, Shadows, Tables};
+    [Queue, Tables, Level2Tables, HostQueue, Shadows, Itts, Redistributors]
+};
 
 impl<E: El2> Holdings<'_, E> {
     /// Takes everything or nothing.
@@ -366,7 +360,6 @@ impl<E: El2> Holdings<'_, E> {
         Span { address: self.queue.address, bytes: self.queue.bytes }
     }
 
-    /// Donates the level-2 tables of one table.
     fn take_level2(&self, table: &GuardedTable) -> Result<(), Errno> {
         let entries = level1_entries(table);
         let mut done = 0;

@@ -25,7 +25,6 @@ const LIST: u64 = 0x8043_0000;
 const ITTS: u64 = 0x8050_0000;
 const CONFIGURATION: u64 = 0x8060_0000;
 const PENDING: u64 = 0x8070_0000;
-/// Where level-2 tables grow.
 const GROWTH: u64 = 0x9000_0000;
 const RD_CTLR: u64 = 0;
 const RD_PROPBASER: u64 = 0x70;
@@ -176,12 +175,10 @@ impl Bench {
         self.el2.set_register(ITS[0], register, value);
     }
 
-    /// Writes a word of the descriptor, as the host.
     fn describe(&self, offset: u64, value: u64) {
         self.el2.store(DESCRIPTOR + offset, value);
     }
 
-    /// Describes `GITS_BASER<n>` with this value.
     fn describe_baser(&self, n: u64, value: Baser) {
         self.describe(0x50 + 0x20 * n, value.into_bits());
     }
@@ -193,12 +190,10 @@ impl Bench {
         self.describe_baser(1, value);
     }
 
-    /// Makes a page a guest's.
     fn give_away(&self, address: u64) {
         self.el2.set_page(address, PageState::GUEST);
     }
 
-    /// Puts words into the host's queue.
     fn put(&self, offset: u64, words: Words) {
         for (n, word) in (0..).zip(words) {
             self.el2.store(HOST_QUEUE + offset + 8 * n, word);
@@ -210,6 +205,18 @@ impl Bench {
         let offset = self.read(Register::Cwriter);
         self.put(offset, command.encode());
         self.write(Register::Cwriter, (offset + 32) % QUEUE_BYTES);
+    }
+
+    /// Submits a command, which the hardware carries out.
+    fn carry_out(&self, command: Command) {
+        self.submit(command);
+        self.advance(1);
+    }
+
+    /// Writes CWRITER; what the hardware has of it then, and what CREADR reads.
+    fn write_cwriter(&self, value: u64) -> [u64; 2] {
+        self.write(Register::Cwriter, value);
+        [self.hardware(Register::Cwriter), self.read(Register::Creadr)]
     }
 
     fn slot(&self, offset: u64) -> Words {
@@ -504,8 +511,7 @@ fn it_wraps_and_holds_at_most_64_in_flight() {
         bench.put(32 * slot, SYNC.encode());
     }
     // 127 commands: all but the one before C.
-    bench.write(Register::Cwriter, 0x20);
-    assert_eq!(bench.hardware(Register::Cwriter), 0x40 + 64 * 32);
+    assert_eq!(bench.write_cwriter(0x20), [0x40 + 64 * 32, 0x40]);
     bench.advance(10);
     assert_eq!(bench.hardware(Register::Cwriter), 0x40 + 74 * 32);
     for _ in 0..20 {
@@ -521,21 +527,15 @@ fn a_refused_command_stalls_once_the_hardware_gets_there() {
     bench.submit(SYNC);
     bench.put(0x60, NONSENSE);
     bench.put(0x80, SYNC.encode());
-    bench.write(Register::Cwriter, 0xa0);
-    assert_eq!(bench.hardware(Register::Cwriter), 0x60);
-    assert_eq!(bench.read(Register::Creadr), 0x40);
+    assert_eq!(bench.write_cwriter(0xa0), [0x60, 0x40]);
     // No stall yet: Retry has no effect, even if the command is right by now.
     bench.put(0x60, SYNC.encode());
-    bench.write(Register::Cwriter, 0xa1);
-    assert_eq!(bench.hardware(Register::Cwriter), 0x60);
+    assert_eq!(bench.write_cwriter(0xa1), [0x60, 0x40]);
     bench.advance(1);
     assert_eq!(bench.read(Register::Creadr), 0x61);
-    bench.write(Register::Cwriter, 0xa0);
-    assert_eq!(bench.read(Register::Creadr), 0x61);
-    bench.write(Register::Cwriter, 0xa1);
-    assert_eq!(bench.hardware(Register::Cwriter), 0xa0);
+    assert_eq!(bench.write_cwriter(0xa0), [0x60, 0x61]);
+    assert_eq!(bench.write_cwriter(0xa1), [0xa0, 0x60]);
     assert_eq!(bench.read(Register::Cwriter), 0xa0);
-    assert_eq!(bench.read(Register::Creadr), 0x60);
 }
 
 #[test]
@@ -547,19 +547,16 @@ fn retry_takes_the_slot_at_which_the_hardware_stalled_again() {
     assert_eq!(bench.read(Register::Creadr), 0x41);
     // One that does not pass changes nothing.
     bench.put(0x40, NONSENSE);
-    bench.write(Register::Cwriter, 0x81);
-    assert_eq!(bench.read(Register::Creadr), 0x41);
+    assert_eq!(bench.write_cwriter(0x81), [0x80, 0x41]);
     assert_eq!(bench.slot(0x40), mapd(9, 0x8051_0000, 4).encode());
     assert_eq!(bench.pins(0x8051_0000), 1);
     // One that passes gets its own ITT, and the old one goes back.
     bench.put(0x40, mapd(9, 0x8052_0000, 4).encode());
-    bench.write(Register::Cwriter, 0x81);
-    assert_eq!(bench.read(Register::Creadr), 0x40);
+    assert_eq!(bench.write_cwriter(0x81), [0x80, 0x40]);
     assert_eq!(bench.el2.page(0x8051_0000), PageState::HOST);
     assert_eq!(bench.pins(0x8052_0000), 1);
     bench.advance(2);
-    bench.submit(unmap(9));
-    bench.advance(1);
+    bench.carry_out(unmap(9));
     assert_eq!(bench.el2.page(0x8052_0000), PageState::HOST);
 }
 
@@ -570,9 +567,8 @@ fn a_cwriter_out_of_range_is_only_a_look() {
     bench.submit(SYNC);
     bench.el2.stall(ITS[0]);
     for offset in [0x40, 0x60, QUEUE_BYTES, 0xf_ffe0] {
-        bench.write(Register::Cwriter, offset | 1);
+        assert_eq!(bench.write_cwriter(offset | 1), [0x80, 0x41], "{offset:#x}");
         assert_eq!(bench.read(Register::Cwriter), 0x80, "{offset:#x}");
-        assert_eq!(bench.read(Register::Creadr), 0x41, "{offset:#x}");
     }
     bench.el2.advance(ITS[0], 1);
     bench.write(Register::Cwriter, QUEUE_BYTES);
@@ -609,8 +605,7 @@ fn an_itt_is_held_from_submission_to_consumption_of_what_unmaps_it() {
     let (old, new) = (0x8051_0f00, 0x8053_0000);
     bench.submit(mapd(9, old, 8));
     assert!(bench.el2.page(old).is_held() && bench.el2.page(old + 0x1000).is_held());
-    bench.submit(mapd(9, new, 8));
-    bench.advance(1);
+    bench.carry_out(mapd(9, new, 8));
     assert!(bench.el2.page(old).is_held() && bench.el2.page(new).is_held());
     bench.advance(1);
     assert_eq!(bench.el2.page(old), PageState::HOST);
@@ -621,11 +616,9 @@ fn an_itt_is_held_from_submission_to_consumption_of_what_unmaps_it() {
     bench.advance(1);
     assert_eq!(bench.el2.page(new), PageState::HOST);
     // Live devices of set-up are known too, and share a page.
-    bench.submit(unmap(3));
-    bench.advance(1);
+    bench.carry_out(unmap(3));
     assert_eq!(bench.pins(ITTS), 1);
-    bench.submit(unmap(5));
-    bench.advance(1);
+    bench.carry_out(unmap(5));
     assert_eq!(bench.el2.page(ITTS), PageState::HOST);
 }
 
@@ -635,8 +628,7 @@ fn a_mapd_holds_its_record_or_is_refused() {
     let page = 0x8055_0000;
     for device_id in 0..512 {
         if device_id != 3 && device_id != 5 {
-            bench.submit(mapd(device_id, page, 1));
-            bench.advance(1);
+            bench.carry_out(mapd(device_id, page, 1));
         }
     }
     // Full: even a device that has a record is refused, since that could go first.
@@ -645,12 +637,10 @@ fn a_mapd_holds_its_record_or_is_refused() {
     assert_eq!(bench.read(Register::Creadr), refused | 1);
     bench.put(refused, unmap(8).encode());
     bench.retry();
-    bench.submit(mapd(7, page, 1));
-    bench.advance(1);
+    bench.carry_out(mapd(7, page, 1));
     assert_eq!(bench.read(Register::Creadr) & 1, 1);
     bench.retry();
-    bench.submit(mapd(8, page, 1));
-    bench.advance(1);
+    bench.carry_out(mapd(8, page, 1));
     // The one in flight held the last record until it was seen to need none.
     assert_eq!(bench.read(Register::Creadr) & 1, 1);
     bench.retry();
@@ -717,8 +707,7 @@ fn a_failed_page_call_refuses_a_command_and_nothing_else() {
             break;
         }
         assert_eq!(bench.el2.ownership(), before);
-        bench.write(Register::Cwriter, 0x61);
-        assert_eq!(bench.hardware(Register::Cwriter), 0x60);
+        assert_eq!(bench.write_cwriter(0x61), [0x60, 0x40]);
     }
 }
 
@@ -729,8 +718,7 @@ fn level_2_grows_from_the_hosts_entry() {
     let bench = Bench::guarded();
     let device_id = 512;
     bench.submit(unmap(device_id));
-    bench.submit(mapd(device_id, 0x8051_0000, 4));
-    bench.advance(1);
+    bench.carry_out(mapd(device_id, 0x8051_0000, 4));
     assert_eq!(bench.read(Register::Creadr), 0x61);
     let wrong = [
         GROWTH,
@@ -742,8 +730,7 @@ fn level_2_grows_from_the_hosts_entry() {
     ];
     for entry in wrong {
         bench.el2.store(SHADOW + 8, entry);
-        bench.write(Register::Cwriter, 0x81);
-        assert_eq!(bench.read(Register::Creadr), 0x61, "{entry:#x}");
+        assert_eq!(bench.write_cwriter(0x81), [0x60, 0x61], "{entry:#x}");
     }
     bench.el2.store(SHADOW + 8, 1 << 63 | GROWTH);
     bench.el2.store(GROWTH, 1);
@@ -810,8 +797,7 @@ fn suspend_and_resume_as_the_driver_does_it() {
     assert!(!bench.starts(), "a table is missing");
     bench.write(Register::Baser(1), collections().into_bits());
     bench.put(0, SYNC.encode());
-    bench.write(Register::Cwriter, 0x20);
-    assert_eq!(bench.hardware(Register::Cwriter), 0);
+    assert_eq!(bench.write_cwriter(0x20), [0, 0]);
     bench.write(Register::Ctlr, 0x1f1);
     assert_eq!(bench.hardware(Register::Ctlr), 3);
     assert_eq!(bench.hardware(Register::Cwriter), 0x20, "a look follows");
@@ -875,8 +861,7 @@ fn it_starts_only_with_everything_in_place() {
     ];
     for spoil in spoils {
         let bench = Bench::guarded();
-        bench.submit(SYNC);
-        bench.advance(1);
+        bench.carry_out(SYNC);
         bench.rest();
         spoil(&bench);
         assert!(!bench.starts());
@@ -894,8 +879,7 @@ fn it_starts_only_with_everything_in_place() {
 #[test]
 fn an_its_that_lost_power_before_it_rested_stays_off_when_restored() {
     let bench = Bench::guarded();
-    bench.submit(SYNC);
-    bench.advance(1);
+    bench.carry_out(SYNC);
     bench.write(Register::Ctlr, 0);
     bench.set_hardware(Register::Ctlr, 1 << 31 | 2);
     bench.set_hardware(Register::Creadr, 0);
@@ -909,8 +893,7 @@ fn an_its_that_lost_power_before_it_rested_stays_off_when_restored() {
 fn what_was_in_flight_at_a_cbaser_write_is_taken_as_done() {
     let bench = Bench::guarded();
     let (kept, mapped) = (0x8051_0000, 0x8052_0000);
-    bench.submit(mapd(9, kept, 4));
-    bench.advance(1);
+    bench.carry_out(mapd(9, kept, 4));
     bench.submit(unmap(9));
     bench.submit(mapd(10, mapped, 4));
     bench.rest();

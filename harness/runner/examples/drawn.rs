@@ -8,14 +8,14 @@
 //!   that means to change no behaviour leaves these files as they are.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use its_production::make;
 use its_reports::summary::Counts;
 use its_runner::Runner;
-use its_runner::replay::replay;
-use its_scenario::{FuzzTarget, Scenario};
+use its_runner::replay::{load_folder, replay};
+use its_scenario::FuzzTarget;
 
 const CASES: usize = 512;
 /// The first case's number; the others follow.
@@ -49,23 +49,10 @@ fn store(folder: &Path) -> Outcome {
     Ok(())
 }
 
-/// Returns name and scenario of each file, ascending.
-fn read(folder: &Path) -> Result<Vec<(PathBuf, Scenario)>, Box<dyn std::error::Error>> {
-    let paths = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
-    let mut paths = paths.collect::<Result<Vec<_>, _>>()?;
-    paths.sort();
-    let read = |path: PathBuf| {
-        let scenario = Scenario::parse(fs::read(&path)?);
-        let scenario = scenario.map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok((path, scenario))
-    };
-    paths.into_iter().map(read).collect()
-}
-
 fn play(folder: &Path) -> Outcome {
     let mut runner = Runner::new(make);
     let mut counts = Counts::default();
-    for (_, scenario) in read(folder)? {
+    for (_, scenario) in load_folder(folder)? {
         counts.add(&runner.play(&scenario, None).counts);
     }
     println!("{}", serde_json::to_string(&counts)?);
@@ -74,7 +61,7 @@ fn play(folder: &Path) -> Outcome {
 
 fn trace(folder: &Path, output: &Path) -> Outcome {
     fs::create_dir_all(output)?;
-    for (path, scenario) in read(folder)? {
+    for (path, scenario) in load_folder(folder)? {
         let name = path.file_name().unwrap_or_default();
         fs::write(output.join(name), replay(&scenario, make).text())?;
     }

@@ -8,14 +8,10 @@
 use std::process::ExitCode;
 
 use its_board::Board;
-use its_driver::Drivers;
-use its_driver::Perform;
-use its_driver::machine;
+use its_driver::{Drivers, Perform, machine};
 use its_gic::Register;
 use its_machine::{AccessSize, Action, Direction, Event, Outcome};
-use its_machine::{Area, Place};
-
-use its_scenario::{HostCommand, Operation, Scenario};
+use its_scenario::Scenario;
 
 /// An ITS with a flat device table of 8192 entries, and room for 4,096 records: the host gives
 /// pages of its own.
@@ -69,7 +65,7 @@ fn run(devices: u32, rounds: u32) {
         hosts.operate(operation, &mut alone);
     }
     for device_id in 0..devices {
-        post(&[mapd(device_id, true)], &mut hosts, &mut alone);
+        post(&format!("{} valid", mapd(device_id)), &mut hosts, &mut alone);
     }
     for round in 0..rounds {
         let device_id = FIRST + round % OTHERS;
@@ -80,37 +76,27 @@ fn run(devices: u32, rounds: u32) {
 /// What the driver does with a device: maps it and an event, has an interrupt sent, takes both away
 /// again.
 fn round_of(device_id: u32, hosts: &mut Drivers, on: &mut Alone) {
-    let event_id = 0;
-    let (intid, icid) = (8192, 0);
-    post(&[mapd(device_id, true)], hosts, on);
-    let mapti = HostCommand::Mapti { device_id, event_id, intid, icid };
-    let int = HostCommand::Int { device_id, event_id };
-    post(&[mapti, int], hosts, on);
-    let discard = HostCommand::Discard { device_id, event_id };
-    post(&[discard, mapd(device_id, false)], hosts, on);
+    let (mapd, event) = (mapd(device_id), format!("device={device_id} event=0"));
+    post(&format!("{mapd} valid"), hosts, on);
+    post(&format!("command MAPTI {event} intid=8192 icid=0\ncommand INT {event}"), hosts, on);
+    post(&format!("command DISCARD {event}\n{mapd}"), hosts, on);
 }
 
-fn mapd(device_id: u32, valid: bool) -> HostCommand {
-    let page = device_id / ITTS_PER_PAGE;
-    let itt = Place::at(Area::ITT, page as u16, (device_id % ITTS_PER_PAGE * 0x100) as u16);
-    HostCommand::Mapd { device_id, size: 0, itt_address: itt, valid }
+fn mapd(device_id: u32) -> String {
+    let (page, itt) = (device_id / ITTS_PER_PAGE, device_id % ITTS_PER_PAGE);
+    format!("command MAPD device={device_id} size=0 itt=itt[{page}]+{:#x}", itt * 0x100)
 }
 
 /// Writes commands, posts them, and sees that all were carried out.
-fn post(commands: &[HostCommand], hosts: &mut Drivers, on: &mut Alone) {
-    let cpu = 0;
-    for command in commands {
-        let command = *command;
-        hosts.operate(&Operation::Command { cpu, command }, on);
+fn post(commands: &str, hosts: &mut Drivers, on: &mut Alone) {
+    let scenario = Scenario::parse(format!("itsdiff 2\n{commands}\nwrite-cwriter double\n"));
+    for operation in &scenario.expect("the commands are right").operations {
+        hosts.operate(operation, on);
     }
-    hosts.operate(&Operation::WriteCwriter { cpu, retry: false, double: true }, on);
     let [creadr, cwriter] = [Register::Creadr, Register::Cwriter].map(|register| {
-        on.perform(Action::Device {
-            cpu,
-            address: its_machine::ITS_FRAMES[0] + register.offset(),
-            size: AccessSize::Double,
-            direction: Direction::Read,
-        })
+        let address = its_machine::ITS_FRAMES[0] + register.offset();
+        let (size, direction) = (AccessSize::Double, Direction::Read);
+        on.perform(Action::Device { cpu: 0, address, size, direction })
     });
-    assert_eq!(creadr, cwriter, "{commands:?} did not all pass");
+    assert_eq!(creadr, cwriter, "not all was carried out: {commands}");
 }

@@ -17,13 +17,8 @@ pub(crate) fn translation(
         Some(_) => (&rules::DIV_TRANSLATION, "other"),
         None => (&rules::DIV_LOST, "lost"),
     };
-    Some(Finding::new(
-        rule,
-        class,
-        format!("its{its}.device[{device_id:#x}].event[{event_id:#x}]"),
-        expected,
-        format!("{seen:?}"),
-    ))
+    let path = format!("its{its}.device[{device_id:#x}].event[{event_id:#x}]");
+    Some(Finding::new(rule, class, path, expected, format!("{seen:?}")))
 }
 
 /// All pending LPIs of a redistributor, ascending: what `seen` gives each time.
@@ -33,13 +28,9 @@ pub(crate) fn pending<I: Iterator<Item = u32>>(
     seen: impl Fn() -> I,
 ) -> Option<Finding> {
     let expected = model.check_pending(redistributor, seen()).err()?;
-    Some(Finding::new(
-        &rules::DIV_INTERRUPT,
-        "pending",
-        format!("redistributor{redistributor}.pending"),
-        expected,
-        format!("{:?}", seen().collect::<Vec<u32>>()),
-    ))
+    let path = format!("redistributor{redistributor}.pending");
+    let seen = format!("{:?}", seen().collect::<Vec<u32>>());
+    Some(Finding::new(&rules::DIV_INTERRUPT, "pending", path, expected, seen))
 }
 
 /// The LPI that a CPU is offered.
@@ -49,13 +40,8 @@ pub(crate) fn offered(
     seen: Option<u32>,
 ) -> Option<Finding> {
     let expected = model.check_offered(redistributor, seen).err()?;
-    Some(Finding::new(
-        &rules::ARCH_OFFERED,
-        "offered",
-        format!("redistributor{redistributor}.offered"),
-        expected,
-        format!("{seen:?}"),
-    ))
+    let path = format!("redistributor{redistributor}.offered");
+    Some(Finding::new(&rules::ARCH_OFFERED, "offered", path, expected, format!("{seen:?}")))
 }
 
 /// What a register of an ITS holds.
@@ -68,11 +54,7 @@ pub(crate) fn register(
     if (expected.value ^ seen) & expected.known == 0 {
         return None;
     }
-    Some(Finding::new(
-        &rules::ARCH_REGISTER,
-        "held",
-        format!("its{its}.{register:?}"),
-        format!("{:#x} in bits {:#x}", expected.value, expected.known),
-        format!("{seen:#x}"),
-    ))
+    let path = format!("its{its}.{register:?}");
+    let expected = format!("{:#x} in bits {:#x}", expected.value, expected.known);
+    Some(Finding::new(&rules::ARCH_REGISTER, "held", path, expected, format!("{seen:#x}")))
 }

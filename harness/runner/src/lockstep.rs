@@ -14,7 +14,6 @@ use crate::play::{Case, Verdict};
 use crate::session::{Next, Observer};
 use crate::trace::Trace;
 
-/// Who judges.
 #[derive(Clone)]
 pub(crate) struct Judges {
     /// Dismissed once a subject is at work whose loads and stores nobody sees: it cannot follow
@@ -23,7 +22,6 @@ pub(crate) struct Judges {
     pub oracles: Oracles,
 }
 
-/// Judges a case while it is played.
 pub(crate) struct Lockstep<'a> {
     machine: Machine,
     judges: Judges,
@@ -130,7 +128,8 @@ impl<'a> Lockstep<'a> {
             self.defects.append(&mut judgement.defects);
         }
         if judgement.poisoned.is_none() {
-            self.compare_touched(board, model);
+            let touched = model.hardware.touched().iter();
+            self.broken.extend(touched.filter_map(|event| translation(board, model, *event)));
             self.compare_pending(board, model);
             if bare {
                 self.compare_registers(board, model);
@@ -159,18 +158,10 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    fn compare_touched(&mut self, board: &Board, model: &Policy) {
-        for event in model.hardware.touched() {
-            let differs = translation(board, model, *event);
-            self.broken.extend(differs);
-        }
-    }
-
     fn compare_pending(&mut self, board: &Board, model: &Policy) {
         for redistributor in model.hardware.machine.cpus() {
             let seen = || board.pending(redistributor);
-            let differs = compare::pending(&model.hardware, redistributor, seen);
-            self.broken.extend(differs);
+            self.broken.extend(compare::pending(&model.hardware, redistributor, seen));
         }
     }
 
@@ -178,8 +169,7 @@ impl<'a> Lockstep<'a> {
     fn compare_offered(&mut self, board: &Board, model: &Policy) {
         for redistributor in model.hardware.machine.cpus() {
             let seen = board.offered(redistributor);
-            let differs = compare::offered(&model.hardware, redistributor, seen);
-            self.broken.extend(differs);
+            self.broken.extend(compare::offered(&model.hardware, redistributor, seen));
         }
     }
 
@@ -188,8 +178,7 @@ impl<'a> Lockstep<'a> {
         for its in 0..self.machine.its.len() as u8 {
             for register in COMPARED {
                 let seen = board.register(its, register);
-                let differs = compare::register(&model.hardware, (its, register), seen);
-                self.broken.extend(differs);
+                self.broken.extend(compare::register(&model.hardware, (its, register), seen));
             }
         }
     }
@@ -215,8 +204,7 @@ impl<'a> Lockstep<'a> {
         };
         for its in 0..self.machine.its.len() as u8 {
             for (device_id, event_id) in model.hardware.mapped(its) {
-                let differs = translation(board, model, (its, device_id, event_id));
-                self.broken.extend(differs);
+                self.broken.extend(translation(board, model, (its, device_id, event_id)));
             }
         }
         self.conclude(board, REST);
@@ -323,13 +311,9 @@ impl Observer for Lockstep<'_> {
         if self.is_over() || self.is_settled(its) != Some(false) {
             return;
         }
-        let finding = Finding::new(
-            &rules::DIV_PROGRESS,
-            "wedged",
-            format!("its{its}.creadr"),
-            "CWRITER, or a stall",
-            "neither, after enough looks",
-        );
+        let (expected, seen) = ("CWRITER, or a stall", "neither, after enough looks");
+        let path = format!("its{its}.creadr");
+        let finding = Finding::new(&rules::DIV_PROGRESS, "wedged", path, expected, seen);
         self.findings.push(finding.at(self.operation, REST));
     }
 }

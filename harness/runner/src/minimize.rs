@@ -8,27 +8,13 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use its_rules::catalogue as rules;
+use its_rules::{Finding, catalogue as rules};
 use its_scenario::{Operation, Scenario};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::play::{Make, play_here, play_here_twice};
-use its_rules::Finding;
 
-/// What a minimizer came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Minimized {
-    pub scenario: Scenario,
-    /// The finding as the scenario shows it.
-    pub finding: Finding,
-    /// Candidates that were offered.
-    pub cases: u64,
-    /// No candidate that is simpler in one step shows the finding. Else the budget is used up.
-    pub minimal: bool,
-}
-
-/// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     pub cases: u64,
@@ -48,7 +34,8 @@ pub enum Refused {
     Others(Vec<String>),
 }
 
-/// Minimizes `scenario` for the finding of this signature, or for its first. At most `budget`
+/// Minimizes `scenario` for the finding of this signature, or for its first. Returns the finding as
+/// the shortest scenario shows it. At most `budget`
 /// candidates are offered; `progress` hears of each that is taken.
 ///
 /// # Errors
@@ -59,7 +46,7 @@ pub fn minimize(
     make: Make,
     budget: u64,
     progress: impl FnMut(Progress),
-) -> Result<Minimized, Refused> {
+) -> Result<(Finding, Shortest), Refused> {
     let mut scenario = scenario.clone();
     if scenario.operations.is_empty() {
         // A boot that breaks a rule; the scenario without operations is never the answer.
@@ -91,12 +78,7 @@ pub fn minimize(
     }
     let shortest = shortest(scenario, budget - cases, &shows, progress);
     let finding = shown(&shortest.scenario, &signature, make).ok_or(Refused::Unsteady)?;
-    Ok(Minimized {
-        finding,
-        minimal: shortest.minimal,
-        cases: shortest.cases + cases,
-        scenario: shortest.scenario,
-    })
+    Ok((finding, Shortest { cases: cases + shortest.cases, ..shortest }))
 }
 
 /// What comes after the operation that shows it says nothing.
@@ -110,7 +92,6 @@ fn without_tail(scenario: &Scenario, signature: &str, make: Make) -> Option<Scen
     Some(scenario.without(after))
 }
 
-/// The shortest scenario that shows something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortest {
     pub scenario: Scenario,
@@ -129,7 +110,8 @@ pub fn shortest(
     progress: impl FnMut(Progress),
 ) -> Shortest {
     let mut search = Search { best: scenario, shows, cases: 0, budget, cut_short: false, progress };
-    search.run();
+    // Until no step is left, or the budget is used up.
+    while search.fewer_operations() || search.take_all(Scenario::plainer) {}
     Shortest { minimal: !search.cut_short, cases: search.cases, scenario: search.best }
 }
 
@@ -144,11 +126,6 @@ struct Search<'a, T> {
 }
 
 impl<T: FnMut(Progress)> Search<'_, T> {
-    /// Until no step is left, or the budget is used up.
-    fn run(&mut self) {
-        while self.fewer_operations() || self.plainer() {}
-    }
-
     /// Every step that leaves fewer operations. Whether any was taken.
     fn fewer_operations(&mut self) -> bool {
         let before = self.best.operations.len();
@@ -203,18 +180,13 @@ impl<T: FnMut(Progress)> Search<'_, T> {
         }
     }
 
-    /// Takes steps of one kind as long as there are.
+    /// Takes steps of one kind as long as there are. Whether there were any.
     fn take_all(&mut self, steps: impl Fn(&Scenario) -> Vec<Scenario>) -> bool {
         let mut any = false;
         while self.take_one(&steps(&self.best)) {
             any = true;
         }
         any
-    }
-
-    /// Plainer arguments and boards. Whether there were any.
-    fn plainer(&mut self) -> bool {
-        self.take_all(Scenario::plainer)
     }
 
     /// Takes the first of these that shows the finding, if there is one and the budget allows.
@@ -236,7 +208,6 @@ impl<T: FnMut(Progress)> Search<'_, T> {
     }
 }
 
-/// The finding of this signature, if a scenario shows it.
 fn shown(scenario: &Scenario, signature: &str, make: Make) -> Option<Finding> {
     // What is kept elsewhere is everybody's: nobody plays between one and the other time.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -251,7 +222,6 @@ fn shown(scenario: &Scenario, signature: &str, make: Make) -> Option<Finding> {
     found.find(|finding| finding.signature == signature)
 }
 
-/// What a scenario breaks.
 pub fn findings(scenario: &Scenario, make: Make) -> Vec<Finding> {
     play_here(scenario, make).findings
 }

@@ -33,7 +33,6 @@ pub struct Seen {
     pub pages: Vec<String>,
 }
 
-/// What was seen of a case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
     pub actions: Vec<Seen>,
@@ -132,19 +131,6 @@ impl Observer for Recorder {
 
     // A race goes by the steps of a subject, and is left out.
     fn raced(&mut self, _: &Board, _: &[Part], _: &[Event]) {}
-
-    // The result is recorded like any other.
-    fn set_up_failed(&mut self, _: &[Outcome]) {}
-
-    fn may_look(&self, _: u8) -> bool {
-        true
-    }
-
-    fn is_settled(&self, _: u8) -> Option<bool> {
-        None
-    }
-
-    fn rested(&mut self, _: u8) {}
 }
 
 /// Each page that these events leave otherwise than it was.

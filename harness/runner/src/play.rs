@@ -20,16 +20,13 @@ use crate::trace::Trace;
 /// What became of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything was as it must be.
     Agree,
     /// No operation had anything to do with EL2 or an ITS: no access to a register, event or
     /// hypercall, and no command.
     Skipped,
     /// The architecture no longer says what must happen; the rest was dropped.
     Poisoned(&'static str),
-    /// A rule was broken.
     Diverged,
-    /// The harness contradicts itself.
     Defect,
 }
 
@@ -45,7 +42,6 @@ impl Display for Verdict {
     }
 }
 
-/// The outcome of one case.
 #[derive(Debug)]
 pub struct Case {
     pub verdict: Verdict,
@@ -156,7 +152,6 @@ pub(crate) fn play_here(scenario: &Scenario, make: Make) -> Case {
     on_kept_board(make, |runner| runner.play(scenario, None))
 }
 
-/// The same, twice.
 pub(crate) fn play_here_twice(scenario: &Scenario, make: Make) -> Case {
     on_kept_board(make, |runner| runner.play_twice(scenario, &mut Trace::default()))
 }

@@ -25,7 +25,7 @@ use crate::minimize::{Progress, Refused, minimize};
 use crate::observe::{Observed, observe};
 use crate::play::{self, Make};
 use crate::replay::{
-    CLEAN, DEFECT, FINDINGS, USAGE, load, load_as, print, replay, silence_subject_panics,
+    CLEAN, DEFECT, FINDINGS, LoadError, USAGE, load, load_as, print, replay, silence_subject_panics,
 };
 use crate::trace::Trace;
 
@@ -45,7 +45,6 @@ pub enum Request {
     Minimize { file: PathBuf, target: Option<String>, signature: Option<String>, budget: u64 },
 }
 
-/// What it answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
     Judged(Judged),
@@ -59,7 +58,6 @@ pub enum Answer {
     Defect(String),
 }
 
-/// The shortest scenario with the same finding.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Minimized {
     /// The scenario, with the finding as comments before it.
@@ -137,6 +135,12 @@ fn say(answer: &Answer) {
     let _ = print(&format!("{line}\n"));
 }
 
+/// Answers about a file, or that it cannot be read.
+fn say_of(file: &Path, target: Option<&str>, answer: impl FnOnce(&Scenario) -> Answer) {
+    let refused = |error: LoadError| Answer::Refused(error.to_string());
+    say(&load_as(file, target).map_or_else(refused, |scenario| answer(&scenario)));
+}
+
 fn answer(request: Request, make: Make) {
     match request {
         Request::Judge { files, target } => {
@@ -156,13 +160,13 @@ fn answer(request: Request, make: Make) {
                 say(&answer);
             }
         }
-        Request::Replay { file, target } => say(&replayed(&file, target.as_deref(), make)),
+        Request::Replay { file, target } => {
+            say_of(&file, target.as_deref(), |scenario| Answer::Replayed(replay(scenario, make)));
+        }
         Request::Minimize { file, target, signature, budget } => {
-            let answer = match load_as(&file, target.as_deref()) {
-                Ok(scenario) => minimized(&file, &scenario, signature.as_deref(), make, budget),
-                Err(error) => Answer::Refused(error.to_string()),
-            };
-            say(&answer);
+            say_of(&file, target.as_deref(), |scenario| {
+                minimized(&file, scenario, signature.as_deref(), make, budget)
+            });
         }
     }
 }
@@ -185,13 +189,6 @@ fn judged(file: &Path, target: Option<&str>, make: Make) -> Outcome {
     }
 }
 
-fn replayed(file: &Path, target: Option<&str>, make: Make) -> Answer {
-    match load_as(file, target) {
-        Ok(scenario) => Answer::Replayed(replay(&scenario, make)),
-        Err(error) => Answer::Refused(error.to_string()),
-    }
-}
-
 fn minimized(
     file: &Path,
     scenario: &Scenario,
@@ -201,9 +198,9 @@ fn minimized(
 ) -> Answer {
     let progress = |progress| say(&Answer::Progress(progress));
     match minimize(scenario, signature, make, budget, progress) {
-        Ok(done) => Answer::Minimized(Minimized {
-            text: report(&done.finding, &done.scenario),
-            finding: done.finding,
+        Ok((finding, done)) => Answer::Minimized(Minimized {
+            text: report(&finding, &done.scenario),
+            finding,
             before: scenario.operations.len(),
             after: done.scenario.operations.len(),
             cases: done.cases,

@@ -2,12 +2,11 @@
 
 use its_architecture::Architecture;
 use its_device::Seen;
+use its_machine::text::subject;
 use its_machine::{Action, Event, Machine, Outcome};
+use its_rules::Finding;
 
 use crate::compare;
-use its_machine::text::subject;
-
-use its_rules::Finding;
 
 /// Judges what an ITS did and how it then is. After the first finding, and after what the
 /// architecture says nothing about, nothing more is judged.
@@ -36,7 +35,6 @@ impl Referee {
         self.operation = (index, name);
     }
 
-    /// Whether nothing more is judged.
     pub fn is_over(&self) -> bool {
         self.finding.is_some() || self.poisoned.is_some()
     }
@@ -56,7 +54,6 @@ impl Referee {
         self.poisoned
     }
 
-    /// Judges what came of an action.
     pub fn act(&mut self, action: &Action, outcome: Outcome, events: &[Event]) {
         if self.is_over() {
             return;

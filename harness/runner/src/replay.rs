@@ -1,9 +1,8 @@
 //! Files in, verdicts out.
 
-use std::fmt;
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use its_reports::replay::Replayed;
 use its_scenario::{FuzzTarget, MAX_TEXT_BYTES, Scenario};
@@ -85,6 +84,18 @@ pub fn load(path: &Path) -> Result<Scenario, LoadError> {
     Ok(scenario)
 }
 
+/// Reads the scenarios of a folder, in the order of their paths.
+///
+/// # Errors
+/// The folder, or one of its files, cannot be read.
+pub fn load_folder(folder: &Path) -> Result<Vec<(PathBuf, Scenario)>, LoadError> {
+    let entries = fs::read_dir(folder).map_err(|error| LoadError::new(folder, error))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<_> = paths.filter(|path| path.extension() == Some("its".as_ref())).collect();
+    paths.sort();
+    paths.into_iter().map(|path| load(&path).map(|scenario| (path, scenario))).collect()
+}
+
 /// The same as it was played by this target's engine, if the file is an engine's: as it
 /// [fits](Scenario::fit) the target, and without operations too, which is a boot.
 pub fn load_as(path: &Path, target: Option<&str>) -> Result<Scenario, LoadError> {
@@ -106,7 +117,7 @@ pub fn replay(scenario: &Scenario, make: Make) -> Replayed {
 }
 
 /// Drops the message of a panic of the subject: it is a finding, and reported as one.
-pub(crate) fn silence_subject_panics() {
+pub fn silence_subject_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let default = std::panic::take_hook();

@@ -11,7 +11,6 @@ use its_gic::register::OFFSET_MASK;
 use its_machine::{Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Part, Turn, View};
 use its_scenario::{Boot, Operation, Scenario, Stage};
 
-/// What comes next in a case.
 pub(crate) enum Next<'a> {
     /// What comes after the driver's probe.
     Boot,
@@ -24,30 +23,32 @@ pub(crate) enum Next<'a> {
     End(usize),
 }
 
-/// Whoever looks on while a scenario is played.
 pub(crate) trait Observer {
     /// What of it is kept with a boot.
     type Kept: Clone;
 
-    /// Returns what is kept of it after a boot.
     fn keep(&self) -> Self::Kept;
     /// Returns whether nothing more need be played.
     fn is_over(&self) -> bool;
     /// Something comes next. Returns whether it shall be played; the rest of the operations is not
     /// either.
     fn begin(&mut self, next: &Next<'_>) -> bool;
-    /// An action was done.
     fn acted(&mut self, board: &Board, action: &Action, outcome: Outcome, events: &[Event]);
-    /// Several agents acted at once.
     fn raced(&mut self, board: &Board, parts: &[Part], events: &[Event]);
     /// The driver's own set-up returned this.
-    fn set_up_failed(&mut self, outcomes: &[Outcome]);
+    fn set_up_failed(&mut self, _: &[Outcome]) {}
     /// Returns whether the host may look at a queue at the end.
-    fn may_look(&self, its: u8) -> bool;
+    fn may_look(&self, _: u8) -> bool {
+        true
+    }
+
     /// Returns whether nothing more can come of a queue; `None` if it does not know.
-    fn is_settled(&self, its: u8) -> Option<bool>;
+    fn is_settled(&self, _: u8) -> Option<bool> {
+        None
+    }
+
     /// A queue must be at rest now.
-    fn rested(&mut self, its: u8);
+    fn rested(&mut self, _: u8) {}
 }
 
 /// Makes a subject for the ITSs whose control frames are at these addresses.
@@ -80,7 +81,6 @@ fn key(scenario: &Scenario) -> Key {
     (scenario.configurations, scenario.boot)
 }
 
-/// A board on which somebody looks on.
 struct Watched<'a, O> {
     board: &'a mut Board,
     events: Vec<Event>,
@@ -112,7 +112,6 @@ impl<K: Clone> Session<K> {
         }
     }
 
-    /// Returns the board as it is.
     pub(crate) fn board(&self) -> &Board {
         &self.board
     }

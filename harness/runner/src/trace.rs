@@ -18,7 +18,6 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Returns the lines.
     pub fn into_lines(self) -> Vec<Line> {
         self.lines
     }
@@ -28,7 +27,6 @@ impl Trace {
         &self.commands
     }
 
-    /// The same as text.
     pub fn text(&self) -> String {
         self.lines.iter().map(|line| format!("{line}\n")).collect()
     }
@@ -62,7 +60,6 @@ impl Trace {
         self.line(Kind::Step, 0, format!("[{index}] {operation}"));
     }
 
-    /// The operations of a race.
     pub(crate) fn race(&mut self, operations: &[Operation]) {
         for operation in operations {
             self.line(Kind::Step, 0, format!("  | {operation}"));
@@ -135,8 +132,7 @@ impl Trace {
     /// What comes after the last of so many operations.
     pub(crate) fn end(&mut self, operations: usize) {
         self.step = Some(operations);
-        let text = "[end] the queue must come to rest".into();
-        self.line(Kind::Step, 0, text);
+        self.line(Kind::Step, 0, "[end] the queue must come to rest".into());
     }
 
     pub(crate) fn action(&mut self, action: &Action, outcome: Outcome, events: &[Event]) {

@@ -45,7 +45,6 @@ fn legal_traffic_agrees() {
     assert_eq!(counts.refused, 0, "legal traffic is never refused");
 }
 
-/// The targets for emulations of one or two ITSs.
 const SEVERAL: [FuzzTarget; 3] = [FuzzTarget::Mmio, FuzzTarget::Hvc, FuzzTarget::Tables];
 
 #[test]

@@ -12,15 +12,14 @@ use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Table};
 use its_machine::freedom::choice::{Caches, Fill};
 
 use super::format::Format;
-use super::{Bus, COLLECTIONS, DEVICES, PhysicalIts};
+use super::{Bus, COLLECTIONS, DEVICES, EventKey, PhysicalIts};
 
-/// Which entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     Level1 { table: u8, index: u32 },
     Device(u32),
     Collection(u16),
-    Interrupt { device_id: u32, event_id: u32 },
+    Interrupt(EventKey),
 }
 
 impl Key {
@@ -29,7 +28,7 @@ impl Key {
             Self::Level1 { .. } => Level1Entry(word).is_valid(),
             Self::Device(_) => format.read_device(word).is_some(),
             Self::Collection(_) => format.read_collection(word).is_some(),
-            Self::Interrupt { .. } => format.read_interrupt(word).is_some(),
+            Self::Interrupt(_) => format.read_interrupt(word).is_some(),
         }
     }
 
@@ -37,15 +36,13 @@ impl Key {
     fn table(self) -> usize {
         match self {
             Self::Level1 { table, .. } => table.into(),
-            Self::Device(_) | Self::Interrupt { .. } => DEVICES,
+            Self::Device(_) | Self::Interrupt(_) => DEVICES,
             Self::Collection(_) => COLLECTIONS,
         }
     }
 
-    /// The first and the last key of a device's events.
     fn events_of(device_id: u32) -> std::ops::RangeInclusive<Self> {
-        let event = |event_id| Self::Interrupt { device_id, event_id };
-        event(0)..=event(u32::MAX)
+        Self::Interrupt((device_id, 0))..=Self::Interrupt((device_id, u32::MAX))
     }
 }
 
@@ -58,35 +55,26 @@ struct Line {
     dirty: bool,
 }
 
-/// All that is held.
 #[derive(Clone, Default)]
 pub(super) struct Cache {
     lines: BTreeMap<Key, Line>,
 }
 
 impl Cache {
-    /// The word of an entry, if it is held.
     pub(super) fn word(&self, key: Key) -> Option<u64> {
         self.lines.get(&key).map(|line| line.word)
     }
 
-    /// All entries that are held, in order.
     pub(super) fn words(&self) -> impl Iterator<Item = (Key, u64)> {
         self.lines.iter().map(|(key, line)| (*key, line.word))
     }
 
-    /// Those of the events of one device.
     pub(super) fn events(&self, device_id: u32) -> impl Iterator<Item = (u32, u64)> {
         let lines = self.lines.range(Key::events_of(device_id));
         lines.filter_map(|(key, line)| match key {
-            Key::Interrupt { event_id, .. } => Some((*event_id, line.word)),
+            Key::Interrupt((_, event_id)) => Some((*event_id, line.word)),
             _ => None,
         })
-    }
-
-    /// Drops everything.
-    pub(super) fn clear(&mut self) {
-        self.lines.clear();
     }
 }
 
@@ -115,7 +103,6 @@ impl PhysicalIts {
         word
     }
 
-    /// Writes an entry whose word is at `address`.
     pub(super) fn store(&mut self, key: Key, address: u64, word: u64, bus: &mut Bus) {
         let caches = self.caches();
         if caches != Caches::WriteBack {
@@ -131,7 +118,6 @@ impl PhysicalIts {
         }
     }
 
-    /// Brings memory up to date.
     pub(super) fn flush(&mut self, bus: &mut Bus) {
         let mut flushed = false;
         for line in self.cache.lines.values_mut().filter(|line| line.dirty) {
@@ -146,7 +132,6 @@ impl PhysicalIts {
         }
     }
 
-    /// Drops what is held of `GITS_BASER<n>`'s table.
     pub(super) fn invalidate_table(&mut self, n: usize) {
         self.cache.lines.retain(|key, _| key.table() != n);
     }

@@ -8,7 +8,7 @@ use its_machine::freedom::choice::{AbsentLevel2, UnknownCommand, UnmappedCollect
 
 use super::format::{DeviceEntry, InterruptEntry};
 use super::tables::Missing;
-use super::{Bus, PhysicalIts};
+use super::{Bus, EventKey, PhysicalIts};
 use crate::redistributor::Redistributor;
 
 /// Reason bytes of command errors (IHI 0069, command errors; GIC-600 TRM 101206).
@@ -30,12 +30,9 @@ pub(super) mod reason {
     pub(crate) const DESTINATION_OOR: u8 = 0x21;
 }
 
-/// Why a command was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Its reason byte.
     Reason(u8),
-    /// No number is known for it.
     Unnumbered,
 }
 
@@ -84,24 +81,24 @@ impl PhysicalIts {
             }
             Command::Mapc { icid, rdbase, valid } => self.mapc(icid, rdbase, valid, bus),
             Command::Mapti { device_id, event_id, intid, icid } => {
-                self.mapti(device_id, event_id, InterruptEntry { intid, icid }, bus)
+                self.mapti((device_id, event_id), InterruptEntry { intid, icid }, bus)
             }
             Command::Mapi { device_id, event_id, icid } => {
                 let intid = event_id;
-                self.mapti(device_id, event_id, InterruptEntry { intid, icid }, bus)
+                self.mapti((device_id, event_id), InterruptEntry { intid, icid }, bus)
             }
             Command::Movi { device_id, event_id, icid } => {
-                self.movi(device_id, event_id, icid, bus)
+                self.movi((device_id, event_id), icid, bus)
             }
-            Command::Discard { device_id, event_id } => self.discard(device_id, event_id, bus),
-            Command::Int { device_id, event_id } => self.int(device_id, event_id, bus),
+            Command::Discard { device_id, event_id } => self.discard((device_id, event_id), bus),
+            Command::Int { device_id, event_id } => self.int((device_id, event_id), bus),
             Command::Clear { device_id, event_id } => {
-                self.at_target(device_id, event_id, bus, |target, intid| {
+                self.at_target((device_id, event_id), bus, |target, intid| {
                     target.clear_pending(intid);
                 })
             }
             Command::Inv { device_id, event_id } => {
-                self.at_target(device_id, event_id, bus, Redistributor::forget)
+                self.at_target((device_id, event_id), bus, Redistributor::forget)
             }
             Command::Invall { icid } => self.invall(icid, bus),
             Command::Movall { from_rdbase, to_rdbase } => self.movall(from_rdbase, to_rdbase, bus),
@@ -124,12 +121,8 @@ impl PhysicalIts {
     }
 
     /// The ITT of a mapped device, with the event in range.
-    pub(super) fn itt(
-        &mut self,
-        device_id: u32,
-        event_id: u32,
-        bus: &mut Bus,
-    ) -> Result<DeviceEntry, Fault> {
+    pub(super) fn itt(&mut self, event: EventKey, bus: &mut Bus) -> Result<DeviceEntry, Fault> {
+        let (device_id, event_id) = event;
         let device = self.device(device_id, bus).map_err(|missing| {
             self.missing(missing, reason::DEVICE_OOR, reason::UNMAPPED_DEVICE)
         })?;
@@ -146,15 +139,9 @@ impl PhysicalIts {
     }
 
     /// What is read from an ITT is checked: the host may have stored into it.
-    pub(super) fn mapped_event(
-        &mut self,
-        device_id: u32,
-        event_id: u32,
-        bus: &mut Bus,
-    ) -> Result<Found, Fault> {
-        let itt = self.itt(device_id, event_id, bus)?;
-        let entry =
-            self.interrupt(device_id, itt, event_id, bus).ok_or(reason::UNMAPPED_INTERRUPT)?;
+    pub(super) fn mapped_event(&mut self, event: EventKey, bus: &mut Bus) -> Result<Found, Fault> {
+        let itt = self.itt(event, bus)?;
+        let entry = self.interrupt(event, itt, bus).ok_or(reason::UNMAPPED_INTERRUPT)?;
         if !Self::is_lpi(entry.intid, bus) {
             return Err(reason::ITE_INVALID.into());
         }
@@ -167,13 +154,8 @@ impl PhysicalIts {
     }
 
     /// A mapped event, for a command that an unmapped collection may refuse.
-    pub(super) fn routed_event(
-        &mut self,
-        device_id: u32,
-        event_id: u32,
-        bus: &mut Bus,
-    ) -> Result<Found, Fault> {
-        let found = self.mapped_event(device_id, event_id, bus)?;
+    pub(super) fn routed_event(&mut self, event: EventKey, bus: &mut Bus) -> Result<Found, Fault> {
+        let found = self.mapped_event(event, bus)?;
         let refuses = self.choices().picks(UnmappedCollection::Refused);
         if found.redistributor.is_none() && refuses {
             return Err(reason::UNMAPPED_COLLECTION.into());
@@ -187,7 +169,6 @@ impl PhysicalIts {
         Ok(rdbase.and_then(|rdbase| self.named(rdbase, bus)))
     }
 
-    /// The redistributor of a collection that must be mapped.
     pub(super) fn mapped_collection(&mut self, icid: u16, bus: &mut Bus) -> Result<u8, Fault> {
         let target = self.target(icid, bus).map_err(|missing| {
             self.missing(missing, reason::COLLECTION_OOR, reason::UNMAPPED_COLLECTION)
@@ -195,7 +176,6 @@ impl PhysicalIts {
         Ok(target.ok_or(reason::UNMAPPED_COLLECTION)?)
     }
 
-    /// The redistributor that an RDbase names.
     pub(super) fn named(&self, rdbase: u64, bus: &Bus) -> Option<u8> {
         bus.machine.redistributor(self.index, rdbase)
     }

@@ -8,25 +8,24 @@ use std::collections::BTreeMap;
 use its_machine::Translation;
 use its_machine::freedom::choice::Effects;
 
-use super::{Bus, PhysicalIts};
+use super::{Bus, EventKey, PhysicalIts};
 
 /// One change, or several that wait for the same SYNC.
 #[derive(Clone, Copy)]
 struct Change {
-    /// How the event was translated before.
     before: Option<Translation>,
     /// The redistributor whose SYNC settles it.
     waits_for: u8,
 }
 
-/// Changes that MSIs do not see yet, by (DeviceID, EventID), in the order of the commands that made them.
+/// Changes that MSIs do not see yet, in the order of the commands that made them.
 #[derive(Clone, Default)]
-pub(super) struct Unsettled(BTreeMap<(u32, u32), Vec<Change>>);
+pub(super) struct Unsettled(BTreeMap<EventKey, Vec<Change>>);
 
 impl Unsettled {
     /// How an MSI is still translated; `None` if it sees the newest.
-    pub(super) fn seen(&self, device_id: u32, event_id: u32) -> Option<Option<Translation>> {
-        let oldest = self.0.get(&(device_id, event_id))?.first()?;
+    pub(super) fn seen(&self, event: EventKey) -> Option<Option<Translation>> {
+        let oldest = self.0.get(&event)?.first()?;
         Some(oldest.before)
     }
 
@@ -43,10 +42,6 @@ impl Unsettled {
     pub(super) fn settle_device(&mut self, device_id: u32) {
         self.0.retain(|(device, _), _| *device != device_id);
     }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
 }
 
 impl PhysicalIts {
@@ -56,31 +51,24 @@ impl PhysicalIts {
     }
 
     /// The newest translation of an event, if it is wanted for [`PhysicalIts::defer`].
-    pub(super) fn before(
-        &mut self,
-        device_id: u32,
-        event_id: u32,
-        bus: &mut Bus,
-    ) -> Option<Translation> {
+    pub(super) fn before(&mut self, event: EventKey, bus: &mut Bus) -> Option<Translation> {
         if !self.defers() {
             return None;
         }
-        self.newest(device_id, event_id, bus)
+        self.newest(event, bus)
     }
 
     /// An event was translated as `before` and no longer is. With no redistributor that a SYNC could name,
     /// the change is seen at once.
     pub(super) fn defer(
         &mut self,
-        device_id: u32,
-        event_id: u32,
+        event: EventKey,
         before: Option<Translation>,
         waits_for: Option<u8>,
     ) {
         if !self.defers() {
             return;
         }
-        let event = (device_id, event_id);
         let Some(waits_for) = waits_for else {
             self.unsettled.0.remove(&event);
             return;

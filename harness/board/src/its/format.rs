@@ -3,7 +3,6 @@
 //! Every entry is three fields and a valid bit, packed in one of six orders into one word, at the
 //! start or at the end of the entry. An entry of zeroes is invalid in each of them.
 
-/// A device table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DeviceEntry {
     pub itt_address: u64,
@@ -11,7 +10,6 @@ pub(super) struct DeviceEntry {
     pub size: u8,
 }
 
-/// A collection table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CollectionEntry {
     pub rdbase: u64,

@@ -4,32 +4,26 @@ use its_machine::Translation;
 use its_machine::freedom::choice::{Invall, LpiCache, LpisOff, SyncNowhere, WideEvent};
 
 use super::commands::{Fault, reason};
-use super::{Bus, PhysicalIts};
+use super::{Bus, EventKey, PhysicalIts};
 use crate::redistributor::Redistributor;
 
 impl PhysicalIts {
     /// Does something about a mapped event's LPI at its redistributor, if its collection has one.
     pub(super) fn at_target(
         &mut self,
-        device_id: u32,
-        event_id: u32,
+        event: EventKey,
         bus: &mut Bus,
         act: impl FnOnce(&mut Redistributor, u32),
     ) -> Result<(), Fault> {
-        let found = self.routed_event(device_id, event_id, bus)?;
+        let found = self.routed_event(event, bus)?;
         if let Some(target) = found.redistributor {
             act(&mut bus.redistributors[usize::from(target)], found.entry.intid);
         }
         Ok(())
     }
 
-    pub(super) fn int(
-        &mut self,
-        device_id: u32,
-        event_id: u32,
-        bus: &mut Bus,
-    ) -> Result<(), Fault> {
-        let found = self.routed_event(device_id, event_id, bus)?;
+    pub(super) fn int(&mut self, event: EventKey, bus: &mut Bus) -> Result<(), Fault> {
+        let found = self.routed_event(event, bus)?;
         let Some(target) = found.redistributor else {
             return Ok(());
         };
@@ -91,11 +85,11 @@ impl PhysicalIts {
     }
 
     /// A device's write to GITS_TRANSLATER. Whatever cannot be translated is dropped.
-    pub(crate) fn msi(&mut self, device_id: u32, event_id: u32, bus: &mut Bus) {
+    pub(crate) fn msi(&mut self, event: EventKey, bus: &mut Bus) {
         if !self.enabled {
             return;
         }
-        let Some(translation) = self.translate(device_id, event_id, bus) else {
+        let Some(translation) = self.translate(event, bus) else {
             return;
         };
         if let Some(target) = translation.redistributor {
@@ -104,32 +98,21 @@ impl PhysicalIts {
     }
 
     /// How an MSI would be translated now, were the ITS enabled.
-    pub(crate) fn translate(
-        &mut self,
-        device_id: u32,
-        event_id: u32,
-        bus: &mut Bus,
-    ) -> Option<Translation> {
+    pub(crate) fn translate(&mut self, event: EventKey, bus: &mut Bus) -> Option<Translation> {
+        let (device_id, event_id) = event;
         let event_ids = self.configuration.typer().event_ids();
         let event_id = match self.choices().get() {
             _ if u64::from(event_id) < event_ids => event_id,
             WideEvent::Ignored => return None,
             WideEvent::Cut => (u64::from(event_id) % event_ids) as u32,
         };
-        match self.unsettled.seen(device_id, event_id) {
-            Some(seen) => seen,
-            None => self.newest(device_id, event_id, bus),
-        }
+        let event = (device_id, event_id);
+        self.unsettled.seen(event).unwrap_or_else(|| self.newest(event, bus))
     }
 
     /// How an event is translated by all commands that were consumed.
-    pub(super) fn newest(
-        &mut self,
-        device_id: u32,
-        event_id: u32,
-        bus: &mut Bus,
-    ) -> Option<Translation> {
-        let found = self.mapped_event(device_id, event_id, bus).ok()?;
+    pub(super) fn newest(&mut self, event: EventKey, bus: &mut Bus) -> Option<Translation> {
+        let found = self.mapped_event(event, bus).ok()?;
         Some(Translation {
             intid: found.entry.intid,
             icid: found.entry.icid,

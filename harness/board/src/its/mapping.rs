@@ -9,7 +9,7 @@ use its_machine::freedom::choice::{
 
 use super::commands::{Fault, reason};
 use super::format::{DeviceEntry, InterruptEntry};
-use super::{Bus, PhysicalIts};
+use super::{Bus, EventKey, PhysicalIts};
 
 impl PhysicalIts {
     pub(super) fn mapd(
@@ -48,7 +48,7 @@ impl PhysicalIts {
         if self.choices().picks(RemappedDevice::Dropped) {
             let unmapped = self.format().interrupt(None);
             for event in self.events(device_id, old, bus) {
-                let address = self.interrupt_place(old, event.event_id);
+                let address = self.interrupt_place(old, event.key.1);
                 bus.store_unaligned(address, unmapped, false);
             }
         }
@@ -81,7 +81,6 @@ impl PhysicalIts {
         Ok(())
     }
 
-    /// The error of an RDbase that names no redistributor.
     pub(super) fn no_redistributor(&self, common: u8, gic600: u8) -> Fault {
         match self.choices().get() {
             ErrorNumbers::Common => common.into(),
@@ -96,8 +95,8 @@ impl PhysicalIts {
             return;
         }
         for event in self.events_of_collection(icid, bus) {
-            let before = self.before(event.device_id, event.event_id, bus);
-            self.defer(event.device_id, event.event_id, before, to.or(from));
+            let before = self.before(event.key, bus);
+            self.defer(event.key, before, to.or(from));
             if let (true, Some(from), Some(to)) = (follow, from, to) {
                 Self::move_pending(event.entry.intid, from, to, bus);
             }
@@ -118,12 +117,11 @@ impl PhysicalIts {
 
     pub(super) fn mapti(
         &mut self,
-        device_id: u32,
-        event_id: u32,
+        event: EventKey,
         entry: InterruptEntry,
         bus: &mut Bus,
     ) -> Result<(), Fault> {
-        let itt = self.itt(device_id, event_id, bus)?;
+        let itt = self.itt(event, bus)?;
         if !Self::is_lpi(entry.intid, bus) || self.is_too_wide(entry.intid, bus) {
             return Err(reason::PHYSICALID_OOR.into());
         }
@@ -135,16 +133,16 @@ impl PhysicalIts {
                 reason => return Err(reason.into()),
             },
         };
-        let old = self.interrupt(device_id, itt, event_id, bus);
+        let old = self.interrupt(event, itt, bus);
         match (old, self.choices().get()) {
             (None, _) | (Some(_), MappedEvent::Overwritten) if old != Some(entry) => {}
             (Some(old), MappedEvent::Refused) if old != entry => return Err(Fault::Unnumbered),
             _ => return Ok(()),
         }
-        let before = self.before(device_id, event_id, bus);
-        self.set_interrupt(device_id, itt, event_id, Some(entry), bus);
+        let before = self.before(event, bus);
+        self.set_interrupt(event, itt, Some(entry), bus);
         let old_target = before.and_then(|before| before.redistributor);
-        self.defer(device_id, event_id, before, target.or(old_target));
+        self.defer(event, before, target.or(old_target));
         Ok(())
     }
 
@@ -154,38 +152,27 @@ impl PhysicalIts {
         self.choices().picks(WideIntid::Refused) && u64::from(intid) >= limit
     }
 
-    pub(super) fn movi(
-        &mut self,
-        device_id: u32,
-        event_id: u32,
-        icid: u16,
-        bus: &mut Bus,
-    ) -> Result<(), Fault> {
-        let found = self.mapped_event(device_id, event_id, bus)?;
+    pub(super) fn movi(&mut self, event: EventKey, icid: u16, bus: &mut Bus) -> Result<(), Fault> {
+        let found = self.mapped_event(event, bus)?;
         let from = found.redistributor.ok_or(reason::UNMAPPED_COLLECTION)?;
         let to = self.mapped_collection(icid, bus)?;
-        let before = self.before(device_id, event_id, bus);
+        let before = self.before(event, bus);
         let intid = found.entry.intid;
         let entry = InterruptEntry { intid, icid };
         if entry == found.entry {
             return Ok(());
         }
-        self.set_interrupt(device_id, found.itt, event_id, Some(entry), bus);
-        self.defer(device_id, event_id, before, Some(to));
+        self.set_interrupt(event, found.itt, Some(entry), bus);
+        self.defer(event, before, Some(to));
         Self::move_pending(intid, from, to, bus);
         Ok(())
     }
 
-    pub(super) fn discard(
-        &mut self,
-        device_id: u32,
-        event_id: u32,
-        bus: &mut Bus,
-    ) -> Result<(), Fault> {
-        let found = self.routed_event(device_id, event_id, bus)?;
-        let before = self.before(device_id, event_id, bus);
-        self.set_interrupt(device_id, found.itt, event_id, None, bus);
-        self.defer(device_id, event_id, before, found.redistributor);
+    pub(super) fn discard(&mut self, event: EventKey, bus: &mut Bus) -> Result<(), Fault> {
+        let found = self.routed_event(event, bus)?;
+        let before = self.before(event, bus);
+        self.set_interrupt(event, found.itt, None, bus);
+        self.defer(event, before, found.redistributor);
         if let Some(target) = found.redistributor {
             let target = &mut bus.redistributors[usize::from(target)];
             target.clear_pending(found.entry.intid);

@@ -38,7 +38,6 @@ use effects::Unsettled;
 use reach::Account;
 pub(crate) use reach::exposure;
 
-/// What the ITS is connected to.
 pub(crate) struct Bus<'a> {
     pub machine: &'a Machine,
     pub memory: &'a mut Memory,
@@ -50,7 +49,6 @@ pub(crate) struct Bus<'a> {
     pub looking: bool,
 }
 
-/// A word that an ITS stored.
 #[derive(Clone, Copy)]
 pub(crate) struct Stored {
     /// Physical address, 8-byte aligned.
@@ -59,12 +57,13 @@ pub(crate) struct Stored {
     pub accounted: bool,
 }
 
-/// The place of the device table among the BASERs.
+/// Where the device table is among the BASERs, and the collection table.
 pub(crate) const DEVICES: usize = 0;
-/// The place of the collection table among the BASERs.
 pub(crate) const COLLECTIONS: usize = 1;
 
-/// One physical ITS.
+/// DeviceID and EventID.
+type EventKey = (u32, u32);
+
 #[derive(Clone)]
 pub(crate) struct PhysicalIts {
     index: u8,
@@ -128,7 +127,6 @@ impl PhysicalIts {
         numbers.map(|number| Self::new(number, machine)).collect()
     }
 
-    /// Which way it goes where it may choose.
     fn choices(&self) -> Choices {
         self.configuration.choices
     }

@@ -3,6 +3,8 @@
 use its_gic::register::{BASER_COUNT, OFFSET_MASK};
 use its_gic::{Baser, Part, Register};
 
+use super::cache::Cache;
+use super::effects::Unsettled;
 use super::{Bus, PhysicalIts};
 
 /// A value for an UNKNOWN register: far from what it was, and the same each time.
@@ -21,8 +23,8 @@ impl PhysicalIts {
         self.stopping = false;
         self.late_reads = 0;
         self.stalled = false;
-        self.cache.clear();
-        self.unsettled.clear();
+        self.cache = Cache::default();
+        self.unsettled = Unsettled::default();
         self.collections.fill(None);
         self.statusr = 0;
         self.scramble();

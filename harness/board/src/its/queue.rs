@@ -19,7 +19,6 @@ impl PhysicalIts {
         }
     }
 
-    /// Whether there is a command that the ITS could fetch.
     pub(super) fn has_work(&self) -> bool {
         self.enabled
             && self.cbaser.valid()
@@ -47,7 +46,6 @@ impl PhysicalIts {
         }
     }
 
-    /// Works through at most `commands` commands.
     pub(crate) fn advance(&mut self, commands: u16, bus: &mut Bus) {
         if self.stopping && commands > 0 {
             self.stopped(bus);

@@ -20,7 +20,6 @@ use crate::flat::{FLAT_PAGES, Flat};
 use crate::memory::Memory;
 use crate::ownership::Ownership;
 
-/// All that one ITS can reach.
 #[derive(Clone, Default)]
 pub(super) struct Account {
     reach: BTreeMap<Purpose, (u64, u64)>,
@@ -41,12 +40,6 @@ impl Account {
     fn at(&self, page: u64) -> u16 {
         let count = Flat::ALL.index(page).and_then(|index| self.pages.get(index));
         count.copied().unwrap_or(0)
-    }
-
-    /// The tables of the device and the collection table.
-    fn tables(&self) -> impl Iterator<Item = (Purpose, (u64, u64))> {
-        let tables = Purpose::Table(0)..Purpose::Itt { device_id: 0 };
-        self.reach.range(tables).map(|(purpose, memory)| (*purpose, *memory))
     }
 }
 
@@ -69,14 +62,10 @@ pub(crate) fn exposure(reach: &Reach, memory: &Memory, ownership: &Ownership) ->
         };
         exposure.host |= state.host_can_access();
         exposure.not_held |= !state.is_held();
-        exposure.foreign |= is_foreign(page, state);
+        exposure.foreign |= Area::EL2.run().contains(page)
+            || (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing);
     }
     exposure
-}
-
-fn is_foreign(page: u64, state: PageState) -> bool {
-    Area::EL2.run().contains(page)
-        || (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing)
 }
 
 fn contains((start, bytes): (u64, u64), address: u64) -> bool {
@@ -88,7 +77,6 @@ fn table_memory(baser: Baser) -> Option<(u64, u64)> {
 }
 
 impl PhysicalIts {
-    /// The account, in ascending order.
     pub(crate) fn reach(&self) -> impl Iterator<Item = Reach> {
         let its = self.index;
         self.account.reach.iter().map(move |(purpose, (address, bytes))| Reach {
@@ -192,7 +180,6 @@ impl PhysicalIts {
         }
     }
 
-    /// Somebody filled a page.
     pub(crate) fn page_rewritten(&mut self, page: u64, bus: &mut Bus) {
         if self.account.at(page) > 0 {
             self.recount(bus);
@@ -215,15 +202,16 @@ impl PhysicalIts {
 
     /// Whether an address is in a table of pointers: level 1, or entries of devices.
     fn holds_pointers(&self, address: u64) -> bool {
-        self.account.tables().any(|(purpose, memory)| {
-            let pointers = match purpose {
+        let tables = Purpose::Table(0)..Purpose::Itt { device_id: 0 };
+        self.account.reach.range(tables).any(|(purpose, memory)| {
+            let pointers = match *purpose {
                 Purpose::Table(n) => {
                     usize::from(n) == DEVICES || self.basers[usize::from(n)].indirect()
                 }
                 Purpose::Level2 { table, .. } => usize::from(table) == DEVICES,
                 _ => false,
             };
-            pointers && contains(memory, address)
+            pointers && contains(*memory, address)
         })
     }
 

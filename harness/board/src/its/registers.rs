@@ -8,6 +8,7 @@ use its_machine::freedom::choice::{
     UnreadyEnable,
 };
 
+use super::effects::Unsettled;
 use super::{Bus, COLLECTIONS, DEVICES, PhysicalIts};
 
 /// GITS_STATUSR, each bit cleared by writing 1.
@@ -24,25 +25,20 @@ mod statusr {
 const LATE_READS: u8 = 2;
 
 impl PhysicalIts {
-    /// A read of the control frame; zero where no register has this offset and size.
     pub(crate) fn read(&mut self, offset: u64, bytes: u64, bus: &mut Bus) -> u64 {
         let mut value = 0;
         if let Some((register, part)) = Register::select(offset, bytes) {
             value = part.extract(self.register(register));
-            self.was_read(register);
+            match register {
+                Register::Ctlr if !self.enabled && !self.stopping => {
+                    self.late_reads = self.late_reads.saturating_sub(1);
+                }
+                Register::Reserved(_) => self.note(statusr::RESERVED_READ),
+                _ => {}
+            }
         }
         self.idle(bus);
         value
-    }
-
-    fn was_read(&mut self, register: Register) {
-        match register {
-            Register::Ctlr if !self.enabled && !self.stopping => {
-                self.late_reads = self.late_reads.saturating_sub(1);
-            }
-            Register::Reserved(_) => self.note(statusr::RESERVED_READ),
-            _ => {}
-        }
     }
 
     fn note(&mut self, status: u64) {
@@ -51,7 +47,6 @@ impl PhysicalIts {
         }
     }
 
-    /// Whether an address is in its queue.
     pub(crate) fn has_slot(&self, address: u64) -> bool {
         address.wrapping_sub(self.cbaser.address()) < self.cbaser.bytes() && self.cbaser.valid()
     }
@@ -91,7 +86,6 @@ impl PhysicalIts {
         }
     }
 
-    /// A write to the control frame; ignored where no register has this offset and size.
     pub(crate) fn write(&mut self, offset: u64, bytes: u64, value: u64, bus: &mut Bus) {
         if let Some((register, part)) = Register::select(offset, bytes) {
             self.write_register(register, part, value, bus);
@@ -140,7 +134,7 @@ impl PhysicalIts {
             (true, false) => {
                 self.stopping = self.is_slow() && self.has_work();
                 self.enabled = false;
-                self.unsettled.clear();
+                self.unsettled = Unsettled::default();
                 if !self.stopping {
                     self.stopped(bus);
                 }

@@ -9,13 +9,11 @@ use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, PAGE_BYTES, Pages, Tabl
 
 use super::cache::Key;
 use super::format::{DeviceEntry, InterruptEntry};
-use super::{Bus, DEVICES, PhysicalIts};
+use super::{Bus, DEVICES, EventKey, PhysicalIts};
 
-/// A mapped event.
 #[derive(Clone, Copy)]
 pub(super) struct MappedEvent {
-    pub device_id: u32,
-    pub event_id: u32,
+    pub key: EventKey,
     pub entry: InterruptEntry,
 }
 
@@ -61,14 +59,6 @@ impl PhysicalIts {
         found
     }
 
-    /// How many entries of `GITS_BASER<n>`'s table can be used.
-    fn usable_entries(&self, n: usize) -> u64 {
-        if n == DEVICES {
-            return self.device_count();
-        }
-        self.collection_count().saturating_sub(self.icid(0).into())
-    }
-
     /// The entries of `GITS_BASER<n>`'s table whose memory is not all zero, with the address of
     /// their word.
     pub(super) fn entries_with_contents(&self, n: usize, bus: &Bus) -> Vec<(u32, u64)> {
@@ -78,47 +68,33 @@ impl PhysicalIts {
         if !baser.valid() {
             return Vec::new();
         }
+        // Flat or level-2 tables: the id of the first entry, address and bytes.
+        let mut runs = vec![(0, table.address, table.bytes)];
         if table.indirect {
-            for (index, entry) in self.level1_entries(n, bus) {
-                let address = entry.address(table.page_size);
+            let run = |(index, entry): (u32, Level1Entry)| {
                 let first = u64::from(index) * table.entries_per_page();
-                self.entries_of_page(
-                    table,
-                    (address, table.page_size.bytes()),
-                    first,
-                    bus,
-                    &mut found,
-                );
-            }
-        } else {
-            self.entries_of_page(table, (table.address, table.bytes), 0, bus, &mut found);
+                (first, entry.address(table.page_size), table.page_size.bytes())
+            };
+            runs = self.level1_entries(n, bus).into_iter().map(run).collect();
         }
-        let usable = self.usable_entries(n);
+        let entry_bytes = table.entry_bytes;
+        let within = self.format().word_offset(entry_bytes);
+        for (first, address, bytes) in runs {
+            for word in words_with_contents(address, bytes, bus) {
+                let entry = (word - address) / entry_bytes;
+                if entry < bytes / entry_bytes {
+                    found.insert(first + entry, address + entry * entry_bytes + within);
+                }
+            }
+        }
+        let usable = match n {
+            DEVICES => self.device_count(),
+            _ => self.collection_count().saturating_sub(self.icid(0).into()),
+        };
         let usable = found.into_iter().filter(|(id, _)| *id < usable);
         usable.map(|(id, address)| (id as u32, address)).collect()
     }
 
-    /// Those of a flat or level-2 table at (address, bytes), whose first entry is that of id
-    /// `first`.
-    fn entries_of_page(
-        &self,
-        table: Table,
-        (address, bytes): (u64, u64),
-        first: u64,
-        bus: &Bus,
-        found: &mut BTreeMap<u64, u64>,
-    ) {
-        let entry_bytes = table.entry_bytes;
-        let within = self.format().word_offset(entry_bytes);
-        for word in words_with_contents(address, bytes, bus) {
-            let entry = (word - address) / entry_bytes;
-            if entry < bytes / entry_bytes {
-                found.insert(first + entry, address + entry * entry_bytes + within);
-            }
-        }
-    }
-
-    /// All mapped devices.
     pub(super) fn devices(&self, bus: &Bus) -> BTreeMap<u32, DeviceEntry> {
         let mut found = BTreeMap::new();
         for (device_id, address) in self.entries_with_contents(DEVICES, bus) {
@@ -152,7 +128,6 @@ impl PhysicalIts {
         found
     }
 
-    /// All mapped events of a mapped device.
     pub(super) fn events(&self, device_id: u32, itt: DeviceEntry, bus: &Bus) -> Vec<MappedEvent> {
         let mut words: BTreeMap<u32, u64> = self
             .events_in_memory(itt, bus)
@@ -166,24 +141,21 @@ impl PhysicalIts {
         words.extend(cached.filter(|(event_id, _)| u64::from(*event_id) < 2 << itt.size));
         let event = |(event_id, word)| {
             let entry = self.format().read_interrupt(word)?;
-            Some(MappedEvent { device_id, event_id, entry })
+            Some(MappedEvent { key: (device_id, event_id), entry })
         };
         words.into_iter().filter_map(event).collect()
     }
 
-    /// All mapped events, by DeviceID and EventID.
-    pub(crate) fn mapped(&self, bus: &Bus) -> Vec<(u32, u32)> {
+    fn all_events(&self, bus: &Bus) -> impl Iterator<Item = MappedEvent> {
         let devices = self.devices(bus).into_iter();
-        let events = devices.flat_map(|(device_id, itt)| self.events(device_id, itt, bus));
-        events.map(|event| (event.device_id, event.event_id)).collect()
+        devices.flat_map(move |(device_id, itt)| self.events(device_id, itt, bus))
     }
 
-    /// All mapped events of a collection.
+    pub(crate) fn mapped(&self, bus: &Bus) -> Vec<EventKey> {
+        self.all_events(bus).map(|event| event.key).collect()
+    }
+
     pub(super) fn events_of_collection(&self, icid: u16, bus: &Bus) -> Vec<MappedEvent> {
-        let devices = self.devices(bus).into_iter();
-        let mut events: Vec<MappedEvent> =
-            devices.flat_map(|(device_id, itt)| self.events(device_id, itt, bus)).collect();
-        events.retain(|event| event.entry.icid == icid);
-        events
+        self.all_events(bus).filter(|event| event.entry.icid == icid).collect()
     }
 }

@@ -5,15 +5,23 @@ use its_machine::Event;
 
 use super::cache::Key;
 use super::format::{CollectionEntry, DeviceEntry, Format, InterruptEntry};
-use super::{Bus, COLLECTIONS, DEVICES, PhysicalIts, Stored};
+use super::{Bus, COLLECTIONS, DEVICES, EventKey, PhysicalIts, Stored};
 
-/// Why an entry could not be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
     /// The id is beyond what the register fields or the table allow.
     OutOfRange,
-    /// The level-1 entry is invalid.
     NoLevel2,
+}
+
+/// The eight bytes at any address, of words that are read at aligned ones.
+fn unaligned(address: u64, mut read: impl FnMut(u64) -> u64) -> u64 {
+    let (aligned, shift) = (address & !7, (address & 7) * 8);
+    let low = read(aligned) >> shift;
+    if shift == 0 {
+        return low;
+    }
+    low | read(aligned + 8) << (64 - shift)
 }
 
 impl Bus<'_> {
@@ -28,22 +36,12 @@ impl Bus<'_> {
 
     /// Reads the eight bytes at any address, as the ITS sees them.
     pub(super) fn fetch_unaligned(&mut self, address: u64) -> u64 {
-        let (aligned, shift) = (address & !7, (address & 7) * 8);
-        let low = self.fetch(aligned) >> shift;
-        if shift == 0 {
-            return low;
-        }
-        low | self.fetch(aligned + 8) << (64 - shift)
+        unaligned(address, |word| self.fetch(word))
     }
 
     /// Reads the eight bytes at any address, as everybody else sees them.
     pub(super) fn read_unaligned(&self, address: u64) -> u64 {
-        let (aligned, shift) = (address & !7, (address & 7) * 8);
-        let low = self.memory.read(aligned) >> shift;
-        if shift == 0 {
-            return low;
-        }
-        low | self.memory.read(aligned + 8) << (64 - shift)
+        unaligned(address, |word| self.memory.read(word))
     }
 
     pub(super) fn store_unaligned(&mut self, address: u64, value: u64, accounted: bool) {
@@ -143,7 +141,6 @@ impl PhysicalIts {
 
     // ---- collections
 
-    /// How many collections have an entry in memory.
     fn collections_in_memory(&self) -> u64 {
         let baser = self.basers[COLLECTIONS];
         if baser.valid() { Table::new(baser).capacity() } else { 0 }
@@ -225,12 +222,10 @@ impl PhysicalIts {
 
     // ---- events
 
-    /// Bytes in an entry of an ITT.
     pub(super) fn itt_entry_bytes(&self) -> u64 {
         self.configuration.itt_entry_bytes.into()
     }
 
-    /// Address of the word of an event's entry.
     pub(super) fn interrupt_place(&self, itt: DeviceEntry, event_id: u32) -> u64 {
         let bytes = self.itt_entry_bytes();
         itt.itt_address + u64::from(event_id) * bytes + self.format().word_offset(bytes)
@@ -238,26 +233,22 @@ impl PhysicalIts {
 
     pub(super) fn interrupt(
         &mut self,
-        device_id: u32,
+        event: EventKey,
         itt: DeviceEntry,
-        event_id: u32,
         bus: &mut Bus,
     ) -> Option<InterruptEntry> {
-        let key = Key::Interrupt { device_id, event_id };
-        let word = self.load(key, self.interrupt_place(itt, event_id), bus);
+        let word = self.load(Key::Interrupt(event), self.interrupt_place(itt, event.1), bus);
         self.format().read_interrupt(word)
     }
 
     pub(super) fn set_interrupt(
         &mut self,
-        device_id: u32,
+        event: EventKey,
         itt: DeviceEntry,
-        event_id: u32,
         entry: Option<InterruptEntry>,
         bus: &mut Bus,
     ) {
-        let key = Key::Interrupt { device_id, event_id };
         let word = self.format().interrupt(entry);
-        self.store(key, self.interrupt_place(itt, event_id), word, bus);
+        self.store(Key::Interrupt(event), self.interrupt_place(itt, event.1), word, bus);
     }
 }

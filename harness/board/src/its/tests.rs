@@ -7,7 +7,7 @@ mod effects;
 mod registers;
 
 use its_gic::Command;
-use its_machine::Area;
+use its_machine::{Area, ItsConfiguration};
 
 use crate::testing::Bench;
 use its_driver::Driver;
@@ -16,10 +16,12 @@ const DEVICE: u32 = 9;
 const INTID: u32 = 8200;
 const ITT: u64 = Area::ITT.page(7);
 
-/// Maps the device with 32 events, the first as an LPI of collection 0.
-fn map(bench: &mut Bench, host: &mut Driver) {
-    host.on(0, bench).map_device(DEVICE, 5, ITT);
-    host.on(0, bench).map_event(DEVICE, 0, INTID, 0);
+/// A booted board with the device mapped: 32 events, the first as an LPI of collection 0.
+fn mapped(configuration: ItsConfiguration) -> (Bench, Driver) {
+    let (mut bench, mut host) = Bench::booted(configuration);
+    host.on(0, &mut bench).map_device(DEVICE, 5, ITT);
+    host.on(0, &mut bench).map_event(DEVICE, 0, INTID, 0);
+    (bench, host)
 }
 
 fn mapti(event_id: u32, intid: u32, icid: u16) -> Command {

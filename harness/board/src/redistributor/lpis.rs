@@ -82,12 +82,8 @@ impl Lpis {
         (u64::from(FIRST_LPI)..self.limit).step_by(64).map(|first| first as u32)
     }
 
-    fn takes(&self, intid: u32) -> bool {
-        intid >= FIRST_LPI && u64::from(intid) < self.limit
-    }
-
     fn set_pending(&mut self, intid: u32, memory: &Memory) {
-        if self.takes(intid) {
+        if intid >= FIRST_LPI && u64::from(intid) < self.limit {
             self.pending.insert(intid);
             self.keep(intid, memory);
         }
@@ -172,7 +168,6 @@ impl Redistributor {
         self.lpis.kept.remove(&intid);
     }
 
-    /// Reads all configuration anew when it is needed next.
     pub(crate) fn forget_all(&mut self) {
         self.lpis.kept.clear();
     }

@@ -15,7 +15,6 @@ use its_machine::{Choices, Machine};
 use crate::memory::Memory;
 use lpis::Lpis;
 
-/// The state of one redistributor.
 #[derive(Clone)]
 pub(crate) struct Redistributor {
     /// Of the CPU, which is its affinity.
@@ -69,7 +68,6 @@ impl Redistributor {
         machine.cpus().map(|number| Self::new(number, machine)).collect()
     }
 
-    /// Whether LPIs are enabled.
     pub(crate) fn lpis_are_on(&self) -> bool {
         self.enabled
     }
@@ -136,7 +134,6 @@ impl Redistributor {
             .with_rwp(self.in_progress > 0)
     }
 
-    /// A write to one of its frames.
     pub(crate) fn write(
         &mut self,
         offset: u64,

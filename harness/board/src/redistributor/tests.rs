@@ -5,19 +5,18 @@ use its_gic::redistributor::{
     pending_address,
 };
 use its_machine::freedom::choice::{EnableLpis, EqualPriority, LpiCache, PendingTable, Quiescent};
-use its_machine::{Area, Choices, ItsConfiguration, MAX_ITS, Topology};
+use its_machine::{Area, Choices};
 
 use super::*;
 use crate::flat::Flat;
+use crate::testing::{choosing, machine};
 
 const TABLE: u64 = Area::CONFIGURATION.address();
 const PENDING: u64 = Area::PENDING.address();
 const PTZ: u64 = 1 << 62;
 
 fn redistributor(choices: Choices) -> (Redistributor, Memory) {
-    let configuration = ItsConfiguration { choices, ..ItsConfiguration::DEFAULT };
-    let machine = Machine::new([configuration; MAX_ITS], Topology::DEFAULT);
-    (Redistributor::new(1, &machine), Memory::new(Flat::ALL))
+    (Redistributor::new(1, &machine(choosing(choices))), Memory::new(Flat::ALL))
 }
 
 fn start(redistributor: &mut Redistributor, memory: &mut Memory, pendbaser: u64) {

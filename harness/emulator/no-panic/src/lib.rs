@@ -32,7 +32,6 @@ fn any_result() -> Result<(), Errno> {
     if any() == 0 { Ok(()) } else { Err(Errno::Eperm) }
 }
 
-/// A machine that answers anything.
 pub struct Anything {
     memory: Lock<()>,
 }
@@ -40,7 +39,6 @@ pub struct Anything {
 /// A lock that waits for ever when it is taken twice.
 pub struct Lock<T>(Cell<Option<T>>);
 
-/// The family of [`Lock`].
 pub struct AnyLocks;
 
 impl Locks for AnyLocks {

@@ -37,7 +37,6 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
     put(&scenario, data)
 }
 
-/// Makes one input out of two.
 pub fn cross_over(one: &[u8], other: &[u8], out: &mut [u8], seed: u32) -> usize {
     let one = Scenario::decode(one);
     let target = with(|campaign| campaign.target);

@@ -140,7 +140,6 @@ fn abort_on_our_panics() {
     }));
 }
 
-/// Plays one input.
 pub fn case(bytes: &[u8]) {
     with(|campaign| {
         let mut scenario = Scenario::decode(bytes);

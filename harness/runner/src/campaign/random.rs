@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::{Output, abort_on_our_panics};
 use crate::play::{Make, ONE_IN, play_here, play_here_twice};
 
-/// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The name of a [`FuzzTarget`].

@@ -13,9 +13,10 @@ use its_gic::command::opcode;
 use its_machine::Area;
 use its_rules::catalogue as rules;
 use its_runner::Runner;
+use its_runner::replay::silence_subject_panics;
 use its_runner::trace::Trace;
 use its_scenario::Scenario;
-use saboteur::{Sabotage, Sabotaged};
+use saboteur::{Call, Sabotage, Sabotaged};
 
 /// Maps devices, grows a table, uses and unmaps them.
 const LIFE: &str = "\
@@ -119,7 +120,6 @@ suspend
 resume
 ";
 
-/// A command that must be refused.
 const ILLEGAL: &str = "\
 itsdiff 2
 boot queue-pages=1
@@ -147,11 +147,7 @@ const OF_BREAKS: [&str; 7] = [
 ];
 
 fn broken(sabotage: Sabotage, from_set_up: bool, text: &str) -> BTreeSet<&'static str> {
-    std::panic::set_hook(Box::new(|info| {
-        if !its_board::subject_is_running() {
-            eprintln!("{info}");
-        }
-    }));
+    silence_subject_panics();
     let scenario = Scenario::parse(text).expect("the scenario is right");
     let mut runner =
         Runner::new(move |machine| Box::new(Sabotaged::new(machine.its, sabotage, from_set_up)));
@@ -171,20 +167,15 @@ fn an_honest_el2_breaks_nothing() {
     }
 }
 
-/// What stands for a rule: a sabotage, from when set-up is over or from the start, in a scenario.
-struct Kill {
-    rule: &'static str,
-    sabotage: Sabotage,
-    from_set_up: bool,
-    text: &'static str,
-}
+/// What stands for a rule: a sabotage, whether set-up is sabotaged too, and a scenario.
+type Kill = (&'static str, Sabotage, bool, &'static str);
 
 const fn kill(rule: &'static str, sabotage: Sabotage, text: &'static str) -> Kill {
-    Kill { rule, sabotage, from_set_up: false, text }
+    (rule, sabotage, false, text)
 }
 
 const fn in_set_up(rule: &'static str, sabotage: Sabotage, text: &'static str) -> Kill {
-    Kill { from_set_up: true, ..kill(rule, sabotage, text) }
+    (rule, sabotage, true, text)
 }
 
 const fn itt(area: Area) -> Sabotage {
@@ -195,7 +186,6 @@ const fn flip(opcode: u8, word: usize, bits: u64) -> Sabotage {
     Sabotage::Flip { opcode, word, bits }
 }
 
-/// A kill for each rule, in the order of the catalogue.
 fn kills() -> Vec<Kill> {
     use Sabotage as S;
     let enabled = 1;
@@ -223,10 +213,10 @@ fn kills() -> Vec<Kill> {
         ),
         kill("DIV-STRAY", S::WriteAtLook(0x40, 0), LIFE),
         kill("DIV-OWNERSHIP", S::DonateMore, LIFE),
-        kill("DIV-PINS", S::PinTwice, LIFE),
-        kill("DIV-SHARED", S::SkipUnshare, LIFE),
-        kill("DIV-SHARED", S::UnpinTwice, LIFE),
-        kill("DIV-GROWTH", S::SkipEntry, LIFE),
+        kill("DIV-PINS", S::Twice(Call::Pin), LIFE),
+        kill("DIV-SHARED", S::Skip(Call::Unshare), LIFE),
+        kill("DIV-SHARED", S::Twice(Call::Unpin), LIFE),
+        kill("DIV-GROWTH", S::Skip(Call::Entry), LIFE),
         kill("DIV-ENTRY", S::Level2(Area::LEVEL2.page(32)), LIFE),
         kill("DIV-TRANSLATION", S::ScribbleOther, LIFE),
         kill("DIV-LOST", S::Scribble, LIFE),
@@ -250,7 +240,7 @@ fn kills() -> Vec<Kill> {
         kill("PTR-ALIGN", S::LowBit, COLLECTIONS),
         kill("PTR-OVERLAP", itt(Area::DEVICE_TABLE), SECOND),
         kill("PTR-OVERLAP", itt(Area::DEVICE_TABLE), LIFE),
-        kill("PTR-CONTENTS", S::SkipZero, LIFE),
+        kill("PTR-CONTENTS", S::Skip(Call::Zero), LIFE),
         kill("PTR-KEPT", S::Scribble, LIFE),
         kill("PTR-DEVICE", flip(opcode::MAPD, 0, 1 << 63), LIFE),
         kill("PTR-SIZE", flip(opcode::MAPD, 1, 0x1b), LIFE),
@@ -266,9 +256,9 @@ fn kills() -> Vec<Kill> {
         kill("EL2-WARN", S::Warn, LIFE),
         kill("EL2-ACCESS", S::Misalign, LIFE),
         kill("EL2-DEVICE", S::ReadByte, LIFE),
-        kill("EL2-LOCK", S::SkipRelease, LIFE),
-        kill("EL2-DEADLOCK", S::AcquireTwice, LIFE),
-        kill("EL2-UNLOCKED", S::SkipAcquire, LIFE),
+        kill("EL2-LOCK", S::Skip(Call::Release), LIFE),
+        kill("EL2-DEADLOCK", S::Twice(Call::Acquire), LIFE),
+        kill("EL2-UNLOCKED", S::Skip(Call::Acquire), LIFE),
         kill("EL2-HELD", S::LateCwriter, LIFE),
         kill("EL2-SECTION", S::OpenSection, WIDE),
         kill("EL2-ORDER", S::MemoryFirst, LIFE),
@@ -276,20 +266,20 @@ fn kills() -> Vec<Kill> {
         kill("EL2-BATCH", S::CopyMany(65), LIFE),
         kill("EL2-RELEASE", S::TakeMany(65), LIFE),
         kill("EL2-FLIGHT", S::WriteBits(0x88, 0x800), SLOW),
-        kill("EL2-FETCH", S::CopyTwice, LIFE),
+        kill("EL2-FETCH", S::Twice(Call::Copy), LIFE),
         kill("EL2-REREAD", S::RereadEntry, GROWTH),
         kill("EL2-POSTED", S::CopyNext, LIFE),
-        kill("EL2-CLEAN", S::SkipClean, LIFE),
+        kill("EL2-CLEAN", S::Skip(Call::Clean), LIFE),
         kill("EL2-LEVEL2", S::SkipCleanLevel2, GROWTH),
-        kill("EL2-BARRIER", S::SkipOrder, LIFE),
-        kill("EL2-FENCE", S::SkipOrder, GROWTH),
-        kill("EL2-STORE", S::EntryTwice, GROWTH),
+        kill("EL2-BARRIER", S::Skip(Call::Order), LIFE),
+        kill("EL2-FENCE", S::Skip(Call::Order), GROWTH),
+        kill("EL2-STORE", S::Twice(Call::Entry), GROWTH),
         kill("EL2-STEADY", S::OrderAtFirst, LIFE),
-        in_set_up("UNDO-CALL", S::SkipReclaim, FAILING),
-        in_set_up("UNDO-BORROWED", S::SkipUnpin, FAILING),
-        in_set_up("UNDO-CONTENTS", S::SkipZero, FAILING),
-        in_set_up("EL2-ZERO", S::SkipZero, FAILING),
-        in_set_up("UNDO-CLEAN", S::SkipClean, FAILING),
+        in_set_up("UNDO-CALL", S::Skip(Call::Reclaim), FAILING),
+        in_set_up("UNDO-BORROWED", S::Skip(Call::Unpin), FAILING),
+        in_set_up("UNDO-CONTENTS", S::Skip(Call::Zero), FAILING),
+        in_set_up("EL2-ZERO", S::Skip(Call::Zero), FAILING),
+        in_set_up("UNDO-CLEAN", S::Skip(Call::Clean), FAILING),
         in_set_up("UNDO-HARDWARE", S::WriteCtlr, FAILING),
         kill("UNDO-COMMAND", S::HalfBorrow, WIDE),
         kill("UNDO-IGNORED", S::Dabble(0x04), LEGAL),
@@ -308,14 +298,14 @@ fn kills() -> Vec<Kill> {
 fn every_rule_has_a_kill() {
     let mut killed: BTreeSet<&str> = OF_BREAKS.into_iter().collect();
     let mut missed = Vec::new();
-    for kill in kills() {
-        let found = broken(kill.sabotage, kill.from_set_up, kill.text);
+    for (rule, sabotage, from_set_up, text) in kills() {
+        let found = broken(sabotage, from_set_up, text);
         let rules = found.iter().copied().collect::<Vec<_>>().join(" ");
-        println!("kill: {:x?} | {rules}", kill.sabotage);
-        if !found.contains(kill.rule) {
-            missed.push(format!("{:?} breaks {found:?}, not {}", kill.sabotage, kill.rule));
+        println!("kill: {sabotage:x?} | {rules}");
+        if !found.contains(rule) {
+            missed.push(format!("{sabotage:?} breaks {found:?}, not {rule}"));
         }
-        killed.insert(kill.rule);
+        killed.insert(rule);
     }
     assert!(missed.is_empty(), "{missed:#?}");
     let all: BTreeSet<&str> = rules::ALL.iter().map(|rule| rule.id).collect();

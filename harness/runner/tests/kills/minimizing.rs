@@ -1,8 +1,7 @@
 //! The minimizer keeps the signature, says when it stopped early, and never comes to nothing.
 
 use its_board::BoardSubject;
-use its_machine::Area;
-use its_machine::Machine;
+use its_machine::{Area, Machine};
 use its_runner::minimize::{Refused, findings, minimize, shortest};
 use its_scenario::{Operation, Scenario};
 
@@ -35,18 +34,18 @@ msi device=0x2a event=0x1
 fn the_shortest_shows_the_same() {
     let long = scenario(LONG);
     let signature = findings(&long, unpinned)[0].signature.clone();
-    let done = minimize(&long, Some(&signature), unpinned, 100_000, |_| {}).unwrap();
+    let (finding, done) = minimize(&long, Some(&signature), unpinned, 100_000, |_| {}).unwrap();
     assert!(done.minimal);
-    assert_eq!(done.finding.signature, signature);
+    assert_eq!(finding.signature, signature);
     let expected = "itsdiff 2\nmap-device device=0x0 event-id-bits=5 itt=itt[0]\n";
     assert_eq!(done.scenario.to_string(), expected);
-    let again = minimize(&done.scenario, None, unpinned, 100_000, |_| {}).unwrap();
+    let (_, again) = minimize(&done.scenario, None, unpinned, 100_000, |_| {}).unwrap();
     assert_eq!(again.scenario, done.scenario);
 }
 
 #[test]
 fn a_used_up_budget_is_told() {
-    let done = minimize(&scenario(LONG), None, unpinned, 3, |_| {}).unwrap();
+    let (_, done) = minimize(&scenario(LONG), None, unpinned, 3, |_| {}).unwrap();
     assert!(!done.minimal);
     assert!(done.cases >= 3);
 }
@@ -66,7 +65,7 @@ fn races_shrink_to_what_counts() {
     let race = scenario(
         "itsdiff 2\nrace 3 turns=3,2,u1\npoll 2\nmap-device device=0x1 event-id-bits=5 itt=itt[3] cpu=1\nadvance 3\npoll 1\n",
     );
-    let done = minimize(&race, None, unpinned, 100_000, |_| {}).unwrap();
+    let (_, done) = minimize(&race, None, unpinned, 100_000, |_| {}).unwrap();
     assert!(done.minimal);
     let text = done.scenario.to_string();
     // The signature is one of a race.

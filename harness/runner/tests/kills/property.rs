@@ -13,71 +13,45 @@ use its_runner::{Make, replay};
 use its_scenario::{FuzzTarget, Scenario};
 use quickcheck::{Arbitrary, Gen, QuickCheck, Testable};
 
-use crate::saboteur::{Sabotage, Sabotaged};
-
-/// How the emulation is made that a counterexample is one of.
-trait Made: Clone + 'static {
-    const MAKE: Make;
-}
-
-#[derive(Clone)]
-struct Right;
-
-impl Made for Right {
-    const MAKE: Make = its_production::make;
-}
-
-/// Pins are taken back twice.
-#[derive(Clone)]
-struct Wrong;
-
-impl Made for Wrong {
-    const MAKE: Make = wrong;
-}
+use crate::saboteur::{Call, Sabotage, Sabotaged};
 
 fn wrong(machine: &Machine) -> Box<dyn BoardSubject> {
-    Box::new(Sabotaged::new(machine.its, Sabotage::UnpinTwice, false))
+    Box::new(Sabotaged::new(machine.its, Sabotage::Twice(Call::Unpin), false))
 }
 
-/// A scenario, shown with what it breaks.
+/// A scenario, shown with what it breaks: on the production emulator, or on a `WRONG` one.
 #[derive(Clone)]
-struct Tried<M: Made>(Scenario, M);
+struct Tried<const WRONG: bool>(Scenario);
 
-impl<M: Made> fmt::Debug for Tried<M> {
+impl<const WRONG: bool> Tried<WRONG> {
+    const MAKE: Make = if WRONG { wrong } else { its_production::make };
+}
+
+impl<const WRONG: bool> fmt::Debug for Tried<WRONG> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match findings(&self.0, M::MAKE).first() {
+        match findings(&self.0, Self::MAKE).first() {
             Some(finding) => f.write_str(&report(finding, &self.0)),
             None => write!(f, "{}", self.0),
         }
     }
 }
 
-macro_rules! tried {
-    ($made:ident) => {
-        impl Arbitrary for Tried<$made> {
-            fn arbitrary(g: &mut Gen) -> Self {
-                let bytes: Vec<u8> =
-                    (0..512).flat_map(|_| u64::arbitrary(g).to_le_bytes()).collect();
-                let target = *g.choose(&FuzzTarget::ALL).expect("there are targets");
-                let mut u = Unstructured::new(&bytes);
-                Self(generate(&mut u, target, Temper::Hostile), $made)
-            }
+impl<const WRONG: bool> Arbitrary for Tried<WRONG> {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let bytes: Vec<u8> = (0..512).flat_map(|_| u64::arbitrary(g).to_le_bytes()).collect();
+        let target = *g.choose(&FuzzTarget::ALL).expect("there are targets");
+        Self(generate(&mut Unstructured::new(&bytes), target, Temper::Hostile))
+    }
 
-            fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
-                let done = minimize(&self.0, None, $made::MAKE, 20_000, |_| {});
-                let shorter = done.ok().map(|done| done.scenario);
-                let shorter = shorter.filter(|scenario| *scenario != self.0);
-                Box::new(shorter.map(|scenario| Self(scenario, $made)).into_iter())
-            }
-        }
-    };
+    fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
+        let done = minimize(&self.0, None, Self::MAKE, 20_000, |_| {});
+        let shorter = done.ok().map(|(_, done)| done.scenario);
+        Box::new(shorter.filter(|scenario| *scenario != self.0).map(Self).into_iter())
+    }
 }
 
-tried!(Right);
-tried!(Wrong);
-
-fn breaks_nothing<M: Made>(tried: Tried<M>) -> bool {
-    findings(&tried.0, M::MAKE).is_empty()
+fn breaks_nothing<const WRONG: bool>(tried: Tried<WRONG>) -> bool {
+    findings(&tried.0, Tried::<WRONG>::MAKE).is_empty()
 }
 
 fn checked(property: impl Testable) -> Result<u64, String> {
@@ -89,12 +63,12 @@ fn checked(property: impl Testable) -> Result<u64, String> {
 
 #[test]
 fn generated_scenarios_break_nothing() {
-    checked(breaks_nothing::<Right> as fn(Tried<Right>) -> bool).unwrap();
+    checked(breaks_nothing as fn(Tried<false>) -> bool).unwrap();
 }
 
 #[test]
 fn a_counterexample_is_short_and_replays() {
-    let failed = checked(breaks_nothing::<Wrong> as fn(Tried<Wrong>) -> bool).unwrap_err();
+    let failed = checked(breaks_nothing as fn(Tried<true>) -> bool).unwrap_err();
     // What is reported is the text of a file.
     let start = failed.find("# rule:").expect("it says what it breaks");
     let text = failed[start..].replace("\\n", "\n");
@@ -103,9 +77,9 @@ fn a_counterexample_is_short_and_replays() {
     std::fs::write(file.path(), &text[..end]).unwrap();
     let scenario = replay::load(file.path()).unwrap();
     assert!(scenario.operations.len() <= 8, "{scenario}");
-    let again = minimize(&scenario, None, Wrong::MAKE, 20_000, |_| {}).unwrap();
+    let (_, again) = minimize(&scenario, None, wrong, 20_000, |_| {}).unwrap();
     assert_eq!(again.scenario, scenario);
     let signatures: Vec<String> =
-        findings(&scenario, Wrong::MAKE).into_iter().map(|finding| finding.signature).collect();
+        findings(&scenario, wrong).into_iter().map(|finding| finding.signature).collect();
     assert!(signatures.iter().any(|signature| text.contains(signature)), "{signatures:?}");
 }

@@ -9,56 +9,55 @@ use its_emulator::Emulator;
 use its_gic::command::Words;
 use its_gic::geometry::Pages;
 use its_gic::{Command, Register};
-use its_machine::Area;
-use its_machine::{AccessSize, Errno, View};
+use its_machine::{AccessSize, Area, Errno, ITS_FRAMES, View};
 
 /// Redistributors of the usual board.
 const REDISTRIBUTORS: usize = 2;
 
+/// Calls of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Pin,
+    Unpin,
+    Unshare,
+    Reclaim,
+    Zero,
+    Clean,
+    Order,
+    Acquire,
+    Release,
+    /// Reads of commands.
+    Copy,
+    /// Writes of level-1 entries.
+    Entry,
+}
+
 /// What is done wrong. Offsets are those of registers of the ITS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sabotage {
-    /// Nothing.
     None,
+    /// These calls are reported and not made.
+    Skip(Call),
+    Twice(Call),
 
     // ---- pages
     /// Pins of these pages are reported and not made.
     SkipPin(Area),
-    /// Pins are made twice.
-    PinTwice,
-    /// No page can be pinned.
     RefusePin,
     /// The second page of a structure cannot be pinned, and nothing is unpinned.
     HalfBorrow,
-    /// Pins are taken back twice.
-    UnpinTwice,
-    /// Pins are not taken back.
-    SkipUnpin,
-    /// Shares are not taken back.
-    SkipUnshare,
     /// Donations of these pages are reported and not made; they are not written either.
     SkipDonate(Area),
     /// With a level-2 table a page is donated that has nothing to do with it.
     DonateMore,
-    /// What failed is not taken back.
-    SkipReclaim,
     /// The descriptor goes back at every look.
     LoseDescriptor,
-    /// Donation to a guest is always allowed.
     AllowDonation,
 
     // ---- memory
-    /// Written memory is not cleaned.
-    SkipClean,
-    /// Written level-2 tables are not cleaned.
     SkipCleanLevel2,
-    /// Memory is not ordered.
-    SkipOrder,
     /// Memory is ordered twice at the first time of all cases.
     OrderAtFirst,
-    /// Fresh pages are not zeroed.
-    SkipZero,
-    /// Memory is read off its alignment.
     Misalign,
     /// An entry of an ITT is zeroed after the hardware was told of commands.
     Scribble,
@@ -66,13 +65,6 @@ pub(crate) enum Sabotage {
     ScribbleOther,
 
     // ---- locks
-    /// Locks are kept.
-    SkipRelease,
-    /// Locks are entered without being taken.
-    SkipAcquire,
-    /// Locks are taken twice.
-    AcquireTwice,
-    /// The memory lock is taken before any other.
     MemoryFirst,
     /// The memory lock is free for a moment before each pin.
     OpenSection,
@@ -80,9 +72,6 @@ pub(crate) enum Sabotage {
     LateCwriter,
 
     // ---- commands
-    /// Commands are copied twice.
-    CopyTwice,
-    /// The slot after each is copied too.
     CopyNext,
     /// Commands are not copied, but made up.
     MakeUp,
@@ -90,27 +79,23 @@ pub(crate) enum Sabotage {
     CopyMany(u64),
     /// So many slots of EL2's queue are read at every look.
     TakeMany(u64),
-    /// The host's level-1 entries are read twice.
     RereadEntry,
     /// Copied commands are passed on with another ITT address.
     Itt(u64),
     /// Commands of this opcode are passed on with other bits in a word.
-    Flip { opcode: u8, word: usize, bits: u64 },
+    Flip {
+        opcode: u8,
+        word: usize,
+        bits: u64,
+    },
     /// Each command is written to the slot behind the next as well.
     WriteBeside,
-    /// A redistributor that does not exist is known.
     KnowMore,
-    /// Level-1 entries get a low bit.
     LowBit,
     /// Level-1 entries are aimed elsewhere.
     Level2(u64),
-    /// Level-1 entries are not written.
-    SkipEntry,
-    /// Level-1 entries are written twice.
-    EntryTwice,
 
     // ---- registers
-    /// Writes of a register are left out.
     SkipWrite(u64),
     /// Writes of a register are made with other bits.
     WriteBits(u64, u64),
@@ -124,7 +109,6 @@ pub(crate) enum Sabotage {
     Foresee(u64),
     /// CREADR reads as if the hardware were done.
     RushCreadr,
-    /// GITS_TYPER reads as zero.
     ForgetTyper,
     /// An ITS that lost power and was restored is enabled.
     Restart,
@@ -136,11 +120,9 @@ pub(crate) enum Sabotage {
     Warn,
     /// A panic at every look.
     Panic,
-    /// No end of calls.
     Spin,
     /// What the host reads at this offset gets another bit.
     Answer(u64),
-    /// A set-up that fails has another errno.
     OtherErrno,
     /// An access at this offset writes CWRITER as it is.
     Dabble(u64),
@@ -165,8 +147,25 @@ impl Saboteur<'_> {
         self.sabotage == sabotage
     }
 
+    /// How often such a call is made.
+    fn times(&self, call: Call) -> usize {
+        match self.sabotage {
+            Sabotage::Skip(skipped) if skipped == call => 0,
+            Sabotage::Twice(doubled) if doubled == call => 2,
+            _ => 1,
+        }
+    }
+
+    fn change(&self, call: Call, make: impl Fn() -> Result<(), Errno>) -> Result<(), Errno> {
+        (0..self.times(call)).try_for_each(|_| make())
+    }
+
     fn register(&self, offset: u64) -> u64 {
         self.board.register(0, Register::at(offset))
+    }
+
+    fn read(&self, offset: u64) -> u64 {
+        self.board.read_device(ITS_FRAMES[0] + offset, AccessSize::Double)
     }
 
     fn write(&self, offset: u64, value: u64) {
@@ -174,7 +173,7 @@ impl Saboteur<'_> {
             8 => AccessSize::Double,
             _ => AccessSize::Word,
         };
-        self.board.write_device(its_machine::ITS_FRAMES[0] + offset, size, value);
+        self.board.write_device(ITS_FRAMES[0] + offset, size, value);
     }
 
     /// Spoils the entry of the scenario's device and event once there is something in it.
@@ -201,11 +200,7 @@ impl Saboteur<'_> {
 
     /// Sets Enabled if CREADR is behind CWRITER, and 0, as after a loss of power.
     fn restart(&self, ctlr: u64) {
-        let queue = |offset| {
-            let address = its_machine::ITS_FRAMES[0] + offset;
-            self.board.read_device(address, AccessSize::Double)
-        };
-        if queue(CREADR) == 0 && queue(CWRITER) != 0 {
+        if self.read(CREADR) == 0 && self.read(CWRITER) != 0 {
             self.write(CTLR, ctlr | 1);
         }
     }
@@ -224,8 +219,7 @@ impl Saboteur<'_> {
                 self.board.order();
             },
             Sabotage::ReadByte => {
-                let creadr = its_machine::ITS_FRAMES[0] + CREADR;
-                self.board.read_device(creadr, AccessSize::Byte);
+                self.board.read_device(ITS_FRAMES[0] + CREADR, AccessSize::Byte);
             }
             Sabotage::Misalign => {
                 self.board.read_word(Area::QUEUE.address() + 4);
@@ -266,15 +260,14 @@ impl El2 for Saboteur<'_> {
     }
 
     fn read_device(&self, address: u64, size: AccessSize) -> u64 {
-        let offset = address.wrapping_sub(its_machine::ITS_FRAMES[0]);
+        let offset = address.wrapping_sub(ITS_FRAMES[0]);
         if self.is(Sabotage::Foresee(offset)) {
             return self.register(offset);
         }
         let value = self.board.read_device(address, size);
         match (offset, self.sabotage) {
             (CREADR, Sabotage::RushCreadr) => {
-                let cwriter = its_machine::ITS_FRAMES[0] + CWRITER;
-                return self.board.read_device(cwriter, AccessSize::Double);
+                return self.read(CWRITER);
             }
             (CREADR, _) => self.at_look(),
             (BASER0, Sabotage::WriteCtlr) => self.write(CTLR, self.register(CTLR)),
@@ -286,7 +279,7 @@ impl El2 for Saboteur<'_> {
     }
 
     fn write_device(&self, address: u64, size: AccessSize, value: u64) {
-        let offset = address.wrapping_sub(its_machine::ITS_FRAMES[0]);
+        let offset = address.wrapping_sub(ITS_FRAMES[0]);
         let value = match self.sabotage {
             Sabotage::SkipWrite(skipped) if skipped == offset => return,
             Sabotage::LateCwriter if offset == CWRITER => {
@@ -332,25 +325,20 @@ impl El2 for Saboteur<'_> {
         let tables = [Area::DEVICE_TABLE, Area::DEVICE_TABLE.of_its(1), Area::COLLECTION_TABLE];
         let level1 = tables.iter().any(|table| table.run().contains(address >> 12));
         let value = match self.sabotage {
-            _ if !level1 => value,
-            Sabotage::SkipEntry => return,
+            _ if !level1 => return self.board.write_word(address, value),
             Sabotage::LowBit => value | 1,
             Sabotage::Level2(elsewhere) => 1 << 63 | elsewhere,
-            Sabotage::EntryTwice => {
-                self.board.write_word(address, value);
-                value
-            }
             _ => value,
         };
-        self.board.write_word(address, value);
+        (0..self.times(Call::Entry)).for_each(|_| self.board.write_word(address, value));
     }
 
     fn read_command(&self, address: u64) -> Words {
         let copied = Area::QUEUE_COPY.run().contains(address >> 12);
+        for _ in 1..self.times(Call::Copy) {
+            self.board.read_command(address);
+        }
         match self.sabotage {
-            Sabotage::CopyTwice => {
-                self.board.read_command(address);
-            }
             Sabotage::CopyNext if copied => {
                 let words = self.board.read_command(address);
                 self.board.read_command(address + 32);
@@ -381,34 +369,23 @@ impl El2 for Saboteur<'_> {
     }
 
     fn zero_page(&self, page: u64) {
-        let skip = match self.sabotage {
-            Sabotage::SkipZero => true,
-            Sabotage::SkipDonate(area) => area.run().contains(page),
-            _ => false,
-        };
-        if !skip {
-            self.board.zero_page(page);
+        match self.sabotage {
+            Sabotage::SkipDonate(area) if area.run().contains(page) => {}
+            _ => (0..self.times(Call::Zero)).for_each(|_| self.board.zero_page(page)),
         }
     }
 
     fn clean(&self, address: u64, bytes: u64) {
-        let level2 = Area::LEVEL2.run().contains(address >> 12);
-        let skip = match self.sabotage {
-            Sabotage::SkipClean => true,
-            Sabotage::SkipCleanLevel2 => level2,
-            Sabotage::SkipDonate(area) => area.run().contains(address >> 12),
-            _ => false,
-        };
-        if !skip {
-            self.board.clean(address, bytes);
+        match self.sabotage {
+            Sabotage::SkipCleanLevel2 if Area::LEVEL2.run().contains(address >> 12) => {}
+            Sabotage::SkipDonate(area) if area.run().contains(address >> 12) => {}
+            _ => (0..self.times(Call::Clean)).for_each(|_| self.board.clean(address, bytes)),
         }
     }
 
     fn order(&self) {
         static DONE: AtomicBool = AtomicBool::new(false);
-        if !self.is(Sabotage::SkipOrder) {
-            self.board.order();
-        }
+        (0..self.times(Call::Order)).for_each(|_| self.board.order());
         if self.is(Sabotage::OrderAtFirst) && !DONE.swap(true, Ordering::Relaxed) {
             self.board.order();
         }
@@ -420,10 +397,7 @@ impl El2 for Saboteur<'_> {
         self.board.share(page)
     }
     fn unshare(&self, page: u64) -> Result<(), Errno> {
-        if self.is(Sabotage::SkipUnshare) {
-            return Ok(());
-        }
-        self.board.unshare(page)
+        self.change(Call::Unshare, || self.board.unshare(page))
     }
 
     fn pin(&self, page: u64) -> Result<(), Errno> {
@@ -436,23 +410,16 @@ impl El2 for Saboteur<'_> {
                 self.board.release(self.board.memory_lock());
                 self.board.acquire(self.board.memory_lock());
             }
-            Sabotage::PinTwice => {
-                self.board.pin(page)?;
-            }
             _ => {}
         }
-        self.board.pin(page)
+        self.change(Call::Pin, || self.board.pin(page))
     }
 
     fn unpin(&self, page: u64) -> Result<(), Errno> {
-        match self.sabotage {
-            Sabotage::SkipUnpin | Sabotage::HalfBorrow => return Ok(()),
-            Sabotage::UnpinTwice => {
-                let _ = self.board.unpin(page);
-            }
-            _ => {}
+        if self.is(Sabotage::HalfBorrow) {
+            return Ok(());
         }
-        self.board.unpin(page)
+        self.change(Call::Unpin, || self.board.unpin(page))
     }
 
     fn pins(&self, page: u64) -> u16 {
@@ -468,10 +435,7 @@ impl El2 for Saboteur<'_> {
     }
 
     fn reclaim(&self, pages: Pages) -> Result<(), Errno> {
-        if self.is(Sabotage::SkipReclaim) {
-            return Ok(());
-        }
-        self.board.reclaim(pages)
+        self.change(Call::Reclaim, || self.board.reclaim(pages))
     }
     fn note(&self, page: u64) -> u32 {
         self.board.note(page)
@@ -481,19 +445,14 @@ impl El2 for Saboteur<'_> {
     }
 
     fn acquire<T>(&self, lock: &LockOf<Self, T>) {
-        match self.sabotage {
-            Sabotage::SkipAcquire => return,
-            Sabotage::AcquireTwice => self.board.acquire(lock),
-            Sabotage::MemoryFirst => self.board.acquire(self.board.memory_lock()),
-            _ => {}
+        if self.is(Sabotage::MemoryFirst) {
+            self.board.acquire(self.board.memory_lock());
         }
-        self.board.acquire(lock);
+        (0..self.times(Call::Acquire)).for_each(|_| self.board.acquire(lock));
     }
 
     fn release<T>(&self, lock: &LockOf<Self, T>) {
-        if !self.is(Sabotage::SkipRelease) {
-            self.board.release(lock);
-        }
+        (0..self.times(Call::Release)).for_each(|_| self.board.release(lock));
         if let Some((address, size, value)) = self.late.take() {
             self.board.write_device(address, size, value);
         }

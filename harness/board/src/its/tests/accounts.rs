@@ -4,13 +4,11 @@
 use its_gic::geometry::{Level1Entry, PageSize};
 use its_gic::{Baser, Command, Creadr, Register};
 use its_machine::{
-    AccessSize, Action, Area, Choices, Direction, Freedom, ItsConfiguration, Machine, Pace,
-    Topology, View,
+    AccessSize, Action, Area, Choices, Freedom, ItsConfiguration, Machine, Pace, Topology, View,
 };
 
-use crate::testing::Bench;
+use crate::testing::{Bench, driver};
 use its_driver::{Driver, Perform};
-use its_scenario::Boot;
 
 /// A few bits after another, always the same (xorshift).
 struct Bits(u64);
@@ -113,21 +111,11 @@ impl Bits {
     }
 }
 
-fn write(bench: &mut Bench, its: u8, register: Register, value: u64) {
-    let size = if register.width() == 8 { AccessSize::Double } else { AccessSize::Word };
-    bench.perform(Action::Device {
-        cpu: 0,
-        address: its_machine::ITS_FRAMES[usize::from(its)] + register.offset(),
-        size,
-        direction: Direction::Write(value),
-    });
-}
-
 fn start(its: u8, host: &mut Driver, bench: &mut Bench) {
-    write(bench, its, Register::Cbaser, host.cbaser());
-    write(bench, its, Register::Cwriter, 0);
+    bench.write_its(its, Register::Cbaser, host.cbaser());
+    bench.write_its(its, Register::Cwriter, 0);
     host.restart();
-    write(bench, its, Register::Ctlr, 1);
+    bench.write_its(its, Register::Ctlr, 1);
 }
 
 /// One thing that a host without manners could do.
@@ -148,14 +136,14 @@ fn act(bits: &mut Bits, bench: &mut Bench, hosts: &mut [Driver; 2]) {
             let (address, value) = bits.store();
             bench.store(address, value);
         }
-        18 => write(bench, its, Register::Ctlr, 0),
+        18 => bench.write_its(its, Register::Ctlr, 0),
         19 => start(its, host, bench),
         20 => {
             let n = bits.below(2) as u8;
             let baser = Baser::from_bits(host.baser(n))
                 .with_valid(!bits.one_in(3))
                 .with_indirect(bits.one_in(2));
-            write(bench, its, Register::Baser(n), baser.into_bits());
+            bench.write_its(its, Register::Baser(n), baser.into_bits());
         }
         21 => {
             let restored = !bits.one_in(3);
@@ -208,10 +196,7 @@ fn accounts_follow_whatever_is_done() {
         let machine = Machine::new(configurations, Topology::with_its(2));
         let (mut bench, _) = Bench::new(ItsConfiguration::DEFAULT);
         bench.board.reset(machine, Box::new(crate::testing::Nobody));
-        let mut hosts = [0, 1].map(|its| {
-            let boot = Boot { queue_pages: 1, ..Boot::default() };
-            Driver::new(machine, its, boot)
-        });
+        let mut hosts = [0, 1].map(|its| driver(machine, its));
         for host in &mut hosts {
             host.probe(&mut bench);
             host.on(0, &mut bench).map_device(9, 5, Area::ITT.page(0));

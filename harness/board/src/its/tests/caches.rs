@@ -35,8 +35,7 @@ fn what_was_not_written_back_is_lost_with_power() {
         (Caches::WriteBack, false, false),
         (Caches::WriteBack, true, true),
     ] {
-        let (mut bench, mut host) = Bench::booted(caching(caches, Fill::Late));
-        map(&mut bench, &mut host);
+        let (mut bench, mut host) = mapped(caching(caches, Fill::Late));
         assert!(is_mapped(&bench));
         if quiesced {
             host.on(0, &mut bench).suspend();
@@ -51,8 +50,7 @@ fn what_was_not_written_back_is_lost_with_power() {
 #[test]
 fn firmware_brings_registers_back_and_not_what_was_held_inside() {
     let configuration = ItsConfiguration { hardware_collections: 1, ..choosing(Choices::USUAL) };
-    let (mut bench, mut host) = Bench::booted(configuration);
-    map(&mut bench, &mut host);
+    let (mut bench, _) = mapped(configuration);
     let registers = [Register::Cbaser, Register::Cwriter, Register::Baser(0), Register::Baser(1)];
     let read = |bench: &Bench| registers.map(|register| bench.board.register(0, register));
     let before = read(&bench);
@@ -92,8 +90,7 @@ fn a_valid_level_one_entry_is_held_and_an_invalid_one_is_not() {
 #[test]
 fn an_eager_its_reads_ahead_when_it_is_enabled() {
     for (fill, kept) in [(Fill::Late, false), (Fill::Early, true)] {
-        let (mut bench, mut host) = Bench::booted(caching(Caches::WriteThrough, fill));
-        map(&mut bench, &mut host);
+        let (mut bench, mut host) = mapped(caching(Caches::WriteThrough, fill));
         host.on(0, &mut bench).suspend();
         lose_power(&mut bench, false);
         host.on(0, &mut bench).resume();
@@ -107,8 +104,7 @@ fn giving_up_a_table_empties_the_cache_where_that_is_promised() {
     for (invalidates, kept) in [(true, false), (false, true)] {
         let configuration =
             ItsConfiguration { invalidates, ..caching(Caches::WriteBack, Fill::Late) };
-        let (mut bench, mut host) = Bench::booted(configuration);
-        map(&mut bench, &mut host);
+        let (mut bench, mut host) = mapped(configuration);
         host.on(0, &mut bench).quiesce();
         bench.store(LEVEL1, 0);
         assert!(is_mapped(&bench));
@@ -122,8 +118,7 @@ fn giving_up_a_table_empties_the_cache_where_that_is_promised() {
 
 #[test]
 fn mapd_forgets_the_devices_events() {
-    let (mut bench, mut host) = Bench::booted(caching(Caches::WriteBack, Fill::Late));
-    map(&mut bench, &mut host);
+    let (mut bench, mut host) = mapped(caching(Caches::WriteBack, Fill::Late));
     // Not yet in memory: gone.
     bench.command(&mut host, mapd(ITT, true));
     assert_eq!(bench.board.translate(0, DEVICE, 0), None);

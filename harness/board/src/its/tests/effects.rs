@@ -8,7 +8,7 @@ use super::*;
 use crate::testing::{Bench, choosing};
 
 fn at_sync() -> (Bench, Driver) {
-    Bench::booted(choosing(Choices::USUAL.with(Effects::AtSync)))
+    mapped(choosing(Choices::USUAL.with(Effects::AtSync)))
 }
 
 fn target(bench: &Bench, event_id: u32) -> Option<Option<u8>> {
@@ -23,7 +23,6 @@ fn sync(bench: &mut Bench, host: &mut Driver, rdbase: u64) {
 #[test]
 fn a_mapping_is_seen_after_the_sync_of_its_redistributor() {
     let (mut bench, mut host) = at_sync();
-    map(&mut bench, &mut host);
     assert_eq!(target(&bench, 0), Some(Some(0)));
     bench.command(&mut host, mapti(1, INTID + 1, 1));
     bench.msi(DEVICE, 1, AccessSize::Word);
@@ -40,7 +39,6 @@ fn a_mapping_is_seen_after_the_sync_of_its_redistributor() {
 #[test]
 fn a_move_and_a_discard_wait_too() {
     let (mut bench, mut host) = at_sync();
-    map(&mut bench, &mut host);
     let movi = Command::Movi { device_id: DEVICE, event_id: 0, icid: 1 };
     bench.command(&mut host, movi);
     assert_eq!(target(&bench, 0), Some(Some(0)));
@@ -58,7 +56,6 @@ fn a_move_and_a_discard_wait_too() {
 #[test]
 fn changes_are_seen_in_their_order() {
     let (mut bench, mut host) = at_sync();
-    map(&mut bench, &mut host);
     let discard = Command::Discard { device_id: DEVICE, event_id: 0 };
     bench.command(&mut host, discard);
     bench.command(&mut host, mapti(0, INTID, 1));
@@ -72,7 +69,6 @@ fn changes_are_seen_in_their_order() {
 #[test]
 fn a_collection_takes_its_events_along() {
     let (mut bench, mut host) = at_sync();
-    map(&mut bench, &mut host);
     bench.command(&mut host, mapc(0, 1, true));
     sync(&mut bench, &mut host, 0);
     assert_eq!(target(&bench, 0), Some(Some(0)));
@@ -87,7 +83,6 @@ fn a_collection_takes_its_events_along() {
 #[test]
 fn mapd_and_disabling_settle_everything() {
     let (mut bench, mut host) = at_sync();
-    map(&mut bench, &mut host);
     bench.command(&mut host, mapti(1, INTID + 1, 1));
     bench.write(Register::Ctlr, 0);
     assert_eq!(target(&bench, 1), Some(Some(1)));

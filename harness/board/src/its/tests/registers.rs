@@ -171,8 +171,7 @@ fn statusr_tells_of_bad_accesses_where_it_is() {
 #[test]
 fn msis_of_all_sizes_and_widths() {
     for (choice, wide) in [(WideEvent::Ignored, false), (WideEvent::Cut, true)] {
-        let (mut bench, mut host) = Bench::booted(choosing(Choices::USUAL.with(choice)));
-        map(&mut bench, &mut host);
+        let (mut bench, mut host) = mapped(choosing(Choices::USUAL.with(choice)));
         for (event_id, size, taken) in [
             (0, AccessSize::Word, true),
             (0xffff_0000, AccessSize::Half, true),
