@@ -75,6 +75,8 @@ pub(crate) struct PhysicalIts {
     late_reads: u8,
     statusr: u64,
     cbaser: Cbaser,
+    /// GITS_CBASER as it was written last with Valid set. A loss of power does not change it.
+    written_cbaser: Cbaser,
     /// GITS_CWRITER.Offset as it was last written, in range or not.
     cwriter: u64,
     /// The reserved bits of GITS_CWRITER, where they are kept.
@@ -109,6 +111,7 @@ impl PhysicalIts {
             late_reads: 0,
             statusr: 0,
             cbaser: Cbaser::new(),
+            written_cbaser: Cbaser::new(),
             cwriter: 0,
             cwriter_reserved: 0,
             creadr: 0,

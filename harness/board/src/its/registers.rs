@@ -47,8 +47,11 @@ impl PhysicalIts {
         }
     }
 
+    /// Whether the queue that software gave the ITS last, before a loss of power too, has a slot at
+    /// an address.
     pub(crate) fn has_slot(&self, address: u64) -> bool {
-        address.wrapping_sub(self.cbaser.address()) < self.cbaser.bytes() && self.cbaser.valid()
+        let queue = self.written_cbaser;
+        address.wrapping_sub(queue.address()) < queue.bytes() && queue.valid()
     }
 
     /// What a register holds. MPAMIDR, PARTIDR, MPIDR and UMSIR are zero: TYPER has none of what they are for.
@@ -175,6 +178,9 @@ impl PhysicalIts {
             return;
         }
         self.cbaser = self.sticking_cbaser(part.insert(self.cbaser.into_bits(), value));
+        if self.cbaser.valid() {
+            self.written_cbaser = self.cbaser;
+        }
         self.creadr = 0;
         self.stalled = false;
         self.account_queue(bus);
