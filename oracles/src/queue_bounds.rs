@@ -126,7 +126,7 @@ impl QueueBounds {
         }
         let path = format!("its{}.slot {offset:#x}", guard.its);
         let seen = format!("{:x?}", self.queues.get(&guard.its));
-        Some(Finding::broken(&rules::EL2_POSTED, "not-posted", path, seen))
+        Some(Finding::broken(&rules::EL2_POSTED, "not-submitted", path, seen))
     }
 
     /// Whether an offset lies from CREADR to the host's CWRITER.

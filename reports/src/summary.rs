@@ -133,10 +133,7 @@ impl Summary {
         let Self { target, engine, subject, jobs, seconds, executions, .. } = self;
         let Counts { operations, judged, refused, stalled, fetched, errors, poisoned, .. } =
             self.counts;
-        let seed = match takes_seed {
-            true => format!("seed {}", self.seed),
-            false => "takes no seed".into(),
-        };
+        let seed = if takes_seed { format!("seed {}", self.seed) } else { "takes no seed".into() };
         let interrupted = if self.interrupted { ", interrupted" } else { "" };
         let (cases_speed, share) = (self.cases_per_second(), self.percent_poisoned());
         let speed = operations as f64 / seconds.max(0.001);

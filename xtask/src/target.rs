@@ -34,7 +34,7 @@ pub(crate) static ALL: [Target; 6] = [
     },
     Target {
         name: "its_hvc",
-        feeds: "hypercalls in any order over CPUs, phases and one or two ITSs, good, bad and \
+        feeds: "hypercalls in any order over CPUs, phases and one to three ITSs, good, bad and \
                 overlapping arguments",
         asks: "set-up is all or nothing; errno and ownership are exact",
     },

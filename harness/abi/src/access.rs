@@ -42,9 +42,10 @@ pub(crate) fn judge(address: usize, bytes: usize, write: bool) {
         let Some(physical) = el2.at(offset) else {
             el2.convict(stray(usize::MAX, write));
         };
-        match write {
-            true => return el2.store(physical, bytes as u64),
-            false => el2.load(physical, bytes as u64),
+        if write {
+            return el2.store(physical, bytes as u64);
+        } else {
+            el2.load(physical, bytes as u64)
         }
         if let Some(descriptor) = current.descriptor() {
             descriptor.loaded(Pages::under(physical, bytes as u64), el2);

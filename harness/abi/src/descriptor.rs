@@ -120,7 +120,7 @@ impl Descriptor {
             return;
         }
         let ours = self.layouts.host_words(self.page, &el2.page_words(self.page));
-        el2.tell_page_read(self.page, &ours);
+        el2.report_page_read(self.page, &ours);
         self.lay_out(el2);
     }
 
@@ -150,7 +150,7 @@ impl Descriptor {
         }
         let words = self.layouts.host_words(self.page, &el2.page_words(self.page));
         let ours = set_up(self.arguments, &words);
-        el2.tell_page_read(self.page, &words);
+        el2.report_page_read(self.page, &words);
         // What is not the host's alone cannot be taken, and may be in use.
         if el2.page_state(self.page) == Some(PageState::HOST) {
             self.lay_out(services);
@@ -165,7 +165,7 @@ impl Descriptor {
                 continue;
             };
             for page in Pages::under(start, bytes).iter().take(MOST_PAGES) {
-                el2.tell_page_read(page, &el2.page_words(page));
+                el2.report_page_read(page, &el2.page_words(page));
             }
         }
     }

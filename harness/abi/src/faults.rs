@@ -84,10 +84,8 @@ extern "C" fn trapped(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
     let write = was_write(context);
     // SAFETY: it is not null, and the call goes on until this returns.
     let current = unsafe { &*current };
-    let left = move || match memory {
-        true => Left::Misconduct(stray(address, write)),
-        false => Left::Panicked,
-    };
+    let left =
+        move || if memory { Left::Misconduct(stray(address, write)) } else { Left::Panicked };
     if !abandon(current, context, left) {
         pass_on(signal);
     }

@@ -95,7 +95,7 @@ object! {
     fn store(address: u64, bytes: u64);
     fn page_words(page: u64) -> PageWords;
     fn put_page_words(page: u64, words: &PageWords);
-    fn tell_page_read(page: u64, words: &PageWords);
+    fn report_page_read(page: u64, words: &PageWords);
     fn convict(misconduct: Misconduct) -> !;
 }
 

@@ -161,8 +161,8 @@ impl Architecture {
         }
     }
 
-    /// Returns a machine before boot on which each ITS does, where the architecture leaves a choice,
-    /// what its configuration says.
+    /// Returns a machine before boot on which each ITS does, where the architecture leaves a
+    /// choice, what its configuration says.
     pub fn of(machine: Machine) -> Self {
         Self::new(machine, |its| Freedoms::only(machine.configuration(its).choices))
     }
@@ -235,7 +235,7 @@ impl Architecture {
 
     fn after_store(&mut self, address: u64, bytes: u64) {
         self.reread(address, bytes);
-        // An ITS that used a table and was not told to forget it may go by what it knew.
+        // An ITS that used a table and whose caches were not invalidated may go by what it knew.
         let cached = |its: u8, n: usize| {
             let its = &self.its[usize::from(its)];
             its.used[n].is_some() && its.caches()
@@ -312,7 +312,7 @@ impl Architecture {
         }
     }
 
-    /// Software read a register: what it tells is taken note of.
+    /// Software read a register: notes what it says.
     pub fn learn(&mut self, its: usize, register: Register, part: Part, seen: u64) {
         if self.its[its].registers.learn(register, part, seen) {
             // GITS_CTLR.Quiescent: memory is consistent with caches, nothing is in flight.

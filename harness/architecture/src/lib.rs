@@ -1,9 +1,10 @@
 //! The reference of the architecture: ITSs and redistributors as software sees them (IHI 0069).
 //!
-//! [`Architecture`] is given every [`Action`](its_machine::Action) done to a machine whose host owns
-//! its ITSs, with its [`Outcome`](its_machine::Outcome) and the [`Event`](its_machine::Event)s that it
-//! caused, and judges what hardware did. It is a value: maps and sets, `Clone`, deterministic. It
-//! can also stand in for an ITS: [`Architecture::carry_out`] does what it says (`exemplar`).
+//! [`Architecture`] is given every [`Action`](its_machine::Action) done to a machine whose host
+//! owns its ITSs, with its [`Outcome`](its_machine::Outcome) and the [`Event`](its_machine::Event)s
+//! that it caused, and judges what hardware did. It is a value: maps and sets, `Clone`,
+//! deterministic. It can also stand in for an ITS: [`Architecture::carry_out`] does what it says
+//! (`exemplar`).
 //!
 //! The reference of the policy is built on it. The conformance suite and the comparison with other
 //! devices use it alone. It knows of memory, of register accesses, of commands that an ITS took; it
@@ -20,9 +21,9 @@
 //! | `cells`, `memory` | what ITSs wrote, what CPUs wrote |
 //! | `path`, `possible` | all ways in which something can go; values that are open |
 //!
-//! Each freedom of the architecture ([`its_machine::Freedom`]) is asked for by name where it matters,
-//! so that a verdict names the option that it saw. `Freedoms::ALL` allows every option; a board's
-//! own configuration allows one of each.
+//! Each freedom of the architecture ([`its_machine::Freedom`]) is asked for by name where it
+//! matters, so that a verdict names the option that it saw. `Freedoms::ALL` allows every option; a
+//! board's own configuration allows one of each.
 //!
 //! Where the architecture says nothing more the rest of the case is poisoned
 //! ([`Judgement::poisoned`]).

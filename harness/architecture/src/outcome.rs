@@ -314,7 +314,7 @@ impl Deltas {
     }
 }
 
-/// Whether what an entry was taken for may come from a cache of an earlier table, and tells nothing
+/// Whether what an entry was taken for may come from a cache of an earlier table, and says nothing
 /// of its cell.
 fn is_mixed(on: &Architecture, slot: Slot) -> bool {
     on.its[usize::from(slot.its())].stale.iter().any(Option::is_some)

@@ -13,7 +13,7 @@ use crate::possible::{Possible, Truth};
 /// Why the architecture no longer says what happens.
 pub type Undefined = &'static str;
 
-/// Ways that are told apart; beyond these nothing is known.
+/// Ways that are kept apart; beyond these nothing is known.
 const MOST_WAYS: usize = 256;
 
 /// One thing that a way changes.

@@ -307,7 +307,7 @@ impl Registers {
         Ok(if gone { Wake::TableGone(n) } else { Wake::Nothing })
     }
 
-    /// What a read by software tells. Whether it tells that the ITS came to rest.
+    /// What a read by software says. Whether it says that the ITS came to rest.
     pub(crate) fn learn(&mut self, register: Register, part: Part, seen: u64) -> bool {
         match register {
             Register::Creadr if part != Part::High && self.stall_in_doubt => {

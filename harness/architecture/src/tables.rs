@@ -234,8 +234,8 @@ impl<'a> Tables<'a> {
         found
     }
 
-    /// Devices that may be mapped, by tables or as caches have them, each with each ITT and Size that
-    /// it may have.
+    /// Devices that may be mapped, by tables or as caches have them, each with each ITT and Size
+    /// that it may have.
     pub(crate) fn devices(self) -> Vec<(u32, u64, u8)> {
         let former = self.its.former[DEVICES].iter().copied();
         let tables = self.its.registers.table(DEVICES).into_iter().chain(former);

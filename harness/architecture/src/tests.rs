@@ -185,8 +185,8 @@ fn page_size_and_indirect_stick_by_configuration() {
     world.poisons(write(ITS, AccessSize::Word, 1), &[]);
 }
 
-/// A command at 0x80, posted and not taken.
-fn posted(world: &World, command: Command) -> World {
+/// A command at 0x80, submitted and not taken.
+fn submitted(world: &World, command: Command) -> World {
     let mut world = world.clone();
     world.submits(0x80, command);
     world
@@ -197,7 +197,7 @@ fn fetching_needs_an_enabled_queue_and_the_written_words() {
     let world = prompt_world();
     let one = [consumed(0x80, SYNC)];
     world.wrong(ADVANCE, &one, &rules::ARCH_FETCH, "fetch");
-    let world = posted(&world, SYNC);
+    let world = submitted(&world, SYNC);
     assert!(!world.model.is_settled(0));
     world.clone().agree(ADVANCE, DONE, &one);
     world.wrong(ADVANCE, &[consumed(0xa0, SYNC)], &rules::ARCH_FETCH, "fetch");
@@ -223,7 +223,7 @@ fn errors_stall_or_are_ignored_by_the_option_that_is_allowed() {
     for (option, right, wrong) in
         [(OnError::Stall, stalls, ignored), (OnError::Ignore, ignored, stalls)]
     {
-        let world = posted(&only(Choices::USUAL.with(option)), bad);
+        let world = submitted(&only(Choices::USUAL.with(option)), bad);
         world.clone().agree(ADVANCE, DONE, &[right]);
         for wrong in [wrong, consumed(0x80, bad), stalled(0x80, bad, Some(0x1_0801))] {
             world.wrong(ADVANCE, &[wrong], &rules::ARCH_COMMAND, "MAPD");
@@ -260,7 +260,7 @@ fn msis_need_mapping_enable_and_lpis() {
 #[test]
 fn an_msi_beside_a_discard_may_come_before_or_after() {
     let discard = DISCARD(1, 4);
-    let mut world = posted(&prompt_world(), discard);
+    let mut world = submitted(&prompt_world(), discard);
     world.agree(msi(4), DONE, &[consumed(0x80, discard)]);
     assert_eq!(pending(&world, 0), [(8200, Truth::Maybe)]);
 }
@@ -311,8 +311,8 @@ fn each_option_of_an_overwritten_event() {
     let option = |option: MappedEvent| Freedoms::only(Choices::USUAL.with(option));
     assert_eq!(overwritten(option(MappedEvent::Kept)), [to(8200, 0)]);
     assert_eq!(overwritten(option(MappedEvent::Overwritten)), [to(8201, 0)]);
-    // An error tells that nothing changed.
-    let mut refused = posted(&prompt_world(), mapti(1, 4, 8201, 0));
+    // An error says that nothing changed.
+    let mut refused = submitted(&prompt_world(), mapti(1, 4, 8201, 0));
     refused.agree(ADVANCE, DONE, &[stalled(0x80, mapti(1, 4, 8201, 0), None)]);
     assert_eq!(targets(&refused), [to(8200, 0)]);
 }

@@ -94,7 +94,7 @@ impl Board {
         self.subject.policy()
     }
 
-    /// Whether every load and store of the subject is told.
+    /// Whether every load and store of the subject is reported.
     pub fn is_observed(&self) -> bool {
         self.subject.is_observed()
     }

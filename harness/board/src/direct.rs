@@ -1,9 +1,9 @@
-//! Loads and stores that a subject makes by pointers, told in the words of [`its_el2::El2`]'s
+//! Loads and stores that a subject makes by pointers, reported in the words of [`its_el2::El2`]'s
 //! calls.
 //!
 //! Each is announced before it is made. Loads are gathered until they cover a command or something
 //! else is done: 32 aligned bytes of shared memory or of an ITS's queue, each read once, are one
-//! copy of a command, whatever loads made it. Stores are gathered the same way and told once they
+//! copy of a command, whatever loads made it. Stores are gathered the same way and reported once they
 //! were made, which is when the next thing is done. What is gathered is one step in a race.
 //!
 //! A word whose bytes are read one by one is reported once, even if something else happens between
@@ -66,14 +66,14 @@ fn blocks(address: u64, bytes: u64, shared: bool) -> impl Iterator<Item = Block>
     starts.map(move |start| Block::part(start, address, end, shared))
 }
 
-/// What was announced and is not told yet.
+/// What was announced and is not reported yet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Direct {
     loads: Option<Block>,
     stores: Vec<Block>,
     /// Words of which some bytes were read in this entry, and which.
     partly: Vec<(u64, u8)>,
-    /// Shared reads that were told before they were made.
+    /// Shared reads that were reported before they were made.
     due: u32,
 }
 
@@ -100,7 +100,7 @@ impl State {
 
     fn settle_loads(&mut self) {
         if let Some(block) = self.direct.loads.take() {
-            self.tell_words(block);
+            self.report_words(block);
         }
         // What the host does after a read, it does now that it was made.
         for _ in 0..std::mem::take(&mut self.direct.due) {
@@ -114,19 +114,19 @@ impl State {
             if !taken.is_some_and(|block| block.take(&part))
                 && let Some(block) = self.direct.loads.replace(part)
             {
-                self.tell_words(block);
+                self.report_words(block);
             }
             let gathered = self.direct.loads;
             if let Some(block) = gathered.filter(|block| block.bytes == WHOLE)
                 && (shared || self.its.iter().any(|its| its.has_slot(block.address)))
             {
                 self.direct.loads = None;
-                self.tell_command(block);
+                self.report_command(block);
             }
         }
     }
 
-    fn tell_command(&mut self, block: Block) {
+    fn report_command(&mut self, block: Block) {
         let words = [0, 8, 16, 24].map(|byte| self.memory.read(block.address + byte));
         self.events.push(Event::CommandRead {
             address: block.address,
@@ -136,7 +136,7 @@ impl State {
         self.direct.due += u32::from(block.shared);
     }
 
-    fn tell_words(&mut self, block: Block) {
+    fn report_words(&mut self, block: Block) {
         for (address, bytes) in block.words() {
             if bytes != u8::MAX && self.is_other_part(address, bytes) {
                 continue;
@@ -191,7 +191,7 @@ impl State {
                 rest = after;
                 continue;
             }
-            self.tell_store(*block);
+            self.report_store(*block);
             rest = &rest[1..];
         }
     }
@@ -208,7 +208,7 @@ impl State {
         zero.then_some((start / PAGE_BYTES, after))
     }
 
-    fn tell_store(&mut self, block: Block) {
+    fn report_store(&mut self, block: Block) {
         // Records of the emulation may fill 32 bytes too.
         if block.bytes == WHOLE && self.its.iter().any(|its| its.has_slot(block.address)) {
             let words = [0, 8, 16, 24].map(|byte| self.memory.read(block.address + byte));
@@ -252,10 +252,7 @@ impl State {
 impl Board {
     fn direct(&self, address: u64, bytes: u64, write: bool) {
         let goes_on = self.state.borrow().goes_on(address, bytes, write);
-        let mut state = match goes_on {
-            true => self.call_on(),
-            false => self.call(),
-        };
+        let mut state = if goes_on { self.call_on() } else { self.call() };
         let mut shared = false;
         for page in Pages::under(address, bytes).iter() {
             match state.ownership.state(page) {
@@ -263,9 +260,10 @@ impl Board {
                 _ => self.stop(state, Misconduct::BadAccess { address, write }),
             }
         }
-        match write {
-            false => state.announce_loads(address, bytes, shared),
-            true => state.announce_stores(address, bytes, shared),
+        if write {
+            state.announce_stores(address, bytes, shared)
+        } else {
+            state.announce_loads(address, bytes, shared)
         }
     }
 }
@@ -316,7 +314,7 @@ impl Mapped for Board {
         }
     }
 
-    fn tell_page_read(&self, page: u64, words: &PageWords) {
+    fn report_page_read(&self, page: u64, words: &PageWords) {
         let mut state = self.call_on();
         let mut address = page * PAGE_BYTES;
         for run in words.chunk_by(|one, other| *one == 0 && *other == 0) {
@@ -466,7 +464,7 @@ mod tests {
         assert_eq!(board.page_words(page), ours);
         assert_eq!(board.page_state(page), Some(PageState::HOST));
         assert_eq!(board.page_state(0), None);
-        let events = seen(|board| board.tell_page_read(page, &ours));
+        let events = seen(|board| board.report_page_read(page, &ours));
         let word = |at: u64| events.iter().find_map(|event| event.word_read(at));
         assert_eq!(word(Area::HOST.address()), Some(1));
         assert_eq!(word(Area::HOST.address() + 8 * 510), Some(5));

@@ -84,9 +84,10 @@ impl Board {
             return Outcome::Stopped;
         }
         let mut state = self.state.borrow_mut();
-        let result = match donate {
-            true => state.ownership.donate_guest(page),
-            false => state.ownership.reclaim_guest(page),
+        let result = if donate {
+            state.ownership.donate_guest(page)
+        } else {
+            state.ownership.reclaim_guest(page)
         };
         if result.is_ok() {
             if !donate {

@@ -33,7 +33,7 @@ pub(crate) struct Memory {
     flat: Flat,
     touched: Vec<bool>,
     touched_list: Vec<usize>,
-    /// Somebody wrote who does not tell: any page may have changed.
+    /// Somebody wrote who does not report it: any page may have changed.
     untold: bool,
     stale: Vec<Option<Stale>>,
     stale_pages: usize,
@@ -155,7 +155,7 @@ impl Memory {
         }
     }
 
-    /// EL2 stores, and does not tell where: until the next restore.
+    /// EL2 stores, and does not report where: until the next restore.
     pub(crate) fn expect_anything(&mut self) {
         self.untold = true;
     }
@@ -223,10 +223,8 @@ impl Memory {
     }
 
     pub(crate) fn contents(&self) -> Contents {
-        let mut pages = match self.untold {
-            true => (0..FLAT_PAGES).collect(),
-            false => self.touched_list.clone(),
-        };
+        let mut pages =
+            if self.untold { (0..FLAT_PAGES).collect() } else { self.touched_list.clone() };
         pages.sort_unstable();
         let page = |page: usize| (page, copy_out(self.page(page)));
         let mut all: Vec<_> = pages.into_iter().map(page).collect();

@@ -31,7 +31,8 @@ pub(crate) struct State {
     /// A call of EL2 panicked on the board's side.
     pub board_panicked: bool,
     pub held: Vec<LockName>,
-    /// While several agents act at once: `cpu`, `held` and `work` are those of the agent whose turn it is.
+    /// While several agents act at once: `cpu`, `held` and `work` are those of the agent whose turn
+    /// it is.
     pub race: Option<Race>,
     pub events: Vec<Event>,
     pub direct: Direct,
@@ -66,7 +67,8 @@ impl State {
         }
     }
 
-    /// Lets one ITS do something to itself and what it is connected to; `None` where there is no such ITS.
+    /// Lets one ITS do something to itself and what it is connected to; `None` where there is no
+    /// such ITS.
     pub(crate) fn with_its<R>(
         &mut self,
         number: u8,
@@ -93,10 +95,10 @@ impl State {
         number: u8,
         look: impl FnOnce(&mut PhysicalIts, &mut Bus<'_>) -> R,
     ) -> Option<R> {
-        let told = self.events.len();
+        let reported = self.events.len();
         let result =
             self.with_bus(true, |all, bus| Some(look(all.get_mut(usize::from(number))?, bus)));
-        self.events.truncate(told);
+        self.events.truncate(reported);
         result
     }
 
@@ -136,14 +138,14 @@ impl State {
         });
     }
 
-    /// What redistributors can reach. It is told of with the first ITS's.
+    /// What redistributors can reach. It is reported with the first ITS's.
     pub(crate) fn lpi_tables(&self) -> impl Iterator<Item = Reach> {
         let numbered = (0..).zip(&self.redistributors);
         let on = numbered.filter(|(_, redistributor)| redistributor.lpis_are_on());
         on.flat_map(|(number, redistributor)| lpi_tables(number, redistributor))
     }
 
-    /// Records a change of ownership and tells of reachable pages that it touched.
+    /// Records a change of ownership and reports reachable pages that it touched.
     pub(crate) fn page_event(
         &mut self,
         change: PageChange,
@@ -170,8 +172,8 @@ impl State {
             .lpi_tables()
             .filter(|reach| Pages::under(reach.address, reach.bytes).contains(page))
             .collect();
-        let told = |reach| Event::ReachedPage { reach, page, state };
-        self.events.extend(reached.into_iter().map(told));
+        let reported = |reach| Event::ReachedPage { reach, page, state };
+        self.events.extend(reached.into_iter().map(reported));
     }
 
     fn redistributor_write(&mut self, n: u8, offset: u64, bytes: u64, value: u64) {

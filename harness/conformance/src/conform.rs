@@ -70,7 +70,7 @@ fn places() -> (PathBuf, PathBuf) {
 /// The environment variable that names the checkout, for a program that was built elsewhere.
 pub const ROOT: &str = "ITSDIFF_ROOT";
 
-/// Plays the suite and tells the matrix; the exit code.
+/// Plays the suite and prints the matrix; the exit code.
 ///
 /// # Errors
 /// A requirement that cannot be read, an id that there is none of, a QEMU that does not work.

@@ -26,8 +26,8 @@ where
 }
 
 /// The steps of a script, with a look wherever something is expected; and for each look what is
-/// expected there. What comes after something that the device cannot do is left out: it could depend on
-/// it.
+/// expected there. What comes after something that the device cannot do is left out: it could
+/// depend on it.
 fn record<D: Device>(script: &Script, machine: Machine) -> (Recording, Vec<Vec<Expected>>) {
     let scenario = &script.scenario;
     let (mut recording, mut hosts) = Recording::boot::<D>(scenario, machine);

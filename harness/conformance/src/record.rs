@@ -1,8 +1,8 @@
 //! A scenario as a list of steps for a device, made without the device.
 //!
 //! A driver reads registers and goes on by what it read. Here the reference answers it, so that a
-//! whole case is known beforehand and goes to the device at once. Should the device answer otherwise,
-//! the list is still one that a host could have done.
+//! whole case is known beforehand and goes to the device at once. Should the device answer
+//! otherwise, the list is still one that a host could have done.
 
 use its_architecture::Architecture;
 use its_device::{Device, Step};

@@ -169,7 +169,7 @@ What an ITS must do, one sentence a requirement, with the source and, where it i
 this page is what `cargo xtask conform --documentation` writes, and a test keeps it so.
 
 The text of the GIC architecture specification (IHI 0069) was not at hand. Where it is named as the source, the requirement is what its register pages, the GIC-600 TRM, Linux (driver and KVM), QEMU and Xen agree on, or what
-nobody contradicts; where they differ it is a freedom. On the emulator a command error shows as a stall alone: the number is the hardware's to tell, and is checked on the model and on the physical ITS.
+nobody contradicts; where they differ it is a freedom. On the emulator a command error shows as a stall alone: the number is the hardware's to give, and is checked on the model and on the physical ITS.
 
 | id | requirement | source | freedom |
 | --- | --- | --- | --- |

@@ -12,7 +12,7 @@
 //! | `expect pending cpu=N intids=N,N` · `expect pending cpu=N none` | all LPIs that are pending at a redistributor |
 //! | `expect offered cpu=N intid=N` · `expect offered cpu=N none` | the LPI that a CPU is offered |
 //!
-//! Values are read where that changes nothing. What a subject cannot show is not asked, and told:
+//! Values are read where that changes nothing. What a subject cannot show is not asked, and reported:
 //! QEMU shows neither whether a command was in error nor what a CPU is offered, and to a
 //! deprivileged host an error is a stall without a number.
 
@@ -156,10 +156,7 @@ fn parse(words: &[&str]) -> Result<Expectation, String> {
         },
         "offered" => Expectation::Offered {
             cpu: fields.cpu()?,
-            intid: match fields.flag("none") {
-                true => None,
-                false => Some(narrow(fields.take("intid")?)?),
-            },
+            intid: if fields.flag("none") { None } else { Some(narrow(fields.take("intid")?)?) },
         },
         _ => return Err(format!("{name:?} is nothing that can be expected; {KNOWN}")),
     };

@@ -86,21 +86,21 @@ fn each_option_of_each_freedom_has_a_case() {
 #[test]
 fn each_command_is_posted() {
     let all = all();
-    let mut posted: BTreeSet<&str> = BTreeSet::new();
+    let mut submitted: BTreeSet<&str> = BTreeSet::new();
     for operation in operations(&all) {
         match operation {
             Operation::Command { command: HostCommand::Raw { words }, .. } => {
-                posted.insert(Command::decode(*words).name());
+                submitted.insert(Command::decode(*words).name());
             }
             Operation::Command { command, .. } => {
-                posted.insert(command.name());
+                submitted.insert(command.name());
             }
             _ => {}
         }
     }
     let names = (0..=255_u64).map(|opcode| Command::decode([opcode, 0, 0, 0]).name());
     for name in names {
-        assert!(posted.contains(name), "no requirement posts {name}");
+        assert!(submitted.contains(name), "no requirement posts {name}");
     }
 }
 

@@ -4,8 +4,8 @@
 //! beforehand; the device plays all of it from reset and gives one [`Answer`] for each. A device
 //! need not show everything: it says what it cannot do, and [`Seen`] holds what can be seen of it.
 //!
-//! The conformance suite plays requirements and comparisons on devices. The board and QEMU implement
-//! the trait. This crate must not know who plays, who judges, or what a scenario is.
+//! The conformance suite plays requirements and comparisons on devices. The board and QEMU
+//! implement the trait. This crate must not know who plays, who judges, or what a scenario is.
 
 use std::collections::BTreeMap;
 

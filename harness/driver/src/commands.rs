@@ -137,8 +137,8 @@ impl<P: Perform> Acting<'_, P> {
         }
     }
 
-    /// DISCARD and SYNC for each event that was mapped by [`Acting::map_event`], then MAPD V=0, which
-    /// like Linux's still carries an ITT address.
+    /// DISCARD and SYNC for each event that was mapped by [`Acting::map_event`], then MAPD V=0,
+    /// which like Linux's still carries an ITT address.
     pub fn unmap_device(&mut self, device_id: u32) {
         for event in self.events_of(device_id) {
             self.send_discard(event);

@@ -46,7 +46,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Returns a driver of the n-th ITS that has done nothing yet. Live devices are the first ITS's.
+    /// Returns a driver of the n-th ITS that has done nothing yet. Live devices are the first
+    /// ITS's.
     pub fn new(machine: Machine, its: u8, boot: Boot) -> Self {
         let live = match its {
             0 => boot.live(&machine.configuration(0)).collect(),

@@ -55,7 +55,7 @@ impl<P: Perform> Acting<'_, P> {
     }
 
     /// Writes the byte of an LPI in the configuration table, by way of the word that holds it;
-    /// tells nobody.
+    /// is not reported.
     pub fn configure(&mut self, intid: u32, value: u8) {
         let byte = configuration_address(Area::CONFIGURATION.address(), intid);
         let (address, shift) = (byte & !7, (byte & 7) * 8);

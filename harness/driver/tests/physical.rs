@@ -241,7 +241,7 @@ impl Life {
 fn a_drivers_whole_life_has_no_error_on_any_configuration() {
     let configurations: Vec<ItsConfiguration> = configurations().collect();
     for n in 0..8 * configurations.len() {
-        // The other ITS is of another kind, and lives beside it.
+        // The other ITS is of another kind, and lives next to it.
         let [configuration, other] = [n, n + 41].map(|n| ItsConfiguration {
             choices: choices(n),
             ..configurations[n % configurations.len()]

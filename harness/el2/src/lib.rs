@@ -1,8 +1,8 @@
 //! The seam between EL2 and an ITS emulation that runs there.
 //!
 //! - **What EL2 offers an emulation**: [`El2`], [`Locks`], [`Errno`]. The board implements it. The
-//!   emulator calls it and knows nothing else of the world. [`Mapped`] is for emulations that follow
-//!   pointers.
+//!   emulator calls it and knows nothing else of the world. [`Mapped`] is for emulations that
+//!   follow pointers.
 //! - **What an emulation offers EL2**: [`Subject`], [`Trap`], [`SubjectPolicy`]. The emulator
 //!   implements it, the board calls it.
 //!
@@ -14,8 +14,8 @@
 //! - **Work is counted in calls.** Each call of [`El2`] is one unit; no call waits. A board stops a
 //!   subject that makes more calls than [`WORK_LIMIT`] in one trap.
 //!
-//! `no_std` without an allocator, so that an emulator may be linked where there is none. It must not
-//! know who runs an emulation or who judges it.
+//! `no_std` without an allocator, so that an emulator may be linked where there is none. It must
+//! not know who runs an emulation or who judges it.
 #![no_std]
 #![deny(
     clippy::indexing_slicing,

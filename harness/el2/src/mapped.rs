@@ -30,21 +30,21 @@ pub trait Mapped: El2 {
     /// not write there.
     fn store(&self, address: u64, bytes: u64);
 
-    /// Stores follow of which nobody will be told, until the machine is reset.
+    /// Stores follow that are not reported, until the machine is reset.
     fn expect_untold_stores(&self);
 
-    /// What a page of memory holds. Nobody is told.
+    /// What a page of memory holds. It is no event.
     fn page_words(&self, page: u64) -> PageWords;
 
-    /// To whom a page belongs, `None` for what is no memory. Nobody is told.
+    /// To whom a page belongs, `None` for what is no memory. It is no event.
     fn page_state(&self, page: u64) -> Option<PageState>;
 
-    /// The host stores all of a page. Nobody is told.
+    /// The host stores all of a page. It is no event.
     fn put_page_words(&self, page: u64, words: &PageWords);
 
     /// EL2 reads a page that holds these words for those who judge, whatever it holds for EL2: the
     /// host wrote it in a form that they do not know, or what EL2 reads is not seen.
-    fn tell_page_read(&self, page: u64, words: &PageWords);
+    fn report_page_read(&self, page: u64, words: &PageWords);
 
     /// Records what EL2 must not do, and does not return.
     fn convict(&self, misconduct: Misconduct) -> !;

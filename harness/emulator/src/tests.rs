@@ -1000,7 +1000,7 @@ fn traffic(kind: u8, device: u8, place: u8) -> Words {
 }
 
 quickcheck! {
-    /// Whatever is posted, rewritten, stalled and retried: no ITT is given back while it is used,
+    /// Whatever is submitted, rewritten, stalled and retried: no ITT is given back while it is used,
     /// and every one is when all devices are unmapped.
     fn hostile_traffic_keeps_and_returns_every_page(steps: std::vec::Vec<(u8, u8, u8, u8)>) -> bool {
         let bench = Bench::guarded();

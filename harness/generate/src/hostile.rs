@@ -167,7 +167,7 @@ fn run_of_devices(draft: &mut Draft<'_, '_>) {
     draft.poll();
 }
 
-/// Slots that were posted are written again.
+/// Slots that were submitted are written again.
 fn rewritten(draft: &mut Draft<'_, '_>) {
     let (device_id, event_id) = draft.some_event();
     draft.post();

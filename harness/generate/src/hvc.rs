@@ -3,7 +3,7 @@
 use super::{hostile, legal, several};
 use crate::words::*;
 
-/// Traffic beside it.
+/// Traffic next to it.
 #[rustfmt::skip]
 pub(super) const LEGAL: &[Phrase] = &[
     legal::map_device, legal::map_event, legal::interrupt, legal::unmap, legal::collection,
@@ -34,7 +34,7 @@ pub(super) fn busy(draft: &mut Draft<'_, '_>) {
     draft.write_cwriter(cpu, offset);
 }
 
-/// The host, while it still can, moves its queue or a table, and tells EL2 where it is now.
+/// The host, while it still can, moves its queue or a table, and describes to EL2 where it is now.
 pub(super) fn moved(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     draft.push_all([Operation::Disable { cpu }, Operation::Quiesce { cpu }]);

@@ -1,4 +1,4 @@
-//! Legal phrases: what the Linux driver does, with devices and page sharing beside it.
+//! Legal phrases: what the Linux driver does, with devices and page sharing next to it.
 
 use crate::words::*;
 
@@ -245,7 +245,7 @@ pub(crate) fn set_up(draft: &mut Draft<'_, '_>) {
     draft.push(Operation::SetUp { cpu, private, descriptor, private_pages, device_flip: 0 });
 }
 
-/// What was written is posted and looked at.
+/// What was written is submitted and looked at.
 pub(crate) fn finish(draft: &mut Draft<'_, '_>) {
     draft.drain();
     idle(draft);

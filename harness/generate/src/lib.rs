@@ -1,7 +1,7 @@
 //! Draws scenarios, and changes them: all choices come from bytes or from a seed.
 //!
-//! - **Drawing** ([`numbered`], [`generate`], [`generate_for`]) makes scenarios that are legal enough
-//!   to get deep, and wrong in one to three places.
+//! - **Drawing** ([`numbered`], [`generate`], [`generate_for`]) makes scenarios that are legal
+//!   enough to get deep, and wrong in one to three places.
 //! - **Mutation** ([`mutate`], [`crossover`]) changes one a little, or makes one of two.
 //! - The **dictionary** ([`dictionary`]) has words for engines that mutate bytes.
 //!
@@ -17,10 +17,10 @@
 //!
 //! A scenario is a sequence of *phrases*, each a few operations that belong together: `legal` and
 //! `hostile` for an emulation at EL2, `mmio`, `hvc` and `tables` with more of one kind for
-//! emulations of one or two ITSs, `race` for several agents at once, `arch` for hosts that own their
-//! ITS. How often a phrase comes is drawn anew for each scenario (swarm testing): one scenario fills
-//! the queue, another suspends again and again, a third does a little of all. A new phrase is a
-//! function, and a row in the table of the targets that draw it.
+//! emulations of one or two ITSs, `race` for several agents at once, `arch` for hosts that own
+//! their ITS. How often a phrase comes is drawn anew for each scenario (swarm testing): one
+//! scenario fills the queue, another suspends again and again, a third does a little of all. A new
+//! phrase is a function, and a row in the table of the targets that draw it.
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,

@@ -50,17 +50,17 @@ fn value(draft: &mut Draft<'_, '_>) -> u64 {
     draft.pick(&[0, 1, u64::MAX, 1 << 63, word & 0xf_ffe0, word], 0)
 }
 
-/// On a register or a few bytes beside it, in any size.
+/// On a register or a few bytes next to it, in any size.
 fn near_a_register(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 6) {
         let frame = frame(draft);
         let known: Vec<_> = registers(frame).map(|(_, offset, size)| (offset, size)).collect();
         let (offset, own) = draft.pick(&known, (0, AccessSize::Word));
-        let beside = draft.pick(&[0, 0, 0, 1, 2, 3, 4, 7, 8], 0);
+        let away = draft.pick(&[0, 0, 0, 1, 2, 3, 4, 7, 8], 0);
         let size = if draft.chance(1, 2) { own } else { draft.pick(&SIZES, own) };
         let value = value(draft);
         let value = draft.chance(1, 2).then_some(value);
-        access(draft, frame, (offset.saturating_add(beside), size), value);
+        access(draft, frame, (offset.saturating_add(away), size), value);
     }
 }
 

@@ -59,8 +59,8 @@ pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
 }
 
 /// A scenario made of two, by `seed` alone: the start of one and the end of the other, or one with
-/// a piece of the other in it. Configurations and boot plan come from one of them. What comes out is
-/// fit for the target.
+/// a piece of the other in it. Configurations and boot plan come from one of them. What comes out
+/// is fit for the target.
 pub fn crossover(one: &Scenario, other: &Scenario, target: FuzzTarget, seed: u64) -> Scenario {
     let mut rng = Rng::with_seed(seed);
     let at = below(&mut rng, one.operations.len().saturating_add(1));

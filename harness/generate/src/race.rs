@@ -61,7 +61,7 @@ fn open(draft: &mut Draft<'_, '_>, weights: &Weights) {
 
 /// Makes a race of what `body` says.
 fn race(draft: &mut Draft<'_, '_>, body: impl FnOnce(&mut Draft<'_, '_>)) {
-    // Before it come commands that nobody posted.
+    // Before it come commands that nobody submitted.
     draft.times(0, 4, pending_command);
     let start = draft.length();
     body(draft);

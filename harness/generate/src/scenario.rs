@@ -11,7 +11,7 @@ use crate::draft::{Draft, Phrase};
 /// What a generated scenario may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Temper {
-    /// Only what the Linux driver could do, and devices, CPUs and page sharing beside it.
+    /// Only what the Linux driver could do, and devices, CPUs and page sharing next to it.
     Legal,
     /// Mistakes and attacks too.
     Hostile,

@@ -13,7 +13,7 @@ pub(super) fn each_its(draft: &mut Draft<'_, '_>, what: Phrase) {
     what(draft);
 }
 
-/// The host turns to the other ITS, if there is one. What it wrote is posted before.
+/// The host turns to the other ITS, if there is one. What it wrote is submitted before.
 pub(super) fn other_its(draft: &mut Draft<'_, '_>) {
     if draft.expected.boot.its < 2 {
         return;

@@ -31,13 +31,13 @@ impl Draft<'_, '_> {
         self.push(Operation::WriteCwriter { cpu, retry: false, double });
     }
 
-    /// What was written is posted, and all of it should be consumed.
+    /// What was written is submitted, and all of it should be consumed.
     pub(crate) fn settle(&mut self) {
         self.post();
         self.drain();
     }
 
-    /// What was written is posted and looked at.
+    /// What was written is submitted and looked at.
     pub(crate) fn post_and_poll(&mut self) {
         self.post();
         self.poll();
@@ -50,13 +50,13 @@ impl Draft<'_, '_> {
         self.push(Operation::Poll { cpu, times });
     }
 
-    /// A command, posted and looked at.
+    /// A command, submitted and looked at.
     pub(crate) fn attempt(&mut self, command: HostCommand) {
         self.command(command);
         self.post_and_poll();
     }
 
-    /// A command, posted.
+    /// A command, submitted.
     pub(crate) fn send(&mut self, command: HostCommand) {
         self.command(command);
         self.post();
@@ -88,11 +88,11 @@ impl Draft<'_, '_> {
             self.post();
         }
         for _ in 0..40 {
-            let posted = self.expected.here().in_flight;
+            let submitted = self.expected.here().in_flight;
             let (commands, times) = match self.expected.here().configuration.pace {
-                _ if posted == 0 => return,
+                _ if submitted == 0 => return,
                 Pace::AtOnce => (0, 2),
-                Pace::Late => (0, posted.min(255) as u8),
+                Pace::Late => (0, submitted.min(255) as u8),
                 Pace::Never => (64, 1),
             };
             let cpu = self.cpu();

@@ -128,7 +128,7 @@ fn slots(operation: &Operation, expected: &expected::ExpectedState) -> u64 {
     }
 }
 
-/// With hardware that only moves when told, phrases that do not wait, and the smallest queue.
+/// With hardware that only moves when given time, phrases that do not wait, and the smallest queue.
 #[test]
 fn a_small_queue_never_overflows() {
     for seed in 0..300 {

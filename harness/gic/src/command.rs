@@ -1,7 +1,7 @@
 //! The twelve physical commands, as they stand in the queue (IHI 0069, ITS commands).
 //!
-//! [`Command::decode`] takes any 32 bytes, [`Command::encode`] any command. Decoding forgets reserved
-//! bits, so `encode(decode(words))` is the command with those bits cleared.
+//! [`Command::decode`] takes any 32 bytes, [`Command::encode`] any command. Decoding forgets
+//! reserved bits, so `encode(decode(words))` is the command with those bits cleared.
 
 /// Bytes in one command, which is one slot of the queue.
 pub const COMMAND_BYTES: u64 = 32;
@@ -114,8 +114,8 @@ impl Command {
         }
     }
 
-    /// Returns the four words of a command, reserved bits zero. Bits of a field that the encoding has
-    /// no room for are lost.
+    /// Returns the four words of a command, reserved bits zero. Bits of a field that the encoding
+    /// has no room for are lost.
     pub const fn encode(self) -> Words {
         match self {
             Self::Movi { device_id, event_id, icid } => {

@@ -158,7 +158,8 @@ impl Table {
     }
 }
 
-/// A level-1 entry: Valid in bit 63, the level-2 table's address in bits \[51:N\], N = 12, 14 or 16.
+/// A level-1 entry: Valid in bit 63, the level-2 table's address in bits \[51:N\], N = 12, 14 or
+/// 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level1Entry(pub u64);
 

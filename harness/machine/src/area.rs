@@ -1,7 +1,8 @@
 //! The memory map: what each run of pages is for, and where it is.
 //!
 //! Low memory with a hole that is no memory; extra memory, which only large boards have; a region
-//! beyond 2^48, which may be cut short. Areas that may hold ITS tables start at a multiple of 64 KiB.
+//! beyond 2^48, which may be cut short. Areas that may hold ITS tables start at a multiple of 64
+//! KiB.
 
 use core::fmt;
 
@@ -14,7 +15,8 @@ macro_rules! areas {
     ($($(#[$doc:meta])* $kind:ident $constant:ident = $number:literal $name:literal
         $pages:literal $start:expr;)*) => {
         /// What a run of pages is for. Numbers stand in the binary form of scenarios: they never
-        /// change and are never reused. (16 is no area; 17 to 21 and 23 to 26 are retired; 29 to 31 are reserved.)
+        /// change and are never reused. (16 is no area; 17 to 21 and 23 to 26 are retired; 29 to 31
+        /// are reserved.)
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum AreaKind {

@@ -135,7 +135,7 @@ freedoms! {
         "After Enabled was cleared Quiescent is 1 once nothing is in flight, or some reads of CTLR later."
         "GITS_CTLR"
     LpiCache "lpi-cache" { Absent "absent", Kept "kept" }
-        "A redistributor reads an LPI's configuration when it needs it, or keeps it until it is told to forget it."
+        "A redistributor reads an LPI's configuration when it needs it, or keeps it until it must forget it."
         "GICR_INVLPIR, INV, INVALL"
     EnableLpis "enable-lpis" { Fixed "fixed", Clearable "clearable" }
         "GICR_CTLR.EnableLPIs stays 1 once set, or can be cleared (then CES reads 1)."
@@ -162,7 +162,7 @@ freedoms! {
         "MAPC V=0 ignores RDbase, or it is a command error if it names no redistributor."
         "MAPC (ignored); Linux KVM, Xen (checked)"
     Statusr "statusr" { Absent "absent", Present "present" }
-        "GITS_STATUSR reads zero, or tells of accesses to reserved, read-only and write-only registers."
+        "GITS_STATUSR reads zero, or reports accesses to reserved, read-only and write-only registers."
         "GITS_STATUSR (optional; its offset not confirmed)"
     BusyWrite "busy-write" { Ignored "ignored", Taken "taken" }
         "A write that must not be made now (CBASER or BASER while Enabled or not Quiescent, Enabled before Quiescent) is ignored, or anything follows."
@@ -171,7 +171,7 @@ freedoms! {
         "`GITS_BASER<n>`.Page_Size is fixed, or takes each size."
         "`GITS_BASER<n>`; Linux KVM (fixed), QEMU (writable)"
     IcidWidth "icid-width" { Implied "implied", Stated "stated" }
-        "That ICIDs have 16 bits is told by TYPER.CIL = 0, or by CIL = 1 and CIDbits = 15."
+        "ICIDs of 16 bits are shown by TYPER.CIL = 0, or by CIL = 1 and CIDbits = 15."
         "GITS_TYPER; Linux KVM (CIL = 0), QEMU (CIL = 1)"
     UnreadyEnable "unready-enable" { Ignored "ignored", Taken "taken" }
         "Enabled set without a valid queue or a table that is needed: ignored, or anything follows."

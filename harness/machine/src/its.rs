@@ -9,7 +9,7 @@ use crate::freedom::choice::{IcidWidth, PageSizeField};
 /// When the physical ITS works through its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pace {
-    /// All of it, before the access that posted it completes.
+    /// All of it, before the access that submitted it completes.
     AtOnce,
     /// One command for each register access that it sees.
     Late,
@@ -24,7 +24,7 @@ pub struct ItsConfiguration {
     pub event_id_bits: u8,
     /// DeviceID bits, 1 to 32 (TYPER.Devbits + 1).
     pub device_id_bits: u8,
-    /// ICID bits, 1 to 16; 16 is told by TYPER.CIL = 0 unless [`IcidWidth`] says otherwise.
+    /// ICID bits, 1 to 16; 16 is TYPER.CIL = 0 unless [`IcidWidth`] says otherwise.
     pub collection_id_bits: u8,
     /// Collections held without memory (TYPER.HCC).
     pub hardware_collections: u8,

@@ -4,14 +4,15 @@
 //!   [`freedom`] of the architecture
 //! - [`Area`] and [`Place`]: the memory map, by names
 //! - [`Action`] and [`Outcome`]: what the host, a device or time does, and what comes back
-//! - [`Event`]: what EL2 and hardware did meanwhile. A flat list in order; whoever judges reads that
-//!   list, never the state of an emulation
+//! - [`Event`]: what EL2 and hardware did meanwhile. A flat list in order; whoever judges reads
+//!   that list, never the state of an emulation
 //! - [`View`]: what can be seen of the hardware without changing it
 //! - [`Turn`] and [`Part`]: several agents at once
 //! - [`text`]: all of it for people
 //!
 //! Everybody but the emulator speaks it: the board and QEMU report in these words, the references
-//! and the oracles judge them, scenarios are made of them. It knows none of them and decides nothing.
+//! and the oracles judge them, scenarios are made of them. It knows none of them and decides
+//! nothing.
 #![no_std]
 #![deny(
     clippy::indexing_slicing,

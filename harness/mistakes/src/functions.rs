@@ -35,7 +35,7 @@ fn each(items: &mut [Item], take: &mut dyn FnMut(&Signature, &mut Block)) {
                     }
                 }
             }
-            // No function stands in it that could be told from its frame.
+            // No function stands in it that its frame would identify.
             _ => {}
         }
     }

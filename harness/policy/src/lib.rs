@@ -1,9 +1,9 @@
 //! The reference: what a machine with ITSs under EL2 must do.
 //!
 //! [`Policy`] is given every [`Action`](its_machine::Action) done to a machine, with its
-//! [`Outcome`](its_machine::Outcome) and the [`Event`](its_machine::Event)s that it caused, and says
-//! which of them were wrong. It is a value: maps and sets, `Clone`, deterministic. It never sees the
-//! machine itself or the emulation, only these lists.
+//! [`Outcome`](its_machine::Outcome) and the [`Event`](its_machine::Event)s that it caused, and
+//! says which of them were wrong. It is a value: maps and sets, `Clone`, deterministic. It never
+//! sees the machine itself or the emulation, only these lists.
 //!
 //! It is built on the reference of the architecture ([`Policy::hardware`]), and adds what EL2 does:
 //!
@@ -16,8 +16,8 @@
 //! | `ledger` | whose each page *should be*, by the policy |
 //! | `race` | several agents at once |
 //!
-//! The runner feeds it and turns its [`Judgement`](its_architecture::Judgement)s into findings. Where
-//! a document leaves EL2 a choice, both are accepted and the comment there says so.
+//! The runner feeds it and turns its [`Judgement`](its_architecture::Judgement)s into findings.
+//! Where a document leaves EL2 a choice, both are accepted and the comment there says so.
 #![deny(clippy::unwrap_used, clippy::panic, clippy::todo)]
 
 mod account;

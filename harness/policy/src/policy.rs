@@ -46,7 +46,8 @@ pub struct Policy {
 
 impl Policy {
     /// Returns a machine before boot: nothing programmed, no CPU finalized. `freedoms`: what is
-    /// allowed of each ITS where the architecture leaves a choice; redistributors go by the first's.
+    /// allowed of each ITS where the architecture leaves a choice; redistributors go by the
+    /// first's.
     pub fn new(machine: Machine, policy: SubjectPolicy, freedoms: impl Fn(u8) -> Freedoms) -> Self {
         Self {
             machine,
@@ -99,8 +100,8 @@ impl Policy {
         }
     }
 
-    /// Returns whether nothing more can be expected of the queue: all of it was consumed, the ITS is
-    /// stalled or disabled, or the host's next command is refused.
+    /// Returns whether nothing more can be expected of the queue: all of it was consumed, the ITS
+    /// is stalled or disabled, or the host's next command is refused.
     pub fn is_settled(&self, its: u8) -> bool {
         let its = usize::from(its);
         let registers = &self.hardware.its[its].registers;
@@ -170,7 +171,7 @@ impl Policy {
                 self.act_on_hardware(action, outcome, events, account);
                 let guarded = self.guarded[usize::from(its)].as_ref().filter(|_| restored);
                 if guarded.is_some_and(GuardedIts::is_rest_in_doubt) {
-                    let why = "nobody can tell whether the ITS was at rest when it lost power";
+                    let why = "nobody can know whether the ITS was at rest when it lost power";
                     account.judgement.poison(why);
                 }
             }

@@ -88,12 +88,12 @@ impl Deed {
     }
 }
 
-/// Reads what tells what a write did to the queue.
+/// Reads what shows what a write did to the queue.
 fn ask(effect: Effect, batch: &mut Batch) {
     match effect {
         Effect::Nothing => {}
         Effect::Moved => pointers(batch),
-        Effect::Switched { .. } | Effect::Posted { .. } => {
+        Effect::Switched { .. } | Effect::Submitted { .. } => {
             batch.read(AccessSize::Double, ITS + Register::Creadr.offset());
         }
     }
@@ -157,7 +157,7 @@ fn control_frame(offset: u64, size: AccessSize, direction: Direction) -> Deed {
 fn effect(offset: u64, size: AccessSize, value: u64) -> Effect {
     match Register::select(offset, size.bytes()) {
         Some((Register::Ctlr, _)) => Effect::Switched { on: value & 1 == 1 },
-        Some((Register::Cwriter, Part::Whole | Part::Low)) => Effect::Posted { cwriter: value },
+        Some((Register::Cwriter, Part::Whole | Part::Low)) => Effect::Submitted { cwriter: value },
         Some((Register::Cbaser | Register::Cwriter | Register::Creadr, _)) => Effect::Moved,
         _ => Effect::Nothing,
     }

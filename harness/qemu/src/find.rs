@@ -14,7 +14,7 @@ const OLDEST: (u32, u32) = (7, 2);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
     pub program: PathBuf,
-    /// As it tells it: `7.2.22`.
+    /// As it prints it: `7.2.22`.
     pub version: String,
 }
 
@@ -31,7 +31,7 @@ pub enum Missing {
         #[source]
         source: io::Error,
     },
-    #[error("{} does not tell a version of QEMU but: {said}", program.display())]
+    #[error("{} prints no version of QEMU but: {said}", program.display())]
     NotQemu { program: PathBuf, said: String },
     #[error("QEMU {version} is too old: {}.{} or newer is needed", OLDEST.0, OLDEST.1)]
     TooOld { version: String },
@@ -56,8 +56,8 @@ fn search(path: &OsStr) -> Option<PathBuf> {
 fn judge(program: &Path, said: &str) -> Result<Installed, Missing> {
     let first = said.lines().next().unwrap_or_default();
     let strange = || Missing::NotQemu { program: program.to_owned(), said: first.to_owned() };
-    let told = first.strip_prefix("QEMU emulator version ");
-    let version = told.and_then(|rest| rest.split_whitespace().next());
+    let rest = first.strip_prefix("QEMU emulator version ");
+    let version = rest.and_then(|rest| rest.split_whitespace().next());
     let version = version.ok_or_else(strange)?.to_owned();
     let mut numbers = version.split('.').map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
@@ -75,13 +75,13 @@ mod tests {
 
     #[test]
     fn versions_are_judged() {
-        let told = |said| judge(Path::new("/bin/q"), said);
+        let found = |said| judge(Path::new("/bin/q"), said);
         let debian = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright";
-        assert_eq!(told(debian).unwrap().version, "7.2.22");
-        assert_eq!(told("QEMU emulator version 10.0.2").unwrap().version, "10.0.2");
-        assert!(matches!(told("QEMU emulator version 6.2.0"), Err(Missing::TooOld { .. })));
+        assert_eq!(found(debian).unwrap().version, "7.2.22");
+        assert_eq!(found("QEMU emulator version 10.0.2").unwrap().version, "10.0.2");
+        assert!(matches!(found("QEMU emulator version 6.2.0"), Err(Missing::TooOld { .. })));
         for strange in ["", "hello", "QEMU emulator version x.y"] {
-            assert!(matches!(told(strange), Err(Missing::NotQemu { .. })));
+            assert!(matches!(found(strange), Err(Missing::NotQemu { .. })));
         }
     }
 

@@ -19,8 +19,8 @@
 //! - `play`: cases
 //!
 //! Its users compare QEMU with the reference. It knows the seam and nothing else: not the board,
-//! the model or a scenario. The addresses of the board come from the [`Machine`](its_machine::Machine)
-//! that it is given.
+//! the model or a scenario. The addresses of the board come from the
+//! [`Machine`](its_machine::Machine) that it is given.
 
 mod actions;
 mod connection;

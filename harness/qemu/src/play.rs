@@ -104,7 +104,7 @@ impl Qemu {
         Ok(Answer::Acted { outcome, events })
     }
 
-    /// Takes what tells what a write did to the queue.
+    /// Takes what shows what a write did to the queue.
     fn receive_effect(&mut self, effect: Effect) -> Result<Vec<Event>, Error> {
         let Self { answers, queue, stored, .. } = self;
         Ok(match effect {
@@ -114,7 +114,7 @@ impl Qemu {
                 Vec::new()
             }
             Effect::Switched { on } => queue.switched(on, answers.value()?, stored),
-            Effect::Posted { cwriter } => queue.posted(cwriter, answers.value()?, stored),
+            Effect::Submitted { cwriter } => queue.submitted(cwriter, answers.value()?, stored),
         })
     }
 

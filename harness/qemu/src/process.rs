@@ -23,7 +23,7 @@ use crate::qtest::{Answers, Batch, exchange};
 use crate::{Error, Installed};
 
 /// Takes the commands on standard error and a file for it as the first argument. Starts the others,
-/// tells their process id, waits for its input to end.
+/// prints their process id, waits for its input to end.
 const SHELL: &str = r#"exec 3<&2 2>>"$1"; shift; "$@" <&3 3<&- & echo $!; exec >&- 3<&-
     read -r end; kill -9 $!; wait"#;
 /// The most that is kept of what QEMU says on standard error.

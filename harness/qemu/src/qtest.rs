@@ -16,7 +16,7 @@ const CHUNK: usize = 128;
 /// Lines that may wait for their answers. These answers fit the buffer of a pipe, so that QEMU
 /// never waits until they are received, and sending waits for nothing but QEMU.
 const WINDOW: usize = 2 * CHUNK;
-/// How QEMU tells of an interrupt line, at any time.
+/// How QEMU reports an interrupt line, at any time.
 const ASYNCHRONOUS: &[u8] = b"IRQ ";
 
 /// Commands to be sent.

@@ -1,4 +1,4 @@
-//! What happened to the command queue in a write, told from its registers before and after.
+//! What happened to the command queue in a write, found from its registers before and after.
 //!
 //! QEMU works through the queue inside of the writes to GITS_CTLR and GITS_CWRITER
 //! (`hw/intc/arm_gicv3_its.c`: process_cmdq). Whether a command that went past was in error cannot
@@ -22,7 +22,7 @@ pub(crate) enum Effect {
         on: bool,
     },
     /// GITS_CWRITER's low half is written.
-    Posted {
+    Submitted {
         cwriter: u64,
     },
 }
@@ -65,16 +65,16 @@ impl QueueState {
         self.creadr = Creadr::from_bits(creadr);
     }
 
-    /// Takes GITS_CREADR as it is after GITS_CTLR.Enabled was written, and tells what happened in
+    /// Takes GITS_CREADR as it is after GITS_CTLR.Enabled was written, and returns what happened in
     /// that write.
     pub(crate) fn switched(&mut self, on: bool, creadr: u64, stored: &Stored) -> Vec<Event> {
         self.enabled = on;
         self.ran(Creadr::from_bits(creadr), stored)
     }
 
-    /// Takes GITS_CREADR as it is after the low half of GITS_CWRITER was written, and tells what
+    /// Takes GITS_CREADR as it is after the low half of GITS_CWRITER was written, and returns what
     /// happened in that write.
-    pub(crate) fn posted(&mut self, cwriter: u64, creadr: u64, stored: &Stored) -> Vec<Event> {
+    pub(crate) fn submitted(&mut self, cwriter: u64, creadr: u64, stored: &Stored) -> Vec<Event> {
         self.cwriter = Cwriter::from_bits(cwriter);
         self.ran(Creadr::from_bits(creadr), stored)
     }
@@ -142,12 +142,12 @@ mod tests {
         let mut queue = QueueState::default();
         // Software wrote CREADR, which QEMU lets it.
         queue.moved([CBASER, 0, 0xfe0]);
-        assert_eq!(queue.posted(0x20, 0xfe0, &stored), []);
+        assert_eq!(queue.submitted(0x20, 0xfe0, &stored), []);
         let both = [taken(0xfe0, [1, 2, 3, 4]), taken(0, [0; 4])];
         assert_eq!(queue.switched(true, 0x20, &stored), both);
-        assert_eq!(queue.posted(0x20, 0x20, &stored), []);
+        assert_eq!(queue.submitted(0x20, 0x20, &stored), []);
         // No offset of the queue.
-        assert_eq!(queue.posted(0x20, 0x1000, &stored).len(), 128);
+        assert_eq!(queue.submitted(0x20, 0x1000, &stored).len(), 128);
     }
 
     #[test]
@@ -157,12 +157,12 @@ mod tests {
         queue.moved([CBASER, 0, 0]);
         assert_eq!(queue.switched(true, 0, &stored), []);
         let first = [taken(0, [0; 4]), stalled(0x20)];
-        assert_eq!(queue.posted(0x60, 0x21, &stored), first);
-        assert_eq!(queue.posted(0x60, 0x21, &stored), [stalled(0x20)]);
+        assert_eq!(queue.submitted(0x60, 0x21, &stored), first);
+        assert_eq!(queue.submitted(0x60, 0x21, &stored), [stalled(0x20)]);
         assert_eq!(queue.switched(true, 0x21, &stored), [stalled(0x20)]);
-        assert_eq!(queue.posted(0x2000, 0x21, &stored), []);
+        assert_eq!(queue.submitted(0x2000, 0x21, &stored), []);
         let rest = [taken(0x20, [0; 4]), taken(0x40, [0; 4])];
-        assert_eq!(queue.posted(0x60, 0x61, &stored), rest);
+        assert_eq!(queue.submitted(0x60, 0x61, &stored), rest);
         assert_eq!(queue.switched(false, 0x61, &stored), []);
     }
 }

@@ -1,4 +1,4 @@
-//! Traffic of one device beside many others, without reference and oracles: for counting EL2's
+//! Traffic of one device next to many others, without reference and oracles: for counting EL2's
 //! instructions.
 //!
 //! `many_devices DEVICES ROUNDS`: maps so many devices, 0 to 4,000, and then does the same few

@@ -76,7 +76,7 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    /// Asks the reference, unless it was dismissed; after the oracles, for what they told explains
+    /// Asks the reference, unless it was dismissed; after the oracles, for what they reported explains
     /// what hardware then does.
     fn refer(
         &mut self,

@@ -162,10 +162,8 @@ pub fn difference(one: &Observed, other: &Observed) -> Option<Difference> {
     });
     let mut pairs = one.zip(other).take(longer);
     let (one, other) = pairs.find(|(one, other)| one != other)?;
-    let (kind, subject) = match one.kind.is_empty() {
-        true => (&other.kind, &other.subject),
-        false => (&one.kind, &one.subject),
-    };
+    let (kind, subject) =
+        if one.kind.is_empty() { (&other.kind, &other.subject) } else { (&one.kind, &one.subject) };
     let class = match () {
         () if one.action != other.action => "action",
         () if one.result != other.result => "result",

@@ -119,9 +119,12 @@ impl Runner {
 }
 
 fn model(machine: Machine, policy: SubjectPolicy, all_freedoms: bool) -> Policy {
-    Policy::new(machine, policy, |its| match all_freedoms {
-        true => Freedoms::ALL,
-        false => Freedoms::only(machine.configuration(its).choices),
+    Policy::new(machine, policy, |its| {
+        if all_freedoms {
+            Freedoms::ALL
+        } else {
+            Freedoms::only(machine.configuration(its).choices)
+        }
     })
 }
 

@@ -131,8 +131,8 @@ impl<K: Clone> Session<K> {
         scenario.within(self.most.0, self.most.1)
     }
 
-    /// Plays a case. `observer` gives whoever looks on: from before boot, or with what was kept of a
-    /// boot. Ends where the observer says that it is over.
+    /// Plays a case. `observer` gives whoever looks on: from before boot, or with what was kept of
+    /// a boot. Ends where the observer says that it is over.
     pub(crate) fn play<O: Observer<Kept = K>>(
         &mut self,
         scenario: &Scenario,

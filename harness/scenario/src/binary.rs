@@ -1,9 +1,9 @@
 //! The binary form: what fuzzing engines mutate. It is never stored; the text form is.
 //!
 //! Little endian. Byte 0 is the version, 4. From byte 1 on is the boot plan, one byte a field; the
-//! other bytes up to 63 are zero. Then 128 bytes for each ITS that the boot plan has, and for two at
-//! least: its configuration, one byte a field, then zeros. Then 42 bytes an operation: its kind, its
-//! CPU, five words of 8 bytes.
+//! other bytes up to 63 are zero. Then 128 bytes for each ITS that the boot plan has, and for two
+//! at least: its configuration, one byte a field, then zeros. Then 42 bytes an operation: its kind,
+//! its CPU, five words of 8 bytes.
 //!
 //! The decoder takes anything: every number goes through the fix-up, an unknown kind becomes a
 //! known one, fewer bytes than a header are the default scenario, a record that is cut off at the

@@ -85,10 +85,10 @@ impl FuzzTarget {
 impl Scenario {
     /// Leaves only what means something to a target, and fixes up: the stage becomes one that it
     /// has, the ITSs as many as it can have, other operations are dropped, runs of devices are
-    /// short. Where the board has one ITS, `select-its` is dropped too, and accesses to the frames of a
-    /// second go to those of the first. Where the host owns its ITS most ITTs and stores that aim
-    /// at memory with another purpose are moved: nothing is said of what follows. Twice is the same
-    /// as once.
+    /// short. Where the board has one ITS, `select-its` is dropped too, and accesses to the frames
+    /// of a second go to those of the first. Where the host owns its ITS most ITTs and stores that
+    /// aim at memory with another purpose are moved: nothing is said of what follows. Twice is the
+    /// same as once.
     pub fn fit(&mut self, target: FuzzTarget) {
         self.boot.stage = target.stage(self.boot.stage);
         if target == FuzzTarget::Cmdq {

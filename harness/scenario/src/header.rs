@@ -34,8 +34,8 @@ fn fixed(fields: &[Argument], words: impl IntoIterator<Item = u64>) -> impl Iter
     fields.iter().zip(words).map(|(field, word)| field.shape.fix(word))
 }
 
-/// Makes numbers of a struct, and a struct of numbers. A row is a field, the type that packs it (its
-/// own, or one that it converts into), and its [`Argument`].
+/// Makes numbers of a struct, and a struct of numbers. A row is a field, the type that packs it
+/// (its own, or one that it converts into), and its [`Argument`].
 macro_rules! fields {
     ($header:ident $fields:ident $words:ident $from_words:ident {
         $($field:ident: $type:ty = $argument:expr,)*

@@ -1,8 +1,8 @@
 //! Scenarios: what is done to a board, as values, as text and as bytes.
 //!
-//! A [`Scenario`] is the [`ItsConfiguration`](its_machine::ItsConfiguration) of each ITS of a board, a [`Boot`] plan
-//! and a list of [`Operation`]s. One run of one scenario is a case, and everything that decides its
-//! outcome is in the scenario.
+//! A [`Scenario`] is the [`ItsConfiguration`](its_machine::ItsConfiguration) of each ITS of a
+//! board, a [`Boot`] plan and a list of [`Operation`]s. One run of one scenario is a case, and
+//! everything that decides its outcome is in the scenario.
 //!
 //! - **Text** ([`Scenario::parse`], `Display`) is what engineers read and write, and what is
 //!   stored.
@@ -22,7 +22,9 @@
 //!
 //! `docs/scenarios.md` lists the operations.
 //!
-//! Lines `its0` to `its7` (the configuration of an ITS) and `boot` before them name what differs from [`ItsConfiguration::DEFAULT`](its_machine::ItsConfiguration::DEFAULT) and [`Boot::default`]:
+//! Lines `its0` to `its7` (the configuration of an ITS) and `boot` before them name what differs
+//! from [`ItsConfiguration::DEFAULT`](its_machine::ItsConfiguration::DEFAULT) and
+//! [`Boot::default`]:
 //!
 //! ```
 //! let text = "\

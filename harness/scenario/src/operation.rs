@@ -15,7 +15,8 @@ pub const ARGUMENTS: usize = 5;
 /// An RDbase field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rdbase {
-    /// What names the n-th redistributor of the board, as TYPER.PTA says; below [`MAX_CPUS`](its_machine::MAX_CPUS).
+    /// What names the n-th redistributor of the board, as TYPER.PTA says; below
+    /// [`MAX_CPUS`](its_machine::MAX_CPUS).
     Of(u8),
     /// The field's 36 bits.
     Raw(u64),
@@ -114,8 +115,8 @@ operations {
     Disable = 0x33 "disable" [cpu] {}
     /// The host reads GITS_CTLR until Quiescent, a bounded number of times.
     Quiesce = 0x34 "quiesce" [cpu] {}
-    /// 32 bits of GITS_BASER&lt;register&gt;, or of GITS_CBASER if that is 8 := their value at boot,
-    /// XOR `flip`.
+    /// 32 bits of GITS_BASER&lt;register&gt;, or of GITS_CBASER if that is 8 := their value at
+    /// boot, XOR `flip`.
     WriteHalf = 0x35 "write-half" [cpu] {
         register: u8 = count("register", 0, 8).bare(),
         high: bool = flag("high"),
@@ -239,8 +240,8 @@ operations {
     Acknowledge = 0x64 "acknowledge" [cpu] {}
     /// The ITS loses power and gets it back; firmware may restore its registers.
     PowerLoss = 0x65 "power-loss" { restored: bool = flag("restored") }
-    /// The host turns to this ITS: what names no ITS by itself is for it, until the next of these. A
-    /// scenario starts at ITS 0.
+    /// The host turns to this ITS: what names no ITS by itself is for it, until the next of these.
+    /// A scenario starts at ITS 0.
     SelectIts = 0x66 "select-its" { its: u8 = ITS }
     /// The next so many operations are done at once: those of each CPU in their order, and those
     /// that no CPU does by the world. CPU 0 begins. A turn says how long an agent goes on: so many
@@ -279,8 +280,8 @@ commands {
 }
 }
 
-/// Numbers and names that are kept for operations to come, with what they will do. Nothing else takes
-/// them.
+/// Numbers and names that are kept for operations to come, with what they will do. Nothing else
+/// takes them.
 pub(crate) const RESERVED: &[(u8, &str, &str)] = &[
     (0x07, "clean", "the host cleans a range to the point of coherency"),
     (0x08, "write-back", "a line that is left dirty overwrites memory"),

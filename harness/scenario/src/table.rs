@@ -1,9 +1,11 @@
-//! Makes [`Operation`](crate::Operation), its numbers, its text and its documentation from one table.
+//! Makes [`Operation`](crate::Operation), its numbers, its text and its documentation from one
+//! table.
 
-/// Declares operations. A row is a doc comment, the variant, its number in the binary form, its name
-/// in the text form, `[cpu]` if a CPU does it, and its fields: each with its type and its
+/// Declares operations. A row is a doc comment, the variant, its number in the binary form, its
+/// name in the text form, `[cpu]` if a CPU does it, and its fields: each with its type and its
 /// [`Argument`](crate::argument::Argument). Rows below `commands` are variants of
-/// [`Command`](its_gic::Command); their names start with `command-`, which are two words in the text.
+/// [`Command`](its_gic::Command); their names start with `command-`, which are two words in the
+/// text.
 macro_rules! operations {
     (
         operations { $(

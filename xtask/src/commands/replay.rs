@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         found |= !played.findings.is_empty();
         defect |= !played.defects.is_empty();
         if arguments.json {
-            output::print_json(json!({ "file": file, "told": played }))?;
+            output::print_json(json!({ "file": file, "replayed": played }))?;
         } else {
             show(file, &played, arguments);
         }

@@ -1,4 +1,5 @@
-//! What the twelve physical commands are checked for: in the architecture's order, with its error numbers.
+//! What the twelve physical commands are checked for: in the architecture's order, with its error
+//! numbers.
 
 use its_gic::Command;
 use its_gic::command::opcode;

@@ -1,5 +1,5 @@
-//! MSIs that still go the way from before a command: an ITS need not let them see what a command on events changed
-//! before a SYNC for the redistributor that the change is about (IHI 0069, SYNC).
+//! MSIs that still go the way from before a command: an ITS need not let them see what a command on
+//! events changed before a SYNC for the redistributor that the change is about (IHI 0069, SYNC).
 //!
 //! Commands always see the newest. MAPD of the device and Enabled = 0 settle what is left.
 
@@ -29,7 +29,8 @@ impl Unsettled {
         Some(oldest.before)
     }
 
-    /// A SYNC for a redistributor was consumed. What was changed before a change that is settled is history.
+    /// A SYNC for a redistributor was consumed. What was changed before a change that is settled is
+    /// history.
     pub(super) fn synchronise(&mut self, redistributor: u8) {
         self.0.retain(|_, changes| {
             let settled = changes.iter().rposition(|change| change.waits_for == redistributor);
@@ -58,8 +59,8 @@ impl PhysicalIts {
         self.newest(event, bus)
     }
 
-    /// An event was translated as `before` and no longer is. With no redistributor that a SYNC could name,
-    /// the change is seen at once.
+    /// An event was translated as `before` and no longer is. With no redistributor that a SYNC
+    /// could name, the change is seen at once.
     pub(super) fn defer(
         &mut self,
         event: EventKey,

@@ -35,7 +35,7 @@ impl PhysicalIts {
         Ok(())
     }
 
-    /// Which LPIs are a collection's only the ITTs tell.
+    /// Only the ITTs say which LPIs are a collection's.
     pub(super) fn invall(&mut self, icid: u16, bus: &mut Bus) -> Result<(), Fault> {
         let target = usize::from(self.mapped_collection(icid, bus)?);
         let keeps = bus.machine.configuration(0).choices.picks(LpiCache::Kept);

@@ -63,9 +63,10 @@ impl PhysicalIts {
     ) -> Result<(), Fault> {
         let place = self.collection_place(icid, bus);
         let place = place.map_err(|_| reason::COLLECTION_OOR)?;
-        let named = match self.choices().picks(WideRdbase::Ignored) {
-            true => bus.machine.redistributor_of_low_bits(self.index, rdbase),
-            false => self.named(rdbase, bus),
+        let named = if self.choices().picks(WideRdbase::Ignored) {
+            bus.machine.redistributor_of_low_bits(self.index, rdbase)
+        } else {
+            self.named(rdbase, bus)
         };
         let checked = valid || self.choices().picks(UnmappedRdbase::Checked);
         if checked && named.is_none() {
@@ -88,7 +89,8 @@ impl PhysicalIts {
         }
     }
 
-    /// A collection is about to go from one redistributor to another, with all events that are mapped to it.
+    /// A collection is about to go from one redistributor to another, with all events that are
+    /// mapped to it.
     fn redirect(&mut self, icid: u16, from: Option<u8>, to: Option<u8>, bus: &mut Bus) {
         let follow = self.choices().picks(MovedCollection::Follows);
         if !follow && !self.defers() {

@@ -1,4 +1,5 @@
-//! What is left of an ITS when its power went away and came back: memory, and what resets in its registers.
+//! What is left of an ITS when its power went away and came back: memory, and what resets in its
+//! registers.
 
 use its_gic::register::{BASER_COUNT, OFFSET_MASK};
 use its_gic::{Baser, Part, Register};
@@ -14,9 +15,9 @@ fn garbage(old: u64, number: u64) -> u64 {
 }
 
 impl PhysicalIts {
-    /// Power is lost and comes back. Caches, collections held inside and unsettled effects are gone; registers are
-    /// UNKNOWN but for Enabled, Valid and Quiescent. `restored`: firmware then writes CBASER, CWRITER and the
-    /// BASERs as they were.
+    /// Power is lost and comes back. Caches, collections held inside and unsettled effects are
+    /// gone; registers are UNKNOWN but for Enabled, Valid and Quiescent. `restored`: firmware then
+    /// writes CBASER, CWRITER and the BASERs as they were.
     pub(crate) fn lose_power(&mut self, restored: bool, bus: &mut Bus) {
         let (cbaser, cwriter, basers) = (self.cbaser, self.cwriter, self.basers);
         self.enabled = false;

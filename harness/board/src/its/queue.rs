@@ -8,8 +8,8 @@ use its_machine::{Event, Pace};
 use super::{Bus, PhysicalIts};
 
 impl PhysicalIts {
-    /// The offset up to which there are commands; `None` while CWRITER lies beyond the queue and nothing is
-    /// taken for it.
+    /// The offset up to which there are commands; `None` while CWRITER lies beyond the queue and
+    /// nothing is taken for it.
     fn end(&self) -> Option<u64> {
         let bytes = Queue::new(self.cbaser).bytes;
         match self.choices().get() {

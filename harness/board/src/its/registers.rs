@@ -17,7 +17,8 @@ mod statusr {
     pub(super) const RESERVED_READ: u64 = 1 << 0;
     /// WRD: a reserved register was written.
     pub(super) const RESERVED_WRITTEN: u64 = 1 << 1;
-    /// WROD: a read-only register was written. The control frame has no write-only one, for RWOD (bit 2) to tell of.
+    /// WROD: a read-only register was written. The control frame has no write-only one, for RWOD
+    /// (bit 2) to report.
     pub(super) const READ_ONLY_WRITTEN: u64 = 1 << 3;
 }
 
@@ -54,7 +55,8 @@ impl PhysicalIts {
         address.wrapping_sub(queue.address()) < queue.bytes() && queue.valid()
     }
 
-    /// What a register holds. MPAMIDR, PARTIDR, MPIDR and UMSIR are zero: TYPER has none of what they are for.
+    /// What a register holds. MPAMIDR, PARTIDR, MPIDR and UMSIR are zero: TYPER has none of what
+    /// they are for.
     pub(crate) fn register(&self, register: Register) -> u64 {
         match register {
             Register::Ctlr => Ctlr::new()
@@ -153,7 +155,8 @@ impl PhysicalIts {
         self.is_quiescent() && self.cbaser.valid() && self.basers[DEVICES].valid() && collections
     }
 
-    /// Nothing is in flight any more after Enabled was cleared: memory becomes what the caches hold.
+    /// Nothing is in flight any more after Enabled was cleared: memory becomes what the caches
+    /// hold.
     pub(super) fn stopped(&mut self, bus: &mut Bus) {
         self.stopping = false;
         self.flush(bus);
@@ -212,7 +215,8 @@ impl PhysicalIts {
         self.settle(bus);
     }
 
-    /// Type and Entry_Size are fixed, one Page_Size sticks, and Indirect only where there can be two levels.
+    /// Type and Entry_Size are fixed, one Page_Size sticks, and Indirect only where there can be
+    /// two levels.
     fn write_baser(&mut self, n: usize, part: Part, value: u64, bus: &mut Bus) {
         let old = self.basers[n];
         if old.table_type() == TableType::Unimplemented {
@@ -236,15 +240,17 @@ impl PhysicalIts {
             DEVICES => self.configuration.two_level,
             _ => self.configuration.two_level_collections,
         };
-        let page_size = match self.configuration.choices.picks(PageSizeField::Writable) {
-            true => baser.page_size(),
-            false => self.configuration.page_size,
+        let page_size = if self.configuration.choices.picks(PageSizeField::Writable) {
+            baser.page_size()
+        } else {
+            self.configuration.page_size
         };
         baser.with_page_size_field(page_size.field()).with_indirect(baser.indirect() && two_level)
     }
 }
 
-/// PIDR2 says GICv3, CIDR0 to CIDR3 that this is a CoreLink component; the other registers are zero.
+/// PIDR2 says GICv3, CIDR0 to CIDR3 that this is a CoreLink component; the other registers are
+/// zero.
 fn identification(offset: u16) -> u64 {
     match offset {
         0xffe8 => Pidr2::new().with_architecture_revision(3).into_bits().into(),

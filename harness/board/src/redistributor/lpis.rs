@@ -1,8 +1,9 @@
 //! Pending LPIs of a redistributor and their configuration.
 //!
-//! While LPIs are on, what is pending is held inside, and the pending table in memory means nothing. Configuration
-//! always comes from memory, at the latest when an LPI is weighed for delivery; a redistributor that keeps it
-//! (`lpi-cache`) may have an old byte until it is told to forget it.
+//! While LPIs are on, what is pending is held inside, and the pending table in memory means
+//! nothing. Configuration always comes from memory, at the latest when an LPI is weighed for
+//! delivery; a redistributor that keeps it (`lpi-cache`) may have an old byte until it must
+//! forget it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,7 +154,8 @@ impl Redistributor {
         self.lpis.offered(memory)
     }
 
-    /// Its CPU takes what it is offered. Everything pending was weighed for it, so its configuration may be kept.
+    /// Its CPU takes what it is offered. Everything pending was weighed for it, so its
+    /// configuration may be kept.
     pub(crate) fn acknowledge(&mut self, memory: &Memory) -> Option<u32> {
         for intid in self.lpis.pending.clone() {
             self.lpis.keep(intid, memory);

@@ -119,10 +119,7 @@ fn progress(summary: &Summary, start: Instant) {
         summary.operations as f64 / seconds.max(0.001),
         summary.differences.len()
     );
-    match std::io::stderr().is_terminal() {
-        true => eprint!("\r{line}  "),
-        false => eprintln!("{line}"),
-    }
+    if std::io::stderr().is_terminal() { eprint!("\r{line}  ") } else { eprintln!("{line}") }
 }
 
 /// Bytes that a scenario is drawn from.

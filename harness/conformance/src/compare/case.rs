@@ -105,9 +105,10 @@ where
         let scenario = self.fit(scenario);
         let machine = machine(&scenario);
         let recording = self.record(&scenario, machine);
-        let quick = match self.careful {
-            true => self.judge(&recording.carefully(), machine, None)?,
-            false => self.judge(&recording, machine, Some(scenario.boot))?,
+        let quick = if self.careful {
+            self.judge(&recording.carefully(), machine, None)?
+        } else {
+            self.judge(&recording, machine, Some(scenario.boot))?
         };
         let mut judged = quick;
         if matches!(judged.verdict, Verdict::Differs(_)) && !self.careful {
@@ -295,7 +296,7 @@ mod tests {
 
     use super::*;
 
-    /// The physical ITS of the board, which tells a lie about one thing if it shall.
+    /// The physical ITS of the board, which lies about one thing if it shall.
     struct Physical {
         board: Board,
         forgets: bool,

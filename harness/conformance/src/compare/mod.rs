@@ -92,8 +92,9 @@ impl Arguments {
 /// QEMU is not there or does not start, a file is no scenario that can be compared.
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let installed = arguments.demand_qemu()?;
-    match arguments.fuzz {
-        true => campaign::run(arguments, &installed),
-        false => files::run(arguments, &installed),
+    if arguments.fuzz {
+        campaign::run(arguments, &installed)
+    } else {
+        files::run(arguments, &installed)
     }
 }

@@ -1,4 +1,4 @@
-//! Legal phrases of the driver, and of devices and CPUs beside it.
+//! Legal phrases of the driver, and of devices and CPUs next to it.
 //!
 //! A device that the driver mapped is changed by the driver alone, since it keeps a list of the
 //! events; any other by commands of the host's own ([`super::raw`]).

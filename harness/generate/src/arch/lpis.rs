@@ -10,7 +10,7 @@ const PENDING: [u64; 2] = [0x8005_0000, 0x8006_0000];
 const CONFIGURATION: u64 = 0x8004_0000;
 const PENDING_TABLE_ZERO: u64 = 1 << 62;
 
-/// A configuration byte changes, and the redistributor is told, or not.
+/// A configuration byte changes, and the redistributor is invalidated, or not.
 pub(crate) fn configured(draft: &mut Draft<'_, '_>) {
     let Some((device, event)) = draft.mapped() else { return driver::event(draft) };
     let (device_id, event_id) = (device.device_id, event.event_id);

@@ -103,7 +103,7 @@ fn open(draft: &mut Draft<'_, '_>, hostile: bool) {
     }
 }
 
-/// All that was written is posted and consumed, and what is pending is taken.
+/// All that was written is submitted and consumed, and what is pending is taken.
 fn finish(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.expected.boot.its {
         draft.drain();

@@ -73,7 +73,7 @@ pub(crate) fn lost(draft: &mut Draft<'_, '_>) {
     draft.acknowledge_all();
 }
 
-/// Commands are posted that nobody waits for.
+/// Commands are submitted that nobody waits for.
 fn at_work(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 3) {
         if let Some((device, event)) = draft.mapped() {

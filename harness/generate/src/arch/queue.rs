@@ -22,7 +22,7 @@ pub(crate) fn stalled(draft: &mut Draft<'_, '_>) {
         draft.read("CREADR.low");
     }
     if draft.chance(1, 4) {
-        // Posted behind a stall.
+        // Submitted behind a stall.
         draft.harmless();
         draft.post();
         return reset_queue(draft);

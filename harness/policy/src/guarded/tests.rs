@@ -197,8 +197,8 @@ fn a_refused_slot_waits_for_retry() {
     world.clone().posts(0xc1, &[tried]);
     // No Retry goes to hardware that is not stalled.
     let retried = [look(0x80), syncs(0x80, 2)].concat();
-    let told = [retried.clone(), moves(0x81), moves(0xc0)];
-    world.wrong_post(0xc1, &told, &rules::DIV_FORWARD, "cwriter");
+    let reported = [retried.clone(), moves(0x81), moves(0xc0)];
+    world.wrong_post(0xc1, &reported, &rules::DIV_FORWARD, "cwriter");
     world.posts(0xc1, &[retried, moves(0xc0)]);
     world.shows(CREADR, 0x80, &look(0x80));
 }
@@ -207,8 +207,8 @@ fn a_refused_slot_waits_for_retry() {
 fn retry_of_a_hardware_stall_judges_slot_c_afresh() {
     let mut world = guarded();
     let wrong = mapti(9, 0, 8193, 0);
-    let posted = [look(0x80), accepts(0x80, wrong, &[]), syncs(0xa0, 1), moves(0xc0)];
-    world.posts(0xc0, &posted);
+    let submitted = [look(0x80), accepts(0x80, wrong, &[]), syncs(0xa0, 1), moves(0xc0)];
+    world.posts(0xc0, &submitted);
     let error = stalled(0x80, wrong, Some(0x1_0a04));
     assert_eq!(world.clone().play(ADVANCE, DONE, &[error]).stalled, 1);
     world.agree(ADVANCE, DONE, &[error]);

@@ -62,7 +62,7 @@ fn poison() {
 #[test]
 fn creadr_may_be_read_just_before_a_command_is_consumed() {
     let mut world = stored(SYNC);
-    // Consumed before the write that posted it completes.
+    // Consumed before the write that submitted it completes.
     let done = [consumed(0x80, SYNC)];
     world.clone().agree(post(0xa0), DONE, &done);
     world.agree(post(0xa0), DONE, &[]);

@@ -50,7 +50,7 @@ fn at_rest() -> World {
 }
 
 /// A command accepted at 0x80.
-fn posted(world: &mut World, command: Command) {
+fn submitted(world: &mut World, command: Command) {
     world.posts(0xa0, &[look(0x80), accepts(0x80, command, &[]), moves(0xa0)]);
 }
 
@@ -160,7 +160,7 @@ fn stop_reset_and_start_again() {
 fn a_late_stop_cannot_start_again() {
     // Consumed after C was taken: C is before J for good, until CBASER is written.
     let mut world = guarded();
-    posted(&mut world, SYNC);
+    submitted(&mut world, SYNC);
     let stop = [look(0x80), vec![consumed(0x80, SYNC), writes(Register::Ctlr, 0)]].concat();
     world.agree(ctlr(0), DONE, &stop);
     world.agree(ctlr(1), DONE, &rests(0xa0));
@@ -190,7 +190,7 @@ fn firmware_cannot_make_a_loss_of_power_look_like_rest() {
 fn a_command_in_flight_may_complete_as_the_its_stops() {
     let mut world = guarded();
     let int = Command::Int { device_id: 1, event_id: 4 };
-    posted(&mut world, int);
+    submitted(&mut world, int);
     let later = [consumed(0x80, int)];
     world.clone().agree(ctlr(0), DONE, &[stops(), later.to_vec()].concat());
     world.agree(ctlr(0), DONE, &stops());
@@ -268,7 +268,7 @@ fn only_recorded_values_are_accepted_at_rest() {
 #[test]
 fn what_a_queue_reset_overtakes_stays_borrowed() {
     let mut world = guarded();
-    posted(&mut world, unmapd(1));
+    submitted(&mut world, unmapd(1));
     world.agree(ctlr(0), DONE, &stops());
     // Not emptied: it may not start again.
     world.clone().agree(ctlr(1), DONE, &rests(0x80));

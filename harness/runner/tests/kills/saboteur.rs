@@ -59,7 +59,7 @@ pub(crate) enum Sabotage {
     /// Memory is ordered twice at the first time of all cases.
     OrderAtFirst,
     Misalign,
-    /// An entry of an ITT is zeroed after the hardware was told of commands.
+    /// An entry of an ITT is zeroed after CWRITER was written.
     Scribble,
     /// The same, with another interrupt.
     ScribbleOther,
@@ -205,7 +205,7 @@ impl Saboteur<'_> {
         }
     }
 
-    /// What is done beside the read of CREADR at a look.
+    /// What is done next to the read of CREADR at a look.
     fn at_look(&self) {
         let slots = |area: Area, count: u64| {
             for slot in 0..count {

@@ -392,7 +392,7 @@ fn once(word: Word<'_>, again: bool) -> Parsed<()> {
     if again { Err(word.error("comes twice", "it once")) } else { Ok(()) }
 }
 
-/// A frame and a register. The second result tells whether the size is known.
+/// A frame and a register. The second result says whether the size is known.
 fn read_target(frame: Word<'_>, register: Option<Word<'_>>) -> Parsed<(u64, bool)> {
     let Some((known, _)) = FRAMES.iter().find(|(_, name)| *name == frame.text) else {
         let names = FRAMES.map(|(_, name)| name);

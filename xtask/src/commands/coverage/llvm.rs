@@ -70,7 +70,7 @@ impl Tools {
                 arguments.push(program.display().to_string());
             }
             arguments.extend(CRATES.map(|one| workspace::root().join(one).display().to_string()));
-            // Functions that only differ in a hash of the build are told apart by some programs: a
+            // Functions that only differ in a hash of the build are distinct in some programs: a
             // warning, nothing lost.
             process::text(&self.cov, duct::cmd(&self.cov, arguments).stderr_null())
         };

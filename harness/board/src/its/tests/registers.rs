@@ -157,14 +157,14 @@ fn an_offset_beyond_the_queue() {
 
 #[test]
 fn statusr_tells_of_bad_accesses_where_it_is() {
-    for (choice, told) in [(Statusr::Absent, 0), (Statusr::Present, 0b1011)] {
+    for (choice, expected) in [(Statusr::Absent, 0), (Statusr::Present, 0b1011)] {
         let (mut bench, _) = Bench::booted(choosing(Choices::USUAL.with(choice)));
         bench.access(0x20, AccessSize::Word, Direction::Read);
         bench.write(Register::Reserved(0x20), 1);
         bench.write(Register::Typer, 1);
-        assert_eq!(bench.board.register(0, Register::Statusr), told);
+        assert_eq!(bench.board.register(0, Register::Statusr), expected);
         bench.write(Register::Statusr, 0b0010);
-        assert_eq!(bench.board.register(0, Register::Statusr), told & !0b0010);
+        assert_eq!(bench.board.register(0, Register::Statusr), expected & !0b0010);
     }
 }
 
