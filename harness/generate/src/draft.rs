@@ -154,7 +154,7 @@ impl<'d, 'u> Draft<'d, 'u> {
 
     /// The frames of one of the redistributors.
     pub(crate) fn redistributor(&mut self) -> Frame {
-        Frame::Redistributor(self.below(self.cpus().into()) as u8)
+        Frame::Redistributor(self.any_cpu())
     }
 
     /// How many operations there are.
@@ -169,6 +169,34 @@ impl<'d, 'u> Draft<'d, 'u> {
 
     /// Mostly CPU 0.
     pub(crate) fn cpu(&mut self) -> u8 {
-        u8::from(self.chance(1, 4))
+        if self.chance(1, 4) { self.other_cpu(0) } else { 0 }
+    }
+
+    /// Another CPU or redistributor than this; this, where it is the only one.
+    pub(crate) fn other_cpu(&mut self, cpu: u8) -> u8 {
+        self.other(cpu, self.cpus())
+    }
+
+    /// Another ITS than the current; the current, where it is the only one.
+    pub(crate) fn other_its(&mut self) -> u8 {
+        self.other(self.expected.current, self.expected.boot.its)
+    }
+
+    fn other(&mut self, one: u8, count: u8) -> u8 {
+        let step = self.below(u64::from(count).saturating_sub(1)).saturating_add(1);
+        let other = u64::from(one).saturating_add(step);
+        other.checked_rem(count.into()).unwrap_or(0) as u8
+    }
+
+    /// All CPUs in order, from any of them on.
+    pub(crate) fn cpus_in_turn(&mut self) -> impl Iterator<Item = u8> + use<> {
+        let (cpus, first) = (self.cpus(), self.any_cpu());
+        (first..cpus).chain(0..first)
+    }
+
+    /// The number of any CPU or redistributor.
+    pub(crate) fn any_cpu(&mut self) -> u8 {
+        let redistributors = self.cpus().into();
+        self.below(redistributors) as u8
     }
 }

@@ -291,7 +291,7 @@ fn early(draft: &mut Draft<'_, '_>) {
         0 => draft.push(Operation::Finalize { cpu }),
         1 => legal::set_up(draft),
         _ => {
-            let swapped = 1_u8.saturating_sub(draft.expected.current);
+            let swapped = draft.other_its();
             let other = |area: Area| Place::page(area.of_its(swapped), 0);
             call(draft, (other(Area::PRIVATE), other(Area::DESCRIPTOR)), 1, 0);
         }

@@ -146,7 +146,7 @@ pub(crate) fn collection(draft: &mut Draft<'_, '_>) {
         let fresh = if draft.chance(1, 2) { 2 } else { 3 };
         let (here, index) = (draft.expected.here(), draft.expected.collection_index(fresh));
         if here.redistributor(fresh).is_none() && here.has_level1(index) {
-            (icid, redistributor) = (fresh, draft.below(2) as u8);
+            (icid, redistributor) = (fresh, draft.any_cpu());
         }
     }
     draft.make_room(4);

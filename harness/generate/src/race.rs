@@ -45,7 +45,7 @@ fn open(draft: &mut Draft<'_, '_>, weights: &Weights) {
     if draft.expected.boot.stage == Stage::Probed {
         draft.times(0, 2, |draft| weights.legal(draft));
         draft.drain();
-        draft.push_all([Operation::Finalize { cpu: 0 }, Operation::Finalize { cpu: 1 }]);
+        draft.push_all((0..draft.cpus()).map(|cpu| Operation::Finalize { cpu }));
     }
     if draft.chance(1, 3) {
         draft.fail(&[PageChange::Pin, PageChange::Donate], PageChange::Share, 40);
@@ -128,7 +128,7 @@ fn pages_come_back(draft: &mut Draft<'_, '_>) {
     let Some(device) = draft.some_device() else { return pages_change_hands(draft) };
     draft.command(mapd(device.device_id, 0, Place::page(Area::ITT, 0), false));
     let cpu = draft.cpu();
-    let other = 1_u8.saturating_sub(cpu);
+    let other = draft.other_cpu(cpu);
     draft.push(Operation::WriteCwriter { cpu, retry: false, double: false });
     draft.push(Operation::Poll { cpu, times: 2 });
     let page = device.itt.align_down(PAGE);

@@ -153,12 +153,12 @@ fn opening(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
         if spoilt && draft.chance(1, 4) {
             hvc::moved(draft);
         }
-        let first = draft.below(2) as u8;
-        draft.push(Operation::Finalize { cpu: first });
-        if spoilt && draft.chance(1, 4) {
-            weights.hostile(draft);
+        for (n, cpu) in draft.cpus_in_turn().enumerate() {
+            if n > 0 && spoilt && draft.chance(1, 4) {
+                weights.hostile(draft);
+            }
+            draft.push(Operation::Finalize { cpu });
         }
-        draft.push(Operation::Finalize { cpu: 1_u8.saturating_sub(first) });
     }
     if spoilt {
         hostile::before_set_up(draft);
@@ -180,8 +180,7 @@ fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
             2..=4 => hvc::moved(draft),
             _ => {}
         }
-        let first = draft.below(2) as u8;
-        for cpu in [first, 1_u8.saturating_sub(first)] {
+        for cpu in draft.cpus_in_turn() {
             draft.maybe(1, 2, |draft| weights.hostile(draft));
             draft.push(Operation::Finalize { cpu });
         }

@@ -4,24 +4,31 @@ use crate::words::*;
 
 /// Does it to each ITS of the board, the current one last or first, and stays at the last.
 pub(super) fn each_its(draft: &mut Draft<'_, '_>, what: Phrase) {
-    if draft.expected.boot.its < 2 {
+    let its = draft.expected.boot.its;
+    if its < 2 {
         return what(draft);
     }
     draft.maybe(1, 2, other_its);
     what(draft);
-    other_its(draft);
-    what(draft);
+    for _ in 1..its {
+        turn_to(draft, draft.expected.current.saturating_add(1).checked_rem(its).unwrap_or(0));
+        what(draft);
+    }
 }
 
-/// The host turns to the other ITS, if there is one. What it wrote is submitted before.
+/// The host turns to another ITS, if there is one.
 pub(super) fn other_its(draft: &mut Draft<'_, '_>) {
-    if draft.expected.boot.its < 2 {
-        return;
+    if draft.expected.boot.its >= 2 {
+        let its = draft.other_its();
+        turn_to(draft, its);
     }
+}
+
+/// The host turns to this ITS. What it wrote is submitted before.
+fn turn_to(draft: &mut Draft<'_, '_>, its: u8) {
     if draft.expected.here().written > 0 {
         draft.post();
     }
-    let its = 1_u8.saturating_sub(draft.expected.current);
     draft.push(Operation::SelectIts { its });
 }
 

@@ -83,7 +83,7 @@ fn far_collection(draft: &mut Draft<'_, '_>) {
         draft.on_cpu(|cpu| Operation::GrowCollection { cpu, icid, level2, flip: 0 });
     }
     draft.make_room(3);
-    let redistributor = draft.below(2) as u8;
+    let redistributor = draft.any_cpu();
     draft.command(mapc(icid, redistributor, true));
     draft.send(sync(redistributor));
 }
@@ -148,7 +148,7 @@ fn collection_on(draft: &mut Draft<'_, '_>, level2: Place, flip: u64) {
     let entry = draft.between(0, 4);
     let icid = collection_behind(draft, entry);
     draft.push(Operation::GrowCollection { cpu, icid, level2, flip });
-    let redistributor = draft.below(2) as u8;
+    let redistributor = draft.any_cpu();
     draft.attempt(mapc(icid, redistributor, true));
 }
 

@@ -2,7 +2,7 @@
 
 use its_scenario::numbers::{Kind, Word};
 use its_scenario::{Boot, FuzzTarget, HostCommand, Operation, Scenario, Stage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::draft::Draft;
 use crate::expected;
@@ -233,4 +233,27 @@ fn deep_places_are_reached() {
         early += usize::from(scenario.boot.stage != Stage::Guarded);
     }
     assert!(wraps > 5 && long > 30 && late > 200 && early > 100, "{wraps} {long} {late} {early}");
+}
+
+#[test]
+fn boards_of_three_are_finalized_and_set_up_whole() {
+    let legal = |seed| generated(seed, FuzzTarget::Hvc, Temper::Legal);
+    let three = |scenario: &Scenario| {
+        scenario.boot.stage == Stage::Probed && scenario.boot.its.max(scenario.boot.cpus) == 3
+    };
+    let scenarios: Vec<Scenario> = (0..2000).map(legal).filter(three).collect();
+    assert!(scenarios.len() > 20);
+    for scenario in scenarios {
+        let (mut current, mut finalized, mut set_up) = (0, BTreeSet::new(), BTreeSet::new());
+        for operation in &scenario.operations {
+            match *operation {
+                Operation::SelectIts { its } => current = its,
+                Operation::Finalize { cpu } => _ = finalized.insert(cpu),
+                Operation::SetUp { .. } => _ = set_up.insert(current),
+                _ => {}
+            }
+        }
+        let Boot { cpus, its, .. } = scenario.boot;
+        assert_eq!((finalized.len(), set_up.len()), (cpus.into(), its.into()), "{scenario}");
+    }
 }

@@ -17,7 +17,7 @@ fn pend(draft: &mut Draft<'_, '_>) {
 pub(crate) fn moved(draft: &mut Draft<'_, '_>) {
     let Some((device, event)) = draft.mapped() else { return driver::event(draft) };
     let from = draft.expected.redistributor_of(device.device_id, event.event_id);
-    let to = 1_u8.saturating_sub(from);
+    let to = draft.other_cpu(from);
     draft.raise(device.device_id, event.event_id);
     pend(draft);
     draft.make_room(8);
@@ -64,8 +64,8 @@ pub(crate) fn unmapped(draft: &mut Draft<'_, '_>) {
 /// MOVALL with interrupts pending, to the other redistributor or to the same.
 pub(crate) fn all_moved(draft: &mut Draft<'_, '_>) {
     pend(draft);
-    let from = draft.below(2) as u8;
-    let to = if draft.chance(1, 4) { from } else { 1_u8.saturating_sub(from) };
+    let from = draft.any_cpu();
+    let to = if draft.chance(1, 4) { from } else { draft.other_cpu(from) };
     draft.make_room(8);
     draft.command(movall(from, to));
     draft.sync_with(from);

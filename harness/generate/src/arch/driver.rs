@@ -167,7 +167,7 @@ pub(crate) fn other_its(draft: &mut Draft<'_, '_>) {
     if draft.expected.boot.its == 1 {
         return draft.acknowledge_all();
     }
-    let its = 1_u8.saturating_sub(draft.expected.current);
+    let its = draft.other_its();
     draft.push(Operation::SelectIts { its });
 }
 
