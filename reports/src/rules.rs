@@ -8,17 +8,18 @@ use serde_json::{Value, json};
 
 /// Returns the catalogue for people.
 pub fn text() -> String {
-    let row = |Rule { id, severity, source, holds, why, .. }: &Rule| {
-        format!("{id} ({}; {source})\n  {holds}\n  {why}", severity.name())
+    let row = |Rule { id, layer, severity, source, holds, why, .. }: &Rule| {
+        format!("{id} ({}, {}; {source})\n  {holds}\n  {why}", layer.name(), severity.name())
     };
     ALL.iter().map(|rule| row(rule)).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the catalogue for scripts.
 pub fn json() -> Value {
-    let row = |Rule { id, severity, source, holds, why, split_from, .. }: &Rule| {
+    let row = |Rule { id, layer, severity, source, holds, why, split_from, .. }: &Rule| {
         json!({
             "id": id,
+            "layer": layer,
             "severity": severity,
             "holds": holds,
             "why": why,

@@ -1,6 +1,6 @@
 //! What a run of an engine checked and found.
 
-use its_rules::StoredFinding;
+use its_rules::{Layers, StoredFinding};
 use serde::{Deserialize, Serialize};
 
 use crate::known_text;
@@ -48,6 +48,8 @@ pub struct Summary {
     pub target: String,
     pub engine: String,
     pub subject: String,
+    /// The layers of rules that were judged, with commas between.
+    pub layers: String,
     pub seed: u32,
     pub jobs: usize,
     /// What was asked for; 0 for no limit.
@@ -145,6 +147,9 @@ impl Summary {
              asked       {}\n  operations  {operations} ({speed:.0}/s)\n",
             self.asked()
         );
+        if !self.layers.is_empty() && self.layers != Layers::ALL.to_string() {
+            text += &format!("  layers      {} alone\n", self.layers);
+        }
         if judged > 0 {
             let share = percent(refused, judged);
             text += &format!(

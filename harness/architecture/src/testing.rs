@@ -334,6 +334,7 @@ pub const fn linear(page: u64) -> u64 {
 pub static PKVM: Rule = Rule {
     id: "PKVM",
     family: its_rules::Family::Div,
+    layer: its_rules::Layer::Policy,
     severity: its_rules::Severity::Conformance,
     holds: "",
     why: "",

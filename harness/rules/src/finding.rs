@@ -9,6 +9,7 @@ use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue;
+use crate::layer::Layer;
 use crate::rule::{Evidence, Family, Rule, Severity};
 
 /// A rule that was broken.
@@ -93,6 +94,7 @@ fn rule<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static Rule, D::
         Box::leak(Box::new(Rule {
             id: rule.leak(),
             family: Family::Div,
+            layer: Layer::Policy,
             severity: Severity::Conformance,
             holds: "The rule is another version's of itsdiff.",
             why: "",

@@ -8,8 +8,10 @@
 
 pub mod catalogue;
 mod finding;
+mod layer;
 mod rule;
 
 pub use catalogue::judged_by;
 pub use finding::{Finding, StoredFinding};
+pub use layer::{Layer, Layers, UnknownLayer};
 pub use rule::{Evidence, Family, Rule, Severity};

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::layer::Layer;
+
 /// Which oracle a rule belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
@@ -63,6 +65,7 @@ pub struct Rule {
     pub id: &'static str,
     #[serde(skip)]
     pub family: Family,
+    pub layer: Layer,
     pub severity: Severity,
     /// What must hold, in one sentence.
     pub holds: &'static str,

@@ -33,5 +33,5 @@ pub mod replay;
 mod session;
 pub mod trace;
 
-pub use play::{Case, Make, Runner, Verdict};
+pub use play::{Case, LAYERS, Make, Runner, Verdict};
 pub use referee::Referee;

@@ -7,7 +7,7 @@ use its_machine::{Action, Event, Hypercall, Machine, Outcome, Part, View};
 use its_oracles::{Oracles, Step};
 use its_policy::{Phase, Policy};
 use its_reports::summary::Counts;
-use its_rules::{Evidence, Family, Finding, catalogue as rules};
+use its_rules::{Evidence, Family, Finding, Layer, Layers, catalogue as rules};
 
 use crate::compare;
 use crate::play::{Case, Verdict};
@@ -16,8 +16,8 @@ use crate::trace::Trace;
 
 #[derive(Clone)]
 pub(crate) struct Judges {
-    /// Dismissed once a subject is at work whose loads and stores nobody sees: it cannot follow
-    /// that.
+    /// Dismissed once a subject is at work that it cannot follow, since nobody sees its loads and
+    /// stores, or shall not, since the policy is not judged.
     pub reference: Option<Policy>,
     pub oracles: Oracles,
 }
@@ -37,6 +37,7 @@ pub(crate) struct Lockstep<'a> {
     trace: Option<&'a mut Trace>,
     /// What happens now is traced; the driver's probe is not.
     is_traced: bool,
+    layers: Layers,
     check_account: bool,
 }
 
@@ -48,6 +49,7 @@ impl<'a> Lockstep<'a> {
         machine: Machine,
         judges: Judges,
         trace: Option<&'a mut Trace>,
+        layers: Layers,
         check_account: bool,
     ) -> Self {
         Self {
@@ -62,6 +64,7 @@ impl<'a> Lockstep<'a> {
             operation: (0, "boot"),
             trace,
             is_traced: false,
+            layers,
             check_account,
         }
     }
@@ -89,7 +92,8 @@ impl<'a> Lockstep<'a> {
         };
         let judgement = ask(&mut model);
         self.take(board, &model, judgement);
-        let is_followed = board.is_observed() || model.phase(0) == Phase::Open;
+        let can_follow = board.is_observed() && self.layers.has(Layer::Policy);
+        let is_followed = can_follow || model.phase(0) == Phase::Open;
         self.judges.reference = Some(model).filter(|_| is_followed);
     }
 
@@ -147,10 +151,10 @@ impl<'a> Lockstep<'a> {
         if self.broken.is_empty() {
             return;
         }
-        let operation = self.operation;
-        if !board.is_observed() {
-            self.broken.retain(|finding| finding.rule.evidence != Evidence::Accesses);
-        }
+        let (operation, layers, observed) = (self.operation, self.layers, board.is_observed());
+        self.broken.retain(|Finding { rule, .. }| {
+            layers.has(rule.layer) && (observed || rule.evidence != Evidence::Accesses)
+        });
         let found = self.broken.drain(..).map(|finding| finding.at(operation, subject));
         self.findings.extend(found);
         if !self.findings.is_empty() {
@@ -290,6 +294,9 @@ impl Observer for Lockstep<'_> {
         let seen = format!("{outcomes:?}");
         if self.judges.reference.is_some() {
             return self.defects.push(format!("the legal set-up returned {seen}"));
+        }
+        if !self.layers.has(Layer::Policy) {
+            return;
         }
         let expected = "0: the driver's set-up passes every check";
         let finding = Finding::new(&rules::DIV_SETUP, rules::DIV_SETUP.class, "x1", expected, seen);

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Display, Formatter};
+use std::sync::LazyLock;
 
 use its_board::BoardSubject;
 use its_el2::SubjectPolicy;
@@ -10,7 +11,7 @@ use its_oracles::Oracles;
 use its_policy::Policy;
 use its_reports::replay::{Line, Replayed};
 use its_reports::summary::Counts;
-use its_rules::{Finding, catalogue as rules};
+use its_rules::{Finding, Layers, catalogue as rules};
 use its_scenario::Scenario;
 
 use crate::lockstep::{Judges, Lockstep};
@@ -78,12 +79,19 @@ pub struct Runner {
     /// Allow every option of every freedom of the architecture, not only those that the board is
     /// known to pick.
     pub all_freedoms: bool,
+    /// What is judged. Without the policy there is no reference once EL2 takes over.
+    pub layers: Layers,
 }
 
 impl Runner {
     /// With any subject, which is made for a machine.
     pub fn new(subject: impl Fn(&Machine) -> Box<dyn BoardSubject> + 'static) -> Self {
-        Self { session: Session::new(subject), check_account: false, all_freedoms: false }
+        Self {
+            session: Session::new(subject),
+            check_account: false,
+            all_freedoms: false,
+            layers: judged_layers(),
+        }
     }
 
     /// Plays one case. With a trace, everything after the driver's probe is written into it.
@@ -92,13 +100,13 @@ impl Runner {
             // What is shown must happen.
             self.session.forget_boot(scenario);
         }
-        let Self { check_account, all_freedoms, .. } = *self;
+        let Self { check_account, all_freedoms, layers, .. } = *self;
         let lockstep = self.session.play(scenario, |machine, board, kept: Option<&Judges>| {
             let judges = kept.cloned().unwrap_or_else(|| Judges {
                 reference: Some(model(machine, board.policy(), all_freedoms)),
                 oracles: Oracles::new(&machine, board.policy()),
             });
-            Lockstep::new(machine, judges, trace, check_account)
+            Lockstep::new(machine, judges, trace, layers, check_account)
         });
         lockstep.finish(self.session.board())
     }
@@ -110,7 +118,8 @@ impl Runner {
         let mut case = self.play(scenario, Some(trace));
         self.play(scenario, Some(&mut again));
         let differ = trace.first_difference(&again);
-        case.findings.extend(differ.map(unsteady));
+        case.findings
+            .extend(differ.map(unsteady).filter(|found| self.layers.has(found.rule.layer)));
         if case.verdict != Verdict::Defect && !case.findings.is_empty() {
             case.verdict = Verdict::Diverged;
         }
@@ -126,6 +135,21 @@ fn model(machine: Machine, policy: SubjectPolicy, all_freedoms: bool) -> Policy 
             Freedoms::only(machine.configuration(its).choices)
         }
     })
+}
+
+/// The variable that says which layers a program judges; without it, all.
+pub const LAYERS: &str = "ITSDIFF_JUDGE";
+
+/// Returns what [`LAYERS`] says, once for the process.
+///
+/// # Panics
+/// If it names what is no layer: who starts the program checked it.
+fn judged_layers() -> Layers {
+    static JUDGED: LazyLock<Layers> = LazyLock::new(|| match std::env::var(LAYERS) {
+        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{LAYERS}: {error}")),
+        Err(_) => Layers::ALL,
+    });
+    *JUDGED
 }
 
 /// The finding that a scenario which was played twice did not go the same, with the first lines of

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz, print_summary};
 use crate::exit::Exit;
-use crate::subjects::Which;
+use crate::subjects::Judged;
 use crate::target::Target;
 use crate::{output, stop};
 
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "1")]
     jobs: NonZeroUsize,
     #[command(flatten)]
-    which: Which,
+    judged: Judged,
     /// Prints the summary as one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let Arguments { target, engine, seed, .. } = *arguments;
     let fits = seed.is_none() || engine.takes_seed();
     ensure!(fits, "--seed is not for {engine}: it takes none");
-    let subject = arguments.which.subject()?;
+    let subject = arguments.judged.subject()?;
     let program = engine.build(&subject, target)?;
     let plan = Plan {
         seed: seed.unwrap_or_else(fresh_seed),

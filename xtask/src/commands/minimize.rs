@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::findings::{self, header};
 use crate::input::Input;
 use crate::output::Progress;
-use crate::subjects::{Program, Which};
+use crate::subjects::{Judged, Program};
 use crate::target::Target;
 use crate::workspace;
 
@@ -28,7 +28,7 @@ pub(crate) struct Finding {
     #[arg(long)]
     signature: Option<String>,
     #[command(flatten)]
-    pub(crate) which: Which,
+    pub(crate) judged: Judged,
 }
 
 #[derive(clap::Args)]
@@ -75,7 +75,7 @@ impl Finding {
         if let Some(target) = header(self.file.path()).target {
             ensure!(target == self.target.name, "its head says that it is a finding of {target}");
         }
-        self.which.subject()?.player()
+        self.judged.subject()?.player()
     }
 
     /// Returns the shortest scenario that shows the same. Shows progress, and prints a line about

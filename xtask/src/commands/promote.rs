@@ -37,13 +37,13 @@ const PROCESSES: usize = 10;
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let finding = &arguments.finding;
     let target = finding.target;
-    if let Some(id) = &finding.which.bug {
+    if let Some(id) = &finding.judged.which.bug {
         let known = Bug::all(Bank::Bugs)?.iter().any(|bug| bug.id == *id);
         ensure!(known, "`{id}` is no known bug of the emulator: the tests could not play it");
     }
     let program = finding.program()?;
     let done = finding.minimize(&program, BUDGET)?;
-    let subject = name(&finding.which)?;
+    let subject = name(&finding.judged.which)?;
     let text = regression(&subject, &workspace::version(), &done.text);
     let signature = &done.finding.signature;
     if let Some(same) = kept(target, &text, &subject, signature)? {

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::exit::Exit;
 use crate::input::Input;
 use crate::output;
-use crate::subjects::{Program, Which};
+use crate::subjects::{Judged, Program};
 use crate::target::Target;
 
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     #[arg(required = true, value_parser = Input::parse)]
     files: Vec<Input>,
     #[command(flatten)]
-    which: Which,
+    judged: Judged,
     /// The target whose engine wrote the artifacts among the files, where their path does not say
     /// it
     #[arg(long)]
@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         arguments.target.is_none() || arguments.files.iter().any(|file| is_artifact(file.path())),
         "--target is for artifacts of an engine; the files are scenarios as text"
     );
-    let program = arguments.which.subject()?.player()?;
+    let program = arguments.judged.subject()?.player()?;
     let (mut found, mut defect) = (false, false);
     for file in arguments.files.iter().map(Input::path) {
         let played = play(&program, file, arguments.target)?;

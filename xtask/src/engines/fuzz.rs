@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use its_reports::summary::{Found, Summary};
-use its_rules::{Evidence, judged_by};
+use its_rules::{Evidence, Layers, judged_by};
 use its_runner::replay::load;
 
 use super::running::Running;
@@ -63,6 +63,7 @@ fn sum_up(run: &Run, plan: &Plan, seconds: f64, interrupted: bool) -> Summary {
         target: plan.target.name.into(),
         engine: run.engine.to_string(),
         subject,
+        layers: plan.program.layers.to_string(),
         seed: plan.seed,
         jobs: plan.jobs,
         asked_cases: plan.runs,
@@ -77,7 +78,8 @@ fn sum_up(run: &Run, plan: &Plan, seconds: f64, interrupted: bool) -> Summary {
 }
 
 pub(crate) fn print_summary(engine: Engine, summary: &Summary) {
-    say!("{}", summary.text(engine.takes_seed(), &replay_command(&summary.subject)));
+    let layers = summary.layers.parse().unwrap_or(Layers::ALL);
+    say!("{}", summary.text(engine.takes_seed(), &replay_command(&summary.subject, layers)));
 }
 
 fn show(run: &Run, progress: &mut Progress) {

@@ -205,7 +205,7 @@ fn origin(run: &Run, plan: &Plan) -> String {
         target: plan.target.name,
         engine: &run.engine.to_string(),
         seed: plan.seed,
-        replay: &format!("{} {folder}/", subjects::replay_command(subject)),
+        replay: &format!("{} {folder}/", subjects::replay_command(subject, plan.program.layers)),
     };
     origin.to_string()
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use its_reports::quoted;
+use its_rules::Layers;
 
 use crate::target::{self, Target};
 use crate::workspace;
@@ -50,20 +51,41 @@ impl Which {
     }
 }
 
+/// Which subject a command is about, and what it is judged by.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Judged {
+    #[command(flatten)]
+    pub which: Which,
+    /// Judges these layers of rules only: safety, policy, architecture
+    #[arg(long, value_name = "LAYERS")]
+    judge: Option<Layers>,
+}
+
+impl Judged {
+    /// Returns the subject that is meant; an error if there is no such bug, file or example.
+    pub(crate) fn subject(&self) -> Result<Subject> {
+        let layers = self.judge.unwrap_or(Layers::ALL);
+        Ok(Subject { layers, ..self.which.subject()? })
+    }
+}
+
 /// Returns the command that replays a file on the subject of a name, without the file.
-pub(crate) fn replay_command(name: &str) -> String {
+pub(crate) fn replay_command(name: &str, layers: Layers) -> String {
     let option = match External::source(name) {
         Some(source) => format!(" --subject {}", quoted(&source)),
         None if name == PRODUCTION => String::new(),
         None => format!(" --bug {name}"),
     };
-    format!("cargo xtask replay{option}")
+    let judge = if layers == Layers::ALL { String::new() } else { format!(" --judge {layers}") };
+    format!("cargo xtask replay{option}{judge}")
 }
 
 /// What a program plays on.
 pub(crate) struct Subject {
     /// `production`, the id of a mistake, or the name of an external emulation.
     pub name: String,
+    /// What it is judged by.
+    pub layers: Layers,
     kind: Kind,
 }
 
@@ -84,7 +106,7 @@ impl Subject {
     }
 
     pub(crate) fn production() -> Self {
-        Self { name: PRODUCTION.into(), kind: Kind::Production }
+        Self { name: PRODUCTION.into(), layers: Layers::ALL, kind: Kind::Production }
     }
 
     /// Returns an external emulation, of `example:NAME` or the path of an object file or archive.
@@ -116,7 +138,7 @@ impl Subject {
             Bank::Bugs => Kind::KnownBug,
             Bank::Breaks => Kind::Break,
         };
-        Self { name: bug.id.clone(), kind }
+        Self { name: bug.id.clone(), layers: Layers::ALL, kind }
     }
 
     /// Builds the program that replays, answers requests, is the random engine, and plays
@@ -139,6 +161,9 @@ impl Subject {
         let mut package = Package::new(target.name);
         let copy: PathBuf;
         let mut environment = vec![("ITSDIFF_TARGET", target.name.to_owned())];
+        if self.layers != Layers::ALL {
+            environment.push((its_runner::LAYERS, self.layers.to_string()));
+        }
         match &self.kind {
             Kind::Production => {}
             Kind::KnownBug => {
@@ -158,12 +183,12 @@ impl Subject {
             }
         }
         let path = package.build(recipe)?;
-        Ok(Program { path, subject: self.name.clone(), environment })
+        Ok(Program { path, subject: self.name.clone(), layers: self.layers, environment })
     }
 }
 
 impl From<External> for Subject {
     fn from(external: External) -> Self {
-        Self { name: external.name.clone(), kind: Kind::External(external) }
+        Self { name: external.name.clone(), layers: Layers::ALL, kind: Kind::External(external) }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use its_reports::replay::Replayed;
 use its_reports::triage::{Judged, Outcome};
+use its_rules::Layers;
 use its_runner::minimize::Progress;
 use its_runner::program::{Answer, Minimized, Request};
 use its_runner::replay::USAGE;
@@ -29,6 +30,8 @@ pub(crate) struct Program {
     pub path: PathBuf,
     /// Name of the subject that it holds.
     pub subject: String,
+    /// What that is judged by.
+    pub layers: Layers,
     /// What says which target and which mistake it plays.
     pub environment: Vec<(&'static str, String)>,
 }
@@ -219,8 +222,12 @@ mod tests {
 
     #[test]
     fn a_program_that_ends_loses_no_file() {
-        let program =
-            Program { path: "/bin/false".into(), subject: String::new(), environment: Vec::new() };
+        let program = Program {
+            path: "/bin/false".into(),
+            subject: String::new(),
+            layers: Layers::ALL,
+            environment: Vec::new(),
+        };
         let files = ["a.its", "b.its"].map(PathBuf::from);
         let judged = program.judge(&files, None).unwrap();
         assert!(judged.iter().map(|one| &one.file).eq(&files));

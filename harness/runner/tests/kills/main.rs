@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use its_gic::command::opcode;
 use its_machine::Area;
-use its_rules::catalogue as rules;
+use its_rules::{Layer, Layers, catalogue as rules};
 use its_runner::Runner;
 use its_runner::replay::silence_subject_panics;
 use its_runner::trace::Trace;
@@ -146,12 +146,23 @@ const OF_BREAKS: [&str; 7] = [
     "ARCH-OFFERED",
 ];
 
-fn broken(sabotage: Sabotage, from_set_up: bool, text: &str) -> BTreeSet<&'static str> {
+/// What is judged of an emulation with any policy.
+fn safety() -> Layers {
+    Layer::Safety.name().parse().unwrap()
+}
+
+fn broken(
+    sabotage: Sabotage,
+    from_set_up: bool,
+    text: &str,
+    layers: Layers,
+) -> BTreeSet<&'static str> {
     silence_subject_panics();
     let scenario = Scenario::parse(text).expect("the scenario is right");
     let mut runner =
         Runner::new(move |machine| Box::new(Sabotaged::new(machine.its, sabotage, from_set_up)));
     runner.check_account = true;
+    runner.layers = layers;
     let case = runner.play_twice(&scenario, &mut Trace::default());
     assert_eq!(case.defects, Vec::<String>::new(), "{sabotage:?}");
     case.findings.iter().map(|finding| finding.rule.id).collect()
@@ -162,8 +173,10 @@ fn an_honest_el2_breaks_nothing() {
     for text in
         [LIFE, SLOW, GROWTH, FAILING, WIDE, LEGAL, ILLEGAL, CLOSING, SECOND, COLLECTIONS, STALE]
     {
-        let none = BTreeSet::new();
-        assert_eq!(broken(Sabotage::None, true, text), none, "{text}");
+        for layers in [Layers::ALL, safety()] {
+            let none = BTreeSet::new();
+            assert_eq!(broken(Sabotage::None, true, text, layers), none, "{text}");
+        }
     }
 }
 
@@ -299,11 +312,18 @@ fn every_rule_has_a_kill() {
     let mut killed: BTreeSet<&str> = OF_BREAKS.into_iter().collect();
     let mut missed = Vec::new();
     for (rule, sabotage, from_set_up, text) in kills() {
-        let found = broken(sabotage, from_set_up, text);
+        let found = broken(sabotage, from_set_up, text, Layers::ALL);
         let rules = found.iter().copied().collect::<Vec<_>>().join(" ");
         println!("kill: {sabotage:x?} | {rules}");
         if !found.contains(rule) {
             missed.push(format!("{sabotage:?} breaks {found:?}, not {rule}"));
+        }
+        if rules::find(rule).is_some_and(|rule| rule.layer == Layer::Safety) {
+            let alone = broken(sabotage, from_set_up, text, safety());
+            if !alone.contains(rule) {
+                missed
+                    .push(format!("without a reference {sabotage:?} breaks {alone:?}, not {rule}"));
+            }
         }
         killed.insert(rule);
     }
