@@ -43,11 +43,11 @@ pub(crate) fn write_new(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     written.map(drop).with_context(|| format!("cannot write {}", shown(path)))
 }
 
-/// Writes a temporary file in the folder of `path`.
+/// Writes a temporary file in the folder of `path`, with the mode of what is there.
 fn part(path: &Path, content: impl AsRef<[u8]>) -> std::io::Result<NamedTempFile> {
-    let mut part = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(folder_of(path))?;
+    let mode = std::fs::metadata(path).map(|old| old.permissions());
+    let mode = mode.unwrap_or_else(|_| Permissions::from_mode(0o644));
+    let mut part = tempfile::Builder::new().permissions(mode).tempfile_in(folder_of(path))?;
     part.write_all(content.as_ref())?;
     Ok(part)
 }

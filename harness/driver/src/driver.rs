@@ -93,10 +93,8 @@ impl Driver {
 
     /// Returns where it takes its level-2 tables from: its share of the area's blocks of 64 KiB.
     pub(crate) fn level2_pages(&self) -> Pages {
-        let all = Area::LEVEL2.run();
-        let block = 16;
-        let count = all.count / block / self.machine.its.len() as u64 * block;
-        Pages { first: all.first + count * u64::from(self.its), count }
+        let (area, first, blocks) = self.boot.level2_share(self.its);
+        Pages { first: area.first() + u64::from(first) * 16, count: u64::from(blocks) * 16 }
     }
 
     /// Returns the value of GITS_CBASER that the host programmed.

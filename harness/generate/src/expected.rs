@@ -71,7 +71,9 @@ impl ExpectedIts {
             in_flight: 0,
         };
         if boot.stage != Stage::Reset {
-            its.collections = (0..boot.cpus).map(|cpu| (cpu.into(), cpu)).collect();
+            let icids = configuration.typer().collection_ids();
+            let has = |cpu: &u8| u64::from(*cpu) < icids;
+            its.collections = (0..boot.cpus).filter(has).map(|cpu| (cpu.into(), cpu)).collect();
             // The driver's own collections need the first level-1 entry, unless the ITS holds them.
             let held = configuration.hardware_collections >= boot.cpus;
             its.level1.extend((its.two_level_collections(boot) && !held).then_some(OF_COLLECTIONS));
@@ -161,12 +163,6 @@ impl ExpectedState {
     /// Whether a CPU is deprivileged.
     pub(crate) fn is_finalized(&self, cpu: u8) -> bool {
         self.finalized.get(usize::from(cpu)).is_some_and(|done| *done)
-    }
-
-    /// The blocks of [`Area::LEVEL2`] for the ITS that the host works on: the first and how many.
-    pub(crate) fn level2_blocks(&self) -> (u64, u64) {
-        let blocks = 8_u64.checked_div(self.boot.its.into()).unwrap_or(8);
-        (u64::from(self.current).saturating_mul(blocks), blocks)
     }
 
     /// The level-1 entry of a collection, from [`OF_COLLECTIONS`] on; `None` where none is needed.

@@ -8,7 +8,7 @@ pub(crate) const PAGE: u16 = PAGE_BYTES as u16;
 
 /// How many level-1 entries there may be for this generator to add one, of so many blocks of
 /// [`Area::LEVEL2`]. The driver takes those from the front, this generator from the back.
-const fn own_blocks(blocks: u64) -> u64 {
+const fn own_blocks(blocks: u16) -> u16 {
     if blocks < 8 { 1 } else { 3 }
 }
 
@@ -75,18 +75,17 @@ impl Draft<'_, '_> {
 
     /// Memory for a level-2 table that the driver does not take.
     pub(crate) fn own_level2(&self) -> Option<Place> {
-        let (first, blocks) = self.expected.level2_blocks();
-        let used = self.expected.here().level1.len() as u64;
+        let (area, first, blocks) = self.expected.boot.level2_share(self.expected.current);
+        let used = self.expected.here().level1.len() as u16;
         let last = first.saturating_add(blocks).saturating_sub(1);
-        let block = last.saturating_sub(used);
-        let place = Place::page(Area::LEVEL2, block.saturating_mul(16) as u16);
+        let place = Place::page(area, last.saturating_sub(used).saturating_mul(16));
         (used < own_blocks(blocks)).then_some(place)
     }
 
     /// Whether there may be no more level-1 entries, so that both never take the same block.
     pub(crate) fn no_more_level2(&self) -> bool {
-        let (_, blocks) = self.expected.level2_blocks();
-        let used = self.expected.here().level1.len() as u64;
+        let (.., blocks) = self.expected.boot.level2_share(self.expected.current);
+        let used = self.expected.here().level1.len() as u16;
         used >= blocks.saturating_sub(own_blocks(blocks))
     }
 

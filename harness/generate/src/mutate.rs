@@ -237,7 +237,7 @@ fn changed(shape: Shape, word: u64, rng: &mut Rng) -> u64 {
     match shape {
         Shape::Number { max } => changed_number(word, 0, max, rng),
         Shape::Count { min, max } => changed_number(word, min, max, rng),
-        Shape::Choice(_) | Shape::Cpu => rng.u64(..256),
+        Shape::Choice(_) | Shape::Cpu | Shape::Its => rng.u64(..256),
         Shape::Flag => word ^ 1,
         Shape::Place { align } => changed_place(word, align, rng).pack(),
         Shape::Rdbase => match rng.u8(..4) {

@@ -15,8 +15,8 @@ macro_rules! areas {
     ($($(#[$doc:meta])* $kind:ident $constant:ident = $number:literal $name:literal
         $pages:literal $start:expr;)*) => {
         /// What a run of pages is for. Numbers stand in the binary form of scenarios: they never
-        /// change and are never reused. (16 is no area; 17 to 21 and 23 to 26 are retired; 29 to 31
-        /// are reserved.)
+        /// change and are never reused. (16 is no area; 17 to 21 and 23 to 26 are retired; 30 and
+        /// 31 are reserved.)
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum AreaKind {
@@ -97,6 +97,8 @@ areas! {
     /// What the host gives EL2 for its records where [`Area::PRIVATE`] is too small: 64 pages for
     /// each ITS.
     Records RECORDS = 28 "records" 512 Start::Extra(96);
+    /// Level-2 tables of ITSs from the fifth on, in blocks of 16 pages.
+    MoreLevel2 MORE_LEVEL2 = 29 "more-level2" 128 Start::Extra(608);
 }
 
 /// Where an area starts.
@@ -123,7 +125,7 @@ const HIGH: u64 = 1 << (50 - 12);
 /// Pages for the areas of an ITS that is not the first.
 const BLOCK: u64 = 160;
 /// Where extra memory has the blocks of ITSs.
-const EXTRA_BLOCKS: u64 = 608;
+const EXTRA_BLOCKS: u64 = 736;
 
 /// Page frame number of where the areas of an ITS that is not the first start.
 const fn block(its: u8) -> u64 {
@@ -269,7 +271,7 @@ mod tests {
     #[test]
     fn areas_keep_their_numbers_and_have_names_of_their_own() {
         let numbers: std::vec::Vec<u8> = AreaKind::ALL.iter().map(|kind| *kind as u8).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 22, 27, 28]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 22, 27, 28, 29]);
         for area in Area::all() {
             assert_eq!(Area::named(&area.to_string()), Some(area));
         }

@@ -37,16 +37,21 @@ pub struct Part {
 }
 
 impl Action {
-    /// Who does it.
-    pub const fn agent(&self) -> u8 {
+    /// Who does it in a race, where no CPU but the first two acts.
+    pub fn agent(&self) -> u8 {
+        self.cpu().unwrap_or(WORLD)
+    }
+
+    /// Which CPU does it.
+    pub const fn cpu(&self) -> Option<u8> {
         match *self {
             Self::Device { cpu, .. }
             | Self::Load { cpu, .. }
             | Self::Store { cpu, .. }
             | Self::StoreCommand { cpu, .. }
             | Self::Hypercall { cpu, .. }
-            | Self::Acknowledge { cpu } => cpu,
-            Self::Msi { .. } | Self::PowerLoss { .. } | Self::Advance { .. } => WORLD,
+            | Self::Acknowledge { cpu } => Some(cpu),
+            Self::Msi { .. } | Self::PowerLoss { .. } | Self::Advance { .. } => None,
         }
     }
 }

@@ -118,3 +118,25 @@ fn the_same_scenario_gives_the_same_trace_whatever_came_before() {
         }
     }
 }
+
+/// Scenarios of random configurations and boot plans, each a byte a field, with one access.
+#[test]
+fn every_board_is_booted() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut runner = Runner::new(its_production::make);
+    let mut several = 0;
+    for _ in 0..400 {
+        let bytes: Vec<u8> = (0..64 + 8 * 128).map(|_| random.u8(..)).collect();
+        let mut scenario = Scenario::decode(&bytes);
+        scenario.fix_up();
+        scenario.operations = Scenario::parse("itsdiff 2\nread its0 CREADR\n").unwrap().operations;
+        let case = runner.play(&scenario, None);
+        several += u64::from(scenario.boot.its > 2 && scenario.boot.cpus > 2);
+        assert!(
+            case.findings.is_empty() && case.defects.is_empty(),
+            "{}\n{scenario}",
+            case.replayed(Trace::default()).text()
+        );
+    }
+    assert!(several > 120, "{several}");
+}

@@ -26,6 +26,8 @@ pub enum Shape {
     Place { align: u16 },
     /// The number of a CPU.
     Cpu,
+    /// The number of an ITS.
+    Its,
     /// A packed [`Rdbase`].
     Rdbase,
     /// A packed [`Target`]: frame, register and size.
@@ -93,6 +95,7 @@ impl Shape {
                 Place::unpack(word).align_down(align).pack()
             }
             Self::Cpu => wrap(word, 0, LAST_CPU),
+            Self::Its => wrap(word, 0, LAST_ITS),
             Self::Rdbase => Rdbase::unpack(word).pack(),
             Self::Target => Target::unpack(word).pack(),
             Self::Turns => Turns::fix(word).0,
@@ -105,6 +108,7 @@ impl Shape {
         let cpus = u64::from(boot.cpus);
         match self {
             Self::Cpu => around(word, cpus),
+            Self::Its => around(word, boot.its.into()),
             Self::Rdbase => match Rdbase::unpack(word) {
                 Rdbase::Of(n) => around(n.into(), cpus),
                 Rdbase::Raw(_) => word,
@@ -136,6 +140,7 @@ impl Shape {
 
 /// The number of the last CPU that a board can have.
 pub(crate) const LAST_CPU: u64 = (MAX_CPUS as u64).saturating_sub(1);
+pub(crate) const LAST_ITS: u64 = (MAX_ITS as u64).saturating_sub(1);
 
 fn around(number: u64, count: u64) -> u64 {
     number.checked_rem(count).unwrap_or(0)
@@ -202,7 +207,7 @@ const ITS: u32 = 48;
 /// The kind of a packed [`Place::Absolute`].
 const ABSOLUTE: u64 = 16;
 /// Kinds, and 16 for absolute places; larger numbers go around.
-const KINDS: u64 = 29;
+const KINDS: u64 = 30;
 const ADDRESS: u64 = (1 << 52) - 1;
 
 impl Word for Place {
@@ -308,6 +313,7 @@ mod tests {
                 Shape::Place { align: 1 },
                 Shape::Place { align: 256 },
                 Shape::Cpu,
+                Shape::Its,
                 Shape::Rdbase,
                 Shape::Target,
                 Shape::Turns,

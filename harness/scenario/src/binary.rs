@@ -12,6 +12,7 @@
 
 use its_machine::{ItsConfiguration, MAX_ITS};
 
+use crate::fixup::keep_races_to_two_cpus;
 use crate::header::{Boot, Header};
 use crate::operation::{Kind, Operation};
 use crate::record::Record;
@@ -94,7 +95,9 @@ pub(crate) fn from_bytes<H: Header>(bytes: &[u8]) -> H {
 /// Records as operations on the board of a boot plan.
 pub(crate) fn operations(records: &[[u8; RECORD_BYTES]], boot: &Boot) -> Vec<Operation> {
     let operation = |bytes| record(bytes).fix().fit(boot).operation();
-    records.iter().take(MAX_OPERATIONS).map(operation).collect()
+    let mut operations: Vec<_> = records.iter().take(MAX_OPERATIONS).map(operation).collect();
+    keep_races_to_two_cpus(&mut operations);
+    operations
 }
 
 fn record(bytes: &[u8; RECORD_BYTES]) -> Record {

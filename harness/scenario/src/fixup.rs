@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use crate::header::Header as _;
+use crate::operation::Operation;
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
-use its_machine::ItsConfiguration;
+use its_machine::{ItsConfiguration, WORLD};
 
 impl Scenario {
     /// Brings every field into its range and drops operations beyond [`MAX_OPERATIONS`]. What is
@@ -23,6 +24,7 @@ impl Scenario {
         for operation in &mut self.operations {
             *operation = Record::from(&*operation).fix().fit(&self.boot).operation();
         }
+        keep_races_to_two_cpus(&mut self.operations);
     }
 
     /// Returns the same on a board with at most so many ITSs and CPUs.
@@ -38,10 +40,25 @@ impl Scenario {
     }
 }
 
+/// Gives members of races that another CPU does to CPU 0 or 1.
+pub(crate) fn keep_races_to_two_cpus(operations: &mut [Operation]) {
+    let mut members = 0;
+    for operation in operations {
+        if let Operation::Race { operations, .. } = operation {
+            members = *operations;
+            continue;
+        }
+        let record = Record::from(&*operation);
+        if members > 0 && record.cpu >= WORLD {
+            *operation = Record { cpu: record.cpu & 1, ..record }.operation();
+        }
+        members = members.saturating_sub(1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::Operation;
     use its_machine::{AccessSize, Direction, Frame};
     use its_machine::{Area, Place};
 

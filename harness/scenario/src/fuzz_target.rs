@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use its_machine::{Area, Frame, Place};
 
+use crate::fixup::keep_races_to_two_cpus;
 use crate::header::Stage;
 use crate::operation::Kind;
 use crate::operation::{HostCommand, Operation};
@@ -103,6 +104,8 @@ impl Scenario {
             let kind = Record::from(operation).kind;
             target.plays(kind) && !(single && kind == Kind::SelectIts)
         });
+        // A member less, and another operation is one.
+        keep_races_to_two_cpus(&mut self.operations);
         self.operations.iter_mut().for_each(Operation::shorten);
         if single {
             self.operations.iter_mut().for_each(Operation::name_first);

@@ -232,6 +232,19 @@ impl Boot {
         }
     }
 
+    /// Returns where the driver of an ITS takes its level-2 tables from: the area, the first block
+    /// of 16 pages in it, and how many blocks, 2 or more.
+    pub fn level2_share(&self, its: u8) -> (Area, u16, u16) {
+        // Four ITSs share an area of 8 blocks.
+        let blocks = match self.its {
+            0 | 1 => 8,
+            2 => 4,
+            _ => 2,
+        };
+        let area = if its < 4 { Area::LEVEL2 } else { Area::MORE_LEVEL2 };
+        (area, u16::from(its % 4).wrapping_mul(blocks), blocks)
+    }
+
     /// Gives a redistributor whose processor number another one has the lowest one that is free;
     /// redistributors that are not there have their usual ones.
     fn with_numbers_apart(mut self) -> Self {

@@ -1,7 +1,7 @@
 //! What a scenario can do: one [`Operation`] is one line of text.
 
 use its_gic::Command;
-use its_machine::{AccessSize, Direction, Frame, MAX_ITS, PageChange, Place, Turn};
+use its_machine::{AccessSize, Direction, Frame, PageChange, Place, Turn};
 
 use crate::argument::{Argument, Shape, Word};
 use crate::record::Record;
@@ -57,7 +57,7 @@ const ICID: Argument = number("icid", u16::MAX as u64);
 const RDBASE: Argument = Argument::new("rdbase", Shape::Rdbase);
 const VALID: Argument = flag("valid");
 const TO_CPU: Argument = Argument::new("to", Shape::Cpu);
-const ITS: Argument = count("its", 0, (MAX_ITS as u64).saturating_sub(1)).bare();
+const ITS: Argument = Argument::new("its", Shape::Its).bare();
 const CHANGE: Argument = Argument::new("change", Shape::Choice(PageChange::NAMES)).bare();
 const EVENT_ID_BITS: Argument = count("event-id-bits", 1, 32);
 const LEVEL2: Argument = place("level2", 4096);
@@ -243,8 +243,8 @@ operations {
     /// The host turns to this ITS: what names no ITS by itself is for it, until the next of these.
     /// A scenario starts at ITS 0.
     SelectIts = 0x66 "select-its" { its: u8 = ITS }
-    /// The next so many operations are done at once: those of each CPU in their order, and those
-    /// that no CPU does by the world. CPU 0 begins. A turn says how long an agent goes on: so many
+    /// The next so many operations are done at once: those of CPU 0 and of CPU 1 in their order, and
+    /// those that no CPU does by the world. No other CPU is in a race. CPU 0 begins. A turn says how long an agent goes on: so many
     /// steps, or `u` and so many locks given back; after `+` the next agent is skipped. After the
     /// last turn each agent goes on to its end, the next in the ring after it.
     Race = 0x70 "race" {

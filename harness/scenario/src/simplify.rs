@@ -122,7 +122,9 @@ fn cost(word: u64, plainest: u64) -> u128 {
 /// Values of less cost that the argument can have, the plainest first.
 fn plainer_values(argument: &Argument, word: u64, plainest: u64) -> Vec<u64> {
     let mut values = match argument.shape {
-        Shape::Number { .. } | Shape::Count { .. } | Shape::Cpu => plainer_numbers(word),
+        Shape::Number { .. } | Shape::Count { .. } | Shape::Cpu | Shape::Its => {
+            plainer_numbers(word)
+        }
         Shape::Choice(_) | Shape::Flag => Vec::new(),
         Shape::Place { .. } => return plainer_places(word),
         Shape::Rdbase => plainer_rdbases(word),

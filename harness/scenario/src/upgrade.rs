@@ -5,18 +5,18 @@ use its_machine::{ItsConfiguration, MAX_ITS};
 use crate::binary::{RECORD_BYTES, from_bytes, operations};
 use crate::header::{Boot, Header as _};
 use crate::scenario::Scenario;
-use crate::text::upgrade_text;
+use crate::text::{ParseError, upgrade_text};
 
 /// Returns a file of text version 1 or binary version 3 in the newest form; `None` for any other.
 /// Comments of a text are kept.
-pub fn upgrade(stored: &[u8]) -> Option<Vec<u8>> {
-    if let Ok(text) = str::from_utf8(stored)
-        && let upgraded = upgrade_text(text)
-        && upgraded != text
-    {
-        return Some(upgraded.into_bytes());
+///
+/// # Errors
+/// A text of version 1 is no scenario.
+pub fn upgrade(stored: &[u8]) -> Result<Option<Vec<u8>>, ParseError> {
+    if let Some(text) = str::from_utf8(stored).ok().and_then(upgrade_text) {
+        return Scenario::parse(&text).map(|_| Some(text.into_bytes()));
     }
-    from_version_3(stored).map(|scenario| scenario.encode())
+    Ok(from_version_3(stored).map(|scenario| scenario.encode()))
 }
 
 /// Binary version 3: byte 0 is 3. The configurations of two ITSs are from bytes 1 and 113 on, eight
@@ -34,7 +34,7 @@ fn from_version_3(bytes: &[u8]) -> Option<Scenario> {
     for (configuration, bytes) in configurations.iter_mut().zip([first, second]) {
         *configuration = from_bytes(bytes);
     }
-    let (records, _cut_off) = records.as_chunks::<RECORD_BYTES>();
+    let (records, []) = records.as_chunks::<RECORD_BYTES>() else { return None };
     let mut scenario = Scenario { configurations, boot, operations: operations(records, &boot) };
     scenario.fix_up();
     Some(scenario)
@@ -61,11 +61,14 @@ write-cwriter cpu=1
         bytes[113..177].copy_from_slice(&new[192..256]);
         bytes[225..233].copy_from_slice(&new[1..9]);
         bytes[256..].copy_from_slice(&new[320..]);
-        assert_eq!(upgrade(&bytes), Some(new.clone()));
-        assert_eq!(upgrade(&new), None);
-        assert_eq!(upgrade(text.as_bytes()), None);
-        assert_eq!(upgrade(&bytes[..255]), None);
+        assert_eq!(upgrade(&bytes), Ok(Some(new.clone())));
+        assert_eq!(upgrade(&new), Ok(None));
+        assert_eq!(upgrade(text.as_bytes()), Ok(None));
+        assert_eq!(upgrade(&bytes[..255]), Ok(None));
         let upgraded = upgrade(b"itsdiff 1 # old\npost\n");
-        assert_eq!(upgraded.as_deref(), Some(&b"itsdiff 2 # old\nwrite-cwriter\n"[..]));
+        assert_eq!(upgraded, Ok(Some(b"itsdiff 2 # old\nwrite-cwriter\n".into())));
+        let cut = &bytes[..bytes.len() - 1];
+        assert_eq!(upgrade(cut), Ok(None));
+        assert!(upgrade(b"itsdiff 1\npost office\n").is_err());
     }
 }

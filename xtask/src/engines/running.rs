@@ -7,6 +7,7 @@ use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use fs_err::File;
 use its_reports::finding_file::Origin;
 use its_reports::quoted;
+use its_runner::campaign::HARNESS_DEFECT;
 use its_runner::replay::USAGE;
 use rustix::process::Signal;
 
@@ -159,7 +160,10 @@ impl<'a> Running<'a> {
     /// Returns the error of a process that ended with another code than 0, or by a signal.
     fn failure(&self, index: usize, code: Option<i32>) -> Error {
         let file = workspace::shown(&self.run.log_file(index));
+        // A program prints the scenario and aborts.
+        let is_defect = self.run.log(index).contains(HARNESS_DEFECT);
         match code {
+            None if is_defect => self.defect("board and reference contradict each other", index),
             None => anyhow!("somebody killed a fuzzing process, or it ended itself; {file}"),
             // The engines have other codes for what they find.
             Some(code) if code == i32::from(USAGE) => {

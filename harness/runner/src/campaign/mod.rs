@@ -11,6 +11,7 @@
 //! - `ITSDIFF_ORIGIN`: the first lines of such a file, up to its name: they end with a command that
 //!   replays it.
 //! - `ITSDIFF_FIRST`: the first finding aborts the process, written or not.
+//! - `ITSDIFF_JUDGE`: the layers of rules that are judged, with commas between.
 //! - `ITSDIFF_STATUS`: a folder that always holds the counts so far; [`total`] reads it.
 //! - `ITSDIFF_BENCH`: a folder of scenarios. [`start`] plays them for `ITSDIFF_BENCH_SECONDS`,
 //!   prints what it took, and ends the process.
@@ -38,6 +39,9 @@ use crate::trace::Trace;
 
 pub use libfuzzer::{cross_over, mutate};
 pub use status::total;
+
+/// What a program prints before a scenario in which the harness contradicts itself.
+pub const HARNESS_DEFECT: &str = "a defect of the harness itself";
 
 /// What is counted and kept of a process's cases.
 struct Output {
@@ -69,7 +73,7 @@ impl Output {
     /// Counts a case that was played, and keeps what it broke.
     fn take(&mut self, scenario: &Scenario, case: &Case) {
         if !case.defects.is_empty() {
-            eprintln!("a defect of the harness itself:\n{scenario}");
+            eprintln!("{HARNESS_DEFECT}:\n{scenario}");
             for defect in &case.defects {
                 eprintln!("{defect}");
             }

@@ -1,6 +1,6 @@
 //! Parsing. What comes out is fixed up: a value out of range is an error, never another value.
 
-use its_machine::{Frame, MAX_ITS};
+use its_machine::{Frame, MAX_ITS, WORLD};
 
 use crate::argument::Word as _;
 use crate::argument::{Argument, Presence, Shape};
@@ -83,7 +83,8 @@ impl Scenario {
             _ => Section::Operations,
         };
         if here != Section::Operations && here <= section {
-            return Err(first.error("comes twice or too late", "it once, before the operations"));
+            let order = "it once: its0 to its7 in order, then boot, then the operations";
+            return Err(first.error("comes twice or too late", order));
         }
         match here {
             Section::Start | Section::Version => {}
@@ -98,11 +99,27 @@ impl Scenario {
                 return Err(first.error("is one operation too many", most));
             }
             Section::Operations => {
-                self.operations.push(parse_operation(first, rest, &self.boot)?);
+                let operation = parse_operation(first, rest, &self.boot)?;
+                let cpu = Record::from(&operation).cpu;
+                if cpu >= WORLD && ends_in_race(&self.operations) {
+                    let wrong = format!("is done by CPU {cpu} in a race");
+                    return Err(first.error(wrong, "CPU 0 or CPU 1"));
+                }
+                self.operations.push(operation);
             }
         }
         Ok(here)
     }
+}
+
+/// Returns whether the next operation is a member of a race.
+fn ends_in_race(operations: &[Operation]) -> bool {
+    let race = (0..).zip(operations.iter().rev().take(usize::from(u8::MAX)));
+    let members = |(distance, operation): (u8, &Operation)| match operation {
+        Operation::Race { operations, .. } => Some(*operations > distance),
+        _ => None,
+    };
+    race.filter_map(members).next().unwrap_or(false)
 }
 
 /// Where in the text a line stands, in order.
@@ -359,8 +376,8 @@ impl<'a> Line<'a> {
         let cpu = self.cpu.filter(|(cpu, _)| *cpu != fit.cpu).map(|(_, word)| word);
         match self.changed(words, fit.words).or(cpu) {
             Some(word) => {
-                let has =
-                    format!("one of {} ITSs and {} CPUs (boot its, cpus)", boot.its, boot.cpus);
+                let Boot { its, cpus, .. } = boot;
+                let has = format!("a part of the board: it has {its} ITSs and {cpus} CPUs");
                 Err(word.error("is not on this board", has))
             }
             None => Ok(record.operation()),

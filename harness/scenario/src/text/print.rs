@@ -81,7 +81,9 @@ impl Display for Value {
         let Self(shape, word) = *self;
         match shape {
             Shape::Number { .. } => write!(f, "{word:#x}"),
-            Shape::Count { .. } | Shape::Flag | Shape::Cpu => write!(f, "{word}"),
+            Shape::Count { .. } | Shape::Flag | Shape::Cpu | Shape::Its => {
+                write!(f, "{word}")
+            }
             Shape::Choice(names) => {
                 let name = usize::try_from(word).ok().and_then(|word| names.get(word));
                 write!(f, "{}", name.copied().unwrap_or("?"))

@@ -1,11 +1,14 @@
 //! What each line of a scenario looks like and does.
 
-use crate::argument::{Presence, Shape};
-use crate::header::RESERVED_FIELDS;
+use its_machine::{AreaKind, ItsConfiguration};
+
+use crate::argument::{Argument, Presence, Shape};
+use crate::header::{Boot, Header, RESERVED_FIELDS};
 use crate::operation::{Kind, RESERVED};
 use crate::text::COMMAND;
 
-/// Returns a table of all operations in Markdown, the line and what it does; then what is reserved.
+/// Returns tables in Markdown: all operations, the line and what it does; fields of `boot` and of
+/// an ITS; areas; what is reserved.
 pub fn reference() -> String {
     let row = |kind: &Kind| {
         let usage = kind.usage().replace('|', "\\|");
@@ -17,8 +20,15 @@ pub fn reference() -> String {
         .map(|(number, name, doc)| format!("| {number:#04x} | `{name}` | {doc} |\n"))
         .collect();
     let fields = RESERVED_FIELDS.join("`, `");
+    let (boot, its) = (fields_of::<Boot>(), fields_of::<ItsConfiguration>());
+    let area = |kind: &AreaKind| format!("| `{}` | {} |\n", kind.name(), kind.pages());
+    let areas: String = AreaKind::ALL.iter().map(area).collect();
     format!(
         "| line | what it does |\n| --- | --- |\n{rows}\n\
+         Fields of `boot`:\n\n| field | values | default |\n| --- | --- | --- |\n{boot}\n\
+         Fields of `its0` to `its7`:\n\n| field | values | default |\n| --- | --- | --- |\n{its}\n\
+         Areas, the first ITS's; those of another end in its number (`queue1`) where each ITS has \
+         its own:\n\n| area | pages |\n| --- | --- |\n{areas}\n\
          Reserved for later versions, with the number in the binary form:\n\n\
          | number | line | what it will do |\n| --- | --- | --- |\n{reserved}\n\
          Fields that are reserved: `{fields}`.\n"
@@ -34,7 +44,7 @@ impl Kind {
         }
         for argument in self.arguments() {
             let value = match argument.shape {
-                Shape::Number { .. } | Shape::Count { .. } => "N".to_owned(),
+                Shape::Number { .. } | Shape::Count { .. } | Shape::Its => "N".to_owned(),
                 Shape::Choice(names) => names.join("|"),
                 Shape::Flag => argument.key.to_owned(),
                 Shape::Place { .. } => "PLACE".to_owned(),
@@ -55,6 +65,29 @@ impl Kind {
         }
         usage
     }
+}
+
+/// Returns a row for each field of a header.
+fn fields_of<H: Header>() -> String {
+    let row = |(field, usual): (&Argument, u64)| {
+        let (values, usual) = match field.shape {
+            Shape::Count { min, max } => (format!("{min} to {max}"), usual.to_string()),
+            Shape::Choice(names) => {
+                let usual = names.iter().skip(usual as usize).take(1);
+                (names.join(", "), usual.copied().collect())
+            }
+            Shape::Number { .. }
+            | Shape::Flag
+            | Shape::Place { .. }
+            | Shape::Cpu
+            | Shape::Its
+            | Shape::Rdbase
+            | Shape::Target
+            | Shape::Turns => (field.key.to_owned(), usual.to_string()),
+        };
+        format!("| `{}` | {values} | {usual} |\n", field.key)
+    };
+    H::FIELDS.iter().zip(H::USUAL.words()).map(row).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Values of arguments, and why a word is none.
 
 use crate::argument::Shape;
-use crate::argument::{LAST_CPU, PAGE_BYTES, Word as _};
+use crate::argument::{LAST_CPU, LAST_ITS, PAGE_BYTES, Word as _};
 use crate::operation::Rdbase;
 use crate::turns::Turns;
 use its_machine::{Area, Place};
@@ -33,6 +33,7 @@ pub(super) fn value(shape: Shape, text: &str) -> Result<u64, Wrong> {
         },
         Shape::Place { align } => aligned(place(text)?, align).map(Place::pack),
         Shape::Cpu => between(text, 0, LAST_CPU, &format!("the number of a CPU, 0 to {LAST_CPU}")),
+        Shape::Its => between(text, 0, LAST_ITS, &format!("the number of an ITS, 0 to {LAST_ITS}")),
         Shape::Rdbase => rdbase(text).map(Rdbase::pack),
         Shape::Turns => match Turns::parse(text) {
             Some(turns) if Turns::fix(turns.0) == turns => Ok(turns.0),

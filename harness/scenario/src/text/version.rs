@@ -16,27 +16,33 @@ pub(super) fn renamed(version: u64, word: &str) -> &str {
     renamed.map_or(word, |(_, new)| new)
 }
 
-/// Returns a text of version 1 as one of the newest, with its comments; any other text as it is.
-pub(crate) fn upgrade_text(text: &str) -> String {
-    let mut is_old = false;
-    let mut upgraded = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        let start = line.len().saturating_sub(line.trim_start().len());
-        let (indent, rest) = line.split_at_checked(start).unwrap_or(("", line));
-        let end = rest.find(|at: char| at.is_ascii_whitespace() || at == '#');
-        let (word, rest) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""));
-        let is_version = word == "itsdiff";
-        is_old |= is_version && rest.split('#').next().is_some_and(|rest| rest.trim() == "1");
-        upgraded.push_str(indent);
-        if is_version && is_old {
-            upgraded
-                .push_str(&format!("{word}{}", rest.replacen('1', &TEXT_VERSION.to_string(), 1)));
-        } else {
-            let version = if is_old { 1 } else { TEXT_VERSION };
-            upgraded.push_str(&format!("{}{rest}", renamed(version, word)));
-        }
+/// What the line of a finding's head that names its signature starts with.
+const SIGNATURE: &str = "# signature:";
+
+/// Returns a text of version 1 as one of the newest, with its comments; `None` for any other. A
+/// text is of the version that its first line says, comments and empty lines apart.
+pub(crate) fn upgrade_text(text: &str) -> Option<String> {
+    let says = |line: &&str| !line.trim_start().starts_with('#') && !line.trim().is_empty();
+    let first = text.trim_start_matches('\u{feff}').lines().find(says)?;
+    let words = first.split('#').next()?.split_whitespace();
+    words.eq(["itsdiff", "1"]).then(|| text.split_inclusive('\n').map(upgrade_line).collect())
+}
+
+fn upgrade_line(line: &str) -> String {
+    if let Some(signature) = line.strip_prefix(SIGNATURE) {
+        let parts = signature.split('.').enumerate();
+        let parts: Vec<&str> =
+            parts.map(|(n, part)| if n == 1 { renamed(1, part) } else { part }).collect();
+        return format!("{SIGNATURE}{}", parts.join("."));
     }
-    upgraded
+    let start = line.len().saturating_sub(line.trim_start().len());
+    let (indent, rest) = line.split_at_checked(start).unwrap_or(("", line));
+    let end = rest.find(|at: char| at.is_ascii_whitespace() || at == '#');
+    let (word, rest) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""));
+    if word.trim_start_matches('\u{feff}') == "itsdiff" {
+        return format!("{indent}{word}{}", rest.replacen('1', &TEXT_VERSION.to_string(), 1));
+    }
+    format!("{indent}{}{rest}", renamed(1, word))
 }
 
 #[cfg(test)]
@@ -57,7 +63,7 @@ post
 
     #[test]
     fn version_1_reads_the_same_before_and_after() {
-        let new = upgrade_text(OLD);
+        let new = upgrade_text(OLD).unwrap();
         assert_eq!(
             new,
             "\
@@ -72,7 +78,12 @@ write-cwriter
 "
         );
         assert_eq!(Scenario::parse(OLD), Scenario::parse(&new));
-        assert_eq!(upgrade_text(&new), new);
+        assert_eq!(upgrade_text(&new), None);
+        assert_eq!(upgrade_text("# itsdiff 1\nA post\n"), None);
+        let marked = upgrade_text("\u{feff}# signature: A.post.B.c\nitsdiff 1\npost\n").unwrap();
+        assert!(Scenario::parse(&marked).is_ok(), "{marked}");
+        let head = upgrade_text("# signature: A.post.post.c\nitsdiff 1\n");
+        assert_eq!(head.unwrap(), "# signature: A.write-cwriter.post.c\nitsdiff 2\n");
     }
 
     #[test]
