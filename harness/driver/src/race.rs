@@ -55,7 +55,7 @@ mod tests {
         for kind in Kind::ALL {
             let record = Record { kind: *kind, cpu: 7, words: [3; 5] };
             let member = record.fix().fit(&boot).operation();
-            let race = Scenario::parse("itsdiff 2\nrace 1\n").unwrap().operations[0].clone();
+            let race = Scenario::parse("itsdiff 2\nrace 1\n").unwrap().operations[0];
             let mut scenario = Scenario { boot, ..Scenario::default() };
             scenario.operations = vec![race, member];
             scenario.fix_up();
