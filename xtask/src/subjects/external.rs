@@ -183,24 +183,26 @@ fn link(object: &Path, name: String, source: Option<&str>) -> Result<External> {
     if let Some(source) = source {
         fs::write(folder.join("source"), source)?;
     }
-    let layout = folder.join("layout.ld");
+    // Two commands may link the same at a time.
+    let scratch = tempfile::tempdir_in(&folder)?;
+    let scratch = scratch.path();
+    let layout = scratch.join("layout.ld");
     fs::write(&layout, LAYOUT)?;
-    let merged = folder.join("merged.o");
+    let merged = scratch.join("merged.o");
     let subject = || format!("cannot use {} as a subject", object.display());
     let options = ["-r", "-d", "-T"].map(Path::new);
     let files = [&layout, Path::new("-o"), &merged, Path::new("--whole-archive"), object];
     binutils("ld").run(options.into_iter().chain(files)).with_context(subject)?;
     let symbols = Symbols::read(&merged).with_context(subject)?;
     symbols.check(object)?;
-    let renamed = folder.join("subject.o");
+    let renamed = scratch.join("subject.o");
     let mut arguments = symbols.renames();
     let kept = REQUIRED.into_iter().chain([DESCRIBES]);
     arguments.extend(kept.map(|symbol| format!("--keep-global-symbol={symbol}")));
     arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
     binutils("objcopy").run(arguments).with_context(subject)?;
     let archive = folder.join(ARCHIVE);
-    let fresh = folder.join("fresh.a");
-    let _ = fs::remove_file(&fresh);
+    let fresh = scratch.join("fresh.a");
     binutils("ar").run([Path::new("crsD"), &fresh, &renamed]).with_context(subject)?;
     // Cargo builds again what links a file that was written.
     if fs::read(&fresh)? != fs::read(&archive).unwrap_or_default() {
