@@ -8,6 +8,7 @@
 use std::num::NonZeroUsize;
 
 use anyhow::Result;
+use its_rules::Layers;
 use rayon::prelude::*;
 
 use crate::engines::{Engine, Plan, Run, clean_seeds, first_finding};
@@ -32,6 +33,9 @@ pub(crate) struct Arguments {
     /// Makes the inputs. The random engine draws them from nothing, the others start from seeds
     #[arg(long, value_enum, default_value_t = Engine::Libfuzzer)]
     engine: Engine,
+    /// Judges these layers of rules only, and tries the bugs that break one of their rules
+    #[arg(long, value_name = "LAYERS")]
+    judge: Option<Layers>,
     /// Runs so many trials at once
     #[arg(long, default_value = "2")]
     jobs: NonZeroUsize,
@@ -52,7 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     };
     say!("known bug | detected | cases to detection: median (least to most) | rules");
     // A break that tests find is none that fuzzing could.
-    let fuzzed = |bug: &&Bug| arguments.bug.is_some() || bug.target().is_ok();
+    let layers = arguments.judge.unwrap_or(Layers::ALL);
+    let fuzzed = |bug: &&Bug| arguments.bug.is_some() || bug.target().is_ok() && bug.breaks(layers);
     for bug in bugs.iter().filter(fuzzed) {
         stop::check()?;
         let trials = trials(bug, arguments)?;
@@ -81,7 +86,8 @@ fn row(bug: &Bug, trials: &[Trial]) -> String {
 
 fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
     let target = bug.target()?;
-    let subject = Subject::with_bug(bug);
+    let layers = arguments.judge.unwrap_or(Layers::ALL);
+    let subject = Subject::with_bug(bug).judged_by(layers);
     let program = arguments.engine.build(&subject, target)?;
     let seeds = clean_seeds(&subject.player()?, target)?;
     let folder = workspace::root().join("target").join("trials").join(&bug.id);

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use its_rules::catalogue as rules;
+use its_rules::{Layers, catalogue as rules};
 use serde::Deserialize;
 
 use crate::target::Target;
@@ -96,6 +96,12 @@ impl Bug {
                 bail!("{} is found by the tests of {package}, by no target", self.id)
             }
         }
+    }
+
+    /// Returns whether a rule of one of these layers may report it.
+    pub(crate) fn breaks(&self, layers: Layers) -> bool {
+        let mut listed = self.facts.rules.iter().filter_map(|id| rules::find(id));
+        listed.any(|rule| layers.has(rule.layer))
     }
 
     pub(crate) fn is_reported_by(&self, rule: &str) -> bool {

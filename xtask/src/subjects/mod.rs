@@ -64,8 +64,7 @@ pub(crate) struct Judged {
 impl Judged {
     /// Returns the subject that is meant; an error if there is no such bug, file or example.
     pub(crate) fn subject(&self) -> Result<Subject> {
-        let layers = self.judge.unwrap_or(Layers::ALL);
-        Ok(Subject { layers, ..self.which.subject()? })
+        Ok(self.which.subject()?.judged_by(self.judge.unwrap_or(Layers::ALL)))
     }
 }
 
@@ -139,6 +138,11 @@ impl Subject {
             Bank::Breaks => Kind::Break,
         };
         Self { name: bug.id.clone(), layers: Layers::ALL, kind }
+    }
+
+    /// Returns the same, judged by these layers.
+    pub(crate) fn judged_by(self, layers: Layers) -> Self {
+        Self { layers, ..self }
     }
 
     /// Builds the program that replays, answers requests, is the random engine, and plays
