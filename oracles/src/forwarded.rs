@@ -110,6 +110,9 @@ fn writer(address: u64, value: u64, guards: &Guards) -> Option<Finding> {
     })
 }
 
+/// InnerCache, OuterCache and Shareability, the same bits of GITS_CBASER and `GITS_BASER<n>`.
+const ATTRIBUTES: u64 = 7 << 59 | 7 << 53 | 3 << 10;
+
 /// CBASER and every BASER of an ITS that is enabled.
 fn registers(guard: &Guard, values: &Registers, findings: &mut Vec<Finding>) {
     let mut compare = |rule, register: Register, found: u64, mask: u64| {
@@ -121,11 +124,13 @@ fn registers(guard: &Guard, values: &Registers, findings: &mut Vec<Finding>) {
         }
     };
     let cbaser = guard.cbaser.into_bits();
-    compare(&rules::PTR_QUEUE, Register::Cbaser, cbaser, Cbaser::WRITABLE);
+    compare(&rules::PTR_QUEUE, Register::Cbaser, cbaser, Cbaser::WRITABLE & !ATTRIBUTES);
+    compare(&rules::PTR_ATTRIBUTES, Register::Cbaser, cbaser, ATTRIBUTES);
     for (n, baser) in (0_u8..).zip(guard.basers) {
         // Of a table that is not Valid the rest means nothing.
         let mask = if baser.valid() { Baser::WRITABLE } else { Baser::VALID };
-        compare(&rules::PTR_TABLES, Register::Baser(n), baser.into_bits(), mask);
+        compare(&rules::PTR_TABLES, Register::Baser(n), baser.into_bits(), mask & !ATTRIBUTES);
+        compare(&rules::PTR_ATTRIBUTES, Register::Baser(n), baser.into_bits(), mask & ATTRIBUTES);
     }
 }
 

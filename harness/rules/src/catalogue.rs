@@ -186,11 +186,14 @@ rules! {
         "A command is forwarded with reserved bits, and what means nothing at V=0, zero.",
         "A later ITS gives them a meaning that nobody judged.";
     PTR_QUEUE = "PTR-QUEUE" from "DIV-FORWARD", Ptr, Safety, Vulnerability, "POLICY: CTLR, CBASER",
-        "While the ITS is enabled CBASER is as set-up found it.",
+        "While the ITS is enabled CBASER is as set-up found it, attributes apart.",
         "With another address or size it takes commands from where EL2 does not write them.";
     PTR_TABLES = "PTR-TABLES" from "DIV-FORWARD", Ptr, Safety, Vulnerability, "POLICY: CTLR, BASER<n>",
-        "While the ITS is enabled every BASER is as set-up found it.",
+        "While the ITS is enabled every BASER is as set-up found it, attributes apart.",
         "With another address, size or shape it keeps its tables in memory that EL2 does not own.";
+    PTR_ATTRIBUTES = "PTR-ATTRIBUTES" from "PTR-TABLES", Ptr, Policy, Conformance, "POLICY: CTLR, CBASER, BASER<n>",
+        "While the ITS is enabled cacheability and shareability of queue and tables are as set-up found them.",
+        "Other attributes may make the ITS read what was in memory before.";
     PTR_WRITER = "PTR-WRITER" from "DIV-FORWARD", Ptr, Safety, Vulnerability, "POLICY: P9, P11; IHI 0069: GITS_CWRITER",
         "The hardware's CWRITER is written with an offset within the queue.",
         "Beyond it the ITS may read on past the queue's end, or never stop.";

@@ -264,6 +264,8 @@ fn kills() -> Vec<Kill> {
         kill("PTR-RESERVED", flip(opcode::SYNC, 3, 1), LEGAL),
         kill("PTR-QUEUE", S::WriteBeforeStart(0x80, 0x1_0000), LEGAL),
         kill("PTR-TABLES", S::WriteBeforeStart(0x108, 0x1_0000), LEGAL),
+        kill("PTR-ATTRIBUTES", S::WriteBeforeStart(0x80, 1 << 59), LEGAL),
+        kill("PTR-ATTRIBUTES", S::WriteBeforeStart(0x108, 1 << 53), LEGAL),
         kill("PTR-WRITER", S::WriteBits(0x88, 0x8_0000), SLOW),
         kill("EL2-PANIC", S::Panic, LIFE),
         kill("EL2-WARN", S::Warn, LIFE),
