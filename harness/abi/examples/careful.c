@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * An emulation that follows harness/emulator/POLICY.md, in C: what a subject in a kernel tree could look like. P1 to P14 and S1
- * to S9 are of that page. It passes all targets.
+ * An emulation that follows harness/emulator/POLICY.md, in C: what a subject in a kernel tree
+ * could look like. P1 to P14 and S1 to S9 are of that page. It passes all targets.
  */
 #include "itsdiff_pkvm.h"
 #include "careful/state.h"
@@ -110,7 +110,8 @@ static bool judge(const struct unit *unit, const u64 *in, struct accepted *out)
 	}
 }
 
-/* The level-2 table that a level-1 entry names: 0 none, 1 this one, -1 with bits that mean nothing. */
+/* The level-2 table that a level-1 entry names: 0 none, 1 this one, -1 with bits that mean
+ * nothing. */
 static s32 level2_of(u64 entry, u64 baser, struct span *span)
 {
 	u64 address = entry & 0xffffffffff000ULL & ~(page_bytes(baser) - 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The careful emulation with mistakes at hand: a write to offset 0xc000 of the first ITS, where no register is, makes the one of
- * the written number. Each is reported by a rule (faults/).
+ * The careful emulation with mistakes at hand: a write to offset 0xc000 of the first ITS, where no
+ * register is, makes the one of the written number. Each is reported by a rule (faults/).
  */
 #define its_subject_trap careful_trap
 #include "careful.c"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The queue of the emulation series of the kernel lists of March 2026, written anew over the set-up of careful.c (ITTs shared and
- * nothing more): an emulation that checks commands and little else. What is wrong with it, listed before it was fuzzed, and the
- * rules that may report it:
+ * The queue of the emulation series of the kernel lists of March 2026, written anew over the
+ * set-up of careful.c (ITTs shared and nothing more): an emulation that checks commands and little
+ * else. What is wrong with it, listed before it was fuzzed, and the rules that may report it:
  *
  * 1. All up to CWRITER is copied in one go, however much, and judged afterwards.     EL2-BATCH, EL2-FLIGHT
  * 2. Slots are not cleaned to memory before the ITS may read them.                   EL2-CLEAN

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * careful.c with a set-up of its own: what the host keeps stands before what the hardware uses, tables before numbers, and the
- * arguments come in another order. its_subject_describe makes such a set-up of itsdiff's; all else is careful.c's.
+ * careful.c with a set-up of its own: what the host keeps stands before what the hardware uses,
+ * tables before numbers, and the arguments come in another order. its_subject_describe makes such
+ * a set-up of itsdiff's; all else is careful.c's.
  */
 #include "itsdiff.h"
 

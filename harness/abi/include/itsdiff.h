@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * itsdiff: what an emulation of the Arm GICv3 ITS at EL2 offers (its_subject_*), and what it is offered (its_*).
+ * itsdiff: what an emulation of the Arm GICv3 ITS at EL2 offers (its_subject_*), and what it is
+ * offered (its_*).
  *
- * README.md of the crate says how to use it. Addresses are physical unless a name says otherwise; pages are page frame
- * numbers (physical address / 4096). Functions that can fail return 0 or a negative errno, as Linux numbers them.
+ * README.md of the crate says how to use it. Addresses are physical unless a name says otherwise;
+ * pages are page frame numbers (physical address / 4096). Functions that can fail return 0 or a
+ * negative errno, as Linux numbers them.
  *
- * A call of its_* that breaks its own conditions (memory that EL2 has not mapped, a device that is not there, a lock that is
- * not held) is a mistake of the emulation and does not return; no call waits.
+ * A call of its_* that breaks its own conditions (memory that EL2 has not mapped, a device that is
+ * not there, a lock that is not held) is a mistake of the emulation and does not return; no call
+ * waits.
  */
 #ifndef ITSDIFF_H
 #define ITSDIFF_H
@@ -28,9 +31,10 @@
 #define ITS_LOCK_ITS 1     /* of the first ITS; the n-th one's is ITS_LOCK_ITS + n */
 #define ITS_LOCK_MEMORY 16 /* page ownership: pKVM's host and hyp locks */
 
-/* Kept for versions to come; an emulation takes none of these names: its_subject_set_up_redistributors,
- * its_subject_tear_down, its_subject_cpu (a CPU comes or goes), its_barrier (by kind), its_lock_at and its_unlock_at (by
- * address; numbers from 32 on), its_is_coherent, its_progress. */
+/* Kept for versions to come; an emulation takes none of these names:
+ * its_subject_set_up_redistributors, its_subject_tear_down, its_subject_cpu (a CPU comes or goes),
+ * its_barrier (by kind), its_lock_at and its_unlock_at (by address; numbers from 32 on),
+ * its_is_coherent, its_progress. */
 
 /* ---- what the emulation offers; each function below is to be defined, but for the last ---- */
 
@@ -62,7 +66,8 @@ struct its_trap {
 #define ITS_SUBJECT_ABI const uint32_t its_subject_abi = ITS_ABI_VERSION
 extern const uint32_t its_subject_abi;
 
-/* The machine starts; writable data is as the program was loaded. Calls nothing of its_*. Not 0: it cannot run there. */
+/* The machine starts; writable data is as the program was loaded. Calls nothing of its_*. Not 0:
+ * it cannot run there. */
 int32_t its_subject_create(const struct its_machine *machine);
 /* The machine goes away; writable data is as its_subject_create left it. */
 void its_subject_destroy(void);
@@ -70,15 +75,17 @@ void its_subject_destroy(void);
 void its_subject_reset(void);
 /* What it declares about itself. */
 void its_subject_policy(struct its_policy *policy);
-/* The hypercall that sets up the emulation, with x1 to x4 as the host gave them. Returns what goes into x1. */
+/* The hypercall that sets up the emulation, with x1 to x4 as the host gave them. Returns what goes
+ * into x1. */
 int64_t its_subject_set_up(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4);
 /* An access of a finalized CPU. Returns what is read; means nothing for a write. */
 uint64_t its_subject_trap(const struct its_trap *trap);
 /* Whether the host may give pages away by hypercall, asked once a CPU is finalized. */
 bool its_subject_allows_donation(void);
 
-/* A set-up as itsdiff's host makes it (POLICY.md, set-up): the arguments x1 to x4, and what it wrote into the descriptor, which
- * may be anything. Addresses are in the host's linear map, but for the first; sizes are in bytes. */
+/* A set-up as itsdiff's host makes it (POLICY.md, set-up): the arguments x1 to x4, and what it
+ * wrote into the descriptor, which may be anything. Addresses are in the host's linear map, but
+ * for the first; sizes are in bytes. */
 struct its_table {
 	uint64_t base;
 	uint64_t host_level1;
@@ -100,9 +107,10 @@ struct its_set_up {
 	struct its_table tables[8];
 };
 
-/* To be defined where x1 to x4 or the descriptor are others than POLICY.md's: makes them of ours, as a host would. `page` is
- * the descriptor's page, 512 words, all zero; `arguments` are four. Calls nothing of its_*; asked before the call and when
- * the descriptor is first read, and must make the same of the same. */
+/* To be defined where x1 to x4 or the descriptor are others than POLICY.md's: makes them of ours,
+ * as a host would. `page` is the descriptor's page, 512 words, all zero; `arguments` are four.
+ * Calls nothing of its_*; asked before the call and when the descriptor is first read, and must
+ * make the same of the same. */
 void its_subject_describe(const struct its_set_up *ours, uint64_t *page, uint64_t *arguments);
 
 /* ---- what it is offered ---- */
@@ -130,14 +138,15 @@ void its_delay(uint64_t microseconds);
 
 /* The physical address of one in the host's linear map; -EINVAL outside it. */
 int32_t its_from_host(uint64_t linear, uint64_t *address);
-/* Where a physical address is for EL2; NULL for what is no memory. A page is aligned as one, and pages that
- * follow each other in one region of memory do so here. */
+/* Where a physical address is for EL2; NULL for what is no memory. A page is aligned as one, and
+ * pages that follow each other in one region of memory do so here. */
 void *its_to_pointer(uint64_t address);
 /* The physical address that a pointer into memory is for; ~0 for any other. */
 uint64_t its_from_pointer(const void *pointer);
 /* Whether all of these bytes are memory, in one region. */
 bool its_is_memory(uint64_t address, uint64_t bytes);
-/* The first word that is not zero among the whole words of `bytes` at an 8-byte aligned pointer into memory, else NULL (memchr_inv). */
+/* The first word that is not zero among the whole words of `bytes` at an 8-byte aligned pointer
+ * into memory, else NULL (memchr_inv). */
 const void *its_first_word(const void *pointer, uint64_t bytes);
 /* Cleans to the point of coherency: devices see what was stored. */
 void its_clean(const void *pointer, uint64_t bytes);

@@ -81,7 +81,7 @@ impl<L: Locks> Foreign<L> {
             });
         }
         if !OBSERVED {
-            el2.expect_untold_stores();
+            el2.expect_unreported_stores();
         }
         inside
     }

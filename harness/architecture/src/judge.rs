@@ -147,7 +147,7 @@ impl Architecture {
             return Ok(vec![None]);
         }
         let Possible::Of(found) = self.tables(its).translate(device_id, event_id) else {
-            return Err("an MSI depends on contents that nobody knows");
+            return Err("an MSI depends on memory that the reference does not know");
         };
         let target = |to: Translation| to.redistributor.map(|of| (of, to.intid));
         let mut targets: Vec<_> = found.into_iter().map(|found| found.and_then(target)).collect();

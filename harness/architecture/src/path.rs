@@ -82,7 +82,7 @@ impl Path {
             return Ok(*entry);
         }
         let Possible::Of(values) = possible else {
-            return Err("a command depends on contents that nobody knows");
+            return Err("a command depends on memory that the reference does not know");
         };
         let entry = values[self.one_of(values.len())];
         self.assumed.push((slot, entry));

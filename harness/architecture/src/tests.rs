@@ -258,7 +258,7 @@ fn msis_need_mapping_enable_and_lpis() {
 }
 
 #[test]
-fn an_msi_beside_a_discard_may_come_before_or_after() {
+fn an_msi_next_to_a_discard_may_come_before_or_after() {
     let discard = DISCARD(1, 4);
     let mut world = submitted(&prompt_world(), discard);
     world.agree(msi(4), DONE, &[consumed(0x80, discard)]);
@@ -318,7 +318,7 @@ fn each_option_of_an_overwritten_event() {
 }
 
 #[test]
-fn what_an_outcome_tells_is_learned() {
+fn what_an_outcome_says_is_learned() {
     let mut world = prompt_world();
     world.open_command(mapti(1, 5, 8205, 7));
     world.open_command(DISCARD(1, 5));

@@ -3,8 +3,8 @@
 //!
 //! Each is announced before it is made. Loads are gathered until they cover a command or something
 //! else is done: 32 aligned bytes of shared memory or of an ITS's queue, each read once, are one
-//! copy of a command, whatever loads made it. Stores are gathered the same way and reported once they
-//! were made, which is when the next thing is done. What is gathered is one step in a race.
+//! copy of a command, whatever loads made it. Stores are gathered the same way and reported once
+//! they were made, which is when the next thing is done. What is gathered is one step in a race.
 //!
 //! A word whose bytes are read one by one is reported once, even if something else happens between
 //! them. Half a word that is stored alone is reported alone: another reader may see it.
@@ -291,7 +291,7 @@ impl Mapped for Board {
         self.direct(address, bytes, true);
     }
 
-    fn expect_untold_stores(&self) {
+    fn expect_unreported_stores(&self) {
         self.state.borrow_mut().memory.expect_anything();
     }
 
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_again_is_told_again() {
+    fn what_is_read_again_is_reported_again() {
         let slot = Area::HOST.address();
         let words = |act: &dyn Fn(&Board)| {
             let read = |event: &Event| matches!(event, Event::WordRead { .. });
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn stores_are_told_with_what_was_stored() {
+    fn stores_are_reported_with_what_was_stored() {
         let at = Area::EL2.address();
         let put = |board: &Board, address: u64, value: u64| {
             board.store(address, 8);
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_can_be_told_as_read_and_hold_something_else() {
+    fn a_page_can_be_reported_as_read_and_hold_something_else() {
         let page = Area::HOST.first();
         let mut ours = [0; 512];
         (ours[0], ours[510]) = (1, 5);

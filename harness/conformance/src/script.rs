@@ -12,8 +12,8 @@
 //! | `expect pending cpu=N intids=N,N` · `expect pending cpu=N none` | all LPIs that are pending at a redistributor |
 //! | `expect offered cpu=N intid=N` · `expect offered cpu=N none` | the LPI that a CPU is offered |
 //!
-//! Values are read where that changes nothing. What a subject cannot show is not asked, and reported:
-//! QEMU shows neither whether a command was in error nor what a CPU is offered, and to a
+//! Values are read where that changes nothing. What a subject cannot show is not asked, and
+//! reported: QEMU shows neither whether a command was in error nor what a CPU is offered, and to a
 //! deprivileged host an error is a stall without a number.
 
 use its_machine::{MAX_CPUS, Translation};

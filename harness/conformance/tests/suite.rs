@@ -84,7 +84,7 @@ fn each_option_of_each_freedom_has_a_case() {
 }
 
 #[test]
-fn each_command_is_posted() {
+fn each_command_is_submitted() {
     let all = all();
     let mut submitted: BTreeSet<&str> = BTreeSet::new();
     for operation in operations(&all) {

@@ -147,8 +147,8 @@ impl<P: Perform> Acting<'_, P> {
         self.write_at(control, AccessSize::Word, enabled.into());
     }
 
-    /// MAPC, SYNC and INVALL of a collection for the CPU of its number; nothing where the ITS has no
-    /// such ICID. GITS_TYPER.CIDbits can be too few for all CPUs.
+    /// MAPC, SYNC and INVALL of a collection for the CPU of its number; nothing where the ITS has
+    /// no such ICID. GITS_TYPER.CIDbits can be too few for all CPUs.
     pub(crate) fn map_collection(&mut self, icid: u16) {
         if u64::from(icid) >= self.configuration().typer().collection_ids() {
             return;

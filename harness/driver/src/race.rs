@@ -1,6 +1,6 @@
 //! A race of a scenario: its operations as lists of actions, one for each agent.
 
-use its_machine::{AGENTS, Action, Outcome, WORLD};
+use its_machine::{AGENTS, Action, Outcome, RACING_CPUS};
 use its_scenario::Operation;
 
 use crate::{Drivers, Left, Perform};
@@ -29,7 +29,7 @@ pub fn lists(
 
 impl Perform for Lists {
     fn perform(&mut self, action: Action) -> Outcome {
-        assert!(action.cpu().is_none_or(|cpu| cpu < WORLD), "{action:?} in a race");
+        assert!(action.cpu().is_none_or(|cpu| cpu < RACING_CPUS), "{action:?} in a race");
         let list = &mut self.0[usize::from(action.agent())];
         if list.len() < ACTIONS {
             list.push(action);

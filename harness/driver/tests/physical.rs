@@ -330,7 +330,7 @@ fn a_snapshot_brings_everything_back() {
 }
 
 #[test]
-fn a_deprivileged_cpu_is_trapped_and_a_panic_of_the_subject_is_told() {
+fn a_deprivileged_cpu_is_trapped_and_a_panic_of_the_subject_is_reported() {
     let (mut bench, mut host) = booted(configurations().next().unwrap());
     host.on(1, &mut bench).finalize();
     let hook = std::panic::take_hook();

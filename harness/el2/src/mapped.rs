@@ -31,7 +31,7 @@ pub trait Mapped: El2 {
     fn store(&self, address: u64, bytes: u64);
 
     /// Stores follow that are not reported, until the machine is reset.
-    fn expect_untold_stores(&self);
+    fn expect_unreported_stores(&self);
 
     /// What a page of memory holds. It is no event.
     fn page_words(&self, page: u64) -> PageWords;

@@ -1000,8 +1000,8 @@ fn traffic(kind: u8, device: u8, place: u8) -> Words {
 }
 
 quickcheck! {
-    /// Whatever is submitted, rewritten, stalled and retried: no ITT is given back while it is used,
-    /// and every one is when all devices are unmapped.
+    /// Whatever is submitted, rewritten, stalled and retried: no ITT is given back while it is
+    /// used, and every one is when all devices are unmapped.
     fn hostile_traffic_keeps_and_returns_every_page(steps: std::vec::Vec<(u8, u8, u8, u8)>) -> bool {
         let bench = Bench::guarded();
         let mut hardware = Hardware {

@@ -4,8 +4,8 @@
 //!   [`freedom`] of the architecture
 //! - [`Area`] and [`Place`]: the memory map, by names
 //! - [`Action`] and [`Outcome`]: what the host, a device or time does, and what comes back
-//! - [`Event`]: what EL2 and hardware did meanwhile. A flat list in order; whoever judges reads
-//!   that list, never the state of an emulation
+//! - [`Event`]: what EL2 and hardware did during an action, in order. Judges read these events,
+//!   never the state of an emulation
 //! - [`View`]: what can be seen of the hardware without changing it
 //! - [`Turn`] and [`Part`]: several agents at once
 //! - [`text`]: all of it for people
@@ -49,5 +49,5 @@ pub use lock::LockName;
 pub use machine::{ITS_FRAMES, MAX_CPUS, MAX_ITS, Machine, REDISTRIBUTOR_FRAMES, Topology};
 pub use page::{El2Side, HostSide, PageState};
 pub use place::Place;
-pub use race::{AGENTS, Part, Turn, Until, WORLD};
+pub use race::{AGENTS, Part, RACING_CPUS, Turn, Until, WORLD};
 pub use view::{Exposure, Purpose, Reach, Translation, View};

@@ -2,11 +2,14 @@
 
 use crate::action::{Action, Outcome};
 
-/// Who can act in a race: two CPUs by their number, and [`WORLD`].
-pub const AGENTS: usize = 3;
+/// CPUs that can act in a race: those with a lower number.
+pub const RACING_CPUS: u8 = 2;
 
 /// The agent that is no CPU: devices, time and power of the physical ITSs.
-pub const WORLD: u8 = 2;
+pub const WORLD: u8 = RACING_CPUS;
+
+/// Who can act in a race: the racing CPUs by their number, and [`WORLD`].
+pub const AGENTS: usize = WORLD as usize + 1;
 
 /// When an agent of a race gives way: before its next step, which is the begin of an action or a
 /// call of EL2.

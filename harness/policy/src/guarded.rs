@@ -417,8 +417,8 @@ impl GuardedIts {
         }
     }
 
-    /// P11: whether nobody can distinguish rest from a loss of power whose registers firmware restored:
-    /// CREADR, which is then 0, could be 0 anyway.
+    /// P11: whether nobody can distinguish rest from a loss of power whose registers firmware
+    /// restored: CREADR, which is then 0, could be 0 anyway.
     pub(crate) fn is_rest_in_doubt(&self) -> bool {
         self.stop == Stop::Stopping && self.queues.may_reach(0)
     }

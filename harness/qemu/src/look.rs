@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbours_are_told_apart() {
+    fn neighbours_differ() {
         let bytes = [0x3b, 4, 0, 0, 0xb1, 0xef, 1, 0, 0x1f, 0, 0, 0];
         assert_eq!(iidr_and_typer(bytes), (0x43b, 0x1f_0001_efb1));
     }

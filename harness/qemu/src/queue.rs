@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn stalls_are_told_once_each() {
+    fn stalls_are_reported_once_each() {
         let stored = Stored::default();
         let mut queue = QueueState::default();
         queue.moved([CBASER, 0, 0]);

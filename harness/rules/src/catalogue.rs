@@ -302,7 +302,7 @@ rules! {
     HW_CTLR = "HW-CTLR" from "DIV-FORWARD", Hw, Policy, Conformance, "POLICY: CTLR",
         "EL2 writes CTLR with all bits but Enabled as they were at set-up.",
         "The others are IMPLEMENTATION DEFINED, or switch on what EL2 does not emulate.";
-    HW_CWRITER = "HW-CWRITER" from "DIV-FORWARD", Hw, Safety, Conformance, "IHI 0069: GITS_CWRITER",
+    HW_CWRITER = "HW-CWRITER" from "DIV-FORWARD", Hw, Policy, Conformance, "IHI 0069: GITS_CWRITER",
         "EL2 writes CWRITER with no bits but Offset and Retry.",
         "The rest is reserved, and the host's to choose if it comes through.";
     HW_LPI = "HW-LPI" from "DIV-FORWARD", Hw, Safety, Vulnerability, "POLICY: redistributors",

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-/// What a rule says of an emulation when it is broken. An emulation that follows another policy than
-/// the emulator's POLICY.md is judged by some layers and not by others.
+/// What a rule says of an emulation when it is broken. An emulation that follows another policy
+/// than the emulator's POLICY.md is judged by some layers and not by others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layer {

@@ -1,8 +1,9 @@
 //! Rules, and what is said when one is broken.
 //!
-//! A [`Rule`] is an invariant with an id; [`catalogue::ALL`] lists them. Judges (references and
-//! oracles) make a [`Finding`] when a rule is broken; who plays a scenario says at which operation,
-//! which makes the signature. Programs, reports and the command line pass findings on as they are.
+//! A [`Rule`] is an invariant with an id; [`catalogue::ALL`] lists them. It stands in a [`Layer`],
+//! by which it is judged or not. Judges (references and oracles) make a [`Finding`] when a rule is
+//! broken. The session that plays a scenario adds the operation, which makes the signature.
+//! Programs, reports and the command line pass findings on as they are.
 //!
 //! This crate must not know who judges or what is judged.
 

@@ -79,8 +79,8 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    /// Asks the reference, unless it was dismissed; after the oracles, for what they reported explains
-    /// what hardware then does.
+    /// Asks the reference, unless it was dismissed; after the oracles, for what they reported
+    /// explains what hardware then does.
     fn refer(
         &mut self,
         board: &Board,

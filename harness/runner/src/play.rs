@@ -15,6 +15,7 @@ use its_rules::{Finding, Layers, catalogue as rules};
 use its_scenario::Scenario;
 
 use crate::lockstep::{Judges, Lockstep};
+use crate::replay::USAGE;
 use crate::session::Session;
 use crate::trace::Trace;
 
@@ -140,14 +141,16 @@ fn model(machine: Machine, policy: SubjectPolicy, all_freedoms: bool) -> Policy 
 /// The variable that says which layers a program judges; without it, all.
 pub const LAYERS: &str = "ITSDIFF_JUDGE";
 
-/// Returns what [`LAYERS`] says, once for the process.
-///
-/// # Panics
-/// If it names what is no layer: who starts the program checked it.
+/// Returns what [`LAYERS`] says, once for the process; ends the process where it is no layer.
 fn judged_layers() -> Layers {
-    static JUDGED: LazyLock<Layers> = LazyLock::new(|| match std::env::var(LAYERS) {
-        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{LAYERS}: {error}")),
-        Err(_) => Layers::ALL,
+    static JUDGED: LazyLock<Layers> = LazyLock::new(|| {
+        let Ok(text) = std::env::var(LAYERS) else {
+            return Layers::ALL;
+        };
+        text.parse().unwrap_or_else(|error| {
+            eprintln!("error: {LAYERS}: {error}");
+            std::process::exit(USAGE.into())
+        })
     });
     *JUDGED
 }

@@ -131,8 +131,8 @@ impl<K: Clone> Session<K> {
         scenario.within(self.most.0, self.most.1)
     }
 
-    /// Plays a case. `observer` gives whoever looks on: from before boot, or with what was kept of
-    /// a boot. Ends where the observer says that it is over.
+    /// Plays a case until its end, or until the observer is over. `observer` makes the observer. It
+    /// is given what an observer kept of the same boot, or nothing where the boot is still to come.
     pub(crate) fn play<O: Observer<Kept = K>>(
         &mut self,
         scenario: &Scenario,

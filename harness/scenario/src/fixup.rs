@@ -6,7 +6,7 @@ use crate::header::Header as _;
 use crate::operation::Operation;
 use crate::record::Record;
 use crate::scenario::{MAX_OPERATIONS, Scenario};
-use its_machine::{ItsConfiguration, WORLD};
+use its_machine::{ItsConfiguration, RACING_CPUS};
 
 impl Scenario {
     /// Brings every field into its range and drops operations beyond [`MAX_OPERATIONS`]. What is
@@ -40,7 +40,7 @@ impl Scenario {
     }
 }
 
-/// Gives members of races that another CPU does to CPU 0 or 1.
+/// Gives operations of a race that another CPU does to one that can be in a race.
 pub(crate) fn keep_races_to_two_cpus(operations: &mut [Operation]) {
     let mut members = 0;
     for operation in operations {
@@ -49,8 +49,9 @@ pub(crate) fn keep_races_to_two_cpus(operations: &mut [Operation]) {
             continue;
         }
         let record = Record::from(&*operation);
-        if members > 0 && record.cpu >= WORLD {
-            *operation = Record { cpu: record.cpu & 1, ..record }.operation();
+        if members > 0 && record.cpu >= RACING_CPUS {
+            let cpu = record.cpu.checked_rem(RACING_CPUS).unwrap_or(0);
+            *operation = Record { cpu, ..record }.operation();
         }
         members = members.saturating_sub(1);
     }

@@ -93,7 +93,10 @@ operations {
     /// The host's own write pointer goes back so many slots, so that it writes them again.
     Rewind = 0x11 "rewind" { slots: u8 = count("slots", 1, 255).bare() }
     /// GITS_CWRITER := the host's write pointer, in 32 bits as Linux does, or 64 (`double`).
-    WriteCwriter = 0x12 "write-cwriter" [cpu] { retry: bool = flag("retry"), double: bool = flag("double") }
+    WriteCwriter = 0x12 "write-cwriter" [cpu] {
+        retry: bool = flag("retry"),
+        double: bool = flag("double"),
+    }
     /// The host reads GITS_CREADR so often.
     Poll = 0x13 "poll" [cpu] { times: u8 = count("times", 1, 255).bare() }
     /// The host changes a word of the slot that it wrote last: its value, XOR `flip`.
@@ -243,10 +246,11 @@ operations {
     /// The host turns to this ITS: what names no ITS by itself is for it, until the next of these.
     /// A scenario starts at ITS 0.
     SelectIts = 0x66 "select-its" { its: u8 = ITS }
-    /// The next so many operations are done at once: those of CPU 0 and of CPU 1 in their order, and
-    /// those that no CPU does by the world. No other CPU is in a race. CPU 0 begins. A turn says how long an agent goes on: so many
-    /// steps, or `u` and so many locks given back; after `+` the next agent is skipped. After the
-    /// last turn each agent goes on to its end, the next in the ring after it.
+    /// The next so many operations are done at once: those of CPU 0 and of CPU 1 in their order,
+    /// and those that no CPU does by the world. No other CPU is in a race. CPU 0 begins. A turn
+    /// says how long an agent goes on: so many steps, or `u` and so many locks given back; after
+    /// `+` the next agent is skipped. After the last turn each agent goes on to its end, the next
+    /// in the ring after it.
     Race = 0x70 "race" {
         operations: u8 = count("operations", 1, 64).bare(),
         turns: Turns = turns("turns"),
@@ -406,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_fit_a_record_and_can_be_told_apart() {
+    fn arguments_fit_a_record_and_differ() {
         for kind in Kind::ALL {
             let arguments = kind.arguments();
             assert!(arguments.len() <= ARGUMENTS, "{kind:?}");

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz, print_summary};
 use crate::exit::Exit;
-use crate::subjects::Judged;
+use crate::subjects::JudgedSubject;
 use crate::target::Target;
 use crate::{output, stop};
 
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "1")]
     jobs: NonZeroUsize,
     #[command(flatten)]
-    judged: Judged,
+    judged: JudgedSubject,
     /// Prints the summary as one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,

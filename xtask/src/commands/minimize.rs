@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::findings::{self, header};
 use crate::input::Input;
 use crate::output::Progress;
-use crate::subjects::{Judged, Program};
+use crate::subjects::{JudgedSubject, Program};
 use crate::target::Target;
 use crate::workspace;
 
@@ -28,7 +28,7 @@ pub(crate) struct Finding {
     #[arg(long)]
     signature: Option<String>,
     #[command(flatten)]
-    pub(crate) judged: Judged,
+    pub(crate) judged: JudgedSubject,
 }
 
 #[derive(clap::Args)]

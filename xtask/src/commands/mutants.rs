@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_explained_is_told_and_what_does_not_survive_is_an_error() {
+    fn what_is_not_explained_is_reported_and_what_does_not_survive_is_an_error() {
         let survivors = ["a".to_owned(), "b".to_owned(), "b".to_owned()];
         let unexplained = explain(&known(&["a"]), &survivors).unwrap();
         assert_eq!(unexplained.into_iter().collect::<Vec<_>>(), ["b"]);

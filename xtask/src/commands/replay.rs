@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::exit::Exit;
 use crate::input::Input;
 use crate::output;
-use crate::subjects::{Judged, Program};
+use crate::subjects::{JudgedSubject, Program};
 use crate::target::Target;
 
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     #[arg(required = true, value_parser = Input::parse)]
     files: Vec<Input>,
     #[command(flatten)]
-    judged: Judged,
+    judged: JudgedSubject,
     /// The target whose engine wrote the artifacts among the files, where their path does not say
     /// it
     #[arg(long)]

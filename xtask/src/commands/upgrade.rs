@@ -61,7 +61,7 @@ impl Done {
         ensure!(fs::metadata(path)?.is_file(), "no file that holds a scenario");
         self.seen += 1;
         if let Some(upgraded) = upgrade(&fs::read(path)?)? {
-            // Whoever is interrupted has the old file or the new one.
+            // An interruption leaves the old file or the new one.
             write_whole(&fs::canonicalize(path)?, &upgraded)?;
             self.upgraded += 1;
         }

@@ -53,7 +53,7 @@ impl Which {
 
 /// Which subject a command is about, and what it is judged by.
 #[derive(clap::Args, Clone)]
-pub(crate) struct Judged {
+pub(crate) struct JudgedSubject {
     #[command(flatten)]
     pub which: Which,
     /// Judges these layers of rules only: safety, policy, architecture
@@ -61,7 +61,7 @@ pub(crate) struct Judged {
     judge: Option<Layers>,
 }
 
-impl Judged {
+impl JudgedSubject {
     /// Returns the subject that is meant; an error if there is no such bug, file or example.
     pub(crate) fn subject(&self) -> Result<Subject> {
         Ok(self.which.subject()?.judged_by(self.judge.unwrap_or(Layers::ALL)))

@@ -12,7 +12,8 @@ struct descriptor {
 };
 #endif
 
-/* Whole pages from a page boundary of the host's linear map, in one region of memory; empty if they are not. */
+/* Whole pages from a page boundary of the host's linear map, in one region of memory; empty if
+ * they are not. */
 static struct span linear(u64 address, u64 bytes)
 {
 	u64 first, last;
@@ -84,7 +85,8 @@ static bool record_live_devices(struct unit *unit, struct span list)
 	return true;
 }
 
-/* S9: what changes hands, in groups: the queue, tables, level-2 tables of each, the host's queue, shadows, ITTs, LPI tables. */
+/* S9: what changes hands, in groups: the queue, tables, level-2 tables of each, the host's queue,
+ * shadows, ITTs, LPI tables. */
 enum { QUEUE, TABLES, LEVEL2, HOST_QUEUE = LEVEL2 + 8, SHADOWS, ITTS, LPI_TABLES, GROUPS };
 
 static u64 members(const struct unit *unit, u32 group)

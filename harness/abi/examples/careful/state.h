@@ -53,8 +53,9 @@ struct table {
 
 enum run { RUNNING, STOPPING, AT_REST, LOST };
 
-/* A device's ITT, 128 bits. One: address [43:0] (its bits [51:8]), Size [47:44], left link [63:48]. Two: DeviceID [31:0],
- * right link [50:32], the left link's upper bits [63:61]. A link is the number of a record plus one. */
+/* A device's ITT, 128 bits. One: address [43:0] (its bits [51:8]), Size [47:44], left link
+ * [63:48]. Two: DeviceID [31:0], right link [50:32], the left link's upper bits [63:61]. A link is
+ * the number of a record plus one. */
 struct record {
 	u64 one, two;
 };
@@ -269,7 +270,8 @@ static void zero_pages(struct span span)
 		__builtin_memset(its_to_pointer(span.address + at), 0, PAGE);
 }
 
-/* ---- records (P7): a digital search tree by the bits of the DeviceID, lowest first; no path is longer than 33 */
+/* ---- records (P7): a digital search tree by the bits of the DeviceID, lowest first; no path is
+ * longer than 33 */
 
 static u32 left_of(const struct record *record)
 {
@@ -328,7 +330,8 @@ static u32 find(const struct unit *unit, u32 device, u32 *parent, bool *right)
 	return 0;
 }
 
-/* Records an ITT. Returns what the device had, empty if nothing; *fresh says whether it is new. No room: not called. */
+/* Records an ITT. Returns what the device had, empty if nothing; *fresh says whether it is new. No
+ * room: not called. */
 static struct span record_itt(struct unit *unit, u32 device, u64 address, u64 size, bool *fresh)
 {
 	struct span old;

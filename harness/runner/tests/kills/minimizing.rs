@@ -44,7 +44,7 @@ fn the_shortest_shows_the_same() {
 }
 
 #[test]
-fn a_used_up_budget_is_told() {
+fn a_used_up_budget_is_reported() {
     let (_, done) = minimize(&scenario(LONG), None, unpinned, 3, |_| {}).unwrap();
     assert!(!done.minimal);
     assert!(done.cases >= 3);

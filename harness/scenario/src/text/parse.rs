@@ -1,6 +1,6 @@
 //! Parsing. What comes out is fixed up: a value out of range is an error, never another value.
 
-use its_machine::{Frame, MAX_ITS, WORLD};
+use its_machine::{Frame, MAX_ITS, RACING_CPUS};
 
 use crate::argument::Word as _;
 use crate::argument::{Argument, Presence, Shape};
@@ -101,7 +101,7 @@ impl Scenario {
             Section::Operations => {
                 let operation = parse_operation(first, rest, &self.boot)?;
                 let cpu = Record::from(&operation).cpu;
-                if cpu >= WORLD && ends_in_race(&self.operations) {
+                if cpu >= RACING_CPUS && ends_in_race(&self.operations) {
                     let wrong = format!("is done by CPU {cpu} in a race");
                     return Err(first.error(wrong, "CPU 0 or CPU 1"));
                 }

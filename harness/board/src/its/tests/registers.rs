@@ -156,7 +156,7 @@ fn an_offset_beyond_the_queue() {
 }
 
 #[test]
-fn statusr_tells_of_bad_accesses_where_it_is() {
+fn statusr_reports_bad_accesses_where_it_is() {
     for (choice, expected) in [(Statusr::Absent, 0), (Statusr::Present, 0b1011)] {
         let (mut bench, _) = Bench::booted(choosing(Choices::USUAL.with(choice)));
         bench.access(0x20, AccessSize::Word, Direction::Read);
