@@ -3,6 +3,7 @@
 //! - [`replay`]: what happened in one scenario, line by line
 //! - [`finding_file`]: the comments at the head of a stored finding, written and read
 //! - [`summary`]: what a run checked and found
+//! - [`known`]: findings that do not count, with reasons
 //! - [`triage`]: the artifacts of all runs by signature
 //! - [`night`]: a night of fuzzing
 //! - [`rules`]: the catalogue of rules, and what breaks each
@@ -13,6 +14,7 @@
 
 pub mod finding_file;
 mod json;
+pub mod known;
 pub mod night;
 pub mod replay;
 pub mod rules;

@@ -1,5 +1,7 @@
 //! A night of fuzzing: what was done, and what was found, an entry for each signature.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::summary::Summary;
@@ -18,6 +20,15 @@ pub struct Facts {
     pub engines: Vec<String>,
     /// Engines that are not there, and why.
     pub missing: Vec<String>,
+    /// The external emulation, as it was given; none for the production emulator.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// The layers of rules that are judged, with commas between; empty for all.
+    #[serde(default)]
+    pub layers: String,
+    /// The file of what is known, if one was given.
+    #[serde(default)]
+    pub known: Option<PathBuf>,
 }
 
 /// Says how an engine's search for the canary ended.
@@ -101,8 +112,17 @@ impl Night {
     fn canaries_text(&self) -> String {
         let facts = &self.facts;
         let mut text = format!(
-            "# Night\n\nBudget {} s, seed {}, {} jobs.\n\n## Canary `{}`\n\n",
-            facts.budget, facts.seed, facts.jobs, facts.canary
+            "# Night\n\nSubject {}{}, budget {} s, seed {}, {} jobs.\n\n## Canary `{}`\n\n",
+            facts.subject.as_deref().unwrap_or("production"),
+            if facts.layers.is_empty() {
+                String::new()
+            } else {
+                format!(", {} alone", facts.layers)
+            },
+            facts.budget,
+            facts.seed,
+            facts.jobs,
+            facts.canary
         );
         for Canary { engine, rule, cases, seconds } in &self.canaries {
             let end = rule.as_ref().map(|rule| format!("reported by {rule}"));
@@ -166,6 +186,8 @@ pub struct Report {
     pub defects: Vec<String>,
     /// Files that no longer show what they were kept for.
     pub others: Vec<String>,
+    /// Entries of what is known that no finding met.
+    pub known_not_met: Vec<String>,
 }
 
 /// Holds what is known of a signature.
@@ -213,7 +235,11 @@ impl Report {
         }
         text += &night.fuzzed_text();
         let troubles = self.troubles(night);
-        for (title, list) in [("Troubles", &troubles), ("No longer reproduce", &self.others)] {
+        for (title, list) in [
+            ("Troubles", &troubles),
+            ("No longer reproduce", &self.others),
+            ("Known, not met", &self.known_not_met),
+        ] {
             if !list.is_empty() {
                 text += &format!("\n## {title}\n\n- {}\n", list.join("\n- "));
             }

@@ -74,6 +74,8 @@ pub struct Summary {
     /// It could not go on, or a process of it ended badly.
     pub failed: bool,
     pub findings: Vec<Found>,
+    /// Entries of what is known that no finding met.
+    pub known_not_met: Vec<String>,
 }
 
 /// Holds a finding of a run.
@@ -81,12 +83,12 @@ pub struct Summary {
 pub struct Found {
     #[serde(flatten)]
     pub record: StoredFinding,
-    /// Why it is intended, if it is.
+    /// Why it is known, if it is.
     pub known: Option<String>,
 }
 
 impl Summary {
-    /// Returns whether all findings are intended.
+    /// Returns whether all findings are known.
     pub fn is_clean(&self) -> bool {
         self.findings.iter().all(|found| found.known.is_some())
     }
@@ -175,17 +177,64 @@ impl Summary {
         text + &self.findings_text(replay)
     }
 
+    /// By cause; those that are known come last.
     fn findings_text(&self, replay: &str) -> String {
-        let mut text = format!("  findings    {}", self.findings.len());
-        for Found { record, known } in &self.findings {
-            let StoredFinding { finding, file } = record;
-            let (severity, known) = (finding.rule.severity.name(), known_text(known.as_ref()));
-            text += &format!("\n    {} ({severity}{known})\n      {file}", finding.signature);
+        let (known, new): (Vec<&Found>, _) =
+            self.findings.iter().partition(|found| found.known.is_some());
+        let mut text = format!("  findings    {}", new.len());
+        let causes = causes(&new);
+        for (cause, found) in &causes {
+            text += &format!("\n    {cause}");
+            text.extend(found.iter().map(|found| found.text()));
         }
-        if let Some(first) = self.findings.first() {
+        if !known.is_empty() {
+            text += &format!("\n  known       {}", known.len());
+            text.extend(known.iter().map(|found| found.text()));
+        }
+        for entry in &self.known_not_met {
+            text += &format!("\n  known, but not met: {entry}");
+        }
+        let first = causes.first().map(|(_, found)| found[0]).or(known.first().copied());
+        if let Some(first) = first {
             text += &format!("\n\nto see one: {replay} {}", crate::quoted(&first.record.file));
         }
         text
+    }
+}
+
+/// Returns findings by cause, each with a line: rule and class. The severest come first, of those
+/// the shortest, and so within a cause.
+fn causes<'a>(findings: &[&'a Found]) -> Vec<(String, Vec<&'a Found>)> {
+    let mut causes: Vec<(String, Vec<&Found>)> = Vec::new();
+    for &found in findings {
+        let finding = &found.record.finding;
+        let class = finding.signature.rsplit('.').next().unwrap_or_default();
+        let severity = finding.rule.severity.name();
+        let cause = format!("{} {class} ({severity})", finding.rule.id);
+        match causes.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, all)) => all.push(found),
+            None => causes.push((cause, vec![found])),
+        }
+    }
+    for (_, found) in &mut causes {
+        found.sort_by_key(|found| found.record.finding.operation);
+    }
+    causes.sort_by_key(|(_, found)| {
+        let finding = &found[0].record.finding;
+        (std::cmp::Reverse(finding.rule.severity), finding.operation)
+    });
+    causes
+}
+
+impl Found {
+    fn text(&self) -> String {
+        let StoredFinding { finding, file } = &self.record;
+        let place = match finding.signature.split('.').nth(1) {
+            Some("boot") => "at boot".into(),
+            _ => format!("at operation {}", finding.operation),
+        };
+        let known = known_text(self.known.as_ref());
+        format!("\n      {} {place}{known}\n        {file}", finding.signature)
     }
 }
 
@@ -208,8 +257,10 @@ mod tests {
             "asked_cases": 9, "seconds": 2.0, "executions": 8, "cases": 9, "operations": 90,
             "judged": 40, "refused": 4, "stalled": 3, "fetched": 50, "errors": 5, "poisoned": 2,
             "skipped": 1, "coverage": 70}"#;
-        let findings = vec![Found { record, known: None }];
-        let summary = Summary { findings, ..serde_json::from_str(read).unwrap() };
+        let known = Found { record: record.clone(), known: Some("it may be so".into()) };
+        let findings = vec![known, Found { record, known: None }];
+        let known_not_met = vec!["DIV-PINS (my.toml)".into()];
+        let summary = Summary { findings, known_not_met, ..serde_json::from_str(read).unwrap() };
         insta::assert_snapshot!(summary.text(false, "cargo xtask replay --subject mine.o"));
     }
 }

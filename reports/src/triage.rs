@@ -69,6 +69,8 @@ pub struct Triage {
     pub drifted: Vec<String>,
     /// On these board and reference contradict each other, or the program ends.
     pub defects: Vec<String>,
+    /// Entries of what is known that no group met.
+    pub known_not_met: Vec<String>,
 }
 
 /// Holds artifacts with one signature.
@@ -78,7 +80,7 @@ pub struct Group {
     pub signature: String,
     pub rule: String,
     pub severity: String,
-    /// Why it is intended, if it is.
+    /// Why it is known, if it is.
     pub known: Option<String>,
     pub count: usize,
     /// When the oldest of them was written, in seconds since 1970.
@@ -160,6 +162,7 @@ impl Triage {
             ("cannot be read", &self.unreadable),
             ("shows something else now", &self.drifted),
             ("a defect of the harness", &self.defects),
+            ("known, not met", &self.known_not_met),
         ] {
             text.extend(files.iter().map(|file| format!("{what}: {file}\n")));
         }

@@ -139,7 +139,7 @@ impl Architecture {
     }
 
     /// Where an MSI goes, if anywhere: GITS_TRANSLATER.
-    fn msi(
+    pub(crate) fn msi(
         &self,
         (its, device_id, event_id): (usize, u32, u32),
     ) -> Result<Vec<Option<(u8, u32)>>, Undefined> {

@@ -4,7 +4,7 @@
 //! owns its ITSs, with its [`Outcome`](its_machine::Outcome) and the [`Event`](its_machine::Event)s
 //! that it caused, and judges what hardware did. It is a value: maps and sets, `Clone`,
 //! deterministic. It can also stand in for an ITS: [`Architecture::carry_out`] does what it says
-//! (`exemplar`).
+//! (`exemplar`), or follow an ITS whose hardware is not seen (`expectation`).
 //!
 //! The reference of the policy is built on it. The conformance suite and the comparison with other
 //! devices use it alone. It knows of memory, of register accesses, of commands that an ITS took; it
@@ -33,6 +33,7 @@ mod architecture;
 mod cells;
 mod commands;
 mod exemplar;
+mod expectation;
 mod fault;
 mod judge;
 mod judgement;

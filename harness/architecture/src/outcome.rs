@@ -14,7 +14,7 @@ use crate::architecture::{Architecture, Late};
 use crate::cells::{Entry, Slot};
 use crate::commands::Way;
 use crate::fault::Fault;
-use crate::path::{Change, Path, Undefined, explore};
+use crate::path::{Change, Path, Undefined};
 use crate::possible::{Possible, Truth};
 use crate::{judgement::Judgement, rules};
 
@@ -136,7 +136,7 @@ impl Fetched {
         let (ids, redistributor) = match command {
             Command::Mapti { icid, .. }
             | Command::Mapi { icid, .. }
-            | Command::Movi { icid, .. } => (vec![id], self.redistributor(on, icid)),
+            | Command::Movi { icid, .. } => (vec![id], on.collection(self.its, icid)),
             Command::Discard { .. } => {
                 let before = tables.translate(id.0, id.1).known().flatten();
                 (vec![id], before.and_then(|to| to.redistributor))
@@ -146,7 +146,7 @@ impl Fetched {
                 let to = if valid {
                     on.machine.redistributor_of_low_bits(self.its as u8, rdbase)
                 } else {
-                    self.redistributor(on, icid)
+                    on.collection(self.its, icid)
                 };
                 (events.map(|(id, _)| id).collect(), to)
             }
@@ -165,16 +165,6 @@ impl Fetched {
         };
         let late: Vec<Late> = ids.into_iter().map(late).collect();
         on.its[self.its].late.extend(late);
-    }
-
-    /// The redistributor of a collection, if that is known.
-    fn redistributor(&self, on: &Architecture, icid: u16) -> Option<u8> {
-        let tables = on.tables(self.its);
-        let found = explore(&on.its[self.its].freedoms, |path| tables.collection_of(icid, path));
-        match found.as_deref() {
-            Ok([(_, Ok(redistributor))]) => *redistributor,
-            _ => None,
-        }
     }
 
     /// Translations that a command may change.

@@ -142,7 +142,8 @@ impl Registers {
         }
     }
 
-    pub(crate) fn queue(&self) -> Queue {
+    /// Returns where commands are.
+    pub fn queue(&self) -> Queue {
         Queue::new(Cbaser::from_bits(self.cbaser.value))
     }
 
@@ -185,7 +186,7 @@ impl Registers {
     }
 
     /// CREADR.Offset.
-    pub(crate) fn offset(&self) -> u64 {
+    pub fn offset(&self) -> u64 {
         self.creadr & OFFSET_MASK
     }
 

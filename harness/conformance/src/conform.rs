@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use its_qemu::Missing;
+use its_reports::known::Known;
 use its_runner::Make;
 use its_runner::replay::{CLEAN, FINDINGS, print};
 
-use crate::matrix::{Cell, Row, play};
+use crate::matrix::{Cell, Row, Subject, play};
 use crate::qemu::QemuSubject;
 use crate::report;
 use crate::requirement::Requirement;
@@ -27,8 +28,12 @@ pub struct Arguments {
     /// Leaves QEMU's column out
     #[arg(long)]
     no_qemu: bool,
+    /// Counts apart which requirements the emulator fails by this file, and does not fail for them
+    /// (docs/findings.md)
+    #[arg(long, value_name = "FILE")]
+    known: Option<PathBuf>,
     /// Writes the table of docs/conformance.md and plays nothing
-    #[arg(long, conflicts_with_all = ["ids", "json", "junit", "no_qemu"])]
+    #[arg(long, conflicts_with_all = ["ids", "json", "junit", "no_qemu", "known"])]
     pub documentation: bool,
 }
 
@@ -58,6 +63,32 @@ impl Arguments {
         }
         Ok(requirements)
     }
+
+    /// Reads what the emulator is known to fail.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not one of known findings.
+    pub fn known(&self) -> Result<Known> {
+        let mut known = Known::default();
+        if let Some(file) = &self.known {
+            let text = fs::read_to_string(file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            known.add(&file.display().to_string(), &text, None)?;
+        }
+        Ok(known)
+    }
+}
+
+/// What the emulator is known to fail.
+fn excuse(row: &mut Row, known: &mut Known) {
+    for (subject, cell) in &mut row.cells {
+        let (Subject::Emulator, Cell::Fail(why)) = (*subject, &*cell) else {
+            continue;
+        };
+        if let Some(reason) = known.requirement(subject.name(), &row.requirement.id) {
+            *cell = Cell::Known(why.clone(), reason);
+        }
+    }
 }
 
 /// The folder of the requirements, and the page that lists them.
@@ -82,8 +113,13 @@ pub fn run(arguments: &Arguments, make: Make) -> Result<u8> {
             .with_context(|| format!("cannot write {}", page.display()))?;
         return Ok(CLEAN);
     }
+    let mut known = arguments.known()?;
     let qemu = if arguments.no_qemu { None } else { qemu()? };
-    let rows = play(requirements, qemu, make);
+    let mut rows = play(requirements, qemu, make);
+    rows.iter_mut().for_each(|row| excuse(row, &mut known));
+    if arguments.ids.is_empty() {
+        known.unused(true).iter().for_each(|entry| eprintln!("known, not met: {entry}"));
+    }
     if let Some(file) = &arguments.junit {
         fs::write(file, report::junit(&rows)?)
             .with_context(|| format!("cannot write {}", file.display()))?;

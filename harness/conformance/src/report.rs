@@ -52,8 +52,8 @@ pub fn json(rows: &[Row]) -> serde_json::Result<String> {
     pretty_json(JsonMatrix { requirements })
 }
 
-/// As JUnit: a suite a subject, a test case a requirement. What is refused, not applicable, settled
-/// or another option is skipped.
+/// As JUnit: a suite a subject, a test case a requirement. What is refused, not applicable, settled,
+/// known or another option is skipped.
 ///
 /// # Errors
 /// When the XML cannot be written.
@@ -83,9 +83,11 @@ fn status(cell: &Cell) -> TestCaseStatus {
         Cell::Pass | Cell::Partial(_) => return TestCaseStatus::success(),
         Cell::Fail(_) => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Cell::Broken(_) => TestCaseStatus::non_success(NonSuccessKind::Error),
-        Cell::Refused(..) | Cell::NotApplicable(_) | Cell::Settled(_) | Cell::Freedom(_) => {
-            TestCaseStatus::skipped()
-        }
+        Cell::Refused(..)
+        | Cell::NotApplicable(_)
+        | Cell::Settled(_)
+        | Cell::Freedom(_)
+        | Cell::Known(..) => TestCaseStatus::skipped(),
     };
     status.set_message(format!("{}: {detail}", cell.verdict()));
     status
@@ -124,8 +126,17 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
-const VERDICTS: [&str; 8] =
-    ["pass", "partial", "freedom", "refused", "not-applicable", "settled", "fail", "broken"];
+const VERDICTS: [&str; 9] = [
+    "pass",
+    "partial",
+    "freedom",
+    "refused",
+    "not-applicable",
+    "settled",
+    "known",
+    "fail",
+    "broken",
+];
 
 /// `emulator: 150 of 180 pass, 20 refused, 10 not-applicable`.
 fn totals(rows: &[Row], subject: Subject) -> String {

@@ -91,8 +91,8 @@ impl Driver {
         of_first.of_its(self.its)
     }
 
-    /// Returns where it takes its level-2 tables from: its share of the area's blocks of 64 KiB.
-    pub(crate) fn level2_pages(&self) -> Pages {
+    /// Returns where it takes its level-2 tables from, a share of the area's blocks of 64 KiB.
+    pub fn level2_pages(&self) -> Pages {
         let (area, first, blocks) = self.boot.level2_share(self.its);
         Pages { first: area.first() + u64::from(first) * 16, count: u64::from(blocks) * 16 }
     }
@@ -106,6 +106,21 @@ impl Driver {
     /// implemented.
     pub fn baser(&self, n: u8) -> u64 {
         self.basers.get(usize::from(n)).copied().unwrap_or(0)
+    }
+
+    /// Returns where the host writes its commands: the hardware's queue, and after set-up the copy.
+    pub fn queue(&self) -> Queue {
+        self.queue
+    }
+
+    /// Returns where the host writes level-1 entries of devices and of collections, likewise.
+    pub fn level1(&self) -> [u64; 2] {
+        self.level1
+    }
+
+    /// Returns how many private pages it gives EL2.
+    pub fn private_pages(&self) -> u64 {
+        self.boot.private_pages.into()
     }
 
     /// Returns the physical address of the control frame of its ITS.

@@ -65,7 +65,12 @@ impl Drivers {
         }
     }
 
-    /// Returns the driver of each ITS.
+    /// Returns the driver of each ITS, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Driver> {
+        self.drivers.iter()
+    }
+
+    /// Returns the driver of each ITS, in order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Driver> {
         self.drivers.iter_mut()
     }

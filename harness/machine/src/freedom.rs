@@ -269,6 +269,17 @@ impl Freedoms {
         self
     }
 
+    /// With this option of its freedom as well.
+    #[must_use]
+    pub fn and<C: Choice>(mut self, choice: C) -> Self {
+        let Self(only) = Self::only(Choices::USUAL.with(choice));
+        let place = C::FREEDOM as usize;
+        if let (Some(mask), Some(only)) = (self.0.get_mut(place), only.get(place)) {
+            *mask |= *only;
+        }
+        self
+    }
+
     /// Whether an option is allowed.
     pub fn allow<C: Choice>(&self, choice: C) -> bool {
         let number = C::ALL.iter().position(|option| *option == choice);

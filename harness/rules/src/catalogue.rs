@@ -311,6 +311,21 @@ rules! {
     HW_RETRY = "HW-RETRY" from "DIV-FORWARD", Hw, Policy, Conformance, "POLICY: P10; IHI 0069: GITS_CWRITER.Retry",
         "EL2 writes Retry only when CREADR just showed a stall.",
         "A Retry ahead of the stall restarts a command that nobody judged afresh.";
+    SVC_SETUP = "SVC-SETUP", Svc, Service, Conformance, class "result", "pKVM: __pkvm_init_its_emulation",
+        "The set-up that the host's driver asks for at boot succeeds.",
+        "The host is left without its ITS.";
+    SVC_QUEUE = "SVC-QUEUE", Svc, Service, Conformance, "IHI 0069: GITS_CREADR, GITS_CWRITER",
+        "A queue of commands that a driver sends comes to its end, and CREADR stays between what was completed and CWRITER.",
+        "The driver waits for ever, and every device behind the ITS with it.";
+    SVC_LOST = "SVC-LOST", Svc, Service, Conformance, class "lost", "IHI 0069: MAPTI, MOVI, SYNC; LPI pending state",
+        "An event that is raised after its mapping was completed is pending, at the redistributor that it is mapped to, until a CPU takes it.",
+        "A device waits for ever for the interrupt that nobody takes.";
+    SVC_STRAY = "SVC-STRAY", Svc, Service, Conformance, class "stray", "IHI 0069: DISCARD, CLEAR, MOVI; LPI pending state",
+        "No LPI is pending that was not raised there since a CPU took it or a DISCARD or CLEAR of it was completed.",
+        "The host handles an interrupt of a device that is gone, or the same one twice.";
+    SVC_TAKEN = "SVC-TAKEN", Svc, Service, Conformance, class "taken", "IHI 0069: INV, INVALL, GICR_INVLPIR; LPI configuration",
+        "A CPU takes the most urgent pending LPI whose configuration, as last made known, enables it.",
+        "An interrupt that was masked arrives, or one that was unmasked never does.";
     ARCH_REGISTER = "ARCH-REGISTER", Arch, Architecture, Conformance, "IHI 0069: GITS and GICR registers",
         "A register of the ITS or of a redistributor reads as what was written to it and done since says.",
         "Drivers size tables, wait and recover by what they read.";

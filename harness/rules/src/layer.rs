@@ -13,6 +13,8 @@ use serde::Serialize;
 pub enum Layer {
     /// An ITS, a guest or EL2 can read, write or lose memory, or EL2 stops. Holds of any emulation.
     Safety,
+    /// What the host's driver asks for legally does not work. Holds of any emulation.
+    Service,
     /// The emulation does something else than POLICY.md says.
     Policy,
     /// An ITS does something else than the architecture says, with no emulation between.
@@ -21,12 +23,13 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer.
-    pub const ALL: [Self; 3] = [Self::Safety, Self::Policy, Self::Architecture];
+    pub const ALL: [Self; 4] = [Self::Safety, Self::Service, Self::Policy, Self::Architecture];
 
     /// Returns the name, in lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Safety => "safety",
+            Self::Service => "service",
             Self::Policy => "policy",
             Self::Architecture => "architecture",
         }
@@ -102,7 +105,7 @@ mod tests {
         let error = "safety,".parse::<Layers>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "\"\" is no layer of rules; expected one of safety, policy, architecture"
+            "\"\" is no layer of rules; expected one of safety, service, policy, architecture"
         );
     }
 }

@@ -19,6 +19,8 @@ pub enum Family {
     Undo,
     /// The hardware is driven in a way that is UNPREDICTABLE.
     Hw,
+    /// What the host's driver asked for does not work.
+    Svc,
     /// The ITS that a host owns, with no EL2 between, differs from the architecture.
     Arch,
 }

@@ -1,25 +1,33 @@
 //! One action on board and reference, judged by the reference and by every oracle.
 
-use its_architecture::Judgement;
+use its_architecture::{Architecture, Judgement};
 use its_board::Board;
+use its_driver::{Driver, Drivers};
+use its_el2::SubjectPolicy;
 use its_gic::Register;
-use its_machine::{Action, Event, Hypercall, Machine, Outcome, Part, View};
+use its_machine::{Action, Area, Event, Hypercall, Machine, Outcome, Part, View};
 use its_oracles::{Oracles, Step};
 use its_policy::{Phase, Policy};
 use its_reports::summary::Counts;
 use its_rules::{Evidence, Family, Finding, Layer, Layers, catalogue as rules};
+use its_service::{Entrusted, Service};
 
 use crate::compare;
 use crate::play::{Case, Verdict};
 use crate::session::{Next, Observer};
 use crate::trace::Trace;
 
+/// Who judges after a boot, and what the boot broke.
 #[derive(Clone)]
 pub(crate) struct Judges {
     /// Dismissed once a subject is at work that it cannot follow, since nobody sees its loads and
     /// stores, or shall not, since the policy is not judged.
     pub reference: Option<Policy>,
     pub oracles: Oracles,
+    /// From a boot on that guards every ITS, until the host does what has no promise.
+    pub service: Option<Service>,
+    /// What was broken so far, each rule and class once.
+    pub findings: Vec<Finding>,
 }
 
 pub(crate) struct Lockstep<'a> {
@@ -27,7 +35,9 @@ pub(crate) struct Lockstep<'a> {
     judges: Judges,
     /// Of this action, before they are placed.
     broken: Vec<Finding>,
-    findings: Vec<Finding>,
+    /// A finding was the last that this case can have: EL2 did not come back, and may hold a lock,
+    /// or the reference no longer follows it.
+    is_at_end: bool,
     defects: Vec<String>,
     poisoned: Option<&'static str>,
     counts: Counts,
@@ -39,7 +49,12 @@ pub(crate) struct Lockstep<'a> {
     is_traced: bool,
     layers: Layers,
     check_account: bool,
+    /// The machine before the first hypercall of the boot.
+    unguarded: Option<Architecture>,
 }
+
+/// What comes before the first operation.
+const BOOT: &str = "boot";
 
 /// What the end of a case is about, when a finding there is not about one action.
 const REST: &str = "hardware";
@@ -56,16 +71,17 @@ impl<'a> Lockstep<'a> {
             machine,
             judges,
             broken: Vec::new(),
-            findings: Vec::new(),
+            is_at_end: false,
             defects: Vec::new(),
             poisoned: None,
             counts: Counts::default(),
             accessed: false,
-            operation: (0, "boot"),
+            operation: (0, BOOT),
             trace,
             is_traced: false,
             layers,
             check_account,
+            unguarded: None,
         }
     }
 
@@ -91,10 +107,16 @@ impl<'a> Lockstep<'a> {
             return self.count_fetched(events);
         };
         let judgement = ask(&mut model);
+        self.sift(board);
+        let by_oracles = self.broken.len();
         self.take(board, &model, judgement);
+        // The reference no longer knows what the machine is.
+        let is_lost = self.broken.len() > by_oracles;
+        self.sift(board);
+        self.is_at_end |= self.broken.len() > by_oracles;
         let can_follow = board.is_observed() && self.layers.has(Layer::Policy);
         let is_followed = can_follow || model.phase(0) == Phase::Open;
-        self.judges.reference = Some(model).filter(|_| is_followed);
+        self.judges.reference = Some(model).filter(|_| is_followed && !is_lost);
     }
 
     /// What the reference counts where there is one.
@@ -126,11 +148,8 @@ impl<'a> Lockstep<'a> {
             hardware = judgement.findings.extract_if(.., is_hardware).collect();
         }
         self.broken.append(&mut judgement.findings);
-        // What hardware does after EL2 misled it is not the board's mistake.
-        if self.broken.is_empty() {
-            self.defects.extend(hardware.into_iter().map(contradiction));
-            self.defects.append(&mut judgement.defects);
-        }
+        self.defects.extend(hardware.into_iter().map(contradiction));
+        self.defects.append(&mut judgement.defects);
         if judgement.poisoned.is_none() {
             let touched = model.hardware.touched().iter();
             self.broken.extend(touched.filter_map(|event| translation(board, model, *event)));
@@ -146,19 +165,61 @@ impl<'a> Lockstep<'a> {
         }
     }
 
-    /// `subject`: of the signatures.
-    fn conclude(&mut self, board: &Board, subject: &'static str) {
-        if self.broken.is_empty() {
+    /// Asks the account of what the host did, unless the reference just reported what went wrong.
+    fn serve(&mut self, board: &Board, action: &Action, outcome: Outcome, events: &[Event]) {
+        let Some(mut service) = self.judges.service.take() else {
             return;
+        };
+        let Ok(broken) = service.follow(action, outcome, events, |cpu| board.pending(cpu)) else {
+            return;
+        };
+        if broken.is_none() {
+            self.judges.service = Some(service);
         }
-        let (operation, layers, observed) = (self.operation, self.layers, board.is_observed());
+        if !self.is_at_end {
+            self.broken.extend(broken);
+        }
+    }
+
+    /// Leaves of what was broken what is judged.
+    fn sift(&mut self, board: &Board) {
+        let (layers, observed) = (self.layers, board.is_observed());
         self.broken.retain(|Finding { rule, .. }| {
             layers.has(rule.layer) && (observed || rule.evidence != Evidence::Accesses)
         });
-        let found = self.broken.drain(..).map(|finding| finding.at(operation, subject));
-        self.findings.extend(found);
-        if !self.findings.is_empty() {
+    }
+
+    /// Notes what was broken, each rule and class once a case. `subject`: of the signatures.
+    fn conclude(&mut self, board: &Board, subject: &'static str) {
+        self.sift(board);
+        let first = self.judges.findings.len();
+        let mut more = Vec::new();
+        for finding in std::mem::take(&mut self.broken) {
+            let is_same =
+                |other: &Finding| (other.rule, other.class) == (finding.rule, finding.class);
+            match self.judges.findings.iter().position(is_same) {
+                Some(same) => more.push(same),
+                None => self.judges.findings.push(finding.at(self.operation, subject)),
+            }
+        }
+        for (index, finding) in self.judges.findings.iter_mut().enumerate().skip(first) {
+            match more.iter().filter(|same| **same == index).count() {
+                0 => {}
+                others => finding.path += &format!(", and {others} more"),
+            }
+        }
+        // What hardware does after EL2 misled it is not the board's mistake.
+        if !self.judges.findings.is_empty() {
             self.defects.clear();
+        }
+    }
+
+    /// Keeps the machine as it is before the first hypercall of a boot: from then on EL2 stands
+    /// between, and the driver does nothing else until its ITSs are set up.
+    fn note_unguarded(&mut self, action: &Action) {
+        let is_wanted = self.operation.1 == BOOT && self.layers.has(Layer::Service);
+        if is_wanted && self.unguarded.is_none() && matches!(action, Action::Hypercall { .. }) {
+            self.unguarded = self.reference().map(|model| model.hardware.clone());
         }
     }
 
@@ -218,7 +279,7 @@ impl<'a> Lockstep<'a> {
         self.compare_all(board);
         let verdict = if !self.defects.is_empty() {
             Verdict::Defect
-        } else if !self.findings.is_empty() {
+        } else if !self.judges.findings.is_empty() {
             Verdict::Diverged
         } else if let Some(reason) = self.poisoned {
             self.counts.poisoned = 1;
@@ -231,7 +292,7 @@ impl<'a> Lockstep<'a> {
         };
         Case {
             verdict,
-            findings: self.findings,
+            findings: self.judges.findings,
             defects: self.defects,
             counts: self.counts,
             observed: board.is_observed(),
@@ -247,7 +308,7 @@ impl Observer for Lockstep<'_> {
     }
 
     fn is_over(&self) -> bool {
-        !self.findings.is_empty() || !self.defects.is_empty() || self.poisoned.is_some()
+        self.is_at_end || !self.defects.is_empty() || self.poisoned.is_some()
     }
 
     fn begin(&mut self, next: &Next<'_>) -> bool {
@@ -273,10 +334,13 @@ impl Observer for Lockstep<'_> {
 
     fn acted(&mut self, board: &Board, action: &Action, outcome: Outcome, events: &[Event]) {
         self.trace(|trace| trace.action(action, outcome, events));
-        self.accessed |= self.operation.1 != "boot" && is_answered(action);
+        self.accessed |= self.operation.1 != BOOT && is_answered(action);
         let step = Step { action, outcome, events };
         self.judges.oracles.judge(&step, board, &mut self.broken);
+        self.note_unguarded(action);
         self.refer(board, events, |model| model.judge(action, &outcome, events));
+        self.serve(board, action, outcome, events);
+        self.is_at_end |= outcome == Outcome::Stopped;
         self.conclude(board, its_machine::text::subject(action));
     }
 
@@ -285,23 +349,29 @@ impl Observer for Lockstep<'_> {
         self.accessed |= parts.iter().any(|part| is_answered(&part.action));
         self.judges.oracles.judge_race(parts, events, board, &mut self.broken);
         self.refer(board, events, |model| model.judge_race(parts, events));
+        // Which of two agents came first is not known.
+        self.judges.service = None;
+        self.is_at_end |= parts.iter().any(|part| part.outcome == Outcome::Stopped);
         self.conclude(board, "several");
     }
 
-    /// Nobody said why: it is the subject's doing where there is no reference, which would have
+    /// A set-up that fails is the subject's doing where there is no reference, which would have
     /// reported it, and else the harness's.
-    fn set_up_failed(&mut self, outcomes: &[Outcome]) {
-        let seen = format!("{outcomes:?}");
-        if self.judges.reference.is_some() {
-            return self.defects.push(format!("the legal set-up returned {seen}"));
-        }
-        if !self.layers.has(Layer::Policy) {
+    fn set_up(&mut self, board: &Board, drivers: &Drivers, failed: &[Outcome]) {
+        let unguarded = self.unguarded.take();
+        if failed.is_empty() {
+            self.judges.service =
+                unguarded.and_then(|hardware| service(hardware, board.policy(), drivers));
             return;
         }
+        let seen = format!("{failed:?}");
+        if self.judges.reference.is_some() {
+            self.defects.push(format!("the legal set-up returned {seen}"));
+            return self.conclude(board, REST);
+        }
         let expected = "0: the driver's set-up passes every check";
-        let finding = Finding::new(&rules::DIV_SETUP, rules::DIV_SETUP.class, "x1", expected, seen);
-        let subject = Hypercall::InitItsEmulation.name();
-        self.findings.push(finding.at(self.operation, subject));
+        self.broken.push(Finding::new(&rules::SVC_SETUP, "result", "x1", expected, seen));
+        self.conclude(board, Hypercall::InitItsEmulation.name());
     }
 
     /// The host learns nothing of what it must not touch.
@@ -309,20 +379,42 @@ impl Observer for Lockstep<'_> {
         self.reference().is_none_or(|model| model.phase(its) != Phase::Closing)
     }
 
+    /// A host that may expect more looks once more, whatever the reference knows.
     fn is_settled(&self, its: u8) -> Option<bool> {
-        self.reference().map(|model| model.is_settled(its))
+        let expects = |service: &Service| service.expects_more(its.into());
+        let is_served = !self.judges.service.as_ref().is_some_and(expects);
+        self.reference().map(|model| is_served && model.is_settled(its))
     }
 
     /// The queue is where healthy hardware must have brought it.
-    fn rested(&mut self, its: u8) {
-        if self.is_over() || self.is_settled(its) != Some(false) {
+    fn rested(&mut self, board: &Board, its: u8) {
+        if self.is_over() {
             return;
+        }
+        let service = self.judges.service.as_ref();
+        self.broken.extend(service.and_then(|service| service.rested(its.into())));
+        if self.reference().is_none_or(|model| model.is_settled(its)) {
+            return self.conclude(board, REST);
         }
         let (expected, seen) = ("CWRITER, or a stall", "neither, after enough looks");
         let path = format!("its{its}.creadr");
-        let finding = Finding::new(&rules::DIV_PROGRESS, "wedged", path, expected, seen);
-        self.findings.push(finding.at(self.operation, REST));
+        self.broken = vec![Finding::new(&rules::DIV_PROGRESS, "wedged", path, expected, seen)];
+        self.conclude(board, REST);
     }
+}
+
+/// The account of a host from the end of a boot on; none where EL2 does not guard every ITS.
+fn service(hardware: Architecture, policy: SubjectPolicy, drivers: &Drivers) -> Option<Service> {
+    let records = u64::from(policy.records_per_page);
+    let entrusted = |driver: &Driver| Entrusted {
+        queue: driver.queue().address,
+        level1: driver.level1(),
+        level2: driver.level2_pages(),
+        itts: Area::ITT.run(),
+        records: (records * driver.private_pages()) as usize,
+    };
+    let is_whole = hardware.its.len() <= policy.guarded_its as usize;
+    is_whole.then(|| Service::new(hardware, drivers.iter().map(entrusted).collect()))
 }
 
 /// Whether EL2 or hardware answers for this action, and so is judged by it: whatever EL2 did about

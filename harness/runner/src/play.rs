@@ -47,7 +47,7 @@ impl Display for Verdict {
 #[derive(Debug)]
 pub struct Case {
     pub verdict: Verdict,
-    /// What was broken at the operation that ended the case.
+    /// What was broken, in order, each rule and class once.
     pub findings: Vec<Finding>,
     /// Where the harness contradicts itself: board and reference, not the subject.
     pub defects: Vec<String>,
@@ -106,6 +106,8 @@ impl Runner {
             let judges = kept.cloned().unwrap_or_else(|| Judges {
                 reference: Some(model(machine, board.policy(), all_freedoms)),
                 oracles: Oracles::new(&machine, board.policy()),
+                service: None,
+                findings: Vec::new(),
             });
             Lockstep::new(machine, judges, trace, layers, check_account)
         });

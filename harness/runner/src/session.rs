@@ -35,8 +35,8 @@ pub(crate) trait Observer {
     fn begin(&mut self, next: &Next<'_>) -> bool;
     fn acted(&mut self, board: &Board, action: &Action, outcome: Outcome, events: &[Event]);
     fn raced(&mut self, board: &Board, parts: &[Part], events: &[Event]);
-    /// The driver's own set-up returned this.
-    fn set_up_failed(&mut self, _: &[Outcome]) {}
+    /// The drivers set their ITSs up at boot; `failed`: results that are not success.
+    fn set_up(&mut self, _: &Board, _: &Drivers, _failed: &[Outcome]) {}
     /// Returns whether the host may look at a queue at the end.
     fn may_look(&self, _: u8) -> bool {
         true
@@ -48,7 +48,7 @@ pub(crate) trait Observer {
     }
 
     /// A queue must be at rest now.
-    fn rested(&mut self, _: u8) {}
+    fn rested(&mut self, _: &Board, _: u8) {}
 }
 
 /// Makes a subject for the ITSs whose control frames are at these addresses.
@@ -178,8 +178,8 @@ impl<'a, O: Observer> Watched<'a, O> {
         }
         if stage >= Stage::Guarded {
             let failed = drivers.set_up(self.board.policy().guarded_its, self);
-            if !failed.is_empty() && !self.observer.is_over() {
-                self.observer.set_up_failed(&failed);
+            if !self.observer.is_over() {
+                self.observer.set_up(self.board, &drivers, &failed);
             }
         }
         drivers
@@ -267,7 +267,7 @@ impl<'a, O: Observer> Watched<'a, O> {
                 let [creadr, cwriter] = self.queue(its);
                 is_idle = creadr == cwriter && before == [creadr, cwriter];
             }
-            self.observer.rested(its);
+            self.observer.rested(self.board, its);
         }
     }
 

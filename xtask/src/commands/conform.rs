@@ -23,6 +23,7 @@ pub(crate) struct Conform {
 pub(crate) fn run(arguments: &Conform) -> Result<Exit> {
     let Conform { own, which } = arguments;
     own.requirements()?;
+    own.known()?;
     ensure!(
         !own.documentation || (which.bug.is_none() && which.subject.is_none()),
         "--documentation plays nothing: it takes no --bug and no --subject"

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz, print_summary};
 use crate::exit::Exit;
+use crate::findings::KnownFile;
 use crate::subjects::JudgedSubject;
 use crate::target::Target;
 use crate::{output, stop};
@@ -33,6 +34,8 @@ pub(crate) struct Arguments {
     jobs: NonZeroUsize,
     #[command(flatten)]
     judged: JudgedSubject,
+    #[command(flatten)]
+    known: KnownFile,
     /// Prints the summary as one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
@@ -44,6 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let fits = seed.is_none() || engine.takes_seed();
     ensure!(fits, "--seed is not for {engine}: it takes none");
     let subject = arguments.judged.subject()?;
+    let mut known = arguments.known.read()?;
     let program = engine.build(&subject, target)?;
     let plan = Plan {
         seed: seed.unwrap_or_else(fresh_seed),
@@ -52,7 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         jobs: arguments.jobs.get(),
         ..Plan::new(&program, target)
     };
-    let (summary, end) = fuzz(&plan, &Run::new(target, &subject.name, engine)?, &[])?;
+    let run = Run::new(target, &subject.name, engine)?;
+    let (summary, end) = fuzz(&plan, &run, &[], &mut known)?;
     print_summary(engine, &summary);
     if arguments.json {
         output::print_json(&summary)?;

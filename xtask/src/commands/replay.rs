@@ -11,6 +11,7 @@ use its_runner::replay::{is_artifact, load_as};
 use serde_json::json;
 
 use crate::exit::Exit;
+use crate::findings::KnownFile;
 use crate::input::Input;
 use crate::output;
 use crate::subjects::{JudgedSubject, Program};
@@ -23,6 +24,8 @@ pub(crate) struct Arguments {
     files: Vec<Input>,
     #[command(flatten)]
     judged: JudgedSubject,
+    #[command(flatten)]
+    known: KnownFile,
     /// The target whose engine wrote the artifacts among the files, where their path does not say
     /// it
     #[arg(long)]
@@ -67,19 +70,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         arguments.target.is_none() || arguments.files.iter().any(|file| is_artifact(file.path())),
         "--target is for artifacts of an engine; the files are scenarios as text"
     );
-    let program = arguments.judged.subject()?.player()?;
+    let subject = arguments.judged.subject()?;
+    let mut known = arguments.known.read()?;
+    let program = subject.player()?;
     let (mut found, mut defect) = (false, false);
     for file in arguments.files.iter().map(Input::path) {
         let played = play(&program, file, arguments.target)?;
         check_step(file, &played, arguments.step)?;
-        found |= !played.findings.is_empty();
+        let reasons: Vec<_> =
+            { played.findings.iter() }.map(|one| known.finding(&subject.name, one)).collect();
+        found |= reasons.iter().any(Option::is_none);
         defect |= !played.defects.is_empty();
         if arguments.json {
-            output::print_json(json!({ "file": file, "replayed": played }))?;
+            output::print_json(json!({ "file": file, "replayed": played, "known": reasons }))?;
         } else {
             show(file, &played, arguments);
+            for (finding, reason) in played.findings.iter().zip(reasons) {
+                if let Some(reason) = reason {
+                    say!("known: {}: {reason}", finding.signature);
+                }
+            }
         }
     }
+    known.unused(false).iter().for_each(|entry| eprintln!("known, not met: {entry}"));
     ensure!(!defect, defect!("board and reference contradict each other"));
     Ok(Exit::found(found))
 }

@@ -10,13 +10,15 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
+use its_reports::known::Known;
 use its_reports::triage::{Artifact, Judged, Triage};
+use its_rules::Layers;
 use its_runner::replay::is_artifact;
 
 use crate::engines::Run;
 use crate::exit::Exit;
-use crate::findings::{Divergences, header};
-use crate::subjects::Subject;
+use crate::findings::{KnownFile, header};
+use crate::subjects::{JudgedSubject, Subject};
 use crate::target::Target;
 use crate::{output, workspace};
 
@@ -24,14 +26,20 @@ use crate::{output, workspace};
 pub(crate) struct Arguments {
     /// The target whose artifacts are grouped
     target: &'static Target,
+    #[command(flatten)]
+    judged: JudgedSubject,
+    #[command(flatten)]
+    known: KnownFile,
     /// Prints the result as one JSON object on the last line of standard output
     #[arg(long)]
     json: bool,
 }
 
-/// Groups and prints. Findings that are not known divergences are findings.
+/// Groups and prints. Findings that are not known are findings.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    let target = arguments.target;
+    let Arguments { target, judged, known, .. } = arguments;
+    let is_one = judged.which.bug.is_some() || judged.which.subject.is_some();
+    let one = if is_one { Some(judged.subject()?.name) } else { None };
     let mut all = BTreeMap::new();
     for path in workspace::entries(&target.artifacts())? {
         // Grown inputs are no findings.
@@ -39,8 +47,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
             all.insert(workspace::name(&path), artifacts(&path)?);
         }
     }
-    all.retain(|_, files| !files.is_empty());
-    let triage = grouped(target, all)?;
+    all.retain(|subject, files| !files.is_empty() && one.as_ref().is_none_or(|one| one == subject));
+    let mut known = known.read()?;
+    let mut triage = grouped(target, all, judged.judged.layers(), &mut known)?;
+    triage.known_not_met = known.unused(false);
     say!("{}", triage.text());
     if arguments.json {
         output::print_json(&triage)?;
@@ -68,16 +78,18 @@ pub(crate) fn artifacts(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Replays and groups files of each subject.
+/// Replays and groups files of each subject, judged by these layers.
 pub(crate) fn grouped(
     target: &'static Target,
     all: BTreeMap<String, Vec<PathBuf>>,
+    layers: Layers,
+    known: &mut Known,
 ) -> Result<Triage> {
-    let known = Divergences::read()?;
     let mut triage = Triage { target: target.name.into(), ..Triage::default() };
     for (subject, files) in &all {
         match Subject::named(subject) {
             Ok(made) => {
+                let made = made.judged_by(layers);
                 for Judged { file, outcome } in made.player()?.judge(files, Some(target))? {
                     let artifact = Artifact {
                         subject,
@@ -95,7 +107,7 @@ pub(crate) fn grouped(
         }
     }
     for group in &mut triage.groups {
-        group.known = known.reason(&group.subject, &group.signature);
+        group.known = known.signature(&group.subject, &group.rule, &group.signature);
     }
     Ok(triage)
 }

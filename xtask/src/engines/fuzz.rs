@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
+use its_reports::known::Known;
 use its_reports::summary::{Found, Summary};
 use its_rules::{Evidence, Layers, judged_by};
 use its_runner::replay::load;
 
 use super::running::Running;
 use super::{Engine, Plan, Run};
-use crate::findings::Divergences;
 use crate::output::Progress;
 use crate::subjects::{External, Program, replay_command};
 use crate::target::Target;
@@ -18,11 +18,15 @@ use crate::{stop, workspace};
 
 /// Fuzzes, from the committed seeds and `more` inputs, and shows progress. Returns the summary, and
 /// how the processes ended.
-pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary, Result<()>)> {
+pub(crate) fn fuzz(
+    plan: &Plan,
+    run: &Run,
+    more: &[PathBuf],
+    known: &mut Known,
+) -> Result<(Summary, Result<()>)> {
     let target = plan.target;
     let seeds = target.scenarios("seeds")?;
     ensure!(!seeds.is_empty(), "there are no seeds in corpus/{}/seeds", target.name);
-    let known = Divergences::read()?;
     fill(&run.corpus(), &seeds)?;
     for input in more {
         fs::copy(input, run.corpus().join(workspace::name(input)))?;
@@ -40,9 +44,10 @@ pub(crate) fn fuzz(plan: &Plan, run: &Run, more: &[PathBuf]) -> Result<(Summary,
     summary.failed = end.is_err();
     for mut record in run.found()? {
         record.file = workspace::shown(Path::new(&record.file));
-        let known = known.reason(&summary.subject, &record.finding.signature);
+        let known = known.finding(&summary.subject, &record.finding);
         summary.findings.push(Found { record, known });
     }
+    summary.known_not_met = known.unused(false);
     let noted = run.note_end(&end, Some(&summary));
     Ok((summary, end.and(noted)))
 }

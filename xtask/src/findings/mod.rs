@@ -1,6 +1,6 @@
 //! Stored findings: what their heads say, and which of them are intended.
 
-mod divergences;
+mod known;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::path::Path;
 use its_reports::finding_file::Header;
 use its_rules::Finding;
 
-pub(crate) use divergences::Divergences;
+pub(crate) use known::{KnownFile, check_committed};
 
 /// What comes before the name of a subject's file, which is given without its folder.
 pub(crate) const FILE: &str = "file:";

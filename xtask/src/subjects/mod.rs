@@ -56,15 +56,28 @@ impl Which {
 pub(crate) struct JudgedSubject {
     #[command(flatten)]
     pub which: Which,
-    /// Judges these layers of rules only: safety, policy, architecture
-    #[arg(long, value_name = "LAYERS")]
-    judge: Option<Layers>,
+    #[command(flatten)]
+    pub judged: Judged,
 }
 
 impl JudgedSubject {
     /// Returns the subject that is meant; an error if there is no such bug, file or example.
     pub(crate) fn subject(&self) -> Result<Subject> {
-        Ok(self.which.subject()?.judged_by(self.judge.unwrap_or(Layers::ALL)))
+        Ok(self.which.subject()?.judged_by(self.judged.layers()))
+    }
+}
+
+/// What a subject is judged by.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Judged {
+    /// Judges these layers of rules only: safety, service, policy, architecture
+    #[arg(long, value_name = "LAYERS")]
+    judge: Option<Layers>,
+}
+
+impl Judged {
+    pub(crate) fn layers(&self) -> Layers {
+        self.judge.unwrap_or(Layers::ALL)
     }
 }
 

@@ -22,11 +22,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, bail, ensure};
 use its_reports::night::{Facts, Fuzzed, Merged, Report};
+use its_rules::Layers;
 
 use super::corpus;
 use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz, print_summary};
 use crate::exit::{Exit, Failure};
-use crate::subjects::{Bug, PRODUCTION, Subject};
+use crate::findings::KnownFile;
+use crate::subjects::{Bug, Judged, PRODUCTION, Subject};
 use crate::target::{self, Target};
 use crate::{stop, workspace};
 use state::{Night, Stage};
@@ -57,8 +59,17 @@ pub(crate) struct Arguments {
     /// the night's targets
     #[arg(long, value_name = "ID")]
     canary: Option<String>,
-    /// Resumes the last night, which was stopped, with its targets, engines, budget and seed
-    #[arg(long, conflicts_with_all = ["targets", "engines", "jobs", "seed", "budget", "canary"])]
+    /// Fuzzes an emulation of your own: an object file or archive, or `example:NAME`
+    /// (harness/abi/README.md)
+    #[arg(long, value_name = "PATH")]
+    subject: Option<String>,
+    #[command(flatten)]
+    judged: Judged,
+    #[command(flatten)]
+    known: KnownFile,
+    /// Resumes the last night, which was stopped, with all that it was given
+    #[arg(long, conflicts_with_all = ["targets", "engines", "jobs", "seed", "budget", "canary",
+        "subject", "judge", "file"])]
     resume: bool,
 }
 
@@ -160,6 +171,12 @@ fn facts(arguments: &Arguments) -> Result<Facts> {
         targets,
         engines,
         missing,
+        subject: arguments.subject.clone(),
+        layers: match arguments.judged.layers() {
+            Layers::ALL => String::new(),
+            some => some.to_string(),
+        },
+        known: arguments.known.file.clone(),
     })
 }
 
@@ -180,12 +197,12 @@ fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
 
 /// Builds everything that will be run, so that what is left of the budget is for fuzzing.
 fn build(night: &mut Night) -> Result<()> {
-    let production = Subject::production();
-    production.player()?;
+    let subject = night.subject()?;
+    subject.player()?;
     let bug = Bug::find(&night.done.facts.canary)?;
     for engine in night.engines() {
         for target in night.targets() {
-            engine.build(&production, target)?;
+            engine.build(&subject, target)?;
         }
         engine.build(&Subject::with_bug(&bug), bug.target()?)?;
     }
@@ -222,15 +239,17 @@ fn hunt(night: &mut Night, engine: Engine) -> Result<()> {
 }
 
 fn fuzz_one(night: &mut Night, target: &'static Target, engine: Engine) -> Result<()> {
-    let program = engine.build(&Subject::production(), target)?;
-    let run = begin(night, target, engine)?;
+    let subject = night.subject()?;
+    let mut known = night.known().read()?;
+    let program = engine.build(&subject, target)?;
+    let run = begin(night, target, engine, &subject.name)?;
     let plan = Plan {
         seed: night.done.facts.seed,
         time: night.seconds_for_a_run(),
         jobs: night.done.facts.jobs,
         ..Plan::new(&program, target)
     };
-    let (summary, end) = fuzz(&plan, &run, &workspace::files(&target.grown())?)?;
+    let (summary, end) = fuzz(&plan, &run, &workspace::files(&target.grown())?, &mut known)?;
     print_summary(engine, &summary);
     if stop::asked() {
         return Ok(());
@@ -244,8 +263,8 @@ fn fuzz_one(night: &mut Night, target: &'static Target, engine: Engine) -> Resul
 
 /// Makes a run. It is noted before it starts: whatever becomes of us, what it finds is this
 /// night's.
-fn begin(night: &mut Night, target: &Target, engine: Engine) -> Result<Run> {
-    let run = Run::new(target, PRODUCTION, engine)?;
+fn begin(night: &mut Night, target: &Target, engine: Engine, subject: &str) -> Result<Run> {
+    let run = Run::new(target, subject, engine)?;
     night.runs.push(run.folder.clone());
     night.save()?;
     Ok(run)
@@ -264,7 +283,7 @@ fn merge(night: &mut Night, target: &'static Target) -> Result<()> {
         run.collect()?;
         sources.push(run.corpus());
     }
-    let run = begin(night, target, Engine::Libfuzzer)?;
+    let run = begin(night, target, Engine::Libfuzzer, PRODUCTION)?;
     let merged = Engine::Libfuzzer.demand_tools();
     let (sizes, trouble) = match merged.and_then(|()| corpus::renew(target, &sources, &run)) {
         Ok(sizes) => (Some(sizes), None),

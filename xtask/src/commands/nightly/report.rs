@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use fs_err as fs;
 use its_reports::finding_file::inherit;
+use its_reports::known::Known;
 use its_reports::night::{Entry, Report};
 use its_reports::pretty_json;
 use its_reports::triage::Group;
@@ -13,7 +14,7 @@ use its_reports::triage::Group;
 use super::state::Night;
 use crate::commands::triage::{artifacts, grouped};
 use crate::findings;
-use crate::subjects::{PRODUCTION, Program, Subject};
+use crate::subjects::Program;
 use crate::target::Target;
 use crate::{stop, workspace};
 
@@ -24,9 +25,11 @@ const BUDGET: u64 = 20_000;
 /// and `findings/` into its folder.
 pub(super) fn write(night: &Night, known: &[String]) -> Result<Report> {
     let mut report = Report::default();
+    let mut intended = night.known().read()?;
     for target in night.targets() {
-        add(&mut report, night, target, known)?;
+        add(&mut report, night, target, (known, &mut intended))?;
     }
+    report.known_not_met = intended.unused(false);
     fs::write(night.folder.join("signatures.txt"), report.signatures())?;
     fs::write(night.folder.join("report.json"), pretty_json(&report)?)?;
     fs::write(night.folder.join("report.md"), report.markdown(&night.done))?;
@@ -37,22 +40,24 @@ fn add(
     report: &mut Report,
     night: &Night,
     target: &'static Target,
-    known: &[String],
+    (baseline, known): (&[String], &mut Known),
 ) -> Result<()> {
     let mut files = Vec::new();
     for run in night.runs_of(target) {
         files.extend(artifacts(&run.folder)?);
     }
     files.sort();
-    let triage = grouped(target, BTreeMap::from([(PRODUCTION.to_owned(), files)]))?;
+    let subject = night.subject()?;
+    let all = BTreeMap::from([(subject.name.clone(), files)]);
+    let triage = grouped(target, all, subject.layers, known)?;
     report.defects.extend(triage.defects);
     report.others.extend([triage.clean, triage.unreadable, triage.drifted].concat());
-    let program = Subject::production().player()?;
+    let program = subject.player()?;
     for group in triage.groups {
         let (minimized, operations_left) = shortest(night, &program, target, &group)?;
         report.entries.push(Entry {
             target: target.name.into(),
-            new: group.known.is_none() && !known.contains(&group.signature),
+            new: group.known.is_none() && !baseline.contains(&group.signature),
             minimized: workspace::shown(&minimized),
             operations_left,
             group,

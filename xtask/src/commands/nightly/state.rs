@@ -9,10 +9,13 @@ use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 use its_reports::night::{Facts, Night as Done};
 use its_reports::pretty_json;
+use its_rules::Layers;
 use serde::{Deserialize, Serialize};
 
 use super::{LEAST_SECONDS, REST};
 use crate::engines::{Engine, Run};
+use crate::findings::KnownFile;
+use crate::subjects::Subject;
 use crate::target::Target;
 use crate::workspace;
 
@@ -130,12 +133,27 @@ impl Night {
         if let Some(stage) = done.open_runs().find_map(fuzz) {
             return Some(stage);
         }
-        // Corpora are merged by libFuzzer's coverage.
-        if !self.engines().any(|engine| engine == Engine::Libfuzzer) {
+        // Corpora are merged by libFuzzer's coverage of the production emulator.
+        if done.facts.subject.is_some() || !self.engines().any(|engine| engine == Engine::Libfuzzer)
+        {
             return None;
         }
         let is_merged = |target: &&Target| done.merged.iter().any(|one| one.target == target.name);
         self.targets().find(|target| !is_merged(target)).map(Stage::Merge)
+    }
+
+    /// Returns what is fuzzed; an error where it is not there any more.
+    pub(super) fn subject(&self) -> Result<Subject> {
+        let Facts { subject, layers, .. } = &self.done.facts;
+        let made = match subject {
+            Some(text) => Subject::external(text)?,
+            None => Subject::production(),
+        };
+        Ok(made.judged_by(layers.parse().unwrap_or(Layers::ALL)))
+    }
+
+    pub(super) fn known(&self) -> KnownFile {
+        KnownFile { file: self.done.facts.known.clone() }
     }
 
     pub(super) fn targets(&self) -> impl Iterator<Item = &'static Target> {
@@ -206,7 +224,7 @@ mod tests {
             canary: "some-bug".into(),
             targets: vec!["its_cmdq".into(), "its_arch".into()],
             engines: vec!["libfuzzer".into(), "random".into()],
-            missing: Vec::new(),
+            ..Facts::default()
         };
         let done = Done { facts, ..Done::default() };
         Night { folder: folder.into(), done, ..Night::default() }

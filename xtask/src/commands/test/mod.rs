@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{compare, conform, corpus, nightly};
 use crate::engines::{Engine, Plan, Run, fuzz, print_summary};
 use crate::exit::Exit;
-use crate::findings::Divergences;
+use crate::findings::{KnownFile, check_committed};
 use crate::process;
 use crate::subjects::{Bank, Subject};
 use crate::target;
@@ -131,13 +131,15 @@ fn stored() -> Result<String> {
         demand_clean(program.replay_all(&files)?, "a stored scenario")?;
         checked += files.len();
     }
-    let divergences = Divergences::read()?.check(&program)?;
+    let divergences = check_committed(&program)?;
     Ok(format!("{checked} scenarios, {divergences} intended divergences"))
 }
 
 /// Fuzzes as planned, and demands a good end.
 fn fuzz_well(plan: &Plan, engine: Engine) -> Result<Summary> {
-    let (summary, end) = fuzz(plan, &Run::new(plan.target, &plan.program.subject, engine)?, &[])?;
+    let mut known = KnownFile::default().read()?;
+    let (summary, end) =
+        fuzz(plan, &Run::new(plan.target, &plan.program.subject, engine)?, &[], &mut known)?;
     end?;
     Ok(summary)
 }

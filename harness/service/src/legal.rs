@@ -1,0 +1,138 @@
+//! Which traffic of a host has a promise: what a driver like Linux's does.
+
+use std::collections::BTreeSet;
+
+use its_architecture::Architecture;
+use its_gic::Command;
+use its_gic::command::Words;
+use its_gic::geometry::{Pages, itt_bytes};
+
+use crate::service::Entrusted;
+
+/// Why nothing more is promised.
+pub type Unpromised = &'static str;
+
+/// What decides whether a command is legal, next to the state of the ITS.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Legal {
+    /// Pages that the host gave away, or tried to.
+    pub(crate) given: BTreeSet<u64>,
+    /// INTIDs of mapped events, of all ITSs, each with ITS, DeviceID and EventID.
+    pub(crate) intids: Vec<(u32, (usize, u32, u32))>,
+}
+
+impl Legal {
+    /// Follows a command that a driver sends in this state.
+    pub(crate) fn command(
+        &mut self,
+        (hardware, its): (&Architecture, usize),
+        words: Words,
+        entrusted: &Entrusted,
+    ) -> Result<(), Unpromised> {
+        let command = Command::decode(words);
+        if command.encode() != words {
+            return Err("a command has reserved bits");
+        }
+        if !hardware.must_execute(its, command) {
+            return Err("a command is wrong, or may be");
+        }
+        match command {
+            Command::Mapd { device_id, size, itt_address, valid: true } => {
+                let devices = hardware.devices(its);
+                if devices.iter().any(|(known, ..)| *known == device_id) {
+                    return Err("a device is mapped again");
+                }
+                if devices.len() >= entrusted.records {
+                    return Err("the records of the emulation are full");
+                }
+                self.itt((hardware, its), (itt_address, size), entrusted.itts)?;
+            }
+            Command::Mapd { device_id, valid: false, .. } => {
+                if hardware.devices(its).iter().all(|(known, ..)| *known != device_id) {
+                    return Err("a device is unmapped that is not mapped");
+                }
+            }
+            Command::Mapti { device_id, event_id, intid, icid } => {
+                self.event((its, device_id, event_id), intid)?;
+                is_mapped(hardware, its, icid)?;
+            }
+            Command::Mapc { icid, valid: false, .. } => is_mapped(hardware, its, icid)?,
+            Command::Mapi { .. } | Command::Movall { .. } | Command::Raw { .. } => {
+                return Err("a command is sent that Linux's driver does not send");
+            }
+            Command::Mapc { icid, valid: true, .. } => {
+                if usize::from(icid) >= hardware.machine.redistributors.len() {
+                    return Err("more collections are mapped than there are CPUs");
+                }
+            }
+            Command::Movi { .. }
+            | Command::Int { .. }
+            | Command::Clear { .. }
+            | Command::Inv { .. }
+            | Command::Discard { .. }
+            | Command::Invall { .. }
+            | Command::Sync { .. } => {}
+        }
+        self.note(its, command);
+        Ok(())
+    }
+
+    /// An ITT is the driver's memory, and nobody else's.
+    fn itt(
+        &self,
+        (hardware, its): (&Architecture, usize),
+        (address, size): (u64, u8),
+        own: Pages,
+    ) -> Result<(), Unpromised> {
+        let bytes = itt_bytes(size, hardware.its[its].typer.itt_entry_bytes());
+        let pages = Pages::under(address, bytes);
+        if pages.iter().any(|page| !own.contains(page) || self.given.contains(&page)) {
+            return Err("an ITT is not in the driver's memory for ITTs");
+        }
+        let mut others = (0..hardware.its.len()).flat_map(|of| {
+            let entry_bytes = hardware.its[of].typer.itt_entry_bytes();
+            let devices = hardware.devices(of).into_iter();
+            devices.map(move |(_, itt, size)| (itt, itt_bytes(size, entry_bytes)))
+        });
+        if others.any(|(other, length)| address < other + length && other < address + bytes) {
+            return Err("two devices have the same ITT");
+        }
+        Ok(())
+    }
+
+    /// An event and an INTID are mapped once.
+    fn event(&self, event: (usize, u32, u32), intid: u32) -> Result<(), Unpromised> {
+        if self.intids.iter().any(|(known, of)| *known == intid || *of == event) {
+            return Err("an event or an INTID is mapped twice");
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, its: usize, command: Command) {
+        match command {
+            Command::Mapti { device_id, event_id, intid, .. } => {
+                self.intids.push((intid, (its, device_id, event_id)));
+            }
+            Command::Discard { device_id, event_id } => {
+                self.intids.retain(|(_, of)| *of != (its, device_id, event_id));
+            }
+            Command::Mapd { device_id, .. } => {
+                self.intids.retain(|(_, (of, device, _))| (*of, *device) != (its, device_id));
+            }
+            Command::Mapi { .. }
+            | Command::Mapc { .. }
+            | Command::Movi { .. }
+            | Command::Int { .. }
+            | Command::Clear { .. }
+            | Command::Inv { .. }
+            | Command::Invall { .. }
+            | Command::Movall { .. }
+            | Command::Sync { .. }
+            | Command::Raw { .. } => {}
+        }
+    }
+}
+
+fn is_mapped(hardware: &Architecture, its: usize, icid: u16) -> Result<(), Unpromised> {
+    hardware.collection(its, icid).map(|_| ()).ok_or("a collection is named that is not mapped")
+}

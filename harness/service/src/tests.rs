@@ -1,0 +1,250 @@
+use its_architecture::testing::{
+    FREE, ITS, LEVEL1, LPI_CONFIGURATION, QUEUE, SHADOW, SHADOW_LEVEL1, SYNC, World, at, cbaser,
+    mapc, mapd, mapti, unmapd,
+};
+use its_architecture::{Architecture, NO_INTERRUPT};
+use its_gic::command::COMMAND_BYTES;
+use its_gic::geometry::{Level1Entry, Pages};
+use its_gic::{Command, Register};
+use its_machine::{AccessSize, Action, Direction, Event, Hypercall, Outcome};
+use its_rules::Finding;
+
+use crate::{Entrusted, Service, Unpromised};
+
+type Followed = Result<Option<&'static str>, Unpromised>;
+
+const INTID: u32 = 0x2007;
+const DEVICE: u32 = 2;
+
+/// A host after a boot, on hardware that has these LPIs pending at redistributor 0.
+struct Host {
+    service: Service,
+    written: u64,
+    pending: Vec<u32>,
+}
+
+impl Host {
+    fn new() -> Self {
+        let World { model, .. } = World::<Architecture>::booted();
+        let written = model.its[0].registers.creadr;
+        let entrusted = Entrusted {
+            queue: at(SHADOW),
+            level1: [at(SHADOW_LEVEL1), 0],
+            level2: Pages { first: FREE, count: 16 },
+            itts: Pages { first: FREE + 16, count: 16 },
+            records: 3,
+        };
+        let service = Service::new(model, vec![entrusted]);
+        Self { service, written, pending: Vec::new() }
+    }
+
+    fn act(&mut self, action: Action, outcome: Outcome) -> Followed {
+        let pending = &self.pending;
+        let at = |cpu| pending.iter().copied().filter(move |_| cpu == 0);
+        let found = self.service.follow(&action, outcome, &[], at)?;
+        Ok(found.map(|Finding { rule, .. }| rule.id))
+    }
+
+    fn access(&mut self, register: Register, direction: Direction, outcome: Outcome) -> Followed {
+        let address = ITS + register.offset();
+        let size = if register.width() == 8 { AccessSize::Double } else { AccessSize::Word };
+        self.act(Action::Device { cpu: 0, address, size, direction }, outcome)
+    }
+
+    fn write(&mut self, register: Register, value: u64) -> Followed {
+        self.access(register, Direction::Write(value), Outcome::Done)
+    }
+
+    fn looks(&mut self, creadr: u64) -> Followed {
+        self.access(Register::Creadr, Direction::Read, Outcome::Value(creadr))
+    }
+
+    fn posts(&mut self, commands: &[Command]) -> Followed {
+        for command in commands {
+            let (address, words) = (at(SHADOW) + self.written, command.encode());
+            self.act(Action::StoreCommand { cpu: 0, address, words }, Outcome::Done)?;
+            self.written += COMMAND_BYTES;
+        }
+        self.write(Register::Cwriter, self.written)
+    }
+
+    /// Posts commands and sees that they are completed.
+    fn sends(&mut self, commands: &[Command]) -> Followed {
+        self.posts(commands)?;
+        self.looks(self.written)
+    }
+
+    fn raises(&mut self) -> Followed {
+        let size = AccessSize::Word;
+        let event = Action::Msi { its: 0, device_id: DEVICE, event_id: 7, size };
+        self.act(event, Outcome::Done)
+    }
+
+    fn takes(&mut self, intid: Option<u32>) -> Followed {
+        let value = intid.map_or(NO_INTERRUPT, u64::from);
+        self.act(Action::Acknowledge { cpu: 0 }, Outcome::Value(value))
+    }
+
+    fn configures(&mut self, enabled: bool) -> Followed {
+        let address = at(LPI_CONFIGURATION);
+        let value = u64::from(enabled) << ((INTID - 8192) * 8);
+        self.act(Action::Store { cpu: 0, address, value }, Outcome::Done)
+    }
+
+    /// A host with an event that is mapped to redistributor 0.
+    fn mapped() -> Self {
+        let mut host = Self::new();
+        let itt = mapd(DEVICE, 4, FREE + 16);
+        let all = [mapc(0, 0), itt, mapti(DEVICE, 7, INTID, 0), SYNC];
+        assert_eq!(host.sends(&all), Ok(None));
+        host
+    }
+}
+
+const INV: Command = Command::Inv { device_id: DEVICE, event_id: 7 };
+const CLEAR: Command = Command::Clear { device_id: DEVICE, event_id: 7 };
+const DISCARD: Command = Command::Discard { device_id: DEVICE, event_id: 7 };
+
+#[test]
+fn what_is_raised_is_pending_until_it_is_taken() {
+    let mut host = Host::mapped();
+    assert_eq!(host.raises(), Ok(Some("SVC-LOST")));
+    let mut host = Host::mapped();
+    host.pending = vec![INTID];
+    assert_eq!(host.raises(), Ok(None));
+    host.configures(true).unwrap();
+    assert_eq!(host.sends(&[INV, SYNC]), Ok(None));
+    host.pending.clear();
+    assert_eq!(host.takes(Some(INTID)), Ok(None));
+    assert_eq!(host.takes(Some(INTID)), Ok(Some("SVC-TAKEN")));
+}
+
+#[test]
+fn what_nobody_raised_is_not_pending() {
+    let mut host = Host::mapped();
+    host.pending = vec![INTID + 1];
+    assert_eq!(host.sends(&[SYNC]), Ok(Some("SVC-STRAY")));
+}
+
+#[test]
+fn nothing_is_pending_after_a_completed_clear_or_discard() {
+    for command in [CLEAR, DISCARD] {
+        let mut host = Host::mapped();
+        host.pending = vec![INTID];
+        assert_eq!(host.raises(), Ok(None));
+        host.posts(&[command, SYNC]).unwrap();
+        assert_eq!(host.looks(host.written), Ok(Some("SVC-STRAY")), "{command:?}");
+    }
+}
+
+#[test]
+fn what_is_raised_while_a_clear_is_under_way_may_be_pending_or_not() {
+    for pending in [Vec::new(), vec![INTID]] {
+        let mut host = Host::mapped();
+        host.posts(&[CLEAR, SYNC]).unwrap();
+        assert_eq!(host.raises(), Ok(None));
+        host.pending = pending;
+        assert_eq!(host.looks(host.written), Ok(None));
+    }
+}
+
+#[test]
+fn an_interrupt_is_enabled_and_masked_once_inv_is_completed() {
+    let mut host = Host::mapped();
+    host.pending = vec![INTID];
+    host.raises().unwrap();
+    assert_eq!(host.takes(Some(INTID)), Ok(Some("SVC-TAKEN")), "it was never enabled");
+    let mut host = Host::mapped();
+    host.pending = vec![INTID];
+    host.raises().unwrap();
+    host.configures(true).unwrap();
+    assert_eq!(host.takes(None), Ok(None), "the enable is not known yet");
+    host.sends(&[INV, SYNC]).unwrap();
+    assert_eq!(host.takes(None), Ok(Some("SVC-TAKEN")));
+}
+
+#[test]
+fn unmapping_a_device_promises_nothing_of_what_is_pending() {
+    for pending in [Vec::new(), vec![INTID]] {
+        let mut host = Host::mapped();
+        host.pending = vec![INTID];
+        host.raises().unwrap();
+        host.posts(&[unmapd(DEVICE)]).unwrap();
+        host.pending = pending;
+        assert_eq!(host.looks(host.written), Ok(None));
+    }
+}
+
+#[test]
+fn a_queue_comes_to_its_end_and_creadr_stays_in_what_was_posted() {
+    let mut host = Host::mapped();
+    assert_eq!(host.service.rested(0), None);
+    host.posts(&[INV, SYNC]).unwrap();
+    assert!(host.service.rested(0).is_some());
+    assert_eq!(host.looks(host.written + COMMAND_BYTES), Ok(Some("SVC-QUEUE")));
+}
+
+#[test]
+fn a_driver_that_suspends_and_resumes_goes_on() {
+    let suspended = || {
+        let mut host = Host::mapped();
+        let quiescent = Outcome::Value(1 << 31);
+        assert_eq!(host.write(Register::Ctlr, 0), Ok(None));
+        assert_eq!(host.access(Register::Ctlr, Direction::Read, quiescent), Ok(None));
+        host
+    };
+    assert!(suspended().write(Register::Cbaser, cbaser() ^ 1 << 12).is_err());
+    let mut host = suspended();
+    assert_eq!(host.write(Register::Cbaser, cbaser()), Ok(None));
+    host.written = 0;
+    assert_eq!(host.write(Register::Cwriter, 0), Ok(None));
+    assert_eq!(host.write(Register::Ctlr, 1), Ok(None));
+    assert_eq!(host.sends(&[INV, SYNC]), Ok(None));
+}
+
+#[test]
+fn nothing_is_promised_after_what_no_driver_does() {
+    let itt = FREE + 16;
+    let unpromised: [&[Command]; 9] = [
+        &[mapd(DEVICE, 4, itt + 1)],
+        &[mapd(3, 4, itt)],
+        &[mapd(3, 4, FREE)],
+        &[mapd(3, 4, itt + 1), mapd(4, 4, itt + 2), mapd(5, 4, itt + 3)],
+        &[unmapd(3)],
+        &[mapti(DEVICE, 8, INTID, 0)],
+        &[mapti(DEVICE, 8, INTID + 1, 2)],
+        &[mapc(2, 0)],
+        &[Command::Raw { words: [0x20, 0, 0, 0] }],
+    ];
+    for commands in unpromised {
+        assert!(Host::mapped().posts(commands).is_err(), "{commands:?}");
+    }
+    let mut host = Host::mapped();
+    let x0 = Hypercall::HostDonateGuest.function_id();
+    let arguments = [itt + 1, 0, 0, 0];
+    let gone = Outcome::Returned { x0: 0, x1: 0 };
+    assert_eq!(host.act(Action::Hypercall { cpu: 0, x0, arguments }, gone), Ok(None));
+    assert!(host.posts(&[mapd(3, 4, itt + 1)]).is_err());
+}
+
+#[test]
+fn a_level_1_entry_names_a_table_of_the_driver_once() {
+    let store = |index: u64, entry: u64| {
+        let address = at(SHADOW_LEVEL1) + 8 * index;
+        Host::mapped().act(Action::Store { cpu: 0, address, value: entry }, Outcome::Done)
+    };
+    let entry = Level1Entry::valid(at(FREE)).0;
+    assert_eq!(store(3, entry), Ok(None));
+    assert!(store(0, entry).is_err(), "the entry was valid");
+    assert!(store(3, entry | 1).is_err());
+    assert!(store(3, Level1Entry::valid(at(LEVEL1)).0).is_err());
+}
+
+#[test]
+fn nothing_is_promised_where_the_scenario_changes_the_machine() {
+    let mut host = Host::mapped();
+    let load = Action::Load { cpu: 0, address: at(QUEUE) };
+    let none = |_| std::iter::empty();
+    let events = [Event::Injected];
+    assert!(host.service.follow(&load, Outcome::Value(0), &events, none).is_err());
+}
