@@ -3,6 +3,8 @@
 //! - [`replay`]: what happened in one scenario, line by line
 //! - [`finding_file`]: the comments at the head of a stored finding, written and read
 //! - [`summary`]: what a run checked and found
+//! - [`cause`]: findings by rule and class
+//! - [`first_contact`]: what is known of an emulation after minutes
 //! - [`known`]: findings that do not count, with reasons
 //! - [`triage`]: the artifacts of all runs by signature
 //! - [`night`]: a night of fuzzing
@@ -12,7 +14,9 @@
 //! Programs and the command line fill these types and print what they return. This crate knows the
 //! catalogue of rules alone: it must not know who plays, judges or fuzzes.
 
+pub mod cause;
 pub mod finding_file;
+pub mod first_contact;
 mod json;
 pub mod known;
 pub mod night;

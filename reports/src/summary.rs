@@ -3,6 +3,7 @@
 use its_rules::{Layers, StoredFinding};
 use serde::{Deserialize, Serialize};
 
+use crate::cause::{Cause, Shown, causes};
 use crate::known_text;
 use crate::replay::not_observed;
 
@@ -181,60 +182,31 @@ impl Summary {
     fn findings_text(&self, replay: &str) -> String {
         let (known, new): (Vec<&Found>, _) =
             self.findings.iter().partition(|found| found.known.is_some());
+        let causes = causes(new.iter().map(|found| found.shown()));
         let mut text = format!("  findings    {}", new.len());
-        let causes = causes(&new);
-        for (cause, found) in &causes {
-            text += &format!("\n    {cause}");
-            text.extend(found.iter().map(|found| found.text()));
-        }
+        text.extend(causes.iter().map(Cause::text));
         if !known.is_empty() {
             text += &format!("\n  known       {}", known.len());
-            text.extend(known.iter().map(|found| found.text()));
+        }
+        for found in &known {
+            let (shown, reason) = (found.shown(), known_text(found.known.as_ref()));
+            text += &format!("\n      {}{reason}\n        {}", shown.text(), shown.file);
         }
         for entry in &self.known_not_met {
             text += &format!("\n  known, but not met: {entry}");
         }
-        let first = causes.first().map(|(_, found)| found[0]).or(known.first().copied());
-        if let Some(first) = first {
-            text += &format!("\n\nto see one: {replay} {}", crate::quoted(&first.record.file));
+        let first = causes.first().map(Cause::shortest);
+        if let Some(first) = first.or(known.first().map(|found| found.shown())) {
+            text += &format!("\n\nto see one: {replay} {}", crate::quoted(first.file));
         }
         text
     }
 }
 
-/// Returns findings by cause, each with a line: rule and class. The severest come first, of those
-/// the shortest, and so within a cause.
-fn causes<'a>(findings: &[&'a Found]) -> Vec<(String, Vec<&'a Found>)> {
-    let mut causes: Vec<(String, Vec<&Found>)> = Vec::new();
-    for &found in findings {
-        let finding = &found.record.finding;
-        let class = finding.signature.rsplit('.').next().unwrap_or_default();
-        let severity = finding.rule.severity.name();
-        let cause = format!("{} {class} ({severity})", finding.rule.id);
-        match causes.iter_mut().find(|(known, _)| *known == cause) {
-            Some((_, all)) => all.push(found),
-            None => causes.push((cause, vec![found])),
-        }
-    }
-    for (_, found) in &mut causes {
-        found.sort_by_key(|found| found.record.finding.operation);
-    }
-    causes.sort_by_key(|(_, found)| {
-        let finding = &found[0].record.finding;
-        (std::cmp::Reverse(finding.rule.severity), finding.operation)
-    });
-    causes
-}
-
 impl Found {
-    fn text(&self) -> String {
+    fn shown(&self) -> Shown<'_> {
         let StoredFinding { finding, file } = &self.record;
-        let place = match finding.signature.split('.').nth(1) {
-            Some("boot") => "at boot".into(),
-            _ => format!("at operation {}", finding.operation),
-        };
-        let known = known_text(self.known.as_ref());
-        format!("\n      {} {place}{known}\n        {file}", finding.signature)
+        Shown { finding, file, operations: finding.operation }
     }
 }
 

@@ -57,6 +57,18 @@ const fn table_fields(n: usize) -> u64 {
     0x40 + 0x20 * n as u64
 }
 
+/// What is missing where set-up does not read `BASER<n>`.
+const BASER_TO_BE_READ: [&str; 8] = [
+    "BASER0 to be read",
+    "BASER1 to be read",
+    "BASER2 to be read",
+    "BASER3 to be read",
+    "BASER4 to be read",
+    "BASER5 to be read",
+    "BASER6 to be read",
+    "BASER7 to be read",
+];
+
 impl<'a> SetUp<'a> {
     pub(crate) fn new(on: &'a Policy, events: &[Event]) -> Self {
         let (mut words, mut zero, mut registers) = (Vec::new(), Vec::new(), Vec::new());
@@ -276,7 +288,7 @@ impl<'a> SetUp<'a> {
         let mappings = &mut guarded.mappings;
         for n in 0..8 {
             let at = base + Register::Baser(n as u8).offset();
-            let what = "every BASER to be read";
+            let what = BASER_TO_BE_READ[n];
             self.device(at, what);
             mappings.baser[n] = self.register(hardware.baser[n], at, what);
             let baser = Baser::from_bits(mappings.baser[n]);

@@ -5,7 +5,7 @@ use its_board::Board;
 use its_driver::{Driver, Drivers};
 use its_el2::SubjectPolicy;
 use its_gic::Register;
-use its_machine::{Action, Area, Event, Hypercall, Machine, Outcome, Part, View};
+use its_machine::{Action, Area, Errno, Event, Hypercall, Machine, Outcome, Part, View};
 use its_oracles::{Oracles, Step};
 use its_policy::{Phase, Policy};
 use its_reports::summary::Counts;
@@ -355,22 +355,24 @@ impl Observer for Lockstep<'_> {
         self.conclude(board, "several");
     }
 
-    /// A set-up that fails is the subject's doing where there is no reference, which would have
-    /// reported it, and else the harness's.
+    /// A set-up that fails is the subject's doing; unless there is a reference, which would have
+    /// reported it.
     fn set_up(&mut self, board: &Board, drivers: &Drivers, failed: &[Outcome]) {
         let unguarded = self.unguarded.take();
-        if failed.is_empty() {
+        let [first, ..] = failed else {
             self.judges.service =
                 unguarded.and_then(|hardware| service(hardware, board.policy(), drivers));
             return;
+        };
+        let seen = match first {
+            Outcome::Returned { x0: 0, x1 } => format!("{x1} ({})", Errno::name(*x1)),
+            other => format!("{other:?}"),
+        };
+        if self.judges.reference.is_some() && self.judges.findings.is_empty() {
+            return self.defects.push(format!("the legal set-up returned {seen}"));
         }
-        let seen = format!("{failed:?}");
-        if self.judges.reference.is_some() {
-            self.defects.push(format!("the legal set-up returned {seen}"));
-            return self.conclude(board, REST);
-        }
-        let expected = "0: the driver's set-up passes every check";
-        self.broken.push(Finding::new(&rules::SVC_SETUP, "result", "x1", expected, seen));
+        let (expected, rule) = ("0: the driver's set-up passes every check", &rules::SVC_SETUP);
+        self.broken.push(Finding::new(rule, rule.class, "x1", expected, seen));
         self.conclude(board, Hypercall::InitItsEmulation.name());
     }
 

@@ -178,9 +178,7 @@ impl<'a, O: Observer> Watched<'a, O> {
         }
         if stage >= Stage::Guarded {
             let failed = drivers.set_up(self.board.policy().guarded_its, self);
-            if !self.observer.is_over() {
-                self.observer.set_up(self.board, &drivers, &failed);
-            }
+            self.observer.set_up(self.board, &drivers, &failed);
         }
         drivers
     }

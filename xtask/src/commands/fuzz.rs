@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz, print_summary};
 use crate::exit::Exit;
 use crate::findings::KnownFile;
-use crate::subjects::JudgedSubject;
+use crate::subjects::{JudgedSubject, boot};
 use crate::target::Target;
 use crate::{output, stop};
 
@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     ensure!(fits, "--seed is not for {engine}: it takes none");
     let subject = arguments.judged.subject()?;
     let mut known = arguments.known.read()?;
+    boot::demand(&subject)?;
     let program = engine.build(&subject, target)?;
     let plan = Plan {
         seed: seed.unwrap_or_else(fresh_seed),

@@ -14,6 +14,7 @@ mod promote;
 pub(crate) mod replay;
 mod rules;
 pub(crate) mod scale;
+mod subject;
 pub(crate) mod test;
 pub(crate) mod triage;
 pub(crate) mod trials;
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     /// Plays the same scenarios on two subjects, or on QEMU's ITS to judge it by the model
     #[command(after_help = "Example:\n  cargo xtask compare model qemu --fuzz --time 2m")]
     Compare(compare::Compare),
+    /// Links an emulation of your own, boots it, plays the seeds, and sums up what they show
+    #[command(after_help = "Example:\n  cargo xtask subject example:naive")]
+    Subject(subject::Arguments),
     /// Lists targets, engines, subjects, known bugs and breaks
     List(list::Arguments),
     /// Prints the catalogue of rules
@@ -117,6 +121,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Conform(arguments) => conform::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Subject(arguments) => subject::run(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),

@@ -73,9 +73,14 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Returns whether its edges guide some engine.
+    pub(crate) fn is_guide(self) -> bool {
+        self.traced || self.counted
+    }
+
     pub(crate) fn guide(self, engine: Engine) -> bool {
         match engine {
-            Engine::Libfuzzer => self.traced || self.counted,
+            Engine::Libfuzzer => self.is_guide(),
             Engine::Afl | Engine::Honggfuzz => self.traced,
             Engine::Random => false,
         }

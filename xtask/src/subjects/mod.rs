@@ -5,6 +5,7 @@
 //! `targets/known_bugs`; breaks in programs of a copy of the workspace below `target/breaks`; the
 //! environment picks the mistake.
 
+pub(crate) mod boot;
 pub(crate) mod breaks;
 mod build;
 mod external;
@@ -151,6 +152,11 @@ impl Subject {
             Bank::Breaks => Kind::Break,
         };
         Self { name: bug.id.clone(), layers: Layers::ALL, kind }
+    }
+
+    /// Returns how an external emulation was given.
+    pub(crate) fn source(&self) -> Option<String> {
+        External::source(&self.name)
     }
 
     /// Returns the same, judged by these layers.

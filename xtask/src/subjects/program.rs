@@ -37,6 +37,14 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// Returns the same, judged by these layers.
+    pub(crate) fn judged_by(&self, layers: Layers) -> Self {
+        let mut environment = self.environment.clone();
+        environment.retain(|(name, _)| *name != its_runner::LAYERS);
+        environment.push((its_runner::LAYERS, layers.to_string()));
+        Self { path: self.path.clone(), subject: self.subject.clone(), layers, environment }
+    }
+
     pub(crate) fn command<A: Into<OsString>>(
         &self,
         arguments: impl IntoIterator<Item = A>,

@@ -28,7 +28,7 @@ use super::corpus;
 use crate::engines::{Engine, Plan, Run, fresh_seed, fuzz, print_summary};
 use crate::exit::{Exit, Failure};
 use crate::findings::KnownFile;
-use crate::subjects::{Bug, Judged, PRODUCTION, Subject};
+use crate::subjects::{Bug, Judged, PRODUCTION, Subject, boot};
 use crate::target::{self, Target};
 use crate::{stop, workspace};
 use state::{Night, Stage};
@@ -199,6 +199,7 @@ fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {
 fn build(night: &mut Night) -> Result<()> {
     let subject = night.subject()?;
     subject.player()?;
+    boot::demand(&subject)?;
     let bug = Bug::find(&night.done.facts.canary)?;
     for engine in night.engines() {
         for target in night.targets() {

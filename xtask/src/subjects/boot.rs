@@ -1,0 +1,81 @@
+//! Whether an emulation that was written elsewhere comes through the driver's boot. If it does not,
+//! a campaign plays thousands of cases and judges nothing.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use fs_err as fs;
+use its_reports::quoted;
+use its_reports::triage::{Judged, Outcome};
+use its_rules::{Layer, Layers};
+
+use super::{Program, Subject};
+use crate::workspace;
+
+/// A boot that is tried: what is said of it, and its scenario's header.
+pub(crate) struct Boot {
+    pub name: &'static str,
+    header: &'static str,
+}
+
+/// The boots, the usual one first.
+pub(crate) const BOOTS: [Boot; 5] = [
+    Boot { name: "the usual board", header: "boot" },
+    Boot { name: "live devices", header: "boot live-devices=4" },
+    Boot { name: "two ITSs", header: "boot its=2" },
+    Boot { name: "a flat device table", header: "its0 two-level=no\nboot" },
+    Boot { name: "a queue of one page", header: "boot queue-pages=1" },
+];
+
+impl Boot {
+    /// Writes the scenario, which does nothing after it, and returns its path.
+    fn write(&self) -> Result<PathBuf> {
+        let name = self.name.replace(' ', "-");
+        let path = workspace::root().join("artifacts/boots").join(format!("{name}.its"));
+        fs::create_dir_all(workspace::folder_of(&path))?;
+        workspace::write_whole(&path, format!("itsdiff 2\n{}\npoll 1\n", self.header))?;
+        Ok(path)
+    }
+
+    /// Returns the command that shows it in full.
+    pub(crate) fn replay_command(&self, source: &str) -> Result<String> {
+        let file = workspace::shown(&self.write()?);
+        Ok(format!("cargo xtask replay --boot --subject {} {file}", quoted(source)))
+    }
+}
+
+/// Returns for each boot what keeps it from its end.
+pub(crate) fn troubles(player: &Program) -> Result<Vec<Option<String>>> {
+    let files = BOOTS.iter().map(Boot::write).collect::<Result<Vec<_>>>()?;
+    let service: Layers = Layer::Service.name().parse()?;
+    let judged = player.judged_by(service).judge(&files, None)?;
+    Ok(judged.into_iter().map(trouble).collect())
+}
+
+fn trouble(judged: Judged) -> Option<String> {
+    match judged.outcome {
+        Outcome::Played { findings, .. } => {
+            let first = findings.first()?;
+            Some(format!("fails: set-up returned {}", first.seen))
+        }
+        Outcome::Failed(why) | Outcome::Empty(why) | Outcome::Unreadable(why) => Some(why),
+    }
+}
+
+/// Checks that an external emulation comes through the usual boot.
+pub(crate) fn demand(subject: &Subject) -> Result<()> {
+    let Some(source) = subject.source() else {
+        return Ok(());
+    };
+    let trouble = troubles(&subject.player()?)?.swap_remove(0);
+    let [usual, ..] = &BOOTS;
+    ensure!(
+        trouble.is_none(),
+        "the boot of {source} {}: no case that begins guarded would be judged\n  to see it: {}\n  \
+         to see more: cargo xtask subject {}",
+        trouble.unwrap_or_default(),
+        usual.replay_command(&source)?,
+        quoted(&source)
+    );
+    Ok(())
+}
