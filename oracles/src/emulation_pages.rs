@@ -1,35 +1,29 @@
 //! LEAK over pages that EL2 uses and the ITS does not reach: the private pages with its records,
 //! the descriptor, the host's copies. Judged by the transitions of pages alone, from boot on.
 
-use std::collections::BTreeMap;
-
-use its_machine::{Event, PageChange};
+use its_machine::Event;
 
 use crate::guards::Guards;
+use crate::history::History;
 use crate::{Finding, rules};
-
-/// What transitions made of a page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Page {
-    shared: bool,
-    pins: u32,
-    owned: bool,
-}
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EmulationPages {
-    pages: BTreeMap<u64, Page>,
     /// How many guarded ITSs were looked at as a whole.
     known: usize,
 }
 
 impl EmulationPages {
     /// Judges these events, and all pages of an ITS that is guarded since.
-    pub(crate) fn judge(&mut self, events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
+    pub(crate) fn judge(
+        &mut self,
+        events: &[Event],
+        (guards, history): (&Guards, &History),
+        findings: &mut Vec<Finding>,
+    ) {
         let mut changed = Vec::new();
         for event in events {
-            if let Event::Page { change, pages, result: Ok(()) } = *event {
-                pages.iter().for_each(|page| self.change(page, change));
+            if let Event::Page { pages, result: Ok(()), .. } = *event {
                 changed.extend(pages.iter());
             }
         }
@@ -41,37 +35,25 @@ impl EmulationPages {
         changed.sort_unstable();
         changed.dedup();
         for page in changed {
-            self.look_at(page, guards, findings);
+            look_at(page, guards, history, findings);
         }
     }
+}
 
-    fn change(&mut self, page: u64, change: PageChange) {
-        let entry = self.pages.entry(page).or_default();
-        match change {
-            PageChange::Share => entry.shared = true,
-            PageChange::Unshare => entry.shared = false,
-            PageChange::Pin => entry.pins = entry.pins.saturating_add(1),
-            PageChange::Unpin => entry.pins = entry.pins.saturating_sub(1),
-            PageChange::Donate => entry.owned = true,
-            PageChange::Reclaim => entry.owned = false,
+fn look_at(page: u64, guards: &Guards, history: &History, findings: &mut Vec<Finding>) {
+    let now = history.page(page);
+    for guard in &guards.all {
+        let path = || format!("its{}: page {page:#x}", guard.its);
+        for (pages, class) in [(guard.private, "records"), (guard.descriptor, "descriptor")] {
+            if pages.contains(page) && !now.owned {
+                let seen = "the host's";
+                findings.push(Finding::broken(&rules::LEAK_RECORDS, class, path(), seen));
+            }
         }
-    }
-
-    fn look_at(&self, page: u64, guards: &Guards, findings: &mut Vec<Finding>) {
-        let now = self.pages.get(&page).copied().unwrap_or_default();
-        for guard in &guards.all {
-            let path = || format!("its{}: page {page:#x}", guard.its);
-            for (pages, class) in [(guard.private, "records"), (guard.descriptor, "descriptor")] {
-                if pages.contains(page) && !now.owned {
-                    let seen = "the host's";
-                    findings.push(Finding::broken(&rules::LEAK_RECORDS, class, path(), seen));
-                }
-            }
-            let copy = guard.copies.iter().any(|copy| copy.contains(page));
-            if copy && !(now.shared && now.pins > 0) {
-                let seen = format!("shared: {}, pins: {}", now.shared, now.pins);
-                findings.push(Finding::broken(&rules::LEAK_SHADOW, "copy", path(), seen));
-            }
+        let copy = guard.copies.iter().any(|copy| copy.contains(page));
+        if copy && !(now.shared && now.pins > 0) {
+            let seen = format!("shared: {}, pins: {}", now.shared, now.pins);
+            findings.push(Finding::broken(&rules::LEAK_SHADOW, "copy", path(), seen));
         }
     }
 }
@@ -80,7 +62,7 @@ impl EmulationPages {
 mod tests {
     use super::*;
     use crate::testing::{COPY, DESCRIPTOR, PRIVATE, guards, page, reported};
-    use PageChange::{Donate, Pin, Reclaim, Share, Unpin};
+    use its_machine::PageChange::{Donate, Pin, Reclaim, Share, Unpin};
 
     fn set_up() -> Vec<Event> {
         vec![
@@ -91,13 +73,20 @@ mod tests {
         ]
     }
 
-    fn judge(oracle: &mut EmulationPages, events: &[Event]) -> Vec<(&'static str, &'static str)> {
-        reported(|findings| oracle.judge(events, &guards(), findings))
+    /// The oracle, and what became of pages so far.
+    type Judging = (EmulationPages, History);
+
+    fn judge(
+        (oracle, history): &mut Judging,
+        events: &[Event],
+    ) -> Vec<(&'static str, &'static str)> {
+        events.iter().for_each(|event| history.note(event));
+        reported(|findings| oracle.judge(events, (&guards(), history), findings))
     }
 
     #[test]
     fn pages_are_held_when_set_up_is_over() {
-        assert!(judge(&mut EmulationPages::default(), &set_up()).is_empty());
+        assert!(judge(&mut Judging::default(), &set_up()).is_empty());
         for (missing, rule) in [
             (0, ("LEAK-RECORDS", "records")),
             (1, ("LEAK-RECORDS", "descriptor")),
@@ -106,13 +95,13 @@ mod tests {
         ] {
             let mut events = set_up();
             events.remove(missing);
-            assert!(judge(&mut EmulationPages::default(), &events).contains(&rule));
+            assert!(judge(&mut Judging::default(), &events).contains(&rule));
         }
     }
 
     #[test]
     fn pages_stay_held() {
-        let mut oracle = EmulationPages::default();
+        let mut oracle = Judging::default();
         judge(&mut oracle, &set_up());
         let pins = [page(Pin, COPY >> 12, 1), page(Unpin, COPY >> 12, 1)];
         assert!(judge(&mut oracle, &pins).is_empty());

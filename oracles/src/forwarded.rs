@@ -49,10 +49,16 @@ pub(crate) fn judge(
 
 fn command(words: Words, guard: &Guard, guards: &Guards, findings: &mut Vec<Finding>) {
     let command = Command::decode(words);
+    let mut break_rule = |rule, class| {
+        let path = format!("its{}.queue: {}", guard.its, command.name());
+        findings.push(Finding::broken(rule, class, path, format!("{command:x?}")));
+    };
+    if let Command::Raw { words } = command {
+        break_rule(&rules::PTR_OPCODE, kind_of(words[0] as u8));
+    }
     let mut demand = |rule: &'static Rule, holds: bool| {
         if !holds {
-            let path = format!("its{}.queue: {}", guard.its, command.name());
-            findings.push(Finding::broken(rule, "passed", path, format!("{command:x?}")));
+            break_rule(rule, "passed");
         }
     };
     let machine = &guards.machine;
@@ -81,10 +87,20 @@ fn command(words: Words, guard: &Guard, guards: &Guards, findings: &mut Vec<Find
             demand(&rules::PTR_TARGET, known(from_rdbase) && known(to_rdbase))
         }
         Command::Sync { rdbase } => demand(&rules::PTR_TARGET, known(rdbase)),
-        Command::Raw { .. } => demand(&rules::PTR_OPCODE, false),
         _ => {}
     }
     demand(&rules::PTR_RESERVED, is_plain(command, words));
+}
+
+/// The class of an opcode that is none of the twelve commands.
+const fn kind_of(opcode: u8) -> &'static str {
+    match opcode {
+        // A slot that nobody wrote.
+        0 => "zero",
+        // GICv4: VMOVI, VMAPP and the others.
+        0x20..0x30 => "virtual",
+        _ => "unknown",
+    }
 }
 
 /// Whether a command has no bits that mean nothing. Of an opcode that nobody knows every bit may
@@ -113,24 +129,42 @@ fn writer(address: u64, value: u64, guards: &Guards) -> Option<Finding> {
 /// InnerCache, OuterCache and Shareability, the same bits of GITS_CBASER and `GITS_BASER<n>`.
 const ATTRIBUTES: u64 = 7 << 59 | 7 << 53 | 3 << 10;
 
+/// Fields of `GITS_BASER<n>`, each with its bits.
+const TABLE_FIELDS: [(&str, u64); 5] = [
+    ("valid", 1 << 63),
+    ("indirect", 1 << 62),
+    ("address", 0xf_ffff_ffff << 12),
+    ("page-size", 3 << 8),
+    ("size", 0xff),
+];
+
 /// CBASER and every BASER of an ITS that is enabled.
 fn registers(guard: &Guard, values: &Registers, findings: &mut Vec<Finding>) {
-    let mut compare = |rule, register: Register, found: u64, mask: u64| {
+    let mut compare = |(rule, class), register: Register, found: u64, mask: u64| {
         let now = values(guard.its, register);
         if (now ^ found) & mask != 0 {
             let path = format!("its{}.{register:?}", guard.its);
             let seen = format!("{now:#x}, and {found:#x} at set-up");
-            findings.push(Finding::broken(rule, "enabled", path, seen));
+            findings.push(Finding::broken(rule, class, path, seen));
         }
     };
     let cbaser = guard.cbaser.into_bits();
-    compare(&rules::PTR_QUEUE, Register::Cbaser, cbaser, Cbaser::WRITABLE & !ATTRIBUTES);
-    compare(&rules::PTR_ATTRIBUTES, Register::Cbaser, cbaser, ATTRIBUTES);
+    let queue = (&rules::PTR_QUEUE, "enabled");
+    compare(queue, Register::Cbaser, cbaser, Cbaser::WRITABLE & !ATTRIBUTES);
+    let attributes = (&rules::PTR_ATTRIBUTES, "enabled");
+    compare(attributes, Register::Cbaser, cbaser, ATTRIBUTES);
     for (n, baser) in (0_u8..).zip(guard.basers) {
         // Of a table that is not Valid the rest means nothing.
         let mask = if baser.valid() { Baser::WRITABLE } else { Baser::VALID };
-        compare(&rules::PTR_TABLES, Register::Baser(n), baser.into_bits(), mask & !ATTRIBUTES);
-        compare(&rules::PTR_ATTRIBUTES, Register::Baser(n), baser.into_bits(), mask & ATTRIBUTES);
+        for (class, bits) in TABLE_FIELDS {
+            compare(
+                (&rules::PTR_TABLES, class),
+                Register::Baser(n),
+                baser.into_bits(),
+                mask & bits,
+            );
+        }
+        compare(attributes, Register::Baser(n), baser.into_bits(), mask & ATTRIBUTES);
     }
 }
 

@@ -7,11 +7,12 @@
 use its_gic::geometry::Pages;
 use its_machine::{El2Side, Event, Exposure, HostSide, PageState, Purpose, Reach};
 
+use crate::history::History;
 use crate::watch::Look;
 use crate::{Finding, Rule, Sight, rules};
 
 pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
-    let Sight { events, look, guards, watch, reach } = *sight;
+    let Sight { events, look, guards, watch, history, reach } = *sight;
     // Of an ITS whose set-up is not over the pages may still be the host's.
     let is_private = |pages| {
         let mut guarded = guards.all.iter().filter(|guard| watch.is_guarded(guard.its));
@@ -20,17 +21,18 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
     if look != Look::Changes {
         // With a set-up its private pages must be apart from what others reach too.
         for (reach, exposure) in watch.numbers().flat_map(reach) {
-            reached(&reach, exposure, is_private, findings);
+            reached((&reach, exposure), is_private, history, findings);
         }
         return;
     }
     for event in events {
         match event {
             Event::Reached(reach, exposure) if watch.judges(reach) => {
-                reached(reach, *exposure, is_private, findings);
+                reached((reach, *exposure), is_private, history, findings);
             }
             Event::ReachedPage { reach, page, state } if watch.judges(reach) => {
-                findings.extend(changed(reach, *page, *state));
+                let why = history.why_released(*page, events);
+                findings.extend(changed(reach, (*page, *state), why));
             }
             _ => {}
         }
@@ -38,26 +40,29 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
 }
 
 fn reached(
-    reach: &Reach,
-    exposure: Exposure,
+    (reach, exposure): (&Reach, Exposure),
     is_private: impl Fn(Pages) -> bool,
+    history: &History,
     findings: &mut Vec<Finding>,
 ) {
+    let pages = Pages::under(reach.address, reach.bytes);
     if exposure.foreign {
         findings.push(breach(&rules::LEAK_FOREIGN, reach, "a guest's, or EL2's from boot"));
     }
-    if is_private(Pages::under(reach.address, reach.bytes)) {
+    if is_private(pages) {
         findings.push(breach(&rules::LEAK_PRIVATE, reach, "EL2's records or descriptor"));
     }
     if exposure.outside || exposure.foreign {
         return;
     }
     if !is_borrowed(reach.purpose) && exposure.host {
-        findings.push(breach(exposed(reach.purpose), reach, "a page that the host can access"));
+        let (rule, seen) = (exposed(reach.purpose), "a page that the host can access");
+        findings.push(of_class(rule, history.why_not_owned(pages), reach, seen));
     }
     if is_borrowed(reach.purpose) && exposure.not_held {
         let seen = "a page that is not shared and pinned";
-        findings.push(breach(loose(reach.purpose), reach, seen));
+        let (rule, why) = loose(reach.purpose, history.why_not_held(pages));
+        findings.push(of_class(rule, why, reach, seen));
     }
 }
 
@@ -67,17 +72,19 @@ pub(crate) const fn overlap(one: Pages, other: Pages) -> bool {
         && other.first < one.first.saturating_add(one.count)
 }
 
-fn changed(reach: &Reach, page: u64, state: PageState) -> Option<Finding> {
-    let rule = if (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing) {
-        &rules::LEAK_FOREIGN
-    } else if is_borrowed(reach.purpose) && !state.is_held() {
-        loose(reach.purpose)
-    } else if !is_borrowed(reach.purpose) && state.host_can_access() {
-        exposed(reach.purpose)
-    } else {
-        return None;
-    };
-    Some(breach(rule, reach, &format!("page {page:#x} is now {state:?}")))
+/// `why`: a borrowed page is no longer held.
+fn changed(reach: &Reach, (page, state): (u64, PageState), why: &'static str) -> Option<Finding> {
+    let (rule, class): (&'static Rule, _) =
+        if (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing) {
+            (&rules::LEAK_FOREIGN, class(reach.purpose))
+        } else if is_borrowed(reach.purpose) && !state.is_held() {
+            loose(reach.purpose, why)
+        } else if !is_borrowed(reach.purpose) && state.host_can_access() {
+            (exposed(reach.purpose), "given-back")
+        } else {
+            return None;
+        };
+    Some(of_class(rule, class, reach, &format!("page {page:#x} is now {state:?}")))
 }
 
 /// Whether memory of this purpose stays the host's, shared and pinned.
@@ -85,11 +92,14 @@ pub(crate) fn is_borrowed(purpose: Purpose) -> bool {
     matches!(purpose, Purpose::Itt { .. } | Purpose::LpiConfiguration(_) | Purpose::LpiPending(_))
 }
 
-/// The rule of memory that is borrowed and not held.
-fn loose(purpose: Purpose) -> &'static Rule {
+/// The rule of memory that is borrowed and not held, and the class of it. Tables of redistributors
+/// are borrowed once, by set-up.
+fn loose(purpose: Purpose, why: &'static str) -> (&'static Rule, &'static str) {
     match purpose {
-        Purpose::LpiConfiguration(_) | Purpose::LpiPending(_) => &rules::LEAK_LPI,
-        _ => &rules::LEAK_LOOSE,
+        Purpose::LpiConfiguration(_) | Purpose::LpiPending(_) => (&rules::LEAK_LPI, class(purpose)),
+        Purpose::Queue | Purpose::Table(_) | Purpose::Level2 { .. } | Purpose::Itt { .. } => {
+            (&rules::LEAK_LOOSE, why)
+        }
     }
 }
 
@@ -114,10 +124,15 @@ pub(crate) fn class(purpose: Purpose) -> &'static str {
     }
 }
 
+/// A finding about what is reached, by what it is for.
 pub(crate) fn breach(rule: &'static Rule, reach: &Reach, seen: &str) -> Finding {
+    of_class(rule, class(reach.purpose), reach, seen)
+}
+
+fn of_class(rule: &'static Rule, class: &'static str, reach: &Reach, seen: &str) -> Finding {
     let Reach { its, purpose, address, bytes } = reach;
     let path = format!("its{its}: {purpose:?}, {bytes:#x} bytes at {address:#x}");
-    Finding::broken(rule, class(*purpose), path, seen)
+    Finding::broken(rule, class, path, seen)
 }
 
 #[cfg(test)]
@@ -144,7 +159,9 @@ mod tests {
             (reach(ITT, 0), Exposure { foreign: true, ..owned }, Some("LEAK-FOREIGN")),
             (reach(Purpose::Table(0), 0x9000), owned, Some("LEAK-PRIVATE")),
         ] {
-            let broken = reported(|findings| reached(&reach, exposure, is_private, findings));
+            let broken = reported(|findings| {
+                reached((&reach, exposure), is_private, &History::default(), findings);
+            });
             assert!(broken.iter().map(|(rule, _)| *rule).eq(rule), "{reach:?}");
         }
     }
@@ -162,7 +179,7 @@ mod tests {
             (Purpose::Level2 { table: 0, index: 1 }, PageState::HOST, Some("LEAK-LEVEL2")),
             (Purpose::LpiPending(0), PageState::HOST, Some("LEAK-LPI")),
         ] {
-            let broken = changed(&reach(purpose, 0), 0, state);
+            let broken = changed(&reach(purpose, 0), (0, state), "released-early");
             assert_eq!(broken.map(|finding| finding.rule.id), rule);
         }
     }

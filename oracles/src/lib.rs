@@ -18,6 +18,7 @@ mod el2;
 mod emulation_pages;
 mod forwarded;
 mod guards;
+mod history;
 mod hw;
 mod leak;
 mod locks;
@@ -86,6 +87,13 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Says which action of a race broke a rule.
+fn attribute(findings: &mut [Finding], part: &Part) {
+    for finding in findings {
+        finding.about = its_machine::text::subject(&part.action);
+    }
+}
+
 /// All that an ITS, and the redistributors, can reach now.
 type ReachOf<'a> = dyn Fn(u8) -> Vec<(Reach, Exposure)> + 'a;
 
@@ -95,6 +103,7 @@ struct Sight<'a> {
     look: Look,
     guards: &'a guards::Guards,
     watch: &'a watch::Watch,
+    history: &'a history::History,
     reach: &'a ReachOf<'a>,
 }
 
@@ -106,6 +115,7 @@ pub struct Oracles {
     undeclared: undeclared::Undeclared,
     ptr: ptr::Ptr,
     emulation_pages: emulation_pages::EmulationPages,
+    history: history::History,
     queue_bounds: queue_bounds::QueueBounds,
 }
 
@@ -119,6 +129,7 @@ impl Oracles {
             undeclared: undeclared::Undeclared::default(),
             ptr: ptr::Ptr::default(),
             emulation_pages: emulation_pages::EmulationPages::default(),
+            history: history::History::default(),
             queue_bounds: queue_bounds::QueueBounds::default(),
         }
     }
@@ -126,7 +137,8 @@ impl Oracles {
     /// Judges one action; what it broke is appended to `findings`.
     pub fn judge(&mut self, step: &Step, view: &impl View, findings: &mut Vec<Finding>) {
         self.judge_own(step, &BTreeSet::new(), view, findings);
-        self.judge_in_order((&[*step.action], step.events), view, findings);
+        self.judge_forwarded(step.events, view, findings);
+        self.judge_in_order((&[*step.action], step.events), findings);
         self.watch.note_power(step.action);
         let look = self.watch.note(step, &self.guards.machine, view);
         self.judge_pointers(step, look, view, findings);
@@ -155,17 +167,20 @@ impl Oracles {
         }
     }
 
-    /// What EL2 reads of the host's queues, what it forwards, and the pages that it uses: all
-    /// events in the order of happening.
+    fn judge_forwarded(&self, events: &[Event], view: &impl View, findings: &mut Vec<Finding>) {
+        forwarded::judge(events, &self.guards, &|its, of| view.register(its, of), findings);
+    }
+
+    /// What EL2 reads of the host's queues, and the pages that it uses: all events in the order of
+    /// happening.
     fn judge_in_order(
         &mut self,
         (actions, events): (&[Action], &[Event]),
-        view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
-        forwarded::judge(events, &self.guards, &|its, of| view.register(its, of), findings);
         self.queue_bounds.judge(actions, events, &self.guards, findings);
-        self.emulation_pages.judge(events, &self.guards, findings);
+        events.iter().for_each(|event| self.history.note(event));
+        self.emulation_pages.judge(events, (&self.guards, &self.history), findings);
     }
 
     /// LEAK and PTR, over what the host declared.
@@ -184,8 +199,8 @@ impl Oracles {
             let all = view.reach(its).filter(|(reach, _)| self.undeclared.is_declared(reach));
             all.filter(|(reach, _)| self.watch.judges(reach)).collect()
         };
-        let (guards, watch) = (&self.guards, &self.watch);
-        let sight = Sight { events: &events, look, guards, watch, reach: &reach };
+        let (guards, watch, history) = (&self.guards, &self.watch, &self.history);
+        let sight = Sight { events: &events, look, guards, watch, history, reach: &reach };
         leak::judge(&sight, findings);
         self.ptr.judge(&sight, findings);
     }
@@ -204,14 +219,23 @@ impl Oracles {
         let own = race::by_part(parts, events);
         for (part, own) in parts.iter().zip(&own) {
             let step = Step::of(part, &own.events);
+            let before = findings.len();
             self.judge_own(&step, &own.contested, view, findings);
+            attribute(&mut findings[before..], part);
         }
         let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
-        self.judge_in_order((&actions, events), view, findings);
+        for (part, slice) in race::slices(parts, events) {
+            let before = findings.len();
+            self.judge_forwarded(slice, view, findings);
+            attribute(&mut findings[before..], part);
+        }
+        self.judge_in_order((&actions, events), findings);
         // From a loss of power on that ITS is left alone, to the end of the race at least.
         for (part, slice) in race::slices(parts, events) {
             self.watch.note_power(&part.action);
+            let before = findings.len();
             self.judge_pointers(&Step::of(part, slice), Look::Changes, view, findings);
+            attribute(&mut findings[before..], part);
         }
         // An ITS that was guarded or enabled again meanwhile is looked at as a whole, at the end.
         for (part, own) in parts.iter().zip(&own) {

@@ -20,6 +20,9 @@ pub struct Finding {
     /// What kind of thing broke it: a word without addresses or counts, part of the signature.
     #[serde(skip)]
     pub class: &'static str,
+    /// The subject of the action that broke it, where several actions were under way; else empty.
+    #[serde(skip)]
+    pub about: &'static str,
     /// Empty until [`Finding::at`].
     pub signature: String,
     /// Index of the operation; the number of operations for what comes after the last.
@@ -53,7 +56,8 @@ impl Finding {
         seen: impl Into<String>,
     ) -> Self {
         let (path, expected, seen) = (path.into(), expected.into(), seen.into());
-        Self { rule, class, signature: String::new(), operation: 0, path, expected, seen }
+        let (about, signature) = ("", String::new());
+        Self { rule, class, about, signature, operation: 0, path, expected, seen }
     }
 
     /// Returns a finding where what is expected is the rule itself.
@@ -66,8 +70,10 @@ impl Finding {
         Self::new(rule, class, path, rule.holds, seen)
     }
 
-    /// Returns the same at an operation, by its index and name, in an action about `subject`.
+    /// Returns the same at an operation, by its index and name, in an action about `subject`, where
+    /// it does not know better.
     pub fn at(self, (index, name): (usize, &str), subject: &str) -> Self {
+        let subject = if self.about.is_empty() { subject } else { self.about };
         let signature = format!("{}.{name}.{subject}.{}", self.rule.id, self.class);
         Self { signature, operation: index, ..self }
     }

@@ -55,15 +55,15 @@ fn clean(example: &Subject, targets: &'static [Target]) -> Result<u64> {
     Ok(cases)
 }
 
-/// Checks that a subject which refuses every set-up breaks `DIV-SETUP` where there is no reference
+/// Checks that a subject which refuses every set-up breaks `SVC-SETUP` where there is no reference
 /// to say it.
 fn never_set_up() -> Result<()> {
     let example: Subject = External::unseen_example("null")?.into();
     let seeds = Target::find("its_cmdq")?.scenarios("seeds")?;
     let judged = example.player()?.judge(&seeds[..1], None)?;
     let reported =
-        judged.iter().flat_map(Judged::findings).any(|found| found.rule.id == "DIV-SETUP");
-    ensure!(reported, broken!("{} does not break DIV-SETUP: {judged:?}", example.name));
+        judged.iter().flat_map(Judged::findings).any(|found| found.rule.id == "SVC-SETUP");
+    ensure!(reported, broken!("{} does not break SVC-SETUP: {judged:?}", example.name));
     Ok(())
 }
 
