@@ -8,7 +8,7 @@ use its_gic::geometry::Pages;
 use its_machine::{El2Side, Event, Exposure, HostSide, PageState, Purpose, Reach};
 
 use crate::watch::Look;
-use crate::{Finding, Rule, Sight, rules};
+use crate::{Finding, Rule, Sight, broken_by, rules};
 
 pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
     let Sight { events, look, guards, watch, reach } = *sight;
@@ -24,7 +24,8 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
         }
         return;
     }
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
+        let known = findings.len();
         match event {
             Event::Reached(reach, exposure) if watch.judges(reach) => {
                 reached(reach, *exposure, is_private, findings);
@@ -34,6 +35,7 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
             }
             _ => {}
         }
+        broken_by(index, &mut findings[known..]);
     }
 }
 

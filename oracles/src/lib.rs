@@ -86,6 +86,20 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Says which event broke these, of those that do not say it.
+fn broken_by(event: usize, findings: &mut [Finding]) {
+    for finding in findings {
+        finding.event.get_or_insert(event);
+    }
+}
+
+/// Gives the events that broke these the numbers that they have among all events.
+fn renumber(findings: &mut [Finding], number: impl Fn(usize) -> usize) {
+    for event in findings.iter_mut().filter_map(|finding| finding.event.as_mut()) {
+        *event = number(*event);
+    }
+}
+
 /// All that an ITS, and the redistributors, can reach now.
 type ReachOf<'a> = dyn Fn(u8) -> Vec<(Reach, Exposure)> + 'a;
 
@@ -203,15 +217,20 @@ impl Oracles {
     ) {
         let own = race::by_part(parts, events);
         for (part, own) in parts.iter().zip(&own) {
-            let step = Step::of(part, &own.events);
+            let (step, known) = (Step::of(part, &own.events), findings.len());
             self.judge_own(&step, &own.contested, view, findings);
+            renumber(&mut findings[known..], |event| own.numbers[event]);
         }
         let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
         self.judge_in_order((&actions, events), view, findings);
         // From a loss of power on that ITS is left alone, to the end of the race at least.
+        let mut start = 0;
         for (part, slice) in race::slices(parts, events) {
             self.watch.note_power(&part.action);
+            let known = findings.len();
             self.judge_pointers(&Step::of(part, slice), Look::Changes, view, findings);
+            renumber(&mut findings[known..], |event| start + event);
+            start += slice.len();
         }
         // An ITS that was guarded or enabled again meanwhile is looked at as a whole, at the end.
         for (part, own) in parts.iter().zip(&own) {

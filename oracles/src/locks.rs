@@ -16,7 +16,7 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
 /// The first write to an ITS without its lock.
 fn unheld(events: &[Event], guards: &Guards) -> Option<Finding> {
     let mut held: Vec<LockName> = Vec::new();
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
         let (its, class, address) = match *event {
             Event::Acquired(name) => {
                 held.push(name);
@@ -37,10 +37,15 @@ fn unheld(events: &[Event], guards: &Guards) -> Option<Finding> {
             }
             _ => continue,
         };
-        if let Some(its) = its.filter(|its| !held.contains(&LockName::Its(*its))) {
+        // Of a lock that has no name nobody knows what it protects.
+        let holds = |its: u8| {
+            held.iter()
+                .any(|name| matches!(name, LockName::Other(_)) || *name == LockName::Its(its))
+        };
+        if let Some(its) = its.filter(|its| !holds(*its)) {
             let path = format!("its{its}: {address:#x}");
             let seen = format!("written while EL2 holds {held:?}");
-            return Some(Finding::broken(&rules::EL2_HELD, class, path, seen));
+            return Some(Finding::broken(&rules::EL2_HELD, class, path, seen).by(index));
         }
     }
     None
@@ -53,7 +58,7 @@ fn torn(events: &[Event]) -> Option<Finding> {
     let mut section = 0;
     // Those in which pages were pinned, and unpinned, for this command.
     let (mut pinned, mut unpinned) = (None, None);
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
         let (change, pages) = match *event {
             Event::Acquired(LockName::Memory) => {
                 section += 1;
@@ -75,7 +80,7 @@ fn torn(events: &[Event]) -> Option<Finding> {
         if *first.get_or_insert(section) != section {
             let path = format!("page {:#x}", pages.first);
             let seen = "the memory lock was free in between";
-            return Some(Finding::broken(&rules::EL2_SECTION, class, path, seen));
+            return Some(Finding::broken(&rules::EL2_SECTION, class, path, seen).by(index));
         }
     }
     None

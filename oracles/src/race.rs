@@ -8,8 +8,17 @@ use its_machine::{AGENTS, Event, Part};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Own {
     pub events: Vec<Event>,
+    /// The number of each among all events of the race.
+    pub numbers: Vec<usize>,
     /// Pages that other agents changed.
     pub contested: BTreeSet<u64>,
+}
+
+impl Own {
+    fn push(&mut self, number: usize, event: Event) {
+        self.events.push(event);
+        self.numbers.push(number);
+    }
 }
 
 /// For each of the parts, in the same order.
@@ -17,7 +26,7 @@ pub(crate) fn by_part(parts: &[Part], events: &[Event]) -> Vec<Own> {
     let mut underway: [Own; AGENTS] = Default::default();
     let mut done = Vec::with_capacity(parts.len());
     let mut agent = 0;
-    for event in events {
+    for (number, event) in events.iter().enumerate() {
         match *event {
             Event::Turn { agent: next } => agent = usize::from(next),
             Event::Over => done.push(std::mem::take(&mut underway[agent])),
@@ -28,12 +37,12 @@ pub(crate) fn by_part(parts: &[Part], events: &[Event]) -> Vec<Own> {
                         own.contested.extend(pages.iter());
                     }
                 }
-                underway[agent].events.push(*event);
+                underway[agent].push(number, *event);
             }
             // Between a store and its cleaning the ITS sees what was there before, as it may:
             // whether EL2 cleans in time is judged by its own action.
             Event::StaleRead { .. } if others_are_at_work(&underway, agent) => {}
-            event => underway[agent].events.push(event),
+            event => underway[agent].push(number, event),
         }
     }
     done

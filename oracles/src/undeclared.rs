@@ -82,12 +82,13 @@ impl Undeclared {
     }
 
     /// The events about what is declared. What is undeclared comes back with the table that holds
-    /// it (a BASER that is made Valid again); a device that is mapped elsewhere is declared.
+    /// it (a BASER that is made Valid again); a device that is mapped elsewhere is declared. For
+    /// others stands one that is nothing to LEAK and PTR, so that the numbers of events stay.
     pub(crate) fn filter<'a>(&mut self, events: &'a [Event]) -> Cow<'a, [Event]> {
         if self.0.is_empty() {
             return Cow::Borrowed(events);
         }
-        let declared = |event: &&Event| match event {
+        let mut declared = |event: &&Event| match event {
             Event::Reached(reach, _) | Event::ReachedPage { reach, .. }
                 if !self.is_declared(reach) =>
             {
@@ -100,7 +101,8 @@ impl Undeclared {
             }
             _ => true,
         };
-        events.iter().filter(declared).copied().collect()
+        let or_nothing = |event| if declared(&event) { *event } else { Event::Ordered };
+        events.iter().map(or_nothing).collect()
     }
 }
 
@@ -139,7 +141,7 @@ mod tests {
         let gone = Event::Unreached(reach(0));
         let mut undeclared = Undeclared(BTreeSet::from([reach(0)]));
         let kept = undeclared.filter(&[page(0), gone, reached(0), page(0)]).into_owned();
-        assert_eq!(kept, [gone]);
+        assert_eq!(kept, [Event::Ordered, gone, Event::Ordered, Event::Ordered]);
         let elsewhere = [reached(0x200), page(0x200)];
         assert_eq!(*undeclared.filter(&elsewhere), elsewhere);
         assert!(undeclared.0.is_empty());

@@ -8,7 +8,7 @@ use its_gic::register::FRAME_BYTES;
 use its_machine::{Action, Direction, Event, PageChange};
 
 use crate::guards::Guards;
-use crate::{Finding, Rule, Step, rules};
+use crate::{Finding, Rule, Step, broken_by, rules};
 
 /// Net changes of one page: shares, pins, donations.
 type Balance = [i32; 3];
@@ -32,11 +32,12 @@ fn failed_set_up(events: &[Event], contested: &BTreeSet<u64>, findings: &mut Vec
     if undoing_failed(events) {
         return;
     }
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
         if let Event::DeviceWrite { address, value, .. } = *event {
             let path = format!("device {address:#x}");
             let seen = format!("{value:#x}");
-            findings.push(Finding::broken(&rules::UNDO_HARDWARE, "write", path, seen));
+            let finding = Finding::broken(&rules::UNDO_HARDWARE, "write", path, seen);
+            findings.push(finding.by(index));
         }
     }
     let mut left = balances(events, contested);
@@ -116,7 +117,8 @@ enum Contents {
 /// piece.
 fn given_back(events: &[Event], findings: &mut Vec<Finding>) {
     let mut written: BTreeMap<u64, Contents> = BTreeMap::new();
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
+        let known = findings.len();
         match *event {
             Event::WordWritten { address, .. } | Event::CommandWritten { address, .. } => {
                 written.insert(address / PAGE_BYTES, Contents::Words);
@@ -130,6 +132,7 @@ fn given_back(events: &[Event], findings: &mut Vec<Finding>) {
             }
             _ => {}
         }
+        broken_by(index, &mut findings[known..]);
     }
 }
 

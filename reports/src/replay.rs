@@ -136,7 +136,7 @@ impl Replayed {
             let _ = writeln!(text, "  {defect}");
         }
         for finding in &self.findings {
-            let Finding { rule, operation, path, signature, .. } = finding;
+            let (Finding { rule, operation, signature, .. }, path) = (finding, finding.place());
             let Rule { id, severity, holds, why, source, .. } = rule;
             let (severity, values) = (severity.name(), values(finding));
             let _ = writeln!(

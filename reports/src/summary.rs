@@ -180,7 +180,8 @@ impl Summary {
         for Found { record, known } in &self.findings {
             let StoredFinding { finding, file } = record;
             let (severity, known) = (finding.rule.severity.name(), known_text(known.as_ref()));
-            text += &format!("\n    {} ({severity}{known})\n      {file}", finding.signature);
+            let at = finding.source_line.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
+            text += &format!("\n    {}{at} ({severity}{known})\n      {file}", finding.signature);
         }
         if let Some(first) = self.findings.first() {
             text += &format!("\n\nto see one: {replay} {}", crate::quoted(&first.record.file));

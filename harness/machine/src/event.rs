@@ -43,6 +43,8 @@ pub struct CommandError(pub Option<u32>);
 pub enum Misconduct {
     /// Panicked.
     Panicked,
+    /// Divided by zero, which C leaves undefined, and went on.
+    DividedByZero,
     /// Reported something that should not be (`WARN_ON`).
     Warned,
     /// Touched memory that it had not mapped, or misaligned.

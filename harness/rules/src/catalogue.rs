@@ -200,6 +200,9 @@ rules! {
     EL2_PANIC = "EL2-PANIC", El2, Safety, Hardening, "POLICY: P13",
         "EL2 does not panic.",
         "A panic at EL2 takes the machine down.";
+    EL2_UNDEFINED = "EL2-UNDEFINED", El2, Safety, Hardening, "C11: undefined behaviour",
+        "EL2 does nothing that C leaves undefined: it does not divide by zero.",
+        "The compiler may make anything of it; arm64 goes on with a result that nobody meant.";
     EL2_WARN = "EL2-WARN", El2, Safety, Hardening, "POLICY: P13",
         "EL2 does not warn about what a host can do.",
         "A warning at EL2 is fatal.";

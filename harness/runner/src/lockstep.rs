@@ -155,7 +155,10 @@ impl<'a> Lockstep<'a> {
         self.broken.retain(|Finding { rule, .. }| {
             layers.has(rule.layer) && (observed || rule.evidence != Evidence::Accesses)
         });
-        let found = self.broken.drain(..).map(|finding| finding.at(operation, subject));
+        let found = self.broken.drain(..).map(|finding| {
+            let source_line = finding.event.and_then(|event| board.source(event)).map(String::from);
+            Finding { source_line, ..finding.at(operation, subject) }
+        });
         self.findings.extend(found);
         if !self.findings.is_empty() {
             self.defects.clear();

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
+use super::lines;
 use crate::engines::Engine;
 use crate::process::Tool;
 use crate::workspace;
@@ -92,6 +93,8 @@ pub(crate) fn binutils(program: &'static str) -> Tool {
 const ARCHIVE: &str = "libitsdiff_subject.a";
 /// The file that says what it was compiled with.
 const FACTS: &str = "facts.json";
+/// The file that says which line of its source each instruction comes from.
+const LINES: &str = "lines";
 
 fn folder() -> PathBuf {
     workspace::root().join("target/subjects")
@@ -201,6 +204,12 @@ fn link(object: &Path, name: String, source: Option<&str>) -> Result<External> {
     arguments.extend(kept.map(|symbol| format!("--keep-global-symbol={symbol}")));
     arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
     binutils("objcopy").run(arguments).with_context(subject)?;
+    let linked = scratch.join("linked");
+    let lines = lines::table(&merged, &layout, &linked).unwrap_or_else(|error| {
+        eprintln!("warning: findings name no line of {}: {error:#}", object.display());
+        String::new()
+    });
+    write_changed(&folder.join(LINES), &lines)?;
     let archive = folder.join(ARCHIVE);
     let fresh = scratch.join("fresh.a");
     binutils("ar").run([Path::new("crsD"), &fresh, &renamed]).with_context(subject)?;
@@ -218,6 +227,14 @@ fn link(object: &Path, name: String, source: Option<&str>) -> Result<External> {
         );
     }
     Ok(External { name, archive, facts })
+}
+
+/// Writes a file that cargo looks at, if it is another.
+fn write_changed(path: &Path, text: &str) -> Result<()> {
+    if fs::read(path).ok().as_deref() != Some(text.as_bytes()) {
+        workspace::write_whole(path, text)?;
+    }
+    Ok(())
 }
 
 /// Names in an object.

@@ -8,6 +8,7 @@
 pub(crate) mod breaks;
 mod build;
 mod external;
+mod lines;
 mod mistakes;
 mod program;
 

@@ -268,6 +268,7 @@ fn kills() -> Vec<Kill> {
         kill("PTR-ATTRIBUTES", S::WriteBeforeStart(0x108, 1 << 53), LEGAL),
         kill("PTR-WRITER", S::WriteBits(0x88, 0x8_0000), SLOW),
         kill("EL2-PANIC", S::Panic, LIFE),
+        kill("EL2-UNDEFINED", S::Divide, LIFE),
         kill("EL2-WARN", S::Warn, LIFE),
         kill("EL2-ACCESS", S::Misalign, LIFE),
         kill("EL2-DEVICE", S::ReadByte, LIFE),

@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use its_board::{Board, BoardLocks};
-use its_el2::{El2, LockOf, Redistributor, Subject, SubjectPolicy, Trap};
+use its_el2::{El2, LockOf, Mapped, Redistributor, Subject, SubjectPolicy, Trap};
 use its_emulator::Emulator;
 use its_gic::command::Words;
 use its_gic::geometry::Pages;
 use its_gic::{Command, Register};
-use its_machine::{AccessSize, Area, Errno, ITS_FRAMES, View};
+use its_machine::{AccessSize, Area, Errno, ITS_FRAMES, Misconduct, View};
 
 /// Redistributors of the usual board.
 const REDISTRIBUTORS: usize = 2;
@@ -118,6 +118,8 @@ pub(crate) enum Sabotage {
     // ---- the emulation itself
     /// A warning at every look.
     Warn,
+    /// A division by zero at every look.
+    Divide,
     /// A panic at every look.
     Panic,
     Spin,
@@ -214,6 +216,7 @@ impl Saboteur<'_> {
         };
         match self.sabotage {
             Sabotage::Warn => self.board.warn(),
+            Sabotage::Divide => self.board.report(Misconduct::DividedByZero),
             Sabotage::Panic => panic!("sabotage"),
             Sabotage::Spin => loop {
                 self.board.order();
