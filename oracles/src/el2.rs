@@ -338,6 +338,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_finding_names_the_event_that_broke_it() {
+        let by = |events: &[Event]| {
+            let mut findings = Vec::new();
+            judge(&step(events), true, &guards(), &mut findings);
+            findings.first().and_then(|finding| finding.event)
+        };
+        assert_eq!(by(&[word(16, true), word(8, true), Event::Ordered, word(8, true)]), Some(3));
+        assert_eq!(by(&[Event::Ordered, Event::Misconduct(Misconduct::DividedByZero)]), Some(1));
+        // The lock that was kept is what was taken and not given back.
+        let name = LockName::SetUp;
+        let kept = Event::Misconduct(Misconduct::Kept(name));
+        assert_eq!(by(&[Event::Ordered, Event::Acquired(name), Event::Ordered, kept]), Some(1));
+    }
+
     /// Copies of the host's may lie in each other: what is read of a slot as a level-1 entry is no
     /// look at the slot.
     #[test]

@@ -103,12 +103,14 @@ mod tests {
     fn an_its_is_written_under_its_lock() {
         let [take, give] = [Event::Acquired, Event::Released].map(|of| of(LockName::Its(0)));
         let other = Event::Acquired(LockName::Its(1));
+        let unnamed = Event::Acquired(LockName::Other(0));
         for (event, class) in
             [(slot(QUEUE), "slot"), (ENTRY, "level1"), (write(Register::Cwriter, 0), "register")]
         {
             assert!(broken(&[take, event, give]).is_empty());
             assert_eq!(broken(&[take, give, event]), [("EL2-HELD", class)]);
             assert_eq!(broken(&[other, event]), [("EL2-HELD", class)]);
+            assert!(broken(&[unnamed, event]).is_empty());
         }
         // A redistributor has no lock.
         let (address, size) = (REDISTRIBUTOR, AccessSize::Word);

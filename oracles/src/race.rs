@@ -106,6 +106,13 @@ mod tests {
         assert_eq!(whole.concat(), events);
     }
 
+    #[test]
+    fn events_keep_their_numbers() {
+        let events = [Event::Ordered, turn(1), Event::Ordered, Event::Over, turn(0), Event::Over];
+        let numbers = by_part(&[part(1), part(0)], &events).into_iter().map(|own| own.numbers);
+        assert!(numbers.eq([vec![2], vec![0]]));
+    }
+
     /// While CPU 0 is in an action, the ITS may read what is not cleaned yet.
     #[test]
     fn what_el2_is_about_to_clean_may_be_stale() {

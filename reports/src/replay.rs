@@ -211,16 +211,17 @@ mod tests {
             verdict: "diverged".into(),
             observed: true,
             defects: Vec::new(),
-            findings: vec![
-                Finding::new(
+            findings: vec![Finding {
+                source_line: Some("its.c:12".into()),
+                ..Finding::new(
                     &its_rules::catalogue::DIV_PINS,
                     "pins",
                     "page 0x80143.pins",
                     "1 (P5), since the device that was mapped last has its ITT there",
                     "0",
                 )
-                .at((0, "write-cwriter"), "CWRITER"),
-            ],
+                .at((0, "write-cwriter"), "CWRITER")
+            }],
         }
     }
 

@@ -80,10 +80,13 @@ extern "C" fn trapped(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
     if current.is_null() || !(image::text().contains(&pc(context)) || jumped_there) {
         return pass_on(signal);
     }
-    // A jump to nowhere keeps the place of what led there.
-    if !jumped_there {
-        place::trapped(pc(context));
-    }
+    // SAFETY: it is not null, and the call goes on until this returns.
+    let on_stack = unsafe { (*current).stack.contains(&sp(context)) };
+    place::trapped(if jumped_there && on_stack {
+        caller(context).wrapping_sub(1)
+    } else {
+        pc(context)
+    });
     // SAFETY: the call goes on until this returns.
     let divided = unsafe { &(*current).divided };
     if signal == libc::SIGFPE && skip_division(context) {
@@ -161,6 +164,12 @@ mod machine {
 
     pub(super) fn sp(context: &libc::ucontext_t) -> usize {
         context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize
+    }
+
+    /// Where what was just called returns to; the stack pointer is valid.
+    pub(super) fn caller(context: &libc::ucontext_t) -> usize {
+        // SAFETY: as the caller says.
+        unsafe { *std::ptr::with_exposed_provenance::<usize>(sp(context)) }
     }
 
     pub(super) fn was_write(context: &libc::ucontext_t) -> bool {
@@ -245,6 +254,11 @@ mod machine {
         context.uc_mcontext.sp as usize
     }
 
+    /// Where what was just called returns to.
+    pub(super) fn caller(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.regs[30] as usize
+    }
+
     /// The kernel says it only in a record that libc does not describe.
     pub(super) fn was_write(_: &libc::ucontext_t) -> bool {
         false
@@ -263,7 +277,7 @@ mod machine {
     }
 }
 
-use machine::{pc, set, skip_division, sp, was_write};
+use machine::{caller, pc, set, skip_division, sp, was_write};
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {

@@ -50,7 +50,7 @@ pub(crate) fn now() -> u64 {
 
 /// The emulation trapped at this instruction.
 pub(crate) fn trapped(pc: usize) {
-    PLACE.store(pc + 1, Ordering::Relaxed);
+    PLACE.store(pc.wrapping_add(1), Ordering::Relaxed);
 }
 
 /// The file and line of a place, `file.c:123`.

@@ -457,6 +457,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_reported_late_keeps_its_place() {
+        let board = board();
+        board.set_place(5);
+        board.load(Area::EL2.address(), 8);
+        board.set_place(7);
+        board.order();
+        let state = board.state.borrow();
+        assert!(matches!(state.events[..], [Event::WordRead { .. }, Event::Ordered]));
+        assert_eq!(state.places, [(0, 5), (1, 7)]);
+    }
+
+    #[test]
     fn a_device_does_not_see_a_store_that_is_not_cleaned() {
         let board = board();
         let at = Area::EL2.address();

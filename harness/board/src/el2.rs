@@ -371,3 +371,24 @@ fn out_of_order(held: LockName, taken: LockName) -> bool {
         (LockName::SetUp | LockName::Its(_) | LockName::Memory, _) => held >= taken,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_without_a_name_comes_before_memory() {
+        use LockName::{Its, Memory, Other, SetUp};
+        for (held, taken, disordered) in [
+            (SetUp, Its(0), false),
+            (Its(0), SetUp, true),
+            (Its(0), Its(1), true),
+            (Other(1), Other(0), false),
+            (Other(0), Its(0), false),
+            (Other(0), Memory, false),
+            (Memory, Other(0), true),
+        ] {
+            assert_eq!(out_of_order(held, taken), disordered, "{held:?}, {taken:?}");
+        }
+    }
+}

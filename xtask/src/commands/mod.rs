@@ -14,6 +14,7 @@ mod promote;
 pub(crate) mod replay;
 mod rules;
 pub(crate) mod scale;
+pub(crate) mod subject;
 pub(crate) mod test;
 pub(crate) mod triage;
 pub(crate) mod trials;
@@ -82,6 +83,11 @@ pub(crate) enum Command {
     /// Prints the catalogue of rules
     #[command(after_help = "Example:\n  cargo xtask rules --json")]
     Rules(rules::Arguments),
+    /// Makes a subject of a kernel's C sources as they are
+    #[command(
+        after_help = "Example:\n  cargo xtask subject --sources its_emulate.c glue.c --include include/"
+    )]
+    Subject(subject::Arguments),
     /// Runs everything that CI runs
     #[command(after_help = "Example:\n  cargo xtask test --only corpus")]
     Test(test::Arguments),
@@ -119,6 +125,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
+        Command::Subject(arguments) => subject::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Trials(arguments) => trials::run(&arguments),

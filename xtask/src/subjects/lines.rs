@@ -26,8 +26,8 @@ pub(super) fn table(object: &Path, layout: &Path, linked: &Path) -> Result<Strin
     let files = [layout, Path::new("-o"), linked, object];
     binutils("ld").run(options.map(Path::new).into_iter().chain(files))?;
     let why = |error: Box<dyn std::error::Error>| anyhow!("its debug information: {error}");
-    let loader = Loader::new(linked).map_err(|error| why(error.into()))?;
-    let all = loader.find_location_range(BASE, u64::MAX).map_err(|error| why(error.into()))?;
+    let loader = Loader::new(linked).map_err(why)?;
+    let all = loader.find_location_range(BASE, u64::MAX).map_err(why)?;
     let (mut text, mut end, mut last) = (String::new(), BASE, String::new());
     for (address, bytes, _) in all {
         if address > end && !last.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn table(object: &Path, layout: &Path, linked: &Path) -> Result<Strin
             last.clear();
         }
         let mut source = None;
-        let mut frames = loader.find_frames(address).map_err(|error| why(error.into()))?;
+        let mut frames = loader.find_frames(address).map_err(why)?;
         while let Some(frame) = frames.next().map_err(|error| why(error.into()))? {
             source = frame.location.as_ref().and_then(shown).or(source);
             if frame.location.is_some_and(|location| !is_ours(&location)) {
