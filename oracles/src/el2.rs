@@ -1,7 +1,7 @@
 //! EL2: it panics, hangs, touches what it must not, reads twice what the host can change, or lets
 //! the ITS see memory too early.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
@@ -14,9 +14,12 @@ use crate::{Finding, Rule, Step, rules};
 /// Judges what EL2 did in one action. What an ITS reads that is not `guarded` is its host's
 /// concern.
 pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, findings: &mut Vec<Finding>) {
-    for event in step.events {
+    for (index, event) in step.events.iter().enumerate() {
         match event {
-            Event::Misconduct(misconduct) => findings.push(misconducted(*misconduct)),
+            Event::Misconduct(misconduct) => {
+                let made = maker(*misconduct, &step.events[..index]).unwrap_or(index);
+                findings.push(misconducted(*misconduct).by(made));
+            }
             Event::StaleRead { address } if guarded => findings.push(stale(*address, guards)),
             _ => {}
         }
@@ -79,10 +82,22 @@ fn too_many(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
     limit(&rules::EL2_RELEASE, taken.len(), "commands taken as consumed in one trap");
 }
 
+/// The event before it that a call which came back must answer for: it took the lock that it kept.
+fn maker(misconduct: Misconduct, before: &[Event]) -> Option<usize> {
+    let Misconduct::Kept(name) = misconduct else {
+        return None;
+    };
+    before.iter().rposition(|event| *event == Event::Acquired(name))
+}
+
 /// A call that ended, or went on, in a way that no call may.
 fn misconducted(misconduct: Misconduct) -> Finding {
     let (rule, class, expected, seen): (&'static Rule, _, _, String) = match misconduct {
         Misconduct::Panicked => (&rules::EL2_PANIC, "panic", "EL2 returns", "a panic".into()),
+        Misconduct::DividedByZero => {
+            let expected = "a divisor that is not zero";
+            (&rules::EL2_UNDEFINED, "division", expected, "a division by zero".into())
+        }
         Misconduct::Warned => (&rules::EL2_WARN, "warn", "no warning", "a warning".into()),
         Misconduct::BadAccess { address, write } => {
             let (class, what) = if write { ("write", "a write to") } else { ("read", "a read of") };
@@ -131,7 +146,7 @@ fn misconducted(misconduct: Misconduct) -> Finding {
 fn fetched_twice(events: &[Event], guards: &Guards) -> Option<Finding> {
     let (mut slots, mut words) = (BTreeSet::new(), BTreeSet::new());
     let slot_of = |address: u64| address & !(COMMAND_BYTES - 1);
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
         let (rule, address, again): (&'static Rule, _, _) = match *event {
             Event::CommandRead { address, shared: true, .. } => {
                 // Where a level-1 entry lies in a slot, it was read for the command before.
@@ -151,7 +166,7 @@ fn fetched_twice(events: &[Event], guards: &Guards) -> Option<Finding> {
         if again {
             let expected = "one read in one operation";
             let seen = "read again while the host could write it";
-            return Some(Finding::new(rule, "twice", memory(address), expected, seen));
+            return Some(Finding::new(rule, "twice", memory(address), expected, seen).by(index));
         }
     }
     None
@@ -161,23 +176,23 @@ fn fetched_twice(events: &[Event], guards: &Guards) -> Option<Finding> {
 /// memory.
 fn unordered(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
     let (mut commands, mut zeroes) = (false, false);
-    let mut demand = |unordered: &mut bool, rule, class| {
+    let mut demand = |index, unordered: &mut bool, rule, class| {
         if std::mem::take(unordered) {
             let expected = "memory ordered before the ITS can see that it changed";
             let seen = "no ordering in between";
-            findings.push(Finding::new(rule, class, "EL2", expected, seen));
+            findings.push(Finding::new(rule, class, "EL2", expected, seen).by(index));
         }
     };
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
         match *event {
             Event::CommandWritten { .. } => commands = true,
             Event::PageZeroed { .. } => zeroes = true,
             Event::Ordered => (commands, zeroes) = (false, false),
-            Event::DeviceWrite { .. } => demand(&mut commands, &rules::EL2_BARRIER, "queue"),
+            Event::DeviceWrite { .. } => demand(index, &mut commands, &rules::EL2_BARRIER, "queue"),
             Event::WordWritten { address, value, .. }
                 if guards.level1(address, value).is_some() =>
             {
-                demand(&mut zeroes, &rules::EL2_FENCE, "level2");
+                demand(index, &mut zeroes, &rules::EL2_FENCE, "level2");
             }
             _ => {}
         }
@@ -187,9 +202,10 @@ fn unordered(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
 /// What EL2 wrote for the ITS and did not clean yet.
 #[derive(Default)]
 struct Uncleaned {
-    slots: BTreeSet<u64>,
+    /// With the number of the event that wrote them.
+    slots: BTreeMap<u64, usize>,
     pages: BTreeSet<u64>,
-    level1: BTreeSet<u64>,
+    level1: BTreeMap<u64, usize>,
 }
 
 impl Uncleaned {
@@ -197,21 +213,22 @@ impl Uncleaned {
         let covered = |start: u64, length: u64| {
             start >= address && start.saturating_add(length) <= address.saturating_add(bytes)
         };
-        self.slots.retain(|slot| !covered(*slot, COMMAND_BYTES));
-        self.level1.retain(|entry| !covered(*entry, LEVEL1_ENTRY_BYTES));
+        self.slots.retain(|slot, _| !covered(*slot, COMMAND_BYTES));
+        self.level1.retain(|entry, _| !covered(*entry, LEVEL1_ENTRY_BYTES));
         let at = |page: u64| page.saturating_mul(PAGE_BYTES);
         self.pages.retain(|page| !covered(at(*page), PAGE_BYTES));
     }
 
     /// CWRITER is written, or the call is over: nothing may be left.
     fn demand_none(&mut self, findings: &mut Vec<Finding>) {
-        let lefts: [(&mut BTreeSet<u64>, &'static Rule, _); 2] = [
+        let lefts: [(&mut BTreeMap<u64, usize>, &'static Rule, _); 2] = [
             (&mut self.slots, &rules::EL2_CLEAN, "slot"),
             (&mut self.level1, &rules::EL2_LEVEL2, "entry"),
         ];
         for (left, rule, class) in lefts {
-            if let Some(address) = std::mem::take(left).first() {
-                findings.push(Finding::broken(rule, class, memory(*address), "not cleaned"));
+            if let Some((address, index)) = std::mem::take(left).pop_first() {
+                let finding = Finding::broken(rule, class, memory(address), "not cleaned");
+                findings.push(finding.by(index));
             }
         }
     }
@@ -221,10 +238,10 @@ impl Uncleaned {
 /// not.
 fn uncleaned(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     let mut left = Uncleaned::default();
-    for event in step.events {
+    for (index, event) in step.events.iter().enumerate() {
         match *event {
             Event::CommandWritten { address, .. } if guards.slot(address).is_some() => {
-                left.slots.insert(address);
+                left.slots.insert(address, index);
             }
             Event::PageZeroed { page } => {
                 left.pages.insert(page);
@@ -233,11 +250,12 @@ fn uncleaned(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
                 let Some((_, pages)) = guards.level1(address, value) else {
                     continue;
                 };
-                left.level1.insert(address);
+                left.level1.insert(address, index);
                 if let Some(page) = pages.iter().find(|page| left.pages.contains(page)) {
                     let path = format!("page {page:#x}");
                     let seen = "not cleaned before its entry was written";
-                    findings.push(Finding::broken(&rules::EL2_LEVEL2, "contents", path, seen));
+                    let finding = Finding::broken(&rules::EL2_LEVEL2, "contents", path, seen);
+                    findings.push(finding.by(index));
                 }
             }
             Event::Cleaned { address, bytes } => left.clean(address, bytes),
@@ -259,16 +277,17 @@ fn uncleaned(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
 /// The first level-1 entry that is stored to twice: it never changes once the ITS may follow it.
 fn stored_twice(events: &[Event], guards: &Guards) -> Option<Finding> {
     let mut entries = BTreeSet::new();
-    let (address, value) = events.iter().find_map(|event| match *event {
+    let mut numbered = events.iter().enumerate();
+    let (index, address, value) = numbered.find_map(|(index, event)| match *event {
         Event::WordWritten { address, value, .. } => {
             let again = guards.level1(address, value).is_some() && !entries.insert(address);
-            again.then_some((address, value))
+            again.then_some((index, address, value))
         }
         _ => None,
     })?;
     let path = format!("level-1 entry {address:#x}");
     let seen = format!("stored to again: {value:#x}");
-    Some(Finding::broken(&rules::EL2_STORE, "twice", path, seen))
+    Some(Finding::broken(&rules::EL2_STORE, "twice", path, seen).by(index))
 }
 
 #[cfg(test)]
@@ -317,6 +336,21 @@ mod tests {
         ] {
             assert!(broken(events).into_iter().eq(rule.map(|rule| (rule, "twice"))));
         }
+    }
+
+    #[test]
+    fn a_finding_names_the_event_that_broke_it() {
+        let by = |events: &[Event]| {
+            let mut findings = Vec::new();
+            judge(&step(events), true, &guards(), &mut findings);
+            findings.first().and_then(|finding| finding.event)
+        };
+        assert_eq!(by(&[word(16, true), word(8, true), Event::Ordered, word(8, true)]), Some(3));
+        assert_eq!(by(&[Event::Ordered, Event::Misconduct(Misconduct::DividedByZero)]), Some(1));
+        // The lock that was kept is what was taken and not given back.
+        let name = LockName::SetUp;
+        let kept = Event::Misconduct(Misconduct::Kept(name));
+        assert_eq!(by(&[Event::Ordered, Event::Acquired(name), Event::Ordered, kept]), Some(1));
     }
 
     /// Copies of the host's may lie in each other: what is read of a slot as a level-1 entry is no

@@ -80,7 +80,7 @@ mod tests {
         (oracle, history): &mut Judging,
         events: &[Event],
     ) -> Vec<(&'static str, &'static str)> {
-        events.iter().for_each(|event| history.note(event));
+        events.iter().for_each(|event| history.note(event, true));
         reported(|findings| oracle.judge(events, (&guards(), history), findings))
     }
 

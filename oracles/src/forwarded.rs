@@ -8,7 +8,7 @@ use its_gic::{Baser, Cbaser, Command, Register};
 use its_machine::Event;
 
 use crate::guards::{Guard, Guards, has_entry};
-use crate::{Finding, Rule, rules};
+use crate::{Finding, Rule, broken_by, rules};
 
 /// What a register of an ITS holds now.
 type Registers<'a> = dyn Fn(u8, Register) -> u64 + 'a;
@@ -21,7 +21,8 @@ pub(crate) fn judge(
     findings: &mut Vec<Finding>,
 ) {
     let mut written = false;
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
+        let known = findings.len();
         match *event {
             Event::CommandWritten { address, words } => {
                 if let Some(guard) = guards.slot(address) {
@@ -34,6 +35,7 @@ pub(crate) fn judge(
             }
             _ => {}
         }
+        broken_by(index, &mut findings[known..]);
     }
     // Only a write changes them, but for a loss of power, after which the ITS is not enabled.
     if !written {

@@ -14,6 +14,8 @@ pub(crate) struct Page {
     /// How often it was pinned and unpinned so far.
     pinned: u32,
     unpinned: u32,
+    /// Shares, pins and donations that are EL2's own and not taken back.
+    own: [i32; 3],
     /// How many ITTs on it the ITS no longer follows.
     ended: u32,
 }
@@ -31,10 +33,17 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn note(&mut self, event: &Event) {
+    /// Takes note of an event. `is_own`: a change of a page is EL2's, not the host's.
+    pub(crate) fn note(&mut self, event: &Event, is_own: bool) {
         match *event {
             Event::Page { change, pages, result: Ok(()) } => {
-                pages.iter().for_each(|page| self.change(page, change));
+                for page in pages.iter() {
+                    self.change(page, change);
+                    if is_own {
+                        let (column, by) = column(change);
+                        self.pages.entry(page).or_default().own[column] += by;
+                    }
+                }
             }
             Event::Unreached(reach) if matches!(reach.purpose, Purpose::Itt { .. }) => {
                 for page in Pages::under(reach.address, reach.bytes).iter() {
@@ -61,6 +70,23 @@ impl History {
             PageChange::Donate => entry.owned = true,
             PageChange::Reclaim => entry.owned = false,
         }
+    }
+
+    /// The pages that EL2 holds for itself, ascending.
+    pub(crate) fn held_by_el2(&self) -> impl Iterator<Item = u64> {
+        let held = self.pages.iter().filter(|(_, page)| page.own.iter().any(|own| *own > 0));
+        held.map(|(number, _)| *number)
+    }
+
+    /// How EL2 holds such a page: a class, and what there is of it.
+    pub(crate) fn holding(&self, page: u64) -> (&'static str, String) {
+        let [shares, pins, donations] = self.page(page).own;
+        let class = match (shares, pins, donations) {
+            (_, _, 1..) => "donated",
+            (_, 1.., _) => "pinned",
+            _ => "shared",
+        };
+        (class, format!("shares {shares}, pins {pins}, donations {donations}"))
     }
 
     pub(crate) fn page(&self, page: u64) -> Page {
@@ -103,6 +129,18 @@ impl History {
     }
 }
 
+/// Which of shares, pins and donations a change is about, and by how much.
+pub(crate) const fn column(change: PageChange) -> (usize, i32) {
+    match change {
+        PageChange::Share => (0, 1),
+        PageChange::Unshare => (0, -1),
+        PageChange::Pin => (1, 1),
+        PageChange::Unpin => (1, -1),
+        PageChange::Donate => (2, 1),
+        PageChange::Reclaim => (2, -1),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +152,7 @@ mod tests {
 
     fn after(events: &[Event]) -> History {
         let mut history = History::default();
-        events.iter().for_each(|event| history.note(event));
+        events.iter().for_each(|event| history.note(event, true));
         history
     }
 

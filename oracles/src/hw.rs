@@ -7,7 +7,7 @@ use its_gic::register::OFFSET_MASK;
 use its_machine::{Event, Machine};
 
 use crate::guards::Guards;
-use crate::{Finding, Rule, Step, rules};
+use crate::{Finding, Rule, Step, broken_by, rules};
 
 /// CWRITER.Retry and CREADR.Stalled, each bit 0.
 const RETRY: u64 = 1;
@@ -19,7 +19,8 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     let mut last = None;
     // Stalled, as CREADR of an ITS showed it in this action.
     let mut stalled = None;
-    for event in step.events {
+    for (index, event) in step.events.iter().enumerate() {
+        let known = findings.len();
         match *event {
             Event::DeviceRead { address, value, .. } => {
                 if let Some((its, Register::Creadr)) = guards.register(address) {
@@ -36,6 +37,7 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
             }
             _ => {}
         }
+        broken_by(index, &mut findings[known..]);
     }
 }
 

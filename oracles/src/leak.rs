@@ -9,7 +9,7 @@ use its_machine::{El2Side, Event, Exposure, HostSide, PageState, Purpose, Reach}
 
 use crate::history::History;
 use crate::watch::Look;
-use crate::{Finding, Rule, Sight, rules};
+use crate::{Finding, Rule, Sight, broken_by, rules};
 
 pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
     let Sight { events, look, guards, watch, history, reach } = *sight;
@@ -25,7 +25,8 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
         }
         return;
     }
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
+        let known = findings.len();
         match event {
             Event::Reached(reach, exposure) if watch.judges(reach) => {
                 reached((reach, *exposure), is_private, history, findings);
@@ -36,6 +37,7 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
             }
             _ => {}
         }
+        broken_by(index, &mut findings[known..]);
     }
 }
 

@@ -25,6 +25,7 @@ mod locks;
 mod ptr;
 mod queue_bounds;
 mod race;
+mod rest;
 #[cfg(test)]
 mod testing;
 mod undeclared;
@@ -94,6 +95,20 @@ fn attribute(findings: &mut [Finding], part: &Part) {
     }
 }
 
+/// Says which event broke these, of those that do not say it.
+fn broken_by(event: usize, findings: &mut [Finding]) {
+    for finding in findings {
+        finding.event.get_or_insert(event);
+    }
+}
+
+/// Gives the events that broke these the numbers that they have among all events.
+fn renumber(findings: &mut [Finding], number: impl Fn(usize) -> usize) {
+    for event in findings.iter_mut().filter_map(|finding| finding.event.as_mut()) {
+        *event = number(*event);
+    }
+}
+
 /// All that an ITS, and the redistributors, can reach now.
 type ReachOf<'a> = dyn Fn(u8) -> Vec<(Reach, Exposure)> + 'a;
 
@@ -116,6 +131,7 @@ pub struct Oracles {
     ptr: ptr::Ptr,
     emulation_pages: emulation_pages::EmulationPages,
     history: history::History,
+    rest: rest::Rest,
     queue_bounds: queue_bounds::QueueBounds,
 }
 
@@ -130,6 +146,7 @@ impl Oracles {
             ptr: ptr::Ptr::default(),
             emulation_pages: emulation_pages::EmulationPages::default(),
             history: history::History::default(),
+            rest: rest::Rest::default(),
             queue_bounds: queue_bounds::QueueBounds::default(),
         }
     }
@@ -142,6 +159,13 @@ impl Oracles {
         self.watch.note_power(step.action);
         let look = self.watch.note(step, &self.guards.machine, view);
         self.judge_pointers(step, look, view, findings);
+        let set_up = matches!(look, Look::SetUp(_));
+        self.rest.note(step, set_up, (&self.guards, &self.history), view);
+    }
+
+    /// Judges the end of a case in which nothing more can come of any queue.
+    pub fn judge_rest(&self, view: &impl View, findings: &mut Vec<Finding>) {
+        self.rest.judge((&self.guards, &self.history), view, findings);
     }
 
     /// EL2, UNDO and HW: one action by its own events.
@@ -179,7 +203,8 @@ impl Oracles {
         findings: &mut Vec<Finding>,
     ) {
         self.queue_bounds.judge(actions, events, &self.guards, findings);
-        events.iter().for_each(|event| self.history.note(event));
+        let is_own = !actions.iter().any(rest::is_host_s);
+        events.iter().for_each(|event| self.history.note(event, is_own));
         self.emulation_pages.judge(events, (&self.guards, &self.history), findings);
     }
 
@@ -216,26 +241,33 @@ impl Oracles {
         view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
+        self.rest.note_race();
         let own = race::by_part(parts, events);
         for (part, own) in parts.iter().zip(&own) {
-            let step = Step::of(part, &own.events);
-            let before = findings.len();
+            let (step, known) = (Step::of(part, &own.events), findings.len());
             self.judge_own(&step, &own.contested, view, findings);
-            attribute(&mut findings[before..], part);
+            attribute(&mut findings[known..], part);
+            renumber(&mut findings[known..], |event| own.numbers[event]);
         }
         let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
+        let mut start = 0;
         for (part, slice) in race::slices(parts, events) {
-            let before = findings.len();
+            let known = findings.len();
             self.judge_forwarded(slice, view, findings);
-            attribute(&mut findings[before..], part);
+            attribute(&mut findings[known..], part);
+            renumber(&mut findings[known..], |event| start + event);
+            start += slice.len();
         }
         self.judge_in_order((&actions, events), findings);
         // From a loss of power on that ITS is left alone, to the end of the race at least.
+        let mut start = 0;
         for (part, slice) in race::slices(parts, events) {
             self.watch.note_power(&part.action);
-            let before = findings.len();
+            let known = findings.len();
             self.judge_pointers(&Step::of(part, slice), Look::Changes, view, findings);
-            attribute(&mut findings[before..], part);
+            attribute(&mut findings[known..], part);
+            renumber(&mut findings[known..], |event| start + event);
+            start += slice.len();
         }
         // An ITS that was guarded or enabled again meanwhile is looked at as a whole, at the end.
         for (part, own) in parts.iter().zip(&own) {

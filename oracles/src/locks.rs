@@ -7,6 +7,7 @@ use crate::{Finding, Step, rules};
 
 pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     findings.extend(unheld(step.events, guards));
+    findings.extend(waits(step.events));
     // A set-up borrows many structures, each in a section of its own.
     if !matches!(step.action, Action::Hypercall { .. }) {
         findings.extend(torn(step.events));
@@ -16,7 +17,7 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
 /// The first write to an ITS without its lock.
 fn unheld(events: &[Event], guards: &Guards) -> Option<Finding> {
     let mut held: Vec<LockName> = Vec::new();
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
         let (its, class, address) = match *event {
             Event::Acquired(name) => {
                 held.push(name);
@@ -37,10 +38,50 @@ fn unheld(events: &[Event], guards: &Guards) -> Option<Finding> {
             }
             _ => continue,
         };
-        if let Some(its) = its.filter(|its| !held.contains(&LockName::Its(*its))) {
+        // Of a lock that has no name nobody knows what it protects.
+        let holds = |its: u8| {
+            held.iter()
+                .any(|name| matches!(name, LockName::Other(_)) || *name == LockName::Its(its))
+        };
+        if let Some(its) = its.filter(|its| !holds(*its)) {
             let path = format!("its{its}: {address:#x}");
             let seen = format!("written while EL2 holds {held:?}");
-            return Some(Finding::broken(&rules::EL2_HELD, class, path, seen));
+            return Some(Finding::broken(&rules::EL2_HELD, class, path, seen).by(index));
+        }
+    }
+    None
+}
+
+/// The most microseconds in one section.
+const LONGEST_WAIT: u64 = 1_000;
+
+/// The first wait that makes a section too long.
+fn waits(events: &[Event]) -> Option<Finding> {
+    let mut held: Vec<LockName> = Vec::new();
+    let (mut waited, mut last_read) = (0_u64, None);
+    for (index, event) in events.iter().enumerate() {
+        match *event {
+            Event::Acquired(name) => held.push(name),
+            Event::Released(name) => held.retain(|other| *other != name),
+            Event::Waited { microseconds } if !held.is_empty() => {
+                waited = waited.saturating_add(microseconds);
+            }
+            Event::DeviceRead { address, .. } if !held.is_empty() => {
+                waited += u64::from(last_read == Some(address));
+                last_read = Some(address);
+            }
+            _ => continue,
+        }
+        if held.is_empty() {
+            (waited, last_read) = (0, None);
+        }
+        if waited > LONGEST_WAIT {
+            let (class, path) = match event {
+                Event::Waited { .. } => ("delay", "a delay"),
+                _ => ("poll", "a register that is polled"),
+            };
+            let seen = format!("more than {LONGEST_WAIT} µs while EL2 holds {held:?}");
+            return Some(Finding::broken(&rules::EL2_WAIT, class, path, seen).by(index));
         }
     }
     None
@@ -53,7 +94,7 @@ fn torn(events: &[Event]) -> Option<Finding> {
     let mut section = 0;
     // Those in which pages were pinned, and unpinned, for this command.
     let (mut pinned, mut unpinned) = (None, None);
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
         let (change, pages) = match *event {
             Event::Acquired(LockName::Memory) => {
                 section += 1;
@@ -75,7 +116,7 @@ fn torn(events: &[Event]) -> Option<Finding> {
         if *first.get_or_insert(section) != section {
             let path = format!("page {:#x}", pages.first);
             let seen = "the memory lock was free in between";
-            return Some(Finding::broken(&rules::EL2_SECTION, class, path, seen));
+            return Some(Finding::broken(&rules::EL2_SECTION, class, path, seen).by(index));
         }
     }
     None
@@ -95,15 +136,37 @@ mod tests {
     }
 
     #[test]
+    fn a_section_does_not_wait_long() {
+        let [take, give] = [Event::Acquired, Event::Released].map(|of| of(LockName::Its(0)));
+        let wait = Event::Waited { microseconds: 600 };
+        assert!(broken(&[wait, wait, take, wait, give, take, wait, give]).is_empty());
+        assert_eq!(broken(&[take, wait, wait, give]), [("EL2-WAIT", "delay")]);
+        let read = |offset| Event::DeviceRead {
+            address: REDISTRIBUTOR + offset,
+            size: AccessSize::Word,
+            value: 0,
+        };
+        let polls = |count, each: fn(u64) -> u64| {
+            let reads = (0..count).map(|index| read(each(index)));
+            [take].into_iter().chain(reads).collect::<Vec<_>>()
+        };
+        assert!(broken(&polls(1_001, |_| 0)).is_empty());
+        assert_eq!(broken(&polls(1_002, |_| 0)), [("EL2-WAIT", "poll")]);
+        assert!(broken(&polls(3_000, |index| index % 2 * 4)).is_empty());
+    }
+
+    #[test]
     fn an_its_is_written_under_its_lock() {
         let [take, give] = [Event::Acquired, Event::Released].map(|of| of(LockName::Its(0)));
         let other = Event::Acquired(LockName::Its(1));
+        let unnamed = Event::Acquired(LockName::Other(0));
         for (event, class) in
             [(slot(QUEUE), "slot"), (ENTRY, "level1"), (write(Register::Cwriter, 0), "register")]
         {
             assert!(broken(&[take, event, give]).is_empty());
             assert_eq!(broken(&[take, give, event]), [("EL2-HELD", class)]);
             assert_eq!(broken(&[other, event]), [("EL2-HELD", class)]);
+            assert!(broken(&[unnamed, event]).is_empty());
         }
         // A redistributor has no lock.
         let (address, size) = (REDISTRIBUTOR, AccessSize::Word);

@@ -11,7 +11,7 @@ use its_machine::{Event, Exposure, Purpose, Reach};
 use crate::guards::Guards;
 use crate::leak::{breach, is_borrowed, overlap};
 use crate::watch::{Look, is_lpis};
-use crate::{Finding, ReachOf, Sight, rules};
+use crate::{Finding, ReachOf, Sight, broken_by, rules};
 
 #[derive(Clone, Default)]
 pub(crate) struct Ptr {
@@ -33,7 +33,8 @@ impl Ptr {
 
     fn judge_changes(&mut self, sight: &Sight, findings: &mut Vec<Finding>) {
         let Sight { events, guards, watch, .. } = *sight;
-        for event in events {
+        for (index, event) in events.iter().enumerate() {
+            let known = findings.len();
             match *event {
                 Event::Reached(reach, exposure) if watch.judges(&reach) => {
                     self.reached(&reach, exposure, findings);
@@ -51,6 +52,7 @@ impl Ptr {
                 Event::PageZeroed { page } => findings.extend(self.stored(page << 12, guards)),
                 _ => {}
             }
+            broken_by(index, &mut findings[known..]);
         }
     }
 

@@ -59,9 +59,9 @@ impl QueueBounds {
         for action in actions {
             self.offer(action, guards);
         }
-        for event in events {
+        for (index, event) in events.iter().enumerate() {
             if let Some(finding) = self.follow(event, guards) {
-                findings.push(finding);
+                findings.push(finding.by(index));
             }
         }
         if let (Some(write), Some(before)) = (alone, before) {

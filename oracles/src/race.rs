@@ -8,8 +8,17 @@ use its_machine::{AGENTS, Event, Part};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Own {
     pub events: Vec<Event>,
+    /// The number of each among all events of the race.
+    pub numbers: Vec<usize>,
     /// Pages that other agents changed.
     pub contested: BTreeSet<u64>,
+}
+
+impl Own {
+    fn push(&mut self, number: usize, event: Event) {
+        self.events.push(event);
+        self.numbers.push(number);
+    }
 }
 
 /// For each of the parts, in the same order.
@@ -17,7 +26,7 @@ pub(crate) fn by_part(parts: &[Part], events: &[Event]) -> Vec<Own> {
     let mut underway: [Own; AGENTS] = Default::default();
     let mut done = Vec::with_capacity(parts.len());
     let mut agent = 0;
-    for event in events {
+    for (number, event) in events.iter().enumerate() {
         match *event {
             Event::Turn { agent: next } => agent = usize::from(next),
             Event::Over => done.push(std::mem::take(&mut underway[agent])),
@@ -28,12 +37,12 @@ pub(crate) fn by_part(parts: &[Part], events: &[Event]) -> Vec<Own> {
                         own.contested.extend(pages.iter());
                     }
                 }
-                underway[agent].events.push(*event);
+                underway[agent].push(number, *event);
             }
             // Between a store and its cleaning the ITS sees what was there before, as it may:
             // whether EL2 cleans in time is judged by its own action.
             Event::StaleRead { .. } if others_are_at_work(&underway, agent) => {}
-            event => underway[agent].events.push(event),
+            event => underway[agent].push(number, event),
         }
     }
     done
@@ -95,6 +104,13 @@ mod tests {
         assert!(ordered.map(|(part, _)| part.agent).eq([1, 2, 0, 1]));
         let whole: Vec<&[Event]> = slices(&parts, &events).map(|(_, slice)| slice).collect();
         assert_eq!(whole.concat(), events);
+    }
+
+    #[test]
+    fn events_keep_their_numbers() {
+        let events = [Event::Ordered, turn(1), Event::Ordered, Event::Over, turn(0), Event::Over];
+        let numbers = by_part(&[part(1), part(0)], &events).into_iter().map(|own| own.numbers);
+        assert!(numbers.eq([vec![2], vec![0]]));
     }
 
     /// While CPU 0 is in an action, the ITS may read what is not cleaned yet.

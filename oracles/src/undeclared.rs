@@ -20,20 +20,18 @@ const ENTRY_BYTES: u64 = 16;
 const NUMBER: u64 = 0x18;
 const LIST: u64 = 0x20;
 
-/// The devices in the list that a set-up read, with Size and ITT address.
-fn listed(step: &Step, linear_map: u64) -> BTreeMap<u32, (u8, u64)> {
-    let Some([_, _, descriptor, _]) = step.arguments() else {
-        return BTreeMap::new();
-    };
+/// The devices in the list that a set-up read, with Size and ITT address; none if it read none.
+fn listed(step: &Step, linear_map: u64) -> Option<BTreeMap<u32, (u8, u64)>> {
+    let [_, _, descriptor, _] = step.arguments()?;
     let descriptor = descriptor.wrapping_sub(linear_map);
-    let number = step.word_read(descriptor.wrapping_add(NUMBER)).unwrap_or(0);
+    let number = step.word_read(descriptor.wrapping_add(NUMBER))?;
     let list = step.word_read(descriptor.wrapping_add(LIST)).unwrap_or(0);
     let entry = |index: u64| {
         let address = list.wrapping_sub(linear_map) + index * ENTRY_BYTES;
         let (first, itt) = (step.word_read(address)?, step.word_read(address + 8)?);
         Some((first as u32, ((first >> 32) as u8, itt)))
     };
-    (0..number).map_while(entry).collect()
+    Some((0..number).map_while(entry).collect())
 }
 
 /// Whether a level-2 table is another than the one in the level-1 entry that a set-up read.
@@ -62,7 +60,11 @@ impl Undeclared {
         view: &impl View,
         machine: &Machine,
     ) {
-        let listed = listed(step, machine.linear_map);
+        // Whoever reads no list must find live devices by itself, or refuse.
+        let Some(listed) = listed(step, machine.linear_map) else {
+            self.0.retain(|reach| reach.its != its);
+            return;
+        };
         let entry_bytes = machine.configuration(its).itt_entry_bytes.into();
         let is_listed = |reach: &Reach, device_id: u32| {
             listed.get(&device_id).is_some_and(|(size, itt)| {
@@ -82,12 +84,13 @@ impl Undeclared {
     }
 
     /// The events about what is declared. What is undeclared comes back with the table that holds
-    /// it (a BASER that is made Valid again); a device that is mapped elsewhere is declared.
+    /// it (a BASER that is made Valid again); a device that is mapped elsewhere is declared. For
+    /// others stands one that is nothing to LEAK and PTR, so that the numbers of events stay.
     pub(crate) fn filter<'a>(&mut self, events: &'a [Event]) -> Cow<'a, [Event]> {
         if self.0.is_empty() {
             return Cow::Borrowed(events);
         }
-        let declared = |event: &&Event| match event {
+        let mut declared = |event: &&Event| match event {
             Event::Reached(reach, _) | Event::ReachedPage { reach, .. }
                 if !self.is_declared(reach) =>
             {
@@ -100,7 +103,8 @@ impl Undeclared {
             }
             _ => true,
         };
-        events.iter().filter(declared).copied().collect()
+        let or_nothing = |event| if declared(&event) { *event } else { Event::Ordered };
+        events.iter().map(or_nothing).collect()
     }
 }
 
@@ -126,7 +130,7 @@ mod tests {
         let action = Action::Hypercall { cpu: 0, x0: 0, arguments: [0, MAP, MAP + 0x1000, 1] };
         let step = Step { action: &action, outcome: Outcome::Done, events: &events };
         let devices = [(7, (4, 0x9000)), (9, (4, 0xa000))];
-        assert!(listed(&step, MAP).into_iter().eq(devices));
+        assert!(listed(&step, MAP).unwrap().into_iter().eq(devices));
     }
 
     #[test]
@@ -139,7 +143,7 @@ mod tests {
         let gone = Event::Unreached(reach(0));
         let mut undeclared = Undeclared(BTreeSet::from([reach(0)]));
         let kept = undeclared.filter(&[page(0), gone, reached(0), page(0)]).into_owned();
-        assert_eq!(kept, [gone]);
+        assert_eq!(kept, [Event::Ordered, gone, Event::Ordered, Event::Ordered]);
         let elsewhere = [reached(0x200), page(0x200)];
         assert_eq!(*undeclared.filter(&elsewhere), elsewhere);
         assert!(undeclared.0.is_empty());

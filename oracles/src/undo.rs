@@ -8,7 +8,8 @@ use its_gic::register::FRAME_BYTES;
 use its_machine::{Action, Direction, Event, PageChange};
 
 use crate::guards::Guards;
-use crate::{Finding, Rule, Step, rules};
+use crate::history::column;
+use crate::{Finding, Rule, Step, broken_by, rules};
 
 /// Net changes of one page: shares, pins, donations.
 type Balance = [i32; 3];
@@ -23,20 +24,32 @@ pub(crate) fn judge(
     if step.set_up_result().is_some_and(|x1| x1 != 0) {
         failed_set_up(step.events, contested, findings);
     }
+    findings.extend(no_its(step, guards));
     given_back(step.events, findings);
     refused_commands(step.events, contested, guards, findings);
     findings.extend(ignored(step, guards));
+}
+
+/// A set-up that succeeds is one of an ITS.
+fn no_its(step: &Step, guards: &Guards) -> Option<Finding> {
+    let [device, ..] = step.arguments().filter(|_| step.set_up_result() == Some(0))?;
+    if guards.machine.its.contains(&device) {
+        return None;
+    }
+    let seen = format!("success for a device at {device:#x}");
+    Some(Finding::broken(&rules::EL2_FRAME, "no ITS", "x1", seen))
 }
 
 fn failed_set_up(events: &[Event], contested: &BTreeSet<u64>, findings: &mut Vec<Finding>) {
     if undoing_failed(events) {
         return;
     }
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
         if let Event::DeviceWrite { address, value, .. } = *event {
             let path = format!("device {address:#x}");
             let seen = format!("{value:#x}");
-            findings.push(Finding::broken(&rules::UNDO_HARDWARE, "write", path, seen));
+            let finding = Finding::broken(&rules::UNDO_HARDWARE, "write", path, seen);
+            findings.push(finding.by(index));
         }
     }
     let mut left = balances(events, contested);
@@ -77,14 +90,7 @@ pub fn page_balances(events: &[Event]) -> Vec<(u64, [i32; 3])> {
         let Event::Page { change, pages, result: Ok(()) } = *event else {
             continue;
         };
-        let (column, by) = match change {
-            PageChange::Share => (0, 1),
-            PageChange::Unshare => (0, -1),
-            PageChange::Pin => (1, 1),
-            PageChange::Unpin => (1, -1),
-            PageChange::Donate => (2, 1),
-            PageChange::Reclaim => (2, -1),
-        };
+        let (column, by) = column(change);
         for page in pages.iter() {
             balances.entry(page).or_default()[column] += by;
         }
@@ -116,7 +122,8 @@ enum Contents {
 /// piece.
 fn given_back(events: &[Event], findings: &mut Vec<Finding>) {
     let mut written: BTreeMap<u64, Contents> = BTreeMap::new();
-    for event in events {
+    for (index, event) in events.iter().enumerate() {
+        let known = findings.len();
         match *event {
             Event::WordWritten { address, .. } | Event::CommandWritten { address, .. } => {
                 written.insert(address / PAGE_BYTES, Contents::Words);
@@ -130,6 +137,7 @@ fn given_back(events: &[Event], findings: &mut Vec<Finding>) {
             }
             _ => {}
         }
+        broken_by(index, &mut findings[known..]);
     }
 }
 
@@ -237,12 +245,21 @@ mod tests {
     const SET_UP: Action = Action::Hypercall {
         cpu: 0,
         x0: Hypercall::InitItsEmulation.function_id(),
-        arguments: [0; 4],
+        arguments: [ITS, 0, 0, 0],
     };
 
     /// Changes of pages 7 and 8.
     fn pages(changes: &[PageChange]) -> Vec<Event> {
         changes.iter().map(|change| page(*change, 7, 2)).collect()
+    }
+
+    #[test]
+    fn a_set_up_is_one_of_an_its() {
+        let x0 = Hypercall::InitItsEmulation.function_id();
+        let device = |at| Action::Hypercall { cpu: 0, x0, arguments: [at, 0, 0, 0] };
+        assert_eq!(broken(device(ITS + 0x1_0000), 0, &[]), [("EL2-FRAME", "no ITS")]);
+        assert_eq!(broken(device(ITS + 0x1_0000), -19, &[]), []);
+        assert_eq!(broken(device(ITS), 0, &[]), []);
     }
 
     #[test]

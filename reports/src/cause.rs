@@ -109,10 +109,11 @@ impl<'a> Cause<'a> {
 impl Shown<'_> {
     /// Returns the signature, and where it was broken.
     pub fn text(&self) -> String {
-        let Finding { signature, operation, .. } = self.finding;
+        let Finding { signature, operation, source_line, .. } = self.finding;
+        let line = source_line.as_ref().map(|line| format!(", {line}")).unwrap_or_default();
         match signature.split('.').nth(1) {
-            Some("boot") => format!("{signature} at boot"),
-            _ => format!("{signature} at operation {operation}"),
+            Some("boot") => format!("{signature} at boot{line}"),
+            _ => format!("{signature} at operation {operation}{line}"),
         }
     }
 }

@@ -43,7 +43,7 @@ pub fn report(finding: &Finding, scenario: &impl Display) -> String {
         rule.id,
         rule.severity.name(),
         comment(rule.holds),
-        comment(&finding.path),
+        comment(&finding.place()),
         comment(&finding.expected),
         comment(&finding.seen),
     )

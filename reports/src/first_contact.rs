@@ -111,6 +111,20 @@ mod tests {
         }
     }
 
+    /// The screen, but for how many rules there are.
+    fn without_counts(contact: &FirstContact) -> String {
+        let text = contact.text();
+        let kept = text.lines().filter(|line| !line.starts_with("  judges"));
+        kept.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_layers_say_how_many_rules_are_judged() {
+        let text = |observed| FirstContact { observed, ..contact() }.text();
+        assert!(text(true).contains("service:  5 of 5 rules"));
+        assert_ne!(text(true), text(false));
+    }
+
     #[test]
     fn a_screen() {
         let at = |rule, class| {
@@ -118,12 +132,12 @@ mod tests {
             (finding, String::from("a.its"), 3)
         };
         let found = vec![at(&DIV_PINS, "pins"), at(&LEAK_LOOSE, "released")];
-        insta::assert_snapshot!(FirstContact { found, ..contact() }.text());
+        insta::assert_snapshot!(without_counts(&FirstContact { found, ..contact() }));
     }
 
     #[test]
     fn a_boot_that_fails() {
         let boots = vec![("the usual board", Some("the set-up returned -22 (-EINVAL)".into()))];
-        insta::assert_snapshot!(FirstContact { boots, observed: false, ..contact() }.text());
+        insta::assert_snapshot!(without_counts(&FirstContact { boots, ..contact() }));
     }
 }

@@ -136,7 +136,7 @@ impl Replayed {
             let _ = writeln!(text, "  {defect}");
         }
         for finding in &self.findings {
-            let Finding { rule, operation, path, signature, .. } = finding;
+            let (Finding { rule, operation, signature, .. }, path) = (finding, finding.place());
             let Rule { id, severity, holds, why, source, .. } = rule;
             let (severity, values) = (severity.name(), values(finding));
             let _ = writeln!(
@@ -211,16 +211,17 @@ mod tests {
             verdict: "diverged".into(),
             observed: true,
             defects: Vec::new(),
-            findings: vec![
-                Finding::new(
+            findings: vec![Finding {
+                source_line: Some("its.c:12".into()),
+                ..Finding::new(
                     &its_rules::catalogue::DIV_PINS,
                     "pins",
                     "page 0x80143.pins",
                     "1 (P5), since the device that was mapped last has its ITT there",
                     "0",
                 )
-                .at((0, "write-cwriter"), "CWRITER"),
-            ],
+                .at((0, "write-cwriter"), "CWRITER")
+            }],
         }
     }
 

@@ -224,6 +224,7 @@ mod tests {
     fn a_summary_for_people() {
         let finding =
             Finding::broken(&DIV_PINS, "pins", "a page", "0").at((0, "write-cwriter"), "CWRITER");
+        let finding = Finding { source_line: Some("its.c:12".into()), ..finding };
         let record = StoredFinding { finding, file: "a b.its".into() };
         let read = r#"{"target": "its_cmdq", "engine": "honggfuzz", "subject": "mine", "jobs": 2,
             "asked_cases": 9, "seconds": 2.0, "executions": 8, "cases": 9, "operations": 90,

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Ended {
     pub status: ExitStatus,
     pub stdout: String,
-    stderr: String,
+    pub stderr: String,
 }
 
 impl Ended {

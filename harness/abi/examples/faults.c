@@ -10,7 +10,7 @@
 static u64 cell;
 static void (*volatile nowhere)(void);
 /* What the compiler must not know. */
-static volatile u64 far = 1 << 20, forever = 1;
+static volatile u64 far = 1 << 20, forever = 1, zero;
 
 /* What no reset puts back, touched where nobody sees it. */
 static u64 beyond __attribute__((section("beyond_reset")));
@@ -33,7 +33,8 @@ static void err(u64 fault)
 {
 	struct unit *unit = &units[0];
 	u64 *volatile null = NULL;
-	u64 *host = its_to_pointer(unit->host_queue), words[4];
+	u64 *host = its_to_pointer(unit->host_queue);
+	volatile u64 words[4];
 
 	switch (fault) {
 	case 1: /* null is followed */
@@ -50,7 +51,7 @@ static void err(u64 fault)
 			__asm__ volatile("");
 	case 5: /* a slot is looked at, then copied */
 		cell = READ_ONCE(host[0]);
-		read_slot(unit->host_queue, words);
+		read_slot(unit->host_queue, (u64 *)words);
 		break;
 	case 6: /* a lock is kept */
 		its_lock(ITS_LOCK_SET_UP + 2);
@@ -78,6 +79,14 @@ static void err(u64 fault)
 	case 14: /* work that depends on what was done before the reset */
 		for (u64 n = count_beyond(); n; n--)
 			its_order();
+		break;
+	case 15: /* divisions by zero, which go on with what arm64 has */
+		words[0] = fault / zero;
+		words[1] = fault % zero;
+		words[2] = (u32)fault / (u32)zero;
+		words[3] = -(s32)fault % (s32)zero;
+		if (words[0] || words[1] != fault || words[2] || words[3] != -fault)
+			its_panic();
 		break;
 	}
 }

@@ -18,8 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Objects that were compiled with version 2 are taken too. */
-#define ITS_ABI_VERSION 3
+/* Objects that were compiled with version 2 or 3 are taken too. */
+#define ITS_ABI_VERSION 4
 
 /* Frames that trap. */
 #define ITS_FRAME_CONTROL 0       /* the control frame of ITS `index`, 64 KiB */
@@ -33,8 +33,7 @@
 
 /* Kept for versions to come; an emulation takes none of these names:
  * its_subject_set_up_redistributors, its_subject_tear_down, its_subject_cpu (a CPU comes or goes),
- * its_barrier (by kind), its_lock_at and its_unlock_at (by address; numbers from 32 on),
- * its_is_coherent, its_progress. */
+ * its_barrier (by kind), its_is_coherent, its_progress. */
 
 /* ---- what the emulation offers; each function below is to be defined, but for the last ---- */
 
@@ -168,5 +167,9 @@ void its_set_note(uint64_t page, uint32_t note);
 /* Locks: ITS_LOCK_*. */
 void its_lock(uint32_t lock);
 void its_unlock(uint32_t lock);
+/* A lock by its address, in memory or own data, where nothing says what it protects: in any order,
+ * before ITS_LOCK_MEMORY. */
+void its_lock_at(const void *lock);
+void its_unlock_at(const void *lock);
 
 #endif

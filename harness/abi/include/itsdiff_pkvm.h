@@ -15,28 +15,28 @@
 		itsdiff_result;                      \
 	})
 
-static inline int32_t __pkvm_host_share_hyp(uint64_t pfn)
+static inline __attribute__((__always_inline__)) int32_t __pkvm_host_share_hyp(uint64_t pfn)
 {
 	return ITSDIFF_LOCKED(its_share(pfn));
 }
 
-static inline int32_t __pkvm_host_unshare_hyp(uint64_t pfn)
+static inline __attribute__((__always_inline__)) int32_t __pkvm_host_unshare_hyp(uint64_t pfn)
 {
 	return ITSDIFF_LOCKED(its_unshare(pfn));
 }
 
-static inline int32_t __pkvm_host_donate_hyp(uint64_t pfn, uint64_t nr_pages)
+static inline __attribute__((__always_inline__)) int32_t __pkvm_host_donate_hyp(uint64_t pfn, uint64_t nr_pages)
 {
 	return ITSDIFF_LOCKED(its_donate(pfn, nr_pages));
 }
 
-static inline int32_t __pkvm_hyp_donate_host(uint64_t pfn, uint64_t nr_pages)
+static inline __attribute__((__always_inline__)) int32_t __pkvm_hyp_donate_host(uint64_t pfn, uint64_t nr_pages)
 {
 	return ITSDIFF_LOCKED(its_reclaim(pfn, nr_pages));
 }
 
 /* The pages from one EL2 pointer to before another are unpinned. */
-static inline void hyp_unpin_shared_mem(void *from, void *to)
+static inline __attribute__((__always_inline__)) void hyp_unpin_shared_mem(void *from, void *to)
 {
 	uint64_t page = its_from_pointer(from) >> 12;
 	uint64_t pages = ((uint64_t)to - ((uint64_t)from & ~0xfffULL) + 0xfff) >> 12;
@@ -48,7 +48,7 @@ static inline void hyp_unpin_shared_mem(void *from, void *to)
 }
 
 /* The pages from one EL2 pointer to before another are pinned, all or none. */
-static inline int32_t hyp_pin_shared_mem(void *from, void *to)
+static inline __attribute__((__always_inline__)) int32_t hyp_pin_shared_mem(void *from, void *to)
 {
 	uint64_t page = its_from_pointer(from) >> 12;
 	uint64_t pages = ((uint64_t)to - ((uint64_t)from & ~0xfffULL) + 0xfff) >> 12;

@@ -9,6 +9,7 @@ use its_machine::Misconduct;
 
 use crate::call::{Left, current, serve};
 use crate::image;
+use crate::place::entry;
 
 /// Addresses from here on are nobody's null pointer.
 const NULL_END: usize = 0x1_0000;
@@ -65,42 +66,37 @@ fn within(range: &Range<usize>, address: usize, bytes: usize) -> bool {
 }
 
 macro_rules! callbacks {
-    ($($load:ident $store:ident $bytes:literal),*) => {
-        $(
-            // SAFETY: no other crate defines a symbol of this name.
-            #[unsafe(no_mangle)]
-            extern "C" fn $load(address: usize) {
-                judge(address, $bytes, false);
+    ($($name:ident $bytes:literal $write:literal),*) => {
+        $(mod $name {
+            use super::*;
+
+            extern "C" fn access(address: usize) {
+                judge(address, $bytes, $write);
             }
 
-            // SAFETY: no other crate defines a symbol of this name.
-            #[unsafe(no_mangle)]
-            extern "C" fn $store(address: usize) {
-                judge(address, $bytes, true);
-            }
-        )*
+            entry!($name, access);
+        })*
     };
 }
 
 callbacks!(
-    itsdiff_load1 itsdiff_store1 1,
-    itsdiff_load2 itsdiff_store2 2,
-    itsdiff_load4 itsdiff_store4 4,
-    itsdiff_load8 itsdiff_store8 8,
-    itsdiff_load16 itsdiff_store16 16
+    itsdiff_load1 1 false, itsdiff_store1 1 true,
+    itsdiff_load2 2 false, itsdiff_store2 2 true,
+    itsdiff_load4 4 false, itsdiff_store4 4 true,
+    itsdiff_load8 8 false, itsdiff_store8 8 true,
+    itsdiff_load16 16 false, itsdiff_store16 16 true
 );
 
-// SAFETY: no other crate defines a symbol of this name.
-#[unsafe(no_mangle)]
-extern "C" fn itsdiff_load_n(address: usize, bytes: usize) {
+extern "C" fn load_n(address: usize, bytes: usize) {
     judge(address, bytes, false);
 }
 
-// SAFETY: no other crate defines a symbol of this name.
-#[unsafe(no_mangle)]
-extern "C" fn itsdiff_store_n(address: usize, bytes: usize) {
+extern "C" fn store_n(address: usize, bytes: usize) {
     judge(address, bytes, true);
 }
+
+entry!(itsdiff_load_n, load_n);
+entry!(itsdiff_store_n, store_n);
 
 /// Called before functions that do not return.
 // SAFETY: no other crate defines a symbol of this name.
@@ -109,31 +105,14 @@ extern "C" fn itsdiff_no_return() {}
 
 // Compilers ask for them by these names, and instrumented code by others: a symbol is renamed to
 // one that no other is.
-macro_rules! copies {
-    ($($moves:ident)*; $($sets:ident)*) => {
-        $(
-            // SAFETY: no other crate defines a symbol of this name.
-            #[unsafe(no_mangle)]
-            extern "C" fn $moves(to: *mut c_void, from: *const c_void, bytes: usize) -> *mut c_void {
-                copy(to, from, bytes)
-            }
-        )*
-        $(
-            // SAFETY: no other crate defines a symbol of this name.
-            #[unsafe(no_mangle)]
-            extern "C" fn $sets(to: *mut c_void, value: i32, bytes: usize) -> *mut c_void {
-                fill(to, value, bytes)
-            }
-        )*
-    };
-}
+entry!(itsdiff_memcpy, copy);
+entry!(itsdiff_memmove, copy);
+entry!(itsdiff_asan_memcpy, copy);
+entry!(itsdiff_asan_memmove, copy);
+entry!(itsdiff_memset, fill);
+entry!(itsdiff_asan_memset, fill);
 
-copies!(
-    itsdiff_memcpy itsdiff_memmove itsdiff_asan_memcpy itsdiff_asan_memmove;
-    itsdiff_memset itsdiff_asan_memset
-);
-
-fn copy(to: *mut c_void, from: *const c_void, bytes: usize) -> *mut c_void {
+extern "C" fn copy(to: *mut c_void, from: *const c_void, bytes: usize) -> *mut c_void {
     if bytes > 0 {
         judge(from.addr(), bytes, false);
         judge(to.addr(), bytes, true);
@@ -144,7 +123,7 @@ fn copy(to: *mut c_void, from: *const c_void, bytes: usize) -> *mut c_void {
     to
 }
 
-fn fill(to: *mut c_void, value: i32, bytes: usize) -> *mut c_void {
+extern "C" fn fill(to: *mut c_void, value: i32, bytes: usize) -> *mut c_void {
     if bytes > 0 {
         judge(to.addr(), bytes, true);
         // SAFETY: as above.

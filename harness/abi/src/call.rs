@@ -15,6 +15,7 @@ use its_machine::Misconduct;
 
 use crate::descriptor::Descriptor;
 use crate::faults;
+use crate::place;
 use crate::services::Services;
 
 /// Accesses and microseconds that one call may take: sixteen for each call of `El2` that the board
@@ -51,6 +52,8 @@ pub(crate) struct Current {
     /// The machine's memory in this process.
     pub(crate) memory: Range<usize>,
     left: Cell<u64>,
+    /// Where it first divided by zero.
+    pub(crate) divided: Cell<Option<u64>>,
     /// What the machine unwound with.
     stopped: RefCell<Option<Box<dyn Any + Send>>>,
 }
@@ -119,6 +122,7 @@ pub(crate) fn serve<R>(act: impl FnOnce(&dyn Services, &Current) -> R) -> R {
     };
     // SAFETY: the services outlive the call, see `enter`.
     let services = unsafe { &*services };
+    services.set_place(place::now());
     let result = catch_unwind(AssertUnwindSafe(|| act(services, current)));
     current.resume();
     match result {
@@ -139,11 +143,17 @@ pub(crate) fn enter(
     descriptor: Option<&Descriptor>,
     function: impl FnOnce() -> u64,
 ) -> u64 {
-    let (ended, stopped) = run(Some(services), services.mapping(), descriptor, function);
-    if let Some(payload) = stopped {
+    let done = run(Some(services), services.mapping(), descriptor, function);
+    let here = place::now();
+    if let Some(place) = done.divided {
+        services.set_place(place);
+        services.report(Misconduct::DividedByZero);
+    }
+    if let Some(payload) = done.stopped {
         resume_unwind(payload);
     }
-    match ended {
+    services.set_place(here);
+    match done.ended {
         Ok(value) => value,
         Err(Left::Misconduct(misconduct)) => services.convict(misconduct),
         Err(Left::Panicked) => resume_unwind(Box::new("the emulation panicked")),
@@ -158,10 +168,23 @@ pub(crate) fn enter(
 /// # Errors
 /// What it must not do.
 pub(crate) fn enter_alone(function: impl FnOnce() -> u64) -> Result<u64, &'static str> {
-    run(None, (ptr::null_mut(), 0), None, function).0.map_err(|left| match left {
+    let done = run(None, (ptr::null_mut(), 0), None, function);
+    if done.divided.is_some() {
+        return Err("divided by zero");
+    }
+    done.ended.map_err(|left| match left {
         Left::Nowhere => "called a service where there is no machine",
         _ => "did not return",
     })
+}
+
+/// How a call ended.
+struct Done {
+    ended: Ended,
+    /// What the machine unwound with.
+    stopped: Option<Box<dyn Any + Send>>,
+    /// Where it first divided by zero.
+    divided: Option<u64>,
 }
 
 fn run(
@@ -169,7 +192,7 @@ fn run(
     (memory, bytes): (*mut u8, usize),
     descriptor: Option<&Descriptor>,
     function: impl FnOnce() -> u64,
-) -> (Ended, Option<Box<dyn Any + Send>>) {
+) -> Done {
     faults::prepare();
     CALLS.set(CALLS.get() + 1);
     let kept = STACKS.with_borrow_mut(Vec::pop);
@@ -187,13 +210,14 @@ fn run(
         stack: stack.limit().get()..stack.base().get(),
         memory: memory.addr()..memory.addr() + bytes,
         left: Cell::new(WORK_LIMIT),
+        divided: Cell::new(None),
         stopped: RefCell::new(None),
     };
     let (ended, stack) = on_stack(stack, &current, function);
     // Where there is a call around this one, it resumes.
     CURRENT.set(ptr::null());
     STACKS.with_borrow_mut(|stacks| stacks.push(stack));
-    (ended, current.stopped.take())
+    Done { ended, stopped: current.stopped.take(), divided: current.divided.get() }
 }
 
 fn on_stack(

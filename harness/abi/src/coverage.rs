@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use its_machine::Misconduct;
 
 use crate::call::{Left, current};
-use crate::{faults, image};
+use crate::{faults, image, place};
 
 const COUNTERS: usize = 1 << 14;
 
@@ -71,6 +71,7 @@ std::arch::global_asm!(
 
 extern "C" fn edge(returns_to: usize) {
     if faults::expired() {
+        place::trapped(returns_to - 1);
         current().leave(Left::Misconduct(Misconduct::TooMuchWork));
     }
     let place = returns_to.wrapping_sub(image::text().start);

@@ -14,7 +14,7 @@ use its_machine::Misconduct;
 
 use crate::access::stray;
 use crate::call::{Current, Ended, Left, current_or_null};
-use crate::image;
+use crate::{image, place};
 
 const TRAPS: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
 
@@ -80,6 +80,18 @@ extern "C" fn trapped(signal: c_int, info: *mut libc::siginfo_t, context: *mut c
     if current.is_null() || !(image::text().contains(&pc(context)) || jumped_there) {
         return pass_on(signal);
     }
+    // SAFETY: it is not null, and the call goes on until this returns.
+    let on_stack = unsafe { (*current).stack.contains(&sp(context)) };
+    place::trapped(if jumped_there && on_stack {
+        caller(context).wrapping_sub(1)
+    } else {
+        pc(context)
+    });
+    // SAFETY: the call goes on until this returns.
+    let divided = unsafe { &(*current).divided };
+    if signal == libc::SIGFPE && skip_division(context) {
+        return divided.set(divided.get().or(Some(place::now())));
+    }
     let memory = signal == libc::SIGSEGV || signal == libc::SIGBUS;
     let write = was_write(context);
     // SAFETY: it is not null, and the call goes on until this returns.
@@ -107,6 +119,7 @@ extern "C" fn looked(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
         // It is in a callback or service, and leaves at the next.
         return EXPIRED.store(true, Ordering::Relaxed);
     }
+    place::trapped(pc(context));
     abandon(current, context, || Left::Misconduct(Misconduct::TooMuchWork));
 }
 
@@ -153,6 +166,12 @@ mod machine {
         context.uc_mcontext.gregs[libc::REG_RSP as usize] as usize
     }
 
+    /// Where what was just called returns to; the stack pointer is valid.
+    pub(super) fn caller(context: &libc::ucontext_t) -> usize {
+        // SAFETY: as the caller says.
+        unsafe { *std::ptr::with_exposed_provenance::<usize>(sp(context)) }
+    }
+
     pub(super) fn was_write(context: &libc::ucontext_t) -> bool {
         context.uc_mcontext.gregs[libc::REG_ERR as usize] & WRITE != 0
     }
@@ -164,6 +183,62 @@ mod machine {
         registers[libc::REG_RBP as usize] = to.rbp as i64;
         registers[libc::REG_RDI as usize] = to.rdi as i64;
         registers[libc::REG_RSI as usize] = to.rsi as i64;
+    }
+
+    /// The longest instruction.
+    const LONGEST: usize = 15;
+
+    /// Goes on after a division that has no result with what arm64 has: 0, and the dividend as
+    /// remainder. Returns whether the processor stands at one.
+    pub(super) fn skip_division(context: &mut libc::ucontext_t) -> bool {
+        // SAFETY: it executes there, and what is behind the emulation's code is code of Rust's.
+        let code = unsafe { *std::ptr::with_exposed_provenance::<[u8; LONGEST]>(pc(context)) };
+        let Some((length, bytes)) = division(&code) else {
+            return false;
+        };
+        let registers = &mut context.uc_mcontext.gregs;
+        registers[libc::REG_RIP as usize] += length as i64;
+        let [rax, rdx] = [libc::REG_RAX, libc::REG_RDX].map(|register| register as usize);
+        let (low, high) = (registers[rax], registers[rdx]);
+        (registers[rax], registers[rdx]) = match bytes {
+            1 => (low & !0xffff | (low & 0xff) << 8, high),
+            2 => (low & !0xffff, high & !0xffff | low & 0xffff),
+            4 => (0, low & 0xffff_ffff),
+            _ => (0, low),
+        };
+        true
+    }
+
+    /// The length of a `div` or `idiv`, and the bytes of its quotient.
+    pub(super) fn division(code: &[u8; LONGEST]) -> Option<(usize, usize)> {
+        let mut at = 0;
+        let mut bytes = 4;
+        if code[at] == 0x66 {
+            (at, bytes) = (at + 1, 2);
+        }
+        if code[at] & 0xf0 == 0x40 {
+            bytes = if code[at] & 8 != 0 { 8 } else { bytes };
+            at += 1;
+        }
+        match code[at] {
+            0xf6 => bytes = 1,
+            0xf7 => {}
+            _ => return None,
+        }
+        let operand = code[at + 1];
+        if !matches!(operand >> 3 & 7, 6 | 7) {
+            return None;
+        }
+        let (mode, base) = (operand >> 6, operand & 7);
+        let has_index = mode != 3 && base == 4;
+        let base = if has_index { code[at + 2] & 7 } else { base };
+        let displacement = match mode {
+            0 if base == 5 => 4,
+            1 => 1,
+            2 => 4,
+            _ => 0,
+        };
+        Some((at + 2 + usize::from(has_index) + displacement, bytes))
     }
 }
 
@@ -179,6 +254,11 @@ mod machine {
         context.uc_mcontext.sp as usize
     }
 
+    /// Where what was just called returns to.
+    pub(super) fn caller(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.regs[30] as usize
+    }
+
     /// The kernel says it only in a record that libc does not describe.
     pub(super) fn was_write(_: &libc::ucontext_t) -> bool {
         false
@@ -190,6 +270,38 @@ mod machine {
         (machine.regs[0], machine.regs[1]) = (to.x0, to.x1);
         (machine.regs[29], machine.regs[30]) = (to.x29, to.lr);
     }
+
+    /// Nothing traps: the result is 0.
+    pub(super) fn skip_division(_: &mut libc::ucontext_t) -> bool {
+        false
+    }
 }
 
-use machine::{pc, set, sp, was_write};
+use machine::{caller, pc, set, skip_division, sp, was_write};
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::machine::division;
+
+    #[test]
+    fn divisions_are_as_long_as_they_are() {
+        for (code, length, bytes) in [
+            (&[0xf7, 0xf1][..], 2, 4),                     // div ecx
+            (&[0x48, 0xf7, 0xf9], 3, 8),                   // idiv rcx
+            (&[0x66, 0xf7, 0xf1], 3, 2),                   // div cx
+            (&[0xf6, 0xf1], 2, 1),                         // div cl
+            (&[0x41, 0xf7, 0x37], 3, 4),                   // div dword [r15]
+            (&[0xf7, 0x74, 0x24, 0x08], 4, 4),             // div dword [rsp+8]
+            (&[0xf7, 0x35, 0, 0, 0, 0], 6, 4),             // div dword [rip]
+            (&[0xf7, 0xb6, 0, 1, 0, 0], 6, 4),             // div dword [rsi+256]
+            (&[0x48, 0xf7, 0x34, 0xc5, 0, 0, 0, 0], 8, 8), // div qword [rax*8]
+        ] {
+            let mut all = [0; 15];
+            all[..code.len()].copy_from_slice(code);
+            assert_eq!(division(&all), Some((length, bytes)), "{code:x?}");
+        }
+        // neg ecx; add
+        assert_eq!(division(&[0xf7, 0xd9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert_eq!(division(&[1; 15]), None);
+    }
+}

@@ -3,7 +3,7 @@
 use its_machine::MAX_ITS;
 
 /// The version of the header that this is.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 /// The oldest version whose objects are taken: what it has of a structure is as it was.
 pub(crate) const OLDEST: u32 = 2;
 
@@ -16,6 +16,8 @@ pub(crate) const FRAME_REDISTRIBUTOR: u32 = 2;
 pub(crate) const LOCK_SET_UP: u32 = 0;
 pub(crate) const LOCK_ITS: u32 = 1;
 pub(crate) const LOCK_MEMORY: u32 = 16;
+/// From here on, in the adapter alone: those that an emulation names by their addresses.
+pub(crate) const LOCK_AT: u32 = 32;
 
 /// A type that C has too, for the tests of the header.
 #[cfg(test)]

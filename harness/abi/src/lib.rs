@@ -13,6 +13,7 @@
 //! - `descriptor`: a set-up's descriptor in the layout that the emulation wants
 //! - `faults`: what the processor traps, and loops that do nothing
 //! - `image`: the writable data
+//! - `place`: where in its code it is, and the line of its source
 //! - `coverage`: edges of code that was compiled with gcc's `-fsanitize-coverage=trace-pc`
 //!
 //! Targets are its users, through the runner. It knows neither board nor runner. It is the only
@@ -25,6 +26,7 @@ mod descriptor;
 mod faults;
 mod image;
 mod interface;
+mod place;
 mod services;
 mod subject;
 

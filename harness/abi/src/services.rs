@@ -1,5 +1,6 @@
 //! What C calls, on the [`El2`] that the call of the subject came from.
 
+use std::cell::RefCell;
 use std::ffi::c_void;
 
 use its_el2::{El2, LockOf, Locks, Mapped, PageWords};
@@ -8,20 +9,46 @@ use its_machine::{AccessSize, Errno, LockName, Misconduct};
 
 use crate::access::judge;
 use crate::call::{Current, Left, serve};
-use crate::interface::{LOCK_ITS, LOCK_MEMORY, LOCK_SET_UP, Redistributor};
+use crate::image;
+use crate::interface::{LOCK_AT, LOCK_ITS, LOCK_MEMORY, LOCK_SET_UP, Redistributor};
+use crate::place::entry;
 
 pub(crate) const MOST_ITS: usize = its_machine::MAX_ITS;
+/// Locks by their address that are known at a time.
+const MOST_OTHERS: usize = 64;
 
 /// Locks of one emulation; what they protect is C's business.
 pub(crate) struct OwnLocks<L: Locks> {
     set_up: L::Lock<()>,
     its: [L::Lock<()>; MOST_ITS],
+    others: [L::Lock<()>; MOST_OTHERS],
+    /// Where these are, as far as they were used: physical addresses, or any other numbers.
+    at: RefCell<Vec<u64>>,
 }
 
 impl<L: Locks> OwnLocks<L> {
     pub(crate) fn new() -> Self {
         let its = std::array::from_fn(|n| L::lock(LockName::Its(n as u8), ()));
-        Self { set_up: L::lock(LockName::SetUp, ()), its }
+        let others = std::array::from_fn(|n| L::lock(LockName::Other(n as u8), ()));
+        Self { set_up: L::lock(LockName::SetUp, ()), its, others, at: RefCell::default() }
+    }
+
+    /// The same locks, all free.
+    pub(crate) fn copy(&self) -> Self {
+        Self { at: self.at.clone(), ..Self::new() }
+    }
+
+    /// The number of the lock at an address, which stays the same until too many others came.
+    fn number(&self, at: u64) -> u32 {
+        let mut known = self.at.borrow_mut();
+        let place = known.iter().position(|other| *other == at).unwrap_or_else(|| {
+            if known.len() == MOST_OTHERS {
+                known.clear();
+            }
+            known.push(at);
+            known.len() - 1
+        });
+        LOCK_AT + place as u32
     }
 }
 
@@ -36,6 +63,7 @@ impl<E: El2> On<'_, E> {
         match number {
             LOCK_SET_UP => Some(&self.locks.set_up),
             LOCK_MEMORY => Some(self.el2.memory_lock()),
+            LOCK_AT.. => self.locks.others.get((number - LOCK_AT) as usize),
             _ => {
                 let its = number.checked_sub(LOCK_ITS)?;
                 self.locks.its.get(usize::try_from(its).ok()?)
@@ -49,6 +77,7 @@ macro_rules! object {
     ($(fn $name:ident($($argument:ident: $of:ty),*) $(-> $result:ty)?;)*) => {
         pub(crate) trait Services {
             $(fn $name(&self $(, $argument: $of)*) $(-> $result)?;)*
+            fn lock_at(&self, at: u64) -> u32;
             fn acquire(&self, lock: u32) -> bool;
             fn release(&self, lock: u32) -> bool;
         }
@@ -57,6 +86,9 @@ macro_rules! object {
             $(fn $name(&self $(, $argument: $of)*) $(-> $result)? {
                 self.el2.$name($($argument),*)
             })*
+            fn lock_at(&self, at: u64) -> u32 {
+                self.locks.number(at)
+            }
             fn acquire(&self, lock: u32) -> bool {
                 self.lock(lock).map(|lock| self.el2.acquire(lock)).is_some()
             }
@@ -74,6 +106,7 @@ object! {
     fn read_device(address: u64, size: AccessSize) -> u64;
     fn write_device(address: u64, size: AccessSize, value: u64);
     fn warn();
+    fn wait(microseconds: u64);
     fn physical(linear: u64) -> Option<u64>;
     fn is_memory(address: u64, bytes: u64) -> bool;
     fn first_word(address: u64, bytes: u64) -> Option<u64>;
@@ -96,16 +129,21 @@ object! {
     fn page_words(page: u64) -> PageWords;
     fn put_page_words(page: u64, words: &PageWords);
     fn report_page_read(page: u64, words: &PageWords);
+    fn set_place(place: u64);
+    fn report(misconduct: Misconduct);
     fn convict(misconduct: Misconduct) -> !;
 }
 
 macro_rules! services {
     ($(fn $name:ident($($argument:ident: $of:ty),*) -> $result:ty { |$services:ident, $current:ident| $body:expr })*) => {
         $(
-            // SAFETY: no other crate defines a symbol of this name, which is the interface's.
-            #[unsafe(no_mangle)]
-            extern "C" fn $name($($argument: $of),*) -> $result {
-                serve(|$services: &dyn Services, $current: &Current| $body)
+            mod $name {
+                use super::*;
+
+                extern "C" fn service($($argument: $of),*) -> $result {
+                    serve(|$services: &dyn Services, $current: &Current| $body)
+                }
+                entry!($name, service);
             }
         )*
 
@@ -143,7 +181,10 @@ services! {
     } }
     fn its_warn() -> () { |el2, _current| el2.warn() }
     fn its_panic() -> () { |_el2, current| current.leave(Left::Panicked) }
-    fn its_delay(microseconds: u64) -> () { |_el2, current| current.work(microseconds) }
+    fn its_delay(microseconds: u64) -> () { |el2, current| {
+        current.work(microseconds);
+        el2.wait(microseconds);
+    } }
     fn its_from_host(linear: u64, address: *mut u64) -> i32 { |el2, current| {
         let Some(found) = el2.physical(linear) else {
             return number(Err(Errno::Einval));
@@ -204,14 +245,20 @@ services! {
     fn its_note(page: u64) -> u32 { |el2, _current| el2.note(page) }
     fn its_set_note(page: u64, note: u32) -> () { |el2, _current| el2.set_note(page, note) }
     fn its_lock(lock: u32) -> () { |el2, current| {
-        if !el2.acquire(lock) {
+        if lock >= LOCK_AT || !el2.acquire(lock) {
             current.leave(Left::Panicked);
         }
     } }
     fn its_unlock(lock: u32) -> () { |el2, current| {
-        if !el2.release(lock) {
+        if lock >= LOCK_AT || !el2.release(lock) {
             current.leave(Left::Panicked);
         }
+    } }
+    fn its_lock_at(lock: *const c_void) -> () { |el2, current| {
+        el2.acquire(lock_at(el2, current, lock));
+    } }
+    fn its_unlock_at(lock: *const c_void) -> () { |el2, current| {
+        el2.release(lock_at(el2, current, lock));
     } }
 }
 
@@ -228,6 +275,17 @@ fn size(el2: &dyn Services, bytes: u32) -> AccessSize {
         4 => AccessSize::Word,
         8 => AccessSize::Double,
         _ => el2.convict(Misconduct::BadDevice { address: 0, size: AccessSize::Byte }),
+    }
+}
+
+/// The number of the lock at a pointer, into memory or the emulation's own data.
+fn lock_at(el2: &dyn Services, current: &Current, pointer: *const c_void) -> u32 {
+    let own = image::data().contains(&pointer.addr());
+    match physical(el2, pointer) {
+        Some(address) => el2.lock_at(address),
+        // No physical address.
+        None if own => el2.lock_at(!((pointer.addr() - image::data().start) as u64)),
+        None => current.leave(Left::Misconduct(crate::access::stray(pointer.addr(), true))),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::image::Image;
 use crate::interface::{
     self, FRAME_CONTROL, FRAME_REDISTRIBUTOR, FRAME_TRANSLATION, Machine, Policy,
 };
+use crate::place;
 use crate::services::{MOST_ITS, On, OwnLocks};
 
 /// Whether each load and store of the emulation is seen.
@@ -164,7 +165,7 @@ impl<L: Locks> Clone for Foreign<L> {
         let _inside = Inside::new();
         Self {
             image: self.image.copy(),
-            locks: OwnLocks::new(),
+            locks: self.locks.copy(),
             policy: self.policy,
             layouts: Layouts::default(),
         }
@@ -182,6 +183,10 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
 
     fn is_external(&self) -> bool {
         true
+    }
+
+    fn source(&self, place: u64) -> Option<&'static str> {
+        place::source(place)
     }
 
     fn set_up(&self, el2: &E, arguments: [u64; 4]) -> i64 {

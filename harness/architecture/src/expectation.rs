@@ -77,6 +77,11 @@ impl Architecture {
         self.memory.word(address)
     }
 
+    /// Returns the words of memory in a range that are not zero, with their addresses.
+    pub fn words(&self, address: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.memory.words(address, bytes)
+    }
+
     /// Returns the addresses of all level-2 tables that valid level-1 entries of a host name.
     pub fn level2_tables(&self) -> impl Iterator<Item = u64> {
         let both = |its: &Its| [its.registers.table(DEVICES), its.registers.table(COLLECTIONS)];

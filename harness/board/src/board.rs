@@ -104,6 +104,14 @@ impl Board {
         self.subject.is_external()
     }
 
+    /// The file and line of the subject that made an event of the last action, by its number.
+    pub fn source(&self, event: usize) -> Option<&'static str> {
+        let state = self.state.borrow();
+        let after = state.places.partition_point(|(from, _)| *from <= event);
+        let (_, place) = *state.places.get(after.checked_sub(1)?)?;
+        self.subject.source(place)
+    }
+
     /// The board as it is, between two actions.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state.borrow();
@@ -129,6 +137,7 @@ impl Board {
         state.board_panicked = false;
         state.held.clear();
         state.events.clear();
+        state.forget_places();
         state.direct = Direct::default();
         self.disarm();
         self.subject = snapshot.subject.copy();
@@ -180,6 +189,7 @@ impl Board {
 
     /// Does one thing. What happened meanwhile is put into `events`, in order.
     pub fn perform(&self, action: &Action, events: &mut Vec<Event>) -> Outcome {
+        self.state.borrow_mut().forget_places();
         let outcome = self.dispatch(action);
         let mut state = self.state.borrow_mut();
         events.clear();
@@ -293,6 +303,8 @@ impl Board {
                     resume_unwind(payload);
                 }
                 if !payload.is::<Stop>() {
+                    let place = state.place;
+                    state.mark(place);
                     state.misconduct(Misconduct::Panicked);
                 }
                 None

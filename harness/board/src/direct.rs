@@ -28,6 +28,8 @@ struct Block {
     shared: bool,
     /// Nothing may be gathered with it.
     alone: bool,
+    /// Where the subject's code makes the first of it.
+    place: u64,
 }
 
 impl Block {
@@ -37,7 +39,7 @@ impl Block {
         let from = first.max(address) - address;
         let to = end.min(address + COMMAND_BYTES) - address;
         let bytes = (u64::from(WHOLE) >> (COMMAND_BYTES - (to - from)) << from) as u32;
-        Self { address, bytes, shared, alone }
+        Self { address, bytes, shared, alone, place: 0 }
     }
 
     /// Takes in another access to the same block, if it touches no byte again.
@@ -109,7 +111,8 @@ impl State {
     }
 
     fn announce_loads(&mut self, address: u64, bytes: u64, shared: bool) {
-        for part in blocks(address, bytes, shared) {
+        for mut part in blocks(address, bytes, shared) {
+            part.place = self.place;
             let taken = self.direct.loads.as_mut();
             if !taken.is_some_and(|block| block.take(&part))
                 && let Some(block) = self.direct.loads.replace(part)
@@ -128,6 +131,7 @@ impl State {
 
     fn report_command(&mut self, block: Block) {
         let words = [0, 8, 16, 24].map(|byte| self.memory.read(block.address + byte));
+        self.mark(block.place);
         self.events.push(Event::CommandRead {
             address: block.address,
             words,
@@ -137,6 +141,7 @@ impl State {
     }
 
     fn report_words(&mut self, block: Block) {
+        self.mark(block.place);
         for (address, bytes) in block.words() {
             if bytes != u8::MAX && self.is_other_part(address, bytes) {
                 continue;
@@ -173,7 +178,7 @@ impl State {
             self.memory.expect_uncleaned(start, end - start);
         }
         for mut part in blocks(address, bytes, shared) {
-            part.alone = bytes < 8;
+            (part.alone, part.place) = (bytes < 8, self.place);
             let last = self.direct.stores.last_mut();
             if !last.is_some_and(|block| block.take(&part)) {
                 self.direct.stores.push(part);
@@ -185,6 +190,7 @@ impl State {
         let stores = std::mem::take(&mut self.direct.stores);
         let mut rest = &stores[..];
         while let Some(block) = rest.first() {
+            self.mark(block.place);
             if let Some((page, after)) = self.zeroed_page(rest) {
                 self.events.push(Event::PageZeroed { page });
                 self.page_rewritten(page);
@@ -332,6 +338,18 @@ impl Mapped for Board {
         }
     }
 
+    fn wait(&self, microseconds: u64) {
+        self.call().events.push(Event::Waited { microseconds });
+    }
+
+    fn set_place(&self, place: u64) {
+        self.state.borrow_mut().place = place;
+    }
+
+    fn report(&self, misconduct: Misconduct) {
+        self.call().misconduct(misconduct);
+    }
+
     fn convict(&self, misconduct: Misconduct) -> ! {
         self.stop(self.call(), misconduct)
     }
@@ -440,6 +458,18 @@ mod tests {
         // Halves of a word are stored one after the other.
         let halves = |board: &Board| (0..2).for_each(|n| board.store(at + 4 * n, 4));
         assert_eq!(seen(halves).len(), 2);
+    }
+
+    #[test]
+    fn what_is_reported_late_keeps_its_place() {
+        let board = board();
+        board.set_place(5);
+        board.load(Area::EL2.address(), 8);
+        board.set_place(7);
+        board.order();
+        let state = board.state.borrow();
+        assert!(matches!(state.events[..], [Event::WordRead { .. }, Event::Ordered]));
+        assert_eq!(state.places, [(0, 5), (1, 7)]);
     }
 
     #[test]

@@ -66,6 +66,8 @@ impl Board {
     pub(crate) fn call(&self) -> Service<'_> {
         self.step();
         let mut state = Service(self.state.borrow_mut());
+        let place = state.place;
+        state.mark(place);
         state.work += 1;
         if state.work > WORK_LIMIT {
             self.stop(state, Misconduct::TooMuchWork);
@@ -360,7 +362,33 @@ impl El2 for Board {
     }
 }
 
-/// Whether taking a lock while holding another breaks the order; two ITSs at once always do.
+/// Whether taking a lock while holding another breaks the order; two ITSs at once always do. What
+/// has no name but its address may come in any order before the lock of page ownership.
 fn out_of_order(held: LockName, taken: LockName) -> bool {
-    held >= taken || matches!((held, taken), (LockName::Its(_), LockName::Its(_)))
+    match (held, taken) {
+        (LockName::Its(_), LockName::Its(_)) => true,
+        (LockName::Other(_), _) => false,
+        (LockName::SetUp | LockName::Its(_) | LockName::Memory, _) => held >= taken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_without_a_name_comes_before_memory() {
+        use LockName::{Its, Memory, Other, SetUp};
+        for (held, taken, disordered) in [
+            (SetUp, Its(0), false),
+            (Its(0), SetUp, true),
+            (Its(0), Its(1), true),
+            (Other(1), Other(0), false),
+            (Other(0), Its(0), false),
+            (Other(0), Memory, false),
+            (Memory, Other(0), true),
+        ] {
+            assert_eq!(out_of_order(held, taken), disordered, "{held:?}, {taken:?}");
+        }
+    }
 }

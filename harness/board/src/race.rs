@@ -43,6 +43,7 @@ struct Underway {
     cpu: u8,
     work: u32,
     held: Vec<LockName>,
+    place: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -93,10 +94,15 @@ impl State {
         let Some(race) = &mut self.race else {
             return;
         };
-        race.parked[usize::from(race.agent)] =
-            Underway { cpu: self.cpu, work: self.work, held: mem::take(&mut self.held) };
+        race.parked[usize::from(race.agent)] = Underway {
+            cpu: self.cpu,
+            work: self.work,
+            held: mem::take(&mut self.held),
+            place: self.place,
+        };
         let next = mem::take(&mut race.parked[usize::from(agent)]);
         (self.cpu, self.work, self.held) = (next.cpu, next.work, next.held);
+        self.place = next.place;
         race.agent = agent;
         self.events.push(Event::Turn { agent });
     }
@@ -119,6 +125,7 @@ impl Board {
         turns: &[Turn],
         events: &mut Vec<Event>,
     ) -> Vec<Part> {
+        self.state.borrow_mut().forget_places();
         self.state.borrow_mut().race = Some(Race {
             agent: 0,
             turns: turns.iter().copied().collect(),

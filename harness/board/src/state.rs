@@ -35,6 +35,10 @@ pub(crate) struct State {
     /// it is.
     pub race: Option<Race>,
     pub events: Vec<Event>,
+    /// Where in the subject's code it is; 0 where nobody says it.
+    pub place: u64,
+    /// From which event on, by its number in this action, the subject was where.
+    pub places: Vec<(usize, u64)>,
     pub direct: Direct,
     /// What ITSs stored in the middle of an action, for the accounts of all of them.
     stores: Vec<Stored>,
@@ -58,6 +62,8 @@ impl State {
             held: Vec::new(),
             race: None,
             events: Vec::new(),
+            place: 0,
+            places: Vec::new(),
             direct: Direct::default(),
             stores: Vec::new(),
             work: 0,
@@ -270,6 +276,19 @@ impl State {
             self.host_store(tamper.address, tamper.value);
             self.events.push(Event::Tampered { address: tamper.address, value: tamper.value });
         }
+    }
+
+    /// Events from now on are made at a place of the subject's code.
+    pub(crate) fn mark(&mut self, place: u64) {
+        if self.places.last().is_none_or(|(_, last)| *last != place) {
+            self.places.push((self.events.len(), place));
+        }
+    }
+
+    /// An action begins.
+    pub(crate) fn forget_places(&mut self) {
+        self.place = 0;
+        self.places.clear();
     }
 
     pub(crate) fn misconduct(&mut self, misconduct: Misconduct) {

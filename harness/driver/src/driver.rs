@@ -118,6 +118,11 @@ impl Driver {
         self.level1
     }
 
+    /// Returns how many devices it mapped and did not unmap.
+    pub fn mapped_devices(&self) -> usize {
+        self.devices.len()
+    }
+
     /// Returns how many private pages it gives EL2.
     pub fn private_pages(&self) -> u64 {
         self.boot.private_pages.into()

@@ -46,6 +46,17 @@ pub trait Mapped: El2 {
     /// host wrote it in a form that they do not know, or what EL2 reads is not seen.
     fn report_page_read(&self, page: u64, words: &PageWords);
 
+    /// What follows is done at this place of the emulation's code, for [`Subject::source`].
+    ///
+    /// [`Subject::source`]: crate::Subject::source
+    fn set_place(&self, place: u64);
+
+    /// EL2 waits; no time passes for the machine.
+    fn wait(&self, microseconds: u64);
+
+    /// Records what EL2 must not do and goes on after.
+    fn report(&self, misconduct: Misconduct);
+
     /// Records what EL2 must not do, and does not return.
     fn convict(&self, misconduct: Misconduct) -> !;
 }

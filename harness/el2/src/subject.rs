@@ -59,6 +59,12 @@ pub trait Subject<E: El2> {
         false
     }
 
+    /// Returns the file and line of its source at a [place](crate::Mapped::set_place) of its code,
+    /// `file.c:123`; `None` where it is not known.
+    fn source(&self, _place: u64) -> Option<&'static str> {
+        None
+    }
+
     /// The hypercall `__pkvm_init_its_emulation` with x1 to x4 as the host gave them. Returns what
     /// goes into x1: 0 or a negative errno.
     fn set_up(&self, el2: &E, arguments: [u64; 4]) -> i64;

@@ -43,6 +43,8 @@ pub struct CommandError(pub Option<u32>);
 pub enum Misconduct {
     /// Panicked.
     Panicked,
+    /// Divided by zero, which C leaves undefined, and went on.
+    DividedByZero,
     /// Reported something that should not be (`WARN_ON`).
     Warned,
     /// Touched memory that it had not mapped, or misaligned.
@@ -91,6 +93,8 @@ pub enum Event {
     /// Page ownership changed, or was asked to: by EL2 or by pKVM on behalf of a hypercall. One
     /// page but for `Donate` and `Reclaim`.
     Page { change: PageChange, pages: Pages, result: Result<(), Errno> },
+    /// EL2 waited.
+    Waited { microseconds: u64 },
     /// EL2 took a lock.
     Acquired(LockName),
     /// EL2 gave a lock back.

@@ -122,6 +122,7 @@ impl Display for Event {
                 write!(f, "EL2 cleans {} ({bytes:#x} bytes)", at(address))
             }
             Self::Ordered => write!(f, "EL2 orders memory"),
+            Self::Waited { microseconds } => write!(f, "EL2 waits {microseconds} µs"),
             Self::Page { change, pages, result } => {
                 let result = Errno::name(Errno::result(result));
                 write!(f, "own: {} {} = {result}", change.name(), Run(pages))

@@ -196,7 +196,8 @@ impl Underway {
     }
 
     fn follow_entry(&mut self, policy: &mut Policy, slice: &[Event], over: bool) {
-        let takes = |event: &Event| matches!(event, Event::Acquired(LockName::Its(_)));
+        let is_its_s = |name| matches!(name, LockName::Its(_) | LockName::Other(_));
+        let takes = |event: &Event| matches!(*event, Event::Acquired(name) if is_its_s(name));
         if let Action::Device { address, .. } = self.part.action
             && slice.iter().any(takes)
         {
@@ -204,7 +205,7 @@ impl Underway {
         }
         policy.replay(slice, &mut self.account);
         self.events.extend_from_slice(slice);
-        let gives = |event: &Event| matches!(event, Event::Released(LockName::Its(_)));
+        let gives = |event: &Event| matches!(*event, Event::Released(name) if is_its_s(name));
         if self.part.outcome == Outcome::Stopped {
             return self.account.judgement.poison("EL2 did not return");
         }

@@ -200,6 +200,9 @@ rules! {
     EL2_PANIC = "EL2-PANIC", El2, Safety, Hardening, "POLICY: P13",
         "EL2 does not panic.",
         "A panic at EL2 takes the machine down.";
+    EL2_UNDEFINED = "EL2-UNDEFINED", El2, Safety, Hardening, "C11: undefined behaviour",
+        "EL2 does nothing that C leaves undefined: it does not divide by zero.",
+        "The compiler may make anything of it; arm64 goes on with a result that nobody meant.";
     EL2_WARN = "EL2-WARN", El2, Safety, Hardening, "POLICY: P13",
         "EL2 does not warn about what a host can do.",
         "A warning at EL2 is fatal.";
@@ -230,6 +233,12 @@ rules! {
     EL2_WORK = "EL2-WORK", El2, Safety, Hardening, needs Partly, "POLICY: P13",
         "One entry into EL2 makes a bounded number of service calls.",
         "EL2 is not preempted: unbounded work is a hang.";
+    EL2_WAIT = "EL2-WAIT", El2, Safety, Hardening, "POLICY: P13",
+        "In one section EL2 waits at most 1,000 µs: a delay counts as it is long, reading the same register again as 1 µs.",
+        "All CPUs that want the lock wait as well, at EL2 with interrupts masked.";
+    EL2_FRAME = "EL2-FRAME", El2, Safety, Vulnerability, class "no ITS", "POLICY: S2",
+        "A set-up succeeds for the control frame of an ITS alone.",
+        "EL2 takes registers of another device for CBASER and BASER, and pages by what they say.";
     EL2_BATCH = "EL2-BATCH" from "EL2-WORK", El2, Policy, Hardening, needs Accesses, "POLICY: P13",
         "A trap judges no more commands than the subject declares.",
         "A full queue has 32768; each may mean 257 pages.";
@@ -287,6 +296,9 @@ rules! {
     UNDO_COMMAND = "UNDO-COMMAND" from "DIV-OWNERSHIP", Undo, Safety, Vulnerability, needs Accesses, "POLICY: P12",
         "A command that is refused leaves every page shared and pinned as it was.",
         "A host that submits it again and again pins pages until the count is full.";
+    UNDO_REST = "UNDO-REST", Undo, Safety, Hardening, "POLICY: P5, P6",
+        "Once every queue is at rest and every device unmapped, EL2 holds no page that no structure of an ITS needs.",
+        "The host loses a page with each device that comes and goes.";
     UNDO_IGNORED = "UNDO-IGNORED" from "DIV-FORWARD", Undo, Policy, Vulnerability, needs Partly, "POLICY: register table, on sizes",
         "An access that is ignored, or only reads a register, makes EL2 write nothing and move no page.",
         "It would be a way into the hardware that no row of the register table judges.";

@@ -35,6 +35,13 @@ pub struct Finding {
     pub expected: String,
     #[serde(default)]
     pub seen: String,
+    /// The event that broke it, by its number among those of its action.
+    #[serde(skip)]
+    pub event: Option<usize>,
+    /// The file and line of the subject that made this event, `file.c:123`, where they are known.
+    /// No part of the signature: it is another with each change of the subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_line: Option<String>,
 }
 
 /// A finding and the scenario that shows it.
@@ -56,8 +63,18 @@ impl Finding {
         seen: impl Into<String>,
     ) -> Self {
         let (path, expected, seen) = (path.into(), expected.into(), seen.into());
-        let (about, signature) = ("", String::new());
-        Self { rule, class, about, signature, operation: 0, path, expected, seen }
+        Self {
+            rule,
+            class,
+            about: "",
+            signature: String::new(),
+            operation: 0,
+            path,
+            expected,
+            seen,
+            event: None,
+            source_line: None,
+        }
     }
 
     /// Returns a finding where what is expected is the rule itself.
@@ -76,6 +93,16 @@ impl Finding {
         let subject = if self.about.is_empty() { subject } else { self.about };
         let signature = format!("{}.{name}.{subject}.{}", self.rule.id, self.class);
         Self { signature, operation: index, ..self }
+    }
+
+    /// Returns the same, broken by an event unless it names one already.
+    pub fn by(self, event: usize) -> Self {
+        Self { event: self.event.or(Some(event)), ..self }
+    }
+
+    /// Returns what broke it, with the line of the source where that is known.
+    pub fn place(&self) -> String {
+        self.source_line.as_ref().map_or(self.path.clone(), |at| format!("{}, at {at}", self.path))
     }
 
     /// Returns the bits in which a register's value is not as expected; `None` where it is not

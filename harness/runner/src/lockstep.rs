@@ -199,7 +199,12 @@ impl<'a> Lockstep<'a> {
                 |other: &Finding| (other.rule, other.class) == (finding.rule, finding.class);
             match self.judges.findings.iter().position(is_same) {
                 Some(same) => more.push(same),
-                None => self.judges.findings.push(finding.at(self.operation, subject)),
+                None => {
+                    let source = finding.event.and_then(|event| board.source(event));
+                    let source_line = source.map(String::from);
+                    let finding = finding.at(self.operation, subject);
+                    self.judges.findings.push(Finding { source_line, ..finding });
+                }
             }
         }
         for (index, finding) in self.judges.findings.iter_mut().enumerate().skip(first) {
@@ -276,6 +281,10 @@ impl<'a> Lockstep<'a> {
     }
 
     pub(crate) fn finish(mut self, board: &Board) -> Case {
+        if !self.is_over() {
+            self.judges.oracles.judge_rest(board, &mut self.broken);
+            self.conclude(board, REST);
+        }
         self.compare_all(board);
         let verdict = if !self.defects.is_empty() {
             Verdict::Defect
@@ -356,12 +365,15 @@ impl Observer for Lockstep<'_> {
     }
 
     /// A set-up that fails is the subject's doing; unless there is a reference, which would have
-    /// reported it.
+    /// reported it, or the host has more live devices than the subject declares room for.
     fn set_up(&mut self, board: &Board, drivers: &Drivers, failed: &[Outcome]) {
         let unguarded = self.unguarded.take();
+        let policy = board.policy();
+        if drivers.iter().any(|driver| driver.mapped_devices() > records(policy, driver)) {
+            return;
+        }
         let [first, ..] = failed else {
-            self.judges.service =
-                unguarded.and_then(|hardware| service(hardware, board.policy(), drivers));
+            self.judges.service = unguarded.and_then(|hardware| service(hardware, policy, drivers));
             return;
         };
         let seen = match first {
@@ -407,16 +419,20 @@ impl Observer for Lockstep<'_> {
 
 /// The account of a host from the end of a boot on; none where EL2 does not guard every ITS.
 fn service(hardware: Architecture, policy: SubjectPolicy, drivers: &Drivers) -> Option<Service> {
-    let records = u64::from(policy.records_per_page);
     let entrusted = |driver: &Driver| Entrusted {
         queue: driver.queue().address,
         level1: driver.level1(),
         level2: driver.level2_pages(),
         itts: Area::ITT.run(),
-        records: (records * driver.private_pages()) as usize,
+        records: records(policy, driver),
     };
     let is_whole = hardware.its.len() <= policy.guarded_its as usize;
     is_whole.then(|| Service::new(hardware, drivers.iter().map(entrusted).collect()))
+}
+
+/// The most devices that a subject has room for in what a driver gives it.
+fn records(policy: SubjectPolicy, driver: &Driver) -> usize {
+    (u64::from(policy.records_per_page) * driver.private_pages()) as usize
 }
 
 /// Whether EL2 or hardware answers for this action, and so is judged by it: whatever EL2 did about

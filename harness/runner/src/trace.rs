@@ -162,6 +162,7 @@ fn kind(event: &Event) -> Kind {
         | Event::PageZeroed { .. }
         | Event::Cleaned { .. }
         | Event::Ordered
+        | Event::Waited { .. }
         | Event::Acquired(_)
         | Event::Released(_)
         | Event::Misconduct(_) => Kind::El2,

@@ -67,6 +67,9 @@ impl Service {
     /// the machine before that; `entrusted`: of each ITS.
     pub fn new(mut hardware: Architecture, entrusted: Vec<Entrusted>) -> Self {
         hardware.allow(|freedoms| freedoms.and(Effects::AtSync).and(LpiCache::Kept));
+        for (its, own) in entrusted.iter().enumerate() {
+            take_over_queue(&mut hardware, its, own.queue);
+        }
         let mut legal = Legal::default();
         for its in 0..hardware.its.len() {
             for (device_id, event_id) in hardware.mapped(its as u8) {
@@ -453,6 +456,18 @@ impl Service {
         let expected = format!("{:#x}, CWRITER", registers.writer().unwrap_or_default());
         let (path, seen) = (format!("its{its}.creadr"), format!("{:#x}", registers.offset()));
         Some(Finding::new(&rules::SVC_QUEUE, "wedged", path, expected, seen))
+    }
+}
+
+/// What was in the hardware's queue is EL2's; from now on the host's copy is the queue.
+fn take_over_queue(hardware: &mut Architecture, its: usize, copy: u64) {
+    let queue = hardware.its[its].registers.queue();
+    let written: Vec<_> = hardware.words(copy, queue.bytes).collect();
+    for page in Pages::under(queue.address, queue.bytes).iter() {
+        hardware.zero_page(page, true);
+    }
+    for (address, word) in written {
+        hardware.store(address - copy + queue.address, &[word]);
     }
 }
 

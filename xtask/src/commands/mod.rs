@@ -14,7 +14,7 @@ mod promote;
 pub(crate) mod replay;
 mod rules;
 pub(crate) mod scale;
-mod subject;
+pub(crate) mod subject;
 pub(crate) mod test;
 pub(crate) mod triage;
 pub(crate) mod trials;
@@ -79,7 +79,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  cargo xtask compare model qemu --fuzz --time 2m")]
     Compare(compare::Compare),
     /// Links an emulation of your own, boots it, plays the seeds, and sums up what they show
-    #[command(after_help = "Example:\n  cargo xtask subject example:naive")]
+    #[command(
+        after_help = "Examples:\n  cargo xtask subject example:naive\n  cargo xtask subject --sources its_emulate.c glue.c --include include/"
+    )]
     Subject(subject::Arguments),
     /// Lists targets, engines, subjects, known bugs and breaks
     List(list::Arguments),
@@ -121,9 +123,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Conform(arguments) => conform::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
-        Command::Subject(arguments) => subject::run(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
+        Command::Subject(arguments) => subject::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Trials(arguments) => trials::run(&arguments),

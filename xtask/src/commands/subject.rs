@@ -1,5 +1,7 @@
 //! `subject`: the first contact with an emulation that was written elsewhere.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, ensure};
 use its_reports::first_contact::FirstContact;
 use its_reports::quoted;
@@ -9,24 +11,60 @@ use its_runner::program::{Answer, Request};
 
 use crate::exit::Exit;
 use crate::subjects::boot::{self, BOOTS};
-use crate::subjects::{External, Program, Subject, unexpected};
+use crate::subjects::{Compiler, External, Program, Subject, unexpected};
 use crate::{target, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The emulation: an object file or archive, or `example:NAME` (harness/abi/README.md)
-    subject: String,
+    #[arg(required_unless_present = "sources", value_name = "PATH")]
+    subject: Option<String>,
+    /// Compiles these C sources, a kernel's as they are, into an object, which is the emulation
+    #[arg(long, num_args = 1.., value_name = "FILE", conflicts_with = "subject")]
+    sources: Vec<PathBuf>,
+    /// Folders with headers of these sources, before ours
+    #[arg(long, num_args = 1.., value_name = "DIR", requires = "sources")]
+    include: Vec<PathBuf>,
+    /// The C compiler, gcc or clang
+    #[arg(long, default_value = "gcc", value_name = "PROGRAM", requires = "sources")]
+    compiler: String,
 }
 
 /// Links the emulation, boots it, plays the seeds, and prints one screen.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
-    let source = &arguments.subject;
+    let Arguments { subject, sources, include, compiler } = arguments;
+    match subject {
+        Some(subject) => meet(subject),
+        None => {
+            let object = workspace::shown(&compile(sources, include, compiler)?);
+            say!("compiled: {object}");
+            meet(&object)
+        }
+    }
+}
+
+/// Compiles sources into an object with the name of the first, and returns its path.
+pub(crate) fn compile(sources: &[PathBuf], include: &[PathBuf], compiler: &str) -> Result<PathBuf> {
+    for source in sources {
+        ensure!(source.is_file(), "no C source {}", source.display());
+    }
+    for folder in include {
+        ensure!(folder.is_dir(), "no folder {} for --include", folder.display());
+    }
+    let compiler = Compiler::of_kernel(compiler, include)?;
+    let name = workspace::name(&sources[0].with_extension("o"));
+    let object = workspace::root().join("target/subjects/sources").join(name);
+    compiler.compile(sources, &object)?;
+    Ok(object)
+}
+
+fn meet(source: &str) -> Result<Exit> {
     let made = Subject::external(source)?;
     let facts = External::facts(&made.name).context("it was linked just now")?;
     let player = made.player()?;
     let boots = BOOTS.iter().zip(boot::troubles(&player)?);
     let mut contact = FirstContact {
-        subject: source.clone(),
+        subject: source.into(),
         observed: facts.observed,
         guided: facts.is_guide(),
         most: boards(&player)?,
@@ -81,4 +119,22 @@ fn play_seeds(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let refused = |sources: &[&str], include: &[&str]| {
+            let paths = |all: &[&str]| all.iter().map(PathBuf::from).collect::<Vec<_>>();
+            compile(&paths(sources), &paths(include), "gcc").unwrap_err().to_string()
+        };
+        insta::assert_snapshot!(refused(&["nowhere.c"], &[]), @"no C source nowhere.c");
+        let here = file!().rsplit_once("src/").map_or("", |(_, file)| file);
+        let source = format!("src/{here}");
+        let error = refused(&[&source], &["nowhere"]);
+        insta::assert_snapshot!(error, @"no folder nowhere for --include");
+    }
 }

@@ -11,6 +11,8 @@ use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
+use super::compile::{Compiler, SEEN};
+use super::lines;
 use crate::engines::Engine;
 use crate::process::Tool;
 use crate::workspace;
@@ -42,14 +44,8 @@ SECTIONS {
 }
 ";
 
-/// How the examples are compiled; the guide says the same.
-const FLAGS: &str = "-std=gnu11 -O2 -g -Wall -Wextra -Werror -ffreestanding -fno-common \
-     -fno-stack-protector -fno-strict-aliasing -fPIC -fno-omit-frame-pointer";
-
-/// What lets the harness see what they do: edges for engines, and each load and store.
-const SEEN: &str = "-fsanitize-coverage=trace-pc -fsanitize=kernel-address \
-     --param=asan-instrumentation-with-call-threshold=0 --param=asan-stack=0 \
-     --param=asan-globals=0";
+/// With what the examples are compiled besides.
+const WARNINGS: &str = "-Wall -Wextra -Werror";
 
 /// An external emulation that is ready to be linked.
 pub(crate) struct External {
@@ -87,8 +83,6 @@ impl Facts {
     }
 }
 
-const GCC: Tool = Tool { program: "gcc", install: "Debian: apt-get install gcc" };
-
 pub(crate) fn binutils(program: &'static str) -> Tool {
     Tool { program, install: "Debian: apt-get install binutils" }
 }
@@ -97,6 +91,8 @@ pub(crate) fn binutils(program: &'static str) -> Tool {
 const ARCHIVE: &str = "libitsdiff_subject.a";
 /// The file that says what it was compiled with.
 const FACTS: &str = "facts.json";
+/// The file that says which line of its source each instruction comes from.
+const LINES: &str = "lines";
 
 fn folder() -> PathBuf {
     workspace::root().join("target/subjects")
@@ -170,14 +166,9 @@ fn examples() -> Result<Vec<String>> {
 fn example(name: &str, more: &str) -> Result<PathBuf> {
     workspace::demand_known("example", name, examples()?.iter().map(String::as_str))?;
     let source = examples_folder().join(name).with_extension("c");
-    let folder = folder().join("objects");
-    fs::create_dir_all(&folder)?;
-    let object = folder.join(format!("{name}.o"));
-    let include = workspace::root().join("harness/abi/include");
-    let files = [Path::new("-I"), &include, Path::new("-c"), &source, Path::new("-o"), &object];
-    let flags = FLAGS.split_whitespace().chain(more.split_whitespace()).map(Path::new);
-    GCC.run(flags.chain(files))
-        .with_context(|| format!("cannot compile {}", workspace::shown(&source)))?;
+    let object = folder().join("objects").join(format!("{name}.o"));
+    let flags = WARNINGS.split_whitespace().chain(more.split_whitespace()).collect();
+    Compiler { program: "gcc", flags, include: &[] }.compile(&[source], &object)?;
     Ok(object)
 }
 
@@ -206,6 +197,12 @@ fn link(object: &Path, name: String, source: Option<&str>) -> Result<External> {
     arguments.extend(kept.map(|symbol| format!("--keep-global-symbol={symbol}")));
     arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
     binutils("objcopy").run(arguments).with_context(subject)?;
+    let linked = scratch.join("linked");
+    let lines = lines::table(&merged, &layout, &linked).unwrap_or_else(|error| {
+        eprintln!("warning: findings name no line of {}: {error:#}", object.display());
+        String::new()
+    });
+    write_changed(&folder.join(LINES), &lines)?;
     let archive = folder.join(ARCHIVE);
     let fresh = scratch.join("fresh.a");
     binutils("ar").run([Path::new("crsD"), &fresh, &renamed]).with_context(subject)?;
@@ -223,6 +220,14 @@ fn link(object: &Path, name: String, source: Option<&str>) -> Result<External> {
         );
     }
     Ok(External { name, archive, facts })
+}
+
+/// Writes a file that cargo looks at, if it is another.
+fn write_changed(path: &Path, text: &str) -> Result<()> {
+    if fs::read(path).ok().as_deref() != Some(text.as_bytes()) {
+        workspace::write_whole(path, text)?;
+    }
+    Ok(())
 }
 
 /// Names in an object.
@@ -254,7 +259,7 @@ impl Symbols {
         ensure!(
             missing.is_empty(),
             "{object} does not define {names}; harness/abi/include/itsdiff.h says what a subject \
-             must"
+             must, and itsdiff_linux.h defines it for a kernel's sources"
         );
         Ok(())
     }
@@ -321,15 +326,6 @@ mod tests {
         ];
         for (name, expected) in same {
             assert_eq!(ours(name).as_deref(), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn the_guide_compiles_as_the_examples_are() {
-        let guide = include_str!("../../../harness/abi/README.md");
-        let flags = FLAGS.split_whitespace().chain(SEEN.split_whitespace());
-        for flag in flags.filter(|flag| !flag.starts_with("-W")) {
-            assert!(guide.contains(flag), "{flag}");
         }
     }
 

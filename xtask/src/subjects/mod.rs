@@ -8,7 +8,9 @@
 pub(crate) mod boot;
 pub(crate) mod breaks;
 mod build;
+mod compile;
 mod external;
+mod lines;
 mod mistakes;
 mod program;
 
@@ -23,6 +25,7 @@ use crate::workspace;
 use build::Package;
 
 pub(crate) use build::Recipe;
+pub(crate) use compile::Compiler;
 pub(crate) use external::{External, binutils};
 pub(crate) use mistakes::{Bank, Bug, FoundBy};
 pub(crate) use program::{Program, Session, unexpected};

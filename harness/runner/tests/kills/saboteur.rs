@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use its_board::{Board, BoardLocks};
-use its_el2::{El2, LockOf, Redistributor, Subject, SubjectPolicy, Trap};
+use its_el2::{El2, LockOf, Mapped, Redistributor, Subject, SubjectPolicy, Trap};
 use its_emulator::Emulator;
 use its_gic::command::Words;
 use its_gic::geometry::Pages;
 use its_gic::{Command, Register};
-use its_machine::{AccessSize, Area, Errno, ITS_FRAMES, View};
+use its_machine::{AccessSize, Area, Errno, ITS_FRAMES, Misconduct, View};
 
 /// Redistributors of the usual board.
 const REDISTRIBUTORS: usize = 2;
@@ -118,6 +118,14 @@ pub(crate) enum Sabotage {
     // ---- the emulation itself
     /// A warning at every look.
     Warn,
+    /// A register is read so often at every look.
+    PollOften(u32),
+    /// So many microseconds go by at every look.
+    Wait(u64),
+    /// Set-up takes any device for the first ITS.
+    AnyDevice,
+    /// A division by zero at every look.
+    Divide,
     /// A panic at every look.
     Panic,
     Spin,
@@ -214,6 +222,11 @@ impl Saboteur<'_> {
         };
         match self.sabotage {
             Sabotage::Warn => self.board.warn(),
+            Sabotage::PollOften(times) => (0..times).for_each(|_| {
+                self.read(CREADR);
+            }),
+            Sabotage::Wait(microseconds) => self.board.wait(microseconds),
+            Sabotage::Divide => self.board.report(Misconduct::DividedByZero),
             Sabotage::Panic => panic!("sabotage"),
             Sabotage::Spin => loop {
                 self.board.order();
@@ -488,7 +501,10 @@ impl Subject<Board> for Sabotaged {
     fn policy(&self) -> SubjectPolicy {
         Subject::<Board>::policy(&self.emulator)
     }
-    fn set_up(&self, board: &Board, arguments: [u64; 4]) -> i64 {
+    fn set_up(&self, board: &Board, mut arguments: [u64; 4]) -> i64 {
+        if self.sabotage == Sabotage::AnyDevice {
+            arguments[0] = ITS_FRAMES[0];
+        }
         let result = self.emulator.set_up(&self.el2(board), arguments);
         self.guarded.set(self.guarded.get() || result == 0);
         if result != 0 && self.sabotage == Sabotage::OtherErrno {

@@ -9,9 +9,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use its_reports::summary::Summary;
 use its_reports::triage::Judged;
+use its_rules::{Finding, Layers};
 
 use super::fuzz_well;
 use crate::commands::compare::pair::{Draw, Pair};
+use crate::commands::subject;
 use crate::engines::{Engine, Plan};
 use crate::subjects::{Bank, Bug, External, PRODUCTION, Program, Subject};
 use crate::target::{self, Target};
@@ -32,6 +34,7 @@ pub(super) fn check() -> Result<String> {
     cases += clean(&Subject::external("example:own-layout")?, set_up)?;
     cases += clean(&External::unseen_example("careful")?.into(), set_up)?;
     never_set_up()?;
+    cases += kernel_sources()?;
     let (faults, mistakes) = (faults()?, naive()?);
     let compared = compare_with_production()?;
     Ok(format!(
@@ -138,8 +141,32 @@ fn random(program: &Program, target: &'static Target, runs: u64) -> Result<Summa
     fuzz_well(&Plan { runs, jobs, ..Plan::new(program, target) }, Engine::Random)
 }
 
-/// Checks that each scenario breaks the rule that its first comment names; returns how many there
-/// are.
+/// Checks that sources in a kernel's style are safe, and that the same with a header of their own
+/// which forgets to clean are not; returns how many cases were clean.
+fn kernel_sources() -> Result<u64> {
+    let safety: Layers = "safety".parse()?;
+    let all = &target::ALL;
+    let cases = clean(&Subject::external("example:linux")?.judged_by(safety), all)?;
+    let folder = workspace::root().join("harness/abi/examples");
+    let (source, header) = (folder.join("linux.c"), folder.join("linux/unclean"));
+    let object = subject::compile(&[source], &[header], "gcc")?;
+    let broken = Subject::external(&object.display().to_string())?.judged_by(safety);
+    let seeds = Target::find("its_cmdq")?.scenarios("seeds")?;
+    let judged = broken.player()?.judge(&seeds, None)?;
+    let emulation = workspace::read(&folder.join("linux/its_emulate.c"))?;
+    let stores = |finding: &Finding| {
+        let line = finding.source_line.as_deref()?.strip_prefix("its_emulate.c:")?;
+        let text = emulation.lines().nth(line.parse::<usize>().ok()?.checked_sub(1)?)?;
+        Some(finding.rule.id == "EL2-CLEAN" && text.contains("memcpy(its->queue + its->judged"))
+    };
+    let found =
+        judged.iter().flat_map(Judged::findings).any(|finding| stores(finding) == Some(true));
+    ensure!(found, broken!("no EL2-CLEAN names the store that is not cleaned: {judged:?}"));
+    Ok(cases)
+}
+
+/// Checks that each scenario breaks the rules that its first comment names, and that a finding
+/// names the line of the source; returns how many there are.
 fn faults() -> Result<usize> {
     let program = Subject::external("example:faults")?.player()?;
     let folder = workspace::root().join("harness/abi/examples/faults");
@@ -148,9 +175,26 @@ fn faults() -> Result<usize> {
         let name = workspace::shown(&judged.file);
         let text = workspace::read(&judged.file)?;
         let rule = text.lines().find_map(|line| line.strip_prefix("# ")?.split_once(':'));
-        let (rule, _) = rule.with_context(|| format!("{name} names no rule"))?;
-        let found = judged.findings().iter().any(|found| found.rule.id == rule);
-        ensure!(found, broken!("{name} does not break {rule}: {:?}", judged.outcome));
+        let (rules, _) = rule.with_context(|| format!("{name} names no rule"))?;
+        let expected: BTreeSet<&str> = rules.split(", ").collect();
+        let found: BTreeSet<&str> = judged.findings().iter().map(|found| found.rule.id).collect();
+        ensure!(found == expected, broken!("{name} breaks {found:?}, not {rules}"));
+        let source = text.lines().find_map(|line| line.strip_prefix("# at "));
+        let at = |finding: &Finding| finding.source_line.as_deref().map(str::to_owned);
+        let lines: Vec<_> = judged.findings().iter().map(at).collect();
+        let named = source.is_none_or(|text| lines.iter().flatten().any(|line| shows(line, text)));
+        ensure!(named, broken!("{name} does not show {source:?}, but these lines: {lines:?}"));
     }
     Ok(files.len())
+}
+
+/// Whether a line of an example, `file.c:123`, has this text.
+fn shows(line: &str, text: &str) -> bool {
+    let of_line = || {
+        let (file, number) = line.split_once(':')?;
+        let file = workspace::root().join("harness/abi/examples").join(file);
+        let number: usize = number.parse().ok()?;
+        Some(workspace::read(&file).ok()?.lines().nth(number.checked_sub(1)?)?.contains(text))
+    };
+    of_line() == Some(true)
 }

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef ITSDIFF_ASM_KVM_PGTABLE_H
+#define ITSDIFF_ASM_KVM_PGTABLE_H
+
+#include <asm/kvm_mmu.h>
+
+#endif

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef ITSDIFF_LINUX_ALIGN_H
+#define ITSDIFF_LINUX_ALIGN_H
+
+#include <linux/kernel.h>
+
+#endif

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef ITSDIFF_LINUX_COMPILER_TYPES_H
+#define ITSDIFF_LINUX_COMPILER_TYPES_H
+
+#include <linux/compiler.h>
+
+#endif
