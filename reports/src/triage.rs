@@ -1,9 +1,11 @@
 //! The artifacts of all runs, replayed and grouped by signature. Nothing is dropped: what shows
 //! nothing, decodes to nothing or cannot be read is listed apart.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use its_rules::Finding;
+use its_rules::{Finding, catalogue};
 use serde::{Deserialize, Serialize};
 
 use crate::known_text;
@@ -145,15 +147,33 @@ impl Triage {
         }
     }
 
+    /// Sorts groups by cause, which is rule and class: what is known comes last, the severest
+    /// first, of those the shortest, and so within a cause.
+    pub fn sort_by_cause(&mut self) {
+        let mut shortest: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for group in &self.groups {
+            let least = shortest.entry(group.cause()).or_insert(usize::MAX);
+            *least = group.operations.min(*least);
+        }
+        self.groups.sort_by_cached_key(|group| {
+            let severity = catalogue::find(&group.rule).map(|rule| rule.severity);
+            let cause = group.cause();
+            (group.known.is_some(), Reverse(severity), shortest[&cause], cause, group.operations)
+        });
+    }
+
     /// Returns it for people.
     pub fn text(&self) -> String {
-        let mut text = String::new();
+        let (mut text, mut last) = (String::new(), None);
         for group in &self.groups {
             let Group { signature, subject, severity, count, operations, file, .. } = group;
-            let known = known_text(group.known.as_ref());
+            let (cause, known) = (group.cause(), known_text(group.known.as_ref()));
+            if last.replace(cause.clone()) != Some(cause.clone()) {
+                text += &format!("{} {} on {subject} ({severity})\n", group.rule, group.class());
+            }
             text += &format!(
-                "{signature} on {subject} ({severity}{known}): {count} files, the shortest of \
-                 {operations} operations\n  {file}\n"
+                "  {signature}{known}: {count} files, the shortest of {operations} operations\n    \
+                 {file}\n"
             );
         }
         for (what, files) in [
@@ -177,6 +197,17 @@ impl Triage {
             self.unreadable.len(),
             self.defects.len()
         )
+    }
+}
+
+impl Group {
+    /// The class of its findings, which ends the signature.
+    fn class(&self) -> &str {
+        self.signature.rsplit('.').next().unwrap_or_default()
+    }
+
+    fn cause(&self) -> (String, String) {
+        (self.subject.clone(), format!("{} {}", self.rule, self.class()))
     }
 }
 
@@ -211,6 +242,7 @@ mod tests {
             triage.take(Artifact { subject, file: file.into(), claimed, written: 1 }, outcome);
         }
         triage.groups[0].known = Some("it may be so".into());
+        triage.sort_by_cause();
         insta::assert_snapshot!(triage.text());
     }
 }

@@ -286,9 +286,8 @@ impl<'a> SetUp<'a> {
             stop: Stop::Running,
         };
         let mappings = &mut guarded.mappings;
-        for n in 0..8 {
+        for (n, what) in BASER_TO_BE_READ.into_iter().enumerate() {
             let at = base + Register::Baser(n as u8).offset();
-            let what = BASER_TO_BE_READ[n];
             self.device(at, what);
             mappings.baser[n] = self.register(hardware.baser[n], at, what);
             let baser = Baser::from_bits(mappings.baser[n]);

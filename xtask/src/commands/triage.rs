@@ -109,6 +109,7 @@ pub(crate) fn grouped(
     for group in &mut triage.groups {
         group.known = known.signature(&group.subject, &group.rule, &group.signature);
     }
+    triage.sort_by_cause();
     Ok(triage)
 }
 
