@@ -40,8 +40,10 @@ impl Rest {
         let changed = step.events.iter().any(|event| matches!(event, Event::Page { .. }));
         for event in step.events {
             match *event {
-                Event::Consumed { its, .. } => {
+                Event::Consumed { its, error, .. } => {
                     self.looked.remove(&its);
+                    // An ITS that ignores a command does not say so: to EL2 the device is mapped.
+                    self.is_excused |= error.is_some();
                 }
                 // What the ITS did not consume by then it never will, and EL2 cannot know.
                 Event::DeviceWrite { address, .. } => {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 /*
  * A small emulation of the ITS in the style of a kernel's EL2. It guards what set-up finds and
- * judges each command, and gives nothing back until a reboot: no suspend, no new level-2 tables,
- * and an ITT stays pinned once a device was mapped. It is safe, and not what POLICY.md promises.
+ * judges each command. There is no suspend, and no new level-2 tables. It is safe, and not what
+ * POLICY.md promises.
  */
 #include <linux/bitfield.h>
 #include <linux/errno.h>
@@ -138,7 +138,7 @@ static int take_device(struct its *its, const struct its_live_device *live)
 	itt = le64_to_cpu(device.itt);
 	if (!itt_is_good(its, le32_to_cpu(device.id), size, itt))
 		return -EINVAL;
-	return pin(its, itt, itt_size(its, size));
+	return add_device(its, le32_to_cpu(device.id), itt, itt_size(its, size), DEVICE_MAPPED);
 }
 
 /* The list is EL2's while it is read. */
@@ -150,7 +150,7 @@ static int take_devices(struct its *its, struct its_shadow *shadow)
 
 	if (!nr)
 		return 0;
-	if (nr > its->max_held)
+	if (nr > its->max_devices)
 		return -ENOSPC;
 	nr_pages = DIV_ROUND_UP(nr * sizeof(*list), PAGE_SIZE);
 	pfn = hyp_virt_to_pfn(list);
@@ -252,12 +252,18 @@ static int guard(struct its *its, void *priv, void *shadow_va, u64 nr_pages)
 	memcpy(&shadow, shadow_va, sizeof(shadow));
 	its->held = priv;
 	its->nr_held = 0;
-	its->max_held = nr_pages * PAGE_SIZE / sizeof(*its->held);
+	its->max_held = nr_pages * PAGE_SIZE / 2 / sizeof(*its->held);
+	its->devices = priv + nr_pages * PAGE_SIZE / 2;
+	its->max_devices = nr_pages * PAGE_SIZE / 2 / sizeof(*its->devices);
+	its->nr_leaving = 0;
 	ret = take_all(its, &shadow);
 	if (!ret) {
 		its->guarded = lpi_tables_held = true;
 		return 0;
 	}
+	for (u32 i = 0; i < its->max_devices; i++)
+		if (its->devices[i].state != DEVICE_NONE)
+			drop_device(&its->devices[i]);
 	give_back(its, 0, 0);
 	__pkvm_hyp_donate_host(shadow_pfn, 1);
 out:
@@ -337,7 +343,8 @@ static bool judge(struct its *its, struct its_cmd *cmd)
 		word[3] = 0;
 		if (!itt_is_good(its, word[0] >> 32, word[1], word[2] & ~valid))
 			return false;
-		return !valid || !pin(its, word[2] & ~valid, itt_size(its, word[1]));
+		return !valid || !add_device(its, word[0] >> 32, word[2] & ~valid,
+					     itt_size(its, word[1]), DEVICE_JUDGED);
 	case GITS_CMD_MAPC:
 		*cmd = (struct its_cmd){ { op, 0, valid ? valid | rdbase | icid : icid, 0 } };
 		return is_collection(its, icid) && (!valid || is_target(its, rdbase >> 16));
@@ -373,6 +380,21 @@ static u64 distance(struct its *its, u64 from, u64 to)
 	return (to + its->queue_size - from) % its->queue_size / CMD_SIZE;
 }
 
+/* Gives back the ITTs of devices that the ITS is done with. */
+static void release(struct its *its, u64 creadr)
+{
+	u64 in_flight = distance(its, creadr, its->judged);
+
+	for (u32 i = 0; i < its->max_devices && its->nr_leaving; i++) {
+		struct its_device *device = &its->devices[i];
+
+		if (device->state != DEVICE_LEAVING || distance(its, creadr, device->gone_at) < in_flight)
+			continue;
+		drop_device(device);
+		its->nr_leaving--;
+	}
+}
+
 /* Judges what the host submitted, as far as the hardware has room. */
 static void submit(struct its *its)
 {
@@ -380,12 +402,15 @@ static void submit(struct its *its)
 
 	if (!(readl_relaxed(its_reg(its, GITS_CTLR)) & GITS_CTLR_ENABLE) || creadr >= its->queue_size)
 		return;
+	release(its, creadr);
 	while (its->judged != its->cwriter && distance(its, creadr, its->judged) < CMDS_IN_FLIGHT) {
 		struct its_cmd cmd;
 
 		memcpy(&cmd, its->host_queue + its->judged, sizeof(cmd));
 		if (!judge(its, &cmd))
 			break;
+		if ((cmd.word[0] & 0xff) == GITS_CMD_MAPD)
+			note_mapd(its, cmd.word[0] >> 32, its->judged);
 		memcpy(its->queue + its->judged, &cmd, sizeof(cmd));
 		kvm_flush_dcache_to_poc(its->queue + its->judged, sizeof(cmd));
 		its->judged = (its->judged + CMD_SIZE) % its->queue_size;

@@ -37,6 +37,14 @@ struct its_held {
 #define PINNED 1
 #define SHARED_AND_PINNED 2
 
+enum its_device_state { DEVICE_NONE, DEVICE_JUDGED, DEVICE_MAPPED, DEVICE_LEAVING };
+
+/* A device and its ITT; leaving until the ITS has consumed the command at an offset. */
+struct its_device {
+	u64 itt;
+	u32 id, size, state, gone_at;
+};
+
 struct its {
 	hyp_spinlock_t lock;
 	phys_addr_t base;
@@ -46,6 +54,8 @@ struct its {
 	u64 queue_size, cwriter, judged;
 	struct its_held *held;
 	u32 nr_held, max_held;
+	struct its_device *devices;
+	u32 nr_leaving, max_devices;
 };
 
 static struct its its_all[ITS_MAX];
@@ -145,6 +155,132 @@ static int pin(struct its *its, phys_addr_t base, u64 size)
 		}
 	}
 	return 0;
+}
+
+/* ---- devices */
+
+static u64 itt_pages(const struct its_device *device)
+{
+	return PAGE_ALIGN(offset_in_page(device->itt) + device->size) >> PAGE_SHIFT;
+}
+
+/* A page that ITTs of any ITS are on: how many, and whether it was us who shared it. */
+struct itt_page {
+	u64 pfn;
+	u32 nr_itts, ours;
+};
+
+static struct itt_page itt_page_all[1024];
+static DEFINE_HYP_SPINLOCK(itt_lock);
+
+static struct itt_page *itt_page_of(u64 pfn)
+{
+	struct itt_page *unused = NULL;
+
+	for (u32 i = 0; i < ARRAY_SIZE(itt_page_all); i++) {
+		struct itt_page *page = &itt_page_all[i];
+
+		if (page->nr_itts && page->pfn == pfn)
+			return page;
+		if (!page->nr_itts && !unused)
+			unused = page;
+	}
+	return unused;
+}
+
+static int pin_itt_page(u64 pfn)
+{
+	struct itt_page *page = itt_page_of(pfn);
+	void *va = hyp_pfn_to_virt(pfn);
+	bool shared;
+	int ret;
+
+	if (!page)
+		return -ENOSPC;
+	shared = !page->nr_itts && !__pkvm_host_share_hyp(pfn);
+	ret = hyp_pin_shared_mem(va, va + PAGE_SIZE);
+	if (ret) {
+		if (shared)
+			__pkvm_host_unshare_hyp(pfn);
+		return ret;
+	}
+	if (!page->nr_itts)
+		*page = (struct itt_page){ .pfn = pfn, .ours = shared };
+	page->nr_itts++;
+	return 0;
+}
+
+static void unpin_itt_pages(u64 pfn, u64 nr_pages)
+{
+	while (nr_pages--) {
+		struct itt_page *page = itt_page_of(pfn + nr_pages);
+
+		page->nr_itts--;
+		unpin_page(pfn + nr_pages, !page->nr_itts && page->ours);
+	}
+}
+
+static int pin_itt(const struct its_device *device)
+{
+	u64 pfn = hyp_phys_to_pfn(device->itt), nr_pages = itt_pages(device);
+	int ret = 0;
+
+	hyp_spin_lock(&itt_lock);
+	for (u64 i = 0; i < nr_pages && !ret; i++) {
+		ret = pin_itt_page(pfn + i);
+		if (ret)
+			unpin_itt_pages(pfn, i);
+	}
+	hyp_spin_unlock(&itt_lock);
+	return ret;
+}
+
+static void unpin_itt(const struct its_device *device)
+{
+	hyp_spin_lock(&itt_lock);
+	unpin_itt_pages(hyp_phys_to_pfn(device->itt), itt_pages(device));
+	hyp_spin_unlock(&itt_lock);
+}
+
+static int add_device(struct its *its, u32 id, u64 itt, u64 size, u32 state)
+{
+	for (u32 i = 0; i < its->max_devices; i++) {
+		struct its_device *device = &its->devices[i];
+		int ret;
+
+		if (device->state != DEVICE_NONE)
+			continue;
+		*device = (struct its_device){ .itt = itt, .id = id, .size = size };
+		ret = pin_itt(device);
+		if (!ret)
+			device->state = state;
+		return ret;
+	}
+	return -ENOSPC;
+}
+
+/* A MAPD was accepted as the command at this offset. */
+static void note_mapd(struct its *its, u32 id, u32 offset)
+{
+	for (u32 i = 0; i < its->max_devices; i++) {
+		struct its_device *device = &its->devices[i];
+
+		if (device->id != id)
+			continue;
+		if (device->state == DEVICE_MAPPED) {
+			device->state = DEVICE_LEAVING;
+			device->gone_at = offset;
+			its->nr_leaving++;
+		} else if (device->state == DEVICE_JUDGED) {
+			device->state = DEVICE_MAPPED;
+		}
+	}
+}
+
+static void drop_device(struct its_device *device)
+{
+	unpin_itt(device);
+	device->state = DEVICE_NONE;
 }
 
 /* Whether it lies behind each other for EL2 as it does in memory. */
