@@ -201,6 +201,9 @@ pub struct Entry {
     /// The shortest scenario, in the night's folder.
     pub minimized: String,
     pub operations_left: usize,
+    /// Others, in which the subject takes other edges of its code to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_ways: Vec<String>,
 }
 
 impl Report {
@@ -250,7 +253,11 @@ impl Report {
 
 impl Entry {
     fn line(&self) -> String {
-        let Self { group, new, minimized, operations_left, .. } = self;
+        let Self { group, new, minimized, operations_left, other_ways, .. } = self;
+        let others = match &other_ways[..] {
+            [] => String::new(),
+            others => format!(" and, by another way through its code, {}", others.join(" ")),
+        };
         let state = match (&group.known, new) {
             (Some(reason), _) => format!("known: {reason}"),
             (None, true) => "new".into(),
@@ -259,7 +266,7 @@ impl Entry {
         let Group { signature, severity, count, .. } = group;
         format!(
             "{signature} ({severity}, {state}): {count} files, {operations_left} operations; \
-             cargo xtask replay {minimized}"
+             cargo xtask replay {minimized}{others}"
         )
     }
 }

@@ -90,6 +90,17 @@ pub struct Group {
     /// The shortest of them, and its operations.
     pub file: String,
     pub operations: usize,
+    /// The shortest file for each way through the subject's code that was seen, shortest first.
+    pub ways: Vec<Way>,
+}
+
+/// Holds a file in which a subject took other edges of its code to the same finding.
+#[derive(Serialize)]
+pub struct Way {
+    #[serde(skip)]
+    pub edges: u64,
+    pub file: String,
+    pub operations: usize,
 }
 
 impl Triage {
@@ -135,6 +146,7 @@ impl Triage {
                 first_seen: *written,
                 file: String::new(),
                 operations: usize::MAX,
+                ways: Vec::new(),
             };
             self.groups.insert(index, group);
             index
@@ -145,6 +157,13 @@ impl Triage {
         if operations < group.operations {
             (group.file, group.operations) = (file.clone(), operations);
         }
+        let way = Way { edges: finding.edges, file: file.clone(), operations };
+        match group.ways.iter_mut().find(|other| other.edges == way.edges) {
+            Some(known) if known.operations <= operations => {}
+            Some(known) => *known = way,
+            None => group.ways.push(way),
+        }
+        group.ways.sort_by_key(|way| way.operations);
     }
 
     /// Sorts groups by cause, which is rule and class: what is known comes last, the severest

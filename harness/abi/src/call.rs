@@ -13,6 +13,7 @@ use corosensei::trap::CoroutineTrapHandler;
 use corosensei::{CoroutineResult, ScopedCoroutine, Yielder};
 use its_machine::Misconduct;
 
+use crate::coverage;
 use crate::descriptor::Descriptor;
 use crate::faults;
 use crate::place;
@@ -143,6 +144,7 @@ pub(crate) fn enter(
     descriptor: Option<&Descriptor>,
     function: impl FnOnce() -> u64,
 ) -> u64 {
+    coverage::start();
     let done = run(Some(services), services.mapping(), descriptor, function);
     let here = place::now();
     if let Some(place) = done.divided {

@@ -2,8 +2,10 @@
 //! this program is built for. Clang's own counters lie among those of the rest of the program,
 //! which registers them with libFuzzer.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 #[cfg(not(any(engine = "afl", engine = "honggfuzz")))]
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use its_machine::Misconduct;
 
@@ -51,6 +53,32 @@ fn count(edge: usize) {
     hfuzz_trace_pc(edge);
 }
 
+/// The edges that the current entry took, or the last one, a bit each. One thread is inside the
+/// emulation at a time.
+static TAKEN: [AtomicU64; COUNTERS / 64] = [const { AtomicU64::new(0) }; COUNTERS / 64];
+
+/// An entry begins.
+pub(crate) fn start() {
+    TAKEN.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+}
+
+/// Returns a number for the edges that were taken since; 0 if none were announced.
+pub(crate) fn taken() -> u64 {
+    let words = TAKEN.each_ref().map(|word| word.load(Ordering::Relaxed));
+    if words.iter().all(|word| *word == 0) {
+        return 0;
+    }
+    // Its keys are fixed: the same edges give the same number in every process.
+    let mut hasher = DefaultHasher::new();
+    words.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn note(edge: usize) {
+    let word = &TAKEN[edge / 64];
+    word.store(word.load(Ordering::Relaxed) | 1 << (edge % 64), Ordering::Relaxed);
+}
+
 // The callback is given nothing: where it returns to is the edge.
 #[cfg(target_arch = "x86_64")]
 std::arch::global_asm!(
@@ -76,7 +104,9 @@ extern "C" fn edge(returns_to: usize) {
     }
     let place = returns_to.wrapping_sub(image::text().start);
     // Neighbours are a few bytes apart.
-    count((place ^ (place >> 14)) % COUNTERS);
+    let edge = (place ^ (place >> 14)) % COUNTERS;
+    note(edge);
+    count(edge);
 }
 
 // Clang's constructors register counters; those of the program's own code register the same ones.

@@ -7,6 +7,7 @@ use its_el2::{Locks, Mapped, Subject, SubjectPolicy, Trap};
 use its_machine::{Direction, Frame};
 
 use crate::call::{Inside, enter, enter_alone};
+use crate::coverage;
 use crate::descriptor::{self, Descriptor, Layouts};
 use crate::image::Image;
 use crate::interface::{
@@ -187,6 +188,10 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
 
     fn source(&self, place: u64) -> Option<&'static str> {
         place::source(place)
+    }
+
+    fn edges(&self) -> u64 {
+        coverage::taken()
     }
 
     fn set_up(&self, el2: &E, arguments: [u64; 4]) -> i64 {

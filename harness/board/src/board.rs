@@ -112,6 +112,11 @@ impl Board {
         self.subject.source(place)
     }
 
+    /// Returns which edges of its code the subject took when it was entered last, as a number.
+    pub fn edges(&self) -> u64 {
+        self.subject.edges()
+    }
+
     /// The board as it is, between two actions.
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state.borrow();

@@ -23,6 +23,10 @@ pub struct Finding {
     /// The subject of the action that broke it, where several actions were under way; else empty.
     #[serde(skip)]
     pub about: &'static str,
+    /// The edges of its code that the subject took in the entry that broke it, as a number; 0 where
+    /// they are not known. They are no part of the signature.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub edges: u64,
     /// Empty until [`Finding::at`].
     pub signature: String,
     /// Index of the operation; the number of operations for what comes after the last.
@@ -67,6 +71,7 @@ impl Finding {
             rule,
             class,
             about: "",
+            edges: 0,
             signature: String::new(),
             operation: 0,
             path,
@@ -114,6 +119,11 @@ impl Finding {
         };
         Some(number(&self.expected)? ^ number(&self.seen)?)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_unknown(edges: &u64) -> bool {
+    *edges == 0
 }
 
 /// Reads a rule by its id. One that this version does not know is another version's.

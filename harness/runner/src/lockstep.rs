@@ -203,7 +203,8 @@ impl<'a> Lockstep<'a> {
                     let source = finding.event.and_then(|event| board.source(event));
                     let source_line = source.map(String::from);
                     let finding = finding.at(self.operation, subject);
-                    self.judges.findings.push(Finding { source_line, ..finding });
+                    let edges = board.edges();
+                    self.judges.findings.push(Finding { source_line, edges, ..finding });
                 }
             }
         }

@@ -9,15 +9,17 @@ use its_reports::json_line;
 use its_rules::{Finding, StoredFinding};
 use its_scenario::Scenario;
 
-/// Writes a finding if its signature is new. Several processes may do so at once. `origin` begins
+/// Writes a finding if its signature is new; if `is_other`, if it is new that the subject takes
+/// these edges for it. Several processes may do so at once. `origin` begins
 /// the file: lines that end where the name of the file is missing.
 pub(super) fn store(
     folder: &Path,
     origin: Option<&str>,
     scenario: &Scenario,
-    finding: &Finding,
+    (finding, is_other): (&Finding, bool),
 ) -> io::Result<()> {
-    let name = format!("{}.its", finding.signature);
+    let edges = if is_other { format!("~{:016x}", finding.edges) } else { String::new() };
+    let name = format!("{}{edges}.its", finding.signature);
     let origin = origin.map(|lines| format!("{lines}{name}\n")).unwrap_or_default();
     let path = folder.join(name);
     if path.exists() {

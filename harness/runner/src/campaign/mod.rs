@@ -6,8 +6,10 @@
 //! environment, because an engine's command line is its own:
 //!
 //! - `ITSDIFF_FINDINGS`: a folder. A finding with a new signature is written there as
-//!   `<signature>.its` and appended to `findings.jsonl`, and the run goes on. Without it the first
-//!   finding aborts the process, so that an outside engine sees a crash.
+//!   `<signature>.its` and appended to `findings.jsonl`, and the run goes on. A subject that takes
+//!   other edges for the same signature gives up to three more files, `<signature>~<edges>.its`.
+//!   Without the folder the first finding aborts the process, so that an outside engine sees a
+//!   crash.
 //! - `ITSDIFF_ORIGIN`: the first lines of such a file, up to its name: they end with a command that
 //!   replays it.
 //! - `ITSDIFF_FIRST`: the first finding aborts the process, written or not.
@@ -27,6 +29,7 @@ pub mod random;
 mod status;
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use its_reports::finding_file::report;
@@ -43,6 +46,9 @@ pub use status::total;
 /// What a program prints before a scenario in which the harness contradicts itself.
 pub const HARNESS_DEFECT: &str = "a defect of the harness itself";
 
+/// So many files are kept of one signature, where a subject took other edges.
+const FILES_OF_A_SIGNATURE: usize = 4;
+
 /// What is counted and kept of a process's cases.
 struct Output {
     counts: Counts,
@@ -51,6 +57,8 @@ struct Output {
     /// What begins each finding's file, up to the name of the file.
     origin: Option<String>,
     ends_at_first: bool,
+    /// The edges that the subject took for what was found, by signature.
+    edges: BTreeMap<String, BTreeSet<u64>>,
 }
 
 impl Output {
@@ -67,6 +75,7 @@ impl Output {
             findings: std::env::var_os("ITSDIFF_FINDINGS").map(PathBuf::from),
             origin: std::env::var("ITSDIFF_ORIGIN").ok(),
             ends_at_first: std::env::var_os("ITSDIFF_FIRST").is_some(),
+            edges: BTreeMap::new(),
         }
     }
 
@@ -88,12 +97,18 @@ impl Output {
         }
     }
 
-    fn found(&self, scenario: &Scenario, finding: &Finding) {
+    fn found(&mut self, scenario: &Scenario, finding: &Finding) {
+        let edges = self.edges.entry(finding.signature.clone()).or_default();
+        let is_new = edges.len() < FILES_OF_A_SIGNATURE && edges.insert(finding.edges);
+        if !is_new && self.findings.is_some() {
+            return;
+        }
+        let is_other = edges.len() > 1;
         let Some(folder) = &self.findings else {
             eprintln!("{}", report(finding, scenario));
             std::process::abort();
         };
-        let stored = findings::store(folder, self.origin.as_deref(), scenario, finding);
+        let stored = findings::store(folder, self.origin.as_deref(), scenario, (finding, is_other));
         if let Err(error) = &stored {
             eprintln!(
                 "cannot write the finding {} to {}: {error}\n{}",

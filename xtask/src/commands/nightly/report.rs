@@ -18,6 +18,9 @@ use crate::subjects::Program;
 use crate::target::Target;
 use crate::{stop, workspace};
 
+/// So many ways to one signature are minimized.
+const MOST_WAYS: usize = 4;
+
 /// Scenarios that are tried to make a finding shorter.
 const BUDGET: u64 = 20_000;
 
@@ -54,8 +57,10 @@ fn add(
     report.others.extend([triage.clean, triage.unreadable, triage.drifted].concat());
     let program = subject.player()?;
     for group in triage.groups {
-        let (minimized, operations_left) = shortest(night, &program, target, &group)?;
+        let mut ways = shortest(night, &program, target, &group)?.into_iter();
+        let (minimized, operations_left) = ways.next().unwrap_or_default();
         report.entries.push(Entry {
+            other_ways: ways.map(|(file, _)| workspace::shown(&file)).collect(),
             target: target.name.into(),
             new: group.known.is_none() && !baseline.contains(&group.signature),
             minimized: workspace::shown(&minimized),
@@ -66,30 +71,39 @@ fn add(
     Ok(())
 }
 
-/// Returns the shortest scenario of a group and its number of operations: minimized, in the night's
-/// folder, or as it is where that fails.
+/// Returns the shortest scenarios of a group and their numbers of operations, one for each way
+/// through the subject's code: minimized, in the night's folder, or as they are where that fails.
 fn shortest(
     night: &Night,
     program: &Program,
     target: &Target,
     group: &Group,
-) -> Result<(PathBuf, usize)> {
-    let Group { signature, operations, .. } = group;
-    let file = workspace::root().join(&group.file);
-    if stop::is_over() {
-        return Ok((file, *operations));
-    }
-    match program.minimize(&file, target, Some(signature), BUDGET, |_| {}) {
-        Ok(done) => {
-            let path = night.folder.join("findings").join(format!("{signature}.its"));
-            fs::create_dir_all(workspace::folder_of(&path))?;
-            let text = inherit(&findings::text(&file), &done.text, Some(&workspace::shown(&path)));
-            fs::write(&path, text)?;
-            Ok((path, done.after))
+) -> Result<Vec<(PathBuf, usize)>> {
+    let signature = &group.signature;
+    let (mut shortest, mut known) = (Vec::new(), Vec::new());
+    for (number, way) in (1..).zip(group.ways.iter().take(MOST_WAYS)) {
+        let file = workspace::root().join(&way.file);
+        if stop::is_over() {
+            shortest.push((file, way.operations));
+            break;
         }
-        Err(error) => {
-            eprintln!("{signature} is not minimized: {error:#}");
-            Ok((file, *operations))
+        match program.minimize(&file, target, Some(signature), BUDGET, |_| {}) {
+            Ok(done) if known.contains(&done.finding.edges) => {}
+            Ok(done) => {
+                known.push(done.finding.edges);
+                let other = if number == 1 { String::new() } else { format!("~{number}") };
+                let path = night.folder.join("findings").join(format!("{signature}{other}.its"));
+                fs::create_dir_all(workspace::folder_of(&path))?;
+                let shown = workspace::shown(&path);
+                let text = inherit(&findings::text(&file), &done.text, Some(&shown));
+                fs::write(&path, text)?;
+                shortest.push((path, done.after));
+            }
+            Err(error) => {
+                eprintln!("{signature} is not minimized: {error:#}");
+                shortest.push((file, way.operations));
+            }
         }
     }
+    Ok(shortest)
 }
