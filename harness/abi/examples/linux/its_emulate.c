@@ -204,24 +204,39 @@ static int take_queue(struct its *its, struct its_shadow *shadow)
 	return donate(its, base, its->queue_size) ?: pin(its, hyp_virt_to_phys(host), its->queue_size);
 }
 
+static int take_offsets(struct its *its)
+{
+	u64 creadr = readq_relaxed(its_reg(its, GITS_CREADR));
+	u64 cwriter = readq_relaxed(its_reg(its, GITS_CWRITER));
+
+	if (!(readl_relaxed(its_reg(its, GITS_CTLR)) & GITS_CTLR_ENABLE) || creadr != (cwriter & OFFSET_MASK))
+		return -EBUSY;
+	its->cwriter = its->judged = creadr;
+	return 0;
+}
+
 static int take_all(struct its *its, struct its_shadow *shadow)
 {
-	u64 creadr, cwriter;
+	u32 nr_held, nr_pages;
 	int ret;
 
 	its->typer = readq_relaxed(its_reg(its, GITS_TYPER));
 	ret = take_queue(its, shadow);
 	for (int i = 0; i < GITS_BASER_NR_REGS && !ret; i++)
 		ret = take_table(its, i, &shadow->tables[i]);
-	ret = ret ?: take_devices(its, shadow) ?: take_lpi_tables(its);
 	if (ret)
 		return ret;
-	creadr = readq_relaxed(its_reg(its, GITS_CREADR));
-	cwriter = readq_relaxed(its_reg(its, GITS_CWRITER));
-	if (!(readl_relaxed(its_reg(its, GITS_CTLR)) & GITS_CTLR_ENABLE) || creadr != (cwriter & OFFSET_MASK))
-		return -EBUSY;
-	its->cwriter = its->judged = creadr;
-	return 0;
+	nr_held = its->nr_held;
+	nr_pages = its->held[nr_held - 1].nr_pages;
+	ret = take_devices(its, shadow) ?: take_lpi_tables(its) ?: take_offsets(its);
+	if (!ret)
+		return 0;
+	/* In the opposite order: who shared a page is the last to let go of it. */
+	give_back(its, nr_held, nr_pages);
+	for (u32 i = its->max_devices; i--;)
+		if (its->devices[i].state != DEVICE_NONE)
+			drop_device(&its->devices[i]);
+	return ret;
 }
 
 static void clear_pages(u64 pfn, u64 nr_pages)
@@ -261,9 +276,6 @@ static int guard(struct its *its, void *priv, void *shadow_va, u64 nr_pages)
 		its->guarded = lpi_tables_held = true;
 		return 0;
 	}
-	for (u32 i = 0; i < its->max_devices; i++)
-		if (its->devices[i].state != DEVICE_NONE)
-			drop_device(&its->devices[i]);
 	give_back(its, 0, 0);
 	__pkvm_hyp_donate_host(shadow_pfn, 1);
 out:
