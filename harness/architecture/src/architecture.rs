@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use its_gic::geometry::{Level1Entry, PAGE_BYTES, Table};
+use its_gic::geometry::{Level1Entry, PAGE_BYTES, PageSize, Table, itt_bytes};
 use its_gic::redistributor::{self as gicr};
 use its_gic::register::Baser;
 use its_gic::{Part, Register, Typer};
@@ -13,6 +13,7 @@ use crate::cells::{Cells, Entry, Slot};
 use crate::judgement::Judgement;
 use crate::lpi::Redistributor;
 use crate::memory::Memory;
+use crate::names::overlap;
 use crate::path::Undefined;
 use crate::possible::{Possible, Truth};
 use crate::registers::{Registers, Wake};
@@ -213,11 +214,30 @@ impl Architecture {
         self.cells.zero_maybe(address, PAGE_BYTES);
     }
 
-    /// Address and bytes of queues, flat and level-1 tables, and redistributors' tables.
+    /// Address and bytes of queues, flat and level-1 tables, redistributors' tables, and pending
+    /// tables that they wrote when LPIs were disabled.
     pub(crate) fn structures(&self) -> impl Iterator<Item = (u64, u64)> {
         let own = self.its.iter().flat_map(|its| its.queues().chain(its.tables()));
         let on = self.redistributors.iter().filter(|one| one.on.possible());
-        own.chain(on.flat_map(Redistributor::tables))
+        let written = self.redistributors.iter().filter_map(Redistributor::written);
+        own.chain(on.flat_map(Redistributor::tables)).chain(written)
+    }
+
+    /// Whether the pending table of a redistributor, which it may write at any time, lies on what an
+    /// ITS or another redistributor uses.
+    fn is_on_another(&self, n: usize) -> bool {
+        let [configuration, pending] = self.redistributors[n].tables();
+        let its = self.its.iter().flat_map(|its| its.queues().chain(its.tables()));
+        let others = self.redistributors.iter().enumerate().filter(|(other, _)| *other != n);
+        let others = others.filter(|(_, one)| one.on.possible()).flat_map(|(_, one)| one.tables());
+        let level2 = self.level2_tables().map(|address| (address, PageSize::K64.bytes()));
+        let itts = (0..self.its.len()).flat_map(|its| {
+            let entry_bytes = self.its[its].typer.itt_entry_bytes();
+            let devices = self.tables(its).devices().into_iter();
+            devices.map(move |(_, itt, size)| (itt, itt_bytes(size, entry_bytes)))
+        });
+        let mut all = its.chain(others).chain([configuration]).chain(level2).chain(itts);
+        all.any(|other| overlap(other, pending))
     }
 
     fn before_store(&mut self, address: u64, bytes: u64) {
@@ -403,11 +423,13 @@ impl Architecture {
             return Err("EnableLPIs was set with PROPBASER or PENDBASER never written");
         }
         let mut tables = redistributor.tables().into_iter().filter(|(_, bytes)| *bytes > 0);
-        if tables.all(|(address, bytes)| self.machine.is_memory(address, bytes)) {
-            Ok(())
-        } else {
-            Err("a redistributor's table is no memory")
+        if !tables.all(|(address, bytes)| self.machine.is_memory(address, bytes)) {
+            return Err("a redistributor's table is no memory");
         }
+        if self.is_on_another(n) {
+            return Err("a pending table lies on another structure");
+        }
+        Ok(())
     }
 
     /// What the CPU of a redistributor may be offered; `None`: nobody knows.

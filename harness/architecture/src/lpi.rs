@@ -203,6 +203,12 @@ impl Redistributor {
         pending
     }
 
+    /// Address and bytes of the pending table that it wrote when LPIs were disabled.
+    pub(crate) fn written(&self) -> Option<(u64, u64)> {
+        let (address, _) = self.left.as_ref()?;
+        Some((*address, self.most_bytes()))
+    }
+
     /// Bytes of a pending table for all INTIDs that the GIC has.
     fn most_bytes(&self) -> u64 {
         Pendbaser::bytes(self.intid_bits - 1)
