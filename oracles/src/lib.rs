@@ -160,6 +160,11 @@ impl Oracles {
         let look = self.watch.note(step, &self.guards.machine, view);
         self.judge_pointers(step, look, view, findings);
         let set_up = matches!(look, Look::SetUp(_));
+        if let Look::SetUp(its) = look
+            && undeclared::lists_more(its, step, view, &self.guards.machine)
+        {
+            self.rest.excuse();
+        }
         self.rest.note(step, set_up, (&self.guards, &self.history), view);
     }
 
@@ -241,7 +246,7 @@ impl Oracles {
         view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
-        self.rest.note_race();
+        self.rest.excuse();
         let own = race::by_part(parts, events);
         for (part, own) in parts.iter().zip(&own) {
             let (step, known) = (Step::of(part, &own.events), findings.len());

@@ -63,8 +63,9 @@ impl Rest {
         }
     }
 
-    /// Takes note of a race, in which nobody knows whose doing a change of a page is.
-    pub(crate) fn note_race(&mut self) {
+    /// EL2 may hold more from now on: nobody knows whose doing a change of a page is in a race, and
+    /// EL2 holds what a host lists.
+    pub(crate) fn excuse(&mut self) {
         self.is_excused = true;
     }
 

@@ -34,6 +34,21 @@ fn listed(step: &Step, linear_map: u64) -> Option<BTreeMap<u32, (u8, u64)>> {
     Some((0..number).map_while(entry).collect())
 }
 
+/// Whether the list that a set-up read, if it read one, names devices that the ITS does not have, or
+/// at other places.
+pub(crate) fn lists_more(its: u8, step: &Step, view: &impl View, machine: &Machine) -> bool {
+    let Some(listed) = listed(step, machine.linear_map) else {
+        return false;
+    };
+    let mapped: BTreeSet<(u32, u64)> = { view.reach(its) }
+        .filter_map(|(reach, _)| match reach.purpose {
+            Purpose::Itt { device_id } => Some((device_id, reach.address)),
+            _ => None,
+        })
+        .collect();
+    listed.into_iter().any(|(device_id, (_, itt))| !mapped.contains(&(device_id, itt)))
+}
+
 /// Whether a level-2 table is another than the one in the level-1 entry that a set-up read.
 fn is_stale(reach: &Reach, step: &Step, view: &impl View) -> bool {
     let Purpose::Level2 { table, index } = reach.purpose else {
