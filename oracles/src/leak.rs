@@ -5,7 +5,7 @@
 //! hands, at that very moment.
 
 use its_gic::geometry::Pages;
-use its_machine::{El2Side, Event, Exposure, HostSide, PageState, Purpose, Reach};
+use its_machine::{El2Side, Event, Exposure, HostSide, PageChange, PageState, Purpose, Reach};
 
 use crate::history::History;
 use crate::watch::Look;
@@ -25,12 +25,17 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
         }
         return;
     }
+    let mut last_change = None;
     for (index, event) in events.iter().enumerate() {
         let known = findings.len();
         match event {
+            Event::Page { change, result: Ok(()), .. } => last_change = Some(*change),
             Event::Reached(reach, exposure) if watch.judges(reach) => {
                 reached((reach, *exposure), is_private, history, findings);
             }
+            // What is being shared was loose before.
+            Event::ReachedPage { reach, .. }
+                if is_borrowed(reach.purpose) && last_change == Some(PageChange::Share) => {}
             Event::ReachedPage { reach, page, state } if watch.judges(reach) => {
                 let why = history.why_released(*page, events);
                 findings.extend(changed(reach, (*page, *state), why));

@@ -153,12 +153,19 @@ fn what(written: &Written) -> Result<What, String> {
             let rule = signature.split_once('.').map_or(&**signature, |(rule, _)| rule);
             (rule, signature.contains(['*', '?']))
         }
-        (None, None, Some(id)) => return Ok(What::Requirement(WildMatch::new(id))),
+        (None, None, Some(id)) if id.chars().any(char::is_alphanumeric) => {
+            return Ok(What::Requirement(WildMatch::new(id)));
+        }
+        (None, None, Some(_)) => return Err("its requirement names none".into()),
         _ => return Err("it must name one of rule, signature and requirement".into()),
     };
     let Some(known) = catalogue::find(id) else {
         return Err(format!("there is no rule {id:?}; `cargo xtask rules` lists them"));
     };
+    let parts = signature.as_ref().map_or(4, |signature| signature.split('.').count());
+    if !is_pattern && parts < 4 {
+        return Err("a signature is rule.operation.subject.class".into());
+    }
     if known.layer == Layer::Safety && is_pattern {
         return Err(format!(
             "{id} is a rule of safety: such a finding is known by its whole signature only"
@@ -210,6 +217,8 @@ mod tests {
             &entry("rule = \"EL2-BATCH\"\nrequirement = \"X\""),
             &entry("rule = \"EL2-NOTHING\""),
             &entry("signature = \"*\""),
+            &entry("signature = \"SVC-QUEUE.poll\""),
+            &entry("requirement = \"*\""),
             &entry("rule = \"LEAK-LOOSE\""),
             &entry("signature = \"LEAK-LOOSE.*\""),
             "[[known]]\nrule = \"EL2-BATCH\"\nreason = \" \"\ndate = 2026-11-29\n",

@@ -64,8 +64,10 @@ struct Booted<K> {
 /// Boots that are kept. A corpus has few different ones at a time.
 const KEPT_BOOTS: usize = 256;
 
-/// Looks until nothing more can be expected; 2048 slots go 64 at a time.
-const LOOKS: usize = 2048 / 64 + 3;
+/// So many looks in a row at which nothing changes are the last.
+const IDLE_LOOKS: usize = 35;
+/// The most looks: one for each slot of the largest queue, for EL2 may forward one command a look.
+const MOST_LOOKS: usize = 32768;
 
 /// A board with a subject, and the boots that it has been through.
 pub(crate) struct Session<K> {
@@ -253,17 +255,21 @@ impl<'a, O: Observer> Watched<'a, O> {
             if !self.observer.may_look(its) {
                 continue;
             }
-            let mut is_idle = false;
-            for _ in 0..LOOKS {
-                if self.observer.is_over() || self.observer.is_settled(its).unwrap_or(is_idle) {
+            let (mut is_idle, mut idle_looks, mut last) = (false, 0, None);
+            for _ in 0..MOST_LOOKS {
+                let is_settled = self.observer.is_settled(its).unwrap_or(is_idle);
+                if self.observer.is_over() || is_settled || idle_looks > IDLE_LOOKS {
                     break;
                 }
                 let before = self.queue(its);
                 self.perform(Action::Advance { its, commands: 64 });
-                driver.on(0, self).poll();
+                let seen = driver.on(0, self).poll().into_bits();
                 // A look may let EL2 pass on more.
                 let [creadr, cwriter] = self.queue(its);
                 is_idle = creadr == cwriter && before == [creadr, cwriter];
+                let now = Some((seen, creadr, cwriter));
+                idle_looks = if last == now { idle_looks + 1 } else { 0 };
+                last = now;
             }
             self.observer.rested(self.board, its);
         }

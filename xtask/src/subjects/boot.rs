@@ -71,11 +71,9 @@ pub(crate) fn demand(subject: &Subject) -> Result<()> {
     let [usual, ..] = &BOOTS;
     ensure!(
         trouble.is_none(),
-        "the boot of {source} {}: no case that begins guarded would be judged\n  to see it: {}\n  \
-         to see more: cargo xtask subject {}",
+        "the boot of {source} {}: no case that begins guarded would be judged\n  to see it: {}",
         trouble.unwrap_or_default(),
-        usual.replay_command(&source)?,
-        quoted(&source)
+        usual.replay_command(&source)?
     );
     Ok(())
 }

@@ -124,7 +124,8 @@ impl Night {
         if let Some(engine) = self.engines().find(|engine| !is_caught(engine)) {
             return Some(Stage::Canary(engine));
         }
-        if done.adapter.is_none() {
+        // A night of another emulation need not check our part of it.
+        if done.adapter.is_none() && done.facts.subject.is_none() {
             return Some(Stage::Adapter);
         }
         let fuzz = |(target, engine)| {
