@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use its_gic::geometry::{Level1Entry, PAGE_BYTES, PageSize, Table, itt_bytes};
+use its_gic::geometry::{Level1Entry, PAGE_BYTES, Table};
 use its_gic::redistributor::{self as gicr};
 use its_gic::register::Baser;
 use its_gic::{Part, Register, Typer};
@@ -223,20 +223,15 @@ impl Architecture {
         own.chain(on.flat_map(Redistributor::tables)).chain(written)
     }
 
-    /// Whether the pending table of a redistributor, which it may write at any time, lies on what an
-    /// ITS or another redistributor uses.
+    /// Whether the pending table of a redistributor lies on what an ITS or another redistributor
+    /// uses. The redistributor may write it at any time.
     fn is_on_another(&self, n: usize) -> bool {
         let [configuration, pending] = self.redistributors[n].tables();
         let its = self.its.iter().flat_map(|its| its.queues().chain(its.tables()));
         let others = self.redistributors.iter().enumerate().filter(|(other, _)| *other != n);
         let others = others.filter(|(_, one)| one.on.possible()).flat_map(|(_, one)| one.tables());
-        let level2 = self.level2_tables().map(|address| (address, PageSize::K64.bytes()));
-        let itts = (0..self.its.len()).flat_map(|its| {
-            let entry_bytes = self.its[its].typer.itt_entry_bytes();
-            let devices = self.tables(its).devices().into_iter();
-            devices.map(move |(_, itt, size)| (itt, itt_bytes(size, entry_bytes)))
-        });
-        let mut all = its.chain(others).chain([configuration]).chain(level2).chain(itts);
+        let registers = its.chain(others).chain([configuration]);
+        let mut all = registers.chain(self.level2_tables()).chain(self.itts());
         all.any(|other| overlap(other, pending))
     }
 

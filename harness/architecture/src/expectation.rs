@@ -3,7 +3,7 @@
 
 use its_gic::Command;
 use its_gic::command::Words;
-use its_gic::geometry::Level1Entry;
+use its_gic::geometry::{Level1Entry, itt_bytes};
 use its_machine::{Action, Event, Freedoms, Outcome};
 
 use crate::architecture::{Architecture, Its};
@@ -82,14 +82,23 @@ impl Architecture {
         self.memory.words(address, bytes)
     }
 
-    /// Returns the addresses of all level-2 tables that valid level-1 entries of a host name.
-    pub fn level2_tables(&self) -> impl Iterator<Item = u64> {
+    /// Returns address and bytes of the level-2 tables that valid level-1 entries name.
+    pub fn level2_tables(&self) -> impl Iterator<Item = (u64, u64)> {
         let both = |its: &Its| [its.registers.table(DEVICES), its.registers.table(COLLECTIONS)];
         let tables = self.its.iter().flat_map(both).flatten().filter(|table| table.indirect);
         tables.flat_map(|table| {
             let entries = self.memory.words(table.address, table.bytes);
             let valid = entries.map(|(_, entry)| Level1Entry(entry)).filter(|one| one.is_valid());
-            valid.map(move |entry| entry.address(table.page_size))
+            valid.map(move |entry| (entry.address(table.page_size), table.page_size.bytes()))
+        })
+    }
+
+    /// Returns address and bytes of the ITTs of devices that may be mapped.
+    pub fn itts(&self) -> impl Iterator<Item = (u64, u64)> {
+        (0..self.its.len()).flat_map(|its| {
+            let entry_bytes = self.its[its].typer.itt_entry_bytes();
+            let devices = self.devices(its).into_iter();
+            devices.map(move |(_, itt, size)| (itt, itt_bytes(size, entry_bytes)))
         })
     }
 

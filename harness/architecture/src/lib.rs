@@ -55,7 +55,7 @@ pub use exemplar::CarriedOut;
 use its_rules::catalogue as rules;
 pub use judge::{Before, NO_INTERRUPT, value_of};
 pub use judgement::Judgement;
-pub use names::{its_at, name, redistributor_at, redistributor_register};
+pub use names::{its_at, name, overlap, redistributor_at, redistributor_register};
 pub use path::Undefined;
 pub use possible::{Possible, Truth};
 pub use registers::{RETRY, Registers, STALLED};

@@ -5,8 +5,8 @@ use its_gic::register as gits;
 use its_gic::{Part, Register};
 use its_machine::Machine;
 
-/// Whether two ranges, each an address and bytes, share a byte.
-pub(crate) fn overlap(a: (u64, u64), b: (u64, u64)) -> bool {
+/// Returns whether two ranges, each an address and bytes, share a byte.
+pub fn overlap(a: (u64, u64), b: (u64, u64)) -> bool {
     a.0 < b.0.saturating_add(b.1) && b.0 < a.0.saturating_add(a.1)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use its_architecture::Architecture;
+use its_architecture::{Architecture, overlap};
 use its_gic::Command;
 use its_gic::command::Words;
 use its_gic::geometry::{Pages, itt_bytes};
@@ -89,12 +89,7 @@ impl Legal {
         if pages.iter().any(|page| !own.contains(page) || self.given.contains(&page)) {
             return Err("an ITT is not in the driver's memory for ITTs");
         }
-        let mut others = (0..hardware.its.len()).flat_map(|of| {
-            let entry_bytes = hardware.its[of].typer.itt_entry_bytes();
-            let devices = hardware.devices(of).into_iter();
-            devices.map(move |(_, itt, size)| (itt, itt_bytes(size, entry_bytes)))
-        });
-        if others.any(|(other, length)| address < other + length && other < address + bytes) {
+        if hardware.itts().any(|other| overlap(other, (address, bytes))) {
             return Err("two devices have the same ITT");
         }
         Ok(())

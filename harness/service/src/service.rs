@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use its_architecture::{
-    Architecture, NO_INTERRUPT, Truth, its_at, redistributor_at, redistributor_register,
+    Architecture, NO_INTERRUPT, Truth, its_at, overlap, redistributor_at, redistributor_register,
 };
 use its_gic::geometry::{Level1Entry, PageSize, Pages};
 use its_gic::redistributor as gicr;
@@ -51,16 +51,18 @@ struct Window {
     taken: BTreeSet<u32>,
 }
 
-/// Whether what is pending must be looked at after an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
+/// What an action leaves to be judged.
+enum After {
     Nothing,
-    Compare,
+    /// What is pending at the redistributors.
+    Pending,
+    /// The action itself broke a rule.
+    Broken(Finding),
 }
 
-type Followed = Result<(Then, Option<Finding>), Unpromised>;
+type Followed = Result<After, Unpromised>;
 
-const NOTHING: Followed = Ok((Then::Nothing, None));
+const NOTHING: Followed = Ok(After::Nothing);
 
 impl Service {
     /// Returns the account of a host from the moment that EL2 guards all of its ITSs. `hardware`:
@@ -99,13 +101,15 @@ impl Service {
         if events.iter().any(is_out_of_account) {
             return Err("the machine did what no host can account for");
         }
-        let (then, finding) = self.act(action, outcome)?;
-        if finding.is_some() || then == Then::Nothing || self.is_busy() {
-            return Ok(finding);
+        match self.act(action, outcome)? {
+            After::Broken(finding) => return Ok(Some(finding)),
+            After::Nothing => return Ok(None),
+            After::Pending if self.is_busy() => return Ok(None),
+            After::Pending => {}
         }
         self.window = Window::default();
-        let cpus = self.hardware.machine.cpus();
-        Ok(cpus.into_iter().find_map(|cpu| self.compare(cpu, pending(cpu))))
+        let mut cpus = self.hardware.machine.cpus();
+        Ok(cpus.find_map(|cpu| self.compare(cpu, pending(cpu))))
     }
 
     fn act(&mut self, action: &Action, outcome: Outcome) -> Followed {
@@ -139,14 +143,13 @@ impl Service {
         if outcome != Outcome::Done {
             return NOTHING;
         }
-        let bytes = 8 * words.len() as u64;
         let address = self.meant(address, words)?;
-        if self.hardware.pending_tables().any(|(table, length)| {
-            address < table.saturating_add(length) && table < address + bytes
-        }) {
+        let stored = (address, 8 * words.len() as u64);
+        if self.hardware.pending_tables().any(|table| overlap(table, stored)) {
             return Err("the host stores to a pending table");
         }
-        self.both(|on| on.store(address, words));
+        self.hardware.store(address, words);
+        self.ahead.store(address, words);
         NOTHING
     }
 
@@ -191,13 +194,10 @@ impl Service {
         if before == entry {
             return Ok(());
         }
-        let level2 = table.address(page_size);
-        let pages = Pages::under(level2, page_size.bytes());
-        let is_driver_s = pages.iter().all(|page| entrusted.level2.contains(page));
-        // Tables are at most 64 KiB long.
-        let is_new = self.ahead.level2_tables().all(|other| {
-            other >= level2 + page_size.bytes() || level2 >= other + PageSize::K64.bytes()
-        });
+        let level2 = (table.address(page_size), page_size.bytes());
+        let mut pages = Pages::under(level2.0, level2.1).iter();
+        let is_driver_s = pages.all(|page| entrusted.level2.contains(page));
+        let is_new = !self.ahead.level2_tables().any(|other| overlap(other, level2));
         let is_entry = table.is_valid() && table.other_bits(page_size) == 0;
         if Level1Entry(before).is_valid() || !(is_entry && is_driver_s && is_new) {
             return Err("a level-1 entry is not one of the driver's");
@@ -245,7 +245,8 @@ impl Service {
             },
             (Direction::Read, Some((Register::Ctlr, part))) => {
                 if let Outcome::Value(ctlr) = outcome {
-                    self.both(|on| on.learn(its, Register::Ctlr, part, ctlr));
+                    self.hardware.learn(its, Register::Ctlr, part, ctlr);
+                    self.ahead.learn(its, Register::Ctlr, part, ctlr);
                 }
                 NOTHING
             }
@@ -276,15 +277,13 @@ impl Service {
         if !is_as_before {
             return Err("the host writes a register of a guarded ITS");
         }
-        let write = (Part::Whole, value);
-        self.hardware.write_its(its, register, write, false)?;
-        self.ahead.write_its(its, register, write, false)?;
+        self.write(its, register, value)?;
         NOTHING
     }
 
-    fn both(&mut self, each: impl Fn(&mut Architecture)) {
-        each(&mut self.hardware);
-        each(&mut self.ahead);
+    fn write(&mut self, its: usize, register: Register, value: u64) -> Result<(), Unpromised> {
+        self.hardware.write_its(its, register, (Part::Whole, value), false)?;
+        self.ahead.write_its(its, register, (Part::Whole, value), false)
     }
 
     fn access_redistributor(&mut self, address: u64, bytes: u64, to: Direction) -> Followed {
@@ -313,9 +312,7 @@ impl Service {
         if now >= queue.bytes || queue.distance(from, now) < queue.distance(from, before) {
             return Err("CWRITER leaves the queue, or goes back");
         }
-        for on in [&mut self.hardware, &mut self.ahead] {
-            on.write_its(its, Register::Cwriter, (Part::Whole, now), false)?;
-        }
+        self.write(its, Register::Cwriter, now)?;
         // Bounded by the queue's slots.
         while self.ahead.has_commands(its) {
             let words = self.ahead.next_command(its);
@@ -331,8 +328,11 @@ impl Service {
         let (queue, from) = (registers.queue(), registers.offset());
         let posted = registers.writer().unwrap_or(from);
         if creadr >= queue.bytes || queue.distance(from, creadr) > queue.distance(from, posted) {
-            let expected = format!("{from:#x} to {posted:#x}");
-            return self.wrong(its, "creadr", expected, format!("{creadr:#x}"));
+            let (path, expected) =
+                (format!("its{its}.creadr"), format!("{from:#x} to {posted:#x}"));
+            let seen = format!("{creadr:#x}");
+            let finding = Finding::new(&rules::SVC_QUEUE, "creadr", path, expected, seen);
+            return Ok(After::Broken(finding));
         }
         if creadr == from {
             return NOTHING;
@@ -341,12 +341,7 @@ impl Service {
         while self.hardware.its[its].registers.offset() != creadr {
             self.complete(its)?;
         }
-        Ok((Then::Compare, None))
-    }
-
-    fn wrong(&self, its: usize, class: &'static str, expected: String, seen: String) -> Followed {
-        let path = format!("its{its}.creadr");
-        Ok((Then::Nothing, Some(Finding::new(&rules::SVC_QUEUE, class, path, expected, seen))))
+        Ok(After::Pending)
     }
 
     /// The command at CREADR is completed.
@@ -372,8 +367,8 @@ impl Service {
         for event in &self.window.raised {
             self.hardware.open_event(*event)?;
         }
-        for intid in &self.window.taken {
-            self.hardware.machine.cpus().for_each(|cpu| self.hardware.open_pending(cpu, *intid));
+        for intid in self.window.taken.clone() {
+            self.open_everywhere(intid);
         }
         Ok(())
     }
@@ -382,9 +377,14 @@ impl Service {
     fn open_all(&mut self) {
         for cpu in self.hardware.machine.cpus() {
             let pending: Vec<_> = self.hardware.pending_lpis(cpu).collect();
-            for (intid, _) in pending {
-                self.hardware.machine.cpus().for_each(|at| self.hardware.open_pending(at, intid));
-            }
+            pending.into_iter().for_each(|(intid, _)| self.open_everywhere(intid));
+        }
+    }
+
+    /// Whether an LPI is pending anywhere is not known from now on.
+    fn open_everywhere(&mut self, intid: u32) {
+        for cpu in self.hardware.machine.cpus() {
+            self.hardware.open_pending(cpu, intid);
         }
     }
 
@@ -399,7 +399,7 @@ impl Service {
             self.window.raised.insert(event);
             self.hardware.open_event(event)?;
         }
-        Ok((Then::Compare, None))
+        Ok(After::Pending)
     }
 
     fn take(&mut self, cpu: u8, outcome: Outcome) -> Followed {
@@ -410,7 +410,7 @@ impl Service {
         if self.is_busy() {
             if let Some(intid) = taken {
                 self.window.taken.insert(intid);
-                self.hardware.machine.cpus().for_each(|at| self.hardware.open_pending(at, intid));
+                self.open_everywhere(intid);
             }
             return NOTHING;
         }
@@ -419,10 +419,10 @@ impl Service {
             let path = format!("redistributor{cpu}.offered");
             let (expected, seen) = (format!("{offers:?}"), format!("{taken:?}"));
             let finding = Finding::new(&rules::SVC_TAKEN, "taken", path, expected, seen);
-            return Ok((Then::Nothing, Some(finding)));
+            return Ok(After::Broken(finding));
         }
         self.hardware.judge(&Action::Acknowledge { cpu }, &outcome, &[]);
-        Ok((Then::Compare, None))
+        Ok(After::Pending)
     }
 
     fn compare(&self, cpu: u8, seen: impl Iterator<Item = u32>) -> Option<Finding> {
