@@ -5,10 +5,13 @@
 //! - LEAK: `leak`, on what the physical ITS can reach; `emulation_pages`, on what only EL2 uses
 //! - PTR: `ptr`, on what the ITS follows; `forwarded`, on what EL2 writes to the hardware
 //! - EL2: `el2`, `locks` and `queue_bounds`, on what EL2 did
-//! - UNDO: `undo`, on what failed or was refused
+//! - UNDO: `undo`, on what failed or was refused; `rest`, on what EL2 holds at the end of a case
 //! - HW: `hw`, on how EL2 uses the hardware's registers
 //!
-//! The families DIV and ARCH compare with a reference, which only the runner knows.
+//! `history` keeps what became of each page, and says how a page came to be loose.
+//!
+//! The families DIV and ARCH compare with a reference, and SVC with an account of the host. Only the
+//! runner knows these.
 //!
 //! Oracles know observations ([`its_machine::Event`]), read-only views ([`its_machine::View`]) and
 //! the numbers that the subject declares ([`SubjectPolicy`]). They must not know the board, the

@@ -38,7 +38,7 @@ fn unheld(events: &[Event], guards: &Guards) -> Option<Finding> {
             }
             _ => continue,
         };
-        // Of a lock that has no name nobody knows what it protects.
+        // The harness does not know what a lock without a name protects.
         let holds = |its: u8| {
             held.iter()
                 .any(|name| matches!(name, LockName::Other(_)) || *name == LockName::Its(its))

@@ -34,8 +34,8 @@ fn listed(step: &Step, linear_map: u64) -> Option<BTreeMap<u32, (u8, u64)>> {
     Some((0..number).map_while(entry).collect())
 }
 
-/// Whether the list that a set-up read, if it read one, names devices that the ITS does not have, or
-/// at other places.
+/// Whether a set-up read a list that names devices which the ITS does not have, or has with another
+/// ITT.
 pub(crate) fn lists_more(its: u8, step: &Step, view: &impl View, machine: &Machine) -> bool {
     let Some(listed) = listed(step, machine.linear_map) else {
         return false;
@@ -146,6 +146,8 @@ mod tests {
         let step = Step { action: &action, outcome: Outcome::Done, events: &events };
         let devices = [(7, (4, 0x9000)), (9, (4, 0xa000))];
         assert!(listed(&step, MAP).unwrap().into_iter().eq(devices));
+        let unread = Step { events: &[], ..step };
+        assert_eq!(listed(&unread, MAP), None);
     }
 
     #[test]
