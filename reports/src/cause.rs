@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use its_rules::{Finding, catalogue};
+use its_rules::Finding;
 
 /// A finding and a file that shows it.
 #[derive(Clone, Copy)]
@@ -40,8 +40,8 @@ pub fn causes<'a>(all: impl IntoIterator<Item = Shown<'a>>) -> Vec<Cause<'a>> {
     causes
 }
 
-/// The class of a finding, which ends its signature.
-fn class(signature: &str) -> &str {
+/// Returns the class of a finding, which ends its signature.
+pub(crate) fn class(signature: &str) -> &str {
     signature.rsplit('.').next().unwrap_or_default()
 }
 
@@ -71,8 +71,7 @@ impl<'a> Cause<'a> {
 
     /// Returns a line for the cause, and two for each signature.
     pub fn text(&self) -> String {
-        let severity = self.shortest().finding.rule.severity.name();
-        let mut text = format!("\n    {} {} ({severity})", self.rule, self.class);
+        let mut text = self.head();
         for (shown, count) in &self.signatures {
             let files = if *count > 1 { format!(", {count} files") } else { String::new() };
             text += &format!("\n      {}{files}\n        {}", shown.text(), shown.file);
@@ -83,26 +82,24 @@ impl<'a> Cause<'a> {
     /// Returns two lines: the cause, and the shortest of its signatures.
     pub fn brief(&self) -> String {
         let shown = self.shortest();
-        let (severity, files) = (shown.finding.rule.severity.name(), self.files());
-        format!(
-            "\n    {} {} ({severity}), {files} files\n      {}: {}",
-            self.rule,
-            self.class,
-            shown.file,
-            shown.text()
-        )
+        format!("{}, {}\n      {}: {}", self.head(), self.files(), shown.file, shown.text())
     }
 
-    fn files(&self) -> usize {
-        self.signatures.iter().map(|(_, count)| count).sum()
+    fn head(&self) -> String {
+        let severity = self.shortest().finding.rule.severity.name();
+        format!("\n    {} {} ({severity})", self.rule, self.class)
+    }
+
+    fn files(&self) -> String {
+        match self.signatures.iter().map(|(_, count)| count).sum::<usize>() {
+            1 => "1 file".into(),
+            files => format!("{files} files"),
+        }
     }
 
     /// Returns a line: the cause, how many signatures it has, and what the rule demands.
     pub fn line(&self) -> String {
-        let files = self.files();
-        let holds = catalogue::find(self.rule).map_or("", |rule| rule.holds);
-        let severity = self.shortest().finding.rule.severity.name();
-        format!("\n    {} {} ({severity}), {files} files: {holds}", self.rule, self.class)
+        format!("{}, {}: {}", self.head(), self.files(), self.shortest().finding.rule.holds)
     }
 }
 

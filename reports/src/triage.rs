@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use its_rules::{Finding, catalogue};
 use serde::{Deserialize, Serialize};
 
+use crate::cause::class;
 use crate::known_text;
 
 /// Says what became of a file.
@@ -188,7 +189,11 @@ impl Triage {
             let Group { signature, subject, severity, count, operations, file, .. } = group;
             let (cause, known) = (group.cause(), known_text(group.known.as_ref()));
             if last.replace(cause.clone()) != Some(cause.clone()) {
-                text += &format!("{} {} on {subject} ({severity})\n", group.rule, group.class());
+                text += &format!(
+                    "{} {} on {subject} ({severity})\n",
+                    group.rule,
+                    class(&group.signature)
+                );
             }
             text += &format!(
                 "  {signature}{known}: {count} files, the shortest of {operations} operations\n    \
@@ -220,13 +225,8 @@ impl Triage {
 }
 
 impl Group {
-    /// The class of its findings, which ends the signature.
-    fn class(&self) -> &str {
-        self.signature.rsplit('.').next().unwrap_or_default()
-    }
-
     fn cause(&self) -> (String, String) {
-        (self.subject.clone(), format!("{} {}", self.rule, self.class()))
+        (self.subject.clone(), format!("{} {}", self.rule, class(&self.signature)))
     }
 }
 

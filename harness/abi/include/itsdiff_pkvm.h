@@ -25,12 +25,14 @@ static inline __attribute__((__always_inline__)) int32_t __pkvm_host_unshare_hyp
 	return ITSDIFF_LOCKED(its_unshare(pfn));
 }
 
-static inline __attribute__((__always_inline__)) int32_t __pkvm_host_donate_hyp(uint64_t pfn, uint64_t nr_pages)
+static inline __attribute__((__always_inline__)) int32_t
+__pkvm_host_donate_hyp(uint64_t pfn, uint64_t nr_pages)
 {
 	return ITSDIFF_LOCKED(its_donate(pfn, nr_pages));
 }
 
-static inline __attribute__((__always_inline__)) int32_t __pkvm_hyp_donate_host(uint64_t pfn, uint64_t nr_pages)
+static inline __attribute__((__always_inline__)) int32_t
+__pkvm_hyp_donate_host(uint64_t pfn, uint64_t nr_pages)
 {
 	return ITSDIFF_LOCKED(its_reclaim(pfn, nr_pages));
 }

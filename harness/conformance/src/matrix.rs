@@ -58,7 +58,7 @@ pub enum Cell {
     Freedom(String),
     /// It does otherwise; the difference of this id was looked into and settled.
     Settled(String),
-    /// It fails, and whoever asked knows that: why it fails, and what they wrote down.
+    /// It fails, and the file of known findings lists it: the failure, and the file's reason.
     Known(String, String),
 }
 

@@ -52,8 +52,8 @@ pub fn json(rows: &[Row]) -> serde_json::Result<String> {
     pretty_json(JsonMatrix { requirements })
 }
 
-/// As JUnit: a suite a subject, a test case a requirement. What is refused, not applicable, settled,
-/// known or another option is skipped.
+/// As JUnit: a suite a subject, a test case a requirement. What is refused, not applicable,
+/// settled, known or another option is skipped.
 ///
 /// # Errors
 /// When the XML cannot be written.

@@ -7,7 +7,7 @@ pub enum LockName {
     SetUp,
     /// The state of one ITS.
     Its(u8),
-    /// One that the emulation names by its address alone, the n-th such: nobody knows what it
+    /// The n-th lock that the emulation names by its address. The harness does not know what it
     /// protects.
     Other(u8),
     /// Page ownership: pKVM's host and hyp locks.

@@ -234,9 +234,9 @@ rules! {
         "One entry into EL2 makes a bounded number of service calls.",
         "EL2 is not preempted: unbounded work is a hang.";
     EL2_WAIT = "EL2-WAIT", El2, Safety, Hardening, "POLICY: P13",
-        "In one section EL2 waits at most 1,000 µs: a delay counts as it is long, reading the same register again as 1 µs.",
+        "EL2 waits at most 1,000 µs with a lock held; reading the same register again counts as 1 µs.",
         "All CPUs that want the lock wait as well, at EL2 with interrupts masked.";
-    EL2_FRAME = "EL2-FRAME", El2, Safety, Vulnerability, class "no ITS", "POLICY: S2",
+    EL2_FRAME = "EL2-FRAME", El2, Safety, Vulnerability, class "no ITS", "POLICY: S3",
         "A set-up succeeds for the control frame of an ITS alone.",
         "EL2 takes registers of another device for CBASER and BASER, and pages by what they say.";
     EL2_BATCH = "EL2-BATCH" from "EL2-WORK", El2, Policy, Hardening, needs Accesses, "POLICY: P13",
@@ -297,7 +297,7 @@ rules! {
         "A command that is refused leaves every page shared and pinned as it was.",
         "A host that submits it again and again pins pages until the count is full.";
     UNDO_REST = "UNDO-REST", Undo, Safety, Hardening, "POLICY: P5, P6",
-        "Once every queue is at rest and every device unmapped, EL2 holds no page that no structure of an ITS needs.",
+        "When every queue is at rest and every device unmapped, EL2 holds only pages that an ITS needs.",
         "The host loses a page with each device that comes and goes.";
     UNDO_IGNORED = "UNDO-IGNORED" from "DIV-FORWARD", Undo, Policy, Vulnerability, needs Partly, "POLICY: register table, on sizes",
         "An access that is ignored, or only reads a register, makes EL2 write nothing and move no page.",
@@ -327,13 +327,13 @@ rules! {
         "The set-up that the host's driver asks for at boot succeeds.",
         "The host is left without its ITS.";
     SVC_QUEUE = "SVC-QUEUE", Svc, Service, Conformance, "IHI 0069: GITS_CREADR, GITS_CWRITER",
-        "A queue of commands that a driver sends comes to its end, and CREADR stays between what was completed and CWRITER.",
+        "The ITS completes all commands that a driver submits, and CREADR is never beyond CWRITER.",
         "The driver waits for ever, and every device behind the ITS with it.";
     SVC_LOST = "SVC-LOST", Svc, Service, Conformance, class "lost", "IHI 0069: MAPTI, MOVI, SYNC; LPI pending state",
-        "An event that is raised after its mapping was completed is pending, at the redistributor that it is mapped to, until a CPU takes it.",
+        "An event that a device raises after its mapping was completed stays pending until a CPU takes it.",
         "A device waits for ever for the interrupt that nobody takes.";
     SVC_STRAY = "SVC-STRAY", Svc, Service, Conformance, class "stray", "IHI 0069: DISCARD, CLEAR, MOVI; LPI pending state",
-        "No LPI is pending that was not raised there since a CPU took it or a DISCARD or CLEAR of it was completed.",
+        "An LPI that a CPU took, or that DISCARD or CLEAR removed, is pending only if it is raised again.",
         "The host handles an interrupt of a device that is gone, or the same one twice.";
     SVC_TAKEN = "SVC-TAKEN", Svc, Service, Conformance, class "taken", "IHI 0069: INV, INVALL, GICR_INVLPIR; LPI configuration",
         "A CPU takes the most urgent pending LPI whose configuration, as last made known, enables it.",

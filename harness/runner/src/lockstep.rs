@@ -1,4 +1,7 @@
-//! One action on board and reference, judged by the reference and by every oracle.
+//! One action on the board, judged by the oracles, by the reference of the policy, and by the
+//! account of the host.
+
+use std::collections::BTreeMap;
 
 use its_architecture::{Architecture, Judgement};
 use its_board::Board;
@@ -192,27 +195,22 @@ impl<'a> Lockstep<'a> {
     /// Notes what was broken, each rule and class once a case. `subject`: of the signatures.
     fn conclude(&mut self, board: &Board, subject: &'static str) {
         self.sift(board);
-        let first = self.judges.findings.len();
-        let mut more = Vec::new();
+        let known = self.judges.findings.len();
+        let mut more = BTreeMap::new();
         for finding in std::mem::take(&mut self.broken) {
             let is_same =
                 |other: &Finding| (other.rule, other.class) == (finding.rule, finding.class);
-            match self.judges.findings.iter().position(is_same) {
-                Some(same) => more.push(same),
-                None => {
-                    let source = finding.event.and_then(|event| board.source(event));
-                    let source_line = source.map(String::from);
-                    let finding = finding.at(self.operation, subject);
-                    let edges = board.edges();
-                    self.judges.findings.push(Finding { source_line, edges, ..finding });
-                }
+            if let Some(same) = self.judges.findings.iter().position(is_same) {
+                *more.entry(same).or_insert(0) += 1;
+                continue;
             }
+            let source = finding.event.and_then(|event| board.source(event));
+            let (source_line, edges) = (source.map(String::from), board.edges());
+            let finding = finding.at(self.operation, subject);
+            self.judges.findings.push(Finding { source_line, edges, ..finding });
         }
-        for (index, finding) in self.judges.findings.iter_mut().enumerate().skip(first) {
-            match more.iter().filter(|same| **same == index).count() {
-                0 => {}
-                others => finding.path += &format!(", and {others} more"),
-            }
+        for (new, others) in more.range(known..) {
+            self.judges.findings[*new].path += &format!(", and {others} more");
         }
         // What hardware does after EL2 misled it is not the board's mistake.
         if !self.judges.findings.is_empty() {
@@ -394,7 +392,7 @@ impl Observer for Lockstep<'_> {
         self.reference().is_none_or(|model| model.phase(its) != Phase::Closing)
     }
 
-    /// A host that may expect more looks once more, whatever the reference knows.
+    /// The host looks on while it waits for a command, even if the reference expects no progress.
     fn is_settled(&self, its: u8) -> Option<bool> {
         let expects = |service: &Service| service.expects_more(its.into());
         let is_served = !self.judges.service.as_ref().is_some_and(expects);
@@ -406,14 +404,15 @@ impl Observer for Lockstep<'_> {
         if self.is_over() {
             return;
         }
-        let service = self.judges.service.as_ref();
-        self.broken.extend(service.and_then(|service| service.rested(its.into())));
-        if self.reference().is_none_or(|model| model.is_settled(its)) {
-            return self.conclude(board, REST);
-        }
-        let (expected, seen) = ("CWRITER, or a stall", "neither, after enough looks");
-        let path = format!("its{its}.creadr");
-        self.broken = vec![Finding::new(&rules::DIV_PROGRESS, "wedged", path, expected, seen)];
+        // Where the reference reports it, the account need not.
+        let is_stuck = self.reference().is_some_and(|model| !model.is_settled(its));
+        self.broken.extend(if is_stuck {
+            let (expected, seen) = ("CWRITER, or a stall", "neither, after enough looks");
+            let path = format!("its{its}.creadr");
+            Some(Finding::new(&rules::DIV_PROGRESS, "wedged", path, expected, seen))
+        } else {
+            self.judges.service.as_ref().and_then(|service| service.rested(its.into()))
+        });
         self.conclude(board, REST);
     }
 }

@@ -71,14 +71,15 @@ fn meet(source: &str) -> Result<Exit> {
         boots: boots.map(|(boot, trouble)| (boot.name, trouble)).collect(),
         ..FirstContact::default()
     };
-    if !contact.boots() {
+    if let [(_, Some(trouble)), ..] = &contact.boots[..] {
         say!("{}", contact.text());
-        boot::demand(&made)?;
+        return Err(boot::error(source, trouble)?);
     }
+    let seeds = seeds()?;
+    contact.seeds = seeds.len();
     let any_policy: Layers = "safety,service".parse()?;
-    play_seeds(&player.judged_by(any_policy), &mut contact, |layer| layer != Layer::Policy)?;
-    contact.seeds = 0;
-    play_seeds(&player, &mut contact, |layer| layer == Layer::Policy)?;
+    play(&player.judged_by(any_policy), &seeds, &mut contact, |layer| layer != Layer::Policy)?;
+    play(&player, &seeds, &mut contact, |layer| layer == Layer::Policy)?;
     let only = if contact.found.is_empty() { "" } else { " --judge safety,service" };
     say!("{} cargo xtask fuzz its_cmdq --subject {}{only}", contact.text(), quoted(source));
     Ok(Exit::found(contact.has_mistakes()))
@@ -93,23 +94,27 @@ fn boards(player: &Program) -> Result<(u32, u32)> {
     }
 }
 
-/// Plays the committed seeds of every target whose cases EL2 has a part in, and keeps what breaks
-/// rules of some layers.
-fn play_seeds(
-    player: &Program,
-    contact: &mut FirstContact,
-    is_wanted: impl Fn(Layer) -> bool,
-) -> Result<()> {
+/// Returns the committed seeds of every target whose cases EL2 has a part in.
+fn seeds() -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for target in target::ALL.iter().filter(|target| target.name != "its_arch") {
         files.extend(target.scenarios("seeds")?);
     }
-    for Judged { file, outcome } in player.judge(&files, None)? {
+    Ok(files)
+}
+
+/// Plays seeds, and keeps what breaks rules of some layers.
+fn play(
+    player: &Program,
+    seeds: &[PathBuf],
+    contact: &mut FirstContact,
+    is_wanted: impl Fn(Layer) -> bool,
+) -> Result<()> {
+    for Judged { file, outcome } in player.judge(seeds, None)? {
         let shown = workspace::shown(&file);
         match outcome {
             Outcome::Played { operations, findings, defects } => {
                 ensure!(defects.is_empty(), defect!("{shown}: {}", defects.join("; ")));
-                contact.seeds += 1;
                 let wanted = findings.into_iter().filter(|found| is_wanted(found.rule.layer));
                 contact.found.extend(wanted.map(|found| (found, shown.clone(), operations)));
             }

@@ -15,8 +15,8 @@ const COMMITTED: &str = "harness/known-divergences.toml";
 #[derive(clap::Args, Clone, Default)]
 pub(crate) struct KnownFile {
     /// Counts apart what this file lists, and does not fail for it (docs/findings.md)
-    #[arg(long = "known", value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    pub known: Option<PathBuf>,
 }
 
 impl KnownFile {
@@ -25,7 +25,7 @@ impl KnownFile {
         let mut known = Known::default();
         let committed = workspace::read(&workspace::root().join(COMMITTED))?;
         known.add(COMMITTED, &committed, Some(PRODUCTION))?;
-        if let Some(file) = &self.file {
+        if let Some(file) = &self.known {
             known.add(&file.display().to_string(), &workspace::read(file)?, None)?;
         }
         Ok(known)

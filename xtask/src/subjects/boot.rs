@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, anyhow};
 use fs_err as fs;
 use its_reports::quoted;
 use its_reports::triage::{Judged, Outcome};
@@ -38,7 +38,7 @@ impl Boot {
     }
 
     /// Returns the command that shows it in full.
-    pub(crate) fn replay_command(&self, source: &str) -> Result<String> {
+    fn replay_command(&self, source: &str) -> Result<String> {
         let file = workspace::shown(&self.write()?);
         Ok(format!("cargo xtask replay --boot --subject {} {file}", quoted(source)))
     }
@@ -67,13 +67,21 @@ pub(crate) fn demand(subject: &Subject) -> Result<()> {
     let Some(source) = subject.source() else {
         return Ok(());
     };
-    let trouble = troubles(&subject.player()?)?.swap_remove(0);
+    match troubles(&subject.player()?)?.swap_remove(0) {
+        Some(trouble) => Err(error(&source, &trouble)?),
+        None => Ok(()),
+    }
+}
+
+/// Returns the error that the usual boot of an emulation does not come to its end.
+///
+/// # Errors
+/// The boot's scenario cannot be written.
+pub(crate) fn error(source: &str, trouble: &str) -> Result<Error> {
     let [usual, ..] = &BOOTS;
-    ensure!(
-        trouble.is_none(),
-        "the boot of {source} {}: no case that begins guarded would be judged\n  to see it: {}",
-        trouble.unwrap_or_default(),
-        usual.replay_command(&source)?
-    );
-    Ok(())
+    let replay = usual.replay_command(source)?;
+    Ok(anyhow!(
+        "the boot of {source} {trouble}: no case that begins guarded would be judged\n  \
+         to see it: {replay}"
+    ))
 }

@@ -95,7 +95,8 @@ static int take_table(struct its *its, int i, struct its_shadow_table *shadow)
 	its->baser[i] = 0;
 	if (!(baser & GITS_BASER_VALID))
 		return shadow->baser & GITS_BASER_VALID ? -EINVAL : 0;
-	if ((type != GITS_BASER_TYPE_DEVICE && type != GITS_BASER_TYPE_COLLECTION) || in_table(its, type, 0) ||
+	if ((type != GITS_BASER_TYPE_DEVICE && type != GITS_BASER_TYPE_COLLECTION) ||
+	    in_table(its, type, 0) ||
 	    ((le64_to_cpu(shadow->baser) ^ baser) & TABLE_MATCH) ||
 	    (table_page_size(baser) == SZ_16K && (baser & GENMASK_ULL(13, 12))) ||
 	    hyp_virt_to_phys(kern_hyp_va(shadow->base)) != table_base(baser) ||
@@ -209,7 +210,8 @@ static int take_offsets(struct its *its)
 	u64 creadr = readq_relaxed(its_reg(its, GITS_CREADR));
 	u64 cwriter = readq_relaxed(its_reg(its, GITS_CWRITER));
 
-	if (!(readl_relaxed(its_reg(its, GITS_CTLR)) & GITS_CTLR_ENABLE) || creadr != (cwriter & OFFSET_MASK))
+	if (!(readl_relaxed(its_reg(its, GITS_CTLR)) & GITS_CTLR_ENABLE) ||
+	    creadr != (cwriter & OFFSET_MASK))
 		return -EBUSY;
 	its->cwriter = its->judged = creadr;
 	return 0;
@@ -462,7 +464,8 @@ static void its_write(struct its *its, u64 offset, u64 value)
 
 pkvm_emulate_handler pkvm_handle_its, pkvm_handle_redistributor;
 
-void pkvm_handle_its(struct pkvm_protected_reg *region, u64 offset, bool write, u64 *reg, u8 reg_size)
+void pkvm_handle_its(struct pkvm_protected_reg *region, u64 offset, bool write, u64 *reg,
+		     u8 reg_size)
 {
 	struct its *its = its_at(hyp_pfn_to_phys(region->start_pfn));
 	u64 start = ALIGN_DOWN(offset, 8), shift = 0;
@@ -488,7 +491,8 @@ none:
 }
 
 /* Reads go through, and so do writes but for what says where LPIs' tables are. */
-void pkvm_handle_redistributor(struct pkvm_protected_reg *region, u64 offset, bool write, u64 *reg, u8 reg_size)
+void pkvm_handle_redistributor(struct pkvm_protected_reg *region, u64 offset, bool write, u64 *reg,
+			       u8 reg_size)
 {
 	void __iomem *rd = hyp_pfn_to_virt(region->start_pfn);
 
@@ -514,7 +518,8 @@ bool pkvm_may_donate(void);
 bool pkvm_may_donate(void)
 {
 	for (unsigned int i = 0; i < num_protected_reg; i++)
-		if (pkvm_protected_regs[i].num_pages == SZ_128K >> PAGE_SHIFT && (i >= ITS_MAX || !its_all[i].guarded))
+		if (pkvm_protected_regs[i].num_pages == SZ_128K >> PAGE_SHIFT &&
+		    (i >= ITS_MAX || !its_all[i].guarded))
 			return false;
 	return true;
 }

@@ -4,7 +4,9 @@
 #define CMD_SIZE 32
 #define CMDS_IN_FLIGHT 64
 #define OFFSET_MASK GENMASK_ULL(19, 5)
-#define TABLE_MATCH (GITS_BASER_VALID | GITS_BASER_INDIRECT | GENMASK_ULL(58, 56) | GITS_BASER_ENTRY_SIZE_MASK)
+#define TABLE_MATCH                                                               \
+	(GITS_BASER_VALID | GITS_BASER_INDIRECT | GENMASK_ULL(58, 56) |            \
+	 GITS_BASER_ENTRY_SIZE_MASK)
 #define GICR_VLPI_FRAME SZ_128K
 
 struct its_shadow_table {

@@ -7,8 +7,8 @@
 struct pkvm_protected_reg;
 
 /* An access of the host to a region: `reg` holds what is written, or takes what is read. */
-typedef void pkvm_emulate_handler(struct pkvm_protected_reg *region, u64 offset, bool write, u64 *reg,
-				  u8 reg_size);
+typedef void pkvm_emulate_handler(struct pkvm_protected_reg *region, u64 offset, bool write,
+				  u64 *reg, u8 reg_size);
 
 /* A region of devices that EL2 took from the host. */
 struct pkvm_protected_reg {

@@ -69,7 +69,7 @@ pub(crate) struct Arguments {
     known: KnownFile,
     /// Resumes the last night, which was stopped, with all that it was given
     #[arg(long, conflicts_with_all = ["targets", "engines", "jobs", "seed", "budget", "canary",
-        "subject", "judge", "file"])]
+        "subject", "judge", "known"])]
     resume: bool,
 }
 
@@ -176,7 +176,7 @@ fn facts(arguments: &Arguments) -> Result<Facts> {
             Layers::ALL => String::new(),
             some => some.to_string(),
         },
-        known: arguments.known.file.clone(),
+        known: arguments.known.known.clone(),
     })
 }
 

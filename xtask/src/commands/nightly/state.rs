@@ -154,7 +154,7 @@ impl Night {
     }
 
     pub(super) fn known(&self) -> KnownFile {
-        KnownFile { file: self.done.facts.known.clone() }
+        KnownFile { known: self.done.facts.known.clone() }
     }
 
     pub(super) fn targets(&self) -> impl Iterator<Item = &'static Target> {

@@ -47,8 +47,8 @@ pub(super) fn check() -> Result<String> {
     ))
 }
 
-/// Checks that an example is clean on every stored scenario, and on so many `new` ones of each of these
-/// targets; returns on how many.
+/// Checks that an example is clean on every stored scenario, and on so many `new` ones of each of
+/// these targets; returns on how many.
 fn clean(example: &Subject, targets: &'static [Target], new: u64) -> Result<u64> {
     let (name, program) = (&example.name, example.player()?);
     let files = stored()?;
