@@ -6,7 +6,7 @@
 //! that the ITS has in its caches and that the level-1 entry no longer names.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Table, itt_bytes};
 use its_gic::{Baser, Register};
@@ -20,8 +20,11 @@ const ENTRY_BYTES: u64 = 16;
 const NUMBER: u64 = 0x18;
 const LIST: u64 = 0x20;
 
-/// The devices in the list that a set-up read, with Size and ITT address; none if it read none.
-fn listed(step: &Step, linear_map: u64) -> Option<BTreeMap<u32, (u8, u64)>> {
+/// An entry of the list: DeviceID, Size, ITT address.
+type Entry = (u32, u8, u64);
+
+/// The list that a set-up read; none if it read none.
+fn listed(step: &Step, linear_map: u64) -> Option<Vec<Entry>> {
     let [_, _, descriptor, _] = step.arguments()?;
     let descriptor = descriptor.wrapping_sub(linear_map);
     let number = step.word_read(descriptor.wrapping_add(NUMBER))?;
@@ -29,7 +32,7 @@ fn listed(step: &Step, linear_map: u64) -> Option<BTreeMap<u32, (u8, u64)>> {
     let entry = |index: u64| {
         let address = list.wrapping_sub(linear_map) + index * ENTRY_BYTES;
         let (first, itt) = (step.word_read(address)?, step.word_read(address + 8)?);
-        Some((first as u32, ((first >> 32) as u8, itt)))
+        Some((first as u32, (first >> 32) as u8, itt))
     };
     Some((0..number).map_while(entry).collect())
 }
@@ -46,7 +49,7 @@ pub(crate) fn lists_more(its: u8, step: &Step, view: &impl View, machine: &Machi
             _ => None,
         })
         .collect();
-    listed.into_iter().any(|(device_id, (_, itt))| !mapped.contains(&(device_id, itt)))
+    listed.into_iter().any(|(device_id, _, itt)| !mapped.contains(&(device_id, itt)))
 }
 
 /// Whether a level-2 table is another than the one in the level-1 entry that a set-up read.
@@ -82,8 +85,9 @@ impl Undeclared {
         };
         let entry_bytes = machine.configuration(its).itt_entry_bytes.into();
         let is_listed = |reach: &Reach, device_id: u32| {
-            listed.get(&device_id).is_some_and(|(size, itt)| {
-                *itt == reach.address && reach.bytes <= itt_bytes(*size, entry_bytes)
+            listed.iter().any(|(listed, size, itt)| {
+                let is_it = (*listed, *itt) == (device_id, reach.address);
+                is_it && reach.bytes <= itt_bytes(*size, entry_bytes)
             })
         };
         self.0.retain(|reach| reach.its != its);
@@ -144,8 +148,8 @@ mod tests {
         .map(|(address, value)| Event::WordRead { address, value, shared: false });
         let action = Action::Hypercall { cpu: 0, x0: 0, arguments: [0, MAP, MAP + 0x1000, 1] };
         let step = Step { action: &action, outcome: Outcome::Done, events: &events };
-        let devices = [(7, (4, 0x9000)), (9, (4, 0xa000))];
-        assert!(listed(&step, MAP).unwrap().into_iter().eq(devices));
+        let devices = [(7, 4, 0x9000), (9, 4, 0xa000)];
+        assert!(listed(&step, MAP).unwrap() == devices);
         let unread = Step { events: &[], ..step };
         assert_eq!(listed(&unread, MAP), None);
     }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::builder::{MapValueParser, PossibleValuesParser, TypedValueParser, ValueParserFactory};
+use its_rules::{Layer, Layers};
 use its_scenario::FuzzTarget;
 
 use crate::workspace;
@@ -74,6 +75,19 @@ impl Target {
         ALL.iter().find(|target| target.name == name).context("it is known")
     }
 
+    /// Checks that some rule of these layers is judged in its cases.
+    pub(crate) fn demand_judged(&self, layers: Layers) -> Result<()> {
+        let is_of_host = self.name == "its_arch";
+        let judged = |layer: &Layer| (*layer == Layer::Architecture) == is_of_host;
+        ensure!(
+            Layer::ALL.into_iter().filter(judged).any(|layer| layers.has(layer)),
+            "--judge {layers} judges nothing in {}: its_arch plays hosts that own their ITSs and is \
+             judged by architecture alone, the other targets by safety, service and policy",
+            self.name
+        );
+        Ok(())
+    }
+
     /// Returns a folder of its committed corpus: `seeds`, `regressions` or `bench`.
     pub(crate) fn corpus(&self, folder: &str) -> PathBuf {
         workspace::root().join("corpus").join(self.name).join(folder)
@@ -115,5 +129,14 @@ mod tests {
             }
             assert!(Target::find(&name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_target_is_judged_by_its_layers_alone() {
+        let fits = |name, layers: &str| {
+            Target::find(name).unwrap().demand_judged(layers.parse().unwrap()).is_ok()
+        };
+        assert!(fits("its_arch", "safety,architecture") && !fits("its_arch", "safety,policy"));
+        assert!(fits("its_cmdq", "service,architecture") && !fits("its_cmdq", "architecture"));
     }
 }

@@ -75,6 +75,11 @@ impl<'d, 'u> Draft<'d, 'u> {
         }
     }
 
+    /// Gives the operations from `start` on to a CPU.
+    pub(crate) fn move_to(&mut self, start: usize, cpu: u8) {
+        self.operations.iter_mut().skip(start).for_each(|operation| operation.set_cpu(cpu));
+    }
+
     /// Whether one more of the longest phrases could be too much.
     pub(crate) fn is_long(&self) -> bool {
         self.length() > DRAWN_OPERATIONS / 3

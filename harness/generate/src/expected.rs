@@ -34,10 +34,14 @@ impl Device {
         self.events.iter().any(|event| event.event_id == event_id)
     }
 
-    /// An EventID that is not mapped, the lowest.
-    pub(crate) fn free_event(&self) -> Option<u32> {
-        let count = 1_u64.checked_shl(self.event_id_bits.into()).unwrap_or(0);
-        let mut ids = 0..u32::try_from(count).unwrap_or(u32::MAX);
+    /// How many EventIDs it has.
+    pub(crate) fn event_ids(&self) -> u64 {
+        1_u64.checked_shl(self.event_id_bits.into()).unwrap_or(0)
+    }
+
+    /// The first EventID from `first` on that is not mapped, and after the last one from 0 on.
+    pub(crate) fn free_event(&self, first: u64) -> Option<u32> {
+        let mut ids = (first..self.event_ids()).chain(0..first).map(|id| id as u32);
         ids.find(|event| !self.has(*event))
     }
 }

@@ -27,6 +27,16 @@ impl Draft<'_, '_> {
         (device.device_id, event.map_or(0, |event| event.event_id))
     }
 
+    /// An EventID of a device that is not mapped: the lowest, the highest, or any.
+    pub(crate) fn free_event(&mut self, device: &Device) -> Option<u32> {
+        let first = match self.below(8) {
+            0..=3 => 0,
+            4 => device.event_ids().saturating_sub(1),
+            _ => self.below(device.event_ids()),
+        };
+        device.free_event(first)
+    }
+
     /// ICID and redistributor.
     pub(crate) fn some_collection(&mut self) -> (u16, u8) {
         let index = self.below(self.expected.here().collections.len() as u64);
@@ -80,6 +90,16 @@ impl Draft<'_, '_> {
         let last = first.saturating_add(blocks).saturating_sub(1);
         let place = Place::page(area, last.saturating_sub(used).saturating_mul(16));
         (used < own_blocks(blocks)).then_some(place)
+    }
+
+    /// Memory for the level-2 table that the driver takes next.
+    pub(crate) fn next_level2(&self) -> Place {
+        let (area, first, blocks) = self.expected.boot.level2_share(self.expected.current);
+        let pages = u64::from(blocks).saturating_mul(16);
+        let one = self.its().largest_page_size().bytes() / PAGE_BYTES;
+        let next = one.saturating_mul(self.expected.here().level1.len() as u64);
+        let next = next.min(pages.saturating_sub(1)) as u16;
+        Place::page(area, first.saturating_mul(16).saturating_add(next))
     }
 
     /// Whether there may be no more level-1 entries, so that both never take the same block.

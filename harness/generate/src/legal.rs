@@ -16,6 +16,11 @@ pub(crate) fn map_device(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let covered = draft.expected.is_covered(device_id) || grow(draft, device_id);
     if draft.chance(2, 3) || !covered {
+        // EL2 must not rely on zeroes; an ITS that its host owns may.
+        if draft.expected.here().guarded && !covered && draft.chance(1, 4) {
+            let level2 = draft.next_level2();
+            not_zero(draft, level2);
+        }
         draft.push(Operation::MapDevice { cpu, device_id, event_id_bits, itt });
         return;
     }
@@ -66,13 +71,21 @@ fn grow(draft: &mut Draft<'_, '_>, device_id: u32) -> bool {
         return false;
     }
     let Some(level2) = draft.own_level2().filter(|_| !draft.chance(1, 2)) else { return false };
+    draft.maybe(1, 4, |draft| not_zero(draft, level2));
     draft.on_cpu(|cpu| Operation::Grow { cpu, device_id, level2, flip: 0 });
     true
 }
 
+/// Memory that the host gives away holds what looks like a valid entry of a table.
+pub(crate) fn not_zero(draft: &mut Draft<'_, '_>, page: Place) {
+    let at = Place::of(page.address().saturating_add(draft.word_of(PAGE_BYTES / 8).into()));
+    let value = draft.word() | 1 << 63;
+    draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
+}
+
 pub(crate) fn map_event(draft: &mut Draft<'_, '_>) {
     let Some(device) = draft.some_device() else { return map_device(draft) };
-    let Some(event_id) = device.free_event() else { return interrupt(draft) };
+    let Some(event_id) = draft.free_event(&device) else { return interrupt(draft) };
     draft.make_room(3);
     let device_id = device.device_id;
     let intid = draft.expected.next_intid;

@@ -29,13 +29,35 @@ pub(super) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool)
 
 /// One race.
 pub(super) fn one(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool) {
-    race(draft, |draft| {
+    if draft.chance(1, 4) {
+        return driver_and_others(draft, weights);
+    }
+    race(draft, |draft, start| {
         for _ in 0..draft.between(1, 3) {
             match draft.below(4) {
                 0 => weights.legal(draft),
                 1 if hostile => weights.hostile(draft),
                 _ => draft.pick(KINDS, both_post)(draft),
             }
+        }
+        draft.spread(start);
+    });
+}
+
+/// One CPU drives the ITS; the other shares pages and reads registers, and devices raise events.
+fn driver_and_others(draft: &mut Draft<'_, '_>, weights: &Weights) {
+    race(draft, |draft, start| {
+        draft.times(1, 3, |draft| weights.legal(draft));
+        let driver = draft.cpu();
+        draft.move_to(start, driver);
+        let cpu = draft.other_cpu(driver);
+        for _ in 0..draft.between(1, 4) {
+            let page = draft.page_of(Area::HOST);
+            let (device_id, event_id) = draft.some_event();
+            let [share, unshare] = away(cpu, page, true);
+            let poll = Operation::Poll { cpu, times: 2 };
+            let raise = Operation::Msi { device_id, event_id, half: false };
+            push_one(draft, &[share, unshare, poll, raise]);
         }
     });
 }
@@ -50,26 +72,26 @@ fn open(draft: &mut Draft<'_, '_>, weights: &Weights) {
     if draft.chance(1, 3) {
         draft.fail(&[PageChange::Pin, PageChange::Donate], PageChange::Share, 40);
     }
-    race(draft, |draft| {
+    race(draft, |draft, start| {
         legal::set_up(draft);
         for _ in 0..draft.between(1, 3) {
             draft.pick(&[any_registers, legal::set_up, pages_change_hands], any_registers)(draft);
         }
+        draft.spread(start);
     });
     legal::set_up(draft);
 }
 
-/// Makes a race of what `body` says.
-fn race(draft: &mut Draft<'_, '_>, body: impl FnOnce(&mut Draft<'_, '_>)) {
+/// Makes a race of what `body` says, which gets the index of its first operation.
+fn race(draft: &mut Draft<'_, '_>, body: impl FnOnce(&mut Draft<'_, '_>, usize)) {
     // Before it come commands that nobody submitted.
     draft.times(0, 4, pending_command);
     let start = draft.length();
-    body(draft);
+    body(draft, start);
     if draft.chance(1, 2) {
         let commands = draft.between(1, 8) as u16;
         draft.push(Operation::Advance { commands });
     }
-    draft.spread(start);
     let [turns, turns2, turns3, turns4] = [(); 4].map(|()| draw_turns(draft));
     let operations = draft.length().saturating_sub(start).clamp(1, OPERATIONS) as u8;
     draft.insert(start, Operation::Race { operations, turns, turns2, turns3, turns4 });

@@ -177,6 +177,7 @@ fn shrunk(draft: &mut Draft<'_, '_>) {
 
 /// The host's level-1 entry of a device names this level-2 table.
 fn offer(draft: &mut Draft<'_, '_>, device_id: u32, level2: Place) {
+    draft.maybe(1, 4, |draft| legal::not_zero(draft, level2));
     draft.on_cpu(|cpu| Operation::Grow { cpu, device_id, level2, flip: 0 });
 }
 

@@ -13,7 +13,7 @@ use its_oracles::{Oracles, Step};
 use its_policy::{Phase, Policy};
 use its_reports::summary::Counts;
 use its_rules::{Evidence, Family, Finding, Layer, Layers, catalogue as rules};
-use its_service::{Entrusted, Service};
+use its_service::{Entrusted, Service, Unpromised};
 
 use crate::compare;
 use crate::play::{Case, Verdict};
@@ -169,11 +169,11 @@ impl<'a> Lockstep<'a> {
     }
 
     /// Asks the account of what the host did, unless the reference just reported what went wrong.
-    fn serve(&mut self, board: &Board, action: &Action, outcome: Outcome, events: &[Event]) {
+    fn serve(&mut self, follow: impl FnOnce(&mut Service) -> Result<Option<Finding>, Unpromised>) {
         let Some(mut service) = self.judges.service.take() else {
             return;
         };
-        let Ok(broken) = service.follow(action, outcome, events, |cpu| board.pending(cpu)) else {
+        let Ok(broken) = follow(&mut service) else {
             return;
         };
         if broken.is_none() {
@@ -347,7 +347,8 @@ impl Observer for Lockstep<'_> {
         self.judges.oracles.judge(&step, board, &mut self.broken);
         self.note_unguarded(action);
         self.refer(board, events, |model| model.judge(action, &outcome, events));
-        self.serve(board, action, outcome, events);
+        let pending = |cpu| board.pending(cpu);
+        self.serve(|service| service.follow(action, outcome, events, pending));
         self.is_at_end |= outcome == Outcome::Stopped;
         self.conclude(board, its_machine::text::subject(action));
     }
@@ -357,8 +358,8 @@ impl Observer for Lockstep<'_> {
         self.accessed |= parts.iter().any(|part| is_answered(&part.action));
         self.judges.oracles.judge_race(parts, events, board, &mut self.broken);
         self.refer(board, events, |model| model.judge_race(parts, events));
-        // Which of two agents came first is not known.
-        self.judges.service = None;
+        let pending = |cpu| board.pending(cpu);
+        self.serve(|service| service.follow_race(parts, events, pending));
         self.is_at_end |= parts.iter().any(|part| part.outcome == Outcome::Stopped);
         self.conclude(board, "several");
     }

@@ -13,6 +13,7 @@
 #![deny(clippy::unwrap_used, clippy::panic, clippy::todo)]
 
 mod legal;
+mod race;
 mod service;
 #[cfg(test)]
 mod tests;

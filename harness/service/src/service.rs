@@ -34,25 +34,25 @@ pub struct Entrusted {
 #[derive(Clone, Debug)]
 pub struct Service {
     /// The ITSs as the host sees them.
-    hardware: Architecture,
+    pub(crate) hardware: Architecture,
     /// The same once all commands that were posted are completed.
     ahead: Architecture,
     entrusted: Vec<Entrusted>,
     legal: Legal,
-    window: Window,
+    pub(crate) window: Window,
 }
 
 /// What happened while commands were not known to be completed.
 #[derive(Clone, Debug, Default)]
-struct Window {
+pub(crate) struct Window {
     /// MSIs: ITS, DeviceID, EventID.
-    raised: BTreeSet<(usize, u32, u32)>,
+    pub(crate) raised: BTreeSet<(usize, u32, u32)>,
     /// INTIDs that a CPU took.
     taken: BTreeSet<u32>,
 }
 
 /// What an action leaves to be judged.
-enum After {
+pub(crate) enum After {
     Nothing,
     /// What is pending at the redistributors.
     Pending,
@@ -60,7 +60,7 @@ enum After {
     Broken(Finding),
 }
 
-type Followed = Result<After, Unpromised>;
+pub(crate) type Followed = Result<After, Unpromised>;
 
 const NOTHING: Followed = Ok(After::Nothing);
 
@@ -102,17 +102,13 @@ impl Service {
             return Err("the machine did what no host can account for");
         }
         match self.act(action, outcome)? {
-            After::Broken(finding) => return Ok(Some(finding)),
-            After::Nothing => return Ok(None),
-            After::Pending if self.is_busy() => return Ok(None),
-            After::Pending => {}
+            After::Broken(finding) => Ok(Some(finding)),
+            After::Nothing => Ok(None),
+            After::Pending => Ok(self.compare_all(pending)),
         }
-        self.window = Window::default();
-        let mut cpus = self.hardware.machine.cpus();
-        Ok(cpus.find_map(|cpu| self.compare(cpu, pending(cpu))))
     }
 
-    fn act(&mut self, action: &Action, outcome: Outcome) -> Followed {
+    pub(crate) fn act(&mut self, action: &Action, outcome: Outcome) -> Followed {
         match *action {
             Action::Device { address, size, direction, .. } => {
                 if outcome == Outcome::Refused || outcome == Outcome::Stopped {
@@ -130,6 +126,19 @@ impl Service {
             Action::PowerLoss { .. } => Err("an ITS lost power"),
             Action::Load { .. } | Action::Advance { .. } => NOTHING,
         }
+    }
+
+    /// Compares what is pending at each redistributor, unless commands are under way.
+    pub(crate) fn compare_all<I: Iterator<Item = u32>>(
+        &mut self,
+        pending: impl Fn(u8) -> I,
+    ) -> Option<Finding> {
+        if self.is_busy() {
+            return None;
+        }
+        self.window = Window::default();
+        let mut cpus = self.hardware.machine.cpus();
+        cpus.find_map(|cpu| self.compare(cpu, pending(cpu)))
     }
 
     /// Whether commands are not known to be completed.
@@ -205,7 +214,7 @@ impl Service {
         Ok(())
     }
 
-    fn call(&mut self, x0: u64, arguments: [u64; 4]) -> Followed {
+    pub(crate) fn call(&mut self, x0: u64, arguments: [u64; 4]) -> Followed {
         match Hypercall::from_function_id(x0) {
             Some(Hypercall::InitItsEmulation) => Err("an ITS is set up again"),
             Some(
@@ -403,15 +412,12 @@ impl Service {
     }
 
     fn take(&mut self, cpu: u8, outcome: Outcome) -> Followed {
-        let Outcome::Value(value) = outcome else {
+        if !matches!(outcome, Outcome::Value(_)) {
             return NOTHING;
-        };
-        let taken = (value != NO_INTERRUPT).then_some(value as u32);
+        }
+        let taken = taken(outcome);
         if self.is_busy() {
-            if let Some(intid) = taken {
-                self.window.taken.insert(intid);
-                self.open_everywhere(intid);
-            }
+            self.forget_taken(taken);
             return NOTHING;
         }
         let offers = self.hardware.offers(cpu.into());
@@ -423,6 +429,14 @@ impl Service {
         }
         self.hardware.judge(&Action::Acknowledge { cpu }, &outcome, &[]);
         Ok(After::Pending)
+    }
+
+    /// A CPU took an LPI; whether it is pending again is not known.
+    pub(crate) fn forget_taken(&mut self, taken: Option<u32>) {
+        if let Some(intid) = taken {
+            self.window.taken.insert(intid);
+            self.open_everywhere(intid);
+        }
     }
 
     fn compare(&self, cpu: u8, seen: impl Iterator<Item = u32>) -> Option<Finding> {
@@ -471,9 +485,17 @@ fn take_over_queue(hardware: &mut Architecture, its: usize, copy: u64) {
     }
 }
 
+/// The INTID that a CPU took, if it took one.
+pub(crate) fn taken(outcome: Outcome) -> Option<u32> {
+    match outcome {
+        Outcome::Value(value) if value != NO_INTERRUPT => Some(value as u32),
+        _ => None,
+    }
+}
+
 /// Whether something happened that a scenario makes happen, or that hardware does when it stops:
 /// a host's driver may not count on anything then.
-fn is_out_of_account(event: &Event) -> bool {
+pub(crate) fn is_out_of_account(event: &Event) -> bool {
     matches!(
         event,
         Event::Tampered { .. }

@@ -6,7 +6,7 @@ use its_architecture::{Architecture, NO_INTERRUPT};
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{Level1Entry, Pages};
 use its_gic::{Command, Register};
-use its_machine::{AccessSize, Action, Direction, Event, Hypercall, Outcome};
+use its_machine::{AccessSize, Action, Direction, Event, Hypercall, Outcome, Part};
 use its_rules::Finding;
 
 use crate::{Entrusted, Service, Unpromised};
@@ -98,6 +98,41 @@ impl Host {
         let all = [mapc(0, 0), itt, mapti(DEVICE, 7, INTID, 0), SYNC];
         assert_eq!(host.sends(&all), Ok(None));
         host
+    }
+}
+
+impl Host {
+    /// CPU 0 posts a command and looks while the other agents do this.
+    fn races(&mut self, command: Command, others: &[(Action, Outcome)]) -> Followed {
+        let words = command.encode();
+        let address = at(SHADOW) + self.written;
+        self.written += COMMAND_BYTES;
+        let at = |register: Register| ITS + register.offset();
+        let size = AccessSize::Double;
+        let write = Direction::Write(self.written);
+        let driver = [
+            (Action::StoreCommand { cpu: 0, address, words }, Outcome::Done),
+            (
+                Action::Device { cpu: 0, address: at(Register::Cwriter), size, direction: write },
+                Outcome::Done,
+            ),
+            (
+                Action::Device {
+                    cpu: 0,
+                    address: at(Register::Creadr),
+                    size,
+                    direction: Direction::Read,
+                },
+                Outcome::Value(self.written),
+            ),
+        ];
+        let parts: Vec<Part> = { driver.iter().chain(others) }
+            .map(|&(action, outcome)| Part { agent: action.agent(), action, outcome })
+            .collect();
+        let pending = &self.pending;
+        let at = |cpu| pending.iter().copied().filter(move |_| cpu == 0);
+        let found = self.service.follow_race(&parts, &[], at)?;
+        Ok(found.map(|Finding { rule, .. }| rule.id))
     }
 }
 
@@ -247,4 +282,40 @@ fn nothing_is_promised_where_the_scenario_changes_the_machine() {
     let none = |_| std::iter::empty();
     let events = [Event::Injected];
     assert!(host.service.follow(&load, Outcome::Value(0), &events, none).is_err());
+}
+
+const RAISED: (Action, Outcome) =
+    (Action::Msi { its: 0, device_id: DEVICE, event_id: 7, size: AccessSize::Word }, Outcome::Done);
+
+#[test]
+fn what_is_raised_in_a_race_may_be_pending_or_not_and_the_rest_is_as_before() {
+    for pending in [Vec::new(), vec![INTID]] {
+        let mut host = Host::mapped();
+        host.pending = pending;
+        assert_eq!(host.races(CLEAR, &[RAISED]), Ok(None));
+        host.pending = vec![INTID + 1];
+        assert_eq!(host.sends(&[SYNC]), Ok(Some("SVC-STRAY")));
+    }
+}
+
+#[test]
+fn what_was_pending_before_a_race_stays_so_unless_another_cpu_takes_it() {
+    let raised = || {
+        let mut host = Host::mapped();
+        host.pending = vec![INTID];
+        assert_eq!(host.raises(), Ok(None));
+        host.pending.clear();
+        host
+    };
+    assert_eq!(raised().races(INV, &[]), Ok(Some("SVC-LOST")));
+    let takes = (Action::Acknowledge { cpu: 1 }, Outcome::Value(INTID.into()));
+    assert_eq!(raised().races(INV, &[takes]), Ok(None));
+}
+
+#[test]
+fn nothing_is_promised_where_two_cpus_drive() {
+    let store = Action::Store { cpu: 1, address: at(LPI_CONFIGURATION), value: 1 };
+    assert!(Host::mapped().races(INV, &[(store, Outcome::Done)]).is_err());
+    let load = Action::Load { cpu: 1, address: at(LPI_CONFIGURATION) };
+    assert_eq!(Host::mapped().races(INV, &[(load, Outcome::Value(0))]), Ok(None));
 }

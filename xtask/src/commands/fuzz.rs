@@ -47,6 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let fits = seed.is_none() || engine.takes_seed();
     ensure!(fits, "--seed is not for {engine}: it takes none");
     let subject = arguments.judged.subject()?;
+    target.demand_judged(subject.layers)?;
     let mut known = arguments.known.read()?;
     boot::demand(&subject)?;
     let program = engine.build(&subject, target)?;

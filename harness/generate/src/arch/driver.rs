@@ -14,7 +14,7 @@ const MANY_EVENTS: usize = 24;
 pub(crate) fn event(draft: &mut Draft<'_, '_>) {
     let Some(device) = draft.some_device() else { return map_device(draft) };
     let collection = if device.of_driver { cpu_collection(draft) } else { known_collection(draft) };
-    let (Some(event_id), Some(icid)) = (device.free_event(), collection) else {
+    let (Some(event_id), Some(icid)) = (draft.free_event(&device), collection) else {
         return interrupt(draft);
     };
     let device_id = device.device_id;

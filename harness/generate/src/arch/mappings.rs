@@ -79,7 +79,7 @@ fn probe_events(draft: &mut Draft<'_, '_>, device: &Device) {
 /// The device has an event again.
 fn map_one(draft: &mut Draft<'_, '_>, device: &Device) {
     let (icid, _) = draft.some_collection();
-    let event_id = device.free_event().unwrap_or(0);
+    let event_id = draft.free_event(device).unwrap_or(0);
     let intid = draft.expected.next_intid;
     draft.make_room(8);
     raw::event(draft, device.device_id, event_id, intid, icid);

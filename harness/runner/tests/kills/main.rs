@@ -114,6 +114,19 @@ write-cwriter
 poll 1
 ";
 
+/// CPU 0 maps a device while CPU 1 shares a page and looks.
+const RACED: &str = "\
+itsdiff 2
+boot queue-pages=1 live-devices=1
+race 5 turns=8,9,u1,u1,3,u2
+command MAPD device=0x2 size=0x4 itt=itt[3] valid
+write-cwriter
+poll 2
+share host[0] cpu=1
+poll 2 cpu=1
+poll 2
+";
+
 /// A set-up of a device that is no ITS.
 const NO_ITS: &str = "\
 itsdiff 2
@@ -198,7 +211,7 @@ fn broken(
 
 #[test]
 fn an_honest_el2_breaks_nothing() {
-    let more = [SECOND, COLLECTIONS, STALE, RAISED];
+    let more = [SECOND, COLLECTIONS, STALE, RAISED, RACED];
     for text in [LIFE, SLOW, GROWTH, FAILING, WIDE, LEGAL, ILLEGAL, CLOSING].into_iter().chain(more)
     {
         for layers in OF_ANY_POLICY.map(only).into_iter().chain([Layers::ALL]) {
@@ -340,6 +353,7 @@ fn kills() -> Vec<Kill> {
         kill("UNDO-REST", S::Skip(Call::Unpin), WIDE),
         in_set_up("SVC-SETUP", S::ForgetTyper, LIFE),
         kill("SVC-QUEUE", S::RefusePin, LIFE),
+        kill("SVC-QUEUE", S::RefusePin, RACED),
         kill("SVC-QUEUE", S::Answer(0x90), LIFE),
         kill("SVC-LOST", S::Scribble, LIFE),
         kill("SVC-STRAY", flip(opcode::DISCARD, 0, 0x0a), RAISED),
