@@ -239,7 +239,7 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
     let list = draft.area(Area::LIVE_LIST);
     let devices = draft.expected.here().devices.len() as u64;
     let entry = draft.below(devices.max(1)).saturating_mul(16) as u16;
-    match draft.below(3) {
+    match draft.below(4) {
         0 => {
             let (at, of) = (Place::at(list, 0, entry.saturating_add(8)), draft.bad_place());
             draft.push(Operation::StoreAddress { cpu, at, of, physical: true });
@@ -248,6 +248,7 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
             let (at, value) = (Place::at(list, 0, entry), draft.word());
             draft.push(Operation::Store { cpu, at, value });
         }
+        2 => listed_twice(draft, cpu, devices),
         _ => {
             let at = Place::at(draft.area(Area::DESCRIPTOR), 0, 0x18);
             let value = draft.pick(&[0, 256, 257, 512, 1024, 1025], 257);
@@ -255,6 +256,23 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
         }
     }
     fail(draft);
+}
+
+/// One more entry of the list names a device that is in it, with an ITT elsewhere.
+fn listed_twice(draft: &mut Draft<'_, '_>, cpu: u8, devices: u64) {
+    let Some(device) = draft.some_device() else { return };
+    let word =
+        u64::from(device.device_id) | u64::from(device.event_id_bits.saturating_sub(1)) << 32;
+    let of = draft.page_of(Area::ITT);
+    let list = draft.area(Area::LIVE_LIST);
+    let entry = Place::at(list, 0, 0).address().saturating_add(devices.saturating_mul(16));
+    let itt = Place::of(entry.saturating_add(8));
+    let number = Place::at(draft.area(Area::DESCRIPTOR), 0, 0x18);
+    draft.push_all([
+        Operation::Store { cpu, at: number, value: devices.saturating_add(1) },
+        Operation::Store { cpu, at: Place::of(entry), value: word },
+        Operation::StoreAddress { cpu, at: itt, of, physical: true },
+    ]);
 }
 
 /// A change of ownership fails somewhere in a set-up; the next one finds all as it was.

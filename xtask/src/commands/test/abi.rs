@@ -20,8 +20,8 @@ use crate::target::{self, Target};
 use crate::workspace;
 
 /// Cases of each target on the careful example, and where there is no reference.
-const CASES: u64 = 2_000;
-const FEWER_CASES: u64 = 500;
+const CASES: u64 = 800;
+const FEWER_CASES: u64 = 200;
 /// Cases of a target on the naive one.
 const MANY: u64 = 2_048;
 /// Drawn scenarios that are compared.

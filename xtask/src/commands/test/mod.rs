@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 type Step = (&'static str, fn() -> Result<String>);
 
 /// Cases of the fuzz smoke; a night plays many more.
-const SMOKE: u64 = 4_000;
+const SMOKE: u64 = 1_500;
 /// The largest share of poisoned cases, in percent.
 const POISONED: u64 = 30;
 
