@@ -22,8 +22,6 @@ use scenarios::*;
 /// Rules whose harm this board cannot show, and why.
 const NOT_ON_THE_BOARD: &[(&str, &str)] = &[
     ("PTR-OPCODE", "its ITSs know the twelve physical commands alone, and refuse or skip others"),
-    ("EL2-FRAME", "no other device on it has registers that pass for those of an ITS"),
-    ("EL2-ZERO", "the production emulator reads no record that it did not write"),
     ("HW-START", "an ITS that is enabled unready follows nothing on it"),
 ];
 
@@ -65,38 +63,50 @@ fn rows() -> Vec<Row> {
         follows("PTR-ALIGN", Writes, S::ShiftLevel2, STALE_LEVEL2),
         follows("PTR-OVERLAP", Obeys, itt(Area::QUEUE), OVER_QUEUE),
         follows("PTR-CONTENTS", Writes, S::Skip(Call::Zero), STALE_LEVEL2),
-        follows("PTR-KEPT", Writes, S::StoreAtLook(Area::LEVEL2.address() + 0x180, FORGED), LIVE_TABLE),
+        follows(
+            "PTR-KEPT",
+            Writes,
+            S::StoreAtLook(Area::LEVEL2.address() + 0x180, FORGED),
+            LIVE_TABLE,
+        ),
         follows("PTR-ITT", Writes, itt(Area::HOLE), MAPPED),
         follows("PTR-QUEUE", Obeys, S::WriteBeforeStart(CBASER, QUEUE_TO_HOST), RESTARTED),
-        follows("PTR-TABLES", Writes, S::WriteBeforeStart(BASER0, TABLE_TO_HOST), MOVED_TABLES),
+        follows(
+            "PTR-TABLES",
+            Writes,
+            S::WriteBeforeStart(BASER0, TABLE_TO_HOST),
+            RESTARTED_ON_OTHER_TABLES,
+        ),
         follows("PTR-WRITER", Obeys, S::WriteBits(CWRITER, 0x8_00a0), AROUND),
         follows("EL2-PANIC", Stops, S::Panic, MAPPED),
         follows("EL2-UNDEFINED", Writes, S::Divide, GIVEN_AWAY),
         follows("EL2-WARN", Stops, S::Warn, MAPPED),
         follows("EL2-ACCESS", Stops, S::Misalign, MAPPED),
         follows("EL2-DEVICE", Stops, S::ReadByte, MAPPED),
-        follows("EL2-LOCK", Stops, S::Skip(Call::Release), MAPPED),
+        follows("EL2-LOCK", Stops, S::Skip(Call::Release), LOOKS),
         follows("EL2-DEADLOCK", Stops, S::Twice(Call::Acquire), MAPPED),
-        follows("EL2-UNLOCKED", Loses, S::Unlocked, AT_ONCE),
+        follows("EL2-UNLOCKED", Loses, S::NoteLate, AT_ONCE),
         follows("EL2-ORDER", Stops, S::MemoryAround, OPPOSITE),
         follows("EL2-WORK", Stops, S::Spin, MAPPED),
         follows("EL2-WAIT", Stops, S::Wait(10_000_000), MAPPED),
+        in_set_up("EL2-FRAME", Writes, S::AnyDevice, NO_ITS),
         follows("EL2-FETCH", Writes, S::Refetch, COPIED_TWICE),
         follows("EL2-REREAD", Writes, S::RereadEntry, READ_TWICE),
         follows("EL2-CLEAN", Obeys, S::Skip(Call::Clean), RESTARTED),
         follows("EL2-LEVEL2", Writes, S::SkipCleanLevel2, STALE_LEVEL2),
-        follows("EL2-BARRIER", Obeys, S::CleanLate, RESTARTED),
-        follows("EL2-FENCE", Writes, S::CleanLate, STALE_LEVEL2),
+        follows("EL2-BARRIER", Obeys, S::CleanLate(Area::QUEUE), RESTARTED),
+        follows("EL2-FENCE", Writes, S::CleanLate(Area::LEVEL2), STALE_LEVEL2),
+        in_set_up("EL2-ZERO", Writes, S::KeepWords, FORGED_RECORD),
         follows("EL2-STORE", Writes, S::HalfEntry, HALF_ENTRY),
         in_set_up("UNDO-CALL", Loses, S::Skip(Call::Reclaim), FAILED),
         in_set_up("UNDO-BORROWED", Loses, S::Skip(Call::Unpin), FAILED_THEN_NOT),
         in_set_up("UNDO-CONTENTS", Shows, S::Skip(Call::Zero), FAILED),
-        in_set_up("UNDO-CLEAN", Obeys, S::Evict(Area::PRIVATE), RECORDS_AS_ITT),
+        in_set_up("UNDO-CLEAN", Obeys, S::EvictRecords, RECORDS_AS_ITT),
         follows("UNDO-HARDWARE", Obeys, S::WriteInSetUp(CWRITER, 0xa0), AROUND),
         follows("UNDO-COMMAND", Loses, S::HalfBorrow, GONE),
         follows("UNDO-REST", Loses, S::Skip(Call::Unpin), GONE),
         follows("HW-UNPREDICTABLE", Obeys, S::WriteAtLook(CBASER, 0), AROUND),
-        follows("HW-BASER", Writes, S::WriteAtLook(BASER0, TABLE_TO_HOST), MOVED_TABLES),
+        follows("HW-BASER", Writes, S::WriteAtLook(BASER0, TABLE_TO_HOST), OTHER_TABLES),
         follows("HW-LPI", Writes, S::MovePending(Area::EL2.address()), PENDING),
     ]
 }
@@ -131,7 +141,7 @@ fn every_safety_rule_has_a_scenario_in_which_the_harm_follows() {
         }
         let seen = done(&play::play(&scenario, sabotage, from_set_up));
         println!("harm: {rule} {harm:?} | {sabotage:x?} | {seen:?}");
-        if !seen.contains(&harm) {
+        if seen != [harm] {
             missed.push(format!("{rule}: {sabotage:?} leads to {seen:?}, not {harm:?}"));
         }
     }
@@ -141,12 +151,13 @@ fn every_safety_rule_has_a_scenario_in_which_the_harm_follows() {
 #[test]
 fn an_honest_el2_does_no_harm() {
     silence_subject_panics();
-    for (rule, harm, _, from_set_up, text) in rows() {
+    for (rule, _, _, from_set_up, text) in rows() {
         let scenario = Scenario::parse(text).expect("the scenario is right");
         let none = (Sabotage::None, from_set_up);
         assert_eq!(broken(&scenario, none, Layers::ALL), BTreeSet::new(), "{rule}");
         let moments = play::play(&scenario, Sabotage::None, from_set_up);
-        assert!(!harm.is_done(&moments), "{rule}: {harm:?} without a breach");
+        let done = done(&moments);
+        assert_eq!(done, [], "{rule} without a breach");
     }
 }
 

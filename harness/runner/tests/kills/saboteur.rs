@@ -65,13 +65,15 @@ pub(crate) enum Sabotage {
 
     // ---- memory
     SkipCleanLevel2,
-    /// Words in these pages leave the cache as soon as they are written, and zeroes are not cleaned.
-    Evict(Area),
-    /// Memory is not ordered, and what was cleaned arrives when the lock is given back.
-    CleanLate,
+    /// Records leave the cache as soon as they are written, and private pages are not cleaned.
+    EvictRecords,
+    /// Memory is not ordered, and what was cleaned of these pages arrives after CWRITER was written.
+    CleanLate(Area),
+    /// Private pages are not zeroed, and set-up keeps the words that it finds there.
+    KeepWords,
     /// A word is stored at every look.
     StoreAtLook(u64, u64),
-    /// Level-1 entries are stored in two halves, the upper one first.
+    /// Level-1 entries are stored in two halves, and the first, the upper one, leaves the cache.
     HalfEntry,
     /// Memory is ordered twice at the first time of all cases.
     OrderAtFirst,
@@ -87,9 +89,9 @@ pub(crate) enum Sabotage {
     MemoryAround,
     /// The memory lock is free for a moment before each pin.
     OpenSection,
-    /// Page ownership changes without the memory lock. The board ends a call in which it sees that,
-    /// so EL2 holds the lock, lets it go before each pin, and says that it did not hold it.
-    Unlocked,
+    /// Notes of pages are written once the memory lock is free. The board ends a call in which it
+    /// sees that, so they are written under the lock, taken again, and EL2 says that it was not.
+    NoteLate,
     /// CWRITER is written once the lock is free.
     LateCwriter,
 
@@ -152,7 +154,7 @@ pub(crate) enum Sabotage {
     PollOften(u32),
     /// So many microseconds go by at every look.
     Wait(u64),
-    /// Set-up takes any device for the first ITS.
+    /// Set-up takes any device for an ITS, and the host may donate pages when it has succeeded.
     AnyDevice,
     /// A panic at every look.
     Panic,
@@ -177,6 +179,8 @@ struct Saboteur<'a> {
     pins: Cell<u32>,
     /// What was cleaned and has not arrived.
     cleaned: RefCell<Vec<(u64, u64)>>,
+    /// Notes that are not written yet.
+    notes: RefCell<Vec<(u64, u32)>>,
     /// The memory lock is held around another.
     around: Cell<bool>,
 }
@@ -217,12 +221,13 @@ impl Saboteur<'_> {
 
     /// A word that is no level-1 entry.
     fn write_other(&self, address: u64, value: u64) {
+        let is_record = Area::PRIVATE.run().contains(address >> 12);
+        if is_record && self.is(Sabotage::KeepWords) && self.board.read_word(address) != 0 {
+            return;
+        }
         self.board.write_word(address, value);
-        match self.sabotage {
-            Sabotage::Evict(area) if area.run().contains(address >> 12) => {
-                self.board.clean(address, 8);
-            }
-            _ => {}
+        if is_record && self.is(Sabotage::EvictRecords) {
+            self.board.clean(address, 8);
         }
     }
 
@@ -359,6 +364,10 @@ impl El2 for Saboteur<'_> {
             _ => value,
         };
         self.board.write_device(address, size, value);
+        if offset == CWRITER {
+            let cleaned = self.cleaned.take();
+            cleaned.into_iter().for_each(|(address, bytes)| self.board.clean(address, bytes));
+        }
         let scribbles = [Sabotage::Scribble, Sabotage::ScribbleOther];
         if offset == CWRITER && scribbles.contains(&self.sabotage) {
             self.scribble();
@@ -392,6 +401,7 @@ impl El2 for Saboteur<'_> {
             Sabotage::ShiftLevel2 => value + PAGE_BYTES,
             Sabotage::HalfEntry => {
                 self.board.write_word(address, value >> 32 << 32);
+                self.board.clean(address, 8);
                 value
             }
             Sabotage::RereadEntry => {
@@ -449,6 +459,7 @@ impl El2 for Saboteur<'_> {
             Sabotage::ShiftLevel2 if Area::LEVEL2.run().contains(page) => {
                 self.board.zero_page(page + 1);
             }
+            Sabotage::KeepWords if Area::PRIVATE.run().contains(page) => {}
             _ => (0..self.times(Call::Zero)).for_each(|_| self.board.zero_page(page)),
         }
     }
@@ -457,8 +468,10 @@ impl El2 for Saboteur<'_> {
         match self.sabotage {
             Sabotage::SkipCleanLevel2 if Area::LEVEL2.run().contains(address >> 12) => {}
             Sabotage::SkipDonate(area) if area.run().contains(address >> 12) => {}
-            Sabotage::Evict(area) if area.run().contains(address >> 12) => {}
-            Sabotage::CleanLate => self.cleaned.borrow_mut().push((address, bytes)),
+            Sabotage::EvictRecords if Area::PRIVATE.run().contains(address >> 12) => {}
+            Sabotage::CleanLate(area) if area.run().contains(address >> 12) => {
+                self.cleaned.borrow_mut().push((address, bytes));
+            }
             Sabotage::ShiftLevel2 if Area::LEVEL2.run().contains(address >> 12) => {
                 self.board.clean(address + PAGE_BYTES, bytes);
             }
@@ -468,7 +481,8 @@ impl El2 for Saboteur<'_> {
 
     fn order(&self) {
         static DONE: AtomicBool = AtomicBool::new(false);
-        let times = if self.is(Sabotage::CleanLate) { 0 } else { self.times(Call::Order) };
+        let is_late = matches!(self.sabotage, Sabotage::CleanLate(_));
+        let times = if is_late { 0 } else { self.times(Call::Order) };
         (0..times).for_each(|_| self.board.order());
         if self.is(Sabotage::OrderAtFirst) && !DONE.swap(true, Ordering::Relaxed) {
             self.board.order();
@@ -495,10 +509,7 @@ impl El2 for Saboteur<'_> {
             }
             Sabotage::RefusePin => return Err(Errno::Ebusy),
             Sabotage::HalfBorrow if self.pins.get() == 2 => return Err(Errno::Ebusy),
-            Sabotage::OpenSection | Sabotage::Unlocked => {
-                if self.is(Sabotage::Unlocked) {
-                    self.board.report(Misconduct::Unlocked(LockName::Memory));
-                }
+            Sabotage::OpenSection => {
                 self.board.release(self.board.memory_lock());
                 self.board.acquire(self.board.memory_lock());
             }
@@ -543,6 +554,9 @@ impl El2 for Saboteur<'_> {
         self.board.note(page)
     }
     fn set_note(&self, page: u64, note: u32) {
+        if self.is(Sabotage::NoteLate) {
+            return self.notes.borrow_mut().push((page, note));
+        }
         self.board.set_note(page, note);
     }
 
@@ -561,8 +575,10 @@ impl El2 for Saboteur<'_> {
         if let Some((address, size, value)) = self.late.take() {
             self.board.write_device(address, size, value);
         }
-        for (address, bytes) in self.cleaned.take() {
-            self.board.clean(address, bytes);
+        for (page, note) in self.notes.take() {
+            self.board.report(Misconduct::Unlocked(LockName::Memory));
+            let memory = self.board.memory_lock();
+            self.board.locked(memory, |_: &mut ()| self.board.set_note(page, note));
         }
         if self.around.replace(false) {
             self.board.release(self.board.memory_lock());
@@ -597,6 +613,7 @@ impl Sabotaged {
             late: Cell::new(None),
             pins: Cell::new(0),
             cleaned: RefCell::default(),
+            notes: RefCell::default(),
             around: Cell::new(false),
         }
     }
@@ -606,9 +623,10 @@ impl Subject<Board> for Sabotaged {
     fn policy(&self) -> SubjectPolicy {
         Subject::<Board>::policy(&self.emulator)
     }
-    fn set_up(&self, board: &Board, mut arguments: [u64; 4]) -> i64 {
-        if self.sabotage == Sabotage::AnyDevice {
-            arguments[0] = ITS_FRAMES[0];
+    fn set_up(&self, board: &Board, arguments: [u64; 4]) -> i64 {
+        if self.sabotage == Sabotage::AnyDevice && !ITS_FRAMES.contains(&arguments[0]) {
+            board.locked(board.memory_lock(), |_: &mut ()| self.guarded.set(true));
+            return 0;
         }
         let el2 = self.el2(board);
         let result = self.emulator.set_up(&el2, arguments);
@@ -624,7 +642,12 @@ impl Subject<Board> for Sabotaged {
 
     fn trap(&self, board: &Board, trap: Trap) -> u64 {
         let mut el2 = self.el2(board);
-        if self.sabotage == Sabotage::MemoryAround && trap.offset != CREADR {
+        let is_honest = match self.sabotage {
+            Sabotage::MemoryAround => trap.offset != CREADR,
+            Sabotage::KeepWords => true,
+            _ => false,
+        };
+        if is_honest {
             el2.sabotage = Sabotage::None;
         }
         let value = self.emulator.trap(&el2, trap);
@@ -640,6 +663,10 @@ impl Subject<Board> for Sabotaged {
 
     fn allows_donation(&self, board: &Board) -> bool {
         let allows = self.emulator.allows_donation(&self.el2(board));
-        allows || self.sabotage == Sabotage::AllowDonation
+        match self.sabotage {
+            Sabotage::AllowDonation => true,
+            Sabotage::AnyDevice => self.guarded.get(),
+            _ => allows,
+        }
     }
 }

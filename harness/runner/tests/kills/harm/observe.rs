@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use its_gic::Command;
 use its_gic::command::{COMMAND_BYTES, Words};
 use its_machine::{
-    Action, Area, El2Side, Event, Hypercall, MAX_ITS, Misconduct, Outcome, PageState,
+    Action, Area, El2Side, Event, Hypercall, ITS_FRAMES, MAX_ITS, Misconduct, Outcome, PageState,
 };
 
 use super::play::Moment;
@@ -63,9 +63,12 @@ fn stops(moment: &Moment) -> bool {
 /// Whether this action set an ITS up.
 fn guards(moment: &Moment) -> bool {
     let set_up = Hypercall::InitItsEmulation.function_id();
-    moment.actions.iter().any(|(action, outcome)| {
-        matches!(action, Action::Hypercall { x0, .. } if *x0 == set_up)
-            && *outcome == Outcome::Returned { x0: 0, x1: 0 }
+    moment.actions.iter().any(|(action, outcome)| match action {
+        Action::Hypercall { x0, arguments: [device, ..], .. } => {
+            let is_set_up = *x0 == set_up && ITS_FRAMES.contains(device);
+            is_set_up && *outcome == Outcome::Returned { x0: 0, x1: 0 }
+        }
+        _ => false,
     })
 }
 
@@ -160,10 +163,10 @@ fn shows(moments: &[Moment]) -> bool {
                 (Action::Store { address, .. }, _) => {
                     own.remove(&address);
                 }
-                (Action::Load { address, .. }, Outcome::Value(value)) => {
-                    if value != 0 && own.get(&address) == Some(&value) {
-                        return true;
-                    }
+                (Action::Load { address, .. }, Outcome::Value(value))
+                    if value != 0 && own.get(&address) == Some(&value) =>
+                {
+                    return true;
                 }
                 _ => {}
             }

@@ -13,14 +13,23 @@ map-device device=0x2a event-id-bits=0x5 itt=itt[3]
 map-event device=0x2a event=0x7 intid=0x2007 icid=0x0
 ";
 
+/// The host looks at the queue, again and again.
+pub(super) const LOOKS: &str = "\
+itsdiff 2
+boot queue-pages=1
+poll 2
+";
+
 /// A command that is in flight gets another ITT.
 pub(super) const IN_FLIGHT: &str = "\
 itsdiff 2
 its0 pace=never
 boot queue-pages=1
-map-device device=0x2a event-id-bits=0x5 itt=itt[3]
+grow device=0x2000 level2=level2[16]
+command MAPD device=0x2000 size=0x4 itt=itt[3] valid
+write-cwriter
 store queue[0]+0xd0 value=0x80000000800a0000
-advance 64
+advance 1
 ";
 
 /// A level-1 entry of the host's names a table of the host's.
@@ -52,7 +61,6 @@ boot queue-pages=1
 store level2[16]+0x8 value=0x800001001401
 grow device=0x2000 level2=level2[16]
 command MAPD device=0x2000 size=0x4 itt=itt[3] valid
-write-cwriter
 command MAPTI device=0x2001 event=0x0 intid=0x2000 icid=0x0
 write-cwriter
 ";
@@ -124,10 +132,20 @@ command SYNC rdbase=redistributor0
 write-cwriter
 ";
 
-/// Tables lie in the host's memory, for an ITS that takes them while it is enabled or starts again.
-pub(super) const MOVED_TABLES: &str = "\
+/// Tables lie in the host's memory.
+pub(super) const OTHER_TABLES: &str = "\
 itsdiff 2
 its0 busy-write=taken
+boot queue-pages=1
+store host[0]+0x8 value=0x8000000080290000
+store host[16] value=0x800001001401
+command MAPTI device=0x2000 event=0x0 intid=0x2000 icid=0x0
+write-cwriter
+";
+
+/// The same, and the ITS starts again.
+pub(super) const RESTARTED_ON_OTHER_TABLES: &str = "\
+itsdiff 2
 boot queue-pages=1
 store host[0]+0x8 value=0x8000000080290000
 store host[16] value=0x800001001401
@@ -179,7 +197,7 @@ grow device=0x2000 level2=high[16]
 command MAPTI device=0x2001 event=0x0 intid=0x2000 icid=0x0
 write-cwriter
 command MAPD device=0x2000 size=0x4 itt=itt[3] valid
-race 2 turns=48
+race 2 turns=31
 write-cwriter
 advance 1
 ";
@@ -197,8 +215,8 @@ map-device device=0x2a event-id-bits=0x5 itt=itt[3] cpu=1
 /// Two ITSs take a page, and give it back, at once.
 pub(super) const AT_ONCE: &str = "\
 itsdiff 2
-boot queue-pages=1 its=2
-race 3 turns=20
+boot queue-pages=1 its=2 live-devices=1
+race 3 turns=u1
 map-device device=0x2a event-id-bits=0x5 itt=itt[3]
 select-its 1
 map-device device=0x2a event-id-bits=0x5 itt=itt[3]+0x200 cpu=1
@@ -242,6 +260,31 @@ set-up private=private[0] descriptor=descriptor[0] private-pages=0x1
 store-address descriptor[0]+0x8 of=queue-copy[0]
 set-up private=private[0] descriptor=descriptor[0] private-pages=0x1
 donate-guest host[0]
+";
+
+/// The host writes the record of a live device before the set-up does. It names another ITT.
+pub(super) const FORGED_RECORD: &str = "\
+itsdiff 2
+boot stage=deprivileged queue-pages=1 live-devices=1
+store private[0] value=0x400000801450
+set-up private=private[0] descriptor=descriptor[0] private-pages=0x1
+donate-guest itt[0]
+map-event device=0x0 event=0x1 intid=0x2001 icid=0x0
+";
+
+/// A command is in flight when a device that is no ITS is set up.
+pub(super) const NO_ITS: &str = "\
+itsdiff 2
+its0 pace=never
+boot stage=probed queue-pages=1
+map-device device=0x2a event-id-bits=0x5 itt=itt[3]
+command MAPTI device=0x2a event=0x7 intid=0x2007 icid=0x0
+write-cwriter
+finalize
+finalize cpu=1
+set-up private=private[0] descriptor=descriptor[0] private-pages=0x1 device-flip=0x100000
+donate-guest itt[3]
+advance 1
 ";
 
 /// What was a page of records becomes an ITT. To this ITS the DeviceID of the first record is the
