@@ -111,6 +111,17 @@ fn rows() -> Vec<Row> {
     ]
 }
 
+/// Harm that no rule of safety reports, and the rule of policy that alone does.
+fn reported_by_policy() -> [Row; 2] {
+    use Sabotage as S;
+    [
+        // CWRITER lies in the queue, beyond what EL2 wrote.
+        follows("DIV-FORWARD", Harm::Obeys, S::WriteBits(CWRITER, 0xa0), AROUND),
+        // A page becomes a guest's while an ITS that nobody guards can reach it.
+        in_set_up("DIV-HYPERCALL", Harm::Writes, S::AllowDonation, NO_ITS),
+    ]
+}
+
 /// What a case breaks of some layers.
 fn broken(
     scenario: &Scenario,
@@ -146,6 +157,18 @@ fn every_safety_rule_has_a_scenario_in_which_the_harm_follows() {
         }
     }
     assert!(missed.is_empty(), "{missed:#?}");
+}
+
+/// The list shrinks with each rule of safety that is missing and comes.
+#[test]
+fn some_harm_is_reported_by_policy_alone() {
+    for (rule, harm, sabotage, from_set_up, text) in reported_by_policy() {
+        let scenario = Scenario::parse(text).expect("the scenario is right");
+        let sabotaged = (sabotage, from_set_up);
+        assert_eq!(broken(&scenario, sabotaged, only(Layer::Safety)), BTreeSet::new(), "{rule}");
+        assert!(broken(&scenario, sabotaged, Layers::ALL).contains(rule), "{rule}");
+        assert_eq!(done(&play::play(&scenario, sabotage, from_set_up)), [harm], "{rule}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use its_gic::Command;
 use its_gic::command::{COMMAND_BYTES, Words};
+use its_gic::geometry::Pages;
 use its_machine::{
     Action, Area, El2Side, Event, Hypercall, ITS_FRAMES, MAX_ITS, Misconduct, Outcome, PageState,
 };
@@ -23,7 +24,7 @@ pub(super) enum Harm {
     /// An ITS or a redistributor stores into memory of a guest, into memory of EL2 that holds none
     /// of its structures, or where there is no memory.
     Writes,
-    /// The host asks for a page in the last operation, and does not get it.
+    /// The host asks in the last operation for a page that no ITS can reach, and does not get it.
     Loses,
     /// The host loads a word that EL2 wrote for itself.
     Shows,
@@ -130,17 +131,26 @@ fn may_hold_structures(address: u64) -> bool {
     !all.into_iter().any(|area| area.run().contains(address >> 12))
 }
 
+/// What the host asks of a page that is its own again.
+const GIVE_UP: [u64; 2] =
+    [Hypercall::HostUnshareHyp.function_id(), Hypercall::HostDonateGuest.function_id()];
+
 fn loses(moments: &[Moment]) -> bool {
     let last = moments.last().expect("a scenario has operations");
-    let pages = [Hypercall::HostUnshareHyp, Hypercall::HostDonateGuest].map(Hypercall::function_id);
-    last.operation.is_some()
-        && last.actions.iter().any(|(action, outcome)| match action {
-            Action::Hypercall { x0, .. } if pages.contains(x0) => {
-                *outcome != Outcome::Returned { x0: 0, x1: 0 }
-            }
-            Action::Load { .. } => *outcome == Outcome::Refused,
-            _ => false,
-        })
+    let refused = last.actions.iter().filter_map(|asked| match asked {
+        (Action::Load { address, .. }, Outcome::Refused) => Some(address >> 12),
+        (Action::Hypercall { x0, arguments: [page, ..], .. }, Outcome::Returned { x1, .. })
+            if GIVE_UP.contains(x0) && *x1 != 0 =>
+        {
+            Some(*page)
+        }
+        _ => None,
+    });
+    let is_reached = |page| {
+        let mut reach = last.reach.iter();
+        reach.any(|reach| Pages::under(reach.address, reach.bytes).contains(page))
+    };
+    last.operation.is_some() && refused.into_iter().any(|page| !is_reached(page))
 }
 
 fn shows(moments: &[Moment]) -> bool {

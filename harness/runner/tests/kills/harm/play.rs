@@ -5,7 +5,7 @@ use its_driver::{Drivers, Left, Perform, machine, race};
 use its_el2::Mapped;
 use its_gic::geometry::Queue;
 use its_gic::{Cbaser, Register};
-use its_machine::{Action, Event, Outcome, PageState, Turn, View};
+use its_machine::{Action, Event, MAX_CPUS, Outcome, PageState, Reach, Turn, View};
 use its_scenario::{Operation, Scenario, Stage};
 
 use crate::saboteur::{Sabotage, Sabotaged};
@@ -18,6 +18,8 @@ pub(super) struct Moment {
     pub events: Vec<Event>,
     /// Where ITSs and redistributors stored, each with who has the page; `None` for no memory.
     pub stores: Vec<(u64, Option<PageState>)>,
+    /// What ITSs and redistributors can reach.
+    pub reach: Vec<Reach>,
     /// LPIs that are pending at any redistributor.
     pub pending: Vec<u32>,
     /// The queue of each ITS, as its CBASER has it.
@@ -73,18 +75,15 @@ impl Watched {
         let mut taken = 0;
         match all.operate(operation, self) {
             Left::Nothing | Left::Its(_) => {}
-            Left::Fail { change, nth } => {
-                self.board.arm_failure(Failure { change, nth: nth.into() });
-                return 0;
-            }
-            Left::Tamper { after, address, value } => {
-                self.board.arm_tamper(Tamper { after: after.into(), address, value });
+            left @ (Left::Fail { .. } | Left::Tamper { .. }) => {
+                self.arm(left);
                 return 0;
             }
             Left::Race { operations } => {
                 taken = usize::from(operations).min(rest.len());
                 let turns: Vec<Turn> = operation.turns().collect();
-                let (lists, _) = race::lists(&rest[..taken], all);
+                let (lists, left) = race::lists(&rest[..taken], all);
+                left.into_iter().for_each(|left| self.arm(left));
                 let mut events = Vec::new();
                 let parts = self.board.race(&lists, &turns, &mut events);
                 let actions = parts.iter().map(|part| (part.action, part.outcome));
@@ -93,6 +92,18 @@ impl Watched {
         }
         self.board.disarm_tampers();
         taken
+    }
+
+    fn arm(&mut self, left: Left) {
+        match left {
+            Left::Fail { change, nth } => {
+                self.board.arm_failure(Failure { change, nth: nth.into() });
+            }
+            Left::Tamper { after, address, value } => {
+                self.board.arm_tamper(Tamper { after: after.into(), address, value });
+            }
+            Left::Nothing | Left::Its(_) | Left::Race { .. } => {}
+        }
     }
 
     fn note(&mut self, actions: Vec<(Action, Outcome)>, events: Vec<Event>) {
@@ -107,7 +118,10 @@ impl Watched {
             stores: { board.device_stores().into_iter() }
                 .map(|address| (address, board.page_state(address >> 12)))
                 .collect(),
-            pending: (0..8).flat_map(|redistributor| board.pending(redistributor)).collect(),
+            reach: its.clone().flat_map(|its| board.reach(its)).map(|(reach, _)| reach).collect(),
+            pending: (0..MAX_CPUS as u8)
+                .flat_map(|redistributor| board.pending(redistributor))
+                .collect(),
             queues: its.map(queue).collect(),
         });
     }
