@@ -7,7 +7,7 @@ mod scenarios;
 
 use std::collections::BTreeSet;
 
-use its_machine::Area;
+use its_machine::{Area, ITS_FRAMES, REDISTRIBUTOR_FRAMES};
 use its_rules::{Layer, Layers, catalogue as rules};
 use its_runner::Runner;
 use its_runner::replay::silence_subject_panics;
@@ -15,6 +15,8 @@ use its_scenario::Scenario;
 
 use crate::saboteur::{Call, Sabotage, Sabotaged};
 use crate::{itt, only};
+use Harm::{Loses, Obeys, Shows, Stops, Writes};
+use Sabotage as S;
 use observe::Harm;
 use play::Moment;
 use scenarios::*;
@@ -23,6 +25,16 @@ use scenarios::*;
 const NOT_ON_THE_BOARD: &[(&str, &str)] = &[
     ("PTR-OPCODE", "its ITSs know the twelve physical commands alone, and refuse or skip others"),
     ("HW-START", "an ITS that is enabled unready follows nothing on it"),
+];
+
+/// Mistakes that are half of a sabotage of the table, and need a breach to do harm.
+const HALVES: &[(Sabotage, &str)] = &[
+    // The host may switch LPIs off. An honest EL2 never lets it, and on this board no redistributor
+    // stores before.
+    (S::WriteBits(REDISTRIBUTOR_FRAMES[0] - ITS_FRAMES[0], 1), PENDING),
+    // EL2 copies each command again and reads each level-1 entry again, and nobody changes them.
+    (S::Refetch, MAPPED),
+    (S::RereadEntry, MAPPED),
 ];
 
 /// What follows the breach of a rule: a sabotage, whether set-up is sabotaged too, a scenario.
@@ -46,81 +58,69 @@ const QUEUE_TO_HOST: u64 = Area::QUEUE.address() ^ Area::HOST.address();
 /// From the device table to `host[0]`.
 const TABLE_TO_HOST: u64 = Area::DEVICE_TABLE.address() ^ Area::HOST.address();
 
-fn rows() -> Vec<Row> {
-    use Harm::{Loses, Obeys, Shows, Stops, Writes};
-    use Sabotage as S;
-    vec![
-        in_set_up("LEAK-HOST", Obeys, S::Lend(Area::QUEUE), IN_FLIGHT),
-        in_set_up("LEAK-TABLE", Writes, S::Lend(Area::DEVICE_TABLE), LEVEL1),
-        follows("LEAK-LEVEL2", Writes, S::Lend(Area::LEVEL2), LEVEL2),
-        follows("LEAK-LOOSE", Writes, S::SkipPin(Area::ITT), GIVEN_AWAY),
-        in_set_up("LEAK-LPI", Writes, S::LoosePending, PENDING),
-        in_set_up("LEAK-SHADOW", Stops, S::SkipPin(Area::QUEUE_COPY), MAPPED),
-        in_set_up("LEAK-RECORDS", Writes, S::Lend(Area::PRIVATE), RECORDS),
-        follows("LEAK-FOREIGN", Writes, itt(Area::EL2), MAPPED),
-        follows("LEAK-PRIVATE", Writes, itt(Area::PRIVATE), MAPPED),
-        follows("PTR-MEMORY", Writes, itt(Area::HOLE), MAPPED),
-        follows("PTR-ALIGN", Writes, S::ShiftLevel2, STALE_LEVEL2),
-        follows("PTR-OVERLAP", Obeys, itt(Area::QUEUE), OVER_QUEUE),
-        follows("PTR-CONTENTS", Writes, S::Skip(Call::Zero), STALE_LEVEL2),
-        follows(
-            "PTR-KEPT",
-            Writes,
-            S::StoreAtLook(Area::LEVEL2.address() + 0x180, FORGED),
-            LIVE_TABLE,
-        ),
-        follows("PTR-ITT", Writes, itt(Area::HOLE), MAPPED),
-        follows("PTR-QUEUE", Obeys, S::WriteBeforeStart(CBASER, QUEUE_TO_HOST), RESTARTED),
-        follows(
-            "PTR-TABLES",
-            Writes,
-            S::WriteBeforeStart(BASER0, TABLE_TO_HOST),
-            RESTARTED_ON_OTHER_TABLES,
-        ),
-        follows("PTR-WRITER", Obeys, S::WriteBits(CWRITER, 0x8_00a0), AROUND),
-        follows("EL2-PANIC", Stops, S::Panic, MAPPED),
-        follows("EL2-UNDEFINED", Writes, S::Divide, GIVEN_AWAY),
-        follows("EL2-WARN", Stops, S::Warn, MAPPED),
-        follows("EL2-ACCESS", Stops, S::Misalign, MAPPED),
-        follows("EL2-DEVICE", Stops, S::ReadByte, MAPPED),
-        follows("EL2-LOCK", Stops, S::Skip(Call::Release), LOOKS),
-        follows("EL2-DEADLOCK", Stops, S::Twice(Call::Acquire), MAPPED),
-        follows("EL2-UNLOCKED", Loses, S::NoteLate, AT_ONCE),
-        follows("EL2-ORDER", Stops, S::MemoryAround, OPPOSITE),
-        follows("EL2-WORK", Stops, S::Spin, MAPPED),
-        follows("EL2-WAIT", Stops, S::Wait(10_000_000), MAPPED),
-        in_set_up("EL2-FRAME", Writes, S::AnyDevice, NO_ITS),
-        follows("EL2-FETCH", Writes, S::Refetch, COPIED_TWICE),
-        follows("EL2-REREAD", Writes, S::RereadEntry, READ_TWICE),
-        follows("EL2-CLEAN", Obeys, S::Skip(Call::Clean), RESTARTED),
-        follows("EL2-LEVEL2", Writes, S::SkipCleanLevel2, STALE_LEVEL2),
-        follows("EL2-BARRIER", Obeys, S::CleanLate(Area::QUEUE), RESTARTED),
-        follows("EL2-FENCE", Writes, S::CleanLate(Area::LEVEL2), STALE_LEVEL2),
-        in_set_up("EL2-ZERO", Writes, S::KeepWords, FORGED_RECORD),
-        follows("EL2-STORE", Writes, S::HalfEntry, HALF_ENTRY),
-        in_set_up("UNDO-CALL", Loses, S::Skip(Call::Reclaim), FAILED),
-        in_set_up("UNDO-BORROWED", Loses, S::Skip(Call::Unpin), FAILED_THEN_NOT),
-        in_set_up("UNDO-CONTENTS", Shows, S::Skip(Call::Zero), FAILED),
-        in_set_up("UNDO-CLEAN", Obeys, S::EvictRecords, RECORDS_AS_ITT),
-        follows("UNDO-HARDWARE", Obeys, S::WriteInSetUp(CWRITER, 0xa0), AROUND),
-        follows("UNDO-COMMAND", Loses, S::HalfBorrow, GONE),
-        follows("UNDO-REST", Loses, S::Skip(Call::Unpin), GONE),
-        follows("HW-UNPREDICTABLE", Obeys, S::WriteAtLook(CBASER, 0), AROUND),
-        follows("HW-BASER", Writes, S::WriteAtLook(BASER0, TABLE_TO_HOST), OTHER_TABLES),
-        follows("HW-LPI", Writes, S::MovePending(Area::EL2.address()), PENDING),
-    ]
-}
+const ROWS: &[Row] = &[
+    in_set_up("LEAK-HOST", Obeys, S::Lend(Area::QUEUE), IN_FLIGHT),
+    in_set_up("LEAK-TABLE", Writes, S::Lend(Area::DEVICE_TABLE), LEVEL1),
+    follows("LEAK-LEVEL2", Writes, S::Lend(Area::LEVEL2), LEVEL2),
+    follows("LEAK-LOOSE", Writes, S::SkipPin(Area::ITT), GIVEN_AWAY),
+    in_set_up("LEAK-LPI", Writes, S::LoosePending, PENDING),
+    in_set_up("LEAK-SHADOW", Stops, S::SkipPin(Area::QUEUE_COPY), MAPPED),
+    in_set_up("LEAK-RECORDS", Writes, S::Lend(Area::PRIVATE), RECORDS),
+    follows("LEAK-FOREIGN", Writes, itt(Area::EL2), MAPPED),
+    follows("LEAK-PRIVATE", Writes, itt(Area::PRIVATE), MAPPED),
+    follows("PTR-MEMORY", Writes, itt(Area::HOLE), MAPPED),
+    follows("PTR-ALIGN", Writes, S::ShiftLevel2, STALE_LEVEL2),
+    follows("PTR-OVERLAP", Obeys, itt(Area::QUEUE), OVER_QUEUE),
+    follows("PTR-CONTENTS", Writes, S::Skip(Call::Zero), STALE_LEVEL2),
+    follows("PTR-KEPT", Writes, S::StoreAtLook(Area::LEVEL2.address() + 0x180, FORGED), LIVE_TABLE),
+    follows("PTR-ITT", Writes, itt(Area::HOLE), MAPPED),
+    follows("PTR-QUEUE", Obeys, S::WriteBeforeStart(CBASER, QUEUE_TO_HOST), RESTARTED),
+    follows(
+        "PTR-TABLES",
+        Writes,
+        S::WriteBeforeStart(BASER0, TABLE_TO_HOST),
+        RESTARTED_ON_OTHER_TABLES,
+    ),
+    follows("PTR-WRITER", Obeys, S::WriteBits(CWRITER, 0x8_00a0), AROUND),
+    follows("EL2-PANIC", Stops, S::Panic, MAPPED),
+    follows("EL2-UNDEFINED", Writes, S::Divide, GIVEN_AWAY),
+    follows("EL2-WARN", Stops, S::Warn, MAPPED),
+    follows("EL2-ACCESS", Stops, S::Misalign, MAPPED),
+    follows("EL2-DEVICE", Stops, S::ReadByte, MAPPED),
+    follows("EL2-LOCK", Stops, S::Skip(Call::Release), LOOKS),
+    follows("EL2-DEADLOCK", Stops, S::Twice(Call::Acquire), MAPPED),
+    follows("EL2-UNLOCKED", Loses, S::NoteLate, AT_ONCE),
+    follows("EL2-ORDER", Stops, S::MemoryAround, OPPOSITE),
+    follows("EL2-WORK", Stops, S::Spin, MAPPED),
+    follows("EL2-WAIT", Stops, S::Wait(10_000_000), MAPPED),
+    in_set_up("EL2-FRAME", Writes, S::AnyDevice, NO_ITS),
+    follows("EL2-FETCH", Writes, S::Refetch, COPIED_TWICE),
+    follows("EL2-REREAD", Writes, S::RereadEntry, READ_TWICE),
+    follows("EL2-CLEAN", Obeys, S::Skip(Call::Clean), RESTARTED),
+    follows("EL2-LEVEL2", Writes, S::SkipCleanLevel2, STALE_LEVEL2),
+    follows("EL2-BARRIER", Obeys, S::CleanLate(Area::QUEUE), RESTARTED),
+    follows("EL2-FENCE", Writes, S::CleanLate(Area::LEVEL2), STALE_LEVEL2),
+    in_set_up("EL2-ZERO", Writes, S::KeepWords, FORGED_RECORD),
+    follows("EL2-STORE", Writes, S::HalfEntry, HALF_ENTRY),
+    in_set_up("UNDO-CALL", Loses, S::Skip(Call::Reclaim), FAILED),
+    in_set_up("UNDO-BORROWED", Loses, S::Skip(Call::Unpin), FAILED_THEN_NOT),
+    in_set_up("UNDO-CONTENTS", Shows, S::Skip(Call::Zero), FAILED),
+    in_set_up("UNDO-CLEAN", Obeys, S::EvictRecords, RECORDS_AS_ITT),
+    follows("UNDO-HARDWARE", Obeys, S::WriteInSetUp(CWRITER, 0xa0), AROUND),
+    follows("UNDO-COMMAND", Loses, S::HalfBorrow, GONE),
+    follows("UNDO-REST", Loses, S::Skip(Call::Unpin), GONE),
+    follows("HW-UNPREDICTABLE", Obeys, S::WriteAtLook(CBASER, 0), AROUND),
+    follows("HW-BASER", Writes, S::WriteAtLook(BASER0, TABLE_TO_HOST), OTHER_TABLES),
+    follows("HW-LPI", Writes, S::MovePending(Area::EL2.address()), PENDING),
+];
 
 /// Harm that no rule of safety reports, and the rule of policy that alone does.
-fn reported_by_policy() -> [Row; 2] {
-    use Sabotage as S;
-    [
-        // CWRITER lies in the queue, beyond what EL2 wrote.
-        follows("DIV-FORWARD", Harm::Obeys, S::WriteBits(CWRITER, 0xa0), AROUND),
-        // A page becomes a guest's while an ITS that nobody guards can reach it.
-        in_set_up("DIV-HYPERCALL", Harm::Writes, S::AllowDonation, NO_ITS),
-    ]
-}
+const REPORTED_BY_POLICY: &[Row] = &[
+    // CWRITER lies in the queue, beyond what EL2 wrote.
+    follows("DIV-FORWARD", Obeys, S::WriteBits(CWRITER, 0xa0), AROUND),
+    // A page becomes a guest's while an ITS that nobody guards can reach it.
+    in_set_up("DIV-HYPERCALL", Writes, S::AllowDonation, NO_ITS),
+];
 
 /// What a case breaks of some layers.
 fn broken(
@@ -144,7 +144,7 @@ fn done(moments: &[Moment]) -> Vec<Harm> {
 fn every_safety_rule_has_a_scenario_in_which_the_harm_follows() {
     silence_subject_panics();
     let mut missed = Vec::new();
-    for (rule, harm, sabotage, from_set_up, text) in rows() {
+    for (rule, harm, sabotage, from_set_up, text) in ROWS.iter().copied() {
         let scenario = Scenario::parse(text).expect("the scenario is right");
         let found = broken(&scenario, (sabotage, from_set_up), only(Layer::Safety));
         if !found.contains(rule) {
@@ -162,7 +162,7 @@ fn every_safety_rule_has_a_scenario_in_which_the_harm_follows() {
 /// The list shrinks with each rule of safety that is missing and comes.
 #[test]
 fn some_harm_is_reported_by_policy_alone() {
-    for (rule, harm, sabotage, from_set_up, text) in reported_by_policy() {
+    for (rule, harm, sabotage, from_set_up, text) in REPORTED_BY_POLICY.iter().copied() {
         let scenario = Scenario::parse(text).expect("the scenario is right");
         let sabotaged = (sabotage, from_set_up);
         assert_eq!(broken(&scenario, sabotaged, only(Layer::Safety)), BTreeSet::new(), "{rule}");
@@ -174,7 +174,7 @@ fn some_harm_is_reported_by_policy_alone() {
 #[test]
 fn an_honest_el2_does_no_harm() {
     silence_subject_panics();
-    for (rule, _, _, from_set_up, text) in rows() {
+    for (rule, _, _, from_set_up, text) in ROWS.iter().copied() {
         let scenario = Scenario::parse(text).expect("the scenario is right");
         let none = (Sabotage::None, from_set_up);
         assert_eq!(broken(&scenario, none, Layers::ALL), BTreeSet::new(), "{rule}");
@@ -185,10 +185,18 @@ fn an_honest_el2_does_no_harm() {
 }
 
 #[test]
+fn half_of_a_sabotage_does_no_harm() {
+    for (sabotage, text) in HALVES {
+        let scenario = Scenario::parse(text).expect("the scenario is right");
+        assert_eq!(done(&play::play(&scenario, *sabotage, false)), [], "{sabotage:?}");
+    }
+}
+
+#[test]
 fn every_safety_rule_is_in_the_table_or_cannot_be() {
     let safety = rules::ALL.iter().filter(|rule| rule.layer == Layer::Safety);
     let all: BTreeSet<&str> = safety.map(|rule| rule.id).collect();
-    let shown: Vec<&str> = rows().iter().map(|(rule, ..)| *rule).collect();
+    let shown: Vec<&str> = ROWS.iter().map(|(rule, ..)| *rule).collect();
     let not_shown = NOT_ON_THE_BOARD.iter().map(|(rule, _)| *rule);
     let listed: Vec<&str> = shown.into_iter().chain(not_shown).collect();
     assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), all);

@@ -630,8 +630,11 @@ impl Subject<Board> for Sabotaged {
         }
         let el2 = self.el2(board);
         let result = self.emulator.set_up(&el2, arguments);
-        if let (Sabotage::WriteInSetUp(offset, bits), ..0) = (el2.sabotage, result) {
-            el2.write(offset, el2.register(offset) ^ bits);
+        match el2.sabotage {
+            Sabotage::WriteInSetUp(offset, bits) if result != 0 => {
+                el2.write(offset, el2.register(offset) ^ bits);
+            }
+            _ => {}
         }
         self.guarded.set(self.guarded.get() || result == 0);
         if result != 0 && self.sabotage == Sabotage::OtherErrno {
