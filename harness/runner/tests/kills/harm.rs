@@ -120,6 +120,8 @@ const REPORTED_BY_POLICY: &[Row] = &[
     follows("DIV-FORWARD", Obeys, S::WriteBits(CWRITER, 0xa0), AROUND),
     // A page becomes a guest's while an ITS that nobody guards can reach it.
     in_set_up("DIV-HYPERCALL", Writes, S::AllowDonation, NO_ITS),
+    // A page stays pinned in a case with a race, from which on UNDO-REST asks nothing.
+    follows("DIV-PINS", Loses, S::Twice(Call::Pin), AT_ONCE),
 ];
 
 /// What a case breaks of some layers.
