@@ -330,6 +330,12 @@ impl Board {
         all
     }
 
+    /// Returns where ITSs and redistributors stored words in the last action or race, whether there
+    /// is memory or not.
+    pub fn device_stores(&self) -> Vec<u64> {
+        self.state.borrow().memory.device_stores.clone()
+    }
+
     /// Returns every event that the n-th ITS has mapped, by DeviceID and EventID. Slow.
     pub fn mapped(&self, its: u8) -> Vec<(u32, u32)> {
         let mut state = self.state.borrow_mut();

@@ -37,6 +37,8 @@ pub(crate) struct Memory {
     untold: bool,
     stale: Vec<Option<Stale>>,
     stale_pages: usize,
+    /// Where devices stored words in this action, memory or not.
+    pub device_stores: Vec<u64>,
 }
 
 /// The contents of the pages that are not zero.
@@ -73,6 +75,7 @@ impl Memory {
             untold: false,
             stale: vec![None; FLAT_PAGES],
             stale_pages: 0,
+            device_stores: Vec::new(),
         }
     }
 
@@ -135,6 +138,12 @@ impl Memory {
         if let Some(stale) = &mut self.stale[page] {
             stale.before[word] = value;
         }
+    }
+
+    /// A store by an ITS or a redistributor.
+    pub(crate) fn write_by_device(&mut self, address: u64, value: u64) {
+        self.device_stores.push(address);
+        self.write(address, value);
     }
 
     /// A store by EL2, which a non-coherent reader sees only once it is cleaned.

@@ -289,6 +289,7 @@ impl State {
     pub(crate) fn forget_places(&mut self) {
         self.place = 0;
         self.places.clear();
+        self.memory.device_stores.clear();
     }
 
     pub(crate) fn misconduct(&mut self, misconduct: Misconduct) {

@@ -56,7 +56,7 @@ impl Bus<'_> {
     }
 
     fn store(&mut self, address: u64, value: u64, accounted: bool) {
-        self.memory.write(address, value);
+        self.memory.write_by_device(address, value);
         self.stores.push(Stored { address, accounted });
     }
 }

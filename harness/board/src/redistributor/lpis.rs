@@ -69,7 +69,7 @@ impl Lpis {
                 let bits = self.pending.range(first..first + 64);
                 let word = bits.fold(0, |word, intid| word | 1_u64 << (intid - first));
                 if memory.read(byte) != word {
-                    memory.write(byte, word);
+                    memory.write_by_device(byte, word);
                 }
             }
         }

@@ -3,6 +3,7 @@
 //! A rule that no broken subject can break says nothing: `every_rule_has_a_kill` lists what stands
 //! for each.
 
+mod harm;
 mod minimizing;
 mod property;
 mod saboteur;
@@ -337,7 +338,7 @@ fn kills() -> Vec<Kill> {
         in_set_up("UNDO-CONTENTS", S::Skip(Call::Zero), FAILING),
         in_set_up("EL2-ZERO", S::Skip(Call::Zero), FAILING),
         in_set_up("UNDO-CLEAN", S::Skip(Call::Clean), FAILING),
-        in_set_up("UNDO-HARDWARE", S::WriteCtlr, FAILING),
+        in_set_up("UNDO-HARDWARE", S::WriteInSetUp(0x00, 0), FAILING),
         kill("UNDO-COMMAND", S::HalfBorrow, WIDE),
         kill("UNDO-IGNORED", S::Dabble(0x04), LEGAL),
         kill("HW-UNPREDICTABLE", S::WriteAtLook(0x80, 0), LIFE),

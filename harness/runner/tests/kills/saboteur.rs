@@ -1,15 +1,18 @@
 //! An EL2 that lies to the emulation: it drops or alters calls of one kind.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use its_board::{Board, BoardLocks};
 use its_el2::{El2, LockOf, Mapped, Redistributor, Subject, SubjectPolicy, Trap};
 use its_emulator::Emulator;
 use its_gic::command::Words;
-use its_gic::geometry::Pages;
+use its_gic::geometry::{PAGE_BYTES, Pages};
+use its_gic::redistributor::PENDBASER;
 use its_gic::{Command, Register};
-use its_machine::{AccessSize, Area, Errno, ITS_FRAMES, Misconduct, View};
+use its_machine::{
+    AccessSize, Area, Errno, ITS_FRAMES, LockName, Misconduct, REDISTRIBUTOR_FRAMES, View,
+};
 
 /// Redistributors of the usual board.
 const REDISTRIBUTORS: usize = 2;
@@ -43,11 +46,17 @@ pub(crate) enum Sabotage {
     // ---- pages
     /// Pins of these pages are reported and not made.
     SkipPin(Area),
+    /// The pages of ITTs are counted by a division by zero, so that none is pinned.
+    Divide,
     RefusePin,
     /// The second page of a structure cannot be pinned, and nothing is unpinned.
     HalfBorrow,
     /// Donations of these pages are reported and not made; they are not written either.
     SkipDonate(Area),
+    /// These pages are borrowed where they must be donated.
+    Lend(Area),
+    /// Level-2 tables are taken one page behind where they may begin.
+    ShiftLevel2,
     /// With a level-2 table a page is donated that has nothing to do with it.
     DonateMore,
     /// The descriptor goes back at every look.
@@ -56,6 +65,16 @@ pub(crate) enum Sabotage {
 
     // ---- memory
     SkipCleanLevel2,
+    /// Records leave the cache as soon as they are written, and private pages are not cleaned.
+    EvictRecords,
+    /// Memory is not ordered, and what was cleaned of these pages arrives after CWRITER was written.
+    CleanLate(Area),
+    /// Private pages are not zeroed, and set-up keeps the words that it finds there.
+    KeepWords,
+    /// A word is stored at every look.
+    StoreAtLook(u64, u64),
+    /// Level-1 entries are stored in two halves, and the first, the upper one, leaves the cache.
+    HalfEntry,
     /// Memory is ordered twice at the first time of all cases.
     OrderAtFirst,
     Misalign,
@@ -66,8 +85,13 @@ pub(crate) enum Sabotage {
 
     // ---- locks
     MemoryFirst,
+    /// The memory lock is held around that of an ITS when the host reads CREADR.
+    MemoryAround,
     /// The memory lock is free for a moment before each pin.
     OpenSection,
+    /// Notes of pages are written once the memory lock is free. The board ends a call in which it
+    /// sees that, so they are written under the lock, taken again, and EL2 says that it was not.
+    NoteLate,
     /// CWRITER is written once the lock is free.
     LateCwriter,
 
@@ -79,7 +103,10 @@ pub(crate) enum Sabotage {
     CopyMany(u64),
     /// So many slots of EL2's queue are read at every look.
     TakeMany(u64),
+    /// Level-1 entries are read again when they are written.
     RereadEntry,
+    /// Commands are copied again when they are passed on.
+    Refetch,
     /// Copied commands are passed on with another ITT address.
     Itt(u64),
     /// Commands of this opcode are passed on with other bits in a word.
@@ -103,8 +130,13 @@ pub(crate) enum Sabotage {
     WriteAtLook(u64, u64),
     /// A register is written with other bits before Enabled is set.
     WriteBeforeStart(u64, u64),
-    /// Set-up writes CTLR as it read it.
-    WriteCtlr,
+    /// A set-up that fails writes a register with other bits.
+    WriteInSetUp(u64, u64),
+    /// The pins of pending tables are reported and not made, and the host may switch LPIs off.
+    LoosePending,
+    /// PENDBASER of the first redistributor is written at every look, and the host may switch LPIs
+    /// off.
+    MovePending(u64),
     /// A register is known without a read.
     Foresee(u64),
     /// CREADR reads as if the hardware were done.
@@ -122,10 +154,8 @@ pub(crate) enum Sabotage {
     PollOften(u32),
     /// So many microseconds go by at every look.
     Wait(u64),
-    /// Set-up takes any device for the first ITS.
+    /// Set-up takes any device for an ITS, and the host may donate pages when it has succeeded.
     AnyDevice,
-    /// A division by zero at every look.
-    Divide,
     /// A panic at every look.
     Panic,
     Spin,
@@ -140,7 +170,6 @@ const CTLR: u64 = 0x00;
 const TYPER: u64 = 0x08;
 const CWRITER: u64 = 0x88;
 const CREADR: u64 = 0x90;
-const BASER0: u64 = 0x100;
 
 struct Saboteur<'a> {
     board: &'a Board,
@@ -148,6 +177,12 @@ struct Saboteur<'a> {
     /// A write that waits for the lock to be free.
     late: Cell<Option<(u64, AccessSize, u64)>>,
     pins: Cell<u32>,
+    /// What was cleaned and has not arrived.
+    cleaned: RefCell<Vec<(u64, u64)>>,
+    /// Notes that are not written yet.
+    notes: RefCell<Vec<(u64, u32)>>,
+    /// The memory lock is held around another.
+    around: Cell<bool>,
 }
 
 impl Saboteur<'_> {
@@ -182,6 +217,18 @@ impl Saboteur<'_> {
             _ => AccessSize::Word,
         };
         self.board.write_device(ITS_FRAMES[0] + offset, size, value);
+    }
+
+    /// A word that is no level-1 entry.
+    fn write_other(&self, address: u64, value: u64) {
+        let is_record = Area::PRIVATE.run().contains(address >> 12);
+        if is_record && self.is(Sabotage::KeepWords) && self.board.read_word(address) != 0 {
+            return;
+        }
+        self.board.write_word(address, value);
+        if is_record && self.is(Sabotage::EvictRecords) {
+            self.board.clean(address, 8);
+        }
     }
 
     /// Spoils the entry of the scenario's device and event once there is something in it.
@@ -226,7 +273,6 @@ impl Saboteur<'_> {
                 self.read(CREADR);
             }),
             Sabotage::Wait(microseconds) => self.board.wait(microseconds),
-            Sabotage::Divide => self.board.report(Misconduct::DividedByZero),
             Sabotage::Panic => panic!("sabotage"),
             Sabotage::Spin => loop {
                 self.board.order();
@@ -242,6 +288,14 @@ impl Saboteur<'_> {
             }
             Sabotage::WriteAtLook(address, value) => {
                 self.board.write_device(address, AccessSize::Double, value);
+            }
+            Sabotage::MovePending(value) => {
+                let address = REDISTRIBUTOR_FRAMES[0] + PENDBASER;
+                self.board.write_device(address, AccessSize::Double, value);
+            }
+            Sabotage::StoreAtLook(address, value) => {
+                self.board.write_word(address, value);
+                self.board.clean(address, 8);
             }
             Sabotage::CopyMany(count) => slots(Area::QUEUE_COPY, count),
             Sabotage::TakeMany(count) => slots(Area::QUEUE, count),
@@ -283,7 +337,6 @@ impl El2 for Saboteur<'_> {
                 return self.read(CWRITER);
             }
             (CREADR, _) => self.at_look(),
-            (BASER0, Sabotage::WriteCtlr) => self.write(CTLR, self.register(CTLR)),
             (CTLR, Sabotage::Restart) if value & 1 == 0 => self.restart(value),
             (TYPER, Sabotage::ForgetTyper) => return 0,
             _ => {}
@@ -303,9 +356,18 @@ impl El2 for Saboteur<'_> {
                 value
             }
             Sabotage::WriteBits(other, bits) if other == offset => value ^ bits,
+            Sabotage::LoosePending | Sabotage::MovePending(_)
+                if address == REDISTRIBUTOR_FRAMES[0] =>
+            {
+                0
+            }
             _ => value,
         };
         self.board.write_device(address, size, value);
+        if offset == CWRITER {
+            let cleaned = self.cleaned.take();
+            cleaned.into_iter().for_each(|(address, bytes)| self.board.clean(address, bytes));
+        }
         let scribbles = [Sabotage::Scribble, Sabotage::ScribbleOther];
         if offset == CWRITER && scribbles.contains(&self.sabotage) {
             self.scribble();
@@ -323,10 +385,6 @@ impl El2 for Saboteur<'_> {
     }
 
     fn read_word(&self, address: u64) -> u64 {
-        let copy = Area::DEVICE_TABLE_COPY.run().contains(address >> 12);
-        if copy && self.is(Sabotage::RereadEntry) {
-            self.board.read_word(address);
-        }
         self.board.read_word(address)
     }
 
@@ -338,8 +396,18 @@ impl El2 for Saboteur<'_> {
         let tables = [Area::DEVICE_TABLE, Area::DEVICE_TABLE.of_its(1), Area::COLLECTION_TABLE];
         let level1 = tables.iter().any(|table| table.run().contains(address >> 12));
         let value = match self.sabotage {
-            _ if !level1 => return self.board.write_word(address, value),
+            _ if !level1 => return self.write_other(address, value),
             Sabotage::LowBit => value | 1,
+            Sabotage::ShiftLevel2 => value + PAGE_BYTES,
+            Sabotage::HalfEntry => {
+                self.board.write_word(address, value >> 32 << 32);
+                self.board.clean(address, 8);
+                value
+            }
+            Sabotage::RereadEntry => {
+                let offset = address - Area::DEVICE_TABLE.address();
+                self.board.read_word(Area::DEVICE_TABLE_COPY.address() + offset)
+            }
             Sabotage::Level2(elsewhere) => 1 << 63 | elsewhere,
             _ => value,
         };
@@ -372,6 +440,10 @@ impl El2 for Saboteur<'_> {
             (_, Sabotage::Flip { opcode, word, bits }) if words[0] as u8 == opcode => {
                 passed[word] ^= bits;
             }
+            (_, Sabotage::Refetch) => {
+                let offset = address - Area::QUEUE.address();
+                passed = self.board.read_command(Area::QUEUE_COPY.address() + offset);
+            }
             (_, Sabotage::WriteBeside) => {
                 self.board.write_command(address + 64, words);
                 self.board.clean(address + 64, 32);
@@ -384,6 +456,10 @@ impl El2 for Saboteur<'_> {
     fn zero_page(&self, page: u64) {
         match self.sabotage {
             Sabotage::SkipDonate(area) if area.run().contains(page) => {}
+            Sabotage::ShiftLevel2 if Area::LEVEL2.run().contains(page) => {
+                self.board.zero_page(page + 1);
+            }
+            Sabotage::KeepWords if Area::PRIVATE.run().contains(page) => {}
             _ => (0..self.times(Call::Zero)).for_each(|_| self.board.zero_page(page)),
         }
     }
@@ -392,13 +468,22 @@ impl El2 for Saboteur<'_> {
         match self.sabotage {
             Sabotage::SkipCleanLevel2 if Area::LEVEL2.run().contains(address >> 12) => {}
             Sabotage::SkipDonate(area) if area.run().contains(address >> 12) => {}
+            Sabotage::EvictRecords if Area::PRIVATE.run().contains(address >> 12) => {}
+            Sabotage::CleanLate(area) if area.run().contains(address >> 12) => {
+                self.cleaned.borrow_mut().push((address, bytes));
+            }
+            Sabotage::ShiftLevel2 if Area::LEVEL2.run().contains(address >> 12) => {
+                self.board.clean(address + PAGE_BYTES, bytes);
+            }
             _ => (0..self.times(Call::Clean)).for_each(|_| self.board.clean(address, bytes)),
         }
     }
 
     fn order(&self) {
         static DONE: AtomicBool = AtomicBool::new(false);
-        (0..self.times(Call::Order)).for_each(|_| self.board.order());
+        let is_late = matches!(self.sabotage, Sabotage::CleanLate(_));
+        let times = if is_late { 0 } else { self.times(Call::Order) };
+        (0..times).for_each(|_| self.board.order());
         if self.is(Sabotage::OrderAtFirst) && !DONE.swap(true, Ordering::Relaxed) {
             self.board.order();
         }
@@ -417,6 +502,11 @@ impl El2 for Saboteur<'_> {
         self.pins.set(self.pins.get() + 1);
         match self.sabotage {
             Sabotage::SkipPin(area) if area.run().contains(page) => return Ok(()),
+            Sabotage::LoosePending if Area::PENDING.run().contains(page) => return Ok(()),
+            Sabotage::Divide => {
+                self.board.report(Misconduct::DividedByZero);
+                return Ok(());
+            }
             Sabotage::RefusePin => return Err(Errno::Ebusy),
             Sabotage::HalfBorrow if self.pins.get() == 2 => return Err(Errno::Ebusy),
             Sabotage::OpenSection => {
@@ -441,6 +531,16 @@ impl El2 for Saboteur<'_> {
     fn donate(&self, pages: Pages) -> Result<(), Errno> {
         match self.sabotage {
             Sabotage::SkipDonate(area) if area.run().contains(pages.first) => return Ok(()),
+            Sabotage::Lend(area) if area.run().contains(pages.first) => {
+                return pages.iter().try_for_each(|page| {
+                    self.board.share(page)?;
+                    self.board.pin(page)
+                });
+            }
+            Sabotage::ShiftLevel2 if Area::LEVEL2.run().contains(pages.first) => {
+                let behind = Pages { first: pages.first + 1, ..pages };
+                return self.board.donate(behind);
+            }
             Sabotage::DonateMore => self.board.donate(Area::HOST.run())?,
             _ => {}
         }
@@ -454,11 +554,17 @@ impl El2 for Saboteur<'_> {
         self.board.note(page)
     }
     fn set_note(&self, page: u64, note: u32) {
+        if self.is(Sabotage::NoteLate) {
+            return self.notes.borrow_mut().push((page, note));
+        }
         self.board.set_note(page, note);
     }
 
     fn acquire<T>(&self, lock: &LockOf<Self, T>) {
         if self.is(Sabotage::MemoryFirst) {
+            self.board.acquire(self.board.memory_lock());
+        }
+        if self.is(Sabotage::MemoryAround) && !self.around.replace(true) {
             self.board.acquire(self.board.memory_lock());
         }
         (0..self.times(Call::Acquire)).for_each(|_| self.board.acquire(lock));
@@ -468,6 +574,14 @@ impl El2 for Saboteur<'_> {
         (0..self.times(Call::Release)).for_each(|_| self.board.release(lock));
         if let Some((address, size, value)) = self.late.take() {
             self.board.write_device(address, size, value);
+        }
+        for (page, note) in self.notes.take() {
+            self.board.report(Misconduct::Unlocked(LockName::Memory));
+            let memory = self.board.memory_lock();
+            self.board.locked(memory, |_: &mut ()| self.board.set_note(page, note));
+        }
+        if self.around.replace(false) {
+            self.board.release(self.board.memory_lock());
         }
     }
 
@@ -493,7 +607,15 @@ impl Sabotaged {
     fn el2<'a>(&self, board: &'a Board) -> Saboteur<'a> {
         let honest = !self.guarded.get() && !self.from_set_up;
         let sabotage = if honest { Sabotage::None } else { self.sabotage };
-        Saboteur { board, sabotage, late: Cell::new(None), pins: Cell::new(0) }
+        Saboteur {
+            board,
+            sabotage,
+            late: Cell::new(None),
+            pins: Cell::new(0),
+            cleaned: RefCell::default(),
+            notes: RefCell::default(),
+            around: Cell::new(false),
+        }
     }
 }
 
@@ -501,11 +623,19 @@ impl Subject<Board> for Sabotaged {
     fn policy(&self) -> SubjectPolicy {
         Subject::<Board>::policy(&self.emulator)
     }
-    fn set_up(&self, board: &Board, mut arguments: [u64; 4]) -> i64 {
-        if self.sabotage == Sabotage::AnyDevice {
-            arguments[0] = ITS_FRAMES[0];
+    fn set_up(&self, board: &Board, arguments: [u64; 4]) -> i64 {
+        if self.sabotage == Sabotage::AnyDevice && !ITS_FRAMES.contains(&arguments[0]) {
+            board.locked(board.memory_lock(), |_: &mut ()| self.guarded.set(true));
+            return 0;
         }
-        let result = self.emulator.set_up(&self.el2(board), arguments);
+        let el2 = self.el2(board);
+        let result = self.emulator.set_up(&el2, arguments);
+        match el2.sabotage {
+            Sabotage::WriteInSetUp(offset, bits) if result != 0 => {
+                el2.write(offset, el2.register(offset) ^ bits);
+            }
+            _ => {}
+        }
         self.guarded.set(self.guarded.get() || result == 0);
         if result != 0 && self.sabotage == Sabotage::OtherErrno {
             return Errno::result(Err(Errno::Enomem));
@@ -514,7 +644,15 @@ impl Subject<Board> for Sabotaged {
     }
 
     fn trap(&self, board: &Board, trap: Trap) -> u64 {
-        let el2 = self.el2(board);
+        let mut el2 = self.el2(board);
+        let is_honest = match self.sabotage {
+            Sabotage::MemoryAround => trap.offset != CREADR,
+            Sabotage::KeepWords => true,
+            _ => false,
+        };
+        if is_honest {
+            el2.sabotage = Sabotage::None;
+        }
         let value = self.emulator.trap(&el2, trap);
         match el2.sabotage {
             Sabotage::Answer(offset) if offset == trap.offset => value ^ 0x40,
@@ -528,6 +666,10 @@ impl Subject<Board> for Sabotaged {
 
     fn allows_donation(&self, board: &Board) -> bool {
         let allows = self.emulator.allows_donation(&self.el2(board));
-        allows || self.sabotage == Sabotage::AllowDonation
+        match self.sabotage {
+            Sabotage::AllowDonation => true,
+            Sabotage::AnyDevice => self.guarded.get(),
+            _ => allows,
+        }
     }
 }

@@ -295,3 +295,16 @@ fn tables_and_itts_above_48_bits() {
         assert!(addresses.contains(&high.page(page)));
     }
 }
+
+#[test]
+fn where_an_its_stored_is_known_until_the_next_action() {
+    let (mut bench, mut host) = mapped(ItsConfiguration::DEFAULT);
+    bench.command(&mut host, mapti(3, INTID + 1, 0));
+    assert_eq!(bench.board.device_stores(), [ITT + 3 * 8]);
+    // There is no memory.
+    bench.command(&mut host, mapd(Area::HOLE.address(), true));
+    bench.command(&mut host, mapti(3, INTID + 1, 0));
+    assert_eq!(bench.board.device_stores(), [Area::HOLE.address() + 3 * 8]);
+    bench.store(Area::HOST.address(), 1);
+    assert_eq!(bench.board.device_stores(), []);
+}
