@@ -3,7 +3,8 @@
 //! An oracle checks the rules of one family, one file each or more:
 //!
 //! - LEAK: `leak`, on what the physical ITS can reach; `emulation_pages`, on what only EL2 uses
-//! - PTR: `ptr`, on what the ITS follows; `forwarded`, on what EL2 writes to the hardware
+//! - PTR: `ptr`, on what the ITS follows; `forwarded`, on what EL2 writes to the hardware; `slots`,
+//!   on the commands that the ITS consumes
 //! - EL2: `el2`, `locks` and `queue_bounds`, on what EL2 did
 //! - UNDO: `undo`, on what failed or was refused; `rest`, on what EL2 holds at the end of a case
 //! - HW: `hw`, on how EL2 uses the hardware's registers
@@ -29,6 +30,7 @@ mod ptr;
 mod queue_bounds;
 mod race;
 mod rest;
+mod slots;
 #[cfg(test)]
 mod testing;
 mod undeclared;
@@ -136,6 +138,7 @@ pub struct Oracles {
     history: history::History,
     rest: rest::Rest,
     queue_bounds: queue_bounds::QueueBounds,
+    slots: slots::Slots,
 }
 
 impl Oracles {
@@ -151,11 +154,13 @@ impl Oracles {
             history: history::History::default(),
             rest: rest::Rest::default(),
             queue_bounds: queue_bounds::QueueBounds::default(),
+            slots: slots::Slots::default(),
         }
     }
 
     /// Judges one action; what it broke is appended to `findings`.
     pub fn judge(&mut self, step: &Step, view: &impl View, findings: &mut Vec<Finding>) {
+        self.slots.judge(step.events, &self.guards, findings);
         self.judge_own(step, &BTreeSet::new(), view, findings);
         self.judge_forwarded(step.events, view, findings);
         self.judge_in_order((&[*step.action], step.events), findings);
@@ -184,7 +189,7 @@ impl Oracles {
         view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
-        if step.events.is_empty() {
+        if step.events.is_empty() && step.set_up_result().is_none() {
             return;
         }
         self.guards.note(step.events);
@@ -196,6 +201,7 @@ impl Oracles {
         if let Some(guard) = self.guards.adopt(step, view) {
             let creadr = view.register(guard.its, its_gic::Register::Creadr);
             self.queue_bounds.guard(guard.its, creadr);
+            self.slots.guard(guard, view);
         }
     }
 
@@ -238,6 +244,25 @@ impl Oracles {
         self.ptr.judge(&sight, findings);
     }
 
+    /// Takes note of what a race leaves. Whose doing a change of a page is nobody knows where the
+    /// host asks for one as well.
+    fn note_rest_of_race(&mut self, parts: &[Part], events: &[Event], view: &impl View) {
+        let is_set_up = |part: &Part| Step::of(part, &[]).set_up_result().is_some();
+        if parts.iter().any(is_set_up) {
+            self.slots.forget();
+        }
+        if parts.iter().any(|part| is_set_up(part) || rest::is_host_s(&part.action)) {
+            return self.rest.excuse();
+        }
+        for part in parts {
+            self.rest.note(&Step::of(part, &[]), false, (&self.guards, &self.history), view);
+        }
+        let [first, ..] = parts else {
+            return;
+        };
+        self.rest.note(&Step::of(first, events), false, (&self.guards, &self.history), view);
+    }
+
     /// Judges what several agents did at once; `parts` in the order of their ends.
     ///
     /// EL2, UNDO and HW judge each action by its agent's events; LEAK and PTR all events in the
@@ -249,7 +274,7 @@ impl Oracles {
         view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
-        self.rest.excuse();
+        self.slots.judge(events, &self.guards, findings);
         let own = race::by_part(parts, events);
         for (part, own) in parts.iter().zip(&own) {
             let (step, known) = (Step::of(part, &own.events), findings.len());
@@ -258,6 +283,7 @@ impl Oracles {
             renumber(&mut findings[known..], |event| own.numbers[event]);
         }
         let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
+        self.note_rest_of_race(parts, events, view);
         let mut start = 0;
         for (part, slice) in race::slices(parts, events) {
             let known = findings.len();

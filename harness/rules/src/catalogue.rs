@@ -197,6 +197,9 @@ rules! {
     PTR_WRITER = "PTR-WRITER" from "DIV-FORWARD", Ptr, Safety, Vulnerability, "POLICY: P9, P11; IHI 0069: GITS_CWRITER",
         "The hardware's CWRITER is written with an offset within the queue.",
         "Beyond it the ITS may read on past the queue's end, or never stop.";
+    PTR_COMMAND = "PTR-COMMAND" from "DIV-FORWARD", Ptr, Safety, Vulnerability, needs Accesses, "POLICY: P9; IHI 0069: GITS_CWRITER",
+        "The ITS consumes no command that EL2 did not write to its slot since the slot was last consumed.",
+        "An old command maps an ITT again whose pages went back to the host.";
     EL2_PANIC = "EL2-PANIC", El2, Safety, Hardening, "POLICY: P13",
         "EL2 does not panic.",
         "A panic at EL2 takes the machine down.";

@@ -82,6 +82,7 @@ const ROWS: &[Row] = &[
         RESTARTED_ON_OTHER_TABLES,
     ),
     follows("PTR-WRITER", Obeys, S::WriteBits(CWRITER, 0x8_00a0), AROUND),
+    follows("PTR-COMMAND", Obeys, S::WriteBits(CWRITER, 0xa0), AROUND),
     follows("EL2-PANIC", Stops, S::Panic, MAPPED),
     follows("EL2-UNDEFINED", Writes, S::Divide, GIVEN_AWAY),
     follows("EL2-WARN", Stops, S::Warn, MAPPED),
@@ -116,12 +117,8 @@ const ROWS: &[Row] = &[
 
 /// Harm that no rule of safety reports, and the rule of policy that alone does.
 const REPORTED_BY_POLICY: &[Row] = &[
-    // CWRITER lies in the queue, beyond what EL2 wrote.
-    follows("DIV-FORWARD", Obeys, S::WriteBits(CWRITER, 0xa0), AROUND),
     // A page becomes a guest's while an ITS that nobody guards can reach it.
     in_set_up("DIV-HYPERCALL", Writes, S::AllowDonation, NO_ITS),
-    // A page stays pinned in a case with a race, from which on UNDO-REST asks nothing.
-    follows("DIV-PINS", Loses, S::Twice(Call::Pin), AT_ONCE),
 ];
 
 /// What a case breaks of some layers.

@@ -115,16 +115,19 @@ write-cwriter
 poll 1
 ";
 
-/// CPU 0 maps a device while CPU 1 shares a page and looks.
+/// CPU 0 maps a device while CPU 1 looks.
 const RACED: &str = "\
 itsdiff 2
 boot queue-pages=1 live-devices=1
-race 5 turns=8,9,u1,u1,3,u2
+race 4 turns=8,9,u1,u1,3,u2
 command MAPD device=0x2 size=0x4 itt=itt[3] valid
 write-cwriter
 poll 2
-share host[0] cpu=1
 poll 2 cpu=1
+poll 2
+unmap-device device=0x0
+command MAPD device=0x2 size=0x4 itt=itt[3]
+write-cwriter
 poll 2
 ";
 
@@ -309,6 +312,7 @@ fn kills() -> Vec<Kill> {
         kill("PTR-ATTRIBUTES", S::WriteBeforeStart(0x80, 1 << 59), LEGAL),
         kill("PTR-ATTRIBUTES", S::WriteBeforeStart(0x108, 1 << 53), LEGAL),
         kill("PTR-WRITER", S::WriteBits(0x88, 0x8_0000), SLOW),
+        kill("PTR-COMMAND", S::WriteBits(0x88, 0x800), LIFE),
         kill("EL2-PANIC", S::Panic, LIFE),
         kill("EL2-UNDEFINED", S::Divide, LIFE),
         kill("EL2-WARN", S::Warn, LIFE),
@@ -352,6 +356,7 @@ fn kills() -> Vec<Kill> {
         kill("EL2-WAIT", S::Wait(1_001), LIFE),
         in_set_up("EL2-FRAME", S::AnyDevice, NO_ITS),
         kill("UNDO-REST", S::Skip(Call::Unpin), WIDE),
+        kill("UNDO-REST", S::Twice(Call::Pin), RACED),
         in_set_up("SVC-SETUP", S::ForgetTyper, LIFE),
         kill("SVC-QUEUE", S::RefusePin, LIFE),
         kill("SVC-QUEUE", S::RefusePin, RACED),

@@ -1,0 +1,119 @@
+//! PTR-COMMAND: an ITS consumes no command that EL2 did not write to its slot since the slot was
+//! last consumed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use its_gic::command::COMMAND_BYTES;
+use its_gic::register::OFFSET_MASK;
+use its_gic::{Cbaser, Register};
+use its_machine::{Event, View};
+
+use crate::guards::{Guard, Guards};
+use crate::{Finding, rules};
+
+/// The slots of each guarded ITS whose command was not consumed since it was written, as offsets.
+/// An ITS whose queue is not where set-up found it is not in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slots(BTreeMap<u8, BTreeSet<u64>>);
+
+impl Slots {
+    /// An ITS is guarded: what its host submitted until then is not consumed yet.
+    pub(crate) fn guard(&mut self, guard: &Guard, view: &impl View) {
+        let register = |of| view.register(guard.its, of);
+        let queue = guard.queue();
+        if Cbaser::from_bits(register(Register::Cbaser)).page_number() != guard.cbaser.page_number()
+        {
+            return;
+        }
+        let [creadr, cwriter] =
+            [Register::Creadr, Register::Cwriter].map(|of| register(of) & OFFSET_MASK);
+        let submitted = queue.distance(creadr, cwriter);
+        let ahead = |slot: &u64| queue.distance(creadr, *slot) < submitted;
+        let slots = (0..queue.bytes).step_by(COMMAND_BYTES as usize);
+        self.0.insert(guard.its, slots.filter(ahead).collect());
+    }
+
+    /// Nothing is known of the ITSs whose set-up is one of several actions at once.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    /// Judges what ITSs consumed, in the order of happening.
+    pub(crate) fn judge(&mut self, events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
+        for (index, event) in events.iter().enumerate() {
+            match *event {
+                Event::CommandWritten { address, .. } | Event::WordWritten { address, .. } => {
+                    self.write(address, guards);
+                }
+                Event::Consumed { its, offset, .. } => {
+                    findings.extend(self.take((its, offset), index));
+                    self.0.entry(its).and_modify(|written| _ = written.remove(&offset));
+                }
+                // It will be taken again.
+                Event::Stalled { its, offset, .. } => {
+                    findings.extend(self.take((its, offset), index));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// An ITS takes a command from a slot.
+    fn take(&self, (its, offset): (u8, u64), event: usize) -> Option<Finding> {
+        if self.0.get(&its)?.contains(&offset) {
+            return None;
+        }
+        let path = format!("its{its}.slot {offset:#x}");
+        let seen = "nothing was written there since";
+        Some(Finding::broken(&rules::PTR_COMMAND, "old", path, seen).by(event))
+    }
+
+    fn write(&mut self, address: u64, guards: &Guards) {
+        let Some(guard) = guards.slot(address) else {
+            return;
+        };
+        if let Some(written) = self.0.get_mut(&guard.its) {
+            written.insert((address - guard.queue().address) & !(COMMAND_BYTES - 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use its_machine::CommandError;
+
+    use super::*;
+    use crate::testing::{QUEUE, guards, reported, slot};
+
+    const TAKEN: Event = Event::Consumed { its: 0, offset: 0x20, words: [0; 4], error: None };
+
+    fn is_broken(events: &[Event]) -> bool {
+        let mut slots = Slots(BTreeMap::from([(0, BTreeSet::new())]));
+        !reported(|findings| slots.judge(events, &guards(), findings)).is_empty()
+    }
+
+    #[test]
+    fn a_command_is_taken_once_for_each_time_that_it_was_written() {
+        let written = slot(QUEUE + 0x20);
+        let stalled =
+            Event::Stalled { its: 0, offset: 0x20, words: [0; 4], error: CommandError(None) };
+        let word = Event::WordWritten { address: QUEUE + 0x38, value: 0, shared: false };
+        for (events, broken) in [
+            (&[written, TAKEN][..], false),
+            (&[written, TAKEN, TAKEN], true),
+            (&[written, stalled, stalled, TAKEN], false),
+            (&[stalled], true),
+            (&[word, TAKEN], false),
+            (&[slot(QUEUE + 0x40), TAKEN], true),
+        ] {
+            assert_eq!(is_broken(events), broken, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_known_of_an_its_that_is_not_guarded() {
+        let mut slots = Slots::default();
+        let found = reported(|findings| slots.judge(&[TAKEN], &guards(), findings));
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
