@@ -190,7 +190,7 @@ fn signal(bits: &mut Bits, bench: &mut Bench) {
 #[test]
 fn accounts_follow_whatever_is_done() {
     let mut translated = 0;
-    for seed in 1..400_u64 {
+    for seed in 1..100_u64 {
         let mut bits = Bits(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let configurations = std::array::from_fn(|_| bits.configuration());
         let machine = Machine::new(configurations, Topology::with_its(2));
@@ -211,5 +211,5 @@ fn accounts_follow_whatever_is_done() {
             signal(&mut bits, &mut bench);
         }
     }
-    assert!(translated > 1000, "{translated} translations were seen");
+    assert!(translated > 250, "{translated} translations were seen");
 }
