@@ -234,19 +234,20 @@ impl Uncleaned {
     }
 }
 
-/// What EL2 wrote for the ITS is cleaned before it can see it, whether this ITS reads caches or
-/// not.
+/// What EL2 wrote for the ITS is cleaned before it can see it, unless the ITS reads caches.
 fn uncleaned(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     let mut left = Uncleaned::default();
+    let coherence = guards.machine.coherence;
+    let (slots, tables) = (coherence.queue.sees_stores(), coherence.tables.sees_stores());
     for (index, event) in step.events.iter().enumerate() {
         match *event {
-            Event::CommandWritten { address, .. } if guards.slot(address).is_some() => {
+            Event::CommandWritten { address, .. } if !slots && guards.slot(address).is_some() => {
                 left.slots.insert(address, index);
             }
-            Event::PageZeroed { page } => {
+            Event::PageZeroed { page } if !tables => {
                 left.pages.insert(page);
             }
-            Event::WordWritten { address, value, .. } => {
+            Event::WordWritten { address, value, .. } if !tables => {
                 let Some((_, pages)) = guards.level1(address, value) else {
                     continue;
                 };

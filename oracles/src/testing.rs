@@ -4,8 +4,8 @@ use its_el2::SubjectPolicy;
 use its_gic::geometry::Pages;
 use its_gic::{Baser, Cbaser, Register};
 use its_machine::{
-    AccessSize, Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Pace, PageChange,
-    Topology,
+    AccessSize, Action, Coherence, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Pace,
+    PageChange, Topology,
 };
 
 use crate::guards::{Guard, Guards};
@@ -38,6 +38,7 @@ pub(crate) const MACHINE: Machine = Machine {
     its: &[ITS],
     redistributors: &[REDISTRIBUTOR],
     processor_numbers: Topology::DEFAULT.processor_numbers,
+    coherence: Coherence::UNSAID,
 };
 
 pub(crate) const POLICY: SubjectPolicy = SubjectPolicy {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use its_gic::Register;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::register::FRAME_BYTES;
-use its_machine::{Action, Direction, Event, PageChange};
+use its_machine::{Action, Direction, Event, PageChange, Snooping};
 
 use crate::guards::Guards;
 use crate::history::column;
@@ -25,7 +25,7 @@ pub(crate) fn judge(
         failed_set_up(step.events, contested, findings);
     }
     findings.extend(no_its(step, guards));
-    given_back(step.events, findings);
+    given_back(step.events, guards.machine.coherence.tables, findings);
     refused_commands(step.events, contested, guards, findings);
     findings.extend(ignored(step, guards));
 }
@@ -119,8 +119,8 @@ enum Contents {
 }
 
 /// A page that EL2 wrote in this action and that goes back to the host: zeroed, then cleaned in one
-/// piece.
-fn given_back(events: &[Event], findings: &mut Vec<Finding>) {
+/// piece, unless ITSs read caches.
+fn given_back(events: &[Event], snooping: Snooping, findings: &mut Vec<Finding>) {
     let mut written: BTreeMap<u64, Contents> = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
         let known = findings.len();
@@ -129,7 +129,8 @@ fn given_back(events: &[Event], findings: &mut Vec<Finding>) {
                 written.insert(address / PAGE_BYTES, Contents::Words);
             }
             Event::PageZeroed { page } => {
-                written.insert(page, Contents::Zeroed);
+                let seen = snooping.sees_stores();
+                written.insert(page, if seen { Contents::Clean } else { Contents::Zeroed });
             }
             Event::Cleaned { address, bytes } => clean(&mut written, address, bytes),
             Event::Page { change: PageChange::Reclaim, pages, result: Ok(()) } => {

@@ -6,8 +6,8 @@ use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser};
 use its_gic::{Command, Register};
 use its_machine::{
-    AccessSize, Action, CommandError, Direction, Event, Freedoms, ItsConfiguration, MAX_ITS,
-    Machine, Outcome, Pace, Topology,
+    AccessSize, Action, Coherence, CommandError, Direction, Event, Freedoms, ItsConfiguration,
+    MAX_ITS, Machine, Outcome, Pace, Topology,
 };
 use its_rules::Rule;
 
@@ -50,6 +50,7 @@ pub fn machine() -> Machine {
         its: &[ITS],
         redistributors: &REDISTRIBUTORS,
         processor_numbers: Topology::DEFAULT.processor_numbers,
+        coherence: Coherence::UNSAID,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use its_gic::geometry::{PAGE_BYTES, Pages};
+use its_machine::Snooping;
 
 use crate::flat::{FLAT_PAGES, Flat};
 
@@ -207,6 +208,14 @@ impl Memory {
                 self.stale_pages -= 1;
             }
         }
+    }
+
+    /// The word at an 8-byte aligned address as a device sees it that snoops like this.
+    pub(crate) fn fetch_by(&self, snooping: Snooping, address: u64) -> Fetched {
+        if snooping.sees_stores() {
+            return Fetched { value: self.read(address), stale: false };
+        }
+        self.fetch(address)
     }
 
     /// The word at an 8-byte aligned address as a non-coherent device sees it.

@@ -138,14 +138,15 @@ impl<P: Perform> Acting<'_, P> {
     }
 
     /// DISCARD and SYNC for each event that was mapped by [`Acting::map_event`], then MAPD V=0,
-    /// which like Linux's still carries an ITT address.
+    /// which like Linux's carries the device's Size and ITT address.
     pub fn unmap_device(&mut self, device_id: u32) {
         for event in self.events_of(device_id) {
             self.send_discard(event);
         }
-        let command =
-            Command::Mapd { device_id, size: 0, itt_address: Area::ITT.address(), valid: false };
-        self.send(command);
+        let known = self.devices.iter().find(|(known, ..)| *known == device_id);
+        let (size, itt_address) =
+            known.map_or((0, Area::ITT.address()), |(_, size, itt)| (*size, *itt));
+        self.send(Command::Mapd { device_id, size, itt_address, valid: false });
         self.post_and_drain();
     }
 

@@ -16,6 +16,8 @@ use crate::driver::{Acting, COLLECTIONS, Driver};
 
 /// RaWaWb.
 const INNER_CACHE: u8 = 7;
+/// Not cacheable: what Linux asks for where Shareability reads 0.
+const NOT_CACHED: u8 = 1;
 /// Inner shareable.
 const SHAREABILITY: u8 = 1;
 
@@ -52,6 +54,11 @@ impl<P: Perform> Acting<'_, P> {
             .with_shareability(SHAREABILITY)
             .with_valid(true);
         self.write(Register::Cbaser, cbaser.into_bits());
+        let read = Cbaser::from_bits(self.read(Register::Cbaser));
+        if read.shareability() == 0 {
+            let cbaser = cbaser.with_shareability(0).with_inner_cache(NOT_CACHED);
+            self.write(Register::Cbaser, cbaser.into_bits());
+        }
         self.cbaser = self.read(Register::Cbaser);
         self.write(Register::Cwriter, 0);
         self.restart();
@@ -114,6 +121,11 @@ impl<P: Perform> Acting<'_, P> {
             .with_address(area.address())
             .with_valid(true);
         self.write(Register::Baser(n), wanted.into_bits());
+        let read = Baser::from_bits(self.read(Register::Baser(n)));
+        if read.shareability() == 0 {
+            let wanted = wanted.with_shareability(0).with_inner_cache(NOT_CACHED);
+            self.write(Register::Baser(n), wanted.into_bits());
+        }
         self.basers[usize::from(n)] = self.read(Register::Baser(n));
     }
 
@@ -135,16 +147,35 @@ impl<P: Perform> Acting<'_, P> {
         let configuration = Propbaser::new()
             .with_id_bits(self.boot.intid_bits - 1)
             .with_page_number(Area::CONFIGURATION.first())
-            .into_bits();
+            .with_inner_cache(INNER_CACHE)
+            .with_shareability(SHAREABILITY);
+        let uncached = configuration.with_shareability(0).with_inner_cache(NOT_CACHED);
+        self.write_lpi_table(
+            base + redistributor::PROPBASER,
+            [configuration, uncached].map(Propbaser::into_bits),
+        );
         let pending = Pendbaser::new()
             .with_block_number(pending_table(self.cpu).address() >> 16)
             .with_ptz(true)
-            .into_bits();
-        let double = AccessSize::Double;
-        self.write_at(base + redistributor::PROPBASER, double, configuration);
-        self.write_at(base + redistributor::PENDBASER, double, pending);
+            .with_inner_cache(INNER_CACHE)
+            .with_shareability(SHAREABILITY);
+        let uncached = pending.with_shareability(0).with_inner_cache(NOT_CACHED);
+        self.write_lpi_table(
+            base + redistributor::PENDBASER,
+            [pending, uncached].map(Pendbaser::into_bits),
+        );
         let enabled = control_bits.with_enable_lpis(true).into_bits();
         self.write_at(control, AccessSize::Word, enabled.into());
+    }
+
+    /// Writes GICR_PROPBASER or GICR_PENDBASER, whose attributes lie at the same bits: the second
+    /// value if Shareability of the first does not stick.
+    fn write_lpi_table(&mut self, address: u64, [wanted, uncached]: [u64; 2]) {
+        self.write_at(address, AccessSize::Double, wanted);
+        let read = self.read_at(address, AccessSize::Double);
+        if Propbaser::from_bits(read).shareability() == 0 {
+            self.write_at(address, AccessSize::Double, uncached);
+        }
     }
 
     /// MAPC, SYNC and INVALL of a collection for the CPU of its number; nothing where the ITS has

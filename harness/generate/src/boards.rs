@@ -2,7 +2,7 @@
 
 use arbitrary::Unstructured;
 use its_gic::geometry::PageSize;
-use its_machine::{Freedom, ItsConfiguration, MAX_ITS, Pace};
+use its_machine::{Freedom, ItsConfiguration, MAX_ITS, Pace, Snooping};
 use its_scenario::numbers::Header;
 use its_scenario::{Boot, FuzzTarget, Stage};
 
@@ -139,7 +139,26 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
     let mut words = Boot::default().words();
     words.iter_mut().skip(1).zip(sizes).for_each(|(word, size)| *word = size);
     let boot = Boot { stage, ..Boot::from_words(words) };
-    if small(7, 1) == 7 { with_unusual_cpus(u, boot) } else { boot }
+    let boot = if small(7, 1) == 7 { with_unusual_cpus(u, boot) } else { boot };
+    draw_coherence(u, boot)
+}
+
+/// A third of the boards is as usual; the others have devices that snoop alike, or each on its own.
+fn draw_coherence(u: &mut Unstructured<'_>, boot: Boot) -> Boot {
+    let mut drawn = || u.choose(&[Snooping::Yes, Snooping::No, Snooping::Unsaid]).copied();
+    let usual = Snooping::Unsaid;
+    let [queue, tables, propbaser, pendbaser] = match drawn().ok().filter(|one| *one != usual) {
+        None => return boot,
+        Some(Snooping::Yes) => [drawn().unwrap_or(usual); 4],
+        Some(_) => [(); 4].map(|()| drawn().unwrap_or(usual)),
+    };
+    Boot {
+        coherent_queue: queue,
+        coherent_tables: tables,
+        coherent_propbaser: propbaser,
+        coherent_pendbaser: pendbaser,
+        ..boot
+    }
 }
 
 /// The same with one to three CPUs, any processor numbers, and less memory above 2^48.

@@ -3,6 +3,7 @@
 use its_gic::geometry::Pages;
 
 use crate::area::{self, Area};
+use crate::coherence::Coherence;
 use crate::its::ItsConfiguration;
 
 /// ITSs that a board can have.
@@ -10,7 +11,7 @@ pub const MAX_ITS: usize = 8;
 /// CPUs that a board can have, each with a redistributor.
 pub const MAX_CPUS: usize = 8;
 
-/// How many devices a board has, and how much memory.
+/// How many devices a board has, how much memory, and how devices read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topology {
     /// ITSs, 1 to [`MAX_ITS`].
@@ -23,6 +24,7 @@ pub struct Topology {
     pub high_pages: u16,
     /// Whether there is memory for the areas that [`Area::is_extra`] says.
     pub has_extra_memory: bool,
+    pub coherence: Coherence,
 }
 
 impl Topology {
@@ -33,6 +35,7 @@ impl Topology {
         processor_numbers: [0, 1, 2, 3, 4, 5, 6, 7],
         high_pages: Area::HIGH.pages(),
         has_extra_memory: false,
+        coherence: Coherence::UNSAID,
     };
 
     /// Returns the default with so many ITSs, 1 or 2.
@@ -61,6 +64,7 @@ pub struct Machine {
     pub redistributors: &'static [u64],
     /// GICR_TYPER.Processor_Number of each redistributor; of those that are not there, anything.
     pub processor_numbers: [u8; MAX_CPUS],
+    pub coherence: Coherence,
 }
 
 /// Physical addresses of the control frames of the ITSs that a board can have.
@@ -104,6 +108,7 @@ impl Machine {
             its: first(&ITS_FRAMES, topology.its),
             redistributors: first(&REDISTRIBUTOR_FRAMES, topology.cpus),
             processor_numbers: topology.processor_numbers,
+            coherence: topology.coherence,
         }
     }
 

@@ -3,7 +3,8 @@
 
 use its_gic::geometry::PageSize;
 use its_machine::{
-    Area, Choices, Freedom, ItsConfiguration, MAX_CPUS, MAX_ITS, Pace, Place, Topology,
+    Area, Choices, Coherence, Freedom, ItsConfiguration, MAX_CPUS, MAX_ITS, Pace, Place, Snooping,
+    Topology,
 };
 
 use crate::argument::{Argument, Shape, Word};
@@ -121,6 +122,7 @@ pub enum Stage {
 named! { Stage STAGES { Probed Deprivileged Guarded Reset }
 &["probed", "deprivileged", "guarded", "reset"] }
 named! { Pace PACES { AtOnce Late Never } &["at-once", "late", "never"] }
+named! { Snooping SNOOPING { Unsaid No Yes } &["unsaid", "no", "yes"] }
 named! { PageSize PAGE_SIZES { K4 K16 K64 } &["4K", "16K", "64K"] }
 
 const NO_YES: Shape = Shape::Choice(&["no", "yes"]);
@@ -171,21 +173,20 @@ boot_plan! {
     processor7: u8 = 7, PROCESSOR_NUMBER.key("processor7");
     /// Pages of the memory above 2^48, 33 to 48: the region may end inside a block of 64 KiB.
     high_pages: u8 = 48, count("high-pages", 33, Area::HIGH.pages() as u64);
+    /// Whether the ITSs see commands in their queues that nobody cleaned.
+    coherent_queue: Snooping = Snooping::Unsaid, Argument::new("coherent-queue", SNOOPING);
+    /// The same of tables and ITTs.
+    coherent_tables: Snooping = Snooping::Unsaid, Argument::new("coherent-tables", SNOOPING);
+    /// Whether the redistributors see LPI configuration that nobody cleaned.
+    coherent_propbaser: Snooping = Snooping::Unsaid, Argument::new("coherent-propbaser", SNOOPING);
+    /// The same of pending tables.
+    coherent_pendbaser: Snooping = Snooping::Unsaid, Argument::new("coherent-pendbaser", SNOOPING);
 }
 
 /// Names that are kept for fields to come, of the boot plan and of an ITS's configuration. Nothing
 /// else takes them.
-pub(crate) const RESERVED_FIELDS: &[&str] = &[
-    "coherent-queue",
-    "coherent-tables",
-    "coherent-propbaser",
-    "coherent-pendbaser",
-    "store-buffers",
-    "alias",
-    "progress",
-    "finalized-cpus",
-    "drivers",
-];
+pub(crate) const RESERVED_FIELDS: &[&str] =
+    &["store-buffers", "alias", "progress", "finalized-cpus", "drivers"];
 
 impl Boot {
     /// Returns GICR_TYPER.Processor_Number of each redistributor.
@@ -212,6 +213,12 @@ impl Boot {
             processor_numbers: self.processor_numbers(),
             high_pages: self.high_pages.into(),
             has_extra_memory: self.its > 2 || self.cpus > 2 || self.private_area().is_extra(),
+            coherence: Coherence {
+                queue: self.coherent_queue,
+                tables: self.coherent_tables,
+                propbaser: self.coherent_propbaser,
+                pendbaser: self.coherent_pendbaser,
+            },
         }
     }
 

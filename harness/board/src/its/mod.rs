@@ -28,7 +28,7 @@ mod tests;
 
 use its_gic::register::BASER_COUNT;
 use its_gic::{Baser, Cbaser};
-use its_machine::{Choices, Event, ItsConfiguration, Machine};
+use its_machine::{Choices, Coherence, Event, ItsConfiguration, Machine};
 
 use crate::memory::Memory;
 use crate::ownership::Ownership;
@@ -68,6 +68,7 @@ type EventKey = (u32, u32);
 pub(crate) struct PhysicalIts {
     index: u8,
     configuration: ItsConfiguration,
+    coherence: Coherence,
     enabled: bool,
     /// Enabled was cleared with work left, and it has not ended yet.
     stopping: bool,
@@ -106,6 +107,7 @@ impl PhysicalIts {
         Self {
             index,
             configuration,
+            coherence: machine.coherence,
             enabled: false,
             stopping: false,
             late_reads: 0,

@@ -62,7 +62,8 @@ impl PhysicalIts {
     fn step(&mut self, bus: &mut Bus) {
         let queue = Queue::new(self.cbaser);
         let offset = self.creadr;
-        let words = [0, 8, 16, 24].map(|byte| bus.fetch(queue.slot(offset) + byte));
+        let snooping = bus.machine.coherence.queue;
+        let words = [0, 8, 16, 24].map(|byte| bus.fetch_by(snooping, queue.slot(offset) + byte));
         let result = self.execute(Command::decode(words), words[0] as u8, bus);
         let its = self.index;
         match result {

@@ -199,7 +199,8 @@ impl PhysicalIts {
             ReservedBits::Zero => !Cbaser::WRITABLE,
             ReservedBits::Kept => 0,
         };
-        Cbaser::from_bits(value & !reserved & !low_bits)
+        let cbaser = Cbaser::from_bits(value & !reserved & !low_bits);
+        if self.coherence.queue.is_shareable() { cbaser } else { cbaser.with_shareability(0) }
     }
 
     fn write_cwriter(&mut self, part: Part, value: u64, bus: &mut Bus) {
@@ -245,7 +246,11 @@ impl PhysicalIts {
         } else {
             self.configuration.page_size
         };
-        baser.with_page_size_field(page_size.field()).with_indirect(baser.indirect() && two_level)
+        let shareable = self.coherence.tables.is_shareable();
+        baser
+            .with_page_size_field(page_size.field())
+            .with_indirect(baser.indirect() && two_level)
+            .with_shareability(if shareable { baser.shareability() } else { 0 })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where the physical ITS finds its entries, in its caches or in memory.
 
 use its_gic::geometry::{Level1Entry, Location, Table};
-use its_machine::Event;
+use its_machine::{Event, Snooping};
 
 use super::cache::Key;
 use super::format::{CollectionEntry, DeviceEntry, Format, InterruptEntry};
@@ -25,9 +25,14 @@ fn unaligned(address: u64, mut read: impl FnMut(u64) -> u64) -> u64 {
 }
 
 impl Bus<'_> {
-    /// Reads a word as the ITS sees it.
+    /// Reads a word of a table or an ITT as the ITS sees it.
     pub(super) fn fetch(&mut self, address: u64) -> u64 {
-        let fetched = self.memory.fetch(address);
+        self.fetch_by(self.machine.coherence.tables, address)
+    }
+
+    /// Reads a word as an ITS sees it that snoops like this.
+    pub(super) fn fetch_by(&mut self, snooping: Snooping, address: u64) -> u64 {
+        let fetched = self.memory.fetch_by(snooping, address);
         if fetched.stale {
             self.events.push(Event::StaleRead { address });
         }

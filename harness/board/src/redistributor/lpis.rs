@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use its_gic::redistributor::{
     FIRST_LPI, LpiConfiguration, configuration_address, intids, pending_address,
 };
-use its_machine::Choices;
 use its_machine::freedom::choice::{EqualPriority, LpiCache, PendingTable};
+use its_machine::{Choices, Coherence, Machine};
 
 use super::Redistributor;
 use crate::memory::Memory;
@@ -20,6 +20,7 @@ use crate::memory::Memory;
 #[derive(Clone)]
 pub(super) struct Lpis {
     choices: Choices,
+    coherence: Coherence,
     /// How many INTIDs the GIC has.
     all: u64,
     /// Address of the configuration table that is in use.
@@ -32,10 +33,11 @@ pub(super) struct Lpis {
 }
 
 impl Lpis {
-    pub(super) fn new(choices: Choices, intid_bits: u8) -> Self {
+    pub(super) fn new(machine: &Machine) -> Self {
         Self {
-            choices,
-            all: intids(intid_bits.saturating_sub(1)),
+            choices: machine.configuration(0).choices,
+            coherence: machine.coherence,
+            all: intids(machine.intid_bits.saturating_sub(1)),
             table: 0,
             limit: 0,
             pending: BTreeSet::new(),
@@ -53,7 +55,7 @@ impl Lpis {
     pub(super) fn load(&mut self, address: u64, memory: &Memory) {
         for first in self.words() {
             let (byte, _) = pending_address(address, first);
-            let word = memory.fetch(byte).value;
+            let word = memory.fetch_by(self.coherence.pendbaser, byte).value;
             let set = (0..64).filter(|bit| word >> bit & 1 == 1);
             for intid in set.map(|bit| first + bit) {
                 self.set_pending(intid, memory);
@@ -93,7 +95,7 @@ impl Lpis {
     /// The byte in memory, as the redistributor sees it.
     fn fetch(&self, intid: u32, memory: &Memory) -> u8 {
         let address = configuration_address(self.table, intid);
-        let word = memory.fetch(address & !7).value;
+        let word = memory.fetch_by(self.coherence.propbaser, address & !7).value;
         (word >> ((address & 7) * 8)) as u8
     }
 

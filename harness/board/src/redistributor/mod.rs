@@ -10,7 +10,7 @@ use its_gic::redistributor::{
     CTLR, INVALLR, INVLPIR, PENDBASER, PROPBASER, Pendbaser, Propbaser, RedistributorCtlr, TYPER,
 };
 use its_machine::freedom::choice::{BusyLpiWrite, EnableLpis, PendingTableZero, Quiescent};
-use its_machine::{Choices, Machine};
+use its_machine::{Choices, Coherence, Machine};
 
 use crate::memory::Memory;
 use lpis::Lpis;
@@ -23,6 +23,7 @@ pub(crate) struct Redistributor {
     /// GICR_TYPER.Last
     last: bool,
     choices: Choices,
+    coherence: Coherence,
     enabled: bool,
     /// Reads of GICR_CTLR for which RWP is still 1.
     in_progress: u8,
@@ -59,7 +60,8 @@ impl Redistributor {
             propbaser: 0,
             pendbaser: 0,
             ptz: false,
-            lpis: Lpis::new(choices, machine.intid_bits),
+            coherence: machine.coherence,
+            lpis: Lpis::new(machine),
         }
     }
 
@@ -164,9 +166,15 @@ impl Redistributor {
 
     fn write_pointer(&mut self, register: u64, part: Part, value: u64) {
         match register {
-            PROPBASER => self.propbaser = part.insert(self.propbaser, value),
+            PROPBASER => self.write_propbaser(part, value),
             _ => self.write_pendbaser(part, value),
         }
+    }
+
+    fn write_propbaser(&mut self, part: Part, value: u64) {
+        let written = Propbaser::from_bits(part.insert(self.propbaser, value));
+        let shareable = self.coherence.propbaser.is_shareable();
+        self.propbaser = if shareable { written } else { written.with_shareability(0) }.into_bits();
     }
 
     /// PTZ keeps what was last written to the half that holds it, though it reads zero.
@@ -176,6 +184,8 @@ impl Redistributor {
         if part != Part::Low {
             self.ptz = written.ptz();
         }
+        let shareable = self.coherence.pendbaser.is_shareable();
+        let written = if shareable { written } else { written.with_shareability(0) };
         self.pendbaser = written.with_ptz(false).into_bits();
     }
 

@@ -5,7 +5,7 @@ use its_gic::redistributor::{
     pending_address,
 };
 use its_machine::freedom::choice::{EnableLpis, EqualPriority, LpiCache, PendingTable, Quiescent};
-use its_machine::{Area, Choices};
+use its_machine::{Area, Choices, Coherence, ItsConfiguration, Machine, Snooping};
 
 use super::*;
 use crate::flat::Flat;
@@ -141,4 +141,35 @@ fn configuration_is_kept_until_it_must_be_forgotten() {
     assert_eq!(redistributor.acknowledge(&memory), Some(8192));
     configure(&mut memory, 8193, 0xa2);
     assert_eq!(redistributor.acknowledge(&memory), Some(8193), "it was weighed before");
+}
+
+#[test]
+fn shareability_reads_as_the_machine_has_it() {
+    let share = Propbaser::new().with_shareability(1).into_bits();
+    for (snooping, expected) in
+        [(Snooping::Unsaid, share), (Snooping::No, 0), (Snooping::Yes, share)]
+    {
+        let coherence = Coherence { propbaser: snooping, pendbaser: snooping, ..Coherence::UNSAID };
+        let machine = Machine { coherence, ..machine(ItsConfiguration::DEFAULT) };
+        let mut redistributor = Redistributor::new(1, &machine);
+        let mut memory = Memory::new(Flat::ALL);
+        redistributor.write(PROPBASER, 8, TABLE | share, &mut memory);
+        redistributor.write(PENDBASER, 8, PENDING | share, &mut memory);
+        assert_eq!(redistributor.read(PROPBASER, 8), TABLE | expected, "{snooping:?}");
+        assert_eq!(redistributor.read(PENDBASER, 8), PENDING | expected, "{snooping:?}");
+    }
+}
+
+#[test]
+fn configuration_that_was_not_cleaned_is_seen_where_caches_are_snooped() {
+    for (propbaser, offered) in [(Snooping::Unsaid, false), (Snooping::Yes, true)] {
+        let coherence = Coherence { propbaser, ..Coherence::UNSAID };
+        let machine = Machine { coherence, ..machine(ItsConfiguration::DEFAULT) };
+        let mut redistributor = Redistributor::new(1, &machine);
+        let mut memory = Memory::new(Flat::ALL);
+        start(&mut redistributor, &mut memory, PENDING | PTZ);
+        redistributor.set_pending(8192, &memory);
+        memory.write_uncleaned(TABLE, 1);
+        assert_eq!(redistributor.acknowledge(&memory).is_some(), offered, "{propbaser:?}");
+    }
 }

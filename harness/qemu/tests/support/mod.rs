@@ -4,7 +4,7 @@ use its_device::Step;
 use its_gic::geometry::{PAGE_BYTES, PageSize};
 use its_gic::redistributor::{CTLR, PENDBASER, PROPBASER};
 use its_gic::{Baser, Cbaser, Command, Register};
-use its_machine::{AccessSize, Action, Choices, Direction, MAX_ITS, Machine, Topology};
+use its_machine::{AccessSize, Action, Choices, Coherence, Direction, MAX_ITS, Machine, Topology};
 use its_qemu::Qemu;
 
 pub(crate) const ITS: u64 = 0x0808_0000;
@@ -27,6 +27,7 @@ pub(crate) fn machine() -> Machine {
         its: &[ITS],
         redistributors: &REDISTRIBUTORS,
         processor_numbers: Topology::DEFAULT.processor_numbers,
+        coherence: Coherence::UNSAID,
     }
 }
 

@@ -367,6 +367,27 @@ fn kills() -> Vec<Kill> {
     ]
 }
 
+/// The boards of [`LIFE`] and [`GROWTH`] on which EL2 need not clean, and on which it must.
+#[test]
+fn a_clean_is_missing_where_devices_do_not_snoop() {
+    for (text, rule) in [(LIFE, "EL2-CLEAN"), (GROWTH, "EL2-LEVEL2")] {
+        for (snooping, is_missing) in [("unsaid", true), ("no", true), ("yes", false)] {
+            let machine = format!("coherent-queue={snooping} coherent-tables={snooping}");
+            let text = text.replace("boot ", &format!("boot {machine} "));
+            let found = broken(Sabotage::Skip(Call::Clean), false, &text, Layers::ALL);
+            assert_eq!(found.contains(rule), is_missing, "{rule} on {machine}: {found:?}");
+            assert!(is_missing || found.is_empty(), "{machine}: {found:?}");
+            let honest = broken(Sabotage::None, true, &text, Layers::ALL);
+            assert_eq!(honest, BTreeSet::new(), "{machine}");
+        }
+    }
+    for (snooping, is_missing) in [("unsaid", true), ("no", true), ("yes", false)] {
+        let text = FAILING.replace("boot ", &format!("boot coherent-tables={snooping} "));
+        let found = broken(Sabotage::Skip(Call::Clean), true, &text, Layers::ALL);
+        assert_eq!(found.contains("UNDO-CLEAN"), is_missing, "{snooping}: {found:?}");
+    }
+}
+
 /// One line a kill, for `cargo xtask rules --matrix`: `kill: SABOTAGE | RULE RULE`.
 #[test]
 fn every_rule_has_a_kill() {

@@ -1,13 +1,17 @@
 //! The control frame.
 
-use its_gic::{Cbaser, Command, Register};
+use its_gic::{Baser, Cbaser, Command, Register};
 use its_machine::freedom::choice::{
     CwriterBeyond, QueueLowBits, Quiescent, QuiescentEnabled, Statusr, WideEvent,
 };
-use its_machine::{AccessSize, Action, Area, Choices, Direction, ItsConfiguration, Pace, View};
+use its_machine::{
+    AccessSize, Action, Area, Choices, Coherence, Direction, ItsConfiguration, Machine, Pace,
+    Snooping, View,
+};
 
 use super::*;
-use crate::testing::{Bench, choosing};
+use crate::Board;
+use crate::testing::{Bench, Nobody, choosing, driver, machine};
 use its_driver::Perform;
 
 const QUIESCENT: u64 = 1 << 31;
@@ -186,5 +190,22 @@ fn msis_of_all_sizes_and_widths() {
             let clear = Command::Clear { device_id: DEVICE, event_id: 0 };
             assert_eq!(bench.command(&mut host, clear), None);
         }
+    }
+}
+
+#[test]
+fn shareability_reads_as_the_machine_has_it_and_the_driver_asks_for_no_cache_then() {
+    for (snooping, shareability, cache) in
+        [(Snooping::Unsaid, 1, 7), (Snooping::No, 0, 1), (Snooping::Yes, 1, 7)]
+    {
+        let coherence = Coherence { queue: snooping, tables: snooping, ..Coherence::UNSAID };
+        let machine = Machine { coherence, ..machine(ItsConfiguration::DEFAULT) };
+        let board = Board::new(machine, Box::new(Nobody));
+        let mut bench = Bench { board, events: Vec::new() };
+        driver(machine, 0).probe(&mut bench);
+        let cbaser = Cbaser::from_bits(bench.board.register(0, Register::Cbaser));
+        let baser = Baser::from_bits(bench.board.register(0, Register::Baser(0)));
+        assert_eq!((cbaser.shareability(), cbaser.inner_cache()), (shareability, cache));
+        assert_eq!((baser.shareability(), baser.inner_cache()), (shareability, cache));
     }
 }
