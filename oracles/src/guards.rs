@@ -16,6 +16,9 @@ const fn table_copy(n: u64) -> u64 {
     0x48 + 0x20 * n
 }
 
+/// More private pages than any board has. An emulation may accept what it did not check.
+const MOST_PRIVATE: u64 = 1 << 16;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     pub its: u8,
@@ -66,7 +69,7 @@ impl Guard {
             cbaser,
             basers,
             ctlr: register(Register::Ctlr),
-            private: pages(private, count.max(1)),
+            private: pages(private, count.clamp(1, MOST_PRIVATE)),
             descriptor: pages(descriptor, 1),
             queue_copy,
             copies,

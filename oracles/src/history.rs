@@ -16,7 +16,7 @@ pub(crate) struct Page {
     unpinned: u32,
     /// Shares, pins and donations that are EL2's own and not taken back.
     own: [i32; 3],
-    /// How many ITTs on it the ITS no longer follows.
+    /// How many ITTs on it the ITS no longer follows, since it first changed hands.
     ended: u32,
 }
 
@@ -46,9 +46,8 @@ impl History {
                 }
             }
             Event::Unreached(reach) if matches!(reach.purpose, Purpose::Itt { .. }) => {
-                for page in Pages::under(reach.address, reach.bytes).iter() {
-                    self.pages.entry(page).or_default().ended += 1;
-                }
+                let pages = Pages::under(reach.address, reach.bytes);
+                self.pages.range_mut(range(pages)).for_each(|(_, page)| page.ended += 1);
             }
             _ => {}
         }
@@ -95,7 +94,7 @@ impl History {
 
     /// Why an ITS comes to reach borrowed memory that is not all shared and pinned: a class.
     pub(crate) fn why_not_held(&self, pages: Pages) -> &'static str {
-        let all = || pages.iter().map(|page| self.page(page));
+        let all = || self.pages.range(range(pages)).map(|(_, page)| *page);
         if all().any(Page::is_held) {
             "too-few-pages"
         } else if all().any(|page| page.pinned > 0) {
@@ -121,12 +120,17 @@ impl History {
 
     /// Why the host can access memory that an ITS reaches and EL2 must own: a class.
     pub(crate) fn why_not_owned(&self, pages: Pages) -> &'static str {
-        if pages.iter().any(|page| self.page(page).owned) {
+        if self.pages.range(range(pages)).any(|(_, page)| page.owned) {
             "too-few-pages"
         } else {
             "never-donated"
         }
     }
+}
+
+/// The numbers of these pages. An ITT can be larger than memory: nobody goes through all of them.
+fn range(pages: Pages) -> std::ops::Range<u64> {
+    pages.first..pages.first.saturating_add(pages.count)
 }
 
 /// Which of shares, pins and donations a change is about, and by how much.
@@ -159,6 +163,17 @@ mod tests {
     fn ended() -> Event {
         let purpose = Purpose::Itt { device_id: 1 };
         Event::Unreached(Reach { its: 0, purpose, address: ITT << 12, bytes: 0x100 })
+    }
+
+    #[test]
+    fn an_itt_larger_than_memory_ends_at_once() {
+        let purpose = Purpose::Itt { device_id: 1 };
+        let reach = Reach { its: 0, purpose, address: 0, bytes: 1 << 50 };
+        let mut history = History::default();
+        history.note(&page(PageChange::Pin, 7, 1), true);
+        history.note(&Event::Unreached(reach), true);
+        assert_eq!((history.page(7).ended, history.pages.len()), (1, 1));
+        assert_eq!(history.why_not_held(Pages::under(0, 1 << 50)), "released-before");
     }
 
     #[test]

@@ -63,7 +63,8 @@ impl<'a> Step<'a> {
             return None;
         };
         match (Hypercall::from_function_id(x0), self.outcome) {
-            (Some(Hypercall::InitItsEmulation), Outcome::Returned { x1, .. }) => Some(x1),
+            // Another x0 says that there is no such call.
+            (Some(Hypercall::InitItsEmulation), Outcome::Returned { x0: 0, x1 }) => Some(x1),
             _ => None,
         }
     }

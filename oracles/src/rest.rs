@@ -35,7 +35,7 @@ impl Rest {
         self.is_excused |= is_lost || step.events.contains(&Event::Injected);
         if set_up {
             let itts = pages_of(guards, view, |purpose| matches!(purpose, Purpose::Itt { .. }));
-            self.needed.extend(history.held_by_el2().filter(|page| !itts.contains(page)));
+            self.needed.extend(history.held_by_el2().filter(|page| !holds(&itts, *page)));
         }
         let changed = step.events.iter().any(|event| matches!(event, Event::Page { .. }));
         for event in step.events {
@@ -95,7 +95,7 @@ impl Rest {
         let grown: Vec<&Pages> = guards.all.iter().flat_map(|guard| &guard.grown).collect();
         let is_needed = |page: &u64| {
             self.needed.contains(page)
-                || reached.contains(page)
+                || holds(&reached, *page)
                 || grown.iter().any(|pages| pages.contains(*page))
         };
         for page in history.held_by_el2().filter(|page| !is_needed(page)) {
@@ -107,15 +107,15 @@ impl Rest {
 }
 
 /// The pages that ITSs reach for some purposes.
-fn pages_of(
-    guards: &Guards,
-    view: &impl View,
-    is_meant: impl Fn(Purpose) -> bool,
-) -> BTreeSet<u64> {
+fn pages_of(guards: &Guards, view: &impl View, is_meant: impl Fn(Purpose) -> bool) -> Vec<Pages> {
     let its = 0..guards.machine.its.len() as u8;
     let reached = its.flat_map(|its| view.reach(its).map(|(reach, _)| reach).collect::<Vec<_>>());
     let meant = reached.filter(|reach| is_meant(reach.purpose));
-    meant.flat_map(|reach| Pages::under(reach.address, reach.bytes).iter()).collect()
+    meant.map(|reach| Pages::under(reach.address, reach.bytes)).collect()
+}
+
+fn holds(all: &[Pages], page: u64) -> bool {
+    all.iter().any(|pages| pages.contains(page))
 }
 
 /// Whether the pages that change in an action are changed by pKVM, as the host asked for it.

@@ -137,16 +137,17 @@ fn overlapping(draft: &mut Draft<'_, '_>) {
 fn straddling(draft: &mut Draft<'_, '_>) {
     let [private, descriptor] = draft.own_places();
     let pages = draft.pick(&[0, 1, 4, 5, 6, 1024, 1025, u16::MAX], 1);
-    let offset = draft.pick(&[8, 0x100, 0x800, 0xfff], 8);
+    let offset = draft.pick(&[4, 8, 0x100, 0x800, 0xfff], 8);
     let flip = draft.word();
     let flip = draft.pick(&[1 << 20, 0x1_0000, 0x9_0000, 0x1a_0000, 1, flip], 1);
     let anywhere = draft.word() & 0xf_ffff_ffff_ffff;
-    let (places, pages, flip) = match draft.below(6) {
+    let (places, pages, flip) = match draft.below(7) {
         0 => ((private, descriptor), pages, 0),
         1 => ((Place::page(Area::HIGH, 46), descriptor), pages, 0),
         2 => ((private, Place::page(Area::HOLE, 0)), 1, 0),
         3 => ((Place::at(draft.area(Area::PRIVATE), 0, offset), descriptor), 1, 0),
-        4 => ((private, Place::Absolute(anywhere)), 1, 0),
+        4 => ((private, Place::at(draft.area(Area::DESCRIPTOR), 0, offset)), 1, 0),
+        5 => ((private, Place::Absolute(anywhere)), 1, 0),
         _ => ((private, descriptor), 1, flip),
     };
     call(draft, places, pages, flip);
