@@ -9,6 +9,9 @@ pub(crate) const PHRASES: &[Phrase] = &[
     reset_queue, pages, long_batch, many_devices,
 ];
 
+/// The most devices that are unmapped at the end.
+const LAST_DEVICES: u64 = 32;
+
 /// A device, by the driver or by commands.
 pub(crate) fn map_device(draft: &mut Draft<'_, '_>) {
     let Some((device_id, event_id_bits, itt)) = draft.new_device() else { return interrupt(draft) };
@@ -258,9 +261,20 @@ pub(crate) fn set_up(draft: &mut Draft<'_, '_>) {
     draft.push(Operation::SetUp { cpu, private, descriptor, private_pages, device_flip: 0 });
 }
 
-/// What was written is submitted and looked at.
+/// What was written is submitted and looked at. Now and then the driver unmaps every device first,
+/// so that EL2 holds nothing for them at the end.
 pub(crate) fn finish(draft: &mut Draft<'_, '_>) {
+    draft.maybe(1, 4, unmap_all);
     draft.drain();
     idle(draft);
     interrupt(draft);
+}
+
+/// The driver unmaps devices in any order, 32 at most.
+fn unmap_all(draft: &mut Draft<'_, '_>) {
+    for _ in 0..LAST_DEVICES {
+        let Some(device) = draft.some_device() else { return };
+        draft.make_room((device.events.len() as u32).saturating_mul(2).saturating_add(4));
+        draft.on_cpu(|cpu| Operation::UnmapDevice { cpu, device_id: device.device_id });
+    }
 }
