@@ -149,7 +149,11 @@ impl Architecture {
     pub fn new(machine: Machine, freedoms: impl Fn(u8) -> Freedoms) -> Self {
         let its = |number: u8| {
             let configuration = machine.configuration(number);
-            Its::new(configuration.typer(), Registers::new(configuration), freedoms(number))
+            Its::new(
+                configuration.typer(),
+                Registers::new(configuration, machine.coherence),
+                freedoms(number),
+            )
         };
         let redistributor = |number| Redistributor::new(number, &machine);
         Self {

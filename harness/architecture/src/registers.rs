@@ -7,7 +7,7 @@ use its_machine::freedom::choice::{
     BusyWrite, CwriterBeyond, PageSizeField, QueueLowBits, QuiescentEnabled, ReservedBits, Statusr,
     UnreadyEnable,
 };
-use its_machine::{Freedoms, ItsConfiguration};
+use its_machine::{Coherence, Freedoms, ItsConfiguration, Snooping};
 
 use crate::path::Undefined;
 use crate::possible::Truth;
@@ -23,6 +23,7 @@ const INDIRECT: u64 = 1 << 62;
 const QUEUE_LOW: u64 = 0xf000;
 /// InnerCache, OuterCache and Shareability of CBASER and BASER: what of it sticks is the ITS's.
 const ATTRIBUTES: u64 = 7 << 59 | 7 << 53 | 3 << 10;
+const SHAREABILITY: u64 = 3 << 10;
 /// Address bits of BASER below a page of 16 KiB.
 const TABLE_LOW: u64 = 0x3000;
 
@@ -62,10 +63,16 @@ fn fixed_page_size(configuration: &ItsConfiguration) -> u64 {
     if configuration.choices.picks(PageSizeField::Writable) { 0 } else { PAGE_SIZE }
 }
 
+/// Bits of CBASER or BASER that read 0 whatever is written.
+const fn not_shareable(snooping: Snooping) -> u64 {
+    if snooping.is_shareable() { 0 } else { SHAREABILITY }
+}
+
 /// The registers of one ITS.
 #[derive(Clone, Copy, Debug)]
 pub struct Registers {
     configuration: ItsConfiguration,
+    coherence: Coherence,
     pub enabled: bool,
     /// Enabled was cleared in this action: a command in flight may still complete.
     stopping: bool,
@@ -94,7 +101,7 @@ pub(crate) enum Wake {
 }
 
 impl Registers {
-    pub(crate) fn new(configuration: ItsConfiguration) -> Self {
+    pub(crate) fn new(configuration: ItsConfiguration, coherence: Coherence) -> Self {
         let fixed = fixed_page_size(&configuration);
         let table = |kind, entry_bytes: u8| Partial {
             value: Baser::new()
@@ -112,6 +119,7 @@ impl Registers {
         let known = !Cbaser::WRITABLE | Cbaser::VALID;
         Self {
             configuration,
+            coherence,
             enabled: false,
             stopping: false,
             quiescent: Truth::Yes,
@@ -133,7 +141,7 @@ impl Registers {
     /// Everything is as after a reset. `restored`: firmware wrote queue and tables again.
     pub(crate) fn lose_power(&mut self, restored: bool) {
         let before = *self;
-        *self = Self::new(self.configuration);
+        *self = Self::new(self.configuration, self.coherence);
         if restored {
             self.cbaser = before.cbaser;
             self.cwriter = before.cwriter;
@@ -242,6 +250,7 @@ impl Registers {
             // GITS_CBASER: each write, of a half too, resets CREADR and leaves CWRITER.
             Register::Cbaser => {
                 self.cbaser.write(part, value, Cbaser::WRITABLE);
+                self.cbaser.value &= !not_shareable(self.coherence.queue);
                 (self.creadr, self.creadr_known, self.stall_in_doubt) = (0, true, false);
             }
             // GITS_CWRITER: Retry restarts a stalled queue.
@@ -303,6 +312,7 @@ impl Registers {
         let fixed = fixed_page_size(&self.configuration) | if indirect { 0 } else { INDIRECT };
         let before = self.baser(n);
         self.baser[n].write(part, value, Baser::WRITABLE & !fixed);
+        self.baser[n].value &= !not_shareable(self.coherence.tables);
         self.baser[n].known |= fixed;
         let gone = before.valid() && !self.baser(n).valid();
         Ok(if gone { Wake::TableGone(n) } else { Wake::Nothing })
@@ -378,7 +388,9 @@ impl Registers {
 
     fn read_cbaser(&self, freedoms: &Freedoms) -> Partial {
         let mut cbaser = self.cbaser;
-        cbaser.known &= !ATTRIBUTES;
+        let fixed = not_shareable(self.coherence.queue);
+        cbaser.known = cbaser.known & !ATTRIBUTES | fixed;
+        cbaser.value &= !fixed;
         if freedoms.allow(ReservedBits::Kept) {
             cbaser.known &= Cbaser::WRITABLE;
         }
@@ -393,7 +405,9 @@ impl Registers {
     fn read_baser(&self, n: usize) -> Partial {
         let mut baser = self.baser[n];
         if n < 2 {
-            baser.known &= !ATTRIBUTES;
+            let fixed = not_shareable(self.coherence.tables);
+            baser.known = baser.known & !ATTRIBUTES | fixed;
+            baser.value &= !fixed;
         }
         // The reserved Page_Size is taken for 64 KiB: as written, or that.
         if baser.value & PAGE_SIZE == PAGE_SIZE {
@@ -424,6 +438,27 @@ impl Registers {
             (true, false, false) => always(value),
             (false, true, false) => always(value.with_quiescent(true)),
             _ => unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shareability_is_free_unless_the_device_says_that_it_does_not_snoop() {
+        for (snooping, known) in
+            [(Snooping::Unsaid, 0), (Snooping::No, SHAREABILITY), (Snooping::Yes, 0)]
+        {
+            let coherence = Coherence { queue: snooping, tables: snooping, ..Coherence::UNSAID };
+            let mut registers = Registers::new(ItsConfiguration::DEFAULT, coherence);
+            registers.cbaser.write(Part::Whole, u64::MAX, Cbaser::WRITABLE);
+            registers.baser[0].write(Part::Whole, u64::MAX, Baser::WRITABLE);
+            for read in [registers.read_cbaser(&Freedoms::ALL), registers.read_baser(0)] {
+                assert_eq!(read.known & SHAREABILITY, known, "{snooping:?}");
+                assert_eq!(read.value & known, 0, "{snooping:?}");
+            }
         }
     }
 }
