@@ -93,10 +93,13 @@ impl Rest {
         }
         let reached = pages_of(guards, view, |purpose| !is_itt(purpose));
         let grown: Vec<&Pages> = guards.all.iter().flat_map(|guard| &guard.grown).collect();
+        let copies = || guards.all.iter().flat_map(|guard| &guard.copies);
         let is_needed = |page: &u64| {
             self.needed.contains(page)
                 || holds(&reached, *page)
                 || grown.iter().any(|pages| pages.contains(*page))
+                // An ITT may have been there too.
+                || copies().any(|pages| pages.contains(*page))
         };
         for page in history.held_by_el2().filter(|page| !is_needed(page)) {
             let (class, seen) = history.holding(page);

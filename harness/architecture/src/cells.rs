@@ -126,6 +126,11 @@ impl Cells {
         cells.filter(move |cell| cell.reaches(address))
     }
 
+    /// Whether an ITS may have written some of this memory.
+    pub(crate) fn are_under(&self, address: u64, bytes: u64) -> bool {
+        self.is_tainted(address, bytes) || self.under(address, bytes).next().is_some()
+    }
+
     fn under_mut(&mut self, address: u64, bytes: u64) -> impl Iterator<Item = &mut Cell> {
         let cells = self.cells.range_mut(around(address, bytes)).map(|(_, cell)| cell);
         cells.filter(move |cell| cell.reaches(address))

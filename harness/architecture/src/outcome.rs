@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use its_gic::Command;
-use its_gic::command::Words;
+use its_gic::command::{COMMAND_BYTES, Words};
 use its_machine::Freedoms;
 use its_machine::freedom::choice::{Effects, OnError};
 
@@ -113,10 +113,14 @@ impl Fetched {
             judgement.hardware(rule, "fetch", "CREADR", path, expected, seen);
             return false;
         }
-        let queues = own.registers.queues(&own.freedoms);
-        let mut written = queues.map(|queue| on.memory.command(queue.slot(offset)));
+        let slots = || own.registers.queues(&own.freedoms).map(|queue| queue.slot(offset));
+        let mut written = slots().map(|slot| on.memory.command(slot));
         let first = written.next();
         if first != Some(words) && !written.any(|written| written == words) {
+            if slots().any(|slot| on.cells.are_under(slot, COMMAND_BYTES)) {
+                judgement.poison("an ITS wrote where one reads commands");
+                return false;
+            }
             let path = format_args!("its{its}.slot {offset:#x}");
             let (expected, seen) = (format_args!("{first:x?}"), format_args!("{words:x?}"));
             judgement.hardware(rule, "fetch", command.name(), path, expected, seen);

@@ -87,6 +87,7 @@ fn row(bug: &Bug, trials: &[Trial]) -> String {
 fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
     let target = bug.target()?;
     let layers = arguments.judge.unwrap_or(Layers::ALL);
+    target.demand_judged(layers)?;
     let subject = Subject::with_bug(bug).judged_by(layers);
     let program = arguments.engine.build(&subject, target)?;
     let seeds = clean_seeds(&subject.player()?, target)?;

@@ -145,6 +145,11 @@ fn facts(arguments: &Arguments) -> Result<Facts> {
     if targets.is_empty() {
         targets = target::ALL.iter().map(|target| target.name.into()).collect();
     }
+    let layers = arguments.judged.layers();
+    let judged = |name: &String| Target::find(name)?.demand_judged(layers);
+    if targets.iter().all(|name| judged(name).is_err()) {
+        targets.iter().try_for_each(judged)?;
+    }
     let (mut engines, mut missing) = (Vec::new(), Vec::new());
     let wanted = if arguments.engines.is_empty() { &Engine::ALL[..] } else { &arguments.engines };
     for &engine in wanted {
