@@ -6,10 +6,10 @@ use crate::words::*;
 /// All of them.
 #[rustfmt::skip]
 pub(crate) const PHRASES: &[Phrase] = &[
-    bad_itt, bad_ids, bad_redistributor, no_command, refused_and_repaired, odd_cwriter, full_queue,
-    rewritten, tampered, failing, taken_away, stored, bad_level2, other_registers, while_running,
-    hypercalls, odd_access, remapped, strange_interrupt, anything, run_of_devices, page_life,
-    one_bit_off,
+    bad_itt, bad_ids, bad_redistributor, no_command, refused_and_repaired, stalled_and_replaced,
+    odd_cwriter, full_queue, rewritten, tampered, failing, taken_away, stored, bad_level2,
+    other_registers, while_running, hypercalls, odd_access, remapped, strange_interrupt, anything,
+    run_of_devices, page_life, one_bit_off,
 ];
 
 /// MAPD with an ITT where none may be, or larger than it may be.
@@ -101,6 +101,20 @@ pub(super) fn refused_and_repaired(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::Rewind { slots: after.saturating_add(1) as u8 });
         (0..=after).for_each(|_| draft.command(good));
     }
+    draft.on_cpu(|cpu| Operation::WriteCwriter { cpu, retry: true, double: false });
+    draft.poll();
+}
+
+/// The hardware stalls at a command of an event that is not mapped. In its slot comes a MAPD that
+/// nobody may pass on, with Retry.
+fn stalled_and_replaced(draft: &mut Draft<'_, '_>) {
+    let device_id = draft.below(64) as u32;
+    let event_id = draft.word() as u32;
+    draft.command(HostCommand::Int { device_id, event_id });
+    draft.settle();
+    draft.push(Operation::Rewind { slots: 1 });
+    let itt = draft.bad_place();
+    draft.command(mapd(device_id, 4, itt, true));
     draft.on_cpu(|cpu| Operation::WriteCwriter { cpu, retry: true, double: false });
     draft.poll();
 }
