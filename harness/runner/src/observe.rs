@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 
 use its_board::Board;
-use its_machine::{Action, Event, Outcome, Part, Place};
+use its_machine::{Action, Event, Hypercall, Outcome, Part, Place};
 use its_oracles::page_balances;
 use its_scenario::{Operation, Scenario};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,17 @@ pub struct Observed {
     pub left_out: Option<String>,
     /// The most ITSs and CPUs of a board that the subject takes.
     pub most: (u32, u32),
+}
+
+impl Observed {
+    /// Returns what the first set-up of an ITS returned that did not succeed.
+    pub fn refused_set_up(&self) -> Option<&str> {
+        let success = Outcome::Returned { x0: 0, x1: 0 }.to_string();
+        let set_up = Hypercall::InitItsEmulation.name();
+        let mut set_ups = self.actions.iter().filter(|seen| seen.subject == set_up);
+        let failed = set_ups.find(|seen| seen.result != success)?;
+        Some(failed.result.trim_start_matches("-> "))
+    }
 }
 
 /// Plays a case on a board that each thread keeps, up to what goes by steps of the subject's own.

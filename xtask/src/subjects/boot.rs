@@ -7,9 +7,9 @@ use anyhow::{Error, Result, anyhow};
 use fs_err as fs;
 use its_reports::quoted;
 use its_reports::triage::{Judged, Outcome};
-use its_rules::{Layer, Layers};
+use its_runner::program::{Answer, Request};
 
-use super::{Program, Subject};
+use super::{Program, Subject, unexpected};
 use crate::workspace;
 
 /// A boot that is tried: what is said of it, and its scenario's header.
@@ -47,19 +47,27 @@ impl Boot {
 /// Returns for each boot what keeps it from its end.
 pub(crate) fn troubles(player: &Program) -> Result<Vec<Option<String>>> {
     let files = BOOTS.iter().map(Boot::write).collect::<Result<Vec<_>>>()?;
-    let service: Layers = Layer::Service.name().parse()?;
-    let judged = player.judged_by(service).judge(&files, None)?;
-    Ok(judged.into_iter().map(trouble).collect())
+    // This survives an emulation that ends its process.
+    let judged = player.judge(&files, None)?;
+    judged.into_iter().map(|judged| trouble(player, judged)).collect()
 }
 
-fn trouble(judged: Judged) -> Option<String> {
-    match judged.outcome {
-        Outcome::Played { findings, .. } => {
-            let first = findings.first()?;
-            Some(format!("fails: set-up returned {}", first.seen))
-        }
-        Outcome::Failed(why) | Outcome::Empty(why) | Outcome::Unreadable(why) => Some(why),
+fn trouble(player: &Program, Judged { file, outcome }: Judged) -> Result<Option<String>> {
+    match outcome {
+        Outcome::Played { .. } => refusal(player, workspace::read(&file)?),
+        Outcome::Failed(why) | Outcome::Empty(why) | Outcome::Unreadable(why) => Ok(Some(why)),
     }
+}
+
+/// Returns what the first set-up of a scenario returned that failed. Its rule would not do: a
+/// subject without room for the live devices may refuse them.
+fn refusal(player: &Program, scenario: String) -> Result<Option<String>> {
+    let request = Request::Observe { scenarios: vec![scenario] };
+    let answer = player.session()?.ask(&request, 1)?.swap_remove(0);
+    let Answer::Observed(observed) = answer else {
+        return Err(unexpected(&answer));
+    };
+    Ok(observed.refused_set_up().map(|result| format!("fails: set-up returned {result}")))
 }
 
 /// Checks that an external emulation comes through the usual boot.

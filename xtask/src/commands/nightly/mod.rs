@@ -145,11 +145,7 @@ fn facts(arguments: &Arguments) -> Result<Facts> {
     if targets.is_empty() {
         targets = target::ALL.iter().map(|target| target.name.into()).collect();
     }
-    let layers = arguments.judged.layers();
-    let judged = |name: &String| Target::find(name)?.demand_judged(layers);
-    if targets.iter().all(|name| judged(name).is_err()) {
-        targets.iter().try_for_each(judged)?;
-    }
+    demand_judged(&targets, arguments.judged.layers())?;
     let (mut engines, mut missing) = (Vec::new(), Vec::new());
     let wanted = if arguments.engines.is_empty() { &Engine::ALL[..] } else { &arguments.engines };
     for &engine in wanted {
@@ -183,6 +179,13 @@ fn facts(arguments: &Arguments) -> Result<Facts> {
         },
         known: arguments.known.known.clone(),
     })
+}
+
+/// Checks that some target of a night is judged by some of these layers.
+fn demand_judged(targets: &[String], layers: Layers) -> Result<()> {
+    let mut each = targets.iter().map(|name| Target::find(name)?.demand_judged(layers));
+    let first = each.next().unwrap_or(Ok(()));
+    if each.any(|judged| judged.is_ok()) { Ok(()) } else { first }
 }
 
 fn carry_out(night: &mut Night, stage: Stage) -> Result<()> {

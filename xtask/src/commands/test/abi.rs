@@ -15,7 +15,7 @@ use super::fuzz_well;
 use crate::commands::compare::pair::{Draw, Pair};
 use crate::commands::subject;
 use crate::engines::{Engine, Plan};
-use crate::subjects::{Bank, Bug, External, PRODUCTION, Program, Subject};
+use crate::subjects::{Bank, Bug, External, PRODUCTION, Program, Subject, boot};
 use crate::target::{self, Target};
 use crate::workspace;
 
@@ -64,9 +64,14 @@ fn clean(example: &Subject, targets: &'static [Target], new: u64) -> Result<u64>
 }
 
 /// Checks that a subject which refuses every set-up breaks `SVC-SETUP` where there is no reference
-/// to say it.
+/// to say it, and that its boots are not called a success.
 fn never_set_up() -> Result<()> {
     let example: Subject = External::unseen_example("null")?.into();
+    let troubles = boot::troubles(&example.player()?)?;
+    ensure!(
+        troubles.iter().all(Option::is_some),
+        broken!("a boot of {} succeeds: {troubles:?}", example.name)
+    );
     let seeds = Target::find("its_cmdq")?.scenarios("seeds")?;
     let judged = example.player()?.judge(&seeds[..1], None)?;
     let reported =

@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::findings::{KnownFile, check_committed};
 use crate::process;
 use crate::subjects::{Bank, Subject};
-use crate::target;
+use crate::{stop, target};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -140,6 +140,8 @@ fn fuzz_well(plan: &Plan, engine: Engine) -> Result<Summary> {
     let mut known = KnownFile::default().read()?;
     let (summary, end) =
         fuzz(plan, &Run::new(plan.target, &plan.program.subject, engine)?, &[], &mut known)?;
+    // A run that was interrupted counts less than it should.
+    stop::check()?;
     end?;
     Ok(summary)
 }
