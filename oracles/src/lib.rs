@@ -11,8 +11,8 @@
 //!
 //! `history` keeps what became of each page, and says how a page came to be loose.
 //!
-//! The families DIV and ARCH compare with a reference, and SVC with an account of the host. Only the
-//! runner knows these.
+//! The families DIV and ARCH compare with a reference, and SVC with an account of the host. Only
+//! the runner knows these.
 //!
 //! Oracles know observations ([`its_machine::Event`]), read-only views ([`its_machine::View`]) and
 //! the numbers that the subject declares ([`SubjectPolicy`]). They must not know the board, the
@@ -174,7 +174,10 @@ impl Oracles {
         {
             self.rest.excuse();
         }
-        self.rest.note(step, set_up, (&self.guards, &self.history), view);
+        self.rest.note(&[*step.action], step.events, &self.guards);
+        if set_up {
+            self.rest.set_up((&self.guards, &self.history), view);
+        }
     }
 
     /// Judges the end of a case in which nothing more can come of any queue.
@@ -245,23 +248,14 @@ impl Oracles {
         self.ptr.judge(&sight, findings);
     }
 
-    /// Takes note of what a race leaves. Whose doing a change of a page is nobody knows where the
-    /// host asks for one as well.
-    fn note_rest_of_race(&mut self, parts: &[Part], events: &[Event], view: &impl View) {
+    /// Takes note of which pages EL2 holds after a race. Where the host asks for a change of a page
+    /// too, the events do not say which change is EL2's.
+    fn note_rest_of_race(&mut self, parts: &[Part], (actions, events): (&[Action], &[Event])) {
         let is_set_up = |part: &Part| Step::of(part, &[]).set_up_result().is_some();
-        if parts.iter().any(is_set_up) {
-            self.slots.forget();
-        }
-        if parts.iter().any(|part| is_set_up(part) || rest::is_host_s(&part.action)) {
+        if parts.iter().any(is_set_up) || actions.iter().any(rest::is_host_s) {
             return self.rest.excuse();
         }
-        for part in parts {
-            self.rest.note(&Step::of(part, &[]), false, (&self.guards, &self.history), view);
-        }
-        let [first, ..] = parts else {
-            return;
-        };
-        self.rest.note(&Step::of(first, events), false, (&self.guards, &self.history), view);
+        self.rest.note(actions, events, &self.guards);
     }
 
     /// Judges what several agents did at once; `parts` in the order of their ends.
@@ -284,7 +278,12 @@ impl Oracles {
             renumber(&mut findings[known..], |event| own.numbers[event]);
         }
         let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
-        self.note_rest_of_race(parts, events, view);
+        self.note_rest_of_race(parts, (&actions, events));
+        for its in
+            parts.iter().filter_map(|part| Step::of(part, &[]).set_up_its(&self.guards.machine))
+        {
+            self.slots.forget(its);
+        }
         let mut start = 0;
         for (part, slice) in race::slices(parts, events) {
             let known = findings.len();

@@ -9,7 +9,7 @@ use its_machine::{Action, Event, Hypercall, Purpose, View};
 
 use crate::guards::Guards;
 use crate::history::History;
-use crate::{Finding, Step, rules};
+use crate::{Finding, rules};
 
 /// What is needed to know that EL2 has come to rest.
 #[derive(Clone, Debug, Default)]
@@ -23,22 +23,18 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    /// Takes note of an action. `set_up`: it set an ITS up.
-    pub(crate) fn note(
-        &mut self,
-        step: &Step,
-        set_up: bool,
-        (guards, history): (&Guards, &History),
-        view: &impl View,
-    ) {
-        let is_lost = matches!(step.action, Action::PowerLoss { .. });
-        self.is_excused |= is_lost || step.events.contains(&Event::Injected);
-        if set_up {
-            let itts = pages_of(guards, view, |purpose| matches!(purpose, Purpose::Itt { .. }));
-            self.needed.extend(history.held_by_el2().filter(|page| !holds(&itts, *page)));
-        }
-        let changed = step.events.iter().any(|event| matches!(event, Event::Page { .. }));
-        for event in step.events {
+    /// Takes note of the pages that EL2 holds once an ITS is set up.
+    pub(crate) fn set_up(&mut self, (guards, history): (&Guards, &History), view: &impl View) {
+        let itts = pages_of(guards, view, |purpose| matches!(purpose, Purpose::Itt { .. }));
+        self.needed.extend(history.held_by_el2().filter(|page| !holds(&itts, *page)));
+    }
+
+    /// Takes note of what these actions did, which came one after another or at once.
+    pub(crate) fn note(&mut self, actions: &[Action], events: &[Event], guards: &Guards) {
+        let is_lost = actions.iter().any(|action| matches!(action, Action::PowerLoss { .. }));
+        self.is_excused |= is_lost || events.contains(&Event::Injected);
+        let changed = events.iter().any(|event| matches!(event, Event::Page { .. }));
+        for event in events {
             match *event {
                 Event::Consumed { its, error, .. } => {
                     self.looked.remove(&its);
@@ -63,8 +59,8 @@ impl Rest {
         }
     }
 
-    /// EL2 may hold more from now on: nobody knows whose doing a change of a page is in a race, and
-    /// EL2 holds what a host lists.
+    /// EL2 may hold more from now on: the host listed devices that the ITS does not have, or changed
+    /// pages in a race.
     pub(crate) fn excuse(&mut self) {
         self.is_excused = true;
     }

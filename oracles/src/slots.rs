@@ -33,9 +33,9 @@ impl Slots {
         self.0.insert(guard.its, slots.filter(ahead).collect());
     }
 
-    /// Nothing is known of the ITSs whose set-up is one of several actions at once.
-    pub(crate) fn forget(&mut self) {
-        self.0.clear();
+    /// An ITS was set up in a race. What EL2 wrote for it before is not known.
+    pub(crate) fn forget(&mut self, its: u8) {
+        self.0.remove(&its);
     }
 
     /// Judges what ITSs consumed, in the order of happening.
