@@ -102,21 +102,21 @@ pub(crate) enum Wake {
 
 impl Registers {
     pub(crate) fn new(configuration: ItsConfiguration, coherence: Coherence) -> Self {
-        let fixed = fixed_page_size(&configuration);
+        let fixed = fixed_page_size(&configuration) | not_shareable(coherence.tables);
         let table = |kind, entry_bytes: u8| Partial {
             value: Baser::new()
                 .with_type_field(kind)
                 .with_entry_size(entry_bytes - 1)
                 .with_page_size_field(configuration.page_size.field())
                 .into_bits(),
-            // Type and Entry_Size are fixed, Page_Size may be; Valid resets to 0.
+            // Type and Entry_Size are fixed, Page_Size and Shareability may be; Valid resets to 0.
             known: !Baser::WRITABLE | fixed | Baser::VALID,
         };
         let mut baser = [Partial::all(0); 8];
         baser[0] = table(1, configuration.device_entry_bytes);
         baser[1] = table(4, configuration.collection_entry_bytes);
         let unknown = Partial::default();
-        let known = !Cbaser::WRITABLE | Cbaser::VALID;
+        let known = !Cbaser::WRITABLE | Cbaser::VALID | not_shareable(coherence.queue);
         Self {
             configuration,
             coherence,
@@ -249,8 +249,8 @@ impl Registers {
             Register::Ctlr => return self.write_ctlr(value & 1 != 0),
             // GITS_CBASER: each write, of a half too, resets CREADR and leaves CWRITER.
             Register::Cbaser => {
-                self.cbaser.write(part, value, Cbaser::WRITABLE);
-                self.cbaser.value &= !not_shareable(self.coherence.queue);
+                let fixed = not_shareable(self.coherence.queue);
+                self.cbaser.write(part, value, Cbaser::WRITABLE & !fixed);
                 (self.creadr, self.creadr_known, self.stall_in_doubt) = (0, true, false);
             }
             // GITS_CWRITER: Retry restarts a stalled queue.
@@ -309,10 +309,11 @@ impl Registers {
             0 => self.configuration.two_level,
             _ => self.configuration.two_level_collections,
         };
-        let fixed = fixed_page_size(&self.configuration) | if indirect { 0 } else { INDIRECT };
+        let fixed = fixed_page_size(&self.configuration)
+            | not_shareable(self.coherence.tables)
+            | if indirect { 0 } else { INDIRECT };
         let before = self.baser(n);
         self.baser[n].write(part, value, Baser::WRITABLE & !fixed);
-        self.baser[n].value &= !not_shareable(self.coherence.tables);
         self.baser[n].known |= fixed;
         let gone = before.valid() && !self.baser(n).valid();
         Ok(if gone { Wake::TableGone(n) } else { Wake::Nothing })
@@ -388,9 +389,7 @@ impl Registers {
 
     fn read_cbaser(&self, freedoms: &Freedoms) -> Partial {
         let mut cbaser = self.cbaser;
-        let fixed = not_shareable(self.coherence.queue);
-        cbaser.known = cbaser.known & !ATTRIBUTES | fixed;
-        cbaser.value &= !fixed;
+        cbaser.known &= !ATTRIBUTES | not_shareable(self.coherence.queue);
         if freedoms.allow(ReservedBits::Kept) {
             cbaser.known &= Cbaser::WRITABLE;
         }
@@ -405,9 +404,7 @@ impl Registers {
     fn read_baser(&self, n: usize) -> Partial {
         let mut baser = self.baser[n];
         if n < 2 {
-            let fixed = not_shareable(self.coherence.tables);
-            baser.known = baser.known & !ATTRIBUTES | fixed;
-            baser.value &= !fixed;
+            baser.known &= !ATTRIBUTES | not_shareable(self.coherence.tables);
         }
         // The reserved Page_Size is taken for 64 KiB: as written, or that.
         if baser.value & PAGE_SIZE == PAGE_SIZE {
@@ -453,8 +450,10 @@ mod tests {
         {
             let coherence = Coherence { queue: snooping, tables: snooping, ..Coherence::UNSAID };
             let mut registers = Registers::new(ItsConfiguration::DEFAULT, coherence);
-            registers.cbaser.write(Part::Whole, u64::MAX, Cbaser::WRITABLE);
-            registers.baser[0].write(Part::Whole, u64::MAX, Baser::WRITABLE);
+            for register in [Register::Cbaser, Register::Baser(0)] {
+                let write = (Part::Whole, SHAREABILITY);
+                registers.write(register, write, false, &Freedoms::ALL).unwrap();
+            }
             for read in [registers.read_cbaser(&Freedoms::ALL), registers.read_baser(0)] {
                 assert_eq!(read.known & SHAREABILITY, known, "{snooping:?}");
                 assert_eq!(read.value & known, 0, "{snooping:?}");

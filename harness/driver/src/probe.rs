@@ -147,34 +147,27 @@ impl<P: Perform> Acting<'_, P> {
         let configuration = Propbaser::new()
             .with_id_bits(self.boot.intid_bits - 1)
             .with_page_number(Area::CONFIGURATION.first())
-            .with_inner_cache(INNER_CACHE)
-            .with_shareability(SHAREABILITY);
-        let uncached = configuration.with_shareability(0).with_inner_cache(NOT_CACHED);
-        self.write_lpi_table(
-            base + redistributor::PROPBASER,
-            [configuration, uncached].map(Propbaser::into_bits),
-        );
+            .into_bits();
         let pending = Pendbaser::new()
             .with_block_number(pending_table(self.cpu).address() >> 16)
             .with_ptz(true)
-            .with_inner_cache(INNER_CACHE)
-            .with_shareability(SHAREABILITY);
-        let uncached = pending.with_shareability(0).with_inner_cache(NOT_CACHED);
-        self.write_lpi_table(
-            base + redistributor::PENDBASER,
-            [pending, uncached].map(Pendbaser::into_bits),
-        );
+            .into_bits();
+        self.write_lpi_table(base + redistributor::PROPBASER, configuration);
+        self.write_lpi_table(base + redistributor::PENDBASER, pending);
         let enabled = control_bits.with_enable_lpis(true).into_bits();
         self.write_at(control, AccessSize::Word, enabled.into());
     }
 
-    /// Writes GICR_PROPBASER or GICR_PENDBASER, whose attributes lie at the same bits: the second
-    /// value if Shareability of the first does not stick.
-    fn write_lpi_table(&mut self, address: u64, [wanted, uncached]: [u64; 2]) {
-        self.write_at(address, AccessSize::Double, wanted);
-        let read = self.read_at(address, AccessSize::Double);
-        if Propbaser::from_bits(read).shareability() == 0 {
-            self.write_at(address, AccessSize::Double, uncached);
+    /// Writes GICR_PROPBASER or GICR_PENDBASER with attributes, which lie at the same bits in both.
+    fn write_lpi_table(&mut self, address: u64, value: u64) {
+        let size = AccessSize::Double;
+        let with = |cache, shareability| {
+            let table = Propbaser::from_bits(value).with_inner_cache(cache);
+            table.with_shareability(shareability).into_bits()
+        };
+        self.write_at(address, size, with(INNER_CACHE, SHAREABILITY));
+        if Propbaser::from_bits(self.read_at(address, size)).shareability() == 0 {
+            self.write_at(address, size, with(NOT_CACHED, 0));
         }
     }
 

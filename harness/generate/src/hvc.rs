@@ -141,6 +141,7 @@ fn straddling(draft: &mut Draft<'_, '_>) {
     let pages = draft.pick(&[0, 1, 4, 5, 6, 1024, 1025, u16::MAX], 1);
     let offset = draft.pick(&[4, 8, 0x100, 0x800, 0xfff], 8);
     let flip = draft.word();
+    // With its own address as a flip the first ITS's becomes 0.
     let flip = draft.pick(&[1 << 20, 0x1_0000, 0x9_0000, 0x1a_0000, 1, ITS_FRAMES[0], flip], 1);
     let anywhere = draft.word() & 0xf_ffff_ffff_ffff;
     let (places, pages, flip) = match draft.below(7) {

@@ -26,9 +26,10 @@ pub fn reference() -> String {
     format!(
         "| line | what it does |\n| --- | --- |\n{rows}\n\
          Fields of `boot`:\n\n| field | values | default |\n| --- | --- | --- |\n{boot}\n\
-         `coherent-*`: `yes`: the device sees what a CPU stored, cleaned or not. `no`: it sees what \
-         was cleaned alone,\nand Shareability of its register reads 0. `unsaid`: the same, but \
-         Shareability sticks, and firmware alone\nwould say so. ITTs go with tables.\n\n\
+         `coherent-*` says what the device reads. `yes`: what a CPU stored, cleaned or not. \
+         `no`: only what was\ncleaned, and Shareability of its register reads 0. `unsaid`: only \
+         what was cleaned, but Shareability\nsticks, and firmware alone would say so. ITTs are \
+         read like tables.\n\n\
          Fields of `its0` to `its7`:\n\n| field | values | default |\n| --- | --- | --- |\n{its}\n\
          Areas, the first ITS's; those of another end in its number (`queue1`) where each ITS has \
          its own:\n\n| area | pages |\n| --- | --- |\n{areas}\n\
