@@ -41,6 +41,17 @@ pub struct Tamper {
     pub value: u64,
 }
 
+/// Time that a physical ITS gets while EL2 waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// After how many reads of registers by EL2, a microsecond of delay counting as one; 0 is before
+    /// the first.
+    pub after: u64,
+    pub its: u8,
+    /// For so many commands.
+    pub commands: u16,
+}
+
 /// An ownership change that shall fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -178,18 +189,29 @@ impl Board {
         self.state.get_mut().failures.push(failure);
     }
 
-    pub fn disarm_tampers(&mut self) {
-        self.state.get_mut().tampers.clear();
+    /// An ITS will get time while EL2 waits in one of the next actions.
+    pub fn arm_progress(&mut self, progress: Progress) {
+        self.state.get_mut().progress.push(progress);
+    }
+
+    /// Forgets what was armed for one operation: all but failures.
+    pub fn end_operation(&mut self) {
+        let state = self.state.get_mut();
+        state.tampers.clear();
+        state.progress.clear();
     }
 
     pub fn disarm(&mut self) {
-        self.disarm_tampers();
+        self.end_operation();
         self.state.get_mut().failures.clear();
     }
 
-    /// Starts counting EL2's shared reads anew, for [`Tamper::after`].
+    /// Starts counting EL2's shared reads and how long it waits anew, for [`Tamper::after`] and
+    /// [`Progress::after`].
     pub fn start_operation(&mut self) {
-        self.state.get_mut().shared_reads = 0;
+        let state = self.state.get_mut();
+        state.shared_reads = 0;
+        state.waited = 0;
     }
 
     /// Does one thing. What happened meanwhile is put into `events`, in order.

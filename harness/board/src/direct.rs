@@ -339,7 +339,9 @@ impl Mapped for Board {
     }
 
     fn wait(&self, microseconds: u64) {
-        self.call().events.push(Event::Waited { microseconds });
+        let mut state = self.call();
+        state.events.push(Event::Waited { microseconds });
+        state.go_on(microseconds);
     }
 
     fn set_place(&self, place: u64) {

@@ -136,6 +136,9 @@ impl Board {
         if !exists {
             self.stop(state, Misconduct::BadDevice { address, size });
         }
+        if direction == Direction::Read {
+            state.go_on(0);
+        }
         // The hardware's own events follow the access that caused them.
         if let Direction::Write(value) = direction {
             state.events.push(Event::DeviceWrite { address, size, value: size.truncate(value) });
@@ -143,6 +146,7 @@ impl Board {
         let value = state.hardware(frame, offset, size.bytes(), direction);
         if direction == Direction::Read {
             state.events.push(Event::DeviceRead { address, size, value });
+            state.waited = state.waited.saturating_add(1);
         }
         value
     }

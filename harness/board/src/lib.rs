@@ -38,5 +38,5 @@ mod state;
 #[cfg(test)]
 mod testing;
 
-pub use board::{Board, BoardSubject, Failure, Snapshot, Tamper, subject_is_running};
+pub use board::{Board, BoardSubject, Failure, Progress, Snapshot, Tamper, subject_is_running};
 pub use el2::{BoardLock, BoardLocks};

@@ -7,7 +7,7 @@ use its_machine::{
     Direction, Event, Frame, LockName, Machine, Misconduct, PageChange, Purpose, Reach,
 };
 
-use crate::board::{Failure, Tamper};
+use crate::board::{Failure, Progress, Tamper};
 use crate::direct::Direct;
 use crate::flat::Flat;
 use crate::its::{Bus, PhysicalIts, Stored, exposure};
@@ -44,6 +44,9 @@ pub(crate) struct State {
     stores: Vec<Stored>,
     pub work: u32,
     pub shared_reads: u32,
+    /// How long EL2 waited: reads of registers and microseconds of delay.
+    pub waited: u64,
+    pub progress: Vec<Progress>,
     pub tampers: Vec<Tamper>,
     pub failures: Vec<Failure>,
 }
@@ -68,6 +71,8 @@ impl State {
             stores: Vec::new(),
             work: 0,
             shared_reads: 0,
+            waited: 0,
+            progress: Vec::new(),
             tampers: Vec::new(),
             failures: Vec::new(),
         }
@@ -278,6 +283,18 @@ impl State {
         }
     }
 
+    /// EL2 waits so much longer: ITSs go on for which it is time.
+    pub(crate) fn go_on(&mut self, time: u64) {
+        self.waited = self.waited.saturating_add(time);
+        let now = self.waited;
+        let due = self.progress.iter().copied().filter(|progress| progress.after <= now);
+        for Progress { its, commands, .. } in due.collect::<Vec<_>>() {
+            self.with_its(its, |its, bus| its.advance(commands, bus));
+            self.events.push(Event::Advanced { its, commands });
+        }
+        self.progress.retain(|progress| progress.after > now);
+    }
+
     /// Events from now on are made at a place of the subject's code.
     pub(crate) fn mark(&mut self, place: u64) {
         if self.places.last().is_none_or(|(_, last)| *last != place) {
@@ -304,4 +321,88 @@ fn lpi_tables(number: u8, redistributor: &Redistributor) -> [Reach; 2] {
         reach(Purpose::LpiConfiguration(number), configuration),
         reach(Purpose::LpiPending(number), pending),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use its_el2::{El2, Mapped, Subject, SubjectPolicy, Trap};
+    use its_gic::{Command, Register};
+    use its_machine::{AccessSize, Action, ITS_FRAMES, ItsConfiguration, Outcome, Pace};
+
+    use super::*;
+    use crate::board::Board;
+    use crate::testing::{driver, machine};
+    use its_driver::Perform;
+
+    const CREADR: u64 = ITS_FRAMES[0] + Register::Creadr.offset();
+
+    /// Reads CREADR three times, then waits for 5 µs and reads it again.
+    #[derive(Clone)]
+    struct Waits;
+
+    impl Subject<Board> for Waits {
+        fn policy(&self) -> SubjectPolicy {
+            SubjectPolicy::default()
+        }
+        fn set_up(&self, _: &Board, _: [u64; 4]) -> i64 {
+            0
+        }
+        fn trap(&self, board: &Board, _: Trap) -> u64 {
+            let creadr = || board.read_device(CREADR, AccessSize::Double);
+            let reads = [creadr(), creadr(), creadr()];
+            board.wait(5);
+            reads.into_iter().chain([creadr()]).fold(0, |all, read| all << 16 | read)
+        }
+        fn allows_donation(&self, _: &Board) -> bool {
+            true
+        }
+    }
+
+    struct Host(Board, Vec<Event>);
+
+    impl Perform for Host {
+        fn perform(&mut self, action: Action) -> Outcome {
+            self.0.perform(&action, &mut self.1)
+        }
+    }
+
+    /// What a read that traps returns on a board whose ITS has three commands and no time.
+    fn reads(progress: &[(u64, u16)]) -> (u64, Vec<Event>) {
+        let machine = machine(ItsConfiguration { pace: Pace::Never, ..ItsConfiguration::DEFAULT });
+        let mut host = Host(Board::new(machine, Box::new(Waits)), Vec::new());
+        let mut driver = driver(machine, 0);
+        driver.probe(&mut host);
+        for _ in 0..3 {
+            driver.on(0, &mut host).write_command(Command::Sync { rdbase: 0 }.encode());
+        }
+        driver.on(0, &mut host).post(false, AccessSize::Word);
+        let finalize = its_machine::Hypercall::ProtFinalize.function_id();
+        host.perform(Action::Hypercall { cpu: 0, x0: finalize, arguments: [0; 4] });
+        for (after, commands) in progress {
+            host.0.arm_progress(Progress { its: 0, after: *after, commands: *commands });
+        }
+        host.1.clear();
+        let (size, direction) = (AccessSize::Double, Direction::Read);
+        let read = Action::Device { cpu: 0, address: CREADR, size, direction };
+        let Outcome::Value(value) = host.perform(read) else { panic!("a read returns a value") };
+        (value, host.1)
+    }
+
+    #[test]
+    fn hardware_goes_on_while_el2_waits() {
+        let first = reads(&[]).0 & 0xffff;
+        let shown = |progress: &[(u64, u16)]| {
+            let value = reads(progress).0;
+            [48, 32, 16, 0].map(|shift| ((value >> shift & 0xffff) - first) / 32)
+        };
+        assert_eq!(shown(&[]), [0; 4]);
+        assert_eq!(shown(&[(0, 1)]), [1; 4]);
+        assert_eq!(shown(&[(1, 1), (2, 1)]), [0, 1, 2, 2]);
+        // Three reads and 5 µs, or one read and 5 µs.
+        assert_eq!(shown(&[(8, 3)]), [0, 0, 0, 3]);
+        assert_eq!(shown(&[(9, 3)]), [0; 4]);
+        assert_eq!(shown(&[(1, 0xffff)]), [0, 3, 3, 3]);
+        let advanced = Event::Advanced { its: 0, commands: 1 };
+        assert!(reads(&[(1, 1)]).1.contains(&advanced));
+    }
 }

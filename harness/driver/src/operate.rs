@@ -37,6 +37,12 @@ pub enum Left {
         address: u64,
         value: u64,
     },
+    /// Once EL2 has waited so long in the next operation, an ITS gets time for so many commands.
+    Progress {
+        its: u8,
+        after: u16,
+        commands: u16,
+    },
     /// So many of the next operations are done at once.
     Race {
         operations: u8,
@@ -231,6 +237,7 @@ fn operate(
         Operation::Tamper { after, at: place, value } => {
             return Left::Tamper { after, address: at(place) & !7, value };
         }
+        Operation::Progress { after, commands } => return Left::Progress { its, after, commands },
         Operation::Race { operations, .. } => return Left::Race { operations },
     }
     Left::Nothing

@@ -305,7 +305,7 @@ impl ExpectedState {
             Operation::Suspend { .. } | Operation::Msi { .. } | Operation::Acknowledge { .. } => {}
             Operation::Share { .. } | Operation::Unshare { .. } | Operation::Fail { .. } => {}
             Operation::DonateGuest { .. } | Operation::ReclaimGuest { .. } => {}
-            Operation::RawHypercall { .. } => {}
+            Operation::RawHypercall { .. } | Operation::Progress { .. } => {}
         }
     }
 

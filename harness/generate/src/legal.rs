@@ -6,7 +6,7 @@ use crate::words::*;
 #[rustfmt::skip]
 pub(crate) const PHRASES: &[Phrase] = &[
     map_device, map_event, interrupt, commands, unmap, collection, idle, read_registers, suspend,
-    reset_queue, pages, long_batch, many_devices,
+    reset_queue, pages, long_batch, many_devices, meanwhile,
 ];
 
 /// The most devices that are unmapped at the end.
@@ -180,6 +180,24 @@ pub(crate) fn idle(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let times = draft.pick(&[1, 2, 4, 16], 1);
     draft.push(Operation::Poll { cpu, times });
+}
+
+/// The hardware goes on while EL2 looks at it, soon or late.
+fn meanwhile(draft: &mut Draft<'_, '_>) {
+    let (device_id, event_id) = draft.some_event();
+    draft.make_room(4);
+    if draft.expected.event(device_id, event_id).is_some() {
+        draft.command(HostCommand::Inv { device_id, event_id });
+    }
+    let (_, redistributor) = draft.some_collection();
+    draft.sync_with(redistributor);
+    let after = draft.pick(&[0, 1, 2, 3, 8, 100, 1000], 0);
+    let commands = draft.between(1, 8) as u16;
+    draft.push(Operation::Progress { after, commands });
+    draft.post();
+    draft.push(Operation::Progress { after, commands });
+    let cpu = draft.cpu();
+    draft.push(Operation::Poll { cpu, times: 2 });
 }
 
 /// Of those that can be read.

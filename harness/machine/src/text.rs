@@ -172,6 +172,9 @@ impl Display for Event {
             }
             Self::Turn { agent } => write!(f, "{}", AgentName(agent)),
             Self::Over => write!(f, "over"),
+            Self::Advanced { its, commands } => {
+                write!(f, "its{its} had time for {commands} commands while EL2 waited")
+            }
             Self::Injected => write!(f, "this failure was injected"),
         }
     }

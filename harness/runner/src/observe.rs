@@ -90,6 +90,7 @@ fn by_steps(operation: &Operation) -> Option<&'static str> {
         Operation::Race { .. } => Some("a race goes by the steps of the subject"),
         Operation::Fail { .. } => Some("a failure goes by the changes of pages of the subject"),
         Operation::Tamper { .. } => Some("a tamper goes by the reads of the subject"),
+        Operation::Progress { .. } => Some("progress goes by how long the subject waits"),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use its_board::{Board, BoardSubject, Failure, Snapshot, Tamper};
+use its_board::{Board, BoardSubject, Failure, Progress, Snapshot, Tamper};
 use its_driver::{Drivers, Left, Perform, machine, race};
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
@@ -214,8 +214,8 @@ impl<'a, O: Observer> Watched<'a, O> {
         let mut taken = 0;
         match drivers.operate(operation, self) {
             Left::Nothing | Left::Its(_) => {}
-            // A failure stays armed until it is due or the case ends, a tamper for one operation.
-            left @ (Left::Fail { .. } | Left::Tamper { .. }) => {
+            // A failure stays armed until it is due or the case ends, the others for one operation.
+            left @ (Left::Fail { .. } | Left::Tamper { .. } | Left::Progress { .. }) => {
                 self.arm(left);
                 return 0;
             }
@@ -226,7 +226,7 @@ impl<'a, O: Observer> Watched<'a, O> {
                 self.race(&rest[..taken], operation.turns().collect(), drivers);
             }
         }
-        self.board.disarm_tampers();
+        self.board.end_operation();
         taken
     }
 
@@ -245,6 +245,9 @@ impl<'a, O: Observer> Watched<'a, O> {
             }
             Left::Tamper { after, address, value } => {
                 self.board.arm_tamper(Tamper { after: after.into(), address, value });
+            }
+            Left::Progress { its, after, commands } => {
+                self.board.arm_progress(Progress { after: after.into(), its, commands });
             }
             Left::Nothing | Left::Its(_) | Left::Race { .. } => {}
         }

@@ -169,6 +169,7 @@ fn kind(event: &Event) -> Kind {
         Event::Consumed { .. }
         | Event::Taken { .. }
         | Event::Stalled { .. }
+        | Event::Advanced { .. }
         | Event::StaleRead { .. }
         | Event::Unpredictable { .. } => Kind::Its,
         Event::Page { .. }

@@ -66,7 +66,7 @@ impl FuzzTarget {
                 kind,
                 Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp | RawHypercall
                     | Fail | Tamper | Race | Describe | MapDevices | StoreAddress | WriteHalf
-                    | GrowCollection
+                    | GrowCollection | Progress
             ),
         };
         played

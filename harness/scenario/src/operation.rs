@@ -239,6 +239,12 @@ operations {
         after: u8 = count("after", 0, 255),
         value: u64 = VALUE,
     }
+    /// While EL2 waits in the next operation, the physical ITS gets time for so many commands: once
+    /// EL2 has read registers so many times, a microsecond of delay counting as a read.
+    Progress = 0x6b "progress" {
+        after: u16 = count("after", 0, 2000),
+        commands: u16 = count("commands", 1, 65535),
+    }
     /// The CPU takes the interrupt that it is offered.
     Acknowledge = 0x64 "acknowledge" [cpu] {}
     /// The ITS loses power and gets it back; firmware may restore its registers.
@@ -298,7 +304,6 @@ pub(crate) const RESERVED: &[(u8, &str, &str)] = &[
     (0x68, "cpu-on", "a CPU comes late"),
     (0x69, "cpu-off", "a CPU goes"),
     (0x6a, "stall", "the hardware stalls at a command"),
-    (0x6b, "progress", "the hardware goes on while EL2 polls or delays"),
     (0x6c, "fail-late", "a change of page ownership fails after it began"),
     (0x6d, "power-off", "an ITS loses power until power-on; memory may change in between"),
     (0x6e, "power-on", "an ITS gets power back"),
@@ -404,7 +409,7 @@ mod tests {
                 0x25, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32, 0x33, 0x34,
                 0x35, 0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x50, 0x51, 0x52, 0x53, 0x54, 0x55,
                 0x56, 0x57, 0x58, 0x59, 0x5a, 0x5b, 0x5c, 0x5d, 0x5e, 0x60, 0x61, 0x62, 0x63, 0x64,
-                0x65, 0x66, 0x70
+                0x65, 0x66, 0x6b, 0x70
             ]
         );
     }

@@ -1,6 +1,6 @@
 //! Plays a scenario on a board that nobody judges, and keeps what the board shows.
 
-use its_board::{Board, BoardSubject, Failure, Tamper};
+use its_board::{Board, BoardSubject, Failure, Progress, Tamper};
 use its_driver::{Drivers, Left, Perform, machine, race};
 use its_el2::Mapped;
 use its_gic::geometry::Queue;
@@ -75,7 +75,7 @@ impl Watched {
         let mut taken = 0;
         match all.operate(operation, self) {
             Left::Nothing | Left::Its(_) => {}
-            left @ (Left::Fail { .. } | Left::Tamper { .. }) => {
+            left @ (Left::Fail { .. } | Left::Tamper { .. } | Left::Progress { .. }) => {
                 self.arm(left);
                 return 0;
             }
@@ -90,7 +90,7 @@ impl Watched {
                 self.note(actions.collect(), events);
             }
         }
-        self.board.disarm_tampers();
+        self.board.end_operation();
         taken
     }
 
@@ -101,6 +101,9 @@ impl Watched {
             }
             Left::Tamper { after, address, value } => {
                 self.board.arm_tamper(Tamper { after: after.into(), address, value });
+            }
+            Left::Progress { its, after, commands } => {
+                self.board.arm_progress(Progress { after: after.into(), its, commands });
             }
             Left::Nothing | Left::Its(_) | Left::Race { .. } => {}
         }
