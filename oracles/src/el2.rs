@@ -74,7 +74,7 @@ fn too_many(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
         }
     }
     let mut limit = |rule, count: usize, path: &str| {
-        if count > guards.policy.commands_per_trap as usize {
+        if count > guards.declared.numbers.commands_per_trap as usize {
             findings.push(Finding::broken(rule, "commands", path, count.to_string()));
         }
     };
@@ -370,7 +370,7 @@ mod tests {
     fn a_trap_s_commands_are_as_many_as_the_subject_declares() {
         let mut guards = guards();
         for declared in [64, 100] {
-            guards.policy.commands_per_trap = declared;
+            guards.declared.numbers.commands_per_trap = declared;
             let judge = |count: u32, command: fn(u64) -> Event| {
                 let events: Vec<Event> = (0..count).map(|n| command(u64::from(n) * 32)).collect();
                 reported(|findings| too_many(&events, &guards, findings))

@@ -1,6 +1,7 @@
 //! PTR over what EL2 writes to the hardware: commands, and registers that hold addresses. Judged by
 //! what set-up found, without asking the reference. Also how many commands are in flight.
 
+use its_declaration::{Attributes, Bytes, Check, Declaration};
 use its_gic::command::Words;
 use its_gic::geometry::itt_bytes;
 use its_gic::register::{OFFSET_MASK, TableType};
@@ -43,8 +44,8 @@ pub(crate) fn judge(
     }
     for guard in &guards.all {
         if register(guard.its, Register::Ctlr) & 1 != 0 {
-            registers(guard, register, findings);
-            findings.extend(flight(guard, guards.policy.commands_in_flight, register));
+            registers(guard, &guards.declared, register, findings);
+            findings.extend(flight(guard, guards.declared.numbers.commands_in_flight, register));
         }
     }
 }
@@ -63,17 +64,19 @@ fn command(words: Words, guard: &Guard, guards: &Guards, findings: &mut Vec<Find
             break_rule(rule, "passed");
         }
     };
-    let machine = &guards.machine;
-    let known = |rdbase| machine.redistributor(guard.its, rdbase).is_some();
+    let (machine, declared) = (&guards.machine, &guards.declared);
+    let leaves = |check| declared.queue.left_to_hardware.has(check);
+    let known =
+        |rdbase| leaves(Check::Rdbase) || machine.redistributor(guard.its, rdbase).is_some();
     match command {
         Command::Mapd { device_id, size, itt_address, valid } => {
             let has = u64::from(device_id) < guard.typer.device_ids()
                 && has_entry(guard.table(TableType::Devices), device_id);
-            demand(&rules::PTR_DEVICE, has);
+            demand(&rules::PTR_DEVICE, has || leaves(Check::DeviceId));
             if valid {
-                let fits = size <= guard.typer.id_bits();
+                let fits = size <= guard.typer.id_bits() || leaves(Check::EventIdBits);
                 let event_id_bits = u32::from(size) + 1;
-                demand(&rules::PTR_SIZE, fits && event_id_bits <= guards.policy.event_id_bits);
+                demand(&rules::PTR_SIZE, fits && event_id_bits <= declared.numbers.event_id_bits);
                 let bytes = itt_bytes(size, guard.typer.itt_entry_bytes());
                 demand(&rules::PTR_ITT, machine.is_memory(itt_address, bytes));
             }
@@ -82,7 +85,7 @@ fn command(words: Words, guard: &Guard, guards: &Guards, findings: &mut Vec<Find
             let held = icid < u16::from(guard.typer.hcc());
             let entry = held || has_entry(guard.table(TableType::Collections), icid.into());
             let has = u64::from(icid) < guard.typer.collection_ids() && entry;
-            demand(&rules::PTR_COLLECTION, has);
+            demand(&rules::PTR_COLLECTION, has || leaves(Check::Icid));
             demand(&rules::PTR_TARGET, !valid || known(rdbase));
         }
         Command::Movall { from_rdbase, to_rdbase } => {
@@ -91,7 +94,8 @@ fn command(words: Words, guard: &Guard, guards: &Guards, findings: &mut Vec<Find
         Command::Sync { rdbase } => demand(&rules::PTR_TARGET, known(rdbase)),
         _ => {}
     }
-    demand(&rules::PTR_RESERVED, is_plain(command, words));
+    let is_verbatim = declared.queue.bytes == Bytes::Verbatim;
+    demand(&rules::PTR_RESERVED, is_verbatim || is_plain(command, words));
 }
 
 /// The class of an opcode that is none of the twelve commands.
@@ -141,7 +145,16 @@ const TABLE_FIELDS: [(&str, u64); 5] = [
 ];
 
 /// CBASER and every BASER of an ITS that is enabled.
-fn registers(guard: &Guard, values: &Registers, findings: &mut Vec<Finding>) {
+fn registers(
+    guard: &Guard,
+    declared: &Declaration,
+    values: &Registers,
+    findings: &mut Vec<Finding>,
+) {
+    let fixed = match declared.registers.attributes {
+        Attributes::Fixed => ATTRIBUTES,
+        Attributes::Host => 0,
+    };
     let mut compare = |(rule, class), register: Register, found: u64, mask: u64| {
         let now = values(guard.its, register);
         if (now ^ found) & mask != 0 {
@@ -154,7 +167,7 @@ fn registers(guard: &Guard, values: &Registers, findings: &mut Vec<Finding>) {
     let queue = (&rules::PTR_QUEUE, "enabled");
     compare(queue, Register::Cbaser, cbaser, Cbaser::WRITABLE & !ATTRIBUTES);
     let attributes = (&rules::PTR_ATTRIBUTES, "enabled");
-    compare(attributes, Register::Cbaser, cbaser, ATTRIBUTES);
+    compare(attributes, Register::Cbaser, cbaser, fixed);
     for (n, baser) in (0_u8..).zip(guard.basers) {
         // Of a table that is not Valid the rest means nothing.
         let mask = if baser.valid() { Baser::WRITABLE } else { Baser::VALID };
@@ -166,7 +179,7 @@ fn registers(guard: &Guard, values: &Registers, findings: &mut Vec<Finding>) {
                 mask & bits,
             );
         }
-        compare(attributes, Register::Baser(n), baser.into_bits(), mask & ATTRIBUTES);
+        compare(attributes, Register::Baser(n), baser.into_bits(), mask & fixed);
     }
 }
 
@@ -261,7 +274,7 @@ mod tests {
         let event = [Event::CommandWritten { address: QUEUE, words }];
         let mut guards = guards();
         for (event_id_bits, rule) in [(5, None), (4, Some("PTR-SIZE"))] {
-            guards.policy.event_id_bits = event_id_bits;
+            guards.declared.numbers.event_id_bits = event_id_bits;
             assert!(judged(&guards, &event, &Values::default()).into_iter().eq(rule));
         }
     }
@@ -297,7 +310,7 @@ mod tests {
             (128, 128, None),
             (128, 129, Some("EL2-FLIGHT")),
         ] {
-            guards.policy.commands_in_flight = declared;
+            guards.declared.numbers.commands_in_flight = declared;
             let (creadr, cwriter) = (0x1fe0, (0x1fe0 + 32 * commands) % 0x2000);
             let values = Values { creadr, cwriter, ..Values::default() };
             let found = judged(&guards, &[write(Register::Cwriter, cwriter)], &values);

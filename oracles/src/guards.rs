@@ -1,7 +1,7 @@
 //! What set-up found of each guarded ITS: its registers, and what the host's descriptor named. The
 //! rules about what EL2 forwards are judged by this, not by the reference.
 
-use its_el2::SubjectPolicy;
+use its_declaration::Declaration;
 use its_gic::geometry::{Level1Entry, Location, Pages, Queue, Table};
 use its_gic::register::TableType;
 use its_gic::{Baser, Cbaser, Register, Typer};
@@ -121,13 +121,13 @@ pub(crate) fn has_entry(table: Option<Table>, id: u32) -> bool {
 #[derive(Clone)]
 pub(crate) struct Guards {
     pub machine: Machine,
-    pub policy: SubjectPolicy,
+    pub declared: Declaration,
     pub all: Vec<Guard>,
 }
 
 impl Guards {
-    pub(crate) fn new(machine: &Machine, policy: SubjectPolicy) -> Self {
-        Self { machine: *machine, policy, all: Vec::new() }
+    pub(crate) fn new(machine: &Machine, declared: Declaration) -> Self {
+        Self { machine: *machine, declared, all: Vec::new() }
     }
 
     /// Takes note of a set-up that succeeded.

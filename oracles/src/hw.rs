@@ -1,6 +1,7 @@
 //! HW: EL2 drives the hardware in a way that the architecture calls UNPREDICTABLE, or writes what
 //! it must never write.
 
+use its_declaration::Redistributors;
 use its_gic::Register;
 use its_gic::redistributor::{FRAMES_BYTES, PENDBASER, PROPBASER};
 use its_gic::register::OFFSET_MASK;
@@ -33,7 +34,7 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
             }
             // Of the write before it.
             Event::Unpredictable { .. } => {
-                findings.extend(last.map(|at| unpredictable(at, guards)))
+                findings.extend(last.and_then(|at| unpredictable(at, guards)))
             }
             _ => {}
         }
@@ -52,7 +53,8 @@ fn written(
         findings.push(Finding::broken(rule, class, path, seen));
     };
     let shown = || format!("{value:#x}");
-    if is_lpi_table(&guards.machine, address) {
+    let is_open = guards.declared.traps.redistributors == Redistributors::Open;
+    if !is_open && is_lpi_table(&guards.machine, address) {
         broken(&rules::HW_LPI, "written", format!("device {address:#x}"), shown());
     }
     let Some((its, register)) = guards.register(address) else {
@@ -84,16 +86,17 @@ fn is_lpi_table(machine: &Machine, address: u64) -> bool {
     })
 }
 
-fn unpredictable(address: u64, guards: &Guards) -> Finding {
+fn unpredictable(address: u64, guards: &Guards) -> Option<Finding> {
     let register = guards.register(address).map(|(_, register)| register);
     let (rule, class): (&'static Rule, _) = match register {
         Some(Register::Baser(_)) => (&rules::HW_BASER, "enabled"),
         Some(Register::Ctlr) => (&rules::HW_START, "unready"),
         Some(_) => (&rules::HW_UNPREDICTABLE, "enabled"),
+        None if guards.declared.traps.redistributors == Redistributors::Open => return None,
         None => (&rules::HW_LPI, "enabled"),
     };
     let path = format!("device {address:#x}");
-    Finding::broken(rule, class, path, "written by EL2")
+    Some(Finding::broken(rule, class, path, "written by EL2"))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@
 //! the runner knows these.
 //!
 //! Oracles know observations ([`its_machine::Event`]), read-only views ([`its_machine::View`]) and
-//! the numbers that the subject declares ([`SubjectPolicy`]). They must not know the board, the
+//! what the subject declares ([`Declaration`]). They must not know the board, the
 //! emulator or the reference: a mistake in the reference cannot hide a leak.
 
 mod el2;
@@ -39,7 +39,7 @@ mod watch;
 
 use std::collections::BTreeSet;
 
-use its_el2::SubjectPolicy;
+use its_declaration::{Declaration, Redistributors};
 use its_machine::{Action, Event, Exposure, Hypercall, Machine, Outcome, Part, Reach, View};
 use its_rules::{Finding, Rule, catalogue as rules};
 pub use undo::page_balances;
@@ -144,11 +144,12 @@ pub struct Oracles {
 
 impl Oracles {
     /// Returns the oracles of a case that starts before boot, on this machine, with a subject that
-    /// declares these numbers.
-    pub fn new(machine: &Machine, policy: SubjectPolicy) -> Self {
+    /// declares this.
+    pub fn new(machine: &Machine, declared: Declaration) -> Self {
+        let guards_lpis = declared.traps.redistributors == Redistributors::Guarded;
         Self {
-            guards: guards::Guards::new(machine, policy),
-            watch: watch::Watch::new(machine),
+            guards: guards::Guards::new(machine, declared),
+            watch: watch::Watch::new(machine, guards_lpis),
             undeclared: undeclared::Undeclared::default(),
             ptr: ptr::Ptr::default(),
             emulation_pages: emulation_pages::EmulationPages::default(),

@@ -1,5 +1,6 @@
 //! What the tests of all oracles share: a guarded ITS, actions, events, and what a judge reports.
 
+use its_declaration::Declaration;
 use its_el2::SubjectPolicy;
 use its_gic::geometry::Pages;
 use its_gic::{Baser, Cbaser, Register};
@@ -73,7 +74,7 @@ pub(crate) fn guards() -> Guards {
         copies: vec![Pages::under(COPY, 0x2000)],
         grown: Vec::new(),
     };
-    Guards { machine: MACHINE, policy: POLICY, all: vec![guard] }
+    Guards { machine: MACHINE, declared: Declaration::of(POLICY), all: vec![guard] }
 }
 
 /// Rule and class of what a judge reports.

@@ -30,6 +30,8 @@ struct Watched {
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     its: Vec<Watched>,
+    /// EL2 answers for the tables of redistributors.
+    guards_lpis: bool,
 }
 
 /// Whether memory is reached by redistributors, whose pointers are reported with the first ITS's.
@@ -38,8 +40,8 @@ pub(crate) const fn is_lpis(purpose: Purpose) -> bool {
 }
 
 impl Watch {
-    pub(crate) fn new(machine: &Machine) -> Self {
-        Self { its: vec![Watched::default(); machine.its.len()] }
+    pub(crate) fn new(machine: &Machine, guards_lpis: bool) -> Self {
+        Self { its: vec![Watched::default(); machine.its.len()], guards_lpis }
     }
 
     /// Takes note of an action that may be a loss of power, before what it changes is judged.
@@ -74,7 +76,7 @@ impl Watch {
     /// Whether what is reached is judged now. Tables of redistributors are, once an ITS is guarded.
     pub(crate) fn judges(&self, reach: &Reach) -> bool {
         if is_lpis(reach.purpose) {
-            return self.its.iter().any(|watched| watched.guarded);
+            return self.guards_lpis && self.its.iter().any(|watched| watched.guarded);
         }
         self.is_guarded(reach.its) && !self.its[usize::from(reach.its)].off
     }

@@ -3,6 +3,7 @@
 use its_rules::{Finding, Layer, catalogue};
 
 use crate::cause::{Cause, Shown, causes};
+use crate::summary::Declared;
 
 /// Holds what was learned of an emulation.
 #[derive(Default)]
@@ -15,6 +16,8 @@ pub struct FirstContact {
     pub guided: bool,
     /// The most ITSs and redistributors of its boards.
     pub most: (u32, u32),
+    /// What it declares of its policy.
+    pub declared: Declared,
     /// Boots by name, each with what keeps it from its end.
     pub boots: Vec<(&'static str, Option<String>)>,
     /// How many seeds were played.
@@ -43,6 +46,8 @@ impl FirstContact {
         for layer in [Layer::Safety, Layer::Service, Layer::Policy] {
             text += &self.judged_text(layer);
         }
+        let declared = self.declared.text(None);
+        text += &declared.lines().map(|line| format!("\n{line}")).collect::<String>();
         for (name, trouble) in &self.boots {
             let trouble = trouble.as_deref().unwrap_or("succeeds");
             text += &format!("\n  boot        {name}: {trouble}");

@@ -1,5 +1,7 @@
 //! What a run of an engine checked and found.
 
+use std::collections::BTreeMap;
+
 use its_rules::{Layers, StoredFinding};
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +10,7 @@ use crate::known_text;
 use crate::replay::not_observed;
 
 /// Counts what was done and judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub cases: u64,
     pub operations: u64,
@@ -25,6 +27,9 @@ pub struct Counts {
     pub poisoned: u64,
     /// Cases that had nothing to do with EL2 or an ITS.
     pub skipped: u64,
+    /// Cases in which a rule was broken that the subject's declaration gives up, by rule.
+    #[serde(default)]
+    pub given_up: BTreeMap<String, u64>,
 }
 
 impl Counts {
@@ -39,6 +44,9 @@ impl Counts {
         self.errors += other.errors;
         self.poisoned += other.poisoned;
         self.skipped += other.skipped;
+        for (rule, cases) in &other.given_up {
+            *self.given_up.entry(rule.clone()).or_default() += cases;
+        }
     }
 }
 
@@ -70,6 +78,8 @@ pub struct Summary {
     /// seen.
     pub not_observed: Vec<String>,
     pub partly_observed: Vec<String>,
+    /// What the subject declares of its policy.
+    pub declared: Declared,
     /// Somebody stopped it.
     pub interrupted: bool,
     /// It could not go on, or a process of it ended badly.
@@ -77,6 +87,40 @@ pub struct Summary {
     pub findings: Vec<Found>,
     /// Entries of what is known that no finding met.
     pub known_not_met: Vec<String>,
+}
+
+/// What a subject declares of its policy; nothing where it has no file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Declared {
+    /// The file.
+    pub file: String,
+    /// Points that are otherwise than in POLICY.md.
+    pub otherwise: Vec<String>,
+    /// What is unprotected.
+    pub unprotected: Vec<String>,
+    /// Rules of the policy that are given up, each with the reason.
+    pub not_judged: Vec<(String, String)>,
+}
+
+impl Declared {
+    /// Returns it for people, a line for each; `given_up`: cases in which a rule was broken, where
+    /// cases were counted.
+    pub fn text(&self, given_up: Option<&BTreeMap<String, u64>>) -> String {
+        if self.file.is_empty() {
+            return String::new();
+        }
+        let mut text = format!("  declared    {}\n", self.file);
+        let mut line = |name: &str, what: &str| text += &format!("  {name:11} {what}\n");
+        self.otherwise.iter().for_each(|point| line("", point));
+        self.unprotected.iter().for_each(|what| line("unprotected", what));
+        for (rule, reason) in &self.not_judged {
+            let cases = given_up.map(|all| all.get(rule).copied().unwrap_or_default());
+            let cases = cases.map_or(String::new(), |cases| format!(", broken in {cases} cases"));
+            line("not judged", &format!("{rule}{cases}: {reason}"));
+        }
+        text
+    }
 }
 
 /// Holds a finding of a run.
@@ -136,8 +180,9 @@ impl Summary {
     /// engine that takes no seed is not said to have one.
     pub fn text(&self, takes_seed: bool, replay: &str) -> String {
         let Self { target, engine, subject, jobs, seconds, executions, .. } = self;
-        let Counts { operations, judged, refused, stalled, fetched, errors, poisoned, .. } =
-            self.counts;
+        let counts = &self.counts;
+        let Counts { operations, judged, refused, .. } = *counts;
+        let Counts { stalled, fetched, errors, poisoned, .. } = *counts;
         let seed = if takes_seed { format!("seed {}", self.seed) } else { "takes no seed".into() };
         let interrupted = if self.interrupted { ", interrupted" } else { "" };
         let (cases_speed, share) = (self.cases_per_second(), self.percent_poisoned());
@@ -153,6 +198,7 @@ impl Summary {
         if !self.layers.is_empty() && self.layers != Layers::ALL.to_string() {
             text += &format!("  layers      {} alone\n", self.layers);
         }
+        text += &self.declared.text(Some(&self.counts.given_up));
         if judged > 0 {
             let share = percent(refused, judged);
             text += &format!(

@@ -4,6 +4,7 @@
  * could look like. P1 to P14 and S1 to S9 are of that page. It passes all targets.
  */
 #include "itsdiff_pkvm.h"
+#include "careful/choices.h"
 #include "careful/state.h"
 
 ITS_SUBJECT_ABI;
@@ -40,7 +41,8 @@ static bool within(const struct table *table, u64 id, struct accepted *accepted)
 
 static bool device_is_in_range(const struct unit *unit, u64 device, struct accepted *accepted)
 {
-	return device < BIT(FIELD(unit->typer, 13, 5) + 1) && within(table_of(unit, 1), device, accepted);
+	return (device < BIT(FIELD(unit->typer, 13, 5) + 1) && within(table_of(unit, 1), device, accepted)) ||
+	       CHOSEN(LEFT_DEVICE_ID);
 }
 
 static bool collection_is_in_range(const struct unit *unit, u64 icid, struct accepted *accepted)
@@ -48,15 +50,32 @@ static bool collection_is_in_range(const struct unit *unit, u64 icid, struct acc
 	u64 all = unit->typer & BIT(36) ? BIT(FIELD(unit->typer, 32, 4) + 1) : 0x10000;
 
 	if (icid >= all)
-		return false;
-	return icid < FIELD(unit->typer, 24, 8) || within(table_of(unit, 4), icid, accepted);
+		return CHOSEN(LEFT_ICID);
+	return icid < FIELD(unit->typer, 24, 8) || within(table_of(unit, 4), icid, accepted) || CHOSEN(LEFT_ICID);
+}
+
+static bool is_target(const struct unit *unit, u64 rdbase)
+{
+	return CHOSEN(LEFT_RDBASE) || is_redistributor(unit, rdbase);
+}
+
+static bool is_size(const struct unit *unit, u64 size)
+{
+	u64 most = FIELD(unit->typer, 8, 5);
+
+	return size <= (CHOSEN(EVENT_ID_BITS) ? 11 : 15) && (size <= most || CHOSEN(LEFT_EVENT_ID_BITS));
+}
+
+static u64 itt_alignment(void)
+{
+	return CHOSEN(ITT_ALIGNMENT_4K) ? PAGE : CHOSEN(ITT_ALIGNMENT_64K) ? 16 * PAGE : 256;
 }
 
 static bool judge(const struct unit *unit, const u64 *in, struct accepted *out)
 {
 	u64 *to = out->words;
 	bool valid = in[2] & VALID;
-	u64 rdbase = FIELD(in[2], 16, 36), most = FIELD(unit->typer, 8, 5);
+	u64 rdbase = FIELD(in[2], 16, 36);
 
 	*out = (struct accepted){ .words = { in[0] & 0xff, 0, 0, 0 } };
 	switch (in[0] & 0xff) {
@@ -69,10 +88,10 @@ static bool judge(const struct unit *unit, const u64 *in, struct accepted *out)
 			return true;
 		}
 		to[1] = in[1] & 0x1f;
-		to[2] = in[2] & (VALID | 0xfffffffffff00ULL);
+		to[2] = in[2] & (VALID | ITT_ADDRESS);
 		out->borrows = true;
 		out->itt = itt_span(unit, to[2] & ~VALID, to[1]);
-		return to[1] <= (most < 15 ? most : 15);
+		return is_size(unit, to[1]) && !(out->itt.address % itt_alignment());
 	case MAPC:
 		to[2] = in[2] & 0xffff;
 		if (!collection_is_in_range(unit, in[2] & 0xffff, out))
@@ -82,14 +101,14 @@ static bool judge(const struct unit *unit, const u64 *in, struct accepted *out)
 			return true;
 		}
 		to[2] |= VALID | rdbase << 16;
-		return is_redistributor(unit, rdbase);
+		return is_target(unit, rdbase);
 	case SYNC:
 		to[2] = rdbase << 16;
-		return is_redistributor(unit, rdbase);
+		return is_target(unit, rdbase);
 	case MOVALL:
 		to[2] = rdbase << 16;
 		to[3] = FIELD(in[3], 16, 36) << 16;
-		return is_redistributor(unit, rdbase) && is_redistributor(unit, FIELD(in[3], 16, 36));
+		return is_target(unit, rdbase) && is_target(unit, FIELD(in[3], 16, 36));
 	case INVALL:
 		to[2] = in[2] & 0xffff;
 		return true;
@@ -131,6 +150,8 @@ static bool grow(const struct table *table, u64 at)
 
 	if (READ_ONCE(*own) & VALID)
 		return true;
+	if (CHOSEN(LEVEL2_FIXED))
+		return false;
 	if (level2_of(READ_ONCE(*host), table->recorded, &level2) != 1)
 		return false;
 	if (!its_is_memory(level2.address, level2.bytes) || donate(level2))
@@ -153,29 +174,98 @@ static void read_slot(u64 address, u64 *words)
 		words[n] = READ_ONCE(slot[n]);
 }
 
+static void write_slot(const struct unit *unit, u64 offset, const u64 *words)
+{
+	u64 *slot = its_to_pointer(queue_address(unit) + offset);
+
+	for (u32 n = 0; n < 4; n++)
+		WRITE_ONCE(slot[n], words[n]);
+	its_clean(slot, 32);
+}
+
+/* The command from C to J, other than at `but`, that maps or unmaps the same device or collection
+ * last: 1 it maps, 0 it unmaps, -1 there is none. */
+static s32 last_in_flight(const struct unit *unit, const u64 *words, u64 but)
+{
+	bool device = (words[0] & 0xff) == MAPD;
+	s32 last = -1;
+
+	for (u64 at = unit->consumed; at != unit->judged; at = after(unit, at)) {
+		u64 other[4];
+
+		read_slot(queue_address(unit) + at, other);
+		if (at == but || (other[0] & 0xff) != (words[0] & 0xff))
+			continue;
+		if (device ? other[0] >> 32 == words[0] >> 32 && (other[2] & VALID) :
+			     (other[2] & 0xffff) == (words[2] & 0xffff))
+			last = !!(other[2] & VALID);
+	}
+	return last;
+}
+
+static u8 mapped_collections[MOST_ITS][0x10000 / 8];
+
+static u8 *mapped_byte(const struct unit *unit, u64 icid)
+{
+	return &mapped_collections[unit - units][FIELD(icid, 3, 13)];
+}
+
+/* Whether the device or the collection that a command with V=1 maps is mapped already. */
+static bool is_mapped(const struct unit *unit, const u64 *words, u64 offset)
+{
+	s32 last = last_in_flight(unit, words, offset);
+	u32 parent;
+	bool right;
+
+	if ((words[0] & 0xff) == MAPD)
+		return last == 1 || find(unit, words[0] >> 32, &parent, &right);
+	return last >= 0 ? last : *mapped_byte(unit, words[2]) >> (words[2] & 7) & 1;
+}
+
+static bool is_refused_by_choice(const struct unit *unit, const u64 *words, u64 offset)
+{
+	u64 opcode = words[0] & 0xff;
+
+	if (CHOSEN(REFUSED_COMMANDS) && (opcode == MOVALL || opcode == MAPI))
+		return true;
+	if (!(words[2] & VALID))
+		return false;
+	return (CHOSEN(REMAP_REFUSED) && opcode == MAPD && is_mapped(unit, words, offset)) ||
+	       (CHOSEN(MAPPED_COLLECTION_REFUSED) && opcode == MAPC && is_mapped(unit, words, offset));
+}
+
 /* Copies the host's slot once, judges the copy, borrows for it, writes it to our slot. */
-static bool take(struct unit *unit, u64 offset)
+static bool accept(struct unit *unit, u64 offset)
 {
 	u64 words[4];
 	struct accepted accepted;
-	u64 *slot;
 
 	read_slot(unit->host_queue + offset, words);
-	if (!judge(unit, words, &accepted))
+	if (is_refused_by_choice(unit, words, offset) || !judge(unit, words, &accepted))
 		return false;
 	if (accepted.borrows && unit->capacity - unit->used <= unit->mapds)
 		return false;
 	if (accepted.grow && !grow(accepted.grow, accepted.entry))
 		return false;
 	if (accepted.borrows) {
-		if (borrow(accepted.itt))
+		if (borrow_itt(accepted.itt))
 			return false;
 		unit->mapds++;
 	}
-	slot = its_to_pointer(queue_address(unit) + offset);
-	for (u32 n = 0; n < 4; n++)
-		WRITE_ONCE(slot[n], accepted.words[n]);
-	its_clean(slot, 32);
+	write_slot(unit, offset, CHOSEN(BYTES_VERBATIM) ? words : accepted.words);
+	return true;
+}
+
+static bool take(struct unit *unit, u64 offset)
+{
+	struct its_redistributor first;
+
+	if (accept(unit, offset))
+		return true;
+	if (!CHOSEN(REFUSAL_SKIPPED) || its_redistributor(0, &first))
+		return false;
+	write_slot(unit, offset,
+		   (u64[]){ SYNC, 0, (unit->typer & BIT(19) ? first.address >> 16 : first.processor_number) << 16, 0 });
 	return true;
 }
 
@@ -184,12 +274,17 @@ static void settle(struct unit *unit, const u64 *words, bool keep)
 	struct span old;
 	bool fresh;
 
+	if (CHOSEN(MAPPED_COLLECTION_REFUSED) && (words[0] & 0xff) == MAPC) {
+		u8 bit = BIT(words[2] & 7), *byte = mapped_byte(unit, words[2]);
+
+		*byte = words[2] & VALID ? *byte | bit : *byte & ~bit;
+	}
 	if ((words[0] & 0xff) != MAPD)
 		return;
 	if (words[2] & VALID) {
 		if (unit->mapds)
 			unit->mapds--;
-		old = record_itt(unit, words[0] >> 32, words[2] & ~VALID, words[1] & 0x1f, &fresh);
+		old = record_itt(unit, words[0] >> 32, words[2] & ITT_ADDRESS, words[1] & 0x1f, &fresh);
 	} else {
 		old = forget_itt(unit, words[0] >> 32);
 	}
@@ -232,38 +327,59 @@ static u64 read_ctlr(struct unit *unit)
 	return ctlr;
 }
 
+static void consume(struct unit *unit, u64 creadr)
+{
+	u64 end = creadr & OFFSET;
+
+	if (end >= queue_bytes(unit) ||
+	    distance(unit, unit->consumed, end) > distance(unit, unit->consumed, unit->judged))
+		return;
+	settle_until(unit, end, false);
+	unit->stalled = creadr & 1;
+}
+
 /* False: the ITS does not run, and nothing changed. */
 static bool look(struct unit *unit)
 {
-	u64 creadr = hw_read(unit, CREADR), ctlr = read_ctlr(unit), end = creadr & OFFSET;
+	u64 creadr = hw_read(unit, CREADR), ctlr = read_ctlr(unit);
 
 	if (!(ctlr & ENABLED) || unit->run != RUNNING)
 		return false;
-	if (end < queue_bytes(unit) &&
-	    distance(unit, unit->consumed, end) <= distance(unit, unit->consumed, unit->judged)) {
-		settle_until(unit, end, false);
-		unit->stalled = creadr & 1;
-	}
+	consume(unit, creadr);
 	return true;
+}
+
+/* Whether the ITS consumed all that it was given. */
+static bool wait_for(struct unit *unit)
+{
+	for (u32 n = 0; n < POLLED && !unit->stalled && unit->consumed != unit->judged; n++)
+		consume(unit, hw_read(unit, CREADR));
+	return !unit->stalled && unit->consumed == unit->judged;
 }
 
 static void submit(struct unit *unit)
 {
-	u64 before = unit->judged;
+	u64 before;
+	u32 n = 0;
 
-	for (u32 n = 0; n < COMMANDS; n++) {
-		if (unit->refused || unit->judged == unit->written ||
-		    distance(unit, unit->consumed, unit->judged) >= COMMANDS)
-			break;
-		if (take(unit, unit->judged))
-			unit->judged = after(unit, unit->judged);
-		else
-			unit->refused = true;
-	}
-	if (unit->judged != before) {
+	if (CHOSEN(POLLS) && unit->stalled)
+		return;
+	do {
+		before = unit->judged;
+		for (; n < COMMANDS; n++) {
+			if (unit->refused || unit->judged == unit->written ||
+			    distance(unit, unit->consumed, unit->judged) >= COMMANDS)
+				break;
+			if (take(unit, unit->judged))
+				unit->judged = after(unit, unit->judged);
+			else
+				unit->refused = true;
+		}
+		if (unit->judged == before)
+			return;
 		its_order();
 		hw_write(unit, CWRITER, unit->judged);
-	}
+	} while (CHOSEN(POLLS) && wait_for(unit));
 }
 
 static void poll(struct unit *unit)
@@ -274,7 +390,9 @@ static void poll(struct unit *unit)
 
 static bool shows_stall(const struct unit *unit)
 {
-	return unit->stalled || (unit->refused && unit->consumed == unit->judged);
+	bool refused = unit->refused && !CHOSEN(REFUSAL_SILENT);
+
+	return unit->stalled || (refused && unit->consumed == unit->judged);
 }
 
 /* Takes slot C again, at which the hardware stalled: the old command had no effect. */
@@ -293,7 +411,7 @@ static bool retake(struct unit *unit)
 		return false;
 	}
 	if (was_mapd)
-		give_back(itt_span(unit, old[2] & ~VALID, old[1] & 0x1f));
+		give_back(itt_span(unit, old[2] & ITT_ADDRESS, old[1] & 0x1f));
 	return true;
 }
 
@@ -307,6 +425,8 @@ static void retry(struct unit *unit)
 		unit->stalled = false;
 		its_order();
 		hw_write(unit, CWRITER, unit->judged | 1);
+		if (CHOSEN(POLLS))
+			wait_for(unit);
 	}
 	unit->refused = false;
 }
@@ -322,8 +442,10 @@ static void write_cwriter(struct unit *unit, u64 value)
 		unit->written = offset;
 	if (!runs)
 		return;
-	if (accepted && (value & 1))
+	if (accepted && (value & 1) && !CHOSEN(RETRY_IGNORED))
 		retry(unit);
+	if (accepted && CHOSEN(REFUSAL_SILENT))
+		unit->refused = false;
 	submit(unit);
 }
 
@@ -373,10 +495,22 @@ static u64 shown_baser(const struct table *table)
 	return (table->recorded & ~VALID) | (table->valid ? VALID : 0);
 }
 
+/* What a write of CBASER or BASER may not change. */
+static u64 fixed(u64 writable)
+{
+	return writable & ~(CHOSEN(ATTRIBUTES_HOST) ? VALID | ATTRIBUTES : VALID);
+}
+
+static u64 with_attributes(u64 recorded, u64 value)
+{
+	return CHOSEN(ATTRIBUTES_HOST) ? (recorded & ~ATTRIBUTES) | (value & ATTRIBUTES) : recorded;
+}
+
 static void write_cbaser(struct unit *unit, u64 value)
 {
-	if (!stands(value, unit->cbaser, CBASER_WRITABLE & ~VALID) || !is_at_rest(unit))
+	if (!stands(value, unit->cbaser, fixed(CBASER_WRITABLE)) || CHOSEN(RESUME_NONE) || !is_at_rest(unit))
 		return;
+	unit->cbaser = with_attributes(unit->cbaser, value);
 	unit->cbaser_valid = value & VALID;
 	hw_write(unit, CBASER, shown_cbaser(unit));
 	hw_write(unit, CWRITER, 0);
@@ -390,9 +524,10 @@ static void write_baser(struct unit *unit, u32 n, u64 value)
 {
 	struct table *table = &unit->tables[n];
 
-	if (!is_at_rest(unit) || !stands(value, table->recorded, BASER_WRITABLE & ~VALID) ||
+	if (CHOSEN(RESUME_NONE) || !is_at_rest(unit) || !stands(value, table->recorded, fixed(BASER_WRITABLE)) ||
 	    ((value & VALID) && !(table->recorded & VALID)))
 		return;
+	table->recorded = with_attributes(table->recorded, value);
 	table->valid = value & VALID;
 	hw_write(unit, BASER(n), shown_baser(table));
 }
@@ -406,7 +541,7 @@ static u64 shown(const struct unit *unit, u64 offset)
 		return unit->written;
 	if (offset >= BASER(0) && offset <= BASER(7))
 		return shown_baser(&unit->tables[(offset - BASER(0)) / 8]);
-	return 0;
+	return CHOSEN(UNKNOWN_REGISTERS_HARDWARE) ? hw_read(unit, offset) : 0;
 }
 
 static u64 read_register(struct unit *unit, u64 offset)
@@ -417,6 +552,10 @@ static u64 read_register(struct unit *unit, u64 offset)
 		poll(unit);
 		return unit->consumed | shows_stall(unit);
 	}
+	if (offset == TYPER && CHOSEN(TYPER_HIDDEN))
+		return hw_read(unit, TYPER) & ~HIDDEN;
+	if ((offset == 4 && CHOSEN(IIDR_ZERO)) || (offset >= 0xffd0 && CHOSEN(IDENTIFICATION_ZERO)))
+		return 0;
 	if (offset == 4 || offset == TYPER || offset == 0x10 || offset == 0x18 || offset == 0x48 || offset >= 0xffd0)
 		return hw_read(unit, offset);
 	return shown(unit, offset);
@@ -439,6 +578,14 @@ static u64 trap_control(struct unit *unit, const struct its_trap *trap)
 	u64 start = trap->offset & ~7ULL, shift = trap->offset & 4 ? 32 : 0, value;
 	bool wide = width(start) == 8, half = wide && trap->bytes == 4 && start != 0x48 && !(trap->offset & 3);
 
+	if (CHOSEN(NARROW_READS_BYTES) && !trap->write && trap->bytes < 4 && !(trap->offset & (trap->bytes - 1))) {
+		struct its_trap around = *trap;
+
+		around.offset &= ~3ULL;
+		around.bytes = 4;
+		value = trap_control(unit, &around) >> 8 * (trap->offset & 3);
+		return value & (BIT(8 * trap->bytes) - 1);
+	}
 	if (!half && (trap->bytes != (wide ? 8 : 4) || trap->offset & (trap->bytes - 1)))
 		return 0;
 	if (!half) {
@@ -449,6 +596,8 @@ static u64 trap_control(struct unit *unit, const struct its_trap *trap)
 		value = unit->guarded ? read_register(unit, start) : hw_read(unit, start);
 		return half ? value >> shift & 0xffffffffULL : value;
 	}
+	if (!unit->guarded && CHOSEN(CLOSING_WRITES_CWRITER) && start == CWRITER && !half)
+		hw_write(unit, CWRITER, trap->value & OFFSET);
 	if (!unit->guarded)
 		return 0;
 	value = trap->value;
@@ -495,10 +644,12 @@ static u64 trap_redistributor(const struct its_trap *trap)
 		value = its_read_device(address, bytes) >> shift;
 		return trap->bytes == 4 ? value & 0xffffffffULL : value;
 	}
-	if ((offset >= VLPI_FRAME && offset < VLPI_FRAME + 0x10000) || offset == GICR_PROPBASER ||
-	    offset == GICR_PENDBASER || shift)
+	bool table = offset == GICR_PROPBASER || offset == GICR_PENDBASER;
+
+	if ((offset >= VLPI_FRAME && offset < VLPI_FRAME + 0x10000) || shift ||
+	    (table && !(CHOSEN(REDISTRIBUTORS_OPEN) && trap->bytes == 8)))
 		return 0;
-	if (offset == GICR_CTLR)
+	if (offset == GICR_CTLR && !CHOSEN(REDISTRIBUTORS_OPEN))
 		value = (value & ~1ULL) | (its_read_device(address, 4) & 1);
 	its_write_device(address, bytes, value);
 	return 0;
@@ -541,6 +692,8 @@ int64_t its_subject_set_up(u64 device, u64 private_at, u64 descriptor_at, u64 co
 		its_unlock(ITS_LOCK_ITS + n);
 		its_unlock(ITS_LOCK_SET_UP);
 	}
+	if (CHOSEN(ERRNO_ANY) && result)
+		return -EPERM;
 	return result;
 }
 

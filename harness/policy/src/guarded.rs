@@ -1,6 +1,9 @@
 //! An ITS in the phase Guarded: the register table and the queue (P5 to P11).
 
 use its_architecture::{RETRY, STALLED};
+use its_declaration::{
+    Attributes, Bytes, Declaration, Identification, Iidr, Refusal, Resume, Retry, UnknownRegisters,
+};
 use its_gic::register::{Baser, Cbaser, Ctlr, OFFSET_MASK};
 use its_gic::{Command, Part, Register};
 use its_machine::{AccessSize, Direction, Event};
@@ -8,7 +11,7 @@ use its_machine::{AccessSize, Direction, Event};
 use crate::account::Write;
 use crate::mappings::{Effect, Mappings};
 use crate::queue::Queues;
-use crate::trap::{ItsTrap, Reading, device_reads, of};
+use crate::trap::{ItsTrap, Reading, Selected, device_reads, of};
 use crate::{Rule, rules};
 
 /// How far the ITS is on its way to rest (at rest, below P11).
@@ -41,17 +44,21 @@ pub(crate) struct GuardedIts {
     pub(crate) stop: Stop,
 }
 
-/// A value that differs from the recorded one in Valid at most.
-fn with_valid_of(recorded: u64, new: u64) -> u64 {
-    recorded & !Baser::VALID | new & Baser::VALID
+/// InnerCache, OuterCache and Shareability, the same bits of CBASER and BASER.
+const ATTRIBUTES: u64 = 7 << 59 | 7 << 53 | 3 << 10;
+
+/// A value that differs from the recorded one in these bits at most.
+fn with_bits_of(bits: u64, recorded: u64, new: u64) -> u64 {
+    recorded & !bits | new & bits
 }
 
 impl GuardedIts {
     /// Judges a trapped access to its frames, and what EL2 did for it.
     pub(crate) fn judge(&mut self, trap: &mut ItsTrap) {
-        let Some((register, part)) = trap.register() else {
+        let selected = trap.register();
+        let Some(Selected { register, part, .. }) = selected else {
             // The paragraph on sizes; the row on the translation frame.
-            return trap.judge_reading(Reading::Zero, Part::Whole);
+            return trap.judge_reading(Reading::Zero, None, None);
         };
         match trap.direction {
             Direction::Write(value) => {
@@ -65,7 +72,8 @@ impl GuardedIts {
                     self.take_up(trap.events, trap);
                 }
                 self.notice_rest(trap.events);
-                trap.judge_reading(self.reading(register), part);
+                let (reading, declared) = self.reading(register);
+                trap.judge_reading(reading, selected, declared);
             }
         }
     }
@@ -82,21 +90,59 @@ impl GuardedIts {
         level1.any(|table| address.wrapping_sub(table.address) < table.bytes)
     }
 
-    /// The register table, column "read".
-    fn reading(&self, register: Register) -> Reading {
+    fn declared(&self) -> &Declaration {
+        &self.mappings.declared
+    }
+
+    /// The register table, column "read", and what says so, if it is not POLICY.md.
+    fn reading(&self, register: Register) -> (Reading, Option<&'static str>) {
+        let Declaration { traps, queue, registers, .. } = self.declared();
+        let hardware = Reading::Hardware(register);
         match register {
-            Register::Cbaser => Reading::Value(self.shown_cbaser),
-            Register::Cwriter => Reading::Value(self.queues.w),
-            Register::Creadr => Reading::Creadr(self.queues.creadr()),
-            Register::Baser(n) => Reading::Value(self.shown_baser[usize::from(n & 7)]),
-            Register::Statusr | Register::Partidr | Register::Reserved(_) => Reading::Zero,
-            Register::Ctlr
-            | Register::Iidr
-            | Register::Typer
-            | Register::Mpamidr
-            | Register::Mpidr
-            | Register::Umsir
-            | Register::Identification(_) => Reading::Hardware(register),
+            Register::Cbaser => {
+                (Reading::Value(self.shown_cbaser), registers.attributes.declared())
+            }
+            Register::Cwriter => (Reading::Value(self.queues.w), None),
+            Register::Creadr => (Reading::Creadr(self.creadr()), queue.refusal.declared()),
+            Register::Baser(n) => {
+                let shown = self.shown_baser[usize::from(n & 7)];
+                (Reading::Value(shown), registers.attributes.declared())
+            }
+            Register::Statusr | Register::Partidr | Register::Reserved(_) => {
+                let unknown = traps.unknown_registers;
+                let is_shown = unknown == UnknownRegisters::Hardware;
+                (if is_shown { hardware } else { Reading::Zero }, unknown.declared())
+            }
+            Register::Typer => {
+                let hidden = registers.typer_hidden;
+                let shown = self.mappings.typer.into_bits() & !hidden;
+                (Reading::Value(shown), (hidden != 0).then_some("registers.typer-hidden"))
+            }
+            Register::Iidr => {
+                let is_shown = registers.iidr == Iidr::Hardware;
+                (if is_shown { hardware } else { Reading::Zero }, registers.iidr.declared())
+            }
+            Register::Identification(_) => {
+                let identification = registers.identification;
+                let is_shown = identification == Identification::Hardware;
+                (if is_shown { hardware } else { Reading::Zero }, identification.declared())
+            }
+            Register::Ctlr | Register::Mpamidr | Register::Mpidr | Register::Umsir => {
+                (hardware, None)
+            }
+        }
+    }
+
+    /// What CREADR shows the host (P10).
+    fn creadr(&self) -> u64 {
+        self.queues.creadr(self.declared().queue.refusal)
+    }
+
+    /// What a write of CBASER or BASER at rest may change, of what it was.
+    fn changeable(&self) -> u64 {
+        match self.declared().registers.attributes {
+            Attributes::Fixed => Baser::VALID,
+            Attributes::Host => Baser::VALID | ATTRIBUTES,
         }
     }
 
@@ -175,11 +221,12 @@ impl GuardedIts {
 
     fn write_cbaser(&mut self, part: Part, value: u64, trap: &mut ItsTrap) {
         let new = part.insert(self.shown_cbaser, value);
-        let same = (new ^ self.cbaser) & Cbaser::WRITABLE & !Cbaser::VALID == 0;
-        if !same || !self.is_at_rest(trap) {
+        let same = (new ^ self.cbaser) & Cbaser::WRITABLE & !self.changeable() == 0;
+        if !same || self.declared().registers.resume == Resume::None || !self.is_at_rest(trap) {
             return;
         }
-        self.shown_cbaser = with_valid_of(self.cbaser, new);
+        self.cbaser = with_bits_of(ATTRIBUTES & self.changeable(), self.cbaser, new);
+        self.shown_cbaser = with_bits_of(Cbaser::VALID, self.cbaser, new);
         trap.account.writes.push(self.forwarded(Register::Cbaser, new, Cbaser::WRITABLE, "CBASER"));
         trap.account.writes.push(self.forwarded(Register::Cwriter, 0, u64::MAX, "CBASER"));
         self.queues = Queues::new(self.queues.queue, self.queues.shadow);
@@ -193,27 +240,30 @@ impl GuardedIts {
         let recorded = self.mappings.baser[n];
         let set_up_valid = Baser::from_bits(recorded).valid();
         let new = part.insert(self.shown_baser[n], value);
-        let same = (new ^ recorded) & Baser::WRITABLE & !Baser::VALID == 0;
-        if !same || !self.is_at_rest(trap) {
+        let same = (new ^ recorded) & Baser::WRITABLE & !self.changeable() == 0;
+        if !same || self.declared().registers.resume == Resume::None || !self.is_at_rest(trap) {
             return;
         }
         // A table that was not valid at set-up stays so: forwarded without Valid or ignored, it is
         // the same.
         let new = if set_up_valid { new } else { new & !Baser::VALID };
-        self.shown_baser[n] = with_valid_of(recorded, new);
+        let recorded = with_bits_of(ATTRIBUTES & self.changeable(), recorded, new);
+        self.mappings.baser[n] = recorded;
+        self.shown_baser[n] = with_bits_of(Baser::VALID, recorded, new);
         let write = self.forwarded(Register::Baser(n as u8), new, Baser::WRITABLE, "BASER");
         trap.account.writes.push(Write { required: set_up_valid, ..write });
     }
 
     fn write_cwriter(&mut self, part: Part, value: u64, trap: &mut ItsTrap) {
         let enabled = self.look(trap.events, trap);
-        let before = self.queues.j;
         let new = part.insert(self.queues.w, value);
         let mut retry = false;
         if self.queues.accepts(new & OFFSET_MASK) {
             self.queues.w = new & OFFSET_MASK;
+            let Declaration { queue: declared, .. } = *self.declared();
             // P10: without a stall that CREADR shows, Retry has no effect.
-            let asked = enabled && self.queues.creadr() & STALLED != 0 && new & RETRY != 0;
+            let shown = enabled && self.creadr() & STALLED != 0;
+            let asked = shown && new & RETRY != 0 && declared.retry == Retry::Judged;
             let Queues { stalled, refused, .. } = self.queues;
             retry = asked && stalled && self.judge_stalled(trap.events, trap);
             let queues = &mut self.queues;
@@ -224,11 +274,11 @@ impl GuardedIts {
             if asked && refused && stalled && !retry {
                 queues.refused = queues.copy(queues.j, trap.events).is_none();
             }
+            queues.refused &= !(enabled && declared.refusal == Refusal::Silent);
         }
         if enabled {
-            self.judge_queue(trap.events, trap);
+            self.submit(retry, trap.events, trap);
         }
-        self.expect_writer(before, retry, trap.events, trap);
     }
 
     /// P9, P10: the hardware's CWRITER is written once with J if J moved, and with Retry if that
@@ -253,11 +303,73 @@ impl GuardedIts {
 
     /// P9: a look, after which EL2 judges and moves the hardware's CWRITER.
     fn take_up(&mut self, events: &[Event], trap: &mut ItsTrap) {
-        let before = self.queues.j;
         if self.look(events, trap) {
-            self.judge_queue(events, trap);
+            self.submit(false, events, trap);
         }
-        self.expect_writer(before, false, events, trap);
+    }
+
+    /// P9: what EL2 judges and writes, and how long it waits. `retry`: a stalled command is taken
+    /// again. `events` start where EL2 may begin to.
+    fn submit(&mut self, retry: bool, mut events: &[Event], trap: &mut ItsTrap) {
+        let Declaration { numbers, queue: declared, .. } = *self.declared();
+        let mut room = numbers.commands_per_trap;
+        if declared.polls == 0 {
+            let before = self.queues.j;
+            self.judge_queue(&mut room, events, trap);
+            return self.expect_writer(before, retry, events, trap);
+        }
+        if retry {
+            self.expect_writer(self.queues.j, true, events, trap);
+            events = self.poll(declared.polls, events, trap);
+        }
+        while room > 0 && !self.queues.stalled {
+            let before = self.queues.j;
+            let rest = self.judge_queue(&mut room, events, trap);
+            if self.queues.j == before {
+                return;
+            }
+            self.expect_writer(before, false, events, trap);
+            events = self.poll(declared.polls, rest, trap);
+            if !self.mappings.in_flight.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// The point `polls`: after a write of CWRITER EL2 reads CREADR until all is consumed or the
+    /// ITS stalls, so many times at most. Returns the events after that.
+    fn poll<'a>(&mut self, polls: u32, events: &'a [Event], trap: &mut ItsTrap) -> &'a [Event] {
+        let cwriter = self.base + Register::Cwriter.offset();
+        let written = |event: &Event| matches!(event, Event::DeviceWrite { address, .. } if *address == cwriter);
+        // One that is missing is reported as that.
+        let Some(start) = events.iter().position(written) else {
+            return events;
+        };
+        let mut rest = &events[start + 1..];
+        for _ in 0..polls {
+            if self.queues.stalled || self.mappings.in_flight.is_empty() {
+                break;
+            }
+            let end = rest.iter().position(|event| self.queues.is_copy(event));
+            let (window, _) = rest.split_at(end.unwrap_or(rest.len()));
+            let read = window.iter().position(|event| {
+                device_reads(self.base, std::slice::from_ref(event))
+                    .next()
+                    .is_some_and(|read| of(Register::Creadr)(read).is_some())
+            });
+            let Some(read) = read else {
+                let (path, expected) = (format_args!("its{}.polls", self.its), "CREADR read again");
+                let (rule, source, seen) = (&rules::DIV_LOOK, "queue.polls", "no more reads");
+                trap.account.judgement.disagree(rule, source, path, expected, seen);
+                break;
+            };
+            let creadr = device_reads(self.base, &window[read..]).next().map_or(0, |read| read.1);
+            rest = &rest[read + 1..];
+            if !self.consume(creadr, trap) {
+                break;
+            }
+        }
+        rest
     }
 
     /// P9: a look among `events`: CREADR, then CTLR. C is taken and what was consumed is released.
@@ -276,6 +388,11 @@ impl GuardedIts {
         if ctlr & 1 == 0 || self.stop == Stop::Lost {
             return false;
         }
+        self.consume(creadr, trap)
+    }
+
+    /// P9: C is taken, and what was consumed is released. False if CREADR cannot be so.
+    fn consume(&mut self, creadr: u64, trap: &mut ItsTrap) -> bool {
         let queues = &mut self.queues;
         queues.stalled = creadr & STALLED != 0;
         let offset = creadr & OFFSET_MASK;
@@ -296,13 +413,26 @@ impl GuardedIts {
         true
     }
 
-    /// P9, P10: judges from J towards W. `events` start where EL2 may begin to.
-    fn judge_queue(&mut self, mut events: &[Event], trap: &mut ItsTrap) {
-        while self.queues.j != self.queues.w && !self.queues.refused && !self.mappings.is_full() {
+    /// P9, P10: judges from J towards W, at most as many as there is `room` for. `events` start
+    /// where EL2 may begin to. Returns those from the last copy on.
+    fn judge_queue<'a>(
+        &mut self,
+        room: &mut u32,
+        mut events: &'a [Event],
+        trap: &mut ItsTrap,
+    ) -> &'a [Event] {
+        let mut since = events;
+        while self.queues.j != self.queues.w
+            && !self.queues.refused
+            && !self.mappings.is_full()
+            && *room > 0
+        {
+            *room -= 1;
             let j = self.queues.j;
             let Some((effect, rest)) = self.judge_slot(j, "P9", events, trap) else {
-                return;
+                return since;
             };
+            since = events;
             events = rest;
             match effect {
                 None => self.queues.refused = true,
@@ -312,19 +442,23 @@ impl GuardedIts {
                 }
             }
         }
+        since
     }
 
     /// P10: the slot that the hardware stalled at is copied and judged afresh. Whether it passes.
     fn judge_stalled(&mut self, events: &[Event], trap: &mut ItsTrap) -> bool {
+        // It had no effect, and holds no record while it is judged.
+        let oldest = self.mappings.in_flight.front_mut();
+        let old = oldest.map(|old| std::mem::replace(old, Effect::Nothing));
         let judged = self.judge_slot(self.queues.c, "P10", events, trap);
-        let Some((Some(effect), _)) = judged else {
-            return false;
-        };
-        let old = self.mappings.in_flight.front_mut();
-        if let Some(Effect::Map { itt, .. }) = old.map(|old| std::mem::replace(old, effect)) {
+        let effect = judged.and_then(|(effect, _)| effect);
+        if let Some(oldest) = self.mappings.in_flight.front_mut() {
+            *oldest = effect.or(old).unwrap_or(Effect::Nothing);
+        }
+        if let (Some(Effect::Map { itt, .. }), Some(_)) = (old, effect) {
             trap.ledger.give_back(itt);
         }
-        true
+        effect.is_some()
     }
 
     /// Judges a slot by the first copy that EL2 took of it, against what EL2 did about it before
@@ -355,7 +489,14 @@ impl GuardedIts {
             _ => None,
         });
         trap.account.slots += u32::from(written.is_some());
-        let right = canonical(command).encode();
+        let queue = self.declared().queue;
+        let is_skipped = effect.is_none() && queue.refusal == Refusal::Skipped;
+        let effect = if is_skipped { Some(Effect::Nothing) } else { effect };
+        let right = match queue.bytes {
+            _ if is_skipped => Command::Sync { rdbase: self.mappings.first_rdbase() }.encode(),
+            Bytes::Canonical => canonical(command).encode(),
+            Bytes::Verbatim => words,
+        };
         let (rule, expected, seen): (&'static Rule, _, _) = match (effect, written) {
             (None, Some(_)) => (&rules::DIV_COMMAND, "refused".into(), "accepted".into()),
             (Some(_), None) => (&rules::DIV_REFUSED, "accepted".into(), "refused".into()),

@@ -28,6 +28,8 @@ struct Entry {
     owned: bool,
     /// So many ITTs, shadows and redistributor tables lie on it (P5): its pins.
     borrowed: u32,
+    /// Pins that could not be taken back (P13): the emulation still counts them.
+    kept: u32,
     /// A give back failed (P13): it may stay shared, and pinned more often.
     stuck: bool,
 }
@@ -60,6 +62,7 @@ impl Ledger {
                 base: if el2 { Base::El2 } else { Base::Host },
                 owned: false,
                 borrowed: 0,
+                kept: 0,
                 stuck: false,
             }
         };
@@ -131,6 +134,11 @@ impl Ledger {
         })
     }
 
+    /// The point `itt-pages`: whether the emulation holds no pin on any of these pages.
+    pub(crate) fn is_unborrowed(&self, pages: Pages) -> bool {
+        pages.iter().map(|page| self.entry(page)).all(|entry| entry.borrowed + entry.kept == 0)
+    }
+
     /// P5: one pin more on each page; `pages` are memory.
     pub(crate) fn borrow(&mut self, pages: Pages) -> Result<(), Refused> {
         if !self.can_borrow(pages) {
@@ -165,14 +173,16 @@ impl Ledger {
             let [Event::Page { change, pages, .. }, Event::Injected] = pair else {
                 continue;
             };
-            let reclaimed = match change {
-                PageChange::Unshare | PageChange::Unpin => false,
-                PageChange::Reclaim => true,
+            let (reclaimed, kept) = match change {
+                PageChange::Unshare => (false, 0),
+                PageChange::Unpin => (false, 1),
+                PageChange::Reclaim => (true, 0),
                 PageChange::Share | PageChange::Pin | PageChange::Donate => continue,
             };
             for page in pages.iter() {
                 self.update(page, |entry| {
                     entry.stuck = true;
+                    entry.kept += kept;
                     if reclaimed {
                         entry.base = Base::El2;
                     }

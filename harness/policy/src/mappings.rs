@@ -3,20 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Display;
 
-use its_el2::SubjectPolicy;
+use its_declaration::{Check, Declaration, IttPages, Level2Tables, MappedCollection, Remap};
 use its_gic::geometry::{Level1Entry, Location, PAGE_BYTES, Pages, Table, itt_bytes};
 use its_gic::register::{Baser, TableType};
 use its_gic::{Command, Typer};
 use its_machine::{Errno, Event, Machine, PageChange};
 
+use crate::ledger::Ledger;
 use crate::trap::ItsTrap;
 use crate::{Rule, rules};
 
 /// What an accepted command changes for the records once it is consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    Map { device_id: u32, itt: Pages },
-    Unmap { device_id: u32 },
+    Map {
+        device_id: u32,
+        itt: Pages,
+    },
+    Unmap {
+        device_id: u32,
+    },
+    /// A collection is mapped or unmapped.
+    Collection {
+        icid: u16,
+        mapped: bool,
+    },
     Nothing,
 }
 
@@ -42,7 +53,7 @@ pub(crate) struct Mappings {
     its: u8,
     machine: Machine,
     pub(crate) typer: Typer,
-    policy: SubjectPolicy,
+    pub(crate) declared: Declaration,
     /// As at set-up.
     pub(crate) baser: [u64; 8],
     /// Physical addresses of the host's copies of level-1 tables.
@@ -53,22 +64,25 @@ pub(crate) struct Mappings {
     pub(crate) in_flight: VecDeque<Effect>,
     /// The ITT of each device, as of what was consumed.
     pub(crate) records: BTreeMap<u32, Pages>,
+    /// Collections that are mapped, as of what was consumed since set-up.
+    collections: BTreeSet<u16>,
     /// Records that fit in the private pages (P7).
     pub(crate) capacity: u64,
 }
 
 impl Mappings {
-    pub(crate) fn new(its: u8, machine: Machine, policy: SubjectPolicy, capacity: u64) -> Self {
+    pub(crate) fn new(its: u8, machine: Machine, declared: Declaration, capacity: u64) -> Self {
         Self {
             its,
             machine,
             typer: machine.configuration(its).typer(),
-            policy,
+            declared,
             baser: [0; 8],
             shadow_level1: [0; 8],
             level1: BTreeSet::new(),
             in_flight: VecDeque::new(),
             records: BTreeMap::new(),
+            collections: BTreeSet::new(),
             capacity,
         }
     }
@@ -81,7 +95,7 @@ impl Mappings {
 
     /// Whether as many commands are in flight as EL2 may have.
     pub(crate) fn is_full(&self) -> bool {
-        self.in_flight.len() >= self.policy.commands_in_flight as usize
+        self.in_flight.len() >= self.declared.numbers.commands_in_flight as usize
     }
 
     /// The tables of one type that were Valid at set-up.
@@ -110,8 +124,46 @@ impl Mappings {
         match self.in_flight.pop_front()? {
             Effect::Map { device_id, itt } => self.records.insert(device_id, itt),
             Effect::Unmap { device_id } => self.records.remove(&device_id),
+            Effect::Collection { icid, mapped: true } => {
+                self.collections.insert(icid);
+                None
+            }
+            Effect::Collection { icid, mapped: false } => {
+                self.collections.remove(&icid);
+                None
+            }
             Effect::Nothing => None,
         }
+    }
+
+    /// What a SYNC names that takes the place of a refused command.
+    pub(crate) fn first_rdbase(&self) -> u64 {
+        self.machine.rdbase(self.its, 0)
+    }
+
+    /// Whether a device has a record, or a MAPD V=1 in flight.
+    fn is_device_mapped(&self, of: u32) -> bool {
+        let maps =
+            |effect: &Effect| matches!(effect, Effect::Map { device_id, .. } if *device_id == of);
+        self.records.contains_key(&of) || self.in_flight.iter().any(maps)
+    }
+
+    /// Whether a collection is mapped once all that is in flight is consumed.
+    fn is_collection_mapped(&self, of: u16) -> bool {
+        let last = self.in_flight.iter().rev().find_map(|effect| match effect {
+            Effect::Collection { icid, mapped } if *icid == of => Some(*mapped),
+            _ => None,
+        });
+        last.unwrap_or_else(|| self.collections.contains(&of))
+    }
+
+    fn leaves(&self, check: Check) -> bool {
+        self.declared.queue.left_to_hardware.has(check)
+    }
+
+    /// Whether the policy allows an ITT on these pages, whatever memory they are.
+    pub(crate) fn allows_pages(&self, itt: Pages, ledger: &Ledger) -> bool {
+        self.declared.memory.itt_pages == IttPages::Shared || ledger.is_unborrowed(itt)
     }
 
     /// The command table of the policy, row by row: what the command does once consumed, `None` if
@@ -122,20 +174,28 @@ impl Mappings {
         window: &[Event],
         trap: &mut ItsTrap,
     ) -> Option<Effect> {
-        let known = |rdbase| self.machine.redistributor(self.its, rdbase).is_some();
-        let is_device = |device_id: u32| u64::from(device_id) < self.typer.device_ids();
-        let is_collection = |icid: u16| u64::from(icid) < self.typer.collection_ids();
+        let Declaration { numbers, memory, queue: declared, .. } = self.declared;
+        if declared.refused_commands.names(&command) {
+            return None;
+        }
+        let known = |rdbase| {
+            self.leaves(Check::Rdbase) || self.machine.redistributor(self.its, rdbase).is_some()
+        };
         let passes = match command {
             Command::Mapd { device_id, size, itt_address, valid: true } => {
                 let bytes = itt_bytes(size, self.typer.itt_entry_bytes());
                 let itt = Pages::under(itt_address, bytes);
                 // P6, P7: as many EventID bits as the subject takes; a record of its own.
+                let is_new = memory.remap == Remap::Accepted || !self.is_device_mapped(device_id);
                 let passes = !refused_by_injection(window)
-                    && is_device(device_id)
-                    && size <= self.typer.id_bits()
-                    && u32::from(size) < self.policy.event_id_bits
+                    && self.has_device(device_id)
+                    && is_new
+                    && (size <= self.typer.id_bits() || self.leaves(Check::EventIdBits))
+                    && u32::from(size) < numbers.event_id_bits
                     && self.machine.is_memory(itt_address, bytes)
                     && self.records_used() < self.capacity
+                    && itt_address.is_multiple_of(memory.itt_alignment.bytes())
+                    && self.allows_pages(itt, trap.ledger)
                     && trap.ledger.can_borrow(itt);
                 let level2 = (0, device_id);
                 let passes = self.judge_level2(level2, Some(itt), passes, window, trap);
@@ -143,16 +203,23 @@ impl Mappings {
                     .then_some(Effect::Map { device_id, itt });
             }
             Command::Mapd { device_id, .. } => {
-                let passes = is_device(device_id) && self.has_entry(0, device_id);
+                let passes = self.has_device(device_id) && self.has_entry(0, device_id);
                 return passes.then_some(Effect::Unmap { device_id });
             }
             Command::Mapc { icid, valid: false, .. } => {
-                is_collection(icid) && self.has_entry(1, icid.into())
+                let passes = self.has_collection(icid) && self.has_entry(1, icid.into());
+                return passes.then_some(Effect::Collection { icid, mapped: false });
             }
             Command::Mapc { icid, rdbase, .. } => {
-                let passes = !refused_by_injection(window) && is_collection(icid) && known(rdbase);
+                let is_new = declared.mapped_collection == MappedCollection::Accepted
+                    || !self.is_collection_mapped(icid);
+                let passes = !refused_by_injection(window)
+                    && self.has_collection(icid)
+                    && is_new
+                    && known(rdbase);
                 let level2 = (1, icid.into());
-                self.judge_level2(level2, None, passes, window, trap)
+                let passes = self.judge_level2(level2, None, passes, window, trap);
+                return passes.then_some(Effect::Collection { icid, mapped: true });
             }
             Command::Mapti { .. }
             | Command::Mapi { .. }
@@ -169,15 +236,31 @@ impl Mappings {
         passes.then_some(Effect::Nothing)
     }
 
+    /// Whether a DeviceID is one of the ITS's, or the hardware is to say so.
+    fn has_device(&self, device_id: u32) -> bool {
+        u64::from(device_id) < self.typer.device_ids() || self.leaves(Check::DeviceId)
+    }
+
+    /// Whether an ICID is one of the ITS's, or the hardware is to say so.
+    fn has_collection(&self, icid: u16) -> bool {
+        u64::from(icid) < self.typer.collection_ids() || self.leaves(Check::Icid)
+    }
+
+    /// Whether the n-th table's checks of an id are left to the hardware.
+    fn leaves_id(&self, n: usize) -> bool {
+        self.leaves(if n == 0 { Check::DeviceId } else { Check::Icid })
+    }
+
     /// Whether the ITS holds the entry of an id of the n-th table itself.
     fn is_held(&self, n: usize, id: u32) -> bool {
         n == 1 && id < u32::from(self.typer.hcc())
     }
 
-    /// Whether an id is within its table (or held by the ITS), level-2 present or not.
+    /// Whether an id is within its table (or held by the ITS), level-2 present or not; or the
+    /// hardware is to say so.
     fn has_entry(&self, n: usize, id: u32) -> bool {
         let within = |table: Table| u64::from(id) < table.capacity();
-        self.is_held(n, id) || self.table(n).is_some_and(within)
+        self.is_held(n, id) || self.table(n).is_some_and(within) || self.leaves_id(n)
     }
 
     /// P8: the level-2 table of a V=1 command, whose other checks pass or not. Whether the command
@@ -210,7 +293,7 @@ impl Mappings {
                 }
                 return others_pass;
             }
-            Level2::Unread if others_pass => {
+            Level2::Unread if others_pass && !self.is_no_id(n, id) => {
                 self.disagree(level1_entry, "the host's entry read", "not read", trap);
                 return false;
             }
@@ -218,7 +301,7 @@ impl Mappings {
                 if write.is_some() {
                     self.disagree(level1_entry, "left invalid", "written", trap);
                 }
-                return false;
+                return others_pass && self.leaves_id(n) && self.is_no_id(n, id);
             }
         };
         let overlap = |itt: Pages| pages.iter().any(|page| itt.contains(page));
@@ -235,6 +318,12 @@ impl Mappings {
         passes
     }
 
+    /// Whether the ITS has no such DeviceID or ICID, whatever its table holds.
+    fn is_no_id(&self, n: usize, id: u32) -> bool {
+        let ids = if n == 0 { self.typer.device_ids() } else { self.typer.collection_ids() };
+        u64::from(id) >= ids
+    }
+
     /// What is so of the level-2 table of an id, by its level-1 entry and what the host offers.
     fn level2(
         &self,
@@ -244,11 +333,14 @@ impl Mappings {
         window: &[Event],
         trap: &ItsTrap,
     ) -> Level2 {
-        if n == 0 && u64::from(id) >= self.typer.device_ids() {
+        if self.is_no_id(n, id) && (n == 0 || self.leaves_id(n)) {
             return Level2::Beyond;
         }
         if self.level1.contains(&level1_entry) {
             return Level2::Present;
+        }
+        if self.declared.memory.level2 == Level2Tables::Fixed {
+            return Level2::Unusable;
         }
         let shadow = self.shadow_level1[n] + (level1_entry - table.address);
         let Some(entry) = window.iter().find_map(|event| event.word_read(shadow)) else {
@@ -298,7 +390,8 @@ impl Mappings {
         trap: &mut ItsTrap,
     ) {
         let path = format_args!("its{}.level1 entry {level1_entry:#x}", self.its);
-        trap.account.judgement.disagree(rule, "P8", path, expected, seen);
+        let source = self.declared.memory.level2.source();
+        trap.account.judgement.disagree(rule, source, path, expected, seen);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The reference: one action in, one judgement out.
 
 use its_architecture::{Architecture, Judgement, STALLED, value_of};
-use its_el2::SubjectPolicy;
+use its_declaration::{Declaration, Redistributors};
 use its_gic::geometry::PAGE_BYTES;
 use its_machine::{
     AccessSize, Action, Direction, Event, Freedoms, HostSide, Machine, Outcome, PageState, Part,
@@ -32,7 +32,7 @@ pub enum Phase {
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(crate) machine: Machine,
-    pub(crate) policy: SubjectPolicy,
+    pub(crate) declared: Declaration,
     pub hardware: Architecture,
     pub(crate) ghost: Ghost,
     pub(crate) ledger: Ledger,
@@ -48,10 +48,10 @@ impl Policy {
     /// Returns a machine before boot: nothing programmed, no CPU finalized. `freedoms`: what is
     /// allowed of each ITS where the architecture leaves a choice; redistributors go by the
     /// first's.
-    pub fn new(machine: Machine, policy: SubjectPolicy, freedoms: impl Fn(u8) -> Freedoms) -> Self {
+    pub fn new(machine: Machine, declared: Declaration, freedoms: impl Fn(u8) -> Freedoms) -> Self {
         Self {
             machine,
-            policy,
+            declared,
             hardware: Architecture::new(machine, freedoms),
             ghost: Ghost::new(machine),
             ledger: Ledger::new(machine),
@@ -129,7 +129,7 @@ impl Policy {
 
     /// S3: the ITS with this control frame, if it is one that EL2 can guard.
     pub(crate) fn guardable(&self, device: u64) -> Option<usize> {
-        let guardable = self.machine.its.iter().take(self.policy.guarded_its as usize);
+        let guardable = self.machine.its.iter().take(self.declared.numbers.guarded_its as usize);
         guardable.into_iter().position(|base| *base == device)
     }
 
@@ -226,12 +226,13 @@ impl Policy {
         events: &[Event],
         account: &mut Account,
     ) {
-        let machine = &self.machine;
+        let (machine, declared) = (&self.machine, &self.declared);
         match *before {
             Before::Its { its, offset, registers: ref before } => {
                 let ledger = &mut self.ledger;
                 let mut trap = ItsTrap {
                     machine,
+                    declared,
                     its,
                     offset,
                     size,
@@ -244,7 +245,9 @@ impl Policy {
                 };
                 match &mut self.guarded[its] {
                     Some(guarded) => guarded.judge(&mut trap),
-                    None if its >= self.policy.guarded_its as usize => trap.judge_surplus(),
+                    None if its >= self.declared.numbers.guarded_its as usize => {
+                        trap.judge_surplus()
+                    }
                     None => trap.judge_closing(),
                 }
             }
@@ -260,7 +263,7 @@ impl Policy {
                     events,
                     enabled,
                 };
-                trap.judge(account);
+                trap.judge(declared.traps.redistributors, account);
             }
         }
     }
@@ -280,7 +283,7 @@ impl Policy {
         };
         plan.count_pins(|page| self.page(page).map_or(0, |state| state.pins.into()));
         self.ledger = plan.ledger;
-        self.lpi_tables_borrowed = true;
+        self.lpi_tables_borrowed = self.declared.traps.redistributors == Redistributors::Guarded;
         for (address, value) in plan.level1 {
             self.hardware.store(address, &[value]);
         }

@@ -1,6 +1,7 @@
 //! The pair of queues of a guarded ITS: how far EL2 and the hardware are (P9 to P11).
 
 use its_architecture::STALLED;
+use its_declaration::Refusal;
 use its_gic::command::Words;
 use its_gic::geometry::Queue;
 use its_machine::Event;
@@ -28,8 +29,9 @@ impl Queues {
     }
 
     /// What CREADR shows the host (P10).
-    pub(crate) fn creadr(&self) -> u64 {
-        let stalled = self.stalled || self.refused && self.c == self.j;
+    pub(crate) fn creadr(&self, refusal: Refusal) -> u64 {
+        let shown = self.refused && refusal == Refusal::Stall;
+        let stalled = self.stalled || shown && self.c == self.j;
         self.c | if stalled { STALLED } else { 0 }
     }
 
@@ -57,13 +59,7 @@ impl Queues {
         offset: u64,
         events: &'a [Event],
     ) -> Option<(Words, &'a [Event], &'a [Event])> {
-        let copy = |event: &Event| match event {
-            Event::CommandRead { address, words, .. } => {
-                let at = address.wrapping_sub(self.shadow);
-                (at < self.queue.bytes).then_some((at, *words))
-            }
-            _ => None,
-        };
+        let copy = |event: &Event| self.copied(event);
         let (start, words) = events.iter().enumerate().find_map(|(index, event)| {
             let (at, words) = copy(event)?;
             (at == offset).then_some((index, words))
@@ -72,5 +68,21 @@ impl Queues {
         let other = |event: &Event| copy(event).is_some_and(|(at, _)| at != offset);
         let (window, rest) = after.split_at(after.iter().position(other).unwrap_or(after.len()));
         Some((words, window, rest))
+    }
+
+    /// Whether EL2 copied a slot of the host's.
+    pub(crate) fn is_copy(&self, event: &Event) -> bool {
+        self.copied(event).is_some()
+    }
+
+    /// The offset and the words of a slot of the host's that EL2 copied.
+    fn copied(&self, event: &Event) -> Option<(u64, Words)> {
+        match event {
+            Event::CommandRead { address, words, .. } => {
+                let at = address.wrapping_sub(self.shadow);
+                (at < self.queue.bytes).then_some((at, *words))
+            }
+            _ => None,
+        }
     }
 }

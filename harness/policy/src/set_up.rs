@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use its_architecture::{Partial, STALLED, Truth};
+use its_declaration::{ErrnoOf, Redistributors};
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
 use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Ctlr, Register};
@@ -16,8 +17,7 @@ use crate::policy::Policy;
 use crate::queue::Queues;
 use crate::{Rule, rules};
 
-/// MAPD.ITT_addr leaves out the bits below, and has none above.
-const ITT_ALIGNMENT: u64 = 256;
+/// MAPD.ITT_addr has no bits above.
 const ADDRESSES: u64 = 1 << 52;
 /// What hardware makes of a queue's address bits below is not defined.
 const QUEUE_ALIGNMENT: u64 = 0x1_0000;
@@ -127,7 +127,9 @@ impl<'a> SetUp<'a> {
         if x1 == 0 {
             return self.failed.is_none() && self.unread.is_none() && !injected;
         }
-        injected && is(&Errno::Eperm) || self.failed.is_some_and(|(_, errno)| is(&errno))
+        let any = self.on.declared.set_up.errno == ErrnoOf::Any && x1 < 0;
+        injected && (any || is(&Errno::Eperm))
+            || self.failed.is_some_and(|(_, errno)| any || is(&errno))
     }
 
     // ---- what EL2 read
@@ -214,7 +216,7 @@ impl<'a> SetUp<'a> {
         self.require("S4", Errno::Eopnotsupp, on.guarded[its].is_none())?;
 
         let count = count.max(1);
-        let most = u64::from(on.policy.private_pages);
+        let most = u64::from(on.declared.numbers.private_pages);
         let own = self.linear_pages(private, count.min(most)).zip(self.linear_pages(descriptor, 1));
         let apart = |own: &(Pages, Pages)| !own.0.contains(own.1.first);
         let own = own.filter(|own| count <= most && apart(own));
@@ -224,7 +226,7 @@ impl<'a> SetUp<'a> {
         let owned = self.ledger.own(private).is_ok() && self.ledger.own(descriptor).is_ok();
         self.require("S6", Errno::Eperm, owned)?;
         let descriptor = descriptor.first * PAGE_BYTES;
-        let capacity = u64::from(on.policy.records_per_page) * private.count;
+        let capacity = u64::from(on.declared.numbers.records_per_page) * private.count;
         let list = self.borrow_list(descriptor, capacity)?;
 
         let mut guarded = self.check_descriptor(its, descriptor, capacity, list)?;
@@ -282,7 +284,7 @@ impl<'a> SetUp<'a> {
             shown_cbaser: cbaser.into_bits(),
             shown_baser: [0; 8],
             queues: Queues::new(Queue::new(cbaser), shadow),
-            mappings: Mappings::new(its as u8, self.on.machine, self.on.policy, capacity),
+            mappings: Mappings::new(its as u8, self.on.machine, self.on.declared, capacity),
             stop: Stop::Running,
         };
         let mappings = &mut guarded.mappings;
@@ -378,10 +380,10 @@ impl<'a> SetUp<'a> {
             let (device_id, size) = (first as u32, (first >> 32) as u32);
             let bytes = itt_bytes(size.min(31) as u8, typer.itt_entry_bytes());
             let possible = size <= u32::from(typer.id_bits())
-                && size < self.on.policy.event_id_bits
+                && size < self.on.declared.numbers.event_id_bits
                 && u64::from(device_id) < typer.device_ids()
                 && u64::from(device_id) < table.capacity()
-                && itt.is_multiple_of(ITT_ALIGNMENT)
+                && itt.is_multiple_of(mappings.declared.memory.itt_alignment.bytes())
                 && itt < ADDRESSES;
             if !possible {
                 return false;
@@ -408,7 +410,8 @@ impl<'a> SetUp<'a> {
     /// The tables of redistributors with LPIs enabled; none if an earlier set-up borrowed them.
     fn lpi_tables(&mut self) -> Vec<Pages> {
         let mut tables = Vec::new();
-        if self.on.lpi_tables_borrowed {
+        let open = self.on.declared.traps.redistributors == Redistributors::Open;
+        if self.on.lpi_tables_borrowed || open {
             return tables;
         }
         for redistributor in &self.on.hardware.redistributors {
@@ -447,14 +450,17 @@ impl<'a> SetUp<'a> {
                 well_formed &= self.level2_tables(table, mappings, &mut owned);
             }
         }
-        borrowed.extend(mappings.records.values());
-        borrowed.extend(distinct(lpi_tables));
         let (ghost, ledger) = (&self.on.ghost, &mut self.ledger);
+        let borrow =
+            |ledger: &mut Ledger, pages| ghost.is_memory(pages) && ledger.borrow(pages).is_ok();
+        let mut itts = mappings.records.values().copied();
+        let itt_pages = mappings.declared.memory.itt_pages;
         let all = well_formed
             && owned.into_iter().all(|pages| ghost.is_memory(pages) && ledger.own(pages).is_ok())
-            && { borrowed.into_iter() }
-                .all(|pages| ghost.is_memory(pages) && ledger.borrow(pages).is_ok());
-        self.require("S9", Errno::Eperm, all)
+            && borrowed.into_iter().all(|pages| borrow(ledger, pages))
+            && itts.all(|itt| mappings.allows_pages(itt, ledger) && borrow(ledger, itt))
+            && distinct(lpi_tables).all(|pages| borrow(ledger, pages));
+        self.require(itt_pages.declared().unwrap_or("S9"), Errno::Eperm, all)
     }
 
     /// S9: adds the level-2 tables that a level-1 table names. Whether its entries are well-formed.

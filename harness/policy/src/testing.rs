@@ -3,6 +3,7 @@
 use its_architecture::Architecture;
 pub(crate) use its_architecture::Judgement;
 pub(crate) use its_architecture::testing::*;
+use its_declaration::Declaration;
 use its_el2::SubjectPolicy;
 use its_gic::command::Words;
 pub(crate) use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages};
@@ -30,7 +31,7 @@ impl Reference for Policy {
             its: u32::MAX,
             redistributors: u32::MAX,
         };
-        Self::new(machine, policy, |_| freedoms)
+        Self::new(machine, Declaration::of(policy), |_| freedoms)
     }
 
     fn judge(&mut self, action: &Action, outcome: &Outcome, events: &[Event]) -> Judgement {

@@ -3,8 +3,9 @@
 use its_architecture::{
     Architecture, Registers, Truth, its_at, name, redistributor_at, redistributor_register,
 };
+use its_declaration::{ClosingWrites, Declaration, NarrowReads, Redistributors};
 use its_gic::redistributor as gicr;
-use its_gic::register::FRAME_BYTES;
+use its_gic::register::{FRAME_BYTES, OFFSET_MASK};
 use its_gic::{Part, Register};
 use its_machine::{AccessSize, Direction, Event, Machine};
 
@@ -40,9 +41,19 @@ pub(crate) enum Reading {
     Hardware(Register),
 }
 
+/// The bytes of a register that an access is of.
+#[derive(Clone, Copy)]
+pub(crate) struct Selected {
+    pub(crate) register: Register,
+    pub(crate) part: Part,
+    /// Of a read of one or two bytes: bits of the part below them.
+    shift: u64,
+}
+
 /// A trapped access to the frames of an ITS.
 pub(crate) struct ItsTrap<'a> {
     pub(crate) machine: &'a Machine,
+    pub(crate) declared: &'a Declaration,
     pub(crate) its: usize,
     /// From the start of the control frame.
     pub(crate) offset: u64,
@@ -97,35 +108,73 @@ impl Before {
 }
 
 impl ItsTrap<'_> {
-    /// The register that the access names, if its size is one of that.
-    pub(crate) fn register(&self) -> Option<(Register, Part)> {
-        let in_frame = self.offset < FRAME_BYTES;
-        in_frame.then(|| Register::select(self.offset, self.size.bytes())).flatten()
+    /// The register that the access names, if its size is one of that, or the policy has others.
+    pub(crate) fn register(&self) -> Option<Selected> {
+        if self.offset >= FRAME_BYTES {
+            return None;
+        }
+        let bytes = self.size.bytes();
+        if let Some((register, part)) = Register::select(self.offset, bytes) {
+            return Some(Selected { register, part, shift: 0 });
+        }
+        let has_bytes = self.declared.traps.narrow_reads == NarrowReads::Bytes
+            && self.direction == Direction::Read
+            && bytes < 4
+            && self.offset.is_multiple_of(bytes);
+        let (register, part) = Register::select(self.offset & !3, 4).filter(|_| has_bytes)?;
+        Some(Selected { register, part, shift: 8 * (self.offset & 3) })
     }
 
     /// P2: until the ITS is guarded reads are forwarded and writes ignored.
     pub(crate) fn judge_closing(&mut self) {
-        match self.register() {
-            Some((register, part)) => {
-                self.judge_reading(Reading::Hardware(register), part);
+        let selected = self.register();
+        match (selected, self.direction) {
+            (Some(Selected { register, .. }), Direction::Read) => {
+                self.judge_reading(Reading::Hardware(register), selected, None);
+            }
+            (Some(Selected { register, part, .. }), Direction::Write(value)) => {
+                self.judge_closing_write(register, part, value);
             }
             // Reads of the translation frame may be forwarded too.
-            None if self.offset >= FRAME_BYTES => {}
-            None => self.judge_reading(Reading::Zero, Part::Whole),
+            (None, _) if self.offset >= FRAME_BYTES => {}
+            (None, _) => self.judge_reading(Reading::Zero, None, None),
+        }
+    }
+
+    fn judge_closing_write(&mut self, register: Register, part: Part, value: u64) {
+        let closing = self.declared.traps.closing_writes;
+        if closing == ClosingWrites::Cwriter && register == Register::Cwriter && part == Part::Whole
+        {
+            let address = self.machine.its[self.its] + register.offset();
+            let (value, source) = (value & OFFSET_MASK, closing.source());
+            let (size, mask, required) = (AccessSize::Double, u64::MAX, true);
+            self.account.writes.push(Write { address, size, value, mask, required, source });
         }
     }
 
     /// Decision 16: an ITS that EL2 can never guard reads zero.
     pub(crate) fn judge_surplus(&mut self) {
-        self.judge_reading(Reading::Zero, Part::Whole);
+        self.judge_reading(Reading::Zero, None, None);
     }
 
-    pub(crate) fn judge_reading(&mut self, reading: Reading, part: Part) {
+    /// `selected`: what the access is of. `declared`: what says so, if it is not POLICY.md.
+    pub(crate) fn judge_reading(
+        &mut self,
+        reading: Reading,
+        selected: Option<Selected>,
+        declared: Option<&'static str>,
+    ) {
         if self.direction != Direction::Read {
             return;
         }
         let base = self.machine.its[self.its];
-        let is = |value: u64| (part.extract(value) == self.seen, Some(value));
+        let bytes = |value: u64| match selected {
+            Some(Selected { part, shift, .. }) => self.size.truncate(part.extract(value) >> shift),
+            None => value,
+        };
+        let narrow =
+            selected.filter(|_| self.size.bytes() < 4).map(|_| NarrowReads::Bytes.source());
+        let is = |value: u64| (bytes(value) == self.seen, Some(value));
         let (rule, (right, expected)): (&'static Rule, _) = match reading {
             Reading::Creadr(value) => (&rules::DIV_CREADR, is(value)),
             Reading::Zero => (&rules::DIV_ZERO, is(0)),
@@ -143,9 +192,10 @@ impl ItsTrap<'_> {
         if right {
             return;
         }
-        let (source, path) = name(self.machine, base + self.offset);
+        let (row, path) = name(self.machine, base + self.offset);
+        let source = declared.or(narrow).unwrap_or(row);
         let expected = match expected {
-            Some(value) => format!("{:#x}", part.extract(value)),
+            Some(value) => format!("{:#x}", bytes(value)),
             None => "the hardware's value".into(),
         };
         let seen = format_args!("{:#x}", self.seen);
@@ -154,8 +204,8 @@ impl ItsTrap<'_> {
 }
 
 impl RedistributorTrap<'_> {
-    /// "Redistributors, all, from the first finalize".
-    pub(crate) fn judge(&self, account: &mut Account) {
+    /// "Redistributors, all, from the first finalize", or as declared.
+    pub(crate) fn judge(&self, who: Redistributors, account: &mut Account) {
         let size = self.size.bytes();
         let own = [gicr::CTLR, gicr::PROPBASER, gicr::PENDBASER];
         let named = redistributor_register(self.offset, size);
@@ -172,7 +222,7 @@ impl RedistributorTrap<'_> {
                 self.judge_read(!aligned || wide || other, account);
             }
             Direction::Write(_) if vlpi || !aligned => {}
-            Direction::Write(value) => self.judge_write(value, named, wide, account),
+            Direction::Write(value) => self.judge_write((value, who), named, wide, account),
         }
     }
 
@@ -194,11 +244,24 @@ impl RedistributorTrap<'_> {
     }
 
     /// `named`: CTLR, PROPBASER or PENDBASER. `wide`: it has 64 bits and no halves.
-    fn judge_write(&self, value: u64, named: Option<u64>, wide: bool, account: &mut Account) {
+    fn judge_write(
+        &self,
+        (value, who): (u64, Redistributors),
+        named: Option<u64>,
+        wide: bool,
+        account: &mut Account,
+    ) {
         let Self { address, offset, size, .. } = *self;
-        let source = "redistributors";
+        let source = who.source();
         let write = |value, mask, required| Write { address, size, value, mask, required, source };
         match named {
+            Some(register) if who == Redistributors::Open => {
+                let own =
+                    if register == gicr::CTLR { AccessSize::Word } else { AccessSize::Double };
+                if size == own {
+                    account.writes.push(write(value, u64::MAX, true));
+                }
+            }
             // EnableLPIs stays as it is.
             Some(gicr::CTLR) => {
                 let (enable, mask) = match self.enabled {

@@ -23,6 +23,7 @@
 
 pub mod campaign;
 mod compare;
+mod declared;
 mod lockstep;
 pub mod minimize;
 pub mod observe;
@@ -33,5 +34,6 @@ pub mod replay;
 mod session;
 pub mod trace;
 
+pub use declared::{DECLARATION, Declared};
 pub use play::{Case, LAYERS, Make, Runner, Verdict};
 pub use referee::Referee;

@@ -1,12 +1,12 @@
 //! One action on the board, judged by the oracles, by the reference of the policy, and by the
 //! account of the host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use its_architecture::{Architecture, Judgement};
 use its_board::Board;
+use its_declaration::Declaration;
 use its_driver::{Driver, Drivers};
-use its_el2::SubjectPolicy;
 use its_gic::Register;
 use its_machine::{Action, Area, Errno, Event, Hypercall, Machine, Outcome, Part, View};
 use its_oracles::{Oracles, Step};
@@ -16,6 +16,7 @@ use its_rules::{Evidence, Family, Finding, Layer, Layers, catalogue as rules};
 use its_service::{Entrusted, Service, Unpromised};
 
 use crate::compare;
+use crate::declared::Declared;
 use crate::play::{Case, Verdict};
 use crate::session::{Next, Observer};
 use crate::trace::Trace;
@@ -31,10 +32,13 @@ pub(crate) struct Judges {
     pub service: Option<Service>,
     /// What was broken so far, each rule and class once.
     pub findings: Vec<Finding>,
+    /// Rules that the declaration gives up and that were broken.
+    pub given_up: BTreeSet<&'static str>,
 }
 
 pub(crate) struct Lockstep<'a> {
     machine: Machine,
+    declared: Declared,
     judges: Judges,
     /// Of this action, before they are placed.
     broken: Vec<Finding>,
@@ -64,7 +68,7 @@ const REST: &str = "hardware";
 
 impl<'a> Lockstep<'a> {
     pub(crate) fn new(
-        machine: Machine,
+        (machine, declared): (Machine, Declared),
         judges: Judges,
         trace: Option<&'a mut Trace>,
         layers: Layers,
@@ -72,6 +76,7 @@ impl<'a> Lockstep<'a> {
     ) -> Self {
         Self {
             machine,
+            declared,
             judges,
             broken: Vec::new(),
             is_at_end: false,
@@ -186,9 +191,15 @@ impl<'a> Lockstep<'a> {
 
     /// Leaves of what was broken what is judged.
     fn sift(&mut self, board: &Board) {
-        let (layers, observed) = (self.layers, board.is_observed());
+        let Self { layers, declared, .. } = *self;
+        let observed = board.is_observed();
+        let given_up = &mut self.judges.given_up;
         self.broken.retain(|Finding { rule, .. }| {
-            layers.has(rule.layer) && (observed || rule.evidence != Evidence::Accesses)
+            let is_judged =
+                layers.has(rule.layer) && (observed || rule.evidence != Evidence::Accesses);
+            let is_given_up = is_judged && declared.gives_up(rule);
+            given_up.extend(is_given_up.then_some(rule.id));
+            is_judged && !is_given_up
         });
     }
 
@@ -298,11 +309,14 @@ impl<'a> Lockstep<'a> {
         } else {
             Verdict::Agree
         };
+        let given_up = self.judges.given_up.into_iter();
+        self.counts.given_up = given_up.map(|rule| (rule.into(), 1)).collect();
         Case {
             verdict,
             findings: self.judges.findings,
             defects: self.defects,
             counts: self.counts,
+            unprotected: self.declared.policy.unprotected(),
             observed: board.is_observed(),
         }
     }
@@ -368,7 +382,7 @@ impl Observer for Lockstep<'_> {
     /// reported it, or the host has more live devices than the subject declares room for.
     fn set_up(&mut self, board: &Board, drivers: &Drivers, failed: &[Outcome]) {
         let unguarded = self.unguarded.take();
-        let policy = board.policy();
+        let policy = self.declared.policy;
         if drivers.iter().any(|driver| driver.mapped_devices() > records(policy, driver)) {
             return;
         }
@@ -419,21 +433,21 @@ impl Observer for Lockstep<'_> {
 }
 
 /// The account of a host from the end of a boot on; none where EL2 does not guard every ITS.
-fn service(hardware: Architecture, policy: SubjectPolicy, drivers: &Drivers) -> Option<Service> {
+fn service(hardware: Architecture, declared: Declaration, drivers: &Drivers) -> Option<Service> {
     let entrusted = |driver: &Driver| Entrusted {
         queue: driver.queue().address,
         level1: driver.level1(),
         level2: driver.level2_pages(),
         itts: Area::ITT.run(),
-        records: records(policy, driver),
+        records: records(declared, driver),
     };
-    let is_whole = hardware.its.len() <= policy.guarded_its as usize;
-    is_whole.then(|| Service::new(hardware, drivers.iter().map(entrusted).collect()))
+    let is_whole = hardware.its.len() <= declared.numbers.guarded_its as usize;
+    is_whole.then(|| Service::new(hardware, declared, drivers.iter().map(entrusted).collect()))
 }
 
 /// The most devices that a subject has room for in what a driver gives it.
-fn records(policy: SubjectPolicy, driver: &Driver) -> usize {
-    (u64::from(policy.records_per_page) * driver.private_pages()) as usize
+fn records(declared: Declaration, driver: &Driver) -> usize {
+    (u64::from(declared.numbers.records_per_page) * driver.private_pages()) as usize
 }
 
 /// Whether EL2 or hardware answers for this action, and so is judged by it: whatever EL2 did about

@@ -62,7 +62,7 @@ pub fn observe(scenario: &Scenario, make: Make) -> Observed {
     }
     KEPT.with_borrow_mut(|slot| {
         let session = kept(slot, make, Session::new);
-        let played = session.play(scenario, |_, _, kept| {
+        let played = session.play(scenario, |_, kept| {
             let actions = kept.cloned().unwrap_or_default();
             Recorder { actions, ..Recorder::default() }
         });

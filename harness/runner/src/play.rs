@@ -1,11 +1,12 @@
 //! One case: boot, operations, and the end in which the queue must come to rest.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 use std::sync::LazyLock;
 
 use its_board::BoardSubject;
-use its_el2::SubjectPolicy;
+use its_declaration::Declaration;
 use its_machine::{Freedoms, Machine};
 use its_oracles::Oracles;
 use its_policy::Policy;
@@ -14,6 +15,7 @@ use its_reports::summary::Counts;
 use its_rules::{Finding, Layers, catalogue as rules};
 use its_scenario::Scenario;
 
+use crate::declared::Declared;
 use crate::lockstep::{Judges, Lockstep};
 use crate::replay::USAGE;
 use crate::session::Session;
@@ -54,6 +56,8 @@ pub struct Case {
     pub counts: Counts,
     /// Every load and store of the subject was seen. Else rules could not be judged that need it.
     pub observed: bool,
+    /// What the subject declares as unprotected.
+    pub unprotected: Vec<&'static str>,
 }
 
 impl Case {
@@ -61,11 +65,19 @@ impl Case {
     pub fn replayed(self, trace: Trace) -> Replayed {
         Replayed {
             lines: trace.into_lines(),
-            verdict: self.verdict.to_string(),
+            verdict: self.text(),
             observed: self.observed,
             defects: self.defects,
             findings: self.findings,
         }
+    }
+
+    /// The verdict, and what is unprotected all the same.
+    fn text(&self) -> String {
+        if self.unprotected.is_empty() {
+            return self.verdict.to_string();
+        }
+        format!("{}; declared unprotected: {}", self.verdict, self.unprotected.join(", "))
     }
 }
 
@@ -82,17 +94,17 @@ pub struct Runner {
     pub all_freedoms: bool,
     /// What is judged. Without the policy there is no reference once EL2 takes over.
     pub layers: Layers,
+    /// What the subject declares.
+    pub declared: Declared,
 }
 
 impl Runner {
     /// With any subject, which is made for a machine.
     pub fn new(subject: impl Fn(&Machine) -> Box<dyn BoardSubject> + 'static) -> Self {
-        Self {
-            session: Session::new(subject),
-            check_account: false,
-            all_freedoms: false,
-            layers: judged_layers(),
-        }
+        let session = Session::new(subject);
+        let declared = Declared::of(session.board().policy());
+        let (check_account, all_freedoms, layers) = (false, false, judged_layers());
+        Self { session, check_account, all_freedoms, layers, declared }
     }
 
     /// Plays one case. With a trace, everything after the driver's probe is written into it.
@@ -101,15 +113,16 @@ impl Runner {
             // What is shown must happen.
             self.session.forget_boot(scenario);
         }
-        let Self { check_account, all_freedoms, layers, .. } = *self;
-        let lockstep = self.session.play(scenario, |machine, board, kept: Option<&Judges>| {
+        let Self { check_account, all_freedoms, layers, declared, .. } = *self;
+        let lockstep = self.session.play(scenario, |machine, kept: Option<&Judges>| {
             let judges = kept.cloned().unwrap_or_else(|| Judges {
-                reference: Some(model(machine, board.policy(), all_freedoms)),
-                oracles: Oracles::new(&machine, board.policy()),
+                reference: Some(model(machine, declared.policy, all_freedoms)),
+                oracles: Oracles::new(&machine, declared.policy),
                 service: None,
                 findings: Vec::new(),
+                given_up: BTreeSet::new(),
             });
-            Lockstep::new(machine, judges, trace, layers, check_account)
+            Lockstep::new((machine, declared), judges, trace, layers, check_account)
         });
         lockstep.finish(self.session.board())
     }
@@ -130,8 +143,8 @@ impl Runner {
     }
 }
 
-fn model(machine: Machine, policy: SubjectPolicy, all_freedoms: bool) -> Policy {
-    Policy::new(machine, policy, |its| {
+fn model(machine: Machine, declared: Declaration, all_freedoms: bool) -> Policy {
+    Policy::new(machine, declared, |its| {
         if all_freedoms {
             Freedoms::ALL
         } else {

@@ -138,18 +138,18 @@ impl<K: Clone> Session<K> {
     pub(crate) fn play<O: Observer<Kept = K>>(
         &mut self,
         scenario: &Scenario,
-        observer: impl FnOnce(Machine, &Board, Option<&K>) -> O,
+        observer: impl FnOnce(Machine, Option<&K>) -> O,
     ) -> O {
         let scenario = &*self.fitted(scenario);
         let machine = machine(scenario);
         let key = key(scenario);
         if let Some(booted) = self.boots.get(&key) {
             self.board.restore(&booted.snapshot);
-            let observer = observer(machine, &self.board, Some(&booted.kept));
+            let observer = observer(machine, Some(&booted.kept));
             return Watched::new(&mut self.board, observer).play(scenario, booted.drivers.clone());
         }
         self.board.reset(machine, (self.subject)(&machine));
-        let observer = observer(machine, &self.board, None);
+        let observer = observer(machine, None);
         let mut watched = Watched::new(&mut self.board, observer);
         let drivers = watched.boot(scenario);
         if watched.observer.is_over() {

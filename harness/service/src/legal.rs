@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use its_architecture::{Architecture, overlap};
+use its_declaration::{Declaration, IttPages, MappedCollection, Remap};
 use its_gic::Command;
 use its_gic::command::Words;
 use its_gic::geometry::{Pages, itt_bytes};
@@ -13,8 +14,10 @@ use crate::service::Entrusted;
 pub type Unpromised = &'static str;
 
 /// What decides whether a command is legal, next to the state of the ITS.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Legal {
+    /// What the emulation is declared to refuse.
+    pub(crate) declared: Declaration,
     /// Pages that the host gave away, or tried to.
     pub(crate) given: BTreeSet<u64>,
     /// INTIDs of mapped events, of all ITSs, each with ITS, DeviceID and EventID.
@@ -22,10 +25,17 @@ pub(crate) struct Legal {
 }
 
 impl Legal {
-    /// Follows a command that a driver sends in this state.
+    /// Returns what decides while nothing was sent.
+    pub(crate) fn new(declared: Declaration) -> Self {
+        Self { declared, given: BTreeSet::new(), intids: Vec::new() }
+    }
+
+    /// Follows a command that a driver sends in this state. `seen`: the state once the commands are
+    /// completed that the driver knows to be.
     pub(crate) fn command(
         &mut self,
         (hardware, its): (&Architecture, usize),
+        seen: &Architecture,
         words: Words,
         entrusted: &Entrusted,
     ) -> Result<(), Unpromised> {
@@ -35,6 +45,9 @@ impl Legal {
         }
         if !hardware.must_execute(its, command) {
             return Err("a command is wrong, or may be");
+        }
+        if self.is_declined((hardware, its), seen, &command) {
+            return Err("the emulation is declared to refuse a command");
         }
         match command {
             Command::Mapd { device_id, size, itt_address, valid: true } => {
@@ -75,6 +88,42 @@ impl Legal {
         }
         self.note(its, command);
         Ok(())
+    }
+
+    /// Whether the emulation is declared to refuse a command that is right.
+    fn is_declined(
+        &self,
+        (hardware, its): (&Architecture, usize),
+        seen: &Architecture,
+        command: &Command,
+    ) -> bool {
+        let Declaration { numbers, memory, queue, .. } = self.declared;
+        if queue.refused_commands.names(command) {
+            return true;
+        }
+        match *command {
+            Command::Mapd { device_id, size, itt_address, valid: true } => {
+                let is_mapped = seen.devices(its).iter().any(|(known, ..)| *known == device_id);
+                let pages = Pages::under(
+                    itt_address,
+                    itt_bytes(size, hardware.its[its].typer.itt_entry_bytes()),
+                );
+                let shares = |(address, bytes)| {
+                    let other = Pages::under(address, bytes);
+                    other.iter().any(|page| pages.contains(page))
+                };
+                let mut itts = seen.itts().chain(hardware.itts());
+                u32::from(size) >= numbers.event_id_bits
+                    || !itt_address.is_multiple_of(memory.itt_alignment.bytes())
+                    || memory.remap == Remap::Refused && is_mapped
+                    || memory.itt_pages == IttPages::Own && itts.any(shares)
+            }
+            Command::Mapc { icid, valid: true, .. } => {
+                queue.mapped_collection == MappedCollection::Refused
+                    && is_mapped(hardware, its, icid).is_ok()
+            }
+            _ => false,
+        }
     }
 
     /// An ITT is the driver's memory, and nobody else's.

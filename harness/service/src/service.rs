@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use its_architecture::{
     Architecture, NO_INTERRUPT, Truth, its_at, overlap, redistributor_at, redistributor_register,
 };
+use its_declaration::{Declaration, Level2Tables, Resume};
 use its_gic::geometry::{Level1Entry, PageSize, Pages};
 use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser, FRAME_BYTES, OFFSET_MASK};
@@ -66,13 +67,17 @@ const NOTHING: Followed = Ok(After::Nothing);
 
 impl Service {
     /// Returns the account of a host from the moment that EL2 guards all of its ITSs. `hardware`:
-    /// the machine before that; `entrusted`: of each ITS.
-    pub fn new(mut hardware: Architecture, entrusted: Vec<Entrusted>) -> Self {
+    /// the machine before that; `declared`: what the emulation refuses; `entrusted`: of each ITS.
+    pub fn new(
+        mut hardware: Architecture,
+        declared: Declaration,
+        entrusted: Vec<Entrusted>,
+    ) -> Self {
         hardware.allow(|freedoms| freedoms.and(Effects::AtSync).and(LpiCache::Kept));
         for (its, own) in entrusted.iter().enumerate() {
             take_over_queue(&mut hardware, its, own.queue);
         }
-        let mut legal = Legal::default();
+        let mut legal = Legal::new(declared);
         for its in 0..hardware.its.len() {
             for (device_id, event_id) in hardware.mapped(its as u8) {
                 let to = hardware.translation((its as u8, device_id, event_id)).flatten();
@@ -203,6 +208,9 @@ impl Service {
         if before == entry {
             return Ok(());
         }
+        if self.legal.declared.memory.level2 == Level2Tables::Fixed {
+            return Err("the emulation is declared to add no level-2 tables");
+        }
         let level2 = (table.address(page_size), page_size.bytes());
         let mut pages = Pages::under(level2.0, level2.1).iter();
         let is_driver_s = pages.all(|page| entrusted.level2.contains(page));
@@ -273,6 +281,10 @@ impl Service {
     /// The writes of a driver that stops its ITS when nothing is posted, programs what it
     /// programmed before, and starts it again.
     fn suspend_or_resume(&mut self, its: usize, register: Register, value: u64) -> Followed {
+        let resumes = self.legal.declared.registers.resume == Resume::Host;
+        if !resumes && matches!(register, Register::Cbaser | Register::Baser(_)) {
+            return Err("the emulation is declared not to let the host resume");
+        }
         let registers = &self.hardware.its[its].registers;
         let is_as_before = match register {
             Register::Ctlr => !self.hardware.has_commands(its),
@@ -325,7 +337,8 @@ impl Service {
         // Bounded by the queue's slots.
         while self.ahead.has_commands(its) {
             let words = self.ahead.next_command(its);
-            self.legal.command((&self.ahead, its), words, &self.entrusted[its])?;
+            let entrusted = &self.entrusted[its];
+            self.legal.command((&self.ahead, its), &self.hardware, words, entrusted)?;
             self.ahead.execute_next(its)?;
         }
         NOTHING

@@ -3,6 +3,8 @@ use its_architecture::testing::{
     mapc, mapd, mapti, unmapd,
 };
 use its_architecture::{Architecture, NO_INTERRUPT};
+use its_declaration::Declaration;
+use its_el2::SubjectPolicy;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{Level1Entry, Pages};
 use its_gic::{Command, Register};
@@ -15,6 +17,16 @@ type Followed = Result<Option<&'static str>, Unpromised>;
 
 const INTID: u32 = 0x2007;
 const DEVICE: u32 = 2;
+const NUMBERS: SubjectPolicy = SubjectPolicy {
+    records_per_page: 3,
+    commands_in_flight: 64,
+    commands_per_trap: 64,
+    event_id_bits: 16,
+    private_pages: 1,
+    guarded_its: 1,
+    its: 1,
+    redistributors: 2,
+};
 
 /// A host after a boot, on hardware that has these LPIs pending at redistributor 0.
 struct Host {
@@ -34,7 +46,7 @@ impl Host {
             itts: Pages { first: FREE + 16, count: 16 },
             records: 3,
         };
-        let service = Service::new(model, vec![entrusted]);
+        let service = Service::new(model, Declaration::of(NUMBERS), vec![entrusted]);
         Self { service, written, pending: Vec::new() }
     }
 

@@ -11,7 +11,7 @@ use its_runner::program::{Answer, Request};
 
 use crate::exit::Exit;
 use crate::subjects::boot::{self, BOOTS};
-use crate::subjects::{Compiler, External, Program, Subject, unexpected};
+use crate::subjects::{Compiler, DeclarationFile, External, Program, Subject, unexpected};
 use crate::{target, workspace};
 
 #[derive(clap::Args)]
@@ -53,8 +53,11 @@ pub(crate) fn compile(sources: &[PathBuf], include: &[PathBuf], compiler: &str) 
     }
     let compiler = Compiler::of_kernel(compiler, include)?;
     let name = workspace::name(&sources[0].with_extension("o"));
-    let object = workspace::root().join("target/subjects/sources").join(name);
+    let stem = workspace::name(&sources[0].with_extension(""));
+    let folder = workspace::root().join("target/subjects/sources").join(stem);
+    let object = folder.join(name);
     compiler.compile(sources, &object)?;
+    DeclarationFile::copy(workspace::folder_of(&sources[0]), &folder)?;
     Ok(object)
 }
 
@@ -68,6 +71,7 @@ fn meet(source: &str) -> Result<Exit> {
         observed: facts.observed,
         guided: facts.is_guide(),
         most: boards(&player)?,
+        declared: player.declared(),
         boots: boots.map(|(boot, trouble)| (boot.name, trouble)).collect(),
         ..FirstContact::default()
     };

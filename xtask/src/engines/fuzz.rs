@@ -69,6 +69,7 @@ fn sum_up(run: &Run, plan: &Plan, seconds: f64, interrupted: bool) -> Summary {
         engine: run.engine.to_string(),
         subject,
         layers: plan.program.layers.to_string(),
+        declared: plan.program.declared(),
         seed: plan.seed,
         jobs: plan.jobs,
         asked_cases: plan.runs,

@@ -12,6 +12,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use super::compile::{Compiler, SEEN};
+use super::declared::DeclarationFile;
 use super::lines;
 use crate::engines::Engine;
 use crate::process::Tool;
@@ -51,6 +52,8 @@ const WARNINGS: &str = "-Wall -Wextra -Werror";
 pub(crate) struct External {
     /// As artifacts and messages name it.
     pub name: String,
+    /// What it declares of its policy.
+    pub declaration: Option<DeclarationFile>,
     archive: PathBuf,
     facts: Facts,
 }
@@ -106,12 +109,16 @@ impl External {
     /// Makes `example:NAME`, or the object file or archive of a path, ready to be linked.
     pub(crate) fn prepare(text: &str) -> Result<Self> {
         if let Some(name) = text.strip_prefix("example:") {
-            return link(&example(name, SEEN)?, format!("example-{name}"), Some(text));
+            let declaration = DeclarationFile::beside(&examples_folder().join(name))?;
+            let linked = link(&example(name, SEEN)?, format!("example-{name}"), Some(text))?;
+            return Ok(Self { declaration, ..linked });
         }
         let path = Path::new(text).canonicalize();
         let path = path.with_context(|| format!("no subject {text}"))?;
+        let declaration = DeclarationFile::beside(workspace::folder_of(&path))?;
         let source = path.to_str().context("the subject's path is no text")?;
-        link(&path, format!("c{}", workspace::plain(source)), Some(source))
+        let linked = link(&path, format!("c{}", workspace::plain(source)), Some(source))?;
+        Ok(Self { declaration, ..linked })
     }
 
     /// Returns what the adapter's build script is to link, and how.
@@ -219,7 +226,7 @@ fn link(object: &Path, name: String, source: Option<&str>) -> Result<External> {
             object.display()
         );
     }
-    Ok(External { name, archive, facts })
+    Ok(External { name, declaration: None, archive, facts })
 }
 
 /// Writes a file that cargo looks at, if it is another.

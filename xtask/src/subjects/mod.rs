@@ -9,6 +9,7 @@ pub(crate) mod boot;
 pub(crate) mod breaks;
 mod build;
 mod compile;
+mod declared;
 mod external;
 mod lines;
 mod mistakes;
@@ -26,6 +27,7 @@ use build::Package;
 
 pub(crate) use build::Recipe;
 pub(crate) use compile::Compiler;
+pub(crate) use declared::DeclarationFile;
 pub(crate) use external::{External, binutils};
 pub(crate) use mistakes::{Bank, Bug, FoundBy};
 pub(crate) use program::{Program, Session, unexpected};
@@ -186,6 +188,7 @@ impl Subject {
         let target_folder = workspace::root().join("target");
         let mut package = Package::new(target.name);
         let copy: PathBuf;
+        let mut declaration = None;
         let mut environment = vec![("ITSDIFF_TARGET", target.name.to_owned())];
         if self.layers != Layers::ALL {
             environment.push((its_runner::LAYERS, self.layers.to_string()));
@@ -203,13 +206,18 @@ impl Subject {
                 environment.push(("ITSDIFF_MISTAKE", self.name.clone()));
             }
             Kind::External(external) => {
+                declaration = external.declaration.clone();
                 package.name = "foreign";
                 package.apart = Some(target_folder.join("subjects").join(&self.name));
                 package.environment = external.environment();
             }
         }
         let path = package.build(recipe)?;
-        Ok(Program { path, subject: self.name.clone(), layers: self.layers, environment })
+        if let Some(file) = &declaration {
+            environment.push((its_runner::DECLARATION, file.path.display().to_string()));
+        }
+        let (subject, layers) = (self.name.clone(), self.layers);
+        Ok(Program { path, subject, layers, declaration, environment })
     }
 }
 

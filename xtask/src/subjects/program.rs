@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use its_reports::replay::Replayed;
+use its_reports::summary::Declared;
 use its_reports::triage::{Judged, Outcome};
 use its_rules::Layers;
 use its_runner::minimize::Progress;
 use its_runner::program::{Answer, Minimized, Request};
 use its_runner::replay::USAGE;
 
+use super::DeclarationFile;
 use crate::process::LOOK;
 use crate::target::Target;
 use crate::{process, stop};
@@ -32,6 +34,8 @@ pub(crate) struct Program {
     pub subject: String,
     /// What that is judged by.
     pub layers: Layers,
+    /// What that declares.
+    pub declaration: Option<DeclarationFile>,
     /// What says which target and which mistake it plays.
     pub environment: Vec<(&'static str, String)>,
 }
@@ -42,7 +46,13 @@ impl Program {
         let mut environment = self.environment.clone();
         environment.retain(|(name, _)| *name != its_runner::LAYERS);
         environment.push((its_runner::LAYERS, layers.to_string()));
-        Self { path: self.path.clone(), subject: self.subject.clone(), layers, environment }
+        let (path, subject) = (self.path.clone(), self.subject.clone());
+        Self { path, subject, layers, declaration: self.declaration.clone(), environment }
+    }
+
+    /// Returns what a summary says of what the subject declares.
+    pub(crate) fn declared(&self) -> Declared {
+        self.declaration.as_ref().map(DeclarationFile::summary).unwrap_or_default()
     }
 
     pub(crate) fn command<A: Into<OsString>>(
@@ -234,6 +244,7 @@ mod tests {
             path: "/bin/false".into(),
             subject: String::new(),
             layers: Layers::ALL,
+            declaration: None,
             environment: Vec::new(),
         };
         let files = ["a.its", "b.its"].map(PathBuf::from);

@@ -104,7 +104,7 @@ static u64 members(const struct unit *unit, u32 group)
 	case ITTS:
 		return unit->used;
 	case LPI_TABLES:
-		if (redistributors_borrowed)
+		if (redistributors_borrowed || CHOSEN(REDISTRIBUTORS_OPEN))
 			return 0;
 		while (!its_redistributor(n, &found))
 			n++;
@@ -190,7 +190,7 @@ static bool change_hands(const struct unit *unit)
 			struct span span;
 			s32 donated = member(unit, group, n, &span);
 
-			if (donated < 0 || (donated ? donate(span) : borrow(span))) {
+			if (donated < 0 || (donated ? donate(span) : borrow_as(span, group == ITTS && CHOSEN(ITT_PAGES_OWN)))) {
 				leave(unit, group, n);
 				while (group-- > 0)
 					leave(unit, group, members(unit, group));
@@ -282,7 +282,7 @@ static s32 guard(struct unit *unit, u64 private_at, u64 descriptor_at, u64 count
 	if (table_of(unit, 2))
 		return -EOPNOTSUPP;
 	count = count ? count : 1;
-	if (count > 1024)
+	if (count > (CHOSEN(PRIVATE_PAGES) ? 2 : 1024))
 		return -EINVAL;
 	private = linear(private_at, count * PAGE);
 	page = linear(descriptor_at, PAGE);

@@ -32,9 +32,14 @@ typedef uint64_t u64;
 #define CBASER_WRITABLE 0xb8effffffffffcffULL
 #define BASER_WRITABLE 0xf8e0ffffffffffffULL
 #define OFFSET 0xfffe0ULL
+#define ITT_ADDRESS 0xfffffffffff00ULL
 
 /* Commands. */
 enum { MOVI = 1, INT = 3, CLEAR = 4, SYNC = 5, MAPD = 8, MAPC, MAPTI, MAPI, INV, INVALL, MOVALL, DISCARD };
+
+#define POLLED 8 /* with POLLS */
+#define HIDDEN BIT(17) /* with TYPER_HIDDEN: a bit of Devbits */
+#define ATTRIBUTES 0x38e0000000000c00ULL /* of CBASER and BASER */
 
 #define COMMANDS 64 /* the most from C to J, and that one trap judges */
 #define RECORDS_PER_PAGE 256
@@ -230,7 +235,16 @@ static void give_back(struct span span)
 	its_unlock(ITS_LOCK_MEMORY);
 }
 
-static s32 borrow(struct span span)
+static bool is_borrowed(struct span span)
+{
+	for (u64 n = 0; n < pages_under(span); n++)
+		if (its_note(span.address / PAGE + n))
+			return true;
+	return false;
+}
+
+/* `alone`: of no page that is borrowed already. */
+static s32 borrow_as(struct span span, bool alone)
 {
 	u64 first = span.address / PAGE;
 	s32 result = 0;
@@ -241,6 +255,10 @@ static s32 borrow(struct span span)
 	if (!its_is_memory(span.address, span.bytes))
 		return -EPERM;
 	its_lock(ITS_LOCK_MEMORY);
+	if (alone && is_borrowed(span)) {
+		its_unlock(ITS_LOCK_MEMORY);
+		return -EBUSY;
+	}
 	for (n = 0; n < pages_under(span); n++) {
 		result = borrow_page(first + n);
 		if (result)
@@ -251,6 +269,16 @@ static s32 borrow(struct span span)
 			give_back_page(first + n);
 	its_unlock(ITS_LOCK_MEMORY);
 	return result;
+}
+
+static s32 borrow(struct span span)
+{
+	return borrow_as(span, false);
+}
+
+static s32 borrow_itt(struct span span)
+{
+	return borrow_as(span, CHOSEN(ITT_PAGES_OWN));
 }
 
 static s32 donate(struct span span)

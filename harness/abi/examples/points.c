@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The careful emulation with one choice of policy otherwise than POLICY.md: the one that the
+ * environment names in ITSDIFF_POINT, as subject.toml would. The tests declare it and play it
+ * (points/).
+ */
+#include "itsdiff.h"
+
+static uint32_t chosen;
+#define CHOSEN(choice) (chosen == (choice))
+
+#define its_subject_create careful_create
+#include "careful.c"
+#undef its_subject_create
+
+extern char *getenv(const char *name);
+
+static const char *const names[CHOICES] = {
+	[AS_POLICY] = "",
+	[UNKNOWN_REGISTERS_HARDWARE] = "traps.unknown-registers = \"hardware\"",
+	[NARROW_READS_BYTES] = "traps.narrow-reads = \"bytes\"",
+	[CLOSING_WRITES_CWRITER] = "traps.closing-writes = \"cwriter\"",
+	[REDISTRIBUTORS_OPEN] = "traps.redistributors = \"open\"",
+	[ERRNO_ANY] = "set-up.errno = \"any\"",
+	[ITT_ALIGNMENT_4K] = "memory.itt-alignment = \"4K\"",
+	[ITT_ALIGNMENT_64K] = "memory.itt-alignment = \"64K\"",
+	[ITT_PAGES_OWN] = "memory.itt-pages = \"own\"",
+	[LEVEL2_FIXED] = "memory.level2 = \"fixed\"",
+	[REMAP_REFUSED] = "memory.remap = \"refused\"",
+	[POLLS] = "queue.polls = 8",
+	[REFUSAL_SILENT] = "queue.refusal = \"silent\"",
+	[REFUSAL_SKIPPED] = "queue.refusal = \"skipped\"",
+	[RETRY_IGNORED] = "queue.retry = \"ignored\"",
+	[BYTES_VERBATIM] = "queue.bytes = \"verbatim\"",
+	[MAPPED_COLLECTION_REFUSED] = "queue.mapped-collection = \"refused\"",
+	[LEFT_DEVICE_ID] = "queue.left-to-hardware = [\"device-id\"]",
+	[LEFT_EVENT_ID_BITS] = "queue.left-to-hardware = [\"event-id-bits\"]",
+	[LEFT_ICID] = "queue.left-to-hardware = [\"icid\"]",
+	[LEFT_RDBASE] = "queue.left-to-hardware = [\"rdbase\"]",
+	[REFUSED_COMMANDS] = "queue.refused-commands = [\"MOVALL\", \"MAPI\"]",
+	[TYPER_HIDDEN] = "registers.typer-hidden = 0x20000",
+	[IIDR_ZERO] = "registers.iidr = \"zero\"",
+	[IDENTIFICATION_ZERO] = "registers.identification = \"zero\"",
+	[ATTRIBUTES_HOST] = "registers.attributes = \"host\"",
+	[RESUME_NONE] = "registers.resume = \"none\"",
+	[EVENT_ID_BITS] = "numbers.event-id-bits = 12",
+	[PRIVATE_PAGES] = "numbers.private-pages = 2",
+};
+
+/* The environment is not the emulation's memory. */
+static bool __attribute__((no_sanitize("kernel-address"))) same(const char *one, const char *other)
+{
+	while (*one && *one == *other) {
+		one++;
+		other++;
+	}
+	return *one == *other;
+}
+
+/* -EINVAL: there is no such choice. */
+s32 its_subject_create(const struct its_machine *machine)
+{
+	const char *name = getenv("ITSDIFF_POINT");
+
+	for (chosen = 0; name && chosen < CHOICES; chosen++)
+		if (same(name, names[chosen]))
+			break;
+	return chosen < CHOICES ? careful_create(machine) : -EINVAL;
+}

@@ -1,0 +1,55 @@
+//! What the subject declares of its policy: its own numbers, and a file that the environment names.
+
+use std::sync::LazyLock;
+
+use its_declaration::{Declaration, File, Malformed};
+use its_el2::SubjectPolicy;
+use its_rules::Rule;
+
+use crate::replay::USAGE;
+
+/// The variable that names the file with what the subject declares; without it, the policy is
+/// POLICY.md.
+pub const DECLARATION: &str = "ITSDIFF_DECLARATION";
+
+/// What a subject declares.
+#[derive(Clone, Copy)]
+pub struct Declared {
+    pub policy: Declaration,
+    file: Option<&'static File>,
+}
+
+impl Declared {
+    /// Returns what a subject declares that says these numbers. Ends the process where the file
+    /// that [`DECLARATION`] names cannot be used, or disagrees.
+    pub(crate) fn of(numbers: SubjectPolicy) -> Self {
+        let Some((name, file)) = &*FILE else {
+            return Self { policy: Declaration::of(numbers), file: None };
+        };
+        let policy = file.declaration(name, numbers).unwrap_or_else(|error| refuse(&error));
+        Self { policy, file: Some(file) }
+    }
+
+    /// Whether the file gives a rule up.
+    pub(crate) fn gives_up(&self, rule: &Rule) -> bool {
+        self.file.is_some_and(|file| file.gives_up(rule))
+    }
+}
+
+/// The file, by its name, once for the process.
+static FILE: LazyLock<Option<(String, File)>> = LazyLock::new(|| {
+    let name = std::env::var(DECLARATION).ok()?;
+    let text = std::fs::read_to_string(&name);
+    let text = text.unwrap_or_else(|error| end(&format!("{name}: {error}")));
+    let file = File::read(&name, &text).unwrap_or_else(|error| refuse(&error));
+    Some((name, file))
+});
+
+fn refuse(error: &Malformed) -> ! {
+    end(&error.to_string())
+}
+
+fn end(why: &str) -> ! {
+    eprintln!("error: {why}");
+    std::process::exit(USAGE.into())
+}
