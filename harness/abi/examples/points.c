@@ -38,7 +38,7 @@ static const char *const names[CHOICES] = {
 	[LEFT_ICID] = "queue.left-to-hardware = [\"icid\"]",
 	[LEFT_RDBASE] = "queue.left-to-hardware = [\"rdbase\"]",
 	[REFUSED_COMMANDS] = "queue.refused-commands = [\"MOVALL\", \"MAPI\"]",
-	[TYPER_HIDDEN] = "registers.typer-hidden = 0x20000",
+	[TYPER_HIDDEN] = "registers.typer-hidden = 0x2000",
 	[IIDR_ZERO] = "registers.iidr = \"zero\"",
 	[IDENTIFICATION_ZERO] = "registers.identification = \"zero\"",
 	[ATTRIBUTES_HOST] = "registers.attributes = \"host\"",

@@ -98,7 +98,7 @@ impl Architecture {
         match (action, before) {
             (Action::Device { address, size, .. }, Before::Read(creadr)) => {
                 let seen = value_of(outcome);
-                self.judge_read(*address, size.bytes(), seen, creadr, judgement);
+                self.judge_read(*address, size.bytes(), seen, creadr.as_slice(), judgement);
             }
             (Action::Msi { .. }, Before::Msi(event, before)) => {
                 self.pend_either(before, event, judgement);
@@ -180,13 +180,13 @@ impl Architecture {
         if events.iter().any(|event| matches!(event, Event::StaleRead { .. })) {
             judgement.poison("the ITS read memory that was not cleaned");
         }
-        // CREADR before the commands just consumed.
-        let mut creadr_before = None;
+        // CREADR before each of the commands just consumed.
+        let mut creadr_before = Vec::new();
         for (index, event) in events.iter().enumerate() {
             let later = &events[index + 1..];
             match event {
                 Event::Page { .. } => {
-                    creadr_before = None;
+                    creadr_before.clear();
                     change(event, later, judgement);
                 }
                 _ => self.follow(event, later, &mut creadr_before, judgement),
@@ -198,12 +198,12 @@ impl Architecture {
         &mut self,
         event: &Event,
         later: &[Event],
-        creadr_before: &mut Option<u64>,
+        creadr_before: &mut Vec<u64>,
         judgement: &mut Judgement,
     ) {
         match *event {
             Event::DeviceRead { address, size, value } => {
-                self.judge_read(address, size.bytes(), value, *creadr_before, judgement);
+                self.judge_read(address, size.bytes(), value, creadr_before, judgement);
             }
             Event::DeviceWrite { address, size, value } => {
                 let write = (value, is_refused(later));
@@ -231,18 +231,18 @@ impl Architecture {
             Event::Reached(..) | Event::Unreached(_) => return,
             _ => {}
         }
-        *creadr_before = None;
+        creadr_before.clear();
     }
 
     fn take(
         &mut self,
         its: u8,
         (offset, words, fate): (u64, Words, Fate),
-        creadr_before: &mut Option<u64>,
+        creadr_before: &mut Vec<u64>,
         judgement: &mut Judgement,
     ) {
         let its = usize::from(its);
-        creadr_before.get_or_insert(self.its[its].registers.creadr);
+        creadr_before.push(self.its[its].registers.creadr);
         Fetched { its, offset, words, fate }.follow(self, judgement);
     }
 
@@ -288,13 +288,13 @@ impl Architecture {
         (Register::at(offset) == Register::Creadr).then(|| self.its[its].registers.creadr)
     }
 
-    /// Judges a read of a register. CREADR may be what it was before the commands just consumed.
+    /// Judges a read of a register. CREADR may be what it was before any command just consumed.
     pub fn judge_read(
         &mut self,
         address: u64,
         bytes: u64,
         seen: u64,
-        creadr_before: Option<u64>,
+        creadr_before: &[u64],
         judgement: &mut Judgement,
     ) {
         let (part, expected) = match self.named(address, bytes) {
@@ -310,8 +310,9 @@ impl Architecture {
             None => return,
         };
         let differs = |value: u64| (part.extract(value) ^ seen) & part.extract(expected.known) != 0;
-        let earlier = creadr_before.filter(|_| self.creadr_at(address).is_some());
-        if differs(expected.value) && earlier.is_none_or(differs) {
+        let is_creadr = self.creadr_at(address).is_some();
+        let was = is_creadr && creadr_before.iter().any(|earlier| !differs(*earlier));
+        if differs(expected.value) && !was {
             let (source, path) = name(&self.machine, address);
             let value = format_args!("{:#x}", part.extract(expected.value));
             let (rule, seen) = (&rules::ARCH_REGISTER, format_args!("{seen:#x}"));

@@ -6,7 +6,7 @@ use its_driver::{Drivers, Perform, machine};
 use its_gic::Register;
 use its_machine::{AccessSize, Action, Direction, Event, Outcome, Translation, View};
 use its_runner::Make;
-use its_scenario::{Scenario, Stage};
+use its_scenario::{Most, Scenario, Stage};
 
 use crate::observed::{Fit, Noted, Observed};
 use crate::play::{Played, Tally, play};
@@ -74,7 +74,7 @@ pub(crate) fn run_emulator(script: &Script, free: bool, make: Make) -> Played {
         return Played::NotApplicable(why.into());
     }
     let policy = make(&machine(&Scenario::default())).policy();
-    if *scenario.within(policy.its, policy.redistributors) != *scenario {
+    if *scenario.within(Most::boards(policy.its, policy.redistributors)) != *scenario {
         return Played::NotApplicable("the subject takes a smaller board only".into());
     }
     let mut on = OnBoard::new(script, true, make);

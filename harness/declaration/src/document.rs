@@ -16,10 +16,10 @@ pub fn document() -> String {
             let _ = write!(text, "\n### `[{section}]`\n");
         }
         let about = sentence(point.about);
-        let _ = write!(text, "\n- `{}` ({}). {about}\n", point.name, point.policy);
+        let _ = writeln!(text, "\n- `{}` ({}). {about}", point.name, point.policy);
         for (value, meaning) in point.values {
             let shown = if point.is_choice() { format!("{value:?}") } else { (*value).into() };
-            let _ = write!(text, "  - `{shown}`: {}\n", sentence(meaning));
+            let _ = writeln!(text, "  - `{shown}`: {}", sentence(meaning));
         }
     }
     text

@@ -27,6 +27,8 @@ pub(crate) struct Write {
 pub(crate) struct Account {
     pub(crate) judgement: Judgement,
     pub(crate) writes: Vec<Write>,
+    /// The point that was declared because of which a write is not expected.
+    pub(crate) declared: Option<&'static str>,
     /// Slots and level-1 entries of guarded ITSs that EL2 was to write, or that were reported.
     pub(crate) slots: u32,
     pub(crate) growths: u32,
@@ -106,7 +108,7 @@ impl Account {
         let wanted = expected.map(|write| (write.address, write.value));
         let address = seen.or(wanted).map_or(0, |(address, _)| address);
         let (row, path) = name(machine, address);
-        let source = expected.map_or(row, |write| write.source);
+        let source = expected.map(|write| write.source).or(self.declared).unwrap_or(row);
         let rule = write_rule(machine, address);
         self.judgement.disagree(rule, source, path, text(wanted), text(seen));
     }

@@ -222,12 +222,13 @@ impl GuardedIts {
     fn write_cbaser(&mut self, part: Part, value: u64, trap: &mut ItsTrap) {
         let new = part.insert(self.shown_cbaser, value);
         let same = (new ^ self.cbaser) & Cbaser::WRITABLE & !self.changeable() == 0;
-        if !same || self.declared().registers.resume == Resume::None || !self.is_at_rest(trap) {
+        if !same || !self.may_resume(trap) || !self.is_at_rest(trap) {
             return;
         }
         self.cbaser = with_bits_of(ATTRIBUTES & self.changeable(), self.cbaser, new);
         self.shown_cbaser = with_bits_of(Cbaser::VALID, self.cbaser, new);
-        trap.account.writes.push(self.forwarded(Register::Cbaser, new, Cbaser::WRITABLE, "CBASER"));
+        let source = self.declared().registers.attributes.declared().unwrap_or("CBASER");
+        trap.account.writes.push(self.forwarded(Register::Cbaser, new, Cbaser::WRITABLE, source));
         trap.account.writes.push(self.forwarded(Register::Cwriter, 0, u64::MAX, "CBASER"));
         self.queues = Queues::new(self.queues.queue, self.queues.shadow);
         // P11: taken as done, but what that would release stays borrowed for good.
@@ -236,12 +237,19 @@ impl GuardedIts {
         }
     }
 
+    /// Whether the host may write CBASER and BASER at all.
+    fn may_resume(&self, trap: &mut ItsTrap) -> bool {
+        let resume = self.declared().registers.resume;
+        trap.account.declared = resume.declared();
+        resume == Resume::Host
+    }
+
     fn write_baser(&mut self, n: usize, part: Part, value: u64, trap: &mut ItsTrap) {
         let recorded = self.mappings.baser[n];
         let set_up_valid = Baser::from_bits(recorded).valid();
         let new = part.insert(self.shown_baser[n], value);
         let same = (new ^ recorded) & Baser::WRITABLE & !self.changeable() == 0;
-        if !same || self.declared().registers.resume == Resume::None || !self.is_at_rest(trap) {
+        if !same || !self.may_resume(trap) || !self.is_at_rest(trap) {
             return;
         }
         // A table that was not valid at set-up stays so: forwarded without Valid or ignored, it is
@@ -261,6 +269,9 @@ impl GuardedIts {
         if self.queues.accepts(new & OFFSET_MASK) {
             self.queues.w = new & OFFSET_MASK;
             let Declaration { queue: declared, .. } = *self.declared();
+            if new & RETRY != 0 {
+                trap.account.declared = declared.retry.declared();
+            }
             // P10: without a stall that CREADR shows, Retry has no effect.
             let shown = enabled && self.creadr() & STALLED != 0;
             let asked = shown && new & RETRY != 0 && declared.retry == Retry::Judged;
@@ -490,24 +501,32 @@ impl GuardedIts {
         });
         trap.account.slots += u32::from(written.is_some());
         let queue = self.declared().queue;
+        let source = self.mappings.source(command, effect.is_some(), trap.ledger);
         let is_skipped = effect.is_none() && queue.refusal == Refusal::Skipped;
-        let effect = if is_skipped { Some(Effect::Nothing) } else { effect };
         let right = match queue.bytes {
             _ if is_skipped => Command::Sync { rdbase: self.mappings.first_rdbase() }.encode(),
             Bytes::Canonical => canonical(command).encode(),
             Bytes::Verbatim => words,
         };
-        let (rule, expected, seen): (&'static Rule, _, _) = match (effect, written) {
-            (None, Some(_)) => (&rules::DIV_COMMAND, "refused".into(), "accepted".into()),
-            (Some(_), None) => (&rules::DIV_REFUSED, "accepted".into(), "refused".into()),
-            (Some(_), Some(words)) if words != right => {
-                (&rules::DIV_BYTES, format!("{right:x?}"), format!("{words:x?}"))
+        let (refused, skipped) = (&rules::DIV_REFUSED, queue.refusal.source());
+        let (rule, source, expected, seen): (&'static Rule, _, _, _) = match (effect, written) {
+            (None, None) if is_skipped => (refused, skipped, "skipped".into(), "refused".into()),
+            (None, Some(seen)) if is_skipped && seen != right => {
+                (&rules::DIV_COMMAND, skipped, format!("{right:x?}"), format!("{seen:x?}"))
             }
-            _ => return Some((effect, rest)),
+            (None, Some(_)) if !is_skipped => {
+                (&rules::DIV_COMMAND, source, "refused".into(), "accepted".into())
+            }
+            (Some(_), None) => (refused, source, "accepted".into(), "refused".into()),
+            (Some(_), Some(seen)) if seen != right => {
+                let source = queue.bytes.declared().unwrap_or(source);
+                (&rules::DIV_BYTES, source, format!("{right:x?}"), format!("{seen:x?}"))
+            }
+            _ => return Some((effect.or(is_skipped.then_some(Effect::Nothing)), rest)),
         };
         let path = format_args!("its{its}.slot {offset:#x} {}", command.name());
-        trap.account.judgement.disagree(rule, command.name(), path, expected, seen);
-        Some((effect, rest))
+        trap.account.judgement.disagree(rule, source, path, expected, seen);
+        Some((effect.or(is_skipped.then_some(Effect::Nothing)), rest))
     }
 
     // ---- rest

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Display;
 
-use its_declaration::{Check, Declaration, IttPages, Level2Tables, MappedCollection, Remap};
+use its_declaration::{
+    Check, Checks, Declaration, IttPages, Level2Tables, MappedCollection, Remap,
+};
 use its_gic::geometry::{Level1Entry, Location, PAGE_BYTES, Pages, Table, itt_bytes};
 use its_gic::register::{Baser, TableType};
 use its_gic::{Command, Typer};
@@ -234,6 +236,55 @@ impl Mappings {
             Command::Raw { .. } => false,
         };
         passes.then_some(Effect::Nothing)
+    }
+
+    /// What says that a command is accepted or refused: the point that was declared, or its row of
+    /// the command table.
+    pub(crate) fn source(&self, command: Command, accepted: bool, ledger: &Ledger) -> &'static str {
+        let declared = if accepted {
+            let checked = matches!(
+                command,
+                Command::Mapd { .. }
+                    | Command::Mapc { .. }
+                    | Command::Movall { .. }
+                    | Command::Sync { .. }
+            );
+            let leaves = self.declared.queue.left_to_hardware != Checks::default();
+            (checked && leaves).then_some("queue.left-to-hardware")
+        } else {
+            self.refused_by(command, ledger)
+        };
+        declared.unwrap_or(command.name())
+    }
+
+    /// The point that refuses a command.
+    fn refused_by(&self, command: Command, ledger: &Ledger) -> Option<&'static str> {
+        let Declaration { numbers, memory, queue, .. } = self.declared;
+        if queue.refused_commands.names(&command) {
+            return Some("queue.refused-commands");
+        }
+        match command {
+            Command::Mapd { device_id, size, itt_address, valid: true } => {
+                let itt = Pages::under(itt_address, itt_bytes(size, self.typer.itt_entry_bytes()));
+                if u32::from(size) >= numbers.event_id_bits {
+                    return Some("P6, numbers.event-id-bits");
+                }
+                if !itt_address.is_multiple_of(memory.itt_alignment.bytes()) {
+                    return memory.itt_alignment.declared();
+                }
+                if !self.allows_pages(itt, ledger) {
+                    return memory.itt_pages.declared();
+                }
+                if self.is_device_mapped(device_id) {
+                    return memory.remap.declared();
+                }
+                memory.level2.declared()
+            }
+            Command::Mapc { icid, valid: true, .. } if self.is_collection_mapped(icid) => {
+                queue.mapped_collection.declared()
+            }
+            _ => None,
+        }
     }
 
     /// Whether a DeviceID is one of the ITS's, or the hardware is to say so.

@@ -217,9 +217,10 @@ impl<'a> SetUp<'a> {
 
         let count = count.max(1);
         let most = u64::from(on.declared.numbers.private_pages);
-        let own = self.linear_pages(private, count.min(most)).zip(self.linear_pages(descriptor, 1));
+        self.require("S5, numbers.private-pages", Errno::Einval, count <= most)?;
+        let own = self.linear_pages(private, count).zip(self.linear_pages(descriptor, 1));
         let apart = |own: &(Pages, Pages)| !own.0.contains(own.1.first);
-        let own = own.filter(|own| count <= most && apart(own));
+        let own = own.filter(apart);
         self.require("S5", Errno::Einval, own.is_some())?;
         let (private, descriptor) = own.ok_or(Failed)?;
 

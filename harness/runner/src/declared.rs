@@ -2,9 +2,10 @@
 
 use std::sync::LazyLock;
 
-use its_declaration::{Declaration, File, Malformed};
+use its_declaration::{Declaration, File, IttAlignment, IttPages, Malformed};
 use its_el2::SubjectPolicy;
 use its_rules::Rule;
+use its_scenario::Most;
 
 use crate::replay::USAGE;
 
@@ -28,6 +29,23 @@ impl Declared {
         };
         let policy = file.declaration(name, numbers).unwrap_or_else(|error| refuse(&error));
         Self { policy, file: Some(file) }
+    }
+
+    /// Returns the most ITSs and redistributors of a board.
+    pub(crate) fn boards(&self) -> (u32, u32) {
+        (self.policy.numbers.its, self.policy.numbers.redistributors)
+    }
+
+    /// Returns the most of a board that the policy takes. Live devices have ITTs of up to 5
+    /// EventID bits, several on a page.
+    pub(crate) fn most(&self) -> Most {
+        let Declaration { numbers, memory, .. } = self.policy;
+        let is_usual =
+            memory.itt_alignment == IttAlignment::Bytes256 && memory.itt_pages == IttPages::Shared;
+        let live_devices = if is_usual { u32::MAX } else { 1 };
+        let live_devices = if numbers.event_id_bits < 5 { 0 } else { live_devices };
+        let (its, cpus) = self.boards();
+        Most { live_devices, private_pages: numbers.private_pages, ..Most::boards(its, cpus) }
     }
 
     /// Whether the file gives a rule up.

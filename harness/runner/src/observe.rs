@@ -68,7 +68,7 @@ pub fn observe(scenario: &Scenario, make: Make) -> Observed {
         });
         let Recorder { actions, operations, left_out, .. } = played;
         let left_out = left_out.map(str::to_owned);
-        Observed { actions, operations, left_out, most: session.most() }
+        Observed { actions, operations, left_out, most: session.declared().boards() }
     })
 }
 

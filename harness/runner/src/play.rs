@@ -15,7 +15,6 @@ use its_reports::summary::Counts;
 use its_rules::{Finding, Layers, catalogue as rules};
 use its_scenario::Scenario;
 
-use crate::declared::Declared;
 use crate::lockstep::{Judges, Lockstep};
 use crate::replay::USAGE;
 use crate::session::Session;
@@ -94,17 +93,17 @@ pub struct Runner {
     pub all_freedoms: bool,
     /// What is judged. Without the policy there is no reference once EL2 takes over.
     pub layers: Layers,
-    /// What the subject declares.
-    pub declared: Declared,
 }
 
 impl Runner {
     /// With any subject, which is made for a machine.
     pub fn new(subject: impl Fn(&Machine) -> Box<dyn BoardSubject> + 'static) -> Self {
-        let session = Session::new(subject);
-        let declared = Declared::of(session.board().policy());
-        let (check_account, all_freedoms, layers) = (false, false, judged_layers());
-        Self { session, check_account, all_freedoms, layers, declared }
+        Self {
+            session: Session::new(subject),
+            check_account: false,
+            all_freedoms: false,
+            layers: judged_layers(),
+        }
     }
 
     /// Plays one case. With a trace, everything after the driver's probe is written into it.
@@ -113,7 +112,8 @@ impl Runner {
             // What is shown must happen.
             self.session.forget_boot(scenario);
         }
-        let Self { check_account, all_freedoms, layers, declared, .. } = *self;
+        let Self { check_account, all_freedoms, layers, .. } = *self;
+        let declared = self.session.declared();
         let lockstep = self.session.play(scenario, |machine, kept: Option<&Judges>| {
             let judges = kept.cloned().unwrap_or_else(|| Judges {
                 reference: Some(model(machine, declared.policy, all_freedoms)),

@@ -11,6 +11,8 @@ use its_gic::register::OFFSET_MASK;
 use its_machine::{Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Part, Turn, View};
 use its_scenario::{Boot, Operation, Scenario, Stage};
 
+use crate::declared::Declared;
+
 pub(crate) enum Next<'a> {
     /// What comes after the driver's probe.
     Boot,
@@ -73,7 +75,7 @@ const MOST_LOOKS: usize = 32768;
 pub(crate) struct Session<K> {
     board: Board,
     subject: Box<MakeSubject>,
-    most: (u32, u32),
+    declared: Declared,
     boots: HashMap<Key, Booted<K>>,
 }
 
@@ -105,22 +107,17 @@ impl<K: Clone> Session<K> {
     pub(crate) fn new(subject: impl Fn(&Machine) -> Box<dyn BoardSubject> + 'static) -> Self {
         let machine = machine(&Scenario::default());
         let board = Board::new(machine, subject(&machine));
-        let policy = board.policy();
-        Self {
-            board,
-            most: (policy.its, policy.redistributors),
-            subject: Box::new(subject),
-            boots: HashMap::new(),
-        }
+        let declared = Declared::of(board.policy());
+        Self { board, declared, subject: Box::new(subject), boots: HashMap::new() }
     }
 
     pub(crate) fn board(&self) -> &Board {
         &self.board
     }
 
-    /// Returns the most ITSs and redistributors of a board: what the subject declares.
-    pub(crate) fn most(&self) -> (u32, u32) {
-        self.most
+    /// Returns what the subject declares.
+    pub(crate) fn declared(&self) -> Declared {
+        self.declared
     }
 
     /// Forgets a scenario's boot, so that it happens again.
@@ -130,7 +127,7 @@ impl<K: Clone> Session<K> {
 
     /// Returns the scenario on a board that the subject takes.
     fn fitted<'s>(&self, scenario: &'s Scenario) -> Cow<'s, Scenario> {
-        scenario.within(self.most.0, self.most.1)
+        scenario.within(self.declared.most())
     }
 
     /// Plays a case until its end, or until the observer is over. `observer` makes the observer. It

@@ -27,16 +27,37 @@ impl Scenario {
         keep_races_to_two_cpus(&mut self.operations);
     }
 
-    /// Returns the same on a board with at most so many ITSs and CPUs.
-    pub fn within(&self, its: u32, cpus: u32) -> Cow<'_, Self> {
-        if u32::from(self.boot.its) <= its && u32::from(self.boot.cpus) <= cpus {
+    /// Returns the same on a board with at most so much.
+    pub fn within(&self, most: Most) -> Cow<'_, Self> {
+        let cut_to = |value: u8, most: u32| value.min(most.min(255) as u8);
+        let mut boot = self.boot;
+        boot.its = cut_to(boot.its, most.its);
+        boot.cpus = cut_to(boot.cpus, most.cpus);
+        boot.live_devices = cut_to(boot.live_devices, most.live_devices);
+        boot.private_pages = cut_to(boot.private_pages, most.private_pages);
+        if boot == self.boot {
             return Cow::Borrowed(self);
         }
-        let mut cut = self.clone();
-        cut.boot.its = cut.boot.its.min(its.min(255) as u8);
-        cut.boot.cpus = cut.boot.cpus.min(cpus.min(255) as u8);
+        let mut cut = Self { boot, ..self.clone() };
         cut.fix_up();
         Cow::Owned(cut)
+    }
+}
+
+/// The most of a board that a subject takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    pub its: u32,
+    pub cpus: u32,
+    /// Devices that are mapped when EL2 takes over.
+    pub live_devices: u32,
+    pub private_pages: u32,
+}
+
+impl Most {
+    /// Returns so many ITSs and CPUs, and of all else as much as there may be.
+    pub const fn boards(its: u32, cpus: u32) -> Self {
+        Self { its, cpus, live_devices: u32::MAX, private_pages: u32::MAX }
     }
 }
 
@@ -110,8 +131,8 @@ mod tests {
         (scenario.boot.its, scenario.boot.cpus) = (3, 5);
         let at = Place::page(Area::QUEUE.of_its(2), 0);
         scenario.operations = vec![Operation::Load { cpu: 4, at }];
-        assert_eq!(*scenario.within(3, 8), scenario);
-        let cut = scenario.within(2, 2);
+        assert_eq!(*scenario.within(Most::boards(3, 8)), scenario);
+        let cut = scenario.within(Most::boards(2, 2));
         assert_eq!((cut.boot.its, cut.boot.cpus), (2, 2));
         let at = Place::page(Area::QUEUE, 0);
         assert_eq!(cut.operations, [Operation::Load { cpu: 0, at }]);

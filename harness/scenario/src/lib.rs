@@ -76,6 +76,7 @@ mod turns;
 mod upgrade;
 
 pub use binary::{BINARY_VERSION, MAX_BYTES, RECORD_BYTES};
+pub use fixup::Most;
 pub use fuzz_target::{FuzzTarget, MOST_IN_A_RUN};
 pub use header::{Boot, Stage};
 pub use operation::{HostCommand, Operation, Rdbase};

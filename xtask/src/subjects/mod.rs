@@ -111,7 +111,7 @@ enum Kind {
     Production,
     KnownBug,
     Break,
-    External(External),
+    External(Box<External>),
 }
 
 impl Subject {
@@ -223,6 +223,10 @@ impl Subject {
 
 impl From<External> for Subject {
     fn from(external: External) -> Self {
-        Self { name: external.name.clone(), layers: Layers::ALL, kind: Kind::External(external) }
+        Self {
+            name: external.name.clone(),
+            layers: Layers::ALL,
+            kind: Kind::External(Box::new(external)),
+        }
     }
 }

@@ -50,6 +50,14 @@ impl Program {
         Self { path, subject, layers, declaration: self.declaration.clone(), environment }
     }
 
+    /// Returns the same with a variable of its environment.
+    pub(crate) fn with(&self, name: &'static str, value: &str) -> Self {
+        let mut same = self.judged_by(self.layers);
+        same.environment.retain(|(other, _)| *other != name);
+        same.environment.push((name, value.into()));
+        same
+    }
+
     /// Returns what a summary says of what the subject declares.
     pub(crate) fn declared(&self) -> Declared {
         self.declaration.as_ref().map(DeclarationFile::summary).unwrap_or_default()

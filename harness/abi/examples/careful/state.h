@@ -38,7 +38,7 @@ typedef uint64_t u64;
 enum { MOVI = 1, INT = 3, CLEAR = 4, SYNC = 5, MAPD = 8, MAPC, MAPTI, MAPI, INV, INVALL, MOVALL, DISCARD };
 
 #define POLLED 8 /* with POLLS */
-#define HIDDEN BIT(17) /* with TYPER_HIDDEN: a bit of Devbits */
+#define HIDDEN BIT(13) /* with TYPER_HIDDEN: a bit of Devbits */
 #define ATTRIBUTES 0x38e0000000000c00ULL /* of CBASER and BASER */
 
 #define COMMANDS 64 /* the most from C to J, and that one trap judges */

@@ -16,7 +16,7 @@ use its_runner::minimize::shortest;
 use its_runner::observe::{Difference, Observed, Seen, difference};
 use its_runner::program::{Answer, Request};
 use its_runner::replay::load;
-use its_scenario::Scenario;
+use its_scenario::{Most, Scenario};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -95,7 +95,8 @@ impl<'a> Pair<'a> {
     /// Returns what is seen of each in these scenarios, on a board that both take.
     fn observe(&self, scenarios: &[Scenario]) -> Result<[Vec<Observed>; 2]> {
         let (its, cpus) = self.most;
-        let scenarios = scenarios.iter().map(|scenario| scenario.within(its, cpus).to_string());
+        let scenarios =
+            scenarios.iter().map(|scenario| scenario.within(Most::boards(its, cpus)).to_string());
         let scenarios: Vec<String> = scenarios.collect();
         let count = scenarios.len();
         let request = Request::Observe { scenarios };

@@ -11,7 +11,7 @@ use its_reports::summary::Summary;
 use its_reports::triage::Judged;
 use its_rules::{Finding, Layers};
 
-use super::fuzz_well;
+use super::{fuzz_well, points};
 use crate::commands::compare::pair::{Draw, Pair};
 use crate::commands::subject;
 use crate::engines::{Engine, Plan};
@@ -41,9 +41,11 @@ pub(super) fn check() -> Result<String> {
     never_set_up()?;
     cases += kernel_sources()?;
     let (faults, mistakes) = (faults()?, naive()?);
+    let points = points::check()?;
     let compared = compare_with_production()?;
     Ok(format!(
-        "{cases} clean cases, {faults} faults, {mistakes} mistakes, {compared} scenarios compared"
+        "{cases} clean cases, {faults} faults, {mistakes} mistakes, {points} points, \
+         {compared} scenarios compared"
     ))
 }
 

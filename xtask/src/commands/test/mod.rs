@@ -3,6 +3,7 @@
 mod abi;
 mod mistakes;
 mod no_panic;
+mod points;
 
 use std::time::Instant;
 
