@@ -236,7 +236,8 @@ impl Oracles {
         findings: &mut Vec<Finding>,
     ) {
         if let Look::SetUp(its) = look {
-            self.undeclared.note_set_up(its, step, view, &self.guards.machine);
+            let guards::Guards { machine, declared, .. } = &self.guards;
+            self.undeclared.note_set_up(its, step, view, (machine, declared));
         }
         let events = self.undeclared.filter(step.events);
         let reach = |its| {

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use its_declaration::{Declaration, LiveDevices};
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Table, itt_bytes};
 use its_gic::{Baser, Register};
 use its_machine::{Event, Machine, Purpose, Reach, View};
@@ -76,10 +77,12 @@ impl Undeclared {
         its: u8,
         step: &Step,
         view: &impl View,
-        machine: &Machine,
+        (machine, declared): (&Machine, &Declaration),
     ) {
         // Whoever reads no list must find live devices by itself, or refuse.
-        let Some(listed) = listed(step, machine.linear_map) else {
+        // Where no device is live by declaration, the host listed none.
+        let none = (declared.set_up.live_devices == LiveDevices::None).then(Vec::new);
+        let Some(listed) = listed(step, machine.linear_map).or(none) else {
             self.0.retain(|reach| reach.its != its);
             return;
         };

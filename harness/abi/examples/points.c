@@ -21,6 +21,8 @@ static const char *const names[CHOICES] = {
 	[NARROW_READS_BYTES] = "traps.narrow-reads = \"bytes\"",
 	[CLOSING_WRITES_CWRITER] = "traps.closing-writes = \"cwriter\"",
 	[REDISTRIBUTORS_OPEN] = "traps.redistributors = \"open\"",
+	[LIVE_DEVICES_NONE] = "set-up.live-devices = \"none\"",
+	[DESCRIBED_COPIES] = "set-up.described = \"copies\"",
 	[ERRNO_ANY] = "set-up.errno = \"any\"",
 	[ITT_ALIGNMENT_4K] = "memory.itt-alignment = \"4K\"",
 	[ITT_ALIGNMENT_64K] = "memory.itt-alignment = \"64K\"",

@@ -18,8 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Objects that were compiled with version 2 or 3 are taken too. */
-#define ITS_ABI_VERSION 4
+/* Objects that were compiled with version 2, 3 or 4 are taken too. */
+#define ITS_ABI_VERSION 5
 
 /* Frames that trap. */
 #define ITS_FRAME_CONTROL 0       /* the control frame of ITS `index`, 64 KiB */
@@ -33,7 +33,7 @@
 
 /* Kept for versions to come; an emulation takes none of these names:
  * its_subject_set_up_redistributors, its_subject_tear_down, its_subject_cpu (a CPU comes or goes),
- * its_barrier (by kind), its_is_coherent, its_progress. */
+ * its_barrier (by kind), its_progress. */
 
 /* ---- what the emulation offers; each function below is to be defined, but for the last ---- */
 
@@ -123,6 +123,9 @@ struct its_redistributor {
 bool its_is_protected(void);
 /* Whether every online CPU was finalized. */
 bool its_all_cpus_finalized(void);
+/* Whether firmware says that ITSs see what CPUs stored; false is dma-noncoherent. Where it says so,
+ * Shareability that reads 0 in CBASER or BASER says otherwise. */
+bool its_is_coherent(void);
 /* The n-th redistributor; -ENODEV past the last. */
 int32_t its_redistributor(uint32_t n, struct its_redistributor *redistributor);
 /* One access to a device's register, of its own size and alignment. */
@@ -132,7 +135,8 @@ void its_write_device(uint64_t address, uint32_t bytes, uint64_t value);
 void its_warn(void);
 /* BUG, panic: does not return. */
 void its_panic(void);
-/* So many microseconds pass for the emulation, none for the machine; counted as work. */
+/* So many microseconds pass for the emulation, and for the machine what the scenario says; counted
+ * as work. */
 void its_delay(uint64_t microseconds);
 
 /* The physical address of one in the host's linear map; -EINVAL outside it. */

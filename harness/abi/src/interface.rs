@@ -3,7 +3,7 @@
 use its_machine::MAX_ITS;
 
 /// The version of the header that this is.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 /// The oldest version whose objects are taken: what it has of a structure is as it was.
 pub(crate) const OLDEST: u32 = 2;
 

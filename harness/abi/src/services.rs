@@ -106,6 +106,7 @@ object! {
     fn read_device(address: u64, size: AccessSize) -> u64;
     fn write_device(address: u64, size: AccessSize, value: u64);
     fn warn();
+    fn is_coherent() -> bool;
     fn wait(microseconds: u64);
     fn physical(linear: u64) -> Option<u64>;
     fn is_memory(address: u64, bytes: u64) -> bool;
@@ -163,6 +164,7 @@ macro_rules! services {
 services! {
     fn its_is_protected() -> bool { |el2, _current| el2.is_protected() }
     fn its_all_cpus_finalized() -> bool { |el2, _current| el2.all_cpus_finalized() }
+    fn its_is_coherent() -> bool { |el2, _current| el2.is_coherent() }
     fn its_redistributor(n: u32, redistributor: *mut Redistributor) -> i32 { |el2, current| {
         let Some(found) = el2.redistributor(n as usize) else {
             return number(Err(Errno::Enodev));

@@ -338,6 +338,10 @@ impl Mapped for Board {
         }
     }
 
+    fn is_coherent(&self) -> bool {
+        self.call().machine.coherence.is_its_coherent()
+    }
+
     fn wait(&self, microseconds: u64) {
         let mut state = self.call();
         state.events.push(Event::Waited { microseconds });

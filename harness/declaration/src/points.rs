@@ -140,6 +140,20 @@ points! {
     }
     /// The set-up of an ITS.
     SetUp "set-up" {
+        /// How EL2 knows the devices that are mapped when an ITS is set up.
+        live_devices "live-devices" ("What EL2 relies on"): choice LiveDevices {
+            /// The descriptor lists them.
+            Listed "listed",
+            /// There are none: EL2 relies on the host for that, and does not look at the list.
+            None "none",
+        }
+        /// What the descriptor describes.
+        described "described" ("S7"): choice Described {
+            /// Queue and tables, which must be as the hardware has them, and the host's copies.
+            All "all",
+            /// The host's copies alone. Queue and tables are as the hardware has them.
+            Copies "copies",
+        }
         /// What x1 is where a check fails.
         errno "errno" ("S1 to S9"): choice ErrnoOf {
             /// The errno of the first check that fails.

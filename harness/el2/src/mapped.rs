@@ -51,7 +51,11 @@ pub trait Mapped: El2 {
     /// [`Subject::source`]: crate::Subject::source
     fn set_place(&self, place: u64);
 
-    /// EL2 waits; no time passes for the machine.
+    /// Whether firmware says that ITSs see what CPUs stored (no `dma-noncoherent`). Registers may
+    /// say otherwise.
+    fn is_coherent(&self) -> bool;
+
+    /// EL2 waits; hardware goes on where the scenario says so.
     fn wait(&self, microseconds: u64);
 
     /// Records what EL2 must not do and goes on after.

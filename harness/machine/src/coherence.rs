@@ -39,6 +39,12 @@ pub struct Coherence {
 }
 
 impl Coherence {
+    /// Returns what firmware says of the ITSs: they see what CPUs stored, or registers say which
+    /// of it they do not see. If not, it says `dma-noncoherent`.
+    pub fn is_its_coherent(self) -> bool {
+        ![self.queue, self.tables].contains(&Snooping::Unsaid)
+    }
+
     /// No device sees a store that nobody cleaned, and no register says so.
     pub const UNSAID: Self = Self {
         queue: Snooping::Unsaid,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use its_architecture::{Partial, STALLED, Truth};
-use its_declaration::{ErrnoOf, Redistributors};
+use its_declaration::{Described, ErrnoOf, LiveDevices, Redistributors};
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
 use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Ctlr, Register};
@@ -111,7 +111,7 @@ impl<'a> SetUp<'a> {
             _ if injected => ("P12", Errno::name(-1)),
             Some((source, errno)) => (source, Errno::name(Errno::result(Err(errno)))),
             None if x1 == 0 => ("S7", self.unread.unwrap_or("0")),
-            None => ("S9", "0"),
+            None => (self.declared().unwrap_or("S9"), "0"),
         };
         let seen = format_args!("{x1} ({})", Errno::name(x1));
         let must_succeed = self.failed.is_none() && !injected;
@@ -119,6 +119,12 @@ impl<'a> SetUp<'a> {
             if must_succeed || x1 == 0 { &rules::DIV_SETUP } else { &rules::DIV_ERRNO };
         account.judgement.disagree(rule, source, "x1", expected, seen);
         None
+    }
+
+    /// The points because of which a check is not made.
+    fn declared(&self) -> Option<&'static str> {
+        let set_up = self.on.declared.set_up;
+        set_up.live_devices.declared().or(set_up.described.declared())
     }
 
     /// Whether x1 is a result that the checks allow. An injected failure is S6's or S9's.
@@ -248,6 +254,9 @@ impl<'a> SetUp<'a> {
         descriptor: u64,
         capacity: u64,
     ) -> Result<Option<(Pages, u64)>, Failed> {
+        if self.on.declared.set_up.live_devices == LiveDevices::None {
+            return Ok(None);
+        }
         let count = self.word(descriptor + 0x18, "the number of live devices to be read");
         let Some(devices) = count.filter(|devices| *devices > 0) else {
             return Ok(count.map(|_| (Pages { first: 0, count: 0 }, 0)));
@@ -316,6 +325,11 @@ impl<'a> SetUp<'a> {
     /// S7: the queue. The physical address of its copy, and whether all agrees.
     fn check_queue(&mut self, descriptor: u64, cbaser: Cbaser) -> (u64, bool) {
         let mut agrees = cbaser.valid() && cbaser.address().is_multiple_of(QUEUE_ALIGNMENT);
+        if self.on.declared.set_up.described == Described::Copies {
+            let (shadow, is_copy) =
+                self.copy(descriptor + 8, cbaser.bytes(), "the queue's copy to be read");
+            return (shadow, agrees && is_copy);
+        }
         if let Some(queue) = self.word(descriptor, "the queue's address to be read") {
             agrees &= self.physical(queue) == cbaser.address();
         }
@@ -340,6 +354,9 @@ impl<'a> SetUp<'a> {
 
     /// S7, one `BASER<n>`. Of its value Valid, Type, Indirect and Entry_Size must agree.
     fn check_table(&mut self, fields: u64, baser: Baser) -> bool {
+        if self.on.declared.set_up.described == Described::Copies {
+            return !baser.valid() || is_guardable(baser);
+        }
         let Some(value) = self.word(fields + 0x10, "each BASER's value to be read") else {
             return true;
         };
@@ -351,9 +368,7 @@ impl<'a> SetUp<'a> {
             && named.indirect() == baser.indirect()
             && named.table_type() == baser.table_type()
             && named.entry_size() == baser.entry_size()
-            && matches!(baser.table_type(), TableType::Devices | TableType::Collections)
-            // No address bits below the ITS page.
-            && baser.with_address(baser.address()) == baser;
+            && is_guardable(baser);
         if let Some(base) = self.word(fields, "each table's address to be read") {
             agrees &= self.physical(base) == baser.address();
         }
@@ -508,6 +523,12 @@ impl Plan {
             }
         }
     }
+}
+
+/// S7: of a type that EL2 guards, without address bits below the ITS page.
+fn is_guardable(baser: Baser) -> bool {
+    matches!(baser.table_type(), TableType::Devices | TableType::Collections)
+        && baser.with_address(baser.address()) == baser
 }
 
 /// Each page of these tables once.

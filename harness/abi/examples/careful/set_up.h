@@ -40,13 +40,15 @@ static bool agree(const struct unit *unit, struct table *table, const struct des
 	u64 address_field = table_address(baser);
 
 	if (!(baser & VALID))
-		return !(described->value & VALID);
+		return CHOSEN(DESCRIBED_COPIES) || !(described->value & VALID);
 	if (page_bytes(baser) == 0x10000)
 		address_field = (address_field & 0xffffffff0000ULL) | FIELD(address_field, 48, 4) << 12;
-	if ((type != 1 && type != 4) || table_of(unit, type) != table || ((described->value ^ baser) & 0xc71f000000000000ULL) ||
-	    (baser & 0xfffffffff000ULL) != address_field || !is_at(described->base, table_address(baser)) ||
-	    described->order >= 52 || (PAGE << described->order) != table_bytes(baser) ||
-	    described->page_bytes != page_bytes(baser))
+	if ((type != 1 && type != 4) || table_of(unit, type) != table || (baser & 0xfffffffff000ULL) != address_field)
+		return false;
+	if (!CHOSEN(DESCRIBED_COPIES) &&
+	    (((described->value ^ baser) & 0xc71f000000000000ULL) || !is_at(described->base, table_address(baser)) ||
+	     described->order >= 52 || (PAGE << described->order) != table_bytes(baser) ||
+	     described->page_bytes != page_bytes(baser)))
 		return false;
 	if (baser & INDIRECT) {
 		struct span shadow = linear(described->shadow, table_bytes(baser));
@@ -208,7 +210,8 @@ static s32 take_over(struct unit *unit, const struct descriptor *descriptor, str
 	u64 ctlr, creadr, cwriter;
 
 	unit->cbaser = hw_read(unit, CBASER);
-	if (is_at(descriptor->queue, queue_address(unit)) && descriptor->queue_bytes == queue_bytes(unit) &&
+	if ((CHOSEN(DESCRIBED_COPIES) || (is_at(descriptor->queue, queue_address(unit)) &&
+					   descriptor->queue_bytes == queue_bytes(unit))) &&
 	    !(queue_address(unit) & 0xffff))
 		host_queue = linear(descriptor->host_queue, queue_bytes(unit));
 	unit->host_queue = host_queue.address;
@@ -245,6 +248,8 @@ static s32 with_private(struct unit *unit, struct span private, struct span page
 	if (donate(page))
 		return -EPERM;
 	descriptor = *(const struct descriptor *)its_to_pointer(page.address);
+	if (CHOSEN(LIVE_DEVICES_NONE))
+		descriptor.live_devices = 0;
 	unit->records = its_to_pointer(private.address);
 	unit->capacity = private.bytes / PAGE * RECORDS_PER_PAGE;
 	unit->root = unit->freed = unit->touched = unit->used = 0;
