@@ -249,7 +249,7 @@ impl GuardedIts {
         let set_up_valid = Baser::from_bits(recorded).valid();
         let new = part.insert(self.shown_baser[n], value);
         let same = (new ^ recorded) & Baser::WRITABLE & !self.changeable() == 0;
-        if !same || !self.may_resume(trap) || !self.is_at_rest(trap) {
+        if !same || !self.may_resume(trap) || !self.rests_for(set_up_valid, trap) {
             return;
         }
         // A table that was not valid at set-up stays so: forwarded without Valid or ignored, it is
@@ -376,8 +376,9 @@ impl GuardedIts {
             };
             let creadr = device_reads(self.base, &window[read..]).next().map_or(0, |read| read.1);
             rest = &rest[read + 1..];
-            if !self.consume(creadr, trap) {
-                break;
+            // Decision 12; another agent may have taken the ITS's power meanwhile.
+            if self.queues.may_reach(creadr & OFFSET_MASK) {
+                self.consume(creadr, trap);
             }
         }
         rest
@@ -530,6 +531,15 @@ impl GuardedIts {
     }
 
     // ---- rest
+
+    /// Whether the ITS is at rest. EL2 must have looked, unless nothing `depends` on it.
+    fn rests_for(&mut self, depends: bool, trap: &mut ItsTrap) -> bool {
+        if depends {
+            return self.is_at_rest(trap);
+        }
+        self.notice_rest(trap.events);
+        self.stop == Stop::AtRest
+    }
 
     /// Whether the ITS is at rest. EL2 must have looked, now or before.
     fn is_at_rest(&mut self, trap: &mut ItsTrap) -> bool {
