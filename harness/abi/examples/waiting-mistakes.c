@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * waiting.c with the mistake that the environment names in ITSDIFF_MISTAKE, or none. Each has a
+ * scenario that shows it (waiting/mistakes/).
+ */
+#include <stdint.h>
+
+static uint32_t made;
+#define MISTAKE(mistake) (made == (mistake))
+
+#define its_subject_create waiting_create
+#include "waiting.c"
+#undef its_subject_create
+
+extern char *getenv(const char *name);
+
+static const char *const names[MISTAKES] = {
+	[NONE] = "none",
+	[FIRST_PAGE_KEPT] = "first-page-kept",
+	[LAST_PAGE_NOT_LENT] = "last-page-not-lent",
+	[LENT_IN_PART] = "lent-in-part",
+	[SLOT_FETCHED_TWICE] = "slot-fetched-twice",
+	[NOT_COMPLETED] = "not-completed",
+	[COMPLETED_ON_TIMEOUT] = "completed-on-timeout",
+	[ROLLED_BACK] = "rolled-back",
+	[WAITS_FOR_EVER] = "waits-for-ever",
+	[RELEASED_ON_STALL] = "released-on-stall",
+	[RETRY_UNJUDGED] = "retry-unjudged",
+	[OLD_ITT_KEPT] = "old-itt-kept",
+	[BOUND_BY_COPY] = "bound-by-copy",
+	[LEVEL2_ZEROED_LATE] = "level2-zeroed-late",
+	[LEVEL2_NOT_CLEANED] = "level2-not-cleaned",
+	[SLOT_CLEANED_BY_TABLE] = "slot-cleaned-by-table",
+	[RECORD_LEFT] = "record-left",
+	[CAPACITY_UNCHECKED] = "capacity-unchecked",
+	[QUEUE_WRAPS_LATE] = "queue-wraps-late",
+	[STARTS_UNRESTED] = "starts-unrested",
+	[VALID_FORGOTTEN] = "valid-forgotten",
+	[COPY_NOT_LENT] = "copy-not-lent",
+	[TABLES_KEPT] = "tables-kept",
+	[PRIVATE_NOT_CLEANED] = "private-not-cleaned",
+	[REFUSED_FOR_EVER] = "refused-for-ever",
+};
+
+/* The environment is not the emulation's memory. */
+static bool __attribute__((no_sanitize("kernel-address"))) same(const char *one, const char *other)
+{
+	while (*one && *one == *other) {
+		one++;
+		other++;
+	}
+	return *one == *other;
+}
+
+/* -1: there is no such mistake. */
+s32 its_subject_create(const struct its_machine *machine)
+{
+	const char *name = getenv("ITSDIFF_MISTAKE");
+
+	for (made = 0; name && made < MISTAKES; made++)
+		if (same(name, names[made]))
+			break;
+	return made < MISTAKES ? waiting_create(machine) : -1;
+}
