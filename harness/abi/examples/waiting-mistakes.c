@@ -24,7 +24,6 @@ static const char *const names[MISTAKES] = {
 	[COMPLETED_ON_TIMEOUT] = "completed-on-timeout",
 	[ROLLED_BACK] = "rolled-back",
 	[WAITS_FOR_EVER] = "waits-for-ever",
-	[RELEASED_ON_STALL] = "released-on-stall",
 	[RETRY_UNJUDGED] = "retry-unjudged",
 	[OLD_ITT_KEPT] = "old-itt-kept",
 	[BOUND_BY_COPY] = "bound-by-copy",

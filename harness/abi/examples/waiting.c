@@ -376,10 +376,6 @@ static void note(struct unit *unit, u64 creadr)
 
 	if (offset == unit->head) {
 		unit->stalled = creadr & STALLED;
-		if (unit->stalled && MISTAKE(RELEASED_ON_STALL) && unit->effect.kind == MAP) {
-			hand_back(itt_of(unit, unit->effect.itt, unit->effect.size));
-			unit->effect.kind = NOTHING;
-		}
 	} else if (unit->in_flight && offset == following(unit, unit->head)) {
 		unit->stalled = creadr & STALLED;
 		complete(unit, false);
@@ -409,9 +405,10 @@ static void await(struct unit *unit)
 	}
 }
 
-static void serve(struct unit *unit)
+/* Passes on so many commands at most. */
+static void serve(struct unit *unit, u32 most)
 {
-	for (u32 n = 0; n < PER_TRAP; n++) {
+	for (u32 n = 0; n < most; n++) {
 		if (unit->in_flight || unit->stalled || unit->refused || unit->head == unit->written)
 			return;
 		if (!pass(unit)) {
@@ -453,16 +450,17 @@ static bool look(struct unit *unit)
 	return true;
 }
 
-/* The slot at which the ITS stalled is judged again; the command that was there did nothing. */
-static void retry(struct unit *unit)
+/* The slot at which the ITS stalled is judged again; the command that was there did nothing.
+ * Returns how many commands were judged. */
+static u32 retry(struct unit *unit)
 {
 	struct effect old = unit->effect;
 
 	if (!unit->stalled || !unit->in_flight)
-		return;
+		return 0;
 	if (!MISTAKE(RETRY_UNJUDGED)) {
 		if (!pass(unit))
-			return;
+			return 1;
 		if (old.kind == MAP)
 			hand_back(itt_of(unit, old.itt, old.size));
 	}
@@ -470,6 +468,7 @@ static void retry(struct unit *unit)
 	its_order();
 	set(unit, CWRITER, following(unit, unit->head) | RETRY);
 	await(unit);
+	return 1;
 }
 
 /* Whether the host's CWRITER may be there: in the queue, and not on the command in flight. */
@@ -481,16 +480,17 @@ static bool may_write(const struct unit *unit, u64 offset)
 static void write_cwriter(struct unit *unit, u64 value)
 {
 	bool runs = look(unit), accepted = may_write(unit, value & OFFSET);
+	u32 judged = 0;
 
 	if (accepted)
 		unit->written = value & OFFSET;
 	if (!runs)
 		return;
 	if (accepted && (value & RETRY))
-		retry(unit);
+		judged = retry(unit);
 	if (accepted && !MISTAKE(REFUSED_FOR_EVER))
 		unit->refused = false;
-	serve(unit);
+	serve(unit, PER_TRAP - judged);
 }
 
 /* ---- registers of a guarded ITS */
@@ -524,7 +524,7 @@ static void write_ctlr(struct unit *unit, u64 value)
 		set(unit, CTLR, unit->ctlr | ENABLED);
 		unit->state = RUNS;
 		if (look(unit))
-			serve(unit);
+			serve(unit, PER_TRAP);
 	}
 }
 
@@ -584,7 +584,7 @@ static u64 read_register(struct unit *unit, u64 offset)
 		return read_ctlr(unit);
 	case CREADR:
 		if (look(unit))
-			serve(unit);
+			serve(unit, PER_TRAP);
 		return unit->head | unit->stalled;
 	case IIDR:
 	case TYPER:

@@ -156,20 +156,23 @@ fn run_of_devices(draft: &mut Draft<'_, '_>) {
     let room = records.saturating_sub(draft.expected.here().devices.len() as u64);
     draft.drain();
     let stride = draft.pick(&[1, 2], 1);
-    let count = if room < MOST_IN_A_RUN.into() {
+    let mut first = draft.between(64, 256) as u32;
+    let most = u64::from(MOST_IN_A_RUN);
+    let mut room = room;
+    // Where few devices are there yet, whole runs come before.
+    if room <= 256 && draft.chance(1, 24) {
+        while room >= most {
+            draft.push(run(first, MOST_IN_A_RUN, stride));
+            first = first.wrapping_add(stride.wrapping_mul(MOST_IN_A_RUN.into()));
+            room = room.saturating_sub(most);
+        }
+    }
+    let count = if room < most {
         room.saturating_add(draft.below(3)).saturating_sub(1)
     } else {
-        draft.between(1, MOST_IN_A_RUN.into())
+        draft.between(1, most)
     } as u16;
-    let first = draft.between(64, 256) as u32;
-    draft.push(Operation::MapDevices {
-        cpu: 0,
-        device_id: first,
-        count: count.max(1),
-        stride,
-        event_id_bits: 1,
-        itt: Place::page(Area::ITT, 200),
-    });
+    draft.push(run(first, count.max(1), stride));
     let id_of = |n: u64| first.wrapping_add(stride.wrapping_mul(n as u32));
     for n in 0..draft.between(1, 4) {
         let (cpu, gone) = (draft.cpu(), id_of(draft.below(count.into())));
@@ -179,6 +182,11 @@ fn run_of_devices(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::MapDevice { cpu, device_id, event_id_bits: 1, itt });
     }
     draft.poll();
+}
+
+fn run(device_id: u32, count: u16, stride: u32) -> Operation {
+    let itt = Place::page(Area::ITT, 200);
+    Operation::MapDevices { cpu: 0, device_id, count, stride, event_id_bits: 1, itt }
 }
 
 /// Slots that were submitted are written again.

@@ -323,7 +323,7 @@ impl GuardedIts {
     /// again. `events` start where EL2 may begin to.
     fn submit(&mut self, retry: bool, mut events: &[Event], trap: &mut ItsTrap) {
         let Declaration { numbers, queue: declared, .. } = *self.declared();
-        let mut room = numbers.commands_per_trap;
+        let mut room = numbers.commands_per_trap.saturating_sub(u32::from(retry));
         if declared.polls == 0 {
             let before = self.queues.j;
             self.judge_queue(&mut room, events, trap);

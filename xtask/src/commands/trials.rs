@@ -1,5 +1,5 @@
 //! `trials`: how many cases the fuzzer needs until it detects each known bug, or each break of the
-//! harness.
+//! harness, or something in an emulation that was written elsewhere.
 //!
 //! Each trial starts from the committed seeds but those that show the bug already, and from nothing
 //! where all do, with a seed of its own, and ends at the first finding or at the cap. A trial that
@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use crate::engines::{Engine, Plan, Run, clean_seeds, first_finding};
 use crate::exit::Exit;
 use crate::subjects::{Bank, Bug, Subject};
+use crate::target::Target;
 use crate::{stop, workspace};
 
 #[derive(clap::Args)]
@@ -24,6 +25,12 @@ pub(crate) struct Arguments {
     /// Tries the breaks of the harness in place of the known bugs
     #[arg(long, conflicts_with = "bug")]
     breaks: bool,
+    /// Tries an emulation of your own: an object file or archive, or `example:NAME`
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["bug", "breaks"])]
+    subject: Option<String>,
+    /// Tries it with this fuzz target
+    #[arg(long, value_name = "TARGET", default_value = "its_cmdq", requires = "subject")]
+    target: String,
     /// Runs so many trials for each bug
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     trials: u32,
@@ -50,23 +57,31 @@ struct Trial {
 
 /// Runs the trials and prints one line a bug.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
+    let layers = arguments.judge.unwrap_or(Layers::ALL);
+    if let Some(text) = &arguments.subject {
+        let subject = Subject::external(text)?.judged_by(layers);
+        let trials = trials(&subject, Target::find(&arguments.target)?, arguments)?;
+        say!("subject | detected | cases to detection: median (least to most) | rules");
+        say!("{}", row(text, &trials));
+        return Ok(Exit::Clean);
+    }
     let bugs = match &arguments.bug {
         Some(id) => vec![Bug::find(id)?],
         None => Bug::all(if arguments.breaks { Bank::Breaks } else { Bank::Bugs })?,
     };
     say!("known bug | detected | cases to detection: median (least to most) | rules");
     // A break that tests find is none that fuzzing could.
-    let layers = arguments.judge.unwrap_or(Layers::ALL);
     let fuzzed = |bug: &&Bug| arguments.bug.is_some() || bug.target().is_ok() && bug.breaks(layers);
     for bug in bugs.iter().filter(fuzzed) {
         stop::check()?;
-        let trials = trials(bug, arguments)?;
-        say!("{}", row(bug, &trials));
+        let subject = Subject::with_bug(bug).judged_by(layers);
+        let trials = trials(&subject, bug.target()?, arguments)?;
+        say!("{}", row(&bug.id, &trials));
     }
     Ok(Exit::Clean)
 }
 
-fn row(bug: &Bug, trials: &[Trial]) -> String {
+fn row(name: &str, trials: &[Trial]) -> String {
     let mut cases: Vec<u64> = trials.iter().map(|trial| trial.cases).collect();
     cases.sort_unstable();
     let mut rules: Vec<&str> = trials.iter().filter_map(|trial| trial.rule.as_deref()).collect();
@@ -75,8 +90,7 @@ fn row(bug: &Bug, trials: &[Trial]) -> String {
     rules.dedup();
     let median = (cases[(cases.len() - 1) / 2] + cases[cases.len() / 2]) / 2;
     format!(
-        "{} | {detected} of {} | {median} ({} to {}) | {}",
-        bug.id,
+        "{name} | {detected} of {} | {median} ({} to {}) | {}",
         trials.len(),
         cases[0],
         cases[cases.len() - 1],
@@ -84,14 +98,11 @@ fn row(bug: &Bug, trials: &[Trial]) -> String {
     )
 }
 
-fn trials(bug: &Bug, arguments: &Arguments) -> Result<Vec<Trial>> {
-    let target = bug.target()?;
-    let layers = arguments.judge.unwrap_or(Layers::ALL);
-    target.demand_judged(layers)?;
-    let subject = Subject::with_bug(bug).judged_by(layers);
-    let program = arguments.engine.build(&subject, target)?;
+fn trials(subject: &Subject, target: &'static Target, arguments: &Arguments) -> Result<Vec<Trial>> {
+    target.demand_judged(subject.layers)?;
+    let program = arguments.engine.build(subject, target)?;
     let seeds = clean_seeds(&subject.player()?, target)?;
-    let folder = workspace::root().join("target").join("trials").join(&bug.id);
+    let folder = workspace::root().join("target").join("trials").join(&subject.name);
     workspace::empty_folder(&folder)?;
     let trial = |seed: u32| {
         stop::check()?;

@@ -2,15 +2,14 @@
 /* Mistakes that waiting.c does not make; waiting-mistakes.c makes one at a time. */
 enum mistake {
 	NONE,
-	FIRST_PAGE_KEPT,       /* the first page of an ITT never comes back */
-	LAST_PAGE_NOT_LENT,    /* the last page of an ITT of several is not borrowed */
+	FIRST_PAGE_KEPT,       /* the first page of what is given back stays borrowed */
+	LAST_PAGE_NOT_LENT,    /* of what has several pages the last is not borrowed */
 	LENT_IN_PART,          /* a borrowing that fails keeps what it had */
 	SLOT_FETCHED_TWICE,    /* the host's slot is read again when it is written */
 	NOT_COMPLETED,         /* a command that was consumed while EL2 polled does nothing to records */
 	COMPLETED_ON_TIMEOUT,  /* the command in flight is taken as consumed when polls run out */
 	ROLLED_BACK,           /* it is taken back when polls run out: CWRITER goes back */
 	WAITS_FOR_EVER,        /* polls have no limit */
-	RELEASED_ON_STALL,     /* the ITT of a MAPD that stalled is given back */
 	RETRY_UNJUDGED,        /* Retry restarts the queue with the slot as it is */
 	OLD_ITT_KEPT,          /* a device that is mapped again keeps its old ITT borrowed */
 	BOUND_BY_COPY,         /* a level-1 index is bounded by the page size alone */

@@ -24,6 +24,8 @@ const CASES: u64 = 800;
 const FEWER_CASES: u64 = 200;
 /// Cases of a target on the naive one.
 const MANY: u64 = 2_048;
+/// The variable that names the mistake of `example:waiting-mistakes`.
+const MISTAKE: &str = "ITSDIFF_MISTAKE";
 /// Drawn scenarios that are compared.
 const DRAWN: u64 = 64;
 
@@ -40,7 +42,9 @@ pub(super) fn check() -> Result<String> {
     cases += clean(&External::unseen_example("careful")?.into(), set_up, CASES)?;
     never_set_up()?;
     cases += kernel_sources()?;
-    let (faults, mistakes) = (faults()?, naive()?);
+    let under_el2 = &target::ALL[1..];
+    cases += clean(&Subject::external("example:waiting")?, under_el2, CASES)?;
+    let (faults, mistakes) = (faults()?, naive()? + mistakes_of_waiting()?);
     let points = points::check()?;
     let compared = compare_with_production()?;
     Ok(format!(
@@ -184,18 +188,42 @@ fn faults() -> Result<usize> {
     let folder = workspace::root().join("harness/abi/examples/faults");
     let files = workspace::scenarios(&folder)?;
     for judged in program.judge(&files, None)? {
+        demand_rules(&judged)?;
         let name = workspace::shown(&judged.file);
         let text = workspace::read(&judged.file)?;
-        let rule = text.lines().find_map(|line| line.strip_prefix("# ")?.split_once(':'));
-        let (rules, _) = rule.with_context(|| format!("{name} names no rule"))?;
-        let expected: BTreeSet<&str> = rules.split(", ").collect();
-        let found: BTreeSet<&str> = judged.findings().iter().map(|found| found.rule.id).collect();
-        ensure!(found == expected, broken!("{name} breaks {found:?}, not {rules}"));
         let source = text.lines().find_map(|line| line.strip_prefix("# at "));
         let at = |finding: &Finding| finding.source_line.as_deref().map(str::to_owned);
         let lines: Vec<_> = judged.findings().iter().map(at).collect();
         let named = source.is_none_or(|text| lines.iter().flatten().any(|line| shows(line, text)));
         ensure!(named, broken!("{name} does not show {source:?}, but these lines: {lines:?}"));
+    }
+    Ok(files.len())
+}
+
+/// Checks that a scenario breaks the rules that its first comment names, and no others.
+fn demand_rules(judged: &Judged) -> Result<()> {
+    let name = workspace::shown(&judged.file);
+    let text = workspace::read(&judged.file)?;
+    let rule = text.lines().find_map(|line| line.strip_prefix("# ")?.split_once(':'));
+    let (rules, _) = rule.with_context(|| format!("{name} names no rule"))?;
+    let expected: BTreeSet<&str> = rules.split(", ").collect();
+    let found: BTreeSet<&str> = judged.findings().iter().map(|found| found.rule.id).collect();
+    ensure!(found == expected, broken!("{name} breaks {found:?}, not {rules}"));
+    Ok(())
+}
+
+/// Checks that the scenario of each mistake shows it, and that without it nothing is broken; returns
+/// how many there are.
+fn mistakes_of_waiting() -> Result<usize> {
+    let program = Subject::external("example:waiting-mistakes")?.player()?;
+    let folder = workspace::root().join("harness/abi/examples/waiting/mistakes");
+    let files = workspace::scenarios(&folder)?;
+    let code = program.with(MISTAKE, "none").replay_all(&files)?;
+    ensure!(code == 0, broken!("example:waiting is not clean (code {code})"));
+    for file in &files {
+        let name = workspace::name(&file.with_extension(""));
+        let mistaken = program.with(MISTAKE, &name);
+        mistaken.judge(std::slice::from_ref(file), None)?.iter().try_for_each(demand_rules)?;
     }
     Ok(files.len())
 }
