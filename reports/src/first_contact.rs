@@ -24,6 +24,8 @@ pub struct FirstContact {
     pub seeds: usize,
     /// What they broke, each with its file and number of operations.
     pub found: Vec<(Finding, String, usize)>,
+    /// A file with points that it may want to declare, and how many these are.
+    pub proposed: Option<(String, usize)>,
     /// Why a seed could not be judged.
     pub failed: Vec<String>,
 }
@@ -68,7 +70,15 @@ impl FirstContact {
             text += ": not as harness/emulator/POLICY.md has it, which is no mistake by itself";
         }
         text.extend(policy.iter().map(Cause::line));
+        if let Some((file, points)) = &self.proposed {
+            text += &format!("\n  proposed    {points} points to declare: {file}");
+        }
         text + "\n\nnext:"
+    }
+
+    /// Returns whether rules of a layer are broken.
+    pub fn breaks(&self, layer: Layer) -> bool {
+        self.found.iter().any(|(finding, ..)| finding.rule.layer == layer)
     }
 
     fn observed_text(&self) -> &'static str {

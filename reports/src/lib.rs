@@ -20,6 +20,7 @@ pub mod first_contact;
 mod json;
 pub mod known;
 pub mod night;
+pub mod proposal;
 pub mod replay;
 pub mod rules;
 pub mod summary;

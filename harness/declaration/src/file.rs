@@ -185,8 +185,15 @@ impl Numbers {
                 return Err(format!("numbers.{name} is {declared}; the emulation says {says}"));
             }
         }
+        let (per_trap, in_flight) = (self.commands_per_trap, of.commands_in_flight);
+        if let Some(per_trap) = per_trap.filter(|per_trap| *per_trap < in_flight) {
+            return Err(format!(
+                "numbers.commands-per-trap is {per_trap}; at least commands-in-flight, {in_flight}, \
+                 since a trap may find all of them consumed"
+            ));
+        }
         Ok(SubjectPolicy {
-            commands_per_trap: self.commands_per_trap.unwrap_or(of.commands_per_trap),
+            commands_per_trap: per_trap.unwrap_or(of.commands_per_trap),
             event_id_bits: self.event_id_bits.unwrap_or(of.event_id_bits),
             private_pages: self.private_pages.unwrap_or(of.private_pages),
             ..of

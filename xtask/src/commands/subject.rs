@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use its_reports::first_contact::FirstContact;
+use its_reports::proposal::{self, Proposed};
 use its_reports::quoted;
 use its_reports::triage::{Judged, Outcome};
-use its_rules::{Layer, Layers};
+use its_rules::{Finding, Layer, Layers};
 use its_runner::program::{Answer, Request};
 
 use crate::exit::Exit;
 use crate::subjects::boot::{self, BOOTS};
-use crate::subjects::{Compiler, DeclarationFile, External, Program, Subject, unexpected};
+use crate::subjects::{Compiler, DeclarationFile, External, Point, Program, Subject, unexpected};
 use crate::{target, workspace};
 
 #[derive(clap::Args)]
@@ -85,8 +86,47 @@ fn meet(source: &str) -> Result<Exit> {
     play(&player.judged_by(any_policy), &seeds, &mut contact, |layer| layer != Layer::Policy)?;
     play(&player, &seeds, &mut contact, |layer| layer == Layer::Policy)?;
     let only = if contact.found.is_empty() { "" } else { " --judge safety,service" };
+    if contact.breaks(Layer::Policy)
+        && let Some((path, points)) = propose(source, &player)?
+    {
+        contact.proposed = Some((workspace::shown(&path), points));
+    }
     say!("{} cargo xtask fuzz its_cmdq --subject {}{only}", contact.text(), quoted(source));
     Ok(Exit::found(contact.has_mistakes()))
+}
+
+/// Writes a file with what the emulation may want to declare, and returns its path and how many
+/// points it has; `None` where nothing suggests one. What a point would leave unprotected is not
+/// proposed.
+pub(crate) fn propose(source: &str, player: &Program) -> Result<Option<(PathBuf, usize)>> {
+    let folder = workspace::root().join("target/proposals").join(&player.subject);
+    let mut proposed = Vec::new();
+    for point in Point::all()? {
+        let Some(finding) = broken(player, &point)?.into_iter().next() else {
+            continue;
+        };
+        let declared = point.declare(player.declaration.as_ref(), &folder)?;
+        let protects = declared.summary().unprotected.is_empty();
+        if protects && broken(&player.declaring(&declared), &point)?.is_empty() {
+            let ((section, line), file) = (point.line(), workspace::shown(&point.file));
+            let (section, line) = (section.into(), line.into());
+            proposed.push(Proposed { section, line, file, finding });
+        }
+    }
+    if proposed.is_empty() {
+        return Ok(None);
+    }
+    let points = proposed.len();
+    let path = folder.join("subject.toml");
+    workspace::write_whole(&path, proposal::text(source, proposed))?;
+    Ok(Some((path, points)))
+}
+
+/// Returns the findings of the policy in the scenario of a point.
+fn broken(player: &Program, point: &Point) -> Result<Vec<Finding>> {
+    let judged = player.judge(std::slice::from_ref(&point.file), None)?;
+    let findings = judged.into_iter().flat_map(|judged| judged.findings().to_vec());
+    Ok(findings.filter(|finding| finding.rule.layer == Layer::Policy).collect())
 }
 
 /// Returns the most ITSs and redistributors of the boards that it is played on.

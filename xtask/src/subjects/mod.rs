@@ -13,6 +13,7 @@ mod declared;
 mod external;
 mod lines;
 mod mistakes;
+mod points;
 mod program;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub(crate) use compile::Compiler;
 pub(crate) use declared::DeclarationFile;
 pub(crate) use external::{External, binutils};
 pub(crate) use mistakes::{Bank, Bug, FoundBy};
+pub(crate) use points::Point;
 pub(crate) use program::{Program, Session, unexpected};
 
 /// The production emulator's name as a subject.

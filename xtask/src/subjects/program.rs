@@ -58,6 +58,12 @@ impl Program {
         same
     }
 
+    /// Returns the same where the subject declares this.
+    pub(crate) fn declaring(&self, file: &DeclarationFile) -> Self {
+        let same = self.with(its_runner::DECLARATION, &file.path.display().to_string());
+        Self { declaration: Some(file.clone()), ..same }
+    }
+
     /// Returns what a summary says of what the subject declares.
     pub(crate) fn declared(&self) -> Declared {
         self.declaration.as_ref().map(DeclarationFile::summary).unwrap_or_default()

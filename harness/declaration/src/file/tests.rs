@@ -56,6 +56,7 @@ fn values_that_cannot_be_are_refused() {
         error("version = 1\n[queue]\npolls = 1001\n"),
         error("version = 1\n[numbers]\nevent-id-bits = 33\n"),
         error("version = 1\n[numbers]\ncommands-in-flight = 63\n"),
+        error("version = 1\n[numbers]\ncommands-per-trap = 63\n"),
         given_up("DIV-NOTHING", "why"),
         given_up("LEAK-LOOSE", "why"),
         given_up("SVC-QUEUE", "why"),

@@ -1,0 +1,58 @@
+//! What an emulation may want to declare, from what was seen of it.
+
+use std::fmt::Write;
+
+use its_rules::Finding;
+
+/// A point that an emulation seems to have otherwise than POLICY.md.
+pub struct Proposed {
+    /// The section of the file, and the line there.
+    pub section: String,
+    pub line: String,
+    /// A scenario in which it matters, and what that breaks without the line.
+    pub file: String,
+    pub finding: Finding,
+}
+
+/// Returns a file `subject.toml` in which each line stands commented out below its reason. `all`:
+/// in any order.
+pub fn text(subject: &str, mut all: Vec<Proposed>) -> String {
+    all.sort_by(|one, other| one.section.cmp(&other.section));
+    let mut text = format!(
+        "# Proposed from what was seen of {subject}: remove the # before a line that you mean. Put\n\
+         # the file beside the object as subject.toml (docs/declaration.md).\nversion = 1\n"
+    );
+    let mut section = "";
+    for Proposed { section: of, line, file, finding } in &all {
+        if of != section {
+            section = of;
+            let _ = write!(text, "\n[{section}]\n");
+        }
+        let Finding { rule, expected, seen, .. } = finding;
+        let _ = writeln!(text, "# {} is broken: expected {expected}, seen {seen}", rule.id);
+        let _ = writeln!(text, "# ({file})\n# {line}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use its_rules::catalogue::{DIV_CREADR, DIV_ZERO};
+
+    use super::*;
+
+    #[test]
+    fn each_line_stands_below_its_reason() {
+        let one = |section: &str, line: &str, rule, expected: &str, seen: &str| Proposed {
+            section: section.into(),
+            line: line.into(),
+            file: format!("points/{section}.its"),
+            finding: Finding::new(rule, "value", "its0", expected, seen),
+        };
+        let all = vec![
+            one("traps", "unknown-registers = \"hardware\"", &DIV_ZERO, "0x0 (STATUSR)", "0x1"),
+            one("queue", "refusal = \"silent\"", &DIV_CREADR, "0xc1 (P10)", "0xc0"),
+        ];
+        insta::assert_snapshot!(text("mine.o", all));
+    }
+}
