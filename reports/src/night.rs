@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::summary::Summary;
+use crate::summary::{Counts, Summary};
 use crate::triage::Group;
 
 /// Holds what is settled when a night begins.
@@ -167,6 +167,7 @@ impl Night {
             let why = "not finished: the night ended before";
             text += &format!("| {target} | {engine} | {why} | | | | | |\n");
         }
+        text += &self.declared_text();
         text += "\n## Grown corpora\n\n| target | files before | after |\n| --- | --- | --- |\n";
         for merged in &self.merged {
             if let Some((before, after)) = merged.sizes {
@@ -174,6 +175,20 @@ impl Night {
             }
         }
         text
+    }
+}
+
+impl Night {
+    /// What the subject declares, and in how many cases a rule was broken that it gives up.
+    fn declared_text(&self) -> String {
+        let mut counts = Counts::default();
+        self.fuzzed.iter().for_each(|one| counts.add(&one.summary.counts));
+        let first = self.fuzzed.first();
+        let text = first.map(|one| one.summary.declared.text(Some(&counts.given_up)));
+        match text.as_deref() {
+            None | Some("") => String::new(),
+            Some(text) => format!("\n```text\n{text}```\n"),
+        }
     }
 }
 

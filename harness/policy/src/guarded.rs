@@ -357,31 +357,42 @@ impl GuardedIts {
             return events;
         };
         let mut rest = &events[start + 1..];
-        for _ in 0..polls {
+        for number in 0..=polls {
             if self.queues.stalled || self.mappings.in_flight.is_empty() {
                 break;
             }
-            let end = rest.iter().position(|event| self.queues.is_copy(event));
-            let (window, _) = rest.split_at(end.unwrap_or(rest.len()));
-            let read = window.iter().position(|event| {
-                device_reads(self.base, std::slice::from_ref(event))
-                    .next()
-                    .is_some_and(|read| of(Register::Creadr)(read).is_some())
-            });
-            let Some(read) = read else {
-                let (path, expected) = (format_args!("its{}.polls", self.its), "CREADR read again");
-                let (rule, source, seen) = (&rules::DIV_LOOK, "queue.polls", "no more reads");
-                trap.account.judgement.disagree(rule, source, path, expected, seen);
-                break;
-            };
-            let creadr = device_reads(self.base, &window[read..]).next().map_or(0, |read| read.1);
-            rest = &rest[read + 1..];
-            // Decision 12; another agent may have taken the ITS's power meanwhile.
-            if self.queues.may_reach(creadr & OFFSET_MASK) {
-                self.consume(creadr, trap);
+            let read = self.read_before_copy(rest);
+            match (read, number == polls) {
+                (None, true) => break,
+                (Some((creadr, after)), false) => {
+                    rest = after;
+                    // Decision 12; another agent may have taken the ITS's power meanwhile.
+                    if self.queues.may_reach(creadr & OFFSET_MASK) {
+                        self.consume(creadr, trap);
+                    }
+                }
+                (_, is_enough) => {
+                    let expected = format!("{polls} reads of CREADR at most, or all consumed");
+                    let seen = if is_enough { "one more" } else { "not so many" };
+                    let (rule, path) = (&rules::DIV_LOOK, format_args!("its{}.polls", self.its));
+                    trap.account.judgement.disagree(rule, "queue.polls", path, expected, seen);
+                    break;
+                }
             }
         }
         rest
+    }
+
+    /// The next value of CREADR that EL2 read before it copied a slot, and the events after that.
+    fn read_before_copy<'a>(&self, events: &'a [Event]) -> Option<(u64, &'a [Event])> {
+        let creadr = self.base + Register::Creadr.offset();
+        let before = events.iter().take_while(|event| !self.queues.is_copy(event));
+        before.enumerate().find_map(|(index, event)| match *event {
+            Event::DeviceRead { address, value, .. } if address == creadr => {
+                Some((value, &events[index + 1..]))
+            }
+            _ => None,
+        })
     }
 
     /// P9: a look among `events`: CREADR, then CTLR. C is taken and what was consumed is released.
