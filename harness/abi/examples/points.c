@@ -13,7 +13,7 @@ static uint32_t chosen;
 #include "careful.c"
 #undef its_subject_create
 
-extern char *getenv(const char *name);
+#include "picked.h"
 
 static const char *const names[CHOICES] = {
 	[AS_POLICY] = "",
@@ -49,23 +49,9 @@ static const char *const names[CHOICES] = {
 	[PRIVATE_PAGES] = "numbers.private-pages = 2",
 };
 
-/* The environment is not the emulation's memory. */
-static bool __attribute__((no_sanitize("kernel-address"))) same(const char *one, const char *other)
-{
-	while (*one && *one == *other) {
-		one++;
-		other++;
-	}
-	return *one == *other;
-}
-
 /* -EINVAL: there is no such choice. */
 s32 its_subject_create(const struct its_machine *machine)
 {
-	const char *name = getenv("ITSDIFF_POINT");
-
-	for (chosen = 0; name && chosen < CHOICES; chosen++)
-		if (same(name, names[chosen]))
-			break;
+	chosen = picked("ITSDIFF_POINT", names, CHOICES);
 	return chosen < CHOICES ? careful_create(machine) : -EINVAL;
 }

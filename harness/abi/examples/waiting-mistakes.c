@@ -12,7 +12,7 @@ static uint32_t made;
 #include "waiting.c"
 #undef its_subject_create
 
-extern char *getenv(const char *name);
+#include "picked.h"
 
 static const char *const names[MISTAKES] = {
 	[NONE] = "none",
@@ -41,23 +41,9 @@ static const char *const names[MISTAKES] = {
 	[REFUSED_FOR_EVER] = "refused-for-ever",
 };
 
-/* The environment is not the emulation's memory. */
-static bool __attribute__((no_sanitize("kernel-address"))) same(const char *one, const char *other)
-{
-	while (*one && *one == *other) {
-		one++;
-		other++;
-	}
-	return *one == *other;
-}
-
 /* -1: there is no such mistake. */
 s32 its_subject_create(const struct its_machine *machine)
 {
-	const char *name = getenv("ITSDIFF_MISTAKE");
-
-	for (made = 0; name && made < MISTAKES; made++)
-		if (same(name, names[made]))
-			break;
+	made = picked("ITSDIFF_MISTAKE", names, MISTAKES);
 	return made < MISTAKES ? waiting_create(machine) : -1;
 }
