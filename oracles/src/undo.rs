@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use its_declaration::NarrowReads;
 use its_gic::Register;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::register::FRAME_BYTES;
@@ -200,7 +201,10 @@ fn ignored(step: &Step, guards: &Guards) -> Option<Finding> {
     };
     let mut offsets = guards.machine.its.iter().map(|base| address.wrapping_sub(*base));
     let offset = offsets.find(|offset| *offset < 2 * FRAME_BYTES)?;
-    let selected = Register::select(offset, size.bytes()).filter(|_| offset < FRAME_BYTES);
+    // By declaration a byte of CREADR is read as its half is.
+    let is_narrow = size.bytes() < 4 && guards.declared.traps.narrow_reads == NarrowReads::Bytes;
+    let (start, bytes) = if is_narrow { (offset & !3, 4) } else { (offset, size.bytes()) };
+    let selected = Register::select(start, bytes).filter(|_| offset < FRAME_BYTES);
     // Whether the register table has a row that does something with the access.
     let has_effect = selected.is_some_and(|(register, _)| match direction {
         Direction::Read => register == Register::Creadr,

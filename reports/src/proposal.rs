@@ -17,10 +17,10 @@ pub struct Proposed {
 /// Returns a file `subject.toml` in which each line stands commented out below its reason. `all`:
 /// in any order.
 pub fn text(subject: &str, mut all: Vec<Proposed>) -> String {
-    all.sort_by(|one, other| one.section.cmp(&other.section));
+    all.sort_by(|one, other| (&one.section, &one.line).cmp(&(&other.section, &other.line)));
     let mut text = format!(
         "# Proposed from what was seen of {subject}: remove the # before a line that you mean. Put\n\
-         # the file beside the object as subject.toml (docs/declaration.md).\nversion = 1\n"
+         # them into subject.toml beside the object (docs/declaration.md).\nversion = 1\n"
     );
     let mut section = "";
     for Proposed { section: of, line, file, finding } in &all {
@@ -31,6 +31,9 @@ pub fn text(subject: &str, mut all: Vec<Proposed>) -> String {
         let Finding { rule, expected, seen, .. } = finding;
         let _ = writeln!(text, "# {} is broken: expected {expected}, seen {seen}", rule.id);
         let _ = writeln!(text, "# ({file})\n# {line}");
+        if line.ends_with(']') {
+            let _ = writeln!(text, "# (items of several such lines belong into one list)");
+        }
     }
     text
 }

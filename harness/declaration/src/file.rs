@@ -93,7 +93,17 @@ impl File {
             let (polls, most) = (self.queue.polls, POLLS.end());
             return Some(format!("queue.polls is {polls}; at most {most}"));
         }
-        self.numbers.fault().or_else(|| self.not_judged.iter().find_map(NotJudged::fault))
+        if self.registers.typer_hidden > i64::MAX as u64 {
+            return Some("registers.typer-hidden is beyond 2^63-1".into());
+        }
+        let twice = |(n, one): (usize, &NotJudged)| {
+            let before = self.not_judged[..n].iter().any(|other| other.rule == one.rule);
+            before.then(|| format!("not-judged: {} is there twice", one.rule))
+        };
+        self.numbers
+            .fault()
+            .or_else(|| self.not_judged.iter().find_map(NotJudged::fault))
+            .or_else(|| self.not_judged.iter().enumerate().find_map(twice))
     }
 
     /// Returns the policy of an emulation that says these numbers of itself.
@@ -124,13 +134,14 @@ impl File {
 
     /// Returns whether a rule is given up.
     pub fn gives_up(&self, rule: &Rule) -> bool {
-        self.not_judged.iter().any(|one| rule.is_named_by(&one.rule))
+        self.not_judged.iter().any(|one| one.rule == rule.id)
     }
 }
 
 impl NotJudged {
     fn fault(&self) -> Option<String> {
         let Self { rule: id, reason } = self;
+        // An id that a rule had before it was split off names the rule that kept it, alone.
         let Some(rule) = catalogue::find(id) else {
             return Some(format!("not-judged: no rule {id}; `cargo xtask rules` lists them"));
         };

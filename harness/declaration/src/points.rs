@@ -188,7 +188,8 @@ points! {
             /// A command with V=1 that needs one which is not there is refused.
             Fixed "fixed",
         }
-        /// What becomes of a MAPD V=1 of a device that has a record, or such a MAPD in flight.
+        /// What becomes of a MAPD V=1 of a device that has a record, or such a MAPD in flight. Who
+        /// refuses it reads its own slots to know, so EL2-RELEASE is not judged.
         remap "remap" ("command table"): choice Remap {
             /// It is judged as any other.
             Accepted "accepted",
@@ -228,7 +229,8 @@ points! {
             Verbatim "verbatim",
         }
         /// What becomes of a MAPC V=1 of a collection that is mapped, by the commands that were
-        /// forwarded since set-up, those in flight included.
+        /// forwarded since set-up, those in flight included. Who refuses it reads its own slots to
+        /// know, so EL2-RELEASE is not judged.
         mapped_collection "mapped-collection" ("command table"): choice MappedCollection {
             /// It is judged as any other.
             Accepted "accepted",
@@ -237,7 +239,7 @@ points! {
         }
         /// Checks of the command table that EL2 leaves to the hardware, which reports a command
         /// error: `device-id` (of MAPD), `event-id-bits` (Size against ID_bits), `icid` (of MAPC),
-        /// `rdbase` (of MAPC, MOVALL and SYNC).
+        /// `rdbase` (of MAPC, MOVALL and SYNC). The first two hold for listed live devices too.
         left_to_hardware "left-to-hardware" ("command table"): list Checks { "[]" "No check." }
         /// Commands that are refused always, by their names.
         refused_commands "refused-commands" ("command table"): list Commands { "[]" "No command." }

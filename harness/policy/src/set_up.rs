@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use its_architecture::{Partial, STALLED, Truth};
-use its_declaration::{Described, ErrnoOf, LiveDevices, Redistributors};
+use its_declaration::{Check, Described, ErrnoOf, LiveDevices, Redistributors};
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
 use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Ctlr, Register};
@@ -395,10 +395,11 @@ impl<'a> SetUp<'a> {
             };
             let (device_id, size) = (first as u32, (first >> 32) as u32);
             let bytes = itt_bytes(size.min(31) as u8, typer.itt_entry_bytes());
-            let possible = size <= u32::from(typer.id_bits())
+            let is_left = |check| mappings.declared.queue.left_to_hardware.has(check);
+            let possible = (size <= u32::from(typer.id_bits()) || is_left(Check::EventIdBits))
                 && size < self.on.declared.numbers.event_id_bits
-                && u64::from(device_id) < typer.device_ids()
-                && u64::from(device_id) < table.capacity()
+                && (u64::from(device_id) < typer.device_ids().min(table.capacity())
+                    || is_left(Check::DeviceId))
                 && itt.is_multiple_of(mappings.declared.memory.itt_alignment.bytes())
                 && itt < ADDRESSES;
             if !possible {

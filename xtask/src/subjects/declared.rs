@@ -25,7 +25,9 @@ impl DeclarationFile {
     /// It cannot be read, or is malformed.
     pub(crate) fn beside(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(NAME);
-        if path.exists() { Self::read(&path).map(Some) } else { Ok(None) }
+        // A link that leads nowhere is an error, and not no file.
+        let is_there = path.symlink_metadata().is_ok();
+        if is_there { Self::read(&path).map(Some) } else { Ok(None) }
     }
 
     /// Reads a file.

@@ -34,6 +34,11 @@ fn a_file_says_what_it_says_and_no_more() {
     assert_eq!(declared, expected);
     assert_eq!(declared.unprotected().len(), 1);
     assert!(file.gives_up(&catalogue::DIV_LOOK) && !file.gives_up(&catalogue::DIV_CREADR));
+    // Rules of safety were split off it.
+    let text = "version = 1\n[[not-judged]]\nrule = \"DIV-COMMAND\"\nreason = \"why\"\n";
+    let file = File::read("mine.toml", text).unwrap();
+    let given_up = catalogue::ALL.iter().filter(|rule| file.gives_up(rule));
+    assert_eq!(given_up.map(|rule| rule.id).collect::<Vec<_>>(), ["DIV-COMMAND"]);
     let plain = File::read("mine.toml", "version = 1").unwrap();
     assert_eq!(plain.declaration("mine.toml", NUMBERS).unwrap(), Declaration::of(NUMBERS));
 }
@@ -61,6 +66,11 @@ fn values_that_cannot_be_are_refused() {
         given_up("LEAK-LOOSE", "why"),
         given_up("SVC-QUEUE", "why"),
         given_up("DIV-LOOK", " "),
+        error(&format!(
+            "version = 1\n{0}{0}",
+            "[[not-judged]]\nrule = \"DIV-LOOK\"\nreason = \"a\"\n"
+        )),
+        error("version = 1\n[registers]\ntyper-hidden = 0xffffffffffffffff\n"),
     ];
     insta::assert_snapshot!(all.join("\n"));
 }
