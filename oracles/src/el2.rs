@@ -371,8 +371,13 @@ mod tests {
         let events = [word(address + 8, true), copied(address)];
         let mut guards = guards();
         assert!(fetched_twice(&events, &guards).is_some());
+        let [entry, slot] = events;
+        let slot_first = [slot, entry];
+        assert!(fetched_twice(&slot_first, &guards).is_some());
         guards.all[0].copies.push(Pages::under(address, 0x1000));
         assert!(fetched_twice(&events, &guards).is_none());
+        assert!(fetched_twice(&slot_first, &guards).is_none());
+        assert!(fetched_twice(&[slot, entry, slot], &guards).is_some());
     }
 
     #[test]
@@ -393,6 +398,12 @@ mod tests {
             assert_eq!(judge(declared + 1, copied), [("EL2-BATCH", "commands")]);
             assert_eq!(judge(declared + 1, own), [("EL2-RELEASE", "commands")]);
         }
+        // Own slots are read to know what is in flight, too.
+        guards.declared.memory.remap = Remap::Refused;
+        let own =
+            |n: u64| Event::CommandRead { address: QUEUE + n * 32, words: [0; 4], shared: false };
+        let events: Vec<Event> = (0..200).map(own).collect();
+        assert!(reported(|findings| too_many(&events, &guards, findings)).is_empty());
     }
 
     #[test]

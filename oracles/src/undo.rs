@@ -345,4 +345,22 @@ mod tests {
             assert!(broken(action, 0, &[]).is_empty());
         }
     }
+
+    #[test]
+    fn bytes_of_creadr_are_a_look_where_they_can_be_read() {
+        let mut guards = guards();
+        for (narrow_reads, offset, is_ignored) in [
+            (NarrowReads::Zero, 0x91, true),
+            (NarrowReads::Bytes, 0x91, false),
+            (NarrowReads::Bytes, 0x97, false),
+            (NarrowReads::Bytes, 0x98, true),
+        ] {
+            guards.declared.traps.narrow_reads = narrow_reads;
+            let (size, direction) = (AccessSize::Byte, Direction::Read);
+            let action = Action::Device { cpu: 0, address: ITS + offset, size, direction };
+            let events = [write(Register::Cwriter, 0)];
+            let step = Step { action: &action, outcome: Outcome::Value(0), events: &events };
+            assert_eq!(ignored(&step, &guards).is_some(), is_ignored, "{offset:#x}");
+        }
+    }
 }

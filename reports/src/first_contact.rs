@@ -3,7 +3,7 @@
 use its_rules::{Finding, Layer, catalogue};
 
 use crate::cause::{Cause, Shown, causes};
-use crate::summary::Declared;
+use crate::summary::DeclarationSummary;
 
 /// Holds what was learned of an emulation.
 #[derive(Default)]
@@ -17,7 +17,7 @@ pub struct FirstContact {
     /// The most ITSs and redistributors of its boards.
     pub most: (u32, u32),
     /// What it declares of its policy.
-    pub declared: Declared,
+    pub declared: DeclarationSummary,
     /// Boots by name, each with what keeps it from its end.
     pub boots: Vec<(&'static str, Option<String>)>,
     /// How many seeds were played.

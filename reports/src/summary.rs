@@ -79,7 +79,7 @@ pub struct Summary {
     pub not_observed: Vec<String>,
     pub partly_observed: Vec<String>,
     /// What the subject declares of its policy.
-    pub declared: Declared,
+    pub declared: DeclarationSummary,
     /// Somebody stopped it.
     pub interrupted: bool,
     /// It could not go on, or a process of it ended badly.
@@ -92,7 +92,7 @@ pub struct Summary {
 /// What a subject declares of its policy; nothing where it has no file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Declared {
+pub struct DeclarationSummary {
     /// The file.
     pub file: String,
     /// Points that are otherwise than in POLICY.md.
@@ -103,7 +103,7 @@ pub struct Declared {
     pub not_judged: Vec<(String, String)>,
 }
 
-impl Declared {
+impl DeclarationSummary {
     /// Returns it for people, a line for each; `given_up`: cases in which a rule was broken, where
     /// cases were counted.
     pub fn text(&self, given_up: Option<&BTreeMap<String, u64>>) -> String {

@@ -69,6 +69,12 @@ impl ValueParserFactory for &'static Target {
     }
 }
 
+/// Returns the targets whose cases EL2 has a part in: all but `its_arch`.
+pub(crate) fn under_el2() -> &'static [Target] {
+    let [_arch, others @ ..] = &ALL;
+    others
+}
+
 impl Target {
     pub(crate) fn find(name: &str) -> Result<&'static Self> {
         workspace::demand_known("target", name, ALL.iter().map(|target| target.name))?;
@@ -136,6 +142,7 @@ mod tests {
         let fits = |name, layers: &str| {
             Target::find(name).unwrap().demand_judged(layers.parse().unwrap()).is_ok()
         };
+        assert!(under_el2().iter().all(|target| target.name != "its_arch"));
         assert!(fits("its_arch", "safety,architecture") && !fits("its_arch", "safety,policy"));
         assert!(fits("its_cmdq", "service,architecture") && !fits("its_cmdq", "architecture"));
     }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Deserializer};
 
 /// Names that a list may hold, each one bit.
 macro_rules! list {
-    ($(#[$doc:meta])* $List:ident of $Item:ident { $($(#[$item_doc:meta])* $Name:ident $name:literal,)* }) => {
+    ($(#[$doc:meta])* $List:ident of $Item:ident {
+        $($(#[$item_doc:meta])* $Name:ident $name:literal,)*
+    }) => {
         #[doc = concat!("One of [`", stringify!($List), "`].")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
         pub enum $Item {
@@ -24,7 +26,8 @@ macro_rules! list {
                 self.0 & 1 << item as u32 != 0
             }
 
-            pub(crate) const fn is_empty(self) -> bool {
+            /// Returns whether the list is empty.
+            pub const fn is_empty(self) -> bool {
                 self.0 == 0
             }
         }

@@ -12,8 +12,8 @@ mod document;
 mod file;
 mod points;
 
-pub use commands::{Check, Checks, Commands};
-pub use document::{document, example};
+pub use commands::{Check, Checks, Commands, Opcode};
+pub use document::example;
 pub use file::{File, Malformed, NotJudged};
 pub use points::*;
 

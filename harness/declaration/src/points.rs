@@ -89,12 +89,16 @@ macro_rules! points {
         $field.declared().map(String::from)
     };
     (@declared number $section:literal $name:literal ($field:expr)) => {
+        ($field != 0).then(|| format!(concat!($section, ".", $name, " = {}"), $field))
+    };
+    (@declared bits $section:literal $name:literal ($field:expr)) => {
         ($field != 0).then(|| format!(concat!($section, ".", $name, " = {:#x}"), $field))
     };
     (@declared list $section:literal $name:literal ($field:expr)) => {
         (!$field.is_empty()).then(|| format!(concat!($section, ".", $name, " = {}"), $field))
     };
     (@type number $($rest:tt)*) => {};
+    (@type bits $($rest:tt)*) => {};
     (@type list $($rest:tt)*) => {};
     (@values choice { $($(#[doc = $doc:literal])* $Value:ident $value:literal,)* }) => {
         &[$(($value, &[$($doc),*])),*]
@@ -120,21 +124,21 @@ points! {
             /// These bytes of the register, read as its half or as the whole.
             Bytes "bytes",
         }
-        /// What becomes of a write to an ITS in Closing.
+        /// How EL2 handles a write to an ITS in Closing.
         closing_writes "closing-writes" ("P2"): choice ClosingWrites {
-            /// It is ignored.
+            /// EL2 ignores it.
             Ignored "ignored",
-            /// A write of all of CWRITER is forwarded, its Offset alone, so that the host's queue
-            /// goes on until set-up. Any other is ignored.
+            /// EL2 forwards the Offset of a 64-bit write of CWRITER, so that the host's queue goes
+            /// on until set-up. EL2 ignores any other write.
             Cwriter "cwriter",
         }
-        /// Who answers for redistributors: for what is written to them, and for their tables.
+        /// Whether EL2 protects redistributors and their tables.
         redistributors "redistributors" ("redistributors"): choice Redistributors {
-            /// EL2: it keeps LPIs and their tables as they are, and borrows these.
+            /// It does. It keeps EnableLPIs, PROPBASER and PENDBASER, and borrows the tables.
             Guarded "guarded",
-            /// Nobody. All is forwarded but halves of PROPBASER and PENDBASER and the VLPI frame,
-            /// and nothing is borrowed. What redistributors can reach is not judged, and each
-            /// verdict says so.
+            /// It does not. It forwards all writes but those of halves of PROPBASER and PENDBASER
+            /// and of the VLPI frame, and borrows no table. No rule judges what redistributors can
+            /// reach. Verdicts say so.
             Open "open",
         }
     }
@@ -144,17 +148,17 @@ points! {
         live_devices "live-devices" ("What EL2 relies on"): choice LiveDevices {
             /// The descriptor lists them.
             Listed "listed",
-            /// There are none: EL2 relies on the host for that, and does not look at the list.
+            /// There are none. EL2 relies on the host for that and does not read the list.
             None "none",
         }
         /// What the descriptor describes.
         described "described" ("S7"): choice Described {
-            /// Queue and tables, which must be as the hardware has them, and the host's copies.
+            /// Queue and tables, which must be those of the hardware, and the host's copies.
             All "all",
-            /// The host's copies alone. Queue and tables are as the hardware has them.
+            /// The host's copies alone. EL2 takes queue and tables from the hardware.
             Copies "copies",
         }
-        /// What x1 is where a check fails.
+        /// What x1 returns if a check fails.
         errno "errno" ("S1 to S9"): choice ErrnoOf {
             /// The errno of the first check that fails.
             Exact "exact",
@@ -166,57 +170,57 @@ points! {
     Memory "memory" {
         /// The alignment that EL2 asks of ITTs, in a MAPD V=1 and in the list of live devices.
         itt_alignment "itt-alignment" ("MAPD"): choice IttAlignment {
-            /// 256 bytes, which the command's field has anyway.
+            /// 256 bytes. The field of the command has no bits below.
             Bytes256 "256",
-            /// 4 KiB: others are refused.
+            /// 4 KiB. EL2 refuses another ITT.
             Page "4K",
-            /// 64 KiB: others are refused.
+            /// 64 KiB. EL2 refuses another ITT.
             Kib64 "64K",
         }
-        /// Whether a page that EL2 has borrowed may be part of one more ITT. Borrowed are ITTs,
-        /// the host's copies and the tables of redistributors, of all ITSs.
+        /// Whether a new ITT may lie on a page that EL2 has borrowed already. EL2 borrows ITTs, the
+        /// host's copies and the tables of redistributors, for all ITSs.
         itt_pages "itt-pages" ("P5"): choice IttPages {
             /// It may.
             Shared "shared",
-            /// The ITT is refused, at set-up too.
+            /// It may not. EL2 refuses the ITT, at set-up too.
             Own "own",
         }
-        /// Whether level-2 tables are added after set-up.
+        /// Whether EL2 adds level-2 tables after set-up.
         level2 "level2" ("P8"): choice Level2Tables {
-            /// A command with V=1 that needs one adds what the host offers.
+            /// A command with V=1 that needs one makes EL2 add what the host offers.
             Grown "grown",
-            /// A command with V=1 that needs one which is not there is refused.
+            /// EL2 refuses a command with V=1 whose level-2 table is not there.
             Fixed "fixed",
         }
-        /// What becomes of a MAPD V=1 of a device that has a record, or such a MAPD in flight. Who
-        /// refuses it reads its own slots to know, so EL2-RELEASE is not judged.
+        /// How EL2 judges a MAPD V=1 of a device that has a record, or a MAPD V=1 in flight.
         remap "remap" ("command table"): choice Remap {
-            /// It is judged as any other.
+            /// As any other.
             Accepted "accepted",
-            /// It is refused.
+            /// EL2 refuses it. To know what is in flight EL2 may read its own slots, which
+            /// EL2-RELEASE counts, so that rule is not judged.
             Refused "refused",
         }
     }
-    /// The queue, and what becomes of commands.
+    /// The queue and its commands.
     Queue "queue" {
-        /// How often EL2 reads CREADR at most, after each write of CWRITER, until all is consumed
-        /// or the ITS stalls. What it finds is consumed and released; then EL2 judges on, as far
-        /// as `commands-in-flight` and `commands-per-trap` allow. What is not consumed by then
-        /// stays in flight, and the trap judges no more.
-        polls "polls" ("P9"): number u32 { "0 to 1000" "0 is never to wait." }
+        /// The most reads of CREADR after each write of CWRITER. EL2 reads until the ITS has
+        /// consumed all commands or stalls, and releases what it finds consumed. If all are
+        /// consumed EL2 judges on, up to `commands-per-trap`. Otherwise the commands stay in
+        /// flight, and the trap judges no more.
+        polls "polls" ("P9"): number u32 { "0 to 1000" "With 0 EL2 never waits." }
         /// How a refused command shows.
         refusal "refusal" ("P10"): choice Refusal {
-            /// CREADR reads Stalled once the hardware is there. Retry judges the command again.
+            /// CREADR reads Stalled once the hardware has consumed what is before it.
             Stall "stall",
-            /// CREADR stays before the command and never reads Stalled for it. Each write of
-            /// CWRITER that is not ignored judges it again.
+            /// CREADR stays before the command and does not read Stalled. Each write of CWRITER
+            /// that EL2 accepts makes it judge the command again.
             Silent "silent",
-            /// A SYNC for the first redistributor takes its place, and the queue goes on.
+            /// EL2 forwards a SYNC for the first redistributor in its place.
             Skipped "skipped",
         }
         /// What CWRITER.Retry does.
         retry "retry" ("P10"): choice Retry {
-            /// The command at which the queue stopped is copied and judged afresh.
+            /// EL2 copies the command at which the queue stopped and judges it again.
             Judged "judged",
             /// Nothing.
             Ignored "ignored",
@@ -228,27 +232,25 @@ points! {
             /// As the host wrote it.
             Verbatim "verbatim",
         }
-        /// What becomes of a MAPC V=1 of a collection that is mapped, by the commands that were
-        /// forwarded since set-up, those in flight included. Who refuses it reads its own slots to
-        /// know, so EL2-RELEASE is not judged.
+        /// How EL2 judges a MAPC V=1 of a collection that commands mapped since set-up. Commands in
+        /// flight count.
         mapped_collection "mapped-collection" ("command table"): choice MappedCollection {
-            /// It is judged as any other.
+            /// As any other.
             Accepted "accepted",
-            /// It is refused.
+            /// EL2 refuses it. EL2-RELEASE is not judged, as with `memory.remap`.
             Refused "refused",
         }
         /// Checks of the command table that EL2 leaves to the hardware, which reports a command
         /// error: `device-id` (of MAPD), `event-id-bits` (Size against ID_bits), `icid` (of MAPC),
-        /// `rdbase` (of MAPC, MOVALL and SYNC). The first two hold for listed live devices too.
+        /// `rdbase` (of MAPC, MOVALL and SYNC). The first two apply to listed live devices too.
         left_to_hardware "left-to-hardware" ("command table"): list Checks { "[]" "No check." }
-        /// Commands that are refused always, by their names.
+        /// Commands that EL2 always refuses, by name.
         refused_commands "refused-commands" ("command table"): list Commands { "[]" "No command." }
     }
     /// Registers of a guarded ITS.
     Registers "registers" {
-        /// Bits of TYPER that read 0, whatever the hardware has. What EL2 checks goes by the
-        /// hardware.
-        typer_hidden "typer-hidden" ("register table"): number u64 { "0 to 2^63-1" "0 hides none." }
+        /// Bits of TYPER that read 0. EL2 itself goes by the TYPER of the hardware.
+        typer_hidden "typer-hidden" ("register table"): bits u64 { "0 to 2^63-1" "0 hides none." }
         /// What IIDR returns.
         iidr "iidr" ("register table"): choice Iidr {
             /// What the hardware has.
@@ -263,19 +265,19 @@ points! {
             /// Zero.
             Zero "zero",
         }
-        /// Who chooses cacheability and shareability of CBASER and BASER after set-up.
+        /// Whether the host may change cacheability and shareability of CBASER and BASER.
         attributes "attributes" ("CBASER, BASER"): choice Attributes {
-            /// Nobody: a write with others is ignored.
+            /// It may not. EL2 ignores a write with others.
             Fixed "fixed",
-            /// The host: a write at rest may change them, and they read as last accepted.
+            /// It may, at rest. They read as last accepted.
             Host "host",
         }
         /// Whether the host may write CBASER and BASER again, to resume after a loss of power.
         resume "resume" ("CBASER, BASER"): choice Resume {
-            /// At rest it may.
+            /// It may, at rest.
             Host "host",
-            /// Its writes are ignored. A driver cannot resume then, so service is judged no
-            /// further once it tries.
+            /// It may not. EL2 ignores the writes. Service is not judged from such a write on,
+            /// because a driver cannot resume.
             None "none",
         }
     }

@@ -153,12 +153,11 @@ fn full_queue(draft: &mut Draft<'_, '_>) {
 /// More devices, up to about as many as EL2 has records; then some go and others come.
 fn run_of_devices(draft: &mut Draft<'_, '_>) {
     let records = u64::from(draft.expected.boot.private_pages).saturating_mul(256);
-    let room = records.saturating_sub(draft.expected.here().devices.len() as u64);
+    let mut room = records.saturating_sub(draft.expected.here().devices.len() as u64);
     draft.drain();
     let stride = draft.pick(&[1, 2], 1);
     let mut first = draft.between(64, 256) as u32;
     let most = u64::from(MOST_IN_A_RUN);
-    let mut room = room;
     // Where few devices are there yet, whole runs come before.
     if room <= 256 && draft.chance(1, 24) {
         while room >= most {
@@ -184,6 +183,7 @@ fn run_of_devices(draft: &mut Draft<'_, '_>) {
     draft.poll();
 }
 
+/// MAPD of so many devices, all with the same ITT.
 fn run(device_id: u32, count: u16, stride: u32) -> Operation {
     let itt = Place::page(Area::ITT, 200);
     Operation::MapDevices { cpu: 0, device_id, count, stride, event_id_bits: 1, itt }

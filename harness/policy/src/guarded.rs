@@ -98,6 +98,7 @@ impl GuardedIts {
     fn reading(&self, register: Register) -> (Reading, Option<&'static str>) {
         let Declaration { traps, queue, registers, .. } = self.declared();
         let hardware = Reading::Hardware(register);
+        let shown_if = |is_shown| if is_shown { hardware } else { Reading::Zero };
         match register {
             Register::Cbaser => {
                 (Reading::Value(self.shown_cbaser), registers.attributes.declared())
@@ -110,8 +111,7 @@ impl GuardedIts {
             }
             Register::Statusr | Register::Partidr | Register::Reserved(_) => {
                 let unknown = traps.unknown_registers;
-                let is_shown = unknown == UnknownRegisters::Hardware;
-                (if is_shown { hardware } else { Reading::Zero }, unknown.declared())
+                (shown_if(unknown == UnknownRegisters::Hardware), unknown.declared())
             }
             Register::Typer => {
                 let hidden = registers.typer_hidden;
@@ -119,13 +119,11 @@ impl GuardedIts {
                 (Reading::Value(shown), (hidden != 0).then_some("registers.typer-hidden"))
             }
             Register::Iidr => {
-                let is_shown = registers.iidr == Iidr::Hardware;
-                (if is_shown { hardware } else { Reading::Zero }, registers.iidr.declared())
+                (shown_if(registers.iidr == Iidr::Hardware), registers.iidr.declared())
             }
             Register::Identification(_) => {
                 let identification = registers.identification;
-                let is_shown = identification == Identification::Hardware;
-                (if is_shown { hardware } else { Reading::Zero }, identification.declared())
+                (shown_if(identification == Identification::Hardware), identification.declared())
             }
             Register::Ctlr | Register::Mpamidr | Register::Mpidr | Register::Umsir => {
                 (hardware, None)
@@ -351,36 +349,44 @@ impl GuardedIts {
     /// ITS stalls, so many times at most. Returns the events after that.
     fn poll<'a>(&mut self, polls: u32, events: &'a [Event], trap: &mut ItsTrap) -> &'a [Event] {
         let cwriter = self.base + Register::Cwriter.offset();
-        let written = |event: &Event| matches!(event, Event::DeviceWrite { address, .. } if *address == cwriter);
+        let written = |event: &Event| match event {
+            Event::DeviceWrite { address, .. } => *address == cwriter,
+            _ => false,
+        };
         // One that is missing is reported as that.
         let Some(start) = events.iter().position(written) else {
             return events;
         };
         let mut rest = &events[start + 1..];
-        for number in 0..=polls {
-            if self.queues.stalled || self.mappings.in_flight.is_empty() {
-                break;
+        for _ in 0..polls {
+            if !self.is_waiting() {
+                return rest;
             }
-            let read = self.read_before_copy(rest);
-            match (read, number == polls) {
-                (None, true) => break,
-                (Some((creadr, after)), false) => {
-                    rest = after;
-                    // Decision 12; another agent may have taken the ITS's power meanwhile.
-                    if self.queues.may_reach(creadr & OFFSET_MASK) {
-                        self.consume(creadr, trap);
-                    }
-                }
-                (_, is_enough) => {
-                    let expected = format!("{polls} reads of CREADR at most, or all consumed");
-                    let seen = if is_enough { "one more" } else { "not so many" };
-                    let (rule, path) = (&rules::DIV_LOOK, format_args!("its{}.polls", self.its));
-                    trap.account.judgement.disagree(rule, "queue.polls", path, expected, seen);
-                    break;
-                }
+            let Some((creadr, after)) = self.read_before_copy(rest) else {
+                self.report_polls(polls, "fewer", trap);
+                return rest;
+            };
+            rest = after;
+            // Decision 12; another agent may have taken the ITS's power meanwhile.
+            if self.queues.may_reach(creadr & OFFSET_MASK) {
+                self.consume(creadr, trap);
             }
         }
+        if self.is_waiting() && self.read_before_copy(rest).is_some() {
+            self.report_polls(polls, "more", trap);
+        }
         rest
+    }
+
+    /// Whether the ITS still works on what it was given.
+    fn is_waiting(&self) -> bool {
+        !self.queues.stalled && !self.mappings.in_flight.is_empty()
+    }
+
+    fn report_polls(&self, polls: u32, seen: &str, trap: &mut ItsTrap) {
+        let (rule, path) = (&rules::DIV_LOOK, format_args!("its{}.polls", self.its));
+        let expected = format_args!("{polls} reads of CREADR, or all consumed");
+        trap.account.judgement.disagree(rule, "queue.polls", path, expected, seen);
     }
 
     /// The next value of CREADR that EL2 read before it copied a slot, and the events after that.

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Display;
 
-use its_declaration::{
-    Check, Checks, Declaration, IttPages, Level2Tables, MappedCollection, Remap,
-};
+use its_declaration::{Check, Declaration, IttPages, Level2Tables, MappedCollection, Remap};
 use its_gic::geometry::{Level1Entry, Location, PAGE_BYTES, Pages, Table, itt_bytes};
 use its_gic::register::{Baser, TableType};
 use its_gic::{Command, Typer};
@@ -249,7 +247,7 @@ impl Mappings {
                     | Command::Movall { .. }
                     | Command::Sync { .. }
             );
-            let leaves = self.declared.queue.left_to_hardware != Checks::default();
+            let leaves = !self.declared.queue.left_to_hardware.is_empty();
             (checked && leaves).then_some("queue.left-to-hardware")
         } else {
             self.refused_by(command, ledger)

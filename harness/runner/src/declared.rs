@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use its_declaration::{Declaration, File, IttAlignment, IttPages, LiveDevices, Malformed};
 use its_el2::SubjectPolicy;
 use its_rules::Rule;
-use its_scenario::Most;
+use its_scenario::{LIVE_EVENT_ID_BITS, Most};
 
 use crate::replay::USAGE;
 
@@ -36,14 +36,15 @@ impl Declared {
         (self.policy.numbers.its, self.policy.numbers.redistributors)
     }
 
-    /// Returns the most of a board that the policy takes. Live devices have ITTs of up to 5
-    /// EventID bits, several on a page.
+    /// Returns the most of a board that the policy takes. ITTs of live devices share pages, and
+    /// the first lies at the start of one.
     pub(crate) fn most(&self) -> Most {
         let Declaration { numbers, set_up, memory, .. } = self.policy;
         let is_usual =
             memory.itt_alignment == IttAlignment::Bytes256 && memory.itt_pages == IttPages::Shared;
         let live_devices = if is_usual { u32::MAX } else { 1 };
-        let takes_none = set_up.live_devices == LiveDevices::None || numbers.event_id_bits < 5;
+        let takes_none = set_up.live_devices == LiveDevices::None
+            || numbers.event_id_bits < LIVE_EVENT_ID_BITS.into();
         let live_devices = if takes_none { 0 } else { live_devices };
         let (its, cpus) = self.boards();
         Most { live_devices, private_pages: numbers.private_pages, ..Most::boards(its, cpus) }

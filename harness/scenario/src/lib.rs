@@ -80,7 +80,7 @@ pub use fixup::Most;
 pub use fuzz_target::{FuzzTarget, MOST_IN_A_RUN};
 pub use header::{Boot, Stage};
 pub use operation::{HostCommand, Operation, Rdbase};
-pub use scenario::{DRAWN_OPERATIONS, LiveDevice, MAX_OPERATIONS, Scenario};
+pub use scenario::{DRAWN_OPERATIONS, LIVE_EVENT_ID_BITS, LiveDevice, MAX_OPERATIONS, Scenario};
 pub use target::Target;
 pub use text::{MAX_TEXT_BYTES, ParseError, TEXT_VERSION, reference};
 pub use turns::Turns;

@@ -45,6 +45,9 @@ pub struct LiveDevice {
     pub icid: u16,
 }
 
+/// The most EventID bits of a device that is mapped when EL2 takes over.
+pub const LIVE_EVENT_ID_BITS: u8 = 5;
+
 /// ITTs of live devices in one page: each has at most 32 entries of 16 bytes.
 const ITTS_PER_PAGE: u8 = 8;
 
@@ -60,7 +63,7 @@ impl Boot {
         &self,
         configuration: &ItsConfiguration,
     ) -> impl Iterator<Item = LiveDevice> + use<> {
-        let event_id_bits = configuration.event_id_bits.min(5);
+        let event_id_bits = configuration.event_id_bits.min(LIVE_EVENT_ID_BITS);
         let live_devices = match self.stage {
             Stage::Reset => 0,
             _ => u64::from(self.live_devices).min(1 << configuration.device_id_bits),

@@ -39,7 +39,7 @@ pub struct Service {
     /// The same once all commands that were posted are completed.
     ahead: Architecture,
     entrusted: Vec<Entrusted>,
-    legal: Legal,
+    pub(crate) legal: Legal,
     pub(crate) window: Window,
 }
 

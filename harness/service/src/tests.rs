@@ -3,7 +3,9 @@ use its_architecture::testing::{
     mapc, mapd, mapti, unmapd,
 };
 use its_architecture::{Architecture, NO_INTERRUPT};
-use its_declaration::Declaration;
+use its_declaration::{
+    Declaration, IttAlignment, IttPages, Level2Tables, MappedCollection, Opcode, Remap, Resume,
+};
 use its_el2::SubjectPolicy;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{Level1Entry, Pages};
@@ -17,16 +19,6 @@ type Followed = Result<Option<&'static str>, Unpromised>;
 
 const INTID: u32 = 0x2007;
 const DEVICE: u32 = 2;
-const NUMBERS: SubjectPolicy = SubjectPolicy {
-    records_per_page: 3,
-    commands_in_flight: 64,
-    commands_per_trap: 64,
-    event_id_bits: 16,
-    private_pages: 1,
-    guarded_its: 1,
-    its: 1,
-    redistributors: 2,
-};
 
 /// A host after a boot, on hardware that has these LPIs pending at redistributor 0.
 struct Host {
@@ -37,6 +29,8 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
+        let numbers = SubjectPolicy { event_id_bits: 16, ..SubjectPolicy::default() };
+        let declared = Declaration::of(numbers);
         let World { model, .. } = World::<Architecture>::booted();
         let written = model.its[0].registers.creadr;
         let entrusted = Entrusted {
@@ -46,7 +40,7 @@ impl Host {
             itts: Pages { first: FREE + 16, count: 16 },
             records: 3,
         };
-        let service = Service::new(model, Declaration::of(NUMBERS), vec![entrusted]);
+        let service = Service::new(model, declared, vec![entrusted]);
         Self { service, written, pending: Vec::new() }
     }
 
@@ -330,4 +324,54 @@ fn nothing_is_promised_where_two_cpus_drive() {
     assert!(Host::mapped().races(INV, &[(store, Outcome::Done)]).is_err());
     let load = Action::Load { cpu: 1, address: at(LPI_CONFIGURATION) };
     assert_eq!(Host::mapped().races(INV, &[(load, Outcome::Value(0))]), Ok(None));
+}
+
+/// What an emulation is declared to refuse has no promise; all else has.
+#[test]
+fn what_is_declared_to_be_refused_is_no_longer_promised() {
+    let itt = |offset| Command::Mapd {
+        device_id: DEVICE + 1,
+        size: 0,
+        itt_address: at(FREE + 16) + offset,
+        valid: true,
+    };
+    let unmaps = |host: &mut Host| host.posts(&[unmapd(DEVICE), mapd(DEVICE, 4, FREE + 17)]);
+    let grows = |host: &mut Host| {
+        let entry = Level1Entry::valid(at(FREE)).0;
+        host.act(
+            Action::Store { cpu: 0, address: at(SHADOW_LEVEL1) + 8, value: entry },
+            Outcome::Done,
+        )
+    };
+    let resumes = |host: &mut Host| {
+        let cbaser = host.service.hardware.its[0].registers.cbaser.value;
+        host.write(Register::Ctlr, 0)?;
+        host.write(Register::Cbaser, cbaser)
+    };
+    type Declares = fn(&mut Declaration);
+    let all: [(Declares, &dyn Fn(&mut Host) -> Followed); 8] = [
+        (|d| d.queue.refused_commands = [Opcode::Sync].into_iter().collect(), &|host| {
+            host.posts(&[SYNC])
+        }),
+        (|d| d.queue.mapped_collection = MappedCollection::Refused, &|host| {
+            host.posts(&[mapc(0, 0)])
+        }),
+        (|d| d.memory.itt_alignment = IttAlignment::Page, &|host| host.posts(&[itt(0x800)])),
+        (|d| d.memory.itt_pages = IttPages::Own, &|host| host.posts(&[itt(0x800)])),
+        (|d| d.memory.remap = Remap::Refused, &unmaps),
+        (|d| d.numbers.event_id_bits = 5, &|host| host.posts(&[mapd(DEVICE + 1, 5, FREE + 17)])),
+        (|d| d.memory.level2 = Level2Tables::Fixed, &grows),
+        (|d| d.registers.resume = Resume::None, &resumes),
+    ];
+    for (declares, does) in all {
+        let mapped = [mapc(0, 0), mapd(DEVICE, 4, FREE + 16)];
+        let mut host = Host::new();
+        assert_eq!(host.sends(&mapped), Ok(None));
+        assert_eq!(does(&mut host), Ok(None));
+        let mut host = Host::new();
+        assert_eq!(host.sends(&mapped), Ok(None));
+        declares(&mut host.service.legal.declared);
+        let refused = does(&mut host).unwrap_err();
+        assert!(refused.contains("declared"), "{refused}");
+    }
 }

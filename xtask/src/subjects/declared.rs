@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use its_declaration::File;
-use its_reports::summary::Declared;
+use its_reports::summary::DeclarationSummary;
 
 use crate::workspace;
 
@@ -54,9 +54,9 @@ impl DeclarationFile {
     }
 
     /// Returns what a summary says of it.
-    pub(crate) fn summary(&self) -> Declared {
+    pub(crate) fn summary(&self) -> DeclarationSummary {
         let reason = |one: &its_declaration::NotJudged| (one.rule.clone(), one.reason.clone());
-        Declared {
+        DeclarationSummary {
             file: workspace::shown(&self.path),
             otherwise: self.file.declared(),
             unprotected: self.file.unprotected().into_iter().map(String::from).collect(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use its_reports::replay::Replayed;
-use its_reports::summary::Declared;
+use its_reports::summary::DeclarationSummary;
 use its_reports::triage::{Judged, Outcome};
 use its_rules::Layers;
 use its_runner::minimize::Progress;
@@ -65,7 +65,7 @@ impl Program {
     }
 
     /// Returns what a summary says of what the subject declares.
-    pub(crate) fn declared(&self) -> Declared {
+    pub(crate) fn declared(&self) -> DeclarationSummary {
         self.declaration.as_ref().map(DeclarationFile::summary).unwrap_or_default()
     }
 

@@ -1,3 +1,4 @@
+use its_declaration::Check;
 use its_machine::freedom::choice::Effects;
 
 use crate::testing::*;
@@ -230,6 +231,47 @@ fn retry_of_a_hardware_stall_judges_slot_c_afresh() {
     world.consumes(0x80, &[map, SYNC]);
     world.shows(CREADR, 0xc0, &look(0xc0));
     assert_eq!(records(&world), (2, 3));
+}
+
+#[test]
+fn el2_polls_as_often_as_it_declares() {
+    let mut world = guarded();
+    world.model.guarded[0].as_mut().unwrap().mappings.declared.queue.polls = 2;
+    let submitted = [look(0x80), accepts(0x80, SYNC, &[]), moves(0xa0)].concat();
+    let polls = |creadr: &[u64]| {
+        let reads = creadr.iter().map(|creadr| reads(Register::Creadr, *creadr));
+        [submitted.clone(), reads.collect()]
+    };
+    let consumed = |mut events: Vec<Event>| {
+        events.push(Event::Consumed { its: 0, offset: 0x80, words: SYNC.encode(), error: None });
+        events.push(reads(Register::Creadr, 0xa0));
+        events
+    };
+    world.clone().posts(0xa0, &polls(&[0x80, 0x80]));
+    world.clone().posts(0xa0, &[consumed(submitted.clone())]);
+    world.clone().posts(0xa0, &[consumed(polls(&[0x80]).concat())]);
+    for wrong in [&[][..], &[0x80], &[0x80; 3]] {
+        world.wrong_post(0xa0, &polls(wrong), &rules::DIV_LOOK, "its0.polls");
+    }
+}
+
+/// P7, P10: a MAPD that stalled had no effect, so its record is free for what takes its place. It can
+/// stall where its checks are left to the hardware.
+#[test]
+fn retry_of_a_mapd_reuses_the_record_that_it_held() {
+    let mut world = guarded();
+    let guarded = world.model.guarded[0].as_mut().unwrap();
+    guarded.mappings.declared.queue.left_to_hardware = [Check::DeviceId].into_iter().collect();
+    let wrong = mapd(u32::MAX, 4, FREE + 1);
+    let both = [accepts(0x80, mapd(2, 4, FREE), &[FREE]), accepts(0xa0, wrong, &[FREE + 1])];
+    world.posts(0xc0, &[look(0x80), both.concat(), moves(0xc0)]);
+    world.consumes(0x80, &[mapd(2, 4, FREE)]);
+    world.agree(ADVANCE, DONE, &[stalled(0xa0, wrong, Some(0x1_0801))]);
+    assert_eq!(records(&world), (3, 3));
+    let again = accepts(0xa0, mapd(3, 4, FREE + 2), &[FREE + 2]);
+    let retried = [look(0xa1), again, releases(&[FREE + 1]), moves(0xc1)];
+    world.posts(0xc1, &retried);
+    assert_eq!(records(&world), (3, 3));
 }
 
 #[test]

@@ -42,8 +42,7 @@ pub(super) fn check() -> Result<String> {
     cases += clean(&External::unseen_example("careful")?.into(), set_up, CASES)?;
     never_set_up()?;
     cases += kernel_sources()?;
-    let under_el2 = &target::ALL[1..];
-    cases += clean(&Subject::external("example:waiting")?, under_el2, CASES)?;
+    cases += clean(&Subject::external("example:waiting")?, target::under_el2(), CASES)?;
     let (faults, mistakes) = (faults()?, naive()? + mistakes_of_waiting()?);
     let points = points::check()?;
     let compared = compare_with_production()?;
@@ -212,8 +211,8 @@ fn demand_rules(judged: &Judged) -> Result<()> {
     Ok(())
 }
 
-/// Checks that the scenario of each mistake shows it, and that without it nothing is broken; returns
-/// how many there are.
+/// Checks that the scenario of each mistake shows it, and that without it nothing is broken;
+/// returns how many there are.
 fn mistakes_of_waiting() -> Result<usize> {
     let program = Subject::external("example:waiting-mistakes")?.player()?;
     let folder = workspace::root().join("harness/abi/examples/waiting/mistakes");
