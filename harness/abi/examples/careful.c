@@ -41,8 +41,9 @@ static bool within(const struct table *table, u64 id, struct accepted *accepted)
 
 static bool device_is_in_range(const struct unit *unit, u64 device, struct accepted *accepted)
 {
-	return (device < BIT(FIELD(unit->typer, 13, 5) + 1) && within(table_of(unit, 1), device, accepted)) ||
-	       CHOSEN(LEFT_DEVICE_ID);
+	bool known = device < BIT(FIELD(unit->typer, 13, 5) + 1);
+
+	return (known && within(table_of(unit, 1), device, accepted)) || CHOSEN(LEFT_DEVICE_ID);
 }
 
 static bool collection_is_in_range(const struct unit *unit, u64 icid, struct accepted *accepted)
@@ -51,7 +52,8 @@ static bool collection_is_in_range(const struct unit *unit, u64 icid, struct acc
 
 	if (icid >= all)
 		return CHOSEN(LEFT_ICID);
-	return icid < FIELD(unit->typer, 24, 8) || within(table_of(unit, 4), icid, accepted) || CHOSEN(LEFT_ICID);
+	return icid < FIELD(unit->typer, 24, 8) || within(table_of(unit, 4), icid, accepted) ||
+	       CHOSEN(LEFT_ICID);
 }
 
 static bool is_target(const struct unit *unit, u64 rdbase)
@@ -259,13 +261,14 @@ static bool accept(struct unit *unit, u64 offset)
 static bool take(struct unit *unit, u64 offset)
 {
 	struct its_redistributor first;
+	u64 sync[4] = { SYNC };
 
 	if (accept(unit, offset))
 		return true;
 	if (!CHOSEN(REFUSAL_SKIPPED) || its_redistributor(0, &first))
 		return false;
-	write_slot(unit, offset,
-		   (u64[]){ SYNC, 0, (unit->typer & BIT(19) ? first.address >> 16 : first.processor_number) << 16, 0 });
+	sync[2] = (unit->typer & BIT(19) ? first.address >> 16 : first.processor_number) << 16;
+	write_slot(unit, offset, sync);
 	return true;
 }
 
@@ -508,7 +511,8 @@ static u64 with_attributes(u64 recorded, u64 value)
 
 static void write_cbaser(struct unit *unit, u64 value)
 {
-	if (!stands(value, unit->cbaser, fixed(CBASER_WRITABLE)) || CHOSEN(RESUME_NONE) || !is_at_rest(unit))
+	if (!stands(value, unit->cbaser, fixed(CBASER_WRITABLE)) || CHOSEN(RESUME_NONE) ||
+	    !is_at_rest(unit))
 		return;
 	unit->cbaser = with_attributes(unit->cbaser, value);
 	unit->cbaser_valid = value & VALID;
@@ -524,7 +528,8 @@ static void write_baser(struct unit *unit, u32 n, u64 value)
 {
 	struct table *table = &unit->tables[n];
 
-	if (CHOSEN(RESUME_NONE) || !is_at_rest(unit) || !stands(value, table->recorded, fixed(BASER_WRITABLE)) ||
+	if (CHOSEN(RESUME_NONE) || !is_at_rest(unit) ||
+	    !stands(value, table->recorded, fixed(BASER_WRITABLE)) ||
 	    ((value & VALID) && !(table->recorded & VALID)))
 		return;
 	table->recorded = with_attributes(table->recorded, value);
@@ -577,8 +582,9 @@ static u64 trap_control(struct unit *unit, const struct its_trap *trap)
 {
 	u64 start = trap->offset & ~7ULL, shift = trap->offset & 4 ? 32 : 0, value;
 	bool wide = width(start) == 8, half = wide && trap->bytes == 4 && start != 0x48 && !(trap->offset & 3);
+	bool narrow = trap->bytes < 4 && !(trap->offset & (trap->bytes - 1));
 
-	if (CHOSEN(NARROW_READS_BYTES) && !trap->write && trap->bytes < 4 && !(trap->offset & (trap->bytes - 1))) {
+	if (CHOSEN(NARROW_READS_BYTES) && !trap->write && narrow) {
 		struct its_trap around = *trap;
 
 		around.offset &= ~3ULL;

@@ -300,7 +300,7 @@ static bool judge(const struct unit *unit, const u64 *in, struct passed *out)
 	}
 }
 
-/* The level-2 table that an entry names; empty where it names none, or has bits that mean nothing. */
+/* The level-2 table that an entry names. Empty: it names none, or has bits that mean nothing. */
 static struct span level2_of(u64 entry, u64 baser)
 {
 	u64 start = entry & 0xffffffffff000ULL & ~(its_page(baser) - 1);
@@ -385,8 +385,12 @@ static void note(struct unit *unit, u64 creadr)
 /* Waits for the command in flight, but not for ever. */
 static void await(struct unit *unit)
 {
-	for (u32 n = 0; (n < MOST_POLLS || MISTAKE(WAITS_FOR_EVER)) && unit->in_flight && !unit->stalled; n++) {
-		u64 creadr = get(unit, CREADR);
+	for (u32 n = 0; unit->in_flight && !unit->stalled; n++) {
+		u64 creadr;
+
+		if (n >= MOST_POLLS && !MISTAKE(WAITS_FOR_EVER))
+			break;
+		creadr = get(unit, CREADR);
 
 		if (MISTAKE(NOT_COMPLETED) && (creadr & OFFSET) != unit->head)
 			unit->effect.kind = NOTHING;
@@ -504,7 +508,8 @@ static bool rests(struct unit *unit)
 
 static bool may_start(const struct unit *unit)
 {
-	if (unit->in_flight || get(unit, CREADR) != unit->head || (get(unit, CWRITER) & OFFSET) != unit->head ||
+	if (unit->in_flight || get(unit, CREADR) != unit->head ||
+	    (get(unit, CWRITER) & OFFSET) != unit->head ||
 	    ((get(unit, CBASER) ^ unit->cbaser) & CBASER_FIELDS))
 		return false;
 	for (u32 n = 0; n < 8; n++)
@@ -554,8 +559,8 @@ static void write_baser(struct unit *unit, u32 n, u64 value)
 {
 	u64 before = unit->baser[n];
 
-	if (((value ^ before) & BASER_FIELDS & ~(VALID | ATTRIBUTES)) || ((value & VALID) && !(before & VALID)) ||
-	    !rests(unit))
+	if (((value ^ before) & BASER_FIELDS & ~(VALID | ATTRIBUTES)) ||
+	    ((value & VALID) && !(before & VALID)) || !rests(unit))
 		return;
 	unit->baser[n] = chosen(before, value);
 	unit->baser_valid[n] = value & VALID;

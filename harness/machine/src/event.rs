@@ -111,7 +111,7 @@ pub enum Event {
     Taken { its: u8, offset: u64, words: Words },
     /// It fetched the command at `offset` of its queue and stalled on it.
     Stalled { its: u8, offset: u64, words: Words, error: CommandError },
-    /// While EL2 waited it had time for so many commands; what it did with it comes before this.
+    /// It got time for so many commands while EL2 waited. The events of these come before this.
     Advanced { its: u8, commands: u16 },
     /// It can from now on follow a pointer to this memory, which is exposed like this.
     Reached(Reach, Exposure),

@@ -43,10 +43,12 @@ static bool agree(const struct unit *unit, struct table *table, const struct des
 		return CHOSEN(DESCRIBED_COPIES) || !(described->value & VALID);
 	if (page_bytes(baser) == 0x10000)
 		address_field = (address_field & 0xffffffff0000ULL) | FIELD(address_field, 48, 4) << 12;
-	if ((type != 1 && type != 4) || table_of(unit, type) != table || (baser & 0xfffffffff000ULL) != address_field)
+	if ((type != 1 && type != 4) || table_of(unit, type) != table ||
+	    (baser & 0xfffffffff000ULL) != address_field)
 		return false;
 	if (!CHOSEN(DESCRIBED_COPIES) &&
-	    (((described->value ^ baser) & 0xc71f000000000000ULL) || !is_at(described->base, table_address(baser)) ||
+	    (((described->value ^ baser) & 0xc71f000000000000ULL) ||
+	     !is_at(described->base, table_address(baser)) ||
 	     described->order >= 52 || (PAGE << described->order) != table_bytes(baser) ||
 	     described->page_bytes != page_bytes(baser)))
 		return false;
@@ -192,7 +194,9 @@ static bool change_hands(const struct unit *unit)
 			struct span span;
 			s32 donated = member(unit, group, n, &span);
 
-			if (donated < 0 || (donated ? donate(span) : borrow_as(span, group == ITTS && CHOSEN(ITT_PAGES_OWN)))) {
+			bool alone = group == ITTS && CHOSEN(ITT_PAGES_OWN);
+
+			if (donated < 0 || (donated ? donate(span) : borrow_as(span, alone))) {
 				leave(unit, group, n);
 				while (group-- > 0)
 					leave(unit, group, members(unit, group));

@@ -26,8 +26,8 @@ static u64 trap_redistributor(const struct its_trap *trap)
 	bool wide = is_wide_in_redistributor(low), high = wide && trap->offset != low;
 	struct its_redistributor found;
 
-	if (its_redistributor(trap->index, &found) || trap->offset >= 0x40000 || trap->offset % trap->bytes ||
-	    (trap->bytes != 4 && !(wide && trap->bytes == 8)))
+	if (its_redistributor(trap->index, &found) || trap->offset >= 0x40000 ||
+	    trap->offset % trap->bytes || (trap->bytes != 4 && !(wide && trap->bytes == 8)))
 		return 0;
 	if (!trap->write) {
 		value = its_read_device(found.address + (wide ? low : trap->offset), wide ? 8 : 4);
@@ -41,7 +41,7 @@ static u64 trap_redistributor(const struct its_trap *trap)
 	return 0;
 }
 
-/* The configuration table or the pending table of the n-th redistributor; empty where LPIs are off. */
+/* The configuration or the pending table of the n-th redistributor; empty where LPIs are off. */
 static struct span lpi_table(u32 n, bool pending)
 {
 	struct its_redistributor found;

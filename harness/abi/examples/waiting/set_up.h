@@ -6,8 +6,15 @@ struct copies {
 
 /* What changes hands, in this order: the queue, tables, level-2 tables, the host's copies, tables of
  * redistributors. */
-enum { QUEUE, TABLES, LEVEL2 = TABLES + 8, COPY = LEVEL2 + 8, LEVEL1_COPIES, LPI_TABLES = LEVEL1_COPIES + 8,
-       GROUPS = LPI_TABLES + 16 };
+enum {
+	QUEUE,
+	TABLES,
+	LEVEL2 = TABLES + 8,
+	COPY = LEVEL2 + 8,
+	LEVEL1_COPIES,
+	LPI_TABLES = LEVEL1_COPIES + 8,
+	GROUPS = LPI_TABLES + 16
+};
 
 static bool is_given(u32 group)
 {
@@ -100,7 +107,7 @@ static bool change_hands(const struct unit *unit)
 	return true;
 }
 
-/* Whether EL2 can guard the queue and the tables that the ITS has, with these copies of the host's. */
+/* Whether EL2 can guard the ITS's queue and tables, with these copies of the host's. */
 static bool adopt(struct unit *unit, const struct copies *copies)
 {
 	bool seen[8] = { false };
@@ -172,7 +179,7 @@ static bool guard(struct unit *unit, u64 own_at, u64 pages, u64 copies_at)
 	}
 	own = of_host(own_at, (pages ? pages : 1) * PAGE);
 	page = of_host(copies_at, PAGE);
-	if (!own.bytes || !page.bytes || (page.start >= own.start && page.start < own.start + own.bytes) || !take(own))
+	if (!own.bytes || !page.bytes || page.start - own.start < own.bytes || !take(own))
 		return false;
 	zero(own);
 	if (take(page)) {

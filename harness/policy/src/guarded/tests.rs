@@ -250,6 +250,11 @@ fn el2_polls_as_often_as_it_declares() {
     world.clone().posts(0xa0, &polls(&[0x80, 0x80]));
     world.clone().posts(0xa0, &[consumed(submitted.clone())]);
     world.clone().posts(0xa0, &[consumed(polls(&[0x80]).concat())]);
+    // CREADR as it was between two commands of which both are consumed by now.
+    let two = [look(0x80), syncs(0x80, 2), moves(0xc0)].concat();
+    let done = |offset| Event::Consumed { its: 0, offset, words: SYNC.encode(), error: None };
+    let late = vec![done(0x80), done(0xa0), reads(Register::Creadr, 0xa0)];
+    world.clone().posts(0xc0, &[two, late, vec![reads(Register::Creadr, 0xc0)]]);
     for wrong in [&[][..], &[0x80], &[0x80; 3]] {
         world.wrong_post(0xa0, &polls(wrong), &rules::DIV_LOOK, "its0.polls");
     }
