@@ -59,8 +59,8 @@ impl Rest {
         }
     }
 
-    /// EL2 may hold more from now on: the host listed devices that the ITS does not have, or changed
-    /// pages in a race.
+    /// EL2 may hold more from now on: the host listed devices that the ITS does not have, or
+    /// changed pages in a race.
     pub(crate) fn excuse(&mut self) {
         self.is_excused = true;
     }

@@ -19,8 +19,8 @@ pub struct Proposed {
 pub fn text(subject: &str, mut all: Vec<Proposed>) -> String {
     all.sort_by(|one, other| (&one.section, &one.line).cmp(&(&other.section, &other.line)));
     let mut text = format!(
-        "# Proposed from what was seen of {subject}: remove the # before a line that you mean. Put\n\
-         # them into subject.toml beside the object (docs/declaration.md).\nversion = 1\n"
+        "# Proposed from what was seen of {subject}. Remove the # before the lines that you mean,\n\
+         # and put them into subject.toml beside the object (docs/declaration.md).\nversion = 1\n"
     );
     let mut section = "";
     for (n, Proposed { section: of, line, file, finding }) in all.iter().enumerate() {

@@ -44,8 +44,8 @@ pub struct Tamper {
 /// Time that a physical ITS gets while EL2 waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// After how many reads of registers by EL2, a microsecond of delay counting as one; 0 is before
-    /// the first.
+    /// After how many reads of registers by EL2, a microsecond of delay counting as one; 0 is
+    /// before the first.
     pub after: u64,
     pub its: u8,
     /// For so many commands.

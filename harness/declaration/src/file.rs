@@ -199,8 +199,8 @@ impl Numbers {
         let (per_trap, in_flight) = (self.commands_per_trap, of.commands_in_flight);
         if let Some(per_trap) = per_trap.filter(|per_trap| *per_trap < in_flight) {
             return Err(format!(
-                "numbers.commands-per-trap is {per_trap}; at least commands-in-flight, {in_flight}, \
-                 since a trap may find all of them consumed"
+                "numbers.commands-per-trap is {per_trap}; at least commands-in-flight, \
+                 {in_flight}, since a trap may find all of them consumed"
             ));
         }
         Ok(SubjectPolicy {

@@ -53,7 +53,8 @@ macro_rules! points {
             values: points!(@values $kind $values),
         }),*),*];
     };
-    (@type choice $section:literal $name:literal $policy:literal $(#[doc = $about:literal])* $Type:ident {
+    (@type choice $section:literal $name:literal $policy:literal
+    $(#[doc = $about:literal])* $Type:ident {
         $(#[doc = $first_doc:literal])* $First:ident $first:literal,
         $($(#[doc = $doc:literal])* $Value:ident $value:literal,)*
     }) => {

@@ -7,8 +7,8 @@ use crate::legal::Unpromised;
 use crate::service::{After, Service, is_out_of_account, taken};
 
 impl Service {
-    /// Follows a race in which at most one agent drives the ITSs. The order of what the others do is
-    /// not known.
+    /// Follows a race in which at most one agent drives the ITSs. The order of what the others do
+    /// is not known.
     ///
     /// # Errors
     ///

@@ -349,7 +349,8 @@ fn what_is_declared_to_be_refused_is_no_longer_promised() {
         host.write(Register::Cbaser, cbaser)
     };
     type Declares = fn(&mut Declaration);
-    let all: [(Declares, &dyn Fn(&mut Host) -> Followed); 8] = [
+    type Does<'a> = &'a dyn Fn(&mut Host) -> Followed;
+    let all: [(Declares, Does); 8] = [
         (|d| d.queue.refused_commands = [Opcode::Sync].into_iter().collect(), &|host| {
             host.posts(&[SYNC])
         }),

@@ -260,8 +260,8 @@ fn el2_polls_as_often_as_it_declares() {
     }
 }
 
-/// P7, P10: a MAPD that stalled had no effect, so its record is free for what takes its place. It can
-/// stall where its checks are left to the hardware.
+/// P7, P10: a MAPD that stalled had no effect, so its record is free for what takes its place. It
+/// can stall where its checks are left to the hardware.
 #[test]
 fn retry_of_a_mapd_reuses_the_record_that_it_held() {
     let mut world = guarded();

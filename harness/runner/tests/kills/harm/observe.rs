@@ -18,8 +18,8 @@ pub(super) enum Harm {
     /// A call of EL2 does not come back, warns, which is fatal, or takes so long that the host is
     /// taken for dead.
     Stops,
-    /// The ITS carries out a command whose bytes EL2 did not write into that slot, or an LPI that no
-    /// command named becomes pending.
+    /// The ITS carries out a command whose bytes EL2 did not write into that slot, or an LPI that
+    /// no command named becomes pending.
     Obeys,
     /// An ITS or a redistributor stores into memory of a guest, into memory of EL2 that holds none
     /// of its structures, or where there is no memory.
