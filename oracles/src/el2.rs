@@ -10,7 +10,7 @@ use its_gic::geometry::{LEVEL1_ENTRY_BYTES, PAGE_BYTES};
 use its_machine::{Action, Event, Misconduct, Outcome, PageChange};
 
 use crate::guards::Guards;
-use crate::{Finding, Rule, Step, rules};
+use crate::{Finding, Rule, Step, barriers, rules};
 
 /// Judges what EL2 did in one action. What an ITS reads that is not `guarded` is its host's
 /// concern.
@@ -22,11 +22,12 @@ pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, findings: &mut 
                 findings.push(misconducted(*misconduct).by(made));
             }
             Event::StaleRead { address } if guarded => findings.push(stale(*address, guards)),
+            Event::Overwritten { address } if guarded => findings.push(overwritten(*address)),
             _ => {}
         }
     }
     findings.extend(fetched_twice(step.events, guards));
-    unordered(step.events, guards, findings);
+    barriers::judge(step.events, guards, findings);
     uncleaned(step, guards, findings);
     findings.extend(stored_twice(step.events, guards));
     too_many(step.events, guards, findings);
@@ -58,6 +59,12 @@ fn stale(address: u64, guards: &Guards) -> Finding {
     let expected = "cleaned to the point of coherency before the ITS reads it";
     let seen = "the ITS read what was there before";
     Finding::new(rule, "stale", memory(address), expected, seen)
+}
+
+fn overwritten(address: u64) -> Finding {
+    let expected = "cleaned before a device stores there";
+    let seen = "what EL2 had stored came after it";
+    Finding::new(&rules::EL2_CLEAN, "overwritten", memory(address), expected, seen)
 }
 
 /// Commands that one trap judges, and such that it takes back: slots of the host's, and of EL2's
@@ -181,33 +188,6 @@ fn fetched_twice(events: &[Event], guards: &Guards) -> Option<Finding> {
     None
 }
 
-/// What lets the ITS see other memory, CWRITER or a level-1 entry, comes after an ordering of that
-/// memory.
-fn unordered(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
-    let (mut commands, mut zeroes) = (false, false);
-    let mut demand = |index, unordered: &mut bool, rule, class| {
-        if std::mem::take(unordered) {
-            let expected = "memory ordered before the ITS can see that it changed";
-            let seen = "no ordering in between";
-            findings.push(Finding::new(rule, class, "EL2", expected, seen).by(index));
-        }
-    };
-    for (index, event) in events.iter().enumerate() {
-        match *event {
-            Event::CommandWritten { .. } => commands = true,
-            Event::PageZeroed { .. } => zeroes = true,
-            Event::Ordered => (commands, zeroes) = (false, false),
-            Event::DeviceWrite { .. } => demand(index, &mut commands, &rules::EL2_BARRIER, "queue"),
-            Event::WordWritten { address, value, .. }
-                if guards.level1(address, value).is_some() =>
-            {
-                demand(index, &mut zeroes, &rules::EL2_FENCE, "level2");
-            }
-            _ => {}
-        }
-    }
-}
-
 /// What EL2 wrote for the ITS and did not clean yet.
 #[derive(Default)]
 struct Uncleaned {
@@ -306,9 +286,9 @@ mod tests {
 
     use super::*;
     use crate::testing::{
-        ENTRY, LEVEL1, LEVEL2, QUEUE, copied, guards, page, reported, slot, step, write,
+        ENTRY, LEVEL1, LEVEL2, QUEUE, cleaned, copied, guards, page, reported, slot, step, write,
     };
-    use its_machine::LockName;
+    use its_machine::{Barrier, LockName};
 
     fn broken(events: &[Event]) -> Vec<(&'static str, &'static str)> {
         reported(|findings| judge(&step(events), true, &guards(), findings))
@@ -316,10 +296,6 @@ mod tests {
 
     const fn word(address: u64, shared: bool) -> Event {
         Event::WordRead { address, value: 0, shared }
-    }
-
-    const fn cleaned(address: u64, bytes: u64) -> Event {
-        Event::Cleaned { address, bytes }
     }
 
     #[test]
@@ -355,12 +331,26 @@ mod tests {
             judge(&step(events), true, &guards(), &mut findings);
             findings.first().and_then(|finding| finding.event)
         };
-        assert_eq!(by(&[word(16, true), word(8, true), Event::Ordered, word(8, true)]), Some(3));
-        assert_eq!(by(&[Event::Ordered, Event::Misconduct(Misconduct::DividedByZero)]), Some(1));
+        assert_eq!(
+            by(&[word(16, true), word(8, true), Event::Ordered(Barrier::DSB_SY), word(8, true)]),
+            Some(3)
+        );
+        assert_eq!(
+            by(&[Event::Ordered(Barrier::DSB_SY), Event::Misconduct(Misconduct::DividedByZero)]),
+            Some(1)
+        );
         // The lock that was kept is what was taken and not given back.
         let name = LockName::SetUp;
         let kept = Event::Misconduct(Misconduct::Kept(name));
-        assert_eq!(by(&[Event::Ordered, Event::Acquired(name), Event::Ordered, kept]), Some(1));
+        assert_eq!(
+            by(&[
+                Event::Ordered(Barrier::DSB_SY),
+                Event::Acquired(name),
+                Event::Ordered(Barrier::DSB_SY),
+                kept
+            ]),
+            Some(1)
+        );
     }
 
     /// Copies of the host's may lie in each other: what is read of a slot as a level-1 entry is no
@@ -412,7 +402,7 @@ mod tests {
         let zeroed = Event::PageZeroed { page: LEVEL2 >> 12 };
         let (whole, level2, entry) =
             (cleaned(QUEUE, 32), cleaned(LEVEL2, 0x1_0000), cleaned(LEVEL1, 64));
-        let ordered = Event::Ordered;
+        let ordered = Event::Ordered(Barrier::DSB_SY);
         for (events, rule) in [
             (&[command, whole, ordered, cwriter][..], None),
             (&[command, whole, cwriter], Some(("EL2-BARRIER", "queue"))),
@@ -425,6 +415,7 @@ mod tests {
             (&[ENTRY, ENTRY, entry], Some(("EL2-STORE", "twice"))),
             (&[Event::StaleRead { address: QUEUE }], Some(("EL2-CLEAN", "stale"))),
             (&[Event::StaleRead { address: LEVEL1 }], Some(("EL2-LEVEL2", "stale"))),
+            (&[Event::Overwritten { address: QUEUE }], Some(("EL2-CLEAN", "overwritten"))),
         ] {
             assert!(broken(events).into_iter().eq(rule), "{events:x?}");
         }

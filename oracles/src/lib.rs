@@ -18,6 +18,7 @@
 //! what the subject declares ([`Declaration`]). They must not know the board, the
 //! emulator or the reference: a mistake in the reference cannot hide a leak.
 
+mod barriers;
 mod el2;
 mod emulation_pages;
 mod forwarded;
@@ -39,7 +40,7 @@ mod watch;
 
 use std::collections::BTreeSet;
 
-use its_declaration::{Declaration, Redistributors};
+use its_declaration::Declaration;
 use its_machine::{Action, Event, Exposure, Hypercall, Machine, Outcome, Part, Reach, View};
 use its_rules::{Finding, Rule, catalogue as rules};
 pub use undo::page_balances;
@@ -57,16 +58,32 @@ impl<'a> Step<'a> {
         Self { action: &part.action, outcome: part.outcome, events }
     }
 
-    /// Returns what the set-up hypercall returned, if this action is one.
+    /// Returns what a set-up of an ITS or of redistributors returned, if this action is one.
     pub fn set_up_result(&self) -> Option<i64> {
-        let Action::Hypercall { x0, .. } = *self.action else {
-            return None;
-        };
-        match (Hypercall::from_function_id(x0), self.outcome) {
+        let set_ups = [Hypercall::InitItsEmulation, Hypercall::InitRedistributorEmulation];
+        set_ups.into_iter().find_map(|call| self.result_of(call))
+    }
+
+    /// What a hypercall returned, if this action is one.
+    fn result_of(&self, call: Hypercall) -> Option<i64> {
+        match (self.action, self.outcome) {
             // Another x0 says that there is no such call.
-            (Some(Hypercall::InitItsEmulation), Outcome::Returned { x0: 0, x1 }) => Some(x1),
+            (Action::Hypercall { x0, .. }, Outcome::Returned { x0: 0, x1 }) => {
+                (Hypercall::from_function_id(*x0) == Some(call)).then_some(x1)
+            }
             _ => None,
         }
+    }
+
+    /// The control frame of the ITS whose set-up succeeded in this action, as the host named it.
+    fn guarded_frame(&self) -> Option<u64> {
+        let [device, ..] = self.arguments()?;
+        (self.result_of(Hypercall::InitItsEmulation) == Some(0)).then_some(device)
+    }
+
+    /// Whether a set-up of redistributors succeeded in this action.
+    fn guards_redistributors(&self) -> bool {
+        self.result_of(Hypercall::InitRedistributorEmulation) == Some(0)
     }
 
     fn arguments(&self) -> Option<[u64; 4]> {
@@ -78,7 +95,7 @@ impl<'a> Step<'a> {
 
     /// The ITS whose set-up succeeded in this action.
     fn set_up_its(&self, machine: &Machine) -> Option<u8> {
-        let [device, ..] = self.arguments().filter(|_| self.set_up_result() == Some(0))?;
+        let device = self.guarded_frame()?;
         let its = machine.its.iter().position(|frame| *frame == device)?;
         u8::try_from(its).ok()
     }
@@ -146,10 +163,9 @@ impl Oracles {
     /// Returns the oracles of a case that starts before boot, on this machine, with a subject that
     /// declares this.
     pub fn new(machine: &Machine, declared: Declaration) -> Self {
-        let guards_lpis = declared.traps.redistributors == Redistributors::Guarded;
         Self {
             guards: guards::Guards::new(machine, declared),
-            watch: watch::Watch::new(machine, guards_lpis),
+            watch: watch::Watch::new(machine, declared.traps.redistributors),
             undeclared: undeclared::Undeclared::default(),
             ptr: ptr::Ptr::default(),
             emulation_pages: emulation_pages::EmulationPages::default(),
@@ -169,7 +185,7 @@ impl Oracles {
         self.watch.note_power(step.action);
         let look = self.watch.note(step, &self.guards.machine, view);
         self.judge_pointers(step, look, view, findings);
-        let set_up = matches!(look, Look::SetUp(_));
+        let set_up = matches!(look, Look::SetUp(_) | Look::Redistributors);
         if let Look::SetUp(its) = look
             && undeclared::lists_more(its, step, view, &self.guards.machine)
         {

@@ -77,7 +77,7 @@ fn others_are_at_work(underway: &[Own], agent: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use its_machine::{Action, Outcome};
+    use its_machine::{Action, Barrier, Outcome};
 
     const fn turn(agent: u8) -> Event {
         Event::Turn { agent }
@@ -95,12 +95,20 @@ mod tests {
     fn slices_keep_the_order_and_name_the_action() {
         let parts = [2, 1, 0, 1].map(part);
         let events = [
-            [turn(1), Event::Ordered, turn(2), Event::Ordered, Event::Over].as_slice(),
-            &[turn(0), Event::Ordered, turn(1), Event::Over, turn(0), Event::Over],
-            &[turn(1), Event::Ordered, Event::Over],
+            [
+                turn(1),
+                Event::Ordered(Barrier::DSB_SY),
+                turn(2),
+                Event::Ordered(Barrier::DSB_SY),
+                Event::Over,
+            ]
+            .as_slice(),
+            &[turn(0), Event::Ordered(Barrier::DSB_SY), turn(1), Event::Over, turn(0), Event::Over],
+            &[turn(1), Event::Ordered(Barrier::DSB_SY), Event::Over],
         ]
         .concat();
-        let ordered = slices(&parts, &events).filter(|(_, slice)| slice[0] == Event::Ordered);
+        let ordered = slices(&parts, &events)
+            .filter(|(_, slice)| slice[0] == Event::Ordered(Barrier::DSB_SY));
         assert!(ordered.map(|(part, _)| part.agent).eq([1, 2, 0, 1]));
         let whole: Vec<&[Event]> = slices(&parts, &events).map(|(_, slice)| slice).collect();
         assert_eq!(whole.concat(), events);
@@ -108,7 +116,14 @@ mod tests {
 
     #[test]
     fn events_keep_their_numbers() {
-        let events = [Event::Ordered, turn(1), Event::Ordered, Event::Over, turn(0), Event::Over];
+        let events = [
+            Event::Ordered(Barrier::DSB_SY),
+            turn(1),
+            Event::Ordered(Barrier::DSB_SY),
+            Event::Over,
+            turn(0),
+            Event::Over,
+        ];
         let numbers = by_part(&[part(1), part(0)], &events).into_iter().map(|own| own.numbers);
         assert!(numbers.eq([vec![2], vec![0]]));
     }
@@ -118,7 +133,7 @@ mod tests {
     fn what_el2_is_about_to_clean_may_be_stale() {
         let stale =
             [turn(2), Event::StaleRead { address: 0x1000 }, Event::Over, turn(0), Event::Over];
-        for (begun, kept) in [(&[][..], 1), (&[Event::Ordered], 0)] {
+        for (begun, kept) in [(&[][..], 1), (&[Event::Ordered(Barrier::DSB_SY)], 0)] {
             let events = [begun, &stale].concat();
             assert_eq!(by_part(&[2, 0].map(part), &events)[0].events.len(), kept);
         }

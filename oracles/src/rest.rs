@@ -129,6 +129,11 @@ pub(crate) fn is_host_s(action: &Action) -> bool {
             | Hypercall::HostDonateGuest
             | Hypercall::ReclaimGuestPage,
         ) => true,
-        Some(Hypercall::ProtFinalize | Hypercall::InitItsEmulation) | None => false,
+        Some(
+            Hypercall::ProtFinalize
+            | Hypercall::InitItsEmulation
+            | Hypercall::InitRedistributorEmulation,
+        )
+        | None => false,
     }
 }

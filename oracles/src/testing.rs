@@ -119,3 +119,7 @@ pub(crate) const ENTRY: Event =
 pub(crate) const fn page(change: PageChange, first: u64, count: u64) -> Event {
     Event::Page { change, pages: Pages { first, count }, result: Ok(()) }
 }
+
+pub(crate) const fn cleaned(address: u64, bytes: u64) -> Event {
+    Event::Cleaned { address, bytes }
+}

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use its_declaration::{Declaration, LiveDevices};
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, Level1Entry, Table, itt_bytes};
 use its_gic::{Baser, Register};
-use its_machine::{Event, Machine, Purpose, Reach, View};
+use its_machine::{Barrier, Event, Machine, Purpose, Reach, View};
 
 use crate::Step;
 
@@ -125,7 +125,8 @@ impl Undeclared {
             }
             _ => true,
         };
-        let or_nothing = |event| if declared(&event) { *event } else { Event::Ordered };
+        let or_nothing =
+            |event| if declared(&event) { *event } else { Event::Ordered(Barrier::DSB_SY) };
         events.iter().map(or_nothing).collect()
     }
 }
@@ -167,7 +168,15 @@ mod tests {
         let gone = Event::Unreached(reach(0));
         let mut undeclared = Undeclared(BTreeSet::from([reach(0)]));
         let kept = undeclared.filter(&[page(0), gone, reached(0), page(0)]).into_owned();
-        assert_eq!(kept, [Event::Ordered, gone, Event::Ordered, Event::Ordered]);
+        assert_eq!(
+            kept,
+            [
+                Event::Ordered(Barrier::DSB_SY),
+                gone,
+                Event::Ordered(Barrier::DSB_SY),
+                Event::Ordered(Barrier::DSB_SY)
+            ]
+        );
         let elsewhere = [reached(0x200), page(0x200)];
         assert_eq!(*undeclared.filter(&elsewhere), elsewhere);
         assert!(undeclared.0.is_empty());

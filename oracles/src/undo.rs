@@ -33,7 +33,7 @@ pub(crate) fn judge(
 
 /// A set-up that succeeds is one of an ITS.
 fn no_its(step: &Step, guards: &Guards) -> Option<Finding> {
-    let [device, ..] = step.arguments().filter(|_| step.set_up_result() == Some(0))?;
+    let device = step.guarded_frame()?;
     if guards.machine.its.contains(&device) {
         return None;
     }

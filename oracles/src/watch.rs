@@ -4,6 +4,7 @@
 //! An ITS that lost power follows nothing until it is enabled, whatever its registers and tables
 //! say by then. What it follows from there on is judged as if it had been set up that moment.
 
+use its_declaration::Redistributors;
 use its_gic::Register;
 use its_machine::{Action, Event, Machine, Purpose, Reach, View};
 
@@ -16,6 +17,8 @@ pub(crate) enum Look {
     Changes,
     /// All that the guarded ITSs reach: this one has just been set up.
     SetUp(u8),
+    /// All that the guarded ITSs and the redistributors reach: the latter were just set up.
+    Redistributors,
     /// All that this ITS reaches: it runs again after power was lost.
     Started(u8),
 }
@@ -30,6 +33,7 @@ struct Watched {
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     its: Vec<Watched>,
+    redistributors: Redistributors,
     /// EL2 answers for the tables of redistributors.
     guards_lpis: bool,
 }
@@ -40,8 +44,9 @@ pub(crate) const fn is_lpis(purpose: Purpose) -> bool {
 }
 
 impl Watch {
-    pub(crate) fn new(machine: &Machine, guards_lpis: bool) -> Self {
-        Self { its: vec![Watched::default(); machine.its.len()], guards_lpis }
+    pub(crate) fn new(machine: &Machine, redistributors: Redistributors) -> Self {
+        let its = vec![Watched::default(); machine.its.len()];
+        Self { its, redistributors, guards_lpis: false }
     }
 
     /// Takes note of an action that may be a loss of power, before what it changes is judged.
@@ -57,7 +62,12 @@ impl Watch {
     pub(crate) fn note(&mut self, step: &Step, machine: &Machine, view: &impl View) -> Look {
         if let Some(its) = step.set_up_its(machine) {
             self.its[usize::from(its)].guarded = true;
+            self.guards_lpis |= self.redistributors == Redistributors::Guarded;
             return Look::SetUp(its);
+        }
+        if step.guards_redistributors() {
+            self.guards_lpis |= self.redistributors == Redistributors::ByHypercall;
+            return Look::Redistributors;
         }
         for (its, watched) in (0..).zip(&mut self.its) {
             if watched.off && view.register(its, Register::Ctlr) & 1 != 0 {
@@ -73,10 +83,10 @@ impl Watch {
         self.its.get(usize::from(its)).is_some_and(|watched| watched.guarded)
     }
 
-    /// Whether what is reached is judged now. Tables of redistributors are, once an ITS is guarded.
+    /// Whether what is reached is judged now. Tables of redistributors are, once EL2 guards them.
     pub(crate) fn judges(&self, reach: &Reach) -> bool {
         if is_lpis(reach.purpose) {
-            return self.guards_lpis && self.its.iter().any(|watched| watched.guarded);
+            return self.guards_lpis;
         }
         self.is_guarded(reach.its) && !self.its[usize::from(reach.its)].off
     }
@@ -88,7 +98,7 @@ impl Watch {
             return true;
         }
         step.events.iter().any(|event| match event {
-            Event::StaleRead { address } => {
+            Event::StaleRead { address } | Event::Overwritten { address } => {
                 self.numbers().filter(|its| self.is_guarded(*its)).any(|its| {
                     let mut reach = view.reach(its);
                     reach.any(|(reach, _)| address.wrapping_sub(reach.address) < reach.bytes)

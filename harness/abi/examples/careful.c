@@ -717,6 +717,16 @@ u64 its_subject_trap(const struct its_trap *trap)
 	return value;
 }
 
+static bool redistributors_are_borrowed(void)
+{
+	bool borrowed;
+
+	its_lock(ITS_LOCK_REDISTRIBUTORS);
+	borrowed = redistributors_borrowed;
+	its_unlock(ITS_LOCK_REDISTRIBUTORS);
+	return borrowed;
+}
+
 bool its_subject_allows_donation(void)
 {
 	for (u32 n = 0; n < MOST_ITS; n++) {
@@ -730,7 +740,7 @@ bool its_subject_allows_donation(void)
 		if (!guarded)
 			return false;
 	}
-	return true;
+	return !CHOSEN(REDISTRIBUTORS_BY_HYPERCALL) || redistributors_are_borrowed();
 }
 
 s32 its_subject_create(const struct its_machine *machine)

@@ -21,6 +21,7 @@ static const char *const names[CHOICES] = {
 	[NARROW_READS_BYTES] = "traps.narrow-reads = \"bytes\"",
 	[CLOSING_WRITES_CWRITER] = "traps.closing-writes = \"cwriter\"",
 	[REDISTRIBUTORS_OPEN] = "traps.redistributors = \"open\"",
+	[REDISTRIBUTORS_BY_HYPERCALL] = "traps.redistributors = \"by-hypercall\"",
 	[LIVE_DEVICES_NONE] = "set-up.live-devices = \"none\"",
 	[DESCRIBED_COPIES] = "set-up.described = \"copies\"",
 	[ERRNO_ANY] = "set-up.errno = \"any\"",

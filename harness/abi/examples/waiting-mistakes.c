@@ -39,6 +39,11 @@ static const char *const names[MISTAKES] = {
 	[TABLES_KEPT] = "tables-kept",
 	[PRIVATE_NOT_CLEANED] = "private-not-cleaned",
 	[REFUSED_FOR_EVER] = "refused-for-ever",
+	[LPI_TABLES_LENT_IN_PART] = "lpi-tables-lent-in-part",
+	[LPI_TABLES_LENT_AGAIN] = "lpi-tables-lent-again",
+	[DONATES_EARLY] = "donates-early",
+	[BARRIER_TOO_WEAK] = "barrier-too-weak",
+	[BARRIER_BY_QUEUE] = "barrier-by-queue",
 };
 
 /* -1: there is no such mistake. */

@@ -4,7 +4,7 @@
  * for it. waiting/subject.toml declares what it does otherwise. A command that it refuses stops the
  * queue, and nothing says so. It is set up while no device is mapped, takes the shape of queue and
  * tables from the hardware, and cleans only what the hardware does not snoop, by Shareability and
- * by firmware.
+ * by firmware. Redistributors have a set-up of their own.
  */
 #include "itsdiff.h"
 
@@ -75,7 +75,6 @@ struct unit {
 };
 
 static struct unit units[MOST_ITS];
-static bool lpi_tables_lent;
 
 /* ---- registers and shapes */
 
@@ -151,6 +150,22 @@ static struct span itt_of(const struct unit *unit, u64 itt, u32 size)
 static bool snoops(const struct unit *unit, u64 offset)
 {
 	return its_is_coherent() && (get(unit, offset) & SHAREABILITY);
+}
+
+/* What was stored, and cleaned where the ITS does not snoop, comes before what follows. */
+static void order(bool snooped)
+{
+	its_barrier(snooped || MISTAKE(BARRIER_TOO_WEAK) ? ITS_DMB + ITS_OSHST : ITS_DSB + ITS_SY);
+}
+
+/* The ITS is about to see CWRITER: slots, and level-1 entries that came before. */
+static void order_queue(const struct unit *unit)
+{
+	bool snooped = unit->queue_snooped;
+
+	for (u32 n = 0; n < 8 && !MISTAKE(BARRIER_BY_QUEUE); n++)
+		snooped = snooped && (!(unit->baser[n] & VALID) || unit->table_snooped[n]);
+	order(snooped);
 }
 
 /* ---- records */
@@ -330,7 +345,7 @@ static bool grow(struct unit *unit, s32 n, u64 index)
 	zero(level2);
 	if (clean && !(MISTAKE(LEVEL2_NOT_CLEANED) && (get(unit, BASER + 8 * (u64)n) & SHAREABILITY)))
 		its_clean(its_to_pointer(level2.start), level2.bytes);
-	its_order();
+	order(!clean);
 	ONCE(*own) = entry;
 	if (clean)
 		its_clean(own, 8);
@@ -420,7 +435,7 @@ static void serve(struct unit *unit, u32 most)
 			return;
 		}
 		unit->in_flight = true;
-		its_order();
+		order_queue(unit);
 		set(unit, CWRITER, following(unit, unit->head));
 		await(unit);
 	}
@@ -469,7 +484,7 @@ static u32 retry(struct unit *unit)
 			hand_back(itt_of(unit, old.itt, old.size));
 	}
 	unit->stalled = false;
-	its_order();
+	order_queue(unit);
 	set(unit, CWRITER, following(unit, unit->head) | RETRY);
 	await(unit);
 	return 1;
@@ -662,7 +677,13 @@ u64 its_subject_trap(const struct its_trap *trap)
 
 bool its_subject_allows_donation(void)
 {
-	bool all = true;
+	bool all = MISTAKE(DONATES_EARLY);
+
+	if (!all) {
+		its_lock(ITS_LOCK_REDISTRIBUTORS);
+		all = lpi_tables_lent;
+		its_unlock(ITS_LOCK_REDISTRIBUTORS);
+	}
 
 	for (u32 n = 0; n < MOST_ITS; n++) {
 		its_lock(ITS_LOCK_ITS + n);

@@ -18,8 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Objects that were compiled with version 2, 3 or 4 are taken too. */
-#define ITS_ABI_VERSION 5
+/* Objects that were compiled with version 2 to 5 are taken too. */
+#define ITS_ABI_VERSION 6
 
 /* Frames that trap. */
 #define ITS_FRAME_CONTROL 0       /* the control frame of ITS `index`, 64 KiB */
@@ -28,14 +28,33 @@
 
 /* Locks, in the order in which they are taken. */
 #define ITS_LOCK_SET_UP 0
+#define ITS_LOCK_REDISTRIBUTORS 17 /* comes between these two */
 #define ITS_LOCK_ITS 1     /* of the first ITS; the n-th one's is ITS_LOCK_ITS + n */
 #define ITS_LOCK_MEMORY 16 /* page ownership: pKVM's host and hyp locks */
 
-/* Kept for versions to come; an emulation takes none of these names:
- * its_subject_set_up_redistributors, its_subject_tear_down, its_subject_cpu (a CPU comes or goes),
- * its_barrier (by kind), its_progress. */
+/* Kinds of barriers: ITS_DMB or ITS_DSB, plus the option as the instruction encodes it. */
+#define ITS_DMB 0
+#define ITS_DSB 16
+enum its_barrier_option {
+	ITS_OSHLD = 1,
+	ITS_OSHST = 2,
+	ITS_OSH = 3,
+	ITS_NSHLD = 5,
+	ITS_NSHST = 6,
+	ITS_NSH = 7,
+	ITS_ISHLD = 9,
+	ITS_ISHST = 10,
+	ITS_ISH = 11,
+	ITS_LD = 13,
+	ITS_ST = 14,
+	ITS_SY = 15,
+};
 
-/* ---- what the emulation offers; each function below is to be defined, but for the last ---- */
+/* Kept for versions to come; an emulation takes none of these names: its_subject_tear_down,
+ * its_subject_cpu (a CPU comes or goes), its_progress. */
+
+/* ---- what the emulation offers; each function below is to be defined, unless it is said to be
+ * optional ---- */
 
 struct its_machine {
 	uint32_t its;            /* how many ITSs, at most 8 and what its_policy says */
@@ -77,6 +96,9 @@ void its_subject_policy(struct its_policy *policy);
 /* The hypercall that sets up the emulation, with x1 to x4 as the host gave them. Returns what goes
  * into x1. */
 int64_t its_subject_set_up(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4);
+/* Optional: the hypercall that guards redistributors, with x1 to x4 as the host gave them. Returns
+ * what goes into x1. Where it is not defined the host gets -EOPNOTSUPP. */
+int64_t its_subject_set_up_redistributors(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4);
 /* An access of a finalized CPU. Returns what is read; means nothing for a write. */
 uint64_t its_subject_trap(const struct its_trap *trap);
 /* Whether the host may give pages away by hypercall, asked once a CPU is finalized. */
@@ -106,7 +128,7 @@ struct its_set_up {
 	struct its_table tables[8];
 };
 
-/* To be defined where x1 to x4 or the descriptor are others than POLICY.md's: makes them of ours,
+/* Optional, to be defined where x1 to x4 or the descriptor are others than POLICY.md's: makes them of ours,
  * as a host would. `page` is the descriptor's page, 512 words, all zero; `arguments` are four.
  * Calls nothing of its_*; asked before the call and when the descriptor is first read, and must
  * make the same of the same. */
@@ -155,6 +177,8 @@ const void *its_first_word(const void *pointer, uint64_t bytes);
 void its_clean(const void *pointer, uint64_t bytes);
 /* Orders everything before against everything after, as devices see it (dsb sy). */
 void its_order(void);
+/* A barrier of a kind: ITS_DMB or ITS_DSB, plus an option. */
+void its_barrier(uint32_t kind);
 
 /* Page ownership; ITS_LOCK_MEMORY is held. */
 int32_t its_share(uint64_t page);   /* host's own to shared with EL2; -EPERM */

@@ -3,7 +3,7 @@
 use its_machine::MAX_ITS;
 
 /// The version of the header that this is.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 /// The oldest version whose objects are taken: what it has of a structure is as it was.
 pub(crate) const OLDEST: u32 = 2;
 
@@ -12,10 +12,14 @@ pub(crate) const FRAME_CONTROL: u32 = 0;
 pub(crate) const FRAME_TRANSLATION: u32 = 1;
 pub(crate) const FRAME_REDISTRIBUTOR: u32 = 2;
 
+/// The kind of a barrier: a DSB. Below is a DMB's; the option is added to it.
+pub(crate) const DSB: u32 = 16;
+
 /// Locks.
 pub(crate) const LOCK_SET_UP: u32 = 0;
 pub(crate) const LOCK_ITS: u32 = 1;
 pub(crate) const LOCK_MEMORY: u32 = 16;
+pub(crate) const LOCK_REDISTRIBUTORS: u32 = 17;
 /// From here on, in the adapter alone: those that an emulation names by their addresses.
 pub(crate) const LOCK_AT: u32 = 32;
 
@@ -95,8 +99,8 @@ structures! {
 
 macro_rules! subject {
     ($(fn $name:ident($($argument:ident: $of:ty),*) -> $result:ty;)*) => {
-        // One of them is optional, and not all of it is used where it is not there.
-        #[cfg_attr(not(described), allow(dead_code))]
+        // Some are optional, and not all of it is used where they are not there.
+        #[cfg_attr(not(all(described, redistributors)), allow(dead_code))]
         unsafe extern "C" {
             $(pub(crate) fn $name($($argument: $of),*) -> $result;)*
             /// The version of the header that the subject was compiled with.
@@ -121,6 +125,7 @@ subject! {
     fn its_subject_reset() -> ();
     fn its_subject_policy(policy: *mut Policy) -> ();
     fn its_subject_set_up(x1: u64, x2: u64, x3: u64, x4: u64) -> i64;
+    fn its_subject_set_up_redistributors(x1: u64, x2: u64, x3: u64, x4: u64) -> i64;
     fn its_subject_trap(trap: *const Trap) -> u64;
     fn its_subject_allows_donation() -> bool;
     fn its_subject_describe(ours: *const SetUp, page: *mut u64, arguments: *mut u64) -> ();
@@ -181,9 +186,12 @@ mod tests {
             ("ITS_FRAME_CONTROL", FRAME_CONTROL),
             ("ITS_FRAME_TRANSLATION", FRAME_TRANSLATION),
             ("ITS_FRAME_REDISTRIBUTOR", FRAME_REDISTRIBUTOR),
+            ("ITS_DMB", 0),
+            ("ITS_DSB", DSB),
             ("ITS_LOCK_SET_UP", LOCK_SET_UP),
             ("ITS_LOCK_ITS", LOCK_ITS),
             ("ITS_LOCK_MEMORY", LOCK_MEMORY),
+            ("ITS_LOCK_REDISTRIBUTORS", LOCK_REDISTRIBUTORS),
         ];
         for (name, number) in numbers {
             assert!(header.contains(&format!("#define {name} {number} ")), "{name}");

@@ -5,12 +5,14 @@ use std::ffi::c_void;
 
 use its_el2::{El2, LockOf, Locks, Mapped, PageWords};
 use its_gic::geometry::Pages;
-use its_machine::{AccessSize, Errno, LockName, Misconduct};
+use its_machine::{AccessSize, Barrier, Errno, LockName, Misconduct};
 
 use crate::access::judge;
 use crate::call::{Current, Left, serve};
 use crate::image;
-use crate::interface::{LOCK_AT, LOCK_ITS, LOCK_MEMORY, LOCK_SET_UP, Redistributor};
+use crate::interface::{
+    DSB, LOCK_AT, LOCK_ITS, LOCK_MEMORY, LOCK_REDISTRIBUTORS, LOCK_SET_UP, Redistributor,
+};
 use crate::place::entry;
 
 pub(crate) const MOST_ITS: usize = its_machine::MAX_ITS;
@@ -20,6 +22,7 @@ const MOST_OTHERS: usize = 64;
 /// Locks of one emulation; what they protect is C's business.
 pub(crate) struct OwnLocks<L: Locks> {
     set_up: L::Lock<()>,
+    redistributors: L::Lock<()>,
     its: [L::Lock<()>; MOST_ITS],
     others: [L::Lock<()>; MOST_OTHERS],
     /// Where these are, as far as they were used: physical addresses, or any other numbers.
@@ -30,7 +33,9 @@ impl<L: Locks> OwnLocks<L> {
     pub(crate) fn new() -> Self {
         let its = std::array::from_fn(|n| L::lock(LockName::Its(n as u8), ()));
         let others = std::array::from_fn(|n| L::lock(LockName::Other(n as u8), ()));
-        Self { set_up: L::lock(LockName::SetUp, ()), its, others, at: RefCell::default() }
+        let [set_up, redistributors] =
+            [LockName::SetUp, LockName::Redistributors].map(|name| L::lock(name, ()));
+        Self { set_up, redistributors, its, others, at: RefCell::default() }
     }
 
     /// The same locks, all free.
@@ -63,6 +68,7 @@ impl<E: El2> On<'_, E> {
         match number {
             LOCK_SET_UP => Some(&self.locks.set_up),
             LOCK_MEMORY => Some(self.el2.memory_lock()),
+            LOCK_REDISTRIBUTORS => Some(&self.locks.redistributors),
             LOCK_AT.. => self.locks.others.get((number - LOCK_AT) as usize),
             _ => {
                 let its = number.checked_sub(LOCK_ITS)?;
@@ -113,6 +119,7 @@ object! {
     fn first_word(address: u64, bytes: u64) -> Option<u64>;
     fn clean(address: u64, bytes: u64);
     fn order();
+    fn barrier(barrier: Barrier);
     fn share(page: u64) -> Result<(), Errno>;
     fn unshare(page: u64) -> Result<(), Errno>;
     fn pin(page: u64) -> Result<(), Errno>;
@@ -223,6 +230,12 @@ services! {
         }
     } }
     fn its_order() -> () { |el2, _current| el2.order() }
+    fn its_barrier(kind: u32) -> () { |el2, current| {
+        let Some(barrier) = barrier(kind) else {
+            current.leave(Left::Panicked);
+        };
+        el2.barrier(barrier);
+    } }
     fn its_share(page: u64) -> i32 { |el2, _current| number(el2.share(page)) }
     fn its_unshare(page: u64) -> i32 { |el2, _current| number(el2.unshare(page)) }
     fn its_pin(page: u64) -> i32 { |el2, _current| number(el2.pin(page)) }
@@ -262,6 +275,12 @@ services! {
     fn its_unlock_at(lock: *const c_void) -> () { |el2, current| {
         el2.release(lock_at(el2, current, lock));
     } }
+}
+
+/// What ITS_DMB or ITS_DSB and an option stand for.
+fn barrier(kind: u32) -> Option<Barrier> {
+    let option = u8::try_from(kind).ok()?.checked_sub(if kind < DSB { 0 } else { DSB as u8 })?;
+    (option < DSB as u8).then_some(Barrier { is_dsb: kind >= DSB, option })
 }
 
 /// As C returns it.

@@ -212,6 +212,14 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
         result as i64
     }
 
+    #[cfg(redistributors)]
+    fn set_up_redistributors(&self, el2: &E, [x1, x2, x3, x4]: [u64; 4]) -> i64 {
+        self.call(el2, || {
+            // SAFETY: the emulation's function, on a stack of its own.
+            unsafe { interface::its_subject_set_up_redistributors(x1, x2, x3, x4) as u64 }
+        }) as i64
+    }
+
     fn trap(&self, el2: &E, trap: Trap) -> u64 {
         let (frame, index) = match trap.frame {
             Frame::ItsControl(n) => (FRAME_CONTROL, n),

@@ -96,6 +96,7 @@ impl Architecture {
             | Action::Hypercall { .. }
             | Action::Msi { .. }
             | Action::PowerLoss { .. }
+            | Action::WriteBack { .. }
             | Action::Advance { .. } => certain(Outcome::Done),
         }
     }

@@ -82,6 +82,7 @@ impl Architecture {
             | Action::PowerLoss { .. }
             | Action::Load { .. }
             | Action::Hypercall { .. }
+            | Action::WriteBack { .. }
             | Action::Advance { .. } => {}
         }
         Before::Nothing
@@ -111,7 +112,7 @@ impl Architecture {
             }
             (Action::Device { .. } | Action::Msi { .. } | Action::Hypercall { .. }, _)
             | (Action::Load { .. } | Action::Store { .. } | Action::StoreCommand { .. }, _)
-            | (Action::Advance { .. }, _) => {}
+            | (Action::WriteBack { .. } | Action::Advance { .. }, _) => {}
         }
     }
 
@@ -177,7 +178,10 @@ impl Architecture {
         judgement: &mut Judgement,
         mut change: impl FnMut(&Event, &[Event], &mut Judgement),
     ) {
-        if events.iter().any(|event| matches!(event, Event::StaleRead { .. })) {
+        if events
+            .iter()
+            .any(|event| matches!(event, Event::StaleRead { .. } | Event::Overwritten { .. }))
+        {
             judgement.poison("the ITS read memory that was not cleaned");
         }
         // CREADR before each of the commands just consumed.

@@ -214,6 +214,11 @@ impl Board {
         state.waited = 0;
     }
 
+    /// The line at an address leaves the cache: what EL2 stored there arrives in memory.
+    pub fn write_back(&self, address: u64) {
+        self.state.borrow_mut().write_back(address);
+    }
+
     /// Does one thing. What happened meanwhile is put into `events`, in order.
     pub fn perform(&self, action: &Action, events: &mut Vec<Event>) -> Outcome {
         self.state.borrow_mut().forget_places();
@@ -249,6 +254,10 @@ impl Board {
                     AccessSize::Byte | AccessSize::Double => return Outcome::Done,
                 };
                 self.at_its(its, |its, bus| its.msi((device_id, event_id), bus))
+            }
+            Action::WriteBack { address } => {
+                self.write_back(address);
+                Outcome::Done
             }
             Action::Acknowledge { cpu } => Outcome::Value(self.state.borrow_mut().acknowledge(cpu)),
             Action::PowerLoss { its, restored } => {
@@ -317,6 +326,8 @@ impl Board {
         IN_SUBJECT.set(false);
         let mut state = self.state.borrow_mut();
         state.settle();
+        // No clean takes longer.
+        state.complete_cleans();
         match result {
             Ok(value) => {
                 for name in state.held.clone() {

@@ -12,7 +12,7 @@
 use its_el2::{Mapped, PageWords};
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{PAGE_BYTES, Pages};
-use its_machine::{Event, Misconduct, PageState};
+use its_machine::{Barrier, Event, Misconduct, PageState};
 
 use crate::board::Board;
 use crate::state::State;
@@ -342,6 +342,10 @@ impl Mapped for Board {
         self.call().machine.coherence.is_its_coherent()
     }
 
+    fn barrier(&self, barrier: Barrier) {
+        self.call().order(barrier);
+    }
+
     fn wait(&self, microseconds: u64) {
         let mut state = self.call();
         state.events.push(Event::Waited { microseconds });
@@ -404,7 +408,7 @@ mod tests {
         act(&board);
         board.order();
         let mut events = std::mem::take(&mut board.state.borrow_mut().events);
-        assert_eq!(events.pop(), Some(Event::Ordered));
+        assert_eq!(events.pop(), Some(Event::Ordered(Barrier::DSB_SY)));
         events
     }
 
@@ -474,7 +478,7 @@ mod tests {
         board.set_place(7);
         board.order();
         let state = board.state.borrow();
-        assert!(matches!(state.events[..], [Event::WordRead { .. }, Event::Ordered]));
+        assert!(matches!(state.events[..], [Event::WordRead { .. }, Event::Ordered(_)]));
         assert_eq!(state.places, [(0, 5), (1, 7)]);
     }
 
@@ -487,6 +491,8 @@ mod tests {
         let fetched = |board: &Board| board.state.borrow().memory.fetch(at).value;
         assert_eq!(fetched(&board), 0);
         board.clean(at, 8);
+        assert_eq!(fetched(&board), 0);
+        board.order();
         assert_eq!(fetched(&board), 5);
     }
 

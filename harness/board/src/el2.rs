@@ -8,7 +8,7 @@ use its_el2::{El2, LockOf, Locks, Redistributor, WORK_LIMIT};
 use its_gic::Register;
 use its_gic::command::Words;
 use its_gic::geometry::{PAGE_BYTES, Pages};
-use its_machine::{AccessSize, Direction, Errno, Event, LockName, Misconduct, PageChange};
+use its_machine::{AccessSize, Barrier, Direction, Errno, Event, LockName, Misconduct, PageChange};
 
 use crate::board::Board;
 use crate::ownership::one;
@@ -283,7 +283,7 @@ impl El2 for Board {
     }
 
     fn order(&self) {
-        self.call().events.push(Event::Ordered);
+        self.call().order(Barrier::DSB_SY);
     }
 
     fn memory_lock(&self) -> &BoardLock<()> {
@@ -372,7 +372,9 @@ fn out_of_order(held: LockName, taken: LockName) -> bool {
     match (held, taken) {
         (LockName::Its(_), LockName::Its(_)) => true,
         (LockName::Other(_), _) => false,
-        (LockName::SetUp | LockName::Its(_) | LockName::Memory, _) => held >= taken,
+        (LockName::SetUp | LockName::Redistributors | LockName::Its(_) | LockName::Memory, _) => {
+            held >= taken
+        }
     }
 }
 

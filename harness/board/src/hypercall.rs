@@ -2,7 +2,7 @@
 
 use its_machine::{Errno, Hypercall, LockName, Misconduct, Outcome, PageChange};
 
-use crate::board::Board;
+use crate::board::{Board, BoardSubject};
 use crate::ownership::one;
 
 /// x1 comes back as the host gave it.
@@ -26,11 +26,9 @@ impl Board {
             Hypercall::ProtFinalize => returned(self.finalize()),
             Hypercall::HostShareHyp => self.transition(PageChange::Share, page),
             Hypercall::HostUnshareHyp => self.transition(PageChange::Unshare, page),
-            Hypercall::InitItsEmulation => {
-                match self.enter(|subject| subject.set_up(self, arguments)) {
-                    Some(x1) => Outcome::Returned { x0: 0, x1 },
-                    None => Outcome::Stopped,
-                }
+            Hypercall::InitItsEmulation => self.set_up(|subject| subject.set_up(self, arguments)),
+            Hypercall::InitRedistributorEmulation => {
+                self.set_up(|subject| subject.set_up_redistributors(self, arguments))
             }
             // The band of calls that exist only once protected mode is on.
             Hypercall::HostDonateGuest | Hypercall::ReclaimGuestPage if !is_protected => {
@@ -44,6 +42,13 @@ impl Board {
                 }
             }
             Hypercall::ReclaimGuestPage => self.guest(page, false),
+        }
+    }
+
+    fn set_up(&self, call: impl FnOnce(&dyn BoardSubject) -> i64) -> Outcome {
+        match self.enter(call) {
+            Some(x1) => Outcome::Returned { x0: 0, x1 },
+            None => Outcome::Stopped,
         }
     }
 

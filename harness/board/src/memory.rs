@@ -18,7 +18,12 @@ const LINE: usize = 8;
 struct Stale {
     /// One bit for each line that was written and not cleaned.
     lines: u64,
+    /// Those of them whose clean is under way: no barrier waited for it yet.
+    cleaning: u64,
+    /// What is in memory; in a line that is not dirty nobody looks here.
     before: Box<[u64; PAGE]>,
+    /// One bit for each word of a dirty line that a device wrote in memory.
+    beneath: [u64; PAGE / 64],
 }
 
 /// One page. Words are cells, because a subject that follows pointers writes them without asking;
@@ -38,8 +43,12 @@ pub(crate) struct Memory {
     untold: bool,
     stale: Vec<Option<Stale>>,
     stale_pages: usize,
+    /// Pages with lines whose clean is under way.
+    cleaning: Vec<usize>,
     /// Where devices stored words in this action, memory or not.
     pub device_stores: Vec<u64>,
+    /// Words that a device stored and a dirty line overwrote since somebody took note.
+    pub overwritten: Vec<u64>,
 }
 
 /// The contents of the pages that are not zero.
@@ -76,7 +85,9 @@ impl Memory {
             untold: false,
             stale: vec![None; FLAT_PAGES],
             stale_pages: 0,
+            cleaning: Vec::new(),
             device_stores: Vec::new(),
+            overwritten: Vec::new(),
         }
     }
 
@@ -141,10 +152,20 @@ impl Memory {
         }
     }
 
-    /// A store by an ITS or a redistributor.
-    pub(crate) fn write_by_device(&mut self, address: u64, value: u64) {
+    /// A store by an ITS or a redistributor that snoops like this. Under a dirty line CPUs do not
+    /// see it, and lose it when the line is written back.
+    pub(crate) fn write_by_device(&mut self, snooping: Snooping, address: u64, value: u64) {
         self.device_stores.push(address);
-        self.write(address, value);
+        let dirty = self.place(address).filter(|_| !snooping.sees_stores());
+        let dirty = dirty.and_then(|(page, word)| {
+            let stale = self.stale[page].as_mut()?;
+            (stale.lines & (1 << (word / LINE)) != 0).then_some((stale, word))
+        });
+        let Some((stale, word)) = dirty else {
+            return self.write(address, value);
+        };
+        stale.before[word] = value;
+        stale.beneath[word / 64] |= 1 << (word % 64);
     }
 
     /// A store by EL2, which a non-coherent reader sees only once it is cleaned.
@@ -184,8 +205,10 @@ impl Memory {
     pub(crate) fn zero(&mut self, page: u64) {
         self.zero_uncleaned(page);
         self.clean(page * PAGE_BYTES, PAGE_BYTES);
+        self.complete_cleans();
     }
 
+    /// EL2 cleans these bytes. Non-coherent readers see them once the clean is complete.
     pub(crate) fn clean(&mut self, address: u64, bytes: u64) {
         if self.stale_pages == 0 || bytes == 0 {
             return;
@@ -201,12 +224,53 @@ impl Memory {
             let start = address.max(number * PAGE_BYTES) - number * PAGE_BYTES;
             let end = last.min(number * PAGE_BYTES + PAGE_BYTES - 1) - number * PAGE_BYTES;
             for line in start / (8 * LINE as u64)..=end / (8 * LINE as u64) {
-                stale.lines &= !(1 << line);
+                stale.cleaning |= stale.lines & (1 << line);
             }
-            if stale.lines == 0 {
-                self.stale[page] = None;
-                self.stale_pages -= 1;
+            self.cleaning.push(page);
+        }
+    }
+
+    /// A barrier waits for all cleans before it.
+    pub(crate) fn complete_cleans(&mut self) {
+        for page in std::mem::take(&mut self.cleaning) {
+            if let Some(stale) = &mut self.stale[page] {
+                let lines = std::mem::take(&mut stale.cleaning);
+                self.arrive(page, lines);
             }
+        }
+    }
+
+    /// The line at an address leaves the cache: what is dirty of it arrives in memory.
+    pub(crate) fn write_back(&mut self, address: u64) {
+        if let Some((page, word)) = self.place(address) {
+            self.arrive(page, 1 << (word / LINE));
+        }
+    }
+
+    /// Lines of a page arrive in memory as CPUs see them, those that are dirty.
+    fn arrive(&mut self, page: usize, lines: u64) {
+        let Some(stale) = &mut self.stale[page] else {
+            return;
+        };
+        let mut arriving = stale.lines & lines;
+        stale.lines &= !arriving;
+        stale.cleaning &= !arriving;
+        while arriving != 0 {
+            let line = arriving.trailing_zeros() as usize;
+            arriving &= arriving - 1;
+            for word in line * LINE..(line + 1) * LINE {
+                let bit = 1 << (word % 64);
+                let is_lost = stale.beneath[word / 64] & bit != 0
+                    && stale.before[word] != self.pages[page].0[word].get();
+                stale.beneath[word / 64] &= !bit;
+                if is_lost && let Some(first) = self.flat.page(page) {
+                    self.overwritten.push(first * PAGE_BYTES + 8 * word as u64);
+                }
+            }
+        }
+        if stale.lines == 0 {
+            self.stale[page] = None;
+            self.stale_pages -= 1;
         }
     }
 
@@ -264,6 +328,8 @@ impl Memory {
             self.stale[page] = None;
         }
         self.stale_pages = 0;
+        self.cleaning.clear();
+        self.overwritten.clear();
         for (page, words) in &contents.0 {
             self.touch(*page);
             copy_in(self.page(*page), words);
@@ -297,10 +363,11 @@ impl Memory {
                     fresh &= fresh - 1;
                 }
                 stale.lines |= lines;
+                stale.cleaning &= !lines;
             }
             none => {
                 let before = copy_out(words).try_into().expect("one page");
-                *none = Some(Stale { lines, before });
+                *none = Some(Stale { lines, cleaning: 0, before, beneath: [0; _] });
                 self.stale_pages += 1;
             }
         }
@@ -321,10 +388,41 @@ mod tests {
         assert_eq!(memory.read(address), 2);
         assert_eq!((memory.fetch(address).value, memory.fetch(address).stale), (1, true));
         memory.clean(address, 32);
+        assert_eq!((memory.fetch(address).value, memory.fetch(address).stale), (1, true));
+        memory.complete_cleans();
         assert_eq!((memory.fetch(address).value, memory.fetch(address).stale), (2, false));
         // A second store to the line becomes stale with the first one's value.
         memory.write_uncleaned(address, 3);
         assert_eq!(memory.fetch(address).value, 2);
+        // Its clean is under way when the line is stored to again.
+        memory.clean(address, 32);
+        memory.write_uncleaned(address, 4);
+        memory.complete_cleans();
+        assert_eq!(memory.fetch(address).value, 2);
+    }
+
+    #[test]
+    fn a_line_that_is_written_back_overwrites_what_a_device_stored() {
+        let mut memory = Memory::new(Flat::ALL);
+        let address = Area::ITT.address() + 0x40;
+        for (snooping, arrives) in
+            [(Snooping::No, true), (Snooping::No, false), (Snooping::Yes, true)]
+        {
+            memory.restore(&Contents::default(), Flat::ALL);
+            memory.write_uncleaned(address, 2);
+            memory.write_by_device(snooping, address, 3);
+            memory.write_by_device(snooping, address + 64, 4);
+            let snooped = snooping.sees_stores();
+            let (cpu, device) = (if snooped { 3 } else { 2 }, 3);
+            assert_eq!((memory.read(address), memory.fetch(address).value), (cpu, device));
+            if arrives {
+                memory.write_back(address);
+            }
+            let lost = arrives && !snooped;
+            assert_eq!(memory.fetch(address).value, if lost { 2 } else { 3 });
+            assert_eq!(memory.overwritten, if lost { vec![address] } else { Vec::new() });
+            assert_eq!((memory.read(address + 64), memory.fetch(address + 64).value), (4, 4));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::redistributor::FRAMES_BYTES;
 use its_gic::register::FRAME_BYTES;
 use its_machine::{
-    Direction, Event, Frame, LockName, Machine, Misconduct, PageChange, Purpose, Reach,
+    Barrier, Direction, Event, Frame, LockName, Machine, Misconduct, PageChange, Purpose, Reach,
 };
 
 use crate::board::{Failure, Progress, Tamper};
@@ -154,6 +154,30 @@ impl State {
         let numbered = (0..).zip(&self.redistributors);
         let on = numbered.filter(|(_, redistributor)| redistributor.lpis_are_on());
         on.flat_map(|(number, redistributor)| lpi_tables(number, redistributor))
+    }
+
+    /// EL2 orders memory.
+    pub(crate) fn order(&mut self, barrier: Barrier) {
+        self.events.push(Event::Ordered(barrier));
+        if barrier.completes_cleans() {
+            self.complete_cleans();
+        }
+    }
+
+    pub(crate) fn complete_cleans(&mut self) {
+        self.memory.complete_cleans();
+        self.note_overwritten();
+    }
+
+    /// The line at an address leaves the cache.
+    pub(crate) fn write_back(&mut self, address: u64) {
+        self.memory.write_back(address);
+        self.note_overwritten();
+    }
+
+    fn note_overwritten(&mut self) {
+        let overwritten = self.memory.overwritten.drain(..);
+        self.events.extend(overwritten.map(|address| Event::Overwritten { address }));
     }
 
     /// Records a change of ownership and reports reachable pages that it touched.

@@ -81,9 +81,8 @@ pub(crate) fn run_emulator(script: &Script, free: bool, make: Make) -> Played {
     let mut hosts = Drivers::new(scenario);
     hosts.probe(scenario.boot.stage, &mut on);
     hosts.deprivilege(&mut on);
-    let failed = hosts.set_up(policy.guarded_its, &mut on);
-    if !failed.is_empty() {
-        return Played::Broken(format!("the legal set-up returned {failed:?}"));
+    if let Some(refused) = hosts.set_up(&mut on).refused(policy.guarded_its, false) {
+        return Played::Broken(format!("the legal set-up returned {refused:?}"));
     }
     on.play(script, hosts, free)
 }

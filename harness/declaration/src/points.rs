@@ -137,6 +137,11 @@ points! {
         redistributors "redistributors" ("redistributors"): choice Redistributors {
             /// It does. It keeps EnableLPIs, PROPBASER and PENDBASER, and borrows the tables.
             Guarded "guarded",
+            /// It does once `__pkvm_init_redistributor_emulation` succeeded, which borrows the
+            /// tables. Errno: EOPNOTSUPP unless protected mode is on, EBUSY unless every online CPU
+            /// is finalized, EOPNOTSUPP after a success, EPERM if a table cannot be borrowed. Until
+            /// then no page may be donated by hypercall.
+            ByHypercall "by-hypercall",
             /// It does not. It forwards all writes but those of halves of PROPBASER and PENDBASER
             /// and of the VLPI frame, and borrows no table. No rule judges what redistributors can
             /// reach. Verdicts say so.

@@ -49,6 +49,24 @@ pub enum Left {
     },
 }
 
+/// What the set-ups of a boot returned.
+pub struct SetUps {
+    /// By ITS.
+    pub its: Vec<Outcome>,
+    pub redistributors: Outcome,
+}
+
+impl SetUps {
+    /// Returns the first result that is not success, of so many ITSs and, where they have a set-up
+    /// of their own, of redistributors.
+    pub fn refused(&self, its: u32, redistributors: bool) -> Option<Outcome> {
+        let mut all = self.its.iter().take(its as usize).copied();
+        let refused = |outcome: &Outcome| *outcome != Outcome::Returned { x0: 0, x1: 0 };
+        all.find(refused)
+            .or(Some(self.redistributors).filter(|outcome| redistributors && refused(outcome)))
+    }
+}
+
 /// Returns the board that a scenario is played on.
 pub fn machine(scenario: &Scenario) -> Machine {
     Machine::new(scenario.configurations, scenario.boot.topology())
@@ -91,14 +109,10 @@ impl Drivers {
         }
     }
 
-    /// Sets all ITSs up, in order. Returns the results of the first `guarded_its` that are not
-    /// success.
-    pub fn set_up(&mut self, guarded_its: u32, performer: &mut impl Perform) -> Vec<Outcome> {
-        let outcomes = self.drivers.iter_mut().map(|driver| driver.on(0, performer).set_up());
-        let mut failed: Vec<_> = outcomes.collect();
-        failed.truncate(guarded_its as usize);
-        failed.retain(|outcome| *outcome != Outcome::Returned { x0: 0, x1: 0 });
-        failed
+    /// Sets all ITSs up, in order, then the redistributors, which not every emulation supports.
+    pub fn set_up(&mut self, performer: &mut impl Perform) -> SetUps {
+        let its = self.drivers.iter_mut().map(|driver| driver.on(0, performer).set_up()).collect();
+        SetUps { its, redistributors: self.drivers[0].on(0, performer).set_up_redistributors() }
     }
 
     /// Does one operation. Returns what it leaves to whoever plays the scenario.
@@ -186,6 +200,9 @@ fn operate(
             let arguments = [device, private, descriptor, private_pages.into()];
             call(cpu, Hypercall::InitItsEmulation, arguments, on)
         }
+        Operation::SetUpRedistributors { cpu } => {
+            call(cpu, Hypercall::InitRedistributorEmulation, [0; 4], on)
+        }
         Operation::RawHypercall { cpu, x0, x1, x2, x3, x4 } => {
             act_once(Action::Hypercall { cpu, x0, arguments: [x1, x2, x3, x4] }, on)
         }
@@ -230,6 +247,9 @@ fn operate(
             act_once(Action::Msi { its, device_id, event_id, size }, on)
         }
         Operation::Acknowledge { cpu } => act_once(Action::Acknowledge { cpu }, on),
+        Operation::WriteBack { at: place } => {
+            act_once(Action::WriteBack { address: at(place) }, on)
+        }
         Operation::Advance { commands } => act_once(Action::Advance { its, commands }, on),
         Operation::PowerLoss { restored } => act_once(Action::PowerLoss { its, restored }, on),
         Operation::SelectIts { its } => return Left::Its(its),

@@ -48,6 +48,11 @@ impl<P: Perform> Acting<'_, P> {
         self.hypercall(Hypercall::InitItsEmulation, arguments)
     }
 
+    /// `__pkvm_init_redistributor_emulation`.
+    pub fn set_up_redistributors(&mut self) -> Outcome {
+        self.hypercall(Hypercall::InitRedistributorEmulation, [0; 4])
+    }
+
     fn write_descriptor(&mut self) {
         let live = self.devices.len().min(LISTED_DEVICES);
         let mut words = vec![

@@ -2,7 +2,7 @@
 
 use its_gic::geometry::PAGE_BYTES;
 
-use its_machine::{Misconduct, PageState};
+use its_machine::{Barrier, Misconduct, PageState};
 
 use crate::service::El2;
 
@@ -54,6 +54,9 @@ pub trait Mapped: El2 {
     /// Whether firmware says that ITSs see what CPUs stored (no `dma-noncoherent`). Registers may
     /// say otherwise.
     fn is_coherent(&self) -> bool;
+
+    /// Orders memory, by the kind of the barrier; [`El2::order`] is a `dsb sy`.
+    fn barrier(&self, barrier: Barrier);
 
     /// EL2 waits; hardware goes on where the scenario says so.
     fn wait(&self, microseconds: u64);

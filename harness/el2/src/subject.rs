@@ -1,6 +1,6 @@
 //! What an emulation offers whoever runs it.
 
-use its_machine::{AccessSize, Direction, Frame};
+use its_machine::{AccessSize, Direction, Errno, Frame};
 
 use crate::service::El2;
 
@@ -74,6 +74,12 @@ pub trait Subject<E: El2> {
     /// The hypercall `__pkvm_init_its_emulation` with x1 to x4 as the host gave them. Returns what
     /// goes into x1: 0 or a negative errno.
     fn set_up(&self, el2: &E, arguments: [u64; 4]) -> i64;
+
+    /// The hypercall `__pkvm_init_redistributor_emulation` with x1 to x4 as the host gave them.
+    /// Returns what goes into x1: EOPNOTSUPP where set-up of an ITS guards redistributors.
+    fn set_up_redistributors(&self, _el2: &E, _arguments: [u64; 4]) -> i64 {
+        Errno::result(Err(Errno::Eopnotsupp))
+    }
 
     /// An access of a finalized CPU to an ITS or a redistributor. Returns the value read; for a
     /// write the return value means nothing.

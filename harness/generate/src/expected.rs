@@ -305,7 +305,8 @@ impl ExpectedState {
             Operation::Suspend { .. } | Operation::Msi { .. } | Operation::Acknowledge { .. } => {}
             Operation::Share { .. } | Operation::Unshare { .. } | Operation::Fail { .. } => {}
             Operation::DonateGuest { .. } | Operation::ReclaimGuest { .. } => {}
-            Operation::RawHypercall { .. } | Operation::Progress { .. } => {}
+            Operation::RawHypercall { .. } | Operation::SetUpRedistributors { .. } => {}
+            Operation::Progress { .. } | Operation::WriteBack { .. } => {}
         }
     }
 

@@ -9,8 +9,16 @@ pub(crate) const PHRASES: &[Phrase] = &[
     bad_itt, bad_ids, bad_redistributor, no_command, refused_and_repaired, stalled_and_replaced,
     odd_cwriter, full_queue, rewritten, tampered, failing, taken_away, stored, bad_level2,
     other_registers, while_running, hypercalls, odd_access, remapped, strange_interrupt, anything,
-    run_of_devices, page_life, one_bit_off,
+    run_of_devices, page_life, one_bit_off, written_back,
 ];
+
+/// A line that EL2 may have left dirty leaves the cache.
+fn written_back(draft: &mut Draft<'_, '_>) {
+    let area = draft.pick(&draft.areas(), Area::QUEUE);
+    let (page, offset) = (draft.below(area.pages().min(4).into()), draft.word_of(PAGE_BYTES / 8));
+    draft.push(Operation::WriteBack { at: Place::at(area, page as u16, offset) });
+    draft.poll();
+}
 
 /// MAPD with an ITT where none may be, or larger than it may be.
 fn bad_itt(draft: &mut Draft<'_, '_>) {

@@ -309,9 +309,10 @@ fn page_gone(draft: &mut Draft<'_, '_>) {
 /// Finalizing once more, a set-up that is too early, or one that names the other ITS.
 fn early(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    match draft.below(3) {
+    match draft.below(4) {
         0 => draft.push(Operation::Finalize { cpu }),
         1 => legal::set_up(draft),
+        2 => draft.push(Operation::SetUpRedistributors { cpu }),
         _ => {
             let swapped = draft.other_its();
             let other = |area: Area| Place::page(area.of_its(swapped), 0);

@@ -271,12 +271,19 @@ fn long_batch(draft: &mut Draft<'_, '_>) {
     draft.settle();
 }
 
+/// The set-up of redistributors.
+fn redistributors(draft: &mut Draft<'_, '_>) {
+    draft.on_cpu(|cpu| Operation::SetUpRedistributors { cpu });
+}
+
 /// The set-up hypercall as the driver makes it.
 pub(crate) fn set_up(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let [private, descriptor] = draft.own_places();
     let private_pages = draft.expected.boot.private_pages.into();
+    draft.maybe(1, 8, redistributors);
     draft.push(Operation::SetUp { cpu, private, descriptor, private_pages, device_flip: 0 });
+    draft.maybe(1, 4, redistributors);
 }
 
 /// What was written is submitted and looked at. Now and then the driver unmaps every device first,

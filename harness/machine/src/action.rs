@@ -24,17 +24,20 @@ pub enum Hypercall {
     HostDonateGuest = 34,
     /// `__pkvm_reclaim_dying_guest_page(pfn)`: the guest's page becomes the host's again, zeroed.
     ReclaimGuestPage = 35,
+    /// `__pkvm_init_redistributor_emulation()`, of all redistributors.
+    InitRedistributorEmulation = 36,
 }
 
 impl Hypercall {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ProtFinalize,
         Self::HostShareHyp,
         Self::HostUnshareHyp,
         Self::InitItsEmulation,
         Self::HostDonateGuest,
         Self::ReclaimGuestPage,
+        Self::InitRedistributorEmulation,
     ];
 
     /// What x0 holds to make this call.
@@ -56,6 +59,7 @@ impl Hypercall {
             Self::InitItsEmulation => "__pkvm_init_its_emulation",
             Self::HostDonateGuest => "__pkvm_host_donate_guest",
             Self::ReclaimGuestPage => "__pkvm_reclaim_dying_guest_page",
+            Self::InitRedistributorEmulation => "__pkvm_init_redistributor_emulation",
         }
     }
 }
@@ -85,6 +89,9 @@ pub enum Action {
     /// are UNKNOWN after it but for what resets. `restored`: firmware then writes CBASER, CWRITER
     /// and each `BASER<n>` as they were.
     PowerLoss { its: u8, restored: bool },
+    /// The cache line at a physical address arrives in memory, if EL2 stored to it and did not clean
+    /// it.
+    WriteBack { address: u64 },
     /// The physical ITS gets time to work through at most this many commands.
     Advance { its: u8, commands: u16 },
 }

@@ -3,6 +3,7 @@
 use its_gic::command::Words;
 use its_gic::geometry::Pages;
 
+use crate::Barrier;
 use crate::access::AccessSize;
 use crate::errno::Errno;
 use crate::lock::LockName;
@@ -89,7 +90,7 @@ pub enum Event {
     /// EL2 cleaned memory to the point of coherency.
     Cleaned { address: u64, bytes: u64 },
     /// EL2 ordered memory.
-    Ordered,
+    Ordered(Barrier),
     /// Page ownership changed, or was asked to: by EL2 or by pKVM on behalf of a hypercall. One
     /// page but for `Donate` and `Reclaim`.
     Page { change: PageChange, pages: Pages, result: Result<(), Errno> },
@@ -121,6 +122,9 @@ pub enum Event {
     ReachedPage { reach: Reach, page: u64, state: PageState },
     /// It read memory that EL2 had written and not cleaned, and got what was there before.
     StaleRead { address: u64 },
+    /// EL2 had stored to this line before, and what it stored arrived in memory after a device
+    /// stored there: the device's store is lost.
+    Overwritten { address: u64 },
     /// The architecture calls this access to its registers UNPREDICTABLE.
     Unpredictable { address: u64 },
 

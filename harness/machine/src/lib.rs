@@ -26,6 +26,7 @@
 mod access;
 mod action;
 mod area;
+mod barrier;
 mod coherence;
 mod errno;
 mod event;
@@ -42,6 +43,7 @@ mod view;
 pub use access::{AccessSize, Direction, Frame};
 pub use action::{Action, Hypercall, Outcome, SMCCC_HOST_CALL};
 pub use area::{Area, AreaKind, EXTRA_MEMORY, LOW_MEMORY};
+pub use barrier::Barrier;
 pub use coherence::{Coherence, Snooping};
 pub use errno::Errno;
 pub use event::{CommandError, Event, Misconduct, PageChange};

@@ -5,6 +5,8 @@
 pub enum LockName {
     /// One set-up at a time, over all ITSs.
     SetUp,
+    /// The set-up of redistributors.
+    Redistributors,
     /// The state of one ITS.
     Its(u8),
     /// The n-th lock that the emulation names by its address. The harness does not know what it

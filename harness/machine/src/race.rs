@@ -54,7 +54,10 @@ impl Action {
             | Self::StoreCommand { cpu, .. }
             | Self::Hypercall { cpu, .. }
             | Self::Acknowledge { cpu } => Some(cpu),
-            Self::Msi { .. } | Self::PowerLoss { .. } | Self::Advance { .. } => None,
+            Self::Msi { .. }
+            | Self::PowerLoss { .. }
+            | Self::WriteBack { .. }
+            | Self::Advance { .. } => None,
         }
     }
 }

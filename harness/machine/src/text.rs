@@ -3,6 +3,7 @@
 //! [`Action`], [`Outcome`] and [`Event`] display as one line each. Addresses have the names that
 //! scenarios give them. [`subject`] is a word for signatures.
 
+use crate::Barrier;
 use crate::place::Place;
 use core::fmt::{self, Display, Formatter};
 
@@ -83,6 +84,9 @@ impl Display for Action {
                 };
                 write!(f, "{} loses power{after}", ItsName(its))
             }
+            Self::WriteBack { address } => {
+                write!(f, "the line at {} leaves the cache", Place::of(address))
+            }
             Self::Advance { its, commands } => {
                 write!(f, "{} gets time for {commands} commands", ItsName(its))
             }
@@ -121,7 +125,8 @@ impl Display for Event {
             Self::Cleaned { address, bytes } => {
                 write!(f, "EL2 cleans {} ({bytes:#x} bytes)", at(address))
             }
-            Self::Ordered => write!(f, "EL2 orders memory"),
+            Self::Ordered(Barrier::DSB_SY) => write!(f, "EL2 orders memory"),
+            Self::Ordered(barrier) => write!(f, "EL2 orders memory ({barrier})"),
             Self::Waited { microseconds } => write!(f, "EL2 waits {microseconds} µs"),
             Self::Page { change, pages, result } => {
                 let result = Errno::name(Errno::result(result));
@@ -159,6 +164,9 @@ impl Display for Event {
             }
             Self::StaleRead { address } => {
                 write!(f, "ITS reads {} before it was cleaned", at(address))
+            }
+            Self::Overwritten { address } => {
+                write!(f, "what EL2 stored at {} overwrites what a device stored", at(address))
             }
             // An offset in a control frame, or a redistributor's address.
             Self::Unpredictable { address } if address < FRAME_BYTES => {
@@ -335,6 +343,7 @@ pub fn subject(action: &Action) -> &'static str {
         Action::Msi { .. } => "msi",
         Action::Acknowledge { .. } => "acknowledge",
         Action::PowerLoss { .. } => "power",
+        Action::WriteBack { .. } => "cache",
         Action::Advance { .. } => "hardware",
     }
 }

@@ -39,9 +39,12 @@ impl HostCall {
             // pKVM: not supported, x1 untouched.
             return expect_registers("pKVM", (-1, page as i64), (x0, x1), account);
         };
-        if call == Hypercall::InitItsEmulation {
+        if let Hypercall::InitItsEmulation | Hypercall::InitRedistributorEmulation = call {
             expect_registers(call.name(), (0, x1), (x0, x1), account);
-            return policy.judge_set_up(self.arguments, x1, events, account);
+            if call == Hypercall::InitItsEmulation {
+                return policy.judge_set_up(self.arguments, x1, events, account);
+            }
+            return policy.judge_redistributor_set_up(x1, events, account);
         }
         let injected = events.contains(&Event::Injected) && expected.is_ok();
         let expected = if injected { Err(Errno::Enomem) } else { expected };
@@ -51,7 +54,7 @@ impl HostCall {
         }
         let (state, base) = match call {
             Hypercall::ProtFinalize => return policy.finalize(self.cpu),
-            Hypercall::InitItsEmulation => return,
+            Hypercall::InitItsEmulation | Hypercall::InitRedistributorEmulation => return,
             Hypercall::HostShareHyp => (shared(0), Base::HostShared),
             Hypercall::HostUnshareHyp => (PageState::HOST, Base::Host),
             Hypercall::HostDonateGuest => (PageState::GUEST, Base::Guest),
@@ -80,7 +83,7 @@ fn expect(policy: &Policy, cpu: u8, call: Hypercall, page: u64) -> Option<Result
         // P2: nothing leaves the host while an ITS is closing.
         Hypercall::HostDonateGuest => state == Some(PageState::HOST) && !policy.is_closing(),
         Hypercall::ReclaimGuestPage => state == Some(PageState::GUEST),
-        Hypercall::InitItsEmulation => true,
+        Hypercall::InitItsEmulation | Hypercall::InitRedistributorEmulation => true,
     };
     Some(allowed.then_some(()).ok_or(Errno::Eperm))
 }

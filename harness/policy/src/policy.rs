@@ -14,7 +14,7 @@ use crate::hypercall::HostCall;
 use crate::ledger::Ledger;
 use crate::race::Race;
 use crate::rules;
-use crate::set_up::SetUp;
+use crate::set_up::{Borrowed, SetUp};
 use crate::trap::{Before, ItsTrap, RedistributorTrap};
 
 /// The phase of one ITS (P1 to P3).
@@ -40,7 +40,7 @@ pub struct Policy {
     pub(crate) finalized: Vec<bool>,
     /// By ITS; `Some` once it is guarded.
     pub(crate) guarded: Vec<Option<GuardedIts>>,
-    /// S9: some set-up borrowed the redistributors' tables.
+    /// S9: a set-up borrowed the redistributors' tables.
     pub(crate) lpi_tables_borrowed: bool,
 }
 
@@ -133,9 +133,11 @@ impl Policy {
         guardable.into_iter().position(|base| *base == device)
     }
 
-    /// P2: an ITS is not guarded yet.
+    /// P2: an ITS is not guarded yet, or redistributors are not that have a set-up of their own.
     pub(crate) fn is_closing(&self) -> bool {
-        self.is_protected() && self.guarded.iter().any(Option::is_none)
+        let by_hypercall = self.declared.traps.redistributors == Redistributors::ByHypercall;
+        let redistributors = by_hypercall && !self.lpi_tables_borrowed;
+        self.is_protected() && (redistributors || self.guarded.iter().any(Option::is_none))
     }
 
     // ---- actions
@@ -179,6 +181,7 @@ impl Policy {
             Action::Device { .. }
             | Action::Msi { .. }
             | Action::Acknowledge { .. }
+            | Action::WriteBack { .. }
             | Action::Advance { .. } => self.act_on_hardware(action, outcome, events, account),
         }
     }
@@ -278,12 +281,11 @@ impl Policy {
     ) {
         self.ledger.witness(events);
         let set_up = SetUp::new(self, events);
-        let Some(mut plan) = set_up.judge(arguments, x1, events, account) else {
+        let Some(plan) = set_up.judge(arguments, x1, events, account) else {
             return;
         };
-        plan.count_pins(|page| self.page(page).map_or(0, |state| state.pins.into()));
-        self.ledger = plan.ledger;
-        self.lpi_tables_borrowed = self.declared.traps.redistributors == Redistributors::Guarded;
+        self.take_over(plan.borrowed);
+        self.lpi_tables_borrowed |= self.declared.traps.redistributors == Redistributors::Guarded;
         for (address, value) in plan.level1 {
             self.hardware.store(address, &[value]);
         }
@@ -293,6 +295,26 @@ impl Policy {
         }
         let its = guarded.its;
         self.guarded[its] = Some(guarded);
+    }
+
+    /// From a set-up of redistributors that succeeds on they are guarded.
+    pub(crate) fn judge_redistributor_set_up(
+        &mut self,
+        x1: i64,
+        events: &[Event],
+        account: &mut Account,
+    ) {
+        self.ledger.witness(events);
+        let set_up = SetUp::new(self, events);
+        if let Some(borrowed) = set_up.judge_redistributors(x1, events, account) {
+            self.take_over(borrowed);
+            self.lpi_tables_borrowed = true;
+        }
+    }
+
+    fn take_over(&mut self, borrowed: Borrowed) {
+        let pins = |page| self.page(page).map_or(0, |state| state.pins.into());
+        self.ledger = borrowed.ledger(pins);
     }
 
     // ---- events

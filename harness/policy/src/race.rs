@@ -191,13 +191,21 @@ impl Underway {
     fn is_entry(&self, policy: &Policy) -> bool {
         match self.part.action {
             Action::Device { cpu, .. } => policy.is_finalized(cpu),
-            ref action => called(action) == Some(Hypercall::InitItsEmulation),
+            ref action => matches!(
+                called(action),
+                Some(Hypercall::InitItsEmulation | Hypercall::InitRedistributorEmulation)
+            ),
         }
     }
 
     fn follow_entry(&mut self, policy: &mut Policy, slice: &[Event], over: bool) {
-        let is_its_s = |name| matches!(name, LockName::Its(_) | LockName::Other(_));
-        let takes = |event: &Event| matches!(*event, Event::Acquired(name) if is_its_s(name));
+        let by_own_call = called(&self.part.action) == Some(Hypercall::InitRedistributorEmulation);
+        let protects = |name| match name {
+            LockName::Its(_) | LockName::Other(_) | LockName::Redistributors => true,
+            LockName::SetUp => by_own_call,
+            LockName::Memory => false,
+        };
+        let takes = |event: &Event| matches!(*event, Event::Acquired(name) if protects(name));
         if let Action::Device { address, .. } = self.part.action
             && slice.iter().any(takes)
         {
@@ -205,7 +213,7 @@ impl Underway {
         }
         policy.replay(slice, &mut self.account);
         self.events.extend_from_slice(slice);
-        let gives = |event: &Event| matches!(*event, Event::Released(name) if is_its_s(name));
+        let gives = |event: &Event| matches!(*event, Event::Released(name) if protects(name));
         if self.part.outcome == Outcome::Stopped {
             return self.account.judgement.poison("EL2 did not return");
         }
@@ -244,6 +252,7 @@ impl Underway {
             | Action::Msi { .. }
             | Action::Acknowledge { .. }
             | Action::PowerLoss { .. }
+            | Action::WriteBack { .. }
             | Action::Advance { .. } => {}
         }
     }

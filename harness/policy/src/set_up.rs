@@ -42,11 +42,16 @@ pub(crate) struct SetUp<'a> {
 /// What set-up makes of the machine.
 pub(crate) struct Plan {
     pub(crate) guarded: GuardedIts,
-    pub(crate) ledger: Ledger,
-    /// The tables of redistributors, to be borrowed by this set-up.
-    lpi_tables: Vec<Pages>,
+    pub(crate) borrowed: Borrowed,
     /// Addresses and values of the level-1 entries.
     pub(crate) level1: Vec<(u64, u64)>,
+}
+
+/// What a set-up makes of pages.
+pub(crate) struct Borrowed {
+    /// The tables of redistributors among them.
+    tables: Vec<Pages>,
+    ledger: Ledger,
 }
 
 /// A failing check ends the checks.
@@ -99,13 +104,35 @@ impl<'a> SetUp<'a> {
         account: &mut Account,
     ) -> Option<Plan> {
         let guarded = self.check(arguments);
+        if !self.judge_result(x1, events, account) {
+            return None;
+        }
+        let (guarded, tables) = guarded.ok().filter(|_| x1 == 0 && self.unread.is_none())?;
+        let level1 = guarded.mappings.level1.iter();
+        let level1 = level1.map(|at| (*at, self.seen(*at).unwrap_or(0))).collect();
+        Some(Plan { guarded, borrowed: Borrowed { tables, ledger: self.ledger }, level1 })
+    }
+
+    /// Judges x1 of the hypercall that guards redistributors. Returns what it borrowed.
+    pub(crate) fn judge_redistributors(
+        mut self,
+        x1: i64,
+        events: &[Event],
+        account: &mut Account,
+    ) -> Option<Borrowed> {
+        let tables = self.check_redistributors();
+        if !self.judge_result(x1, events, account) {
+            return None;
+        }
+        let tables = tables.ok().filter(|_| x1 == 0 && self.unread.is_none())?;
+        Some(Borrowed { tables, ledger: self.ledger })
+    }
+
+    /// Judges x1 by the checks that were made. Returns whether they allow it.
+    fn judge_result(&self, x1: i64, events: &[Event], account: &mut Account) -> bool {
         let injected = refused_by_injection(events);
         if self.allows(x1, injected) {
-            let (guarded, lpi_tables) =
-                guarded.ok().filter(|_| x1 == 0 && self.unread.is_none())?;
-            let level1 = guarded.mappings.level1.iter();
-            let level1 = level1.map(|at| (*at, self.seen(*at).unwrap_or(0))).collect();
-            return Some(Plan { guarded, ledger: self.ledger, lpi_tables, level1 });
+            return true;
         }
         let (source, expected) = match self.failed {
             _ if injected => ("P12", Errno::name(-1)),
@@ -118,7 +145,7 @@ impl<'a> SetUp<'a> {
         let rule: &'static Rule =
             if must_succeed || x1 == 0 { &rules::DIV_SETUP } else { &rules::DIV_ERRNO };
         account.judgement.disagree(rule, source, "x1", expected, seen);
-        None
+        false
     }
 
     /// The points because of which a check is not made.
@@ -240,12 +267,29 @@ impl<'a> SetUp<'a> {
         self.check_idle(&mut guarded)?;
         let devices = list.map_or(0, |(_, devices)| devices);
         self.require("S9", Errno::Enospc, devices <= capacity)?;
-        let lpi_tables = self.lpi_tables();
+        let by_set_up = self.on.declared.traps.redistributors == Redistributors::Guarded;
+        let is_due = by_set_up && !self.on.lpi_tables_borrowed;
+        let lpi_tables = if is_due { self.lpi_tables() } else { Vec::new() };
         self.change_hands(&mut guarded, &lpi_tables)?;
         if let Some((pages, _)) = list {
             self.ledger.give_back(pages);
         }
         Ok((guarded, lpi_tables))
+    }
+
+    /// The checks of the hypercall that guards redistributors, in order. The tables that it borrows.
+    fn check_redistributors(&mut self) -> Result<Vec<Pages>, Failed> {
+        let on = self.on;
+        let redistributors = on.declared.traps.redistributors;
+        let source = redistributors.source();
+        let by_hypercall = redistributors == Redistributors::ByHypercall;
+        self.require(source, Errno::Eopnotsupp, by_hypercall && on.is_protected())?;
+        self.require(source, Errno::Ebusy, on.finalized.iter().all(|done| *done))?;
+        self.require(source, Errno::Eopnotsupp, !on.lpi_tables_borrowed)?;
+        let tables = self.lpi_tables();
+        let borrowed = self.borrow_lpi_tables(&tables);
+        self.require(source, Errno::Eperm, borrowed)?;
+        Ok(tables)
     }
 
     /// S6: borrows the list of live devices. Its pages and length.
@@ -424,13 +468,9 @@ impl<'a> SetUp<'a> {
         self.require("S8", Errno::Ebusy, hardware.enabled && empty)
     }
 
-    /// The tables of redistributors with LPIs enabled; none if an earlier set-up borrowed them.
+    /// The tables of redistributors with LPIs enabled.
     fn lpi_tables(&mut self) -> Vec<Pages> {
         let mut tables = Vec::new();
-        let open = self.on.declared.traps.redistributors == Redistributors::Open;
-        if self.on.lpi_tables_borrowed || open {
-            return tables;
-        }
         for redistributor in &self.on.hardware.redistributors {
             match redistributor.on {
                 Truth::No => {}
@@ -475,9 +515,15 @@ impl<'a> SetUp<'a> {
         let all = well_formed
             && owned.into_iter().all(|pages| ghost.is_memory(pages) && ledger.own(pages).is_ok())
             && borrowed.into_iter().all(|pages| borrow(ledger, pages))
-            && itts.all(|itt| mappings.allows_pages(itt, ledger) && borrow(ledger, itt))
-            && distinct(lpi_tables).all(|pages| borrow(ledger, pages));
+            && itts.all(|itt| mappings.allows_pages(itt, ledger) && borrow(ledger, itt));
+        let all = all && self.borrow_lpi_tables(lpi_tables);
         self.require(itt_pages.declared().unwrap_or("S9"), Errno::Eperm, all)
+    }
+
+    /// S9: borrows every page of these tables once. Returns whether that was possible.
+    fn borrow_lpi_tables(&mut self, tables: &[Pages]) -> bool {
+        let (ghost, ledger) = (&self.on.ghost, &mut self.ledger);
+        distinct(tables).all(|pages| ghost.is_memory(pages) && ledger.borrow(pages).is_ok())
     }
 
     /// S9: adds the level-2 tables that a level-1 table names. Whether its entries are well-formed.
@@ -512,17 +558,18 @@ impl<'a> SetUp<'a> {
     }
 }
 
-impl Plan {
-    /// Several redistributors may name the same table. "Once" is a pin for each of them or one for
-    /// all: takes as many as there are.
-    pub(crate) fn count_pins(&mut self, pins: impl Fn(u64) -> u32) {
-        for one in distinct(&self.lpi_tables) {
-            let named = self.lpi_tables.iter().filter(|table| table.contains(one.first)).count();
+impl Borrowed {
+    /// Returns what is borrowed by then. Several redistributors may name the same table. "Once" is
+    /// a pin for each of them or one for all: takes as many as there are.
+    pub(crate) fn ledger(mut self, pins: impl Fn(u64) -> u32) -> Ledger {
+        for one in distinct(&self.tables) {
+            let named = self.tables.iter().filter(|table| table.contains(one.first)).count();
             let more = pins(one.first).saturating_sub(self.ledger.borrowed(one.first));
             for _ in 0..more.min((named as u32).saturating_sub(1)) {
                 let _ = self.ledger.borrow(one);
             }
         }
+        self.ledger
     }
 }
 

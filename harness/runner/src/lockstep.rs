@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use its_architecture::{Architecture, Judgement};
 use its_board::Board;
-use its_declaration::Declaration;
-use its_driver::{Driver, Drivers};
+use its_declaration::{Declaration, Redistributors};
+use its_driver::{Driver, Drivers, SetUps};
 use its_gic::Register;
 use its_machine::{Action, Area, Errno, Event, Hypercall, Machine, Outcome, Part, View};
 use its_oracles::{Oracles, Step};
@@ -380,18 +380,19 @@ impl Observer for Lockstep<'_> {
 
     /// A set-up that fails is the subject's doing; unless there is a reference, which would have
     /// reported it, or the host has more live devices than the subject declares room for.
-    fn set_up(&mut self, board: &Board, drivers: &Drivers, failed: &[Outcome]) {
+    fn set_up(&mut self, board: &Board, drivers: &Drivers, set_ups: &SetUps) {
         let unguarded = self.unguarded.take();
         let policy = self.declared.policy;
         if drivers.iter().any(|driver| driver.mapped_devices() > records(policy, driver)) {
             return;
         }
-        let [first, ..] = failed else {
+        let by_hypercall = policy.traps.redistributors == Redistributors::ByHypercall;
+        let Some(first) = set_ups.refused(policy.numbers.guarded_its, by_hypercall) else {
             self.judges.service = unguarded.and_then(|hardware| service(hardware, policy, drivers));
             return;
         };
         let seen = match first {
-            Outcome::Returned { x0: 0, x1 } => format!("{x1} ({})", Errno::name(*x1)),
+            Outcome::Returned { x0: 0, x1 } => format!("{x1} ({})", Errno::name(x1)),
             other => format!("{other:?}"),
         };
         if self.judges.reference.is_some() && self.judges.findings.is_empty() {
@@ -462,6 +463,7 @@ const fn is_answered(action: &Action) -> bool {
         | Action::Store { .. }
         | Action::StoreCommand { .. }
         | Action::PowerLoss { .. }
+        | Action::WriteBack { .. }
         | Action::Advance { .. } => false,
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use its_board::{Board, BoardSubject, Failure, Progress, Snapshot, Tamper};
-use its_driver::{Drivers, Left, Perform, machine, race};
+use its_driver::{Drivers, Left, Perform, SetUps, machine, race};
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
 use its_machine::{Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Part, Turn, View};
@@ -37,8 +37,8 @@ pub(crate) trait Observer {
     fn begin(&mut self, next: &Next<'_>) -> bool;
     fn acted(&mut self, board: &Board, action: &Action, outcome: Outcome, events: &[Event]);
     fn raced(&mut self, board: &Board, parts: &[Part], events: &[Event]);
-    /// The drivers set their ITSs up at boot; `failed`: results that are not success.
-    fn set_up(&mut self, _: &Board, _: &Drivers, _failed: &[Outcome]) {}
+    /// The drivers set up their ITSs and the redistributors at boot.
+    fn set_up(&mut self, _: &Board, _: &Drivers, _: &SetUps) {}
     /// Returns whether the host may look at a queue at the end.
     fn may_look(&self, _: u8) -> bool {
         true
@@ -176,8 +176,8 @@ impl<'a, O: Observer> Watched<'a, O> {
             drivers.deprivilege(self);
         }
         if stage >= Stage::Guarded {
-            let failed = drivers.set_up(self.board.policy().guarded_its, self);
-            self.observer.set_up(self.board, &drivers, &failed);
+            let set_ups = drivers.set_up(self);
+            self.observer.set_up(self.board, &drivers, &set_ups);
         }
         drivers
     }

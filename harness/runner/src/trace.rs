@@ -161,7 +161,7 @@ fn kind(event: &Event) -> Kind {
         | Event::CommandWritten { .. }
         | Event::PageZeroed { .. }
         | Event::Cleaned { .. }
-        | Event::Ordered
+        | Event::Ordered(_)
         | Event::Waited { .. }
         | Event::Acquired(_)
         | Event::Released(_)
@@ -171,6 +171,7 @@ fn kind(event: &Event) -> Kind {
         | Event::Stalled { .. }
         | Event::Advanced { .. }
         | Event::StaleRead { .. }
+        | Event::Overwritten { .. }
         | Event::Unpredictable { .. } => Kind::Its,
         Event::Page { .. }
         | Event::Reached(..)

@@ -65,7 +65,7 @@ impl FuzzTarget {
             Self::Arch => !matches!(
                 kind,
                 Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp | RawHypercall
-                    | Fail | Tamper | Race | Describe | MapDevices | StoreAddress | WriteHalf
+                    | SetUpRedistributors | WriteBack | Fail | Tamper | Race | Describe | MapDevices | StoreAddress | WriteHalf
                     | GrowCollection | Progress
             ),
         };

@@ -56,6 +56,7 @@ impl Service {
             | Action::Load { .. }
             | Action::Store { .. }
             | Action::StoreCommand { .. }
+            | Action::WriteBack { .. }
             | Action::Advance { .. } => {}
         }
         Ok(())
@@ -73,6 +74,7 @@ fn drives(action: &Action) -> bool {
         | Action::Msi { .. }
         | Action::Acknowledge { .. }
         | Action::PowerLoss { .. }
+        | Action::WriteBack { .. }
         | Action::Advance { .. } => false,
     }
 }

@@ -129,7 +129,7 @@ impl Service {
             }
             Action::Acknowledge { cpu } => self.take(cpu, outcome),
             Action::PowerLoss { .. } => Err("an ITS lost power"),
-            Action::Load { .. } | Action::Advance { .. } => NOTHING,
+            Action::Load { .. } | Action::Advance { .. } | Action::WriteBack { .. } => NOTHING,
         }
     }
 
@@ -238,7 +238,7 @@ impl Service {
                 self.legal.given.insert(page);
                 NOTHING
             }
-            Some(Hypercall::ProtFinalize) | None => NOTHING,
+            Some(Hypercall::ProtFinalize | Hypercall::InitRedistributorEmulation) | None => NOTHING,
         }
     }
 
@@ -515,6 +515,7 @@ pub(crate) fn is_out_of_account(event: &Event) -> bool {
             | Event::Injected
             | Event::Stalled { .. }
             | Event::StaleRead { .. }
+            | Event::Overwritten { .. }
             | Event::Unpredictable { .. }
     )
 }

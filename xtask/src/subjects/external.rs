@@ -32,6 +32,8 @@ const REQUIRED: [&str; 8] = [
 
 /// What it may define, where its set-up differs from ours.
 const DESCRIBES: &str = "its_subject_describe";
+/// What it may define, where redistributors have a set-up of their own.
+const SETS_UP_REDISTRIBUTORS: &str = "its_subject_set_up_redistributors";
 
 /// Block copies that compilers call. Where a subject brings its own they stay its own, instrumented
 /// as the rest.
@@ -65,6 +67,8 @@ pub(crate) struct Facts {
     pub observed: bool,
     /// It says how it wants its set-ups.
     described: bool,
+    /// Redistributors have a set-up of their own.
+    redistributors: bool,
     /// It announces its edges, by `-fsanitize-coverage=trace-pc`.
     traced: bool,
     /// It counts its edges, by clang's `-fsanitize-coverage=inline-8bit-counters,pc-table`.
@@ -123,9 +127,10 @@ impl External {
 
     /// Returns what the adapter's build script is to link, and how.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        let Facts { observed, described, .. } = self.facts;
-        let cfgs = [observed.then_some("observed"), described.then_some("described")];
-        let cfgs: Vec<&str> = cfgs.into_iter().flatten().collect();
+        let Facts { observed, described, redistributors, .. } = self.facts;
+        let cfgs =
+            [(observed, "observed"), (described, "described"), (redistributors, "redistributors")];
+        let cfgs: Vec<&str> = cfgs.into_iter().filter_map(|(is, cfg)| is.then_some(cfg)).collect();
         vec![
             ("ITSDIFF_SUBJECT", self.archive.display().to_string()),
             ("ITSDIFF_SUBJECT_FACTS", cfgs.join(" ")),
@@ -200,7 +205,7 @@ fn link(object: &Path, name: String, source: Option<&str>) -> Result<External> {
     symbols.check(object)?;
     let renamed = scratch.join("subject.o");
     let mut arguments = symbols.renames();
-    let kept = REQUIRED.into_iter().chain([DESCRIBES]);
+    let kept = REQUIRED.into_iter().chain([DESCRIBES, SETS_UP_REDISTRIBUTORS]);
     arguments.extend(kept.map(|symbol| format!("--keep-global-symbol={symbol}")));
     arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
     binutils("objcopy").run(arguments).with_context(subject)?;
@@ -272,10 +277,12 @@ impl Symbols {
     }
 
     fn facts(&self) -> Facts {
+        let defines = |symbol| self.defined.iter().any(|name| name == symbol);
         let calls = |start: &str| self.undefined.iter().any(|name| name.starts_with(start));
         Facts {
             observed: calls("__asan_load") || calls("__asan_store"),
-            described: self.defined.iter().any(|name| name == DESCRIBES),
+            described: defines(DESCRIBES),
+            redistributors: defines(SETS_UP_REDISTRIBUTORS),
             traced: self.undefined.iter().any(|name| name == "__sanitizer_cov_trace_pc"),
             counted: calls("__sanitizer_cov_8bit_counters_init"),
         }

@@ -93,11 +93,18 @@ static bool record_live_devices(struct unit *unit, struct span list)
  * shadows, ITTs, LPI tables. */
 enum { QUEUE, TABLES, LEVEL2, HOST_QUEUE = LEVEL2 + 8, SHADOWS, ITTS, LPI_TABLES, GROUPS };
 
-static u64 members(const struct unit *unit, u32 group)
+static u64 lpi_tables(void)
 {
 	struct its_redistributor found;
 	u32 n = 0;
 
+	while (!its_redistributor(n, &found))
+		n++;
+	return 2 * n;
+}
+
+static u64 members(const struct unit *unit, u32 group)
+{
 	switch (group) {
 	case QUEUE:
 	case HOST_QUEUE:
@@ -108,11 +115,10 @@ static u64 members(const struct unit *unit, u32 group)
 	case ITTS:
 		return unit->used;
 	case LPI_TABLES:
-		if (redistributors_borrowed || CHOSEN(REDISTRIBUTORS_OPEN))
+		if (redistributors_borrowed || CHOSEN(REDISTRIBUTORS_OPEN) ||
+		    CHOSEN(REDISTRIBUTORS_BY_HYPERCALL))
 			return 0;
-		while (!its_redistributor(n, &found))
-			n++;
-		return 2 * n;
+		return lpi_tables();
 	default:
 		if (!is_level1(&unit->tables[group - LEVEL2]))
 			return 0;
@@ -309,6 +315,37 @@ static s32 guard(struct unit *unit, u64 private_at, u64 descriptor_at, u64 count
 		return result;
 	}
 	unit->guarded = true;
-	redistributors_borrowed = true;
+	if (!CHOSEN(REDISTRIBUTORS_BY_HYPERCALL))
+		redistributors_borrowed = true;
 	return 0;
+}
+
+static s32 borrow_lpi_tables(void)
+{
+	u64 n, end = lpi_tables();
+
+	if (redistributors_borrowed)
+		return -EOPNOTSUPP;
+	for (n = 0; n < end; n++)
+		if (borrow_as(lpi_table(n), false))
+			break;
+	redistributors_borrowed = n == end;
+	while (!redistributors_borrowed && n-- > 0)
+		give_back(lpi_table(n));
+	return redistributors_borrowed ? 0 : -EPERM;
+}
+
+int64_t its_subject_set_up_redistributors(u64 x1, u64 x2, u64 x3, u64 x4)
+{
+	s32 result;
+
+	(void)x1, (void)x2, (void)x3, (void)x4;
+	if (!CHOSEN(REDISTRIBUTORS_BY_HYPERCALL) || !its_is_protected())
+		return CHOSEN(ERRNO_ANY) ? -EPERM : -EOPNOTSUPP;
+	if (!its_all_cpus_finalized())
+		return -EBUSY;
+	its_lock(ITS_LOCK_REDISTRIBUTORS);
+	result = borrow_lpi_tables();
+	its_unlock(ITS_LOCK_REDISTRIBUTORS);
+	return result;
 }

@@ -25,6 +25,11 @@ enum mistake {
 	TABLES_KEPT,           /* a set-up that fails at the end keeps the tables */
 	PRIVATE_NOT_CLEANED,   /* a set-up that fails gives private pages back uncleaned */
 	REFUSED_FOR_EVER,      /* a refused command is not judged again */
+	LPI_TABLES_LENT_IN_PART, /* a set-up of redistributors that fails keeps tables */
+	LPI_TABLES_LENT_AGAIN, /* redistributors can be set up twice */
+	DONATES_EARLY,         /* donation does not wait for the set-up of redistributors */
+	BARRIER_TOO_WEAK,      /* a DMB comes after a clean, where only a DSB waits for it */
+	BARRIER_BY_QUEUE,      /* the barrier before CWRITER forgets level-1 entries that were cleaned */
 	MISTAKES
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* A part of waiting.c: redistributors, whose LPIs and tables stay as EL2 found them. */
+/* A part of waiting.c: redistributors, whose LPIs and tables stay as EL2 found them.
+ * A hypercall of their own guards them. */
 enum { GICR_CTLR = 0x0000, GICR_PROPBASER = 0x0070, GICR_PENDBASER = 0x0078, GICR_VLPI = 0x20000 };
 
 static bool is_wide_in_redistributor(u64 offset)
@@ -41,6 +42,9 @@ static u64 trap_redistributor(const struct its_trap *trap)
 	return 0;
 }
 
+/* The host's tables of all redistributors are lent; ITS_LOCK_REDISTRIBUTORS. */
+static bool lpi_tables_lent;
+
 /* The configuration or the pending table of the n-th redistributor; empty where LPIs are off. */
 static struct span lpi_table(u32 n, bool pending)
 {
@@ -57,4 +61,35 @@ static struct span lpi_table(u32 n, bool pending)
 		return (struct span){ start, bytes / 8 < 1024 ? 1024 : bytes / 8 };
 	}
 	return (struct span){ properties & 0xffffffffff000ULL, bytes < 8192 ? 0 : bytes - 8192 };
+}
+
+/* Lends the tables of all redistributors, or none. */
+static bool lend_lpi_tables(void)
+{
+	struct its_redistributor found;
+	u32 end = 0, n = 0;
+
+	while (!its_redistributor(end / 2, &found))
+		end += 2;
+	while (n < end && lend(lpi_table(n / 2, n % 2)))
+		n++;
+	if (n == end)
+		return true;
+	while (n-- > 0 && !MISTAKE(LPI_TABLES_LENT_IN_PART))
+		hand_back(lpi_table(n / 2, n % 2));
+	return false;
+}
+
+int64_t its_subject_set_up_redistributors(u64 x1, u64 x2, u64 x3, u64 x4)
+{
+	bool done;
+
+	(void)x1, (void)x2, (void)x3, (void)x4;
+	if (!its_is_protected() || !its_all_cpus_finalized())
+		return -1;
+	its_lock(ITS_LOCK_REDISTRIBUTORS);
+	done = (!lpi_tables_lent || MISTAKE(LPI_TABLES_LENT_AGAIN)) && lend_lpi_tables();
+	lpi_tables_lent |= done;
+	its_unlock(ITS_LOCK_REDISTRIBUTORS);
+	return done ? 0 : -1;
 }

@@ -4,16 +4,14 @@ struct copies {
 	u64 queue, level1[8];
 };
 
-/* What changes hands, in this order: the queue, tables, level-2 tables, the host's copies, tables of
- * redistributors. */
+/* What changes hands, in this order: the queue, tables, level-2 tables, the host's copies. */
 enum {
 	QUEUE,
 	TABLES,
 	LEVEL2 = TABLES + 8,
 	COPY = LEVEL2 + 8,
 	LEVEL1_COPIES,
-	LPI_TABLES = LEVEL1_COPIES + 8,
-	GROUPS = LPI_TABLES + 16
+	GROUPS = LEVEL1_COPIES + 8
 };
 
 static bool is_given(u32 group)
@@ -48,15 +46,10 @@ static struct span member(const struct unit *unit, u32 group, u64 index, bool *m
 	}
 	if (group == COPY)
 		return (struct span){ unit->host_queue, queue_of(unit).bytes };
-	if (group < LPI_TABLES) {
-		baser = unit->baser[group - LEVEL1_COPIES];
-		if (!(baser & INDIRECT) || MISTAKE(COPY_NOT_LENT))
-			return (struct span){ 0, 0 };
-		return (struct span){ unit->host_level1[group - LEVEL1_COPIES], table_of(baser).bytes };
-	}
-	if (lpi_tables_lent)
+	baser = unit->baser[group - LEVEL1_COPIES];
+	if (!(baser & INDIRECT) || MISTAKE(COPY_NOT_LENT))
 		return (struct span){ 0, 0 };
-	return lpi_table((group - LPI_TABLES) / 2, (group - LPI_TABLES) % 2);
+	return (struct span){ unit->host_level1[group - LEVEL1_COPIES], table_of(baser).bytes };
 }
 
 /* The next member from `index` on that may be something. */
@@ -160,7 +153,6 @@ static void start(struct unit *unit, struct span own)
 		unit->table_snooped[n] = snoops(unit, BASER + 8 * n);
 	}
 	unit->guarded = true;
-	lpi_tables_lent = true;
 }
 
 /* Both locks are held. */

@@ -4,40 +4,22 @@
 
 #include <linux/compiler.h>
 
-/* Barriers by kind, as far as devices see them: one that does not order stores, or not for the
- * outer domain in which the ITS is, orders nothing for it. A DSB also waits for cleans, which end
- * in every domain but the CPU's own. */
-#define itsdiff_orders() its_order()
-#define itsdiff_orders_nothing() barrier()
+/* Barriers by kind; the names of the options are the instruction's. */
+#define itsdiff_sy ITS_SY
+#define itsdiff_st ITS_ST
+#define itsdiff_ld ITS_LD
+#define itsdiff_osh ITS_OSH
+#define itsdiff_oshst ITS_OSHST
+#define itsdiff_oshld ITS_OSHLD
+#define itsdiff_ish ITS_ISH
+#define itsdiff_ishst ITS_ISHST
+#define itsdiff_ishld ITS_ISHLD
+#define itsdiff_nsh ITS_NSH
+#define itsdiff_nshst ITS_NSHST
+#define itsdiff_nshld ITS_NSHLD
 
-#define itsdiff_dsb_sy itsdiff_orders
-#define itsdiff_dsb_st itsdiff_orders
-#define itsdiff_dsb_osh itsdiff_orders
-#define itsdiff_dsb_oshst itsdiff_orders
-#define itsdiff_dsb_ish itsdiff_orders
-#define itsdiff_dsb_ishst itsdiff_orders
-#define itsdiff_dsb_ld itsdiff_orders_nothing
-#define itsdiff_dsb_oshld itsdiff_orders_nothing
-#define itsdiff_dsb_ishld itsdiff_orders_nothing
-#define itsdiff_dsb_nsh itsdiff_orders_nothing
-#define itsdiff_dsb_nshst itsdiff_orders_nothing
-#define itsdiff_dsb_nshld itsdiff_orders_nothing
-
-#define itsdiff_dmb_sy itsdiff_orders
-#define itsdiff_dmb_st itsdiff_orders
-#define itsdiff_dmb_osh itsdiff_orders
-#define itsdiff_dmb_oshst itsdiff_orders
-#define itsdiff_dmb_ld itsdiff_orders_nothing
-#define itsdiff_dmb_oshld itsdiff_orders_nothing
-#define itsdiff_dmb_ish itsdiff_orders_nothing
-#define itsdiff_dmb_ishst itsdiff_orders_nothing
-#define itsdiff_dmb_ishld itsdiff_orders_nothing
-#define itsdiff_dmb_nsh itsdiff_orders_nothing
-#define itsdiff_dmb_nshst itsdiff_orders_nothing
-#define itsdiff_dmb_nshld itsdiff_orders_nothing
-
-#define dsb(kind) itsdiff_dsb_##kind()
-#define dmb(kind) itsdiff_dmb_##kind()
+#define dsb(kind) its_barrier(ITS_DSB + itsdiff_##kind)
+#define dmb(kind) its_barrier(ITS_DMB + itsdiff_##kind)
 #define isb() barrier()
 
 #define mb() dsb(sy)

@@ -54,14 +54,16 @@ impl Bus<'_> {
         if shift == 0 {
             return self.store(aligned, value, accounted);
         }
-        let low = self.memory.read(aligned) & ((1 << shift) - 1);
-        let high = self.memory.read(aligned + 8) & (u64::MAX << shift);
+        let snooping = self.machine.coherence.tables;
+        let now = |word| self.memory.fetch_by(snooping, word).value;
+        let low = now(aligned) & ((1 << shift) - 1);
+        let high = now(aligned + 8) & (u64::MAX << shift);
         self.store(aligned, low | value << shift, accounted);
         self.store(aligned + 8, high | value >> (64 - shift), accounted);
     }
 
     fn store(&mut self, address: u64, value: u64, accounted: bool) {
-        self.memory.write_by_device(address, value);
+        self.memory.write_by_device(self.machine.coherence.tables, address, value);
         self.stores.push(Stored { address, accounted });
     }
 }

@@ -70,8 +70,8 @@ impl Lpis {
                 let (byte, _) = pending_address(address, first);
                 let bits = self.pending.range(first..first + 64);
                 let word = bits.fold(0, |word, intid| word | 1_u64 << (intid - first));
-                if memory.read(byte) != word {
-                    memory.write_by_device(byte, word);
+                if memory.fetch_by(self.coherence.pendbaser, byte).value != word {
+                    memory.write_by_device(self.coherence.pendbaser, byte, word);
                 }
             }
         }

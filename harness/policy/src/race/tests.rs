@@ -1,3 +1,4 @@
+use its_declaration::Redistributors;
 use its_machine::{LockName, Part};
 
 use crate::testing::*;
@@ -66,5 +67,31 @@ fn a_page_may_be_shared_before_or_after_it_is_borrowed() {
     for before in [true, false] {
         assert_eq!(shared_meanwhile(before, true).findings, [], "{before}");
         assert!(!shared_meanwhile(before, false).findings.is_empty(), "{before}");
+    }
+}
+
+/// CPU 1's set-up of redistributors finds CPU 0's done, though it comes back first.
+#[test]
+fn redistributors_are_set_up_once_in_a_race() {
+    let call = |agent, result| {
+        let action = hypercall(agent, Hypercall::InitRedistributorEmulation, [0; 4]);
+        Part { agent, action, outcome: x1(result) }
+    };
+    let lock = [LockName::Redistributors, LockName::SetUp];
+    for name in lock {
+        let [take, give] = [Event::Acquired(name), Event::Released(name)];
+        let [first, second] = LPI_PENDING;
+        let tables = borrows(&[LPI_CONFIGURATION, LPI_CONFIGURATION + 1, first, second]);
+        let events = [
+            &[TURNS[0], take][..],
+            &tables,
+            &[give, TURNS[1], take, give, Event::Over, TURNS[0], Event::Over],
+        ];
+        let mut world = World::booted();
+        world.model.declared.traps.redistributors = Redistributors::ByHypercall;
+        let eopnotsupp = Errno::result(Err(Errno::Eopnotsupp));
+        let parts = [call(1, eopnotsupp), call(0, 0)];
+        let judgement = finalized(world).model.judge_race(&parts, &events.concat());
+        assert_eq!(judgement.findings, [], "{name:?}");
     }
 }

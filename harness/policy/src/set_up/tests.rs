@@ -1,3 +1,4 @@
+use its_declaration::Redistributors;
 use its_gic::geometry::PageSize;
 
 use crate::testing::*;
@@ -341,5 +342,70 @@ fn more_its_than_el2_guards_are_out_of_reach() {
         let x1 = |errno| x1(Errno::result(Err(errno)));
         world.clone().agree(call, x1(errno), &[]);
         world.differ(call, x1(other), &[], &rules::DIV_ERRNO, "x1");
+    }
+}
+
+/// A world whose emulation guards redistributors by a hypercall of their own, before boot.
+fn apart() -> World {
+    let mut world = World::booted();
+    world.model.declared.traps.redistributors = Redistributors::ByHypercall;
+    world
+}
+
+/// The borrowing of all tables of redistributors.
+fn lpi_tables() -> Vec<Event> {
+    let [first, second] = LPI_PENDING;
+    borrows(&[LPI_CONFIGURATION, LPI_CONFIGURATION + 1, first, second])
+}
+
+const SET_UP_REDISTRIBUTORS: Hypercall = Hypercall::InitRedistributorEmulation;
+
+#[test]
+fn redistributors_are_set_up_by_set_up_of_an_its() {
+    let call = hypercall(0, SET_UP_REDISTRIBUTORS, [0; 4]);
+    for mut world in [World::booted(), closing(), guarded()] {
+        world.differ(call, x1(0), &[], &rules::DIV_SETUP, "x1");
+        world.agree(call, x1(Errno::result(Err(Errno::Eopnotsupp))), &[]);
+    }
+}
+
+#[test]
+fn redistributors_may_have_a_set_up_of_their_own() {
+    let call = hypercall(0, SET_UP_REDISTRIBUTORS, [0; 4]);
+    let x1_of = |errno| x1(Errno::result(Err(errno)));
+    apart().agree(call, x1_of(Errno::Eopnotsupp), &[]);
+    apart().differ(call, x1_of(Errno::Ebusy), &[], &rules::DIV_ERRNO, "x1");
+    let mut world = apart();
+    world.agree(hypercall(0, Hypercall::ProtFinalize, [0; 4]), x1(0), &[]);
+    world.agree(call, x1_of(Errno::Ebusy), &[]);
+    // Once, and by nothing else.
+    let mut world = finalized(apart());
+    assert!(!world.clone().play(call, x1(0), &[]).findings.is_empty());
+    world.agree(call, x1(0), &lpi_tables());
+    world.agree(call, x1_of(Errno::Eopnotsupp), &[]);
+    assert!(!world.play(set_up_call(), x1(0), &set_up()).findings.is_empty());
+    // A page cannot be borrowed.
+    let events = [fails(PageChange::Share, LPI_CONFIGURATION), Event::Injected];
+    finalized(apart()).agree(call, x1_of(Errno::Eperm), &events);
+    finalized(apart()).differ(call, x1(0), &events, &rules::DIV_SETUP, "x1");
+}
+
+/// P2: nothing leaves the host before both are set up, in either order.
+#[test]
+fn donation_waits_for_redistributors_too() {
+    let donate = hypercall(0, Hypercall::HostDonateGuest, [FREE, 0, 0, 0]);
+    let refused = x1(Errno::result(Err(Errno::Eperm)));
+    let call = hypercall(0, SET_UP_REDISTRIBUTORS, [0; 4]);
+    let its = set_up().into_iter().filter(|event| !lpi_tables().contains(event));
+    let steps = [(set_up_call(), its.collect::<Vec<_>>()), (call, lpi_tables())];
+    for order in [[0, 1], [1, 0]] {
+        let mut world = finalized(apart());
+        for step in order {
+            world.agree(donate, refused, &[]);
+            world.differ(donate, x1(0), &[], &rules::DIV_HYPERCALL, "x1");
+            let (call, events) = &steps[step];
+            world.agree(*call, x1(0), events);
+        }
+        world.agree(donate, x1(0), &[]);
     }
 }

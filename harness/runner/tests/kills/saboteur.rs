@@ -67,12 +67,12 @@ pub(crate) enum Sabotage {
     SkipCleanLevel2,
     /// Records leave the cache as soon as they are written, and private pages are not cleaned.
     EvictRecords,
-    /// Memory is not ordered, and what was cleaned of these pages arrives after CWRITER was written.
-    CleanLate(Area),
     /// Private pages are not zeroed, and set-up keeps the words that it finds there.
     KeepWords,
     /// A word is stored at every look.
     StoreAtLook(u64, u64),
+    /// Memory is not ordered. Level-1 entries and slots leave the cache as soon as they are written.
+    EvictUnordered,
     /// Level-1 entries are stored in two halves, and the first, the upper one, leaves the cache.
     HalfEntry,
     /// Memory is ordered twice at the first time of all cases.
@@ -177,8 +177,6 @@ struct Saboteur<'a> {
     /// A write that waits for the lock to be free.
     late: Cell<Option<(u64, AccessSize, u64)>>,
     pins: Cell<u32>,
-    /// What was cleaned and has not arrived.
-    cleaned: RefCell<Vec<(u64, u64)>>,
     /// Notes that are not written yet.
     notes: RefCell<Vec<(u64, u32)>>,
     /// The memory lock is held around another.
@@ -227,7 +225,7 @@ impl Saboteur<'_> {
         }
         self.board.write_word(address, value);
         if is_record && self.is(Sabotage::EvictRecords) {
-            self.board.clean(address, 8);
+            self.board.write_back(address);
         }
     }
 
@@ -246,7 +244,7 @@ impl Saboteur<'_> {
                 _ => right ^ 1 << bit,
             };
             self.board.write_word(entry, value);
-            self.board.clean(entry, 8);
+            self.board.write_back(entry);
             if value == 0 || goes().is_some() && goes() != before {
                 return;
             }
@@ -295,7 +293,7 @@ impl Saboteur<'_> {
             }
             Sabotage::StoreAtLook(address, value) => {
                 self.board.write_word(address, value);
-                self.board.clean(address, 8);
+                self.board.write_back(address);
             }
             Sabotage::CopyMany(count) => slots(Area::QUEUE_COPY, count),
             Sabotage::TakeMany(count) => slots(Area::QUEUE, count),
@@ -364,10 +362,6 @@ impl El2 for Saboteur<'_> {
             _ => value,
         };
         self.board.write_device(address, size, value);
-        if offset == CWRITER {
-            let cleaned = self.cleaned.take();
-            cleaned.into_iter().for_each(|(address, bytes)| self.board.clean(address, bytes));
-        }
         let scribbles = [Sabotage::Scribble, Sabotage::ScribbleOther];
         if offset == CWRITER && scribbles.contains(&self.sabotage) {
             self.scribble();
@@ -401,7 +395,7 @@ impl El2 for Saboteur<'_> {
             Sabotage::ShiftLevel2 => value + PAGE_BYTES,
             Sabotage::HalfEntry => {
                 self.board.write_word(address, value >> 32 << 32);
-                self.board.clean(address, 8);
+                self.board.write_back(address);
                 value
             }
             Sabotage::RereadEntry => {
@@ -412,6 +406,9 @@ impl El2 for Saboteur<'_> {
             _ => value,
         };
         (0..self.times(Call::Entry)).for_each(|_| self.board.write_word(address, value));
+        if self.is(Sabotage::EvictUnordered) {
+            self.board.write_back(address);
+        }
     }
 
     fn read_command(&self, address: u64) -> Words {
@@ -446,11 +443,14 @@ impl El2 for Saboteur<'_> {
             }
             (_, Sabotage::WriteBeside) => {
                 self.board.write_command(address + 64, words);
-                self.board.clean(address + 64, 32);
+                self.board.write_back(address + 64);
             }
             _ => {}
         }
         self.board.write_command(address, passed);
+        if self.is(Sabotage::EvictUnordered) {
+            self.board.write_back(address);
+        }
     }
 
     fn zero_page(&self, page: u64) {
@@ -469,9 +469,6 @@ impl El2 for Saboteur<'_> {
             Sabotage::SkipCleanLevel2 if Area::LEVEL2.run().contains(address >> 12) => {}
             Sabotage::SkipDonate(area) if area.run().contains(address >> 12) => {}
             Sabotage::EvictRecords if Area::PRIVATE.run().contains(address >> 12) => {}
-            Sabotage::CleanLate(area) if area.run().contains(address >> 12) => {
-                self.cleaned.borrow_mut().push((address, bytes));
-            }
             Sabotage::ShiftLevel2 if Area::LEVEL2.run().contains(address >> 12) => {
                 self.board.clean(address + PAGE_BYTES, bytes);
             }
@@ -481,8 +478,7 @@ impl El2 for Saboteur<'_> {
 
     fn order(&self) {
         static DONE: AtomicBool = AtomicBool::new(false);
-        let is_late = matches!(self.sabotage, Sabotage::CleanLate(_));
-        let times = if is_late { 0 } else { self.times(Call::Order) };
+        let times = if self.is(Sabotage::EvictUnordered) { 0 } else { self.times(Call::Order) };
         (0..times).for_each(|_| self.board.order());
         if self.is(Sabotage::OrderAtFirst) && !DONE.swap(true, Ordering::Relaxed) {
             self.board.order();
@@ -612,7 +608,6 @@ impl Sabotaged {
             sabotage,
             late: Cell::new(None),
             pins: Cell::new(0),
-            cleaned: RefCell::default(),
             notes: RefCell::default(),
             around: Cell::new(false),
         }

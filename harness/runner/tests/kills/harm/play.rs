@@ -65,7 +65,7 @@ impl Watched {
             drivers.deprivilege(self);
         }
         if scenario.boot.stage >= Stage::Guarded {
-            drivers.set_up(self.board.policy().guarded_its, self);
+            drivers.set_up(self);
         }
         drivers
     }
