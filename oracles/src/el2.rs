@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_declaration::{MappedCollection, Remap};
+use its_declaration::{MappedCollection, Remap, UnmappedDevice};
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, PAGE_BYTES};
@@ -89,7 +89,8 @@ fn too_many(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
     limit(&rules::EL2_BATCH, judged, "commands judged in one trap");
     // What is in flight must be read to know whether a device or a collection is mapped.
     let reads_flight = guards.declared.memory.remap == Remap::Refused
-        || guards.declared.queue.mapped_collection == MappedCollection::Refused;
+        || guards.declared.queue.mapped_collection == MappedCollection::Refused
+        || guards.declared.queue.unmapped_device == UnmappedDevice::Refused;
     if !reads_flight {
         limit(&rules::EL2_RELEASE, taken.len(), "commands taken as consumed in one trap");
     }

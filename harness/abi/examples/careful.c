@@ -158,7 +158,12 @@ static bool grow(const struct table *table, u64 at)
 		return false;
 	if (!its_is_memory(level2.address, level2.bytes) || donate(level2))
 		return false;
-	zero_pages(level2);
+	if (CHOSEN(LEVEL2_CHECKED) && its_first_word(its_to_pointer(level2.address), level2.bytes)) {
+		reclaim(level2);
+		return false;
+	}
+	if (!CHOSEN(LEVEL2_CHECKED))
+		zero_pages(level2);
 	its_clean(its_to_pointer(level2.address), level2.bytes);
 	its_order();
 	WRITE_ONCE(*own, VALID | level2.address);
@@ -230,8 +235,12 @@ static bool is_refused_by_choice(const struct unit *unit, const u64 *words, u64 
 
 	if (CHOSEN(REFUSED_COMMANDS) && (opcode == MOVALL || opcode == MAPI))
 		return true;
+	if (CHOSEN(DEVICE_IDS) && opcode == MAPD && words[0] >> 32 >= 16)
+		return true;
+	if (CHOSEN(COLLECTIONS) && opcode == MAPC && (words[2] & 0xffff) >= 2)
+		return true;
 	if (!(words[2] & VALID))
-		return false;
+		return CHOSEN(UNMAPPED_DEVICE_REFUSED) && opcode == MAPD && !is_mapped(unit, words, offset);
 	return (CHOSEN(REMAP_REFUSED) && opcode == MAPD && is_mapped(unit, words, offset)) ||
 	       (CHOSEN(MAPPED_COLLECTION_REFUSED) && opcode == MAPC && is_mapped(unit, words, offset));
 }
@@ -729,6 +738,8 @@ static bool redistributors_are_borrowed(void)
 
 bool its_subject_allows_donation(void)
 {
+	if (CHOSEN(CLOSING_DONATION_ALLOWED))
+		return true;
 	for (u32 n = 0; n < MOST_ITS; n++) {
 		bool guarded;
 

@@ -61,6 +61,12 @@ pub(crate) struct Fetched {
     pub stale: bool,
 }
 
+impl Stale {
+    fn has_beneath(&self, word: usize) -> bool {
+        self.beneath[word / 64] & 1 << (word % 64) != 0
+    }
+}
+
 fn fill(words: &[Cell<u64>], value: u64) {
     words.iter().for_each(|word| word.set(value));
 }
@@ -122,6 +128,28 @@ impl Memory {
     /// The word at an 8-byte aligned address; zero where there is no memory.
     pub(crate) fn read(&self, address: u64) -> u64 {
         self.place(address).map_or(0, |(page, word)| self.pages[page].0[word].get())
+    }
+
+    /// The word at an 8-byte aligned address as it was stored last, by a CPU or beneath a dirty line
+    /// by a device.
+    pub(crate) fn latest(&self, address: u64) -> u64 {
+        let beneath = self.place(address).and_then(|(page, word)| {
+            let stale = self.stale[page].as_ref()?;
+            stale.has_beneath(word).then_some(stale.before[word])
+        });
+        beneath.unwrap_or_else(|| self.read(address))
+    }
+
+    /// The addresses of words from `start`, 8-byte aligned, up to `end` in the same page, that are
+    /// not zero as they were stored last.
+    pub(crate) fn latest_nonzero(&self, start: u64, end: u64) -> Vec<u64> {
+        let place = self.place(start);
+        let stale = place.and_then(|(page, _)| self.stale[page].as_ref());
+        if stale.is_none_or(|stale| stale.beneath == [0; _]) {
+            return self.nonzero_words(start, end).collect();
+        }
+        let words = (start..end).step_by(8);
+        words.filter(|address| self.latest(*address) != 0).collect()
     }
 
     /// The addresses of words that are not zero from `start`, 8-byte aligned, up to `end` in the
@@ -260,8 +288,8 @@ impl Memory {
             arriving &= arriving - 1;
             for word in line * LINE..(line + 1) * LINE {
                 let bit = 1 << (word % 64);
-                let is_lost = stale.beneath[word / 64] & bit != 0
-                    && stale.before[word] != self.pages[page].0[word].get();
+                let is_lost =
+                    stale.has_beneath(word) && stale.before[word] != self.pages[page].0[word].get();
                 stale.beneath[word / 64] &= !bit;
                 if is_lost && let Some(first) = self.flat.page(page) {
                     self.overwritten.push(first * PAGE_BYTES + 8 * word as u64);

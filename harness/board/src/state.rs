@@ -176,8 +176,10 @@ impl State {
     }
 
     fn note_overwritten(&mut self) {
-        let overwritten = self.memory.overwritten.drain(..);
-        self.events.extend(overwritten.map(|address| Event::Overwritten { address }));
+        for address in std::mem::take(&mut self.memory.overwritten) {
+            self.events.push(Event::Overwritten { address });
+            self.word_changed(address);
+        }
     }
 
     /// Records a change of ownership and reports reachable pages that it touched.

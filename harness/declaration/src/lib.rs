@@ -54,6 +54,11 @@ impl Declaration {
     /// Returns what it leaves unprotected, which safety would demand otherwise.
     pub fn unprotected(&self) -> Vec<&'static str> {
         let open = self.traps.redistributors == Redistributors::Open;
-        open.then_some("the tables of redistributors (LEAK-LPI, HW-LPI)").into_iter().collect()
+        let early = self.traps.closing_donation == ClosingDonation::Allowed;
+        let all = [
+            open.then_some("the tables of redistributors (LEAK-LPI, HW-LPI)"),
+            early.then_some("pages donated before all is guarded (P2)"),
+        ];
+        all.into_iter().flatten().collect()
     }
 }

@@ -133,6 +133,14 @@ points! {
             /// on until set-up. EL2 ignores any other write.
             Cwriter "cwriter",
         }
+        /// Whether the host may donate pages by hypercall while an ITS is in Closing, or while
+        /// redistributors are not guarded that have a set-up of their own.
+        closing_donation "closing-donation" ("P2"): choice ClosingDonation {
+            /// It may not.
+            Refused "refused",
+            /// It may, though devices may still reach the page. Verdicts say so.
+            Allowed "allowed",
+        }
         /// Whether EL2 protects redistributors and their tables.
         redistributors "redistributors" ("redistributors"): choice Redistributors {
             /// It does. It keeps EnableLPIs, PROPBASER and PENDBASER, and borrows the tables.
@@ -198,6 +206,14 @@ points! {
             /// EL2 refuses a command with V=1 whose level-2 table is not there.
             Fixed "fixed",
         }
+        /// Who zeroes a level-2 table that joins.
+        level2_contents "level2-contents" ("P4"): choice Level2Contents {
+            /// EL2 does.
+            Zeroed "zeroed",
+            /// The host does. EL2 reads all of it once it is its own, and refuses the command if
+            /// it is not zero.
+            Checked "checked",
+        }
         /// How EL2 judges a MAPD V=1 of a device that has a record, or a MAPD V=1 in flight.
         remap "remap" ("command table"): choice Remap {
             /// As any other.
@@ -245,6 +261,22 @@ points! {
             Accepted "accepted",
             /// EL2 refuses it. EL2-RELEASE is not judged, as with `memory.remap`.
             Refused "refused",
+        }
+        /// How EL2 judges a MAPD V=0 of a device that has no record, and no MAPD V=1 in flight.
+        unmapped_device "unmapped-device" ("command table"): choice UnmappedDevice {
+            /// As any other.
+            Accepted "accepted",
+            /// EL2 refuses it. EL2-RELEASE is not judged, as with `memory.remap`.
+            Refused "refused",
+        }
+        /// How many DeviceIDs EL2 takes, from 0 on. It refuses a MAPD of any other, and a live
+        /// device (S7).
+        device_ids "device-ids" ("command table"): number u32 {
+            "0 to 2^32-1" "With 0 as many as the ITS and its table have."
+        }
+        /// How many ICIDs EL2 takes, from 0 on. It refuses a MAPC of any other.
+        collections "collections" ("command table"): number u32 {
+            "0 to 2^32-1" "With 0 as many as the ITS and its table have."
         }
         /// Checks of the command table that EL2 leaves to the hardware, which reports a command
         /// error: `device-id` (of MAPD), `event-id-bits` (Size against ID_bits), `icid` (of MAPC),
@@ -297,5 +329,17 @@ impl IttAlignment {
             Self::Page => 0x1000,
             Self::Kib64 => 0x1_0000,
         }
+    }
+}
+
+impl Queue {
+    /// Returns whether EL2 takes a DeviceID.
+    pub const fn takes_device(&self, device_id: u32) -> bool {
+        self.device_ids == 0 || device_id < self.device_ids
+    }
+
+    /// Returns whether EL2 takes an ICID.
+    pub const fn takes_collection(&self, icid: u16) -> bool {
+        self.collections == 0 || (icid as u32) < self.collections
     }
 }

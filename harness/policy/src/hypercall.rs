@@ -1,5 +1,6 @@
 //! Host hypercalls: x0, x1 and what they do to pages.
 
+use its_declaration::ClosingDonation;
 use its_gic::geometry::Pages;
 use its_machine::{Errno, Event, Hypercall, Outcome, PageChange, PageState};
 
@@ -48,7 +49,12 @@ impl HostCall {
         }
         let injected = events.contains(&Event::Injected) && expected.is_ok();
         let expected = if injected { Err(Errno::Enomem) } else { expected };
-        expect_registers(call.name(), (0, Errno::result(expected)), (x0, x1), account);
+        let declared = match call {
+            Hypercall::HostDonateGuest => policy.declared.traps.closing_donation.declared(),
+            _ => None,
+        };
+        let source = declared.unwrap_or(call.name());
+        expect_registers(source, (0, Errno::result(expected)), (x0, x1), account);
         if expected.is_err() {
             return;
         }
@@ -81,7 +87,10 @@ fn expect(policy: &Policy, cpu: u8, call: Hypercall, page: u64) -> Option<Result
         Hypercall::HostUnshareHyp => return Some(policy.ghost.attempt(PageChange::Unshare, one)),
         Hypercall::ProtFinalize => !policy.is_finalized(cpu),
         // P2: nothing leaves the host while an ITS is closing.
-        Hypercall::HostDonateGuest => state == Some(PageState::HOST) && !policy.is_closing(),
+        Hypercall::HostDonateGuest => {
+            let early = policy.declared.traps.closing_donation == ClosingDonation::Allowed;
+            state == Some(PageState::HOST) && (early || !policy.is_closing())
+        }
         Hypercall::ReclaimGuestPage => state == Some(PageState::GUEST),
         Hypercall::InitItsEmulation | Hypercall::InitRedistributorEmulation => true,
     };

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Display;
 
-use its_declaration::{Check, Declaration, IttPages, Level2Tables, MappedCollection, Remap};
+use its_declaration::{
+    Check, Declaration, IttPages, Level2Contents, Level2Tables, MappedCollection, Remap,
+    UnmappedDevice,
+};
 use its_gic::geometry::{Level1Entry, Location, PAGE_BYTES, Pages, Table, itt_bytes};
 use its_gic::register::{Baser, TableType};
 use its_gic::{Command, Typer};
@@ -203,7 +206,9 @@ impl Mappings {
                     .then_some(Effect::Map { device_id, itt });
             }
             Command::Mapd { device_id, .. } => {
-                let passes = self.has_device(device_id) && self.has_entry(0, device_id);
+                let is_known = declared.unmapped_device == UnmappedDevice::Accepted
+                    || self.is_device_mapped(device_id);
+                let passes = self.has_device(device_id) && is_known && self.has_entry(0, device_id);
                 return passes.then_some(Effect::Unmap { device_id });
             }
             Command::Mapc { icid, valid: false, .. } => {
@@ -262,6 +267,15 @@ impl Mappings {
             return Some("queue.refused-commands");
         }
         match command {
+            Command::Mapd { device_id, .. } if !queue.takes_device(device_id) => {
+                Some("queue.device-ids")
+            }
+            Command::Mapc { icid, .. } if !queue.takes_collection(icid) => {
+                Some("queue.collections")
+            }
+            Command::Mapd { device_id, valid: false, .. } if !self.is_device_mapped(device_id) => {
+                queue.unmapped_device.declared()
+            }
             Command::Mapd { device_id, size, itt_address, valid: true } => {
                 let itt = Pages::under(itt_address, itt_bytes(size, self.typer.itt_entry_bytes()));
                 if u32::from(size) >= numbers.event_id_bits {
@@ -276,7 +290,7 @@ impl Mappings {
                 if self.is_device_mapped(device_id) {
                     return memory.remap.declared();
                 }
-                memory.level2.declared()
+                memory.level2.declared().or(memory.level2_contents.declared())
             }
             Command::Mapc { icid, valid: true, .. } if self.is_collection_mapped(icid) => {
                 queue.mapped_collection.declared()
@@ -285,14 +299,16 @@ impl Mappings {
         }
     }
 
-    /// Whether a DeviceID is one of the ITS's, or the hardware is to say so.
+    /// Whether a DeviceID is one that EL2 takes, and one of the ITS's, or the hardware is to say so.
     fn has_device(&self, device_id: u32) -> bool {
-        u64::from(device_id) < self.typer.device_ids() || self.leaves(Check::DeviceId)
+        let is_there = u64::from(device_id) < self.typer.device_ids();
+        (is_there || self.leaves(Check::DeviceId)) && self.declared.queue.takes_device(device_id)
     }
 
-    /// Whether an ICID is one of the ITS's, or the hardware is to say so.
+    /// Whether an ICID is one that EL2 takes, and one of the ITS's, or the hardware is to say so.
     fn has_collection(&self, icid: u16) -> bool {
-        u64::from(icid) < self.typer.collection_ids() || self.leaves(Check::Icid)
+        let is_there = u64::from(icid) < self.typer.collection_ids();
+        (is_there || self.leaves(Check::Icid)) && self.declared.queue.takes_collection(icid)
     }
 
     /// Whether the n-th table's checks of an id are left to the hardware.
@@ -402,7 +418,11 @@ impl Mappings {
             && Level1Entry(entry).other_bits(table.page_size) == 0
             && self.machine.is_memory(address, bytes)
             && trap.ledger.is_free(pages);
-        if usable { Level2::Offered { entry, pages } } else { Level2::Unusable }
+        let checked = self.declared.memory.level2_contents == Level2Contents::Checked;
+        if !usable || checked && found_zero(pages, window) == Some(false) {
+            return Level2::Unusable;
+        }
+        Level2::Offered { entry, pages }
     }
 
     /// P4: a level-2 table is zeroed before its entry is written, which is the last of `events`.
@@ -414,9 +434,17 @@ impl Mappings {
         trap: &mut ItsTrap,
     ) {
         let zeroed = |page: &u64| events.contains(&Event::PageZeroed { page: *page });
-        if let Some(page) = pages.iter().find(|page| !zeroed(page)) {
-            let zeroed = format_args!("page {page:#x} zeroed before");
-            self.disagree(level1_entry, zeroed, "not zeroed", trap);
+        match self.declared.memory.level2_contents {
+            Level2Contents::Zeroed => {
+                if let Some(page) = pages.iter().find(|page| !zeroed(page)) {
+                    let zeroed = format_args!("page {page:#x} zeroed before");
+                    self.disagree(level1_entry, zeroed, "not zeroed", trap);
+                }
+            }
+            Level2Contents::Checked if found_zero(pages, events).is_none() => {
+                self.disagree(level1_entry, "all of the table read before", "not read", trap);
+            }
+            Level2Contents::Checked => {}
         }
         if let Some(Event::WordWritten { value, .. }) = events.last()
             && *value != entry
@@ -439,9 +467,35 @@ impl Mappings {
         trap: &mut ItsTrap,
     ) {
         let path = format_args!("its{}.level1 entry {level1_entry:#x}", self.its);
-        let source = self.declared.memory.level2.source();
+        let memory = self.declared.memory;
+        let source = memory.level2_contents.declared().unwrap_or(memory.level2.source());
         trap.account.judgement.disagree(rule, source, path, expected, seen);
     }
+}
+
+/// What EL2 read of some pages: whether all of it is zero, `None` if it did not read them.
+fn found_zero(pages: Pages, events: &[Event]) -> Option<bool> {
+    let (start, bytes) = (pages.first * PAGE_BYTES, pages.count * PAGE_BYTES);
+    let mut runs: Vec<(u64, u64)> = events
+        .iter()
+        .filter_map(|event| match *event {
+            Event::Scanned { address, bytes } => Some((address, bytes)),
+            Event::WordRead { address, value, .. } => {
+                Some((address, if value == 0 { 8 } else { 0 }))
+            }
+            _ => None,
+        })
+        .filter(|(address, _)| address.wrapping_sub(start) < bytes)
+        .collect();
+    runs.sort_unstable();
+    let mut end = start;
+    for (address, bytes) in &runs {
+        if *address > end {
+            break;
+        }
+        end = end.max(address.saturating_add(*bytes));
+    }
+    (!runs.is_empty()).then_some(end >= start + bytes)
 }
 
 /// Whether the scenario made a share, pin or donation fail here: the command is refused then. A

@@ -444,6 +444,7 @@ impl<'a> SetUp<'a> {
                 && size < self.on.declared.numbers.event_id_bits
                 && (u64::from(device_id) < typer.device_ids().min(table.capacity())
                     || is_left(Check::DeviceId))
+                && mappings.declared.queue.takes_device(device_id)
                 && itt.is_multiple_of(mappings.declared.memory.itt_alignment.bytes())
                 && itt < ADDRESSES;
             if !possible {

@@ -102,6 +102,8 @@ impl Legal {
             return true;
         }
         match *command {
+            Command::Mapd { device_id, .. } if !queue.takes_device(device_id) => true,
+            Command::Mapc { icid, .. } if !queue.takes_collection(icid) => true,
             Command::Mapd { device_id, size, itt_address, valid: true } => {
                 let is_mapped = seen.devices(its).iter().any(|(known, ..)| *known == device_id);
                 let pages = Pages::under(

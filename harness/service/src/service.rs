@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use its_architecture::{
     Architecture, NO_INTERRUPT, Truth, its_at, overlap, redistributor_at, redistributor_register,
 };
-use its_declaration::{Declaration, Level2Tables, Resume};
-use its_gic::geometry::{Level1Entry, PageSize, Pages};
+use its_declaration::{Declaration, Level2Contents, Level2Tables, Resume};
+use its_gic::geometry::{Level1Entry, PAGE_BYTES, PageSize, Pages};
 use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser, FRAME_BYTES, OFFSET_MASK};
 use its_gic::{Command, Part, Register};
@@ -159,12 +159,21 @@ impl Service {
         }
         let address = self.meant(address, words)?;
         let stored = (address, 8 * words.len() as u64);
+        let is_level2 = |one: &Entrusted| one.level2.contains(address / PAGE_BYTES);
+        if self.checks_level2() && self.entrusted.iter().any(is_level2) {
+            return Err("the host stores to memory for level-2 tables");
+        }
         if self.hardware.pending_tables().any(|table| overlap(table, stored)) {
             return Err("the host stores to a pending table");
         }
         self.hardware.store(address, words);
         self.ahead.store(address, words);
         NOTHING
+    }
+
+    /// Whether the host is declared to zero level-2 tables.
+    fn checks_level2(&self) -> bool {
+        self.legal.declared.memory.level2_contents == Level2Contents::Checked
     }
 
     /// Where a host that writes to its copy of a queue or of a level-1 table means to write.
@@ -212,6 +221,11 @@ impl Service {
             return Err("the emulation is declared to add no level-2 tables");
         }
         let level2 = (table.address(page_size), page_size.bytes());
+        if self.checks_level2()
+            && self.hardware.words(level2.0, level2.1).any(|(_, word)| word != 0)
+        {
+            return Err("the emulation is declared to refuse a level-2 table with contents");
+        }
         let mut pages = Pages::under(level2.0, level2.1).iter();
         let is_driver_s = pages.all(|page| entrusted.level2.contains(page));
         let is_new = !self.ahead.level2_tables().any(|other| overlap(other, level2));

@@ -80,6 +80,8 @@ static bool record_live_devices(struct unit *unit, struct span list)
 		struct accepted accepted;
 		bool fresh;
 
+		if (CHOSEN(DEVICE_IDS) && (u32)first >= 16)
+			return false;
 		if (first >> 32 > 0x1f || (address & ~0xfffffffffff00ULL) || !judge(unit, command, &accepted))
 			return false;
 		record_itt(unit, first, address, first >> 32, &fresh);

@@ -223,7 +223,7 @@ impl PhysicalIts {
             return;
         }
         let address = table.address + u64::from(index) * LEVEL1_ENTRY_BYTES;
-        let entry = Level1Entry(bus.memory.read(address));
+        let entry = Level1Entry(bus.memory.latest(address));
         let memory = (entry.address(table.page_size), table.page_size.bytes());
         let is_new = entry.is_valid() && !self.account.reach.contains_key(&purpose);
         if is_new && !bus.memory.has_contents(memory.0, memory.1) {

@@ -27,7 +27,7 @@ fn words_with_contents(address: u64, bytes: u64, bus: &Bus) -> Vec<u64> {
         for page in first..end {
             let start = (page * PAGE_BYTES).max(address);
             let end = ((page + 1) * PAGE_BYTES).min(address + bytes);
-            words.extend(bus.memory.nonzero_words(start, end));
+            words.extend(bus.memory.latest_nonzero(start, end));
         }
     }
     words
@@ -44,7 +44,7 @@ impl PhysicalIts {
         }
         for address in words_with_contents(table.address, table.bytes, bus) {
             let index = (address - table.address) / LEVEL1_ENTRY_BYTES;
-            found.insert(index as u32, Level1Entry(bus.memory.read(address)));
+            found.insert(index as u32, Level1Entry(bus.memory.latest(address)));
         }
         let entries = table.bytes / LEVEL1_ENTRY_BYTES;
         for (key, word) in self.cache.words() {
@@ -98,7 +98,7 @@ impl PhysicalIts {
     pub(super) fn devices(&self, bus: &Bus) -> BTreeMap<u32, DeviceEntry> {
         let mut found = BTreeMap::new();
         for (device_id, address) in self.entries_with_contents(DEVICES, bus) {
-            if let Some(entry) = self.format().read_device(bus.memory.read(address)) {
+            if let Some(entry) = self.format().read_device(bus.memory.latest(address)) {
                 found.insert(device_id, entry);
             }
         }

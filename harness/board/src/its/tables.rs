@@ -44,9 +44,9 @@ impl Bus<'_> {
         unaligned(address, |word| self.fetch(word))
     }
 
-    /// Reads the eight bytes at any address, as everybody else sees them.
+    /// Reads the eight bytes at any address, as they were stored last.
     pub(super) fn read_unaligned(&self, address: u64) -> u64 {
-        unaligned(address, |word| self.memory.read(word))
+        unaligned(address, |word| self.memory.latest(word))
     }
 
     pub(super) fn store_unaligned(&mut self, address: u64, value: u64, accounted: bool) {
@@ -142,7 +142,7 @@ impl PhysicalIts {
         self.store(key, address, word, bus);
         // Behind a bad pointer there may be no memory that keeps it.
         let kept = self.cache.word(key);
-        let word = kept.unwrap_or_else(|| bus.memory.read(address));
+        let word = kept.unwrap_or_else(|| bus.memory.latest(address));
         self.account_device(device_id, self.format().read_device(word), bus);
     }
 
