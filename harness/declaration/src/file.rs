@@ -5,24 +5,15 @@ use std::ops::RangeInclusive;
 use its_el2::SubjectPolicy;
 use its_rules::{Layer, Rule, catalogue};
 use serde::Deserialize;
-use thiserror::Error;
 
 use crate::Declaration;
+use crate::fault::{Fault, Malformed};
 use crate::points::{Memory, Queue, Registers, SetUp, Traps};
 
 /// The version of the file that this code reads.
 const VERSION: u32 = 1;
 /// The most polls that a file may declare: what EL2-WAIT allows with a lock held.
 const POLLS: RangeInclusive<u32> = 0..=1000;
-
-/// Says why a file cannot be used.
-#[derive(Debug, Error)]
-pub enum Malformed {
-    #[error("{file}: {error}")]
-    Syntax { file: String, error: Box<toml::de::Error> },
-    #[error("{file}: {what}")]
-    Value { file: String, what: String },
-}
 
 /// What a file says.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +35,9 @@ pub struct File {
     /// What is given up.
     #[serde(default)]
     pub not_judged: Vec<NotJudged>,
+    /// The file itself, to name places in it.
+    #[serde(skip)]
+    text: String,
 }
 
 /// A rule of the policy that is given up.
@@ -77,33 +71,35 @@ impl File {
     pub fn read(file: &str, text: &str) -> Result<Self, Malformed> {
         let syntax = |error| Malformed::Syntax { file: file.into(), error: Box::new(error) };
         let read: Self = toml::from_str(text).map_err(syntax)?;
-        let wrong = |what| Malformed::Value { file: file.into(), what };
         match read.fault() {
-            Some(what) => Err(wrong(what)),
-            None => Ok(read),
+            Some(fault) => Err(fault.in_file(file, text)),
+            None => Ok(Self { text: text.into(), ..read }),
         }
     }
 
-    fn fault(&self) -> Option<String> {
+    fn fault(&self) -> Option<Fault> {
         if self.version != VERSION {
             let version = self.version;
-            return Some(format!("version {version} is not known; this is version {VERSION}"));
+            let what = format!("version {version} is not known; this is version {VERSION}");
+            return Some(Fault::new("version", what));
         }
         if !POLLS.contains(&self.queue.polls) {
             let (polls, most) = (self.queue.polls, POLLS.end());
-            return Some(format!("queue.polls is {polls}; at most {most}"));
+            let what = format!("queue.polls is {polls}; at most {most}");
+            return Some(Fault::new("queue.polls", what));
         }
         if self.registers.typer_hidden > i64::MAX as u64 {
-            return Some("registers.typer-hidden is beyond 2^63-1".into());
+            let what = "registers.typer-hidden is beyond 2^63-1".into();
+            return Some(Fault::new("registers.typer-hidden", what));
         }
-        let twice = |(n, one): (usize, &NotJudged)| {
-            let before = self.not_judged[..n].iter().any(|other| other.rule == one.rule);
-            before.then(|| format!("not-judged: {} is there twice", one.rule))
+        let given_up = |(n, one): (usize, &NotJudged)| {
+            let is_twice = self.not_judged[..n].iter().any(|other| other.rule == one.rule);
+            let twice = || is_twice.then(|| ("rule", format!("{} is there twice", one.rule)));
+            let (key, what) = one.fault().or_else(twice)?;
+            Some(Fault::new(format!("not-judged.{n}.{key}"), format!("not-judged: {what}")))
         };
-        self.numbers
-            .fault()
-            .or_else(|| self.not_judged.iter().find_map(NotJudged::fault))
-            .or_else(|| self.not_judged.iter().enumerate().find_map(twice))
+        let numbers = self.numbers.fault();
+        numbers.or_else(|| self.not_judged.iter().enumerate().find_map(given_up))
     }
 
     /// Returns the policy of an emulation that says these numbers of itself.
@@ -112,7 +108,7 @@ impl File {
     /// The file and the emulation disagree over a number.
     pub fn declaration(&self, file: &str, of: SubjectPolicy) -> Result<Declaration, Malformed> {
         let numbers = self.numbers.over(of);
-        let numbers = numbers.map_err(|what| Malformed::Value { file: file.into(), what })?;
+        let numbers = numbers.map_err(|fault| fault.in_file(file, &self.text))?;
         Ok(self.with(numbers))
     }
 
@@ -139,17 +135,18 @@ impl File {
 }
 
 impl NotJudged {
-    fn fault(&self) -> Option<String> {
+    /// The key whose value is wrong, and what is wrong with it.
+    fn fault(&self) -> Option<(&'static str, String)> {
         let Self { rule: id, reason } = self;
         // An id that a rule had before it was split off names the rule that kept it, alone.
         let Some(rule) = catalogue::find(id) else {
-            return Some(format!("not-judged: no rule {id}; `cargo xtask rules` lists them"));
+            return Some(("rule", format!("no rule {id}; `cargo xtask rules` lists them")));
         };
         if rule.layer != Layer::Policy {
             let layer = rule.layer.name();
-            return Some(format!("not-judged: {id} is a rule of {layer}, which holds always"));
+            return Some(("rule", format!("{id} is a rule of {layer}, which holds always")));
         }
-        reason.trim().is_empty().then(|| format!("not-judged: {id} gives no reason"))
+        reason.trim().is_empty().then(|| ("reason", format!("{id} gives no reason")))
     }
 }
 
@@ -166,7 +163,7 @@ impl Numbers {
         all.into_iter().filter_map(said).collect()
     }
 
-    fn fault(&self) -> Option<String> {
+    fn fault(&self) -> Option<Fault> {
         let ranges = [
             ("commands-in-flight", self.commands_in_flight, 1..=u32::MAX),
             ("commands-per-trap", self.commands_per_trap, 1..=u32::MAX),
@@ -178,12 +175,14 @@ impl Numbers {
         ranges.into_iter().find_map(|(name, value, range)| {
             let value = value.filter(|value| !range.contains(value))?;
             let (least, most) = range.into_inner();
-            Some(format!("numbers.{name} is {value}; expected {least} to {most}"))
+            let at = format!("numbers.{name}");
+            let what = format!("{at} is {value}; expected {least} to {most}");
+            Some(Fault::new(at, what))
         })
     }
 
     /// What the emulation says and this file adds.
-    fn over(&self, of: SubjectPolicy) -> Result<SubjectPolicy, String> {
+    fn over(&self, of: SubjectPolicy) -> Result<SubjectPolicy, Fault> {
         let same = [
             ("records-per-page", self.records_per_page, of.records_per_page),
             ("commands-in-flight", self.commands_in_flight, of.commands_in_flight),
@@ -193,15 +192,18 @@ impl Numbers {
         for (name, declared, says) in same {
             if declared.is_some_and(|declared| declared != says) {
                 let declared = declared.unwrap_or_default();
-                return Err(format!("numbers.{name} is {declared}; the emulation says {says}"));
+                let at = format!("numbers.{name}");
+                let what = format!("{at} is {declared}; the emulation says {says}");
+                return Err(Fault::new(at, what));
             }
         }
         let (per_trap, in_flight) = (self.commands_per_trap, of.commands_in_flight);
         if let Some(per_trap) = per_trap.filter(|per_trap| *per_trap < in_flight) {
-            return Err(format!(
+            let what = format!(
                 "numbers.commands-per-trap is {per_trap}; at least commands-in-flight, \
                  {in_flight}, since a trap may find all of them consumed"
-            ));
+            );
+            return Err(Fault::new("numbers.commands-per-trap", what));
         }
         Ok(SubjectPolicy {
             commands_per_trap: per_trap.unwrap_or(of.commands_per_trap),

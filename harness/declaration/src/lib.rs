@@ -9,12 +9,14 @@
 
 mod commands;
 mod document;
+mod fault;
 mod file;
 mod points;
 
 pub use commands::{Check, Checks, Commands, Opcode};
 pub use document::example;
-pub use file::{File, Malformed, NotJudged};
+pub use fault::Malformed;
+pub use file::{File, NotJudged};
 pub use points::*;
 
 use its_el2::SubjectPolicy;
