@@ -30,6 +30,7 @@ mod el2;
 mod flat;
 mod hypercall;
 mod its;
+mod lines;
 mod memory;
 mod ownership;
 mod race;

@@ -7,24 +7,7 @@ use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::Snooping;
 
 use crate::flat::{FLAT_PAGES, Flat};
-
-/// Words in a page.
-const PAGE: usize = PAGE_BYTES as usize / 8;
-/// Words in a cache line.
-const LINE: usize = 8;
-
-/// What a non-coherent reader still sees of a page that EL2 wrote.
-#[derive(Clone)]
-struct Stale {
-    /// One bit for each line that was written and not cleaned.
-    lines: u64,
-    /// Those of them whose clean is under way: no barrier waited for it yet.
-    cleaning: u64,
-    /// What is in memory; in a line that is not dirty nobody looks here.
-    before: Box<[u64; PAGE]>,
-    /// One bit for each word of a dirty line that a device wrote in memory.
-    beneath: [u64; PAGE / 64],
-}
+use crate::lines::{DirtyLines, LINE, PAGE, lines_of};
 
 /// One page. Words are cells, because a subject that follows pointers writes them without asking;
 /// and it rounds pointers to pages as it does addresses.
@@ -41,8 +24,8 @@ pub(crate) struct Memory {
     touched_list: Vec<usize>,
     /// Somebody wrote who does not report it: any page may have changed.
     untold: bool,
-    stale: Vec<Option<Stale>>,
-    stale_pages: usize,
+    dirty: Vec<Option<DirtyLines>>,
+    dirty_pages: usize,
     /// Pages with lines whose clean is under way.
     cleaning: Vec<usize>,
     /// Where devices stored words in this action, memory or not.
@@ -59,12 +42,6 @@ pub(crate) struct Fetched {
     pub value: u64,
     /// It came from a line that EL2 wrote and did not clean, and is not what EL2 sees there.
     pub stale: bool,
-}
-
-impl Stale {
-    fn has_beneath(&self, word: usize) -> bool {
-        self.beneath[word / 64] & 1 << (word % 64) != 0
-    }
 }
 
 fn fill(words: &[Cell<u64>], value: u64) {
@@ -89,8 +66,8 @@ impl Memory {
             touched: vec![false; FLAT_PAGES],
             touched_list: Vec::new(),
             untold: false,
-            stale: vec![None; FLAT_PAGES],
-            stale_pages: 0,
+            dirty: vec![None; FLAT_PAGES],
+            dirty_pages: 0,
             cleaning: Vec::new(),
             device_stores: Vec::new(),
             overwritten: Vec::new(),
@@ -134,8 +111,8 @@ impl Memory {
     /// by a device.
     pub(crate) fn latest(&self, address: u64) -> u64 {
         let beneath = self.place(address).and_then(|(page, word)| {
-            let stale = self.stale[page].as_ref()?;
-            stale.has_beneath(word).then_some(stale.before[word])
+            let dirty = self.dirty[page].as_ref().filter(|dirty| dirty.has_beneath(word))?;
+            Some(dirty.memory[word])
         });
         beneath.unwrap_or_else(|| self.read(address))
     }
@@ -144,8 +121,8 @@ impl Memory {
     /// not zero as they were stored last.
     pub(crate) fn latest_nonzero(&self, start: u64, end: u64) -> Vec<u64> {
         let place = self.place(start);
-        let stale = place.and_then(|(page, _)| self.stale[page].as_ref());
-        if stale.is_none_or(|stale| stale.beneath == [0; _]) {
+        let dirty = place.and_then(|(page, _)| self.dirty[page].as_ref());
+        if dirty.is_none_or(|dirty| !dirty.has_any_beneath()) {
             return self.nonzero_words(start, end).collect();
         }
         let words = (start..end).step_by(8);
@@ -175,8 +152,8 @@ impl Memory {
             return;
         };
         self.put(page, word, value);
-        if let Some(stale) = &mut self.stale[page] {
-            stale.before[word] = value;
+        if let Some(dirty) = &mut self.dirty[page] {
+            dirty.memory[word] = value;
         }
     }
 
@@ -184,16 +161,15 @@ impl Memory {
     /// see it, and lose it when the line is written back.
     pub(crate) fn write_by_device(&mut self, snooping: Snooping, address: u64, value: u64) {
         self.device_stores.push(address);
-        let dirty = self.place(address).filter(|_| !snooping.sees_stores());
-        let dirty = dirty.and_then(|(page, word)| {
-            let stale = self.stale[page].as_mut()?;
-            (stale.lines & (1 << (word / LINE)) != 0).then_some((stale, word))
+        let place = self.place(address).filter(|_| !snooping.sees_stores());
+        let beneath = place.and_then(|(page, word)| {
+            let dirty = self.dirty[page].as_mut().filter(|dirty| dirty.is_dirty(word))?;
+            Some((dirty, word))
         });
-        let Some((stale, word)) = dirty else {
-            return self.write(address, value);
-        };
-        stale.before[word] = value;
-        stale.beneath[word / 64] |= 1 << (word % 64);
+        match beneath {
+            Some((dirty, word)) => dirty.store_beneath(word, value),
+            None => self.write(address, value),
+        }
     }
 
     /// A store by EL2, which a non-coherent reader sees only once it is cleaned.
@@ -201,7 +177,7 @@ impl Memory {
         let Some((page, word)) = self.place(address) else {
             return;
         };
-        self.keep_before(page, 1 << (word / LINE));
+        self.keep_before(page, lines_of(word, word));
         self.put(page, word, value);
     }
 
@@ -209,8 +185,7 @@ impl Memory {
     pub(crate) fn expect_uncleaned(&mut self, address: u64, bytes: u64) {
         let last = self.place(address + bytes.saturating_sub(1));
         if let (Some((page, first)), Some((_, last))) = (self.place(address), last) {
-            let lines = first / LINE..=last / LINE;
-            self.keep_before(page, lines.fold(0, |lines, line| lines | 1 << line));
+            self.keep_before(page, lines_of(first, last));
         }
     }
 
@@ -238,7 +213,7 @@ impl Memory {
 
     /// EL2 cleans these bytes. Non-coherent readers see them once the clean is complete.
     pub(crate) fn clean(&mut self, address: u64, bytes: u64) {
-        if self.stale_pages == 0 || bytes == 0 {
+        if self.dirty_pages == 0 || bytes == 0 {
             return;
         }
         let last = address.saturating_add(bytes - 1);
@@ -246,14 +221,12 @@ impl Memory {
             let Some(page) = self.flat.index(number) else {
                 continue;
             };
-            let Some(stale) = &mut self.stale[page] else {
+            let Some(dirty) = &mut self.dirty[page] else {
                 continue;
             };
             let start = address.max(number * PAGE_BYTES) - number * PAGE_BYTES;
             let end = last.min(number * PAGE_BYTES + PAGE_BYTES - 1) - number * PAGE_BYTES;
-            for line in start / (8 * LINE as u64)..=end / (8 * LINE as u64) {
-                stale.cleaning |= stale.lines & (1 << line);
-            }
+            dirty.clean(lines_of(start as usize / 8, end as usize / 8));
             self.cleaning.push(page);
         }
     }
@@ -261,44 +234,31 @@ impl Memory {
     /// A barrier waits for all cleans before it.
     pub(crate) fn complete_cleans(&mut self) {
         for page in std::mem::take(&mut self.cleaning) {
-            if let Some(stale) = &mut self.stale[page] {
-                let lines = std::mem::take(&mut stale.cleaning);
-                self.arrive(page, lines);
-            }
+            self.arrive(page, DirtyLines::cleaned);
         }
     }
 
     /// The line at an address leaves the cache: what is dirty of it arrives in memory.
     pub(crate) fn write_back(&mut self, address: u64) {
         if let Some((page, word)) = self.place(address) {
-            self.arrive(page, 1 << (word / LINE));
+            self.arrive(page, |_| lines_of(word, word));
         }
     }
 
     /// Lines of a page arrive in memory as CPUs see them, those that are dirty.
-    fn arrive(&mut self, page: usize, lines: u64) {
-        let Some(stale) = &mut self.stale[page] else {
+    fn arrive(&mut self, page: usize, lines: impl FnOnce(&DirtyLines) -> u64) {
+        let Some(dirty) = &mut self.dirty[page] else {
             return;
         };
-        let mut arriving = stale.lines & lines;
-        stale.lines &= !arriving;
-        stale.cleaning &= !arriving;
-        while arriving != 0 {
-            let line = arriving.trailing_zeros() as usize;
-            arriving &= arriving - 1;
-            for word in line * LINE..(line + 1) * LINE {
-                let bit = 1 << (word % 64);
-                let is_lost =
-                    stale.has_beneath(word) && stale.before[word] != self.pages[page].0[word].get();
-                stale.beneath[word / 64] &= !bit;
-                if is_lost && let Some(first) = self.flat.page(page) {
-                    self.overwritten.push(first * PAGE_BYTES + 8 * word as u64);
-                }
-            }
+        let lines = lines(dirty);
+        let overwritten = dirty.arrive(lines, &self.pages[page].0);
+        if let Some(number) = self.flat.page(page) {
+            let address = |word| number * PAGE_BYTES + 8 * word as u64;
+            self.overwritten.extend(overwritten.into_iter().map(address));
         }
-        if stale.lines == 0 {
-            self.stale[page] = None;
-            self.stale_pages -= 1;
+        if dirty.is_empty() {
+            self.dirty[page] = None;
+            self.dirty_pages -= 1;
         }
     }
 
@@ -312,15 +272,16 @@ impl Memory {
 
     /// The word at an 8-byte aligned address as a non-coherent device sees it.
     pub(crate) fn fetch(&self, address: u64) -> Fetched {
-        if self.stale_pages == 0 {
+        if self.dirty_pages == 0 {
             return Fetched { value: self.read(address), stale: false };
         }
-        let before = self.place(address).and_then(|(page, word)| {
-            let stale = self.stale[page].as_ref()?;
-            (stale.lines & (1 << (word / LINE)) != 0).then_some(stale.before[word])
+        let in_memory = self.place(address).and_then(|(page, word)| {
+            let dirty = self.dirty[page].as_ref().filter(|dirty| dirty.is_dirty(word))?;
+            Some(dirty.memory[word])
         });
         let now = self.read(address);
-        Fetched { value: before.unwrap_or(now), stale: before.is_some_and(|before| before != now) }
+        let value = in_memory.unwrap_or(now);
+        Fetched { value, stale: value != now }
     }
 
     /// Whether any word of the run, 8-byte aligned, is not zero. What is no memory counts as zero.
@@ -353,9 +314,9 @@ impl Memory {
         for page in std::mem::take(&mut self.touched_list) {
             self.touched[page] = false;
             fill(self.page(page), 0);
-            self.stale[page] = None;
+            self.dirty[page] = None;
         }
-        self.stale_pages = 0;
+        self.dirty_pages = 0;
         self.cleaning.clear();
         self.overwritten.clear();
         for (page, words) in &contents.0 {
@@ -376,29 +337,15 @@ impl Memory {
         }
     }
 
+    /// EL2 is about to store to these lines: what they hold stays in memory.
     fn keep_before(&mut self, page: usize, lines: u64) {
         self.touch(page);
         let words = &self.pages[page].0;
-        match &mut self.stale[page] {
-            Some(stale) => {
-                let mut fresh = lines & !stale.lines;
-                while fresh != 0 {
-                    let start = fresh.trailing_zeros() as usize * LINE;
-                    let line = start..start + LINE;
-                    for (before, word) in stale.before[line.clone()].iter_mut().zip(&words[line]) {
-                        *before = word.get();
-                    }
-                    fresh &= fresh - 1;
-                }
-                stale.lines |= lines;
-                stale.cleaning &= !lines;
-            }
-            none => {
-                let before = copy_out(words).try_into().expect("one page");
-                *none = Some(Stale { lines, cleaning: 0, before, beneath: [0; _] });
-                self.stale_pages += 1;
-            }
+        if let Some(dirty) = &mut self.dirty[page] {
+            return dirty.store(lines, words);
         }
+        self.dirty[page] = Some(DirtyLines::new(lines, words));
+        self.dirty_pages += 1;
     }
 }
 

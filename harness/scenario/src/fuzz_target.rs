@@ -64,9 +64,9 @@ impl FuzzTarget {
             // There is no EL2 that could be asked, watched, made to fail, or be short of records.
             Self::Arch => !matches!(
                 kind,
-                Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp | RawHypercall
-                    | SetUpRedistributors | WriteBack | Fail | Tamper | Race | Describe | MapDevices | StoreAddress | WriteHalf
-                    | GrowCollection | Progress
+                Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp
+                    | SetUpRedistributors | RawHypercall | WriteBack | Fail | Tamper | Race
+                    | Describe | MapDevices | StoreAddress | WriteHalf | GrowCollection | Progress
             ),
         };
         played

@@ -1,0 +1,105 @@
+//! The cache lines of a page that EL2 stored to and did not clean, as devices see them that do not
+//! snoop.
+
+use std::cell::Cell;
+
+use its_gic::geometry::PAGE_BYTES;
+
+/// Words in a page.
+pub(crate) const PAGE: usize = PAGE_BYTES as usize / 8;
+/// Words in a cache line.
+pub(crate) const LINE: usize = 8;
+
+/// The lines of a page from one word to another, one bit each.
+pub(crate) fn lines_of(first: usize, last: usize) -> u64 {
+    (first / LINE..=last / LINE).fold(0, |lines, line| lines | 1 << line)
+}
+
+/// The numbers of lines, of one bit each, and the words of each.
+fn words_of(mut lines: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let line = (lines != 0).then_some(lines.trailing_zeros() as usize)?;
+        lines &= lines - 1;
+        Some(line * LINE..(line + 1) * LINE)
+    })
+    .flatten()
+}
+
+/// What devices see of a page that EL2 wrote, where that is not what CPUs see.
+#[derive(Clone)]
+pub(crate) struct DirtyLines {
+    /// Those that are dirty, one bit each.
+    lines: u64,
+    /// Those of them whose clean is under way: no barrier waited for it yet.
+    cleaning: u64,
+    /// What is in memory; means nothing in a line that is not dirty.
+    pub memory: Box<[u64; PAGE]>,
+    /// Words of dirty lines that a device stored in memory, one bit each.
+    beneath: [u64; PAGE / 64],
+}
+
+impl DirtyLines {
+    /// Lines of a page become dirty that holds these words.
+    pub(crate) fn new(lines: u64, words: &[Cell<u64>; PAGE]) -> Self {
+        let memory = Box::new(words.each_ref().map(Cell::get));
+        Self { lines, cleaning: 0, memory, beneath: [0; _] }
+    }
+
+    /// These lines are stored to from now on; the page holds these words.
+    pub(crate) fn store(&mut self, lines: u64, words: &[Cell<u64>; PAGE]) {
+        for word in words_of(lines & !self.lines) {
+            self.memory[word] = words[word].get();
+        }
+        self.lines |= lines;
+        self.cleaning &= !lines;
+    }
+
+    /// A device stores to a word of a dirty line.
+    pub(crate) fn store_beneath(&mut self, word: usize, value: u64) {
+        self.memory[word] = value;
+        self.beneath[word / 64] |= 1 << (word % 64);
+    }
+
+    /// These lines are cleaned from now on, those that are dirty.
+    pub(crate) fn clean(&mut self, lines: u64) {
+        self.cleaning |= self.lines & lines;
+    }
+
+    /// Returns the lines whose clean is under way.
+    pub(crate) fn cleaned(&self) -> u64 {
+        self.cleaning
+    }
+
+    /// These lines arrive in memory, those that are dirty; the page holds these words. Returns the
+    /// words that a device had stored there and that are lost.
+    pub(crate) fn arrive(&mut self, lines: u64, words: &[Cell<u64>; PAGE]) -> Vec<usize> {
+        let arriving = self.lines & lines;
+        self.lines &= !arriving;
+        self.cleaning &= !arriving;
+        let mut lost = Vec::new();
+        for word in words_of(arriving) {
+            if self.has_beneath(word) && self.memory[word] != words[word].get() {
+                lost.push(word);
+            }
+            self.beneath[word / 64] &= !(1 << (word % 64));
+        }
+        lost
+    }
+
+    pub(crate) fn is_dirty(&self, word: usize) -> bool {
+        self.lines & lines_of(word, word) != 0
+    }
+
+    /// Whether no line is dirty.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines == 0
+    }
+
+    pub(crate) fn has_beneath(&self, word: usize) -> bool {
+        self.beneath[word / 64] & 1 << (word % 64) != 0
+    }
+
+    pub(crate) fn has_any_beneath(&self) -> bool {
+        self.beneath != [0; _]
+    }
+}
