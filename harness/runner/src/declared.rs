@@ -36,16 +36,18 @@ impl Declared {
         (self.policy.numbers.its, self.policy.numbers.redistributors)
     }
 
-    /// Returns the most of a board that the policy takes. ITTs of live devices share pages, and
-    /// the first lies at the start of one.
+    /// Returns the most of a board that the policy takes. Live devices have the DeviceIDs from 0
+    /// on. Their ITTs share pages, and the first lies at the start of one.
     pub(crate) fn most(&self) -> Most {
-        let Declaration { numbers, set_up, memory, .. } = self.policy;
+        let Declaration { numbers, set_up, memory, queue, .. } = self.policy;
         let is_usual =
             memory.itt_alignment == IttAlignment::Bytes256 && memory.itt_pages == IttPages::Shared;
         let live_devices = if is_usual { u32::MAX } else { 1 };
         let takes_none = set_up.live_devices == LiveDevices::None
             || numbers.event_id_bits < LIVE_EVENT_ID_BITS.into();
         let live_devices = if takes_none { 0 } else { live_devices };
+        let taken = if queue.device_ids == 0 { u32::MAX } else { queue.device_ids };
+        let live_devices = live_devices.min(taken);
         let (its, cpus) = self.boards();
         Most { live_devices, private_pages: numbers.private_pages, ..Most::boards(its, cpus) }
     }
