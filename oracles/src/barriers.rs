@@ -1,58 +1,68 @@
 //! EL2 and barriers: what it stored for an ITS is ordered before the ITS can see that it changed.
 
+use its_declaration::Level2Contents;
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
-use its_gic::geometry::{LEVEL1_ENTRY_BYTES, PAGE_BYTES, Pages};
-use its_machine::{Barrier, Event, Snooping};
+use its_gic::geometry::{LEVEL1_ENTRY_BYTES, PAGE_BYTES};
+use its_machine::{Barrier, Event, PageChange, Snooping};
 
 use crate::guards::Guards;
-use crate::leak::overlap;
 use crate::{Finding, Rule, rules};
 
-/// Memory that the ITS is about to see, and what of it EL2 did not order yet.
+/// What EL2 stored for an ITS and no barrier ordered yet.
 struct Unordered {
     /// The ITS sees stores, so that these are ordered; else cleans are.
     snooped: bool,
-    stored: Vec<Pages>,
-    is_due: bool,
+    stores: Vec<Stored>,
+}
+
+/// Bytes that EL2 stored, from one address to before another.
+struct Stored {
+    from: u64,
+    to: u64,
+    cleaned: bool,
 }
 
 impl Unordered {
     fn new(snooping: Snooping) -> Self {
-        Self { snooped: snooping.sees_stores(), stored: Vec::new(), is_due: false }
+        Self { snooped: snooping.sees_stores(), stores: Vec::new() }
     }
 
     fn store(&mut self, address: u64, bytes: u64) {
-        if self.snooped {
-            self.is_due = true;
-        } else {
-            self.stored.push(Pages::under(address, bytes));
-        }
+        let to = address.saturating_add(bytes);
+        self.stores.push(Stored { from: address, to, cleaned: false });
     }
 
     fn clean(&mut self, address: u64, bytes: u64) {
-        let cleaned = Pages::under(address, bytes);
-        self.is_due |= self.stored.iter().any(|stored| overlap(*stored, cleaned));
+        for stored in &mut self.stores {
+            stored.cleaned |= stored.from < address.saturating_add(bytes) && address < stored.to;
+        }
     }
 
     fn order(&mut self, barrier: Barrier) {
-        let orders =
-            if self.snooped { barrier.orders_stores() } else { barrier.completes_cleans() };
-        self.is_due &= !orders;
+        if self.snooped {
+            self.stores.retain(|_| !barrier.orders_stores());
+        } else {
+            self.stores.retain(|stored| !(stored.cleaned && barrier.completes_cleans()));
+        }
     }
 
-    /// The ITS can see it from now on.
-    fn demand(&mut self, (rule, class): (&'static Rule, &'static str)) -> Option<Finding> {
-        self.stored.clear();
-        if !std::mem::take(&mut self.is_due) {
+    /// The ITS can see what is there from now on. What was never cleaned breaks another rule.
+    fn demand(
+        &mut self,
+        (rule, class): (&'static Rule, &'static str),
+        is_there: impl Fn(u64) -> bool,
+    ) -> Option<Finding> {
+        let seen = self.stores.extract_if(.., |stored| is_there(stored.from));
+        if !seen.fold(false, |any, stored| any | self.snooped | stored.cleaned) {
             return None;
         }
-        let (expected, seen) = if self.snooped {
-            ("a DSB, or a DMB of stores in the outer domain, after the store", "no such barrier")
+        let expected = if self.snooped {
+            "a DSB, or a DMB of stores in the outer domain, after the store"
         } else {
-            ("a DSB of loads and stores after the clean", "no such barrier")
+            "a DSB of loads and stores after the clean"
         };
-        Some(Finding::new(rule, class, "EL2", expected, seen))
+        Some(Finding::new(rule, class, "EL2", expected, "no such barrier"))
     }
 }
 
@@ -62,6 +72,7 @@ pub(crate) fn judge(events: &[Event], guards: &Guards, findings: &mut Vec<Findin
     let coherence = guards.machine.coherence;
     let [mut slots, mut entries, mut zeroes] =
         [coherence.queue, coherence.tables, coherence.tables].map(Unordered::new);
+    let checked = guards.declared.memory.level2_contents == Level2Contents::Checked;
     for (index, event) in events.iter().enumerate() {
         let broken = match *event {
             Event::CommandWritten { address, .. } => {
@@ -70,6 +81,12 @@ pub(crate) fn judge(events: &[Event], guards: &Guards, findings: &mut Vec<Findin
             }
             Event::PageZeroed { page } => {
                 zeroes.store(page.saturating_mul(PAGE_BYTES), PAGE_BYTES);
+                continue;
+            }
+            // The host zeroed it.
+            Event::Page { change: PageChange::Donate, pages, result: Ok(()) } if checked => {
+                let bytes = pages.count.saturating_mul(PAGE_BYTES);
+                zeroes.store(pages.first.saturating_mul(PAGE_BYTES), bytes);
                 continue;
             }
             Event::Cleaned { address, bytes } => {
@@ -87,14 +104,16 @@ pub(crate) fn judge(events: &[Event], guards: &Guards, findings: &mut Vec<Findin
             Event::DeviceWrite { address, .. }
                 if matches!(guards.register(address), Some((_, Register::Cwriter))) =>
             {
-                let late = entries.demand((&rules::EL2_BARRIER, "level1"));
-                slots.demand((&rules::EL2_BARRIER, "queue")).or(late)
+                let late = entries.demand((&rules::EL2_BARRIER, "level1"), |_| true);
+                slots.demand((&rules::EL2_BARRIER, "queue"), |_| true).or(late)
             }
-            Event::WordWritten { address, value, .. }
-                if guards.level1(address, value).is_some() =>
-            {
+            Event::WordWritten { address, value, .. } => {
+                let Some((_, table)) = guards.level1(address, value) else {
+                    continue;
+                };
                 entries.store(address, LEVEL1_ENTRY_BYTES);
-                zeroes.demand((&rules::EL2_FENCE, "level2"))
+                let joins = |at: u64| table.contains(at / PAGE_BYTES);
+                zeroes.demand((&rules::EL2_FENCE, "level2"), joins)
             }
             _ => continue,
         };
@@ -149,13 +168,17 @@ mod tests {
         let (slot, clean, cwriter) =
             (slot(QUEUE), cleaned(QUEUE, 32), write(Register::Cwriter, 0x20));
         let ctlr = write(Register::Ctlr, 1);
+        // A page that nobody names, in the same trap.
+        let other = Event::PageZeroed { page: QUEUE >> 12 };
         for (events, missing) in [
             (&[slot, barrier, clean, cwriter][..], 1),
+            (&[slot, clean, barrier, cleaned(QUEUE + 32, 32), cwriter], 0),
+            (&[other, slot, clean, barrier, cwriter], 0),
             (&[slot, clean, ctlr, barrier, cwriter], 0),
             (&[slot, clean, barrier, cwriter, cwriter], 0),
-            (&[ENTRY, cleaned(LEVEL1, 8), barrier, cwriter], 0),
-            (&[ENTRY, cleaned(LEVEL1, 8), cwriter], 1),
-            (&[ENTRY, barrier, cleaned(LEVEL1, 8), cwriter], 1),
+            (&[ENTRY, cleaned(LEVEL1, 64), barrier, cwriter], 0),
+            (&[ENTRY, cleaned(LEVEL1, 64), cwriter], 1),
+            (&[ENTRY, barrier, cleaned(LEVEL1, 64), cwriter], 1),
         ] {
             let found = reported(|findings| judge(events, &guards, findings));
             assert_eq!(found.len(), missing, "{events:x?}");

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_declaration::{MappedCollection, Remap, UnmappedDevice};
+use its_declaration::{Level2Contents, MappedCollection, Remap, UnmappedDevice};
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, PAGE_BYTES};
@@ -229,6 +229,7 @@ fn uncleaned(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     let mut left = Uncleaned::default();
     let coherence = guards.machine.coherence;
     let (slots, tables) = (coherence.queue.sees_stores(), coherence.tables.sees_stores());
+    let checked = guards.declared.memory.level2_contents == Level2Contents::Checked;
     for (index, event) in step.events.iter().enumerate() {
         match *event {
             Event::CommandWritten { address, .. } if !slots && guards.slot(address).is_some() => {
@@ -236,6 +237,12 @@ fn uncleaned(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
             }
             Event::PageZeroed { page } if !tables => {
                 left.pages.insert(page);
+            }
+            // The host zeroed it.
+            Event::Page { change: PageChange::Donate, pages, result: Ok(()) }
+                if !tables && checked =>
+            {
+                left.pages.extend(pages.iter());
             }
             Event::WordWritten { address, value, .. } if !tables => {
                 let Some((_, pages)) = guards.level1(address, value) else {

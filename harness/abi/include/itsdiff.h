@@ -28,7 +28,7 @@
 
 /* Locks, in the order in which they are taken. */
 #define ITS_LOCK_SET_UP 0
-#define ITS_LOCK_REDISTRIBUTORS 17 /* comes between these two */
+#define ITS_LOCK_REDISTRIBUTORS 17 /* after ITS_LOCK_SET_UP, before ITS_LOCK_ITS */
 #define ITS_LOCK_ITS 1     /* of the first ITS; the n-th one's is ITS_LOCK_ITS + n */
 #define ITS_LOCK_MEMORY 16 /* page ownership: pKVM's host and hyp locks */
 
@@ -175,9 +175,10 @@ bool its_is_memory(uint64_t address, uint64_t bytes);
 const void *its_first_word(const void *pointer, uint64_t bytes);
 /* Cleans to the point of coherency: devices see what was stored. */
 void its_clean(const void *pointer, uint64_t bytes);
-/* Orders everything before against everything after, as devices see it (dsb sy). */
+/* Orders everything before against everything after, as devices see it: ITS_DSB + ITS_SY. */
 void its_order(void);
-/* A barrier of a kind: ITS_DMB or ITS_DSB, plus an option. */
+/* A barrier of a kind: ITS_DMB or ITS_DSB, plus an option. Cleans are complete after a DSB of loads
+ * and stores alone. Another number is a panic. */
 void its_barrier(uint32_t kind);
 
 /* Page ownership; ITS_LOCK_MEMORY is held. */

@@ -280,7 +280,7 @@ services! {
 /// What ITS_DMB or ITS_DSB and an option stand for.
 fn barrier(kind: u32) -> Option<Barrier> {
     let option = u8::try_from(kind).ok()?.checked_sub(if kind < DSB { 0 } else { DSB as u8 })?;
-    (option < DSB as u8).then_some(Barrier { is_dsb: kind >= DSB, option })
+    Barrier::new(kind >= DSB, option)
 }
 
 /// As C returns it.

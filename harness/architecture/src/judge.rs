@@ -182,7 +182,7 @@ impl Architecture {
             .iter()
             .any(|event| matches!(event, Event::StaleRead { .. } | Event::Overwritten { .. }))
         {
-            judgement.poison("the ITS read memory that was not cleaned");
+            judgement.poison("memory was not cleaned when the ITS read it or stored to it");
         }
         // CREADR before each of the commands just consumed.
         let mut creadr_before = Vec::new();

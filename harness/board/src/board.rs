@@ -326,7 +326,7 @@ impl Board {
         IN_SUBJECT.set(false);
         let mut state = self.state.borrow_mut();
         state.settle();
-        // No clean takes longer.
+        // No clean takes longer. Those of other CPUs may be complete by then too.
         state.complete_cleans();
         match result {
             Ok(value) => {

@@ -207,8 +207,10 @@ impl Memory {
     /// Zeroes over a whole page that every reader sees.
     pub(crate) fn zero(&mut self, page: u64) {
         self.zero_uncleaned(page);
-        self.clean(page * PAGE_BYTES, PAGE_BYTES);
-        self.complete_cleans();
+        if let Some(page) = self.flat.index(page) {
+            self.dirty[page] = None;
+            self.dirty_pages -= 1;
+        }
     }
 
     /// EL2 cleans these bytes. Non-coherent readers see them once the clean is complete.
@@ -284,12 +286,13 @@ impl Memory {
         Fetched { value, stale: value != now }
     }
 
-    /// Whether any word of the run, 8-byte aligned, is not zero. What is no memory counts as zero.
+    /// Whether any word of the run, 8-byte aligned, is not zero as it was stored last. What is no
+    /// memory counts as zero.
     pub(crate) fn has_contents(&self, address: u64, bytes: u64) -> bool {
         Pages::under(address, bytes).iter().take(FLAT_PAGES).any(|page| {
             let start = address.max(page * PAGE_BYTES);
             let end = (address + bytes).min((page + 1) * PAGE_BYTES);
-            self.nonzero_words(start, end).next().is_some()
+            !self.latest_nonzero(start, end).is_empty()
         })
     }
 
@@ -340,6 +343,8 @@ impl Memory {
     /// EL2 is about to store to these lines: what they hold stays in memory.
     fn keep_before(&mut self, page: usize, lines: u64) {
         self.touch(page);
+        // A clean and a later store by one CPU are in order.
+        self.arrive(page, |dirty| dirty.cleaned() & lines);
         let words = &self.pages[page].0;
         if let Some(dirty) = &mut self.dirty[page] {
             return dirty.store(lines, words);
@@ -373,7 +378,7 @@ mod tests {
         memory.clean(address, 32);
         memory.write_uncleaned(address, 4);
         memory.complete_cleans();
-        assert_eq!(memory.fetch(address).value, 2);
+        assert_eq!((memory.fetch(address).value, memory.fetch(address).stale), (3, true));
     }
 
     #[test]

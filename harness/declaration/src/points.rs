@@ -145,10 +145,10 @@ points! {
         redistributors "redistributors" ("redistributors"): choice Redistributors {
             /// It does. It keeps EnableLPIs, PROPBASER and PENDBASER, and borrows the tables.
             Guarded "guarded",
-            /// It does once `__pkvm_init_redistributor_emulation` succeeded, which borrows the
-            /// tables. Errno: EOPNOTSUPP unless protected mode is on, EBUSY unless every online CPU
-            /// is finalized, EOPNOTSUPP after a success, EPERM if a table cannot be borrowed. Until
-            /// then no page may be donated by hypercall.
+            /// It does. It keeps the registers as above, from the first finalize on.
+            /// `__pkvm_init_redistributor_emulation` borrows the tables. Errno: EOPNOTSUPP unless
+            /// protected mode is on, EBUSY unless every online CPU is finalized, EOPNOTSUPP after a
+            /// success, EPERM if a table cannot be borrowed.
             ByHypercall "by-hypercall",
             /// It does not. It forwards all writes but those of halves of PROPBASER and PENDBASER
             /// and of the VLPI frame, and borrows no table. No rule judges what redistributors can
@@ -211,7 +211,7 @@ points! {
             /// EL2 does.
             Zeroed "zeroed",
             /// The host does. EL2 reads all of it once it is its own, and refuses the command if
-            /// it is not zero.
+            /// it is not zero. EL2 cleans it all the same.
             Checked "checked",
         }
         /// How EL2 judges a MAPD V=1 of a device that has a record, or a MAPD V=1 in flight.

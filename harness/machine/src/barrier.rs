@@ -11,13 +11,19 @@ pub struct Barrier {
     pub option: u8,
 }
 
-/// The names of the options, by number; those without a name act as SY.
+/// The names of the options, by number. The others are no barriers of memory.
 const OPTIONS: [&str; 16] = [
-    "#0", "oshld", "oshst", "osh", "#4", "nshld", "nshst", "nsh", "#8", "ishld", "ishst", "ish",
-    "#12", "ld", "st", "sy",
+    "", "oshld", "oshst", "osh", "", "nshld", "nshst", "nsh", "", "ishld", "ishst", "ish", "",
+    "ld", "st", "sy",
 ];
 
 impl Barrier {
+    /// Returns a barrier of this option; `None` where there is none.
+    pub fn new(is_dsb: bool, option: u8) -> Option<Self> {
+        let name = OPTIONS.get(usize::from(option)).copied().unwrap_or_default();
+        (!name.is_empty()).then_some(Self { is_dsb, option })
+    }
+
     /// `dsb sy`.
     pub const DSB_SY: Self = Self { is_dsb: true, option: 15 };
 

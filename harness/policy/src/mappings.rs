@@ -473,8 +473,14 @@ impl Mappings {
     }
 }
 
-/// What EL2 read of some pages: whether all of it is zero, `None` if it did not read them.
+/// What EL2 read of some pages once they were its own: whether all of it is zero, `None` if it did
+/// not read them.
 fn found_zero(pages: Pages, events: &[Event]) -> Option<bool> {
+    let is_donation = |event: &Event| {
+        matches!(event, Event::Page { change: PageChange::Donate, pages: donated, result: Ok(()) }
+            if donated.contains(pages.first))
+    };
+    let events = &events[events.iter().position(is_donation)?..];
     let (start, bytes) = (pages.first * PAGE_BYTES, pages.count * PAGE_BYTES);
     let mut runs: Vec<(u64, u64)> = events
         .iter()

@@ -201,8 +201,8 @@ impl Underway {
     fn follow_entry(&mut self, policy: &mut Policy, slice: &[Event], over: bool) {
         let by_own_call = called(&self.part.action) == Some(Hypercall::InitRedistributorEmulation);
         let protects = |name| match name {
-            LockName::Its(_) | LockName::Other(_) | LockName::Redistributors => true,
-            LockName::SetUp => by_own_call,
+            LockName::Its(_) | LockName::Other(_) => true,
+            LockName::SetUp | LockName::Redistributors => by_own_call,
             LockName::Memory => false,
         };
         let takes = |event: &Event| matches!(*event, Event::Acquired(name) if protects(name));

@@ -267,10 +267,10 @@ rules! {
         "A level-2 table is cleaned before its entry is written, and the entry before CWRITER lets the ITS use it.",
         "A non-coherent ITS would read device table entries that were there before.";
     EL2_BARRIER = "EL2-BARRIER", El2, Safety, Vulnerability, needs Accesses, "POLICY: P9",
-        "Memory is ordered between the slots that EL2 wrote and the store to CWRITER.",
+        "A barrier of the kind that the machine needs lies between slots and level-1 entries that EL2 wrote and the store to CWRITER.",
         "Without it the ITS may follow CWRITER to what was there before.";
     EL2_FENCE = "EL2-FENCE" from "EL2-BARRIER", El2, Safety, Vulnerability, needs Accesses, "POLICY: P4",
-        "Memory is ordered between the zeroes of a level-2 table and the store of its entry.",
+        "A barrier of the kind that the machine needs lies between the zeroes of a level-2 table and the store of its entry.",
         "Without it the ITS may follow the entry to what was there before.";
     EL2_ZERO = "EL2-ZERO", El2, Safety, Vulnerability, needs Accesses, "POLICY: S6",
         "What the host gives for EL2's records is zeroed when it is taken.",

@@ -160,7 +160,8 @@ impl Service {
         let address = self.meant(address, words)?;
         let stored = (address, 8 * words.len() as u64);
         let is_level2 = |one: &Entrusted| one.level2.contains(address / PAGE_BYTES);
-        if self.checks_level2() && self.entrusted.iter().any(is_level2) {
+        let has_contents = words.iter().any(|word| *word != 0);
+        if self.checks_level2() && has_contents && self.entrusted.iter().any(is_level2) {
             return Err("the host stores to memory for level-2 tables");
         }
         if self.hardware.pending_tables().any(|table| overlap(table, stored)) {

@@ -117,8 +117,8 @@ static u64 members(const struct unit *unit, u32 group)
 	case ITTS:
 		return unit->used;
 	case LPI_TABLES:
-		if (redistributors_borrowed || CHOSEN(REDISTRIBUTORS_OPEN) ||
-		    CHOSEN(REDISTRIBUTORS_BY_HYPERCALL))
+		if (CHOSEN(REDISTRIBUTORS_OPEN) || CHOSEN(REDISTRIBUTORS_BY_HYPERCALL) ||
+		    redistributors_borrowed)
 			return 0;
 		return lpi_tables();
 	default:

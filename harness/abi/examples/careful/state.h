@@ -82,6 +82,7 @@ struct unit {
 };
 
 static struct unit units[MOST_ITS];
+/* ITS_LOCK_SET_UP, or ITS_LOCK_REDISTRIBUTORS where redistributors have a set-up of their own. */
 static bool redistributors_borrowed;
 
 /* ---- shapes */
