@@ -123,6 +123,8 @@ pub(crate) fn judge(events: &[Event], guards: &Guards, findings: &mut Vec<Findin
 
 #[cfg(test)]
 mod tests {
+    use its_gic::geometry::Pages;
+
     use super::*;
     use crate::testing::{ENTRY, LEVEL1, LEVEL2, QUEUE, cleaned, guards, reported, slot, write};
 
@@ -182,6 +184,23 @@ mod tests {
         ] {
             let found = reported(|findings| judge(events, &guards, findings));
             assert_eq!(found.len(), missing, "{events:x?}");
+        }
+    }
+    /// A level-2 table that the host zeroed is ordered as one that EL2 zeroed.
+    #[test]
+    fn what_the_host_zeroed_is_ordered_too() {
+        let pages = Pages::under(LEVEL2, 0x1000);
+        let joins = Event::Page { change: PageChange::Donate, pages, result: Ok(()) };
+        let (clean, barrier) = (cleaned(LEVEL2, 0x1000), Event::Ordered(Barrier::DSB_SY));
+        let mut guards = guards();
+        for (contents, events, missing) in [
+            (Level2Contents::Checked, &[joins, clean, ENTRY][..], 1),
+            (Level2Contents::Checked, &[joins, clean, barrier, ENTRY], 0),
+            (Level2Contents::Zeroed, &[joins, clean, ENTRY], 0),
+        ] {
+            guards.declared.memory.level2_contents = contents;
+            let found = reported(|findings| judge(events, &guards, findings));
+            assert_eq!(found.len(), missing, "{contents:?}, {events:x?}");
         }
     }
 }
