@@ -250,12 +250,15 @@ impl GuardedIts {
         if !same || !self.may_resume(trap) || !self.rests_for(set_up_valid, trap) {
             return;
         }
-        // A table that was not valid at set-up stays so: forwarded without Valid or ignored, it is
-        // the same.
-        let new = if set_up_valid { new } else { new & !Baser::VALID };
-        let recorded = with_bits_of(ATTRIBUTES & self.changeable(), recorded, new);
-        self.mappings.baser[n] = recorded;
-        self.shown_baser[n] = with_bits_of(Baser::VALID, recorded, new);
+        // A table that was not valid at set-up stays so. The host cannot tell whether the write is
+        // ignored or forwarded without Valid, but the attributes stay too (decision 11).
+        let is_ignored = !set_up_valid && new & Baser::VALID != 0;
+        let new = if is_ignored { new & !Baser::VALID } else { new };
+        if !is_ignored {
+            let recorded = with_bits_of(ATTRIBUTES & self.changeable(), recorded, new);
+            self.mappings.baser[n] = recorded;
+            self.shown_baser[n] = with_bits_of(Baser::VALID, recorded, new);
+        }
         let write = self.forwarded(Register::Baser(n as u8), new, Baser::WRITABLE, "BASER");
         trap.account.writes.push(Write { required: set_up_valid, ..write });
     }
