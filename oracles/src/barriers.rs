@@ -54,6 +54,7 @@ impl Unordered {
         is_there: impl Fn(u64) -> bool,
     ) -> Option<Finding> {
         let seen = self.stores.extract_if(.., |stored| is_there(stored.from));
+        // All of them leave, so not any().
         if !seen.fold(false, |any, stored| any | self.snooped | stored.cleaned) {
             return None;
         }
@@ -90,15 +91,15 @@ pub(crate) fn judge(events: &[Event], guards: &Guards, findings: &mut Vec<Findin
                 continue;
             }
             Event::Cleaned { address, bytes } => {
-                [&mut slots, &mut entries, &mut zeroes]
-                    .into_iter()
-                    .for_each(|memory| memory.clean(address, bytes));
+                for memory in [&mut slots, &mut entries, &mut zeroes] {
+                    memory.clean(address, bytes);
+                }
                 continue;
             }
             Event::Ordered(barrier) => {
-                [&mut slots, &mut entries, &mut zeroes]
-                    .into_iter()
-                    .for_each(|memory| memory.order(barrier));
+                for memory in [&mut slots, &mut entries, &mut zeroes] {
+                    memory.order(barrier);
+                }
                 continue;
             }
             Event::DeviceWrite { address, .. }

@@ -429,6 +429,24 @@ mod tests {
         }
     }
 
+    /// What the host zeroed is cleaned before its entry is written, as what EL2 zeroed.
+    #[test]
+    fn a_level2_table_that_the_host_zeroed_is_cleaned_too() {
+        let mut guards = guards();
+        let pages = Pages::under(LEVEL2, 0x1_0000);
+        let joins = Event::Page { change: PageChange::Donate, pages, result: Ok(()) };
+        let (clean, entry) = (cleaned(LEVEL2, 0x1_0000), cleaned(LEVEL1, 64));
+        for (contents, events, rule) in [
+            (Level2Contents::Checked, &[joins, clean, ENTRY, entry][..], None),
+            (Level2Contents::Checked, &[joins, ENTRY, entry], Some(("EL2-LEVEL2", "contents"))),
+            (Level2Contents::Zeroed, &[joins, ENTRY, entry], None),
+        ] {
+            guards.declared.memory.level2_contents = contents;
+            let found = reported(|findings| uncleaned(&step(events), &guards, findings));
+            assert!(found.into_iter().eq(rule), "{contents:?}, {events:x?}");
+        }
+    }
+
     #[test]
     fn misuse_of_locks_is_reported() {
         let name = LockName::SetUp;

@@ -128,7 +128,7 @@ struct its_set_up {
 	struct its_table tables[8];
 };
 
-/* Optional, to be defined where x1 to x4 or the descriptor are others than POLICY.md's: makes them of ours,
+/* Optional, where x1 to x4 or the descriptor are others than POLICY.md's: makes them of ours,
  * as a host would. `page` is the descriptor's page, 512 words, all zero; `arguments` are four.
  * Calls nothing of its_*; asked before the call and when the descriptor is first read, and must
  * make the same of the same. */

@@ -118,7 +118,6 @@ object! {
     fn is_memory(address: u64, bytes: u64) -> bool;
     fn first_word(address: u64, bytes: u64) -> Option<u64>;
     fn clean(address: u64, bytes: u64);
-    fn order();
     fn barrier(barrier: Barrier);
     fn share(page: u64) -> Result<(), Errno>;
     fn unshare(page: u64) -> Result<(), Errno>;
@@ -229,7 +228,7 @@ services! {
             el2.clean(address, bytes);
         }
     } }
-    fn its_order() -> () { |el2, _current| el2.order() }
+    fn its_order() -> () { |el2, _current| el2.barrier(Barrier::DSB_SY) }
     fn its_barrier(kind: u32) -> () { |el2, current| {
         let Some(barrier) = barrier(kind) else {
             current.leave(Left::Panicked);
@@ -279,8 +278,9 @@ services! {
 
 /// What ITS_DMB or ITS_DSB and an option stand for.
 fn barrier(kind: u32) -> Option<Barrier> {
-    let option = u8::try_from(kind).ok()?.checked_sub(if kind < DSB { 0 } else { DSB as u8 })?;
-    Barrier::new(kind >= DSB, option)
+    let is_dsb = kind >= DSB;
+    let option = if is_dsb { kind - DSB } else { kind };
+    Barrier::new(is_dsb, option.try_into().ok()?)
 }
 
 /// As C returns it.

@@ -384,9 +384,12 @@ mod tests {
 
     #[test]
     fn a_lock_without_a_name_comes_before_memory() {
-        use LockName::{Its, Memory, Other, SetUp};
+        use LockName::{Its, Memory, Other, Redistributors, SetUp};
         for (held, taken, disordered) in [
             (SetUp, Its(0), false),
+            (SetUp, Redistributors, false),
+            (Redistributors, Its(0), false),
+            (Its(0), Redistributors, true),
             (Its(0), SetUp, true),
             (Its(0), Its(1), true),
             (Other(1), Other(0), false),

@@ -107,8 +107,8 @@ impl Memory {
         self.place(address).map_or(0, |(page, word)| self.pages[page].0[word].get())
     }
 
-    /// The word at an 8-byte aligned address as it was stored last, by a CPU or beneath a dirty line
-    /// by a device.
+    /// The word at an 8-byte aligned address as it was stored last: by a CPU, or by a device beneath
+    /// a dirty line.
     pub(crate) fn latest(&self, address: u64) -> u64 {
         let beneath = self.place(address).and_then(|(page, word)| {
             let dirty = self.dirty[page].as_ref().filter(|dirty| dirty.has_beneath(word))?;
@@ -206,11 +206,14 @@ impl Memory {
 
     /// Zeroes over a whole page that every reader sees.
     pub(crate) fn zero(&mut self, page: u64) {
-        self.zero_uncleaned(page);
-        if let Some(page) = self.flat.index(page) {
-            self.dirty[page] = None;
+        let Some(page) = self.flat.index(page) else {
+            return;
+        };
+        if self.dirty[page].take().is_some() {
             self.dirty_pages -= 1;
         }
+        self.touch(page);
+        fill(self.page(page), 0);
     }
 
     /// EL2 cleans these bytes. Non-coherent readers see them once the clean is complete.

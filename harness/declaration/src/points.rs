@@ -133,8 +133,8 @@ points! {
             /// on until set-up. EL2 ignores any other write.
             Cwriter "cwriter",
         }
-        /// Whether the host may donate pages by hypercall while an ITS is in Closing, or while
-        /// redistributors are not guarded that have a set-up of their own.
+        /// Whether the host may donate pages by hypercall before all is guarded: the ITSs, and the
+        /// redistributors where they have a set-up of their own.
         closing_donation "closing-donation" ("P2"): choice ClosingDonation {
             /// It may not.
             Refused "refused",

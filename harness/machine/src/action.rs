@@ -89,8 +89,8 @@ pub enum Action {
     /// are UNKNOWN after it but for what resets. `restored`: firmware then writes CBASER, CWRITER
     /// and each `BASER<n>` as they were.
     PowerLoss { its: u8, restored: bool },
-    /// The cache line at a physical address arrives in memory, if EL2 stored to it and did not clean
-    /// it.
+    /// The cache line at a physical address arrives in memory, if EL2 stored to it and did not
+    /// clean it.
     WriteBack { address: u64 },
     /// The physical ITS gets time to work through at most this many commands.
     Advance { its: u8, commands: u16 },

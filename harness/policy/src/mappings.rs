@@ -299,13 +299,13 @@ impl Mappings {
         }
     }
 
-    /// Whether a DeviceID is one that EL2 takes, and one of the ITS's, or the hardware is to say so.
+    /// Whether EL2 takes a DeviceID, which is one of the ITS's or the hardware is to say so.
     fn has_device(&self, device_id: u32) -> bool {
         let is_there = u64::from(device_id) < self.typer.device_ids();
         (is_there || self.leaves(Check::DeviceId)) && self.declared.queue.takes_device(device_id)
     }
 
-    /// Whether an ICID is one that EL2 takes, and one of the ITS's, or the hardware is to say so.
+    /// Whether EL2 takes an ICID, which is one of the ITS's or the hardware is to say so.
     fn has_collection(&self, icid: u16) -> bool {
         let is_there = u64::from(icid) < self.typer.collection_ids();
         (is_there || self.leaves(Check::Icid)) && self.declared.queue.takes_collection(icid)

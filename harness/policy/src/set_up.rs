@@ -277,7 +277,7 @@ impl<'a> SetUp<'a> {
         Ok((guarded, lpi_tables))
     }
 
-    /// The checks of the hypercall that guards redistributors, in order. The tables that it borrows.
+    /// The checks of the hypercall that guards redistributors, in order. The tables it borrows.
     fn check_redistributors(&mut self) -> Result<Vec<Pages>, Failed> {
         let on = self.on;
         let redistributors = on.declared.traps.redistributors;

@@ -71,7 +71,7 @@ pub(crate) enum Sabotage {
     KeepWords,
     /// A word is stored at every look.
     StoreAtLook(u64, u64),
-    /// Memory is not ordered. Level-1 entries and slots leave the cache as soon as they are written.
+    /// Memory is not ordered. Level-1 entries and slots leave the cache at once.
     EvictUnordered,
     /// Level-1 entries are stored in two halves, and the first, the upper one, leaves the cache.
     HalfEntry,
