@@ -107,8 +107,8 @@ impl Memory {
         self.place(address).map_or(0, |(page, word)| self.pages[page].0[word].get())
     }
 
-    /// The word at an 8-byte aligned address as it was stored last: by a CPU, or by a device beneath
-    /// a dirty line.
+    /// The word at an 8-byte aligned address as it was stored last: by a CPU, or by a device
+    /// beneath a dirty line.
     pub(crate) fn latest(&self, address: u64) -> u64 {
         let beneath = self.place(address).and_then(|(page, word)| {
             let dirty = self.dirty[page].as_ref().filter(|dirty| dirty.has_beneath(word))?;

@@ -133,8 +133,8 @@ impl Policy {
         guardable.into_iter().position(|base| *base == device)
     }
 
-    /// P2: not all is guarded yet: the ITSs, and the redistributors where they have a set-up of their
-    /// own.
+    /// P2: not all is guarded yet: the ITSs, and the redistributors where they have a set-up of
+    /// their own.
     pub(crate) fn is_closing(&self) -> bool {
         let by_hypercall = self.declared.traps.redistributors == Redistributors::ByHypercall;
         let redistributors = by_hypercall && !self.lpi_tables_borrowed;
