@@ -22,7 +22,9 @@ pub(crate) fn judge(step: &Step, guarded: bool, guards: &Guards, findings: &mut 
                 findings.push(misconducted(*misconduct).by(made));
             }
             Event::StaleRead { address } if guarded => findings.push(stale(*address, guards)),
-            Event::Overwritten { address } if guarded => findings.push(overwritten(*address)),
+            Event::Overwritten { address, host: false } if guarded => {
+                findings.push(overwritten(*address))
+            }
             _ => {}
         }
     }
@@ -423,7 +425,10 @@ mod tests {
             (&[ENTRY, ENTRY, entry], Some(("EL2-STORE", "twice"))),
             (&[Event::StaleRead { address: QUEUE }], Some(("EL2-CLEAN", "stale"))),
             (&[Event::StaleRead { address: LEVEL1 }], Some(("EL2-LEVEL2", "stale"))),
-            (&[Event::Overwritten { address: QUEUE }], Some(("EL2-CLEAN", "overwritten"))),
+            (
+                &[Event::Overwritten { address: QUEUE, host: false }],
+                Some(("EL2-CLEAN", "overwritten")),
+            ),
         ] {
             assert!(broken(events).into_iter().eq(rule), "{events:x?}");
         }

@@ -98,7 +98,7 @@ impl Watch {
             return true;
         }
         step.events.iter().any(|event| match event {
-            Event::StaleRead { address } | Event::Overwritten { address } => {
+            Event::StaleRead { address } | Event::Overwritten { address, host: false } => {
                 self.numbers().filter(|its| self.is_guarded(*its)).any(|its| {
                     let mut reach = view.reach(its);
                     reach.any(|(reach, _)| address.wrapping_sub(reach.address) < reach.bytes)

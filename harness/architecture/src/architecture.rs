@@ -139,6 +139,8 @@ pub struct Architecture {
     pub its: Vec<Its>,
     pub redistributors: Vec<Redistributor>,
     pub(crate) cells: Cells,
+    /// Words that the host stored and that no device sees yet, by address.
+    pub(crate) uncleaned: BTreeMap<u64, u64>,
     /// Translations that this action may have changed.
     pub(crate) touched: Vec<(u8, u32, u32)>,
 }
@@ -162,6 +164,7 @@ impl Architecture {
             its: (0..machine.its.len() as u8).map(its).collect(),
             redistributors: (0..machine.redistributors.len() as u8).map(redistributor).collect(),
             cells: Cells::default(),
+            uncleaned: BTreeMap::new(),
             touched: Vec::new(),
         }
     }
@@ -194,7 +197,9 @@ impl Architecture {
 
     /// A CPU stores words where it must not touch what an ITS wrote, and is taken not to.
     pub fn write(&mut self, address: u64, words: &[u64]) {
-        self.before_store(address, 8 * words.len() as u64);
+        let bytes = 8 * words.len() as u64;
+        self.before_store(address, bytes);
+        self.forget_uncleaned(address, bytes);
         for (index, word) in (0..).zip(words) {
             let at = address + 8 * index;
             self.note_level1(at, *word, false);
@@ -206,6 +211,7 @@ impl Architecture {
     pub fn zero_page(&mut self, page: u64, cleaned: bool) {
         let address = page.wrapping_mul(PAGE_BYTES);
         self.before_store(address, PAGE_BYTES);
+        self.forget_uncleaned_page(page);
         let level1: Vec<u64> = self.memory.words(address, PAGE_BYTES).map(|(at, _)| at).collect();
         for at in level1 {
             self.note_level1(at, 0, !cleaned);

@@ -75,7 +75,7 @@ impl Architecture {
                 (value, part.extract(held.known), false)
             }
             Action::Load { address, .. } if self.is_word(address) => {
-                certain(Outcome::Value(self.memory.word(address)))
+                certain(Outcome::Value(self.latest(address)))
             }
             Action::Store { address, .. } if self.is_word(address) => certain(Outcome::Done),
             Action::StoreCommand { address, .. }
@@ -96,6 +96,7 @@ impl Architecture {
             | Action::Hypercall { .. }
             | Action::Msi { .. }
             | Action::PowerLoss { .. }
+            | Action::Clean { .. }
             | Action::WriteBack { .. }
             | Action::Advance { .. } => certain(Outcome::Done),
         }

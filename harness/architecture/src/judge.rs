@@ -66,11 +66,15 @@ impl Architecture {
                 self.write_device(address, size.bytes(), write, judgement);
             }
             Action::Store { address, value, .. } if self.is_stored(address, outcome) => {
-                self.store(address, &[value]);
+                self.host_store(address, &[value]);
             }
             Action::StoreCommand { address, words, .. } if self.is_stored(address, outcome) => {
-                self.store(address, &words);
+                self.host_store(address, &words);
             }
+            Action::Clean { address, bytes, .. } if *outcome != Outcome::Refused => {
+                self.lines_arrive(address, bytes);
+            }
+            Action::WriteBack { address } => self.lines_arrive(address, 1),
             Action::Msi { its, device_id, event_id, size } => {
                 // GITS_TRANSLATER: 16 bits leave the upper half of EventID zero.
                 let event = (usize::from(its), device_id, size.truncate(event_id.into()) as u32);
@@ -78,11 +82,11 @@ impl Architecture {
             }
             Action::Store { .. }
             | Action::StoreCommand { .. }
+            | Action::Clean { .. }
             | Action::Acknowledge { .. }
             | Action::PowerLoss { .. }
             | Action::Load { .. }
             | Action::Hypercall { .. }
-            | Action::WriteBack { .. }
             | Action::Advance { .. } => {}
         }
         Before::Nothing
@@ -112,7 +116,7 @@ impl Architecture {
             }
             (Action::Device { .. } | Action::Msi { .. } | Action::Hypercall { .. }, _)
             | (Action::Load { .. } | Action::Store { .. } | Action::StoreCommand { .. }, _)
-            | (Action::WriteBack { .. } | Action::Advance { .. }, _) => {}
+            | (Action::Clean { .. } | Action::WriteBack { .. } | Action::Advance { .. }, _) => {}
         }
     }
 
@@ -213,7 +217,8 @@ impl Architecture {
                 let write = (value, is_refused(later));
                 self.write_device(address, size.bytes(), write, judgement);
             }
-            Event::Tampered { address, value } => self.store(address, &[value]),
+            Event::Tampered { address, value } => self.host_store(address, &[value]),
+            Event::Cleaned { address, bytes } => self.lines_arrive(address, bytes),
             // P4: EL2 stores queue slots and level-1 entries only.
             Event::WordWritten { address, value, .. } => self.write(address, &[value]),
             Event::CommandWritten { address, words } => self.write(address, &words),

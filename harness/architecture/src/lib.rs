@@ -19,6 +19,7 @@
 //! | `tables` | where entries are and what they hold; where events go |
 //! | `lpi` | LPIs: pending, configuration, what a CPU is offered |
 //! | `cells`, `memory` | what ITSs wrote, what CPUs wrote |
+//! | `host_stores` | what the host wrote that no device sees yet |
 //! | `path`, `possible` | all ways in which something can go; values that are open |
 //!
 //! Each freedom of the architecture ([`its_machine::Freedom`]) is asked for by name where it
@@ -35,6 +36,7 @@ mod commands;
 mod exemplar;
 mod expectation;
 mod fault;
+mod host_stores;
 mod judge;
 mod judgement;
 mod lpi;

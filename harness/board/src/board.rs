@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use its_el2::{Locks, Subject, Trap};
 use its_gic::Register;
+use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::{
     AccessSize, Action, Direction, Event, Exposure, LockName, Machine, Misconduct, Outcome,
     PageChange, Reach, Translation, View,
@@ -254,6 +255,15 @@ impl Board {
                     AccessSize::Byte | AccessSize::Double => return Outcome::Done,
                 };
                 self.at_its(its, |its, bus| its.msi((device_id, event_id), bus))
+            }
+            Action::Clean { cpu, address, bytes } => {
+                let mut state = self.state.borrow_mut();
+                let mut pages = Pages::under(address, bytes).iter();
+                if !pages.all(|page| state.host_reaches(cpu, page * PAGE_BYTES)) {
+                    return Outcome::Refused;
+                }
+                state.host_clean(address, bytes);
+                Outcome::Done
             }
             Action::WriteBack { address } => {
                 self.write_back(address);

@@ -11,6 +11,7 @@ use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::{AccessSize, Barrier, Direction, Errno, Event, LockName, Misconduct, PageChange};
 
 use crate::board::Board;
+use crate::lines::Storer;
 use crate::ownership::one;
 use crate::redistributor;
 use crate::state::State;
@@ -241,7 +242,7 @@ impl El2 for Board {
     fn write_word(&self, address: u64, value: u64) {
         let (mut state, shared) = self.memory_call(address, 8, true);
         state.events.push(Event::WordWritten { address, value, shared });
-        state.memory.write_uncleaned(address, value);
+        state.memory.write_uncleaned(Storer::El2, address, value);
         state.word_changed(address);
     }
 
@@ -257,7 +258,7 @@ impl El2 for Board {
         let (mut state, _) = self.memory_call(address, 32, true);
         state.events.push(Event::CommandWritten { address, words });
         for (index, word) in (0..).zip(words) {
-            state.memory.write_uncleaned(address + index * 8, word);
+            state.memory.write_uncleaned(Storer::El2, address + index * 8, word);
         }
         for byte in [0, 8, 16, 24] {
             state.word_changed(address + byte);
@@ -278,7 +279,7 @@ impl El2 for Board {
             let write = false;
             self.stop(state, Misconduct::BadAccess { address, write });
         }
-        state.memory.clean(address, bytes);
+        state.memory.clean(Storer::El2, address, bytes);
         state.events.push(Event::Cleaned { address, bytes });
     }
 

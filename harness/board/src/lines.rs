@@ -1,5 +1,5 @@
-//! The cache lines of a page that EL2 stored to and did not clean, as devices see them that do not
-//! snoop.
+//! The cache lines of a page that a CPU stored to and did not clean, as devices see them that do
+//! not snoop.
 
 use std::cell::Cell;
 
@@ -25,12 +25,24 @@ fn words_of(mut lines: u64) -> impl Iterator<Item = usize> {
     .flatten()
 }
 
-/// What devices see of a page that EL2 wrote, where that is not what CPUs see.
+/// Who stored to a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storer {
+    El2,
+    Host,
+}
+
+/// Words that a device stored and that are lost, and whether the host alone made their line dirty.
+pub(crate) type Lost = Vec<(usize, bool)>;
+
+/// What devices see of a page that a CPU wrote, where that is not what CPUs see.
 #[derive(Clone)]
 pub(crate) struct DirtyLines {
     /// Those that are dirty, one bit each.
     lines: u64,
-    /// Those of them whose clean is under way: no barrier waited for it yet.
+    /// Those of them that EL2 stored to.
+    by_el2: u64,
+    /// Those of these whose clean is under way: no barrier waited for it yet.
     cleaning: u64,
     /// What is in memory; means nothing in a line that is not dirty.
     pub memory: Box<[u64; PAGE]>,
@@ -39,19 +51,22 @@ pub(crate) struct DirtyLines {
 }
 
 impl DirtyLines {
-    /// Lines of a page become dirty that holds these words.
-    pub(crate) fn new(lines: u64, words: &[Cell<u64>; PAGE]) -> Self {
+    /// No line is dirty of a page that holds these words.
+    pub(crate) fn none(words: &[Cell<u64>; PAGE]) -> Self {
         let memory = Box::new(words.each_ref().map(Cell::get));
-        Self { lines, cleaning: 0, memory, beneath: [0; _] }
+        Self { lines: 0, by_el2: 0, cleaning: 0, memory, beneath: [0; _] }
     }
 
     /// These lines are stored to from now on; the page holds these words.
-    pub(crate) fn store(&mut self, lines: u64, words: &[Cell<u64>; PAGE]) {
+    pub(crate) fn store(&mut self, lines: u64, by: Storer, words: &[Cell<u64>; PAGE]) {
         for word in words_of(lines & !self.lines) {
             self.memory[word] = words[word].get();
         }
         self.lines |= lines;
         self.cleaning &= !lines;
+        if by == Storer::El2 {
+            self.by_el2 |= lines;
+        }
     }
 
     /// A device stores to a word of a dirty line.
@@ -60,9 +75,11 @@ impl DirtyLines {
         self.beneath[word / 64] |= 1 << (word % 64);
     }
 
-    /// These lines are cleaned from now on, those that are dirty.
-    pub(crate) fn clean(&mut self, lines: u64) {
-        self.cleaning |= self.lines & lines;
+    /// EL2 cleans these lines from now on, those that are dirty. Returns those that arrive in
+    /// memory at once: a clean of a line that only the host stored to is not EL2's concern.
+    pub(crate) fn clean(&mut self, lines: u64) -> u64 {
+        self.cleaning |= self.by_el2 & lines;
+        lines & !self.by_el2
     }
 
     /// Returns the lines whose clean is under way.
@@ -72,22 +89,28 @@ impl DirtyLines {
 
     /// These lines arrive in memory, those that are dirty; the page holds these words. Returns the
     /// words that a device had stored there and that are lost.
-    pub(crate) fn arrive(&mut self, lines: u64, words: &[Cell<u64>; PAGE]) -> Vec<usize> {
+    pub(crate) fn arrive(&mut self, lines: u64, words: &[Cell<u64>; PAGE]) -> Lost {
         let arriving = self.lines & lines;
-        self.lines &= !arriving;
-        self.cleaning &= !arriving;
         let mut lost = Vec::new();
         for word in words_of(arriving) {
             if self.has_beneath(word) && self.memory[word] != words[word].get() {
-                lost.push(word);
+                lost.push((word, !self.is_by_el2(word)));
             }
             self.beneath[word / 64] &= !(1 << (word % 64));
         }
+        self.lines &= !arriving;
+        self.by_el2 &= !arriving;
+        self.cleaning &= !arriving;
         lost
     }
 
     pub(crate) fn is_dirty(&self, word: usize) -> bool {
         self.lines & lines_of(word, word) != 0
+    }
+
+    /// Whether EL2 stored to the line of a word, and it is dirty.
+    pub(crate) fn is_by_el2(&self, word: usize) -> bool {
+        self.by_el2 & lines_of(word, word) != 0
     }
 
     /// Whether no line is dirty.

@@ -7,7 +7,7 @@ use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::Snooping;
 
 use crate::flat::{FLAT_PAGES, Flat};
-use crate::lines::{DirtyLines, LINE, PAGE, lines_of};
+use crate::lines::{DirtyLines, LINE, PAGE, Storer, lines_of};
 
 /// One page. Words are cells, because a subject that follows pointers writes them without asking;
 /// and it rounds pointers to pages as it does addresses.
@@ -30,8 +30,9 @@ pub(crate) struct Memory {
     cleaning: Vec<usize>,
     /// Where devices stored words in this action, memory or not.
     pub device_stores: Vec<u64>,
-    /// Words that a device stored and a dirty line overwrote since somebody took note.
-    pub overwritten: Vec<u64>,
+    /// Words that a device stored and a dirty line overwrote since somebody took note, and whether
+    /// the host alone had stored to the line.
+    pub overwritten: Vec<(u64, bool)>,
 }
 
 /// The contents of the pages that are not zero.
@@ -146,7 +147,7 @@ impl Memory {
         })
     }
 
-    /// A store by the host or a device, which every reader sees at once.
+    /// A store that every reader sees at once.
     pub(crate) fn write(&mut self, address: u64, value: u64) {
         let Some((page, word)) = self.place(address) else {
             return;
@@ -172,12 +173,12 @@ impl Memory {
         }
     }
 
-    /// A store by EL2, which a non-coherent reader sees only once it is cleaned.
-    pub(crate) fn write_uncleaned(&mut self, address: u64, value: u64) {
+    /// A store by a CPU, which a non-coherent reader sees only once it is cleaned.
+    pub(crate) fn write_uncleaned(&mut self, by: Storer, address: u64, value: u64) {
         let Some((page, word)) = self.place(address) else {
             return;
         };
-        self.keep_before(page, lines_of(word, word));
+        self.keep_before(page, lines_of(word, word), by);
         self.put(page, word, value);
     }
 
@@ -185,7 +186,7 @@ impl Memory {
     pub(crate) fn expect_uncleaned(&mut self, address: u64, bytes: u64) {
         let last = self.place(address + bytes.saturating_sub(1));
         if let (Some((page, first)), Some((_, last))) = (self.place(address), last) {
-            self.keep_before(page, lines_of(first, last));
+            self.keep_before(page, lines_of(first, last), Storer::El2);
         }
     }
 
@@ -199,7 +200,7 @@ impl Memory {
         let Some(page) = self.flat.index(page) else {
             return;
         };
-        self.keep_before(page, u64::MAX);
+        self.keep_before(page, u64::MAX, Storer::El2);
         self.touch(page);
         fill(self.page(page), 0);
     }
@@ -216,8 +217,9 @@ impl Memory {
         fill(self.page(page), 0);
     }
 
-    /// EL2 cleans these bytes. Non-coherent readers see them once the clean is complete.
-    pub(crate) fn clean(&mut self, address: u64, bytes: u64) {
+    /// A CPU cleans these bytes. Non-coherent readers see what EL2 cleans once the clean is
+    /// complete, and what the host cleans at once.
+    pub(crate) fn clean(&mut self, by: Storer, address: u64, bytes: u64) {
         if self.dirty_pages == 0 || bytes == 0 {
             return;
         }
@@ -231,8 +233,13 @@ impl Memory {
             };
             let start = address.max(number * PAGE_BYTES) - number * PAGE_BYTES;
             let end = last.min(number * PAGE_BYTES + PAGE_BYTES - 1) - number * PAGE_BYTES;
-            dirty.clean(lines_of(start as usize / 8, end as usize / 8));
+            let lines = lines_of(start as usize / 8, end as usize / 8);
+            let at_once = match by {
+                Storer::Host => lines,
+                Storer::El2 => dirty.clean(lines),
+            };
             self.cleaning.push(page);
+            self.arrive(page, |_| at_once);
         }
     }
 
@@ -258,8 +265,8 @@ impl Memory {
         let lines = lines(dirty);
         let overwritten = dirty.arrive(lines, &self.pages[page].0);
         if let Some(number) = self.flat.page(page) {
-            let address = |word| number * PAGE_BYTES + 8 * word as u64;
-            self.overwritten.extend(overwritten.into_iter().map(address));
+            let at = |(word, host)| (number * PAGE_BYTES + 8 * word as u64, host);
+            self.overwritten.extend(overwritten.into_iter().map(at));
         }
         if dirty.is_empty() {
             self.dirty[page] = None;
@@ -282,11 +289,11 @@ impl Memory {
         }
         let in_memory = self.place(address).and_then(|(page, word)| {
             let dirty = self.dirty[page].as_ref().filter(|dirty| dirty.is_dirty(word))?;
-            Some(dirty.memory[word])
+            Some((dirty.memory[word], dirty.is_by_el2(word)))
         });
         let now = self.read(address);
-        let value = in_memory.unwrap_or(now);
-        Fetched { value, stale: value != now }
+        let (value, by_el2) = in_memory.unwrap_or((now, false));
+        Fetched { value, stale: by_el2 && value != now }
     }
 
     /// Whether any word of the run, 8-byte aligned, is not zero as it was stored last. What is no
@@ -343,17 +350,17 @@ impl Memory {
         }
     }
 
-    /// EL2 is about to store to these lines: what they hold stays in memory.
-    fn keep_before(&mut self, page: usize, lines: u64) {
+    /// A CPU is about to store to these lines: what they hold stays in memory.
+    fn keep_before(&mut self, page: usize, lines: u64, by: Storer) {
         self.touch(page);
         // A clean and a later store by one CPU are in order.
         self.arrive(page, |dirty| dirty.cleaned() & lines);
         let words = &self.pages[page].0;
-        if let Some(dirty) = &mut self.dirty[page] {
-            return dirty.store(lines, words);
-        }
-        self.dirty[page] = Some(DirtyLines::new(lines, words));
-        self.dirty_pages += 1;
+        let dirty = self.dirty[page].get_or_insert_with(|| {
+            self.dirty_pages += 1;
+            DirtyLines::none(words)
+        });
+        dirty.store(lines, by, words);
     }
 }
 
@@ -367,19 +374,19 @@ mod tests {
         let mut memory = Memory::new(Flat::ALL);
         let address = Area::QUEUE.address() + 0x40;
         memory.write(address, 1);
-        memory.write_uncleaned(address, 2);
+        memory.write_uncleaned(Storer::El2, address, 2);
         assert_eq!(memory.read(address), 2);
         assert_eq!((memory.fetch(address).value, memory.fetch(address).stale), (1, true));
-        memory.clean(address, 32);
+        memory.clean(Storer::El2, address, 32);
         assert_eq!((memory.fetch(address).value, memory.fetch(address).stale), (1, true));
         memory.complete_cleans();
         assert_eq!((memory.fetch(address).value, memory.fetch(address).stale), (2, false));
         // A second store to the line becomes stale with the first one's value.
-        memory.write_uncleaned(address, 3);
+        memory.write_uncleaned(Storer::El2, address, 3);
         assert_eq!(memory.fetch(address).value, 2);
         // Its clean is under way when the line is stored to again.
-        memory.clean(address, 32);
-        memory.write_uncleaned(address, 4);
+        memory.clean(Storer::El2, address, 32);
+        memory.write_uncleaned(Storer::El2, address, 4);
         memory.complete_cleans();
         assert_eq!((memory.fetch(address).value, memory.fetch(address).stale), (3, true));
     }
@@ -392,7 +399,7 @@ mod tests {
             [(Snooping::No, true), (Snooping::No, false), (Snooping::Yes, true)]
         {
             memory.restore(&Contents::default(), Flat::ALL);
-            memory.write_uncleaned(address, 2);
+            memory.write_uncleaned(Storer::El2, address, 2);
             memory.write_by_device(snooping, address, 3);
             memory.write_by_device(snooping, address + 64, 4);
             let snooped = snooping.sees_stores();
@@ -403,9 +410,35 @@ mod tests {
             }
             let lost = arrives && !snooped;
             assert_eq!(memory.fetch(address).value, if lost { 2 } else { 3 });
-            assert_eq!(memory.overwritten, if lost { vec![address] } else { Vec::new() });
+            assert_eq!(memory.overwritten, if lost { vec![(address, false)] } else { Vec::new() });
             assert_eq!((memory.read(address + 64), memory.fetch(address + 64).value), (4, 4));
         }
+    }
+
+    #[test]
+    fn a_device_sees_what_the_host_wrote_once_it_is_cleaned() {
+        let mut memory = Memory::new(Flat::ALL);
+        let address = Area::ITT.address() + 0x40;
+        let seen = |memory: &Memory| (memory.fetch(address).value, memory.fetch(address).stale);
+        // Whoever cleans the line, nobody waits for that, and a stale read is the host's concern.
+        for by in [Storer::Host, Storer::El2] {
+            memory.restore(&Contents::default(), Flat::ALL);
+            memory.write_uncleaned(Storer::Host, address, 2);
+            assert_eq!((memory.read(address), seen(&memory)), (2, (0, false)));
+            memory.clean(by, address + 8, 8);
+            assert_eq!(seen(&memory), (2, false));
+        }
+        // A line that EL2 stored to as well is EL2's concern, and the host may clean it.
+        memory.write_uncleaned(Storer::Host, address, 3);
+        memory.write_uncleaned(Storer::El2, address + 8, 3);
+        assert_eq!(seen(&memory), (2, true));
+        memory.clean(Storer::Host, address, 8);
+        assert_eq!(seen(&memory), (3, false));
+        // What a device stored beneath is lost.
+        memory.write_uncleaned(Storer::Host, address, 4);
+        memory.write_by_device(Snooping::No, address + 16, 5);
+        memory.clean(Storer::Host, address, 8);
+        assert_eq!(memory.overwritten, [(address + 16, true)]);
     }
 
     #[test]
@@ -414,7 +447,7 @@ mod tests {
         memory.write(Area::HIGH.page(3), 7);
         let contents = memory.contents();
         memory.write(Area::HIGH.page(3), 8);
-        memory.write_uncleaned(Area::ITT.address(), 9);
+        memory.write_uncleaned(Storer::El2, Area::ITT.address(), 9);
         memory.restore(&contents, Flat::ALL);
         assert_eq!(memory.read(Area::HIGH.page(3)), 7);
         assert_eq!(memory.read(Area::ITT.address()), 0);

@@ -11,6 +11,7 @@ use crate::board::{Failure, Progress, Tamper};
 use crate::direct::Direct;
 use crate::flat::Flat;
 use crate::its::{Bus, PhysicalIts, Stored, exposure};
+use crate::lines::Storer;
 use crate::memory::Memory;
 use crate::ownership::Ownership;
 use crate::race::Race;
@@ -130,10 +131,20 @@ impl State {
         act(&mut self.its, &mut bus)
     }
 
-    /// A store by the host, which the ITSs see at once.
+    /// A store by the host.
     pub(crate) fn host_store(&mut self, address: u64, value: u64) {
-        self.memory.write(address, value);
+        if self.machine.coherence.caches_host() {
+            self.memory.write_uncleaned(Storer::Host, address, value);
+        } else {
+            self.memory.write(address, value);
+        }
         self.word_changed(address);
+    }
+
+    /// A clean by the host.
+    pub(crate) fn host_clean(&mut self, address: u64, bytes: u64) {
+        self.memory.clean(Storer::Host, address, bytes);
+        self.note_overwritten();
     }
 
     /// Somebody stored to a word, 8-byte aligned.
@@ -176,8 +187,8 @@ impl State {
     }
 
     fn note_overwritten(&mut self) {
-        for address in std::mem::take(&mut self.memory.overwritten) {
-            self.events.push(Event::Overwritten { address });
+        for (address, host) in std::mem::take(&mut self.memory.overwritten) {
+            self.events.push(Event::Overwritten { address, host });
             self.word_changed(address);
         }
     }

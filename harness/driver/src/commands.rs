@@ -34,6 +34,11 @@ impl Driver {
         self.write_offset = (self.write_offset + self.queue.bytes - back) % self.queue.bytes;
     }
 
+    /// Bytes of an ITT by MAPD.Size.
+    fn itt_bytes(&self, size: u8) -> u64 {
+        itt_bytes(size, self.configuration().itt_entry_bytes.into())
+    }
+
     /// Remembers which devices there are.
     fn note_device(&mut self, command: Command) {
         let Command::Mapd { device_id, size, itt_address, valid } = command else {
@@ -69,11 +74,9 @@ impl<P: Perform> Acting<'_, P> {
     /// Writes a command into the next slot, without posting it.
     pub fn write_command(&mut self, words: Words) {
         self.note_device(Command::decode(words));
-        self.act(Action::StoreCommand {
-            cpu: self.cpu,
-            address: self.queue.slot(self.write_offset),
-            words,
-        });
+        let address = self.queue.slot(self.write_offset);
+        self.act(Action::StoreCommand { cpu: self.cpu, address, words });
+        self.clean(address, COMMAND_BYTES);
         self.write_offset = self.queue.after(self.write_offset);
     }
 
@@ -105,13 +108,9 @@ impl<P: Perform> Acting<'_, P> {
     /// Gives the device a level-2 table if it needs one, and an ITT.
     pub fn map_device(&mut self, device_id: u32, event_id_bits: u8, itt_address: u64) {
         self.ensure_level2(DEVICES, device_id);
-        let command = Command::Mapd {
-            device_id,
-            size: event_id_bits.saturating_sub(1),
-            itt_address,
-            valid: true,
-        };
-        self.send(command);
+        let size = event_id_bits.saturating_sub(1);
+        self.clean(itt_address, self.itt_bytes(size));
+        self.send(Command::Mapd { device_id, size, itt_address, valid: true });
         self.post_and_drain();
     }
 
@@ -119,18 +118,14 @@ impl<P: Perform> Acting<'_, P> {
     /// production emulator judges in one trap.
     pub fn map_devices(&mut self, run: &DeviceRun) {
         let size = run.event_id_bits.saturating_sub(1);
-        let itt_bytes = itt_bytes(size, self.configuration().itt_entry_bytes.into());
+        let itt_bytes = self.itt_bytes(size);
         let apart = itt_bytes.next_multiple_of(ITT_ALIGNMENT);
         for n in 0..run.count {
             let device_id = run.first.wrapping_add(run.stride.wrapping_mul(n.into()));
             self.ensure_level2(DEVICES, device_id);
-            let command = Command::Mapd {
-                device_id,
-                size,
-                itt_address: run.itt_address.wrapping_add(apart * u64::from(n)),
-                valid: true,
-            };
-            self.send(command);
+            let itt_address = run.itt_address.wrapping_add(apart * u64::from(n));
+            self.clean(itt_address, itt_bytes);
+            self.send(Command::Mapd { device_id, size, itt_address, valid: true });
             if (n + 1) % BATCH == 0 || n + 1 == run.count {
                 self.post_and_drain();
             }

@@ -189,6 +189,15 @@ impl<P: Perform> Acting<'_, P> {
 
     pub(crate) fn store(&mut self, address: u64, value: u64) {
         self.act(Action::Store { cpu: self.cpu, address, value });
+        self.clean(address, 8);
+    }
+
+    /// Cleans memory that a device is going to read, where its stores stay in caches. Linux does
+    /// that where Shareability reads 0 or firmware says `dma-noncoherent`.
+    pub(crate) fn clean(&mut self, address: u64, bytes: u64) {
+        if self.machine.coherence.caches_host() {
+            self.act(Action::Clean { cpu: self.cpu, address, bytes });
+        }
     }
 
     fn size_of(register: Register) -> AccessSize {

@@ -247,6 +247,9 @@ fn operate(
             act_once(Action::Msi { its, device_id, event_id, size }, on)
         }
         Operation::Acknowledge { cpu } => act_once(Action::Acknowledge { cpu }, on),
+        Operation::Clean { cpu, at: place, bytes } => {
+            act_once(Action::Clean { cpu, address: at(place), bytes: bytes.into() }, on)
+        }
         Operation::WriteBack { at: place } => {
             act_once(Action::WriteBack { address: at(place) }, on)
         }

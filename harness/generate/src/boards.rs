@@ -140,7 +140,10 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
     words.iter_mut().skip(1).zip(sizes).for_each(|(word, size)| *word = size);
     let boot = Boot { stage, ..Boot::from_words(words) };
     let boot = if small(7, 1) == 7 { with_unusual_cpus(u, boot) } else { boot };
-    draw_coherence(u, boot)
+    let boot = draw_coherence(u, boot);
+    let cached = Boot { host_stores_cached: true, ..boot };
+    let makes_sense = cached.topology().coherence.caches_host();
+    if makes_sense && u.ratio(1, 3).unwrap_or(false) { cached } else { boot }
 }
 
 /// A third of the boards is as usual; the others have devices that snoop alike, or each on its own.

@@ -1,7 +1,7 @@
 //! A scenario under construction: where choices come from and operations go to.
 
 use arbitrary::Unstructured;
-use its_machine::{Area, Frame, ItsConfiguration, MAX_ITS};
+use its_machine::{Area, Frame, ItsConfiguration, MAX_ITS, Place};
 use its_scenario::{Boot, DRAWN_OPERATIONS, Operation};
 
 use crate::expected::ExpectedState;
@@ -88,6 +88,18 @@ impl<'d, 'u> Draft<'d, 'u> {
     /// CPUs of the board.
     pub(crate) fn cpus(&self) -> u8 {
         self.expected.boot.cpus
+    }
+
+    /// Whether what the host stores stays in caches until it is cleaned.
+    pub(crate) fn caches_host(&self) -> bool {
+        self.expected.boot.topology().coherence.caches_host()
+    }
+
+    /// The host cleans the word that it stored, where that matters.
+    pub(crate) fn clean(&mut self, at: Place) {
+        if self.caches_host() {
+            self.on_cpu(|cpu| Operation::Clean { cpu, at, bytes: 8 });
+        }
     }
 
     pub(crate) fn into_operations(self) -> Vec<Operation> {

@@ -84,6 +84,7 @@ pub(crate) fn not_zero(draft: &mut Draft<'_, '_>, page: Place) {
     let at = Place::of(page.address().saturating_add(draft.word_of(PAGE_BYTES / 8).into()));
     let value = draft.word() | 1 << 63;
     draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
+    draft.clean(at);
 }
 
 pub(crate) fn map_event(draft: &mut Draft<'_, '_>) {

@@ -89,8 +89,9 @@ pub enum Action {
     /// are UNKNOWN after it but for what resets. `restored`: firmware then writes CBASER, CWRITER
     /// and each `BASER<n>` as they were.
     PowerLoss { its: u8, restored: bool },
-    /// The cache line at a physical address arrives in memory, if EL2 stored to it and did not
-    /// clean it.
+    /// The host cleans memory to the point of coherency and waits for it: DC CVAC, DSB.
+    Clean { cpu: u8, address: u64, bytes: u64 },
+    /// The cache line at a physical address arrives in memory, if it is dirty.
     WriteBack { address: u64 },
     /// The physical ITS gets time to work through at most this many commands.
     Advance { its: u8, commands: u16 },

@@ -36,6 +36,9 @@ pub struct Coherence {
     pub propbaser: Snooping,
     /// Of the redistributors: pending tables (GICR_PENDBASER).
     pub pendbaser: Snooping,
+    /// Whether what the host stores stays in caches until it is cleaned, as what EL2 stores does:
+    /// see [`Coherence::caches_host`].
+    pub host_stores_cached: bool,
 }
 
 impl Coherence {
@@ -45,11 +48,19 @@ impl Coherence {
         ![self.queue, self.tables].contains(&Snooping::Unsaid)
     }
 
+    /// Returns whether what the host stores stays in caches until it is cleaned. Where some device
+    /// snoops, every device sees what the host stores at once.
+    pub fn caches_host(self) -> bool {
+        let all = [self.queue, self.tables, self.propbaser, self.pendbaser];
+        self.host_stores_cached && !all.into_iter().any(Snooping::sees_stores)
+    }
+
     /// No device sees a store that nobody cleaned, and no register says so.
     pub const UNSAID: Self = Self {
         queue: Snooping::Unsaid,
         tables: Snooping::Unsaid,
         propbaser: Snooping::Unsaid,
         pendbaser: Snooping::Unsaid,
+        host_stores_cached: false,
     };
 }

@@ -52,6 +52,7 @@ impl Action {
             | Self::Load { cpu, .. }
             | Self::Store { cpu, .. }
             | Self::StoreCommand { cpu, .. }
+            | Self::Clean { cpu, .. }
             | Self::Hypercall { cpu, .. }
             | Self::Acknowledge { cpu } => Some(cpu),
             Self::Msi { .. }

@@ -84,6 +84,9 @@ impl Display for Action {
                 };
                 write!(f, "{} loses power{after}", ItsName(its))
             }
+            Self::Clean { cpu, address, bytes } => {
+                write!(f, "cpu{cpu} cleans {} ({bytes:#x} bytes)", Place::of(address))
+            }
             Self::WriteBack { address } => {
                 write!(f, "the line at {} leaves the cache", Place::of(address))
             }
@@ -165,8 +168,9 @@ impl Display for Event {
             Self::StaleRead { address } => {
                 write!(f, "ITS reads {} before it was cleaned", at(address))
             }
-            Self::Overwritten { address } => {
-                write!(f, "what EL2 stored at {} overwrites what a device stored", at(address))
+            Self::Overwritten { address, host } => {
+                let by = if host { "the host" } else { "EL2" };
+                write!(f, "what {by} stored at {} overwrites what a device stored", at(address))
             }
             // An offset in a control frame, or a redistributor's address.
             Self::Unpredictable { address } if address < FRAME_BYTES => {
@@ -343,7 +347,7 @@ pub fn subject(action: &Action) -> &'static str {
         Action::Msi { .. } => "msi",
         Action::Acknowledge { .. } => "acknowledge",
         Action::PowerLoss { .. } => "power",
-        Action::WriteBack { .. } => "cache",
+        Action::Clean { .. } | Action::WriteBack { .. } => "cache",
         Action::Advance { .. } => "hardware",
     }
 }

@@ -182,6 +182,7 @@ impl Policy {
             Action::Device { .. }
             | Action::Msi { .. }
             | Action::Acknowledge { .. }
+            | Action::Clean { .. }
             | Action::WriteBack { .. }
             | Action::Advance { .. } => self.act_on_hardware(action, outcome, events, account),
         }

@@ -252,6 +252,7 @@ impl Underway {
             | Action::Msi { .. }
             | Action::Acknowledge { .. }
             | Action::PowerLoss { .. }
+            | Action::Clean { .. }
             | Action::WriteBack { .. }
             | Action::Advance { .. } => {}
         }

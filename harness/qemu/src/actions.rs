@@ -61,7 +61,9 @@ impl Deed {
                 Self::Known(Outcome::Refused)
             }
             Action::Msi { its, device_id, event_id, size } => msi(its, device_id, event_id, size),
-            Action::WriteBack { .. } | Action::Advance { its: 0, .. } => Self::Known(Outcome::Done),
+            Action::Clean { .. } | Action::WriteBack { .. } | Action::Advance { its: 0, .. } => {
+                Self::Known(Outcome::Done)
+            }
             Action::Advance { .. } | Action::PowerLoss { its: 1.., .. } => Self::Not(SECOND_ITS),
             Action::PowerLoss { .. } => Self::Not("a loss of power: QEMU's ITS has none"),
             Action::Hypercall { .. } => Self::Not("a hypercall: there is no EL2"),

@@ -463,6 +463,7 @@ const fn is_answered(action: &Action) -> bool {
         | Action::Store { .. }
         | Action::StoreCommand { .. }
         | Action::PowerLoss { .. }
+        | Action::Clean { .. }
         | Action::WriteBack { .. }
         | Action::Advance { .. } => false,
     }

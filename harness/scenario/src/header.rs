@@ -125,6 +125,7 @@ named! { Pace PACES { AtOnce Late Never } &["at-once", "late", "never"] }
 named! { Snooping SNOOPING { Unsaid No Yes } &["unsaid", "no", "yes"] }
 named! { PageSize PAGE_SIZES { K4 K16 K64 } &["4K", "16K", "64K"] }
 
+const HOST_STORES: Shape = Shape::Choice(&["at-once", "cached"]);
 const NO_YES: Shape = Shape::Choice(&["no", "yes"]);
 const FLAT_TWO_LEVEL: Shape = Shape::Choice(&["flat", "two-level"]);
 const ENTRY_BYTES: Shape = Shape::Choice(&["8", "16"]);
@@ -181,6 +182,9 @@ boot_plan! {
     coherent_propbaser: Snooping = Snooping::Unsaid, Argument::new("coherent-propbaser", SNOOPING);
     /// The same of pending tables.
     coherent_pendbaser: Snooping = Snooping::Unsaid, Argument::new("coherent-pendbaser", SNOOPING);
+    /// Whether what the host stores stays in caches until it is cleaned. The driver cleans all that
+    /// it stores, and ITTs. It means nothing on a board with a device that snoops.
+    host_stores_cached: bool = false, Argument::new("host-stores", HOST_STORES);
 }
 
 /// Names that are kept for fields to come, of the boot plan and of an ITS's configuration. Nothing
@@ -218,6 +222,7 @@ impl Boot {
                 tables: self.coherent_tables,
                 propbaser: self.coherent_propbaser,
                 pendbaser: self.coherent_pendbaser,
+                host_stores_cached: self.host_stores_cached,
             },
         }
     }

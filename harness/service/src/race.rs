@@ -56,6 +56,7 @@ impl Service {
             | Action::Load { .. }
             | Action::Store { .. }
             | Action::StoreCommand { .. }
+            | Action::Clean { .. }
             | Action::WriteBack { .. }
             | Action::Advance { .. } => {}
         }
@@ -68,7 +69,7 @@ fn drives(action: &Action) -> bool {
     let writes = |to: &Direction| matches!(to, Direction::Write(_));
     match action {
         Action::Device { direction, .. } => writes(direction),
-        Action::Store { .. } | Action::StoreCommand { .. } => true,
+        Action::Store { .. } | Action::StoreCommand { .. } | Action::Clean { .. } => true,
         Action::Load { .. }
         | Action::Hypercall { .. }
         | Action::Msi { .. }

@@ -41,6 +41,8 @@ pub struct Service {
     entrusted: Vec<Entrusted>,
     pub(crate) legal: Legal,
     pub(crate) window: Window,
+    /// Lines of memory that the host stored to and did not clean, by address.
+    uncleaned: BTreeSet<u64>,
 }
 
 /// What happened while commands were not known to be completed.
@@ -62,6 +64,9 @@ pub(crate) enum After {
 }
 
 pub(crate) type Followed = Result<After, Unpromised>;
+
+/// Bytes of a cache line.
+const LINE: u64 = 64;
 
 const NOTHING: Followed = Ok(After::Nothing);
 
@@ -87,7 +92,8 @@ impl Service {
         let mut ahead = hardware.clone();
         // What a driver sends is carried out by every ITS.
         ahead.allow(|_| Freedoms::ALL);
-        Self { hardware, ahead, entrusted, legal, window: Window::default() }
+        let (window, uncleaned) = (Window::default(), BTreeSet::new());
+        Self { hardware, ahead, entrusted, legal, window, uncleaned }
     }
 
     /// Follows an action. Returns the rule that was broken, if one was. `pending` gives the LPIs
@@ -114,6 +120,9 @@ impl Service {
     }
 
     pub(crate) fn act(&mut self, action: &Action, outcome: Outcome) -> Followed {
+        if !self.uncleaned.is_empty() && relies_on_memory(action) {
+            return Err("the host did not clean what it stored");
+        }
         match *action {
             Action::Device { address, size, direction, .. } => {
                 if outcome == Outcome::Refused || outcome == Outcome::Stopped {
@@ -129,7 +138,11 @@ impl Service {
             }
             Action::Acknowledge { cpu } => self.take(cpu, outcome),
             Action::PowerLoss { .. } => Err("an ITS lost power"),
-            Action::Load { .. } | Action::Advance { .. } | Action::WriteBack { .. } => NOTHING,
+            Action::Clean { address, bytes, .. } if outcome != Outcome::Refused => {
+                self.lines_arrive(address, bytes)
+            }
+            Action::WriteBack { address } => self.lines_arrive(address, 1),
+            Action::Clean { .. } | Action::Load { .. } | Action::Advance { .. } => NOTHING,
         }
     }
 
@@ -153,10 +166,18 @@ impl Service {
 
     // ---- memory
 
+    /// Lines arrive in memory.
+    fn lines_arrive(&mut self, address: u64, bytes: u64) -> Followed {
+        let end = address.saturating_add(bytes);
+        self.uncleaned.retain(|line| line + LINE <= address || *line >= end);
+        NOTHING
+    }
+
     fn store(&mut self, address: u64, words: &[u64], outcome: Outcome) -> Followed {
         if outcome != Outcome::Done {
             return NOTHING;
         }
+        let stored_at = address;
         let address = self.meant(address, words)?;
         let stored = (address, 8 * words.len() as u64);
         let is_level2 = |one: &Entrusted| one.level2.contains(address / PAGE_BYTES);
@@ -169,6 +190,9 @@ impl Service {
         }
         self.hardware.store(address, words);
         self.ahead.store(address, words);
+        if self.hardware.machine.coherence.caches_host() {
+            self.uncleaned.insert(stored_at & !(LINE - 1));
+        }
         NOTHING
     }
 
@@ -510,6 +534,23 @@ fn take_over_queue(hardware: &mut Architecture, its: usize, copy: u64) {
     }
     for (address, word) in written {
         hardware.store(address - copy + queue.address, &[word]);
+    }
+}
+
+/// Whether what a device or EL2 does about an action depends on memory.
+fn relies_on_memory(action: &Action) -> bool {
+    match action {
+        Action::Device { .. }
+        | Action::Hypercall { .. }
+        | Action::Msi { .. }
+        | Action::Acknowledge { .. }
+        | Action::PowerLoss { .. }
+        | Action::Advance { .. } => true,
+        Action::Load { .. }
+        | Action::Store { .. }
+        | Action::StoreCommand { .. }
+        | Action::Clean { .. }
+        | Action::WriteBack { .. } => false,
     }
 }
 

@@ -9,6 +9,7 @@ use its_machine::{Area, Choices, Coherence, ItsConfiguration, Machine, Snooping}
 
 use super::*;
 use crate::flat::Flat;
+use crate::lines::Storer;
 use crate::testing::{choosing, machine};
 
 const TABLE: u64 = Area::CONFIGURATION.address();
@@ -169,7 +170,7 @@ fn configuration_that_was_not_cleaned_is_seen_where_caches_are_snooped() {
         let mut memory = Memory::new(Flat::ALL);
         start(&mut redistributor, &mut memory, PENDING | PTZ);
         redistributor.set_pending(8192, &memory);
-        memory.write_uncleaned(TABLE, 1);
+        memory.write_uncleaned(Storer::Host, TABLE, 1);
         assert_eq!(redistributor.acknowledge(&memory).is_some(), offered, "{propbaser:?}");
     }
 }
