@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use its_declaration::{Level2Contents, MappedCollection, Remap, UnmappedDevice};
+use its_declaration::{
+    Capacity, Declaration, Level2Contents, MappedCollection, Remap, Unmap, UnmappedDevice,
+};
 use its_gic::Register;
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{LEVEL1_ENTRY_BYTES, PAGE_BYTES};
@@ -89,10 +91,13 @@ fn too_many(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
         }
     };
     limit(&rules::EL2_BATCH, judged, "commands judged in one trap");
-    // What is in flight must be read to know whether a device or a collection is mapped.
-    let reads_flight = guards.declared.memory.remap == Remap::Refused
-        || guards.declared.queue.mapped_collection == MappedCollection::Refused
-        || guards.declared.queue.unmapped_device == UnmappedDevice::Refused;
+    // What is in flight must be read to know what is mapped.
+    let Declaration { memory, queue, .. } = guards.declared;
+    let reads_flight = memory.remap == Remap::Refused
+        || memory.capacity != Capacity::Itts
+        || queue.unmap == Unmap::ByCommand
+        || queue.mapped_collection == MappedCollection::Refused
+        || queue.unmapped_device == UnmappedDevice::Refused;
     if !reads_flight {
         limit(&rules::EL2_RELEASE, taken.len(), "commands taken as consumed in one trap");
     }

@@ -1,7 +1,7 @@
 //! HW: EL2 drives the hardware in a way that the architecture calls UNPREDICTABLE, or writes what
 //! it must never write.
 
-use its_declaration::Redistributors;
+use its_declaration::{EnableLpis, Redistributors};
 use its_gic::Register;
 use its_gic::redistributor::{FRAMES_BYTES, PENDBASER, PROPBASER};
 use its_gic::register::OFFSET_MASK;
@@ -53,8 +53,11 @@ fn written(
         findings.push(Finding::broken(rule, class, path, seen));
     };
     let shown = || format!("{value:#x}");
-    let is_open = guards.declared.traps.redistributors == Redistributors::Open;
-    if !is_open && is_lpi_table(&guards.machine, address) {
+    let traps = guards.declared.traps;
+    // A write while LPIs are on is UNPREDICTABLE, which hardware says.
+    let may_write =
+        traps.redistributors == Redistributors::Open || traps.enable_lpis == EnableLpis::Borrowed;
+    if !may_write && is_lpi_table(&guards.machine, address) {
         broken(&rules::HW_LPI, "written", format!("device {address:#x}"), shown());
     }
     let Some((its, register)) = guards.register(address) else {

@@ -100,6 +100,11 @@ impl<'a> Step<'a> {
         u8::try_from(its).ok()
     }
 
+    /// Whether no page changed hands.
+    fn takes_nothing(&self) -> bool {
+        !self.events.iter().any(|event| matches!(event, Event::Page { .. }))
+    }
+
     /// What EL2 read first at an address.
     fn word_read(&self, address: u64) -> Option<u64> {
         self.events.iter().find_map(|event| match *event {
@@ -165,7 +170,7 @@ impl Oracles {
     pub fn new(machine: &Machine, declared: Declaration) -> Self {
         Self {
             guards: guards::Guards::new(machine, declared),
-            watch: watch::Watch::new(machine, declared.traps.redistributors),
+            watch: watch::Watch::new(machine, &declared),
             undeclared: undeclared::Undeclared::default(),
             ptr: ptr::Ptr::default(),
             emulation_pages: emulation_pages::EmulationPages::default(),

@@ -8,8 +8,14 @@ use crate::{Finding, Step, rules};
 pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     findings.extend(unheld(step.events, guards));
     findings.extend(waits(step.events));
-    // A set-up borrows many structures, each in a section of its own.
-    if !matches!(step.action, Action::Hypercall { .. }) {
+    // A set-up borrows many structures, and so may a redistributor that enables LPIs, each in a
+    // section of its own.
+    let borrows_many = match *step.action {
+        Action::Device { address, .. } => guards.register(address).is_none(),
+        Action::Hypercall { .. } => true,
+        _ => false,
+    };
+    if !borrows_many {
         findings.extend(torn(step.events));
     }
 }

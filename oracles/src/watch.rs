@@ -4,7 +4,7 @@
 //! An ITS that lost power follows nothing until it is enabled, whatever its registers and tables
 //! say by then. What it follows from there on is judged as if it had been set up that moment.
 
-use its_declaration::Redistributors;
+use its_declaration::{Again, Declaration, Redistributors};
 use its_gic::Register;
 use its_machine::{Action, Event, Machine, Purpose, Reach, View};
 
@@ -34,6 +34,7 @@ struct Watched {
 pub(crate) struct Watch {
     its: Vec<Watched>,
     redistributors: Redistributors,
+    again: Again,
     /// EL2 answers for the tables of redistributors.
     guards_lpis: bool,
 }
@@ -44,9 +45,10 @@ pub(crate) const fn is_lpis(purpose: Purpose) -> bool {
 }
 
 impl Watch {
-    pub(crate) fn new(machine: &Machine, redistributors: Redistributors) -> Self {
+    pub(crate) fn new(machine: &Machine, declared: &Declaration) -> Self {
         let its = vec![Watched::default(); machine.its.len()];
-        Self { its, redistributors, guards_lpis: false }
+        let (redistributors, again) = (declared.traps.redistributors, declared.set_up.again);
+        Self { its, redistributors, again, guards_lpis: false }
     }
 
     /// Takes note of an action that may be a loss of power, before what it changes is judged.
@@ -60,7 +62,7 @@ impl Watch {
 
     /// Takes note of an action that came to its end.
     pub(crate) fn note(&mut self, step: &Step, machine: &Machine, view: &impl View) -> Look {
-        if let Some(its) = step.set_up_its(machine) {
+        if let Some(its) = step.set_up_its(machine).filter(|its| !self.repeats(*its, step)) {
             self.its[usize::from(its)].guarded = true;
             self.guards_lpis |= self.redistributors == Redistributors::Guarded;
             return Look::SetUp(its);
@@ -76,6 +78,12 @@ impl Watch {
             }
         }
         Look::Changes
+    }
+
+    /// Whether a set-up that succeeded is one of a guarded ITS and changed nothing (the point
+    /// `again`).
+    fn repeats(&self, its: u8, step: &Step) -> bool {
+        self.again == Again::Accepted && self.is_guarded(its) && step.takes_nothing()
     }
 
     /// Whether an ITS is guarded, from the end of its set-up on.

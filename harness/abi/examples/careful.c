@@ -15,6 +15,7 @@ struct accepted {
 	u64 words[4];
 	const struct table *grow; /* a level-2 table must be there: of this table, */
 	u64 entry;                /* at this byte of the level-1 table */
+	bool optional;            /* or may be there */
 	bool borrows;
 	struct span itt;
 };
@@ -86,7 +87,7 @@ static bool judge(const struct unit *unit, const u64 *in, struct accepted *out)
 		if (!device_is_in_range(unit, in[0] >> 32, out))
 			return false;
 		if (!valid) {
-			out->grow = NULL;
+			out->optional = true;
 			return true;
 		}
 		to[1] = in[1] & 0x1f;
@@ -99,7 +100,7 @@ static bool judge(const struct unit *unit, const u64 *in, struct accepted *out)
 		if (!collection_is_in_range(unit, in[2] & 0xffff, out))
 			return false;
 		if (!valid) {
-			out->grow = NULL;
+			out->optional = true;
 			return true;
 		}
 		to[2] |= VALID | rdbase << 16;
@@ -151,7 +152,7 @@ static bool grow(const struct table *table, u64 at)
 	struct span level2;
 
 	if (READ_ONCE(*own) & VALID)
-		return true;
+		return !CHOSEN(CLEARED_LEVEL1_REFUSED) || READ_ONCE(*host) == READ_ONCE(*own);
 	if (CHOSEN(LEVEL2_FIXED))
 		return false;
 	if (level2_of(READ_ONCE(*host), table->recorded, &level2) != 1)
@@ -229,6 +230,36 @@ static bool is_mapped(const struct unit *unit, const u64 *words, u64 offset)
 	return last >= 0 ? last : *mapped_byte(unit, words[2]) >> (words[2] & 7) & 1;
 }
 
+/* The ITT that a device has once all from C to J is consumed, without the slot at `but`. */
+static struct span itt_in_flight(const struct unit *unit, u32 device, u64 but)
+{
+	struct span itt = EMPTY;
+	bool right;
+	u32 parent, link = find(unit, device, &parent, &right);
+
+	if (link)
+		itt = itt_of(unit, &unit->records[link - 1]);
+	for (u64 at = unit->consumed; at != unit->judged; at = after(unit, at)) {
+		u64 words[4];
+
+		read_slot(queue_address(unit) + at, words);
+		if (at == but || (words[0] & 0xff) != MAPD || words[0] >> 32 != device)
+			continue;
+		itt = words[2] & VALID ? itt_span(unit, words[2] & ITT_ADDRESS, words[1] & 0x1f) : EMPTY;
+	}
+	return itt;
+}
+
+/* With UNMAP_BY_COMMAND: whether a MAPD V=0 names other pages than those of its device's ITT. */
+static bool unmaps_another(const struct unit *unit, const u64 *words, u64 offset)
+{
+	struct span itt = itt_in_flight(unit, words[0] >> 32, offset);
+	struct span named = itt_span(unit, words[2] & ITT_ADDRESS, words[1] & 0x1f);
+
+	return itt.bytes &&
+	       (itt.address / PAGE != named.address / PAGE || pages_under(itt) != pages_under(named));
+}
+
 static bool is_refused_by_choice(const struct unit *unit, const u64 *words, u64 offset)
 {
 	u64 opcode = words[0] & 0xff;
@@ -239,10 +270,82 @@ static bool is_refused_by_choice(const struct unit *unit, const u64 *words, u64 
 		return true;
 	if (CHOSEN(COLLECTIONS) && opcode == MAPC && (words[2] & 0xffff) >= 2)
 		return true;
+	if (CHOSEN(UNMAP_BY_COMMAND) && opcode == MAPD && !(words[2] & VALID) &&
+	    unmaps_another(unit, words, offset))
+		return true;
 	if (!(words[2] & VALID))
 		return CHOSEN(UNMAPPED_DEVICE_REFUSED) && opcode == MAPD && !is_mapped(unit, words, offset);
 	return (CHOSEN(REMAP_REFUSED) && opcode == MAPD && is_mapped(unit, words, offset)) ||
 	       (CHOSEN(MAPPED_COLLECTION_REFUSED) && opcode == MAPC && is_mapped(unit, words, offset));
+}
+
+/* Devices and ITTs that are held, with one more: of records, and from C to J. */
+#define MOST_HELD 4096
+struct held {
+	u32 count, devices[MOST_HELD];
+	struct span itts[MOST_HELD];
+};
+
+static void hold(struct held *held, u32 device, struct span itt)
+{
+	if (held->count >= MOST_HELD)
+		return;
+	held->devices[held->count] = device;
+	held->itts[held->count++] = itt;
+}
+
+static u32 count_devices(const struct held *held)
+{
+	u32 count = 0;
+
+	for (u32 n = 0; n < held->count; n++) {
+		u32 m = 0;
+
+		while (m < n && held->devices[m] != held->devices[n])
+			m++;
+		count += m == n;
+	}
+	return count;
+}
+
+static u32 count_pages(const struct held *held)
+{
+	u32 count = 0;
+
+	for (u32 n = 0; n < held->count; n++)
+		for (u64 page = 0; page < pages_under(held->itts[n]); page++) {
+			u64 number = held->itts[n].address / PAGE + page;
+			u32 m = 0;
+
+			while (m < n && number - held->itts[m].address / PAGE >= pages_under(held->itts[m]))
+				m++;
+			count += m == n;
+		}
+	return count;
+}
+
+/* Whether there is no room for the device that a MAPD V=1 maps, which may take the slot at `but`. */
+static bool is_full(const struct unit *unit, const u64 *words, struct span itt, u64 but)
+{
+	static struct held held;
+
+	if (!CHOSEN(CAPACITY_DEVICES) && !CHOSEN(CAPACITY_PAGES))
+		return unit->capacity - unit->used <= unit->mapds;
+	held.count = 0;
+	for (u32 n = 0; n < unit->touched; n++)
+		if (unit->records[n].one << 20)
+			hold(&held, unit->records[n].two, itt_of(unit, &unit->records[n]));
+	for (u64 at = unit->consumed; at != unit->judged; at = after(unit, at)) {
+		u64 other[4];
+
+		read_slot(queue_address(unit) + at, other);
+		if (at != but && (other[0] & 0xff) == MAPD && (other[2] & VALID))
+			hold(&held, other[0] >> 32, itt_span(unit, other[2] & ITT_ADDRESS, other[1] & 0x1f));
+	}
+	hold(&held, words[0] >> 32, itt);
+	if (CHOSEN(CAPACITY_DEVICES))
+		return count_devices(&held) > unit->capacity;
+	return held.count > unit->capacity || count_pages(&held) > unit->capacity;
 }
 
 /* Copies the host's slot once, judges the copy, borrows for it, writes it to our slot. */
@@ -254,9 +357,11 @@ static bool accept(struct unit *unit, u64 offset)
 	read_slot(unit->host_queue + offset, words);
 	if (is_refused_by_choice(unit, words, offset) || !judge(unit, words, &accepted))
 		return false;
-	if (accepted.borrows && unit->capacity - unit->used <= unit->mapds)
+	if (accepted.borrows && is_full(unit, words, accepted.itt, offset))
 		return false;
-	if (accepted.grow && !grow(accepted.grow, accepted.entry))
+	if (accepted.grow && accepted.optional && CHOSEN(LEVEL2_FOLLOWED))
+		grow(accepted.grow, accepted.entry);
+	if (accepted.grow && !accepted.optional && !grow(accepted.grow, accepted.entry))
 		return false;
 	if (accepted.borrows) {
 		if (borrow_itt(accepted.itt))
@@ -366,6 +471,10 @@ static bool wait_for(struct unit *unit)
 {
 	for (u32 n = 0; n < POLLED && !unit->stalled && unit->consumed != unit->judged; n++)
 		consume(unit, hw_read(unit, CREADR));
+	if (CHOSEN(TIMEOUT_OFF) && !unit->stalled && unit->consumed != unit->judged) {
+		hw_write(unit, CTLR, unit->ctlr);
+		unit->run = LOST;
+	}
 	return !unit->stalled && unit->consumed == unit->judged;
 }
 
@@ -374,7 +483,7 @@ static void submit(struct unit *unit)
 	u64 before;
 	u32 n = 0;
 
-	if (CHOSEN(POLLS) && unit->stalled)
+	if (POLLS_CHOSEN && (unit->stalled || unit->run == LOST))
 		return;
 	do {
 		before = unit->judged;
@@ -391,7 +500,7 @@ static void submit(struct unit *unit)
 			return;
 		its_order();
 		hw_write(unit, CWRITER, unit->judged);
-	} while (CHOSEN(POLLS) && wait_for(unit));
+	} while (POLLS_CHOSEN && wait_for(unit));
 }
 
 static void poll(struct unit *unit)
@@ -437,7 +546,7 @@ static void retry(struct unit *unit)
 		unit->stalled = false;
 		its_order();
 		hw_write(unit, CWRITER, unit->judged | 1);
-		if (CHOSEN(POLLS))
+		if (POLLS_CHOSEN)
 			wait_for(unit);
 	}
 	unit->refused = false;
@@ -483,14 +592,33 @@ static bool may_start(const struct unit *unit)
 	return true;
 }
 
+/* With RESUME_EL2: what the host wrote goes to the hardware. */
+static bool program(struct unit *unit)
+{
+	if (!unit->cbaser_valid || unit->judged != unit->consumed)
+		return false;
+	for (u32 n = 0; n < 8; n++)
+		if ((unit->tables[n].recorded & VALID) && !unit->tables[n].valid)
+			return false;
+	for (u32 n = 0; n < 8; n++)
+		if (unit->tables[n].recorded & VALID)
+			hw_write(unit, BASER(n), unit->tables[n].recorded);
+	hw_write(unit, CBASER, unit->cbaser);
+	hw_write(unit, CWRITER, 0);
+	unit->reprogram = false;
+	return true;
+}
+
 static void write_ctlr(struct unit *unit, u64 value)
 {
 	if (!(value & ENABLED)) {
 		if (look(unit)) {
 			hw_write(unit, CTLR, unit->ctlr);
 			unit->run = STOPPING;
+			unit->enabled = false;
 		}
-	} else if (is_at_rest(unit) && may_start(unit)) {
+	} else if (is_at_rest(unit) && (unit->reprogram ? program(unit) : may_start(unit))) {
+		unit->enabled = true;
 		hw_write(unit, CTLR, unit->ctlr | ENABLED);
 		unit->run = RUNNING;
 		poll(unit);
@@ -525,8 +653,11 @@ static void write_cbaser(struct unit *unit, u64 value)
 		return;
 	unit->cbaser = with_attributes(unit->cbaser, value);
 	unit->cbaser_valid = value & VALID;
-	hw_write(unit, CBASER, shown_cbaser(unit));
-	hw_write(unit, CWRITER, 0);
+	unit->reprogram = CHOSEN(RESUME_EL2);
+	if (!unit->reprogram) {
+		hw_write(unit, CBASER, shown_cbaser(unit));
+		hw_write(unit, CWRITER, 0);
+	}
 	/* Nobody knows what of the rest was carried out. */
 	settle_until(unit, unit->judged, true);
 	unit->consumed = unit->judged = unit->written = 0;
@@ -543,7 +674,8 @@ static void write_baser(struct unit *unit, u32 n, u64 value)
 		return;
 	table->recorded = with_attributes(table->recorded, value);
 	table->valid = value & VALID;
-	hw_write(unit, BASER(n), shown_baser(table));
+	if (!CHOSEN(RESUME_EL2))
+		hw_write(unit, BASER(n), shown_baser(table));
 }
 
 /* What a register that EL2 keeps shows without a look. */
@@ -560,8 +692,16 @@ static u64 shown(const struct unit *unit, u64 offset)
 
 static u64 read_register(struct unit *unit, u64 offset)
 {
+	if (offset == CTLR && CHOSEN(CTLR_ACCEPTED))
+		return (read_ctlr(unit) & ~ENABLED) | unit->enabled;
 	if (offset == CTLR)
 		return read_ctlr(unit);
+	if (CHOSEN(BASES_HARDWARE) && (offset == CBASER || (offset >= BASER(0) && offset <= BASER(7))))
+		return hw_read(unit, offset);
+	if (offset == CREADR && CHOSEN(CREADR_HARDWARE))
+		return hw_read(unit, offset);
+	if (offset == CREADR && CHOSEN(CREADR_RECORDED))
+		return unit->consumed | shows_stall(unit);
 	if (offset == CREADR) {
 		poll(unit);
 		return unit->consumed | shows_stall(unit);
@@ -639,6 +779,66 @@ static bool is_double(u64 offset)
 	return false;
 }
 
+static bool redistributors_are_borrowed(void)
+{
+	bool borrowed;
+
+	its_lock(ITS_LOCK_REDISTRIBUTORS);
+	borrowed = redistributors_borrowed;
+	its_unlock(ITS_LOCK_REDISTRIBUTORS);
+	return borrowed;
+}
+
+/* The configuration table of a redistributor, or the pending table. */
+static struct span table_of_lpis(u64 address, bool is_pending)
+{
+	u64 properties = its_read_device(address + GICR_PROPBASER, 8);
+	u64 pending = its_read_device(address + GICR_PENDBASER, 8);
+	u64 bytes = BIT((properties & 0x1f) + 1);
+
+	if (!is_pending)
+		return (struct span){ properties & 0xffffffffff000ULL, bytes > 8192 ? bytes - 8192 : 0 };
+	return (struct span){ pending & 0xfffffffff0000ULL, bytes / 8 > 1024 ? bytes / 8 : 1024 };
+}
+
+/* The n-th of all tables of redistributors with LPIs enabled, two each; empty where LPIs are off. */
+static struct span lpi_table(u64 n)
+{
+	struct its_redistributor found;
+
+	if (its_redistributor(n / 2, &found) || !(its_read_device(found.address + GICR_CTLR, 4) & 1))
+		return EMPTY;
+	return table_of_lpis(found.address, n % 2);
+}
+
+/* With ENABLE_LPIS_BORROWED: whether a redistributor's LPIs are off while others are guarded. */
+static bool borrows_late(const struct its_trap *trap)
+{
+	struct its_redistributor found;
+
+	if (its_redistributor(trap->index, &found))
+		return false;
+	return redistributors_are_borrowed() && !(its_read_device(found.address + GICR_CTLR, 4) & 1);
+}
+
+static s32 borrow_late(u32 index)
+{
+	struct its_redistributor found;
+	struct span configuration, pending;
+	s32 result;
+
+	if (its_redistributor(index, &found))
+		return -ENODEV;
+	configuration = table_of_lpis(found.address, false);
+	pending = table_of_lpis(found.address, true);
+	result = borrow(configuration);
+	if (!result && borrow(pending)) {
+		give_back(configuration);
+		return -EPERM;
+	}
+	return result;
+}
+
 static u64 trap_redistributor(const struct its_trap *trap)
 {
 	u64 offset = trap->offset, start = offset & ~7ULL, shift = 0, address, value = trap->value;
@@ -661,6 +861,14 @@ static u64 trap_redistributor(const struct its_trap *trap)
 	}
 	bool table = offset == GICR_PROPBASER || offset == GICR_PENDBASER;
 
+	if (CHOSEN(ENABLE_LPIS_BORROWED) && (table || offset == GICR_CTLR) && borrows_late(trap)) {
+		if (table ? trap->bytes != 8 : !!shift)
+			return 0;
+		if (!table && (value & 1) && borrow_late(trap->index))
+			value &= ~1ULL;
+		its_write_device(address, bytes, value);
+		return 0;
+	}
 	if ((offset >= VLPI_FRAME && offset < VLPI_FRAME + 0x10000) || shift ||
 	    (table && !(CHOSEN(REDISTRIBUTORS_OPEN) && trap->bytes == 8)))
 		return 0;
@@ -670,21 +878,6 @@ static u64 trap_redistributor(const struct its_trap *trap)
 	return 0;
 }
 
-/* The n-th of all tables of redistributors with LPIs enabled, two each; empty where LPIs are off. */
-static struct span lpi_table(u64 n)
-{
-	struct its_redistributor found;
-	u64 properties, pending, bytes;
-
-	if (its_redistributor(n / 2, &found) || !(its_read_device(found.address + GICR_CTLR, 4) & 1))
-		return EMPTY;
-	properties = its_read_device(found.address + GICR_PROPBASER, 8);
-	pending = its_read_device(found.address + GICR_PENDBASER, 8);
-	bytes = BIT((properties & 0x1f) + 1);
-	if (n % 2 == 0)
-		return (struct span){ properties & 0xffffffffff000ULL, bytes > 8192 ? bytes - 8192 : 0 };
-	return (struct span){ pending & 0xfffffffff0000ULL, bytes / 8 > 1024 ? bytes / 8 : 1024 };
-}
 
 #include "careful/set_up.h"
 
@@ -724,16 +917,6 @@ u64 its_subject_trap(const struct its_trap *trap)
 	value = trap_control(&units[trap->index], trap);
 	its_unlock(ITS_LOCK_ITS + trap->index);
 	return value;
-}
-
-static bool redistributors_are_borrowed(void)
-{
-	bool borrowed;
-
-	its_lock(ITS_LOCK_REDISTRIBUTORS);
-	borrowed = redistributors_borrowed;
-	its_unlock(ITS_LOCK_REDISTRIBUTORS);
-	return borrowed;
 }
 
 bool its_subject_allows_donation(void)

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::Declaration;
 use crate::fault::{Fault, Malformed};
-use crate::points::{Memory, Queue, Registers, SetUp, Traps};
+use crate::points::{Memory, Queue, Registers, SetUp, Timeout, Traps};
 
 /// The version of the file that this code reads.
 const VERSION: u32 = 1;
@@ -87,6 +87,10 @@ impl File {
             let (polls, most) = (self.queue.polls, POLLS.end());
             let what = format!("queue.polls is {polls}; at most {most}");
             return Some(Fault::new("queue.polls", what));
+        }
+        if self.queue.polls == 0 && self.queue.timeout != Timeout::Kept {
+            let what = "queue.timeout: without queue.polls nothing runs out".into();
+            return Some(Fault::new("queue.timeout", what));
         }
         if self.registers.typer_hidden > i64::MAX as u64 {
             let what = "registers.typer-hidden is beyond 2^63-1".into();

@@ -155,6 +155,16 @@ points! {
             /// reach. Verdicts say so.
             Open "open",
         }
+        /// What a write of EnableLPIs does on a redistributor whose LPIs are off.
+        enable_lpis "enable-lpis" ("redistributors"): choice EnableLpis {
+            /// Nothing.
+            Kept "kept",
+            /// Once the tables of the others are borrowed, EL2 forwards 64-bit writes of PROPBASER
+            /// and PENDBASER. A write of CTLR with EnableLPIs makes EL2 read both, borrow both
+            /// tables and then forward it. If a table cannot be borrowed EnableLPIs stays 0. LPIs
+            /// that are on stay on.
+            Borrowed "borrowed",
+        }
     }
     /// The set-up of an ITS.
     SetUp "set-up" {
@@ -171,6 +181,13 @@ points! {
             All "all",
             /// The host's copies alone. EL2 takes queue and tables from the hardware.
             Copies "copies",
+        }
+        /// What a set-up of an ITS that is guarded does.
+        again "again" ("S4"): choice Again {
+            /// It fails.
+            Refused "refused",
+            /// It succeeds and changes nothing.
+            Accepted "accepted",
         }
         /// What x1 returns if a check fails.
         errno "errno" ("S1 to S9"): choice ErrnoOf {
@@ -199,12 +216,39 @@ points! {
             /// It may not. EL2 refuses the ITT, at set-up too.
             Own "own",
         }
+        /// How often EL2 pins a page that several structures lie on.
+        pins "pins" ("P5"): choice Pins {
+            /// Once for each.
+            ByStructure "by-structure",
+            /// Once for all. EL2 counts the structures in a note of its own.
+            ByPage "by-page",
+        }
+        /// What takes a record in the private pages, of which there are `records-per-page` each.
+        capacity "capacity" ("P7"): choice Capacity {
+            /// An ITT, from the MAPD V=1 on.
+            Itts "itts",
+            /// A DeviceID, from its first MAPD V=1 on.
+            Devices "devices",
+            /// An ITT as above, and a page that ITTs lie on: each private page has room for
+            /// `records-per-page` of both.
+            Pages "pages",
+        }
         /// Whether EL2 adds level-2 tables after set-up.
         level2 "level2" ("P8"): choice Level2Tables {
             /// A command with V=1 that needs one makes EL2 add what the host offers.
             Grown "grown",
             /// EL2 refuses a command with V=1 whose level-2 table is not there.
             Fixed "fixed",
+            /// A MAPD or MAPC with V=0 makes EL2 add a usable table too. Without one it goes on.
+            Followed "followed",
+        }
+        /// How EL2 judges a command with V=1 whose level-2 table is there, and whose entry in the
+        /// host's copy of the level-1 table is no longer the one of that table.
+        cleared_level1 "cleared-level1" ("P8"): choice ClearedLevel1 {
+            /// As any other. EL2 does not need the host's entry again.
+            Kept "kept",
+            /// EL2 reads the host's entry once and refuses the command.
+            Refused "refused",
         }
         /// Who zeroes a level-2 table that joins.
         level2_contents "level2-contents" ("P4"): choice Level2Contents {
@@ -230,6 +274,31 @@ points! {
         /// consumed EL2 judges on, up to `commands-per-trap`. Otherwise the commands stay in
         /// flight, and the trap judges no more.
         polls "polls" ("P9"): number u32 { "0 to 1000" "With 0 EL2 never waits." }
+        /// What EL2 does if polls run out.
+        timeout "timeout" ("P9"): choice Timeout {
+            /// The commands stay in flight.
+            Kept "kept",
+            /// EL2 clears Enabled, and the ITS stays off until reboot. What is in flight stays
+            /// borrowed for good. The account of service ends.
+            Off "off",
+        }
+        /// What a read of CREADR does.
+        creadr "creadr" ("P9, P10"): choice CreadrReads {
+            /// It is a look, and returns C.
+            Look "look",
+            /// It returns C and the stall as of the last look, and is none.
+            Recorded "recorded",
+            /// It returns what the hardware has, and is no look. A refused command does not show.
+            Hardware "hardware",
+        }
+        /// What a MAPD V=0 gives back.
+        unmap "unmap" ("P6"): choice Unmap {
+            /// The ITT of the record, whatever the command names.
+            ByRecord "by-record",
+            /// The ITT that the command names by its own Size and address. EL2 refuses it if it
+            /// lies on other pages than the ITT that the device has or is about to have.
+            ByCommand "by-command",
+        }
         /// How a refused command shows.
         refusal "refusal" ("P10"): choice Refusal {
             /// CREADR reads Stalled once the hardware has consumed what is before it.
@@ -303,6 +372,20 @@ points! {
             /// Zero.
             Zero "zero",
         }
+        /// What CTLR.Enabled reads.
+        ctlr "ctlr" ("CTLR"): choice CtlrReads {
+            /// What the hardware has.
+            Hardware "hardware",
+            /// What the host wrote last and EL2 accepted. The other bits are the hardware's.
+            Accepted "accepted",
+        }
+        /// What CBASER and BASER read.
+        bases "bases" ("CBASER, BASER"): choice BaseReads {
+            /// What EL2 recorded, with Valid as last accepted.
+            Recorded "recorded",
+            /// What the hardware has.
+            Hardware "hardware",
+        }
         /// Whether the host may change cacheability and shareability of CBASER and BASER.
         attributes "attributes" ("CBASER, BASER"): choice Attributes {
             /// It may not. EL2 ignores a write with others.
@@ -317,6 +400,10 @@ points! {
             /// It may not. EL2 ignores the writes. Service is not judged from such a write on,
             /// because a driver cannot resume.
             None "none",
+            /// It may, at rest, and EL2 keeps it to itself. After a write of CBASER the next write
+            /// of Enabled = 1 needs all of them Valid. EL2 then writes each table and CBASER as
+            /// they were accepted, CWRITER := 0, and CTLR.
+            El2 "el2",
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use its_architecture::{RETRY, STALLED};
 use its_declaration::{
-    Attributes, Bytes, Declaration, Identification, Iidr, Refusal, Resume, Retry, UnknownRegisters,
+    Attributes, BaseReads, Bytes, CreadrReads, CtlrReads, Declaration, Identification, Iidr,
+    Refusal, Resume, Retry, Timeout, UnknownRegisters,
 };
 use its_gic::register::{Baser, Cbaser, Ctlr, OFFSET_MASK};
 use its_gic::{Command, Part, Register};
@@ -34,6 +35,10 @@ pub(crate) struct GuardedIts {
     pub(crate) base: u64,
     /// CTLR as at set-up, without Enabled and Quiescent.
     pub(crate) ctlr: u64,
+    /// Enabled as the host wrote it and EL2 accepted it.
+    pub(crate) is_enabled: bool,
+    /// The host wrote CBASER, and EL2 is to write it with Enabled (the point `resume`).
+    pub(crate) resumes: bool,
     /// As at set-up.
     pub(crate) cbaser: u64,
     /// What CBASER and BASERs show the host, and how EL2 left them: with the Valid last accepted.
@@ -68,7 +73,8 @@ impl GuardedIts {
                 }
             }
             Direction::Read => {
-                if register == Register::Creadr {
+                let looks = self.declared().queue.creadr == CreadrReads::Look;
+                if register == Register::Creadr && looks {
                     self.take_up(trap.events, trap);
                 }
                 self.notice_rest(trap.events);
@@ -100,11 +106,24 @@ impl GuardedIts {
         let hardware = Reading::Hardware(register);
         let shown_if = |is_shown| if is_shown { hardware } else { Reading::Zero };
         match register {
+            Register::Cbaser | Register::Baser(_) if registers.bases == BaseReads::Hardware => {
+                (hardware, registers.bases.declared())
+            }
             Register::Cbaser => {
                 (Reading::Value(self.shown_cbaser), registers.attributes.declared())
             }
             Register::Cwriter => (Reading::Value(self.queues.w), None),
-            Register::Creadr => (Reading::Creadr(self.creadr()), queue.refusal.declared()),
+            Register::Creadr if queue.creadr == CreadrReads::Hardware => {
+                (hardware, queue.creadr.declared())
+            }
+            Register::Creadr => {
+                let declared = queue.refusal.declared().or(queue.creadr.declared());
+                (Reading::Creadr(self.creadr()), declared)
+            }
+            Register::Ctlr if registers.ctlr == CtlrReads::Accepted => {
+                let enabled = u64::from(self.is_enabled);
+                (Reading::Enabled(enabled), registers.ctlr.declared())
+            }
             Register::Baser(n) => {
                 let shown = self.shown_baser[usize::from(n & 7)];
                 (Reading::Value(shown), registers.attributes.declared())
@@ -178,6 +197,7 @@ impl GuardedIts {
                 self.look(before, trap);
                 trap.account.writes.push(write);
                 if place.is_some() {
+                    self.is_enabled = false;
                     self.stop = Stop::Stopping;
                     self.notice_rest(after);
                 }
@@ -190,11 +210,17 @@ impl GuardedIts {
             }
             (false, true) => {
                 self.notice_rest(before);
-                if !self.may_enable(trap) {
+                if self.resumes {
+                    if !self.may_resume_here(trap) {
+                        return;
+                    }
+                    self.program(trap);
+                } else if !self.may_enable(trap) {
                     return;
                 }
                 trap.account.writes.push(write);
                 self.stop = Stop::Running;
+                self.is_enabled = true;
                 if place.is_some() {
                     self.take_up(after, trap);
                 }
@@ -217,6 +243,27 @@ impl GuardedIts {
         empty && queue && (0..8).all(table) && self.is_at_rest(trap)
     }
 
+    /// The point `resume`: whether EL2 can program the hardware: at rest, nothing in flight, all as
+    /// at set-up and Valid as the host wrote it.
+    fn may_resume_here(&mut self, trap: &mut ItsTrap) -> bool {
+        let table = |n: usize| (self.shown_baser[n] ^ self.mappings.baser[n]) & Baser::VALID == 0;
+        let valid = Cbaser::from_bits(self.shown_cbaser).valid() && (0..8).all(table);
+        valid && self.queues.c == self.queues.j && self.is_at_rest(trap)
+    }
+
+    /// The point `resume`: EL2 writes what the host wrote, in this order.
+    fn program(&mut self, trap: &mut ItsTrap) {
+        let source = self.declared().registers.resume.source();
+        for n in (0..8).filter(|n| Baser::from_bits(self.mappings.baser[*n]).valid()) {
+            let (register, value) = (Register::Baser(n as u8), self.mappings.baser[n]);
+            trap.account.writes.push(self.forwarded(register, value, Baser::WRITABLE, source));
+        }
+        let cbaser = self.forwarded(Register::Cbaser, self.cbaser, Cbaser::WRITABLE, source);
+        let cwriter = self.forwarded(Register::Cwriter, 0, u64::MAX, source);
+        trap.account.writes.extend([cbaser, cwriter]);
+        self.resumes = false;
+    }
+
     fn write_cbaser(&mut self, part: Part, value: u64, trap: &mut ItsTrap) {
         let new = part.insert(self.shown_cbaser, value);
         let same = (new ^ self.cbaser) & Cbaser::WRITABLE & !self.changeable() == 0;
@@ -226,8 +273,12 @@ impl GuardedIts {
         self.cbaser = with_bits_of(ATTRIBUTES & self.changeable(), self.cbaser, new);
         self.shown_cbaser = with_bits_of(Cbaser::VALID, self.cbaser, new);
         let source = self.declared().registers.attributes.declared().unwrap_or("CBASER");
-        trap.account.writes.push(self.forwarded(Register::Cbaser, new, Cbaser::WRITABLE, source));
-        trap.account.writes.push(self.forwarded(Register::Cwriter, 0, u64::MAX, "CBASER"));
+        self.resumes = self.declared().registers.resume == Resume::El2;
+        if !self.resumes {
+            let cbaser = self.forwarded(Register::Cbaser, new, Cbaser::WRITABLE, source);
+            let cwriter = self.forwarded(Register::Cwriter, 0, u64::MAX, "CBASER");
+            trap.account.writes.extend([cbaser, cwriter]);
+        }
         self.queues = Queues::new(self.queues.queue, self.queues.shadow);
         // P11: taken as done, but what that would release stays borrowed for good.
         while !self.mappings.in_flight.is_empty() {
@@ -239,7 +290,7 @@ impl GuardedIts {
     fn may_resume(&self, trap: &mut ItsTrap) -> bool {
         let resume = self.declared().registers.resume;
         trap.account.declared = resume.declared();
-        resume == Resume::Host
+        resume != Resume::None
     }
 
     fn write_baser(&mut self, n: usize, part: Part, value: u64, trap: &mut ItsTrap) {
@@ -258,6 +309,9 @@ impl GuardedIts {
             let recorded = with_bits_of(ATTRIBUTES & self.changeable(), recorded, new);
             self.mappings.baser[n] = recorded;
             self.shown_baser[n] = with_bits_of(Baser::VALID, recorded, new);
+        }
+        if self.declared().registers.resume == Resume::El2 {
+            return;
         }
         let write = self.forwarded(Register::Baser(n as u8), new, Baser::WRITABLE, "BASER");
         trap.account.writes.push(Write { required: set_up_valid, ..write });
@@ -334,7 +388,7 @@ impl GuardedIts {
             self.expect_writer(self.queues.j, true, events, trap);
             events = self.poll(declared.polls, events, trap);
         }
-        while room > 0 && !self.queues.stalled {
+        while room > 0 && !self.queues.stalled && self.stop != Stop::Lost {
             let before = self.queues.j;
             let rest = self.judge_queue(&mut room, events, trap);
             if self.queues.j == before {
@@ -377,6 +431,12 @@ impl GuardedIts {
         }
         if self.is_waiting() && self.read_before_copy(rest).is_some() {
             self.report_polls(polls, "more", trap);
+        }
+        let timeout = self.declared().queue.timeout;
+        if self.is_waiting() && timeout == Timeout::Off {
+            self.stop = Stop::Lost;
+            let write = self.forwarded(Register::Ctlr, self.ctlr, 0x7fff_ffff, timeout.source());
+            trap.account.writes.push(Write { size: AccessSize::Word, ..write });
         }
         rest
     }

@@ -9,6 +9,7 @@ use its_machine::{Event, HostSide, Machine, PageChange, PageState};
 use crate::ghost::{Ghost, shared};
 use crate::{Rule, rules};
 use its_architecture::Judgement;
+use its_declaration::Pins;
 
 /// What a page is but for the ITS emulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,7 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     machine: Machine,
+    pins: Pins,
     pages: BTreeMap<u64, Entry>,
     /// Pages to compare at the end of this action.
     changed: Vec<u64>,
@@ -51,8 +53,9 @@ pub(crate) struct Ledger {
 pub(crate) struct Refused;
 
 impl Ledger {
-    pub(crate) fn new(machine: Machine) -> Self {
-        Self { machine, pages: BTreeMap::new(), changed: Vec::new(), contested: BTreeMap::new() }
+    pub(crate) fn new(machine: Machine, pins: Pins) -> Self {
+        let (pages, changed, contested) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        Self { machine, pins, pages, changed, contested }
     }
 
     fn entry(&self, page: u64) -> Entry {
@@ -191,10 +194,14 @@ impl Ledger {
         }
     }
 
-    fn expected(entry: Entry) -> PageState {
+    fn expected(&self, entry: Entry) -> PageState {
+        let most = match self.pins {
+            Pins::ByStructure => 0xffff,
+            Pins::ByPage => 1,
+        };
         match entry.base {
             _ if entry.owned => PageState::EL2,
-            _ if entry.borrowed > 0 => shared(entry.borrowed.min(0xffff) as u16),
+            _ if entry.borrowed > 0 => shared(entry.borrowed.min(most) as u16),
             Base::Host => PageState::HOST,
             Base::HostShared => shared(0),
             Base::Guest => PageState::GUEST,
@@ -211,7 +218,7 @@ impl Ledger {
             let (entry, Some(seen)) = (self.entry(page), ghost.page(page)) else {
                 continue;
             };
-            let expected = Self::expected(entry);
+            let expected = self.expected(entry);
             if seen == expected && !entry.stuck {
                 continue;
             }
@@ -222,7 +229,7 @@ impl Ledger {
                 self.pages.insert(page, Entry { stuck, ..entry });
                 continue;
             }
-            report(page, expected, seen, judgement);
+            report(page, self.pins.source(), (expected, seen), judgement);
         }
         self.changed = changed;
     }
@@ -248,7 +255,12 @@ fn witnessed(page: u64, events: &[Event]) -> [Option<bool>; 2] {
     [borrowed, donated]
 }
 
-fn report(page: u64, expected: PageState, seen: PageState, judgement: &mut Judgement) {
+fn report(
+    page: u64,
+    pins: &'static str,
+    (expected, seen): (PageState, PageState),
+    judgement: &mut Judgement,
+) {
     let is_host_s = |page: PageState| page.host != HostSide::Nothing;
     let rule: &'static Rule = if !(is_host_s(expected) && is_host_s(seen)) {
         &rules::DIV_OWNERSHIP
@@ -266,7 +278,7 @@ fn report(page: u64, expected: PageState, seen: PageState, judgement: &mut Judge
     } else {
         ("pins", expected.pins.to_string(), seen.pins.to_string())
     };
-    let source = if expected == PageState::EL2 { "P4" } else { "P5" };
+    let source = if expected == PageState::EL2 { "P4" } else { pins };
     let path = format_args!("page {page:#x}.{field}");
     judgement.disagree(rule, source, path, wanted, found);
 }
@@ -278,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_pin_count_has_16_bits() {
-        let mut ledger = Ledger::new(machine());
+        let mut ledger = Ledger::new(machine(), Pins::ByStructure);
         let one = Pages { first: FREE, count: 1 };
         for _ in 0..0xffff {
             assert_eq!(ledger.borrow(one), Ok(()));

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Display;
 
 use its_declaration::{
-    Check, Declaration, IttPages, Level2Contents, Level2Tables, MappedCollection, Remap,
-    UnmappedDevice,
+    Capacity, Check, ClearedLevel1, Declaration, IttPages, Level2Contents, Level2Tables,
+    MappedCollection, Remap, Unmap, UnmappedDevice,
 };
 use its_gic::geometry::{Level1Entry, Location, PAGE_BYTES, Pages, Table, itt_bytes};
 use its_gic::register::{Baser, TableType};
@@ -61,8 +61,8 @@ pub(crate) struct Mappings {
     pub(crate) baser: [u64; 8],
     /// Physical addresses of the host's copies of level-1 tables.
     pub(crate) shadow_level1: [u64; 8],
-    /// Physical addresses of valid level-1 entries.
-    pub(crate) level1: BTreeSet<u64>,
+    /// Physical addresses of valid level-1 entries, and what each was when its table joined.
+    pub(crate) level1: BTreeMap<u64, u64>,
     /// Effects of the commands from C to J, oldest first.
     pub(crate) in_flight: VecDeque<Effect>,
     /// The ITT of each device, as of what was consumed.
@@ -82,7 +82,7 @@ impl Mappings {
             declared,
             baser: [0; 8],
             shadow_level1: [0; 8],
-            level1: BTreeSet::new(),
+            level1: BTreeMap::new(),
             in_flight: VecDeque::new(),
             records: BTreeMap::new(),
             collections: BTreeSet::new(),
@@ -90,10 +90,50 @@ impl Mappings {
         }
     }
 
-    /// P7: each MAPD V=1 holds a record of its own from submission.
-    pub(crate) fn records_used(&self) -> u64 {
-        let maps = |effect: &&Effect| matches!(effect, Effect::Map { .. });
-        (self.records.len() + self.in_flight.iter().filter(maps).count()) as u64
+    /// P7: whether there is room for an ITT of a device, next to those that are held.
+    fn has_room(&self, device_id: u32, itt: Pages) -> bool {
+        self.used(self.held().chain([(device_id, itt)])) <= self.capacity
+    }
+
+    /// Devices with the ITTs that are held for them: of what was consumed, and in flight.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (u32, Pages)> {
+        let maps = self.in_flight.iter().filter_map(|effect| match effect {
+            Effect::Map { device_id, itt } => Some((*device_id, *itt)),
+            Effect::Unmap { .. } | Effect::Collection { .. } | Effect::Nothing => None,
+        });
+        self.records.iter().map(|(device_id, itt)| (*device_id, *itt)).chain(maps)
+    }
+
+    /// P7: records that devices with their ITTs take.
+    pub(crate) fn used(&self, held: impl Iterator<Item = (u32, Pages)>) -> u64 {
+        let used = match self.declared.memory.capacity {
+            Capacity::Itts => held.count(),
+            Capacity::Devices => {
+                held.map(|(device_id, _)| device_id).collect::<BTreeSet<_>>().len()
+            }
+            Capacity::Pages => {
+                let held: Vec<_> = held.collect();
+                let pages: BTreeSet<_> = held.iter().flat_map(|(_, itt)| itt.iter()).collect();
+                pages.len().max(held.len())
+            }
+        };
+        used as u64
+    }
+
+    /// The ITT that a device has once all that is in flight is consumed.
+    fn itt_of(&self, of: u32) -> Option<Pages> {
+        let last = self.in_flight.iter().rev().find_map(|effect| match *effect {
+            Effect::Map { device_id, itt } if device_id == of => Some(Some(itt)),
+            Effect::Unmap { device_id } if device_id == of => Some(None),
+            _ => None,
+        });
+        last.unwrap_or_else(|| self.records.get(&of).copied())
+    }
+
+    /// The point `unmap`: whether a MAPD V=0 names the ITT of its device.
+    fn names_itt(&self, device_id: u32, named: Pages) -> bool {
+        let by_command = self.declared.queue.unmap == Unmap::ByCommand;
+        !by_command || self.itt_of(device_id).is_none_or(|itt| itt == named)
     }
 
     /// Whether as many commands are in flight as EL2 may have.
@@ -196,7 +236,7 @@ impl Mappings {
                     && (size <= self.typer.id_bits() || self.leaves(Check::EventIdBits))
                     && u32::from(size) < numbers.event_id_bits
                     && self.machine.is_memory(itt_address, bytes)
-                    && self.records_used() < self.capacity
+                    && self.has_room(device_id, itt)
                     && itt_address.is_multiple_of(memory.itt_alignment.bytes())
                     && self.allows_pages(itt, trap.ledger)
                     && trap.ledger.can_borrow(itt);
@@ -205,14 +245,21 @@ impl Mappings {
                 return (passes && trap.ledger.borrow(itt).is_ok())
                     .then_some(Effect::Map { device_id, itt });
             }
-            Command::Mapd { device_id, .. } => {
+            Command::Mapd { device_id, size, itt_address, valid: false } => {
+                let named =
+                    Pages::under(itt_address, itt_bytes(size, self.typer.itt_entry_bytes()));
                 let is_known = declared.unmapped_device == UnmappedDevice::Accepted
                     || self.is_device_mapped(device_id);
-                let passes = self.has_device(device_id) && is_known && self.has_entry(0, device_id);
+                let passes = self.has_device(device_id)
+                    && is_known
+                    && self.has_entry(0, device_id)
+                    && self.names_itt(device_id, named);
+                self.follow_level2((0, device_id), passes, window, trap);
                 return passes.then_some(Effect::Unmap { device_id });
             }
             Command::Mapc { icid, valid: false, .. } => {
                 let passes = self.has_collection(icid) && self.has_entry(1, icid.into());
+                self.follow_level2((1, icid.into()), passes, window, trap);
                 return passes.then_some(Effect::Collection { icid, mapped: false });
             }
             Command::Mapc { icid, rdbase, .. } => {
@@ -253,7 +300,9 @@ impl Mappings {
                     | Command::Sync { .. }
             );
             let leaves = !self.declared.queue.left_to_hardware.is_empty();
-            (checked && leaves).then_some("queue.left-to-hardware")
+            let maps = matches!(command, Command::Mapd { valid: true, .. });
+            let capacity = self.declared.memory.capacity.declared().filter(|_| maps);
+            (checked && leaves).then_some("queue.left-to-hardware").or(capacity)
         } else {
             self.refused_by(command, ledger)
         };
@@ -276,6 +325,7 @@ impl Mappings {
             Command::Mapd { device_id, valid: false, .. } if !self.is_device_mapped(device_id) => {
                 queue.unmapped_device.declared()
             }
+            Command::Mapd { valid: false, .. } => queue.unmap.declared(),
             Command::Mapd { device_id, size, itt_address, valid: true } => {
                 let itt = Pages::under(itt_address, itt_bytes(size, self.typer.itt_entry_bytes()));
                 if u32::from(size) >= numbers.event_id_bits {
@@ -290,13 +340,21 @@ impl Mappings {
                 if self.is_device_mapped(device_id) {
                     return memory.remap.declared();
                 }
-                memory.level2.declared().or(memory.level2_contents.declared())
+                self.refused_by_memory()
             }
             Command::Mapc { icid, valid: true, .. } if self.is_collection_mapped(icid) => {
-                queue.mapped_collection.declared()
+                queue.mapped_collection.declared().or(self.refused_by_memory())
             }
+            Command::Mapc { valid: true, .. } => self.refused_by_memory(),
             _ => None,
         }
+    }
+
+    /// The first point of tables and records that was declared.
+    fn refused_by_memory(&self) -> Option<&'static str> {
+        let memory = self.declared.memory;
+        let tables = memory.level2.declared().or(memory.level2_contents.declared());
+        tables.or(memory.cleared_level1.declared()).or(memory.capacity.declared())
     }
 
     /// Whether EL2 takes a DeviceID, which is one of the ITS's or the hardware is to say so.
@@ -356,7 +414,8 @@ impl Mappings {
                 if write.is_some() {
                     self.disagree(level1_entry, "kept", "written", trap);
                 }
-                return others_pass;
+                return others_pass
+                    && self.is_offered_still((n, table), level1_entry, window, trap);
             }
             Level2::Unread if others_pass && !self.is_no_id(n, id) => {
                 self.disagree(level1_entry, "the host's entry read", "not read", trap);
@@ -376,11 +435,45 @@ impl Mappings {
             // P12: the growth of a refused command may stay.
             let owned = trap.ledger.own(pages);
             debug_assert_eq!(owned, Ok(()), "level2() found them free");
-            self.level1.insert(level1_entry);
+            self.level1.insert(level1_entry, entry);
         } else if passes {
             self.disagree(level1_entry, format_args!("{entry:#x}"), "not written", trap);
         }
         passes
+    }
+
+    /// The point `level2`: the level-2 table that a command with V=0 may make EL2 add.
+    fn follow_level2(
+        &mut self,
+        level2: (usize, u32),
+        passes: bool,
+        window: &[Event],
+        trap: &mut ItsTrap,
+    ) {
+        if self.declared.memory.level2 == Level2Tables::Followed {
+            let passes = passes && !refused_by_injection(window);
+            self.judge_level2(level2, None, passes, window, trap);
+        }
+    }
+
+    /// The point `cleared-level1`: whether the host's entry is as it was when the table joined, if
+    /// that matters.
+    fn is_offered_still(
+        &self,
+        (n, table): (usize, Table),
+        level1_entry: u64,
+        window: &[Event],
+        trap: &mut ItsTrap,
+    ) -> bool {
+        if self.declared.memory.cleared_level1 == ClearedLevel1::Kept {
+            return true;
+        }
+        let offered = self.shadow_level1[n] + (level1_entry - table.address);
+        let Some(entry) = window.iter().find_map(|event| event.word_read(offered)) else {
+            self.disagree(level1_entry, "the host's entry read", "not read", trap);
+            return true;
+        };
+        self.level1.get(&level1_entry) == Some(&entry)
     }
 
     /// Whether the ITS has no such DeviceID or ICID, whatever its table holds.
@@ -401,7 +494,7 @@ impl Mappings {
         if self.is_no_id(n, id) && (n == 0 || self.leaves_id(n)) {
             return Level2::Beyond;
         }
-        if self.level1.contains(&level1_entry) {
+        if self.level1.contains_key(&level1_entry) {
             return Level2::Present;
         }
         if self.declared.memory.level2 == Level2Tables::Fixed {
@@ -468,7 +561,8 @@ impl Mappings {
     ) {
         let path = format_args!("its{}.level1 entry {level1_entry:#x}", self.its);
         let memory = self.declared.memory;
-        let source = memory.level2_contents.declared().unwrap_or(memory.level2.source());
+        let declared = memory.level2_contents.declared().or(memory.cleared_level1.declared());
+        let source = declared.unwrap_or(memory.level2.source());
         trap.account.judgement.disagree(rule, source, path, expected, seen);
     }
 }

@@ -1,7 +1,7 @@
 //! The reference: one action in, one judgement out.
 
 use its_architecture::{Architecture, Judgement, STALLED, value_of};
-use its_declaration::{Declaration, Redistributors};
+use its_declaration::{Declaration, EnableLpis, Redistributors};
 use its_gic::geometry::PAGE_BYTES;
 use its_machine::{
     AccessSize, Action, Direction, Event, Freedoms, HostSide, Machine, Outcome, PageState, Part,
@@ -54,7 +54,7 @@ impl Policy {
             declared,
             hardware: Architecture::new(machine, freedoms),
             ghost: Ghost::new(machine),
-            ledger: Ledger::new(machine),
+            ledger: Ledger::new(machine, declared.memory.pins),
             finalized: vec![false; machine.redistributors.len()],
             guarded: vec![None; machine.its.len()],
             lpi_tables_borrowed: false,
@@ -258,7 +258,11 @@ impl Policy {
             }
             Before::Redistributor { n, offset, enabled } => {
                 let address = machine.redistributors[n] + offset;
-                let trap = RedistributorTrap {
+                let borrows = declared.traps.enable_lpis == EnableLpis::Borrowed
+                    && declared.traps.redistributors != Redistributors::Open
+                    && self.lpi_tables_borrowed;
+                let ledger = &mut self.ledger;
+                let mut trap = RedistributorTrap {
                     n,
                     address,
                     offset,
@@ -267,6 +271,9 @@ impl Policy {
                     seen,
                     events,
                     enabled,
+                    borrows,
+                    machine,
+                    ledger,
                 };
                 trap.judge(declared.traps.redistributors, account);
             }

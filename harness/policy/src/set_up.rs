@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use its_architecture::{Partial, STALLED, Truth};
-use its_declaration::{Check, Described, ErrnoOf, LiveDevices, Redistributors};
+use its_declaration::{Again, Check, Described, ErrnoOf, LiveDevices, Redistributors};
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
 use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Ctlr, Register};
@@ -108,8 +108,7 @@ impl<'a> SetUp<'a> {
             return None;
         }
         let (guarded, tables) = guarded.ok().filter(|_| x1 == 0 && self.unread.is_none())?;
-        let level1 = guarded.mappings.level1.iter();
-        let level1 = level1.map(|at| (*at, self.seen(*at).unwrap_or(0))).collect();
+        let level1 = guarded.mappings.level1.iter().map(|(at, entry)| (*at, *entry)).collect();
         Some(Plan { guarded, borrowed: Borrowed { tables, ledger: self.ledger }, level1 })
     }
 
@@ -151,7 +150,8 @@ impl<'a> SetUp<'a> {
     /// The points because of which a check is not made.
     fn declared(&self) -> Option<&'static str> {
         let set_up = self.on.declared.set_up;
-        set_up.live_devices.declared().or(set_up.described.declared())
+        let again = set_up.again.declared();
+        again.or(set_up.live_devices.declared()).or(set_up.described.declared())
     }
 
     /// Whether x1 is a result that the checks allow. An injected failure is S6's or S9's.
@@ -245,6 +245,9 @@ impl<'a> SetUp<'a> {
         let its = on.guardable(device);
         self.require("S3", Errno::Enodev, its.is_some())?;
         let its = its.unwrap_or_default();
+        if on.guarded[its].is_some() && on.declared.set_up.again == Again::Accepted {
+            return Err(Failed);
+        }
         // No ITS of the machine has a vPE table.
         self.require("S4", Errno::Eopnotsupp, on.guarded[its].is_none())?;
 
@@ -266,7 +269,8 @@ impl<'a> SetUp<'a> {
         let mut guarded = self.check_descriptor(its, descriptor, capacity, list)?;
         self.check_idle(&mut guarded)?;
         let devices = list.map_or(0, |(_, devices)| devices);
-        self.require("S9", Errno::Enospc, devices <= capacity)?;
+        let used = devices.max(guarded.mappings.used(guarded.mappings.held()));
+        self.require("S9", Errno::Enospc, used <= capacity)?;
         let by_set_up = self.on.declared.traps.redistributors == Redistributors::Guarded;
         let is_due = by_set_up && !self.on.lpi_tables_borrowed;
         let lpi_tables = if is_due { self.lpi_tables() } else { Vec::new() };
@@ -334,6 +338,8 @@ impl<'a> SetUp<'a> {
             its,
             base,
             ctlr: 0,
+            is_enabled: true,
+            resumes: false,
             cbaser: cbaser.into_bits(),
             shown_cbaser: cbaser.into_bits(),
             shown_baser: [0; 8],
@@ -551,7 +557,7 @@ impl<'a> SetUp<'a> {
             well_formed &= entry.other_bits(table.page_size) == 0;
             let level2 = entry.address(table.page_size);
             owned.push(Pages::under(level2, table.page_size.bytes()));
-            mappings.level1.insert(*address);
+            mappings.level1.insert(*address, *value);
         }
         read &= self.is_zero(next, needed);
         self.need(read.then_some(()), "every level-1 entry to be read");

@@ -3,14 +3,16 @@
 use its_architecture::{
     Architecture, Registers, Truth, its_at, name, redistributor_at, redistributor_register,
 };
-use its_declaration::{ClosingWrites, Declaration, NarrowReads, Redistributors};
-use its_gic::redistributor as gicr;
+use its_declaration::{ClosingWrites, Declaration, EnableLpis, NarrowReads, Redistributors};
+use its_gic::geometry::Pages;
+use its_gic::redistributor::{self as gicr, Pendbaser, Propbaser};
 use its_gic::register::{FRAME_BYTES, OFFSET_MASK};
 use its_gic::{Part, Register};
 use its_machine::{AccessSize, Direction, Event, Machine};
 
 use crate::account::{Account, Write};
 use crate::ledger::Ledger;
+use crate::mappings::refused_by_injection;
 use crate::{Rule, rules};
 
 /// What EL2 read of an ITS's registers, as offsets and values.
@@ -35,6 +37,8 @@ pub(crate) enum Reading {
     Value(u64),
     /// CREADR, as of the last look.
     Creadr(u64),
+    /// CTLR with this Enabled, else as EL2 read it from the hardware.
+    Enabled(u64),
     /// There is nothing for the host.
     Zero,
     /// What EL2 read from the hardware's register for it.
@@ -81,6 +85,10 @@ pub(crate) struct RedistributorTrap<'a> {
     pub(crate) events: &'a [Event],
     /// EnableLPIs when the access began.
     pub(crate) enabled: Truth,
+    /// EL2 borrows the tables of a redistributor that enables LPIs now (the point `enable-lpis`).
+    pub(crate) borrows: bool,
+    pub(crate) machine: &'a Machine,
+    pub(crate) ledger: &'a mut Ledger,
 }
 
 /// What a trapped access is of, and the hardware when it began.
@@ -186,7 +194,14 @@ impl ItsTrap<'_> {
             }
             Reading::Hardware(register) => {
                 let mut values = device_reads(base, self.events).filter_map(of(register));
-                (&rules::DIV_REGISTER, (values.any(|value| is(value).0), None))
+                let is_creadr = register == Register::Creadr;
+                let rule = if is_creadr { &rules::DIV_CREADR } else { &rules::DIV_REGISTER };
+                (rule, (values.any(|value| is(value).0), None))
+            }
+            Reading::Enabled(enabled) => {
+                let mut values = device_reads(base, self.events).filter_map(of(Register::Ctlr));
+                let shown = |value: u64| value & !1 | enabled;
+                (&rules::DIV_REGISTER, (values.any(|value| is(shown(value)).0), None))
             }
         };
         if right {
@@ -205,7 +220,7 @@ impl ItsTrap<'_> {
 
 impl RedistributorTrap<'_> {
     /// "Redistributors, all, from the first finalize", or as declared.
-    pub(crate) fn judge(&self, who: Redistributors, account: &mut Account) {
+    pub(crate) fn judge(&mut self, who: Redistributors, account: &mut Account) {
         let size = self.size.bytes();
         let own = [gicr::CTLR, gicr::PROPBASER, gicr::PENDBASER];
         let named = redistributor_register(self.offset, size);
@@ -245,7 +260,7 @@ impl RedistributorTrap<'_> {
 
     /// `named`: CTLR, PROPBASER or PENDBASER. `wide`: it has 64 bits and no halves.
     fn judge_write(
-        &self,
+        &mut self,
         (value, who): (u64, Redistributors),
         named: Option<u64>,
         wide: bool,
@@ -261,6 +276,17 @@ impl RedistributorTrap<'_> {
                 if size == own {
                     account.writes.push(write(value, u64::MAX, true));
                 }
+            }
+            Some(gicr::CTLR) if self.starts(value) => {
+                let enable = u64::from(self.borrow_tables(account));
+                let source = EnableLpis::Borrowed.source();
+                account
+                    .writes
+                    .push(Write { source, ..write(value & !1 | enable, 0x7fff_fff1, true) });
+            }
+            Some(register) if register != gicr::CTLR && self.is_programmed() => {
+                let source = EnableLpis::Borrowed.source();
+                account.writes.push(Write { source, ..write(value, u64::MAX, true) });
             }
             // EnableLPIs stays as it is.
             Some(gicr::CTLR) => {
@@ -292,6 +318,51 @@ impl RedistributorTrap<'_> {
                 }
             }
         }
+    }
+}
+
+/// The point `enable-lpis`.
+impl RedistributorTrap<'_> {
+    /// Whether a write of CTLR enables LPIs that are off.
+    fn starts(&self, value: u64) -> bool {
+        self.borrows && self.enabled == Truth::No && value & 1 != 0
+    }
+
+    /// Whether a write of PROPBASER or PENDBASER goes to the hardware.
+    fn is_programmed(&self) -> bool {
+        self.borrows && self.enabled == Truth::No && self.size == AccessSize::Double
+    }
+
+    /// Borrows both tables as EL2 read their registers. Returns whether that is possible.
+    fn borrow_tables(&mut self, account: &mut Account) -> bool {
+        let mut reads = device_reads(self.address & !(FRAME_BYTES - 1), self.events);
+        let mut read = |register| reads.find(|(offset, _)| *offset == register);
+        let registers = read(gicr::PROPBASER).zip(read(gicr::PENDBASER));
+        let Some(((_, propbaser), (_, pendbaser))) = registers else {
+            let path = format_args!("redistributor{}.tables", self.n);
+            let (rule, source) = (&rules::DIV_REDISTRIBUTOR, EnableLpis::Borrowed.source());
+            let expected = "PROPBASER, then PENDBASER read";
+            account.judgement.disagree(rule, source, path, expected, "not read");
+            return false;
+        };
+        let propbaser = Propbaser::from_bits(propbaser);
+        let pending = Pendbaser::from_bits(pendbaser).address();
+        let pending = (pending, Pendbaser::bytes(propbaser.id_bits()));
+        let tables = [(propbaser.address(), propbaser.bytes()), pending];
+        let is_memory = |(address, bytes)| bytes == 0 || self.machine.is_memory(address, bytes);
+        self.ledger.witness(self.events);
+        if refused_by_injection(self.events) || !tables.into_iter().all(is_memory) {
+            return false;
+        }
+        let [configuration, pending] = tables.map(|(address, bytes)| Pages::under(address, bytes));
+        if self.ledger.borrow(configuration).is_err() {
+            return false;
+        }
+        let borrowed = self.ledger.borrow(pending).is_ok();
+        if !borrowed {
+            self.ledger.give_back(configuration);
+        }
+        borrowed
     }
 }
 

@@ -5,10 +5,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use its_board::{Board, BoardSubject, Failure, Progress, Snapshot, Tamper};
+use its_declaration::CreadrReads;
 use its_driver::{Drivers, Left, Perform, SetUps, machine, race};
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
-use its_machine::{Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Part, Turn, View};
+use its_machine::{
+    AccessSize, Action, Event, ItsConfiguration, MAX_ITS, Machine, Outcome, Part, Turn, View,
+};
 use its_scenario::{Boot, Operation, Scenario, Stage};
 
 use crate::declared::Declared;
@@ -89,6 +92,8 @@ struct Watched<'a, O> {
     board: &'a mut Board,
     events: Vec<Event>,
     observer: O,
+    /// Whether EL2 looks when the host reads CREADR.
+    reads_look: bool,
 }
 
 impl<O: Observer> Perform for Watched<'_, O> {
@@ -140,14 +145,17 @@ impl<K: Clone> Session<K> {
         let scenario = &*self.fitted(scenario);
         let machine = machine(scenario);
         let key = key(scenario);
+        let reads_look = self.declared.policy.queue.creadr == CreadrReads::Look;
+        let (board, events) = (&mut self.board, Vec::new());
         if let Some(booted) = self.boots.get(&key) {
-            self.board.restore(&booted.snapshot);
+            board.restore(&booted.snapshot);
             let observer = observer(machine, Some(&booted.kept));
-            return Watched::new(&mut self.board, observer).play(scenario, booted.drivers.clone());
+            let watched = Watched { board, events, observer, reads_look };
+            return watched.play(scenario, booted.drivers.clone());
         }
-        self.board.reset(machine, (self.subject)(&machine));
+        board.reset(machine, (self.subject)(&machine));
         let observer = observer(machine, None);
-        let mut watched = Watched::new(&mut self.board, observer);
+        let mut watched = Watched { board, events, observer, reads_look };
         let drivers = watched.boot(scenario);
         if watched.observer.is_over() {
             return watched.observer;
@@ -161,11 +169,7 @@ impl<K: Clone> Session<K> {
     }
 }
 
-impl<'a, O: Observer> Watched<'a, O> {
-    fn new(board: &'a mut Board, observer: O) -> Self {
-        Self { board, events: Vec::new(), observer }
-    }
-
+impl<O: Observer> Watched<'_, O> {
     /// The driver's probe on hardware that nobody guards yet, and from there to the wanted stage.
     fn boot(&mut self, scenario: &Scenario) -> Drivers {
         let stage = scenario.boot.stage;
@@ -263,6 +267,9 @@ impl<'a, O: Observer> Watched<'a, O> {
                 }
                 let before = self.queue(its);
                 self.perform(Action::Advance { its, commands: 64 });
+                if !self.reads_look {
+                    driver.on(0, self).post(false, AccessSize::Word);
+                }
                 let seen = driver.on(0, self).poll().into_bits();
                 // A look may let EL2 pass on more.
                 let [creadr, cwriter] = self.queue(its);

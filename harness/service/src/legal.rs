@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use its_architecture::{Architecture, overlap};
-use its_declaration::{Declaration, IttPages, MappedCollection, Remap};
+use its_declaration::{Capacity, Declaration, IttPages, MappedCollection, Remap, Unmap};
 use its_gic::Command;
 use its_gic::command::Words;
 use its_gic::geometry::{Pages, itt_bytes};
@@ -55,14 +55,20 @@ impl Legal {
                 if devices.iter().any(|(known, ..)| *known == device_id) {
                     return Err("a device is mapped again");
                 }
-                if devices.len() >= entrusted.records {
+                if self.are_records_full((hardware, its), seen, (itt_address, size), entrusted) {
                     return Err("the records of the emulation are full");
                 }
                 self.itt((hardware, its), (itt_address, size), entrusted.itts)?;
             }
-            Command::Mapd { device_id, valid: false, .. } => {
-                if hardware.devices(its).iter().all(|(known, ..)| *known != device_id) {
+            Command::Mapd { device_id, size, itt_address, valid: false } => {
+                let devices = hardware.devices(its);
+                let Some(device) = devices.into_iter().find(|(known, ..)| *known == device_id)
+                else {
                     return Err("a device is unmapped that is not mapped");
+                };
+                let by_command = self.declared.queue.unmap == Unmap::ByCommand;
+                if by_command && device != (device_id, itt_address, size) {
+                    return Err("a device is unmapped by another Size or ITT than its own");
                 }
             }
             Command::Mapti { device_id, event_id, intid, icid } => {
@@ -88,6 +94,27 @@ impl Legal {
         }
         self.note(its, command);
         Ok(())
+    }
+
+    /// Whether the emulation may have no record for one device more.
+    fn are_records_full(
+        &self,
+        (hardware, its): (&Architecture, usize),
+        seen: &Architecture,
+        (itt_address, size): (u64, u8),
+        entrusted: &Entrusted,
+    ) -> bool {
+        let devices = hardware.devices(its);
+        if devices.len() >= entrusted.records || self.declared.memory.capacity != Capacity::Pages {
+            return devices.len() >= entrusted.records;
+        }
+        let pages = |address, size| {
+            let bytes = itt_bytes(size, hardware.its[its].typer.itt_entry_bytes());
+            Pages::under(address, bytes).iter()
+        };
+        let devices = devices.into_iter().chain(seen.devices(its));
+        let held = devices.flat_map(|(_, itt, size)| pages(itt, size));
+        held.chain(pages(itt_address, size)).collect::<BTreeSet<_>>().len() > entrusted.records
     }
 
     /// Whether the emulation is declared to refuse a command that is right.

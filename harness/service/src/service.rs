@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use its_architecture::{
     Architecture, NO_INTERRUPT, Truth, its_at, overlap, redistributor_at, redistributor_register,
 };
-use its_declaration::{Declaration, Level2Contents, Level2Tables, Resume};
+use its_declaration::{Declaration, Level2Contents, Level2Tables, Resume, Timeout};
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, PageSize, Pages};
 use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser, FRAME_BYTES, OFFSET_MASK};
@@ -112,11 +112,25 @@ impl Service {
         if events.iter().any(is_out_of_account) {
             return Err("the machine did what no host can account for");
         }
+        if self.gives_up(action, events) {
+            return Err("the emulation is declared to switch an ITS off, and did");
+        }
         match self.act(action, outcome)? {
             After::Broken(finding) => Ok(Some(finding)),
             After::Nothing => Ok(None),
             After::Pending => Ok(self.compare_all(pending)),
         }
+    }
+
+    /// The point `timeout`: whether EL2 cleared Enabled of an ITS by itself.
+    pub(crate) fn gives_up(&self, action: &Action, events: &[Event]) -> bool {
+        let is_ctlr = |at: u64| self.hardware.machine.its.contains(&at);
+        let by_host = matches!(action, Action::Device { address, .. } if is_ctlr(*address));
+        let cleared = |event: &Event| match event {
+            Event::DeviceWrite { address, value, .. } => is_ctlr(*address) && value & 1 == 0,
+            _ => false,
+        };
+        self.legal.declared.queue.timeout == Timeout::Off && !by_host && events.iter().any(cleared)
     }
 
     pub(crate) fn act(&mut self, action: &Action, outcome: Outcome) -> Followed {
@@ -320,7 +334,7 @@ impl Service {
     /// The writes of a driver that stops its ITS when nothing is posted, programs what it
     /// programmed before, and starts it again.
     fn suspend_or_resume(&mut self, its: usize, register: Register, value: u64) -> Followed {
-        let resumes = self.legal.declared.registers.resume == Resume::Host;
+        let resumes = self.legal.declared.registers.resume != Resume::None;
         if !resumes && matches!(register, Register::Cbaser | Register::Baser(_)) {
             return Err("the emulation is declared not to let the host resume");
         }

@@ -13,6 +13,9 @@ pub(crate) struct Point {
     pub file: PathBuf,
     /// `section.key = value`.
     pub text: String,
+    /// A point of the same section without which it means nothing: the two subjects that are
+    /// compared both have it.
+    pub with: Option<String>,
     /// POLICY.md's value is one that the declaration allows too.
     pub allows_policy: bool,
     /// What is expected of who declares it and does otherwise: a text that a finding expects, or
@@ -42,12 +45,21 @@ impl Point {
         let (key, _) = name.split_once(" = ").context("its point has no value")?;
         let rule = text.lines().find_map(|line| line.strip_prefix("# otherwise "));
         let otherwise = rule.unwrap_or(key).to_owned();
-        Ok(Self { file: file.into(), text: name, allows_policy: plain.is_some(), otherwise })
+        let with = text.lines().find_map(|line| line.strip_prefix("# with ")).map(str::to_owned);
+        let (file, allows_policy) = (file.into(), plain.is_some());
+        Ok(Self { file, text: name, with, allows_policy, otherwise })
     }
 
     /// Returns its section, and the line there.
     pub(crate) fn line(&self) -> (&str, &str) {
         self.text.split_once('.').unwrap_or_default()
+    }
+
+    /// Returns the point that both subjects have, alone.
+    pub(crate) fn common(&self) -> Option<Self> {
+        let text = self.with.clone()?;
+        let (file, otherwise) = (self.file.with_extension("common.its"), String::new());
+        Some(Self { file, text, with: None, allows_policy: false, otherwise })
     }
 
     /// Writes a file that declares it, and what another file does, into a folder.
@@ -67,7 +79,11 @@ impl Point {
         declared.insert("version".into(), 1.into());
         let empty = || toml::Value::Table(toml::Table::new());
         let values = declared.entry(section).or_insert_with(empty).as_table_mut();
-        values.context("a section is a table")?.extend(toml::from_str::<toml::Table>(line)?);
+        let values = values.context("a section is a table")?;
+        let common = self.common();
+        for line in [line].into_iter().chain(common.as_ref().map(|common| common.line().1)) {
+            values.extend(toml::from_str::<toml::Table>(line)?);
+        }
         fs_err::create_dir_all(folder)?;
         let path = folder.join(workspace::name(&self.file.with_extension("toml")));
         workspace::write_whole(&path, toml::to_string(&declared)?)?;

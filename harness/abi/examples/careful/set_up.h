@@ -215,6 +215,13 @@ static bool change_hands(const struct unit *unit)
 	return true;
 }
 
+static bool live_pages_are_too_many(const struct unit *unit)
+{
+	u64 none[4] = { 0 };
+
+	return CHOSEN(CAPACITY_PAGES) && is_full(unit, none, EMPTY, 0);
+}
+
 /* S7 to S9. */
 static s32 take_over(struct unit *unit, const struct descriptor *descriptor, struct span list)
 {
@@ -237,7 +244,7 @@ static s32 take_over(struct unit *unit, const struct descriptor *descriptor, str
 	cwriter = hw_read(unit, CWRITER);
 	if (!(ctlr & ENABLED) || (creadr & 1) || (creadr & OFFSET) != (cwriter & OFFSET))
 		return -EBUSY;
-	if (descriptor->live_devices > unit->capacity)
+	if (descriptor->live_devices > unit->capacity || live_pages_are_too_many(unit))
 		return -ENOSPC;
 	if (!change_hands(unit))
 		return -EPERM;
@@ -246,7 +253,8 @@ static s32 take_over(struct unit *unit, const struct descriptor *descriptor, str
 	unit->run = RUNNING;
 	unit->written = unit->judged = unit->consumed = creadr & OFFSET;
 	unit->mapds = 0;
-	unit->stalled = unit->refused = false;
+	unit->stalled = unit->refused = unit->reprogram = false;
+	unit->enabled = true;
 	return 0;
 }
 
@@ -290,7 +298,7 @@ static s32 guard(struct unit *unit, u64 private_at, u64 descriptor_at, u64 count
 	s32 result;
 
 	if (unit->guarded)
-		return -EOPNOTSUPP;
+		return CHOSEN(AGAIN_ACCEPTED) ? 0 : -EOPNOTSUPP;
 	for (u32 n = 0; n < 8; n++) {
 		u64 baser = hw_read(unit, BASER(n));
 

@@ -77,6 +77,7 @@ struct unit {
 	u64 written, judged, consumed; /* W, J, C */
 	u32 mapds;                     /* MAPD V=1 from C to J: each holds a record (P7) */
 	bool stalled, refused;
+	bool enabled, reprogram; /* with CTLR_ACCEPTED; with RESUME_EL2 */
 	struct record *records;
 	u32 capacity, root, freed, touched, used;
 };
@@ -201,7 +202,8 @@ static s32 borrow_page(u64 page)
 {
 	u32 note = its_note(page);
 	bool shared = !(note & ~OURS) && !its_share(page);
-	s32 result = its_pin(page);
+	bool pinned = CHOSEN(PINS_BY_PAGE) && (note & ~OURS);
+	s32 result = pinned ? 0 : its_pin(page);
 
 	if (result) {
 		if (shared)
@@ -217,7 +219,7 @@ static void give_back_page(u64 page)
 	u32 note = its_note(page);
 	u32 left = (note & ~OURS) - 1;
 
-	if (!(note & ~OURS) || its_unpin(page))
+	if (!(note & ~OURS) || (!(CHOSEN(PINS_BY_PAGE) && left) && its_unpin(page)))
 		return;
 	its_set_note(page, left ? left | (note & OURS) : 0);
 	if (!left && (note & OURS) && !its_pins(page))

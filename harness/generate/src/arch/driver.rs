@@ -180,6 +180,7 @@ pub(crate) fn look(draft: &mut Draft<'_, '_>) {
         0 => {
             let value = draft.word();
             draft.push_all([Operation::Store { cpu, at, value }, Operation::Load { cpu, at }]);
+            draft.clean(at);
         }
         1 => {
             let frame = draft.redistributor();

@@ -111,6 +111,7 @@ fn write_pending_table(draft: &mut Draft<'_, '_>, redistributor: u8) {
     let value = draft.pick(&bits, 0x80);
     let at = Place::at(Area::PENDING, page, word);
     draft.push(Operation::Store { cpu, at, value });
+    draft.clean(at);
 }
 
 /// Several interrupts of different priorities are pending, and the CPUs take one after the other.

@@ -201,7 +201,7 @@ const WRONG: &str = r"
 2:6 on this board | read redistributor2 CTLR
 2:6 on this board | load queue2[0]
 2:1 on this board | its2 pace=late
-2:1 reserved for later versions | clean
+2:1 reserved for later versions | drain
 2:6 reserved for later versions | boot drivers=2
 2:19 other fields | boot processor0=7 processor1=7
 2:18 own size | read its0 CREADR size=4

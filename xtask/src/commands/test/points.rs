@@ -21,9 +21,12 @@ const CASES: u64 = 150;
 pub(super) fn check() -> Result<usize> {
     let program = Subject::external("example:points")?.player()?;
     let points = Point::all()?;
-    for point in &points {
-        check_one(point, &program).with_context(|| workspace::shown(&point.file))?;
-    }
+    let checked = points
+        .iter()
+        .map(|point| check_one(point, &program).with_context(|| workspace::shown(&point.file)));
+    let broken: Vec<_> = checked.filter_map(Result::err).collect();
+    broken.iter().for_each(|error| eprintln!("{error:#}"));
+    ensure!(broken.is_empty(), broken!("{} points of {}", broken.len(), points.len()));
     check_proposal(&program, "queue.refusal = \"silent\"")?;
     Ok(points.len())
 }
@@ -39,8 +42,15 @@ fn check_proposal(program: &Program, point: &str) -> Result<()> {
 }
 
 fn check_one(point: &Point, program: &Program) -> Result<()> {
-    let declaration = point.declare(None, &workspace::root().join("target/points"))?;
-    let declaring = program.declaring(&declaration);
+    let folder = workspace::root().join("target/points");
+    let program = &match point.common() {
+        Some(common) => {
+            let declared = common.declare(None, &folder)?;
+            program.declaring(&declared).with(POINT, &common.text)
+        }
+        None => program.with(POINT, ""),
+    };
+    let declaring = program.declaring(&point.declare(None, &folder)?);
     let right = declaring.with(POINT, &point.text);
     let found = judge(point, &right)?;
     ensure!(found.is_empty(), broken!("what is declared is reported: {found:?}"));
