@@ -324,7 +324,8 @@ static u32 count_pages(const struct held *held)
 	return count;
 }
 
-/* Whether there is no room for the device that a MAPD V=1 maps, which may take the slot at `but`. */
+/* Whether there is no room for what is held, and the ITT that a MAPD V=1 maps, if one does, which
+ * may take the slot at `but`. */
 static bool is_full(const struct unit *unit, const u64 *words, struct span itt, u64 but)
 {
 	static struct held held;
@@ -342,7 +343,8 @@ static bool is_full(const struct unit *unit, const u64 *words, struct span itt, 
 		if (at != but && (other[0] & 0xff) == MAPD && (other[2] & VALID))
 			hold(&held, other[0] >> 32, itt_span(unit, other[2] & ITT_ADDRESS, other[1] & 0x1f));
 	}
-	hold(&held, words[0] >> 32, itt);
+	if (itt.bytes)
+		hold(&held, words[0] >> 32, itt);
 	if (CHOSEN(CAPACITY_DEVICES))
 		return count_devices(&held) > unit->capacity;
 	return held.count > unit->capacity || count_pages(&held) > unit->capacity;
