@@ -44,6 +44,11 @@ static const char *const names[MISTAKES] = {
 	[DONATES_EARLY] = "donates-early",
 	[BARRIER_TOO_WEAK] = "barrier-too-weak",
 	[BARRIER_BY_QUEUE] = "barrier-by-queue",
+	[UNPINNED_EARLY] = "unpinned-early",
+	[UNMAP_UNCHECKED] = "unmap-unchecked",
+	[CHANGED_ENTRY_TAKEN] = "changed-entry-taken",
+	[ENTRY_READ_TWICE] = "entry-read-twice",
+	[FOLLOWED_LATE] = "followed-late",
 };
 
 /* -1: there is no such mistake. */

@@ -4,7 +4,9 @@
  * for it. waiting/subject.toml declares what it does otherwise. A command that it refuses stops the
  * queue, and nothing says so. It is set up while no device is mapped, takes the shape of queue and
  * tables from the hardware, and cleans only what the hardware does not snoop, by Shareability and
- * by firmware. Redistributors have a set-up of their own.
+ * by firmware. It follows the host's level-1 entries when they become valid, and refuses a table
+ * whose entry the host changed since. It pins a page once for all structures on it, and gives back
+ * the ITT that a MAPD V=0 names. Redistributors have a set-up of their own.
  */
 #include "itsdiff.h"
 
@@ -187,7 +189,9 @@ static void complete(struct unit *unit, bool kept)
 	unit->in_flight = false;
 	unit->effect.kind = NOTHING;
 	unit->head = following(unit, unit->head);
-	if (record && !kept && !(MISTAKE(OLD_ITT_KEPT) && effect.kind == MAP))
+	if (record && !kept && effect.kind == UNMAP)
+		hand_back(itt_of(unit, effect.itt, effect.size));
+	else if (record && !kept && !MISTAKE(OLD_ITT_KEPT))
 		hand_back(itt_of(unit, record->itt, BITS(record->key, 32, 5)));
 	if (effect.kind == MAP) {
 		if (!record)
@@ -206,6 +210,7 @@ struct passed {
 	struct effect effect;
 	s32 table; /* BASER whose level-2 table must be there, or -1 */
 	u64 index; /* of its level-1 entry */
+	bool follows; /* the table joins if the host offers it, and need not be there */
 };
 
 static s32 table_of_type(const struct unit *unit, u64 type)
@@ -230,10 +235,9 @@ static bool has_entry(const struct unit *unit, u64 type, u64 id, bool valid, str
 	per_page = entries_in(baser, its_page(baser));
 	if (id / per_page >= (MISTAKE(BOUND_BY_COPY) ? its_page(baser) / 4 : table_of(baser).bytes / 8))
 		return false;
-	if (valid) {
-		passed->table = n;
-		passed->index = id / per_page;
-	}
+	passed->table = n;
+	passed->index = id / per_page;
+	passed->follows = !valid;
 	return true;
 }
 
@@ -247,6 +251,18 @@ static bool is_redistributor(const struct unit *unit, u64 rdbase)
 	return false;
 }
 
+/* Whether a MAPD V=0 names other pages than those of its device's ITT. */
+static bool names_another(const struct unit *unit, u32 device, struct span named)
+{
+	const struct record *record = MISTAKE(UNMAP_UNCHECKED) ? NULL : find(unit, device);
+	struct span own;
+
+	if (!record)
+		return false;
+	own = itt_of(unit, record->itt, BITS(record->key, 32, 5));
+	return own.start / PAGE != named.start / PAGE || pages_of(own) != pages_of(named);
+}
+
 static bool judge_mapd(const struct unit *unit, const u64 *in, struct passed *out)
 {
 	u32 device = in[0] >> 32, size = in[1] & 0x1f;
@@ -258,7 +274,7 @@ static bool judge_mapd(const struct unit *unit, const u64 *in, struct passed *ou
 	if (device >= BIT(BITS(unit->typer, 13, 5) + 1) || !has_entry(unit, 1, device, valid, out))
 		return false;
 	if (!valid)
-		return true;
+		return !names_another(unit, device, itt_of(unit, itt, size));
 	out->words[1] = size;
 	out->words[2] = VALID | itt;
 	return size <= BITS(unit->typer, 8, 5) && size <= LARGEST_SIZE &&
@@ -334,9 +350,9 @@ static bool grow(struct unit *unit, s32 n, u64 index)
 	bool clean = !unit->table_snooped[n];
 	struct span level2;
 
-	if (ONCE(*own) & VALID)
-		return true;
 	entry = ONCE(*host);
+	if (ONCE(*own) & VALID)
+		return entry == ONCE(*own) || MISTAKE(CHANGED_ENTRY_TAKEN);
 	level2 = level2_of(entry, baser);
 	if (!level2.bytes || !its_is_memory(level2.start, level2.bytes) || !take(level2))
 		return false;
@@ -346,7 +362,7 @@ static bool grow(struct unit *unit, s32 n, u64 index)
 	if (clean && !(MISTAKE(LEVEL2_NOT_CLEANED) && (get(unit, BASER + 8 * (u64)n) & SHAREABILITY)))
 		its_clean(its_to_pointer(level2.start), level2.bytes);
 	order(!clean);
-	ONCE(*own) = entry;
+	ONCE(*own) = MISTAKE(ENTRY_READ_TWICE) ? ONCE(*host) : entry;
 	if (clean)
 		its_clean(own, 8);
 	return true;
@@ -372,7 +388,8 @@ static bool pass(struct unit *unit)
 		words[n] = ONCE(host[n]);
 	if (!judge(unit, words, &passed))
 		return false;
-	if (passed.table >= 0 && !grow(unit, passed.table, passed.index))
+	if (passed.table >= 0 && !(MISTAKE(FOLLOWED_LATE) && passed.follows) &&
+	    !grow(unit, passed.table, passed.index) && !passed.follows)
 		return false;
 	if (passed.effect.kind == MAP && !lend(itt_of(unit, passed.effect.itt, passed.effect.size)))
 		return false;

@@ -30,6 +30,11 @@ enum mistake {
 	DONATES_EARLY,         /* donation does not wait for the set-up of redistributors */
 	BARRIER_TOO_WEAK,      /* a DMB comes after a clean, where only a DSB waits for it */
 	BARRIER_BY_QUEUE,      /* the barrier before CWRITER forgets level-1 entries that were cleaned */
+	UNPINNED_EARLY,        /* a page is unpinned while one more structure lies on it */
+	UNMAP_UNCHECKED,       /* unmapping gives back whatever ITT the command names */
+	CHANGED_ENTRY_TAKEN,   /* a level-1 entry that the host changed is taken for the old one */
+	ENTRY_READ_TWICE,      /* the host's level-1 entry is read again when it is stored */
+	FOLLOWED_LATE,         /* a level-1 entry is not followed before a command with V=1 needs it */
 	MISTAKES
 };
 

@@ -9,19 +9,24 @@ static u64 pages_of(struct span span)
 	return span.bytes ? (span.start % PAGE + span.bytes + PAGE - 1) / PAGE : 0;
 }
 
-/* A page's note: how many structures lie on it, and whether it was shared for them. */
+/* A page's note: how many structures lie on it, and whether it was shared for them. It is pinned
+ * once for all of them. */
 #define SHARED_HERE BIT(31)
 
 static void hand_back_page(u64 page)
 {
 	u32 note = its_note(page), left = (note & ~SHARED_HERE) - 1;
 
-	if (!(note & ~SHARED_HERE) || its_unpin(page))
+	if (!(note & ~SHARED_HERE))
 		return;
 	if (left) {
 		its_set_note(page, left | (note & SHARED_HERE));
+		if (MISTAKE(UNPINNED_EARLY) && left == 1)
+			its_unpin(page);
 		return;
 	}
+	if (its_unpin(page))
+		return;
 	its_set_note(page, 0);
 	if ((note & SHARED_HERE) && !its_pins(page))
 		its_unshare(page);
@@ -32,7 +37,7 @@ static bool lend_page(u64 page)
 	u32 note = its_note(page);
 	bool shared = !note && !its_share(page);
 
-	if (its_pin(page)) {
+	if (!note && its_pin(page)) {
 		if (shared)
 			its_unshare(page);
 		return false;
