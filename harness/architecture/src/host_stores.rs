@@ -55,3 +55,64 @@ impl Architecture {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use its_machine::{Action, Event, Machine, Outcome};
+
+    use crate::testing::*;
+
+    type World = crate::testing::World<crate::Architecture>;
+
+    const LINE: u64 = FREE << 12;
+    const CLEAN: Action = Action::Clean { cpu: 0, address: LINE + 48, bytes: 8 };
+
+    fn world(cached: bool) -> World {
+        let mut machine: Machine = machine();
+        machine.coherence.host_stores_cached = cached;
+        World::new(machine)
+    }
+
+    /// What a CPU sees at two words of a line, and what a device does.
+    fn seen(world: &World) -> [(u64, u64); 2] {
+        let hardware = &world.model;
+        [LINE, LINE + 8].map(|at| (hardware.latest(at), hardware.word(at)))
+    }
+
+    #[test]
+    fn a_store_of_the_host_arrives_with_its_line() {
+        let mut world = world(true);
+        world.stores(LINE, 1);
+        assert_eq!(seen(&world), [(1, 0), (0, 0)]);
+        world.agree(Action::Clean { cpu: 0, address: LINE + 64, bytes: 8 }, DONE, &[]);
+        world.agree(CLEAN, Outcome::Refused, &[]);
+        assert_eq!(seen(&world), [(1, 0), (0, 0)]);
+        world.agree(CLEAN, DONE, &[]);
+        assert_eq!(seen(&world), [(1, 1), (0, 0)]);
+        world.stores(LINE, 2);
+        world.agree(Action::WriteBack { address: LINE + 56 }, DONE, &[]);
+        assert_eq!(seen(&world), [(2, 2), (0, 0)]);
+    }
+
+    #[test]
+    fn what_el2_does_to_the_line_counts() {
+        let time = Action::Advance { its: 0, commands: 1 };
+        let mut world = world(true);
+        // EL2's store takes the place of the host's, and its clean that of the host's.
+        world.stores(LINE, 1);
+        world.stores(LINE + 8, 1);
+        let written = Event::WordWritten { address: LINE, value: 3, shared: true };
+        world.agree(time, DONE, &[written, Event::Cleaned { address: LINE, bytes: 8 }]);
+        assert_eq!(seen(&world), [(3, 3), (1, 1)]);
+        world.stores(LINE, 4);
+        world.agree(time, DONE, &[Event::PageZeroed { page: FREE }]);
+        assert_eq!(seen(&world), [(0, 0), (0, 0)]);
+    }
+
+    #[test]
+    fn it_is_seen_at_once_where_nothing_keeps_it() {
+        let mut world = world(false);
+        world.stores(LINE, 1);
+        assert_eq!(seen(&world), [(1, 1), (0, 0)]);
+    }
+}
