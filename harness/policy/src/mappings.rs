@@ -90,34 +90,41 @@ impl Mappings {
         }
     }
 
+    /// P7: each MAPD V=1 holds a record of its own from submission.
+    pub(crate) fn records_used(&self) -> u64 {
+        (self.records.len() + self.maps_in_flight().count()) as u64
+    }
+
     /// P7: whether there is room for an ITT of a device, next to those that are held.
     fn has_room(&self, device_id: u32, itt: Pages) -> bool {
-        self.used(self.held().chain([(device_id, itt)])) <= self.capacity
-    }
-
-    /// Devices with the ITTs that are held for them: of what was consumed, and in flight.
-    pub(crate) fn held(&self) -> impl Iterator<Item = (u32, Pages)> {
-        let maps = self.in_flight.iter().filter_map(|effect| match effect {
-            Effect::Map { device_id, itt } => Some((*device_id, *itt)),
-            Effect::Unmap { .. } | Effect::Collection { .. } | Effect::Nothing => None,
-        });
-        self.records.iter().map(|(device_id, itt)| (*device_id, *itt)).chain(maps)
-    }
-
-    /// P7: records that devices with their ITTs take.
-    pub(crate) fn used(&self, held: impl Iterator<Item = (u32, Pages)>) -> u64 {
-        let used = match self.declared.memory.capacity {
-            Capacity::Itts => held.count(),
+        match self.declared.memory.capacity {
+            Capacity::Itts => self.records_used() < self.capacity,
             Capacity::Devices => {
-                held.map(|(device_id, _)| device_id).collect::<BTreeSet<_>>().len()
+                let flying = self.maps_in_flight().map(|(device_id, _)| device_id);
+                let new = flying.chain([device_id]).filter(|one| !self.records.contains_key(one));
+                let new = new.collect::<BTreeSet<_>>().len();
+                (self.records.len() + new) as u64 <= self.capacity
             }
-            Capacity::Pages => {
-                let held: Vec<_> = held.collect();
-                let pages: BTreeSet<_> = held.iter().flat_map(|(_, itt)| itt.iter()).collect();
-                pages.len().max(held.len())
-            }
-        };
-        used as u64
+            Capacity::Pages => self.records_used() < self.capacity && self.has_pages(Some(itt)),
+        }
+    }
+
+    /// The value `pages` of the point `capacity`: whether the pages that ITTs lie on have records,
+    /// with one ITT more. All have where only ITTs count.
+    pub(crate) fn has_pages(&self, more: Option<Pages>) -> bool {
+        if self.declared.memory.capacity != Capacity::Pages {
+            return true;
+        }
+        let flying = self.maps_in_flight().map(|(_, itt)| itt);
+        let itts = self.records.values().copied().chain(flying).chain(more);
+        itts.flat_map(Pages::iter).collect::<BTreeSet<_>>().len() as u64 <= self.capacity
+    }
+
+    fn maps_in_flight(&self) -> impl Iterator<Item = (u32, Pages)> {
+        self.in_flight.iter().filter_map(|effect| match *effect {
+            Effect::Map { device_id, itt } => Some((device_id, itt)),
+            Effect::Unmap { .. } | Effect::Collection { .. } | Effect::Nothing => None,
+        })
     }
 
     /// The ITT that a device has once all that is in flight is consumed.
@@ -450,7 +457,13 @@ impl Mappings {
         window: &[Event],
         trap: &mut ItsTrap,
     ) {
-        if self.declared.memory.level2 == Level2Tables::Followed {
+        let (n, id) = level2;
+        let within = self.table(n).filter(|table| u64::from(id) < table.capacity());
+        let is_absent = within.is_some_and(|table| match table.locate(id) {
+            Location::Flat(_) => false,
+            Location::Indirect { level1_entry, .. } => !self.level1.contains_key(&level1_entry),
+        });
+        if is_absent && self.declared.memory.level2 == Level2Tables::Followed {
             let passes = passes && !refused_by_injection(window);
             self.judge_level2(level2, None, passes, window, trap);
         }

@@ -269,8 +269,8 @@ impl<'a> SetUp<'a> {
         let mut guarded = self.check_descriptor(its, descriptor, capacity, list)?;
         self.check_idle(&mut guarded)?;
         let devices = list.map_or(0, |(_, devices)| devices);
-        let used = devices.max(guarded.mappings.used(guarded.mappings.held()));
-        self.require("S9", Errno::Enospc, used <= capacity)?;
+        let fits = devices <= capacity && guarded.mappings.has_pages(None);
+        self.require("S9", Errno::Enospc, fits)?;
         let by_set_up = self.on.declared.traps.redistributors == Redistributors::Guarded;
         let is_due = by_set_up && !self.on.lpi_tables_borrowed;
         let lpi_tables = if is_due { self.lpi_tables() } else { Vec::new() };

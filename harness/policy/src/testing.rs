@@ -85,7 +85,7 @@ pub(crate) fn queues(world: &World) -> Queues {
 /// Records that the ITS uses, of those that its private pages carry.
 pub(crate) fn records(world: &World) -> (u64, u64) {
     let mappings = &world.model.guarded[0].as_ref().unwrap().mappings;
-    (mappings.used(mappings.held()), mappings.capacity)
+    (mappings.records_used(), mappings.capacity)
 }
 
 // ---- single events
