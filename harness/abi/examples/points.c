@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The careful emulation with one choice of policy otherwise than POLICY.md: the one that the
- * environment names in ITSDIFF_POINT, as subject.toml would. The tests declare it and play it
- * (points/).
+ * The careful emulation with choices of policy otherwise than POLICY.md: those that the environment
+ * names in ITSDIFF_POINT, as subject.toml would, with `; ` between them. The tests declare one at a
+ * time and play it (points/), and declare several.
  */
 #include "itsdiff.h"
 
-static uint32_t chosen;
-#define CHOSEN(choice) (chosen == (choice))
+static uint64_t chosen; /* one bit each */
+#define CHOSEN(choice) (chosen >> (choice) & 1)
 
 #define its_subject_create careful_create
 #include "careful.c"
@@ -72,6 +72,5 @@ static const char *const names[CHOICES] = {
 /* -EINVAL: there is no such choice. */
 s32 its_subject_create(const struct its_machine *machine)
 {
-	chosen = picked("ITSDIFF_POINT", names, CHOICES);
-	return chosen < CHOICES ? careful_create(machine) : -EINVAL;
+	return picked_all("ITSDIFF_POINT", names, CHOICES, &chosen) ? careful_create(machine) : -EINVAL;
 }
