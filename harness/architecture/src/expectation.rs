@@ -31,6 +31,15 @@ impl Architecture {
         self.memory.command(registers.queue().slot(registers.offset()))
     }
 
+    /// Returns the commands from CREADR up to an offset of the queue.
+    pub fn commands_until(&self, its: usize, end: u64) -> impl Iterator<Item = Command> {
+        let registers = &self.its[its].registers;
+        let (queue, first) = (registers.queue(), registers.offset());
+        let offsets = std::iter::successors(Some(first), move |at| Some(queue.after(*at)));
+        let slots = queue.distance(first, end) as usize;
+        offsets.take(slots).map(move |at| Command::decode(self.memory.command(queue.slot(at))))
+    }
+
     /// Returns whether an ITS must carry out a command, whatever it chooses.
     pub fn must_execute(&self, its: usize, command: Command) -> bool {
         let ways = self.ways(its, command);

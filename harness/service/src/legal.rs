@@ -68,7 +68,9 @@ impl Legal {
                 };
                 let by_command = self.declared.queue.unmap == Unmap::ByCommand;
                 if by_command && device != (device_id, itt_address, size) {
-                    return Err("a device is unmapped by another Size or ITT than its own");
+                    return Err(
+                        "the emulation is declared to refuse another ITT than the device's",
+                    );
                 }
             }
             Command::Mapti { device_id, event_id, intid, icid } => {
@@ -104,17 +106,14 @@ impl Legal {
         (itt_address, size): (u64, u8),
         entrusted: &Entrusted,
     ) -> bool {
-        let devices = hardware.devices(its);
-        if devices.len() >= entrusted.records || self.declared.memory.capacity != Capacity::Pages {
-            return devices.len() >= entrusted.records;
+        let devices = hardware.devices(its).len();
+        if devices >= entrusted.records || self.declared.memory.capacity != Capacity::Pages {
+            return devices >= entrusted.records;
         }
-        let pages = |address, size| {
-            let bytes = itt_bytes(size, hardware.its[its].typer.itt_entry_bytes());
-            Pages::under(address, bytes).iter()
-        };
-        let devices = devices.into_iter().chain(seen.devices(its));
-        let held = devices.flat_map(|(_, itt, size)| pages(itt, size));
-        held.chain(pages(itt_address, size)).collect::<BTreeSet<_>>().len() > entrusted.records
+        let entry_bytes = hardware.its[its].typer.itt_entry_bytes();
+        let new = Pages::under(itt_address, itt_bytes(size, entry_bytes));
+        let held = held((hardware, its), seen).into_iter().map(|(_, itt)| itt).chain([new]);
+        held.flat_map(Pages::iter).collect::<BTreeSet<_>>().len() > entrusted.records
     }
 
     /// Whether the emulation is declared to refuse a command that is right.
@@ -132,16 +131,17 @@ impl Legal {
             Command::Mapd { device_id, .. } if !queue.takes_device(device_id) => true,
             Command::Mapc { icid, .. } if !queue.takes_collection(icid) => true,
             Command::Mapd { device_id, size, itt_address, valid: true } => {
-                let is_mapped = seen.devices(its).iter().any(|(known, ..)| *known == device_id);
+                let held = held((hardware, its), seen);
+                let is_mapped = held.iter().any(|(known, _)| *known == device_id);
                 let pages = Pages::under(
                     itt_address,
                     itt_bytes(size, hardware.its[its].typer.itt_entry_bytes()),
                 );
-                let shares = |(address, bytes)| {
-                    let other = Pages::under(address, bytes);
-                    other.iter().any(|page| pages.contains(page))
-                };
-                let mut itts = seen.itts().chain(hardware.itts());
+                let shares = |other: Pages| other.iter().any(|page| pages.contains(page));
+                // Pages are borrowed for all ITSs.
+                let itts =
+                    (0..hardware.its.len()).flat_map(|its| self::held((hardware, its), seen));
+                let mut itts = itts.map(|(_, itt)| itt);
                 u32::from(size) >= numbers.event_id_bits
                     || !itt_address.is_multiple_of(memory.itt_alignment.bytes())
                     || memory.remap == Remap::Refused && is_mapped
@@ -204,6 +204,22 @@ impl Legal {
             | Command::Raw { .. } => {}
         }
     }
+}
+
+/// The devices of an ITS for which the emulation may hold ITTs: those that are mapped as far as the
+/// driver knows, and those of each MAPD V=1 after that.
+fn held((hardware, its): (&Architecture, usize), seen: &Architecture) -> Vec<(u32, Pages)> {
+    let entry_bytes = hardware.its[its].typer.itt_entry_bytes();
+    let end = hardware.its[its].registers.offset();
+    let maps = seen.commands_until(its, end).filter_map(|command| match command {
+        Command::Mapd { device_id, size, itt_address, valid: true } => {
+            Some((device_id, itt_address, size))
+        }
+        _ => None,
+    });
+    let all = seen.devices(its).into_iter().chain(maps);
+    all.map(|(device_id, itt, size)| (device_id, Pages::under(itt, itt_bytes(size, entry_bytes))))
+        .collect()
 }
 
 fn is_mapped(hardware: &Architecture, its: usize, icid: u16) -> Result<(), Unpromised> {

@@ -5,6 +5,7 @@ use its_architecture::testing::{
 use its_architecture::{Architecture, NO_INTERRUPT};
 use its_declaration::{
     Declaration, IttAlignment, IttPages, Level2Tables, MappedCollection, Opcode, Remap, Resume,
+    Timeout, Unmap,
 };
 use its_el2::SubjectPolicy;
 use its_gic::command::COMMAND_BYTES;
@@ -326,6 +327,35 @@ fn nothing_is_promised_where_two_cpus_drive() {
     assert_eq!(Host::mapped().races(INV, &[(load, Outcome::Value(0))]), Ok(None));
 }
 
+/// An emulation that switches an ITS off by itself ends the account where that is declared.
+#[test]
+fn an_its_that_is_switched_off_promises_nothing_where_that_is_declared() {
+    let off = Event::DeviceWrite { address: ITS, size: AccessSize::Word, value: 0 };
+    for (timeout, expected) in [(Timeout::Kept, true), (Timeout::Off, false)] {
+        let mut host = Host::new();
+        host.service.legal.declared.queue.timeout = timeout;
+        let none = |_| std::iter::empty();
+        let looks = Action::Device {
+            cpu: 0,
+            address: ITS + Register::Creadr.offset(),
+            size: AccessSize::Double,
+            direction: Direction::Read,
+        };
+        let creadr = Outcome::Value(host.written);
+        let followed = host.service.follow(&looks, creadr, &[off], none);
+        assert_eq!(followed.is_ok(), expected, "{timeout:?}");
+        let mut host = Host::new();
+        host.service.legal.declared.queue.timeout = timeout;
+        let clears = Action::Device {
+            cpu: 0,
+            address: ITS,
+            size: AccessSize::Word,
+            direction: Direction::Write(0),
+        };
+        assert!(host.service.follow(&clears, Outcome::Done, &[off], none).is_ok());
+    }
+}
+
 /// What an emulation is declared to refuse has no promise; all else has.
 #[test]
 fn what_is_declared_to_be_refused_is_no_longer_promised() {
@@ -350,7 +380,12 @@ fn what_is_declared_to_be_refused_is_no_longer_promised() {
     };
     type Declares = fn(&mut Declaration);
     type Does<'a> = &'a dyn Fn(&mut Host) -> Followed;
-    let all: [(Declares, Does); 8] = [
+    // In one batch nothing is known to be unmapped yet.
+    let again = |host: &mut Host| {
+        let new = DEVICE + 1;
+        host.posts(&[mapd(new, 4, FREE + 17), unmapd(new), mapd(new, 4, FREE + 18)])
+    };
+    let all: [(Declares, Does); 10] = [
         (|d| d.queue.refused_commands = [Opcode::Sync].into_iter().collect(), &|host| {
             host.posts(&[SYNC])
         }),
@@ -360,6 +395,8 @@ fn what_is_declared_to_be_refused_is_no_longer_promised() {
         (|d| d.memory.itt_alignment = IttAlignment::Page, &|host| host.posts(&[itt(0x800)])),
         (|d| d.memory.itt_pages = IttPages::Own, &|host| host.posts(&[itt(0x800)])),
         (|d| d.memory.remap = Remap::Refused, &unmaps),
+        (|d| d.memory.remap = Remap::Refused, &again),
+        (|d| d.queue.unmap = Unmap::ByCommand, &|host| host.posts(&[unmapd(DEVICE)])),
         (|d| d.numbers.event_id_bits = 5, &|host| host.posts(&[mapd(DEVICE + 1, 5, FREE + 17)])),
         (|d| d.memory.level2 = Level2Tables::Fixed, &grows),
         (|d| d.registers.resume = Resume::None, &resumes),
