@@ -91,7 +91,7 @@ fn too_many(events: &[Event], guards: &Guards, findings: &mut Vec<Finding>) {
         }
     };
     limit(&rules::EL2_BATCH, judged, "commands judged in one trap");
-    // What is in flight must be read to know what is mapped.
+    // EL2 must read what is in flight to know what is mapped.
     let Declaration { memory, queue, .. } = guards.declared;
     let reads_flight = memory.remap == Remap::Refused
         || memory.capacity != Capacity::Itts

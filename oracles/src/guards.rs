@@ -3,6 +3,7 @@
 
 use its_declaration::{Again, Declaration};
 use its_gic::geometry::{Level1Entry, Location, Pages, Queue, Table};
+use its_gic::redistributor::FRAMES_BYTES;
 use its_gic::register::TableType;
 use its_gic::{Baser, Cbaser, Register, Typer};
 use its_machine::{Event, Machine, View};
@@ -162,6 +163,12 @@ impl Guards {
         let base = self.machine.its.get(its)?;
         let register = Register::at(address.wrapping_sub(*base));
         Some((u8::try_from(its).ok()?, register))
+    }
+
+    /// The redistributor whose frames an address is in.
+    pub(crate) fn redistributor(&self, address: u64) -> Option<usize> {
+        let frames = |base: &u64| address.wrapping_sub(*base) < FRAMES_BYTES;
+        self.machine.redistributors.iter().position(frames)
     }
 
     pub(crate) fn of(&self, its: u8) -> Option<&Guard> {

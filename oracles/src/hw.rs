@@ -3,9 +3,9 @@
 
 use its_declaration::{EnableLpis, Redistributors};
 use its_gic::Register;
-use its_gic::redistributor::{FRAMES_BYTES, PENDBASER, PROPBASER};
+use its_gic::redistributor::{PENDBASER, PROPBASER};
 use its_gic::register::OFFSET_MASK;
-use its_machine::{Event, Machine};
+use its_machine::{AccessSize, Action, Event};
 
 use crate::guards::Guards;
 use crate::{Finding, Rule, Step, broken_by, rules};
@@ -30,7 +30,8 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
             }
             Event::DeviceWrite { address, value, .. } => {
                 last = Some(address);
-                written(address, value, stalled, guards, findings);
+                let for_host = is_forwarded(step.action, address, guards);
+                written((address, value), (stalled, for_host), guards, findings);
             }
             // Of the write before it.
             Event::Unpredictable { .. } => {
@@ -42,10 +43,17 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     }
 }
 
+/// The point `enable-lpis`: whether EL2 writes what the host wrote to a redistributor's register.
+/// If LPIs are on that is UNPREDICTABLE, and hardware says so.
+fn is_forwarded(action: &Action, address: u64, guards: &Guards) -> bool {
+    let late = guards.declared.traps.enable_lpis == EnableLpis::Borrowed;
+    late && matches!(action, Action::Device { address: of, size: AccessSize::Double, .. } if *of == address)
+}
+
+/// `for_host`: the host wrote that.
 fn written(
-    address: u64,
-    value: u64,
-    stalled: Option<u8>,
+    (address, value): (u64, u64),
+    (stalled, for_host): (Option<u8>, bool),
     guards: &Guards,
     findings: &mut Vec<Finding>,
 ) {
@@ -53,11 +61,8 @@ fn written(
         findings.push(Finding::broken(rule, class, path, seen));
     };
     let shown = || format!("{value:#x}");
-    let traps = guards.declared.traps;
-    // A write while LPIs are on is UNPREDICTABLE, which hardware says.
-    let may_write =
-        traps.redistributors == Redistributors::Open || traps.enable_lpis == EnableLpis::Borrowed;
-    if !may_write && is_lpi_table(&guards.machine, address) {
+    let may_write = guards.declared.traps.redistributors == Redistributors::Open || for_host;
+    if !may_write && is_lpi_table(address, guards) {
         broken(&rules::HW_LPI, "written", format!("device {address:#x}"), shown());
     }
     let Some((its, register)) = guards.register(address) else {
@@ -82,10 +87,10 @@ fn written(
 }
 
 /// GICR_PROPBASER or GICR_PENDBASER of a redistributor, or half of it.
-fn is_lpi_table(machine: &Machine, address: u64) -> bool {
-    machine.redistributors.iter().any(|base| {
-        let offset = address.wrapping_sub(*base);
-        offset < FRAMES_BYTES && matches!(offset & !7, PROPBASER | PENDBASER)
+fn is_lpi_table(address: u64, guards: &Guards) -> bool {
+    guards.redistributor(address).is_some_and(|n| {
+        let offset = address.wrapping_sub(guards.machine.redistributors[n]);
+        matches!(offset & !7, PROPBASER | PENDBASER)
     })
 }
 

@@ -1,5 +1,6 @@
 //! EL2 and its locks: what it writes while it holds which, and what happens within one section.
 
+use its_declaration::EnableLpis;
 use its_machine::{Action, Event, LockName, PageChange};
 
 use crate::guards::Guards;
@@ -11,7 +12,10 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     // A set-up borrows many structures, and so may a redistributor that enables LPIs, each in a
     // section of its own.
     let borrows_many = match *step.action {
-        Action::Device { address, .. } => guards.register(address).is_none(),
+        Action::Device { address, .. } => {
+            let late = guards.declared.traps.enable_lpis == EnableLpis::Borrowed;
+            late && guards.redistributor(address).is_some()
+        }
         Action::Hypercall { .. } => true,
         _ => false,
     };

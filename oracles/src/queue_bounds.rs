@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use its_declaration::Resume;
 use its_gic::register::OFFSET_MASK;
 use its_gic::{Part, Register};
 use its_machine::{Action, Direction, Event};
@@ -108,7 +109,9 @@ impl QueueBounds {
             (Register::Cwriter, true) => queue.j = value & OFFSET_MASK,
             (Register::Cbaser, true) => {
                 (queue.seen, queue.c, queue.j) = (0, 0, 0);
-                queue.writers.clone_from(&queue.offered);
+                if !writes_cbaser_late(guards) {
+                    queue.writers.clone_from(&queue.offered);
+                }
                 if !queue.writers.contains(&0) {
                     queue.writers.push(0);
                 }
@@ -125,7 +128,9 @@ impl QueueBounds {
             return None;
         }
         let path = format!("its{}.slot {offset:#x}", guard.its);
-        let seen = format!("{:x?}", self.queues.get(&guard.its));
+        let seen = self.queues.get(&guard.its).map_or(String::new(), |queue| {
+            format!("CREADR {:#x}, CWRITER one of {:x?}", queue.c, queue.writers)
+        });
         Some(Finding::broken(&rules::EL2_POSTED, "not-submitted", path, seen))
     }
 
@@ -148,8 +153,16 @@ impl QueueBounds {
         let offset = part.insert(*writer, value) & OFFSET_MASK;
         let ahead = |to| guard.queue().distance(queue.c, to);
         let accepted = offset < guard.queue().bytes && ahead(offset) >= ahead(old.j);
-        queue.writers = vec![if accepted { offset } else { *writer }];
+        // The host may have reset the queue before.
+        if accepted || !writes_cbaser_late(guards) {
+            queue.writers = vec![if accepted { offset } else { *writer }];
+        }
     }
+}
+
+/// The point `resume`: whether EL2 writes CBASER to the hardware later than the host does to EL2.
+fn writes_cbaser_late(guards: &Guards) -> bool {
+    guards.declared.registers.resume == Resume::El2
 }
 
 /// A write of the host to a guarded ITS's CWRITER: which bits, and what.

@@ -191,9 +191,9 @@ static void write_slot(const struct unit *unit, u64 offset, const u64 *words)
 	its_clean(slot, 32);
 }
 
-/* The command from C to J, other than at `but`, that maps or unmaps the same device or collection
+/* The command from C to J, other than at `skipped`, that maps or unmaps the same device or collection
  * last: 1 it maps, 0 it unmaps, -1 there is none. */
-static s32 last_in_flight(const struct unit *unit, const u64 *words, u64 but)
+static s32 last_in_flight(const struct unit *unit, const u64 *words, u64 skipped)
 {
 	bool device = (words[0] & 0xff) == MAPD;
 	s32 last = -1;
@@ -202,7 +202,7 @@ static s32 last_in_flight(const struct unit *unit, const u64 *words, u64 but)
 		u64 other[4];
 
 		read_slot(queue_address(unit) + at, other);
-		if (at == but || (other[0] & 0xff) != (words[0] & 0xff))
+		if (at == skipped || (other[0] & 0xff) != (words[0] & 0xff))
 			continue;
 		if (device ? other[0] >> 32 == words[0] >> 32 && (other[2] & VALID) :
 			     (other[2] & 0xffff) == (words[2] & 0xffff))
@@ -230,8 +230,8 @@ static bool is_mapped(const struct unit *unit, const u64 *words, u64 offset)
 	return last >= 0 ? last : *mapped_byte(unit, words[2]) >> (words[2] & 7) & 1;
 }
 
-/* The ITT that a device has once all from C to J is consumed, without the slot at `but`. */
-static struct span itt_in_flight(const struct unit *unit, u32 device, u64 but)
+/* The ITT that a device has once all from C to the slot at `end` is consumed. */
+static struct span itt_in_flight(const struct unit *unit, u32 device, u64 end)
 {
 	struct span itt = EMPTY;
 	bool right;
@@ -239,11 +239,11 @@ static struct span itt_in_flight(const struct unit *unit, u32 device, u64 but)
 
 	if (link)
 		itt = itt_of(unit, &unit->records[link - 1]);
-	for (u64 at = unit->consumed; at != unit->judged; at = after(unit, at)) {
+	for (u64 at = unit->consumed; at != end; at = after(unit, at)) {
 		u64 words[4];
 
 		read_slot(queue_address(unit) + at, words);
-		if (at == but || (words[0] & 0xff) != MAPD || words[0] >> 32 != device)
+		if ((words[0] & 0xff) != MAPD || words[0] >> 32 != device)
 			continue;
 		itt = words[2] & VALID ? itt_span(unit, words[2] & ITT_ADDRESS, words[1] & 0x1f) : EMPTY;
 	}
@@ -282,13 +282,15 @@ static bool is_refused_by_choice(const struct unit *unit, const u64 *words, u64 
 /* Devices and ITTs that are held, with one more: of records, and from C to J. */
 #define MOST_HELD 4096
 struct held {
+	bool overflows;
 	u32 count, devices[MOST_HELD];
 	struct span itts[MOST_HELD];
 };
 
 static void hold(struct held *held, u32 device, struct span itt)
 {
-	if (held->count >= MOST_HELD)
+	held->overflows |= held->count >= MOST_HELD;
+	if (held->overflows)
 		return;
 	held->devices[held->count] = device;
 	held->itts[held->count++] = itt;
@@ -325,29 +327,33 @@ static u32 count_pages(const struct held *held)
 }
 
 /* Whether there is no room for what is held, and the ITT that a MAPD V=1 maps, if one does, which
- * may take the slot at `but`. */
-static bool is_full(const struct unit *unit, const u64 *words, struct span itt, u64 but)
+ * may take the slot at `skipped`. */
+static bool is_full(const struct unit *unit, const u64 *words, struct span itt, u64 skipped)
 {
-	static struct held held;
+	static struct held of_all[MOST_ITS];
+	struct held *held = &of_all[unit - units];
 
 	if (!CHOSEN(CAPACITY_DEVICES) && !CHOSEN(CAPACITY_PAGES))
 		return unit->capacity - unit->used <= unit->mapds;
-	held.count = 0;
+	held->count = 0;
+	held->overflows = false;
 	for (u32 n = 0; n < unit->touched; n++)
 		if (unit->records[n].one << 20)
-			hold(&held, unit->records[n].two, itt_of(unit, &unit->records[n]));
+			hold(held, unit->records[n].two, itt_of(unit, &unit->records[n]));
 	for (u64 at = unit->consumed; at != unit->judged; at = after(unit, at)) {
 		u64 other[4];
 
 		read_slot(queue_address(unit) + at, other);
-		if (at != but && (other[0] & 0xff) == MAPD && (other[2] & VALID))
-			hold(&held, other[0] >> 32, itt_span(unit, other[2] & ITT_ADDRESS, other[1] & 0x1f));
+		if (at != skipped && (other[0] & 0xff) == MAPD && (other[2] & VALID))
+			hold(held, other[0] >> 32, itt_span(unit, other[2] & ITT_ADDRESS, other[1] & 0x1f));
 	}
 	if (itt.bytes)
-		hold(&held, words[0] >> 32, itt);
+		hold(held, words[0] >> 32, itt);
+	if (held->overflows)
+		return true;
 	if (CHOSEN(CAPACITY_DEVICES))
-		return count_devices(&held) > unit->capacity;
-	return held.count > unit->capacity || count_pages(&held) > unit->capacity;
+		return count_devices(held) > unit->capacity;
+	return held->count > unit->capacity || count_pages(held) > unit->capacity;
 }
 
 /* Copies the host's slot once, judges the copy, borrows for it, writes it to our slot. */
@@ -513,7 +519,7 @@ static void poll(struct unit *unit)
 
 static bool shows_stall(const struct unit *unit)
 {
-	bool refused = unit->refused && !CHOSEN(REFUSAL_SILENT);
+	bool refused = unit->refused && !CHOSEN(REFUSAL_SILENT) && !CHOSEN(CREADR_HARDWARE);
 
 	return unit->stalled || (refused && unit->consumed == unit->judged);
 }
@@ -614,10 +620,10 @@ static bool program(struct unit *unit)
 static void write_ctlr(struct unit *unit, u64 value)
 {
 	if (!(value & ENABLED)) {
+		unit->enabled = false;
 		if (look(unit)) {
 			hw_write(unit, CTLR, unit->ctlr);
 			unit->run = STOPPING;
-			unit->enabled = false;
 		}
 	} else if (is_at_rest(unit) && (unit->reprogram ? program(unit) : may_start(unit))) {
 		unit->enabled = true;
@@ -692,29 +698,38 @@ static u64 shown(const struct unit *unit, u64 offset)
 	return CHOSEN(UNKNOWN_REGISTERS_HARDWARE) ? hw_read(unit, offset) : 0;
 }
 
+static u64 read_creadr(struct unit *unit)
+{
+	if (CHOSEN(CREADR_HARDWARE))
+		return hw_read(unit, CREADR);
+	if (!CHOSEN(CREADR_RECORDED))
+		poll(unit);
+	return unit->consumed | shows_stall(unit);
+}
+
 static u64 read_register(struct unit *unit, u64 offset)
 {
-	if (offset == CTLR && CHOSEN(CTLR_ACCEPTED))
-		return (read_ctlr(unit) & ~ENABLED) | unit->enabled;
-	if (offset == CTLR)
+	bool is_base = offset == CBASER || (offset >= BASER(0) && offset <= BASER(7));
+
+	switch (offset) {
+	case CTLR:
+		if (CHOSEN(CTLR_ACCEPTED))
+			return (read_ctlr(unit) & ~ENABLED) | unit->enabled;
 		return read_ctlr(unit);
-	if (CHOSEN(BASES_HARDWARE) && (offset == CBASER || (offset >= BASER(0) && offset <= BASER(7))))
+	case CREADR:
+		return read_creadr(unit);
+	case TYPER:
+		return hw_read(unit, TYPER) & ~(CHOSEN(TYPER_HIDDEN) ? HIDDEN : 0);
+	case 0x04: /* IIDR */
+		return CHOSEN(IIDR_ZERO) ? 0 : hw_read(unit, offset);
+	case 0x10: /* MPAMIDR, MPIDR, UMSIR */
+	case 0x18:
+	case 0x48:
 		return hw_read(unit, offset);
-	if (offset == CREADR && CHOSEN(CREADR_HARDWARE))
-		return hw_read(unit, offset);
-	if (offset == CREADR && CHOSEN(CREADR_RECORDED))
-		return unit->consumed | shows_stall(unit);
-	if (offset == CREADR) {
-		poll(unit);
-		return unit->consumed | shows_stall(unit);
 	}
-	if (offset == TYPER && CHOSEN(TYPER_HIDDEN))
-		return hw_read(unit, TYPER) & ~HIDDEN;
-	if ((offset == 4 && CHOSEN(IIDR_ZERO)) || (offset >= 0xffd0 && CHOSEN(IDENTIFICATION_ZERO)))
-		return 0;
-	if (offset == 4 || offset == TYPER || offset == 0x10 || offset == 0x18 || offset == 0x48 || offset >= 0xffd0)
-		return hw_read(unit, offset);
-	return shown(unit, offset);
+	if (offset >= 0xffd0)
+		return CHOSEN(IDENTIFICATION_ZERO) ? 0 : hw_read(unit, offset);
+	return is_base && CHOSEN(BASES_HARDWARE) ? hw_read(unit, offset) : shown(unit, offset);
 }
 
 static void write_register(struct unit *unit, u64 offset, u64 value)
@@ -791,54 +806,48 @@ static bool redistributors_are_borrowed(void)
 	return borrowed;
 }
 
-/* The configuration table of a redistributor, or the pending table. */
-static struct span table_of_lpis(u64 address, bool is_pending)
+/* The tables of a redistributor: of configuration, and of what is pending. */
+static void tables_of_lpis(u64 address, struct span *tables)
 {
 	u64 properties = its_read_device(address + GICR_PROPBASER, 8);
 	u64 pending = its_read_device(address + GICR_PENDBASER, 8);
 	u64 bytes = BIT((properties & 0x1f) + 1);
 
-	if (!is_pending)
-		return (struct span){ properties & 0xffffffffff000ULL, bytes > 8192 ? bytes - 8192 : 0 };
-	return (struct span){ pending & 0xfffffffff0000ULL, bytes / 8 > 1024 ? bytes / 8 : 1024 };
+	tables[0] = (struct span){ properties & 0xffffffffff000ULL, bytes > 8192 ? bytes - 8192 : 0 };
+	tables[1] = (struct span){ pending & 0xfffffffff0000ULL, bytes / 8 > 1024 ? bytes / 8 : 1024 };
 }
 
 /* The n-th of all tables of redistributors with LPIs enabled, two each; empty where LPIs are off. */
 static struct span lpi_table(u64 n)
 {
 	struct its_redistributor found;
+	struct span tables[2];
 
 	if (its_redistributor(n / 2, &found) || !(its_read_device(found.address + GICR_CTLR, 4) & 1))
 		return EMPTY;
-	return table_of_lpis(found.address, n % 2);
+	tables_of_lpis(found.address, tables);
+	return tables[n % 2];
 }
 
-/* With ENABLE_LPIS_BORROWED: whether a redistributor's LPIs are off while others are guarded. */
-static bool borrows_late(const struct its_trap *trap)
+/* With ENABLE_LPIS_BORROWED: a write of a redistributor's own registers, whose LPIs are off while
+ * others are guarded. False: nothing was done about it. */
+static bool write_late(u64 base, u64 offset, u32 bytes, u64 value)
 {
-	struct its_redistributor found;
+	struct span tables[2];
 
-	if (its_redistributor(trap->index, &found))
+	if (!redistributors_borrowed || (its_read_device(base + GICR_CTLR, 4) & 1))
 		return false;
-	return redistributors_are_borrowed() && !(its_read_device(found.address + GICR_CTLR, 4) & 1);
-}
-
-static s32 borrow_late(u32 index)
-{
-	struct its_redistributor found;
-	struct span configuration, pending;
-	s32 result;
-
-	if (its_redistributor(index, &found))
-		return -ENODEV;
-	configuration = table_of_lpis(found.address, false);
-	pending = table_of_lpis(found.address, true);
-	result = borrow(configuration);
-	if (!result && borrow(pending)) {
-		give_back(configuration);
-		return -EPERM;
+	if (offset == GICR_CTLR && (value & 1)) {
+		tables_of_lpis(base, tables);
+		if (borrow(tables[0])) {
+			value &= ~1ULL;
+		} else if (borrow(tables[1])) {
+			give_back(tables[0]);
+			value &= ~1ULL;
+		}
 	}
-	return result;
+	its_write_device(base + offset, bytes, value);
+	return true;
 }
 
 static u64 trap_redistributor(const struct its_trap *trap)
@@ -863,13 +872,14 @@ static u64 trap_redistributor(const struct its_trap *trap)
 	}
 	bool table = offset == GICR_PROPBASER || offset == GICR_PENDBASER;
 
-	if (CHOSEN(ENABLE_LPIS_BORROWED) && (table || offset == GICR_CTLR) && borrows_late(trap)) {
-		if (table ? trap->bytes != 8 : !!shift)
+	if (CHOSEN(ENABLE_LPIS_BORROWED) && (table ? trap->bytes == 8 : offset == GICR_CTLR)) {
+		bool done;
+
+		its_lock(ITS_LOCK_REDISTRIBUTORS);
+		done = write_late(found.address, offset, bytes, value);
+		its_unlock(ITS_LOCK_REDISTRIBUTORS);
+		if (done)
 			return 0;
-		if (!table && (value & 1) && borrow_late(trap->index))
-			value &= ~1ULL;
-		its_write_device(address, bytes, value);
-		return 0;
 	}
 	if ((offset >= VLPI_FRAME && offset < VLPI_FRAME + 0x10000) || shift ||
 	    (table && !(CHOSEN(REDISTRIBUTORS_OPEN) && trap->bytes == 8)))
@@ -879,7 +889,6 @@ static u64 trap_redistributor(const struct its_trap *trap)
 	its_write_device(address, bytes, value);
 	return 0;
 }
-
 
 #include "careful/set_up.h"
 

@@ -210,7 +210,7 @@ struct passed {
 	struct effect effect;
 	s32 table; /* BASER whose level-2 table must be there, or -1 */
 	u64 index; /* of its level-1 entry */
-	bool follows; /* the table joins if the host offers it, and need not be there */
+	bool is_optional; /* the table joins if the host offers it, and need not be there */
 };
 
 static s32 table_of_type(const struct unit *unit, u64 type)
@@ -237,7 +237,7 @@ static bool has_entry(const struct unit *unit, u64 type, u64 id, bool valid, str
 		return false;
 	passed->table = n;
 	passed->index = id / per_page;
-	passed->follows = !valid;
+	passed->is_optional = !valid;
 	return true;
 }
 
@@ -388,8 +388,8 @@ static bool pass(struct unit *unit)
 		words[n] = ONCE(host[n]);
 	if (!judge(unit, words, &passed))
 		return false;
-	if (passed.table >= 0 && !(MISTAKE(FOLLOWED_LATE) && passed.follows) &&
-	    !grow(unit, passed.table, passed.index) && !passed.follows)
+	if (passed.table >= 0 && !(MISTAKE(FOLLOWED_LATE) && passed.is_optional) &&
+	    !grow(unit, passed.table, passed.index) && !passed.is_optional)
 		return false;
 	if (passed.effect.kind == MAP && !lend(itt_of(unit, passed.effect.itt, passed.effect.size)))
 		return false;

@@ -3,12 +3,9 @@
 
 use std::ops::Range;
 
-use its_gic::geometry::PAGE_BYTES;
+use its_gic::geometry::{CACHE_LINE_BYTES, PAGE_BYTES};
 
 use crate::Architecture;
-
-/// Bytes of a cache line.
-const LINE: u64 = 64;
 
 impl Architecture {
     /// Follows a store of words by the host.
@@ -23,8 +20,8 @@ impl Architecture {
     /// The lines that hold these bytes arrive in memory: somebody cleans them, or they leave the
     /// cache.
     pub fn lines_arrive(&mut self, address: u64, bytes: u64) {
-        let end = address.saturating_add(bytes).next_multiple_of(LINE);
-        for (at, word) in self.take_uncleaned(address & !(LINE - 1)..end) {
+        let end = address.saturating_add(bytes).next_multiple_of(CACHE_LINE_BYTES);
+        for (at, word) in self.take_uncleaned(address & !(CACHE_LINE_BYTES - 1)..end) {
             self.store(at, &[word]);
         }
     }
@@ -43,7 +40,12 @@ impl Architecture {
         self.forget_uncleaned(page.wrapping_mul(PAGE_BYTES), PAGE_BYTES);
     }
 
-    /// The words of a range, which are no longer in caches alone.
+    /// Returns whether the host stored to some of these bytes and they did not arrive in memory.
+    pub fn has_uncleaned(&self, address: u64, bytes: u64) -> bool {
+        self.uncleaned.range(address..address.saturating_add(bytes)).next().is_some()
+    }
+
+    /// Returns the words of a range and forgets that they are in caches alone.
     fn take_uncleaned(&mut self, range: Range<u64>) -> Vec<(u64, u64)> {
         if self.uncleaned.is_empty() {
             return Vec::new();

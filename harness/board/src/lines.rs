@@ -2,13 +2,14 @@
 //! not snoop.
 
 use std::cell::Cell;
+use std::ops::RangeInclusive;
 
-use its_gic::geometry::PAGE_BYTES;
+use its_gic::geometry::{CACHE_LINE_BYTES, PAGE_BYTES};
 
 /// Words in a page.
 pub(crate) const PAGE: usize = PAGE_BYTES as usize / 8;
 /// Words in a cache line.
-pub(crate) const LINE: usize = 8;
+pub(crate) const LINE: usize = CACHE_LINE_BYTES as usize / 8;
 
 /// The lines of a page from one word to another, one bit each.
 pub(crate) fn lines_of(first: usize, last: usize) -> u64 {
@@ -32,7 +33,8 @@ pub(crate) enum Storer {
     Host,
 }
 
-/// Words that a device stored and that are lost, and whether the host alone made their line dirty.
+/// The words that a device stored and that are lost, and whether the host alone had stored to their
+/// lines by then.
 pub(crate) type Lost = Vec<(usize, bool)>;
 
 /// What devices see of a page that a CPU wrote, where that is not what CPUs see.
@@ -48,17 +50,30 @@ pub(crate) struct DirtyLines {
     pub memory: Box<[u64; PAGE]>,
     /// Words of dirty lines that a device stored in memory, one bit each.
     beneath: [u64; PAGE / 64],
+    /// Those of them in whose lines EL2 had stored before.
+    beneath_el2: [u64; PAGE / 64],
 }
 
 impl DirtyLines {
     /// No line is dirty of a page that holds these words.
     pub(crate) fn none(words: &[Cell<u64>; PAGE]) -> Self {
         let memory = Box::new(words.each_ref().map(Cell::get));
-        Self { lines: 0, by_el2: 0, cleaning: 0, memory, beneath: [0; _] }
+        let (beneath, beneath_el2) = ([0; _], [0; _]);
+        Self { lines: 0, by_el2: 0, cleaning: 0, memory, beneath, beneath_el2 }
     }
 
-    /// These lines are stored to from now on; the page holds these words.
-    pub(crate) fn store(&mut self, lines: u64, by: Storer, words: &[Cell<u64>; PAGE]) {
+    /// These words are stored to from now on; the page holds `words` before. What a device stored
+    /// to them in memory is not lost: the CPU stores later.
+    pub(crate) fn store(
+        &mut self,
+        stored: RangeInclusive<usize>,
+        by: Storer,
+        words: &[Cell<u64>; PAGE],
+    ) {
+        let lines = lines_of(*stored.start(), *stored.end());
+        if self.has_any_beneath() {
+            stored.for_each(|word| self.beneath[word / 64] &= !(1 << (word % 64)));
+        }
         for word in words_of(lines & !self.lines) {
             self.memory[word] = words[word].get();
         }
@@ -72,11 +87,14 @@ impl DirtyLines {
     /// A device stores to a word of a dirty line.
     pub(crate) fn store_beneath(&mut self, word: usize, value: u64) {
         self.memory[word] = value;
-        self.beneath[word / 64] |= 1 << (word % 64);
+        let bit = 1 << (word % 64);
+        self.beneath[word / 64] |= bit;
+        self.beneath_el2[word / 64] &= !bit;
+        self.beneath_el2[word / 64] |= if self.is_by_el2(word) { bit } else { 0 };
     }
 
     /// EL2 cleans these lines from now on, those that are dirty. Returns those that arrive in
-    /// memory at once: a clean of a line that only the host stored to is not EL2's concern.
+    /// memory at once: nobody has to wait for a line that only the host stored to.
     pub(crate) fn clean(&mut self, lines: u64) -> u64 {
         self.cleaning |= self.by_el2 & lines;
         lines & !self.by_el2
@@ -94,7 +112,7 @@ impl DirtyLines {
         let mut lost = Vec::new();
         for word in words_of(arriving) {
             if self.has_beneath(word) && self.memory[word] != words[word].get() {
-                lost.push((word, !self.is_by_el2(word)));
+                lost.push((word, self.beneath_el2[word / 64] & 1 << (word % 64) == 0));
             }
             self.beneath[word / 64] &= !(1 << (word % 64));
         }

@@ -2,6 +2,7 @@
 //! cleaned.
 
 use std::cell::Cell;
+use std::ops::RangeInclusive;
 
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::Snooping;
@@ -178,7 +179,7 @@ impl Memory {
         let Some((page, word)) = self.place(address) else {
             return;
         };
-        self.keep_before(page, lines_of(word, word), by);
+        self.keep_before(page, word..=word, by);
         self.put(page, word, value);
     }
 
@@ -186,7 +187,7 @@ impl Memory {
     pub(crate) fn expect_uncleaned(&mut self, address: u64, bytes: u64) {
         let last = self.place(address + bytes.saturating_sub(1));
         if let (Some((page, first)), Some((_, last))) = (self.place(address), last) {
-            self.keep_before(page, lines_of(first, last), Storer::El2);
+            self.keep_before(page, first..=last, Storer::El2);
         }
     }
 
@@ -200,7 +201,7 @@ impl Memory {
         let Some(page) = self.flat.index(page) else {
             return;
         };
-        self.keep_before(page, u64::MAX, Storer::El2);
+        self.keep_before(page, 0..=PAGE - 1, Storer::El2);
         self.touch(page);
         fill(self.page(page), 0);
     }
@@ -235,10 +236,13 @@ impl Memory {
             let end = last.min(number * PAGE_BYTES + PAGE_BYTES - 1) - number * PAGE_BYTES;
             let lines = lines_of(start as usize / 8, end as usize / 8);
             let at_once = match by {
+                // A clean by the host includes its DSB.
                 Storer::Host => lines,
-                Storer::El2 => dirty.clean(lines),
+                Storer::El2 => {
+                    self.cleaning.push(page);
+                    dirty.clean(lines)
+                }
             };
-            self.cleaning.push(page);
             self.arrive(page, |_| at_once);
         }
     }
@@ -350,9 +354,10 @@ impl Memory {
         }
     }
 
-    /// A CPU is about to store to these lines: what they hold stays in memory.
-    fn keep_before(&mut self, page: usize, lines: u64, by: Storer) {
+    /// A CPU is about to store to these words: what their lines hold stays in memory.
+    fn keep_before(&mut self, page: usize, stored: RangeInclusive<usize>, by: Storer) {
         self.touch(page);
+        let lines = lines_of(*stored.start(), *stored.end());
         // A clean and a later store by one CPU are in order.
         self.arrive(page, |dirty| dirty.cleaned() & lines);
         let words = &self.pages[page].0;
@@ -360,7 +365,7 @@ impl Memory {
             self.dirty_pages += 1;
             DirtyLines::none(words)
         });
-        dirty.store(lines, by, words);
+        dirty.store(stored, by, words);
     }
 }
 
@@ -434,9 +439,14 @@ mod tests {
         assert_eq!(seen(&memory), (2, true));
         memory.clean(Storer::Host, address, 8);
         assert_eq!(seen(&memory), (3, false));
-        // What a device stored beneath is lost.
+        // What a device stored beneath is lost, but not to a CPU that stores there later; nor is it
+        // lost to EL2, which stores to the line later.
         memory.write_uncleaned(Storer::Host, address, 4);
         memory.write_by_device(Snooping::No, address + 16, 5);
+        memory.write_by_device(Snooping::No, address + 24, 5);
+        assert_eq!(memory.latest(address + 24), 5);
+        memory.write_uncleaned(Storer::El2, address + 24, 6);
+        assert_eq!(memory.latest(address + 24), 6);
         memory.clean(Storer::Host, address, 8);
         assert_eq!(memory.overwritten, [(address + 16, true)]);
     }

@@ -8,7 +8,10 @@ use serde::Deserialize;
 
 use crate::Declaration;
 use crate::fault::{Fault, Malformed};
-use crate::points::{Memory, Queue, Registers, SetUp, Timeout, Traps};
+use crate::points::{
+    EnableLpis, Level2Contents, Level2Tables, Memory, Queue, Redistributors, Registers, SetUp,
+    Timeout, Traps,
+};
 
 /// The version of the file that this code reads.
 const VERSION: u32 = 1;
@@ -91,6 +94,17 @@ impl File {
         if self.queue.polls == 0 && self.queue.timeout != Timeout::Kept {
             let what = "queue.timeout: without queue.polls nothing runs out".into();
             return Some(Fault::new("queue.timeout", what));
+        }
+        let Traps { redistributors, enable_lpis, .. } = self.traps;
+        if redistributors == Redistributors::Open && enable_lpis == EnableLpis::Borrowed {
+            let what =
+                "traps.enable-lpis: with traps.redistributors = \"open\" nothing is borrowed";
+            return Some(Fault::new("traps.enable-lpis", what.into()));
+        }
+        let Memory { level2, level2_contents, .. } = self.memory;
+        if level2 == Level2Tables::Fixed && level2_contents == Level2Contents::Checked {
+            let what = "memory.level2-contents: with memory.level2 = \"fixed\" no table joins";
+            return Some(Fault::new("memory.level2-contents", what.into()));
         }
         if self.registers.typer_hidden > i64::MAX as u64 {
             let what = "registers.typer-hidden is beyond 2^63-1".into();

@@ -160,9 +160,9 @@ points! {
             /// Nothing.
             Kept "kept",
             /// Once the tables of the others are borrowed, EL2 forwards 64-bit writes of PROPBASER
-            /// and PENDBASER. A write of CTLR with EnableLPIs makes EL2 read both, borrow both
-            /// tables and then forward it. If a table cannot be borrowed EnableLPIs stays 0. LPIs
-            /// that are on stay on.
+            /// and PENDBASER of such a redistributor. It ignores halves. A write of CTLR with
+            /// EnableLPIs makes EL2 read both, borrow both tables and then forward it. If a table
+            /// cannot be borrowed EnableLPIs stays 0. LPIs that are on stay on.
             Borrowed "borrowed",
         }
     }
@@ -182,7 +182,7 @@ points! {
             /// The host's copies alone. EL2 takes queue and tables from the hardware.
             Copies "copies",
         }
-        /// What a set-up of an ITS that is guarded does.
+        /// What a second set-up of a guarded ITS does.
         again "again" ("S4"): choice Again {
             /// It fails.
             Refused "refused",
@@ -223,14 +223,14 @@ points! {
             /// Once for all. EL2 counts the structures in a note of its own.
             ByPage "by-page",
         }
-        /// What takes a record in the private pages, of which there are `records-per-page` each.
+        /// What takes a record. Each private page holds `records-per-page` records.
         capacity "capacity" ("P7"): choice Capacity {
-            /// An ITT, from the MAPD V=1 on.
+            /// An ITT, from its MAPD V=1 until EL2 gives it back.
             Itts "itts",
-            /// A DeviceID, from its first MAPD V=1 on.
+            /// A DeviceID, from its first MAPD V=1 until its MAPD V=0 is consumed.
             Devices "devices",
-            /// An ITT as above, and a page that ITTs lie on: each private page has room for
-            /// `records-per-page` of both.
+            /// An ITT as above, and a page that ITTs lie on, which has a record of another kind.
+            /// There are `records-per-page` of both kinds.
             Pages "pages",
         }
         /// Whether EL2 adds level-2 tables after set-up.
@@ -279,16 +279,17 @@ points! {
             /// The commands stay in flight.
             Kept "kept",
             /// EL2 clears Enabled, and the ITS stays off until reboot. What is in flight stays
-            /// borrowed for good. The account of service ends.
+            /// borrowed for good. Service is not judged from then on.
             Off "off",
         }
         /// What a read of CREADR does.
         creadr "creadr" ("P9, P10"): choice CreadrReads {
             /// It is a look, and returns C.
             Look "look",
-            /// It returns C and the stall as of the last look, and is none.
+            /// It returns C and Stalled as of the last look. EL2 does not look.
             Recorded "recorded",
-            /// It returns what the hardware has, and is no look. A refused command does not show.
+            /// It returns what the hardware has. EL2 does not look, and a refused command does not
+            /// show.
             Hardware "hardware",
         }
         /// What a MAPD V=0 gives back.
@@ -376,10 +377,12 @@ points! {
         ctlr "ctlr" ("CTLR"): choice CtlrReads {
             /// What the hardware has.
             Hardware "hardware",
-            /// What the host wrote last and EL2 accepted. The other bits are the hardware's.
+            /// 0 from a write of 0 on, and 1 from a write of 1 on that EL2 forwards, whatever became
+            /// of the ITS since. The other bits are the hardware's.
             Accepted "accepted",
         }
-        /// What CBASER and BASER read.
+        /// What CBASER and BASER read. A written half is judged with the other half as EL2 recorded
+        /// it.
         bases "bases" ("CBASER, BASER"): choice BaseReads {
             /// What EL2 recorded, with Valid as last accepted.
             Recorded "recorded",
@@ -400,9 +403,11 @@ points! {
             /// It may not. EL2 ignores the writes. Service is not judged from such a write on,
             /// because a driver cannot resume.
             None "none",
-            /// It may, at rest, and EL2 keeps it to itself. After a write of CBASER the next write
-            /// of Enabled = 1 needs all of them Valid. EL2 then writes each table and CBASER as
-            /// they were accepted, CWRITER := 0, and CTLR.
+            /// It may, at rest. EL2 records the value and does not write the hardware. C, J and W are
+            /// 0 from a write of CBASER on. The next write of Enabled = 1 then needs CBASER and all
+            /// tables of set-up Valid as last accepted, and none of the other checks of CTLR. EL2
+            /// writes each table, CBASER, CWRITER := 0, and CTLR. Without a write of CBASER the
+            /// checks of CTLR are as above.
             El2 "el2",
         }
     }

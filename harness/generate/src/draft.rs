@@ -95,10 +95,18 @@ impl<'d, 'u> Draft<'d, 'u> {
         self.expected.boot.topology().coherence.caches_host()
     }
 
-    /// The host cleans the word that it stored, where that matters.
+    /// The host cleans the word that it stored, and maybe what is behind it, where that matters.
     pub(crate) fn clean(&mut self, at: Place) {
         if self.caches_host() {
-            self.on_cpu(|cpu| Operation::Clean { cpu, at, bytes: 8 });
+            let bytes = self.pick(&[8, 8, 8, 64, 65, 4096, 65535], 8);
+            self.on_cpu(|cpu| Operation::Clean { cpu, at, bytes });
+        }
+    }
+
+    /// The host cleans the word that it stored, or forgets to.
+    pub(crate) fn maybe_clean(&mut self, at: Place) {
+        if self.caches_host() {
+            self.maybe(1, 2, |draft| draft.clean(at));
         }
     }
 

@@ -338,9 +338,7 @@ pub(super) fn stored(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let value = draft.word();
     draft.push_either((2, 3), Operation::Store { cpu, at, value }, Operation::Load { cpu, at });
-    if draft.caches_host() {
-        draft.maybe(1, 2, |draft| draft.clean(at));
-    }
+    draft.maybe_clean(at);
     draft.post();
 }
 

@@ -5,6 +5,8 @@ use crate::register::{Baser, Cbaser};
 
 /// Bytes in a page of the host and of EL2.
 pub const PAGE_BYTES: u64 = 4096;
+/// Bytes of a cache line, the unit of a clean to the point of coherency.
+pub const CACHE_LINE_BYTES: u64 = 64;
 /// Bits in a physical address.
 pub const PHYSICAL_ADDRESS_BITS: u32 = 52;
 /// Bytes in a level-1 entry.

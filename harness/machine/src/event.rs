@@ -122,8 +122,8 @@ pub enum Event {
     ReachedPage { reach: Reach, page: u64, state: PageState },
     /// It read memory that EL2 had written and not cleaned, and got what was there before.
     StaleRead { address: u64 },
-    /// A dirty line arrived in memory after a device stored there: the device's store is lost. Only
-    /// the `host` had stored to the line, or EL2 too.
+    /// A dirty line arrived in memory after a device stored there: the device's store is lost.
+    /// `host`: EL2 had not stored to the line by then.
     Overwritten { address: u64, host: bool },
     /// The architecture calls this access to its registers UNPREDICTABLE.
     Unpredictable { address: u64 },

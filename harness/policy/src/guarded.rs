@@ -38,7 +38,7 @@ pub(crate) struct GuardedIts {
     /// Enabled as the host wrote it and EL2 accepted it.
     pub(crate) is_enabled: bool,
     /// The host wrote CBASER, and EL2 is to write it with Enabled (the point `resume`).
-    pub(crate) resumes: bool,
+    pub(crate) awaits_program: bool,
     /// As at set-up.
     pub(crate) cbaser: u64,
     /// What CBASER and BASERs show the host, and how EL2 left them: with the Valid last accepted.
@@ -117,7 +117,7 @@ impl GuardedIts {
                 (hardware, queue.creadr.declared())
             }
             Register::Creadr => {
-                let declared = queue.refusal.declared().or(queue.creadr.declared());
+                let declared = queue.creadr.declared().or(queue.refusal.declared());
                 (Reading::Creadr(self.creadr()), declared)
             }
             Register::Ctlr if registers.ctlr == CtlrReads::Accepted => {
@@ -152,7 +152,9 @@ impl GuardedIts {
 
     /// What CREADR shows the host (P10).
     fn creadr(&self) -> u64 {
-        self.queues.creadr(self.declared().queue.refusal)
+        let Declaration { queue, .. } = self.declared();
+        let shows = queue.refusal == Refusal::Stall && queue.creadr != CreadrReads::Hardware;
+        self.queues.creadr(shows)
     }
 
     /// What a write of CBASER or BASER at rest may change, of what it was.
@@ -191,13 +193,13 @@ impl GuardedIts {
             |event: &Event| matches!(event, Event::DeviceWrite { address, .. } if *address == base);
         let place = trap.events.iter().position(written);
         let (before, after) = trap.events.split_at(place.unwrap_or(trap.events.len()));
+        self.is_enabled &= enable;
         match (trap.before.enabled, enable) {
             // Taken by a look of its own, before it is forwarded.
             (true, false) => {
                 self.look(before, trap);
                 trap.account.writes.push(write);
                 if place.is_some() {
-                    self.is_enabled = false;
                     self.stop = Stop::Stopping;
                     self.notice_rest(after);
                 }
@@ -210,8 +212,8 @@ impl GuardedIts {
             }
             (false, true) => {
                 self.notice_rest(before);
-                if self.resumes {
-                    if !self.may_resume_here(trap) {
+                if self.awaits_program {
+                    if !self.may_program(trap) {
                         return;
                     }
                     self.program(trap);
@@ -245,13 +247,13 @@ impl GuardedIts {
 
     /// The point `resume`: whether EL2 can program the hardware: at rest, nothing in flight, all as
     /// at set-up and Valid as the host wrote it.
-    fn may_resume_here(&mut self, trap: &mut ItsTrap) -> bool {
+    fn may_program(&mut self, trap: &mut ItsTrap) -> bool {
         let table = |n: usize| (self.shown_baser[n] ^ self.mappings.baser[n]) & Baser::VALID == 0;
         let valid = Cbaser::from_bits(self.shown_cbaser).valid() && (0..8).all(table);
         valid && self.queues.c == self.queues.j && self.is_at_rest(trap)
     }
 
-    /// The point `resume`: EL2 writes what the host wrote, in this order.
+    /// The point `resume`: expects that EL2 writes what the host wrote, in this order.
     fn program(&mut self, trap: &mut ItsTrap) {
         let source = self.declared().registers.resume.source();
         for n in (0..8).filter(|n| Baser::from_bits(self.mappings.baser[*n]).valid()) {
@@ -261,7 +263,7 @@ impl GuardedIts {
         let cbaser = self.forwarded(Register::Cbaser, self.cbaser, Cbaser::WRITABLE, source);
         let cwriter = self.forwarded(Register::Cwriter, 0, u64::MAX, source);
         trap.account.writes.extend([cbaser, cwriter]);
-        self.resumes = false;
+        self.awaits_program = false;
     }
 
     fn write_cbaser(&mut self, part: Part, value: u64, trap: &mut ItsTrap) {
@@ -273,8 +275,8 @@ impl GuardedIts {
         self.cbaser = with_bits_of(ATTRIBUTES & self.changeable(), self.cbaser, new);
         self.shown_cbaser = with_bits_of(Cbaser::VALID, self.cbaser, new);
         let source = self.declared().registers.attributes.declared().unwrap_or("CBASER");
-        self.resumes = self.declared().registers.resume == Resume::El2;
-        if !self.resumes {
+        self.awaits_program = self.declared().registers.resume == Resume::El2;
+        if !self.awaits_program {
             let cbaser = self.forwarded(Register::Cbaser, new, Cbaser::WRITABLE, source);
             let cwriter = self.forwarded(Register::Cwriter, 0, u64::MAX, "CBASER");
             trap.account.writes.extend([cbaser, cwriter]);
@@ -542,7 +544,9 @@ impl GuardedIts {
         // It had no effect, and holds no record while it is judged.
         let oldest = self.mappings.in_flight.front_mut();
         let old = oldest.map(|old| std::mem::replace(old, Effect::Nothing));
+        self.mappings.judges_oldest = true;
         let judged = self.judge_slot(self.queues.c, "P10", events, trap);
+        self.mappings.judges_oldest = false;
         let effect = judged.and_then(|(effect, _)| effect);
         if let Some(oldest) = self.mappings.in_flight.front_mut() {
             *oldest = effect.or(old).unwrap_or(Effect::Nothing);
@@ -593,7 +597,13 @@ impl GuardedIts {
         let (rule, source, expected, seen): (&'static Rule, _, _, _) = match (effect, written) {
             (None, None) if is_skipped => (refused, skipped, "skipped".into(), "refused".into()),
             (None, Some(seen)) if is_skipped && seen != right => {
-                (&rules::DIV_COMMAND, skipped, format!("{right:x?}"), format!("{seen:x?}"))
+                let point = source.contains('.');
+                (
+                    &rules::DIV_COMMAND,
+                    if point { source } else { skipped },
+                    format!("{right:x?}"),
+                    format!("{seen:x?}"),
+                )
             }
             (None, Some(_)) if !is_skipped => {
                 (&rules::DIV_COMMAND, source, "refused".into(), "accepted".into())

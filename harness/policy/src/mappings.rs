@@ -69,6 +69,8 @@ pub(crate) struct Mappings {
     pub(crate) records: BTreeMap<u32, Pages>,
     /// Collections that are mapped, as of what was consumed since set-up.
     collections: BTreeSet<u16>,
+    /// The slot that is judged is the oldest in flight: what is behind it comes after.
+    pub(crate) judges_oldest: bool,
     /// Records that fit in the private pages (P7).
     pub(crate) capacity: u64,
 }
@@ -86,6 +88,7 @@ impl Mappings {
             in_flight: VecDeque::new(),
             records: BTreeMap::new(),
             collections: BTreeSet::new(),
+            judges_oldest: false,
             capacity,
         }
     }
@@ -127,9 +130,10 @@ impl Mappings {
         })
     }
 
-    /// The ITT that a device has once all that is in flight is consumed.
+    /// The ITT that a device has once all that is in flight before the command is consumed.
     fn itt_of(&self, of: u32) -> Option<Pages> {
-        let last = self.in_flight.iter().rev().find_map(|effect| match *effect {
+        let before = if self.judges_oldest { 0 } else { self.in_flight.len() };
+        let last = self.in_flight.iter().take(before).rev().find_map(|effect| match *effect {
             Effect::Map { device_id, itt } if device_id == of => Some(Some(itt)),
             Effect::Unmap { device_id } if device_id == of => Some(None),
             _ => None,
@@ -137,8 +141,8 @@ impl Mappings {
         last.unwrap_or_else(|| self.records.get(&of).copied())
     }
 
-    /// The point `unmap`: whether a MAPD V=0 names the ITT of its device.
-    fn names_itt(&self, device_id: u32, named: Pages) -> bool {
+    /// The point `unmap`: whether a MAPD V=0 may name an ITT on these pages.
+    fn may_unmap(&self, device_id: u32, named: Pages) -> bool {
         let by_command = self.declared.queue.unmap == Unmap::ByCommand;
         !by_command || self.itt_of(device_id).is_none_or(|itt| itt == named)
     }
@@ -216,6 +220,18 @@ impl Mappings {
         self.declared.memory.itt_pages == IttPages::Shared || ledger.is_unborrowed(itt)
     }
 
+    /// Whether a page of an ITT stays pinned because EL2 could not give it back in this action.
+    fn is_kept(&self, itt: Pages, events: &[Event]) -> bool {
+        let failed = |pair: &[Event]| {
+            let [Event::Page { change: PageChange::Unpin, pages, .. }, Event::Injected] = pair
+            else {
+                return false;
+            };
+            itt.iter().any(|page| pages.contains(page))
+        };
+        self.declared.memory.itt_pages == IttPages::Own && events.windows(2).any(failed)
+    }
+
     /// The command table of the policy, row by row: what the command does once consumed, `None` if
     /// it is refused.
     pub(crate) fn judge(
@@ -246,6 +262,7 @@ impl Mappings {
                     && self.has_room(device_id, itt)
                     && itt_address.is_multiple_of(memory.itt_alignment.bytes())
                     && self.allows_pages(itt, trap.ledger)
+                    && !self.is_kept(itt, trap.events)
                     && trap.ledger.can_borrow(itt);
                 let level2 = (0, device_id);
                 let passes = self.judge_level2(level2, Some(itt), passes, window, trap);
@@ -260,7 +277,7 @@ impl Mappings {
                 let passes = self.has_device(device_id)
                     && is_known
                     && self.has_entry(0, device_id)
-                    && self.names_itt(device_id, named);
+                    && self.may_unmap(device_id, named);
                 self.follow_level2((0, device_id), passes, window, trap);
                 return passes.then_some(Effect::Unmap { device_id });
             }
@@ -308,7 +325,8 @@ impl Mappings {
             );
             let leaves = !self.declared.queue.left_to_hardware.is_empty();
             let maps = matches!(command, Command::Mapd { valid: true, .. });
-            let capacity = self.declared.memory.capacity.declared().filter(|_| maps);
+            let is_more = maps && self.records_used() >= self.capacity;
+            let capacity = self.declared.memory.capacity.declared().filter(|_| is_more);
             (checked && leaves).then_some("queue.left-to-hardware").or(capacity)
         } else {
             self.refused_by(command, ledger)
@@ -449,7 +467,7 @@ impl Mappings {
         passes
     }
 
-    /// The point `level2`: the level-2 table that a command with V=0 may make EL2 add.
+    /// The point `level2`: judges the level-2 table that a command with V=0 may make EL2 add.
     fn follow_level2(
         &mut self,
         level2: (usize, u32),
@@ -483,7 +501,8 @@ impl Mappings {
         }
         let offered = self.shadow_level1[n] + (level1_entry - table.address);
         let Some(entry) = window.iter().find_map(|event| event.word_read(offered)) else {
-            self.disagree(level1_entry, "the host's entry read", "not read", trap);
+            let by = (&rules::DIV_GROWTH, ClearedLevel1::Refused.source());
+            self.report(by, level1_entry, "the host's entry read", "not read", trap);
             return true;
         };
         self.level1.get(&level1_entry) == Some(&entry)
@@ -540,15 +559,17 @@ impl Mappings {
         trap: &mut ItsTrap,
     ) {
         let zeroed = |page: &u64| events.contains(&Event::PageZeroed { page: *page });
-        match self.declared.memory.level2_contents {
+        let contents = self.declared.memory.level2_contents;
+        let by: (&'static Rule, _) = (&rules::DIV_GROWTH, contents.source());
+        match contents {
             Level2Contents::Zeroed => {
                 if let Some(page) = pages.iter().find(|page| !zeroed(page)) {
                     let zeroed = format_args!("page {page:#x} zeroed before");
-                    self.disagree(level1_entry, zeroed, "not zeroed", trap);
+                    self.report(by, level1_entry, zeroed, "not zeroed", trap);
                 }
             }
             Level2Contents::Checked if found_zero(pages, events).is_none() => {
-                self.disagree(level1_entry, "all of the table read before", "not read", trap);
+                self.report(by, level1_entry, "all of the table read before", "not read", trap);
             }
             Level2Contents::Checked => {}
         }
@@ -556,26 +577,25 @@ impl Mappings {
             && *value != entry
         {
             let (entry, value) = (format_args!("{entry:#x}"), format_args!("{value:#x}"));
-            self.report(&rules::DIV_ENTRY, level1_entry, entry, value, trap);
+            let source = self.declared.memory.level2.source();
+            self.report((&rules::DIV_ENTRY, source), level1_entry, entry, value, trap);
         }
     }
 
     fn disagree(&self, level1_entry: u64, expected: impl Display, seen: &str, trap: &mut ItsTrap) {
-        self.report(&rules::DIV_GROWTH, level1_entry, expected, seen, trap);
+        let source = self.declared.memory.level2.source();
+        self.report((&rules::DIV_GROWTH, source), level1_entry, expected, seen, trap);
     }
 
     fn report(
         &self,
-        rule: &'static Rule,
+        (rule, source): (&'static Rule, &'static str),
         level1_entry: u64,
         expected: impl Display,
         seen: impl Display,
         trap: &mut ItsTrap,
     ) {
         let path = format_args!("its{}.level1 entry {level1_entry:#x}", self.its);
-        let memory = self.declared.memory;
-        let declared = memory.level2_contents.declared().or(memory.cleared_level1.declared());
-        let source = declared.unwrap_or(memory.level2.source());
         trap.account.judgement.disagree(rule, source, path, expected, seen);
     }
 }

@@ -258,7 +258,7 @@ impl Policy {
             }
             Before::Redistributor { n, offset, enabled } => {
                 let address = machine.redistributors[n] + offset;
-                let borrows = declared.traps.enable_lpis == EnableLpis::Borrowed
+                let borrows_late = declared.traps.enable_lpis == EnableLpis::Borrowed
                     && declared.traps.redistributors != Redistributors::Open
                     && self.lpi_tables_borrowed;
                 let ledger = &mut self.ledger;
@@ -271,7 +271,7 @@ impl Policy {
                     seen,
                     events,
                     enabled,
-                    borrows,
+                    borrows_late,
                     machine,
                     ledger,
                 };
@@ -293,6 +293,10 @@ impl Policy {
         let Some(plan) = set_up.judge(arguments, x1, events, account) else {
             return;
         };
+        let owned = plan.owned.iter();
+        if owned.copied().any(|(address, bytes)| self.hardware.has_uncleaned(address, bytes)) {
+            account.judgement.poison("the host did not clean what it wrote to queue and tables");
+        }
         self.take_over(plan.borrowed);
         self.lpi_tables_borrowed |= self.declared.traps.redistributors == Redistributors::Guarded;
         for (address, value) in plan.level1 {

@@ -1,7 +1,6 @@
 //! The pair of queues of a guarded ITS: how far EL2 and the hardware are (P9 to P11).
 
 use its_architecture::STALLED;
-use its_declaration::Refusal;
 use its_gic::command::Words;
 use its_gic::geometry::Queue;
 use its_machine::Event;
@@ -28,9 +27,9 @@ impl Queues {
         Self { queue, shadow, c: 0, j: 0, w: 0, stalled: false, refused: false }
     }
 
-    /// What CREADR shows the host (P10).
-    pub(crate) fn creadr(&self, refusal: Refusal) -> u64 {
-        let shown = self.refused && refusal == Refusal::Stall;
+    /// What CREADR shows the host (P10), a refused command too if that `shows`.
+    pub(crate) fn creadr(&self, shows: bool) -> u64 {
+        let shown = self.refused && shows;
         let stalled = self.stalled || shown && self.c == self.j;
         self.c | if stalled { STALLED } else { 0 }
     }

@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) borrowed: Borrowed,
     /// Addresses and values of the level-1 entries.
     pub(crate) level1: Vec<(u64, u64)>,
+    /// Address and bytes of the queue, of flat and of level-1 tables.
+    pub(crate) owned: Vec<(u64, u64)>,
 }
 
 /// What a set-up makes of pages.
@@ -109,7 +111,12 @@ impl<'a> SetUp<'a> {
         }
         let (guarded, tables) = guarded.ok().filter(|_| x1 == 0 && self.unread.is_none())?;
         let level1 = guarded.mappings.level1.iter().map(|(at, entry)| (*at, *entry)).collect();
-        Some(Plan { guarded, borrowed: Borrowed { tables, ledger: self.ledger }, level1 })
+        let queue = guarded.queues.queue;
+        let found = (0..8).filter_map(|n| guarded.mappings.table(n));
+        let owned = found.map(|table| (table.address, table.bytes));
+        let owned = owned.chain([(queue.address, queue.bytes)]).collect();
+        let borrowed = Borrowed { tables, ledger: self.ledger };
+        Some(Plan { guarded, borrowed, level1, owned })
     }
 
     /// Judges x1 of the hypercall that guards redistributors. Returns what it borrowed.
@@ -339,7 +346,7 @@ impl<'a> SetUp<'a> {
             base,
             ctlr: 0,
             is_enabled: true,
-            resumes: false,
+            awaits_program: false,
             cbaser: cbaser.into_bits(),
             shown_cbaser: cbaser.into_bits(),
             shown_baser: [0; 8],
@@ -433,9 +440,7 @@ impl<'a> SetUp<'a> {
     /// S7: every live device is what a MAPD V=1 could have made, and no two have the same DeviceID.
     fn check_list(&mut self, list: u64, devices: u64, mappings: &mut Mappings) -> bool {
         let typer = mappings.typer;
-        let Some(table) = mappings.tables(TableType::Devices).next() else {
-            return devices == 0;
-        };
+        let capacity = mappings.tables(TableType::Devices).next().map_or(0, |one| one.capacity());
         let mut distinct = true;
         for index in 0..devices {
             let what = "every live device to be read";
@@ -448,7 +453,7 @@ impl<'a> SetUp<'a> {
             let is_left = |check| mappings.declared.queue.left_to_hardware.has(check);
             let possible = (size <= u32::from(typer.id_bits()) || is_left(Check::EventIdBits))
                 && size < self.on.declared.numbers.event_id_bits
-                && (u64::from(device_id) < typer.device_ids().min(table.capacity())
+                && (u64::from(device_id) < typer.device_ids().min(capacity)
                     || is_left(Check::DeviceId))
                 && mappings.declared.queue.takes_device(device_id)
                 && itt.is_multiple_of(mappings.declared.memory.itt_alignment.bytes())

@@ -86,7 +86,7 @@ pub(crate) struct RedistributorTrap<'a> {
     /// EnableLPIs when the access began.
     pub(crate) enabled: Truth,
     /// EL2 borrows the tables of a redistributor that enables LPIs now (the point `enable-lpis`).
-    pub(crate) borrows: bool,
+    pub(crate) borrows_late: bool,
     pub(crate) machine: &'a Machine,
     pub(crate) ledger: &'a mut Ledger,
 }
@@ -199,9 +199,9 @@ impl ItsTrap<'_> {
                 (rule, (values.any(|value| is(value).0), None))
             }
             Reading::Enabled(enabled) => {
-                let mut values = device_reads(base, self.events).filter_map(of(Register::Ctlr));
-                let shown = |value: u64| value & !1 | enabled;
-                (&rules::DIV_REGISTER, (values.any(|value| is(shown(value)).0), None))
+                let read = device_reads(base, self.events).find_map(of(Register::Ctlr));
+                let shown = read.map(|value| value & !1 | enabled);
+                (&rules::DIV_REGISTER, shown.map_or((false, None), is))
             }
         };
         if right {
@@ -267,7 +267,9 @@ impl RedistributorTrap<'_> {
         account: &mut Account,
     ) {
         let Self { address, offset, size, .. } = *self;
-        let source = who.source();
+        let own = matches!(named, Some(gicr::CTLR | gicr::PROPBASER | gicr::PENDBASER));
+        let late = self.borrows_late.then(|| EnableLpis::Borrowed.source()).filter(|_| own);
+        let source = late.unwrap_or(who.source());
         let write = |value, mask, required| Write { address, size, value, mask, required, source };
         match named {
             Some(register) if who == Redistributors::Open => {
@@ -277,16 +279,12 @@ impl RedistributorTrap<'_> {
                     account.writes.push(write(value, u64::MAX, true));
                 }
             }
-            Some(gicr::CTLR) if self.starts(value) => {
+            Some(gicr::CTLR) if self.enables_lpis(value) => {
                 let enable = u64::from(self.borrow_tables(account));
-                let source = EnableLpis::Borrowed.source();
-                account
-                    .writes
-                    .push(Write { source, ..write(value & !1 | enable, 0x7fff_fff1, true) });
+                account.writes.push(write(value & !1 | enable, 0x7fff_fff1, true));
             }
-            Some(register) if register != gicr::CTLR && self.is_programmed() => {
-                let source = EnableLpis::Borrowed.source();
-                account.writes.push(Write { source, ..write(value, u64::MAX, true) });
+            Some(register) if register != gicr::CTLR && self.forwards_table() => {
+                account.writes.push(write(value, u64::MAX, true));
             }
             // EnableLPIs stays as it is.
             Some(gicr::CTLR) => {
@@ -323,25 +321,35 @@ impl RedistributorTrap<'_> {
 
 /// The point `enable-lpis`.
 impl RedistributorTrap<'_> {
+    /// Whether LPIs were off as EL2 saw it, or when the access began.
+    fn were_off(&self) -> bool {
+        let read = self.read_by_el2(gicr::CTLR);
+        read.map_or(self.enabled == Truth::No, |ctlr| ctlr & 1 == 0)
+    }
+
     /// Whether a write of CTLR enables LPIs that are off.
-    fn starts(&self, value: u64) -> bool {
-        self.borrows && self.enabled == Truth::No && value & 1 != 0
+    fn enables_lpis(&self, value: u64) -> bool {
+        self.borrows_late && value & 1 != 0 && self.were_off()
     }
 
     /// Whether a write of PROPBASER or PENDBASER goes to the hardware.
-    fn is_programmed(&self) -> bool {
-        self.borrows && self.enabled == Truth::No && self.size == AccessSize::Double
+    fn forwards_table(&self) -> bool {
+        self.borrows_late && self.size == AccessSize::Double && self.were_off()
+    }
+
+    /// What EL2 read first of a register of this redistributor.
+    fn read_by_el2(&self, register: u64) -> Option<u64> {
+        let mut reads = device_reads(self.machine.redistributors[self.n], self.events);
+        reads.find_map(|(offset, value)| (offset == register).then_some(value))
     }
 
     /// Borrows both tables as EL2 read their registers. Returns whether that is possible.
     fn borrow_tables(&mut self, account: &mut Account) -> bool {
-        let mut reads = device_reads(self.address & !(FRAME_BYTES - 1), self.events);
-        let mut read = |register| reads.find(|(offset, _)| *offset == register);
-        let registers = read(gicr::PROPBASER).zip(read(gicr::PENDBASER));
-        let Some(((_, propbaser), (_, pendbaser))) = registers else {
+        let registers = self.read_by_el2(gicr::PROPBASER).zip(self.read_by_el2(gicr::PENDBASER));
+        let Some((propbaser, pendbaser)) = registers else {
             let path = format_args!("redistributor{}.tables", self.n);
             let (rule, source) = (&rules::DIV_REDISTRIBUTOR, EnableLpis::Borrowed.source());
-            let expected = "PROPBASER, then PENDBASER read";
+            let expected = "PROPBASER and PENDBASER read";
             account.judgement.disagree(rule, source, path, expected, "not read");
             return false;
         };

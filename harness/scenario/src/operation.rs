@@ -78,7 +78,7 @@ operations {
     Load = 0x03 "load" [cpu] { at: Place = WORD_AT }
     /// The host stores 8 bytes.
     Store = 0x04 "store" [cpu] { at: Place = WORD_AT, value: u64 = VALUE }
-    /// The host writes the configuration byte of an LPI, and nothing else.
+    /// The driver writes the configuration byte of an LPI, without INV or GICR_INVLPIR.
     Configure = 0x05 "configure" [cpu] {
         intid: u32 = INTID,
         value: u8 = number("value", u8::MAX as u64),

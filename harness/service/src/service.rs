@@ -6,7 +6,7 @@ use its_architecture::{
     Architecture, NO_INTERRUPT, Truth, its_at, overlap, redistributor_at, redistributor_register,
 };
 use its_declaration::{Declaration, Level2Contents, Level2Tables, Resume, Timeout};
-use its_gic::geometry::{Level1Entry, PAGE_BYTES, PageSize, Pages};
+use its_gic::geometry::{CACHE_LINE_BYTES, Level1Entry, PAGE_BYTES, PageSize, Pages};
 use its_gic::redistributor as gicr;
 use its_gic::register::{Baser, Cbaser, FRAME_BYTES, OFFSET_MASK};
 use its_gic::{Command, Part, Register};
@@ -65,9 +65,6 @@ pub(crate) enum After {
 
 pub(crate) type Followed = Result<After, Unpromised>;
 
-/// Bytes of a cache line.
-const LINE: u64 = 64;
-
 const NOTHING: Followed = Ok(After::Nothing);
 
 impl Service {
@@ -122,15 +119,28 @@ impl Service {
         }
     }
 
-    /// The point `timeout`: whether EL2 cleared Enabled of an ITS by itself.
+    /// The point `timeout`: whether EL2 cleared Enabled of an ITS by itself, once it had read CREADR
+    /// as often as polls are declared.
     pub(crate) fn gives_up(&self, action: &Action, events: &[Event]) -> bool {
-        let is_ctlr = |at: u64| self.hardware.machine.its.contains(&at);
-        let by_host = matches!(action, Action::Device { address, .. } if is_ctlr(*address));
+        let Declaration { queue, .. } = self.legal.declared;
+        let machine = &self.hardware.machine;
+        let is_ctlr = |at: u64| machine.its.contains(&at);
+        let by_host = matches!(action, Action::Device { address, direction: Direction::Write(value), .. }
+            if is_ctlr(*address) && value & 1 == 0);
         let cleared = |event: &Event| match event {
             Event::DeviceWrite { address, value, .. } => is_ctlr(*address) && value & 1 == 0,
             _ => false,
         };
-        self.legal.declared.queue.timeout == Timeout::Off && !by_host && events.iter().any(cleared)
+        let Some(end) = events.iter().position(cleared) else {
+            return false;
+        };
+        let creadr = |at: u64| {
+            its_at(machine, at).is_some_and(|(_, offset)| offset == Register::Creadr.offset())
+        };
+        let polls = events[..end].iter();
+        let polls = polls
+            .filter(|event| matches!(event, Event::DeviceRead { address, .. } if creadr(*address)));
+        queue.timeout == Timeout::Off && !by_host && polls.count() >= queue.polls as usize
     }
 
     pub(crate) fn act(&mut self, action: &Action, outcome: Outcome) -> Followed {
@@ -183,7 +193,7 @@ impl Service {
     /// Lines arrive in memory.
     fn lines_arrive(&mut self, address: u64, bytes: u64) -> Followed {
         let end = address.saturating_add(bytes);
-        self.uncleaned.retain(|line| line + LINE <= address || *line >= end);
+        self.uncleaned.retain(|line| line + CACHE_LINE_BYTES <= address || *line >= end);
         NOTHING
     }
 
@@ -205,7 +215,7 @@ impl Service {
         self.hardware.store(address, words);
         self.ahead.store(address, words);
         if self.hardware.machine.coherence.caches_host() {
-            self.uncleaned.insert(stored_at & !(LINE - 1));
+            self.uncleaned.insert(stored_at & !(CACHE_LINE_BYTES - 1));
         }
         NOTHING
     }

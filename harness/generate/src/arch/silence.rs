@@ -63,7 +63,5 @@ fn stored(draft: &mut Draft<'_, '_>) {
     };
     let (cpu, value) = (draft.cpu(), draft.word());
     draft.push(Operation::Store { cpu, at, value });
-    if draft.caches_host() {
-        draft.maybe(1, 2, |draft| draft.clean(at));
-    }
+    draft.maybe_clean(at);
 }

@@ -78,16 +78,19 @@ fn judge(point: &Point, program: &Program) -> Result<Vec<Finding>> {
     }
 }
 
-/// Checks that cases of the target that is about it break nothing.
+/// Checks that cases of the targets that are about it break nothing.
 fn fuzz(point: &Point, program: &Program) -> Result<()> {
-    let target = Target::find(match point.line().0 {
-        "set-up" | "numbers" => "its_hvc",
-        "memory" => "its_tables",
-        "queue" => "its_cmdq",
-        _ => "its_mmio",
-    })?;
-    let plan = Plan { runs: CASES, ..Plan::new(program, target) };
-    let summary = fuzz_well(&plan, Engine::Random)?;
-    ensure!(summary.is_clean(), broken!("{} has findings", target.name));
+    let targets: &[&str] = match point.line().0 {
+        "set-up" | "numbers" => &["its_hvc"],
+        "memory" => &["its_tables"],
+        "queue" => &["its_cmdq"],
+        "registers" => &["its_mmio"],
+        _ => &["its_mmio", "its_race"],
+    };
+    for name in targets {
+        let plan = Plan { runs: CASES, ..Plan::new(program, Target::find(name)?) };
+        let summary = fuzz_well(&plan, Engine::Random)?;
+        ensure!(summary.is_clean(), broken!("{name} has findings"));
+    }
     Ok(())
 }
