@@ -210,16 +210,26 @@ impl Legal {
 /// driver knows, and those of each MAPD V=1 after that.
 fn held((hardware, its): (&Architecture, usize), seen: &Architecture) -> Vec<(u32, Pages)> {
     let entry_bytes = hardware.its[its].typer.itt_entry_bytes();
+    let mapped = seen.devices(its).into_iter();
+    let mapped =
+        mapped.map(|(id, itt, size)| (id, Pages::under(itt, itt_bytes(size, entry_bytes))));
+    mapped.chain(posted((hardware, its), seen)).collect()
+}
+
+/// The devices of each MAPD V=1 that was posted to an ITS and that the driver does not know to be
+/// completed, with the pages of their ITTs.
+pub(crate) fn posted(
+    (hardware, its): (&Architecture, usize),
+    seen: &Architecture,
+) -> impl Iterator<Item = (u32, Pages)> {
+    let entry_bytes = hardware.its[its].typer.itt_entry_bytes();
     let end = hardware.its[its].registers.offset();
-    let maps = seen.commands_until(its, end).filter_map(|command| match command {
+    seen.commands_until(its, end).filter_map(move |command| match command {
         Command::Mapd { device_id, size, itt_address, valid: true } => {
-            Some((device_id, itt_address, size))
+            Some((device_id, Pages::under(itt_address, itt_bytes(size, entry_bytes))))
         }
         _ => None,
-    });
-    let all = seen.devices(its).into_iter().chain(maps);
-    all.map(|(device_id, itt, size)| (device_id, Pages::under(itt, itt_bytes(size, entry_bytes))))
-        .collect()
+    })
 }
 
 fn is_mapped(hardware: &Architecture, its: usize, icid: u16) -> Result<(), Unpromised> {

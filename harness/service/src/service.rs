@@ -14,7 +14,7 @@ use its_machine::freedom::choice::{Effects, LpiCache};
 use its_machine::{Action, Direction, Event, Freedoms, Hypercall, Outcome};
 use its_rules::{Finding, catalogue as rules};
 
-use crate::legal::{Legal, Unpromised};
+use crate::legal::{Legal, Unpromised, posted};
 
 /// What the driver of an ITS gave EL2 to guard, by the hypercall interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,6 +297,13 @@ impl Service {
                 let page = arguments[0];
                 if self.entrusted.iter().any(|one| one.level2.contains(page)) {
                     return Err("the host gives memory for level-2 tables away");
+                }
+                let mut all = 0..self.ahead.its.len();
+                if all.any(|its| {
+                    let mut posted = posted((&self.ahead, its), &self.hardware);
+                    posted.any(|(_, itt)| itt.contains(page))
+                }) {
+                    return Err("the host gives an ITT away that it posted");
                 }
                 self.legal.given.insert(page);
                 NOTHING

@@ -419,3 +419,21 @@ fn what_is_declared_to_be_refused_is_no_longer_promised() {
         assert!(refused.contains("declared"), "{refused}");
     }
 }
+
+/// An ITT whose MAPD is not known to be completed may not be borrowed yet.
+#[test]
+fn an_itt_that_was_posted_is_not_given_away() {
+    let gives = |host: &mut Host| {
+        let call = Hypercall::HostDonateGuest.function_id();
+        let arguments = [FREE + 17, 0, 0, 0];
+        let refused = Outcome::Returned { x0: 0, x1: -1 };
+        host.act(Action::Hypercall { cpu: 0, x0: call, arguments }, refused)
+    };
+    let mut host = Host::new();
+    assert_eq!(host.sends(&[mapc(0, 0)]), Ok(None));
+    assert_eq!(host.posts(&[mapd(DEVICE, 4, FREE + 17)]), Ok(None));
+    assert!(gives(&mut host).is_err());
+    let mut host = Host::new();
+    assert_eq!(host.sends(&[mapc(0, 0), mapd(DEVICE, 4, FREE + 17)]), Ok(None));
+    assert_eq!(gives(&mut host), Ok(None));
+}
