@@ -240,7 +240,7 @@ impl Mappings {
         window: &[Event],
         trap: &mut ItsTrap,
     ) -> Option<Effect> {
-        let Declaration { numbers, memory, queue: declared, .. } = self.declared;
+        let declared = self.declared.queue;
         if declared.refused_commands.names(&command) {
             return None;
         }
@@ -249,37 +249,10 @@ impl Mappings {
         };
         let passes = match command {
             Command::Mapd { device_id, size, itt_address, valid: true } => {
-                let bytes = itt_bytes(size, self.typer.itt_entry_bytes());
-                let itt = Pages::under(itt_address, bytes);
-                // P6, P7: as many EventID bits as the subject takes; a record of its own.
-                let is_new = memory.remap == Remap::Accepted || !self.is_device_mapped(device_id);
-                let passes = !refused_by_injection(window)
-                    && self.has_device(device_id)
-                    && is_new
-                    && (size <= self.typer.id_bits() || self.leaves(Check::EventIdBits))
-                    && u32::from(size) < numbers.event_id_bits
-                    && self.machine.is_memory(itt_address, bytes)
-                    && self.has_room(device_id, itt)
-                    && itt_address.is_multiple_of(memory.itt_alignment.bytes())
-                    && self.allows_pages(itt, trap.ledger)
-                    && !self.is_kept(itt, trap.events)
-                    && trap.ledger.can_borrow(itt);
-                let level2 = (0, device_id);
-                let passes = self.judge_level2(level2, Some(itt), passes, window, trap);
-                return (passes && trap.ledger.borrow(itt).is_ok())
-                    .then_some(Effect::Map { device_id, itt });
+                return self.judge_map(device_id, (itt_address, size), window, trap);
             }
             Command::Mapd { device_id, size, itt_address, valid: false } => {
-                let named =
-                    Pages::under(itt_address, itt_bytes(size, self.typer.itt_entry_bytes()));
-                let is_known = declared.unmapped_device == UnmappedDevice::Accepted
-                    || self.is_device_mapped(device_id);
-                let passes = self.has_device(device_id)
-                    && is_known
-                    && self.has_entry(0, device_id)
-                    && self.may_unmap(device_id, named);
-                self.follow_level2((0, device_id), passes, window, trap);
-                return passes.then_some(Effect::Unmap { device_id });
+                return self.judge_unmap(device_id, (itt_address, size), window, trap);
             }
             Command::Mapc { icid, valid: false, .. } => {
                 let passes = self.has_collection(icid) && self.has_entry(1, icid.into());
@@ -310,6 +283,53 @@ impl Mappings {
             Command::Raw { .. } => false,
         };
         passes.then_some(Effect::Nothing)
+    }
+
+    /// MAPD V=1.
+    fn judge_map(
+        &mut self,
+        device_id: u32,
+        (itt_address, size): (u64, u8),
+        window: &[Event],
+        trap: &mut ItsTrap,
+    ) -> Option<Effect> {
+        let Declaration { numbers, memory, .. } = self.declared;
+        let bytes = itt_bytes(size, self.typer.itt_entry_bytes());
+        let itt = Pages::under(itt_address, bytes);
+        // P6, P7: as many EventID bits as the subject takes; a record of its own.
+        let is_new = memory.remap == Remap::Accepted || !self.is_device_mapped(device_id);
+        let passes = !refused_by_injection(window)
+            && self.has_device(device_id)
+            && is_new
+            && (size <= self.typer.id_bits() || self.leaves(Check::EventIdBits))
+            && u32::from(size) < numbers.event_id_bits
+            && self.machine.is_memory(itt_address, bytes)
+            && self.has_room(device_id, itt)
+            && itt_address.is_multiple_of(memory.itt_alignment.bytes())
+            && self.allows_pages(itt, trap.ledger)
+            && !self.is_kept(itt, trap.events)
+            && trap.ledger.can_borrow(itt);
+        let passes = self.judge_level2((0, device_id), Some(itt), passes, window, trap);
+        (passes && trap.ledger.borrow(itt).is_ok()).then_some(Effect::Map { device_id, itt })
+    }
+
+    /// MAPD V=0.
+    fn judge_unmap(
+        &mut self,
+        device_id: u32,
+        (itt_address, size): (u64, u8),
+        window: &[Event],
+        trap: &mut ItsTrap,
+    ) -> Option<Effect> {
+        let named = Pages::under(itt_address, itt_bytes(size, self.typer.itt_entry_bytes()));
+        let is_known = self.declared.queue.unmapped_device == UnmappedDevice::Accepted
+            || self.is_device_mapped(device_id);
+        let passes = self.has_device(device_id)
+            && is_known
+            && self.has_entry(0, device_id)
+            && self.may_unmap(device_id, named);
+        self.follow_level2((0, device_id), passes, window, trap);
+        passes.then_some(Effect::Unmap { device_id })
     }
 
     /// What says that a command is accepted or refused: the point that was declared, or its row of

@@ -123,24 +123,29 @@ impl Service {
     /// as often as polls are declared.
     pub(crate) fn gives_up(&self, action: &Action, events: &[Event]) -> bool {
         let Declaration { queue, .. } = self.legal.declared;
-        let machine = &self.hardware.machine;
-        let is_ctlr = |at: u64| machine.its.contains(&at);
-        let by_host = matches!(action, Action::Device { address, direction: Direction::Write(value), .. }
-            if is_ctlr(*address) && value & 1 == 0);
-        let cleared = |event: &Event| match event {
-            Event::DeviceWrite { address, value, .. } => is_ctlr(*address) && value & 1 == 0,
+        if queue.timeout == Timeout::Kept {
+            return false;
+        }
+        let register = |at| {
+            let (_, offset) = its_at(&self.hardware.machine, at)?;
+            Some(Register::at(offset))
+        };
+        let clears = |at, value| register(at) == Some(Register::Ctlr) && value & 1 == 0;
+        if let Action::Device { address, direction: Direction::Write(value), .. } = *action
+            && clears(address, value)
+        {
+            return false;
+        }
+        let is_end = |event: &Event| match *event {
+            Event::DeviceWrite { address, value, .. } => clears(address, value),
             _ => false,
         };
-        let Some(end) = events.iter().position(cleared) else {
-            return false;
+        let is_poll = |event: &&Event| match **event {
+            Event::DeviceRead { address, .. } => register(address) == Some(Register::Creadr),
+            _ => false,
         };
-        let creadr = |at: u64| {
-            its_at(machine, at).is_some_and(|(_, offset)| offset == Register::Creadr.offset())
-        };
-        let polls = events[..end].iter();
-        let polls = polls
-            .filter(|event| matches!(event, Event::DeviceRead { address, .. } if creadr(*address)));
-        queue.timeout == Timeout::Off && !by_host && polls.count() >= queue.polls as usize
+        let end = events.iter().position(is_end);
+        end.is_some_and(|end| events[..end].iter().filter(is_poll).count() >= queue.polls as usize)
     }
 
     pub(crate) fn act(&mut self, action: &Action, outcome: Outcome) -> Followed {

@@ -74,3 +74,16 @@ fn values_that_cannot_be_are_refused() {
     ];
     insta::assert_snapshot!(all.join("\n"));
 }
+
+/// Points that contradict each other are an error at the one that means nothing then.
+#[test]
+fn contradictions_are_errors() {
+    for (points, at) in [
+        ("[queue]\ntimeout = \"off\"\n", "line 3, column"),
+        ("[traps]\nredistributors = \"open\"\nenable-lpis = \"borrowed\"\n", "line 4, column"),
+        ("[memory]\nlevel2 = \"fixed\"\nlevel2-contents = \"checked\"\n", "line 4, column"),
+    ] {
+        let error = error(&format!("version = 1\n{points}"));
+        assert!(error.contains(at) && error.contains("with"), "{error}");
+    }
+}
