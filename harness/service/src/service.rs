@@ -290,6 +290,13 @@ impl Service {
         Ok(())
     }
 
+    /// Whether an ITT lies on a page whose MAPD the driver does not know to be completed.
+    fn has_posted_itt(&self, page: u64) -> bool {
+        let all = 0..self.ahead.its.len();
+        let mut posted = all.flat_map(|its| posted((&self.ahead, its), &self.hardware));
+        posted.any(|(_, itt)| itt.contains(page))
+    }
+
     pub(crate) fn call(&mut self, x0: u64, arguments: [u64; 4]) -> Followed {
         match Hypercall::from_function_id(x0) {
             Some(Hypercall::InitItsEmulation) => Err("an ITS is set up again"),
@@ -303,11 +310,7 @@ impl Service {
                 if self.entrusted.iter().any(|one| one.level2.contains(page)) {
                     return Err("the host gives memory for level-2 tables away");
                 }
-                let mut all = 0..self.ahead.its.len();
-                if all.any(|its| {
-                    let mut posted = posted((&self.ahead, its), &self.hardware);
-                    posted.any(|(_, itt)| itt.contains(page))
-                }) {
+                if x0 == Hypercall::HostDonateGuest.function_id() && self.has_posted_itt(page) {
                     return Err("the host gives an ITT away that it posted");
                 }
                 self.legal.given.insert(page);
