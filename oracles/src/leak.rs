@@ -34,7 +34,7 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
                 reached((reach, *exposure), is_private, history, findings);
             }
             Event::ReachedPage { reach, page, state } if watch.judges(reach) => {
-                let why = history.why_released(*page, events);
+                let why = || history.why_released(*page, events);
                 findings.extend(changed(reach, (*page, *state), (last_change, why)));
             }
             _ => {}
@@ -80,7 +80,7 @@ pub(crate) const fn overlap(one: Pages, other: Pages) -> bool {
 fn changed(
     reach: &Reach,
     (page, state): (u64, PageState),
-    (change, why): (Option<PageChange>, &'static str),
+    (change, why): (Option<PageChange>, impl FnOnce() -> &'static str),
 ) -> Option<Finding> {
     // What is being shared was not held before, which was reported when the ITS reached it.
     let is_shared = change == Some(PageChange::Share);
@@ -88,7 +88,7 @@ fn changed(
         if (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing) {
             (&rules::LEAK_FOREIGN, class(reach.purpose))
         } else if is_borrowed(reach.purpose) && !state.is_held() && !is_shared {
-            loose(reach.purpose, why)
+            loose(reach.purpose, why())
         } else if !is_borrowed(reach.purpose) && state.host_can_access() {
             (exposed(reach.purpose), "given-back")
         } else {
@@ -189,12 +189,12 @@ mod tests {
             (Purpose::Level2 { table: 0, index: 1 }, PageState::HOST, Some("LEAK-LEVEL2")),
             (Purpose::LpiPending(0), PageState::HOST, Some("LEAK-LPI")),
         ] {
-            let unpinned = (Some(PageChange::Unpin), "released-early");
+            let unpinned = (Some(PageChange::Unpin), || "released-early");
             let broken = changed(&reach(purpose, 0), (0, state), unpinned);
             assert_eq!(broken.map(|finding| finding.rule.id), rule);
         }
         let loose = PageState { pins: 0, ..held };
-        let shared = (Some(PageChange::Share), "released-early");
+        let shared = (Some(PageChange::Share), || "released-early");
         assert_eq!(changed(&reach(ITT, 0), (0, loose), shared), None);
     }
 }
