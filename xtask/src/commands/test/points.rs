@@ -15,7 +15,7 @@ use crate::workspace;
 /// The variable that names what `example:points` does otherwise than POLICY.md.
 const POINT: &str = "ITSDIFF_POINT";
 /// Drawn cases of each subject that does what it declares.
-const CASES: u64 = 150;
+const CASES: u64 = 100;
 
 /// Checks each point of `harness/abi/examples/points`, and returns how many there are.
 pub(super) fn check() -> Result<usize> {
