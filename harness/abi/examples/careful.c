@@ -191,8 +191,8 @@ static void write_slot(const struct unit *unit, u64 offset, const u64 *words)
 	its_clean(slot, 32);
 }
 
-/* The command from C to J, other than at `skipped`, that maps or unmaps the same device or collection
- * last: 1 it maps, 0 it unmaps, -1 there is none. */
+/* The command from C to J, other than at `skipped`, that maps or unmaps the same device or
+ * collection last: 1 it maps, 0 it unmaps, -1 there is none. */
 static s32 last_in_flight(const struct unit *unit, const u64 *words, u64 skipped)
 {
 	bool device = (words[0] & 0xff) == MAPD;
@@ -279,82 +279,7 @@ static bool is_refused_by_choice(const struct unit *unit, const u64 *words, u64 
 	       (CHOSEN(MAPPED_COLLECTION_REFUSED) && opcode == MAPC && is_mapped(unit, words, offset));
 }
 
-/* Devices and ITTs that are held, with one more: of records, and from C to J. */
-#define MOST_HELD 4096
-struct held {
-	bool overflows;
-	u32 count, devices[MOST_HELD];
-	struct span itts[MOST_HELD];
-};
-
-static void hold(struct held *held, u32 device, struct span itt)
-{
-	held->overflows |= held->count >= MOST_HELD;
-	if (held->overflows)
-		return;
-	held->devices[held->count] = device;
-	held->itts[held->count++] = itt;
-}
-
-static u32 count_devices(const struct held *held)
-{
-	u32 count = 0;
-
-	for (u32 n = 0; n < held->count; n++) {
-		u32 m = 0;
-
-		while (m < n && held->devices[m] != held->devices[n])
-			m++;
-		count += m == n;
-	}
-	return count;
-}
-
-static u32 count_pages(const struct held *held)
-{
-	u32 count = 0;
-
-	for (u32 n = 0; n < held->count; n++)
-		for (u64 page = 0; page < pages_under(held->itts[n]); page++) {
-			u64 number = held->itts[n].address / PAGE + page;
-			u32 m = 0;
-
-			while (m < n && number - held->itts[m].address / PAGE >= pages_under(held->itts[m]))
-				m++;
-			count += m == n;
-		}
-	return count;
-}
-
-/* Whether there is no room for what is held, and the ITT that a MAPD V=1 maps, if one does, which
- * may take the slot at `skipped`. */
-static bool is_full(const struct unit *unit, const u64 *words, struct span itt, u64 skipped)
-{
-	static struct held of_all[MOST_ITS];
-	struct held *held = &of_all[unit - units];
-
-	if (!CHOSEN(CAPACITY_DEVICES) && !CHOSEN(CAPACITY_PAGES))
-		return unit->capacity - unit->used <= unit->mapds;
-	held->count = 0;
-	held->overflows = false;
-	for (u32 n = 0; n < unit->touched; n++)
-		if (unit->records[n].one << 20)
-			hold(held, unit->records[n].two, itt_of(unit, &unit->records[n]));
-	for (u64 at = unit->consumed; at != unit->judged; at = after(unit, at)) {
-		u64 other[4];
-
-		read_slot(queue_address(unit) + at, other);
-		if (at != skipped && (other[0] & 0xff) == MAPD && (other[2] & VALID))
-			hold(held, other[0] >> 32, itt_span(unit, other[2] & ITT_ADDRESS, other[1] & 0x1f));
-	}
-	if (itt.bytes)
-		hold(held, words[0] >> 32, itt);
-	if (held->overflows)
-		return true;
-	if (CHOSEN(CAPACITY_DEVICES))
-		return count_devices(held) > unit->capacity;
-	return held->count > unit->capacity || count_pages(held) > unit->capacity;
-}
+#include "careful/capacity.h"
 
 /* Copies the host's slot once, judges the copy, borrows for it, writes it to our slot. */
 static bool accept(struct unit *unit, u64 offset)
@@ -796,16 +721,6 @@ static bool is_double(u64 offset)
 	return false;
 }
 
-static bool redistributors_are_borrowed(void)
-{
-	bool borrowed;
-
-	its_lock(ITS_LOCK_REDISTRIBUTORS);
-	borrowed = redistributors_borrowed;
-	its_unlock(ITS_LOCK_REDISTRIBUTORS);
-	return borrowed;
-}
-
 /* The tables of a redistributor: of configuration, and of what is pending. */
 static void tables_of_lpis(u64 address, struct span *tables)
 {
@@ -817,7 +732,7 @@ static void tables_of_lpis(u64 address, struct span *tables)
 	tables[1] = (struct span){ pending & 0xfffffffff0000ULL, bytes / 8 > 1024 ? bytes / 8 : 1024 };
 }
 
-/* The n-th of all tables of redistributors with LPIs enabled, two each; empty where LPIs are off. */
+/* The n-th of all tables of redistributors with LPIs enabled, two each; empty where they are off. */
 static struct span lpi_table(u64 n)
 {
 	struct its_redistributor found;
@@ -928,6 +843,16 @@ u64 its_subject_trap(const struct its_trap *trap)
 	value = trap_control(&units[trap->index], trap);
 	its_unlock(ITS_LOCK_ITS + trap->index);
 	return value;
+}
+
+static bool redistributors_are_borrowed(void)
+{
+	bool borrowed;
+
+	its_lock(ITS_LOCK_REDISTRIBUTORS);
+	borrowed = redistributors_borrowed;
+	its_unlock(ITS_LOCK_REDISTRIBUTORS);
+	return borrowed;
 }
 
 bool its_subject_allows_donation(void)

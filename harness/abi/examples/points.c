@@ -72,5 +72,5 @@ static const char *const names[CHOICES] = {
 /* -EINVAL: there is no such choice. */
 s32 its_subject_create(const struct its_machine *machine)
 {
-	return picked_all("ITSDIFF_POINT", names, CHOICES, &chosen) ? careful_create(machine) : -EINVAL;
+	return picked("ITSDIFF_POINT", names, CHOICES, &chosen) ? careful_create(machine) : -EINVAL;
 }
