@@ -1,7 +1,7 @@
 //! What set-up found of each guarded ITS: its registers, and what the host's descriptor named. The
 //! rules about what EL2 forwards are judged by this, not by the reference.
 
-use its_declaration::{Again, Declaration};
+use its_declaration::Declaration;
 use its_gic::geometry::{Level1Entry, Location, Pages, Queue, Table};
 use its_gic::redistributor::FRAMES_BYTES;
 use its_gic::register::TableType;
@@ -134,10 +134,6 @@ impl Guards {
     /// Takes note of a set-up that succeeded.
     pub(crate) fn adopt(&mut self, step: &Step, view: &impl View) -> Option<&Guard> {
         let its = step.set_up_its(&self.machine)?;
-        let may_repeat = self.declared.set_up.again == Again::Accepted;
-        if may_repeat && step.takes_nothing() && self.of(its).is_some() {
-            return None;
-        }
         self.all.push(Guard::new(&self.machine, its, step, view)?);
         self.all.last()
     }

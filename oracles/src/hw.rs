@@ -46,8 +46,10 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
 /// The point `enable-lpis`: whether EL2 writes what the host wrote to a redistributor's register.
 /// If LPIs are on that is UNPREDICTABLE, and hardware says so.
 fn is_forwarded(action: &Action, address: u64, guards: &Guards) -> bool {
-    let late = guards.declared.traps.enable_lpis == EnableLpis::Borrowed;
-    late && matches!(action, Action::Device { address: of, size: AccessSize::Double, .. } if *of == address)
+    let Action::Device { address: of, size: AccessSize::Double, .. } = *action else {
+        return false;
+    };
+    guards.declared.traps.enable_lpis == EnableLpis::Borrowed && of == address
 }
 
 /// `for_host`: the host wrote that.

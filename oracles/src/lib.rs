@@ -220,29 +220,18 @@ impl Oracles {
         }
         self.guards.note(step.events);
         let reads_guarded =
-            self.watch.reads_guarded(step, view) && !self.reads_undeclared(step.events, view);
+            self.watch.reads_guarded(step, view) && !self.undeclared.is_stale(step.events);
         el2::judge(step, reads_guarded, &self.guards, findings);
         locks::judge(step, &self.guards, findings);
         undo::judge(step, contested, &self.guards, findings);
         hw::judge(step, &self.guards, findings);
-        if let Some(guard) = self.guards.adopt(step, view) {
+        if !self.watch.repeats(step, &self.guards.machine)
+            && let Some(guard) = self.guards.adopt(step, view)
+        {
             let creadr = view.register(guard.its, its_gic::Register::Creadr);
             self.queue_bounds.guard(guard.its, creadr);
             self.slots.guard(guard, view);
         }
-    }
-
-    /// Whether an ITS read or stored what nobody cleaned in memory that the host did not declare.
-    fn reads_undeclared(&self, events: &[Event], view: &impl View) -> bool {
-        let mut stale = events.iter().filter_map(|event| match event {
-            Event::StaleRead { address } | Event::Overwritten { address, .. } => Some(*address),
-            _ => None,
-        });
-        stale.any(|address| {
-            let all = self.watch.numbers().flat_map(|its| view.reach(its));
-            let mut at = all.filter(|(reach, _)| address.wrapping_sub(reach.address) < reach.bytes);
-            at.any(|(reach, _)| !self.undeclared.is_declared(&reach))
-        })
     }
 
     fn judge_forwarded(&self, events: &[Event], view: &impl View, findings: &mut Vec<Finding>) {

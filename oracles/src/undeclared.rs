@@ -105,6 +105,15 @@ impl Undeclared {
         !self.0.contains(reach)
     }
 
+    /// Whether an ITS read, or stored to, memory that nobody cleaned and that is not declared.
+    pub(crate) fn is_stale(&self, events: &[Event]) -> bool {
+        let holds = |at: u64| self.0.iter().any(|one| at.wrapping_sub(one.address) < one.bytes);
+        events.iter().any(|event| match *event {
+            Event::StaleRead { address } | Event::Overwritten { address, .. } => holds(address),
+            _ => false,
+        })
+    }
+
     /// The events about what is declared. What is undeclared comes back with the table that holds
     /// it (a BASER that is made Valid again); a device that is mapped elsewhere is declared. For
     /// others stands one that is nothing to LEAK and PTR, so that the numbers of events stay.
@@ -156,6 +165,19 @@ mod tests {
         assert!(listed(&step, MAP).unwrap() == devices);
         let unread = Step { events: &[], ..step };
         assert_eq!(listed(&unread, MAP), None);
+    }
+
+    #[test]
+    fn memory_that_is_not_declared_may_be_stale() {
+        let purpose = Purpose::Itt { device_id: 5 };
+        let reach = Reach { its: 0, purpose, address: 0x1000, bytes: 0x100 };
+        let undeclared = Undeclared(BTreeSet::from([reach]));
+        for (address, expected) in [(0xff8, false), (0x1000, true), (0x10f8, true), (0x1100, false)]
+        {
+            assert_eq!(undeclared.is_stale(&[Event::StaleRead { address }]), expected);
+            let overwritten = Event::Overwritten { address, host: false };
+            assert_eq!(undeclared.is_stale(&[overwritten]), expected);
+        }
     }
 
     #[test]

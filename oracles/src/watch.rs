@@ -62,7 +62,7 @@ impl Watch {
 
     /// Takes note of an action that came to its end.
     pub(crate) fn note(&mut self, step: &Step, machine: &Machine, view: &impl View) -> Look {
-        if let Some(its) = step.set_up_its(machine).filter(|its| !self.repeats(*its, step)) {
+        if let Some(its) = step.set_up_its(machine).filter(|_| !self.repeats(step, machine)) {
             self.its[usize::from(its)].guarded = true;
             self.guards_lpis |= self.redistributors == Redistributors::Guarded;
             return Look::SetUp(its);
@@ -82,8 +82,9 @@ impl Watch {
 
     /// Whether a set-up that succeeded is one of a guarded ITS and changed nothing (the point
     /// `again`).
-    fn repeats(&self, its: u8, step: &Step) -> bool {
-        self.again == Again::Accepted && self.is_guarded(its) && step.takes_nothing()
+    pub(crate) fn repeats(&self, step: &Step, machine: &Machine) -> bool {
+        let is_guarded = step.set_up_its(machine).is_some_and(|its| self.is_guarded(its));
+        self.again == Again::Accepted && is_guarded && step.takes_nothing()
     }
 
     /// Whether an ITS is guarded, from the end of its set-up on.

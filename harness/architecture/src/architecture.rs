@@ -211,7 +211,7 @@ impl Architecture {
     pub fn zero_page(&mut self, page: u64, cleaned: bool) {
         let address = page.wrapping_mul(PAGE_BYTES);
         self.before_store(address, PAGE_BYTES);
-        self.forget_uncleaned_page(page);
+        self.forget_uncleaned(address, PAGE_BYTES);
         let level1: Vec<u64> = self.memory.words(address, PAGE_BYTES).map(|(at, _)| at).collect();
         for at in level1 {
             self.note_level1(at, 0, !cleaned);

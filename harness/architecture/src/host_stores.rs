@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use its_gic::geometry::{CACHE_LINE_BYTES, PAGE_BYTES};
+use its_gic::geometry::CACHE_LINE_BYTES;
 
 use crate::Architecture;
 
@@ -34,10 +34,6 @@ impl Architecture {
     /// Somebody else stores to these bytes.
     pub(crate) fn forget_uncleaned(&mut self, address: u64, bytes: u64) {
         self.take_uncleaned(address..address.saturating_add(bytes));
-    }
-
-    pub(crate) fn forget_uncleaned_page(&mut self, page: u64) {
-        self.forget_uncleaned(page.wrapping_mul(PAGE_BYTES), PAGE_BYTES);
     }
 
     /// Returns whether the host stored to some of these bytes and they did not arrive in memory.

@@ -541,12 +541,9 @@ impl GuardedIts {
 
     /// P10: the slot that the hardware stalled at is copied and judged afresh. Whether it passes.
     fn judge_stalled(&mut self, events: &[Event], trap: &mut ItsTrap) -> bool {
-        // It had no effect, and holds no record while it is judged.
         let oldest = self.mappings.in_flight.front_mut();
-        let old = oldest.map(|old| std::mem::replace(old, Effect::Nothing));
-        self.mappings.judges_oldest = true;
+        let old = oldest.map(|old| std::mem::replace(old, Effect::JudgedAfresh));
         let judged = self.judge_slot(self.queues.c, "P10", events, trap);
-        self.mappings.judges_oldest = false;
         let effect = judged.and_then(|(effect, _)| effect);
         if let Some(oldest) = self.mappings.in_flight.front_mut() {
             *oldest = effect.or(old).unwrap_or(Effect::Nothing);
@@ -597,13 +594,8 @@ impl GuardedIts {
         let (rule, source, expected, seen): (&'static Rule, _, _, _) = match (effect, written) {
             (None, None) if is_skipped => (refused, skipped, "skipped".into(), "refused".into()),
             (None, Some(seen)) if is_skipped && seen != right => {
-                let point = source.contains('.');
-                (
-                    &rules::DIV_COMMAND,
-                    if point { source } else { skipped },
-                    format!("{right:x?}"),
-                    format!("{seen:x?}"),
-                )
+                let why = self.mappings.refused_by(command, trap.ledger).unwrap_or(skipped);
+                (&rules::DIV_COMMAND, why, format!("{right:x?}"), format!("{seen:x?}"))
             }
             (None, Some(_)) if !is_skipped => {
                 (&rules::DIV_COMMAND, source, "refused".into(), "accepted".into())

@@ -31,6 +31,8 @@ pub(crate) enum Effect {
         icid: u16,
         mapped: bool,
     },
+    /// The hardware stalled at it, and it is judged afresh: it holds nothing meanwhile.
+    JudgedAfresh,
     Nothing,
 }
 
@@ -69,8 +71,6 @@ pub(crate) struct Mappings {
     pub(crate) records: BTreeMap<u32, Pages>,
     /// Collections that are mapped, as of what was consumed since set-up.
     collections: BTreeSet<u16>,
-    /// The slot that is judged is the oldest in flight: what is behind it comes after.
-    pub(crate) judges_oldest: bool,
     /// Records that fit in the private pages (P7).
     pub(crate) capacity: u64,
 }
@@ -88,7 +88,6 @@ impl Mappings {
             in_flight: VecDeque::new(),
             records: BTreeMap::new(),
             collections: BTreeSet::new(),
-            judges_oldest: false,
             capacity,
         }
     }
@@ -126,19 +125,22 @@ impl Mappings {
     fn maps_in_flight(&self) -> impl Iterator<Item = (u32, Pages)> {
         self.in_flight.iter().filter_map(|effect| match *effect {
             Effect::Map { device_id, itt } => Some((device_id, itt)),
-            Effect::Unmap { .. } | Effect::Collection { .. } | Effect::Nothing => None,
+            Effect::Unmap { .. }
+            | Effect::Collection { .. }
+            | Effect::JudgedAfresh
+            | Effect::Nothing => None,
         })
     }
 
     /// The ITT that a device has once all that is in flight before the command is consumed.
     fn itt_of(&self, of: u32) -> Option<Pages> {
-        let before = if self.judges_oldest { 0 } else { self.in_flight.len() };
-        let last = self.in_flight.iter().take(before).rev().find_map(|effect| match *effect {
+        let before = self.in_flight.iter().take_while(|effect| **effect != Effect::JudgedAfresh);
+        let last = before.filter_map(|effect| match *effect {
             Effect::Map { device_id, itt } if device_id == of => Some(Some(itt)),
             Effect::Unmap { device_id } if device_id == of => Some(None),
             _ => None,
         });
-        last.unwrap_or_else(|| self.records.get(&of).copied())
+        last.last().unwrap_or_else(|| self.records.get(&of).copied())
     }
 
     /// The point `unmap`: whether a MAPD V=0 may name an ITT on these pages.
@@ -186,7 +188,7 @@ impl Mappings {
                 self.collections.remove(&icid);
                 None
             }
-            Effect::Nothing => None,
+            Effect::JudgedAfresh | Effect::Nothing => None,
         }
     }
 
@@ -355,7 +357,7 @@ impl Mappings {
     }
 
     /// The point that refuses a command.
-    fn refused_by(&self, command: Command, ledger: &Ledger) -> Option<&'static str> {
+    pub(crate) fn refused_by(&self, command: Command, ledger: &Ledger) -> Option<&'static str> {
         let Declaration { numbers, memory, queue, .. } = self.declared;
         if queue.refused_commands.names(&command) {
             return Some("queue.refused-commands");
