@@ -425,7 +425,8 @@ mod tests {
         let mut memory = Memory::new(Flat::ALL);
         let address = Area::ITT.address() + 0x40;
         let seen = |memory: &Memory| (memory.fetch(address).value, memory.fetch(address).stale);
-        // Whoever cleans the line, nobody waits for that, and a stale read is the host's concern.
+        // The clean is complete at once, whoever makes it. A read before it does not count as stale:
+        // EL2 did not store.
         for by in [Storer::Host, Storer::El2] {
             memory.restore(&Contents::default(), Flat::ALL);
             memory.write_uncleaned(Storer::Host, address, 2);
@@ -433,14 +434,14 @@ mod tests {
             memory.clean(by, address + 8, 8);
             assert_eq!(seen(&memory), (2, false));
         }
-        // A line that EL2 stored to as well is EL2's concern, and the host may clean it.
+        // EL2 answers for a line that it stored to as well. The host may clean it.
         memory.write_uncleaned(Storer::Host, address, 3);
         memory.write_uncleaned(Storer::El2, address + 8, 3);
         assert_eq!(seen(&memory), (2, true));
         memory.clean(Storer::Host, address, 8);
         assert_eq!(seen(&memory), (3, false));
-        // What a device stored beneath is lost, but not to a CPU that stores there later; nor is it
-        // lost to EL2, which stores to the line later.
+        // The host's line overwrites one word that a device stored. The other word was stored later
+        // by EL2.
         memory.write_uncleaned(Storer::Host, address, 4);
         memory.write_by_device(Snooping::No, address + 16, 5);
         memory.write_by_device(Snooping::No, address + 24, 5);

@@ -182,9 +182,9 @@ boot_plan! {
     coherent_propbaser: Snooping = Snooping::Unsaid, Argument::new("coherent-propbaser", SNOOPING);
     /// The same of pending tables.
     coherent_pendbaser: Snooping = Snooping::Unsaid, Argument::new("coherent-pendbaser", SNOOPING);
-    /// Whether what the host stores stays in caches until it is cleaned (`cached`). Operations of the
-    /// driver clean what they store; `store` and `store-address` do not. On a board with a device
-    /// that snoops it means nothing.
+    /// Whether what the host stores stays in caches until it is cleaned (`cached`). Operations of
+    /// the driver clean what they store; `store` and `store-address` do not. On a board with a
+    /// device that snoops it means nothing.
     host_stores_cached: bool = false, Argument::new("host-stores", HOST_STORES);
 }
 
