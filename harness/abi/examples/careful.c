@@ -732,7 +732,7 @@ static void tables_of_lpis(u64 address, struct span *tables)
 	tables[1] = (struct span){ pending & 0xfffffffff0000ULL, bytes / 8 > 1024 ? bytes / 8 : 1024 };
 }
 
-/* The n-th of all tables of redistributors with LPIs enabled, two each; empty where they are off. */
+/* The n-th table of redistributors with LPIs enabled, two each; empty where they are off. */
 static struct span lpi_table(u64 n)
 {
 	struct its_redistributor found;

@@ -2,8 +2,8 @@
 /* Which of some names a variable of the environment has, which no emulation for a machine asks. */
 extern char *getenv(const char *name);
 
-/* Whether all names that the variable has, with "; " between them, are some of these; which of them,
- * one bit each. The environment is not the emulation's memory. */
+/* Whether all names that the variable has, with "; " between them, are some of these; which of
+ * them, one bit each. The environment is not the emulation's memory. */
 static bool __attribute__((no_sanitize("kernel-address")))
 picked(const char *variable, const char *const *names, uint32_t count, uint64_t *all)
 {

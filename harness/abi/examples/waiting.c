@@ -5,8 +5,8 @@
  * queue, and nothing says so. It is set up while no device is mapped, takes the shape of queue and
  * tables from the hardware, and cleans only what the hardware does not snoop, by Shareability and
  * by firmware. With each MAPD and MAPC it follows the host's level-1 entry, and it refuses one with
- * V=1 whose entry the host changed since. It pins a page once for all structures on it, and gives back
- * the ITT that a MAPD V=0 names. Redistributors have a set-up of their own.
+ * V=1 whose entry the host changed since. It pins a page once for all structures on it, and gives
+ * back the ITT that a MAPD V=0 names. Redistributors have a set-up of their own.
  */
 #include "itsdiff.h"
 

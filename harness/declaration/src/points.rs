@@ -377,8 +377,8 @@ points! {
         ctlr "ctlr" ("CTLR"): choice CtlrReads {
             /// What the hardware has.
             Hardware "hardware",
-            /// 0 from a write of 0 on, and 1 from a write of 1 on that EL2 forwards, whatever the ITS
-            /// did since. The other bits are the hardware's.
+            /// 0 from a write of 0 on, and 1 from a write of 1 on that EL2 forwards, whatever the
+            /// ITS did since. The other bits are the hardware's.
             Accepted "accepted",
         }
         /// What CBASER and BASER read. A written half is judged with the other half as EL2 recorded
@@ -404,9 +404,9 @@ points! {
             /// because a driver cannot resume.
             None "none",
             /// It may, at rest. EL2 records the value and does not write the hardware. C, J and W
-            /// are 0 from a write of CBASER on. The next write of Enabled = 1 then needs CBASER and all
-            /// tables of set-up Valid as last accepted, and none of the other checks of CTLR. EL2
-            /// writes each table, CBASER, CWRITER := 0, and CTLR. Without a write of CBASER the
+            /// are 0 from a write of CBASER on. The next write of Enabled = 1 then needs CBASER and
+            /// all tables of set-up Valid as last accepted, and none of the other checks of CTLR.
+            /// EL2 writes each table, CBASER, CWRITER := 0, and CTLR. Without a write of CBASER the
             /// checks of CTLR are as above.
             El2 "el2",
         }

@@ -119,8 +119,8 @@ impl Service {
         }
     }
 
-    /// The point `timeout`: whether EL2 cleared Enabled of an ITS by itself, after it read CREADR as
-    /// often as polls are declared.
+    /// The point `timeout`: whether EL2 cleared Enabled of an ITS by itself, after it read CREADR
+    /// as often as polls are declared.
     pub(crate) fn gives_up(&self, action: &Action, events: &[Event]) -> bool {
         let Declaration { queue, .. } = self.legal.declared;
         if queue.timeout == Timeout::Kept {
