@@ -204,6 +204,14 @@ impl Guards {
         })
     }
 
+    /// The level-2 table that EL2 lets an ITS use by a store.
+    pub(crate) fn grown_by(&self, event: &Event) -> Option<Pages> {
+        let Event::WordWritten { address, value, .. } = *event else {
+            return None;
+        };
+        self.level1(address, value).map(|(_, pages)| pages)
+    }
+
     /// Whether an address is in a level-1 table, or in a level-2 table that joined later.
     pub(crate) fn is_second_level(&self, address: u64) -> bool {
         self.all.iter().any(|guard| {

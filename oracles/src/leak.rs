@@ -64,7 +64,7 @@ fn reached(
         findings.push(of_class(rule, history.why_not_owned(pages), reach, seen));
     }
     if is_borrowed(reach.purpose) && exposure.not_held {
-        let seen = "a page that is not shared and pinned";
+        let seen = "a page that is neither shared and pinned nor EL2's";
         let (rule, why) = loose(reach.purpose, history.why_not_held(pages));
         findings.push(of_class(rule, why, reach, seen));
     }
@@ -87,7 +87,7 @@ fn changed(
     let (rule, class): (&'static Rule, _) =
         if (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing) {
             (&rules::LEAK_FOREIGN, class(reach.purpose))
-        } else if is_borrowed(reach.purpose) && !state.is_held() && !is_shared {
+        } else if is_borrowed(reach.purpose) && !state.stays() && !is_shared {
             loose(reach.purpose, why())
         } else if !is_borrowed(reach.purpose) && state.host_can_access() {
             (exposed(reach.purpose), "given-back")
@@ -97,7 +97,7 @@ fn changed(
     Some(of_class(rule, class, reach, &format!("page {page:#x} is now {state:?}")))
 }
 
-/// Whether memory of this purpose stays the host's, shared and pinned.
+/// Whether memory of this purpose may stay the host's, shared and pinned.
 pub(crate) fn is_borrowed(purpose: Purpose) -> bool {
     matches!(purpose, Purpose::Itt { .. } | Purpose::LpiConfiguration(_) | Purpose::LpiPending(_))
 }

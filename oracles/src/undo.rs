@@ -185,8 +185,13 @@ fn refused_commands(
         if !is_host_s || window.iter().any(written) || undoing_failed(window) {
             continue;
         }
-        let left = balances(window, contested).into_iter();
-        let left = left.map(|(page, [shares, pins, _])| (page, [shares, pins, 0]));
+        let grown: Vec<Pages> = window.iter().filter_map(|event| guards.grown_by(event)).collect();
+        let mut left = balances(window, contested);
+        for (page, balance) in &mut left {
+            if grown.iter().any(|pages| pages.contains(*page)) {
+                balance[2] = 0;
+            }
+        }
         if let Some((page, balance)) = left.into_iter().find(|(_, balance)| *balance != [0; 3]) {
             findings.push(unbalanced(&rules::UNDO_COMMAND, "refused", page, balance));
         }
@@ -238,7 +243,9 @@ fn effect(event: &Event) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{COPY, ITS, LOAD, QUEUE, copied, guards, page, reported, slot, write};
+    use crate::testing::{
+        COPY, ITS, LEVEL1, LOAD, QUEUE, copied, guards, page, reported, slot, write,
+    };
     use PageChange::{Donate, Pin, Reclaim, Share, Unpin, Unshare};
     use its_machine::{AccessSize, Errno, Hypercall, Outcome};
 
@@ -309,9 +316,16 @@ mod tests {
             pages: Pages { first: 7, count: 1 },
             result: Err(Errno::Enomem),
         };
+        let entry = |page: u64| Event::WordWritten {
+            address: LEVEL1,
+            value: 1 << 63 | page << 12,
+            shared: false,
+        };
         for (changes, rest, rule) in [
             (&[Share, Pin][..], &[slot(QUEUE)][..], None),
-            (&[Donate], &[], None),
+            (&[Donate], &[entry(0)], None),
+            (&[Donate], &[entry(0x10)], kept),
+            (&[Donate], &[], kept),
             (&[Share, Pin, Unpin, Unshare], &[copy, slot(QUEUE)], None),
             (&[Share, Pin, Unpin], &[], kept),
             (&[Share, Pin], &[copy, slot(QUEUE)], kept),

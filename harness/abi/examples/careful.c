@@ -297,7 +297,7 @@ static bool accept(struct unit *unit, u64 offset)
 	if (accepted.grow && !accepted.optional && !grow(accepted.grow, accepted.entry))
 		return false;
 	if (accepted.borrows) {
-		if (borrow_itt(accepted.itt))
+		if (take_itt(accepted.itt))
 			return false;
 		unit->mapds++;
 	}
@@ -339,7 +339,7 @@ static void settle(struct unit *unit, const u64 *words, bool keep)
 		old = forget_itt(unit, words[0] >> 32);
 	}
 	if (!keep)
-		give_back(old);
+		give_back_itt(old);
 }
 
 /* Moves C to `end`, which is not beyond J. */
@@ -465,7 +465,7 @@ static bool retake(struct unit *unit)
 		return false;
 	}
 	if (was_mapd)
-		give_back(itt_span(unit, old[2] & ITT_ADDRESS, old[1] & 0x1f));
+		give_back_itt(itt_span(unit, old[2] & ITT_ADDRESS, old[1] & 0x1f));
 	return true;
 }
 

@@ -216,6 +216,16 @@ points! {
             /// It may not. EL2 refuses the ITT, at set-up too.
             Own "own",
         }
+        /// Whose the pages of an ITT are as long as the ITS may use it.
+        itts "itts" ("P5, P6"): choice Itts {
+            /// The host's, shared with EL2 and pinned.
+            Borrowed "borrowed",
+            /// EL2's. EL2 donates them when it would pin them, and reclaims them when it would
+            /// unpin them. Donation demands that each is exclusively the host's, so EL2 refuses an
+            /// ITT that shares a page with anything that EL2 holds, at set-up too. That is also the
+            /// ITT of a MAPD V=1 that stalled, so a Retry needs another one in its slot.
+            Owned "owned",
+        }
         /// How often EL2 pins a page that several structures lie on.
         pins "pins" ("P5"): choice Pins {
             /// Once for each.
@@ -410,6 +420,13 @@ points! {
             /// checks of CTLR are as above.
             El2 "el2",
         }
+    }
+}
+
+impl Memory {
+    /// Returns whether two ITTs may lie on one page.
+    pub fn itts_share_pages(&self) -> bool {
+        self.itt_pages == IttPages::Shared && self.itts == Itts::Borrowed
     }
 }
 

@@ -57,4 +57,9 @@ impl PageState {
     pub const fn is_held(self) -> bool {
         matches!((self.host, self.el2), (HostSide::Shared, El2Side::Borrowed)) && self.pins > 0
     }
+
+    /// Whether no hypercall of the host can make it somebody else's: held, or EL2's.
+    pub const fn stays(self) -> bool {
+        self.is_held() || matches!((self.host, self.el2), (HostSide::Nothing, El2Side::Owned))
+    }
 }

@@ -501,7 +501,7 @@ impl GuardedIts {
         queues.c = offset;
         for _ in 0..consumed {
             if let Some(released) = self.mappings.complete() {
-                trap.ledger.give_back(released);
+                trap.ledger.release_itt(released);
             }
         }
         true
@@ -549,7 +549,7 @@ impl GuardedIts {
             *oldest = effect.or(old).unwrap_or(Effect::Nothing);
         }
         if let (Some(Effect::Map { itt, .. }), Some(_)) = (old, effect) {
-            trap.ledger.give_back(itt);
+            trap.ledger.release_itt(itt);
         }
         effect.is_some()
     }

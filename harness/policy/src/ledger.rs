@@ -9,7 +9,7 @@ use its_machine::{Event, HostSide, Machine, PageChange, PageState};
 use crate::ghost::{Ghost, shared};
 use crate::{Rule, rules};
 use its_architecture::Judgement;
-use its_declaration::Pins;
+use its_declaration::{Itts, Memory, Pins};
 
 /// What a page is but for the ITS emulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     machine: Machine,
-    pins: Pins,
+    declared: Memory,
     pages: BTreeMap<u64, Entry>,
     /// Pages to compare at the end of this action.
     changed: Vec<u64>,
@@ -53,9 +53,9 @@ pub(crate) struct Ledger {
 pub(crate) struct Refused;
 
 impl Ledger {
-    pub(crate) fn new(machine: Machine, pins: Pins) -> Self {
+    pub(crate) fn new(machine: Machine, declared: Memory) -> Self {
         let (pages, changed, contested) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Self { machine, pins, pages, changed, contested }
+        Self { machine, declared, pages, changed, contested }
     }
 
     fn entry(&self, page: u64) -> Entry {
@@ -160,6 +160,34 @@ impl Ledger {
         }
     }
 
+    /// Whether EL2 can take each page of an ITT, as declared.
+    pub(crate) fn can_take_itt(&self, itt: Pages) -> bool {
+        match self.declared.itts {
+            Itts::Borrowed => self.can_borrow(itt),
+            Itts::Owned => self.is_free(itt),
+        }
+    }
+
+    /// P6: EL2 takes an ITT; `itt` is memory.
+    pub(crate) fn take_itt(&mut self, itt: Pages) -> Result<(), Refused> {
+        match self.declared.itts {
+            Itts::Borrowed => self.borrow(itt),
+            Itts::Owned => self.own(itt),
+        }
+    }
+
+    /// P6, P14: EL2 gives an ITT back.
+    pub(crate) fn release_itt(&mut self, itt: Pages) {
+        match self.declared.itts {
+            Itts::Borrowed => self.give_back(itt),
+            Itts::Owned => {
+                for page in itt.iter() {
+                    self.update(page, |entry| entry.owned = false);
+                }
+            }
+        }
+    }
+
     /// How often it should be pinned.
     pub(crate) fn borrowed(&self, page: u64) -> u32 {
         self.entry(page).borrowed
@@ -195,7 +223,7 @@ impl Ledger {
     }
 
     fn expected(&self, entry: Entry) -> PageState {
-        let most = match self.pins {
+        let most = match self.declared.pins {
             Pins::ByStructure => 0xffff,
             Pins::ByPage => 1,
         };
@@ -229,7 +257,12 @@ impl Ledger {
                 self.pages.insert(page, Entry { stuck, ..entry });
                 continue;
             }
-            report(page, self.pins.source(), (expected, seen), judgement);
+            let source = match self.declared.itts {
+                Itts::Owned => self.declared.itts.source(),
+                Itts::Borrowed if expected == PageState::EL2 => "P4",
+                Itts::Borrowed => self.declared.pins.source(),
+            };
+            report(page, source, (expected, seen), judgement);
         }
         self.changed = changed;
     }
@@ -257,7 +290,7 @@ fn witnessed(page: u64, events: &[Event]) -> [Option<bool>; 2] {
 
 fn report(
     page: u64,
-    pins: &'static str,
+    source: &'static str,
     (expected, seen): (PageState, PageState),
     judgement: &mut Judgement,
 ) {
@@ -278,7 +311,6 @@ fn report(
     } else {
         ("pins", expected.pins.to_string(), seen.pins.to_string())
     };
-    let source = if expected == PageState::EL2 { "P4" } else { pins };
     let path = format_args!("page {page:#x}.{field}");
     judgement.disagree(rule, source, path, wanted, found);
 }
@@ -290,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_pin_count_has_16_bits() {
-        let mut ledger = Ledger::new(machine(), Pins::ByStructure);
+        let mut ledger = Ledger::new(machine(), Memory::default());
         let one = Pages { first: FREE, count: 1 };
         for _ in 0..0xffff {
             assert_eq!(ledger.borrow(one), Ok(()));

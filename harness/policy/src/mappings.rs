@@ -222,16 +222,17 @@ impl Mappings {
         self.declared.memory.itt_pages == IttPages::Shared || ledger.is_unborrowed(itt)
     }
 
-    /// Whether a page of an ITT stays pinned because EL2 could not give it back in this action.
+    /// Whether a page of an ITT stays EL2's or pinned because EL2 could not give it back in this
+    /// action, and that matters.
     fn is_kept(&self, itt: Pages, events: &[Event]) -> bool {
+        use PageChange::{Reclaim, Unpin};
         let failed = |pair: &[Event]| {
-            let [Event::Page { change: PageChange::Unpin, pages, .. }, Event::Injected] = pair
-            else {
+            let [Event::Page { change: Unpin | Reclaim, pages, .. }, Event::Injected] = pair else {
                 return false;
             };
             itt.iter().any(|page| pages.contains(page))
         };
-        self.declared.memory.itt_pages == IttPages::Own && events.windows(2).any(failed)
+        !self.declared.memory.itts_share_pages() && events.windows(2).any(failed)
     }
 
     /// The command table of the policy, row by row: what the command does once consumed, `None` if
@@ -310,9 +311,9 @@ impl Mappings {
             && itt_address.is_multiple_of(memory.itt_alignment.bytes())
             && self.allows_pages(itt, trap.ledger)
             && !self.is_kept(itt, trap.events)
-            && trap.ledger.can_borrow(itt);
+            && trap.ledger.can_take_itt(itt);
         let passes = self.judge_level2((0, device_id), Some(itt), passes, window, trap);
-        (passes && trap.ledger.borrow(itt).is_ok()).then_some(Effect::Map { device_id, itt })
+        (passes && trap.ledger.take_itt(itt).is_ok()).then_some(Effect::Map { device_id, itt })
     }
 
     /// MAPD V=0.
@@ -383,6 +384,9 @@ impl Mappings {
                 }
                 if !self.allows_pages(itt, ledger) {
                     return memory.itt_pages.declared();
+                }
+                if !ledger.can_take_itt(itt) {
+                    return memory.itts.declared();
                 }
                 if self.is_device_mapped(device_id) {
                     return memory.remap.declared();

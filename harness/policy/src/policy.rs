@@ -54,7 +54,7 @@ impl Policy {
             declared,
             hardware: Architecture::new(machine, freedoms),
             ghost: Ghost::new(machine),
-            ledger: Ledger::new(machine, declared.memory.pins),
+            ledger: Ledger::new(machine, declared.memory),
             finalized: vec![false; machine.redistributors.len()],
             guarded: vec![None; machine.its.len()],
             lpi_tables_borrowed: false,

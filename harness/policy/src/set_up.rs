@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use its_architecture::{Partial, STALLED, Truth};
-use its_declaration::{Again, Check, Described, ErrnoOf, LiveDevices, Redistributors};
+use its_declaration::{Again, Check, Described, ErrnoOf, LiveDevices, Memory, Redistributors};
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
 use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Ctlr, Register};
@@ -523,13 +523,16 @@ impl<'a> SetUp<'a> {
         let borrow =
             |ledger: &mut Ledger, pages| ghost.is_memory(pages) && ledger.borrow(pages).is_ok();
         let mut itts = mappings.records.values().copied();
-        let itt_pages = mappings.declared.memory.itt_pages;
+        let Memory { itt_pages, itts: whose, .. } = mappings.declared.memory;
         let all = well_formed
             && owned.into_iter().all(|pages| ghost.is_memory(pages) && ledger.own(pages).is_ok())
             && borrowed.into_iter().all(|pages| borrow(ledger, pages))
-            && itts.all(|itt| mappings.allows_pages(itt, ledger) && borrow(ledger, itt));
+            && itts.all(|itt| {
+                let is_there = ghost.is_memory(itt) && mappings.allows_pages(itt, ledger);
+                is_there && ledger.take_itt(itt).is_ok()
+            });
         let all = all && self.borrow_lpi_tables(lpi_tables);
-        self.require(itt_pages.declared().unwrap_or("S9"), Errno::Eperm, all)
+        self.require(itt_pages.declared().or(whose.declared()).unwrap_or("S9"), Errno::Eperm, all)
     }
 
     /// S9: borrows every page of these tables once. Returns whether that was possible.

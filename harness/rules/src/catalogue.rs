@@ -132,7 +132,7 @@ rules! {
         "The host cannot reach the level-2 tables that level-1 entries name.",
         "A level-2 entry of the host's is an ITT that nobody borrowed.";
     LEAK_LOOSE = "LEAK-LOOSE", Leak, Safety, Vulnerability, "POLICY: P5, P6",
-        "An ITT is shared and pinned for as long as the ITS can reach it.",
+        "An ITT is shared and pinned, or EL2's, for as long as the ITS can reach it.",
         "Otherwise the host donates the page to a guest and the ITS writes into the guest's memory.";
     LEAK_LPI = "LEAK-LPI" from "LEAK-LOOSE", Leak, Safety, Vulnerability, "POLICY: P5, S9",
         "A redistributor's configuration and pending table are shared and pinned for as long as LPIs are on.",

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use its_declaration::{Declaration, File, IttAlignment, IttPages, LiveDevices, Malformed};
+use its_declaration::{Declaration, File, IttAlignment, LiveDevices, Malformed};
 use its_el2::SubjectPolicy;
 use its_rules::Rule;
 use its_scenario::{LIVE_EVENT_ID_BITS, Most};
@@ -40,8 +40,7 @@ impl Declared {
     /// on. Their ITTs share pages, and the first lies at the start of one.
     pub(crate) fn most(&self) -> Most {
         let Declaration { numbers, set_up, memory, queue, .. } = self.policy;
-        let is_usual =
-            memory.itt_alignment == IttAlignment::Bytes256 && memory.itt_pages == IttPages::Shared;
+        let is_usual = memory.itt_alignment == IttAlignment::Bytes256 && memory.itts_share_pages();
         let live_devices = if is_usual { u32::MAX } else { 1 };
         let takes_none = set_up.live_devices == LiveDevices::None
             || numbers.event_id_bits < LIVE_EVENT_ID_BITS.into();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use its_architecture::{Architecture, overlap};
-use its_declaration::{Capacity, Declaration, IttPages, MappedCollection, Remap, Unmap};
+use its_declaration::{Capacity, Declaration, MappedCollection, Remap, Unmap};
 use its_gic::Command;
 use its_gic::command::Words;
 use its_gic::geometry::{Pages, itt_bytes};
@@ -145,7 +145,7 @@ impl Legal {
                 u32::from(size) >= numbers.event_id_bits
                     || !itt_address.is_multiple_of(memory.itt_alignment.bytes())
                     || memory.remap == Remap::Refused && is_mapped
-                    || memory.itt_pages == IttPages::Own && itts.any(shares)
+                    || !memory.itts_share_pages() && itts.any(shares)
             }
             Command::Mapc { icid, valid: true, .. } => {
                 queue.mapped_collection == MappedCollection::Refused

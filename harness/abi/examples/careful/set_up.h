@@ -150,7 +150,7 @@ static s32 member(const struct unit *unit, u32 group, u64 n, struct span *span)
 		return false;
 	case ITTS:
 		*span = itt_of(unit, &unit->records[n]);
-		return false;
+		return CHOSEN(ITTS_OWNED);
 	case LPI_TABLES:
 		*span = lpi_table(n);
 		return false;

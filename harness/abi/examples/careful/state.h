@@ -279,11 +279,6 @@ static s32 borrow(struct span span)
 	return borrow_as(span, false);
 }
 
-static s32 borrow_itt(struct span span)
-{
-	return borrow_as(span, CHOSEN(ITT_PAGES_OWN));
-}
-
 static s32 donate(struct span span)
 {
 	return span.bytes ? __pkvm_host_donate_hyp(span.address / PAGE, pages_under(span)) : 0;
@@ -293,6 +288,21 @@ static void reclaim(struct span span)
 {
 	if (span.bytes)
 		__pkvm_hyp_donate_host(span.address / PAGE, pages_under(span));
+}
+
+static s32 take_itt(struct span span)
+{
+	if (!CHOSEN(ITTS_OWNED))
+		return borrow_as(span, CHOSEN(ITT_PAGES_OWN));
+	return its_is_memory(span.address, span.bytes) ? donate(span) : -EPERM;
+}
+
+static void give_back_itt(struct span span)
+{
+	if (CHOSEN(ITTS_OWNED))
+		reclaim(span);
+	else
+		give_back(span);
 }
 
 static void zero_pages(struct span span)

@@ -61,7 +61,7 @@ pub(crate) fn exposure(reach: &Reach, memory: &Memory, ownership: &Ownership) ->
             continue;
         };
         exposure.host |= state.host_can_access();
-        exposure.not_held |= !state.is_held();
+        exposure.not_held |= !state.stays();
         exposure.foreign |= Area::EL2.run().contains(page)
             || (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing);
     }
