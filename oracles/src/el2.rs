@@ -274,7 +274,8 @@ fn uncleaned(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     }
     let stopped = step.outcome == Outcome::Stopped;
     // What a set-up writes is judged by UNDO.
-    if !stopped && !matches!(step.action, Action::Hypercall { .. }) {
+    let is_set_up = step.set_up.is_some() || matches!(step.action, Action::Hypercall { .. });
+    if !stopped && !is_set_up {
         left.demand_none(findings);
     }
 }

@@ -26,8 +26,9 @@ pub(crate) struct Guard {
     pub typer: Typer,
     pub cbaser: Cbaser,
     pub basers: [Baser; 8],
-    /// CTLR as set-up read it.
+    /// CTLR and CREADR as set-up read them.
     pub ctlr: u64,
+    pub creadr: u64,
     pub private: Pages,
     pub descriptor: Pages,
     /// Physical address of the host's copy of the queue, if EL2 read where it is.
@@ -70,6 +71,7 @@ impl Guard {
             cbaser,
             basers,
             ctlr: register(Register::Ctlr),
+            creadr: register(Register::Creadr),
             private: pages(private, count.clamp(1, MOST_PRIVATE)),
             descriptor: pages(descriptor, 1),
             queue_copy,

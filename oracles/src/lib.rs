@@ -40,28 +40,76 @@ mod watch;
 
 use std::collections::BTreeSet;
 
-use its_declaration::Declaration;
+use its_declaration::{Declaration, Moment};
 use its_machine::{Action, Event, Exposure, Hypercall, Machine, Outcome, Part, Reach, View};
 use its_rules::{Finding, Rule, catalogue as rules};
 pub use undo::page_balances;
 use watch::Look;
 
-/// One action as an oracle sees it.
+/// One action as an oracle sees it, or a part of one that ends with a set-up which EL2 made by
+/// itself (the point `moment`).
 pub struct Step<'a> {
-    pub action: &'a Action,
-    pub outcome: Outcome,
-    pub events: &'a [Event],
+    action: &'a Action,
+    outcome: Outcome,
+    events: &'a [Event],
+    /// The set-up of an ITS that came to its end.
+    set_up: Option<SetUp>,
+}
+
+/// A set-up of an ITS.
+#[derive(Clone, Copy)]
+struct SetUp {
+    arguments: [u64; 4],
+    x1: i64,
 }
 
 impl<'a> Step<'a> {
-    fn of(part: &'a Part, events: &'a [Event]) -> Self {
-        Self { action: &part.action, outcome: part.outcome, events }
+    /// Returns one action whose set-ups are hypercalls.
+    pub fn new(action: &'a Action, outcome: Outcome, events: &'a [Event]) -> Self {
+        let mut step = Self { action, outcome, events, set_up: None };
+        if let Action::Hypercall { arguments, .. } = *action {
+            let x1 = step.result_of(Hypercall::InitItsEmulation);
+            step.set_up = x1.map(|x1| SetUp { arguments, x1 });
+        }
+        step
     }
 
-    /// Returns what a set-up of an ITS or of redistributors returned, if this action is one.
-    pub fn set_up_result(&self) -> Option<i64> {
-        let set_ups = [Hypercall::InitItsEmulation, Hypercall::InitRedistributorEmulation];
-        set_ups.into_iter().find_map(|call| self.result_of(call))
+    fn of(part: &'a Part, events: &'a [Event]) -> Self {
+        Self::new(&part.action, part.outcome, events)
+    }
+
+    /// The parts of an action, each with the number of its first event. A hypercall that takes
+    /// nothing describes an ITS where EL2 sets up at a moment of its own.
+    fn parts(self, moment: Moment) -> impl Iterator<Item = (usize, Self)> {
+        let Self { action, outcome, events, set_up } = self;
+        let describes = moment != Moment::Hypercall
+            && set_up.is_some_and(|set_up| set_up.x1 == 0 && self.takes_nothing());
+        let ends = move |event: &Event| {
+            moment != Moment::Hypercall && matches!(event, Event::SetUp { .. })
+        };
+        let mut start = 0;
+        let mut rest = Some(events);
+        std::iter::from_fn(move || {
+            let events = rest.take()?;
+            let from = start;
+            let Some(end) = events.iter().position(ends) else {
+                let set_up = set_up.filter(|_| !describes);
+                return Some((from, Self { action, outcome, events, set_up }));
+            };
+            let (events, after) = events.split_at(end + 1);
+            (rest, start) = (Some(after), start + events.len());
+            let set_up = match events[end] {
+                Event::SetUp { arguments, x1 } => Some(SetUp { arguments, x1 }),
+                _ => None,
+            };
+            Some((from, Self { action, outcome, events, set_up }))
+        })
+    }
+
+    /// What a set-up of an ITS or of redistributors returned, if this is one.
+    fn set_up_result(&self) -> Option<i64> {
+        let redistributors = || self.result_of(Hypercall::InitRedistributorEmulation);
+        self.set_up.map(|set_up| set_up.x1).or_else(redistributors)
     }
 
     /// What a hypercall returned, if this action is one.
@@ -75,10 +123,9 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The control frame of the ITS whose set-up succeeded in this action, as the host named it.
+    /// The control frame of the ITS whose set-up succeeded here, as the host named it.
     fn guarded_frame(&self) -> Option<u64> {
-        let [device, ..] = self.arguments()?;
-        (self.result_of(Hypercall::InitItsEmulation) == Some(0)).then_some(device)
+        self.set_up.filter(|set_up| set_up.x1 == 0).map(|set_up| set_up.arguments[0])
     }
 
     /// Whether a set-up of redistributors succeeded in this action.
@@ -86,14 +133,12 @@ impl<'a> Step<'a> {
         self.result_of(Hypercall::InitRedistributorEmulation) == Some(0)
     }
 
+    /// The arguments of the set-up.
     fn arguments(&self) -> Option<[u64; 4]> {
-        match *self.action {
-            Action::Hypercall { arguments, .. } => Some(arguments),
-            _ => None,
-        }
+        self.set_up.map(|set_up| set_up.arguments)
     }
 
-    /// The ITS whose set-up succeeded in this action.
+    /// The ITS whose set-up succeeded here.
     fn set_up_its(&self, machine: &Machine) -> Option<u8> {
         let device = self.guarded_frame()?;
         let its = machine.its.iter().position(|frame| *frame == device)?;
@@ -182,7 +227,15 @@ impl Oracles {
     }
 
     /// Judges one action; what it broke is appended to `findings`.
-    pub fn judge(&mut self, step: &Step, view: &impl View, findings: &mut Vec<Finding>) {
+    pub fn judge(&mut self, step: Step, view: &impl View, findings: &mut Vec<Finding>) {
+        for (start, part) in step.parts(self.guards.declared.set_up.moment) {
+            let known = findings.len();
+            self.judge_part(&part, view, findings);
+            renumber(&mut findings[known..], |event| start + event);
+        }
+    }
+
+    fn judge_part(&mut self, step: &Step, view: &impl View, findings: &mut Vec<Finding>) {
         self.slots.judge(step.events, &self.guards, findings);
         self.judge_own(step, &BTreeSet::new(), view, findings);
         self.judge_forwarded(step.events, view, findings);
@@ -200,6 +253,11 @@ impl Oracles {
         if set_up {
             self.rest.set_up((&self.guards, &self.history), view);
         }
+    }
+
+    /// Returns whether a set-up of an ITS succeeded.
+    pub fn is_guarded(&self, its: u8) -> bool {
+        self.watch.is_guarded(its)
     }
 
     /// Judges the end of a case in which nothing more can come of any queue.
@@ -228,8 +286,7 @@ impl Oracles {
         if !self.watch.repeats(step, &self.guards.machine)
             && let Some(guard) = self.guards.adopt(step, view)
         {
-            let creadr = view.register(guard.its, its_gic::Register::Creadr);
-            self.queue_bounds.guard(guard.its, creadr);
+            self.queue_bounds.guard(guard.its, guard.creadr);
             self.slots.guard(guard, view);
         }
     }
@@ -276,9 +333,8 @@ impl Oracles {
 
     /// Takes note of which pages EL2 holds after a race. Where the host asks for a change of a page
     /// too, the events do not say which change is EL2's.
-    fn note_rest_of_race(&mut self, parts: &[Part], (actions, events): (&[Action], &[Event])) {
-        let is_set_up = |part: &Part| Step::of(part, &[]).set_up_result().is_some();
-        if parts.iter().any(is_set_up) || actions.iter().any(rest::is_host_s) {
+    fn note_rest_of_race(&mut self, is_set_up: bool, (actions, events): (&[Action], &[Event])) {
+        if is_set_up || actions.iter().any(rest::is_host_s) {
             return self.rest.excuse();
         }
         self.rest.note(actions, events, &self.guards);
@@ -296,18 +352,24 @@ impl Oracles {
         findings: &mut Vec<Finding>,
     ) {
         self.slots.judge(events, &self.guards, findings);
+        let moment = self.guards.declared.set_up.moment;
         let own = race::by_part(parts, events);
         for (part, own) in parts.iter().zip(&own) {
-            let (step, known) = (Step::of(part, &own.events), findings.len());
-            self.judge_own(&step, &own.contested, view, findings);
-            attribute(&mut findings[known..], part);
-            renumber(&mut findings[known..], |event| own.numbers[event]);
+            for (start, step) in Step::of(part, &own.events).parts(moment) {
+                let known = findings.len();
+                self.judge_own(&step, &own.contested, view, findings);
+                attribute(&mut findings[known..], part);
+                renumber(&mut findings[known..], |event| own.numbers[start + event]);
+            }
         }
         let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
-        self.note_rest_of_race(parts, (&actions, events));
-        for its in
-            parts.iter().filter_map(|part| Step::of(part, &[]).set_up_its(&self.guards.machine))
-        {
+        let steps = || {
+            let own = parts.iter().zip(&own);
+            own.flat_map(|(part, own)| Step::of(part, &own.events).parts(moment))
+        };
+        let is_set_up = steps().any(|(_, step)| step.set_up_result().is_some());
+        self.note_rest_of_race(is_set_up, (&actions, events));
+        for its in steps().filter_map(|(_, step)| step.set_up_its(&self.guards.machine)) {
             self.slots.forget(its);
         }
         let mut start = 0;
@@ -330,8 +392,7 @@ impl Oracles {
             start += slice.len();
         }
         // An ITS that was guarded or enabled again meanwhile is looked at as a whole, at the end.
-        for (part, own) in parts.iter().zip(&own) {
-            let step = Step::of(part, &own.events);
+        for (_, step) in steps() {
             let look = self.watch.note(&step, &self.guards.machine, view);
             if look != Look::Changes {
                 self.judge_pointers(&step, look, view, findings);

@@ -12,6 +12,7 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
     // A set-up borrows many structures, and so may a redistributor that enables LPIs, each in a
     // section of its own.
     let borrows_many = match *step.action {
+        _ if step.set_up.is_some() => true,
         Action::Device { address, .. } => {
             let late = guards.declared.traps.enable_lpis == EnableLpis::Borrowed;
             late && guards.redistributor(address).is_some()

@@ -68,6 +68,7 @@ pub(crate) fn guards() -> Guards {
         cbaser: Cbaser::new().with_valid(true).with_page_number(QUEUE >> 12).with_size(1),
         basers,
         ctlr: 1,
+        creadr: 0,
         private: Pages { first: PRIVATE, count: 2 },
         descriptor: Pages { first: DESCRIPTOR, count: 1 },
         queue_copy: Some(COPY),
@@ -88,7 +89,7 @@ pub(crate) const LOAD: Action = Action::Load { cpu: 0, address: 0 };
 
 /// An action that matters to nobody, with these events.
 pub(crate) fn step(events: &[Event]) -> Step<'_> {
-    Step { action: &LOAD, outcome: Outcome::Done, events }
+    Step::new(&LOAD, Outcome::Done, events)
 }
 
 /// EL2 reads a register of the ITS.

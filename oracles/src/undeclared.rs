@@ -159,8 +159,9 @@ mod tests {
             (0x2020, 11),
         ]
         .map(|(address, value)| Event::WordRead { address, value, shared: false });
-        let action = Action::Hypercall { cpu: 0, x0: 0, arguments: [0, MAP, MAP + 0x1000, 1] };
-        let step = Step { action: &action, outcome: Outcome::Done, events: &events };
+        const INIT: u64 = its_machine::Hypercall::InitItsEmulation.function_id();
+        let action = Action::Hypercall { cpu: 0, x0: INIT, arguments: [0, MAP, MAP + 0x1000, 1] };
+        let step = Step::new(&action, Outcome::Returned { x0: 0, x1: 0 }, &events);
         let devices = [(7, 4, 0x9000), (9, 4, 0xa000)];
         assert!(listed(&step, MAP).unwrap() == devices);
         let unread = Step { events: &[], ..step };

@@ -806,26 +806,22 @@ static u64 trap_redistributor(const struct its_trap *trap)
 }
 
 #include "careful/set_up.h"
+#include "careful/moment.h"
 
 /* ---- the interface */
 
 int64_t its_subject_set_up(u64 device, u64 private_at, u64 descriptor_at, u64 count)
 {
+	u64 arguments[] = { device, private_at, descriptor_at, count };
 	s32 result = -ENODEV;
 
-	if (!its_is_protected())
+	if (!only_describes() && !its_is_protected())
 		return -EOPNOTSUPP;
-	if (!its_all_cpus_finalized())
+	if (!only_describes() && !its_all_cpus_finalized())
 		return -EBUSY;
-	for (u32 n = 0; n < MOST_ITS; n++) {
-		if (!units[n].control || units[n].control != device)
-			continue;
-		its_lock(ITS_LOCK_SET_UP);
-		its_lock(ITS_LOCK_ITS + n);
-		result = guard(&units[n], private_at, descriptor_at, count);
-		its_unlock(ITS_LOCK_ITS + n);
-		its_unlock(ITS_LOCK_SET_UP);
-	}
+	for (u32 n = 0; n < MOST_ITS; n++)
+		if (units[n].control && units[n].control == device)
+			result = set_up(n, arguments);
 	if (CHOSEN(ERRNO_ANY) && result)
 		return -EPERM;
 	return result;
@@ -837,7 +833,11 @@ u64 its_subject_trap(const struct its_trap *trap)
 
 	if (trap->frame == ITS_FRAME_REDISTRIBUTOR)
 		return trap_redistributor(trap);
-	if (trap->frame != ITS_FRAME_CONTROL || trap->index >= MOST_ITS)
+	if (trap->index >= MOST_ITS)
+		return 0;
+	if (CHOSEN(MOMENT_FIRST_TRAP) && its_all_cpus_finalized())
+		set_up_described(trap->index);
+	if (trap->frame != ITS_FRAME_CONTROL)
 		return 0;
 	its_lock(ITS_LOCK_ITS + trap->index);
 	value = trap_control(&units[trap->index], trap);

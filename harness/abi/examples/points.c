@@ -26,6 +26,8 @@ static const char *const names[CHOICES] = {
 	[ENABLE_LPIS_BORROWED] = "traps.enable-lpis = \"borrowed\"",
 	[LIVE_DEVICES_NONE] = "set-up.live-devices = \"none\"",
 	[DESCRIBED_COPIES] = "set-up.described = \"copies\"",
+	[MOMENT_LAST_FINALIZE] = "set-up.moment = \"last-finalize\"",
+	[MOMENT_FIRST_TRAP] = "set-up.moment = \"first-trap\"",
 	[AGAIN_ACCEPTED] = "set-up.again = \"accepted\"",
 	[ERRNO_ANY] = "set-up.errno = \"any\"",
 	[ITT_ALIGNMENT_4K] = "memory.itt-alignment = \"4K\"",
@@ -69,6 +71,13 @@ static const char *const names[CHOICES] = {
 	[EVENT_ID_BITS] = "numbers.event-id-bits = 12",
 	[PRIVATE_PAGES] = "numbers.private-pages = 2",
 };
+
+void its_subject_finalized(void)
+{
+	for (u32 n = 0; n < MOST_ITS; n++)
+		if (CHOSEN(MOMENT_LAST_FINALIZE) && its_all_cpus_finalized())
+			set_up_described(n);
+}
 
 /* -EINVAL: there is no such choice. */
 s32 its_subject_create(const struct its_machine *machine)

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 /* Objects that were compiled with version 2 to 5 are taken too. */
-#define ITS_ABI_VERSION 6
+#define ITS_ABI_VERSION 7
 
 /* Frames that trap. */
 #define ITS_FRAME_CONTROL 0       /* the control frame of ITS `index`, 64 KiB */
@@ -99,6 +99,8 @@ int64_t its_subject_set_up(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4);
 /* Optional: the hypercall that guards redistributors, with x1 to x4 as the host gave them. Returns
  * what goes into x1. Where it is not defined the host gets -EOPNOTSUPP. */
 int64_t its_subject_set_up_redistributors(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4);
+/* Optional: a CPU was just finalized, the calling one. The host goes on when this returns. */
+void its_subject_finalized(void);
 /* An access of a finalized CPU. Returns what is read; means nothing for a write. */
 uint64_t its_subject_trap(const struct its_trap *trap);
 /* Whether the host may give pages away by hypercall, asked once a CPU is finalized. */
@@ -180,6 +182,11 @@ void its_order(void);
 /* A barrier of a kind: ITS_DMB or ITS_DSB, plus an option. Cleans are complete after a DSB of loads
  * and stores alone. Another number is a panic. */
 void its_barrier(uint32_t kind);
+
+/* A set-up is over that the emulation made at a moment of its own (set-up.moment in subject.toml):
+ * x1 to x4 of the hypercall that described it, and what that would have returned. It is for those
+ * who judge; a kernel has no such call. */
+void its_set_up_is_over(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4, int64_t result);
 
 /* Page ownership; ITS_LOCK_MEMORY is held. */
 int32_t its_share(uint64_t page);   /* host's own to shared with EL2; -EPERM */

@@ -3,7 +3,7 @@
 use its_machine::MAX_ITS;
 
 /// The version of the header that this is.
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 /// The oldest version whose objects are taken: what it has of a structure is as it was.
 pub(crate) const OLDEST: u32 = 2;
 
@@ -100,7 +100,7 @@ structures! {
 macro_rules! subject {
     ($(fn $name:ident($($argument:ident: $of:ty),*) -> $result:ty;)*) => {
         // Some are optional, and not all of it is used where they are not there.
-        #[cfg_attr(not(all(described, redistributors)), allow(dead_code))]
+        #[cfg_attr(not(all(described, redistributors, finalized)), allow(dead_code))]
         unsafe extern "C" {
             $(pub(crate) fn $name($($argument: $of),*) -> $result;)*
             /// The version of the header that the subject was compiled with.
@@ -126,6 +126,7 @@ subject! {
     fn its_subject_policy(policy: *mut Policy) -> ();
     fn its_subject_set_up(x1: u64, x2: u64, x3: u64, x4: u64) -> i64;
     fn its_subject_set_up_redistributors(x1: u64, x2: u64, x3: u64, x4: u64) -> i64;
+    fn its_subject_finalized() -> ();
     fn its_subject_trap(trap: *const Trap) -> u64;
     fn its_subject_allows_donation() -> bool;
     fn its_subject_describe(ours: *const SetUp, page: *mut u64, arguments: *mut u64) -> ();

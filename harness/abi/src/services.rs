@@ -136,6 +136,7 @@ object! {
     fn page_words(page: u64) -> PageWords;
     fn put_page_words(page: u64, words: &PageWords);
     fn report_page_read(page: u64, words: &PageWords);
+    fn set_up_is_over(arguments: [u64; 4], x1: i64);
     fn set_place(place: u64);
     fn report(misconduct: Misconduct);
     fn convict(misconduct: Misconduct) -> !;
@@ -234,6 +235,9 @@ services! {
             current.leave(Left::Panicked);
         };
         el2.barrier(barrier);
+    } }
+    fn its_set_up_is_over(x1: u64, x2: u64, x3: u64, x4: u64, result: i64) -> () { |el2, _current| {
+        el2.set_up_is_over([x1, x2, x3, x4], result);
     } }
     fn its_share(page: u64) -> i32 { |el2, _current| number(el2.share(page)) }
     fn its_unshare(page: u64) -> i32 { |el2, _current| number(el2.unshare(page)) }

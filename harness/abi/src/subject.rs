@@ -220,6 +220,19 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
         }) as i64
     }
 
+    fn awaits_finalize(&self) -> bool {
+        cfg!(finalized)
+    }
+
+    #[cfg(finalized)]
+    fn finalized(&self, el2: &E) {
+        self.call(el2, || {
+            // SAFETY: the emulation's function, on a stack of its own.
+            unsafe { interface::its_subject_finalized() };
+            0
+        });
+    }
+
     fn trap(&self, el2: &E, trap: Trap) -> u64 {
         let (frame, index) = match trap.frame {
             Frame::ItsControl(n) => (FRAME_CONTROL, n),

@@ -111,6 +111,11 @@ impl Board {
         self.subject.is_observed()
     }
 
+    /// Whether the subject does something when a CPU is finalized.
+    pub(crate) fn awaits_finalize(&self) -> bool {
+        self.subject.awaits_finalize()
+    }
+
     /// Whether the subject is written elsewhere.
     pub fn is_external(&self) -> bool {
         self.subject.is_external()

@@ -352,6 +352,10 @@ impl Mapped for Board {
         state.go_on(microseconds);
     }
 
+    fn set_up_is_over(&self, arguments: [u64; 4], x1: i64) {
+        self.call_on().events.push(Event::SetUp { arguments, x1 });
+    }
+
     fn set_place(&self, place: u64) {
         self.state.borrow_mut().place = place;
     }

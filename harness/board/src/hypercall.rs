@@ -23,7 +23,7 @@ impl Board {
         let is_protected = self.state.borrow().finalized.contains(&true);
         let page = arguments[0];
         match call {
-            Hypercall::ProtFinalize => returned(self.finalize()),
+            Hypercall::ProtFinalize => self.finalize(),
             Hypercall::HostShareHyp => self.transition(PageChange::Share, page),
             Hypercall::HostUnshareHyp => self.transition(PageChange::Unshare, page),
             Hypercall::InitItsEmulation => self.set_up(|subject| subject.set_up(self, arguments)),
@@ -52,14 +52,21 @@ impl Board {
         }
     }
 
-    fn finalize(&self) -> Result<(), Errno> {
+    fn finalize(&self) -> Outcome {
         let mut state = self.state.borrow_mut();
         let cpu = usize::from(state.cpu);
         if state.finalized[cpu] {
-            return Err(Errno::Eperm);
+            return returned(Err(Errno::Eperm));
         }
         state.finalized[cpu] = true;
-        Ok(())
+        drop(state);
+        if !self.awaits_finalize() {
+            return returned(Ok(()));
+        }
+        match self.enter(|subject| subject.finalized(self)) {
+            Some(()) => returned(Ok(())),
+            None => Outcome::Stopped,
+        }
     }
 
     /// pKVM waits for the memory lock like everybody: for ever, if the emulation kept it.

@@ -182,6 +182,22 @@ points! {
             /// The host's copies alone. EL2 takes queue and tables from the hardware.
             Copies "copies",
         }
+        /// When EL2 sets an ITS up. The checks are the same at any moment.
+        moment "moment" ("S1 to S9"): choice Moment {
+            /// In the hypercall.
+            Hypercall "hypercall",
+            /// In the hypercall, or in the finalize of the last CPU if the hypercall came before.
+            /// Before, the hypercall keeps its arguments and returns 0, EOPNOTSUPP if the ITS is
+            /// described already, or ENODEV if there is no such ITS. The last finalize sets up the
+            /// ITSs that are described, in any order, and returns 0 whatever comes of that. Each is
+            /// described no more then.
+            LastFinalize "last-finalize",
+            /// In the first trap to the ITS's frames once every online CPU is finalized. The
+            /// hypercall keeps its arguments and returns as above, EOPNOTSUPP also if the ITS is
+            /// guarded. EL2 handles the access after the set-up, whatever comes of that. The ITS is
+            /// described no more then.
+            FirstTrap "first-trap",
+        }
         /// What a second set-up of a guarded ITS does.
         again "again" ("S4"): choice Again {
             /// It fails.

@@ -90,7 +90,7 @@ impl Drivers {
     }
 
     /// Returns the driver of each ITS, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Driver> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Driver> {
         self.drivers.iter()
     }
 
@@ -101,9 +101,19 @@ impl Drivers {
 
     /// Describes all ITSs, then finalizes all CPUs.
     pub fn deprivilege(&mut self, performer: &mut impl Perform) {
+        self.describe(performer);
+        self.finalize(performer);
+    }
+
+    /// Describes all ITSs in memory.
+    pub fn describe(&mut self, performer: &mut impl Perform) {
         for driver in &mut self.drivers {
             driver.on(0, performer).describe();
         }
+    }
+
+    /// Finalizes all CPUs.
+    pub fn finalize(&mut self, performer: &mut impl Perform) {
         for cpu in self.drivers[0].machine.cpus() {
             self.drivers[0].on(cpu, performer).finalize();
         }
@@ -111,8 +121,18 @@ impl Drivers {
 
     /// Sets all ITSs up, in order, then the redistributors, which not every emulation supports.
     pub fn set_up(&mut self, performer: &mut impl Perform) -> SetUps {
-        let its = self.drivers.iter_mut().map(|driver| driver.on(0, performer).set_up()).collect();
-        SetUps { its, redistributors: self.drivers[0].on(0, performer).set_up_redistributors() }
+        let its = self.set_up_its(performer);
+        SetUps { its, redistributors: self.set_up_redistributors(performer) }
+    }
+
+    /// Makes the hypercall that sets up an ITS for each, in order. Returns what they returned.
+    pub fn set_up_its(&mut self, performer: &mut impl Perform) -> Vec<Outcome> {
+        self.drivers.iter_mut().map(|driver| driver.on(0, performer).set_up()).collect()
+    }
+
+    /// Makes the hypercall that sets up redistributors. Returns what it returned.
+    pub fn set_up_redistributors(&mut self, performer: &mut impl Perform) -> Outcome {
+        self.drivers[0].on(0, performer).set_up_redistributors()
     }
 
     /// Does one operation. Returns what it leaves to whoever plays the scenario.

@@ -61,6 +61,11 @@ pub trait Mapped: El2 {
     /// EL2 waits; hardware goes on where the scenario says so.
     fn wait(&self, microseconds: u64);
 
+    /// A set-up of an ITS is over that EL2 made at a moment of its own: the arguments of the
+    /// hypercall that described it, and what x1 would have been. It is no service of EL2: those who
+    /// judge learn of it.
+    fn set_up_is_over(&self, arguments: [u64; 4], x1: i64);
+
     /// Records what EL2 must not do and goes on after.
     fn report(&self, misconduct: Misconduct);
 

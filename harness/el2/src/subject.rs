@@ -81,6 +81,14 @@ pub trait Subject<E: El2> {
         Errno::result(Err(Errno::Eopnotsupp))
     }
 
+    /// Whether it does something when a CPU is finalized.
+    fn awaits_finalize(&self) -> bool {
+        false
+    }
+
+    /// The calling CPU was just finalized; called where it [waits for that](Self::awaits_finalize).
+    fn finalized(&self, _el2: &E) {}
+
     /// An access of a finalized CPU to an ITS or a redistributor. Returns the value read; for a
     /// write the return value means nothing.
     fn trap(&self, el2: &E, trap: Trap) -> u64;

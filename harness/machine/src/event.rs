@@ -96,6 +96,9 @@ pub enum Event {
     Page { change: PageChange, pages: Pages, result: Result<(), Errno> },
     /// EL2 waited.
     Waited { microseconds: u64 },
+    /// A set-up of an ITS that EL2 makes at a moment of its own is over: the arguments of the
+    /// hypercall that described it, and what x1 would have been.
+    SetUp { arguments: [u64; 4], x1: i64 },
     /// EL2 took a lock.
     Acquired(LockName),
     /// EL2 gave a lock back.

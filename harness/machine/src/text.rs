@@ -131,6 +131,9 @@ impl Display for Event {
             Self::Ordered(Barrier::DSB_SY) => write!(f, "EL2 orders memory"),
             Self::Ordered(barrier) => write!(f, "EL2 orders memory ({barrier})"),
             Self::Waited { microseconds } => write!(f, "EL2 waits {microseconds} µs"),
+            Self::SetUp { arguments: [frame, ..], x1 } => {
+                write!(f, "EL2 sets the ITS at {frame:#x} up: {}", Errno::name(x1))
+            }
             Self::Page { change, pages, result } => {
                 let result = Errno::name(Errno::result(result));
                 write!(f, "own: {} {} = {result}", change.name(), Run(pages))

@@ -42,12 +42,18 @@ impl HostCall {
         };
         if let Hypercall::InitItsEmulation | Hypercall::InitRedistributorEmulation = call {
             expect_registers(call.name(), (0, x1), (x0, x1), account);
+            if call == Hypercall::InitItsEmulation && policy.only_describes() {
+                return policy.judge_description(self.arguments, x1, account);
+            }
             if call == Hypercall::InitItsEmulation {
                 return policy.judge_set_up(self.arguments, x1, events, account);
             }
             return policy.judge_redistributor_set_up(x1, events, account);
         }
-        let injected = events.contains(&Event::Injected) && expected.is_ok();
+        // What fails in a finalize is the set-up that comes with it.
+        let injected = events.contains(&Event::Injected)
+            && expected.is_ok()
+            && call != Hypercall::ProtFinalize;
         let expected = if injected { Err(Errno::Enomem) } else { expected };
         let declared = match call {
             Hypercall::HostDonateGuest => policy.declared.traps.closing_donation.declared(),

@@ -26,6 +26,7 @@ mod guarded;
 mod hypercall;
 mod ledger;
 mod mappings;
+mod moment;
 mod policy;
 mod queue;
 mod race;

@@ -40,6 +40,8 @@ pub struct Policy {
     pub(crate) finalized: Vec<bool>,
     /// By ITS; `Some` once it is guarded.
     pub(crate) guarded: Vec<Option<GuardedIts>>,
+    /// By ITS; the arguments of a hypercall that EL2 sets it up by later (the point `moment`).
+    pub(crate) described: Vec<Option<[u64; 4]>>,
     /// S9: a set-up borrowed the redistributors' tables.
     pub(crate) lpi_tables_borrowed: bool,
 }
@@ -57,6 +59,7 @@ impl Policy {
             ledger: Ledger::new(machine, declared.memory),
             finalized: vec![false; machine.redistributors.len()],
             guarded: vec![None; machine.its.len()],
+            described: vec![None; machine.its.len()],
             lpi_tables_borrowed: false,
         }
     }
@@ -153,6 +156,7 @@ impl Policy {
     ) {
         match *action {
             Action::Device { cpu, address, size, direction } if self.is_finalized(cpu) => {
+                let events = self.set_up_by_trap(address, events, account);
                 if let Some(before) = self.before(address) {
                     self.replay(events, account);
                     let seen = value_of(outcome);
@@ -161,6 +165,10 @@ impl Policy {
             }
             Action::Hypercall { cpu, x0, arguments } => {
                 let call = HostCall::new(self, cpu, x0, arguments);
+                if self.sets_up_at_finalize(action) {
+                    call.judge(self, outcome, events, account);
+                    return self.set_up_by_finalize(events, account);
+                }
                 self.replay(events, account);
                 call.judge(self, outcome, events, account);
             }

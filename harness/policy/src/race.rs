@@ -10,6 +10,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use its_architecture::{Judgement, Partial, Registers, value_of};
+use its_declaration::Moment;
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
 use its_machine::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, Part};
@@ -17,6 +18,7 @@ use its_machine::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, Pa
 use crate::account::Account;
 use crate::guarded::Stop;
 use crate::hypercall::HostCall;
+use crate::moment::cut;
 use crate::trap::{Before, device_reads};
 use crate::{Policy, rules};
 
@@ -34,6 +36,10 @@ struct Underway {
     closing: bool,
     /// S1, S2: what refused a set-up when it began.
     refused: Option<Errno>,
+    /// The point `moment`: a hypercall for set-up described when it began.
+    describes: bool,
+    /// The point `moment`: the access had to set an ITS up when it began.
+    sets_up: bool,
     judged: bool,
 }
 
@@ -67,6 +73,14 @@ impl<'a> Race<'a> {
             agent = turn;
             self.follow(usize::from(agent), slice, over);
         }
+        if self.policy.declared.set_up.moment == Moment::LastFinalize
+            && self.policy.are_all_finalized()
+        {
+            let judgement = std::mem::take(&mut self.judgement);
+            let mut account = Account { judgement, ..Account::default() };
+            self.policy.demand_set_up(None, &mut account);
+            self.judgement = account.judgement;
+        }
         self.compare_writers();
         self.judgement
     }
@@ -90,7 +104,11 @@ impl<'a> Race<'a> {
             let Some(part) = self.parts[agent].pop_front() else {
                 return;
             };
-            self.underway[agent] = Some(Underway::new(self.policy, part));
+            let begins = self.policy.sets_up_at_finalize(&part.action);
+            let own = self.underway[agent].insert(Underway::new(self.policy, part));
+            if begins {
+                own.finalize(self.policy);
+            }
         }
         self.policy.hardware.start_step();
         self.contest(agent, slice);
@@ -164,6 +182,9 @@ impl Underway {
             before,
             closing: policy.is_closing(),
             refused: refused_early(policy),
+            describes: policy.only_describes(),
+            sets_up: matches!(part.action, Action::Device { address, .. }
+                if policy.is_set_up_by(address)),
             judged: false,
         }
     }
@@ -191,14 +212,51 @@ impl Underway {
     fn is_entry(&self, policy: &Policy) -> bool {
         match self.part.action {
             Action::Device { cpu, .. } => policy.is_finalized(cpu),
-            ref action => matches!(
-                called(action),
-                Some(Hypercall::InitItsEmulation | Hypercall::InitRedistributorEmulation)
-            ),
+            ref action => {
+                let set_ups = [Hypercall::InitItsEmulation, Hypercall::InitRedistributorEmulation];
+                called(action).is_some_and(|call| set_ups.contains(&call))
+                    || policy.sets_up_at_finalize(action)
+            }
         }
     }
 
-    fn follow_entry(&mut self, policy: &mut Policy, slice: &[Event], over: bool) {
+    /// The point `moment`: a CPU is finalized before EL2 sets ITSs up for it.
+    fn finalize(&mut self, policy: &mut Policy) {
+        self.judged = true;
+        if let Action::Hypercall { cpu, x0, arguments } = self.part.action {
+            let call = HostCall::new(policy, cpu, x0, arguments);
+            call.judge(policy, &self.part.outcome, &[], &mut self.account);
+        }
+    }
+
+    /// The point `moment`: follows the end of a set-up that EL2 makes by itself.
+    fn follow_set_up(&mut self, policy: &mut Policy, slice: &[Event]) {
+        policy.replay(slice, &mut self.account);
+        self.events.extend_from_slice(slice);
+        let Some(&Event::SetUp { arguments: [frame, ..], .. }) = slice.last() else {
+            return;
+        };
+        let at = match self.part.action {
+            Action::Device { address, .. } => Some(address),
+            _ => None,
+        };
+        policy.ledger.contest(&self.contested);
+        let (events, account) = (&self.events, &mut self.account);
+        as_found(policy, frame, events, |policy| policy.judge_own_set_up(at, events, account));
+        policy.ledger.contest(&BTreeSet::new());
+        policy.settle(&self.events, &mut self.account);
+        self.events.clear();
+        self.sets_up = false;
+        self.before = at.and_then(|address| policy.before(address));
+    }
+
+    fn follow_entry(&mut self, policy: &mut Policy, mut slice: &[Event], over: bool) {
+        while policy.declared.set_up.moment != Moment::Hypercall
+            && let Some((set_up, rest)) = cut(slice)
+        {
+            self.follow_set_up(policy, set_up);
+            slice = rest;
+        }
         let by_own_call = called(&self.part.action) == Some(Hypercall::InitRedistributorEmulation);
         let protects = |name| match name {
             LockName::Its(_) | LockName::Other(_) => true,
@@ -213,11 +271,26 @@ impl Underway {
         }
         policy.replay(slice, &mut self.account);
         self.events.extend_from_slice(slice);
-        let gives = |event: &Event| matches!(*event, Event::Released(name) if protects(name));
+        // What was taken for a set-up of its own, which is over, may be given back first.
+        let own = &self.events;
+        let gives = |(index, event): (usize, &Event)| {
+            matches!(*event, Event::Released(name)
+                if protects(name) && own[..index].contains(&Event::Acquired(name)))
+        };
         if self.part.outcome == Outcome::Stopped {
             return self.account.judgement.poison("EL2 did not return");
         }
-        if !self.judged && (over || slice.iter().any(gives)) {
+        if let Action::Device { address, .. } = self.part.action {
+            self.sets_up &= policy.is_set_up_by(address);
+            if self.sets_up && over {
+                policy.demand_set_up(Some(address), &mut self.account);
+            }
+        }
+        // What comes before a set-up is about that.
+        let released = slice.iter().any(|event| matches!(event, Event::Released(_)));
+        let is_over = released && !self.sets_up && own.iter().enumerate().any(gives);
+        let is_at_end = over || is_over;
+        if !self.judged && is_at_end {
             self.judged = true;
             policy.ledger.contest(&self.contested);
             self.judge_entry(policy);
@@ -262,19 +335,32 @@ impl Underway {
     fn judge_set_up(&mut self, policy: &mut Policy, call: HostCall, device: u64) {
         let outcome = self.part.outcome;
         let refused = |errno| Outcome::Returned { x0: 0, x1: Errno::result(Err(errno)) };
-        if self.refused.map(refused) == Some(outcome) {
+        if self.refused.map(refused) == Some(outcome) && !self.describes {
             return;
         }
-        let its = policy.guardable(device);
-        let now = its.map(|its| (its, policy.hardware.its[its].registers));
-        if let Some((its, _)) = now {
-            found(&mut policy.hardware.its[its].registers, device, &self.events);
+        let takes = |event: &Event| matches!(event, Event::Page { .. });
+        if let (true, Outcome::Returned { x0: 0, x1 }, Action::Hypercall { arguments, .. }) =
+            (self.describes, outcome, self.part.action)
+            && called(&self.part.action) == Some(Hypercall::InitItsEmulation)
+            && !self.events.iter().any(takes)
+        {
+            return policy.judge_description(arguments, x1, &mut self.account);
         }
-        call.judge(policy, &outcome, &self.events, &mut self.account);
-        if let Some((its, registers)) = now {
-            policy.hardware.its[its].registers = registers;
-        }
+        let (events, account) = (&self.events, &mut self.account);
+        as_found(policy, device, events, |policy| call.judge(policy, &outcome, events, account));
     }
+}
+
+/// Judges on the registers that EL2 found of the ITS with a control frame: they may have changed
+/// since.
+fn as_found(policy: &mut Policy, frame: u64, events: &[Event], judge: impl FnOnce(&mut Policy)) {
+    let Some(its) = policy.guardable(frame) else {
+        return judge(policy);
+    };
+    let now = policy.hardware.its[its].registers;
+    found(&mut policy.hardware.its[its].registers, frame, events);
+    judge(policy);
+    policy.hardware.its[its].registers = now;
 }
 
 /// S1, S2.

@@ -248,7 +248,7 @@ impl<'a> SetUp<'a> {
     ) -> Result<(GuardedIts, Vec<Pages>), Failed> {
         let on = self.on;
         self.require("S1", Errno::Eopnotsupp, on.is_protected())?;
-        self.require("S2", Errno::Ebusy, on.finalized.iter().all(|done| *done))?;
+        self.require("S2", Errno::Ebusy, on.are_all_finalized())?;
         let its = on.guardable(device);
         self.require("S3", Errno::Enodev, its.is_some())?;
         let its = its.unwrap_or_default();
@@ -295,7 +295,7 @@ impl<'a> SetUp<'a> {
         let source = redistributors.source();
         let by_hypercall = redistributors == Redistributors::ByHypercall;
         self.require(source, Errno::Eopnotsupp, by_hypercall && on.is_protected())?;
-        self.require(source, Errno::Ebusy, on.finalized.iter().all(|done| *done))?;
+        self.require(source, Errno::Ebusy, on.are_all_finalized())?;
         self.require(source, Errno::Eopnotsupp, !on.lpi_tables_borrowed)?;
         let tables = self.lpi_tables();
         let borrowed = self.borrow_lpi_tables(&tables);

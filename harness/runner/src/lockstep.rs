@@ -357,8 +357,8 @@ impl Observer for Lockstep<'_> {
     fn acted(&mut self, board: &Board, action: &Action, outcome: Outcome, events: &[Event]) {
         self.trace(|trace| trace.action(action, outcome, events));
         self.accessed |= self.operation.1 != BOOT && is_answered(action);
-        let step = Step { action, outcome, events };
-        self.judges.oracles.judge(&step, board, &mut self.broken);
+        let step = Step::new(action, outcome, events);
+        self.judges.oracles.judge(step, board, &mut self.broken);
         self.note_unguarded(action);
         self.refer(board, events, |model| model.judge(action, &outcome, events));
         let pending = |cpu| board.pending(cpu);
@@ -387,13 +387,16 @@ impl Observer for Lockstep<'_> {
             return;
         }
         let by_hypercall = policy.traps.redistributors == Redistributors::ByHypercall;
-        let Some(first) = set_ups.refused(policy.numbers.guarded_its, by_hypercall) else {
-            self.judges.service = unguarded.and_then(|hardware| service(hardware, policy, drivers));
-            return;
-        };
-        let seen = match first {
-            Outcome::Returned { x0: 0, x1 } => format!("{x1} ({})", Errno::name(x1)),
-            other => format!("{other:?}"),
+        let own = policy.numbers.guarded_its.min(drivers.iter().len() as u32) as u8;
+        let seen = match set_ups.refused(policy.numbers.guarded_its, by_hypercall) {
+            Some(Outcome::Returned { x0: 0, x1 }) => format!("{x1} ({})", Errno::name(x1)),
+            Some(other) => format!("{other:?}"),
+            None if (0..own).all(|its| self.judges.oracles.is_guarded(its)) => {
+                self.judges.service =
+                    unguarded.and_then(|hardware| service(hardware, policy, drivers));
+                return;
+            }
+            None => "no set-up that succeeds".into(),
         };
         if self.judges.reference.is_some() && self.judges.findings.is_empty() {
             return self.defects.push(format!("the legal set-up returned {seen}"));

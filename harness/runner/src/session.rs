@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use its_board::{Board, BoardSubject, Failure, Progress, Snapshot, Tamper};
-use its_declaration::CreadrReads;
+use its_declaration::{CreadrReads, Declaration, Moment};
 use its_driver::{Drivers, Left, Perform, SetUps, machine, race};
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
@@ -92,8 +92,7 @@ struct Watched<'a, O> {
     board: &'a mut Board,
     events: Vec<Event>,
     observer: O,
-    /// Whether EL2 looks when the host reads CREADR.
-    reads_look: bool,
+    declared: Declaration,
 }
 
 impl<O: Observer> Perform for Watched<'_, O> {
@@ -145,17 +144,17 @@ impl<K: Clone> Session<K> {
         let scenario = &*self.fitted(scenario);
         let machine = machine(scenario);
         let key = key(scenario);
-        let reads_look = self.declared.policy.queue.creadr == CreadrReads::Look;
+        let declared = self.declared.policy;
         let (board, events) = (&mut self.board, Vec::new());
         if let Some(booted) = self.boots.get(&key) {
             board.restore(&booted.snapshot);
             let observer = observer(machine, Some(&booted.kept));
-            let watched = Watched { board, events, observer, reads_look };
+            let watched = Watched { board, events, observer, declared };
             return watched.play(scenario, booted.drivers.clone());
         }
         board.reset(machine, (self.subject)(&machine));
         let observer = observer(machine, None);
-        let mut watched = Watched { board, events, observer, reads_look };
+        let mut watched = Watched { board, events, observer, declared };
         let drivers = watched.boot(scenario);
         if watched.observer.is_over() {
             return watched.observer;
@@ -176,14 +175,37 @@ impl<O: Observer> Watched<'_, O> {
         let mut drivers = Drivers::new(scenario);
         drivers.probe(stage, self);
         self.observer.begin(&Next::Boot);
-        if stage >= Stage::Deprivileged {
+        if stage >= Stage::Guarded {
+            let set_ups = self.guard(&mut drivers);
+            self.observer.set_up(self.board, &drivers, &set_ups);
+        } else if stage >= Stage::Deprivileged {
             drivers.deprivilege(self);
         }
-        if stage >= Stage::Guarded {
-            let set_ups = drivers.set_up(self);
-            self.observer.set_up(self.board, &drivers, &set_ups);
-        }
         drivers
+    }
+
+    /// Finalizes all CPUs and sets everything up, in the order that the subject declares.
+    fn guard(&mut self, drivers: &mut Drivers) -> SetUps {
+        match self.declared.set_up.moment {
+            Moment::Hypercall => {
+                drivers.deprivilege(self);
+                drivers.set_up(self)
+            }
+            Moment::LastFinalize => {
+                drivers.describe(self);
+                let its = drivers.set_up_its(self);
+                drivers.finalize(self);
+                SetUps { its, redistributors: drivers.set_up_redistributors(self) }
+            }
+            Moment::FirstTrap => {
+                drivers.deprivilege(self);
+                let set_ups = drivers.set_up(self);
+                for driver in drivers.iter_mut() {
+                    driver.on(0, self).read(Register::Ctlr);
+                }
+                set_ups
+            }
+        }
     }
 
     fn play(mut self, scenario: &Scenario, mut drivers: Drivers) -> O {
@@ -267,7 +289,7 @@ impl<O: Observer> Watched<'_, O> {
                 }
                 let before = self.queue(its);
                 self.perform(Action::Advance { its, commands: 64 });
-                if !self.reads_look {
+                if self.declared.queue.creadr != CreadrReads::Look {
                     driver.on(0, self).post(false, AccessSize::Word);
                 }
                 let seen = driver.on(0, self).poll().into_bits();

@@ -163,6 +163,7 @@ fn kind(event: &Event) -> Kind {
         | Event::Cleaned { .. }
         | Event::Ordered(_)
         | Event::Waited { .. }
+        | Event::SetUp { .. }
         | Event::Acquired(_)
         | Event::Released(_)
         | Event::Misconduct(_) => Kind::El2,

@@ -35,6 +35,9 @@ const DESCRIBES: &str = "its_subject_describe";
 /// What it may define, where redistributors have a set-up of their own.
 const SETS_UP_REDISTRIBUTORS: &str = "its_subject_set_up_redistributors";
 
+/// What it may define, where it sets ITSs up at the last finalize.
+const IS_FINALIZED: &str = "its_subject_finalized";
+
 /// Block copies that compilers call. Where a subject brings its own they stay its own, instrumented
 /// as the rest.
 const COPIES: [&str; 3] = ["memcpy", "memmove", "memset"];
@@ -69,6 +72,8 @@ pub(crate) struct Facts {
     described: bool,
     /// Redistributors have a set-up of their own.
     redistributors: bool,
+    /// It does something when a CPU is finalized.
+    finalized: bool,
     /// It announces its edges, by `-fsanitize-coverage=trace-pc`.
     traced: bool,
     /// It counts its edges, by clang's `-fsanitize-coverage=inline-8bit-counters,pc-table`.
@@ -127,9 +132,13 @@ impl External {
 
     /// Returns what the adapter's build script is to link, and how.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        let Facts { observed, described, redistributors, .. } = self.facts;
-        let cfgs =
-            [(observed, "observed"), (described, "described"), (redistributors, "redistributors")];
+        let Facts { observed, described, redistributors, finalized, .. } = self.facts;
+        let cfgs = [
+            (observed, "observed"),
+            (described, "described"),
+            (redistributors, "redistributors"),
+            (finalized, "finalized"),
+        ];
         let cfgs: Vec<&str> = cfgs.into_iter().filter_map(|(is, cfg)| is.then_some(cfg)).collect();
         vec![
             ("ITSDIFF_SUBJECT", self.archive.display().to_string()),
@@ -205,7 +214,7 @@ fn link(object: &Path, name: String, source: Option<&str>) -> Result<External> {
     symbols.check(object)?;
     let renamed = scratch.join("subject.o");
     let mut arguments = symbols.renames();
-    let kept = REQUIRED.into_iter().chain([DESCRIBES, SETS_UP_REDISTRIBUTORS]);
+    let kept = REQUIRED.into_iter().chain([DESCRIBES, SETS_UP_REDISTRIBUTORS, IS_FINALIZED]);
     arguments.extend(kept.map(|symbol| format!("--keep-global-symbol={symbol}")));
     arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
     binutils("objcopy").run(arguments).with_context(subject)?;
@@ -283,6 +292,7 @@ impl Symbols {
             observed: calls("__asan_load") || calls("__asan_store"),
             described: defines(DESCRIBES),
             redistributors: defines(SETS_UP_REDISTRIBUTORS),
+            finalized: defines(IS_FINALIZED),
             traced: self.undefined.iter().any(|name| name == "__sanitizer_cov_trace_pc"),
             counted: calls("__sanitizer_cov_8bit_counters_init"),
         }
