@@ -133,6 +133,16 @@ impl<'a> Step<'a> {
         self.result_of(Hypercall::InitRedistributorEmulation) == Some(0)
     }
 
+    /// The ITS whose emulation ended in this action.
+    fn ended_its(&self, machine: &Machine) -> Option<u8> {
+        let Action::Hypercall { arguments: [frame, ..], .. } = *self.action else {
+            return None;
+        };
+        let ended = self.result_of(Hypercall::FiniItsEmulation) == Some(0);
+        let its = machine.its.iter().position(|own| ended && *own == frame)?;
+        u8::try_from(its).ok()
+    }
+
     /// The arguments of the set-up.
     fn arguments(&self) -> Option<[u64; 4]> {
         self.set_up.map(|set_up| set_up.arguments)
@@ -239,6 +249,7 @@ impl Oracles {
         self.slots.judge(step.events, &self.guards, findings);
         self.judge_own(step, &BTreeSet::new(), view, findings);
         self.judge_forwarded(step.events, view, findings);
+        self.end(step, view);
         self.judge_in_order((&[*step.action], step.events), findings);
         self.watch.note_power(step.action);
         let look = self.watch.note(step, &self.guards.machine, view);
@@ -288,6 +299,19 @@ impl Oracles {
         {
             self.queue_bounds.guard(guard.its, guard.creadr);
             self.slots.guard(guard, view);
+        }
+    }
+
+    /// Takes note of an emulation that ended (the point `tear-down`): what EL2 held for the ITS may
+    /// go back.
+    fn end(&mut self, step: &Step, view: &impl View) {
+        if let Some(its) = step.ended_its(&self.guards.machine) {
+            self.guards.all.retain(|guard| guard.its != its);
+            self.queue_bounds.forget(its);
+            self.slots.forget(its);
+            if self.watch.end(its, view) {
+                self.ptr.forget(its);
+            }
         }
     }
 
@@ -380,6 +404,7 @@ impl Oracles {
             renumber(&mut findings[known..], |event| start + event);
             start += slice.len();
         }
+        steps().for_each(|(_, step)| self.end(&step, view));
         self.judge_in_order((&actions, events), findings);
         // From a loss of power on that ITS is left alone, to the end of the race at least.
         let mut start = 0;

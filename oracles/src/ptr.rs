@@ -31,6 +31,11 @@ impl Ptr {
         }
     }
 
+    /// An ITS follows nothing until it is looked at again.
+    pub(crate) fn forget(&mut self, its: u8) {
+        self.reach.retain(|(other, purpose), _| *other != its || is_lpis(*purpose));
+    }
+
     fn judge_changes(&mut self, sight: &Sight, findings: &mut Vec<Finding>) {
         let Sight { events, guards, watch, .. } = *sight;
         for (index, event) in events.iter().enumerate() {
@@ -58,7 +63,7 @@ impl Ptr {
 
     /// All that an ITS reaches, and redistributors, whose pointers come with the first ITS's.
     fn look_at(&mut self, its: u8, reach: &ReachOf, findings: &mut Vec<Finding>) {
-        self.reach.retain(|(other, purpose), _| *other != its || is_lpis(*purpose));
+        self.forget(its);
         let mut all = reach(its);
         if its != 0 {
             all.extend(reach(0).into_iter().filter(|(reach, _)| is_lpis(reach.purpose)));

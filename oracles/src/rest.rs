@@ -132,7 +132,8 @@ pub(crate) fn is_host_s(action: &Action) -> bool {
         Some(
             Hypercall::ProtFinalize
             | Hypercall::InitItsEmulation
-            | Hypercall::InitRedistributorEmulation,
+            | Hypercall::InitRedistributorEmulation
+            | Hypercall::FiniItsEmulation,
         )
         | None => false,
     }

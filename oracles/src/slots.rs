@@ -33,7 +33,8 @@ impl Slots {
         self.0.insert(guard.its, slots.filter(ahead).collect());
     }
 
-    /// An ITS was set up in a race. What EL2 wrote for it before is not known.
+    /// An ITS was set up in a race, where what EL2 wrote for it before is not known; or it is
+    /// guarded no more.
     pub(crate) fn forget(&mut self, its: u8) {
         self.0.remove(&its);
     }

@@ -5,7 +5,7 @@
 //! say by then. What it follows from there on is judged as if it had been set up that moment.
 
 use its_declaration::{Again, Declaration, Redistributors};
-use its_gic::Register;
+use its_gic::{Ctlr, Register};
 use its_machine::{Action, Event, Machine, Purpose, Reach, View};
 
 use crate::Step;
@@ -78,6 +78,15 @@ impl Watch {
             }
         }
         Look::Changes
+    }
+
+    /// Takes note of an emulation that ended. Returns whether its ITS is off, and so follows nothing
+    /// until it is enabled again.
+    pub(crate) fn end(&mut self, its: u8, view: &impl View) -> bool {
+        let ctlr = Ctlr::from_bits(view.register(its, Register::Ctlr) as u32);
+        let is_off = !ctlr.enabled() && ctlr.quiescent();
+        self.its[usize::from(its)].off |= is_off;
+        is_off
     }
 
     /// Whether a set-up that succeeded is one of a guarded ITS and changed nothing (the point

@@ -865,7 +865,7 @@ bool its_subject_allows_donation(void)
 		if (!units[n].control)
 			continue;
 		its_lock(ITS_LOCK_ITS + n);
-		guarded = units[n].guarded;
+		guarded = units[n].guarded || units[n].ended;
 		its_unlock(ITS_LOCK_ITS + n);
 		if (!guarded)
 			return false;

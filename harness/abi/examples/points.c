@@ -11,6 +11,7 @@ static uint64_t chosen; /* one bit each */
 
 #define its_subject_create careful_create
 #include "careful.c"
+#include "careful/tear_down.h"
 #undef its_subject_create
 
 #include "picked.h"
@@ -29,6 +30,7 @@ static const char *const names[CHOICES] = {
 	[MOMENT_LAST_FINALIZE] = "set-up.moment = \"last-finalize\"",
 	[MOMENT_FIRST_TRAP] = "set-up.moment = \"first-trap\"",
 	[AGAIN_ACCEPTED] = "set-up.again = \"accepted\"",
+	[TEAR_DOWN_AT_REST] = "set-up.tear-down = \"at-rest\"",
 	[ERRNO_ANY] = "set-up.errno = \"any\"",
 	[ITT_ALIGNMENT_4K] = "memory.itt-alignment = \"4K\"",
 	[ITT_ALIGNMENT_64K] = "memory.itt-alignment = \"64K\"",
@@ -77,6 +79,12 @@ void its_subject_finalized(void)
 	for (u32 n = 0; n < MOST_ITS; n++)
 		if (CHOSEN(MOMENT_LAST_FINALIZE) && its_all_cpus_finalized())
 			set_up_described(n);
+}
+
+int64_t its_subject_tear_down(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4)
+{
+	(void)x2, (void)x3, (void)x4;
+	return CHOSEN(TEAR_DOWN_AT_REST) ? tear_down(x1) : -EOPNOTSUPP;
 }
 
 /* -EINVAL: there is no such choice. */

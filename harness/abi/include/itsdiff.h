@@ -99,6 +99,8 @@ int64_t its_subject_set_up(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4);
 /* Optional: the hypercall that guards redistributors, with x1 to x4 as the host gave them. Returns
  * what goes into x1. Where it is not defined the host gets -EOPNOTSUPP. */
 int64_t its_subject_set_up_redistributors(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4);
+/* Optional: the hypercall that ends the emulation of an ITS, likewise. */
+int64_t its_subject_tear_down(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4);
 /* Optional: a CPU was just finalized, the calling one. The host goes on when this returns. */
 void its_subject_finalized(void);
 /* An access of a finalized CPU. Returns what is read; means nothing for a write. */

@@ -100,7 +100,7 @@ structures! {
 macro_rules! subject {
     ($(fn $name:ident($($argument:ident: $of:ty),*) -> $result:ty;)*) => {
         // Some are optional, and not all of it is used where they are not there.
-        #[cfg_attr(not(all(described, redistributors, finalized)), allow(dead_code))]
+        #[cfg_attr(not(all(described, redistributors, finalized, tear_down)), allow(dead_code))]
         unsafe extern "C" {
             $(pub(crate) fn $name($($argument: $of),*) -> $result;)*
             /// The version of the header that the subject was compiled with.
@@ -126,6 +126,7 @@ subject! {
     fn its_subject_policy(policy: *mut Policy) -> ();
     fn its_subject_set_up(x1: u64, x2: u64, x3: u64, x4: u64) -> i64;
     fn its_subject_set_up_redistributors(x1: u64, x2: u64, x3: u64, x4: u64) -> i64;
+    fn its_subject_tear_down(x1: u64, x2: u64, x3: u64, x4: u64) -> i64;
     fn its_subject_finalized() -> ();
     fn its_subject_trap(trap: *const Trap) -> u64;
     fn its_subject_allows_donation() -> bool;

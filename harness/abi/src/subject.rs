@@ -220,6 +220,14 @@ impl<L: Locks, E: Mapped<Locks = L>> Subject<E> for Foreign<L> {
         }) as i64
     }
 
+    #[cfg(tear_down)]
+    fn tear_down(&self, el2: &E, [x1, x2, x3, x4]: [u64; 4]) -> i64 {
+        self.call(el2, || {
+            // SAFETY: the emulation's function, on a stack of its own.
+            unsafe { interface::its_subject_tear_down(x1, x2, x3, x4) as u64 }
+        }) as i64
+    }
+
     fn awaits_finalize(&self) -> bool {
         cfg!(finalized)
     }

@@ -30,6 +30,9 @@ impl Board {
             Hypercall::InitRedistributorEmulation => {
                 self.set_up(|subject| subject.set_up_redistributors(self, arguments))
             }
+            Hypercall::FiniItsEmulation => {
+                self.set_up(|subject| subject.tear_down(self, arguments))
+            }
             // The band of calls that exist only once protected mode is on.
             Hypercall::HostDonateGuest | Hypercall::ReclaimGuestPage if !is_protected => {
                 not_supported(arguments)

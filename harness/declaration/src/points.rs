@@ -205,6 +205,17 @@ points! {
             /// It succeeds and changes nothing.
             Accepted "accepted",
         }
+        /// Whether the hypercall `__pkvm_fini_its_emulation` ends the emulation of an ITS.
+        tear_down "tear-down" ("P3"): choice TearDown {
+            /// It does not. It returns EOPNOTSUPP.
+            None "none",
+            /// It does. x1 is the control frame. Errno: ENODEV unless EL2 knows the ITS, EOPNOTSUPP
+            /// unless it is guarded, EBUSY unless it is at rest (P11). EL2 clears Valid of CBASER
+            /// and of each BASER, then gives back all that it holds for the ITS. What P5 and P11
+            /// keep for good it keeps. The ITS shows as in Closing, but it reaches nothing, and it
+            /// is not set up again: S7 fails.
+            AtRest "at-rest",
+        }
         /// What x1 returns if a check fails.
         errno "errno" ("S1 to S9"): choice ErrnoOf {
             /// The errno of the first check that fails.

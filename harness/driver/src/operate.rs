@@ -220,6 +220,9 @@ fn operate(
             let arguments = [device, private, descriptor, private_pages.into()];
             call(cpu, Hypercall::InitItsEmulation, arguments, on)
         }
+        Operation::TearDown { cpu } => {
+            host.on(cpu, on).tear_down();
+        }
         Operation::SetUpRedistributors { cpu } => {
             call(cpu, Hypercall::InitRedistributorEmulation, [0; 4], on)
         }

@@ -53,6 +53,11 @@ impl<P: Perform> Acting<'_, P> {
         self.hypercall(Hypercall::InitRedistributorEmulation, [0; 4])
     }
 
+    /// `__pkvm_fini_its_emulation`.
+    pub fn tear_down(&mut self) -> Outcome {
+        self.hypercall(Hypercall::FiniItsEmulation, [self.control_frame(), 0, 0, 0])
+    }
+
     fn write_descriptor(&mut self) {
         let live = self.devices.len().min(LISTED_DEVICES);
         let mut words = vec![

@@ -81,6 +81,12 @@ pub trait Subject<E: El2> {
         Errno::result(Err(Errno::Eopnotsupp))
     }
 
+    /// The hypercall `__pkvm_fini_its_emulation` with x1 to x4 as the host gave them. Returns what
+    /// goes into x1: EOPNOTSUPP where an emulation does not end.
+    fn tear_down(&self, _el2: &E, _arguments: [u64; 4]) -> i64 {
+        Errno::result(Err(Errno::Eopnotsupp))
+    }
+
     /// Whether it does something when a CPU is finalized.
     fn awaits_finalize(&self) -> bool {
         false

@@ -21,7 +21,7 @@ pub(super) const HOSTILE: &[Phrase] = &[
     |draft| met(draft, wrong_address), |draft| met(draft, bad_live_device),
     |draft| met(draft, failing), |draft| met(draft, failing), |draft| met(draft, page_gone),
     |draft| met(draft, page_gone), hostile::page_life, early, again, |draft| met(draft, tampered),
-    several::power_loss, hostile::bad_set_up, hostile::hypercalls,
+    several::power_loss, hostile::bad_set_up, hostile::hypercalls, torn_down,
 ];
 
 /// The host, while it still can, leaves the ITS at work or off for EL2 to find.
@@ -319,6 +319,15 @@ fn early(draft: &mut Draft<'_, '_>) {
             call(draft, (other(Area::PRIVATE), other(Area::DESCRIPTOR)), 1, 0);
         }
     }
+}
+
+/// The emulation of an ITS may end, once that is at rest; or the host goes on.
+fn torn_down(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    draft.push(Operation::Disable { cpu });
+    draft.maybe(7, 8, |draft| draft.push(Operation::Quiesce { cpu }));
+    draft.push(Operation::TearDown { cpu });
+    draft.maybe(1, 2, |draft| draft.push(Operation::Enable { cpu }));
 }
 
 /// A set-up that was made, with other pages or the same.

@@ -26,11 +26,13 @@ pub enum Hypercall {
     ReclaimGuestPage = 35,
     /// `__pkvm_init_redistributor_emulation()`, of all redistributors.
     InitRedistributorEmulation = 36,
+    /// `__pkvm_fini_its_emulation(device)`
+    FiniItsEmulation = 37,
 }
 
 impl Hypercall {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ProtFinalize,
         Self::HostShareHyp,
         Self::HostUnshareHyp,
@@ -38,6 +40,7 @@ impl Hypercall {
         Self::HostDonateGuest,
         Self::ReclaimGuestPage,
         Self::InitRedistributorEmulation,
+        Self::FiniItsEmulation,
     ];
 
     /// What x0 holds to make this call.
@@ -60,6 +63,7 @@ impl Hypercall {
             Self::HostDonateGuest => "__pkvm_host_donate_guest",
             Self::ReclaimGuestPage => "__pkvm_reclaim_dying_guest_page",
             Self::InitRedistributorEmulation => "__pkvm_init_redistributor_emulation",
+            Self::FiniItsEmulation => "__pkvm_fini_its_emulation",
         }
     }
 }

@@ -5,6 +5,7 @@ use its_declaration::{
     Attributes, BaseReads, Bytes, CreadrReads, CtlrReads, Declaration, Identification, Iidr,
     Refusal, Resume, Retry, Timeout, UnknownRegisters,
 };
+use its_gic::geometry::Pages;
 use its_gic::register::{Baser, Cbaser, Ctlr, OFFSET_MASK};
 use its_gic::{Command, Part, Register};
 use its_machine::{AccessSize, Direction, Event};
@@ -33,6 +34,8 @@ pub(crate) struct GuardedIts {
     pub(crate) its: usize,
     /// Physical address of its registers.
     pub(crate) base: u64,
+    /// Its private pages, and its descriptor.
+    pub(crate) own: [Pages; 2],
     /// CTLR as at set-up, without Enabled and Quiescent.
     pub(crate) ctlr: u64,
     /// Enabled as the host wrote it and EL2 accepted it.

@@ -50,6 +50,10 @@ impl HostCall {
             }
             return policy.judge_redistributor_set_up(x1, events, account);
         }
+        if call == Hypercall::FiniItsEmulation {
+            expect_registers(call.name(), (0, x1), (x0, x1), account);
+            return policy.judge_tear_down(page, x1, events, account);
+        }
         // What fails in a finalize is the set-up that comes with it.
         let injected = events.contains(&Event::Injected)
             && expected.is_ok()
@@ -66,7 +70,9 @@ impl HostCall {
         }
         let (state, base) = match call {
             Hypercall::ProtFinalize => return policy.finalize(self.cpu),
-            Hypercall::InitItsEmulation | Hypercall::InitRedistributorEmulation => return,
+            Hypercall::InitItsEmulation
+            | Hypercall::InitRedistributorEmulation
+            | Hypercall::FiniItsEmulation => return,
             Hypercall::HostShareHyp => (shared(0), Base::HostShared),
             Hypercall::HostUnshareHyp => (PageState::HOST, Base::Host),
             Hypercall::HostDonateGuest => (PageState::GUEST, Base::Guest),
@@ -98,7 +104,9 @@ fn expect(policy: &Policy, cpu: u8, call: Hypercall, page: u64) -> Option<Result
             state == Some(PageState::HOST) && (early || !policy.is_closing())
         }
         Hypercall::ReclaimGuestPage => state == Some(PageState::GUEST),
-        Hypercall::InitItsEmulation | Hypercall::InitRedistributorEmulation => true,
+        Hypercall::InitItsEmulation
+        | Hypercall::InitRedistributorEmulation
+        | Hypercall::FiniItsEmulation => true,
     };
     Some(allowed.then_some(()).ok_or(Errno::Eperm))
 }

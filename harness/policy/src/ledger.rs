@@ -180,11 +180,14 @@ impl Ledger {
     pub(crate) fn release_itt(&mut self, itt: Pages) {
         match self.declared.itts {
             Itts::Borrowed => self.give_back(itt),
-            Itts::Owned => {
-                for page in itt.iter() {
-                    self.update(page, |entry| entry.owned = false);
-                }
-            }
+            Itts::Owned => self.disown(itt),
+        }
+    }
+
+    /// EL2's pages are the host's own again.
+    pub(crate) fn disown(&mut self, pages: Pages) {
+        for page in pages.iter() {
+            self.update(page, |entry| entry.owned = false);
         }
     }
 

@@ -33,6 +33,7 @@ mod race;
 mod set_up;
 #[cfg(test)]
 mod testing;
+mod tear_down;
 mod trap;
 
 use its_rules::{Rule, catalogue as rules};

@@ -40,6 +40,8 @@ pub struct Policy {
     pub(crate) finalized: Vec<bool>,
     /// By ITS; `Some` once it is guarded.
     pub(crate) guarded: Vec<Option<GuardedIts>>,
+    /// By ITS; whether its emulation ended (the point `tear-down`).
+    pub(crate) ended: Vec<bool>,
     /// By ITS; the arguments of a hypercall that EL2 sets it up by later (the point `moment`).
     pub(crate) described: Vec<Option<[u64; 4]>>,
     /// S9: a set-up borrowed the redistributors' tables.
@@ -59,6 +61,7 @@ impl Policy {
             ledger: Ledger::new(machine, declared.memory),
             finalized: vec![false; machine.redistributors.len()],
             guarded: vec![None; machine.its.len()],
+            ended: vec![false; machine.its.len()],
             described: vec![None; machine.its.len()],
             lpi_tables_borrowed: false,
         }
@@ -141,7 +144,9 @@ impl Policy {
     pub(crate) fn is_closing(&self) -> bool {
         let by_hypercall = self.declared.traps.redistributors == Redistributors::ByHypercall;
         let redistributors = by_hypercall && !self.lpi_tables_borrowed;
-        self.is_protected() && (redistributors || self.guarded.iter().any(Option::is_none))
+        let mut its = self.guarded.iter().zip(&self.ended);
+        let waits = its.any(|(guarded, ended)| guarded.is_none() && !ended);
+        self.is_protected() && (redistributors || waits)
     }
 
     // ---- actions

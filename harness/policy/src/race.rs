@@ -213,8 +213,12 @@ impl Underway {
         match self.part.action {
             Action::Device { cpu, .. } => policy.is_finalized(cpu),
             ref action => {
-                let set_ups = [Hypercall::InitItsEmulation, Hypercall::InitRedistributorEmulation];
-                called(action).is_some_and(|call| set_ups.contains(&call))
+                let entries = [
+                    Hypercall::InitItsEmulation,
+                    Hypercall::InitRedistributorEmulation,
+                    Hypercall::FiniItsEmulation,
+                ];
+                called(action).is_some_and(|call| entries.contains(&call))
                     || policy.sets_up_at_finalize(action)
             }
         }

@@ -269,11 +269,13 @@ impl<'a> SetUp<'a> {
 
         let owned = self.ledger.own(private).is_ok() && self.ledger.own(descriptor).is_ok();
         self.require("S6", Errno::Eperm, owned)?;
+        let own = [private, descriptor];
         let descriptor = descriptor.first * PAGE_BYTES;
         let capacity = u64::from(on.declared.numbers.records_per_page) * private.count;
         let list = self.borrow_list(descriptor, capacity)?;
 
         let mut guarded = self.check_descriptor(its, descriptor, capacity, list)?;
+        guarded.own = own;
         self.check_idle(&mut guarded)?;
         let devices = list.map_or(0, |(_, devices)| devices);
         let fits = devices <= capacity && guarded.mappings.has_pages(None);
@@ -344,6 +346,7 @@ impl<'a> SetUp<'a> {
         let mut guarded = GuardedIts {
             its,
             base,
+            own: [Pages { first: 0, count: 0 }; 2],
             ctlr: 0,
             is_enabled: true,
             awaits_program: false,

@@ -65,7 +65,7 @@ impl FuzzTarget {
             Self::Arch => !matches!(
                 kind,
                 Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp
-                    | SetUpRedistributors | RawHypercall | WriteBack | Fail | Tamper | Race
+                    | SetUpRedistributors | TearDown | RawHypercall | WriteBack | Fail | Tamper | Race
                     | Describe | MapDevices | StoreAddress | WriteHalf | GrowCollection | Progress
             ),
         };

@@ -300,6 +300,7 @@ impl Service {
     pub(crate) fn call(&mut self, x0: u64, arguments: [u64; 4]) -> Followed {
         match Hypercall::from_function_id(x0) {
             Some(Hypercall::InitItsEmulation) => Err("an ITS is set up again"),
+            Some(Hypercall::FiniItsEmulation) => Err("the host asks that an emulation ends"),
             Some(
                 Hypercall::HostShareHyp
                 | Hypercall::HostUnshareHyp

@@ -35,6 +35,8 @@ const DESCRIBES: &str = "its_subject_describe";
 /// What it may define, where redistributors have a set-up of their own.
 const SETS_UP_REDISTRIBUTORS: &str = "its_subject_set_up_redistributors";
 
+/// What it may define, where the emulation of an ITS can end.
+const TEARS_DOWN: &str = "its_subject_tear_down";
 /// What it may define, where it sets ITSs up at the last finalize.
 const IS_FINALIZED: &str = "its_subject_finalized";
 
@@ -72,6 +74,8 @@ pub(crate) struct Facts {
     described: bool,
     /// Redistributors have a set-up of their own.
     redistributors: bool,
+    /// The emulation of an ITS can end.
+    tear_down: bool,
     /// It does something when a CPU is finalized.
     finalized: bool,
     /// It announces its edges, by `-fsanitize-coverage=trace-pc`.
@@ -132,11 +136,13 @@ impl External {
 
     /// Returns what the adapter's build script is to link, and how.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        let Facts { observed, described, redistributors, finalized, .. } = self.facts;
+        let Facts { observed, described, redistributors, tear_down, finalized, .. } =
+            self.facts;
         let cfgs = [
             (observed, "observed"),
             (described, "described"),
             (redistributors, "redistributors"),
+            (tear_down, "tear_down"),
             (finalized, "finalized"),
         ];
         let cfgs: Vec<&str> = cfgs.into_iter().filter_map(|(is, cfg)| is.then_some(cfg)).collect();
@@ -214,7 +220,7 @@ fn link(object: &Path, name: String, source: Option<&str>) -> Result<External> {
     symbols.check(object)?;
     let renamed = scratch.join("subject.o");
     let mut arguments = symbols.renames();
-    let kept = REQUIRED.into_iter().chain([DESCRIBES, SETS_UP_REDISTRIBUTORS, IS_FINALIZED]);
+    let kept = REQUIRED.into_iter().chain([DESCRIBES, SETS_UP_REDISTRIBUTORS, TEARS_DOWN, IS_FINALIZED]);
     arguments.extend(kept.map(|symbol| format!("--keep-global-symbol={symbol}")));
     arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
     binutils("objcopy").run(arguments).with_context(subject)?;
@@ -292,6 +298,7 @@ impl Symbols {
             observed: calls("__asan_load") || calls("__asan_store"),
             described: defines(DESCRIBES),
             redistributors: defines(SETS_UP_REDISTRIBUTORS),
+            tear_down: defines(TEARS_DOWN),
             finalized: defines(IS_FINALIZED),
             traced: self.undefined.iter().any(|name| name == "__sanitizer_cov_trace_pc"),
             counted: calls("__sanitizer_cov_8bit_counters_init"),

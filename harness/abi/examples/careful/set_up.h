@@ -324,6 +324,8 @@ static s32 guard(struct unit *unit, u64 private_at, u64 descriptor_at, u64 count
 		reclaim(private);
 		return result;
 	}
+	unit->private = private;
+	unit->descriptor = page;
 	unit->guarded = true;
 	if (!CHOSEN(REDISTRIBUTORS_BY_HYPERCALL))
 		redistributors_borrowed = true;

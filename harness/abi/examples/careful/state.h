@@ -67,7 +67,8 @@ struct record {
 
 struct unit {
 	u64 control;
-	bool guarded, described;
+	bool guarded, described, ended;
+	struct span private, descriptor;
 	u64 arguments[4]; /* of the hypercall that described it */
 	u64 typer, cbaser;
 	u32 ctlr;
