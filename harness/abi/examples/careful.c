@@ -399,14 +399,56 @@ static bool look(struct unit *unit)
 	return true;
 }
 
+/* With TIMEOUT_ROLLED_BACK, once Enabled is cleared: whether the ITS is at rest. */
+static bool comes_to_rest(struct unit *unit)
+{
+	u64 ctlr = 0;
+
+	for (u32 n = 0; n < POLLED && !(ctlr & QUIESCENT); n++)
+		ctlr = hw_read(unit, CTLR);
+	if (!(ctlr & QUIESCENT) || (ctlr & ENABLED))
+		return false;
+	return stands(hw_read(unit, CBASER), unit->cbaser, CBASER_WRITABLE);
+}
+
+static void roll_back(struct unit *unit)
+{
+	u64 creadr, words[4];
+
+	if (!comes_to_rest(unit))
+		return;
+	creadr = hw_read(unit, CREADR);
+	if ((creadr & OFFSET) >= queue_bytes(unit) ||
+	    distance(unit, unit->consumed, creadr & OFFSET) > distance(unit, unit->consumed, unit->judged))
+		return;
+	consume(unit, creadr);
+	if (!unit->stalled && unit->consumed != unit->judged) {
+		for (u64 at = unit->consumed; at != unit->judged; at = after(unit, at)) {
+			read_slot(queue_address(unit) + at, words);
+			if ((words[0] & 0xff) != MAPD || !(words[2] & VALID))
+				continue;
+			unit->mapds--;
+			give_back_itt(itt_span(unit, words[2] & ITT_ADDRESS, words[1] & 0x1f));
+		}
+		unit->judged = unit->consumed;
+		unit->refused = true;
+		hw_write(unit, CWRITER, unit->judged);
+	}
+	hw_write(unit, CTLR, unit->ctlr | ENABLED);
+	unit->run = RUNNING;
+}
+
 /* Whether the ITS consumed all that it was given. */
 static bool wait_for(struct unit *unit)
 {
 	for (u32 n = 0; n < POLLED && !unit->stalled && unit->consumed != unit->judged; n++)
 		consume(unit, hw_read(unit, CREADR));
-	if (CHOSEN(TIMEOUT_OFF) && !unit->stalled && unit->consumed != unit->judged) {
+	if ((CHOSEN(TIMEOUT_OFF) || CHOSEN(TIMEOUT_ROLLED_BACK)) && !unit->stalled &&
+	    unit->consumed != unit->judged) {
 		hw_write(unit, CTLR, unit->ctlr);
 		unit->run = LOST;
+		if (CHOSEN(TIMEOUT_ROLLED_BACK))
+			roll_back(unit);
 	}
 	return !unit->stalled && unit->consumed == unit->judged;
 }

@@ -46,6 +46,7 @@ static const char *const names[CHOICES] = {
 	[REMAP_REFUSED] = "memory.remap = \"refused\"",
 	[POLLS] = "queue.polls = 8",
 	[TIMEOUT_OFF] = "queue.timeout = \"off\"",
+	[TIMEOUT_ROLLED_BACK] = "queue.timeout = \"rolled-back\"",
 	[CREADR_RECORDED] = "queue.creadr = \"recorded\"",
 	[CREADR_HARDWARE] = "queue.creadr = \"hardware\"",
 	[UNMAP_BY_COMMAND] = "queue.unmap = \"by-command\"",

@@ -318,6 +318,12 @@ points! {
             /// EL2 clears Enabled, and the ITS stays off until reboot. What is in flight stays
             /// borrowed for good. Service is not judged from then on.
             Off "off",
+            /// EL2 clears Enabled and reads CTLR until Quiescent, as many times as `polls` at most.
+            /// If the ITS is at rest then (P11), EL2 takes C, gives back what the commands that are
+            /// left in flight hold, writes CWRITER := C if there are any, and sets Enabled. The
+            /// first of these commands counts as refused. If the ITS has stalled, EL2 sets Enabled
+            /// alone. Otherwise the ITS stays off as above. Service is not judged from then on.
+            RolledBack "rolled-back",
         }
         /// What a read of CREADR does.
         creadr "creadr" ("P9, P10"): choice CreadrReads {

@@ -72,7 +72,7 @@ impl GuardedIts {
             Direction::Write(value) => {
                 self.write(register, (part, value), trap);
                 if register != Register::Ctlr {
-                    self.notice_rest(trap.events);
+                    self.notice_rest(self.since_start(trap.events));
                 }
             }
             Direction::Read => {
@@ -80,7 +80,7 @@ impl GuardedIts {
                 if register == Register::Creadr && looks {
                     self.take_up(trap.events, trap);
                 }
-                self.notice_rest(trap.events);
+                self.notice_rest(self.since_start(trap.events));
                 let (reading, declared) = self.reading(register);
                 trap.judge_reading(reading, selected, declared);
             }
@@ -99,7 +99,7 @@ impl GuardedIts {
         level1.any(|table| address.wrapping_sub(table.address) < table.bytes)
     }
 
-    fn declared(&self) -> &Declaration {
+    pub(crate) fn declared(&self) -> &Declaration {
         &self.mappings.declared
     }
 
@@ -180,17 +180,19 @@ impl GuardedIts {
     }
 
     /// The hardware's register, which EL2 must write.
-    fn forwarded(&self, register: Register, value: u64, mask: u64, source: &'static str) -> Write {
+    pub(crate) fn forwarded(
+        &self,
+        register: Register,
+        value: u64,
+        mask: u64,
+        source: &'static str,
+    ) -> Write {
         let address = self.base + register.offset();
         Write { address, size: AccessSize::Double, value, mask, required: true, source }
     }
 
     fn write_ctlr(&mut self, enable: bool, trap: &mut ItsTrap) {
-        let value = self.ctlr | u64::from(enable);
-        let write = Write {
-            size: AccessSize::Word,
-            ..self.forwarded(Register::Ctlr, value, 0x7fff_ffff, "CTLR")
-        };
+        let write = self.write_of_ctlr(enable, "CTLR");
         let base = self.base;
         let written =
             |event: &Event| matches!(event, Event::DeviceWrite { address, .. } if *address == base);
@@ -437,30 +439,34 @@ impl GuardedIts {
         if self.is_waiting() && self.read_before_copy(rest).is_some() {
             self.report_polls(polls, "more", trap);
         }
-        let timeout = self.declared().queue.timeout;
-        if self.is_waiting() && timeout == Timeout::Off {
-            self.stop = Stop::Lost;
-            let write = self.forwarded(Register::Ctlr, self.ctlr, 0x7fff_ffff, timeout.source());
-            trap.account.writes.push(Write { size: AccessSize::Word, ..write });
-        }
-        rest
+        self.give_up(polls, rest, trap)
+    }
+
+    /// CTLR, which EL2 must write with this Enabled.
+    pub(crate) fn write_of_ctlr(&self, enable: bool, source: &'static str) -> Write {
+        let value = self.ctlr | u64::from(enable);
+        let write = self.forwarded(Register::Ctlr, value, 0x7fff_ffff, source);
+        Write { size: AccessSize::Word, ..write }
     }
 
     /// Whether the ITS still works on what it was given.
-    fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.queues.stalled && !self.mappings.in_flight.is_empty()
     }
 
-    fn report_polls(&self, polls: u32, seen: &str, trap: &mut ItsTrap) {
+    pub(crate) fn report_polls(&self, polls: u32, seen: &str, trap: &mut ItsTrap) {
         let (rule, path) = (&rules::DIV_LOOK, format_args!("its{}.polls", self.its));
         let expected = format_args!("{polls} reads of CREADR, or all consumed");
         trap.account.judgement.disagree(rule, "queue.polls", path, expected, seen);
     }
 
-    /// The next value of CREADR that EL2 read before it copied a slot, and the events after that.
+    /// The next value of CREADR that EL2 read before it copied a slot or wrote a register, and the
+    /// events after that.
     fn read_before_copy<'a>(&self, events: &'a [Event]) -> Option<(u64, &'a [Event])> {
         let creadr = self.base + Register::Creadr.offset();
-        let before = events.iter().take_while(|event| !self.queues.is_copy(event));
+        let writes = |event: &Event| matches!(event, Event::DeviceWrite { .. });
+        let before =
+            events.iter().take_while(|event| !self.queues.is_copy(event) && !writes(event));
         before.enumerate().find_map(|(index, event)| match *event {
             Event::DeviceRead { address, value, .. } if address == creadr => {
                 Some((value, &events[index + 1..]))
@@ -489,7 +495,7 @@ impl GuardedIts {
     }
 
     /// P9: C is taken, and what was consumed is released. False if CREADR cannot be so.
-    fn consume(&mut self, creadr: u64, trap: &mut ItsTrap) -> bool {
+    pub(crate) fn consume(&mut self, creadr: u64, trap: &mut ItsTrap) -> bool {
         let queues = &mut self.queues;
         queues.stalled = creadr & STALLED != 0;
         let offset = creadr & OFFSET_MASK;
@@ -616,6 +622,16 @@ impl GuardedIts {
     }
 
     // ---- rest
+
+    /// The events after EL2's last write of CTLR. A host's write of another register makes EL2 write
+    /// it where polls run out (the point `timeout`).
+    fn since_start<'a>(&self, events: &'a [Event]) -> &'a [Event] {
+        if self.declared().queue.timeout == Timeout::Kept {
+            return events;
+        }
+        let writes = |event: &Event| matches!(event, Event::DeviceWrite { address, .. } if *address == self.base);
+        &events[events.iter().rposition(writes).map_or(0, |last| last + 1)..]
+    }
 
     /// Whether the ITS is at rest. EL2 must have looked, unless nothing `depends` on it.
     fn rests_for(&mut self, depends: bool, trap: &mut ItsTrap) -> bool {

@@ -31,9 +31,10 @@ mod policy;
 mod queue;
 mod race;
 mod set_up;
+mod tear_down;
 #[cfg(test)]
 mod testing;
-mod tear_down;
+mod timeout;
 mod trap;
 
 use its_rules::{Rule, catalogue as rules};

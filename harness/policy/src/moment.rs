@@ -209,7 +209,7 @@ mod tests {
         world.differ(finalize(1), x1(0), &by_itself(0), &rules::DIV_SETUP, none);
         world.agree(finalize(1), x1(0), &[]);
         world.differ(finalize(0), x1(0), &[], &rules::DIV_SETUP, made);
-        world.differ(finalize(0), x1(0), &by_itself(-16), &rules::DIV_SETUP, "x1");
+        world.differ(finalize(0), x1(0), &by_itself(-16), &rules::DIV_ERRNO, "x1");
         world.agree(finalize(0), x1(0), &by_itself(0));
         assert_eq!(world.model.phase(0), Phase::Guarded);
         // Without a description the hypercall sets up, once all is finalized.

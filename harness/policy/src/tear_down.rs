@@ -54,7 +54,8 @@ impl Policy {
 impl GuardedIts {
     /// CBASER and each BASER that was Valid at set-up lose Valid, in any order.
     fn judge_cleared(&self, events: &[Event], source: &'static str, account: &mut Account) {
-        let tables = (0..8).filter(|n| Baser::from_bits(self.mappings.baser[usize::from(*n)]).valid());
+        let tables =
+            (0..8).filter(|n| Baser::from_bits(self.mappings.baser[usize::from(*n)]).valid());
         for register in tables.map(Register::Baser).chain([Register::Cbaser]) {
             let own = self.base + register.offset();
             let written = events.iter().rev().find_map(|event| match *event {
@@ -69,8 +70,10 @@ impl GuardedIts {
         }
         for event in events {
             if let Event::DeviceWrite { address, .. } = *event
-                && matches!(Register::at(address.wrapping_sub(self.base)),
-                    Register::Baser(_) | Register::Cbaser)
+                && matches!(
+                    Register::at(address.wrapping_sub(self.base)),
+                    Register::Baser(_) | Register::Cbaser
+                )
             {
                 let (size, mask) = (AccessSize::Double, Baser::VALID);
                 let write = Write { address, size, value: 0, mask, required: false, source };

@@ -109,7 +109,7 @@ impl Service {
         if events.iter().any(is_out_of_account) {
             return Err("the machine did what no host can account for");
         }
-        if self.gives_up(action, events) {
+        if !self.asks_to_stop(action) && self.gives_up(events) {
             return Err("the emulation is declared to switch an ITS off, and did");
         }
         match self.act(action, outcome)? {
@@ -119,33 +119,44 @@ impl Service {
         }
     }
 
-    /// The point `timeout`: whether EL2 cleared Enabled of an ITS by itself, after it read CREADR
-    /// as often as polls are declared.
-    pub(crate) fn gives_up(&self, action: &Action, events: &[Event]) -> bool {
+    /// The point `timeout`: whether EL2 cleared Enabled of an ITS after it read CREADR as often as
+    /// polls are declared.
+    pub(crate) fn gives_up(&self, events: &[Event]) -> bool {
         let Declaration { queue, .. } = self.legal.declared;
         if queue.timeout == Timeout::Kept {
             return false;
         }
-        let register = |at| {
-            let (_, offset) = its_at(&self.hardware.machine, at)?;
-            Some(Register::at(offset))
-        };
-        let clears = |at, value| register(at) == Some(Register::Ctlr) && value & 1 == 0;
-        if let Action::Device { address, direction: Direction::Write(value), .. } = *action
-            && clears(address, value)
-        {
-            return false;
-        }
-        let is_end = |event: &Event| match *event {
-            Event::DeviceWrite { address, value, .. } => clears(address, value),
+        let is_clear = |event: &Event| match *event {
+            Event::DeviceWrite { address, value, .. } => self.clears_enabled(address, value),
             _ => false,
         };
         let is_poll = |event: &&Event| match **event {
-            Event::DeviceRead { address, .. } => register(address) == Some(Register::Creadr),
+            Event::DeviceRead { address, .. } => self.register(address) == Some(Register::Creadr),
             _ => false,
         };
-        let end = events.iter().position(is_end);
-        end.is_some_and(|end| events[..end].iter().filter(is_poll).count() >= queue.polls as usize)
+        let last = events.iter().rposition(is_clear);
+        last.is_some_and(|last| {
+            events[..last].iter().filter(is_poll).count() >= queue.polls as usize
+        })
+    }
+
+    /// Whether an action asks EL2 to clear Enabled of an ITS.
+    fn asks_to_stop(&self, action: &Action) -> bool {
+        match *action {
+            Action::Device { address, direction: Direction::Write(value), .. } => {
+                self.clears_enabled(address, value)
+            }
+            _ => false,
+        }
+    }
+
+    fn clears_enabled(&self, address: u64, value: u64) -> bool {
+        self.register(address) == Some(Register::Ctlr) && value & 1 == 0
+    }
+
+    /// The register of an ITS at an address.
+    fn register(&self, address: u64) -> Option<Register> {
+        its_at(&self.hardware.machine, address).map(|(_, offset)| Register::at(offset))
     }
 
     pub(crate) fn act(&mut self, action: &Action, outcome: Outcome) -> Followed {

@@ -136,8 +136,7 @@ impl External {
 
     /// Returns what the adapter's build script is to link, and how.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        let Facts { observed, described, redistributors, tear_down, finalized, .. } =
-            self.facts;
+        let Facts { observed, described, redistributors, tear_down, finalized, .. } = self.facts;
         let cfgs = [
             (observed, "observed"),
             (described, "described"),
@@ -220,7 +219,8 @@ fn link(object: &Path, name: String, source: Option<&str>) -> Result<External> {
     symbols.check(object)?;
     let renamed = scratch.join("subject.o");
     let mut arguments = symbols.renames();
-    let kept = REQUIRED.into_iter().chain([DESCRIBES, SETS_UP_REDISTRIBUTORS, TEARS_DOWN, IS_FINALIZED]);
+    let kept =
+        REQUIRED.into_iter().chain([DESCRIBES, SETS_UP_REDISTRIBUTORS, TEARS_DOWN, IS_FINALIZED]);
     arguments.extend(kept.map(|symbol| format!("--keep-global-symbol={symbol}")));
     arguments.extend([merged.display().to_string(), renamed.display().to_string()]);
     binutils("objcopy").run(arguments).with_context(subject)?;
