@@ -177,7 +177,8 @@ fn cwriter_write(action: &Action, guards: &Guards) -> Option<(u8, Part, u64)> {
     };
     let (its, register) = guards.register(address)?;
     let base = guards.machine.its.get(usize::from(its))?;
-    let (_, part) = Register::select(address.wrapping_sub(*base), size.bytes())?;
+    let offset = address.wrapping_sub(*base);
+    let (_, part) = guards.declared.traps.select(offset, size.bytes())?;
     (register == Register::Cwriter).then_some((its, part, value))
 }
 

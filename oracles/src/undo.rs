@@ -212,7 +212,7 @@ fn ignored(step: &Step, guards: &Guards) -> Option<Finding> {
     // By declaration a byte of CREADR is read as its half is.
     let is_narrow = size.bytes() < 4 && guards.declared.traps.narrow_reads == NarrowReads::Bytes;
     let (start, bytes) = if is_narrow { (offset & !3, 4) } else { (offset, size.bytes()) };
-    let selected = Register::select(start, bytes).filter(|_| offset < FRAME_BYTES);
+    let selected = guards.declared.traps.select(start, bytes).filter(|_| offset < FRAME_BYTES);
     // Whether the register table has a row that does something with the access.
     let has_effect = selected.is_some_and(|(register, _)| match direction {
         Direction::Read => register == Register::Creadr,

@@ -716,6 +716,7 @@ static u64 trap_control(struct unit *unit, const struct its_trap *trap)
 	u64 start = trap->offset & ~7ULL, shift = trap->offset & 4 ? 32 : 0, value;
 	bool wide = width(start) == 8, half = wide && trap->bytes == 4 && start != 0x48 && !(trap->offset & 3);
 	bool narrow = trap->bytes < 4 && !(trap->offset & (trap->bytes - 1));
+	bool whole = CHOSEN(SIZES_ANY) && !(trap->offset & (wide ? 7 : 3));
 
 	if (CHOSEN(NARROW_READS_BYTES) && !trap->write && narrow) {
 		struct its_trap around = *trap;
@@ -725,7 +726,7 @@ static u64 trap_control(struct unit *unit, const struct its_trap *trap)
 		value = trap_control(unit, &around) >> 8 * (trap->offset & 3);
 		return value & (BIT(8 * trap->bytes) - 1);
 	}
-	if (!half && (trap->bytes != (wide ? 8 : 4) || trap->offset & (trap->bytes - 1)))
+	if (!half && !whole && (trap->bytes != (wide ? 8 : 4) || trap->offset & (trap->bytes - 1)))
 		return 0;
 	if (!half) {
 		start = trap->offset;
@@ -871,7 +872,11 @@ int64_t its_subject_set_up(u64 device, u64 private_at, u64 descriptor_at, u64 co
 
 u64 its_subject_trap(const struct its_trap *trap)
 {
+	struct its_trap control = *trap;
 	u64 value;
+
+	if (CHOSEN(MISALIGNED_ROUNDED))
+		control.offset -= control.offset % control.bytes;
 
 	if (trap->frame == ITS_FRAME_REDISTRIBUTOR)
 		return trap_redistributor(trap);
@@ -882,7 +887,7 @@ u64 its_subject_trap(const struct its_trap *trap)
 	if (trap->frame != ITS_FRAME_CONTROL)
 		return 0;
 	its_lock(ITS_LOCK_ITS + trap->index);
-	value = trap_control(&units[trap->index], trap);
+	value = trap_control(&units[trap->index], &control);
 	its_unlock(ITS_LOCK_ITS + trap->index);
 	return value;
 }

@@ -20,6 +20,8 @@ static const char *const names[CHOICES] = {
 	[AS_POLICY] = "",
 	[UNKNOWN_REGISTERS_HARDWARE] = "traps.unknown-registers = \"hardware\"",
 	[NARROW_READS_BYTES] = "traps.narrow-reads = \"bytes\"",
+	[SIZES_ANY] = "traps.sizes = \"any\"",
+	[MISALIGNED_ROUNDED] = "traps.misaligned = \"rounded\"",
 	[CLOSING_WRITES_CWRITER] = "traps.closing-writes = \"cwriter\"",
 	[CLOSING_DONATION_ALLOWED] = "traps.closing-donation = \"allowed\"",
 	[REDISTRIBUTORS_OPEN] = "traps.redistributors = \"open\"",

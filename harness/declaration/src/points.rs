@@ -1,5 +1,6 @@
 //! The table of points: one row is a value of the policy that an emulation may declare.
 
+use its_gic::{Part, Register};
 use serde::Deserialize;
 
 use crate::commands::{Checks, Commands};
@@ -124,6 +125,22 @@ points! {
             Zero "zero",
             /// These bytes of the register, read as its half or as the whole.
             Bytes "bytes",
+        }
+        /// How EL2 handles an access of another size than the register has, in Closing too. 32-bit
+        /// halves are as in POLICY.md.
+        sizes "sizes" ("registers, sizes"): choice Sizes {
+            /// It reads zero and is ignored.
+            Checked "checked",
+            /// At the first byte of a register it is one of the whole register. A read returns the
+            /// low bytes of that, and zero above. A write writes the value, and zero above.
+            Any "any",
+        }
+        /// How EL2 handles a misaligned access to the control frame, in Closing too.
+        misaligned "misaligned" ("registers, sizes"): choice Misaligned {
+            /// It reads zero and is ignored.
+            Refused "refused",
+            /// As one at the next lower multiple of its size.
+            Rounded "rounded",
         }
         /// How EL2 handles a write to an ITS in Closing.
         closing_writes "closing-writes" ("P2"): choice ClosingWrites {
@@ -453,6 +470,23 @@ points! {
             /// checks of CTLR are as above.
             El2 "el2",
         }
+    }
+}
+
+impl Traps {
+    /// Returns the register and the bits that an access of `bytes` at `offset` of the control frame
+    /// names, or `None` where it names none.
+    pub fn select(&self, offset: u64, bytes: u64) -> Option<(Register, Part)> {
+        let rounded = match self.misaligned {
+            Misaligned::Refused => offset,
+            Misaligned::Rounded => offset - offset % bytes,
+        };
+        let whole = || {
+            let register = Register::at(rounded);
+            let is_start = self.sizes == Sizes::Any && register.offset() == rounded;
+            is_start.then_some((register, Part::Whole))
+        };
+        Register::select(rounded, bytes).or_else(whole)
     }
 }
 

@@ -245,6 +245,10 @@ impl Policy {
         account: &mut Account,
     ) {
         let (machine, declared) = (&self.machine, &self.declared);
+        let direction = match direction {
+            Direction::Read => Direction::Read,
+            Direction::Write(value) => Direction::Write(size.truncate(value)),
+        };
         match *before {
             Before::Its { its, offset, registers: ref before } => {
                 let ledger = &mut self.ledger;

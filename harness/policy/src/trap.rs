@@ -122,7 +122,7 @@ impl ItsTrap<'_> {
             return None;
         }
         let bytes = self.size.bytes();
-        if let Some((register, part)) = Register::select(self.offset, bytes) {
+        if let Some((register, part)) = self.declared.traps.select(self.offset, bytes) {
             return Some(Selected { register, part, shift: 0 });
         }
         let has_bytes = self.declared.traps.narrow_reads == NarrowReads::Bytes
@@ -131,6 +131,18 @@ impl ItsTrap<'_> {
             && self.offset.is_multiple_of(bytes);
         let (register, part) = Register::select(self.offset & !3, 4).filter(|_| has_bytes)?;
         Some(Selected { register, part, shift: 8 * (self.offset & 3) })
+    }
+
+    /// The point because of which an access of its size or alignment names a register.
+    fn declared_size(&self) -> Option<&'static str> {
+        let (traps, bytes) = (self.declared.traps, self.size.bytes());
+        if Register::select(self.offset, bytes).is_some() {
+            return None;
+        }
+        let is_aligned = self.offset.is_multiple_of(bytes);
+        let misaligned = traps.misaligned.declared().filter(|_| !is_aligned);
+        let narrow = traps.narrow_reads.declared().filter(|_| bytes < 4);
+        misaligned.or(traps.sizes.declared()).or(narrow)
     }
 
     /// P2: until the ITS is guarded reads are forwarded and writes ignored.
@@ -180,8 +192,7 @@ impl ItsTrap<'_> {
             Some(Selected { part, shift, .. }) => self.size.truncate(part.extract(value) >> shift),
             None => value,
         };
-        let narrow =
-            selected.filter(|_| self.size.bytes() < 4).map(|_| NarrowReads::Bytes.source());
+        let other = selected.and_then(|_| self.declared_size());
         let is = |value: u64| (bytes(value) == self.seen, Some(value));
         let (rule, (right, expected)): (&'static Rule, _) = match reading {
             Reading::Creadr(value) => (&rules::DIV_CREADR, is(value)),
@@ -208,7 +219,7 @@ impl ItsTrap<'_> {
             return;
         }
         let (row, path) = name(self.machine, base + self.offset);
-        let source = declared.or(narrow).unwrap_or(row);
+        let source = declared.or(other).unwrap_or(row);
         let expected = match expected {
             Some(value) => format!("{:#x}", bytes(value)),
             None => "the hardware's value".into(),
