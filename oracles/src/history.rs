@@ -68,6 +68,7 @@ impl History {
             }
             PageChange::Donate => entry.owned = true,
             PageChange::Reclaim => entry.owned = false,
+            PageChange::Show | PageChange::Hide => {}
         }
     }
 
@@ -142,6 +143,7 @@ pub(crate) const fn column(change: PageChange) -> (usize, i32) {
         PageChange::Unpin => (1, -1),
         PageChange::Donate => (2, 1),
         PageChange::Reclaim => (2, -1),
+        PageChange::Show | PageChange::Hide => (2, 0),
     }
 }
 

@@ -89,7 +89,7 @@ fn changed(
             (&rules::LEAK_FOREIGN, class(reach.purpose))
         } else if is_borrowed(reach.purpose) && !state.stays() && !is_shared {
             loose(reach.purpose, why())
-        } else if !is_borrowed(reach.purpose) && state.host_can_access() {
+        } else if !is_borrowed(reach.purpose) && state.host_can_store() {
             (exposed(reach.purpose), "given-back")
         } else {
             return None;

@@ -157,10 +157,10 @@ static bool grow(const struct table *table, u64 at)
 		return false;
 	if (level2_of(READ_ONCE(*host), table->recorded, &level2) != 1)
 		return false;
-	if (!its_is_memory(level2.address, level2.bytes) || donate(level2))
+	if (!its_is_memory(level2.address, level2.bytes) || donate_table(level2))
 		return false;
 	if (CHOSEN(LEVEL2_CHECKED) && its_first_word(its_to_pointer(level2.address), level2.bytes)) {
-		reclaim(level2);
+		reclaim_table(level2);
 		return false;
 	}
 	if (!CHOSEN(LEVEL2_CHECKED))

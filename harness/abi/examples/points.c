@@ -37,6 +37,7 @@ static const char *const names[CHOICES] = {
 	[ITT_ALIGNMENT_4K] = "memory.itt-alignment = \"4K\"",
 	[ITT_ALIGNMENT_64K] = "memory.itt-alignment = \"64K\"",
 	[ITT_PAGES_OWN] = "memory.itt-pages = \"own\"",
+	[TABLES_SHOWN] = "memory.tables = \"shown\"",
 	[ITTS_OWNED] = "memory.itts = \"owned\"",
 	[PINS_BY_PAGE] = "memory.pins = \"by-page\"",
 	[CAPACITY_DEVICES] = "memory.capacity = \"devices\"",

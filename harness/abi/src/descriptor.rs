@@ -178,7 +178,7 @@ impl Descriptor {
             return;
         }
         let ours = self.layouts.give_back(self.page, &el2.page_words(self.page));
-        if state.is_some_and(PageState::host_can_access) {
+        if state.is_some_and(PageState::host_can_store) {
             el2.put_page_words(self.page, &ours);
         }
     }

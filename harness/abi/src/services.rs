@@ -125,6 +125,8 @@ object! {
     fn unpin(page: u64) -> Result<(), Errno>;
     fn donate(pages: Pages) -> Result<(), Errno>;
     fn reclaim(pages: Pages) -> Result<(), Errno>;
+    fn show(pages: Pages) -> Result<(), Errno>;
+    fn hide(pages: Pages) -> Result<(), Errno>;
     fn pins(page: u64) -> u16;
     fn note(page: u64) -> u32;
     fn set_note(page: u64, note: u32);
@@ -259,6 +261,12 @@ services! {
             descriptor.reclaimed(pages, el2);
         }
         number(result)
+    } }
+    fn its_show(page: u64, pages: u64) -> i32 { |el2, _current| {
+        number(el2.show(Pages { first: page, count: pages }))
+    } }
+    fn its_hide(page: u64, pages: u64) -> i32 { |el2, _current| {
+        number(el2.hide(Pages { first: page, count: pages }))
     } }
     fn its_note(page: u64) -> u32 { |el2, _current| el2.note(page) }
     fn its_set_note(page: u64, note: u32) -> () { |el2, _current| el2.set_note(page, note) }

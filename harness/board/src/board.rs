@@ -9,7 +9,7 @@ use its_gic::Register;
 use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_machine::{
     AccessSize, Action, Direction, Event, Exposure, LockName, Machine, Misconduct, Outcome,
-    PageChange, Reach, Translation, View,
+    PageChange, PageState, Reach, Translation, View,
 };
 
 use crate::direct::Direct;
@@ -242,7 +242,8 @@ impl Board {
             }
             Action::Load { cpu, address } => {
                 let state = self.state.borrow();
-                if !address.is_multiple_of(8) || !state.host_reaches(cpu, address) {
+                let reaches = state.host_reaches(cpu, address, PageState::host_can_load);
+                if !address.is_multiple_of(8) || !reaches {
                     return Outcome::Refused;
                 }
                 Outcome::Value(state.memory.read(address))
@@ -264,7 +265,9 @@ impl Board {
             Action::Clean { cpu, address, bytes } => {
                 let mut state = self.state.borrow_mut();
                 let mut pages = Pages::under(address, bytes).iter();
-                if !pages.all(|page| state.host_reaches(cpu, page * PAGE_BYTES)) {
+                if !pages.all(|page| {
+                    state.host_reaches(cpu, page * PAGE_BYTES, PageState::host_can_load)
+                }) {
                     return Outcome::Refused;
                 }
                 state.host_clean(address, bytes);
@@ -292,7 +295,7 @@ impl Board {
     fn store(&self, cpu: u8, address: u64, words: &[u64]) -> Outcome {
         let mut state = self.state.borrow_mut();
         let aligned = address.is_multiple_of(8 * words.len() as u64);
-        if !aligned || !state.host_reaches(cpu, address) {
+        if !aligned || !state.host_reaches(cpu, address, PageState::host_can_store) {
             return Outcome::Refused;
         }
         for (index, word) in (0..).zip(words) {

@@ -12,7 +12,7 @@
 use its_el2::{Mapped, PageWords};
 use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{PAGE_BYTES, Pages};
-use its_machine::{Barrier, Event, Misconduct, PageState};
+use its_machine::{Barrier, Errno, Event, Misconduct, PageChange, PageState};
 
 use crate::board::Board;
 use crate::state::State;
@@ -262,7 +262,7 @@ impl Board {
         let mut shared = false;
         for page in Pages::under(address, bytes).iter() {
             match state.ownership.state(page) {
-                Some(page) if page.el2_can_access() => shared |= page.host_can_access(),
+                Some(page) if page.el2_can_access() => shared |= page.host_can_store(),
                 _ => self.stop(state, Misconduct::BadAccess { address, write }),
             }
         }
@@ -350,6 +350,14 @@ impl Mapped for Board {
         let mut state = self.call();
         state.events.push(Event::Waited { microseconds });
         state.go_on(microseconds);
+    }
+
+    fn show(&self, pages: Pages) -> Result<(), Errno> {
+        self.change(PageChange::Show, pages)
+    }
+
+    fn hide(&self, pages: Pages) -> Result<(), Errno> {
+        self.change(PageChange::Hide, pages)
     }
 
     fn set_up_is_over(&self, arguments: [u64; 4], x1: i64) {

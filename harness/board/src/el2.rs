@@ -94,7 +94,7 @@ impl Board {
         let page = state.ownership.state(address / PAGE_BYTES);
         match page {
             Some(page) if page.el2_can_access() && address.is_multiple_of(bytes) => {
-                (state, page.host_can_access())
+                (state, page.host_can_store())
             }
             _ => self.stop(state, Misconduct::BadAccess { address, write }),
         }
@@ -108,7 +108,7 @@ impl Board {
         state
     }
 
-    fn change(&self, change: PageChange, pages: Pages) -> Result<(), Errno> {
+    pub(crate) fn change(&self, change: PageChange, pages: Pages) -> Result<(), Errno> {
         let mut state = self.page_call();
         if state.is_due(change) {
             let result = Err(Errno::Enomem);

@@ -72,6 +72,9 @@ impl Ownership {
             PageChange::Donate => self.give(pages, PageState::HOST, PageState::EL2),
             // __pkvm_hyp_donate_host
             PageChange::Reclaim => self.give(pages, PageState::EL2, PageState::HOST),
+            // The host's stage-2 maps it without write permission.
+            PageChange::Show => self.give(pages, PageState::EL2, PageState::SHOWN),
+            PageChange::Hide => self.give(pages, PageState::SHOWN, PageState::EL2),
         }
     }
 

@@ -4,7 +4,8 @@ use its_gic::geometry::{PAGE_BYTES, Pages};
 use its_gic::redistributor::FRAMES_BYTES;
 use its_gic::register::FRAME_BYTES;
 use its_machine::{
-    Barrier, Direction, Event, Frame, LockName, Machine, Misconduct, PageChange, Purpose, Reach,
+    Barrier, Direction, Event, Frame, LockName, Machine, Misconduct, PageChange, PageState,
+    Purpose, Reach,
 };
 
 use crate::board::{Failure, Progress, Tamper};
@@ -298,11 +299,17 @@ impl State {
         taken.map_or(NO_INTERRUPT, u64::from)
     }
 
-    pub(crate) fn host_reaches(&self, cpu: u8, address: u64) -> bool {
+    /// Whether a CPU can access memory at an address, where its host `can` by the page's state.
+    pub(crate) fn host_reaches(
+        &self,
+        cpu: u8,
+        address: u64,
+        can: impl Fn(PageState) -> bool,
+    ) -> bool {
         let Some(state) = self.ownership.state(address / PAGE_BYTES) else {
             return false;
         };
-        !self.finalized[usize::from(cpu)] || state.host_can_access()
+        !self.finalized[usize::from(cpu)] || can(state)
     }
 
     /// Makes the host's change that is due after this many shared reads.
@@ -312,7 +319,9 @@ impl State {
         }
         let now = self.shared_reads;
         for tamper in self.tampers.clone() {
-            if tamper.after != now || !self.host_reaches(self.cpu, tamper.address) {
+            if tamper.after != now
+                || !self.host_reaches(self.cpu, tamper.address, PageState::host_can_store)
+            {
                 continue;
             }
             self.host_store(tamper.address, tamper.value);

@@ -260,6 +260,13 @@ points! {
             /// It may not. EL2 refuses the ITT, at set-up too.
             Own "own",
         }
+        /// Whether the host can load from the queue and the tables, which are EL2's.
+        tables "tables" ("P4"): choice Tables {
+            /// It cannot.
+            Hidden "hidden",
+            /// It can. It cannot store there.
+            Shown "shown",
+        }
         /// Whose the pages of an ITT are as long as the ITS may use it.
         itts "itts" ("P5, P6"): choice Itts {
             /// The host's, shared with EL2 and pinned.

@@ -1,8 +1,8 @@
 //! Memory that an emulation reaches by pointers rather than by calls, as C code at EL2 does.
 
-use its_gic::geometry::PAGE_BYTES;
+use its_gic::geometry::{PAGE_BYTES, Pages};
 
-use its_machine::{Barrier, Misconduct, PageState};
+use its_machine::{Barrier, Errno, Misconduct, PageState};
 
 use crate::service::El2;
 
@@ -60,6 +60,13 @@ pub trait Mapped: El2 {
 
     /// EL2 waits; hardware goes on where the scenario says so.
     fn wait(&self, microseconds: u64);
+
+    /// The host may load from pages that are EL2's, all or none. The caller holds the memory lock.
+    /// EPERM: a page is not exclusively EL2's.
+    fn show(&self, pages: Pages) -> Result<(), Errno>;
+
+    /// Takes that back. EPERM: the host may not load from a page.
+    fn hide(&self, pages: Pages) -> Result<(), Errno>;
 
     /// A set-up of an ITS is over that EL2 made at a moment of its own: the arguments of the
     /// hypercall that described it, and what x1 would have been. It is no service of EL2: those who

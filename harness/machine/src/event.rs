@@ -19,14 +19,27 @@ pub enum PageChange {
     Unpin,
     Donate,
     Reclaim,
+    /// The host may load from a page of EL2's.
+    Show,
+    /// It may no longer.
+    Hide,
 }
 
 impl PageChange {
     /// All of them, by number.
-    pub const ALL: [Self; 6] =
-        [Self::Share, Self::Unshare, Self::Pin, Self::Unpin, Self::Donate, Self::Reclaim];
+    pub const ALL: [Self; 8] = [
+        Self::Share,
+        Self::Unshare,
+        Self::Pin,
+        Self::Unpin,
+        Self::Donate,
+        Self::Reclaim,
+        Self::Show,
+        Self::Hide,
+    ];
     /// Their names, by number.
-    pub const NAMES: &[&str] = &["share", "unshare", "pin", "unpin", "donate", "reclaim"];
+    pub const NAMES: &[&str] =
+        &["share", "unshare", "pin", "unpin", "donate", "reclaim", "show", "hide"];
 
     /// Returns the name.
     pub fn name(self) -> &'static str {
@@ -92,7 +105,7 @@ pub enum Event {
     /// EL2 ordered memory.
     Ordered(Barrier),
     /// Page ownership changed, or was asked to: by EL2 or by pKVM on behalf of a hypercall. One
-    /// page but for `Donate` and `Reclaim`.
+    /// page but for `Donate`, `Reclaim`, `Show` and `Hide`.
     Page { change: PageChange, pages: Pages, result: Result<(), Errno> },
     /// EL2 waited.
     Waited { microseconds: u64 },

@@ -7,6 +7,8 @@ pub enum HostSide {
     Owned,
     /// The host's, shared with EL2 (`PKVM_PAGE_SHARED_OWNED`).
     Shared,
+    /// The host can load from it and no more (`PKVM_PAGE_RESTRICTED_PROT`).
+    ReadOnly,
     /// Out of the host's reach (`PKVM_NOPAGE`): EL2's or a guest's.
     Nothing,
 }
@@ -36,12 +38,19 @@ impl PageState {
     pub const HOST: Self = Self { host: HostSide::Owned, el2: El2Side::Nothing, pins: 0 };
     /// EL2's alone.
     pub const EL2: Self = Self { host: HostSide::Nothing, el2: El2Side::Owned, pins: 0 };
+    /// EL2's, and the host can load from it.
+    pub const SHOWN: Self = Self { host: HostSide::ReadOnly, el2: El2Side::Owned, pins: 0 };
     /// A guest's alone.
     pub const GUEST: Self = Self { host: HostSide::Nothing, el2: El2Side::Nothing, pins: 0 };
 
-    /// Whether a deprivileged host can load from it and store to it.
-    pub const fn host_can_access(self) -> bool {
+    /// Whether a deprivileged host can load from it.
+    pub const fn host_can_load(self) -> bool {
         !matches!(self.host, HostSide::Nothing)
+    }
+
+    /// Whether a deprivileged host can store to it.
+    pub const fn host_can_store(self) -> bool {
+        matches!(self.host, HostSide::Owned | HostSide::Shared)
     }
 
     /// Whether EL2 has it mapped: its own, or borrowed and pinned.
@@ -60,6 +69,6 @@ impl PageState {
 
     /// Whether no hypercall of the host can make it somebody else's: held, or EL2's.
     pub const fn stays(self) -> bool {
-        self.is_held() || matches!((self.host, self.el2), (HostSide::Nothing, El2Side::Owned))
+        self.is_held() || matches!(self.el2, El2Side::Owned)
     }
 }

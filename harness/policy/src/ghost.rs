@@ -101,6 +101,8 @@ fn after(change: PageChange, state: PageState) -> Result<PageState, Errno> {
         PageChange::Share if state == PageState::HOST => Ok(shared(0)),
         PageChange::Donate if state == PageState::HOST => Ok(PageState::EL2),
         PageChange::Reclaim if state == PageState::EL2 => Ok(PageState::HOST),
+        PageChange::Show if state == PageState::EL2 => Ok(PageState::SHOWN),
+        PageChange::Hide if state == PageState::SHOWN => Ok(PageState::EL2),
         PageChange::Unshare if is_shared && state.pins == 0 => Ok(PageState::HOST),
         PageChange::Unshare if is_shared => Err(Errno::Ebusy),
         PageChange::Pin if is_shared => match state.pins.checked_add(1) {

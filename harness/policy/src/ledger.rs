@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use its_gic::geometry::Pages;
-use its_machine::{Event, HostSide, Machine, PageChange, PageState};
+use its_machine::{Event, Machine, PageChange, PageState};
 
 use crate::ghost::{Ghost, shared};
 use crate::{Rule, rules};
 use its_architecture::Judgement;
-use its_declaration::{Itts, Memory, Pins};
+use its_declaration::{Itts, Memory, Pins, Tables};
 
 /// What a page is but for the ITS emulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +22,20 @@ pub(crate) enum Base {
     El2,
 }
 
+/// Whether an ITS needs a page to be EL2's (P4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owned {
+    No,
+    /// For the records, a descriptor, or an ITT.
+    Own,
+    /// For the queue or a table.
+    Table,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     base: Base,
-    /// An ITS needs it to be EL2's (P4).
-    owned: bool,
+    owned: Owned,
     /// So many ITTs, shadows and redistributor tables lie on it (P5): its pins.
     borrowed: u32,
     /// Pins that could not be taken back (P13): the emulation still counts them.
@@ -63,7 +72,7 @@ impl Ledger {
             let el2 = self.machine.el2.iter().any(|own| own.contains(page));
             Entry {
                 base: if el2 { Base::El2 } else { Base::Host },
-                owned: false,
+                owned: Owned::No,
                 borrowed: 0,
                 kept: 0,
                 stuck: false,
@@ -109,19 +118,21 @@ impl Ledger {
     pub(crate) fn is_free(&self, pages: Pages) -> bool {
         pages.iter().all(|page| {
             let entry = self.entry(page);
-            let free =
-                entry.base == Base::Host && !entry.owned && entry.borrowed == 0 && !entry.stuck;
+            let free = entry.base == Base::Host
+                && entry.owned == Owned::No
+                && entry.borrowed == 0
+                && !entry.stuck;
             self.seen(page, 1).unwrap_or(free)
         })
     }
 
-    /// P4: exclusively EL2's from now on; `pages` are memory.
-    pub(crate) fn own(&mut self, pages: Pages) -> Result<(), Refused> {
+    /// P4: EL2's from now on; `pages` are memory.
+    pub(crate) fn own(&mut self, pages: Pages, how: Owned) -> Result<(), Refused> {
         if !self.is_free(pages) {
             return Err(Refused);
         }
         for page in pages.iter() {
-            self.update(page, |entry| entry.owned = true);
+            self.update(page, |entry| entry.owned = how);
         }
         Ok(())
     }
@@ -131,7 +142,7 @@ impl Ledger {
         pages.iter().all(|page| {
             let entry = self.entry(page);
             let can = matches!(entry.base, Base::Host | Base::HostShared)
-                && !entry.owned
+                && entry.owned == Owned::No
                 && entry.borrowed < u32::from(u16::MAX);
             self.seen(page, 0).unwrap_or(can)
         })
@@ -172,7 +183,7 @@ impl Ledger {
     pub(crate) fn take_itt(&mut self, itt: Pages) -> Result<(), Refused> {
         match self.declared.itts {
             Itts::Borrowed => self.borrow(itt),
-            Itts::Owned => self.own(itt),
+            Itts::Owned => self.own(itt, Owned::Own),
         }
     }
 
@@ -187,7 +198,7 @@ impl Ledger {
     /// EL2's pages are the host's own again.
     pub(crate) fn disown(&mut self, pages: Pages) {
         for page in pages.iter() {
-            self.update(page, |entry| entry.owned = false);
+            self.update(page, |entry| entry.owned = Owned::No);
         }
     }
 
@@ -211,7 +222,11 @@ impl Ledger {
                 PageChange::Unshare => (false, 0),
                 PageChange::Unpin => (false, 1),
                 PageChange::Reclaim => (true, 0),
-                PageChange::Share | PageChange::Pin | PageChange::Donate => continue,
+                PageChange::Share
+                | PageChange::Pin
+                | PageChange::Donate
+                | PageChange::Show
+                | PageChange::Hide => continue,
             };
             for page in pages.iter() {
                 self.update(page, |entry| {
@@ -231,7 +246,11 @@ impl Ledger {
             Pins::ByPage => 1,
         };
         match entry.base {
-            _ if entry.owned => PageState::EL2,
+            _ if entry.owned == Owned::Table => match self.declared.tables {
+                Tables::Hidden => PageState::EL2,
+                Tables::Shown => PageState::SHOWN,
+            },
+            _ if entry.owned == Owned::Own => PageState::EL2,
             _ if entry.borrowed > 0 => shared(entry.borrowed.min(most) as u16),
             Base::Host => PageState::HOST,
             Base::HostShared => shared(0),
@@ -260,7 +279,9 @@ impl Ledger {
                 self.pages.insert(page, Entry { stuck, ..entry });
                 continue;
             }
+            let is_table = entry.owned == Owned::Table;
             let source = match self.declared.itts {
+                _ if is_table => self.declared.tables.source(),
                 Itts::Owned => self.declared.itts.source(),
                 Itts::Borrowed if expected == PageState::EL2 => "P4",
                 Itts::Borrowed => self.declared.pins.source(),
@@ -297,7 +318,7 @@ fn report(
     (expected, seen): (PageState, PageState),
     judgement: &mut Judgement,
 ) {
-    let is_host_s = |page: PageState| page.host != HostSide::Nothing;
+    let is_host_s = |page: PageState| page.host_can_store();
     let rule: &'static Rule = if !(is_host_s(expected) && is_host_s(seen)) {
         &rules::DIV_OWNERSHIP
     } else if expected.host != seen.host {
@@ -331,6 +352,6 @@ mod tests {
             assert_eq!(ledger.borrow(one), Ok(()));
         }
         assert_eq!(ledger.borrow(one), Err(Refused));
-        assert_eq!(ledger.own(one), Err(Refused));
+        assert_eq!(ledger.own(one, Owned::Own), Err(Refused));
     }
 }

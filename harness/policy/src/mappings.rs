@@ -12,7 +12,7 @@ use its_gic::register::{Baser, TableType};
 use its_gic::{Command, Typer};
 use its_machine::{Errno, Event, Machine, PageChange};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Owned};
 use crate::trap::ItsTrap;
 use crate::{Rule, rules};
 
@@ -484,7 +484,7 @@ impl Mappings {
         if let Some(write) = write {
             self.judge_growth(level1_entry, (entry, pages), &window[..=write], trap);
             // P12: the growth of a refused command may stay.
-            let owned = trap.ledger.own(pages);
+            let owned = trap.ledger.own(pages, Owned::Table);
             debug_assert_eq!(owned, Ok(()), "level2() found them free");
             self.level1.insert(level1_entry, entry);
         } else if passes {
@@ -667,8 +667,11 @@ pub(crate) fn refused_by_injection(events: &[Event]) -> bool {
         [Event::Page { change, pages, result: Err(Errno::Enomem) }, Event::Injected] => {
             match change {
                 PageChange::Share => !pinned(*pages, &events[index..]),
-                PageChange::Pin | PageChange::Donate => true,
-                PageChange::Unshare | PageChange::Unpin | PageChange::Reclaim => false,
+                PageChange::Pin | PageChange::Donate | PageChange::Show => true,
+                PageChange::Unshare
+                | PageChange::Unpin
+                | PageChange::Reclaim
+                | PageChange::Hide => false,
             }
         }
         _ => false,

@@ -4,7 +4,7 @@ use its_architecture::{Architecture, Judgement, STALLED, value_of};
 use its_declaration::{Declaration, EnableLpis, Redistributors};
 use its_gic::geometry::PAGE_BYTES;
 use its_machine::{
-    AccessSize, Action, Direction, Event, Freedoms, HostSide, Machine, Outcome, PageState, Part,
+    AccessSize, Action, Direction, Event, Freedoms, Machine, Outcome, PageState, Part,
 };
 
 use crate::account::Account;
@@ -180,7 +180,11 @@ impl Policy {
             Action::Load { cpu, address }
             | Action::Store { cpu, address, .. }
             | Action::StoreCommand { cpu, address, .. } => {
-                self.judge_access(cpu, address, outcome, account);
+                let can = match action {
+                    Action::Load { .. } => PageState::host_can_load,
+                    _ => PageState::host_can_store,
+                };
+                self.judge_access((cpu, address), can, outcome, account);
                 self.act_on_hardware(action, outcome, events, account);
             }
             Action::PowerLoss { its, restored } => {
@@ -215,12 +219,18 @@ impl Policy {
     }
 
     /// A host load or store must be refused exactly if the page is out of a finalized CPU's reach.
-    fn judge_access(&self, cpu: u8, address: u64, outcome: &Outcome, account: &mut Account) {
+    fn judge_access(
+        &self,
+        (cpu, address): (u8, u64),
+        can: impl Fn(PageState) -> bool,
+        outcome: &Outcome,
+        account: &mut Account,
+    ) {
         let page = address / PAGE_BYTES;
         let (Some(state), refused) = (self.page(page), *outcome == Outcome::Refused) else {
             return;
         };
-        let must = self.is_finalized(cpu) && state.host == HostSide::Nothing;
+        let must = self.is_finalized(cpu) && !can(state);
         if must != refused {
             let name = |refused| if refused { "refused" } else { "allowed" };
             let (rule, path) = (&rules::DIV_ACCESS, format_args!("page {page:#x}"));

@@ -11,7 +11,7 @@ use its_machine::{Errno, Event};
 
 use crate::account::Account;
 use crate::guarded::{GuardedIts, Stop};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Owned};
 use crate::mappings::{Mappings, refused_by_injection};
 use crate::policy::Policy;
 use crate::queue::Queues;
@@ -267,7 +267,8 @@ impl<'a> SetUp<'a> {
         self.require("S5", Errno::Einval, own.is_some())?;
         let (private, descriptor) = own.ok_or(Failed)?;
 
-        let owned = self.ledger.own(private).is_ok() && self.ledger.own(descriptor).is_ok();
+        let mut own = |pages| self.ledger.own(pages, Owned::Own).is_ok();
+        let owned = own(private) && own(descriptor);
         self.require("S6", Errno::Eperm, owned)?;
         let own = [private, descriptor];
         let descriptor = descriptor.first * PAGE_BYTES;
@@ -528,7 +529,9 @@ impl<'a> SetUp<'a> {
         let mut itts = mappings.records.values().copied();
         let Memory { itt_pages, itts: whose, .. } = mappings.declared.memory;
         let all = well_formed
-            && owned.into_iter().all(|pages| ghost.is_memory(pages) && ledger.own(pages).is_ok())
+            && owned
+                .into_iter()
+                .all(|pages| ghost.is_memory(pages) && ledger.own(pages, Owned::Table).is_ok())
             && borrowed.into_iter().all(|pages| borrow(ledger, pages))
             && itts.all(|itt| {
                 let is_there = ghost.is_memory(itt) && mappings.allows_pages(itt, ledger);

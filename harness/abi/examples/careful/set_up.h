@@ -186,8 +186,10 @@ static void leave(const struct unit *unit, u32 group, u64 end)
 		struct span span;
 		s32 donated = member(unit, group, n - 1, &span);
 
-		if (donated > 0)
+		if (donated > 0 && group == ITTS)
 			reclaim(span);
+		else if (donated > 0)
+			reclaim_table(span);
 		else if (!donated)
 			give_back(span);
 	}
@@ -203,8 +205,11 @@ static bool change_hands(const struct unit *unit)
 			s32 donated = member(unit, group, n, &span);
 
 			bool alone = group == ITTS && CHOSEN(ITT_PAGES_OWN);
+			s32 failed = donated ? -EPERM : borrow_as(span, alone);
 
-			if (donated < 0 || (donated ? donate(span) : borrow_as(span, alone))) {
+			if (donated > 0)
+				failed = group == ITTS ? donate(span) : donate_table(span);
+			if (failed) {
 				leave(unit, group, n);
 				while (group-- > 0)
 					leave(unit, group, members(unit, group));

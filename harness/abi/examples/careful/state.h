@@ -292,6 +292,31 @@ static void reclaim(struct span span)
 		__pkvm_hyp_donate_host(span.address / PAGE, pages_under(span));
 }
 
+/* Of the queue or a table. */
+static s32 donate_table(struct span span)
+{
+	s32 result = donate(span);
+
+	if (!CHOSEN(TABLES_SHOWN) || result || !span.bytes)
+		return result;
+	its_lock(ITS_LOCK_MEMORY);
+	result = its_show(span.address / PAGE, pages_under(span));
+	if (result)
+		its_reclaim(span.address / PAGE, pages_under(span));
+	its_unlock(ITS_LOCK_MEMORY);
+	return result;
+}
+
+static void reclaim_table(struct span span)
+{
+	if (CHOSEN(TABLES_SHOWN) && span.bytes) {
+		its_lock(ITS_LOCK_MEMORY);
+		its_hide(span.address / PAGE, pages_under(span));
+		its_unlock(ITS_LOCK_MEMORY);
+	}
+	reclaim(span);
+}
+
 static s32 take_itt(struct span span)
 {
 	if (!CHOSEN(ITTS_OWNED))

@@ -60,7 +60,7 @@ pub(crate) fn exposure(reach: &Reach, memory: &Memory, ownership: &Ownership) ->
             exposure.outside = true;
             continue;
         };
-        exposure.host |= state.host_can_access();
+        exposure.host |= state.host_can_store();
         exposure.not_held |= !state.stays();
         exposure.foreign |= Area::EL2.run().contains(page)
             || (state.host, state.el2) == (HostSide::Nothing, El2Side::Nothing);
