@@ -425,3 +425,52 @@ impl Oracles {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use its_machine::Barrier;
+
+    use super::*;
+    use crate::testing::{ITS, LOAD, MACHINE, PRIVATE, page};
+
+    const CALL: Action = Action::Hypercall {
+        cpu: 0,
+        x0: Hypercall::InitItsEmulation.function_id(),
+        arguments: [ITS, 0, 0, 0],
+    };
+    const ORDERED: Event = Event::Ordered(Barrier::DSB_SY);
+    const SET_UP: Event = Event::SetUp { arguments: [ITS, 1, 2, 3], x1: 0 };
+
+    /// Of each part: the number of its first event, how many it has, and the ITS that it guards.
+    fn parts(action: &Action, events: &[Event], moment: Moment) -> Vec<(usize, usize, Option<u8>)> {
+        let step = Step::new(action, Outcome::Returned { x0: 0, x1: 0 }, events);
+        let parts = step.parts(moment);
+        parts.map(|(start, part)| (start, part.events.len(), part.set_up_its(&MACHINE))).collect()
+    }
+
+    #[test]
+    fn a_set_up_ends_where_the_emulation_says() {
+        let events = [ORDERED, SET_UP, ORDERED, ORDERED];
+        let expected = [(0, 2, Some(0)), (2, 2, None)];
+        assert_eq!(parts(&LOAD, &events, Moment::FirstTrap), expected);
+        let twice = [SET_UP, SET_UP];
+        let expected = [(0, 1, Some(0)), (1, 1, Some(0)), (2, 0, None)];
+        assert_eq!(parts(&LOAD, &twice, Moment::LastFinalize), expected);
+        // Nobody declares it.
+        assert_eq!(parts(&LOAD, &events, Moment::Hypercall), [(0, 4, None)]);
+    }
+
+    #[test]
+    fn a_hypercall_that_takes_nothing_may_describe_alone() {
+        let takes = [page(its_machine::PageChange::Donate, PRIVATE, 1)];
+        for (moment, events, guards) in [
+            (Moment::Hypercall, &[][..], true),
+            (Moment::FirstTrap, &[], false),
+            (Moment::LastFinalize, &[], false),
+            (Moment::LastFinalize, &takes, true),
+        ] {
+            let expected = [(0, events.len(), guards.then_some(0))];
+            assert_eq!(parts(&CALL, events, moment), expected, "{moment:?}");
+        }
+    }
+}

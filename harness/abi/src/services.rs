@@ -14,6 +14,7 @@ use crate::interface::{
     DSB, LOCK_AT, LOCK_ITS, LOCK_MEMORY, LOCK_REDISTRIBUTORS, LOCK_SET_UP, Redistributor,
 };
 use crate::place::entry;
+use crate::subject::refuse;
 
 pub(crate) const MOST_ITS: usize = its_machine::MAX_ITS;
 /// Locks by their address that are known at a time.
@@ -239,6 +240,9 @@ services! {
         el2.barrier(barrier);
     } }
     fn its_set_up_is_over(x1: u64, x2: u64, x3: u64, x4: u64, result: i64) -> () { |el2, _current| {
+        if cfg!(described) {
+            refuse("its_set_up_is_over: an emulation with its_subject_describe sets up in the hypercall");
+        }
         el2.set_up_is_over([x1, x2, x3, x4], result);
     } }
     fn its_share(page: u64) -> i32 { |el2, _current| number(el2.share(page)) }

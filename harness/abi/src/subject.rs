@@ -106,7 +106,7 @@ pub(crate) fn alone(name: &str, function: impl FnOnce() -> u64) -> u64 {
 
 /// Nothing can be played on this emulation. Callers may be called by C, which nothing can unwind
 /// through.
-fn refuse(why: &str) -> ! {
+pub(crate) fn refuse(why: &str) -> ! {
     eprintln!("error: the subject cannot be played on: {why}");
     // As the tools end where what they were given is not as it must be.
     std::process::exit(2)

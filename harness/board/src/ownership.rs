@@ -182,6 +182,23 @@ mod tests {
     }
 
     #[test]
+    fn the_host_may_load_from_what_is_shown() {
+        use PageChange::{Hide, Show};
+        let mut pages = ownership();
+        assert_eq!(pages.change(Show, one(PAGE)), Err(Errno::Eperm));
+        pages.change(Donate, one(PAGE)).unwrap();
+        assert_eq!(pages.change(Hide, one(PAGE)), Err(Errno::Eperm));
+        assert_eq!(pages.change(Show, one(PAGE)), Ok(()));
+        let shown = pages.state(PAGE).unwrap();
+        assert!(shown.host_can_load() && !shown.host_can_store() && shown.el2_can_access());
+        for change in [Share, Donate, Reclaim, Show] {
+            assert_eq!(pages.change(change, one(PAGE)), Err(Errno::Eperm), "{change:?}");
+        }
+        assert_eq!(pages.change(Hide, one(PAGE)), Ok(()));
+        assert_eq!(pages.state(PAGE), Some(PageState::EL2));
+    }
+
+    #[test]
     fn what_is_no_memory_cannot_change_hands() {
         let mut pages = ownership();
         let straddling = Pages { first: Area::HOLE.first() - 1, count: 2 };

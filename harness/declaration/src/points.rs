@@ -526,3 +526,31 @@ impl Queue {
         self.collections == 0 || (icid as u32) < self.collections
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accesses_name_registers_by_declaration() {
+        let checked = Traps::default();
+        let any = Traps { sizes: Sizes::Any, ..checked };
+        let rounded = Traps { misaligned: Misaligned::Rounded, ..checked };
+        let both = Traps { sizes: Sizes::Any, ..rounded };
+        let whole = |register| Some((register, Part::Whole));
+        let cwriter_high = Some((Register::Cwriter, Part::High));
+        for (offset, bytes, expected) in [
+            (0x88, 8, [whole(Register::Cwriter); 4]),
+            (0x8c, 4, [cwriter_high; 4]),
+            (0x88, 2, [None, whole(Register::Cwriter), None, whole(Register::Cwriter)]),
+            (0x00, 8, [None, whole(Register::Ctlr), None, whole(Register::Ctlr)]),
+            (0x8c, 8, [None, None, whole(Register::Cwriter), whole(Register::Cwriter)]),
+            (0x8e, 4, [None, None, cwriter_high, cwriter_high]),
+            (0x89, 2, [None, None, None, whole(Register::Cwriter)]),
+            (0x8a, 1, [None; 4]),
+        ] {
+            let seen = [checked, any, rounded, both].map(|traps| traps.select(offset, bytes));
+            assert_eq!(seen, expected, "{bytes} bytes at {offset:#x}");
+        }
+    }
+}

@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn every_transition_from_every_state() {
-        use PageChange::{Donate, Pin, Reclaim, Share, Unpin, Unshare};
+        use PageChange::{Donate, Hide, Pin, Reclaim, Share, Show, Unpin, Unshare};
         let (eperm, ebusy) = (Err(Errno::Eperm), Err(Errno::Ebusy));
         let states = [
             PageState::HOST,
@@ -133,15 +133,18 @@ mod tests {
             shared(1),
             shared(u16::MAX),
             PageState::EL2,
+            PageState::SHOWN,
             PageState::GUEST,
         ];
         let table = [
-            (Share, [Ok(shared(0)), eperm, eperm, eperm, eperm, eperm]),
-            (Unshare, [eperm, Ok(PageState::HOST), ebusy, ebusy, eperm, eperm]),
-            (Pin, [eperm, Ok(shared(1)), Ok(shared(2)), ebusy, eperm, eperm]),
-            (Unpin, [eperm, eperm, Ok(shared(0)), Ok(shared(u16::MAX - 1)), eperm, eperm]),
-            (Donate, [Ok(PageState::EL2), eperm, eperm, eperm, eperm, eperm]),
-            (Reclaim, [eperm, eperm, eperm, eperm, Ok(PageState::HOST), eperm]),
+            (Share, [Ok(shared(0)), eperm, eperm, eperm, eperm, eperm, eperm]),
+            (Unshare, [eperm, Ok(PageState::HOST), ebusy, ebusy, eperm, eperm, eperm]),
+            (Pin, [eperm, Ok(shared(1)), Ok(shared(2)), ebusy, eperm, eperm, eperm]),
+            (Unpin, [eperm, eperm, Ok(shared(0)), Ok(shared(u16::MAX - 1)), eperm, eperm, eperm]),
+            (Donate, [Ok(PageState::EL2), eperm, eperm, eperm, eperm, eperm, eperm]),
+            (Reclaim, [eperm, eperm, eperm, eperm, Ok(PageState::HOST), eperm, eperm]),
+            (Show, [eperm, eperm, eperm, eperm, Ok(PageState::SHOWN), eperm, eperm]),
+            (Hide, [eperm, eperm, eperm, eperm, eperm, Ok(PageState::EL2), eperm]),
         ];
         for (change, results) in table {
             for (state, result) in states.into_iter().zip(results) {

@@ -345,6 +345,26 @@ mod tests {
     use crate::testing::{FREE, machine};
 
     #[test]
+    fn itts_may_be_el2_s_and_tables_shown() {
+        let declared = Memory { itts: Itts::Owned, tables: Tables::Shown, ..Memory::default() };
+        let mut ledger = Ledger::new(machine(), declared);
+        let page = |first| Pages { first, count: 1 };
+        let state = |ledger: &Ledger, page| ledger.expected(ledger.entry(page));
+        assert_eq!(ledger.take_itt(page(FREE)), Ok(()));
+        assert_eq!(state(&ledger, FREE), PageState::EL2);
+        assert_eq!(ledger.take_itt(page(FREE)), Err(Refused));
+        assert_eq!(ledger.borrow(page(FREE)), Err(Refused));
+        ledger.release_itt(page(FREE));
+        assert_eq!(state(&ledger, FREE), PageState::HOST);
+        assert_eq!(ledger.borrow(page(FREE)), Ok(()));
+        assert_eq!(ledger.take_itt(page(FREE)), Err(Refused));
+        assert_eq!(ledger.own(page(FREE + 1), Owned::Table), Ok(()));
+        assert_eq!(state(&ledger, FREE + 1), PageState::SHOWN);
+        assert_eq!(ledger.own(page(FREE + 2), Owned::Own), Ok(()));
+        assert_eq!(state(&ledger, FREE + 2), PageState::EL2);
+    }
+
+    #[test]
     fn a_pin_count_has_16_bits() {
         let mut ledger = Ledger::new(machine(), Memory::default());
         let one = Pages { first: FREE, count: 1 };

@@ -109,3 +109,73 @@ impl GuardedIts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::*;
+
+    const CALL: Action = hypercall(0, Hypercall::FiniItsEmulation, [ITS, 0, 0, 0]);
+
+    fn ending() -> World {
+        let mut world = guarded();
+        world.model.declared.set_up.tear_down = TearDown::AtRest;
+        world
+    }
+
+    /// EL2 clears Enabled for the host and finds the ITS at rest.
+    fn rests(world: &mut World) {
+        let (size, direction) = (AccessSize::Word, its_machine::Direction::Write(0));
+        let off = Action::Device { cpu: 0, address: ITS, size, direction };
+        let mut events = look(0x80);
+        events.extend([writes_ctlr(0), reads(Register::Ctlr, 1 << 31)]);
+        events.extend([reads(Register::Cbaser, cbaser()), reads(Register::Creadr, 0x80)]);
+        world.agree(off, Outcome::Done, &events);
+    }
+
+    fn writes_ctlr(value: u64) -> Event {
+        Event::DeviceWrite { address: ITS, size: AccessSize::Word, value }
+    }
+
+    fn clears(register: Register) -> Event {
+        Event::DeviceWrite { address: ITS + register.offset(), size: AccessSize::Double, value: 0 }
+    }
+
+    fn end() -> Vec<Event> {
+        let registers = [Register::Baser(0), Register::Baser(1), Register::Cbaser];
+        let owned = [QUEUE, LEVEL1, COLLECTIONS, LEVEL2, PRIVATE, DESCRIPTOR];
+        let mut events: Vec<Event> = registers.map(clears).to_vec();
+        events.extend(releases(&[ITT, SHADOW, SHADOW_LEVEL1]));
+        events.extend(owned.map(|own| page(PageChange::Reclaim, own)));
+        events
+    }
+
+    #[test]
+    fn an_emulation_does_not_end_unless_that_is_declared() {
+        let mut world = guarded();
+        world.differ(CALL, x1(0), &[], &rules::DIV_HYPERCALL, "x1");
+        world.agree(CALL, x1(-95), &[]);
+    }
+
+    #[test]
+    fn an_emulation_ends_at_rest_and_gives_all_back() {
+        let nobody = hypercall(0, Hypercall::FiniItsEmulation, [ITS + 0x1000, 0, 0, 0]);
+        let mut world = ending();
+        world.agree(nobody, x1(-19), &[]);
+        world.differ(CALL, x1(0), &end(), &rules::DIV_HYPERCALL, "x1");
+        world.agree(CALL, x1(-16), &[]);
+        rests(&mut world);
+        world.differ(CALL, x1(-16), &[], &rules::DIV_HYPERCALL, "x1");
+        for left_out in 0..end().len() {
+            let mut events = end();
+            events.remove(left_out);
+            let played = world.clone().play(CALL, x1(0), &events);
+            assert!(!played.findings.is_empty(), "{:?} is left out", end()[left_out]);
+        }
+        world.agree(CALL, x1(0), &end());
+        assert_eq!(world.model.phase(0), Phase::Closing);
+        world.agree(CALL, x1(-95), &[]);
+        let donate = hypercall(0, Hypercall::HostDonateGuest, [QUEUE, 0, 0, 0]);
+        world.agree(donate, x1(0), &[]);
+    }
+}

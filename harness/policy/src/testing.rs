@@ -140,7 +140,7 @@ pub(crate) fn releases(borrowed: &[u64]) -> Vec<Event> {
     borrowed.iter().flat_map(give).collect()
 }
 
-pub(crate) fn hypercall(cpu: u8, call: Hypercall, arguments: [u64; 4]) -> Action {
+pub(crate) const fn hypercall(cpu: u8, call: Hypercall, arguments: [u64; 4]) -> Action {
     Action::Hypercall { cpu, x0: call.function_id(), arguments }
 }
 
