@@ -1,4 +1,4 @@
-use its_declaration::Check;
+use its_declaration::{Check, Timeout};
 use its_machine::freedom::choice::Effects;
 
 use crate::testing::*;
@@ -258,6 +258,44 @@ fn el2_polls_as_often_as_it_declares() {
     for wrong in [&[][..], &[0x80], &[0x80; 3]] {
         world.wrong_post(0xa0, &polls(wrong), &rules::DIV_LOOK, "its0.polls");
     }
+}
+
+#[test]
+fn what_is_in_flight_is_rolled_back_at_rest() {
+    let mut world = guarded();
+    let queue = &mut world.model.guarded[0].as_mut().unwrap().mappings.declared.queue;
+    (queue.polls, queue.timeout) = (2, Timeout::RolledBack);
+    let ctlr = |value| Event::DeviceWrite { address: ITS, size: AccessSize::Word, value };
+    let mut polled = [look(0x80), accepts(0x80, mapd(2, 4, FREE), &[FREE]), moves(0xa0)].concat();
+    polled.extend([reads(Register::Creadr, 0x80); 2]);
+    polled.push(ctlr(0));
+    let busy = [reads(Register::Ctlr, 0); 2].to_vec();
+    let rests = vec![
+        reads(Register::Ctlr, 0),
+        reads(Register::Ctlr, 1 << 31),
+        reads(Register::Cbaser, cbaser()),
+        reads(Register::Creadr, 0x80),
+    ];
+    let back = [releases(&[FREE]), moves(0x80), vec![ctlr(1)]].concat();
+    // The ITS never stops, and stays off.
+    world.clone().posts(0xa0, &[polled.clone(), busy.clone()]);
+    let kept = [polled.clone(), busy, back.clone()];
+    world.wrong_post(0xa0, &kept, &rules::DIV_FORWARD, "its0.cwriter");
+    let early = [polled.clone(), vec![reads(Register::Ctlr, 0)]];
+    world.wrong_post(0xa0, &early, &rules::DIV_LOOK, "its0.polls");
+    // EL2 did not see whether power was lost.
+    let unseen = [polled.clone(), rests[..2].to_vec(), back.clone()];
+    world.wrong_post(0xa0, &unseen, &rules::DIV_FORWARD, "its0.cwriter");
+    for left_out in 0..back.len() {
+        let mut events = back.clone();
+        events.remove(left_out);
+        let all = [polled.clone(), rests.clone(), events].concat();
+        let played = world.clone().play(post(0xa0), DONE, &all);
+        assert!(!played.findings.is_empty(), "{:?} is left out", back[left_out]);
+    }
+    world.posts(0xa0, &[polled, rests, back]);
+    assert_eq!(records(&world), (1, 3));
+    world.shows(CREADR, 0x81, &look(0x80));
 }
 
 /// P7, P10: a MAPD that stalled had no effect, so its record is free for what takes its place. It
