@@ -9,8 +9,8 @@ use serde::Deserialize;
 use crate::Declaration;
 use crate::fault::{Fault, Malformed};
 use crate::points::{
-    EnableLpis, Level2Contents, Level2Tables, Memory, Queue, Redistributors, Registers, SetUp,
-    Timeout, Traps,
+    EnableLpis, Level2Contents, Level2Tables, Memory, Queue, Redistributors, Refusal, Registers,
+    SetUp, Timeout, Traps,
 };
 
 /// The version of the file that this code reads.
@@ -94,6 +94,11 @@ impl File {
         if self.queue.polls == 0 && self.queue.timeout != Timeout::Kept {
             let what = "queue.timeout: without queue.polls nothing runs out".into();
             return Some(Fault::new("queue.timeout", what));
+        }
+        let Queue { timeout, refusal, .. } = self.queue;
+        if timeout == Timeout::RolledBack && refusal == Refusal::Skipped {
+            let what = "queue.timeout: with queue.refusal = \"skipped\" no command stays refused";
+            return Some(Fault::new("queue.timeout", what.into()));
         }
         let Traps { redistributors, enable_lpis, .. } = self.traps;
         if redistributors == Redistributors::Open && enable_lpis == EnableLpis::Borrowed {

@@ -1,5 +1,6 @@
 //! Phrases of a host that is wrong, or attacks.
 
+use super::hvc;
 use super::legal::set_up;
 use crate::words::*;
 
@@ -400,10 +401,11 @@ pub(super) fn while_running(draft: &mut Draft<'_, '_>) {
 /// Hypercalls at the wrong time or with wrong arguments.
 pub(super) fn hypercalls(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    match draft.below(5) {
+    match draft.below(7) {
         0 => draft.push(Operation::Finalize { cpu }),
         1 => set_up(draft),
         2 => bad_set_up(draft),
+        3 | 4 => hvc::torn_down(draft),
         _ => {
             let call = draft.pick(&Hypercall::ALL, Hypercall::HostShareHyp);
             let flip = if draft.chance(1, 3) { draft.word() } else { 0 };
@@ -432,7 +434,7 @@ pub(super) fn bad_set_up(draft: &mut Draft<'_, '_>) {
 /// Something in the way of a set-up that follows.
 pub(crate) fn before_set_up(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    match draft.below(6) {
+    match draft.below(7) {
         0 => bad_set_up(draft),
         1 => {
             let areas =

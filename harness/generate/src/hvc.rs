@@ -322,12 +322,12 @@ fn early(draft: &mut Draft<'_, '_>) {
 }
 
 /// The emulation of an ITS may end, once that is at rest; or the host goes on.
-fn torn_down(draft: &mut Draft<'_, '_>) {
+pub(super) fn torn_down(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     draft.push(Operation::Disable { cpu });
     draft.maybe(7, 8, |draft| draft.push(Operation::Quiesce { cpu }));
     draft.push(Operation::TearDown { cpu });
-    draft.maybe(1, 2, |draft| draft.push(Operation::Enable { cpu }));
+    draft.maybe(3, 4, |draft| draft.push(Operation::Enable { cpu }));
 }
 
 /// A set-up that was made, with other pages or the same.

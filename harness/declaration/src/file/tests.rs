@@ -80,6 +80,10 @@ fn values_that_cannot_be_are_refused() {
 fn contradictions_are_errors() {
     for (points, at) in [
         ("[queue]\ntimeout = \"off\"\n", "line 3, column"),
+        (
+            "[queue]\npolls = 2\nrefusal = \"skipped\"\ntimeout = \"rolled-back\"\n",
+            "line 5, column",
+        ),
         ("[traps]\nredistributors = \"open\"\nenable-lpis = \"borrowed\"\n", "line 4, column"),
         ("[memory]\nlevel2 = \"fixed\"\nlevel2-contents = \"checked\"\n", "line 4, column"),
     ] {
