@@ -1,6 +1,8 @@
 //! LEAK over pages that EL2 uses and the ITS does not reach: the private pages with its records,
 //! the descriptor, the host's copies. Judged by the transitions of pages alone, from boot on.
 
+use std::collections::BTreeSet;
+
 use its_machine::Event;
 
 use crate::guards::Guards;
@@ -9,11 +11,16 @@ use crate::{Finding, rules};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EmulationPages {
-    /// How many guarded ITSs were looked at as a whole.
-    known: usize,
+    /// Guarded ITSs that were looked at as a whole.
+    known: BTreeSet<u8>,
 }
 
 impl EmulationPages {
+    /// An ITS is guarded no more.
+    pub(crate) fn forget(&mut self, its: u8) {
+        self.known.remove(&its);
+    }
+
     /// Judges these events, and all pages of an ITS that is guarded since.
     pub(crate) fn judge(
         &mut self,
@@ -27,11 +34,11 @@ impl EmulationPages {
                 changed.extend(pages.iter());
             }
         }
-        for guard in guards.all.iter().skip(self.known) {
+        for guard in guards.all.iter().filter(|guard| !self.known.contains(&guard.its)) {
             let own = guard.copies.iter().chain([&guard.private, &guard.descriptor]);
             changed.extend(own.flat_map(|pages| pages.iter()));
         }
-        self.known = guards.all.len();
+        self.known.extend(guards.all.iter().map(|guard| guard.its));
         changed.sort_unstable();
         changed.dedup();
         for page in changed {
@@ -45,8 +52,8 @@ fn look_at(page: u64, guards: &Guards, history: &History, findings: &mut Vec<Fin
     for guard in &guards.all {
         let path = || format!("its{}: page {page:#x}", guard.its);
         for (pages, class) in [(guard.private, "records"), (guard.descriptor, "descriptor")] {
-            if pages.contains(page) && !now.owned {
-                let seen = "the host's";
+            if pages.contains(page) && (!now.owned || now.shown) {
+                let seen = if now.owned { "the host can load from it" } else { "the host's" };
                 findings.push(Finding::broken(&rules::LEAK_RECORDS, class, path(), seen));
             }
         }

@@ -9,6 +9,7 @@ use its_gic::{Baser, Cbaser, Register, Typer};
 use its_machine::{Event, Machine, View};
 
 use crate::Step;
+use crate::leak::overlap;
 
 /// Offsets in the descriptor (POLICY.md, set-up): the host's copy of the queue, and of the n-th
 /// level-1 table.
@@ -26,15 +27,18 @@ pub(crate) struct Guard {
     pub typer: Typer,
     pub cbaser: Cbaser,
     pub basers: [Baser; 8],
-    /// CTLR and CREADR as set-up read them.
+    /// CTLR, CREADR and CWRITER as set-up read them.
     pub ctlr: u64,
     pub creadr: u64,
+    pub cwriter: u64,
     pub private: Pages,
     pub descriptor: Pages,
     /// Physical address of the host's copy of the queue, if EL2 read where it is.
     pub queue_copy: Option<u64>,
     /// The pages of all of the host's copies.
     pub copies: Vec<Pages>,
+    /// Level-2 tables that set-up found.
+    pub found: Vec<Pages>,
     /// Level-2 tables that EL2 let the ITS use since.
     pub grown: Vec<Pages>,
 }
@@ -65,13 +69,23 @@ impl Guard {
                 copies.extend(word(table_copy(n)).map(|copy| Pages::under(copy, baser.bytes())));
             }
         }
+        let found = step.events.iter().filter_map(|event| match *event {
+            Event::WordRead { address, value, .. } if Level1Entry(value).is_valid() => {
+                let inside = |table: &Table| address.wrapping_sub(table.address) < table.bytes;
+                let mut level1 = basers.into_iter().filter(|one| is_level1(*one)).map(Table::new);
+                level1.find(inside).map(|table| level2(table, value))
+            }
+            _ => None,
+        });
         Some(Self {
+            found: found.collect(),
             its,
             typer: Typer::from_bits(register(Register::Typer)),
             cbaser,
             basers,
             ctlr: register(Register::Ctlr),
             creadr: register(Register::Creadr),
+            cwriter: register(Register::Cwriter),
             private: pages(private, count.clamp(1, MOST_PRIVATE)),
             descriptor: pages(descriptor, 1),
             queue_copy,
@@ -95,6 +109,15 @@ impl Guard {
     fn level1(&self, address: u64) -> Option<Table> {
         let tables = self.basers.into_iter().filter(|baser| is_level1(*baser));
         tables.map(Table::new).find(|table| address.wrapping_sub(table.address) < table.bytes)
+    }
+
+    /// Whether pages are those of the queue or of a table, which EL2 owns.
+    pub(crate) fn owns(&self, pages: Pages) -> bool {
+        let queue = self.queue();
+        let tables = self.basers.into_iter().filter(|baser| baser.valid()).map(Table::new);
+        let tables = tables.map(|table| Pages::under(table.address, table.bytes));
+        let all = tables.chain([Pages::under(queue.address, queue.bytes)]);
+        all.chain(self.found.iter().chain(&self.grown).copied()).any(|own| overlap(own, pages))
     }
 
     /// Whether `GITS_BASER<n>` held a level-1 table at set-up.
@@ -126,11 +149,13 @@ pub(crate) struct Guards {
     pub machine: Machine,
     pub declared: Declaration,
     pub all: Vec<Guard>,
+    /// Those whose emulation ended, of ITSs that are off since.
+    pub ended: Vec<Guard>,
 }
 
 impl Guards {
     pub(crate) fn new(machine: &Machine, declared: Declaration) -> Self {
-        Self { machine: *machine, declared, all: Vec::new() }
+        Self { machine: *machine, declared, all: Vec::new(), ended: Vec::new() }
     }
 
     /// Takes note of a set-up that succeeded.
@@ -138,6 +163,16 @@ impl Guards {
         let its = step.set_up_its(&self.machine)?;
         self.all.push(Guard::new(&self.machine, its, step, view)?);
         self.all.last()
+    }
+
+    /// The emulation of an ITS ended.
+    pub(crate) fn end(&mut self, its: u8) {
+        self.ended.extend(self.all.extract_if(.., |guard| guard.its == its));
+    }
+
+    /// An ITS runs again: nothing had ended.
+    pub(crate) fn resume(&mut self, its: u8) {
+        self.all.extend(self.ended.extract_if(.., |guard| guard.its == its));
     }
 
     /// Takes note of level-1 entries that EL2 wrote.

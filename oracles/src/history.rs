@@ -11,6 +11,8 @@ pub(crate) struct Page {
     pub shared: bool,
     pub pins: u32,
     pub owned: bool,
+    /// The host can load from it.
+    pub shown: bool,
     /// How often it was pinned and unpinned so far.
     pinned: u32,
     unpinned: u32,
@@ -68,7 +70,8 @@ impl History {
             }
             PageChange::Donate => entry.owned = true,
             PageChange::Reclaim => entry.owned = false,
-            PageChange::Show | PageChange::Hide => {}
+            PageChange::Show => entry.shown = true,
+            PageChange::Hide => entry.shown = false,
         }
     }
 

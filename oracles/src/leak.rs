@@ -12,16 +12,18 @@ use crate::watch::Look;
 use crate::{Finding, Rule, Sight, broken_by, rules};
 
 pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
-    let Sight { events, look, guards, watch, history, reach } = *sight;
+    let Sight { events, look, guards, watch, history, reach, .. } = *sight;
     // Of an ITS whose set-up is not over the pages may still be the host's.
     let is_private = |pages| {
         let mut guarded = guards.all.iter().filter(|guard| watch.is_guarded(guard.its));
         guarded.any(|guard| overlap(pages, guard.private) || overlap(pages, guard.descriptor))
     };
+    // EL2 owns it for another purpose, whether an ITS follows it now or not.
+    let is_table = |pages| guards.all.iter().any(|guard| guard.owns(pages));
     if look != Look::Changes {
         // With a set-up its private pages must be apart from what others reach too.
         for (reach, exposure) in watch.numbers().flat_map(reach) {
-            reached((&reach, exposure), is_private, history, findings);
+            reached((&reach, exposure), (is_private, is_table), history, findings);
         }
         return;
     }
@@ -31,7 +33,7 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
         match event {
             Event::Page { change, result: Ok(()), .. } => last_change = Some(*change),
             Event::Reached(reach, exposure) if watch.judges(reach) => {
-                reached((reach, *exposure), is_private, history, findings);
+                reached((reach, *exposure), (is_private, is_table), history, findings);
             }
             Event::ReachedPage { reach, page, state } if watch.judges(reach) => {
                 let why = || history.why_released(*page, events);
@@ -45,7 +47,7 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
 
 fn reached(
     (reach, exposure): (&Reach, Exposure),
-    is_private: impl Fn(Pages) -> bool,
+    (is_private, is_table): (impl Fn(Pages) -> bool, impl Fn(Pages) -> bool),
     history: &History,
     findings: &mut Vec<Finding>,
 ) {
@@ -63,8 +65,8 @@ fn reached(
         let (rule, seen) = (exposed(reach.purpose), "a page that the host can access");
         findings.push(of_class(rule, history.why_not_owned(pages), reach, seen));
     }
-    if is_borrowed(reach.purpose) && exposure.not_held {
-        let seen = "a page that is neither shared and pinned nor EL2's";
+    if is_borrowed(reach.purpose) && (exposure.not_held || is_table(pages)) {
+        let seen = "a page that is neither shared and pinned nor EL2's own for that";
         let (rule, why) = loose(reach.purpose, history.why_not_held(pages));
         findings.push(of_class(rule, why, reach, seen));
     }
@@ -170,7 +172,8 @@ mod tests {
             (reach(Purpose::Table(0), 0x9000), owned, Some("LEAK-PRIVATE")),
         ] {
             let broken = reported(|findings| {
-                reached((&reach, exposure), is_private, &History::default(), findings);
+                let both = (is_private, |_| false);
+                reached((&reach, exposure), both, &History::default(), findings);
             });
             assert!(broken.iter().map(|(rule, _)| *rule).eq(rule), "{reach:?}");
         }

@@ -41,6 +41,7 @@ mod watch;
 use std::collections::BTreeSet;
 
 use its_declaration::{Declaration, Moment};
+use its_gic::{Ctlr, Register};
 use its_machine::{Action, Event, Exposure, Hypercall, Machine, Outcome, Part, Reach, View};
 use its_rules::{Finding, Rule, catalogue as rules};
 pub use undo::page_balances;
@@ -48,10 +49,14 @@ use watch::Look;
 
 /// One action as an oracle sees it, or a part of one that ends with a set-up which EL2 made by
 /// itself (the point `moment`).
+#[derive(Clone, Copy)]
 pub struct Step<'a> {
     action: &'a Action,
     outcome: Outcome,
     events: &'a [Event],
+    /// The action's events before and after these.
+    before: &'a [Event],
+    later: &'a [Event],
     /// The set-up of an ITS that came to its end.
     set_up: Option<SetUp>,
 }
@@ -63,10 +68,29 @@ struct SetUp {
     x1: i64,
 }
 
+/// How EL2 sets ITSs up (the point `moment`).
+#[derive(Clone, Copy)]
+struct Guarding {
+    moment: Moment,
+    /// Every CPU is finalized.
+    finalized: bool,
+}
+
+impl Guarding {
+    /// Whether a hypercall for set-up may describe an ITS alone.
+    const fn may_describe(self) -> bool {
+        match self.moment {
+            Moment::Hypercall => false,
+            Moment::LastFinalize => !self.finalized,
+            Moment::FirstTrap => true,
+        }
+    }
+}
+
 impl<'a> Step<'a> {
     /// Returns one action whose set-ups are hypercalls.
     pub fn new(action: &'a Action, outcome: Outcome, events: &'a [Event]) -> Self {
-        let mut step = Self { action, outcome, events, set_up: None };
+        let mut step = Self { action, outcome, events, before: &[], later: &[], set_up: None };
         if let Action::Hypercall { arguments, .. } = *action {
             let x1 = step.result_of(Hypercall::InitItsEmulation);
             step.set_up = x1.map(|x1| SetUp { arguments, x1 });
@@ -78,31 +102,24 @@ impl<'a> Step<'a> {
         Self::new(&part.action, part.outcome, events)
     }
 
-    /// The parts of an action, each with the number of its first event. A hypercall that takes
-    /// nothing describes an ITS where EL2 sets up at a moment of its own.
-    fn parts(self, moment: Moment) -> impl Iterator<Item = (usize, Self)> {
-        let Self { action, outcome, events, set_up } = self;
-        let describes = moment != Moment::Hypercall
-            && set_up.is_some_and(|set_up| set_up.x1 == 0 && self.takes_nothing());
-        let ends = move |event: &Event| {
-            moment != Moment::Hypercall && matches!(event, Event::SetUp { .. })
-        };
-        let mut start = 0;
-        let mut rest = Some(events);
+    /// The parts of an action. `guarding`: how EL2 sets up, and whether every CPU is finalized.
+    fn parts(self, guarding: Guarding) -> impl Iterator<Item = Self> {
+        let (whole, mut start) = (self.events, Some(0));
+        let describes = guarding.may_describe()
+            && self.set_up.is_some_and(|set_up| set_up.x1 == 0 && self.takes_nothing());
         std::iter::from_fn(move || {
-            let events = rest.take()?;
-            let from = start;
-            let Some(end) = events.iter().position(ends) else {
-                let set_up = set_up.filter(|_| !describes);
-                return Some((from, Self { action, outcome, events, set_up }));
+            let (before, rest) = whole.split_at(start?);
+            let ends = |event: &Event| matches!(event, Event::SetUp { .. });
+            let end = rest.iter().position(ends).filter(|_| guarding.moment != Moment::Hypercall);
+            let (events, later) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
+            start = end.map(|end| before.len() + end + 1);
+            let set_up = match events.last() {
+                Some(&Event::SetUp { arguments, x1 }) if end.is_some() => {
+                    Some(SetUp { arguments, x1 })
+                }
+                _ => self.set_up.filter(|_| !describes),
             };
-            let (events, after) = events.split_at(end + 1);
-            (rest, start) = (Some(after), start + events.len());
-            let set_up = match events[end] {
-                Event::SetUp { arguments, x1 } => Some(SetUp { arguments, x1 }),
-                _ => None,
-            };
-            Some((from, Self { action, outcome, events, set_up }))
+            Some(Self { events, before, later, set_up, ..self })
         })
     }
 
@@ -171,6 +188,12 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Whether an ITS is disabled, and nothing of it is under way.
+fn is_off(its: u8, view: &impl View) -> bool {
+    let ctlr = Ctlr::from_bits(view.register(its, Register::Ctlr) as u32);
+    !ctlr.enabled() && ctlr.quiescent()
+}
+
 /// Says which action of a race broke a rule.
 fn attribute(findings: &mut [Finding], part: &Part) {
     for finding in findings {
@@ -198,6 +221,8 @@ type ReachOf<'a> = dyn Fn(u8) -> Vec<(Reach, Exposure)> + 'a;
 /// What LEAK and PTR look at in one action, and what they know by then.
 struct Sight<'a> {
     events: &'a [Event],
+    /// The action's events after these.
+    later: &'a [Event],
     look: Look,
     guards: &'a guards::Guards,
     watch: &'a watch::Watch,
@@ -238,11 +263,18 @@ impl Oracles {
 
     /// Judges one action; what it broke is appended to `findings`.
     pub fn judge(&mut self, step: Step, view: &impl View, findings: &mut Vec<Finding>) {
-        for (start, part) in step.parts(self.guards.declared.set_up.moment) {
+        for part in step.parts(self.guarding()) {
             let known = findings.len();
             self.judge_part(&part, view, findings);
-            renumber(&mut findings[known..], |event| start + event);
+            renumber(&mut findings[known..], |event| part.before.len() + event);
         }
+        self.watch.note_finalized(step.action, step.outcome);
+    }
+
+    /// How EL2 sets ITSs up from now on.
+    fn guarding(&self) -> Guarding {
+        let moment = self.guards.declared.set_up.moment;
+        Guarding { moment, finalized: self.watch.are_all_finalized() }
     }
 
     fn judge_part(&mut self, step: &Step, view: &impl View, findings: &mut Vec<Finding>) {
@@ -254,6 +286,7 @@ impl Oracles {
         self.watch.note_power(step.action);
         let look = self.watch.note(step, &self.guards.machine, view);
         self.judge_pointers(step, look, view, findings);
+        self.leave_ended(step, view);
         let set_up = matches!(look, Look::SetUp(_) | Look::Redistributors);
         if let Look::SetUp(its) = look
             && undeclared::lists_more(its, step, view, &self.guards.machine)
@@ -303,15 +336,22 @@ impl Oracles {
     }
 
     /// Takes note of an emulation that ended (the point `tear-down`): what EL2 held for the ITS may
-    /// go back.
+    /// go back. Of an ITS that is not off nothing has ended.
     fn end(&mut self, step: &Step, view: &impl View) {
-        if let Some(its) = step.ended_its(&self.guards.machine) {
-            self.guards.all.retain(|guard| guard.its != its);
-            self.queue_bounds.forget(its);
-            self.slots.forget(its);
-            if self.watch.end(its, view) {
-                self.ptr.forget(its);
-            }
+        let its = step.ended_its(&self.guards.machine).filter(|its| is_off(*its, view));
+        if let Some(its) = its {
+            self.guards.end(its);
+            self.emulation_pages.forget(its);
+        }
+    }
+
+    /// Once the pointers of the action are judged: an ITS whose emulation ended follows nothing
+    /// until it is enabled again.
+    fn leave_ended(&mut self, step: &Step, view: &impl View) {
+        let its = step.ended_its(&self.guards.machine).filter(|its| is_off(*its, view));
+        if let Some(its) = its {
+            self.watch.leave(its);
+            self.ptr.forget(its);
         }
     }
 
@@ -340,6 +380,9 @@ impl Oracles {
         view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
+        if let Look::Started(its) = look {
+            self.guards.resume(its);
+        }
         if let Look::SetUp(its) = look {
             let guards::Guards { machine, declared, .. } = &self.guards;
             self.undeclared.note_set_up(its, step, view, (machine, declared));
@@ -350,7 +393,8 @@ impl Oracles {
             all.filter(|(reach, _)| self.watch.judges(reach)).collect()
         };
         let (guards, watch, history) = (&self.guards, &self.watch, &self.history);
-        let sight = Sight { events: &events, look, guards, watch, history, reach: &reach };
+        let later = step.later;
+        let sight = Sight { events: &events, later, look, guards, watch, history, reach: &reach };
         leak::judge(&sight, findings);
         self.ptr.judge(&sight, findings);
     }
@@ -376,24 +420,24 @@ impl Oracles {
         findings: &mut Vec<Finding>,
     ) {
         self.slots.judge(events, &self.guards, findings);
-        let moment = self.guards.declared.set_up.moment;
+        let guarding = self.guarding();
         let own = race::by_part(parts, events);
         for (part, own) in parts.iter().zip(&own) {
-            for (start, step) in Step::of(part, &own.events).parts(moment) {
+            for step in Step::of(part, &own.events).parts(guarding) {
                 let known = findings.len();
                 self.judge_own(&step, &own.contested, view, findings);
                 attribute(&mut findings[known..], part);
-                renumber(&mut findings[known..], |event| own.numbers[start + event]);
+                renumber(&mut findings[known..], |event| own.numbers[step.before.len() + event]);
             }
         }
         let actions: Vec<Action> = parts.iter().map(|part| part.action).collect();
         let steps = || {
             let own = parts.iter().zip(&own);
-            own.flat_map(|(part, own)| Step::of(part, &own.events).parts(moment))
+            own.flat_map(|(part, own)| Step::of(part, &own.events).parts(guarding))
         };
-        let is_set_up = steps().any(|(_, step)| step.set_up_result().is_some());
+        let is_set_up = steps().any(|step| step.set_up_result().is_some());
         self.note_rest_of_race(is_set_up, (&actions, events));
-        for its in steps().filter_map(|(_, step)| step.set_up_its(&self.guards.machine)) {
+        for its in steps().filter_map(|step| step.set_up_its(&self.guards.machine)) {
             self.slots.forget(its);
         }
         let mut start = 0;
@@ -404,7 +448,7 @@ impl Oracles {
             renumber(&mut findings[known..], |event| start + event);
             start += slice.len();
         }
-        steps().for_each(|(_, step)| self.end(&step, view));
+        steps().for_each(|step| self.end(&step, view));
         self.judge_in_order((&actions, events), findings);
         // From a loss of power on that ITS is left alone, to the end of the race at least.
         let mut start = 0;
@@ -417,11 +461,15 @@ impl Oracles {
             start += slice.len();
         }
         // An ITS that was guarded or enabled again meanwhile is looked at as a whole, at the end.
-        for (_, step) in steps() {
+        for step in steps() {
             let look = self.watch.note(&step, &self.guards.machine, view);
             if look != Look::Changes {
                 self.judge_pointers(&step, look, view, findings);
             }
+            self.leave_ended(&step, view);
+        }
+        for part in parts {
+            self.watch.note_finalized(&part.action, part.outcome);
         }
     }
 }
@@ -442,32 +490,38 @@ mod tests {
     const SET_UP: Event = Event::SetUp { arguments: [ITS, 1, 2, 3], x1: 0 };
 
     /// Of each part: the number of its first event, how many it has, and the ITS that it guards.
-    fn parts(action: &Action, events: &[Event], moment: Moment) -> Vec<(usize, usize, Option<u8>)> {
+    fn parts(
+        action: &Action,
+        events: &[Event],
+        (moment, finalized): (Moment, bool),
+    ) -> Vec<(usize, usize, Option<u8>)> {
         let step = Step::new(action, Outcome::Returned { x0: 0, x1: 0 }, events);
-        let parts = step.parts(moment);
-        parts.map(|(start, part)| (start, part.events.len(), part.set_up_its(&MACHINE))).collect()
+        let parts = step.parts(Guarding { moment, finalized });
+        let shown = |part: Step| (part.before.len(), part.events.len(), part.set_up_its(&MACHINE));
+        parts.map(shown).collect()
     }
 
     #[test]
     fn a_set_up_ends_where_the_emulation_says() {
         let events = [ORDERED, SET_UP, ORDERED, ORDERED];
         let expected = [(0, 2, Some(0)), (2, 2, None)];
-        assert_eq!(parts(&LOAD, &events, Moment::FirstTrap), expected);
+        assert_eq!(parts(&LOAD, &events, (Moment::FirstTrap, true)), expected);
         let twice = [SET_UP, SET_UP];
         let expected = [(0, 1, Some(0)), (1, 1, Some(0)), (2, 0, None)];
-        assert_eq!(parts(&LOAD, &twice, Moment::LastFinalize), expected);
+        assert_eq!(parts(&LOAD, &twice, (Moment::LastFinalize, true)), expected);
         // Nobody declares it.
-        assert_eq!(parts(&LOAD, &events, Moment::Hypercall), [(0, 4, None)]);
+        assert_eq!(parts(&LOAD, &events, (Moment::Hypercall, true)), [(0, 4, None)]);
     }
 
     #[test]
     fn a_hypercall_that_takes_nothing_may_describe_alone() {
         let takes = [page(its_machine::PageChange::Donate, PRIVATE, 1)];
         for (moment, events, guards) in [
-            (Moment::Hypercall, &[][..], true),
-            (Moment::FirstTrap, &[], false),
-            (Moment::LastFinalize, &[], false),
-            (Moment::LastFinalize, &takes, true),
+            ((Moment::Hypercall, false), &[][..], true),
+            ((Moment::FirstTrap, true), &[], false),
+            ((Moment::LastFinalize, false), &[], false),
+            ((Moment::LastFinalize, false), &takes, true),
+            ((Moment::LastFinalize, true), &[], true),
         ] {
             let expected = [(0, events.len(), guards.then_some(0))];
             assert_eq!(parts(&CALL, events, moment), expected, "{moment:?}");

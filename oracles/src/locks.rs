@@ -7,7 +7,7 @@ use crate::guards::Guards;
 use crate::{Finding, Step, rules};
 
 pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
-    findings.extend(unheld(step.events, guards));
+    findings.extend(unheld(step, guards));
     findings.extend(waits(step.events));
     // A set-up borrows many structures, and so may a redistributor that enables LPIs, each in a
     // section of its own.
@@ -26,9 +26,16 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
 }
 
 /// The first write to an ITS without its lock.
-fn unheld(events: &[Event], guards: &Guards) -> Option<Finding> {
+fn unheld(step: &Step, guards: &Guards) -> Option<Finding> {
     let mut held: Vec<LockName> = Vec::new();
-    for (index, event) in events.iter().enumerate() {
+    for event in step.before {
+        match *event {
+            Event::Acquired(name) => held.push(name),
+            Event::Released(name) => held.retain(|other| *other != name),
+            _ => {}
+        }
+    }
+    for (index, event) in step.events.iter().enumerate() {
         let (its, class, address) = match *event {
             Event::Acquired(name) => {
                 held.push(name);

@@ -11,7 +11,7 @@ use its_machine::{Event, Exposure, Purpose, Reach};
 use crate::guards::Guards;
 use crate::leak::{breach, is_borrowed, overlap};
 use crate::watch::{Look, is_lpis};
-use crate::{Finding, ReachOf, Sight, broken_by, rules};
+use crate::{Finding, Sight, broken_by, rules};
 
 #[derive(Clone, Default)]
 pub(crate) struct Ptr {
@@ -27,7 +27,7 @@ impl Ptr {
             self.judge_changes(sight, findings);
         }
         if let Look::SetUp(its) | Look::Started(its) = sight.look {
-            self.look_at(its, sight.reach, findings);
+            self.look_at(its, sight, findings);
         }
     }
 
@@ -62,13 +62,19 @@ impl Ptr {
     }
 
     /// All that an ITS reaches, and redistributors, whose pointers come with the first ITS's.
-    fn look_at(&mut self, its: u8, reach: &ReachOf, findings: &mut Vec<Finding>) {
+    fn look_at(&mut self, its: u8, sight: &Sight, findings: &mut Vec<Finding>) {
+        let reach = sight.reach;
+        // What joins later in the action is judged then.
+        let joins = |reach: &Reach| {
+            let is_it = |event: &Event| matches!(event, Event::Reached(later, _) if later == reach);
+            sight.later.iter().any(is_it)
+        };
         self.forget(its);
         let mut all = reach(its);
         if its != 0 {
             all.extend(reach(0).into_iter().filter(|(reach, _)| is_lpis(reach.purpose)));
         }
-        for (reach, exposure) in all {
+        for (reach, exposure) in all.into_iter().filter(|(reach, _)| !joins(reach)) {
             // What joined before has the contents that the hardware uses.
             self.reached(&reach, Exposure { contents: false, ..exposure }, findings);
         }
@@ -94,8 +100,8 @@ impl Ptr {
         let mine = Pages::under(reach.address, reach.bytes);
         self.reach.values().find(|other| {
             let theirs = Pages::under(other.address, other.bytes);
-            // What stays the host's may overlap: the ITS then spoils nothing but what the host can
-            // store to anyway.
+            // ITTs and tables of redistributors may overlap: the ITS then spoils interrupts that the
+            // host routes anyway.
             let may_share = is_borrowed(other.purpose) && is_borrowed(reach.purpose);
             (other.its, other.purpose) != (reach.its, reach.purpose)
                 && !may_share

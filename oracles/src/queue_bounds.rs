@@ -41,11 +41,6 @@ impl QueueBounds {
         self.queues.insert(its, queue);
     }
 
-    /// An ITS is guarded no more.
-    pub(crate) fn forget(&mut self, its: u8) {
-        self.queues.remove(&its);
-    }
-
     /// Judges what these actions did, which came one after another or at once.
     pub(crate) fn judge(
         &mut self,

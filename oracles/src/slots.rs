@@ -14,7 +14,14 @@ use crate::{Finding, rules};
 /// The slots of each guarded ITS whose command was not consumed since it was written, as offsets.
 /// An ITS whose queue is not where set-up found it is not in it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Slots(BTreeMap<u8, BTreeSet<u64>>);
+pub(crate) struct Slots(BTreeMap<u8, Written>);
+
+#[derive(Clone, Debug)]
+struct Written {
+    slots: BTreeSet<u64>,
+    /// The slot that the ITS takes next.
+    next: u64,
+}
 
 impl Slots {
     /// An ITS is guarded: what its host submitted until then is not consumed yet.
@@ -25,16 +32,15 @@ impl Slots {
         {
             return;
         }
-        let [creadr, cwriter] =
-            [Register::Creadr, Register::Cwriter].map(|of| register(of) & OFFSET_MASK);
+        let [creadr, cwriter] = [guard.creadr, guard.cwriter].map(|read| read & OFFSET_MASK);
         let submitted = queue.distance(creadr, cwriter);
         let ahead = |slot: &u64| queue.distance(creadr, *slot) < submitted;
         let slots = (0..queue.bytes).step_by(COMMAND_BYTES as usize);
-        self.0.insert(guard.its, slots.filter(ahead).collect());
+        let slots = slots.filter(ahead).collect();
+        self.0.insert(guard.its, Written { slots, next: creadr });
     }
 
-    /// An ITS was set up in a race, where what EL2 wrote for it before is not known; or it is
-    /// guarded no more.
+    /// An ITS was set up in a race. What EL2 wrote for it before is not known.
     pub(crate) fn forget(&mut self, its: u8) {
         self.0.remove(&its);
     }
@@ -48,7 +54,13 @@ impl Slots {
                 }
                 Event::Consumed { its, offset, .. } => {
                     findings.extend(self.take((its, offset), index));
-                    self.0.entry(its).and_modify(|written| _ = written.remove(&offset));
+                    if let (Some(written), Some(guard)) = (self.0.get_mut(&its), guards.of(its)) {
+                        written.slots.remove(&offset);
+                        written.next = guard.queue().after(offset);
+                    }
+                }
+                Event::DeviceWrite { address, value, .. } => {
+                    self.submit(address, value & OFFSET_MASK, guards);
                 }
                 // It will be taken again.
                 Event::Stalled { its, offset, .. } => {
@@ -59,9 +71,27 @@ impl Slots {
         }
     }
 
+    /// EL2 writes CWRITER: what it wrote beyond counts no more. CBASER starts the queue again.
+    fn submit(&mut self, address: u64, offset: u64, guards: &Guards) {
+        let Some((its, register)) = guards.register(address) else {
+            return;
+        };
+        let (Some(written), Some(guard)) = (self.0.get_mut(&its), guards.of(its)) else {
+            return;
+        };
+        match register {
+            Register::Cbaser => written.next = 0,
+            Register::Cwriter => {
+                let ahead = |to| guard.queue().distance(written.next, to);
+                written.slots.retain(|slot| ahead(*slot) < ahead(offset));
+            }
+            _ => {}
+        }
+    }
+
     /// An ITS takes a command from a slot.
     fn take(&self, (its, offset): (u8, u64), event: usize) -> Option<Finding> {
-        if self.0.get(&its)?.contains(&offset) {
+        if self.0.get(&its)?.slots.contains(&offset) {
             return None;
         }
         let path = format!("its{its}.slot {offset:#x}");
@@ -74,7 +104,7 @@ impl Slots {
             return;
         };
         if let Some(written) = self.0.get_mut(&guard.its) {
-            written.insert((address - guard.queue().address) & !(COMMAND_BYTES - 1));
+            written.slots.insert((address - guard.queue().address) & !(COMMAND_BYTES - 1));
         }
     }
 }
@@ -84,12 +114,13 @@ mod tests {
     use its_machine::CommandError;
 
     use super::*;
-    use crate::testing::{QUEUE, guards, reported, slot};
+    use crate::testing::{QUEUE, guards, reported, slot, write};
 
     const TAKEN: Event = Event::Consumed { its: 0, offset: 0x20, words: [0; 4], error: None };
 
     fn is_broken(events: &[Event]) -> bool {
-        let mut slots = Slots(BTreeMap::from([(0, BTreeSet::new())]));
+        let written = Written { slots: BTreeSet::new(), next: 0x20 };
+        let mut slots = Slots(BTreeMap::from([(0, written)]));
         !reported(|findings| slots.judge(events, &guards(), findings)).is_empty()
     }
 
@@ -106,6 +137,9 @@ mod tests {
             (&[stalled], true),
             (&[word, TAKEN], false),
             (&[slot(QUEUE + 0x40), TAKEN], true),
+            // CWRITER moves on, and back.
+            (&[written, write(Register::Cwriter, 0x40), TAKEN], false),
+            (&[written, write(Register::Cwriter, 0x20), TAKEN], true),
         ] {
             assert_eq!(is_broken(events), broken, "{events:?}");
         }

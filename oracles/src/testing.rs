@@ -69,13 +69,15 @@ pub(crate) fn guards() -> Guards {
         basers,
         ctlr: 1,
         creadr: 0,
+        cwriter: 0,
+        found: Vec::new(),
         private: Pages { first: PRIVATE, count: 2 },
         descriptor: Pages { first: DESCRIPTOR, count: 1 },
         queue_copy: Some(COPY),
         copies: vec![Pages::under(COPY, 0x2000)],
         grown: Vec::new(),
     };
-    Guards { machine: MACHINE, declared: Declaration::of(POLICY), all: vec![guard] }
+    Guards { all: vec![guard], ..Guards::new(&MACHINE, Declaration::of(POLICY)) }
 }
 
 /// Rule and class of what a judge reports.

@@ -26,7 +26,9 @@ pub(crate) fn judge(
         failed_set_up(step.events, contested, findings);
     }
     findings.extend(no_its(step, guards));
-    given_back(step.events, guards.machine.coherence.tables, findings);
+    let ending = step.ended_its(&guards.machine).and_then(|its| guards.of(its));
+    let records = ending.into_iter().flat_map(|guard| guard.private.iter()).collect();
+    given_back(step.events, records, guards.machine.coherence.tables, findings);
     refused_commands(step.events, contested, guards, findings);
     findings.extend(ignored(step, guards));
 }
@@ -103,9 +105,10 @@ pub fn page_balances(events: &[Event]) -> Vec<(u64, [i32; 3])> {
 /// Whether the scenario made a step of the undoing itself fail, which leaves the page as it is
 /// (P13).
 fn undoing_failed(events: &[Event]) -> bool {
-    use PageChange::{Reclaim, Unpin, Unshare};
-    let undoes =
-        |event: &Event| matches!(event, Event::Page { change: Unshare | Unpin | Reclaim, .. });
+    use PageChange::{Hide, Reclaim, Unpin, Unshare};
+    let undoes = |event: &Event| {
+        matches!(event, Event::Page { change: Unshare | Unpin | Reclaim | Hide, .. })
+    };
     events.windows(2).any(|pair| undoes(&pair[0]) && pair[1] == Event::Injected)
 }
 
@@ -121,8 +124,15 @@ enum Contents {
 
 /// A page that EL2 wrote in this action and that goes back to the host: zeroed, then cleaned in one
 /// piece, unless ITSs read caches.
-fn given_back(events: &[Event], snooping: Snooping, findings: &mut Vec<Finding>) {
-    let mut written: BTreeMap<u64, Contents> = BTreeMap::new();
+/// `records`: the pages that it wrote records to before.
+fn given_back(
+    events: &[Event],
+    records: Vec<u64>,
+    snooping: Snooping,
+    findings: &mut Vec<Finding>,
+) {
+    let mut written: BTreeMap<u64, Contents> =
+        records.into_iter().map(|page| (page, Contents::Words)).collect();
     for (index, event) in events.iter().enumerate() {
         let known = findings.len();
         match *event {
@@ -211,7 +221,8 @@ fn ignored(step: &Step, guards: &Guards) -> Option<Finding> {
     let offset = offsets.find(|offset| *offset < 2 * FRAME_BYTES)?;
     // By declaration a byte of CREADR is read as its half is.
     let is_narrow = size.bytes() < 4 && guards.declared.traps.narrow_reads == NarrowReads::Bytes;
-    let (start, bytes) = if is_narrow { (offset & !3, 4) } else { (offset, size.bytes()) };
+    let rounded = guards.declared.traps.rounded(offset, size.bytes());
+    let (start, bytes) = if is_narrow { (rounded & !3, 4) } else { (offset, size.bytes()) };
     let selected = guards.declared.traps.select(start, bytes).filter(|_| offset < FRAME_BYTES);
     // Whether the register table has a row that does something with the access.
     let has_effect = selected.is_some_and(|(register, _)| match direction {

@@ -5,8 +5,8 @@
 //! say by then. What it follows from there on is judged as if it had been set up that moment.
 
 use its_declaration::{Again, Declaration, Redistributors};
-use its_gic::{Ctlr, Register};
-use its_machine::{Action, Event, Machine, Purpose, Reach, View};
+use its_gic::Register;
+use its_machine::{Action, Event, Hypercall, Machine, Outcome, Purpose, Reach, View};
 
 use crate::Step;
 
@@ -33,6 +33,8 @@ struct Watched {
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     its: Vec<Watched>,
+    /// By CPU.
+    finalized: Vec<bool>,
     redistributors: Redistributors,
     again: Again,
     /// EL2 answers for the tables of redistributors.
@@ -48,7 +50,8 @@ impl Watch {
     pub(crate) fn new(machine: &Machine, declared: &Declaration) -> Self {
         let its = vec![Watched::default(); machine.its.len()];
         let (redistributors, again) = (declared.traps.redistributors, declared.set_up.again);
-        Self { its, redistributors, again, guards_lpis: false }
+        let finalized = vec![false; machine.redistributors.len()];
+        Self { its, finalized, redistributors, again, guards_lpis: false }
     }
 
     /// Takes note of an action that may be a loss of power, before what it changes is judged.
@@ -80,13 +83,24 @@ impl Watch {
         Look::Changes
     }
 
-    /// Takes note of an emulation that ended. Returns whether its ITS is off, and so follows nothing
-    /// until it is enabled again.
-    pub(crate) fn end(&mut self, its: u8, view: &impl View) -> bool {
-        let ctlr = Ctlr::from_bits(view.register(its, Register::Ctlr) as u32);
-        let is_off = !ctlr.enabled() && ctlr.quiescent();
-        self.its[usize::from(its)].off |= is_off;
-        is_off
+    /// Leaves an ITS alone until it is enabled again.
+    pub(crate) fn leave(&mut self, its: u8) {
+        self.its[usize::from(its)].off = true;
+    }
+
+    /// Takes note of a CPU that was finalized.
+    pub(crate) fn note_finalized(&mut self, action: &Action, outcome: Outcome) {
+        if let (&Action::Hypercall { cpu, x0, .. }, Outcome::Returned { x0: 0, x1: 0 }) =
+            (action, outcome)
+            && Hypercall::from_function_id(x0) == Some(Hypercall::ProtFinalize)
+            && let Some(finalized) = self.finalized.get_mut(usize::from(cpu))
+        {
+            *finalized = true;
+        }
+    }
+
+    pub(crate) fn are_all_finalized(&self) -> bool {
+        self.finalized.iter().all(|done| *done)
     }
 
     /// Whether a set-up that succeeded is one of a guarded ITS and changed nothing (the point

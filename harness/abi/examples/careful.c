@@ -74,6 +74,19 @@ static u64 itt_alignment(void)
 	return CHOSEN(ITT_ALIGNMENT_4K) ? PAGE : CHOSEN(ITT_ALIGNMENT_64K) ? 16 * PAGE : 256;
 }
 
+/* Whether a command of ours gives a device an ITT. One with more EventID bits than the ITS has is an
+ * error to it, and changes nothing. */
+static bool maps(const struct unit *unit, const u64 *words)
+{
+	return (words[0] & 0xff) == MAPD && (words[2] & VALID) &&
+	       (words[1] & 0x1f) <= FIELD(unit->typer, 8, 5);
+}
+
+static bool unmaps(const u64 *words)
+{
+	return (words[0] & 0xff) == MAPD && !(words[2] & VALID);
+}
+
 static bool judge(const struct unit *unit, const u64 *in, struct accepted *out)
 {
 	u64 *to = out->words;
@@ -92,9 +105,10 @@ static bool judge(const struct unit *unit, const u64 *in, struct accepted *out)
 		}
 		to[1] = in[1] & 0x1f;
 		to[2] = in[2] & (VALID | ITT_ADDRESS);
-		out->borrows = true;
+		out->borrows = maps(unit, to);
 		out->itt = itt_span(unit, to[2] & ~VALID, to[1]);
-		return is_size(unit, to[1]) && !(out->itt.address % itt_alignment());
+		return is_size(unit, to[1]) && !(out->itt.address % itt_alignment()) &&
+		       (out->borrows || its_is_memory(out->itt.address, out->itt.bytes));
 	case MAPC:
 		to[2] = in[2] & 0xffff;
 		if (!collection_is_in_range(unit, in[2] & 0xffff, out))
@@ -204,7 +218,7 @@ static s32 last_in_flight(const struct unit *unit, const u64 *words, u64 skipped
 		read_slot(queue_address(unit) + at, other);
 		if (at == skipped || (other[0] & 0xff) != (words[0] & 0xff))
 			continue;
-		if (device ? other[0] >> 32 == words[0] >> 32 && (other[2] & VALID) :
+		if (device ? other[0] >> 32 == words[0] >> 32 && maps(unit, other) :
 			     (other[2] & 0xffff) == (words[2] & 0xffff))
 			last = !!(other[2] & VALID);
 	}
@@ -243,9 +257,12 @@ static struct span itt_in_flight(const struct unit *unit, u32 device, u64 end)
 		u64 words[4];
 
 		read_slot(queue_address(unit) + at, words);
-		if ((words[0] & 0xff) != MAPD || words[0] >> 32 != device)
+		if (words[0] >> 32 != device)
 			continue;
-		itt = words[2] & VALID ? itt_span(unit, words[2] & ITT_ADDRESS, words[1] & 0x1f) : EMPTY;
+		if (maps(unit, words))
+			itt = itt_span(unit, words[2] & ITT_ADDRESS, words[1] & 0x1f);
+		else if (unmaps(words))
+			itt = EMPTY;
 	}
 	return itt;
 }
@@ -329,7 +346,7 @@ static void settle(struct unit *unit, const u64 *words, bool keep)
 
 		*byte = words[2] & VALID ? *byte | bit : *byte & ~bit;
 	}
-	if ((words[0] & 0xff) != MAPD)
+	if (!maps(unit, words) && !unmaps(words))
 		return;
 	if (words[2] & VALID) {
 		if (unit->mapds)
@@ -411,9 +428,21 @@ static bool comes_to_rest(struct unit *unit)
 	return stands(hw_read(unit, CBASER), unit->cbaser, CBASER_WRITABLE);
 }
 
+/* Gives back what the commands from C to J hold. */
+static void give_back_flying(const struct unit *unit)
+{
+	u64 words[4];
+
+	for (u64 at = unit->consumed; at != unit->judged; at = after(unit, at)) {
+		read_slot(queue_address(unit) + at, words);
+		if (maps(unit, words))
+			give_back_itt(itt_span(unit, words[2] & ITT_ADDRESS, words[1] & 0x1f));
+	}
+}
+
 static void roll_back(struct unit *unit)
 {
-	u64 creadr, words[4];
+	u64 creadr;
 
 	if (!comes_to_rest(unit))
 		return;
@@ -423,13 +452,8 @@ static void roll_back(struct unit *unit)
 		return;
 	consume(unit, creadr);
 	if (!unit->stalled && unit->consumed != unit->judged) {
-		for (u64 at = unit->consumed; at != unit->judged; at = after(unit, at)) {
-			read_slot(queue_address(unit) + at, words);
-			if ((words[0] & 0xff) != MAPD || !(words[2] & VALID))
-				continue;
-			unit->mapds--;
-			give_back_itt(itt_span(unit, words[2] & ITT_ADDRESS, words[1] & 0x1f));
-		}
+		give_back_flying(unit);
+		unit->mapds = 0;
 		unit->judged = unit->consumed;
 		unit->refused = true;
 		hw_write(unit, CWRITER, unit->judged);
@@ -499,7 +523,7 @@ static bool retake(struct unit *unit)
 	u64 old[4];
 
 	read_slot(queue_address(unit) + unit->consumed, old);
-	was_mapd = (old[0] & 0xff) == MAPD && (old[2] & VALID);
+	was_mapd = maps(unit, old);
 	if (was_mapd && unit->mapds)
 		unit->mapds--;
 	if (!take(unit, unit->consumed)) {
@@ -515,16 +539,18 @@ static void retry(struct unit *unit)
 {
 	if (!shows_stall(unit))
 		return;
-	if (unit->stalled) {
+	if (!unit->stalled) {
+		unit->refused = false;
+	} else {
 		if (unit->consumed == unit->judged || !retake(unit))
 			return;
 		unit->stalled = false;
 		its_order();
+		unit->refused = false;
 		hw_write(unit, CWRITER, unit->judged | 1);
 		if (POLLS_CHOSEN)
 			wait_for(unit);
 	}
-	unit->refused = false;
 }
 
 static void write_cwriter(struct unit *unit, u64 value)

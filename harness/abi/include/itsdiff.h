@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Objects that were compiled with version 2 to 5 are taken too. */
+/* Objects that were compiled with version 2 to 6 are taken too. */
 #define ITS_ABI_VERSION 7
 
 /* Frames that trap. */
@@ -198,8 +198,8 @@ int32_t its_unpin(uint64_t page);   /* one pin less; -EPERM */
 uint32_t its_pins(uint64_t page);   /* pins of all parts of EL2 */
 int32_t its_donate(uint64_t page, uint64_t pages);  /* host's own to EL2's, all or none; -EPERM */
 int32_t its_reclaim(uint64_t page, uint64_t pages); /* EL2's to the host's own, all or none; -EPERM */
-int32_t its_show(uint64_t page, uint64_t pages); /* the host may load from EL2's, all or none; -EPERM */
-int32_t its_hide(uint64_t page, uint64_t pages); /* and no longer; -EPERM */
+int32_t its_show(uint64_t page, uint64_t pages); /* the host may load from EL2's, all or none */
+int32_t its_hide(uint64_t page, uint64_t pages); /* and no longer; both -EPERM */
 /* A word that EL2 keeps for each page of memory for the emulation, 0 at first. */
 uint32_t its_note(uint64_t page);
 void its_set_note(uint64_t page, uint32_t note);

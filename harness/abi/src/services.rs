@@ -241,7 +241,7 @@ services! {
     } }
     fn its_set_up_is_over(x1: u64, x2: u64, x3: u64, x4: u64, result: i64) -> () { |el2, _current| {
         if cfg!(described) {
-            refuse("its_set_up_is_over: an emulation with its_subject_describe sets up in the hypercall");
+            refuse("its_set_up_is_over: with its_subject_describe the hypercall sets up");
         }
         el2.set_up_is_over([x1, x2, x3, x4], result);
     } }

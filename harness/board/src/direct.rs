@@ -361,7 +361,9 @@ impl Mapped for Board {
     }
 
     fn set_up_is_over(&self, arguments: [u64; 4], x1: i64) {
-        self.call_on().events.push(Event::SetUp { arguments, x1 });
+        let mut state = self.call();
+        state.settle();
+        state.events.push(Event::SetUp { arguments, x1 });
     }
 
     fn set_place(&self, place: u64) {

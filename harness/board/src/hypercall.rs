@@ -1,6 +1,6 @@
 //! Dispatch of host hypercalls: function ids, the phase bands, and pKVM's own calls.
 
-use its_machine::{Errno, Hypercall, LockName, Misconduct, Outcome, PageChange};
+use its_machine::{Errno, Event, Hypercall, LockName, Misconduct, Outcome, PageChange};
 
 use crate::board::{Board, BoardSubject};
 use crate::ownership::one;
@@ -62,10 +62,12 @@ impl Board {
             return returned(Err(Errno::Eperm));
         }
         state.finalized[cpu] = true;
-        drop(state);
         if !self.awaits_finalize() {
             return returned(Ok(()));
         }
+        let cpu = state.cpu;
+        state.events.push(Event::Finalized { cpu });
+        drop(state);
         match self.enter(|subject| subject.finalized(self)) {
             Some(()) => returned(Ok(())),
             None => Outcome::Stopped,

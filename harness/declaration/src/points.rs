@@ -1,5 +1,6 @@
 //! The table of points: one row is a value of the policy that an emulation may declare.
 
+use its_el2::Errno;
 use its_gic::{Part, Register};
 use serde::Deserialize;
 
@@ -228,9 +229,9 @@ points! {
             None "none",
             /// It does. x1 is the control frame. Errno: ENODEV unless EL2 knows the ITS, EOPNOTSUPP
             /// unless it is guarded, EBUSY unless it is at rest (P11). EL2 clears Valid of CBASER
-            /// and of each BASER, then gives back all that it holds for the ITS. What P5 and P11
-            /// keep for good it keeps. The ITS shows as in Closing, but it reaches nothing, and it
-            /// is not set up again: S7 fails.
+            /// and of each BASER that has it, then gives back all that it holds for the ITS, the
+            /// private pages zeroed and cleaned. What P5 and P11 keep for good it keeps. The ITS
+            /// shows as in Closing, but it reaches nothing, and it is not set up again: S7 fails.
             AtRest "at-rest",
         }
         /// What x1 returns if a check fails.
@@ -417,7 +418,8 @@ points! {
         }
         /// Checks of the command table that EL2 leaves to the hardware, which reports a command
         /// error: `device-id` (of MAPD), `event-id-bits` (Size against ID_bits), `icid` (of MAPC),
-        /// `rdbase` (of MAPC, MOVALL and SYNC). The first two apply to listed live devices too.
+        /// `rdbase` (of MAPC, MOVALL and SYNC). The first two apply to listed live devices too. A
+        /// MAPD whose Size is beyond ID_bits maps nothing: EL2 takes neither ITT nor record for it.
         left_to_hardware "left-to-hardware" ("command table"): list Checks { "[]" "No check." }
         /// Commands that EL2 always refuses, by name.
         refused_commands "refused-commands" ("command table"): list Commands { "[]" "No command." }
@@ -481,19 +483,32 @@ points! {
 }
 
 impl Traps {
+    /// Returns the offset that EL2 takes an access of `bytes` at `offset` for.
+    pub fn rounded(&self, offset: u64, bytes: u64) -> u64 {
+        match self.misaligned {
+            Misaligned::Refused => offset,
+            Misaligned::Rounded => offset - offset % bytes,
+        }
+    }
+
     /// Returns the register and the bits that an access of `bytes` at `offset` of the control frame
     /// names, or `None` where it names none.
     pub fn select(&self, offset: u64, bytes: u64) -> Option<(Register, Part)> {
-        let rounded = match self.misaligned {
-            Misaligned::Refused => offset,
-            Misaligned::Rounded => offset - offset % bytes,
-        };
+        let rounded = self.rounded(offset, bytes);
         let whole = || {
             let register = Register::at(rounded);
             let is_start = self.sizes == Sizes::Any && register.offset() == rounded;
             is_start.then_some((register, Part::Whole))
         };
         Register::select(rounded, bytes).or_else(whole)
+    }
+}
+
+impl SetUp {
+    /// Returns whether x1 is this result, or another negative number where that may be any.
+    pub fn allows(&self, x1: i64, result: Result<(), Errno>) -> bool {
+        let any = result.is_err() && x1 < 0 && self.errno == ErrnoOf::Any;
+        any || Errno::result(result) == x1
     }
 }
 

@@ -145,6 +145,8 @@ pub enum Event {
     Unpredictable { address: u64 },
 
     // ---- the world did
+    /// A CPU was finalized, and EL2's emulation does something about it next.
+    Finalized { cpu: u8 },
     /// The host changed a word between two EL2 accesses, as the scenario said.
     Tampered { address: u64, value: u64 },
     /// The last ownership change failed because the scenario said so.

@@ -190,6 +190,7 @@ impl Display for Event {
             Self::Advanced { its, commands } => {
                 write!(f, "its{its} had time for {commands} commands while EL2 waited")
             }
+            Self::Finalized { cpu } => write!(f, "cpu{cpu} is finalized"),
             Self::Injected => write!(f, "this failure was injected"),
         }
     }

@@ -30,14 +30,14 @@ pub struct Reach {
 }
 
 /// What is wrong about memory that the ITS can reach, at one moment. All false is what is wanted of
-/// memory that EL2 owns; `shared` is what is wanted of memory that EL2 borrowed.
+/// memory that EL2 owns; `host` alone is what is wanted of memory that EL2 borrowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Exposure {
     /// Some byte is no memory.
     pub outside: bool,
-    /// The host can access some page of it.
+    /// The host can store to some page of it.
     pub host: bool,
-    /// Some page is not both shared and pinned.
+    /// Some page is neither shared and pinned nor EL2's.
     pub not_held: bool,
     /// Some page is a guest's, or was EL2's from boot.
     pub foreign: bool,

@@ -454,7 +454,7 @@ impl GuardedIts {
         !self.queues.stalled && !self.mappings.in_flight.is_empty()
     }
 
-    pub(crate) fn report_polls(&self, polls: u32, seen: &str, trap: &mut ItsTrap) {
+    fn report_polls(&self, polls: u32, seen: &str, trap: &mut ItsTrap) {
         let (rule, path) = (&rules::DIV_LOOK, format_args!("its{}.polls", self.its));
         let expected = format_args!("{polls} reads of CREADR, or all consumed");
         trap.account.judgement.disagree(rule, "queue.polls", path, expected, seen);

@@ -20,6 +20,8 @@ pub(crate) enum Base {
     Guest,
     /// From boot, or because giving it back failed (P13).
     El2,
+    /// Likewise, and the host can load from it.
+    Shown,
 }
 
 /// Whether an ITS needs a page to be EL2's (P4).
@@ -52,6 +54,8 @@ pub(crate) struct Ledger {
     pages: BTreeMap<u64, Entry>,
     /// Pages to compare at the end of this action.
     changed: Vec<u64>,
+    /// Pages of ITTs that EL2 was to give back so far in this action.
+    released: Vec<u64>,
     /// Pages that another agent changed during this action: what was possible then is what was
     /// seen.
     contested: BTreeMap<u64, [Option<bool>; 2]>,
@@ -63,8 +67,9 @@ pub(crate) struct Refused;
 
 impl Ledger {
     pub(crate) fn new(machine: Machine, declared: Memory) -> Self {
-        let (pages, changed, contested) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Self { machine, declared, pages, changed, contested }
+        let (pages, contested) = (BTreeMap::new(), BTreeMap::new());
+        let (changed, released) = (Vec::new(), Vec::new());
+        Self { machine, declared, pages, changed, released, contested }
     }
 
     fn entry(&self, page: u64) -> Entry {
@@ -189,10 +194,16 @@ impl Ledger {
 
     /// P6, P14: EL2 gives an ITT back.
     pub(crate) fn release_itt(&mut self, itt: Pages) {
+        self.released.extend(itt.iter());
         match self.declared.itts {
             Itts::Borrowed => self.give_back(itt),
             Itts::Owned => self.disown(itt),
         }
+    }
+
+    /// Whether EL2 was to give a page of an ITT back in this action.
+    pub(crate) fn has_released(&self, page: u64) -> bool {
+        self.released.contains(&page)
     }
 
     /// EL2's pages are the host's own again.
@@ -219,22 +230,19 @@ impl Ledger {
                 continue;
             };
             let (reclaimed, kept) = match change {
-                PageChange::Unshare => (false, 0),
-                PageChange::Unpin => (false, 1),
-                PageChange::Reclaim => (true, 0),
-                PageChange::Share
-                | PageChange::Pin
-                | PageChange::Donate
-                | PageChange::Show
-                | PageChange::Hide => continue,
+                PageChange::Unshare => (None, 0),
+                PageChange::Unpin => (None, 1),
+                PageChange::Reclaim => (Some(Base::El2), 0),
+                PageChange::Hide => (Some(Base::Shown), 0),
+                PageChange::Share | PageChange::Pin | PageChange::Donate | PageChange::Show => {
+                    continue;
+                }
             };
             for page in pages.iter() {
                 self.update(page, |entry| {
                     entry.stuck = true;
                     entry.kept += kept;
-                    if reclaimed {
-                        entry.base = Base::El2;
-                    }
+                    entry.base = reclaimed.unwrap_or(entry.base);
                 });
             }
         }
@@ -256,11 +264,13 @@ impl Ledger {
             Base::HostShared => shared(0),
             Base::Guest => PageState::GUEST,
             Base::El2 => PageState::EL2,
+            Base::Shown => PageState::SHOWN,
         }
     }
 
     /// Compares the pages of this action with the ghost (P12, P14) and forgets them.
     pub(crate) fn compare(&mut self, ghost: &Ghost, judgement: &mut Judgement) {
+        self.released.clear();
         let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();
         changed.dedup();

@@ -224,15 +224,15 @@ impl Mappings {
 
     /// Whether a page of an ITT stays EL2's or pinned because EL2 could not give it back in this
     /// action, and that matters.
-    fn is_kept(&self, itt: Pages, events: &[Event]) -> bool {
+    fn is_kept(&self, itt: Pages, trap: &ItsTrap) -> bool {
         use PageChange::{Reclaim, Unpin};
         let failed = |pair: &[Event]| {
             let [Event::Page { change: Unpin | Reclaim, pages, .. }, Event::Injected] = pair else {
                 return false;
             };
-            itt.iter().any(|page| pages.contains(page))
+            itt.iter().any(|page| pages.contains(page) && trap.ledger.has_released(page))
         };
-        !self.declared.memory.itts_share_pages() && events.windows(2).any(failed)
+        !self.declared.memory.itts_share_pages() && trap.events.windows(2).any(failed)
     }
 
     /// The command table of the policy, row by row: what the command does once consumed, `None` if
@@ -301,18 +301,26 @@ impl Mappings {
         let itt = Pages::under(itt_address, bytes);
         // P6, P7: as many EventID bits as the subject takes; a record of its own.
         let is_new = memory.remap == Remap::Accepted || !self.is_device_mapped(device_id);
+        // The ITS reports an error, and uses no ITT.
+        let is_left = size > self.typer.id_bits() && self.leaves(Check::EventIdBits);
+        let can_take = |ledger: &Ledger| {
+            self.has_room(device_id, itt)
+                && self.allows_pages(itt, ledger)
+                && ledger.can_take_itt(itt)
+        };
         let passes = !refused_by_injection(window)
             && self.has_device(device_id)
             && is_new
-            && (size <= self.typer.id_bits() || self.leaves(Check::EventIdBits))
+            && (size <= self.typer.id_bits() || is_left)
             && u32::from(size) < numbers.event_id_bits
             && self.machine.is_memory(itt_address, bytes)
-            && self.has_room(device_id, itt)
             && itt_address.is_multiple_of(memory.itt_alignment.bytes())
-            && self.allows_pages(itt, trap.ledger)
-            && !self.is_kept(itt, trap.events)
-            && trap.ledger.can_take_itt(itt);
-        let passes = self.judge_level2((0, device_id), Some(itt), passes, window, trap);
+            && (is_left || can_take(trap.ledger) && !self.is_kept(itt, trap));
+        let taken = (!is_left).then_some(itt);
+        let passes = self.judge_level2((0, device_id), taken, passes, window, trap);
+        if is_left {
+            return passes.then_some(Effect::Nothing);
+        }
         (passes && trap.ledger.take_itt(itt).is_ok()).then_some(Effect::Map { device_id, itt })
     }
 

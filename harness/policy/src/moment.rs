@@ -2,11 +2,27 @@
 //! ITS, and a later action sets it up. EL2 reports the end of each by [`Event::SetUp`].
 
 use its_architecture::its_at;
-use its_declaration::{Again, ErrnoOf, Moment};
+use its_declaration::{Again, Moment};
 use its_machine::{Action, Errno, Event, Hypercall};
 
 use crate::account::Account;
 use crate::{Policy, rules};
+
+/// Within what EL2 makes a set-up by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Within {
+    Finalize,
+    /// A trapped access to the frames of this ITS.
+    Trap(usize),
+    Other,
+}
+
+impl Within {
+    /// A trapped access to an address.
+    pub(crate) fn of(policy: &Policy, address: u64) -> Self {
+        its_at(&policy.machine, address).map_or(Self::Other, |(its, _)| Self::Trap(its))
+    }
+}
 
 /// Where an event ends a set-up.
 pub(crate) const fn is_set_up(event: &Event) -> bool {
@@ -68,7 +84,8 @@ impl Policy {
             return events;
         };
         self.replay(set_up, account);
-        self.judge_own_set_up(Some(address), set_up, account);
+        let within = Within::of(self, address);
+        self.judge_own_set_up(within, set_up, account);
         rest
     }
 
@@ -76,7 +93,7 @@ impl Policy {
     pub(crate) fn set_up_by_finalize(&mut self, mut events: &[Event], account: &mut Account) {
         while let Some((set_up, rest)) = cut(events) {
             self.replay(set_up, account);
-            self.judge_own_set_up(None, set_up, account);
+            self.judge_own_set_up(Within::Finalize, set_up, account);
             events = rest;
         }
         self.replay(events, account);
@@ -93,40 +110,54 @@ impl Policy {
         account: &mut Account,
     ) {
         let its = self.guardable(arguments[0]);
-        let is_guarded = its.is_some_and(|its| self.guarded[its].is_some());
-        let is_described = its.is_some_and(|its| self.described[its].is_some());
-        let expected = match its {
-            None => Err(Errno::Enodev),
-            Some(_) if is_guarded && self.declared.set_up.again == Again::Accepted => Ok(()),
-            Some(_) if is_guarded || is_described => Err(Errno::Eopnotsupp),
-            Some(its) => {
-                self.described[its] = Some(arguments);
-                Ok(())
-            }
-        };
-        let any = expected.is_err() && x1 < 0 && self.declared.set_up.errno == ErrnoOf::Any;
-        let expected = Errno::result(expected);
-        if x1 != expected && !any {
-            let rule = if x1 == 0 || expected == 0 { &rules::DIV_SETUP } else { &rules::DIV_ERRNO };
+        let expected = self.description(its);
+        if let (Some(its), Ok(())) = (its, expected)
+            && self.guarded[its].is_none()
+        {
+            self.described[its] = Some(arguments);
+        }
+        if !self.declared.set_up.allows(x1, expected) {
+            let fails = x1 != 0 && expected.is_err();
+            let rule = if fails { &rules::DIV_ERRNO } else { &rules::DIV_SETUP };
             let source = self.declared.set_up.moment.source();
+            let expected = Errno::name(Errno::result(expected));
             let seen = format_args!("{x1} ({})", Errno::name(x1));
-            account.judgement.disagree(rule, source, "x1", Errno::name(expected), seen);
+            account.judgement.disagree(rule, source, "x1", expected, seen);
         }
     }
 
-    /// Judges a set-up whose end is the last of these events, of the ITS at an address or of any.
+    /// Whether a hypercall that describes an ITS may return this.
+    pub(crate) fn allows_description(&self, arguments: [u64; 4], x1: i64) -> bool {
+        let expected = self.description(self.guardable(arguments[0]));
+        self.declared.set_up.allows(x1, expected)
+    }
+
+    /// What a hypercall that describes an ITS returns.
+    fn description(&self, its: Option<usize>) -> Result<(), Errno> {
+        let its = its.ok_or(Errno::Enodev)?;
+        let is_guarded = self.guarded[its].is_some();
+        let accepted = is_guarded && self.declared.set_up.again == Again::Accepted;
+        let is_known = is_guarded || self.described[its].is_some();
+        (accepted || !is_known).then_some(()).ok_or(Errno::Eopnotsupp)
+    }
+
+    /// Judges a set-up whose end is the last of these events.
     pub(crate) fn judge_own_set_up(
         &mut self,
-        at: Option<u64>,
+        within: Within,
         events: &[Event],
         account: &mut Account,
     ) {
         let Some(&Event::SetUp { arguments, x1 }) = events.last() else {
             return;
         };
-        let at = at.and_then(|address| its_at(&self.machine, address));
         let its = self.guardable(arguments[0]);
-        let is_due = self.are_all_finalized() && at.is_none_or(|(only, _)| its == Some(only));
+        let is_here = match self.declared.set_up.moment {
+            Moment::Hypercall => false,
+            Moment::LastFinalize => within == Within::Finalize,
+            Moment::FirstTrap => its.is_some_and(|its| within == Within::Trap(its)),
+        };
+        let is_due = self.are_all_finalized() && is_here;
         let described = its.and_then(|its| self.described[its].take());
         if is_due && described == Some(arguments) {
             return self.judge_set_up(arguments, x1, events, account);

@@ -18,7 +18,7 @@ use its_machine::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, Pa
 use crate::account::Account;
 use crate::guarded::Stop;
 use crate::hypercall::HostCall;
-use crate::moment::cut;
+use crate::moment::{Within, cut};
 use crate::trap::{Before, device_reads};
 use crate::{Policy, rules};
 
@@ -40,6 +40,8 @@ struct Underway {
     describes: bool,
     /// The point `moment`: the access had to set an ITS up when it began.
     sets_up: bool,
+    /// Locks that it held at the end of a set-up that it made by itself.
+    held: Vec<LockName>,
     judged: bool,
 }
 
@@ -104,11 +106,7 @@ impl<'a> Race<'a> {
             let Some(part) = self.parts[agent].pop_front() else {
                 return;
             };
-            let begins = self.policy.sets_up_at_finalize(&part.action);
-            let own = self.underway[agent].insert(Underway::new(self.policy, part));
-            if begins {
-                own.finalize(self.policy);
-            }
+            self.underway[agent] = Some(Underway::new(self.policy, part));
         }
         self.policy.hardware.start_step();
         self.contest(agent, slice);
@@ -116,6 +114,9 @@ impl<'a> Race<'a> {
             return;
         };
         own.account.judgement = std::mem::take(&mut self.judgement);
+        if !own.judged && called(&own.part.action) == Some(Hypercall::ProtFinalize) {
+            own.finalize(self.policy);
+        }
         own.follow(self.policy, slice, over);
         self.judgement = std::mem::take(&mut own.account.judgement);
         if !over {
@@ -185,6 +186,7 @@ impl Underway {
             describes: policy.only_describes(),
             sets_up: matches!(part.action, Action::Device { address, .. }
                 if policy.is_set_up_by(address)),
+            held: Vec::new(),
             judged: false,
         }
     }
@@ -214,17 +216,17 @@ impl Underway {
             Action::Device { cpu, .. } => policy.is_finalized(cpu),
             ref action => {
                 let entries = [
+                    Hypercall::ProtFinalize,
                     Hypercall::InitItsEmulation,
                     Hypercall::InitRedistributorEmulation,
                     Hypercall::FiniItsEmulation,
                 ];
                 called(action).is_some_and(|call| entries.contains(&call))
-                    || policy.sets_up_at_finalize(action)
             }
         }
     }
 
-    /// The point `moment`: a CPU is finalized before EL2 sets ITSs up for it.
+    /// A CPU is finalized before EL2 does anything about it.
     fn finalize(&mut self, policy: &mut Policy) {
         self.judged = true;
         if let Action::Hypercall { cpu, x0, arguments } = self.part.action {
@@ -240,18 +242,22 @@ impl Underway {
         let Some(&Event::SetUp { arguments: [frame, ..], .. }) = slice.last() else {
             return;
         };
-        let at = match self.part.action {
-            Action::Device { address, .. } => Some(address),
-            _ => None,
+        let within = match self.part.action {
+            Action::Device { address, .. } => Within::of(policy, address),
+            ref action if called(action) == Some(Hypercall::ProtFinalize) => Within::Finalize,
+            _ => Within::Other,
         };
         policy.ledger.contest(&self.contested);
         let (events, account) = (&self.events, &mut self.account);
-        as_found(policy, frame, events, |policy| policy.judge_own_set_up(at, events, account));
+        as_found(policy, frame, events, |policy| policy.judge_own_set_up(within, events, account));
         policy.ledger.contest(&BTreeSet::new());
         policy.settle(&self.events, &mut self.account);
+        self.held = held_after(&self.held, &self.events);
         self.events.clear();
         self.sets_up = false;
-        self.before = at.and_then(|address| policy.before(address));
+        if let Action::Device { address, .. } = self.part.action {
+            self.before = policy.before(address);
+        }
     }
 
     fn follow_entry(&mut self, policy: &mut Policy, mut slice: &[Event], over: bool) {
@@ -261,13 +267,7 @@ impl Underway {
             self.follow_set_up(policy, set_up);
             slice = rest;
         }
-        let by_own_call = called(&self.part.action) == Some(Hypercall::InitRedistributorEmulation);
-        let protects = |name| match name {
-            LockName::Its(_) | LockName::Other(_) => true,
-            LockName::SetUp | LockName::Redistributors => by_own_call,
-            LockName::Memory => false,
-        };
-        let takes = |event: &Event| matches!(*event, Event::Acquired(name) if protects(name));
+        let takes = |event: &Event| matches!(*event, Event::Acquired(name) if self.protects(name));
         if let Action::Device { address, .. } = self.part.action
             && slice.iter().any(takes)
         {
@@ -275,12 +275,6 @@ impl Underway {
         }
         policy.replay(slice, &mut self.account);
         self.events.extend_from_slice(slice);
-        // What was taken for a set-up of its own, which is over, may be given back first.
-        let own = &self.events;
-        let gives = |(index, event): (usize, &Event)| {
-            matches!(*event, Event::Released(name)
-                if protects(name) && own[..index].contains(&Event::Acquired(name)))
-        };
         if self.part.outcome == Outcome::Stopped {
             return self.account.judgement.poison("EL2 did not return");
         }
@@ -291,10 +285,8 @@ impl Underway {
             }
         }
         // What comes before a set-up is about that.
-        let released = slice.iter().any(|event| matches!(event, Event::Released(_)));
-        let is_over = released && !self.sets_up && own.iter().enumerate().any(gives);
-        let is_at_end = over || is_over;
-        if !self.judged && is_at_end {
+        let is_over = !self.sets_up && self.leaves_section(slice);
+        if !self.judged && (over || is_over) {
             self.judged = true;
             policy.ledger.contest(&self.contested);
             self.judge_entry(policy);
@@ -303,6 +295,34 @@ impl Underway {
         if over {
             policy.settle(&self.events, &mut self.account);
         }
+    }
+
+    /// Whether what the action is about is done under a lock.
+    fn protects(&self, name: LockName) -> bool {
+        match name {
+            LockName::Its(_) | LockName::Other(_) => true,
+            LockName::SetUp | LockName::Redistributors => {
+                let call = called(&self.part.action);
+                call == Some(Hypercall::InitRedistributorEmulation)
+                    || self.describes && call == Some(Hypercall::InitItsEmulation)
+            }
+            LockName::Memory => false,
+        }
+    }
+
+    /// Whether the last of its events, the slice, give back a lock under which it did what it is
+    /// about. A lock that it took for a set-up of its own, which is over, may be given back first.
+    fn leaves_section(&self, slice: &[Event]) -> bool {
+        let start = self.events.len() - slice.len();
+        (start..self.events.len()).any(|index| {
+            let (before, event) = (&self.events[..index], &self.events[index]);
+            let works = |event: &Event| {
+                !matches!(event, Event::Acquired(_) | Event::Released(_) | Event::Turn { .. })
+            };
+            matches!(*event, Event::Released(name) if self.protects(name)
+                && (before.contains(&Event::Acquired(name))
+                    || self.held.contains(&name) && before.iter().any(works)))
+        })
     }
 
     /// What EL2 must have done, by the policy.
@@ -347,12 +367,26 @@ impl Underway {
             (self.describes, outcome, self.part.action)
             && called(&self.part.action) == Some(Hypercall::InitItsEmulation)
             && !self.events.iter().any(takes)
+            && (policy.only_describes() || policy.allows_description(arguments, x1))
         {
             return policy.judge_description(arguments, x1, &mut self.account);
         }
         let (events, account) = (&self.events, &mut self.account);
         as_found(policy, device, events, |policy| call.judge(policy, &outcome, events, account));
     }
+}
+
+/// The locks that are held after some events, of which these were held before.
+fn held_after(before: &[LockName], events: &[Event]) -> Vec<LockName> {
+    let mut held = before.to_vec();
+    for event in events {
+        match *event {
+            Event::Acquired(name) => held.push(name),
+            Event::Released(name) => held.retain(|other| *other != name),
+            _ => {}
+        }
+    }
+    held
 }
 
 /// Judges on the registers that EL2 found of the ITS with a control frame: they may have changed

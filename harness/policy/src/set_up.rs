@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use its_architecture::{Partial, STALLED, Truth};
-use its_declaration::{Again, Check, Described, ErrnoOf, LiveDevices, Memory, Redistributors};
+use its_declaration::{Again, Check, Described, LiveDevices, Memory, Redistributors};
 use its_gic::geometry::{Level1Entry, PAGE_BYTES, Pages, Queue, Table, itt_bytes};
 use its_gic::register::{Baser, Cbaser, OFFSET_MASK, TableType};
 use its_gic::{Ctlr, Register};
@@ -163,13 +163,11 @@ impl<'a> SetUp<'a> {
 
     /// Whether x1 is a result that the checks allow. An injected failure is S6's or S9's.
     fn allows(&self, x1: i64, injected: bool) -> bool {
-        let is = |errno: &Errno| Errno::result(Err(*errno)) == x1;
         if x1 == 0 {
             return self.failed.is_none() && self.unread.is_none() && !injected;
         }
-        let any = self.on.declared.set_up.errno == ErrnoOf::Any && x1 < 0;
-        injected && (any || is(&Errno::Eperm))
-            || self.failed.is_some_and(|(_, errno)| any || is(&errno))
+        let is = |errno| self.on.declared.set_up.allows(x1, Err(errno));
+        injected && is(Errno::Eperm) || self.failed.is_some_and(|(_, errno)| is(errno))
     }
 
     // ---- what EL2 read

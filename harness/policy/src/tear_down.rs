@@ -1,11 +1,12 @@
 //! The hypercall `__pkvm_fini_its_emulation` (the point `tear-down`): EL2 gives back what it holds
 //! for an ITS.
 
-use its_declaration::{ErrnoOf, TearDown};
+use its_architecture::Registers;
+use its_declaration::TearDown;
 use its_gic::Register;
 use its_gic::geometry::{Level1Entry, Pages};
-use its_gic::register::Baser;
-use its_machine::{AccessSize, Errno, Event};
+use its_gic::register::{Baser, FRAME_BYTES};
+use its_machine::{AccessSize, Errno, Event, PageChange};
 
 use crate::account::{Account, Write};
 use crate::guarded::{GuardedIts, Stop};
@@ -23,19 +24,20 @@ impl Policy {
         account: &mut Account,
     ) {
         let result = self.may_tear_down(frame, events);
-        let expected = Errno::result(result);
-        let any = result.is_err() && x1 < 0 && self.declared.set_up.errno == ErrnoOf::Any;
-        if x1 != expected && !any {
+        if !self.declared.set_up.allows(x1, result) {
             let source = self.declared.set_up.tear_down.source();
             let (rule, seen) = (&rules::DIV_HYPERCALL, Errno::name(x1));
-            account.judgement.disagree(rule, source, "x1", Errno::name(expected), seen);
+            let expected = Errno::name(Errno::result(result));
+            account.judgement.disagree(rule, source, "x1", expected, seen);
         }
         let Some(its) = self.guardable(frame).filter(|_| result.is_ok() && x1 == 0) else {
             return;
         };
         if let Some(guarded) = self.guarded[its].take() {
             self.ended[its] = true;
-            guarded.judge_cleared(events, self.declared.set_up.tear_down.source(), account);
+            let source = self.declared.set_up.tear_down.source();
+            guarded.judge_cleared(&self.hardware.its[its].registers, (events, source), account);
+            guarded.judge_order(events, source, account);
             guarded.release(&mut self.ledger);
         }
     }
@@ -52,33 +54,47 @@ impl Policy {
 }
 
 impl GuardedIts {
-    /// CBASER and each BASER that was Valid at set-up lose Valid, in any order.
-    fn judge_cleared(&self, events: &[Event], source: &'static str, account: &mut Account) {
-        let tables =
-            (0..8).filter(|n| Baser::from_bits(self.mappings.baser[usize::from(*n)]).valid());
-        for register in tables.map(Register::Baser).chain([Register::Cbaser]) {
-            let own = self.base + register.offset();
-            let written = events.iter().rev().find_map(|event| match *event {
-                Event::DeviceWrite { address, value, .. } => (address == own).then_some(value),
-                _ => None,
-            });
-            if written.is_none_or(|value| value & Baser::VALID != 0) {
+    /// CBASER and each BASER are without Valid, whoever cleared it.
+    fn judge_cleared(
+        &self,
+        now: &Registers,
+        (events, source): (&[Event], &'static str),
+        account: &mut Account,
+    ) {
+        let tables = (0..8).map(|n| (Register::Baser(n), now.baser[usize::from(n)]));
+        for (register, now) in tables.chain([(Register::Cbaser, now.cbaser)]) {
+            if now.value & now.known & Baser::VALID != 0 {
                 let (rule, path) = (&rules::DIV_BASE, format_args!("its{}.{register:?}", self.its));
-                let seen = if written.is_some() { "Valid" } else { "not written" };
-                account.judgement.disagree(rule, source, path, "Valid cleared", seen);
+                account.judgement.disagree(rule, source, path, "Valid cleared", "Valid");
             }
         }
-        for event in events {
-            if let Event::DeviceWrite { address, .. } = *event
-                && matches!(
-                    Register::at(address.wrapping_sub(self.base)),
-                    Register::Baser(_) | Register::Cbaser
-                )
-            {
-                let (size, mask) = (AccessSize::Double, Baser::VALID);
-                let write = Write { address, size, value: 0, mask, required: false, source };
-                account.writes.push(write);
-            }
+        for address in events.iter().filter_map(|event| self.base_written(event)) {
+            let (size, mask) = (AccessSize::Double, Baser::VALID);
+            let write = Write { address, size, value: 0, mask, required: false, source };
+            account.writes.push(write);
+        }
+    }
+
+    /// The address of CBASER or a BASER, if EL2 wrote that.
+    fn base_written(&self, event: &Event) -> Option<u64> {
+        let Event::DeviceWrite { address, .. } = *event else {
+            return None;
+        };
+        let register = Register::at(address.wrapping_sub(self.base));
+        let is_own = address.wrapping_sub(self.base) < FRAME_BYTES;
+        (is_own && matches!(register, Register::Baser(_) | Register::Cbaser)).then_some(address)
+    }
+
+    /// Nothing goes back before the last of these writes, and private pages are zero by then.
+    fn judge_order(&self, events: &[Event], source: &'static str, account: &mut Account) {
+        let back = |event: &Event| {
+            matches!(event, Event::Page { change: PageChange::Unpin | PageChange::Reclaim, .. })
+        };
+        let last = events.iter().rposition(|event| self.base_written(event).is_some());
+        let first = events.iter().position(back);
+        if first < last && first.is_some() {
+            let (rule, path) = (&rules::DIV_BASE, format_args!("its{}.registers", self.its));
+            account.judgement.disagree(rule, source, path, "written first", "after a page");
         }
     }
 

@@ -6,6 +6,7 @@ use its_machine::Event;
 
 use crate::guarded::{GuardedIts, Stop};
 use crate::mappings::Effect;
+use crate::rules;
 use crate::trap::{ItsTrap, device_reads, of};
 
 impl GuardedIts {
@@ -46,18 +47,17 @@ impl GuardedIts {
     fn comes_to_rest(&mut self, polls: u32, events: &[Event], trap: &mut ItsTrap) -> bool {
         let reads = device_reads(self.base, events).filter_map(of(Register::Ctlr));
         let ctlr: Vec<Ctlr> = reads.map(|value| Ctlr::from_bits(value as u32)).collect();
-        let polls_made = ctlr.iter().position(|ctlr| ctlr.quiescent());
-        match polls_made {
-            Some(before) if before < polls as usize => {}
-            None if ctlr.len() >= polls as usize => return false,
-            Some(_) => {
-                self.report_polls(polls, "more of CTLR", trap);
-                return false;
-            }
-            None => {
-                self.report_polls(polls, "fewer of CTLR", trap);
-                return false;
-            }
+        let first = ctlr.iter().position(|ctlr| ctlr.quiescent());
+        if first.is_none() && ctlr.len() >= polls as usize {
+            return false;
+        }
+        if first.is_none_or(|first| first >= polls as usize) {
+            let (rule, source) = (&rules::DIV_LOOK, self.declared().queue.timeout.source());
+            let path = format_args!("its{}.polls", self.its);
+            let expected = format_args!("{polls} reads of CTLR, or Quiescent");
+            let seen = format_args!("{} reads", ctlr.len());
+            trap.account.judgement.disagree(rule, source, path, expected, seen);
+            return false;
         }
         self.stop = Stop::Stopping;
         self.notice_rest(events);

@@ -125,12 +125,13 @@ impl ItsTrap<'_> {
         if let Some((register, part)) = self.declared.traps.select(self.offset, bytes) {
             return Some(Selected { register, part, shift: 0 });
         }
+        let offset = self.declared.traps.rounded(self.offset, bytes);
         let has_bytes = self.declared.traps.narrow_reads == NarrowReads::Bytes
             && self.direction == Direction::Read
             && bytes < 4
-            && self.offset.is_multiple_of(bytes);
-        let (register, part) = Register::select(self.offset & !3, 4).filter(|_| has_bytes)?;
-        Some(Selected { register, part, shift: 8 * (self.offset & 3) })
+            && offset.is_multiple_of(bytes);
+        let (register, part) = Register::select(offset & !3, 4).filter(|_| has_bytes)?;
+        Some(Selected { register, part, shift: 8 * (offset & 3) })
     }
 
     /// The point because of which an access of its size or alignment names a register.

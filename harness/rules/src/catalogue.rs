@@ -135,7 +135,7 @@ rules! {
         "An ITT is shared and pinned, or EL2's, for as long as the ITS can reach it.",
         "Otherwise the host donates the page to a guest and the ITS writes into the guest's memory.";
     LEAK_LPI = "LEAK-LPI" from "LEAK-LOOSE", Leak, Safety, Vulnerability, "POLICY: P5, S9",
-        "A redistributor's configuration and pending table are shared and pinned for as long as LPIs are on.",
+        "A redistributor's configuration and pending table are shared and pinned, or EL2's, for as long as LPIs are on.",
         "Otherwise the redistributor writes pending bits into a guest's memory.";
     LEAK_SHADOW = "LEAK-SHADOW" from "EL2-ACCESS", Leak, Safety, Vulnerability, "POLICY: P5, S9",
         "The host's copies of the queue and of level-1 tables are shared and pinned as long as their ITS is guarded.",

@@ -179,6 +179,8 @@ fn kind(event: &Event) -> Kind {
         | Event::Unreached(_)
         | Event::ReachedPage { .. }
         | Event::Injected => Kind::Own,
-        Event::Tampered { .. } | Event::Turn { .. } | Event::Over => Kind::Host,
+        Event::Finalized { .. } | Event::Tampered { .. } | Event::Turn { .. } | Event::Over => {
+            Kind::Host
+        }
     }
 }

@@ -66,7 +66,7 @@ static bool is_full(const struct unit *unit, const u64 *words, struct span itt, 
 		u64 other[4];
 
 		read_slot(queue_address(unit) + at, other);
-		if (at != skipped && (other[0] & 0xff) == MAPD && (other[2] & VALID))
+		if (at != skipped && maps(unit, other))
 			hold(held, other[0] >> 32, itt_span(unit, other[2] & ITT_ADDRESS, other[1] & 0x1f));
 	}
 	if (itt.bytes)

@@ -2,13 +2,7 @@
 /* A part of points.c: the end of an emulation, with TEAR_DOWN_AT_REST. */
 static void give_back_itts(const struct unit *unit)
 {
-	for (u64 at = unit->consumed; at != unit->judged; at = after(unit, at)) {
-		u64 words[4];
-
-		read_slot(queue_address(unit) + at, words);
-		if ((words[0] & 0xff) == MAPD && (words[2] & VALID))
-			give_back_itt(itt_span(unit, words[2] & ITT_ADDRESS, words[1] & 0x1f));
-	}
+	give_back_flying(unit);
 	for (u32 n = 0; n < unit->touched; n++)
 		if (unit->records[n].one << 20)
 			give_back_itt(itt_of(unit, &unit->records[n]));
