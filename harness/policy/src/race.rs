@@ -372,6 +372,9 @@ impl Underway {
             return policy.judge_description(arguments, x1, &mut self.account);
         }
         let (events, account) = (&self.events, &mut self.account);
+        if called(&self.part.action) == Some(Hypercall::FiniItsEmulation) {
+            return call.judge(policy, &outcome, events, account);
+        }
         as_found(policy, device, events, |policy| call.judge(policy, &outcome, events, account));
     }
 }
