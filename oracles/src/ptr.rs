@@ -100,8 +100,8 @@ impl Ptr {
         let mine = Pages::under(reach.address, reach.bytes);
         self.reach.values().find(|other| {
             let theirs = Pages::under(other.address, other.bytes);
-            // ITTs and tables of redistributors may overlap: the ITS then spoils interrupts that the
-            // host routes anyway.
+            // ITTs and tables of redistributors may overlap: the ITS then spoils interrupts that
+            // the host routes anyway.
             let may_share = is_borrowed(other.purpose) && is_borrowed(reach.purpose);
             (other.its, other.purpose) != (reach.its, reach.purpose)
                 && !may_share

@@ -74,8 +74,8 @@ static u64 itt_alignment(void)
 	return CHOSEN(ITT_ALIGNMENT_4K) ? PAGE : CHOSEN(ITT_ALIGNMENT_64K) ? 16 * PAGE : 256;
 }
 
-/* Whether a command of ours gives a device an ITT. One with more EventID bits than the ITS has is an
- * error to it, and changes nothing. */
+/* Whether a command of ours gives a device an ITT. One with more EventID bits than the ITS has is
+ * an error to it, and changes nothing. */
 static bool maps(const struct unit *unit, const u64 *words)
 {
 	return (words[0] & 0xff) == MAPD && (words[2] & VALID) &&

@@ -623,13 +623,15 @@ impl GuardedIts {
 
     // ---- rest
 
-    /// The events after EL2's last write of CTLR. A host's write of another register makes EL2 write
-    /// it where polls run out (the point `timeout`).
+    /// The events after EL2's last write of CTLR. EL2 writes it for a write of another register
+    /// where polls run out (the point `timeout`).
     fn since_start<'a>(&self, events: &'a [Event]) -> &'a [Event] {
         if self.declared().queue.timeout == Timeout::Kept {
             return events;
         }
-        let writes = |event: &Event| matches!(event, Event::DeviceWrite { address, .. } if *address == self.base);
+        let base = self.base;
+        let writes =
+            |event: &Event| matches!(event, Event::DeviceWrite { address, .. } if *address == base);
         &events[events.iter().rposition(writes).map_or(0, |last| last + 1)..]
     }
 

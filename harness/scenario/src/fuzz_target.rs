@@ -65,8 +65,8 @@ impl FuzzTarget {
             Self::Arch => !matches!(
                 kind,
                 Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp
-                    | SetUpRedistributors | TearDown | RawHypercall | WriteBack | Fail | Tamper | Race
-                    | Describe | MapDevices | StoreAddress | WriteHalf | GrowCollection | Progress
+                    | SetUpRedistributors | TearDown | RawHypercall | WriteBack | Fail | Tamper
+                    | Race | Describe | MapDevices | StoreAddress | WriteHalf | GrowCollection | Progress
             ),
         };
         played
