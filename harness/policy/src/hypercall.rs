@@ -43,7 +43,7 @@ impl HostCall {
         if let Hypercall::InitItsEmulation | Hypercall::InitRedistributorEmulation = call {
             expect_registers(call.name(), (0, x1), (x0, x1), account);
             if call == Hypercall::InitItsEmulation && policy.only_describes() {
-                return policy.judge_description(self.arguments, x1, account);
+                return policy.judge_description(self.arguments, x1, events, account);
             }
             if call == Hypercall::InitItsEmulation {
                 return policy.judge_set_up(self.arguments, x1, events, account);

@@ -107,10 +107,16 @@ impl Policy {
         &mut self,
         arguments: [u64; 4],
         x1: i64,
+        events: &[Event],
         account: &mut Account,
     ) {
         let its = self.guardable(arguments[0]);
         let expected = self.description(its);
+        if events.iter().any(|event| matches!(event, Event::Page { .. })) {
+            let (rule, source) = (&rules::DIV_SETUP, self.declared.set_up.moment.source());
+            let (wanted, seen) = ("no page asked for yet", "a set-up");
+            account.judgement.disagree(rule, source, "set-up", wanted, seen);
+        }
         if let (Some(its), Ok(())) = (its, expected)
             && self.guarded[its].is_none()
         {

@@ -369,7 +369,7 @@ impl Underway {
             && !self.events.iter().any(takes)
             && (policy.only_describes() || policy.allows_description(arguments, x1))
         {
-            return policy.judge_description(arguments, x1, &mut self.account);
+            return policy.judge_description(arguments, x1, &self.events, &mut self.account);
         }
         let (events, account) = (&self.events, &mut self.account);
         if called(&self.part.action) == Some(Hypercall::FiniItsEmulation) {
