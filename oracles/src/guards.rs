@@ -208,6 +208,11 @@ impl Guards {
         self.all.iter().find(|guard| guard.its == its)
     }
 
+    /// What set-up found of an ITS, though its emulation may have ended meanwhile.
+    pub(crate) fn found(&self, its: u8) -> Option<&Guard> {
+        self.of(its).or_else(|| self.ended.iter().find(|guard| guard.its == its))
+    }
+
     /// The ITS whose queue holds an address.
     pub(crate) fn slot(&self, address: u64) -> Option<&Guard> {
         self.all.iter().find(|guard| {

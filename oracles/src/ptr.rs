@@ -113,7 +113,7 @@ impl Ptr {
     fn stored(&self, address: u64, guards: &Guards) -> Option<Finding> {
         let is_el2_s = |reach: &Reach| match reach.purpose {
             Purpose::Queue => true,
-            Purpose::Table(n) => guards.of(reach.its).is_some_and(|guard| guard.has_level1(n)),
+            Purpose::Table(n) => guards.found(reach.its).is_some_and(|guard| guard.has_level1(n)),
             _ => false,
         };
         let inside = |reach: &Reach| address.wrapping_sub(reach.address) < reach.bytes;
@@ -127,7 +127,7 @@ impl Ptr {
             let Purpose::Table(n) = reach.purpose else {
                 return None;
             };
-            let guard = guards.of(reach.its).filter(|guard| guard.has_level1(n))?;
+            let guard = guards.found(reach.its).filter(|guard| guard.has_level1(n))?;
             let inside = address.wrapping_sub(reach.address) < reach.bytes;
             inside.then_some((reach, guard.basers[usize::from(n)]))
         })?;

@@ -50,8 +50,8 @@ enum its_barrier_option {
 	ITS_SY = 15,
 };
 
-/* Kept for versions to come; an emulation takes none of these names: its_subject_tear_down,
- * its_subject_cpu (a CPU comes or goes), its_progress. */
+/* Kept for versions to come; an emulation takes none of these names: its_subject_cpu (a CPU comes or
+ * goes), its_progress. */
 
 /* ---- what the emulation offers; each function below is to be defined, unless it is said to be
  * optional ---- */
@@ -103,7 +103,8 @@ int64_t its_subject_set_up_redistributors(uint64_t x1, uint64_t x2, uint64_t x3,
 int64_t its_subject_tear_down(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4);
 /* Optional: a CPU was just finalized, the calling one. The host goes on when this returns. */
 void its_subject_finalized(void);
-/* An access of a finalized CPU. Returns what is read; means nothing for a write. */
+/* An access of a finalized CPU. Returns what is read, of which the host gets so many bytes; means
+ * nothing for a write. */
 uint64_t its_subject_trap(const struct its_trap *trap);
 /* Whether the host may give pages away by hypercall, asked once a CPU is finalized. */
 bool its_subject_allows_donation(void);
@@ -186,8 +187,9 @@ void its_order(void);
 void its_barrier(uint32_t kind);
 
 /* A set-up is over that the emulation made at a moment of its own (set-up.moment in subject.toml):
- * x1 to x4 of the hypercall that described it, and what that would have returned. It is for those
- * who judge; a kernel has no such call. */
+ * x1 to x4 of the hypercall that described it, and what that would have returned. Called once for
+ * each set-up, before its locks are given back. It is for those who judge; a kernel has no such
+ * call. */
 void its_set_up_is_over(uint64_t x1, uint64_t x2, uint64_t x3, uint64_t x4, int64_t result);
 
 /* Page ownership; ITS_LOCK_MEMORY is held. */

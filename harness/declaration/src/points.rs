@@ -134,6 +134,7 @@ points! {
             Checked "checked",
             /// At the first byte of a register it is one of the whole register. A read returns the
             /// low bytes of that, and zero above. A write writes the value, and zero above.
+            /// `narrow-reads` says what reads of other bytes return.
             Any "any",
         }
         /// How EL2 handles a misaligned access to the control frame, in Closing too.
@@ -276,6 +277,7 @@ points! {
             /// unpin them. Donation demands that each is exclusively the host's, so EL2 refuses an
             /// ITT that shares a page with anything that EL2 holds, at set-up too. That is also the
             /// ITT of a MAPD V=1 that stalled, so a Retry needs another one in its slot.
+            /// `itt-pages` says nothing more then, and `pins` is about other memory.
             Owned "owned",
         }
         /// How often EL2 pins a page that several structures lie on.

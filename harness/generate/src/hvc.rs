@@ -281,8 +281,8 @@ fn listed_twice(draft: &mut Draft<'_, '_>, cpu: u8, devices: u64) {
 
 /// A change of ownership fails somewhere in a set-up; the next one finds all as it was.
 fn failing(draft: &mut Draft<'_, '_>) {
-    use PageChange::{Donate, Pin, Reclaim, Share, Unpin, Unshare};
-    let changes = [Donate, Donate, Share, Pin, Unshare, Unpin, Reclaim];
+    use PageChange::{Donate, Pin, Reclaim, Share, Show, Unpin, Unshare};
+    let changes = [Donate, Donate, Share, Pin, Unshare, Unpin, Reclaim, Show];
     let change = draft.pick(&changes, Donate);
     let most = draft.pick(&[4, 12, 60, 120], 12);
     let nth = draft.between(1, most) as u8;

@@ -3,7 +3,8 @@
 //!
 //! What hardware and pKVM did is followed in the order in which it happened. What EL2 must have
 //! done for one access or call is judged from that agent's own events alone, at the moment when it
-//! gives the lock of the ITS back, since that is when it takes effect for others. Whether a page
+//! gives the lock of the ITS back, since that is when it takes effect for others. Where it takes
+//! that lock more than once, the last section in which it did something counts. Whether a page
 //! could be borrowed or donated while another agent changed it is what the page's own transitions
 //! say, each of which is held against pKVM's page states.
 
@@ -18,7 +19,7 @@ use its_machine::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, Pa
 use crate::account::Account;
 use crate::guarded::Stop;
 use crate::hypercall::HostCall;
-use crate::moment::{Within, cut};
+use crate::moment::{Within, cut, is_set_up};
 use crate::trap::{Before, device_reads};
 use crate::{Policy, rules};
 
@@ -40,15 +41,18 @@ struct Underway {
     describes: bool,
     /// The point `moment`: the access had to set an ITS up when it began.
     sets_up: bool,
-    /// Locks that it held at the end of a set-up that it made by itself.
-    held: Vec<LockName>,
+    /// So many of its events are followed.
+    seen: usize,
+    /// It is judged once so many are.
+    judged_after: usize,
     judged: bool,
 }
 
 /// The race so far.
 pub(crate) struct Race<'a> {
     policy: &'a mut Policy,
-    parts: [VecDeque<Part>; AGENTS],
+    /// Those that have not begun, each with all its events.
+    parts: [VecDeque<(Part, Vec<Event>)>; AGENTS],
     underway: [Option<Underway>; AGENTS],
     judgement: Judgement,
     rest: &'a [Event],
@@ -56,13 +60,14 @@ pub(crate) struct Race<'a> {
 
 impl<'a> Race<'a> {
     pub(crate) fn new(policy: &'a mut Policy, parts: &[Part], events: &'a [Event]) -> Self {
-        let of = |agent: usize| {
-            let own = parts.iter().filter(|part| usize::from(part.agent) == agent);
-            own.copied().collect()
+        let mut own = own_events(events);
+        let mut of = |agent: usize| {
+            let parts = parts.iter().filter(|part| usize::from(part.agent) == agent);
+            parts.copied().zip(std::mem::take(&mut own[agent])).collect()
         };
         Self {
             policy,
-            parts: std::array::from_fn(of),
+            parts: std::array::from_fn(&mut of),
             underway: [const { None }; AGENTS],
             judgement: Judgement::default(),
             rest: events,
@@ -103,10 +108,10 @@ impl<'a> Race<'a> {
     /// What one agent did before another acts, or until its action is `over`.
     fn follow(&mut self, agent: usize, slice: &[Event], over: bool) {
         if self.underway[agent].is_none() {
-            let Some(part) = self.parts[agent].pop_front() else {
+            let Some((part, own)) = self.parts[agent].pop_front() else {
                 return;
             };
-            self.underway[agent] = Some(Underway::new(self.policy, part));
+            self.underway[agent] = Some(Underway::new(self.policy, part, &own));
         }
         self.policy.hardware.start_step();
         self.contest(agent, slice);
@@ -170,12 +175,13 @@ impl<'a> Race<'a> {
 }
 
 impl Underway {
-    fn new(policy: &Policy, part: Part) -> Self {
+    /// `own`: all its events.
+    fn new(policy: &Policy, part: Part, own: &[Event]) -> Self {
         let before = match part.action {
             Action::Device { address, .. } => policy.before(address),
             _ => None,
         };
-        Self {
+        let mut begun = Self {
             part,
             events: Vec::new(),
             contested: BTreeSet::new(),
@@ -186,9 +192,12 @@ impl Underway {
             describes: policy.only_describes(),
             sets_up: matches!(part.action, Action::Device { address, .. }
                 if policy.is_set_up_by(address)),
-            held: Vec::new(),
+            seen: 0,
+            judged_after: 0,
             judged: false,
-        }
+        };
+        begun.judged_after = begun.end_of_work(own);
+        begun
     }
 
     fn follow(&mut self, policy: &mut Policy, slice: &[Event], over: bool) {
@@ -252,7 +261,6 @@ impl Underway {
         as_found(policy, frame, events, |policy| policy.judge_own_set_up(within, events, account));
         policy.ledger.contest(&BTreeSet::new());
         policy.settle(&self.events, &mut self.account);
-        self.held = held_after(&self.held, &self.events);
         self.events.clear();
         self.sets_up = false;
         if let Action::Device { address, .. } = self.part.action {
@@ -261,6 +269,7 @@ impl Underway {
     }
 
     fn follow_entry(&mut self, policy: &mut Policy, mut slice: &[Event], over: bool) {
+        self.seen += slice.len();
         while policy.declared.set_up.moment != Moment::Hypercall
             && let Some((set_up, rest)) = cut(slice)
         {
@@ -284,9 +293,7 @@ impl Underway {
                 policy.demand_set_up(Some(address), &mut self.account);
             }
         }
-        // What comes before a set-up is about that.
-        let is_over = !self.sets_up && self.leaves_section(slice);
-        if !self.judged && (over || is_over) {
+        if !self.judged && (over || self.seen >= self.judged_after) {
             self.judged = true;
             policy.ledger.contest(&self.contested);
             self.judge_entry(policy);
@@ -310,19 +317,23 @@ impl Underway {
         }
     }
 
-    /// Whether the last of its events, the slice, give back a lock under which it did what it is
-    /// about. A lock that it took for a set-up of its own, which is over, may be given back first.
-    fn leaves_section(&self, slice: &[Event]) -> bool {
-        let start = self.events.len() - slice.len();
-        (start..self.events.len()).any(|index| {
-            let (before, event) = (&self.events[..index], &self.events[index]);
-            let works = |event: &Event| {
-                !matches!(event, Event::Acquired(_) | Event::Released(_) | Event::Turn { .. })
-            };
-            matches!(*event, Event::Released(name) if self.protects(name)
-                && (before.contains(&Event::Acquired(name))
-                    || self.held.contains(&name) && before.iter().any(works)))
-        })
+    /// How many of its events come up to the end of its work: of the last section in which it did
+    /// something, or the last of all. What comes before a set-up of its own is about that.
+    fn end_of_work(&self, own: &[Event]) -> usize {
+        let start = own.iter().rposition(is_set_up).map_or(0, |last| last + 1);
+        let (mut worked, mut end, mut last) = (false, None, None);
+        for (index, event) in own.iter().enumerate().skip(start) {
+            match *event {
+                Event::Acquired(name) if self.protects(name) => worked = false,
+                Event::Released(name) if self.protects(name) => {
+                    last = Some(index + 1);
+                    end = last.filter(|_| worked).or(end);
+                }
+                Event::Acquired(_) | Event::Released(_) => {}
+                _ => worked = true,
+            }
+        }
+        end.or(last).unwrap_or(own.len())
     }
 
     /// What EL2 must have done, by the policy.
@@ -379,17 +390,18 @@ impl Underway {
     }
 }
 
-/// The locks that are held after some events, of which these were held before.
-fn held_after(before: &[LockName], events: &[Event]) -> Vec<LockName> {
-    let mut held = before.to_vec();
+/// The events of each agent's actions, one list for each action.
+fn own_events(events: &[Event]) -> [Vec<Vec<Event>>; AGENTS] {
+    let (mut all, mut underway) = ([const { Vec::new() }; AGENTS], [const { Vec::new() }; AGENTS]);
+    let mut agent = 0;
     for event in events {
         match *event {
-            Event::Acquired(name) => held.push(name),
-            Event::Released(name) => held.retain(|other| *other != name),
-            _ => {}
+            Event::Turn { agent: next } => agent = usize::from(next),
+            Event::Over => all[agent].push(std::mem::take(&mut underway[agent])),
+            event => underway[agent].push(event),
         }
     }
-    held
+    all
 }
 
 /// Judges on the registers that EL2 found of the ITS with a control frame: they may have changed

@@ -146,7 +146,9 @@ impl<'a> SetUp<'a> {
             None if x1 == 0 => ("S7", self.unread.unwrap_or("0")),
             None => (self.declared().unwrap_or("S9"), "0"),
         };
-        let seen = format_args!("{x1} ({})", Errno::name(x1));
+        let asks = events.iter().any(|event| matches!(event, Event::Page { .. }));
+        let nothing = if x1 == 0 && !asks { ", and no page asked for" } else { "" };
+        let seen = format_args!("{x1} ({}){nothing}", Errno::name(x1));
         let must_succeed = self.failed.is_none() && !injected;
         let rule: &'static Rule =
             if must_succeed || x1 == 0 { &rules::DIV_SETUP } else { &rules::DIV_ERRNO };

@@ -95,3 +95,31 @@ fn redistributors_are_set_up_once_in_a_race() {
         assert_eq!(judgement.findings, [], "{name:?}");
     }
 }
+
+/// EL2 takes the lock of the ITS twice in a trap, and another CPU's trap comes in between.
+fn two_sections(first: &[Event], second: &[Event]) -> Judgement {
+    let (size, direction) = (AccessSize::Word, its_machine::Direction::Read);
+    let action = Action::Device { cpu: 1, address: ITS, size, direction };
+    let reads = Part { agent: 1, action, outcome: Outcome::Value(1) };
+    let (begin, between) = ([TURNS[0], LOCK], [UNLOCK, TURNS[1], LOCK]);
+    let trap = [reads_ctlr(), UNLOCK, Event::Over, TURNS[0], LOCK];
+    let end = [UNLOCK, Event::Over];
+    let events = [&begin, first, &between, &trap, second, &end].concat();
+    guarded().model.judge_race(&[reads, posts(0, 0xa0)], &events)
+}
+
+fn reads_ctlr() -> Event {
+    reads(Register::Ctlr, 1)
+}
+
+#[test]
+fn a_trap_takes_effect_in_its_last_section() {
+    let work = [accepts(0x80, mapd(2, 4, FREE), &[FREE]), moves(0xa0)].concat();
+    let whole = [look(0x80), work.clone()].concat();
+    for (first, second) in [(&[][..], &whole[..]), (&look(0x80), &work), (&whole, &[])] {
+        let judgement = two_sections(first, second);
+        assert_eq!(judgement.findings, [], "{} events first", first.len());
+        assert_eq!(judgement.judged, 1);
+    }
+    assert!(!two_sections(&look(0x80), &moves(0xa0)).findings.is_empty());
+}
