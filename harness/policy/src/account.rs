@@ -32,6 +32,8 @@ pub(crate) struct Account {
     /// Slots and level-1 entries of guarded ITSs that EL2 was to write, or that were reported.
     pub(crate) slots: u32,
     pub(crate) growths: u32,
+    /// How many of the action's events are settled as to what EL2 could not give back.
+    pub(crate) kept: usize,
 }
 
 impl Account {

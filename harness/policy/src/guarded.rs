@@ -55,6 +55,9 @@ pub(crate) struct GuardedIts {
 /// InnerCache, OuterCache and Shareability, the same bits of CBASER and BASER.
 const ATTRIBUTES: u64 = 7 << 59 | 7 << 53 | 3 << 10;
 
+/// Type and Entry_Size of BASER.
+const READ_ONLY: u64 = 7 << 56 | 0x1f << 48;
+
 /// A value that differs from the recorded one in these bits at most.
 fn with_bits_of(bits: u64, recorded: u64, new: u64) -> u64 {
     recorded & !bits | new & bits
@@ -282,7 +285,7 @@ impl GuardedIts {
         let source = self.declared().registers.attributes.declared().unwrap_or("CBASER");
         self.awaits_program = self.declared().registers.resume == Resume::El2;
         if !self.awaits_program {
-            let cbaser = self.forwarded(Register::Cbaser, new, Cbaser::WRITABLE, source);
+            let cbaser = self.forwarded(Register::Cbaser, self.shown_cbaser, u64::MAX, source);
             let cwriter = self.forwarded(Register::Cwriter, 0, u64::MAX, "CBASER");
             trap.account.writes.extend([cbaser, cwriter]);
         }
@@ -311,7 +314,6 @@ impl GuardedIts {
         // A table that was not valid at set-up stays so. The host cannot tell whether the write is
         // ignored or forwarded without Valid, but the attributes stay too (decision 11).
         let is_ignored = !set_up_valid && new & Baser::VALID != 0;
-        let new = if is_ignored { new & !Baser::VALID } else { new };
         if !is_ignored {
             let recorded = with_bits_of(ATTRIBUTES & self.changeable(), recorded, new);
             self.mappings.baser[n] = recorded;
@@ -320,7 +322,8 @@ impl GuardedIts {
         if self.declared().registers.resume == Resume::El2 {
             return;
         }
-        let write = self.forwarded(Register::Baser(n as u8), new, Baser::WRITABLE, "BASER");
+        let (value, mask) = (self.shown_baser[n], !READ_ONLY);
+        let write = self.forwarded(Register::Baser(n as u8), value, mask, "BASER");
         trap.account.writes.push(Write { required: set_up_valid, ..write });
     }
 
@@ -337,16 +340,13 @@ impl GuardedIts {
             // P10: without a stall that CREADR shows, Retry has no effect.
             let shown = enabled && self.creadr() & STALLED != 0;
             let asked = shown && new & RETRY != 0 && declared.retry == Retry::Judged;
-            let Queues { stalled, refused, .. } = self.queues;
+            let stalled = self.queues.stalled;
             retry = asked && stalled && self.judge_stalled(trap.events, trap);
             let queues = &mut self.queues;
             // P10: only Retry clears it; after a loss of power no look says otherwise.
             queues.stalled &= !retry;
-            // P10: if the stalled command fails again, whether J is judged afresh is not said.
+            // P10: if the stalled command fails again, nothing changes, at J neither.
             queues.refused &= !(asked && (!stalled || retry));
-            if asked && refused && stalled && !retry {
-                queues.refused = queues.copy(queues.j, trap.events).is_none();
-            }
             queues.refused &= !(enabled && declared.refusal == Refusal::Silent);
         }
         if enabled {

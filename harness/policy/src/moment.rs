@@ -94,6 +94,9 @@ impl Policy {
         while let Some((set_up, rest)) = cut(events) {
             self.replay(set_up, account);
             self.judge_own_set_up(Within::Finalize, set_up, account);
+            // The next may need the same page.
+            self.ledger.keep_what_was_not_given_back(set_up);
+            account.kept += set_up.len();
             events = rest;
         }
         self.replay(events, account);

@@ -375,7 +375,7 @@ impl Policy {
     /// At the end of an action: what EL2 wrote, and what it could not give back.
     pub(crate) fn settle(&mut self, events: &[Event], account: &mut Account) {
         account.settle(&self.machine, &self.guarded, events);
-        self.ledger.keep_what_was_not_given_back(events);
+        self.ledger.keep_what_was_not_given_back(&events[account.kept..]);
     }
 }
 
