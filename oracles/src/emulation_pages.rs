@@ -69,7 +69,7 @@ fn look_at(page: u64, guards: &Guards, history: &History, findings: &mut Vec<Fin
 mod tests {
     use super::*;
     use crate::testing::{COPY, DESCRIPTOR, PRIVATE, guards, page, reported};
-    use its_machine::PageChange::{Donate, Pin, Reclaim, Share, Unpin};
+    use its_machine::PageChange::{Donate, Pin, Reclaim, Share, Show, Unpin};
 
     fn set_up() -> Vec<Event> {
         vec![
@@ -113,6 +113,8 @@ mod tests {
         let pins = [page(Pin, COPY >> 12, 1), page(Unpin, COPY >> 12, 1)];
         assert!(judge(&mut oracle, &pins).is_empty());
         assert_eq!(judge(&mut oracle.clone(), &pins[1..]), [("LEAK-SHADOW", "copy")]);
+        let shown = [page(Show, PRIVATE, 1)];
+        assert_eq!(judge(&mut oracle.clone(), &shown), [("LEAK-RECORDS", "records")]);
         let reclaimed = [page(Reclaim, PRIVATE + 1, 1)];
         assert_eq!(judge(&mut oracle, &reclaimed), [("LEAK-RECORDS", "records")]);
     }

@@ -288,6 +288,15 @@ mod tests {
         guards.note(&[ENTRY]);
         assert!(guards.is_second_level(LEVEL2) && guards.is_second_level(LEVEL1));
         assert!(!guards.is_second_level(COLLECTIONS));
+        for (address, is_owned) in
+            [(QUEUE, true), (LEVEL1, true), (COLLECTIONS, true), (LEVEL2, true), (COPY, false)]
+        {
+            assert_eq!(guards.all[0].owns(Pages::under(address, 1)), is_owned, "{address:#x}");
+        }
+        guards.end(0);
+        assert!(guards.of(0).is_none() && guards.found(0).is_some());
+        guards.resume(0);
+        assert!(guards.of(0).is_some());
     }
 
     #[test]

@@ -170,9 +170,12 @@ mod tests {
             (reach(ITT, 0), Exposure { host: true, ..owned }, Some("LEAK-LOOSE")),
             (reach(ITT, 0), Exposure { foreign: true, ..owned }, Some("LEAK-FOREIGN")),
             (reach(Purpose::Table(0), 0x9000), owned, Some("LEAK-PRIVATE")),
+            (reach(ITT, 0x5000), held, Some("LEAK-LOOSE")),
+            (reach(Purpose::Queue, 0x5000), owned, None),
         ] {
             let broken = reported(|findings| {
-                let both = (is_private, |_| false);
+                let is_table = |pages: Pages| pages.contains(5);
+                let both = (is_private, is_table);
                 reached((&reach, exposure), both, &History::default(), findings);
             });
             assert!(broken.iter().map(|(rule, _)| *rule).eq(rule), "{reach:?}");

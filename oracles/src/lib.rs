@@ -335,11 +335,15 @@ impl Oracles {
         }
     }
 
-    /// Takes note of an emulation that ended (the point `tear-down`): what EL2 held for the ITS may
-    /// go back. Of an ITS that is not off nothing has ended.
+    /// The ITS whose emulation ended (the point `tear-down`). While an ITS is not off, nothing of it
+    /// has ended.
+    fn ended(&self, step: &Step, view: &impl View) -> Option<u8> {
+        step.ended_its(&self.guards.machine).filter(|its| is_off(*its, view))
+    }
+
+    /// Takes note of an emulation that ended: what EL2 held for the ITS may go back.
     fn end(&mut self, step: &Step, view: &impl View) {
-        let its = step.ended_its(&self.guards.machine).filter(|its| is_off(*its, view));
-        if let Some(its) = its {
+        if let Some(its) = self.ended(step, view) {
             self.guards.end(its);
             self.emulation_pages.forget(its);
         }
@@ -348,8 +352,7 @@ impl Oracles {
     /// Once the pointers of the action are judged: an ITS whose emulation ended follows nothing
     /// until it is enabled again.
     fn leave_ended(&mut self, step: &Step, view: &impl View) {
-        let its = step.ended_its(&self.guards.machine).filter(|its| is_off(*its, view));
-        if let Some(its) = its {
+        if let Some(its) = self.ended(step, view) {
             self.watch.leave(its);
             self.ptr.forget(its);
         }

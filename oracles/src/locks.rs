@@ -28,14 +28,8 @@ pub(crate) fn judge(step: &Step, guards: &Guards, findings: &mut Vec<Finding>) {
 /// The first write to an ITS without its lock.
 fn unheld(step: &Step, guards: &Guards) -> Option<Finding> {
     let mut held: Vec<LockName> = Vec::new();
-    for event in step.before {
-        match *event {
-            Event::Acquired(name) => held.push(name),
-            Event::Released(name) => held.retain(|other| *other != name),
-            _ => {}
-        }
-    }
-    for (index, event) in step.events.iter().enumerate() {
+    // Locks may be held from an earlier part of the action on.
+    for (number, event) in step.before.iter().chain(step.events).enumerate() {
         let (its, class, address) = match *event {
             Event::Acquired(name) => {
                 held.push(name);
@@ -61,7 +55,9 @@ fn unheld(step: &Step, guards: &Guards) -> Option<Finding> {
             held.iter()
                 .any(|name| matches!(name, LockName::Other(_)) || *name == LockName::Its(its))
         };
-        if let Some(its) = its.filter(|its| !holds(*its)) {
+        if let Some(its) = its.filter(|its| !holds(*its))
+            && let Some(index) = number.checked_sub(step.before.len())
+        {
             let path = format!("its{its}: {address:#x}");
             let seen = format!("written while EL2 holds {held:?}");
             return Some(Finding::broken(&rules::EL2_HELD, class, path, seen).by(index));
@@ -185,6 +181,13 @@ mod tests {
             assert_eq!(broken(&[take, give, event]), [("EL2-HELD", class)]);
             assert_eq!(broken(&[other, event]), [("EL2-HELD", class)]);
             assert!(broken(&[unnamed, event]).is_empty());
+            // The lock was taken in an earlier part of the action, where nothing is reported again.
+            let part = |before: &[Event]| {
+                let part = Step { before, ..step(std::slice::from_ref(&event)) };
+                reported(|findings| judge(&part, &guards(), findings))
+            };
+            assert!(part(&[take, event]).is_empty());
+            assert_eq!(part(&[event]), [("EL2-HELD", class)]);
         }
         // A redistributor has no lock.
         let (address, size) = (REDISTRIBUTOR, AccessSize::Word);

@@ -50,8 +50,8 @@ enum its_barrier_option {
 	ITS_SY = 15,
 };
 
-/* Kept for versions to come; an emulation takes none of these names: its_subject_cpu (a CPU comes or
- * goes), its_progress. */
+/* Kept for versions to come; an emulation takes none of these names: its_subject_cpu (a CPU comes
+ * or goes), its_progress. */
 
 /* ---- what the emulation offers; each function below is to be defined, unless it is said to be
  * optional ---- */

@@ -425,8 +425,8 @@ mod tests {
         let mut memory = Memory::new(Flat::ALL);
         let address = Area::ITT.address() + 0x40;
         let seen = |memory: &Memory| (memory.fetch(address).value, memory.fetch(address).stale);
-        // The clean is complete at once, whoever makes it. A read before it does not count as
-        // stale: EL2 did not store.
+        // A clean is complete at once. A read before it does not count as stale, because EL2 did
+        // not store.
         for by in [Storer::Host, Storer::El2] {
             memory.restore(&Contents::default(), Flat::ALL);
             memory.write_uncleaned(Storer::Host, address, 2);

@@ -1,6 +1,8 @@
 //! Set-ups that EL2 makes at a moment of its own (the point `moment`): the hypercall describes an
 //! ITS, and a later action sets it up. EL2 reports the end of each by [`Event::SetUp`].
 
+use std::fmt::Display;
+
 use its_architecture::its_at;
 use its_declaration::{Again, Moment};
 use its_machine::{Action, Errno, Event, Hypercall};
@@ -8,7 +10,7 @@ use its_machine::{Action, Errno, Event, Hypercall};
 use crate::account::Account;
 use crate::{Policy, rules};
 
-/// Within what EL2 makes a set-up by itself.
+/// The action in which EL2 makes a set-up by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Within {
     Finalize,
@@ -116,9 +118,7 @@ impl Policy {
         let its = self.guardable(arguments[0]);
         let expected = self.description(its);
         if events.iter().any(|event| matches!(event, Event::Page { .. })) {
-            let (rule, source) = (&rules::DIV_SETUP, self.declared.set_up.moment.source());
-            let (wanted, seen) = ("no page asked for yet", "a set-up");
-            account.judgement.disagree(rule, source, "set-up", wanted, seen);
+            self.report("set-up", "no page asked for yet", "a set-up", account);
         }
         if let (Some(its), Ok(())) = (its, expected)
             && self.guarded[its].is_none()
@@ -175,9 +175,8 @@ impl Policy {
             Some(described) if is_due => format!("one by {described:x?}"),
             _ => "none here".into(),
         };
-        let (rule, source) = (&rules::DIV_SETUP, self.declared.set_up.moment.source());
         let seen = format_args!("one by {arguments:x?}");
-        account.judgement.disagree(rule, source, "set-up", expected, seen);
+        self.report("set-up", expected, seen, account);
     }
 
     /// What is described must be set up by now: all, or the ITS at an address.
@@ -190,9 +189,19 @@ impl Policy {
             return;
         };
         self.described[its] = None;
+        self.report(format_args!("its{its}.set-up"), "made by now", "not made", account);
+    }
+
+    /// Reports a set-up that is not made at the declared moment, or is made at another.
+    fn report(
+        &self,
+        path: impl Display,
+        expected: impl Display,
+        seen: impl Display,
+        account: &mut Account,
+    ) {
         let (rule, source) = (&rules::DIV_SETUP, self.declared.set_up.moment.source());
-        let path = format_args!("its{its}.set-up");
-        account.judgement.disagree(rule, source, path, "made by now", "not made");
+        account.judgement.disagree(rule, source, path, expected, seen);
     }
 }
 

@@ -54,7 +54,7 @@ impl Policy {
 }
 
 impl GuardedIts {
-    /// CBASER and each BASER are without Valid, whoever cleared it.
+    /// Valid is 0 in CBASER and in each BASER. The host may have cleared it before.
     fn judge_cleared(
         &self,
         now: &Registers,

@@ -66,7 +66,8 @@ impl FuzzTarget {
                 kind,
                 Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp
                     | SetUpRedistributors | TearDown | RawHypercall | WriteBack | Fail | Tamper
-                    | Race | Describe | MapDevices | StoreAddress | WriteHalf | GrowCollection | Progress
+                    | Race | Describe | MapDevices | StoreAddress | WriteHalf | GrowCollection
+                    | Progress
             ),
         };
         played

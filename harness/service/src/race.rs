@@ -22,7 +22,7 @@ impl Service {
         if events.iter().any(is_out_of_account) {
             return Err("the machine did what no host can account for");
         }
-        // Whoever asked for it: then the account ends early.
+        // The host may have asked for it too. The account ends all the same.
         if self.gives_up(events) {
             return Err("the emulation is declared to switch an ITS off, and did");
         }
