@@ -128,7 +128,7 @@ mod tests {
     fn a_command_is_taken_once_for_each_time_that_it_was_written() {
         let written = slot(QUEUE + 0x20);
         let stalled =
-            Event::Stalled { its: 0, offset: 0x20, words: [0; 4], error: CommandError(None) };
+            Event::Stalled { its: 0, offset: 0x20, words: [0; 4], error: Some(CommandError(None)) };
         let word = Event::WordWritten { address: QUEUE + 0x38, value: 0, shared: false };
         for (events, broken) in [
             (&[written, TAKEN][..], false),

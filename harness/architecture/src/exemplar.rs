@@ -149,7 +149,7 @@ impl Architecture {
         let differ = results.iter().any(|result| *result != results[0]);
         let open = differ || several || error.is_some() && both;
         let event = match error {
-            Some(error) if stalls => Event::Stalled { its, offset, words, error },
+            error @ Some(_) if stalls => Event::Stalled { its, offset, words, error },
             error => Event::Consumed { its, offset, words, error },
         };
         Ok((event, open))

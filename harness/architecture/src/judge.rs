@@ -233,8 +233,8 @@ impl Architecture {
             }
             Event::Stalled { its, offset, words, error } => {
                 judgement.stalled += 1;
-                let fetched = (offset, words, Fate::Stalled(error.0));
-                return self.take(its, fetched, creadr_before, judgement);
+                let fate = error.map_or(Fate::Halted, |error| Fate::Stalled(error.0));
+                return self.take(its, (offset, words, fate), creadr_before, judgement);
             }
             // What a command changed of the ITS's reach comes with it.
             Event::Reached(..) | Event::Unreached(_) => return,

@@ -34,13 +34,15 @@ pub(crate) enum Fate {
     /// Passed over, as it was in error.
     Ignored(Option<u32>),
     Stalled(Option<u32>),
+    /// The ITS stalled because the scenario said so, whatever the command is.
+    Halted,
     /// Done or ignored: that was not seen.
     Taken,
 }
 
 impl Fate {
     fn is_error(self) -> bool {
-        matches!(self, Self::Ignored(_) | Self::Stalled(_))
+        matches!(self, Self::Ignored(_) | Self::Stalled(_) | Self::Halted)
     }
 
     /// Whether a way with this outcome looks like that.
@@ -55,7 +57,7 @@ impl Fate {
             number.is_none_or(|number| numbers.is_empty() || numbers.contains(&number))
         };
         match self {
-            Self::Done => false,
+            Self::Done | Self::Halted => false,
             Self::Taken => freedoms.allow(OnError::Ignore),
             Self::Ignored(number) => right(number) && freedoms.allow(OnError::Ignore),
             Self::Stalled(number) => right(number) && freedoms.allow(OnError::Stall),
@@ -71,6 +73,10 @@ impl Fetched {
         let command = Command::decode(self.words);
         if !self.judge_fetch(on, command, judgement) {
             return;
+        }
+        if self.fate == Fate::Halted {
+            // A command that stalled had no effect.
+            return on.its[self.its].registers.advance(true);
         }
         let ways = match on.ways(self.its, command) {
             Ok(ways) => ways,

@@ -99,7 +99,7 @@ pub fn consumed(offset: u64, command: Command) -> Event {
 }
 
 pub fn stalled(offset: u64, command: Command, error: Option<u32>) -> Event {
-    Event::Stalled { its: 0, offset, words: command.encode(), error: CommandError(error) }
+    Event::Stalled { its: 0, offset, words: command.encode(), error: Some(CommandError(error)) }
 }
 
 pub fn join(parts: impl IntoIterator<Item = Vec<Event>>) -> Vec<Event> {

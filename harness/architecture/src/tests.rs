@@ -214,6 +214,19 @@ fn fetching_needs_an_enabled_queue_and_the_written_words() {
 }
 
 #[test]
+fn an_its_that_a_scenario_stalls_did_nothing() {
+    let halted =
+        Event::Stalled { its: 0, offset: 0x80, words: mapd(2, 3, FREE).encode(), error: None };
+    let mut world = submitted(&prompt_world(), mapd(2, 3, FREE));
+    world.agree(ADVANCE, DONE, &[halted]);
+    assert!(world.model.is_settled(0));
+    world.agree(read(ITS + 0x90, DOUBLE), Outcome::Value(0x81), &[]);
+    let retried = post(0xa0 | 1);
+    world.clone().agree(retried, DONE, &[consumed(0x80, mapd(2, 3, FREE))]);
+    world.wrong(retried, &[consumed(0xa0, SYNC)], &rules::ARCH_FETCH, "fetch");
+}
+
+#[test]
 fn errors_stall_or_are_ignored_by_the_option_that_is_allowed() {
     let bad = mapd(2, 16, FREE);
     let number = Some(0x1_0802);

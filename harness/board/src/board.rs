@@ -2,6 +2,7 @@
 //! it from outside.
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use its_el2::{Locks, Subject, Trap};
@@ -195,12 +196,22 @@ impl Board {
         self.state.get_mut().failures.push(failure);
     }
 
+    /// An ITS will stall at the n-th command that it fetches from now on, counted from 1, whatever
+    /// the command is. 0 takes that back.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the machine has no such ITS.
+    pub fn arm_stall(&mut self, its: u8, nth: u16) {
+        self.state.get_mut().its[usize::from(its)].stall_at = NonZeroU16::new(nth);
+    }
+
     /// An ITS will get time while EL2 waits in one of the next actions.
     pub fn arm_progress(&mut self, progress: Progress) {
         self.state.get_mut().progress.push(progress);
     }
 
-    /// Forgets what was armed for one operation: all but failures.
+    /// Forgets what was armed for one operation: all but failures and stalls.
     pub fn end_operation(&mut self) {
         let state = self.state.get_mut();
         state.tampers.clear();
@@ -209,7 +220,9 @@ impl Board {
 
     pub fn disarm(&mut self) {
         self.end_operation();
-        self.state.get_mut().failures.clear();
+        let state = self.state.get_mut();
+        state.failures.clear();
+        state.its.iter_mut().for_each(|its| its.stall_at = None);
     }
 
     /// Starts counting EL2's shared reads and how long it waits anew, for [`Tamper::after`] and

@@ -74,7 +74,7 @@ impl Bench {
         host.on(0, self).post(false, AccessSize::Word);
         self.events.iter().rev().find_map(|event| match event {
             Event::Consumed { error, .. } => Some(*error),
-            Event::Stalled { error, .. } => Some(Some(*error)),
+            Event::Stalled { error, .. } => Some(*error),
             _ => None,
         })?
     }

@@ -40,7 +40,7 @@ impl Fate {
             Event::Consumed { error: None, .. } => Some(Self::Done),
             Event::Consumed { error: Some(error), .. } => Some(Self::Ignored(error)),
             Event::Taken { .. } => Some(Self::Taken),
-            Event::Stalled { error, .. } => Some(Self::Stalled(error)),
+            Event::Stalled { error, .. } => error.map(Self::Stalled),
             _ => None,
         }
     }

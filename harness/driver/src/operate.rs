@@ -43,6 +43,11 @@ pub enum Left {
         after: u16,
         commands: u16,
     },
+    /// An ITS stalls at the n-th command that it fetches.
+    Stall {
+        its: u8,
+        nth: u16,
+    },
     /// So many of the next operations are done at once.
     Race {
         operations: u8,
@@ -284,6 +289,7 @@ fn operate(
             return Left::Tamper { after, address: at(place) & !7, value };
         }
         Operation::Progress { after, commands } => return Left::Progress { its, after, commands },
+        Operation::Stall { nth } => return Left::Stall { its, nth },
         Operation::Race { operations, .. } => return Left::Race { operations },
     }
     Left::Nothing

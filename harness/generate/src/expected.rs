@@ -306,7 +306,7 @@ impl ExpectedState {
             Operation::Share { .. } | Operation::Unshare { .. } | Operation::Fail { .. } => {}
             Operation::DonateGuest { .. } | Operation::ReclaimGuest { .. } => {}
             Operation::RawHypercall { .. } | Operation::SetUpRedistributors { .. } => {}
-            Operation::TearDown { .. } => {}
+            Operation::TearDown { .. } | Operation::Stall { .. } => {}
             Operation::Progress { .. } | Operation::Clean { .. } | Operation::WriteBack { .. } => {}
         }
     }

@@ -121,7 +121,8 @@ pub const EXTRA_MEMORY: Pages = Pages { first: 0x20_0000, count: EXTRA_BLOCKS + 
 
 /// Page frame number of the first page of memory.
 const LOW: u64 = 0x8_0000;
-const HIGH: u64 = 1 << (50 - 12);
+/// The same modulo 2^48 as low memory: address bits above 47 alone tell them apart.
+const HIGH: u64 = (1 << (50 - 12)) + LOW;
 /// Pages for the areas of an ITS that is not the first.
 const BLOCK: u64 = 160;
 /// Where extra memory has the blocks of ITSs.

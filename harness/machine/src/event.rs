@@ -126,8 +126,9 @@ pub enum Event {
     /// It fetched the command at `offset` of its queue and went on to the next; whether it executed
     /// it or ignored it over an error cannot be seen from where this was observed.
     Taken { its: u8, offset: u64, words: Words },
-    /// It fetched the command at `offset` of its queue and stalled on it.
-    Stalled { its: u8, offset: u64, words: Words, error: CommandError },
+    /// It fetched the command at `offset` of its queue and stalled on it: over an error, or because
+    /// the scenario said so (`None`).
+    Stalled { its: u8, offset: u64, words: Words, error: Option<CommandError> },
     /// It got time for so many commands while EL2 waited. The events of these come before this.
     Advanced { its: u8, commands: u16 },
     /// It can from now on follow a pointer to this memory, which is exposed like this.

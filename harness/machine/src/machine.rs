@@ -20,7 +20,7 @@ pub struct Topology {
     pub cpus: u8,
     /// GICR_TYPER.Processor_Number of each redistributor, all different.
     pub processor_numbers: [u8; MAX_CPUS],
-    /// Pages of memory from 2^50 on: at most those of [`Area::HIGH`].
+    /// Pages of memory above 2^48: at most those of [`Area::HIGH`].
     pub high_pages: u16,
     /// Whether there is memory for the areas that [`Area::is_extra`] says.
     pub has_extra_memory: bool,

@@ -149,8 +149,11 @@ impl Display for Event {
                 write!(f, "{} goes past {offset:#x}: {}", ItsName(its), CommandText(words))
             }
             Self::Stalled { its, offset, words, error } => {
-                let command = CommandText(words);
-                write!(f, "{} stalls at {offset:#x}: {command}, {error}", ItsName(its))
+                write!(f, "{} stalls at {offset:#x}: {}, ", ItsName(its), CommandText(words))?;
+                match error {
+                    Some(error) => error.fmt(f),
+                    None => f.write_str("as the scenario said"),
+                }
             }
             Self::Reached(reach, _) => {
                 let (its, purpose, bytes) = (ItsName(reach.its), reach.purpose, reach.bytes);

@@ -114,7 +114,7 @@ impl QueueState {
                 its: 0,
                 offset,
                 words: stored.command(queue.slot(offset)),
-                error: CommandError(None),
+                error: Some(CommandError(None)),
             });
         }
     }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn stalled(offset: u64) -> Event {
-        Event::Stalled { its: 0, offset, words: [0; 4], error: CommandError(None) }
+        Event::Stalled { its: 0, offset, words: [0; 4], error: Some(CommandError(None)) }
     }
 
     #[test]

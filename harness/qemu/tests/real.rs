@@ -136,7 +136,7 @@ fn an_itt_that_is_no_memory_stalls() {
     draft.post();
     draft.look();
     let answers = qemu.play(&draft.steps).unwrap();
-    let stalled = Event::Stalled { its: 0, offset: 0x40, words, error: CommandError(None) };
+    let stalled = Event::Stalled { its: 0, offset: 0x40, words, error: Some(CommandError(None)) };
     assert_eq!(events(&answers)[2..], [stalled, stalled]);
     let registers = &seen(&answers)[0].registers;
     assert!(registers.contains(&(Register::Creadr, 0x41)));

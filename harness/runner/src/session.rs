@@ -237,8 +237,12 @@ impl<O: Observer> Watched<'_, O> {
         let mut taken = 0;
         match drivers.operate(operation, self) {
             Left::Nothing | Left::Its(_) => {}
-            // A failure stays armed until it is due or the case ends, the others for one operation.
-            left @ (Left::Fail { .. } | Left::Tamper { .. } | Left::Progress { .. }) => {
+            // Failures and stalls stay armed until they are due or the case ends, the others for
+            // one operation.
+            left @ (Left::Fail { .. }
+            | Left::Tamper { .. }
+            | Left::Progress { .. }
+            | Left::Stall { .. }) => {
                 self.arm(left);
                 return 0;
             }
@@ -272,6 +276,7 @@ impl<O: Observer> Watched<'_, O> {
             Left::Progress { its, after, commands } => {
                 self.board.arm_progress(Progress { after: after.into(), its, commands });
             }
+            Left::Stall { its, nth } => self.board.arm_stall(its, nth),
             Left::Nothing | Left::Its(_) | Left::Race { .. } => {}
         }
     }

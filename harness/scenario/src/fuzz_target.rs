@@ -67,7 +67,7 @@ impl FuzzTarget {
                 Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp
                     | SetUpRedistributors | TearDown | RawHypercall | WriteBack | Fail | Tamper
                     | Race | Describe | MapDevices | StoreAddress | WriteHalf | GrowCollection
-                    | Progress
+                    | Progress | Stall
             ),
         };
         played

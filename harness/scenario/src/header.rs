@@ -292,7 +292,7 @@ impl Boot {
 // is the last field by itself; a new field of another kind needs a new version of the binary form.
 // The ranges are what the board's memory makes sense with.
 fields! { ItsConfiguration OWN own_words own {
-    event_id_bits: u8 = count("event-id-bits", 1, 16),
+    event_id_bits: u8 = count("event-id-bits", 1, 20),
     device_id_bits: u8 = count("device-id-bits", 4, 20),
     collection_id_bits: u8 = count("collection-id-bits", 1, 16),
     hardware_collections: u8 = count("hardware-collections", 0, 4),

@@ -241,6 +241,9 @@ operations {
     Advance = 0x61 "advance" { commands: u16 = count("commands", 1, 65535).bare() }
     /// The n-th such change of page ownership from now on fails; 1 is the next.
     Fail = 0x62 "fail" { change: PageChange = CHANGE, nth: u8 = count("nth", 1, 255) }
+    /// The ITS stalls at the n-th command that it fetches from now on, whatever the command is; 1 is
+    /// the next. A command that the ITS stalled at had no effect.
+    Stall = 0x6a "stall" { nth: u16 = count("nth", 1, 65535).bare() }
     /// After so many reads of shared memory by EL2 in the next operation the host changes a word.
     Tamper = 0x63 "tamper" {
         at: Place = WORD_AT,
@@ -307,7 +310,6 @@ pub(crate) const RESERVED: &[(u8, &str, &str)] = &[
     (0x67, "expect", "an interrupt is taken, or none"),
     (0x68, "cpu-on", "a CPU comes late"),
     (0x69, "cpu-off", "a CPU goes"),
-    (0x6a, "stall", "the hardware stalls at a command"),
     (0x6c, "fail-late", "a change of page ownership fails after it began"),
     (0x6d, "power-off", "an ITS loses power until power-on; memory may change in between"),
     (0x6e, "power-on", "an ITS gets power back"),
@@ -413,7 +415,7 @@ mod tests {
                 0x23, 0x24, 0x25, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32,
                 0x33, 0x34, 0x35, 0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x50, 0x51,
                 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x59, 0x5a, 0x5b, 0x5c, 0x5d, 0x5e, 0x60,
-                0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x6b, 0x70
+                0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x6a, 0x6b, 0x70
             ]
         );
     }

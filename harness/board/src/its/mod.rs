@@ -26,6 +26,8 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use core::num::NonZeroU16;
+
 use its_gic::register::BASER_COUNT;
 use its_gic::{Baser, Cbaser};
 use its_machine::{Choices, Coherence, Event, ItsConfiguration, Machine};
@@ -84,6 +86,9 @@ pub(crate) struct PhysicalIts {
     cwriter_reserved: u64,
     creadr: u64,
     stalled: bool,
+    /// The scenario wants the ITS to stall at the command that it fetches so many fetches from now;
+    /// 1 is the next.
+    pub(crate) stall_at: Option<NonZeroU16>,
     basers: [Baser; BASER_COUNT as usize],
     /// RDbase of each collection that is held without memory.
     collections: Vec<Option<u64>>,
@@ -118,6 +123,7 @@ impl PhysicalIts {
             cwriter_reserved: 0,
             creadr: 0,
             stalled: false,
+            stall_at: None,
             basers,
             collections: vec![None; configuration.hardware_collections.into()],
             cache: Cache::default(),

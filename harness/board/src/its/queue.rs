@@ -1,5 +1,7 @@
 //! The command queue: whether there is a command to fetch, and how many are worked through when.
 
+use core::num::NonZeroU16;
+
 use its_gic::Command;
 use its_gic::geometry::Queue;
 use its_machine::freedom::choice::{CwriterBeyond, OnError};
@@ -58,18 +60,30 @@ impl PhysicalIts {
         }
     }
 
+    /// Counts a command that was fetched. Whether the scenario wants the ITS to stall at it.
+    fn is_to_stall(&mut self) -> bool {
+        let left = self.stall_at.take();
+        self.stall_at = left.and_then(|left| NonZeroU16::new(left.get() - 1));
+        left.is_some() && self.stall_at.is_none()
+    }
+
     /// Fetches the command at CREADR and executes it. The queue is not empty.
     fn step(&mut self, bus: &mut Bus) {
         let queue = Queue::new(self.cbaser);
         let offset = self.creadr;
         let snooping = bus.machine.coherence.queue;
         let words = [0, 8, 16, 24].map(|byte| bus.fetch_by(snooping, queue.slot(offset) + byte));
-        let result = self.execute(Command::decode(words), words[0] as u8, bus);
         let its = self.index;
+        if self.is_to_stall() {
+            self.stalled = true;
+            bus.events.push(Event::Stalled { its, offset, words, error: None });
+            return;
+        }
+        let result = self.execute(Command::decode(words), words[0] as u8, bus);
         match result {
             Err(error) if self.choices().picks(OnError::Stall) => {
                 self.stalled = true;
-                bus.events.push(Event::Stalled { its, offset, words, error });
+                bus.events.push(Event::Stalled { its, offset, words, error: Some(error) });
             }
             result => {
                 self.creadr = queue.after(offset);

@@ -93,14 +93,14 @@ fn elsewhere(draft: &mut Draft<'_, '_>, index: u8) -> Option<u64> {
 /// What to flip so that a table of 64 KiB pages lies above 2^48, in a block of the area `high` of
 /// its own: address bits 51 to 48 stand in bits 15 to 12.
 fn far_above(its: u8, index: u8) -> Option<u64> {
-    const BIT_50: u64 = 0x4000;
+    const ABOVE: u64 = 0x8000_4000;
     let (start, block) = match (its, index) {
         (0, 0) => (0x8001_0000, 0),
         (0, _) => (0x8003_0000, 1),
         (_, 0) => (0x802d_0000, 2),
         (_, _) => return None,
     };
-    Some(start ^ (block << 16 | BIT_50))
+    Some(start ^ (block << 16 | ABOVE))
 }
 
 /// Commands on a DeviceID without a level-2 table; then the host adds it and maps the device.

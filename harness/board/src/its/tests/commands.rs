@@ -7,7 +7,9 @@ use its_machine::freedom::choice::{
     RemappedDevice, SyncNowhere, UnknownCommand, UnmappedCollection, UnmappedPending,
     UnmappedRdbase, WideIntid,
 };
-use its_machine::{AccessSize, Area, Choices, CommandError, ItsConfiguration, Purpose, View};
+use its_machine::{
+    AccessSize, Area, Choices, CommandError, Event, ItsConfiguration, Purpose, View,
+};
 
 use super::*;
 use crate::testing::{Bench, choosing};
@@ -276,12 +278,24 @@ fn collections_in_two_levels() {
 }
 
 #[test]
+fn a_scenario_stalls_the_its_at_any_command() {
+    let (mut bench, mut host) = mapped(ItsConfiguration::DEFAULT);
+    bench.board.arm_stall(0, 2);
+    assert_eq!(bench.command(&mut host, mapc(0, 0, true)), None);
+    assert_eq!(bench.command(&mut host, mapti(1, INTID, 0)), None);
+    assert!(matches!(bench.events[..], [.., Event::Stalled { error: None, .. }]));
+    assert_eq!(bench.board.translate(0, DEVICE, 1), None);
+    host.on(0, &mut bench).post(true, AccessSize::Double);
+    assert!(bench.board.translate(0, DEVICE, 1).is_some());
+}
+
+#[test]
 fn tables_and_itts_above_48_bits() {
     let (mut bench, mut host) = Bench::booted(ItsConfiguration::DEFAULT);
     host.on(0, &mut bench).quiesce();
     let high = Area::HIGH;
     let baser = Baser::from_bits(host.baser(0)).with_address(high.address());
-    assert_eq!(baser.into_bits() & 0xffff_ffff_f000, 0x4000, "PA[50] folded");
+    assert_eq!(baser.into_bits() & 0xffff_ffff_f000, 0x8000_4000, "PA[50] folded");
     bench.write(Register::Baser(0), baser.into_bits());
     host.on(0, &mut bench).enable(true);
     bench.store(high.address(), Level1Entry::valid(high.page(16)).0);

@@ -75,7 +75,10 @@ impl Watched {
         let mut taken = 0;
         match all.operate(operation, self) {
             Left::Nothing | Left::Its(_) => {}
-            left @ (Left::Fail { .. } | Left::Tamper { .. } | Left::Progress { .. }) => {
+            left @ (Left::Fail { .. }
+            | Left::Tamper { .. }
+            | Left::Progress { .. }
+            | Left::Stall { .. }) => {
                 self.arm(left);
                 return 0;
             }
@@ -105,6 +108,7 @@ impl Watched {
             Left::Progress { its, after, commands } => {
                 self.board.arm_progress(Progress { after: after.into(), its, commands });
             }
+            Left::Stall { its, nth } => self.board.arm_stall(its, nth),
             Left::Nothing | Left::Its(_) | Left::Race { .. } => {}
         }
     }

@@ -191,9 +191,9 @@ write-cwriter
 pub(super) const HALF_ENTRY: &str = "\
 itsdiff 2
 its0 pace=never
-boot queue-pages=1
-store high[0]+0x8 value=0x800001001401
-grow device=0x2000 level2=high[16]
+boot queue-pages=1 its=3
+store more-pending[0]+0x8 value=0x800001001401
+grow device=0x2000 level2=more-level2[0]
 command MAPTI device=0x2001 event=0x0 intid=0x2000 icid=0x0
 write-cwriter
 command MAPD device=0x2000 size=0x4 itt=itt[3] valid
