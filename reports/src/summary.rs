@@ -1,5 +1,6 @@
 //! What a run of an engine checked and found.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use its_rules::{Layers, StoredFinding};
@@ -24,7 +25,11 @@ pub struct Counts {
     pub fetched: u64,
     /// Of these, command errors.
     pub errors: u64,
+    /// Cases that the reference did not judge to their end.
     pub poisoned: u64,
+    /// The same by the reason.
+    #[serde(default)]
+    pub poisoned_by: BTreeMap<String, u64>,
     /// Cases that had nothing to do with EL2 or an ITS.
     pub skipped: u64,
     /// Cases in which a rule was broken that the subject's declaration gives up, by rule.
@@ -44,8 +49,14 @@ impl Counts {
         self.errors += other.errors;
         self.poisoned += other.poisoned;
         self.skipped += other.skipped;
-        for (rule, cases) in &other.given_up {
-            *self.given_up.entry(rule.clone()).or_default() += cases;
+        let maps = [
+            (&mut self.poisoned_by, &other.poisoned_by),
+            (&mut self.given_up, &other.given_up),
+        ];
+        for (all, others) in maps {
+            for (name, cases) in others {
+                *all.entry(name.clone()).or_default() += cases;
+            }
         }
     }
 }
@@ -176,6 +187,13 @@ impl Summary {
         percent(self.counts.poisoned, self.executions)
     }
 
+    /// Why cases were poisoned, the most frequent reason first.
+    fn poisoned_text(&self) -> String {
+        let mut reasons: Vec<_> = self.counts.poisoned_by.iter().collect();
+        reasons.sort_by_key(|(_, cases)| Reverse(**cases));
+        reasons.iter().map(|(why, cases)| format!("    {cases}: {why}\n")).collect()
+    }
+
     /// Returns it for people. `replay` is the command that replays a finding, without its file; an
     /// engine that takes no seed is not said to have one.
     pub fn text(&self, takes_seed: bool, replay: &str) -> String {
@@ -191,8 +209,9 @@ impl Summary {
             "{target} on {subject}: {engine} in {seconds:.0} s, {seed}, \
              jobs {jobs}{interrupted}\n  \
              cases       {executions} judged ({cases_speed:.0}/s); {poisoned} poisoned \
-             ({share:.1} %)\n  \
+             ({share:.1} %)\n{}  \
              asked       {}\n  operations  {operations} ({speed:.0}/s)\n",
+            self.poisoned_text(),
             self.asked()
         );
         if !self.layers.is_empty() && self.layers != Layers::ALL.to_string() {
@@ -275,7 +294,7 @@ mod tests {
         let read = r#"{"target": "its_cmdq", "engine": "honggfuzz", "subject": "mine", "jobs": 2,
             "asked_cases": 9, "seconds": 2.0, "executions": 8, "cases": 9, "operations": 90,
             "judged": 40, "refused": 4, "stalled": 3, "fetched": 50, "errors": 5, "poisoned": 2,
-            "skipped": 1, "coverage": 70}"#;
+            "poisoned_by": {"one reason": 1, "two": 3}, "skipped": 1, "coverage": 70}"#;
         let known = Found { record: record.clone(), known: Some("it may be so".into()) };
         let findings = vec![known, Found { record, known: None }];
         let known_not_met = vec!["DIV-PINS (my.toml)".into()];

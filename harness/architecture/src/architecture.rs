@@ -27,9 +27,19 @@ pub use crate::registers::Partial;
 pub(crate) struct Late {
     pub(crate) device_id: u32,
     pub(crate) event_id: u32,
+    /// What the command found, which MSIs may still see.
     pub(crate) before: Possible<Option<Translation>>,
+    /// The command changed that for sure.
+    pub(crate) is_sure: bool,
     /// Whose SYNC it waits for.
     pub(crate) redistributor: Option<u8>,
+}
+
+impl Late {
+    /// Whether both are about one event.
+    fn is_of(&self, other: &Self) -> bool {
+        (self.device_id, self.event_id) == (other.device_id, other.event_id)
+    }
 }
 
 /// One ITS.
@@ -369,6 +379,22 @@ impl Architecture {
         self.cells.write(slot, bytes, value, lazily);
     }
 
+    /// A command read an entry of an event that somebody else wrote: the event may be mapped to
+    /// anything now, and any LPI may be pending.
+    pub(crate) fn lose_event(&mut self, its: usize, event: (u32, u32)) {
+        let of_device = |(device_id, ..): &(u32, u64, u8)| *device_id == event.0;
+        for (_, itt, _) in self.devices(its).into_iter().filter(of_device) {
+            let (slot, _) = self.tables(its).event_slot(event, itt);
+            self.write_entry(slot, Possible::Any);
+        }
+        self.lose_pending();
+    }
+
+    /// Any LPI may be pending.
+    pub(crate) fn lose_pending(&mut self) {
+        self.redistributors.iter_mut().for_each(|one| one.pending.unknown = true);
+    }
+
     /// The id that an entry is of, if earlier tables may be cached.
     fn stale_id(&self, its: usize, n: usize, slot: Slot) -> Option<u32> {
         let address = match (n, slot) {
@@ -396,10 +422,17 @@ impl Architecture {
         self.touched.extend(mapped.map(|(device, event)| (its as u8, device, event)));
     }
 
-    /// SYNC: effects of an ITS that wait for this redistributor are there.
+    /// SYNC: effects of an ITS that wait for this redistributor are there. What an event was before
+    /// the last of them is history.
     pub(crate) fn settle(&mut self, its: usize, redistributor: u8) {
-        let settled = |late: &mut Late| late.redistributor == Some(redistributor);
-        let settled = self.its[its].late.extract_if(.., settled);
+        let all = &self.its[its].late;
+        let is_settled = |late: &Late| late.redistributor == Some(redistributor);
+        let is_history = |(index, late): (usize, &Late)| {
+            let mut later = all[index..].iter().filter(|later| later.is_of(late));
+            is_settled(late) || later.any(|later| later.is_sure && is_settled(later))
+        };
+        let mut history = all.iter().enumerate().map(is_history).collect::<Vec<_>>().into_iter();
+        let settled = self.its[its].late.extract_if(.., |_| history.next() == Some(true));
         self.touched.extend(settled.map(|late| (its as u8, late.device_id, late.event_id)));
     }
 

@@ -291,8 +291,10 @@ impl<'a> Run<'a> {
             if silent {
                 self.drop_pending(&cell.seen);
             }
-            let left =
-                if dropped { Possible::only(Entry::Nothing) } else { on.cells.stored(cell.slot) };
+            // An event that was discarded does not come back, whatever memory held of it.
+            let nothing = Possible::only(Entry::Nothing);
+            let is_gone = dropped || cell.seen == nothing;
+            let left = if is_gone { nothing } else { on.cells.stored(cell.slot) };
             self.path.changes.push(Change::Entry(cell.slot, left));
         }
         if dropped {

@@ -127,14 +127,12 @@ impl Architecture {
     }
 
     /// Forgets whether the LPI of an event is pending, wherever an MSI may go.
-    ///
-    /// # Errors
-    ///
-    /// Where the architecture does not say where an MSI goes.
-    pub fn open_event(&mut self, event: (usize, u32, u32)) -> Result<(), Undefined> {
-        for (redistributor, intid) in self.msi(event)?.into_iter().flatten() {
+    pub fn open_event(&mut self, event: (usize, u32, u32)) {
+        let Some(targets) = self.msi(event) else {
+            return self.lose_pending();
+        };
+        for (redistributor, intid) in targets.into_iter().flatten() {
             self.open_pending(redistributor, intid);
         }
-        Ok(())
     }
 }

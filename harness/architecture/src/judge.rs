@@ -10,7 +10,6 @@ use crate::architecture::{Architecture, Partial};
 use crate::judgement::Judgement;
 use crate::names::{its_at, name, redistributor_at, redistributor_register};
 use crate::outcome::{Fate, Fetched};
-use crate::path::Undefined;
 use crate::possible::{Possible, Truth};
 use crate::registers::STALLED;
 use crate::rules;
@@ -34,7 +33,7 @@ pub enum Before {
     /// Holds CREADR, if that is what is read.
     Read(Option<u64>),
     /// Holds the event of an MSI, and what it would have raised.
-    Msi((usize, u32, u32), Result<Targets, Undefined>),
+    Msi((usize, u32, u32), Option<Targets>),
 }
 
 impl Architecture {
@@ -106,7 +105,7 @@ impl Architecture {
                 self.judge_read(*address, size.bytes(), seen, creadr.as_slice(), judgement);
             }
             (Action::Msi { .. }, Before::Msi(event, before)) => {
-                self.pend_either(before, event, judgement);
+                self.pend_either(before, event);
             }
             (Action::Acknowledge { cpu }, _) => {
                 self.acknowledge(usize::from(*cpu), taken(outcome), judgement);
@@ -128,13 +127,12 @@ impl Architecture {
     /// this action is not known: `before` is what it would have raised before.
     fn pend_either(
         &mut self,
-        before: Result<Targets, Undefined>,
+        before: Option<Targets>,
         event: (usize, u32, u32),
-        judgement: &mut Judgement,
     ) {
         match (before, self.msi(event)) {
-            (Err(why), _) | (_, Err(why)) => judgement.poison(why),
-            (Ok(mut targets), Ok(after)) => {
+            (None, _) | (_, None) => self.lose_pending(),
+            (Some(mut targets), Some(after)) => {
                 targets.extend(after);
                 targets.sort_unstable();
                 targets.dedup();
@@ -143,22 +141,23 @@ impl Architecture {
         }
     }
 
-    /// Where an MSI goes, if anywhere: GITS_TRANSLATER.
+    /// Where an MSI goes, if anywhere: GITS_TRANSLATER. `None`: that depends on an entry that
+    /// somebody else wrote.
     pub(crate) fn msi(
         &self,
         (its, device_id, event_id): (usize, u32, u32),
-    ) -> Result<Vec<Option<(u8, u32)>>, Undefined> {
+    ) -> Option<Vec<Option<(u8, u32)>>> {
         if !self.its[its].registers.enabled {
-            return Ok(vec![None]);
+            return Some(vec![None]);
         }
         let Possible::Of(found) = self.tables(its).translate(device_id, event_id) else {
-            return Err("an MSI depends on memory that the reference does not know");
+            return None;
         };
         let target = |to: Translation| to.redistributor.map(|of| (of, to.intid));
         let mut targets: Vec<_> = found.into_iter().map(|found| found.and_then(target)).collect();
         targets.sort_unstable();
         targets.dedup();
-        Ok(targets)
+        Some(targets)
     }
 
     /// One of these LPIs, or none, becomes pending.

@@ -14,7 +14,7 @@ use crate::architecture::{Architecture, Late};
 use crate::cells::{Entry, Slot};
 use crate::commands::Way;
 use crate::fault::Fault;
-use crate::path::{Change, Path, Undefined};
+use crate::path::{Change, Path, UNKNOWN_MEMORY, Undefined};
 use crate::possible::{Possible, Truth};
 use crate::{judgement::Judgement, rules};
 
@@ -85,7 +85,10 @@ impl Fetched {
         let its = &mut on.its[self.its];
         its.registers.advance(matches!(self.fate, Fate::Stalled(_)));
         if let Some(why) = undefined(&ways) {
-            return judgement.poison(why);
+            return match command.event() {
+                Some(event) if why == UNKNOWN_MEMORY => on.lose_event(self.its, event),
+                _ => judgement.poison(why),
+            };
         }
         let is_right = |(_, result): &Way| self.fate.fits(result, &its.freedoms);
         if !ways.iter().any(is_right) {
@@ -101,12 +104,11 @@ impl Fetched {
             judgement.choices.extend(path.choices.iter().copied());
         }
         let deltas = Deltas(paths.into_iter().map(Delta::from).collect());
-        if !self.fate.is_error() {
-            self.note_late(on, command, &deltas);
-        }
+        let late = if self.fate.is_error() { vec![] } else { self.late(on, command, &deltas) };
         self.touch(on, command);
         deltas.apply(on);
         self.touch(on, command);
+        self.note_late(on, late);
     }
 
     /// Judges where the command was fetched from. Whether the ITS may fetch there.
@@ -135,11 +137,11 @@ impl Fetched {
     }
 
     /// Effects::AtSync: MSIs may go by the translation before a command until a SYNC.
-    fn note_late(&self, on: &mut Architecture, command: Command, deltas: &Deltas) {
+    fn late(&self, on: &Architecture, command: Command, deltas: &Deltas) -> Vec<Late> {
         let entry = |change: &Change| matches!(change, Change::Entry(..));
         let mut changes = deltas.0.iter().flat_map(|delta| &delta.changes);
         if !on.its[self.its].freedoms.allow(Effects::AtSync) || !changes.any(entry) {
-            return;
+            return vec![];
         }
         let id = command.event().unwrap_or_default();
         let tables = on.tables(self.its);
@@ -148,7 +150,7 @@ impl Fetched {
             | Command::Mapi { icid, .. }
             | Command::Movi { icid, .. } => (vec![id], on.collection(self.its, icid)),
             Command::Discard { .. } => {
-                let before = tables.translate(id.0, id.1).known().flatten();
+                let before = tables.newest(id.0, id.1).known().flatten();
                 (vec![id], before.and_then(|to| to.redistributor))
             }
             Command::Mapc { icid, rdbase, valid } => {
@@ -167,13 +169,24 @@ impl Fetched {
             | Command::Invall { .. }
             | Command::Movall { .. }
             | Command::Sync { .. }
-            | Command::Raw { .. } => return,
+            | Command::Raw { .. } => return vec![],
         };
-        let late = |(device_id, event_id)| {
-            let before = tables.translate(device_id, event_id);
-            Late { device_id, event_id, before, redistributor }
+        let late = |(device_id, event_id)| Late {
+            device_id,
+            event_id,
+            before: tables.newest(device_id, event_id),
+            is_sure: false,
+            redistributor,
         };
-        let late: Vec<Late> = ids.into_iter().map(late).collect();
+        ids.into_iter().map(late).collect()
+    }
+
+    /// Keeps what MSIs may not see yet, once the command had its effect.
+    fn note_late(&self, on: &mut Architecture, mut late: Vec<Late>) {
+        for late in &mut late {
+            let newest = on.tables(self.its).newest(late.device_id, late.event_id);
+            late.is_sure = late.before.excludes(&newest);
+        }
         on.its[self.its].late.extend(late);
     }
 

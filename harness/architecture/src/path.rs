@@ -13,6 +13,10 @@ use crate::possible::{Possible, Truth};
 /// Why the architecture no longer says what happens.
 pub type Undefined = &'static str;
 
+/// Why nothing is said of a command that reads an entry which somebody else wrote.
+pub(crate) const UNKNOWN_MEMORY: Undefined =
+    "a command depends on memory that the reference does not know";
+
 /// Ways that are kept apart; beyond these nothing is known.
 const MOST_WAYS: usize = 256;
 
@@ -82,7 +86,7 @@ impl Path {
             return Ok(*entry);
         }
         let Possible::Of(values) = possible else {
-            return Err("a command depends on memory that the reference does not know");
+            return Err(UNKNOWN_MEMORY);
         };
         let entry = values[self.one_of(values.len())];
         self.assumed.push((slot, entry));

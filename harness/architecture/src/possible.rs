@@ -36,6 +36,14 @@ impl<T: Ord + Copy> Possible<T> {
         }
     }
 
+    /// Whether nothing is possible both here and there.
+    pub(crate) fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Of(here), Self::Of(there)) => !here.iter().any(|value| there.contains(value)),
+            _ => false,
+        }
+    }
+
     /// Becomes what is possible here or there.
     pub(crate) fn join(&mut self, other: &Self) {
         let (Self::Of(here), Self::Of(there)) = (&mut *self, other) else {

@@ -232,7 +232,10 @@ impl Registers {
         let unready =
             register == Register::Ctlr && value & 1 != 0 && !self.enabled && !self.is_ready();
         // Refused as the ITS is not quiescent, or as it is not ready.
-        if unready && forbidden != Truth::Yes && freedoms.allow(UnreadyEnable::Taken) {
+        // An ITS without a valid queue has nothing to fetch.
+        let is_taken = unready && forbidden != Truth::Yes && freedoms.allow(UnreadyEnable::Taken);
+        let is_idle = self.has_tables() && !freedoms.allow(UnreadyEnable::Ignored);
+        if is_taken && !is_idle {
             return Err("Enabled was set without a valid queue or a table that is needed");
         }
         if forbidden == Truth::Yes || forbidden == Truth::Maybe && refused {
@@ -242,7 +245,7 @@ impl Registers {
                 Ok(Wake::Nothing)
             };
         }
-        if unready {
+        if unready && !is_taken {
             return Ok(Wake::Nothing);
         }
         match register {
@@ -283,9 +286,12 @@ impl Registers {
 
     /// Whether queue and tables are there.
     fn is_ready(&self) -> bool {
+        Cbaser::from_bits(self.cbaser.value).valid() && self.has_tables()
+    }
+
+    fn has_tables(&self) -> bool {
         let collections = self.configuration.hardware_collections > 0 || self.baser(1).valid();
-        let queue = Cbaser::from_bits(self.cbaser.value).valid();
-        queue && self.baser(0).valid() && collections
+        self.baser(0).valid() && collections
     }
 
     /// GITS_CTLR: queue and tables were written, and tables are aligned.

@@ -308,15 +308,19 @@ impl<'a> Tables<'a> {
     }
 
     fn translate_event(self, device_id: u32, event_id: u32) -> Possible<Option<Translation>> {
+        let late = self.its.late.iter();
+        let late = late.filter(|late| (late.device_id, late.event_id) == (device_id, event_id));
+        late.fold(self.newest(device_id, event_id), |all, late| all.or(&late.before))
+    }
+
+    /// The newest translation of an event, which MSIs may not see yet.
+    pub(crate) fn newest(self, device_id: u32, event_id: u32) -> Possible<Option<Translation>> {
         let freedoms = &self.its.freedoms;
         let Ok(ways) = explore(freedoms, |path| self.walk((device_id, event_id), path)) else {
             return Possible::Any;
         };
         let ways = ways.into_iter().map(|(_, found)| found.map_or(Possible::Any, Possible::only));
-        let joined = ways.reduce(|all, one| all.or(&one)).unwrap_or(Possible::Any);
-        let late = self.its.late.iter();
-        let late = late.filter(|late| (late.device_id, late.event_id) == (device_id, event_id));
-        late.fold(joined, |all, late| all.or(&late.before))
+        ways.reduce(|all, one| all.or(&one)).unwrap_or(Possible::Any)
     }
 
     fn walk(self, id: (u32, u32), path: &mut Path) -> Result<Option<Translation>, Undefined> {

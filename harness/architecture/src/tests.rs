@@ -380,7 +380,19 @@ fn stores_into_itts_and_tables_make_them_unknown() {
     assert_eq!(targets(&world), [to(8200, 0)]);
     world.stores(at(ITT) + 0x20, 1);
     assert_eq!(translations(&world, (1, 4)), None);
-    world.poisons(msi(4), &[]);
+    // An MSI may raise any LPI then, and a command may do anything to the event, but to no other.
+    let raises = |world: &World| world.model.check_pending(1, [8300].into_iter()).is_ok();
+    assert!(!raises(&world));
+    let mut raised = world.clone();
+    raised.agree(msi(4), DONE, &[]);
+    assert!(raises(&raised));
+    let discard = Command::Discard { device_id: 1, event_id: 4 };
+    let mut world = submitted(&world, discard);
+    world.clone().agree(ADVANCE, DONE, &[stalled(0x80, discard, Some(0x1_0f07))]);
+    world.agree(ADVANCE, DONE, &[consumed(0x80, discard)]);
+    assert_eq!(translations(&world, (1, 4)), None);
+    assert_eq!(translations(&world, (1, 5)), Some(vec![None]));
+    assert!(raises(&world) && world.model.is_settled(0));
     let mut table = prompt_world();
     table.stores(at(LEVEL2) + 8, 1);
     assert_eq!(translations(&table, (1, 4)), None);
@@ -459,8 +471,15 @@ fn effects_wait_for_a_sync_where_that_is_allowed() {
     assert_eq!(targets(&world), [to(8200, 0), to(8200, 1)]);
     world.open_command(SYNC);
     assert_eq!(targets(&world).len(), 2, "SYNC was for the other");
+    let mut again = world.clone();
     world.open_command(Command::Sync { rdbase: 1 });
     assert_eq!(targets(&world), [to(8200, 1)]);
+    // What was before a change that is settled is history.
+    again.open_command(movi(1, 4, 0));
+    again.open_command(Command::Discard { device_id: 1, event_id: 4 });
+    assert_eq!(targets(&again), [None, to(8200, 0), to(8200, 1)]);
+    again.open_command(SYNC);
+    assert_eq!(targets(&again), [None]);
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub(crate) struct Lockstep<'a> {
     /// or the reference no longer follows it.
     is_at_end: bool,
     defects: Vec<String>,
+    /// Why the reference judged no further.
     poisoned: Option<&'static str>,
     counts: Counts,
     /// An operation did what EL2 or hardware answers for.
@@ -114,7 +115,11 @@ impl<'a> Lockstep<'a> {
         let Some(mut model) = self.judges.reference.take() else {
             return self.count_fetched(events);
         };
+        let is_guarded = (0..self.machine.its.len()).all(|its| {
+            model.phase(its as u8) == Phase::Guarded
+        });
         let judgement = ask(&mut model);
+        self.is_at_end |= judgement.poisoned.is_some() && !is_guarded;
         self.sift(board);
         let by_oracles = self.broken.len();
         self.take(board, &model, judgement);
@@ -124,7 +129,8 @@ impl<'a> Lockstep<'a> {
         self.is_at_end |= self.broken.len() > by_oracles;
         let can_follow = board.is_observed() && self.layers.has(Layer::Policy);
         let is_followed = can_follow || model.phase(0) == Phase::Open;
-        self.judges.reference = Some(model).filter(|_| is_followed && !is_lost);
+        let is_known = is_followed && !is_lost && self.poisoned.is_none();
+        self.judges.reference = Some(model).filter(|_| is_known);
     }
 
     /// What the reference counts where there is one.
@@ -302,6 +308,7 @@ impl<'a> Lockstep<'a> {
             Verdict::Diverged
         } else if let Some(reason) = self.poisoned {
             self.counts.poisoned = 1;
+            self.counts.poisoned_by = [(reason.into(), 1)].into();
             Verdict::Poisoned(reason)
         } else if self.counts.judged == 0 && !self.accessed {
             self.counts.skipped = 1;
@@ -330,7 +337,7 @@ impl Observer for Lockstep<'_> {
     }
 
     fn is_over(&self) -> bool {
-        self.is_at_end || !self.defects.is_empty() || self.poisoned.is_some()
+        self.is_at_end || !self.defects.is_empty()
     }
 
     fn begin(&mut self, next: &Next<'_>) -> bool {

@@ -42,11 +42,49 @@ fn play(number: u64, target: FuzzTarget, temper: Temper, all_freedoms: bool) -> 
     counts
 }
 
+/// Why the reference stops judging hostile cases, and the largest share of a target's cases, in
+/// thousandths. A reason that is not listed, or a larger share, is a reference that says too little.
+#[rustfmt::skip]
+const POISONED: &[(FuzzTarget, &str, u64)] = &[
+    // Before set-up the host may break what its ITS relies on: nobody says what follows.
+    (FuzzTarget::Mmio, "a queue or table lies on another structure", 8),
+    (FuzzTarget::Hvc, "a queue or table lies on another structure", 14),
+    (FuzzTarget::Cmdq, "a queue or table lies on another structure", 3),
+    (FuzzTarget::Race, "a queue or table lies on another structure", 3),
+    (FuzzTarget::Mmio, "a queue or table is no memory", 4),
+    (FuzzTarget::Hvc, "a queue or table is no memory", 4),
+    (FuzzTarget::Cmdq, "a queue or table is no memory", 3),
+    (FuzzTarget::Hvc, "a table is not aligned to its page size", 3),
+    (FuzzTarget::Cmdq, "an ITT lies on the queue or a table", 4),
+    (FuzzTarget::Race, "an ITT lies on the queue or a table", 3),
+    (FuzzTarget::Tables, "an ITT lies on the queue or a table", 3),
+    (FuzzTarget::Arch, "an ITT lies on the queue or a table", 5),
+    (FuzzTarget::Arch, "an ITT is no memory", 12),
+    (FuzzTarget::Arch, "a redistributor's table is no memory", 8),
+    (FuzzTarget::Arch, "PROPBASER or PENDBASER was written while EnableLPIs or RWP", 2),
+    (FuzzTarget::Race, "memory was not cleaned when the ITS read it or stored to it", 4),
+    (FuzzTarget::Hvc, "memory was not cleaned when the ITS read it or stored to it", 3),
+    // EL2 relies on it.
+    (FuzzTarget::Hvc, "the host's list of live devices is not complete and true", 40),
+    // P11 names the case that EL2 cannot recognize.
+    (FuzzTarget::Mmio, "nobody can know whether the ITS was at rest when it lost power", 6),
+    (FuzzTarget::Hvc, "nobody can know whether the ITS was at rest when it lost power", 2),
+    (FuzzTarget::Tables, "nobody can know whether the ITS was at rest when it lost power", 6),
+];
+
+fn is_poisoned_as_expected(target: FuzzTarget, counts: &Counts) {
+    for (why, cases) in &counts.poisoned_by {
+        let is_row = |row: &&(FuzzTarget, &str, u64)| row.0 == target && row.1 == why;
+        let share = POISONED.iter().find(is_row).map(|row| row.2).unwrap_or_default();
+        assert!(cases * 1000 <= share * counts.cases, "{target:?}: {why}: {cases} cases");
+    }
+}
+
 #[test]
 fn legal_traffic_agrees() {
     let counts = play(1000, FuzzTarget::Cmdq, Temper::Legal, false);
     assert!(counts.judged > 5 * counts.cases, "{counts:?}");
-    assert!(counts.poisoned * 100 <= 5 * counts.cases, "{counts:?}");
+    assert_eq!(counts.poisoned, 0, "{counts:?}");
     assert_eq!(counts.refused, 0, "legal traffic is never refused");
 }
 
@@ -57,7 +95,7 @@ fn legal_traffic_agrees_with_several_its_and_losses_of_power() {
     for target in SEVERAL {
         let counts = play(700, target, Temper::Legal, false);
         assert!(counts.judged > 4 * counts.cases, "{target:?} {counts:?}");
-        assert!(counts.poisoned * 100 <= 5 * counts.cases, "{counts:?}");
+        is_poisoned_as_expected(target, &counts);
         assert_eq!(counts.refused, 0, "{target:?}: legal traffic is not refused");
     }
 }
@@ -67,7 +105,7 @@ fn hostile_hosts_break_nothing_with_several_its_and_losses_of_power() {
     for target in SEVERAL {
         let counts = play(700, target, Temper::Hostile, false);
         assert!(counts.judged > 4 * counts.cases, "{target:?} {counts:?}");
-        assert!(counts.poisoned * 100 <= 30 * counts.cases, "{counts:?}");
+        is_poisoned_as_expected(target, &counts);
     }
 }
 
@@ -75,7 +113,7 @@ fn hostile_hosts_break_nothing_with_several_its_and_losses_of_power() {
 fn hostile_traffic_breaks_nothing() {
     let counts = play(1000, FuzzTarget::Cmdq, Temper::Hostile, false);
     assert!(counts.judged > 5 * counts.cases, "{counts:?}");
-    assert!(counts.poisoned * 100 <= 30 * counts.cases, "{counts:?}");
+    is_poisoned_as_expected(FuzzTarget::Cmdq, &counts);
     assert!(counts.refused > 0 && counts.stalled > 0, "{counts:?}");
 }
 
@@ -91,7 +129,7 @@ fn a_driver_that_owns_its_its_never_makes_an_error() {
 fn model_and_physical_its_agree_on_what_is_illegal() {
     let counts = play(2000, FuzzTarget::Arch, Temper::Hostile, false);
     assert!(counts.fetched > 5 * counts.cases, "{counts:?}");
-    assert!(counts.poisoned * 100 <= 10 * counts.cases, "{counts:?}");
+    is_poisoned_as_expected(FuzzTarget::Arch, &counts);
     assert!(counts.errors * 15 > counts.fetched, "{counts:?}");
 }
 

@@ -51,7 +51,7 @@ impl Service {
             Action::Msi { its, device_id, event_id, .. } => {
                 let event = (its.into(), device_id, event_id);
                 self.window.raised.insert(event);
-                self.hardware.open_event(event)?;
+                self.hardware.open_event(event);
             }
             Action::Acknowledge { .. } => self.forget_taken(taken(part.outcome)),
             Action::PowerLoss { .. } => return Err("an ITS lost power"),

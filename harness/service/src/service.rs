@@ -477,7 +477,7 @@ impl Service {
         }
         // The order of what happened meanwhile and the command is not known.
         for event in &self.window.raised {
-            self.hardware.open_event(*event)?;
+            self.hardware.open_event(*event);
         }
         for intid in self.window.taken.clone() {
             self.open_everywhere(intid);
@@ -509,7 +509,7 @@ impl Service {
         }
         if self.is_busy() {
             self.window.raised.insert(event);
-            self.hardware.open_event(event)?;
+            self.hardware.open_event(event);
         }
         Ok(After::Pending)
     }
