@@ -420,6 +420,24 @@ fn every_rule_has_a_kill() {
     assert!(missing.is_empty(), "no sabotage breaks {missing:?}");
 }
 
+/// The reference stops at a loss of power that nobody can recognize; rules of safety go on.
+#[test]
+fn safety_is_judged_after_the_reference_stopped() {
+    const LOST: &str = "\
+itsdiff 2
+boot queue-pages=1
+suspend
+resume
+disable
+power-loss restored
+resume
+map-device device=0x5 event-id-bits=5 itt=itt[3]
+";
+    let pins = |sabotage| broken(sabotage, false, LOST, Layers::ALL);
+    assert_eq!(pins(Sabotage::None), BTreeSet::new());
+    assert_eq!(pins(Sabotage::SkipPin(Area::ITT)), BTreeSet::from(["LEAK-LOOSE"]));
+}
+
 /// What is said to be in `corpus/breaks` is there; `cargo xtask test` plays it.
 #[test]
 fn the_rules_about_hardware_are_broken_by_breaks() {
