@@ -39,6 +39,7 @@ pub(crate) const MACHINE: Machine = Machine {
     its: &[ITS],
     redistributors: &[REDISTRIBUTOR],
     processor_numbers: Topology::DEFAULT.processor_numbers,
+    baser2: Topology::DEFAULT.baser2,
     coherence: Coherence::UNSAID,
 };
 

@@ -49,10 +49,8 @@ impl Counts {
         self.errors += other.errors;
         self.poisoned += other.poisoned;
         self.skipped += other.skipped;
-        let maps = [
-            (&mut self.poisoned_by, &other.poisoned_by),
-            (&mut self.given_up, &other.given_up),
-        ];
+        let maps =
+            [(&mut self.poisoned_by, &other.poisoned_by), (&mut self.given_up, &other.given_up)];
         for (all, others) in maps {
             for (name, cases) in others {
                 *all.entry(name.clone()).or_default() += cases;

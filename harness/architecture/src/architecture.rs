@@ -126,8 +126,8 @@ impl Its {
         self.former[n].push(before);
     }
 
-    fn lose_power(&mut self, restored: bool) {
-        self.registers.lose_power(restored);
+    fn lose_power(&mut self, machine: &Machine, its: u8, restored: bool) {
+        self.registers.lose_power(machine, its, restored);
         *self = Self::new(self.typer, self.registers, self.freedoms);
     }
 
@@ -160,12 +160,8 @@ impl Architecture {
     /// first's.
     pub fn new(machine: Machine, freedoms: impl Fn(u8) -> Freedoms) -> Self {
         let its = |number: u8| {
-            let configuration = machine.configuration(number);
-            Its::new(
-                configuration.typer(),
-                Registers::new(configuration, machine.coherence),
-                freedoms(number),
-            )
+            let typer = machine.configuration(number).typer();
+            Its::new(typer, Registers::new(&machine, number), freedoms(number))
         };
         let redistributor = |number| Redistributor::new(number, &machine);
         Self {
@@ -361,7 +357,7 @@ impl Architecture {
         let physical = &mut self.its[its];
         // GITS_TYPER.CCT = 0 with a table: where the first HCC collections live is not said.
         let keeps = !physical.typer.cct() && physical.registers.table(COLLECTIONS).is_some();
-        physical.lose_power(restored);
+        physical.lose_power(&self.machine, its as u8, restored);
         self.cells.lose(its as u8, keeps);
     }
 

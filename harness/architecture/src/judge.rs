@@ -125,11 +125,7 @@ impl Architecture {
 
     /// Makes pending what an MSI raises. Whether it came before or after the commands consumed in
     /// this action is not known: `before` is what it would have raised before.
-    fn pend_either(
-        &mut self,
-        before: Option<Targets>,
-        event: (usize, u32, u32),
-    ) {
+    fn pend_either(&mut self, before: Option<Targets>, event: (usize, u32, u32)) {
         match (before, self.msi(event)) {
             (None, _) | (_, None) => self.lose_pending(),
             (Some(mut targets), Some(after)) => {

@@ -1,16 +1,17 @@
 //! The control frame of one ITS: what a write does and what a read returns.
 
 use its_gic::geometry::{PageSize, Queue, Table};
-use its_gic::register::{Baser, Cbaser, Ctlr, OFFSET_MASK};
+use its_gic::register::{Baser, Cbaser, Ctlr, OFFSET_MASK, TableType};
 use its_gic::{Part, Register};
 use its_machine::freedom::choice::{
     BusyWrite, CwriterBeyond, PageSizeField, QueueLowBits, QuiescentEnabled, ReservedBits, Statusr,
     UnreadyEnable,
 };
-use its_machine::{Coherence, Freedoms, ItsConfiguration, Snooping};
+use its_machine::{Coherence, Freedoms, ItsConfiguration, Machine, Snooping};
 
 use crate::path::Undefined;
 use crate::possible::Truth;
+use crate::tables::COLLECTIONS;
 
 /// GITS_CREADR.Stalled.
 pub const STALLED: u64 = 1;
@@ -101,20 +102,16 @@ pub(crate) enum Wake {
 }
 
 impl Registers {
-    pub(crate) fn new(configuration: ItsConfiguration, coherence: Coherence) -> Self {
+    pub(crate) fn new(machine: &Machine, its: u8) -> Self {
+        let (configuration, coherence) = (machine.configuration(its), machine.coherence);
         let fixed = fixed_page_size(&configuration) | not_shareable(coherence.tables);
-        let table = |kind, entry_bytes: u8| Partial {
-            value: Baser::new()
-                .with_type_field(kind)
-                .with_entry_size(entry_bytes - 1)
-                .with_page_size_field(configuration.page_size.field())
-                .into_bits(),
-            // Type and Entry_Size are fixed, Page_Size and Shareability may be; Valid resets to 0.
-            known: !Baser::WRITABLE | fixed | Baser::VALID,
-        };
-        let mut baser = [Partial::all(0); 8];
-        baser[0] = table(1, configuration.device_entry_bytes);
-        baser[1] = table(4, configuration.collection_entry_bytes);
+        // Type and Entry_Size are fixed, Page_Size and Shareability may be; Valid resets to 0.
+        let baser = machine.reset_basers(its).map(|baser| match baser.table_type() {
+            TableType::Unimplemented => Partial::all(0),
+            _ => {
+                Partial { value: baser.into_bits(), known: !Baser::WRITABLE | fixed | Baser::VALID }
+            }
+        });
         let unknown = Partial::default();
         let known = !Cbaser::WRITABLE | Cbaser::VALID | not_shareable(coherence.queue);
         Self {
@@ -139,9 +136,9 @@ impl Registers {
     }
 
     /// Everything is as after a reset. `restored`: firmware wrote queue and tables again.
-    pub(crate) fn lose_power(&mut self, restored: bool) {
+    pub(crate) fn lose_power(&mut self, machine: &Machine, its: u8, restored: bool) {
         let before = *self;
-        *self = Self::new(self.configuration, self.coherence);
+        *self = Self::new(machine, its);
         if restored {
             self.cbaser = before.cbaser;
             self.cwriter = before.cwriter;
@@ -163,6 +160,10 @@ impl Registers {
         let second = Some(zero).filter(|zero| first != Some(*zero));
         let second = second.filter(|_| freedoms.allow(QueueLowBits::Zero));
         first.into_iter().chain(second)
+    }
+
+    fn has_baser(&self, n: u8) -> bool {
+        self.baser(n.into()).table_type() != TableType::Unimplemented
     }
 
     pub fn baser(&self, n: usize) -> Baser {
@@ -214,7 +215,8 @@ impl Registers {
             _ => Truth::Maybe,
         };
         match register {
-            Register::Cbaser | Register::Baser(0 | 1) => busy,
+            Register::Cbaser => busy,
+            Register::Baser(n) if self.has_baser(n) => busy,
             Register::Ctlr if value & 1 != 0 && !self.enabled => busy,
             _ => Truth::No,
         }
@@ -265,7 +267,9 @@ impl Registers {
                     self.retried = true;
                 }
             }
-            Register::Baser(n @ (0 | 1)) => return self.write_baser(usize::from(n), part, value),
+            Register::Baser(n) if self.has_baser(n) => {
+                return self.write_baser(usize::from(n), part, value);
+            }
             _ => {}
         }
         Ok(Wake::Nothing)
@@ -321,7 +325,7 @@ impl Registers {
         let before = self.baser(n);
         self.baser[n].write(part, value, Baser::WRITABLE & !fixed);
         self.baser[n].known |= fixed;
-        let gone = before.valid() && !self.baser(n).valid();
+        let gone = before.valid() && !self.baser(n).valid() && n <= COLLECTIONS;
         Ok(if gone { Wake::TableGone(n) } else { Wake::Nothing })
     }
 
@@ -334,7 +338,7 @@ impl Registers {
             }
             // Address bits that the ITS drops read back as it uses them.
             Register::Cbaser => self.cbaser.learn(part, seen, QUEUE_LOW),
-            Register::Baser(n @ (0 | 1)) => {
+            Register::Baser(n) if self.has_baser(n) => {
                 let n = usize::from(n);
                 if self.baser(n).page_size() == PageSize::K16 {
                     self.baser[n].learn(part, seen, TABLE_LOW);
@@ -409,7 +413,7 @@ impl Registers {
 
     fn read_baser(&self, n: usize) -> Partial {
         let mut baser = self.baser[n];
-        if n < 2 {
+        if baser.value != 0 {
             baser.known &= !ATTRIBUTES | not_shareable(self.coherence.tables);
         }
         // The reserved Page_Size is taken for 64 KiB: as written, or that.
@@ -448,6 +452,7 @@ impl Registers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::machine;
 
     #[test]
     fn shareability_is_free_unless_the_device_says_that_it_does_not_snoop() {
@@ -455,7 +460,7 @@ mod tests {
             [(Snooping::Unsaid, 0), (Snooping::No, SHAREABILITY), (Snooping::Yes, 0)]
         {
             let coherence = Coherence { queue: snooping, tables: snooping, ..Coherence::UNSAID };
-            let mut registers = Registers::new(ItsConfiguration::DEFAULT, coherence);
+            let mut registers = Registers::new(&Machine { coherence, ..machine() }, 0);
             for register in [Register::Cbaser, Register::Baser(0)] {
                 let write = (Part::Whole, SHAREABILITY);
                 registers.write(register, write, false, &Freedoms::ALL).unwrap();

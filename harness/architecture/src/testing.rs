@@ -50,6 +50,7 @@ pub fn machine() -> Machine {
         its: &[ITS],
         redistributors: &REDISTRIBUTORS,
         processor_numbers: Topology::DEFAULT.processor_numbers,
+        baser2: Topology::DEFAULT.baser2,
         coherence: Coherence::UNSAID,
     }
 }

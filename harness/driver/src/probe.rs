@@ -65,9 +65,14 @@ impl<P: Perform> Acting<'_, P> {
         self.enable(true);
     }
 
+    /// Gives memory to the first table of either type.
     fn probe_table(&mut self, n: u8) {
         let register = Register::Baser(n);
         let found = Baser::from_bits(self.read(register));
+        let earlier = self.basers[..usize::from(n)].iter().map(|other| Baser::from_bits(*other));
+        if earlier.into_iter().any(|other| other.table_type() == found.table_type()) {
+            return;
+        }
         let (area, pages) = match found.table_type() {
             TableType::Devices => (self.area(Area::DEVICE_TABLE), self.boot.table_pages),
             TableType::Collections => (self.area(Area::COLLECTION_TABLE), 1),

@@ -381,6 +381,19 @@ pub enum TableType {
     Reserved,
 }
 
+impl TableType {
+    /// Returns the field's value; a reserved one has the highest.
+    pub const fn field(self) -> u8 {
+        match self {
+            Self::Unimplemented => 0,
+            Self::Devices => 1,
+            Self::Vpes => 2,
+            Self::Collections => 4,
+            Self::Reserved => 7,
+        }
+    }
+}
+
 /// `GITS_BASER<n>`.
 #[bitfield(u64)]
 #[derive(PartialEq, Eq)]

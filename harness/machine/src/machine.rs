@@ -1,6 +1,7 @@
 //! A machine as its public facts: what a host or a hypervisor could find out at boot.
 
 use its_gic::geometry::Pages;
+use its_gic::register::{BASER_COUNT, Baser, TableType};
 
 use crate::area::{self, Area};
 use crate::coherence::Coherence;
@@ -24,6 +25,8 @@ pub struct Topology {
     pub high_pages: u16,
     /// Whether there is memory for the areas that [`Area::is_extra`] says.
     pub has_extra_memory: bool,
+    /// GITS_BASER2.Type of each ITS. No ITS of a board uses that table.
+    pub baser2: TableType,
     pub coherence: Coherence,
 }
 
@@ -35,6 +38,7 @@ impl Topology {
         processor_numbers: [0, 1, 2, 3, 4, 5, 6, 7],
         high_pages: Area::HIGH.pages(),
         has_extra_memory: false,
+        baser2: TableType::Unimplemented,
         coherence: Coherence::UNSAID,
     };
 
@@ -64,6 +68,8 @@ pub struct Machine {
     pub redistributors: &'static [u64],
     /// GICR_TYPER.Processor_Number of each redistributor; of those that are not there, anything.
     pub processor_numbers: [u8; MAX_CPUS],
+    /// GITS_BASER2.Type of each ITS.
+    pub baser2: TableType,
     pub coherence: Coherence,
 }
 
@@ -108,6 +114,7 @@ impl Machine {
             its: first(&ITS_FRAMES, topology.its),
             redistributors: first(&REDISTRIBUTOR_FRAMES, topology.cpus),
             processor_numbers: topology.processor_numbers,
+            baser2: topology.baser2,
             coherence: topology.coherence,
         }
     }
@@ -126,6 +133,26 @@ impl Machine {
     /// Returns GICR_TYPER.Processor_Number of the n-th redistributor.
     pub fn processor_number(&self, redistributor: u8) -> u8 {
         self.processor_numbers.get(usize::from(redistributor)).copied().unwrap_or(redistributor)
+    }
+
+    /// Returns `GITS_BASER<n>` of the n-th ITS as reset leaves it, but for what is UNKNOWN: Type,
+    /// Entry_Size, and Page_Size as [`ItsConfiguration::page_size`] says.
+    pub fn reset_basers(&self, its: u8) -> [Baser; BASER_COUNT as usize] {
+        let configuration = self.configuration(its);
+        let table = |table_type: TableType, entry_bytes: u8| {
+            Baser::new()
+                .with_type_field(table_type.field())
+                .with_entry_size(entry_bytes.wrapping_sub(1) & 0x1f)
+                .with_page_size_field(configuration.page_size.field())
+        };
+        let none = Baser::new();
+        let third = match self.baser2 {
+            TableType::Unimplemented => none,
+            table_type => table(table_type, 8),
+        };
+        let devices = table(TableType::Devices, configuration.device_entry_bytes);
+        let collections = table(TableType::Collections, configuration.collection_entry_bytes);
+        [devices, collections, third, none, none, none, none, none]
     }
 
     /// What kind of ITS the n-th is.

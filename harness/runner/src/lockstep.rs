@@ -115,9 +115,8 @@ impl<'a> Lockstep<'a> {
         let Some(mut model) = self.judges.reference.take() else {
             return self.count_fetched(events);
         };
-        let is_guarded = (0..self.machine.its.len()).all(|its| {
-            model.phase(its as u8) == Phase::Guarded
-        });
+        let is_guarded =
+            (0..self.machine.its.len()).all(|its| model.phase(its as u8) == Phase::Guarded);
         let judgement = ask(&mut model);
         self.is_at_end |= judgement.poisoned.is_some() && !is_guarded;
         self.sift(board);
@@ -486,7 +485,7 @@ fn translation(board: &Board, model: &Policy, event: (u8, u32, u32)) -> Option<F
 }
 
 /// Registers that are compared after every action of a host that owns its ITSs.
-const COMPARED: [Register; 10] = [
+const COMPARED: [Register; 15] = [
     Register::Ctlr,
     Register::Iidr,
     Register::Typer,
@@ -497,6 +496,11 @@ const COMPARED: [Register; 10] = [
     Register::Baser(0),
     Register::Baser(1),
     Register::Baser(2),
+    Register::Baser(3),
+    Register::Baser(4),
+    Register::Baser(5),
+    Register::Baser(6),
+    Register::Baser(7),
 ];
 
 /// What hardware did that it must not, under EL2: board and reference contradict each other.

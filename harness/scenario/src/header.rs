@@ -2,6 +2,7 @@
 //! simplification go by them.
 
 use its_gic::geometry::PageSize;
+use its_gic::register::TableType;
 use its_machine::{
     Area, Choices, Coherence, Freedom, ItsConfiguration, MAX_CPUS, MAX_ITS, Pace, Place, Snooping,
     Topology,
@@ -123,6 +124,8 @@ named! { Stage STAGES { Probed Deprivileged Guarded Reset }
 &["probed", "deprivileged", "guarded", "reset"] }
 named! { Pace PACES { AtOnce Late Never } &["at-once", "late", "never"] }
 named! { Snooping SNOOPING { Unsaid No Yes } &["unsaid", "no", "yes"] }
+named! { TableType TABLE_TYPES { Unimplemented Devices Vpes Collections Reserved }
+&["unimplemented", "devices", "vpes", "collections", "reserved"] }
 named! { PageSize PAGE_SIZES { K4 K16 K64 } &["4K", "16K", "64K"] }
 
 const HOST_STORES: Shape = Shape::Choice(&["at-once", "cached"]);
@@ -186,6 +189,8 @@ boot_plan! {
     /// the driver clean what they store; `store` and `store-address` do not. On a board with a
     /// device that snoops it means nothing.
     host_stores_cached: bool = false, Argument::new("host-stores", HOST_STORES);
+    /// GITS_BASER2.Type of each ITS. No ITS uses that table, and no driver gives it memory.
+    baser2: TableType = TableType::Unimplemented, Argument::new("baser2", TABLE_TYPES);
 }
 
 /// Names that are kept for fields to come, of the boot plan and of an ITS's configuration. Nothing
@@ -217,6 +222,7 @@ impl Boot {
             cpus: self.cpus,
             processor_numbers: self.processor_numbers(),
             high_pages: self.high_pages.into(),
+            baser2: self.baser2,
             has_extra_memory: self.its > 2 || self.cpus > 2 || self.private_area().is_extra(),
             coherence: Coherence {
                 queue: self.coherent_queue,

@@ -1,5 +1,6 @@
 //! The folder of a run, and `run.json` in it, which describes the run.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -186,8 +187,9 @@ impl Run {
         Ok(path)
     }
 
-    /// Returns the findings that processes wrote, by signature. A line that a killed process left
-    /// unfinished is no loss: its scenario is there.
+    /// Returns the findings that processes wrote, by signature, each file once: the last record of a
+    /// file is that of its shortest scenario. A line that a killed process left unfinished is no
+    /// loss: its scenario is there.
     pub(crate) fn found(&self) -> Result<Vec<StoredFinding>> {
         let path = self.findings().join("findings.jsonl");
         if !path.exists() {
@@ -195,7 +197,8 @@ impl Run {
         }
         let text = fs::read_to_string(&path)?;
         let records = text.lines().filter_map(|line| serde_json::from_str(line).ok());
-        let mut records: Vec<StoredFinding> = records.collect();
+        let records = records.map(|record: StoredFinding| (record.file.clone(), record));
+        let mut records: Vec<_> = records.collect::<BTreeMap<_, _>>().into_values().collect();
         records.sort_by(|one, other| one.finding.signature.cmp(&other.finding.signature));
         Ok(records)
     }

@@ -100,15 +100,6 @@ pub(crate) struct PhysicalIts {
 impl PhysicalIts {
     pub(crate) fn new(index: u8, machine: &Machine) -> Self {
         let configuration = machine.configuration(index);
-        let table = |table_type, entry_bytes: u8| {
-            Baser::new()
-                .with_type_field(table_type)
-                .with_entry_size(entry_bytes - 1)
-                .with_page_size_field(configuration.page_size.field())
-        };
-        let mut basers = [Baser::new(); BASER_COUNT as usize];
-        basers[DEVICES] = table(1, configuration.device_entry_bytes);
-        basers[COLLECTIONS] = table(4, configuration.collection_entry_bytes);
         Self {
             index,
             configuration,
@@ -124,7 +115,7 @@ impl PhysicalIts {
             creadr: 0,
             stalled: false,
             stall_at: None,
-            basers,
+            basers: machine.reset_basers(index),
             collections: vec![None; configuration.hardware_collections.into()],
             cache: Cache::default(),
             unsettled: Unsettled::default(),

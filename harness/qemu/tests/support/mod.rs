@@ -27,6 +27,7 @@ pub(crate) fn machine() -> Machine {
         its: &[ITS],
         redistributors: &REDISTRIBUTORS,
         processor_numbers: Topology::DEFAULT.processor_numbers,
+        baser2: Topology::DEFAULT.baser2,
         coherence: Coherence::UNSAID,
     }
 }

@@ -6,7 +6,8 @@
 //! environment, because an engine's command line is its own:
 //!
 //! - `ITSDIFF_FINDINGS`: a folder. A finding with a new signature is written there as
-//!   `<signature>.its` and appended to `findings.jsonl`, and the run goes on. A subject that takes
+//!   `<signature>.its` and appended to `findings.jsonl`, and the run goes on. A scenario with fewer
+//!   operations takes the place of an earlier one, and is appended too. A subject that takes
 //!   other edges for the same signature gives up to three more files, `<signature>~<edges>.its`.
 //!   Without the folder the first finding aborts the process, so that an outside engine sees a
 //!   crash.
@@ -29,7 +30,7 @@ pub mod random;
 mod status;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use its_reports::finding_file::report;
@@ -57,8 +58,9 @@ struct Output {
     /// What begins each finding's file, up to the name of the file.
     origin: Option<String>,
     ends_at_first: bool,
-    /// The edges that the subject took for what was found, by signature.
-    edges: BTreeMap<String, BTreeSet<u64>>,
+    /// What has a file, by signature: the edges that the subject took, and the fewest operations.
+    /// The first of a signature has the plain name.
+    kept: BTreeMap<String, Vec<(u64, usize)>>,
 }
 
 impl Output {
@@ -75,7 +77,7 @@ impl Output {
             findings: std::env::var_os("ITSDIFF_FINDINGS").map(PathBuf::from),
             origin: std::env::var("ITSDIFF_ORIGIN").ok(),
             ends_at_first: std::env::var_os("ITSDIFF_FIRST").is_some(),
-            edges: BTreeMap::new(),
+            kept: BTreeMap::new(),
         }
     }
 
@@ -98,16 +100,22 @@ impl Output {
     }
 
     fn found(&mut self, scenario: &Scenario, finding: &Finding) {
-        let edges = self.edges.entry(finding.signature.clone()).or_default();
-        let is_new = edges.len() < FILES_OF_A_SIGNATURE && edges.insert(finding.edges);
-        if !is_new && self.findings.is_some() {
-            return;
-        }
-        let is_other = edges.len() > 1;
         let Some(folder) = &self.findings else {
             eprintln!("{}", report(finding, scenario));
             std::process::abort();
         };
+        let kept = self.kept.entry(finding.signature.clone()).or_default();
+        let length = scenario.operations.len();
+        let known = kept.iter().position(|(edges, _)| *edges == finding.edges);
+        let index = known.unwrap_or(kept.len());
+        if index == FILES_OF_A_SIGNATURE || known.is_some_and(|index| kept[index].1 <= length) {
+            return;
+        }
+        match kept.get_mut(index) {
+            Some((_, fewest)) => *fewest = length,
+            None => kept.push((finding.edges, length)),
+        }
+        let is_other = index > 0;
         let stored = findings::store(folder, self.origin.as_deref(), scenario, (finding, is_other));
         if let Err(error) = &stored {
             eprintln!(
