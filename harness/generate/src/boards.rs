@@ -2,6 +2,7 @@
 
 use arbitrary::Unstructured;
 use its_gic::geometry::PageSize;
+use its_gic::register::TableType;
 use its_machine::{Freedom, ItsConfiguration, MAX_ITS, Pace, Snooping};
 use its_scenario::numbers::Header;
 use its_scenario::{Boot, FuzzTarget, Stage};
@@ -67,24 +68,20 @@ pub(crate) fn draw_configurations(
 fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfiguration {
     let mut words = ItsConfiguration::DEFAULT.words();
     let (older, later) = varied_fields(target);
-    let changes = u.int_in_range(0..=4).unwrap_or(0);
+    let mut fields: Vec<usize> =
+        older.into_iter().filter(|_| u.ratio(1, 6).unwrap_or(false)).collect();
     let most = if target == FuzzTarget::Arch { 6 } else { 3 };
-    let choices = u.int_in_range(0..=most).unwrap_or(0);
-    for (fields, times) in [(older, changes), (later, choices)] {
-        for _ in 0..times {
-            let index = u.choose(&fields).copied().unwrap_or(0);
-            if let Some(word) = words.get_mut(index) {
-                *word = u.int_in_range(0..=255).unwrap_or(0);
-            }
+    for _ in 0..u.int_in_range(0..=most).unwrap_or(0) {
+        fields.push(u.choose(&later).copied().unwrap_or(0));
+    }
+    for index in fields {
+        if let Some(word) = words.get_mut(index) {
+            *word = u.int_in_range(0..=255).unwrap_or(0);
         }
     }
-    let pace = match u.int_in_range(0..=9) {
-        Ok(7 | 8) => Pace::Late,
-        Ok(9) => Pace::Never,
-        _ => Pace::AtOnce,
-    };
+    let pace = weighted(u, (Pace::AtOnce, 7), &[(Pace::Late, 2), (Pace::Never, 1)]);
     let drawn = ItsConfiguration::from_words(words);
-    let two_level_collections = target == FuzzTarget::Tables || drawn.two_level_collections;
+    let two_level_collections = target == FuzzTarget::Tables || u.ratio(1, 4).unwrap_or(false);
     let configuration = ItsConfiguration { pace, two_level_collections, ..drawn };
     if target == FuzzTarget::Tables && u.ratio(1, 8).unwrap_or(false) {
         // One page of level-1 entries reaches fewer DeviceIDs than there are.
@@ -94,53 +91,70 @@ fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfig
     configuration
 }
 
-/// Mostly guarded or reset, mostly with the smallest queue.
+/// One of several values, each as often as it says.
+fn weighted<T: Copy>(u: &mut Unstructured<'_>, usual: (T, u64), others: &[(T, u64)]) -> T {
+    let sum = others.iter().fold(usual.1, |sum, (_, weight)| sum.saturating_add(*weight));
+    let mut drawn = u.int_in_range(0..=sum.saturating_sub(1)).unwrap_or(0);
+    // Where the bytes end it is the usual one.
+    for (value, weight) in [usual].iter().chain(others) {
+        match drawn.checked_sub(*weight) {
+            Some(rest) => drawn = rest,
+            None => return *value,
+        }
+    }
+    usual.0
+}
+
+/// Where a target starts, and how often.
+fn draw_stage(u: &mut Unstructured<'_>, target: FuzzTarget) -> Stage {
+    use Stage::{Deprivileged, Guarded, Probed, Reset};
+    match target {
+        FuzzTarget::Arch => weighted(u, (Probed, 5), &[(Reset, 3)]),
+        FuzzTarget::Hvc => weighted(u, (Deprivileged, 8), &[(Probed, 4), (Reset, 2), (Guarded, 2)]),
+        FuzzTarget::Race => {
+            weighted(u, (Guarded, 10), &[(Deprivileged, 3), (Probed, 2), (Reset, 1)])
+        }
+        FuzzTarget::Cmdq | FuzzTarget::Mmio | FuzzTarget::Tables => {
+            weighted(u, (Guarded, 12), &[(Deprivileged, 2), (Probed, 2), (Reset, 1)])
+        }
+    }
+}
+
+/// How many ITSs a target has how often.
+fn draw_its(u: &mut Unstructured<'_>, target: FuzzTarget) -> u64 {
+    match target {
+        FuzzTarget::Cmdq => 1,
+        FuzzTarget::Arch => weighted(u, (1, 3), &[(2, 1)]),
+        FuzzTarget::Hvc => weighted(u, (1, 9), &[(2, 4), (3, 3)]),
+        FuzzTarget::Mmio | FuzzTarget::Tables | FuzzTarget::Race => {
+            weighted(u, (1, 11), &[(2, 3), (3, 1)])
+        }
+    }
+}
+
+/// Mostly with the smallest queue and one page of records.
 pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
-    let mut small = |of: u64, usual: u64| match u.int_in_range(0..=of) {
-        Ok(drawn) if drawn > 0 => drawn,
-        _ => usual,
-    };
-    let stage = match (target, small(7, 2)) {
-        (FuzzTarget::Arch, 3..) => Stage::Probed,
-        (FuzzTarget::Arch, _) => Stage::Reset,
-        (FuzzTarget::Hvc, 1 | 3) | (FuzzTarget::Mmio | FuzzTarget::Cmdq | FuzzTarget::Race, 1) => {
-            Stage::Probed
-        }
-        (FuzzTarget::Hvc, 2 | 4..=6)
-        | (FuzzTarget::Mmio | FuzzTarget::Cmdq | FuzzTarget::Race, 2) => Stage::Deprivileged,
-        _ => Stage::Guarded,
-    };
+    let stage = draw_stage(u, target);
+    let its = draw_its(u, target);
     // As many as leave EL2 a few records, now and then.
-    let live_devices = match small(32, 0) {
-        32 => 240_u64.saturating_add(small(15, 0)),
-        other => other % 5,
-    };
-    let queue_pages = if small(4, 1) == 4 { small(16, 1) } else { 1 };
-    let private_pages = match small(4, 1) {
-        4 if small(7, 1) == 7 => 5,
-        other => other,
-    };
-    let table_pages = small(2, 1);
-    let its = match target {
-        FuzzTarget::Arch if small(3, 1) == 3 => 2,
-        FuzzTarget::Hvc if small(2, 1) == 2 => {
-            if small(3, 2) == 3 {
-                3
-            } else {
-                2
-            }
-        }
-        FuzzTarget::Mmio | FuzzTarget::Tables if small(3, 1) == 3 => 2,
-        _ => 1,
-    };
-    let intid_bits = if small(6, 6) == 1 { 14 } else { 16 };
-    let two_level = u64::from(target == FuzzTarget::Tables && small(1, 0) == 1);
+    let nearly_all = u.int_in_range(240..=255).unwrap_or(255);
+    let few = u.int_in_range(1..=4).unwrap_or(1);
+    let live_devices = weighted(u, (0, 18), &[(few, 12), (nearly_all, 1)]);
+    let more = u.int_in_range(2..=16).unwrap_or(2);
+    let queue_pages = weighted(u, (1, 5), &[(more, 1)]);
+    let private_pages = weighted(u, (1, 12), &[(2, 1), (3, 1), (4, 1), (5, 1)]);
+    let table_pages = weighted(u, (1, 4), &[(2, 1)]);
+    let intid_bits = weighted(u, (16, 5), &[(14, 1)]);
+    let two_level = weighted(u, (0, 1), &[(1, 1)]);
     let sizes = [live_devices, queue_pages, private_pages, table_pages, its, intid_bits, two_level];
     let mut words = Boot::default().words();
     words.iter_mut().skip(1).zip(sizes).for_each(|(word, size)| *word = size);
     let boot = Boot { stage, ..Boot::from_words(words) };
-    let boot = if small(7, 1) == 7 { with_unusual_cpus(u, boot) } else { boot };
-    let boot = draw_coherence(u, boot);
+    let boot = if u.ratio(1, 3).unwrap_or(false) { with_unusual_cpus(u, boot) } else { boot };
+    let types = [TableType::Vpes, TableType::Devices, TableType::Collections, TableType::Reserved];
+    let baser2 = u.choose(&types).copied().unwrap_or(TableType::Vpes);
+    let baser2 = weighted(u, (TableType::Unimplemented, 6), &[(baser2, 1)]);
+    let boot = draw_coherence(u, Boot { baser2, ..boot });
     let cached = Boot { host_stores_cached: true, ..boot };
     let makes_sense = cached.topology().coherence.caches_host();
     if makes_sense && u.ratio(1, 3).unwrap_or(false) { cached } else { boot }
@@ -164,10 +178,15 @@ fn draw_coherence(u: &mut Unstructured<'_>, boot: Boot) -> Boot {
     }
 }
 
-/// The same with one to three CPUs, any processor numbers, and less memory above 2^48.
+/// The same with other CPUs, other processor numbers, or less memory above 2^48.
 fn with_unusual_cpus(u: &mut Unstructured<'_>, boot: Boot) -> Boot {
+    let cpus = weighted(u, (2, 2), &[(1, 1), (3, 1)]);
     let mut drawn = |min: u8, max: u8| u.int_in_range(min..=max).unwrap_or(min);
-    let boot = Boot { cpus: drawn(1, 3), high_pages: drawn(33, 48), ..boot };
+    let high_pages = drawn(33, 48);
+    let boot = Boot { cpus, high_pages, ..boot };
     let any = [drawn(0, 3), drawn(0, 3), drawn(0, 255)];
+    if drawn(0, 1) == 0 {
+        return boot.fixed();
+    }
     Boot { processor0: any[0], processor1: any[1], processor2: any[2], ..boot }.fixed()
 }

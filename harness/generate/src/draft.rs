@@ -182,6 +182,12 @@ impl<'d, 'u> Draft<'d, 'u> {
         Frame::Redistributor(self.any_cpu())
     }
 
+    /// One of the operations so far.
+    pub(crate) fn some_operation(&mut self) -> Option<Operation> {
+        let index = self.below(self.operations.len() as u64) as usize;
+        self.operations.get(index).copied()
+    }
+
     /// How many operations there are.
     pub(crate) fn length(&self) -> usize {
         self.operations.len()

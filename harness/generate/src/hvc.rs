@@ -36,6 +36,45 @@ pub(super) fn busy(draft: &mut Draft<'_, '_>) {
     draft.write_cwriter(cpu, offset);
 }
 
+/// The host, while it still can, lets the ITS stall at the first slot, and CWRITER says that nothing
+/// is left.
+pub(super) fn stalled(draft: &mut Draft<'_, '_>) {
+    legal::reset_queue(draft);
+    let cpu = draft.cpu();
+    if draft.chance(1, 2) {
+        draft.push(Operation::Stall { nth: 1 });
+        draft.command(sync(0));
+    } else {
+        draft.command(HostCommand::Int { device_id: 3, event_id: 0 });
+    }
+    draft.post_and_poll();
+    draft.maybe(3, 4, |draft| draft.write_cwriter(cpu, 0));
+}
+
+/// The host, while it still can, gives the ITS a third table, and describes it to EL2 or not.
+pub(super) fn third_table(draft: &mut Draft<'_, '_>) {
+    draft.rest();
+    let cpu = draft.cpu();
+    let memory = Place::page(Area::HOST, 16);
+    draft.push(Operation::WriteBaser { cpu, index: 2, flip: Baser::VALID | memory.address() });
+    draft.go_on();
+    if draft.chance(1, 2) {
+        return;
+    }
+    let page_bytes = draft.its().largest_page_size().bytes();
+    let table_type = draft.expected.boot.baser2.field();
+    let value = Baser::new().with_valid(true).with_type_field(table_type).with_entry_size(7);
+    let of_table =
+        |offset| Place::at(draft.area(Area::DESCRIPTOR), 0, 0x80_u16.saturating_add(offset));
+    let [base, shown, sizes] = [0, 0x10, 0x18].map(of_table);
+    let order = (page_bytes / PAGE_BYTES).max(1).ilog2();
+    draft.push_all([
+        Operation::StoreAddress { cpu, at: base, of: memory, physical: false },
+        Operation::Store { cpu, at: shown, value: value.into_bits() },
+        Operation::Store { cpu, at: sizes, value: shape(order, page_bytes) },
+    ]);
+}
+
 /// The host, while it still can, moves its queue or a table, and describes to EL2 where it is now.
 pub(super) fn moved(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();

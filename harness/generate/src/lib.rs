@@ -33,15 +33,19 @@
 
 mod arch;
 mod boards;
+pub mod circumstances;
 mod dictionary;
 mod draft;
 mod expected;
+mod histories;
 mod hostile;
 mod hvc;
 mod ids;
 mod legal;
+mod limits;
 mod mmio;
 mod mutate;
+mod opening;
 mod race;
 mod scenario;
 mod several;

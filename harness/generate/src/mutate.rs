@@ -219,6 +219,13 @@ fn tweak(scenario: &mut Scenario, _: FuzzTarget, rng: &mut Rng) {
     }
 }
 
+/// An operation with one argument changed, by `seed` alone.
+pub(crate) fn tweaked(operation: Operation, seed: u64) -> Operation {
+    let mut alone = Scenario { operations: vec![operation], ..Scenario::default() };
+    tweak(&mut alone, FuzzTarget::Race, &mut Rng::with_seed(seed));
+    alone.operations.first().copied().unwrap_or(operation)
+}
+
 /// What an argument of this name and shape is in some operation.
 fn same_argument(scenario: &Scenario, argument: &Argument, rng: &mut Rng) -> Option<u64> {
     let same = |other: &Argument| {
@@ -268,7 +275,9 @@ fn changed_turns(word: u64, rng: &mut Rng) -> u64 {
 /// A limit, a neighbour, a bit flipped, a power of two and its neighbours, or anything.
 fn changed_number(word: u64, min: u64, max: u64, rng: &mut Rng) -> u64 {
     let power = 1_u64 << rng.u32(..64);
-    match rng.u8(..10) {
+    match rng.u8(..12) {
+        10 => word.wrapping_add(power),
+        11 => word.wrapping_mul(power).wrapping_add(word),
         0 => min,
         1 => max,
         2 | 3 => word.wrapping_add(1),

@@ -4,6 +4,7 @@
 use crate::legal::{self, away};
 use crate::scenario::Weights;
 use crate::words::*;
+use crate::{opening, several};
 
 /// The most operations in one race.
 const OPERATIONS: usize = 24;
@@ -64,9 +65,13 @@ fn driver_and_others(draft: &mut Draft<'_, '_>, weights: &Weights) {
 
 /// Finalizes and sets up, while the rest of the host goes on.
 fn open(draft: &mut Draft<'_, '_>, weights: &Weights) {
-    if draft.expected.boot.stage == Stage::Probed {
+    if draft.expected.boot.stage == Stage::Reset {
+        let spoilt = draft.chance(1, 2);
+        opening::power_up(draft, spoilt);
+    }
+    if draft.expected.boot.stage < Stage::Deprivileged {
         draft.times(0, 2, |draft| weights.legal(draft));
-        draft.drain();
+        several::each_its(draft, several::describe);
         draft.push_all((0..draft.cpus()).map(|cpu| Operation::Finalize { cpu }));
     }
     if draft.chance(1, 3) {
@@ -74,12 +79,13 @@ fn open(draft: &mut Draft<'_, '_>, weights: &Weights) {
     }
     race(draft, |draft, start| {
         legal::set_up(draft);
+        draft.maybe(3, 4, several::other_its);
         for _ in 0..draft.between(1, 3) {
             draft.pick(&[any_registers, legal::set_up, pages_change_hands], any_registers)(draft);
         }
         draft.spread(start);
     });
-    legal::set_up(draft);
+    several::each_its(draft, legal::set_up);
 }
 
 /// Makes a race of what `body` says, which gets the index of its first operation.
@@ -211,6 +217,6 @@ fn any_registers(draft: &mut Draft<'_, '_>) {
         let written = draft.chance(1, 3).then(|| size.truncate(draft.word()));
         let direction = written.map_or(Direction::Read, Direction::Write);
         let at = (register.offset() as u32, size);
-        draft.push(Operation::access(cpu, Frame::ItsControl(0), at, direction));
+        draft.push(Operation::access(cpu, draft.frame(), at, direction));
     }
 }

@@ -1,10 +1,11 @@
 //! Whole scenarios: from a board to the last operation.
 
-use crate::{arch, boards, hostile, hvc, legal, mmio, race, several, tables};
+use crate::{arch, boards, histories, hostile, hvc, legal, limits, mmio, opening, race, tables};
 use arbitrary::Unstructured;
 use fastrand::Rng;
+use its_gic::register::TableType;
 use its_machine::{ItsConfiguration, MAX_ITS};
-use its_scenario::{Boot, FuzzTarget, Operation, Scenario, Stage};
+use its_scenario::{Boot, FuzzTarget, Operation, Scenario};
 
 use crate::draft::{Draft, Phrase};
 
@@ -32,7 +33,8 @@ pub fn generate_for(
     temper: Temper,
     configuration: ItsConfiguration,
 ) -> Scenario {
-    let boot = Boot { its: 1, ..boards::draw_boot(u, target) };
+    let baser2 = TableType::Unimplemented;
+    let boot = Boot { its: 1, baser2, ..boards::draw_boot(u, target) };
     generate_on(u, target, temper, (boot, [configuration; MAX_ITS]))
 }
 
@@ -95,10 +97,10 @@ fn emulated(draft: &mut Draft<'_, '_>, weights: &Weights, target: FuzzTarget, te
     };
     let hostile = temper == Temper::Hostile;
     if hostile && matches!(target, FuzzTarget::Mmio | FuzzTarget::Hvc) {
-        contested(draft, weights);
+        opening::contested(draft, weights);
     } else {
         let spoilt = hostile && draft.chance(1, 4);
-        opening(draft, weights, spoilt);
+        opening::legal(draft, weights, spoilt);
     }
     for index in 0..phrases {
         if draft.is_long() {
@@ -138,65 +140,6 @@ fn draw_mistakes(draft: &mut Draft<'_, '_>, phrases: u64) -> [u64; 3] {
     [first, second, third]
 }
 
-/// From the boot's stage to a guarded ITS.
-fn opening(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
-    let stage = draft.expected.boot.stage;
-    if stage == Stage::Guarded {
-        return;
-    }
-    if stage == Stage::Probed {
-        draft.times(0, 3, |draft| weights.legal(draft));
-        several::each_its(draft, several::describe);
-        if spoilt && draft.chance(1, 2) {
-            weights.hostile(draft);
-        }
-        if spoilt && draft.chance(1, 4) {
-            hvc::moved(draft);
-        }
-        for (n, cpu) in draft.cpus_in_turn().enumerate() {
-            if n > 0 && spoilt && draft.chance(1, 4) {
-                weights.hostile(draft);
-            }
-            draft.push(Operation::Finalize { cpu });
-        }
-    }
-    if spoilt {
-        hostile::before_set_up(draft);
-    }
-    several::each_its(draft, legal::set_up);
-}
-
-/// The same with the host's attacks between all steps.
-fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
-    let stage = draft.expected.boot.stage;
-    if stage == Stage::Guarded {
-        return;
-    }
-    if stage == Stage::Probed {
-        draft.times(0, 3, |draft| weights.legal(draft));
-        several::each_its(draft, several::describe);
-        match draft.below(12) {
-            0 | 1 => hvc::busy(draft),
-            2..=4 => hvc::moved(draft),
-            _ => {}
-        }
-        for cpu in draft.cpus_in_turn() {
-            draft.maybe(1, 2, |draft| weights.hostile(draft));
-            draft.push(Operation::Finalize { cpu });
-        }
-    }
-    for _ in 0..draft.between(1, 4) {
-        weights.hostile(draft);
-        draft.maybe(1, 4, |draft| weights.legal(draft));
-        draft.maybe(1, 3, several::other_its);
-    }
-    several::each_its(draft, |draft| {
-        if !draft.expected.here().guarded || draft.chance(1, 8) {
-            legal::set_up(draft);
-        }
-    });
-}
-
 /// How often each phrase comes in one scenario.
 pub(crate) struct Weights {
     legal: Vec<(Phrase, u64)>,
@@ -217,15 +160,21 @@ impl Weights {
     }
 
     fn even(target: FuzzTarget) -> Self {
-        let (legal, hostile) = match target {
-            FuzzTarget::Cmdq | FuzzTarget::Race => (legal::PHRASES, hostile::PHRASES),
-            FuzzTarget::Arch => (arch::LEGAL, arch::HOSTILE),
-            FuzzTarget::Mmio => (mmio::LEGAL, mmio::HOSTILE),
-            FuzzTarget::Hvc => (hvc::LEGAL, hvc::HOSTILE),
-            FuzzTarget::Tables => (tables::LEGAL, tables::HOSTILE),
+        let [limits, histories] = [limits::PHRASES, histories::PHRASES];
+        let (legal, hostile): (_, [&[Phrase]; 3]) = match target {
+            FuzzTarget::Cmdq | FuzzTarget::Race => {
+                (legal::PHRASES, [hostile::PHRASES, limits, histories])
+            }
+            FuzzTarget::Arch => (arch::LEGAL, [arch::HOSTILE, &[], &[]]),
+            FuzzTarget::Mmio => (mmio::LEGAL, [mmio::HOSTILE, limits, histories]),
+            FuzzTarget::Hvc => (hvc::LEGAL, [hvc::HOSTILE, limits, histories]),
+            FuzzTarget::Tables => (tables::LEGAL, [tables::HOSTILE, limits, histories]),
         };
-        let even = |phrases: &[Phrase]| phrases.iter().map(|phrase| (*phrase, 1)).collect();
-        Self { legal: even(legal), hostile: even(hostile) }
+        let even = |phrase: &Phrase| (*phrase, 1);
+        Self {
+            legal: legal.iter().map(even).collect(),
+            hostile: hostile.into_iter().flatten().map(even).collect(),
+        }
     }
 
     pub(crate) fn legal(&self, draft: &mut Draft<'_, '_>) {

@@ -3,7 +3,7 @@
 use crate::words::*;
 
 /// Does it to each ITS of the board, the current one last or first, and stays at the last.
-pub(super) fn each_its(draft: &mut Draft<'_, '_>, what: Phrase) {
+pub(super) fn each_its(draft: &mut Draft<'_, '_>, what: impl Fn(&mut Draft<'_, '_>)) {
     let its = draft.expected.boot.its;
     if its < 2 {
         return what(draft);

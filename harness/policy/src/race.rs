@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, VecDeque};
 use its_architecture::{Judgement, Partial, Registers, value_of};
 use its_declaration::Moment;
 use its_gic::Register;
-use its_gic::register::OFFSET_MASK;
+use its_gic::register::{FRAME_BYTES, OFFSET_MASK};
 use its_machine::{AGENTS, Action, Errno, Event, Hypercall, LockName, Outcome, Part};
 
 use crate::account::Account;
@@ -453,7 +453,9 @@ fn is_refused_donation(action: &Action, outcome: &Outcome) -> bool {
 fn found(registers: &mut Registers, base: u64, events: &[Event]) {
     let writes = |event: &Event| matches!(event, Event::DeviceWrite { .. });
     let end = events.iter().position(writes).unwrap_or(events.len());
-    for (offset, value) in device_reads(base, &events[..end]) {
+    // Frames of other devices follow.
+    let reads = device_reads(base, &events[..end]).filter(|(offset, _)| *offset < FRAME_BYTES);
+    for (offset, value) in reads {
         let read = Partial::all(value);
         match Register::at(offset) {
             Register::Ctlr => registers.enabled = value & 1 != 0,

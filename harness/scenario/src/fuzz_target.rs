@@ -77,8 +77,6 @@ impl FuzzTarget {
     const fn stage(self, stage: Stage) -> Stage {
         match (self, stage) {
             (Self::Arch, Stage::Deprivileged | Stage::Guarded) => Stage::Probed,
-            (Self::Arch, stage) => stage,
-            (_, Stage::Reset) => Stage::Probed,
             (_, stage) => stage,
         }
     }

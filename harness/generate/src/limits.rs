@@ -1,0 +1,257 @@
+//! Phrases about numbers at limits: neighbours of each limit that is in force, and numbers that are
+//! right again once a sum, product or shift of theirs wraps.
+
+use its_gic::geometry::itt_bytes;
+
+use crate::mutate::tweaked;
+use crate::words::*;
+
+/// All of them.
+#[rustfmt::skip]
+pub(super) const PHRASES: &[Phrase] = &[
+    device_at_a_limit, collection_at_a_limit, itt_at_a_limit, rdbase_at_a_limit,
+    cwriter_at_a_limit, batch_at_a_limit, level1_entry_at_a_limit, records_at_a_limit,
+    event_at_a_limit, again_but_for_one,
+];
+
+/// ITTs for these phrases: apart from those of drawn devices.
+const ITT_PAGE: u16 = 311;
+/// Commands of a batch: EL2 passes on at most 64.
+const BATCH: u64 = 64;
+
+impl Draft<'_, '_> {
+    /// A number next to a limit; or one that is below it once so many bits are cut.
+    fn near(&mut self, limit: u64) -> u64 {
+        let wrapped = self.wrapped(limit.saturating_sub(1));
+        let near = [limit.saturating_sub(1), limit, limit.saturating_add(1), wrapped];
+        self.pick(&near, limit)
+    }
+
+    /// A number plus a power of two: the same where a narrower type holds it, or where it is
+    /// multiplied by the size of a page, slot or entry, or shifted.
+    pub(super) fn wrapped(&mut self, right: u64) -> u64 {
+        let bit = self.pick(&[8, 16, 20, 32, 36, 44, 48, 52, 56, 58, 59, 60, 61, 63], 32);
+        right.wrapping_add(1_u64.checked_shl(bit).unwrap_or(0))
+    }
+
+    /// MAPD V=1 or V=0 with an ITT of its own.
+    fn attempt_device(&mut self, device_id: u32, size: u8) {
+        let valid = self.chance(3, 4);
+        self.attempt(mapd(device_id, size, Place::page(Area::ITT, ITT_PAGE), valid));
+    }
+}
+
+/// DeviceIDs: of the ITS, of the table, of a page of it.
+fn device_at_a_limit(draft: &mut Draft<'_, '_>) {
+    let bits = draft.its().device_id_bits;
+    let bytes = u64::from(draft.its().device_entry_bytes);
+    let page = draft.its().largest_page_size().bytes();
+    let per_page = page.checked_div(bytes).unwrap_or(0);
+    let of_its = 1_u64.checked_shl(bits.into()).unwrap_or(0);
+    let limits = [draft.expected.device_ids(), of_its, per_page, per_page.saturating_mul(2)];
+    let limit = draft.pick(&limits, of_its);
+    let device_id = draft.near(limit) as u32;
+    draft.attempt_device(device_id, 3);
+}
+
+/// ICIDs: of the ITS, held by it, of the table with them or without, of a page of it.
+fn collection_at_a_limit(draft: &mut Draft<'_, '_>) {
+    let configuration = draft.its();
+    let held = u64::from(configuration.hardware_collections);
+    let bytes = u64::from(configuration.collection_entry_bytes);
+    let page = configuration.largest_page_size().bytes();
+    let entries = page.checked_div(bytes).unwrap_or(0);
+    let of_its = 1_u64 << configuration.collection_id_bits;
+    let limits = [held, held, of_its, entries, entries.saturating_add(held)];
+    let limit = draft.pick(&limits, held);
+    let icid = draft.near(limit) as u16;
+    let redistributor = draft.any_cpu();
+    let valid = draft.chance(3, 4);
+    draft.attempt(mapc(icid, redistributor, valid));
+    draft.attempt(HostCommand::Invall { icid });
+}
+
+/// ITTs: of the largest Size or one more, up to the end of a region or a little further, at an
+/// address that is right but for its high bits.
+fn itt_at_a_limit(draft: &mut Draft<'_, '_>) {
+    let id_bits = u64::from(draft.its().event_id_bits).saturating_sub(1);
+    let limit = draft.pick(&[id_bits.saturating_add(1), 16], 16);
+    let drawn = draft.below(6);
+    let size = match draft.below(3) {
+        0 => draft.near(limit).min(31),
+        1 => drawn,
+        _ => id_bits.min(15),
+    } as u8;
+    let bytes = itt_bytes(size, draft.its().itt_entry_bytes.into());
+    let itt = match draft.below(3) {
+        0 => Place::page(Area::ITT, 0),
+        1 => {
+            let address = draft.wrapped(Area::ITT.page(ITT_PAGE.into()));
+            Place::of(address & 0xf_ffff_ffff_ff00)
+        }
+        _ => {
+            let area = draft.pick(&[Area::HIGH, Area::HIGH, Area::EL2, Area::HOST], Area::HIGH);
+            let pages = match area {
+                Area::HIGH => draft.expected.boot.high_pages.into(),
+                area => area.pages().into(),
+            };
+            let over = draft.pick(&[0, 0x100, 0x1000], 0);
+            let end = area.page(pages).wrapping_add(over);
+            Place::of(end.wrapping_sub(bytes).min(0xf_ffff_ffff_ffff) & !0xff)
+        }
+    };
+    let device_id = draft.below(16) as u32;
+    draft.attempt(mapd(device_id, size, itt, true));
+    draft.maybe(1, 2, |draft| draft.attempt(mapd(device_id, 0, itt, false)));
+}
+
+/// RDbase: a redistributor's with one bit more, or the next number.
+fn rdbase_at_a_limit(draft: &mut Draft<'_, '_>) {
+    let number = u64::from(draft.any_cpu());
+    let bit = draft.below(36) as u32;
+    let numbers = draft.expected.boot.processor_numbers();
+    let own = numbers.get(number as usize).copied().unwrap_or(0).into();
+    let flipped = 1_u64.checked_shl(bit).unwrap_or(0);
+    let field = [own ^ flipped, own, number, number.saturating_add(1), own.saturating_add(1)];
+    let rdbase = Rdbase::Raw(draft.pick(&field, own) & Rdbase::MAX);
+    let (icid, redistributor) = draft.some_collection();
+    let right = Rdbase::Of(redistributor);
+    let next = match draft.below(5) {
+        0 => HostCommand::Sync { rdbase },
+        1 => HostCommand::Mapc { icid, rdbase, valid: true },
+        2 => HostCommand::Mapc { icid, rdbase, valid: false },
+        3 => HostCommand::Movall { from_rdbase: rdbase, to_rdbase: right },
+        _ => HostCommand::Movall { from_rdbase: right, to_rdbase: rdbase },
+    };
+    draft.attempt(next);
+}
+
+/// CWRITER: the ends of the queue, its halves in either order, reserved bits.
+fn cwriter_at_a_limit(draft: &mut Draft<'_, '_>) {
+    let bytes = u64::from(draft.expected.boot.queue_slots()).saturating_mul(COMMAND_BYTES);
+    let limit = draft.pick(&[bytes, 0, COMMAND_BYTES], 0);
+    let value = draft.near(limit);
+    let offset = Register::Cwriter.offset() as u32;
+    let frame = draft.frame();
+    if draft.chance(1, 2) {
+        draft.access_at(frame, (offset, AccessSize::Double), Direction::Write(value));
+    } else {
+        draft.in_halves(frame, offset, value);
+    }
+    draft.poll();
+}
+
+impl Draft<'_, '_> {
+    /// Writes a register of 64 bits in halves, in either order.
+    pub(super) fn in_halves(&mut self, frame: Frame, offset: u32, value: u64) {
+        let mut halves = [(offset, value), (offset.saturating_add(4), value >> 32)];
+        if self.chance(1, 2) {
+            halves.reverse();
+        }
+        for (offset, half) in halves {
+            let half = Direction::Write(half & 0xffff_ffff);
+            self.access_at(frame, (offset, AccessSize::Word), half);
+            self.maybe(1, 6, |draft| draft.poll());
+        }
+    }
+}
+
+/// A batch of as many commands as EL2 passes on at once, one less or more, the last refused or not.
+fn batch_at_a_limit(draft: &mut Draft<'_, '_>) {
+    if !draft.chance(1, 3) {
+        return cwriter_at_a_limit(draft);
+    }
+    draft.drain();
+    let count = draft.pick(&[BATCH - 1, BATCH, BATCH + 1, 2 * BATCH - 1], BATCH);
+    let count = count.min(draft.expected.room().into());
+    (1..count).for_each(|_| draft.command(sync(0)));
+    let last = if draft.chance(1, 2) { sync(0) } else { mapd(u32::MAX, 31, BAD_ITT, true) };
+    draft.command(last);
+    draft.post_and_poll();
+    draft.maybe(1, 2, |draft| draft.push(Operation::Advance { commands: 64 }));
+    draft.maybe(1, 2, |draft| draft.retry());
+    draft.poll();
+}
+
+/// Memory that is no ITT.
+const BAD_ITT: Place = Place::page(Area::EL2, 0);
+
+/// A level-1 entry with one bit too many, then a device behind it.
+fn level1_entry_at_a_limit(draft: &mut Draft<'_, '_>) {
+    let per_entry = draft.its().largest_page_size().bytes() / 8;
+    let entry = draft.between(1, 8);
+    let device_id = entry.saturating_mul(per_entry) as u32;
+    let Some(level2) = draft.own_level2() else { return device_at_a_limit(draft) };
+    let bit = draft.pick(&[0, 8, 11, 12, 13, 14, 15, 47, 48, 50, 51, 52, 61, 62], 52);
+    let flip = 1_u64.checked_shl(bit).unwrap_or(0);
+    draft.on_cpu(|cpu| Operation::Grow { cpu, device_id, level2, flip });
+    draft.attempt_device(device_id, 3);
+    draft.maybe(1, 2, |draft| {
+        draft.on_cpu(|cpu| Operation::Grow { cpu, device_id, level2, flip: 0 });
+        draft.retry();
+        draft.poll();
+    });
+}
+
+/// As many devices as there are records, but for one or two; then one more, with another fault or
+/// not; then one goes and another comes.
+fn records_at_a_limit(draft: &mut Draft<'_, '_>) {
+    let records = u64::from(draft.expected.boot.private_pages).saturating_mul(256);
+    let room = records.saturating_sub(draft.expected.here().devices.len() as u64);
+    let most = u64::from(MOST_IN_A_RUN);
+    if room > most {
+        return device_at_a_limit(draft);
+    }
+    draft.drain();
+    let cpu = draft.cpu();
+    let first = draft.between(64, 256) as u32;
+    let itt = Place::page(Area::ITT, 200);
+    if let count @ 1.. = room as u16 {
+        draft.push(Operation::MapDevices {
+            cpu,
+            device_id: first,
+            count,
+            stride: 1,
+            event_id_bits: 1,
+            itt,
+        });
+    }
+    for n in 0..draft.between(1, 4) {
+        let device_id = first.saturating_add(0x400).saturating_add(n as u32);
+        let gone = draft.some_device().map_or(first, |device| device.device_id);
+        let itt = if draft.chance(1, 2) { draft.bad_place().align_down(256) } else { itt };
+        match draft.below(4) {
+            0 => draft.command(mapd(gone, 0, itt, false)),
+            1 => draft.command(mapd(gone, 0, itt, true)),
+            _ => draft.command(mapd(device_id, 0, itt, true)),
+        }
+        draft.maybe(2, 3, |draft| draft.post_and_poll());
+    }
+    draft.post_and_poll();
+    draft.rewrite(0);
+    draft.poll();
+}
+
+/// EventIDs and INTIDs: of the ITT, of the ITS, of 16 bits, of the LPIs.
+fn event_at_a_limit(draft: &mut Draft<'_, '_>) {
+    let Some(device) = draft.some_device() else { return device_at_a_limit(draft) };
+    let device_id = device.device_id;
+    let limits = [device.event_ids(), 1 << draft.its().event_id_bits, 1 << 16];
+    let limit = draft.pick(&limits, 1 << 16);
+    let event_id = draft.near(limit) as u32;
+    let of_lpis = draft.pick(&[8192, 1 << 14, 1 << 16], 8192);
+    let intid =
+        if draft.chance(1, 2) { draft.expected.next_intid } else { draft.near(of_lpis) as u32 };
+    let (icid, _) = draft.some_collection();
+    draft.attempt(HostCommand::Mapti { device_id, event_id, intid, icid });
+    let half = draft.chance(1, 4);
+    draft.push(Operation::Msi { device_id, event_id, half });
+}
+
+/// One of the operations before comes again, but for one argument.
+fn again_but_for_one(draft: &mut Draft<'_, '_>) {
+    let Some(operation) = draft.some_operation() else { return device_at_a_limit(draft) };
+    let seed = draft.word();
+    draft.push(tweaked(operation, seed));
+    draft.post_and_poll();
+}

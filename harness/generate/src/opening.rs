@@ -1,0 +1,110 @@
+//! From a board's stage to ITSs that EL2 guards.
+
+use its_scenario::Stage;
+
+use crate::scenario::Weights;
+use crate::words::*;
+use crate::{hostile, hvc, legal, several};
+
+/// Attributes of GITS_CBASER, one bit each: Shareability, InnerCache, OuterCache.
+const CBASER_ATTRIBUTES: [u64; 4] = [1 << 10, 1 << 53, 1 << 59, 1 << 61];
+/// The same of `GITS_BASER<n>`.
+const BASER_ATTRIBUTES: [u64; 4] = [1 << 10, 1 << 53, 1 << 59, 1 << 60];
+
+/// As the driver does it; `spoilt`: with what is wrong between its steps.
+pub(crate) fn legal(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
+    let stage = draft.expected.boot.stage;
+    if stage == Stage::Guarded {
+        return;
+    }
+    if stage == Stage::Reset {
+        power_up(draft, spoilt);
+    }
+    if matches!(stage, Stage::Reset | Stage::Probed) {
+        draft.times(0, 3, |draft| weights.legal(draft));
+        if spoilt {
+            draft.maybe(1, 3, other_attributes);
+        }
+        several::each_its(draft, several::describe);
+        if spoilt {
+            draft.maybe(1, 2, |draft| weights.hostile(draft));
+            draft.maybe(1, 4, hvc::moved);
+            draft.maybe(1, 6, hvc::stalled);
+        }
+        for (n, cpu) in draft.cpus_in_turn().enumerate() {
+            if n > 0 && spoilt && draft.chance(1, 4) {
+                weights.hostile(draft);
+            }
+            draft.push(Operation::Finalize { cpu });
+        }
+    }
+    if spoilt {
+        hostile::before_set_up(draft);
+    }
+    several::each_its(draft, legal::set_up);
+}
+
+/// The same with the host's attacks between all steps.
+pub(crate) fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
+    let stage = draft.expected.boot.stage;
+    if stage == Stage::Guarded {
+        return;
+    }
+    if stage == Stage::Reset {
+        power_up(draft, true);
+    }
+    if matches!(stage, Stage::Reset | Stage::Probed) {
+        draft.times(0, 3, |draft| weights.legal(draft));
+        draft.maybe(1, 6, other_attributes);
+        several::each_its(draft, several::describe);
+        match draft.below(12) {
+            0 => hvc::busy(draft),
+            1 => hvc::stalled(draft),
+            2..=4 => hvc::moved(draft),
+            5 => hvc::third_table(draft),
+            _ => {}
+        }
+        for cpu in draft.cpus_in_turn() {
+            draft.maybe(1, 2, |draft| weights.hostile(draft));
+            draft.push(Operation::Finalize { cpu });
+        }
+    }
+    for _ in 0..draft.between(1, 4) {
+        weights.hostile(draft);
+        draft.maybe(1, 4, |draft| weights.legal(draft));
+        draft.maybe(1, 3, several::other_its);
+    }
+    several::each_its(draft, |draft| {
+        if !draft.expected.here().guarded || draft.chance(1, 8) {
+            legal::set_up(draft);
+        }
+    });
+}
+
+/// The driver probes its ITSs and starts the CPUs; `spoilt`: not all of them, so that LPIs stay off
+/// on some redistributors, and in any order.
+pub(crate) fn power_up(draft: &mut Draft<'_, '_>, spoilt: bool) {
+    let some = spoilt && draft.chance(1, 2);
+    several::each_its(draft, |draft| {
+        draft.push(Operation::Probe { cpu: 0 });
+        for cpu in draft.cpus_in_turn() {
+            if !some || draft.chance(1, 2) {
+                draft.push(Operation::InitCpu { cpu });
+            }
+        }
+    });
+}
+
+/// Queue and tables with other attributes than the driver's, before EL2 records them.
+fn other_attributes(draft: &mut Draft<'_, '_>) {
+    draft.rest();
+    let cpu = draft.cpu();
+    let flip = draft.pick(&CBASER_ATTRIBUTES, 0);
+    draft.push(Operation::WriteCbaser { cpu, flip });
+    draft.write_cwriter(cpu, 0);
+    for index in 0..draft.below(3) as u8 {
+        let flip = draft.pick(&BASER_ATTRIBUTES, 0);
+        draft.push(Operation::WriteBaser { cpu, index, flip });
+    }
+    draft.go_on();
+}
