@@ -3,6 +3,7 @@
 use arbitrary::Unstructured;
 use its_gic::geometry::PageSize;
 use its_gic::register::TableType;
+use its_machine::freedom::choice::Statusr;
 use its_machine::{Freedom, ItsConfiguration, MAX_ITS, Pace, Snooping};
 use its_scenario::numbers::Header;
 use its_scenario::{Boot, FuzzTarget, Stage};
@@ -79,10 +80,22 @@ fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfig
             *word = u.int_in_range(0..=255).unwrap_or(0);
         }
     }
-    let pace = weighted(u, (Pace::AtOnce, 7), &[(Pace::Late, 2), (Pace::Never, 1)]);
     let drawn = ItsConfiguration::from_words(words);
+    let [more_events, more_devices] = [(); 2].map(|()| u.int_in_range(17..=20).unwrap_or(17));
+    let event_id_bits = weighted(u, (drawn.event_id_bits, 12), &[(more_events, 1)]);
+    let device_id_bits = weighted(u, (drawn.device_id_bits, 12), &[(more_devices, 1)]);
+    let pace = weighted(u, (Pace::AtOnce, 7), &[(Pace::Late, 2), (Pace::Never, 1)]);
     let two_level_collections = target == FuzzTarget::Tables || u.ratio(1, 4).unwrap_or(false);
-    let configuration = ItsConfiguration { pace, two_level_collections, ..drawn };
+    let statusr = weighted(u, (drawn.choices.get(), 12), &[(Statusr::Present, 1)]);
+    let choices = drawn.choices.with(statusr);
+    let configuration = ItsConfiguration {
+        event_id_bits,
+        device_id_bits,
+        pace,
+        two_level_collections,
+        choices,
+        ..drawn
+    };
     if target == FuzzTarget::Tables && u.ratio(1, 8).unwrap_or(false) {
         // One page of level-1 entries reaches fewer DeviceIDs than there are.
         let (device_id_bits, page_size, two_level) = (20, PageSize::K4, true);
@@ -139,7 +152,7 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
     // As many as leave EL2 a few records, now and then.
     let nearly_all = u.int_in_range(240..=255).unwrap_or(255);
     let few = u.int_in_range(1..=4).unwrap_or(1);
-    let live_devices = weighted(u, (0, 18), &[(few, 12), (nearly_all, 1)]);
+    let live_devices = weighted(u, (0, 16), &[(few, 12), (nearly_all, 3)]);
     let more = u.int_in_range(2..=16).unwrap_or(2);
     let queue_pages = weighted(u, (1, 5), &[(more, 1)]);
     let private_pages = weighted(u, (1, 12), &[(2, 1), (3, 1), (4, 1), (5, 1)]);
@@ -150,10 +163,16 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
     let mut words = Boot::default().words();
     words.iter_mut().skip(1).zip(sizes).for_each(|(word, size)| *word = size);
     let boot = Boot { stage, ..Boot::from_words(words) };
-    let boot = if u.ratio(1, 3).unwrap_or(false) { with_unusual_cpus(u, boot) } else { boot };
-    let types = [TableType::Vpes, TableType::Devices, TableType::Collections, TableType::Reserved];
+    let boot = if u.ratio(2, 5).unwrap_or(false) { with_unusual_cpus(u, boot) } else { boot };
+    let types = [
+        TableType::Vpes,
+        TableType::Vpes,
+        TableType::Devices,
+        TableType::Collections,
+        TableType::Reserved,
+    ];
     let baser2 = u.choose(&types).copied().unwrap_or(TableType::Vpes);
-    let baser2 = weighted(u, (TableType::Unimplemented, 6), &[(baser2, 1)]);
+    let baser2 = weighted(u, (TableType::Unimplemented, 4), &[(baser2, 1)]);
     let boot = draw_coherence(u, Boot { baser2, ..boot });
     let cached = Boot { host_stores_cached: true, ..boot };
     let makes_sense = cached.topology().coherence.caches_host();
@@ -180,7 +199,7 @@ fn draw_coherence(u: &mut Unstructured<'_>, boot: Boot) -> Boot {
 
 /// The same with other CPUs, other processor numbers, or less memory above 2^48.
 fn with_unusual_cpus(u: &mut Unstructured<'_>, boot: Boot) -> Boot {
-    let cpus = weighted(u, (2, 2), &[(1, 1), (3, 1)]);
+    let cpus = weighted(u, (2, 1), &[(1, 1), (3, 1)]);
     let mut drawn = |min: u8, max: u8| u.int_in_range(min..=max).unwrap_or(min);
     let high_pages = drawn(33, 48);
     let boot = Boot { cpus, high_pages, ..boot };

@@ -241,6 +241,12 @@ pub fn name(value: Value) -> (&'static str, &'static str) {
     found.map_or(("", ""), |one| (one.name, one.values.get(value.1).copied().unwrap_or("")))
 }
 
+/// Returns a pair and the situation that it meets, in words.
+pub fn text((situation, one, other): (Situation, Value, Value)) -> String {
+    let [(one, first), (other, second)] = [name(one), name(other)];
+    format!("{}: {one} {first}, {other} {second}", situation.name())
+}
+
 /// Returns why no scenario of a target has these two values and meets the situation; `None` if one
 /// can.
 pub fn impossible(
@@ -277,4 +283,62 @@ pub fn impossible(
         ),
     ];
     reasons.into_iter().find_map(|(is_so, why)| is_so.then_some(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numbered;
+    use crate::scenario::ON_A_BOARD;
+
+    /// Within so many scenarios of a target each pair is met.
+    const DRAWN: u64 = 100_000;
+    /// Of the scenarios on one board so many are drawn here.
+    const OF_A_BOARD: u64 = 8;
+
+    #[test]
+    fn every_possible_pair_of_circumstances_meets_set_ups_traps_and_races() {
+        for target in FuzzTarget::ALL {
+            let mut meetings = Meetings::new(target);
+            let numbers = (0..DRAWN).filter(|number| number % ON_A_BOARD < OF_A_BOARD);
+            numbers.for_each(|number| meetings.add(&numbered(number, target)));
+            let unmet = meetings.possible().filter(|(_, count)| *count == 0);
+            let unmet: Vec<_> = unmet.map(|(pair, _)| text(pair)).collect();
+            assert_eq!(unmet, Vec::<String>::new(), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_target_can_have_has_a_reason() {
+        let all = || Situation::ALL.into_iter().flat_map(|one| pairs().map(move |two| (one, two)));
+        for target in FuzzTarget::ALL {
+            let reasons: BTreeSet<_> =
+                all().filter_map(|(of, (one, two))| impossible(target, of, one, two)).collect();
+            let possible = Meetings::new(target).possible().count();
+            assert_eq!(possible > 0, target != FuzzTarget::Arch, "{target:?}");
+            assert!(!reasons.is_empty(), "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_scenario_has_one_value_of_each() {
+        let scenario = "itsdiff 2\nits0 page-size=4K\nboot stage=reset cpus=3\nprobe\n\
+                        init-cpu cpu=1\nfinalize\nstall 2\n";
+        let scenario = Scenario::parse(scenario).unwrap();
+        let value = |wanted: &str| {
+            let one = CIRCUMSTANCES.iter().find(|one| one.name == wanted).unwrap();
+            one.values[(one.of)(&scenario)]
+        };
+        let expected = [
+            ("stage", "reset"),
+            ("CPUs", "3"),
+            ("page size", "4K"),
+            ("LPIs", "off on some"),
+            ("hardware", "stalls at any command"),
+            ("power", "stays"),
+        ];
+        for (name, expected) in expected {
+            assert_eq!(value(name), expected, "{name}");
+        }
+    }
 }

@@ -33,7 +33,8 @@ fn off_changed_on(draft: &mut Draft<'_, '_>) {
 fn change_at_rest(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let word = draft.bit();
-    let flip = draft.pick(&[0, 0, 0, Baser::VALID, 1 << 62, 0x400, 0x1000, 1, word], 0);
+    let flip =
+        draft.pick(&[0, 0, Baser::VALID, 1 << 62, 0x400, 1 << 59, 1 << 53, 0x1000, 1, word], 0);
     let index = draft.below(3) as u8;
     match draft.below(8) {
         0 => draft.push(Operation::WriteBaser { cpu, index, flip }),

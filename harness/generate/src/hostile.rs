@@ -9,7 +9,7 @@ use crate::words::*;
 pub(crate) const PHRASES: &[Phrase] = &[
     bad_itt, bad_ids, bad_redistributor, no_command, refused_and_repaired, stalled_and_replaced,
     odd_cwriter, full_queue, rewritten, tampered, failing, taken_away, stored, bad_level2,
-    other_registers, while_running, hypercalls, odd_access, remapped, strange_interrupt, anything,
+    other_registers, while_running, hypercalls, hypercalls, odd_access, remapped, strange_interrupt, anything,
     run_of_devices, page_life, one_bit_off, written_back,
 ];
 
@@ -373,7 +373,7 @@ pub(super) fn other_registers(draft: &mut Draft<'_, '_>) {
     }
     for _ in 0..draft.between(1, 3) {
         let bit = draft.bit();
-        let flip = draft.pick(&[1 << 63, 1 << 62, 1, 0x1000, 0x400, bit], 1 << 63);
+        let flip = draft.pick(&[1 << 63, 1 << 62, 1, 0x1000, 0x400, 1 << 59, bit], 1 << 63);
         let index = draft.below(3) as u8;
         let cbaser = Operation::WriteCbaser { cpu, flip };
         draft.push_either((1, 2), cbaser, Operation::WriteBaser { cpu, index, flip });
@@ -401,11 +401,11 @@ pub(super) fn while_running(draft: &mut Draft<'_, '_>) {
 /// Hypercalls at the wrong time or with wrong arguments.
 pub(super) fn hypercalls(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    match draft.below(7) {
+    match draft.below(9) {
         0 => draft.push(Operation::Finalize { cpu }),
-        1 => set_up(draft),
-        2 => bad_set_up(draft),
-        3 | 4 => hvc::torn_down(draft),
+        1 | 2 => set_up(draft),
+        3 => bad_set_up(draft),
+        4 | 5 => hvc::torn_down(draft),
         _ => {
             let call = draft.pick(&Hypercall::ALL, Hypercall::HostShareHyp);
             let flip = if draft.chance(1, 3) { draft.word() } else { 0 };

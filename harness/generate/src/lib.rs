@@ -1,7 +1,7 @@
 //! Draws scenarios, and changes them: all choices come from bytes or from a seed.
 //!
 //! - **Drawing** ([`numbered`], [`generate`], [`generate_for`]) makes scenarios that are legal
-//!   enough to get deep, and wrong in one to three places.
+//!   enough to get deep, and wrong in one to four places.
 //! - **Mutation** ([`mutate`], [`crossover`]) changes one a little, or makes one of two.
 //! - The **dictionary** ([`dictionary`]) has words for engines that mutate bytes.
 //!
@@ -15,10 +15,12 @@
 //!
 //! # How it is made
 //!
-//! A scenario is a sequence of *phrases*, each a few operations that belong together: `legal` and
-//! `hostile` for an emulation at EL2, `mmio`, `hvc` and `tables` with more of one kind for
-//! emulations of one or two ITSs, `race` for several agents at once, `arch` for hosts that own
-//! their ITS. How often a phrase comes is drawn anew for each scenario (swarm testing): one
+//! A scenario starts on a board (`boards`) with what the driver does until EL2 guards its ITSs
+//! (`opening`). Then it is a sequence of *phrases*, each a few operations that belong together:
+//! `legal` and `hostile` for an emulation at EL2, `limits` and `histories` for numbers and orders
+//! that are seldom met, `mmio`, `hvc` and `tables` with more of one kind for emulations of several
+//! ITSs, `race` for several agents at once, `arch` for hosts that own their ITS. [`circumstances`]
+//! says what all of them meet. How often a phrase comes is drawn anew for each scenario (swarm testing): one
 //! scenario fills the queue, another suspends again and again, a third does a little of all. A new
 //! phrase is a function, and a row in the table of the targets that draw it.
 #![deny(

@@ -158,7 +158,7 @@ impl Draft<'_, '_> {
 
 /// A batch of as many commands as EL2 passes on at once, one less or more, the last refused or not.
 fn batch_at_a_limit(draft: &mut Draft<'_, '_>) {
-    if !draft.chance(1, 3) {
+    if !draft.chance(1, 6) {
         return cwriter_at_a_limit(draft);
     }
     draft.drain();

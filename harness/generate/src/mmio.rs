@@ -15,7 +15,7 @@ pub(super) const LEGAL: &[Phrase] = &[
 pub(super) const HOSTILE: &[Phrase] = &[
     near_a_register, near_a_register, near_a_register, written_in_halves, recorded_halves,
     hostile::odd_access, hostile::odd_cwriter, hostile::other_registers, at_rest, stopped, lost,
-    hostile::refused_and_repaired,
+    hostile::refused_and_repaired, hostile::hypercalls, hostile::tampered, hostile::failing,
 ];
 
 /// A frame of the board, the current ITS's more often.

@@ -62,7 +62,7 @@ fn generate_on(
 /// Bytes that a whole scenario is drawn from.
 const SCENARIO_BYTES: usize = 4096;
 /// Successive scenarios that share a board: booting another takes longer than many a case.
-const ON_A_BOARD: u64 = 32;
+pub(crate) const ON_A_BOARD: u64 = 32;
 
 /// Draws the scenario of a number for a target.
 pub fn numbered(number: u64, target: FuzzTarget) -> Scenario {
@@ -88,11 +88,11 @@ pub(crate) fn another(
     generate_on(u, target, temper, (scenario.boot, scenario.configurations))
 }
 
-/// Legal phrases with one to three mistakes among them.
+/// Legal phrases with one to four mistakes among them.
 fn emulated(draft: &mut Draft<'_, '_>, weights: &Weights, target: FuzzTarget, temper: Temper) {
     let phrases = draft.between(4, 12);
     let mistakes = match temper {
-        Temper::Legal => [u64::MAX; 3],
+        Temper::Legal => [u64::MAX; 4],
         Temper::Hostile => draw_mistakes(draft, phrases),
     };
     let hostile = temper == Temper::Hostile;
@@ -133,11 +133,11 @@ pub(crate) fn continuation(
 }
 
 /// Before which phrases something goes wrong.
-fn draw_mistakes(draft: &mut Draft<'_, '_>, phrases: u64) -> [u64; 3] {
+fn draw_mistakes(draft: &mut Draft<'_, '_>, phrases: u64) -> [u64; 4] {
     let first = draft.between(phrases / 4, phrases.saturating_sub(1));
-    let [second, third] =
-        [2, 6].map(|of| if draft.chance(1, of) { draft.below(phrases) } else { u64::MAX });
-    [first, second, third]
+    let [second, third, fourth] = [(1, 2), (1, 4), (1, 8)]
+        .map(|(n, of)| if draft.chance(n, of) { draft.below(phrases) } else { u64::MAX });
+    [first, second, third, fourth]
 }
 
 /// How often each phrase comes in one scenario.
