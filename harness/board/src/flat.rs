@@ -26,7 +26,7 @@ impl Flat {
     pub(crate) const ALL: Self = Self { high: HIGH.1, extra: EXTRA_MEMORY.count };
 
     pub(crate) fn of(machine: &Machine) -> Self {
-        let [_, _, extra, high] = machine.memory;
+        let [.., extra, high] = machine.memory;
         Self { high: high.count, extra: extra.count }
     }
 

@@ -316,17 +316,15 @@ impl RedistributorTrap<'_> {
                 account.writes.push(write(value, 0, false));
                 account.writes.push(Write { size: AccessSize::Double, ..own });
             }
-            // Words are passed on; other sizes may be none of a register's.
-            None => {
-                let own = if wide { AccessSize::Double } else { AccessSize::Word };
-                account.writes.push(write(value, u64::MAX, size == own));
-                // A half may be passed on as the whole.
-                if wide && size == AccessSize::Word {
-                    let shift = 8 * (offset & 4);
-                    let whole = write(value << shift, 0xffff_ffff << shift, false);
-                    account.writes.push(Write { address: address & !7, size: own, ..whole });
+            // Decision 14: a low half is the whole with zeroes above, a high half nothing.
+            None if wide => {
+                if matches!(size, AccessSize::Double | AccessSize::Word) && offset & 4 == 0 {
+                    let whole = write(value, u64::MAX, true);
+                    account.writes.push(Write { size: AccessSize::Double, ..whole });
                 }
             }
+            None if size == AccessSize::Word => account.writes.push(write(value, u64::MAX, true)),
+            None => {}
         }
     }
 }

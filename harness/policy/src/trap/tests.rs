@@ -302,9 +302,17 @@ fn redistributors() {
         agree(write(base + 8, WORD, 7), &passed(8, size, 7));
         agree(write(base + 8, WORD, 7), &[]);
     }
-    let half = write(base + 0xa4, WORD, 7);
-    agree(half, &[]);
-    agree(half, &passed(0xa0, DOUBLE, 7 << 32));
+    // Decision 14.
+    let high = write(base + 0xa4, WORD, 7);
+    agree(high, &[]);
+    wrong(high, &passed(0xa0, DOUBLE, 7 << 32));
+    wrong(high, &passed(0xa4, WORD, 7));
+    let low = write(base + 0xa0, WORD, 7);
+    agree(low, &passed(0xa0, DOUBLE, 7));
+    wrong(low, &passed(0xa0, WORD, 7));
+    wrong(low, &[]);
+    agree(write(base + 0x14, AccessSize::Byte, 7), &[]);
+    wrong(write(base + 0x14, AccessSize::Byte, 7), &passed(0x14, WORD, 7));
     let wake = write(base + 0x14, WORD, 2);
     agree(wake, &passed(0x14, WORD, 2));
     wrong(wake, &[]);
