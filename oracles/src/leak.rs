@@ -12,7 +12,7 @@ use crate::watch::Look;
 use crate::{Finding, Rule, Sight, broken_by, rules};
 
 pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
-    let Sight { events, look, guards, watch, history, reach, .. } = *sight;
+    let Sight { events, later, look, guards, watch, history, reach } = *sight;
     // Of an ITS whose set-up is not over the pages may still be the host's.
     let is_private = |pages| {
         let mut guarded = guards.all.iter().filter(|guard| watch.is_guarded(guard.its));
@@ -33,6 +33,11 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
         match event {
             Event::Page { change, result: Ok(()), .. } => last_change = Some(*change),
             Event::Reached(reach, exposure) if watch.judges(reach) => {
+                // What EL2 took later, in this action or in the race, was not a table yet.
+                let is_later =
+                    |pages| is_donated(&events[index..], pages) || is_donated(later, pages);
+                let is_private = |pages| is_private(pages) && !is_later(pages);
+                let is_table = |pages| is_table(pages) && !is_later(pages);
                 reached((reach, *exposure), (is_private, is_table), history, findings);
             }
             Event::ReachedPage { reach, page, state } if watch.judges(reach) => {
@@ -70,6 +75,14 @@ fn reached(
         let (rule, why) = loose(reach.purpose, history.why_not_held(pages));
         findings.push(of_class(rule, why, reach, seen));
     }
+}
+
+/// Whether EL2 takes some of these pages in these events.
+fn is_donated(events: &[Event], pages: Pages) -> bool {
+    events.iter().any(|event| {
+        matches!(event, Event::Page { change: PageChange::Donate, pages: donated, result: Ok(()) }
+            if overlap(*donated, pages))
+    })
 }
 
 /// Whether two runs of pages, neither empty, have a page in common.

@@ -458,7 +458,9 @@ impl Oracles {
         for (part, slice) in race::slices(parts, events) {
             self.watch.note_power(&part.action);
             let known = findings.len();
-            self.judge_pointers(&Step::of(part, slice), Look::Changes, view, findings);
+            let later = &events[start + slice.len()..];
+            let step = Step { later, ..Step::of(part, slice) };
+            self.judge_pointers(&step, Look::Changes, view, findings);
             attribute(&mut findings[known..], part);
             renumber(&mut findings[known..], |event| start + event);
             start += slice.len();

@@ -537,7 +537,7 @@ impl El2 for Saboteur<'_> {
                 let behind = Pages { first: pages.first + 1, ..pages };
                 return self.board.donate(behind);
             }
-            Sabotage::DonateMore => self.board.donate(Area::HOST.run())?,
+            Sabotage::DonateMore => self.board.donate(Pages { count: 16, ..Area::HOST.run() })?,
             _ => {}
         }
         self.board.donate(pages)
