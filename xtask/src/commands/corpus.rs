@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use fs_err as fs;
+use its_generate::circumstances::{self, DRAWN, Meetings};
 use its_runner::replay::load;
 use its_scenario::Scenario;
 
@@ -173,6 +174,27 @@ fn stats(target: &Target) -> Result<()> {
     let absent: Vec<&str> =
         its_scenario::Operation::names().filter(|name| !kinds.contains_key(name)).collect();
     say!("in none: {}", absent.join(", "));
+    print_circumstances(target)
+}
+
+/// Prints how many pairs of circumstances drawn scenarios meet, which they do not, and which no
+/// scenario of the target can.
+fn print_circumstances(target: &Target) -> Result<()> {
+    let target = target.generator()?;
+    let (met, unmet): (Vec<_>, Vec<_>) =
+        Meetings::drawn(target).possible().partition(|(_, count)| *count > 0);
+    let all = met.len() + unmet.len();
+    say!("circumstances: {} of {all} pairs meet within {DRAWN} drawn scenarios", met.len());
+    let least = met.iter().min_by_key(|(_, count)| *count);
+    if let Some((pair, count)) = least {
+        say!("  the rarest: {} ({count} times in a quarter of them)", circumstances::text(*pair));
+    }
+    for (pair, _) in unmet {
+        say!("  not met: {}", circumstances::text(pair));
+    }
+    for (why, count) in circumstances::excluded(target) {
+        say!("  {count} cannot: {why}");
+    }
     Ok(())
 }
 
