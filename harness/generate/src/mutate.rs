@@ -83,6 +83,19 @@ pub fn crossover(one: &Scenario, other: &Scenario, target: FuzzTarget, seed: u64
     child
 }
 
+/// A scenario for a target, spliced by lines from two or three of these, by `seed` alone. They may
+/// be of any target; operations that this one does not play are left out.
+pub fn splice_stored(stored: &[Scenario], target: FuzzTarget, seed: u64) -> Option<Scenario> {
+    let mut rng = Rng::with_seed(seed);
+    let mut spliced = stored.get(below(&mut rng, stored.len()))?.clone();
+    spliced.fit(target);
+    for _ in 0..=below(&mut rng, 2) {
+        let other = stored.get(below(&mut rng, stored.len()))?;
+        spliced = crossover(&spliced, other, target, rng.u64(..));
+    }
+    Some(spliced)
+}
+
 fn pick<T>(rng: &mut Rng, one: T, other: T) -> T {
     if rng.u8(..4) == 0 { other } else { one }
 }
@@ -374,6 +387,21 @@ mod tests {
             let [one, other] = mutants;
             one == other
         }
+    }
+
+    #[test]
+    fn stored_scenarios_of_any_target_are_spliced() {
+        let targets = FuzzTarget::ALL.into_iter().cycle();
+        let stored: Vec<_> = (0..30).zip(targets).map(|(n, of)| generated(n, of)).collect();
+        for target in FuzzTarget::ALL {
+            let all: Vec<_> =
+                (0..200).filter_map(|seed| splice_stored(&stored, target, seed)).collect();
+            assert_eq!(all.len(), 200);
+            assert!(all.iter().all(|spliced| is_playable(spliced, target)), "{target:?}");
+            let are_new = all.iter().filter(|spliced| !stored.contains(spliced)).count();
+            assert!(are_new > 150, "{target:?}: {are_new}");
+        }
+        assert_eq!(splice_stored(&[], FuzzTarget::Cmdq, 1), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use fs_err as fs;
 use its_reports::known::Known;
 use its_reports::summary::{Found, Summary};
@@ -28,6 +28,7 @@ pub(crate) fn fuzz(
     let seeds = target.scenarios("seeds")?;
     ensure!(!seeds.is_empty(), "there are no seeds in corpus/{}/seeds", target.name);
     fill(&run.corpus(), &seeds)?;
+    fill(&run.corpus(), &plan.stored)?;
     for input in more {
         fs::copy(input, run.corpus().join(workspace::name(input)))?;
     }
@@ -128,7 +129,8 @@ pub(crate) fn clean_seeds(player: &Program, target: &Target) -> Result<Vec<PathB
 pub(crate) fn fill(corpus: &Path, scenarios: &[PathBuf]) -> Result<()> {
     fs::create_dir_all(corpus)?;
     for path in scenarios {
-        let name = path.file_stem().context("a scenario has a name")?;
+        // Those of two targets may have one name.
+        let name = workspace::shown(path).replace(['/', '\\'], "-");
         fs::write(corpus.join(name), load(path)?.encode())?;
     }
     Ok(())

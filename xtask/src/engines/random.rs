@@ -29,6 +29,7 @@ impl Glue for Random {
                 runs: plan.runs,
                 seconds: plan.time,
                 jobs,
+                stored: plan.stored.clone(),
                 part,
                 parts,
             })?;

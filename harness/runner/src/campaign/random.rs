@@ -1,14 +1,17 @@
-//! The random engine: our own generator on all cores, guided by nothing. It needs no tool and no
+//! The random engine: our own generator on all cores, guided by nothing, and splices of stored
+//! scenarios. It needs no tool and no
 //! compiler for C++, and is what coverage guidance is measured against.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use its_scenario::FuzzTarget;
+use its_scenario::{FuzzTarget, Scenario};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Output, abort_on_our_panics};
 use crate::play::{Make, ONE_IN, play_here, play_here_twice};
+use crate::replay::load;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -22,6 +25,9 @@ pub struct Plan {
     pub seconds: u64,
     /// Threads.
     pub jobs: usize,
+    /// Scenarios as text, of any target: now and then a case is spliced from them.
+    #[serde(default)]
+    pub stored: Vec<PathBuf>,
     /// Of so many processes that share the cases, this one: 0 of 1 for all of them.
     pub part: u64,
     pub parts: u64,
@@ -33,16 +39,27 @@ pub struct Plan {
 /// depend on the threads. The first of each is played twice.
 const AT_ONCE: u64 = ONE_IN;
 
+/// One in so many cases is spliced, if there are stored scenarios.
+const SPLICED: u64 = 16;
+
 /// Plays until a limit is reached.
 ///
 /// # Errors
-/// There is no such target, or no threads.
+/// There is no such target, no threads, or a stored scenario cannot be read.
 pub fn run(plan: &Plan, make: Make) -> Result<(), String> {
     let target = FuzzTarget::named(&plan.target).ok_or("no such target")?;
     let threads = rayon::ThreadPoolBuilder::new()
         .num_threads(plan.jobs)
         .build()
         .map_err(|error| error.to_string())?;
+    let stored = plan.stored.iter().map(|path| load(path).map_err(|error| error.to_string()));
+    let stored: Vec<Scenario> = stored.collect::<Result<_, _>>()?;
+    let scenario = |number| {
+        let seed = u64::from(plan.seed) << 32 | number;
+        let spliced = (number % SPLICED == SPLICED - 1)
+            .then(|| its_generate::splice_stored(&stored, target, seed));
+        spliced.flatten().unwrap_or_else(|| its_generate::numbered(seed, target))
+    };
     abort_on_our_panics();
     let mut output = Output::new();
     let start = Instant::now();
@@ -56,7 +73,7 @@ pub fn run(plan: &Plan, make: Make) -> Result<(), String> {
         next += plan.parts.max(1) * AT_ONCE;
         let cases: Vec<_> = threads.install(|| {
             let play = |number| {
-                let scenario = its_generate::numbered(u64::from(plan.seed) << 32 | number, target);
+                let scenario = scenario(number);
                 let case = match number % ONE_IN {
                     0 => play_here_twice(&scenario, make),
                     _ => play_here(&scenario, make),
