@@ -55,7 +55,7 @@ pub(super) fn stalled(draft: &mut Draft<'_, '_>) {
 pub(super) fn third_table(draft: &mut Draft<'_, '_>) {
     draft.rest();
     let cpu = draft.cpu();
-    let memory = Place::page(Area::HOST, 16);
+    let memory = Place::page(Area::HOST, 32);
     draft.push(Operation::WriteBaser { cpu, index: 2, flip: Baser::VALID | memory.address() });
     draft.go_on();
     if draft.chance(1, 2) {

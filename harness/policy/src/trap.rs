@@ -317,12 +317,11 @@ impl RedistributorTrap<'_> {
                 account.writes.push(Write { size: AccessSize::Double, ..own });
             }
             // Decision 14: a low half is the whole with zeroes above, a high half nothing.
-            None if wide => {
-                if matches!(size, AccessSize::Double | AccessSize::Word) && offset & 4 == 0 {
-                    let whole = write(value, u64::MAX, true);
-                    account.writes.push(Write { size: AccessSize::Double, ..whole });
-                }
+            None if wide && offset & 4 == 0 && size >= AccessSize::Word => {
+                let whole = write(value, u64::MAX, true);
+                account.writes.push(Write { size: AccessSize::Double, ..whole });
             }
+            None if wide => {}
             None if size == AccessSize::Word => account.writes.push(write(value, u64::MAX, true)),
             None => {}
         }

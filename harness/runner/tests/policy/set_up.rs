@@ -13,10 +13,10 @@ const FINALIZE: &str = "finalize; finalize cpu=1";
 const SET_UP: &str = "set-up private=private[0] descriptor=descriptor[0] private-pages=1";
 /// The last check of all fails: the last pending table is a private page.
 const LATE_FAILURE: &str = "set-up private=pending[16] descriptor=descriptor[0] private-pages=1";
-/// The host gives the ITS a third table of a page of 64 KiB, at `host[16]`.
-const THIRD_TABLE: &str = "disable; quiesce; write-baser 2 flip=0x8000000080290000; enable";
+/// The host gives the ITS a third table of a page of 64 KiB, at `host[32]`.
+const THIRD_TABLE: &str = "disable; quiesce; write-baser 2 flip=0x80000000802a0000; enable";
 /// The descriptor says so too, but for the value of GITS_BASER2.
-const THIRD_DESCRIBED: &str = "store-address descriptor[0]+0x80 of=host[16]; \
+const THIRD_DESCRIBED: &str = "store-address descriptor[0]+0x80 of=host[32]; \
                                store descriptor[0]+0x98 value=0x1000000000004";
 /// The host stops the ITS, whose queue and tables it may then write.
 const STOP: &str = "disable; quiesce";

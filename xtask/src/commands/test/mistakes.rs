@@ -54,8 +54,8 @@ fn promoted() -> Result<usize> {
     Ok(checked)
 }
 
-/// Checks that the witness breaks one of the mistake's rules where it was made, twice with the same
-/// trace, and none where it was not. Returns the rules.
+/// Checks that the witness breaks one of the mistake's rules where it was made, the first of them
+/// first, twice with the same trace, and none where it was not. Returns the rules.
 fn witness(bug: &Bug, right: &Program) -> Result<String> {
     let (id, witness) = (&bug.id, &bug.witness);
     corpus::check_form(witness)?;
@@ -68,6 +68,12 @@ fn witness(bug: &Bug, right: &Program) -> Result<String> {
     ensure!(
         rules.iter().any(|rule| bug.is_reported_by(rule)),
         broken!("{id}: the witness breaks {rules:?}, none of {:?}", bug.facts.rules)
+    );
+    let first = played.findings.first().map(|finding| finding.rule.id);
+    let cause = bug.facts.rules.first().map(String::as_str);
+    ensure!(
+        first == cause,
+        broken!("{id}: the first finding of the witness breaks {first:?}, the cause is {cause:?}")
     );
     let again = broken.replay(witness, None)?;
     let same = played.lines == again.lines && played.findings == again.findings;
