@@ -234,10 +234,10 @@ impl Registers {
         let unready =
             register == Register::Ctlr && value & 1 != 0 && !self.enabled && !self.is_ready();
         // Refused as the ITS is not quiescent, or as it is not ready.
-        // An ITS without a valid queue has nothing to fetch.
+        // An ITS that takes it without a valid queue has nothing to fetch.
         let is_taken = unready && forbidden != Truth::Yes && freedoms.allow(UnreadyEnable::Taken);
-        let is_idle = self.has_tables() && !freedoms.allow(UnreadyEnable::Ignored);
-        if is_taken && !is_idle {
+        let is_sure = forbidden == Truth::No && !freedoms.allow(UnreadyEnable::Ignored);
+        if is_taken && !(is_sure && self.has_tables()) {
             return Err("Enabled was set without a valid queue or a table that is needed");
         }
         if forbidden == Truth::Yes || forbidden == Truth::Maybe && refused {

@@ -44,6 +44,7 @@ fn change_at_rest(draft: &mut Draft<'_, '_>) {
             let first = draft.chance(1, 2);
             for high in [first, !first] {
                 draft.push(Operation::WriteHalf { cpu, register, high, flip });
+                draft.maybe(1, 3, |draft| draft.poll());
             }
         }
         4 => {

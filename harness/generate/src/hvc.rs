@@ -294,7 +294,7 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
         2 => listed_twice(draft, cpu, devices),
         _ => {
             let at = Place::at(draft.area(Area::DESCRIPTOR), 0, 0x18);
-            let value = draft.pick(&[0, 256, 257, 512, 1024, 1025], 257);
+            let value = draft.pick(&[0, 256, 257, 257, 512, 1024, 1025], 257);
             draft.push(Operation::Store { cpu, at, value });
         }
     }

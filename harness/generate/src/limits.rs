@@ -3,6 +3,7 @@
 
 use its_gic::geometry::itt_bytes;
 
+use crate::legal::reset_queue;
 use crate::mutate::tweaked;
 use crate::words::*;
 
@@ -173,8 +174,10 @@ fn batch_at_a_limit(draft: &mut Draft<'_, '_>) {
     draft.poll();
 }
 
-/// Memory that is no ITT.
+/// Memory that can be no ITT.
 const BAD_ITT: Place = Place::page(Area::EL2, 0);
+/// What is no memory.
+const NO_MEMORY: Place = Place::page(Area::HOLE, 0);
 
 /// A level-1 entry with one bit too many, then a device behind it.
 fn level1_entry_at_a_limit(draft: &mut Draft<'_, '_>) {
@@ -193,41 +196,47 @@ fn level1_entry_at_a_limit(draft: &mut Draft<'_, '_>) {
     });
 }
 
-/// As many devices as there are records, but for one or two; then one more, with another fault or
-/// not; then one goes and another comes.
-fn records_at_a_limit(draft: &mut Draft<'_, '_>) {
+/// As many devices as there are records, or one more, where few are missing.
+pub(super) fn as_many_devices_as_records(draft: &mut Draft<'_, '_>) {
     let records = u64::from(draft.expected.boot.private_pages).saturating_mul(256);
     let room = records.saturating_sub(draft.expected.here().devices.len() as u64);
-    let most = u64::from(MOST_IN_A_RUN);
-    if room > most {
-        return device_at_a_limit(draft);
+    let count = room.saturating_add(draft.below(2)) as u16;
+    if !(1..=MOST_IN_A_RUN).contains(&count) {
+        return;
     }
     draft.drain();
-    let cpu = draft.cpu();
-    let first = draft.between(64, 256) as u32;
-    let itt = Place::page(Area::ITT, 200);
-    if let count @ 1.. = room as u16 {
-        draft.push(Operation::MapDevices {
-            cpu,
-            device_id: first,
-            count,
-            stride: 1,
-            event_id_bits: 1,
-            itt,
-        });
+    let device_id = draft.between(64, 256) as u32;
+    let (stride, event_id_bits, itt) = (1, 1, Place::page(Area::ITT, 200));
+    draft.on_cpu(|cpu| Operation::MapDevices { cpu, device_id, count, stride, event_id_bits, itt });
+}
+
+/// As many devices as there are records; then one more, with another fault or not; then one goes
+/// and another comes.
+fn records_at_a_limit(draft: &mut Draft<'_, '_>) {
+    let records = u64::from(draft.expected.boot.private_pages).saturating_mul(256);
+    let mapped = draft.expected.here().devices.len() as u64;
+    if records.saturating_sub(mapped) > MOST_IN_A_RUN.into() {
+        return device_at_a_limit(draft);
     }
-    for n in 0..draft.between(1, 4) {
-        let device_id = first.saturating_add(0x400).saturating_add(n as u32);
+    as_many_devices_as_records(draft);
+    let (first, itt) = (0x400_u32, Place::page(Area::ITT, 200));
+    draft.drain();
+    for n in 0..draft.between(1, 3) {
+        let device_id = first.saturating_add(n as u32);
         let gone = draft.some_device().map_or(first, |device| device.device_id);
-        let itt = if draft.chance(1, 2) { draft.bad_place().align_down(256) } else { itt };
-        match draft.below(4) {
-            0 => draft.command(mapd(gone, 0, itt, false)),
-            1 => draft.command(mapd(gone, 0, itt, true)),
-            _ => draft.command(mapd(device_id, 0, itt, true)),
-        }
-        draft.maybe(2, 3, |draft| draft.post_and_poll());
+        // Refused, for want of a record or for another fault too; repaired by one that goes.
+        let bad = draft.pick(&[itt, NO_MEMORY, BAD_ITT], itt);
+        let id = if draft.chance(1, 4) { gone } else { device_id };
+        draft.attempt(mapd(id, 0, bad, true));
+        draft.push(Operation::Rewind { slots: 1 });
+        let repair = if draft.chance(3, 4) { mapd(gone, 0, itt, false) } else { sync(0) };
+        draft.command(repair);
+        draft.retry();
+        draft.drain();
+        draft.poll();
+        draft.maybe(1, 4, reset_queue);
+        draft.attempt(mapd(device_id, 0, itt, true));
     }
-    draft.post_and_poll();
     draft.rewrite(0);
     draft.poll();
 }

@@ -96,9 +96,11 @@ fn recorded_halves(draft: &mut Draft<'_, '_>) {
         let word = draft.word() & 0xffff_ffff;
         let flip = draft.pick(&[0, 0, 0, 1 << 31, 1, word], 0);
         draft.push(Operation::WriteHalf { cpu, register, high, flip });
+        draft.maybe(1, 2, |draft| draft.poll());
     }
     if rest {
-        draft.push(Operation::Resume { cpu });
+        let (resume, enable) = (Operation::Resume { cpu }, Operation::Enable { cpu });
+        draft.push_either((2, 3), resume, enable);
     }
 }
 

@@ -4,7 +4,7 @@ use its_scenario::Stage;
 
 use crate::scenario::Weights;
 use crate::words::*;
-use crate::{hostile, hvc, legal, several};
+use crate::{hostile, hvc, legal, limits, several};
 
 /// Attributes of GITS_CBASER, one bit each: Shareability, InnerCache, OuterCache.
 const CBASER_ATTRIBUTES: [u64; 4] = [1 << 10, 1 << 53, 1 << 59, 1 << 61];
@@ -56,6 +56,7 @@ pub(crate) fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
     if matches!(stage, Stage::Reset | Stage::Probed) {
         draft.times(0, 3, |draft| weights.legal(draft));
         draft.maybe(1, 6, other_attributes);
+        draft.maybe(1, 2, limits::as_many_devices_as_records);
         several::each_its(draft, several::describe);
         match draft.below(12) {
             0 => hvc::busy(draft),
@@ -90,9 +91,24 @@ pub(crate) fn power_up(draft: &mut Draft<'_, '_>, spoilt: bool) {
         for cpu in draft.cpus_in_turn() {
             if !some || draft.chance(1, 2) {
                 draft.push(Operation::InitCpu { cpu });
+            } else {
+                draft.maybe(1, 2, |draft| own_tables(draft, cpu));
             }
         }
     });
+}
+
+/// The host gives a redistributor tables of its own, of any number of INTID bits, and turns LPIs on
+/// or not.
+fn own_tables(draft: &mut Draft<'_, '_>, cpu: u8) {
+    let frame = Frame::Redistributor(cpu);
+    let id_bits = draft.pick(&[0, 11, 12, 13, 14, 15, 31], 15);
+    let configuration = Place::page(Area::CONFIGURATION, 0).address();
+    draft.access(frame, "PROPBASER", Direction::Write(configuration | id_bits));
+    let own = u16::from(cpu % 2).saturating_mul(16);
+    let pending = Place::page(Area::PENDING, own).address();
+    draft.access(frame, "PENDBASER", Direction::Write(pending));
+    draft.maybe(3, 4, |draft| draft.access(frame, "CTLR", Direction::Write(1)));
 }
 
 /// Queue and tables with other attributes than the driver's, before EL2 records them.
