@@ -97,9 +97,10 @@ pub(crate) enum Command {
     /// Counts the cases that a fuzzer needs until it detects each known bug
     #[command(after_help = "Example:\n  cargo xtask trials --bug slot-not-cleaned --trials 3")]
     Trials(trials::Arguments),
-    /// Lists the mutants of the emulator that no stored scenario notices; needs cargo-mutants
-    #[command(after_help = "Example:\n  cargo xtask mutants")]
-    Mutants,
+    /// Lists the mutants of emulator, board, reference or oracles that nothing notices; needs
+    /// cargo-mutants
+    #[command(after_help = "Example:\n  cargo xtask mutants --of board --sample 20")]
+    Mutants(mutants::Arguments),
     /// Counts the instructions that commands cost EL2 with 4,000 mapped devices; needs valgrind
     #[command(after_help = "Example:\n  cargo xtask scale")]
     Scale,
@@ -129,7 +130,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Trials(arguments) => trials::run(&arguments),
-        Command::Mutants => mutants::run(),
+        Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Scale => scale::run(),
         Command::Completions { shell } => completions(shell),
     }
