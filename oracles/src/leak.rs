@@ -34,11 +34,13 @@ pub(crate) fn judge(sight: &Sight, findings: &mut Vec<Finding>) {
             Event::Page { change, result: Ok(()), .. } => last_change = Some(*change),
             Event::Reached(reach, exposure) if watch.judges(reach) => {
                 // What EL2 took later, in this action or in the race, was not a table yet.
-                let is_later =
-                    |pages| is_donated(&events[index..], pages) || is_donated(later, pages);
-                let is_private = |pages| is_private(pages) && !is_later(pages);
-                let is_table = |pages| is_table(pages) && !is_later(pages);
-                reached((reach, *exposure), (is_private, is_table), history, findings);
+                let is_now = |page: &Pages| {
+                    !is_donated(&events[index..], *page) && !is_donated(later, *page)
+                };
+                let of = |first| Pages { first, count: 1 };
+                let private = |all: Pages| all.iter().map(of).filter(is_now).any(is_private);
+                let table = |all: Pages| all.iter().map(of).filter(is_now).any(is_table);
+                reached((reach, *exposure), (private, table), history, findings);
             }
             Event::ReachedPage { reach, page, state } if watch.judges(reach) => {
                 let why = || history.why_released(*page, events);

@@ -25,7 +25,7 @@ pub struct Counts {
     pub fetched: u64,
     /// Of these, command errors.
     pub errors: u64,
-    /// Cases that the reference did not judge to their end.
+    /// Cases without a finding that the reference did not judge to their end.
     pub poisoned: u64,
     /// The same by the reason.
     #[serde(default)]
@@ -292,7 +292,7 @@ mod tests {
         let read = r#"{"target": "its_cmdq", "engine": "honggfuzz", "subject": "mine", "jobs": 2,
             "asked_cases": 9, "seconds": 2.0, "executions": 8, "cases": 9, "operations": 90,
             "judged": 40, "refused": 4, "stalled": 3, "fetched": 50, "errors": 5, "poisoned": 2,
-            "poisoned_by": {"one reason": 1, "two": 3}, "skipped": 1, "coverage": 70}"#;
+            "poisoned_by": {"one reason": 1, "two": 1}, "skipped": 1, "coverage": 70}"#;
         let known = Found { record: record.clone(), known: Some("it may be so".into()) };
         let findings = vec![known, Found { record, known: None }];
         let known_not_met = vec!["DIV-PINS (my.toml)".into()];

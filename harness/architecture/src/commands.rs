@@ -134,7 +134,8 @@ impl<'a> Run<'a> {
             }
             At::Slot(slot, bytes) => {
                 let entry = self.tables().entry(DEVICES, device_id, slot, bytes);
-                Ok((Some(slot), self.path.read(slot, &entry)?))
+                let entry = self.path.read(slot, &entry);
+                Ok((Some(slot), entry.map_err(|_| "somebody else wrote a device's entry")?))
             }
         }
     }

@@ -15,6 +15,8 @@ pub struct Judgement {
     pub defects: Vec<String>,
     /// The architecture no longer says what must happen: nothing after this can be judged.
     pub poisoned: Option<&'static str>,
+    /// The oracles do not judge what comes after either.
+    pub is_over: bool,
     /// Commands that EL2 had to judge, refused ones included.
     pub judged: u32,
     /// Commands that EL2 had to refuse.
@@ -82,5 +84,11 @@ impl Judgement {
     /// The first reason stays.
     pub fn poison(&mut self, why: &'static str) {
         self.poisoned.get_or_insert(why);
+    }
+
+    /// The same where EL2 cannot know what the ITS follows: nobody judges what comes after.
+    pub fn end(&mut self, why: &'static str) {
+        self.poison(why);
+        self.is_over = true;
     }
 }

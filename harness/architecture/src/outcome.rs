@@ -42,7 +42,7 @@ pub(crate) enum Fate {
 
 impl Fate {
     fn is_error(self) -> bool {
-        matches!(self, Self::Ignored(_) | Self::Stalled(_) | Self::Halted)
+        matches!(self, Self::Ignored(_) | Self::Stalled(_))
     }
 
     /// Whether a way with this outcome looks like that.

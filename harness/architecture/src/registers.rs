@@ -234,9 +234,9 @@ impl Registers {
         let unready =
             register == Register::Ctlr && value & 1 != 0 && !self.enabled && !self.is_ready();
         // Refused as the ITS is not quiescent, or as it is not ready.
-        // An ITS that takes it without a valid queue has nothing to fetch.
         let is_taken = unready && forbidden != Truth::Yes && freedoms.allow(UnreadyEnable::Taken);
         let is_sure = forbidden == Truth::No && !freedoms.allow(UnreadyEnable::Ignored);
+        // Without a valid queue there is nothing to fetch.
         if is_taken && !(is_sure && self.has_tables()) {
             return Err("Enabled was set without a valid queue or a table that is needed");
         }
@@ -413,7 +413,7 @@ impl Registers {
 
     fn read_baser(&self, n: usize) -> Partial {
         let mut baser = self.baser[n];
-        if baser.value != 0 {
+        if self.has_baser(n as u8) {
             baser.known &= !ATTRIBUTES | not_shareable(self.coherence.tables);
         }
         // The reserved Page_Size is taken for 64 KiB: as written, or that.

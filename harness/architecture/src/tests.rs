@@ -393,9 +393,12 @@ fn stores_into_itts_and_tables_make_them_unknown() {
     assert_eq!(translations(&world, (1, 4)), None);
     assert_eq!(translations(&world, (1, 5)), Some(vec![None]));
     assert!(raises(&world) && world.model.is_settled(0));
+    // A device's entry may name any memory as its ITT: a command of it poisons.
     let mut table = prompt_world();
     table.stores(at(LEVEL2) + 8, 1);
     assert_eq!(translations(&table, (1, 4)), None);
+    let table = submitted(&table, mapti(1, 5, 8201, 0));
+    table.poisons(ADVANCE, &[consumed(0x80, mapti(1, 5, 8201, 0))]);
     // Zeroes are an invalid entry; a cache may still know better.
     let mut zeroed = prompt_world();
     zeroed.stores(at(ITT) + 0x20, 0);

@@ -98,9 +98,9 @@ impl Ownership {
             return Err(Errno::Eperm);
         }
         // check_range_allowed_memory: pages of two regions are refused, though they touch.
-        let is_whole = |region: &Pages| {
-            pages.first >= region.first && pages.first + pages.count <= region.first + region.count
-        };
+        let end = pages.first.saturating_add(pages.count);
+        let is_whole =
+            |region: &Pages| pages.first >= region.first && end <= region.first + region.count;
         let is_allowed = pages.count <= 1 || self.regions.iter().any(is_whole);
         if !is_allowed || pages.iter().any(|page| self.state(page) != Some(from)) {
             return Err(Errno::Eperm);

@@ -92,7 +92,7 @@ pub trait El2 {
     /// How often the page is pinned, by any part of EL2.
     fn pins(&self, page: u64) -> u16;
     /// The host's own pages become EL2's, all or none (`__pkvm_host_donate_hyp`).
-    /// EPERM: a page is not exclusively the host's, no memory, or of another region than the others.
+    /// EPERM: a page is not exclusively the host's or no memory, or the pages are of two regions.
     fn donate(&self, pages: Pages) -> Result<(), Errno>;
     /// EL2's pages become the host's own, all or none (`__pkvm_hyp_donate_host`).
     /// EPERM: a page is not exclusively EL2's.

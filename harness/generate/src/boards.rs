@@ -11,11 +11,12 @@ use its_scenario::{Boot, FuzzTarget, Stage};
 /// The freedoms that an emulation in front of the ITS can show to the host: what it emulates is
 /// judged with the usual choice of the others.
 #[rustfmt::skip]
-const CMDQ_FREEDOMS: [Freedom; 16] = [
+const CMDQ_FREEDOMS: [Freedom; 17] = [
     Freedom::OnError, Freedom::UnmappedCollection, Freedom::AbsentLevel2, Freedom::MappedEvent,
     Freedom::WideEvent, Freedom::QuiescentEnabled, Freedom::ErrorNumbers, Freedom::SyncNowhere,
     Freedom::UnknownCommand, Freedom::UnmappedRdbase, Freedom::EqualPriority, Freedom::Invall,
     Freedom::LpiCache, Freedom::Statusr, Freedom::MovedCollection, Freedom::UnmappedPending,
+    Freedom::ReservedBits,
 ];
 
 /// Where entries of tables are while the ITS has them in its hands.
@@ -125,10 +126,10 @@ fn draw_stage(u: &mut Unstructured<'_>, target: FuzzTarget) -> Stage {
         FuzzTarget::Arch => weighted(u, (Probed, 5), &[(Reset, 3)]),
         FuzzTarget::Hvc => weighted(u, (Deprivileged, 8), &[(Probed, 4), (Reset, 2), (Guarded, 2)]),
         FuzzTarget::Race => {
-            weighted(u, (Guarded, 10), &[(Deprivileged, 3), (Probed, 2), (Reset, 1)])
+            weighted(u, (Guarded, 9), &[(Deprivileged, 3), (Probed, 2), (Reset, 2)])
         }
         FuzzTarget::Cmdq | FuzzTarget::Mmio | FuzzTarget::Tables => {
-            weighted(u, (Guarded, 12), &[(Deprivileged, 2), (Probed, 2), (Reset, 1)])
+            weighted(u, (Guarded, 11), &[(Deprivileged, 2), (Probed, 2), (Reset, 2)])
         }
     }
 }
@@ -138,7 +139,7 @@ fn draw_its(u: &mut Unstructured<'_>, target: FuzzTarget) -> u64 {
     match target {
         FuzzTarget::Cmdq => 1,
         FuzzTarget::Arch => weighted(u, (1, 3), &[(2, 1)]),
-        FuzzTarget::Hvc => weighted(u, (1, 9), &[(2, 4), (3, 3)]),
+        FuzzTarget::Hvc => weighted(u, (1, 18), &[(2, 8), (3, 6), (5, 1)]),
         FuzzTarget::Mmio | FuzzTarget::Tables | FuzzTarget::Race => {
             weighted(u, (1, 11), &[(2, 3), (3, 1)])
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use its_gic::register::TableType;
 use its_machine::freedom::choice::{OnError, Statusr};
-use its_machine::{ItsConfiguration, Pace, Snooping};
+use its_machine::{Frame, ItsConfiguration, Pace, Snooping};
 use its_scenario::{FuzzTarget, Operation, Scenario, Stage};
 
 use crate::scenario::{ON_A_BOARD, numbered};
@@ -135,15 +135,19 @@ fn leaves_lpis_off(of: &Scenario) -> bool {
     let before = of.operations.iter().take_while(|operation| {
         !matches!(operation, Operation::Finalize { .. } | Operation::SetUp { .. })
     });
-    let started = before.filter_map(|operation| match operation {
-        Operation::InitCpu { cpu } => Some(*cpu),
+    let started = before.filter_map(|operation| match *operation {
+        Operation::InitCpu { cpu } => Some(cpu),
+        Operation::Write { target, value: 1, .. } if target.offset == 0 => match target.frame {
+            Frame::Redistributor(cpu) => Some(cpu),
+            Frame::ItsControl(_) | Frame::ItsTranslation(_) => None,
+        },
         _ => None,
     });
     let started: BTreeSet<u8> = started.collect();
     started.len() < of.boot.cpus.into()
 }
 
-/// What EL2 does that two circumstances meet.
+/// What EL2 does that two circumstances meet. Of traps those of CWRITER and CREADR count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Situation {
     SetUp,
@@ -167,9 +171,9 @@ impl Situation {
         match self {
             Self::SetUp => operations.iter().any(|of| matches!(of, Operation::SetUp { .. })),
             Self::Trap => {
-                let is_guarded = scenario.boot.stage >= Stage::Deprivileged;
+                let is_trapped = scenario.boot.stage >= Stage::Deprivileged;
                 let first = operations.iter().position(|of| matches!(of, Operation::SetUp { .. }));
-                let from = if is_guarded { Some(0) } else { first };
+                let from = if is_trapped { Some(0) } else { first };
                 let after = from.and_then(|from| operations.get(from..)).unwrap_or_default();
                 after
                     .iter()

@@ -2,7 +2,7 @@
 //! retried; power gone, memory changed, power back; refused, repaired, refused.
 
 use crate::words::*;
-use crate::{hostile, legal};
+use crate::{hostile, legal, limits};
 
 /// All of them.
 #[rustfmt::skip]
@@ -59,9 +59,10 @@ fn change_at_rest(draft: &mut Draft<'_, '_>) {
     }
 }
 
-/// The hardware stalls at a command that EL2 passed on. The host writes others in its place, of the
+/// The hardware stalls at a command that EL2 forwarded. The host writes others in its place, of the
 /// same kind, another, or one that EL2 refuses, and retries; and once more.
 fn stalled_repaired_retried(draft: &mut Draft<'_, '_>) {
+    draft.maybe(1, 2, limits::as_many_devices_as_records);
     draft.drain();
     let before = draft.below(3);
     draft.push(Operation::Stall { nth: before.saturating_add(1) as u16 });

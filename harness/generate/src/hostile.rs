@@ -9,8 +9,8 @@ use crate::words::*;
 pub(crate) const PHRASES: &[Phrase] = &[
     bad_itt, bad_ids, bad_redistributor, no_command, refused_and_repaired, stalled_and_replaced,
     odd_cwriter, full_queue, rewritten, tampered, failing, taken_away, stored, bad_level2,
-    other_registers, while_running, hypercalls, hypercalls, odd_access, remapped, strange_interrupt, anything,
-    run_of_devices, page_life, one_bit_off, written_back,
+    other_registers, while_running, hypercalls, hypercalls, odd_access, remapped,
+    strange_interrupt, anything, run_of_devices, page_life, one_bit_off, written_back,
 ];
 
 /// A line that EL2 may have left dirty leaves the cache.

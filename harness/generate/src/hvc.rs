@@ -33,11 +33,13 @@ pub(super) fn busy(draft: &mut Draft<'_, '_>) {
     }
     let slots = u64::from(draft.expected.boot.queue_slots());
     let offset = draft.below(slots).saturating_mul(COMMAND_BYTES);
-    draft.write_cwriter(cpu, offset);
+    // Reserved bits may be kept.
+    let reserved = draft.pick(&[0, 0, 1 << 32, 1 << 20, 2], 0);
+    draft.write_cwriter(cpu, offset | reserved);
 }
 
-/// The host, while it still can, lets the ITS stall at the first slot, and CWRITER says that nothing
-/// is left.
+/// The host, while it still can, lets the ITS stall at the first slot. CWRITER says that nothing is
+/// left.
 pub(super) fn stalled(draft: &mut Draft<'_, '_>) {
     legal::reset_queue(draft);
     let cpu = draft.cpu();
@@ -88,6 +90,26 @@ pub(super) fn moved(draft: &mut Draft<'_, '_>) {
     if may_run && draft.chance(2, 3) {
         draft.push(Operation::Enable { cpu });
     }
+}
+
+/// Devices behind the first level-1 entries, while the driver can still map them; then an entry
+/// behind those that is no level-2 table, or on one of them.
+pub(super) fn bad_level1(draft: &mut Draft<'_, '_>) {
+    let per_page = draft.its().largest_page_size().bytes() / 8;
+    let entries = draft.between(1, 3);
+    for entry in 0..entries {
+        let device_id = entry.saturating_mul(per_page).saturating_add(1);
+        let itt = Place::at(Area::ITT, 270_u16.saturating_add(entry as u16), 0);
+        if device_id < draft.expected.device_ids() {
+            let device_id = device_id as u32;
+            draft.on_cpu(|cpu| Operation::MapDevice { cpu, device_id, event_id_bits: 1, itt });
+        }
+    }
+    let behind = draft.between(0, entries).saturating_mul(8) as u16;
+    let at = Place::at(draft.area(Area::DEVICE_TABLE), 0, behind);
+    let bad = draft.bad_place().address() & !0xfff;
+    let value = draft.pick(&[1 << 63, 1 << 63 | 1, 1 << 63 | bad], 1 << 63);
+    draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
 }
 
 /// By pages that leave it aligned to 64 KiB, or not.
@@ -234,11 +256,12 @@ fn almost_right(draft: &mut Draft<'_, '_>) {
     let order = (page_bytes / PAGE_BYTES).saturating_mul(pages.into()).max(1).ilog2();
     let (field, value) = match draft.below(3) {
         0 => {
-            let other = [order.saturating_add(1), order.saturating_sub(1), order | 32, order | 64];
+            let (next, last) = (order.saturating_add(1), order.saturating_sub(1));
+            let other = [next, last, order | 32, order | 64, order | 0x100, order | 1 << 16];
             (0x18, shape(draft.pick(&other, order), page_bytes))
         }
         1 => {
-            let other = [0x1000, 0x4000, 0x1_0000, 0x2_0000, 0];
+            let other = [0x1000, 0x4000, 0x1_0000, 0x2_0000, 0, page_bytes | 1 << 31];
             (0x18, shape(order, draft.pick(&other, 0)))
         }
         _ => {

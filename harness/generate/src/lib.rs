@@ -21,9 +21,9 @@
 //! `legal` and `hostile` for an emulation at EL2, `limits` and `histories` for numbers and orders
 //! that are seldom met, `mmio`, `hvc` and `tables` with more of one kind for emulations of several
 //! ITSs, `race` for several agents at once, `arch` for hosts that own their ITS. [`circumstances`]
-//! says what all of them meet. How often a phrase comes is drawn anew for each scenario (swarm testing): one
-//! scenario fills the queue, another suspends again and again, a third does a little of all. A new
-//! phrase is a function, and a row in the table of the targets that draw it.
+//! says what all of them meet. How often a phrase comes is drawn anew for each scenario (swarm
+//! testing): one fills the queue, another suspends again and again, a third does a little of all. A
+//! new phrase is a function, and a row in the table of the targets that draw it.
 #![deny(
     clippy::indexing_slicing,
     clippy::unwrap_used,

@@ -17,7 +17,7 @@ pub(super) const PHRASES: &[Phrase] = &[
 
 /// ITTs for these phrases: apart from those of drawn devices.
 const ITT_PAGE: u16 = 311;
-/// Commands of a batch: EL2 passes on at most 64.
+/// Commands of a batch: EL2 forwards at most 64.
 const BATCH: u64 = 64;
 
 impl Draft<'_, '_> {
@@ -157,7 +157,7 @@ impl Draft<'_, '_> {
     }
 }
 
-/// A batch of as many commands as EL2 passes on at once, one less or more, the last refused or not.
+/// A batch of as many commands as EL2 forwards at once, one less or more, the last refused or not.
 fn batch_at_a_limit(draft: &mut Draft<'_, '_>) {
     if !draft.chance(1, 6) {
         return cwriter_at_a_limit(draft);

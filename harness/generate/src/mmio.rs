@@ -91,12 +91,13 @@ fn recorded_halves(draft: &mut Draft<'_, '_>) {
         draft.push(Operation::Suspend { cpu });
     }
     for _ in 0..draft.between(1, 3) {
-        let register = draft.pick(&[0, 1, 2, 8, 8], 8);
+        let register = draft.pick(&[0, 1, 2, 3, 7, 8, 8, 8], 8);
         let high = draft.chance(1, 2);
         let word = draft.word() & 0xffff_ffff;
-        let flip = draft.pick(&[0, 0, 0, 1 << 31, 1, word], 0);
+        let flip = draft.pick(&[0, 0, 0, 1 << 31, 1 << 31, 1, word], 0);
         draft.push(Operation::WriteHalf { cpu, register, high, flip });
         draft.maybe(1, 2, |draft| draft.poll());
+        draft.maybe(1, 3, legal::read_registers);
     }
     if rest {
         let (resume, enable) = (Operation::Resume { cpu }, Operation::Enable { cpu });

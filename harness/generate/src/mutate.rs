@@ -285,12 +285,11 @@ fn changed_turns(word: u64, rng: &mut Rng) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// A limit, a neighbour, a bit flipped, a power of two and its neighbours, or anything.
+/// A limit, a neighbour, a bit flipped, a power of two and its neighbours, what wraps to the same,
+/// or anything.
 fn changed_number(word: u64, min: u64, max: u64, rng: &mut Rng) -> u64 {
     let power = 1_u64 << rng.u32(..64);
     match rng.u8(..12) {
-        10 => word.wrapping_add(power),
-        11 => word.wrapping_mul(power).wrapping_add(word),
         0 => min,
         1 => max,
         2 | 3 => word.wrapping_add(1),
@@ -298,6 +297,8 @@ fn changed_number(word: u64, min: u64, max: u64, rng: &mut Rng) -> u64 {
         5 | 6 => word ^ (1 << rng.u32(..16)),
         7 => word ^ power,
         8 => power.wrapping_sub(rng.u64(..3)).wrapping_add(1),
+        9 => word.wrapping_add(power),
+        10 => word.wrapping_mul(power).wrapping_add(word),
         _ => rng.u64(..),
     }
 }

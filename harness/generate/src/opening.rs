@@ -63,6 +63,7 @@ pub(crate) fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
             1 => hvc::stalled(draft),
             2..=4 => hvc::moved(draft),
             5 => hvc::third_table(draft),
+            6 => hvc::bad_level1(draft),
             _ => {}
         }
         for cpu in draft.cpus_in_turn() {
@@ -86,16 +87,15 @@ pub(crate) fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
 /// on some redistributors, and in any order.
 pub(crate) fn power_up(draft: &mut Draft<'_, '_>, spoilt: bool) {
     let some = spoilt && draft.chance(1, 2);
+    let cpus: Vec<u8> = draft.cpus_in_turn().collect();
+    let (on, off): (Vec<u8>, Vec<u8>) = cpus.into_iter().partition(|_| !some || draft.chance(1, 2));
     several::each_its(draft, |draft| {
         draft.push(Operation::Probe { cpu: 0 });
-        for cpu in draft.cpus_in_turn() {
-            if !some || draft.chance(1, 2) {
-                draft.push(Operation::InitCpu { cpu });
-            } else {
-                draft.maybe(1, 2, |draft| own_tables(draft, cpu));
-            }
-        }
+        draft.push_all(on.iter().map(|cpu| Operation::InitCpu { cpu: *cpu }));
     });
+    for cpu in off {
+        draft.maybe(1, 2, |draft| own_tables(draft, cpu));
+    }
 }
 
 /// The host gives a redistributor tables of its own, of any number of INTID bits, and turns LPIs on
@@ -108,7 +108,7 @@ fn own_tables(draft: &mut Draft<'_, '_>, cpu: u8) {
     let own = u16::from(cpu % 2).saturating_mul(16);
     let pending = Place::page(Area::PENDING, own).address();
     draft.access(frame, "PENDBASER", Direction::Write(pending));
-    draft.maybe(3, 4, |draft| draft.access(frame, "CTLR", Direction::Write(1)));
+    draft.maybe(1, 2, |draft| draft.access(frame, "CTLR", Direction::Write(1)));
 }
 
 /// Queue and tables with other attributes than the driver's, before EL2 records them.

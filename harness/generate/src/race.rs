@@ -107,7 +107,9 @@ fn race(draft: &mut Draft<'_, '_>, body: impl FnOnce(&mut Draft<'_, '_>, usize))
 fn draw_turns(draft: &mut Draft<'_, '_>) -> Turns {
     let count = draft.pick(&[0_u64, 1, 2, 4, 8], 8);
     let word = (0..count).fold(0, |word, _| {
-        let code = match draft.below(8) {
+        let code = match draft.below(10) {
+            8 => draft.between(1, 3),
+            9 => 112,
             0..=2 => draft.between(1, 8),
             3 | 4 => draft.between(1, 40),
             5 | 6 => draft.between(112, 117),

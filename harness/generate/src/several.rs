@@ -57,6 +57,7 @@ pub(super) fn power_loss(draft: &mut Draft<'_, '_>) {
         _ => {}
     }
     draft.lose_power();
+    draft.maybe(1, 3, |draft| draft.read("CTLR"));
     match draft.below(5) {
         0 | 1 => draft.push(Operation::Resume { cpu }),
         2 => {

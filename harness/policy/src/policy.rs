@@ -192,7 +192,7 @@ impl Policy {
                 let guarded = self.guarded[usize::from(its)].as_ref().filter(|_| restored);
                 if guarded.is_some_and(GuardedIts::is_rest_in_doubt) {
                     let why = "nobody can know whether the ITS was at rest when it lost power";
-                    account.judgement.poison(why);
+                    account.judgement.end(why);
                 }
             }
             // P1: an access of a CPU that is not finalized goes straight to the hardware.

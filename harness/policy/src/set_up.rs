@@ -231,6 +231,12 @@ impl<'a> SetUp<'a> {
         linear.wrapping_sub(self.on.machine.linear_map)
     }
 
+    /// Whether a field of the descriptor names an address: one outside of the linear map, which maps
+    /// memory, names none.
+    fn names(&self, field: u64, address: u64) -> bool {
+        self.physical(field) == address && self.on.page(address / PAGE_BYTES).is_some()
+    }
+
     /// Whole pages by linear-map address, if aligned and RAM.
     fn linear_pages(&self, linear: u64, count: u64) -> Option<Pages> {
         let address = self.physical(linear);
@@ -398,7 +404,7 @@ impl<'a> SetUp<'a> {
             return (shadow, agrees && is_copy);
         }
         if let Some(queue) = self.word(descriptor, "the queue's address to be read") {
-            agrees &= self.physical(queue) == cbaser.address();
+            agrees &= self.names(queue, cbaser.address());
         }
         if let Some(bytes) = self.word(descriptor + 0x10, "the queue's length to be read") {
             agrees &= bytes == cbaser.bytes();
@@ -437,7 +443,7 @@ impl<'a> SetUp<'a> {
             && named.entry_size() == baser.entry_size()
             && is_guardable(baser);
         if let Some(base) = self.word(fields, "each table's address to be read") {
-            agrees &= self.physical(base) == baser.address();
+            agrees &= self.names(base, baser.address());
         }
         if let Some(shape) = self.word(fields + 0x18, "each table's order to be read") {
             let pages = 1_u64.checked_shl(shape as u32);
@@ -560,8 +566,12 @@ impl<'a> SetUp<'a> {
         mappings: &mut Mappings,
         owned: &mut Vec<Pages>,
     ) -> bool {
-        // Level-1 entries of DeviceIDs that there are must be read, others may.
-        let most = mappings.typer.device_ids();
+        // Level-1 entries of ids that there are must be read, others may.
+        let most = if mappings.tables(TableType::Devices).any(|devices| devices == table) {
+            mappings.typer.device_ids()
+        } else {
+            mappings.typer.collection_ids()
+        };
         let end = table.address + table.bytes;
         let needed = end.min(table.address + most.div_ceil(table.entries_per_page().max(1)) * 8);
         let from = self.words.partition_point(|(at, _)| *at < table.address);

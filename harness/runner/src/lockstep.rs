@@ -42,8 +42,8 @@ pub(crate) struct Lockstep<'a> {
     judges: Judges,
     /// Of this action, before they are placed.
     broken: Vec<Finding>,
-    /// A finding was the last that this case can have: EL2 did not come back, and may hold a lock,
-    /// or the reference no longer follows it.
+    /// Nothing more is judged: EL2 did not come back, and may hold a lock, the reference no longer
+    /// follows it, or a case was poisoned before EL2 guarded every ITS.
     is_at_end: bool,
     defects: Vec<String>,
     /// Why the reference judged no further.
@@ -118,7 +118,11 @@ impl<'a> Lockstep<'a> {
         let is_guarded =
             (0..self.machine.its.len()).all(|its| model.phase(its as u8) == Phase::Guarded);
         let judgement = ask(&mut model);
-        self.is_at_end |= judgement.poisoned.is_some() && !is_guarded;
+        let is_poisoned = judgement.poisoned.is_some();
+        self.is_at_end |= judgement.is_over || is_poisoned && !is_guarded;
+        if is_poisoned {
+            self.judges.service = None;
+        }
         self.sift(board);
         let by_oracles = self.broken.len();
         self.take(board, &model, judgement);
@@ -137,7 +141,7 @@ impl<'a> Lockstep<'a> {
         for event in events {
             let (error, stall) = match event {
                 Event::Consumed { error, .. } => (error.is_some(), false),
-                Event::Stalled { .. } => (true, true),
+                Event::Stalled { error, .. } => (error.is_some(), true),
                 _ => continue,
             };
             self.counts.fetched += 1;

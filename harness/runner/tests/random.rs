@@ -42,41 +42,55 @@ fn play(number: u64, target: FuzzTarget, temper: Temper, all_freedoms: bool) -> 
     counts
 }
 
-/// Why the reference stops judging hostile cases, and the largest share of a target's cases, in
-/// thousandths. A reason that is not listed, or a larger share, is a reference that says too little.
+/// Why the reference stops judging hostile cases, each with what it means.
 #[rustfmt::skip]
-const POISONED: &[(FuzzTarget, &str, u64)] = &[
+const REASONS: &[&str] = &[
     // Before set-up the host may break what its ITS relies on: nobody says what follows.
-    (FuzzTarget::Mmio, "a queue or table lies on another structure", 8),
-    (FuzzTarget::Hvc, "a queue or table lies on another structure", 14),
-    (FuzzTarget::Cmdq, "a queue or table lies on another structure", 3),
-    (FuzzTarget::Race, "a queue or table lies on another structure", 3),
-    (FuzzTarget::Mmio, "a queue or table is no memory", 4),
-    (FuzzTarget::Hvc, "a queue or table is no memory", 4),
-    (FuzzTarget::Cmdq, "a queue or table is no memory", 3),
-    (FuzzTarget::Hvc, "a table is not aligned to its page size", 3),
-    (FuzzTarget::Cmdq, "an ITT lies on the queue or a table", 4),
-    (FuzzTarget::Race, "an ITT lies on the queue or a table", 3),
-    (FuzzTarget::Tables, "an ITT lies on the queue or a table", 3),
-    (FuzzTarget::Arch, "an ITT lies on the queue or a table", 5),
-    (FuzzTarget::Arch, "an ITT is no memory", 12),
-    (FuzzTarget::Arch, "a redistributor's table is no memory", 8),
-    (FuzzTarget::Arch, "PROPBASER or PENDBASER was written while EnableLPIs or RWP", 2),
-    (FuzzTarget::Race, "memory was not cleaned when the ITS read it or stored to it", 4),
-    (FuzzTarget::Hvc, "memory was not cleaned when the ITS read it or stored to it", 3),
+    "a queue or table lies on another structure",
+    "a queue or table is no memory",
+    "a table is not aligned to its page size",
+    "a table is no memory",
+    "a pending table lies on another structure",
+    "a redistributor's table is no memory",
+    "an ITT lies on the queue or a table",
+    "an ITT is no memory",
+    "two level-1 entries name one level-2 table",
+    "somebody else wrote a device's entry",
+    "an ITS wrote where one reads commands",
+    "Enabled was set without a valid queue or a table that is needed",
+    "EnableLPIs was set with PROPBASER or PENDBASER never written",
+    "PROPBASER or PENDBASER was written while EnableLPIs or RWP",
+    // The host did not clean what a device reads.
+    "memory was not cleaned when the ITS read it or stored to it",
+    "the host did not clean what it wrote to queue and tables",
     // EL2 relies on it.
-    (FuzzTarget::Hvc, "the host's list of live devices is not complete and true", 40),
+    "the host's list of live devices is not complete and true",
     // P11 names the case that EL2 cannot recognize.
-    (FuzzTarget::Mmio, "nobody can know whether the ITS was at rest when it lost power", 6),
-    (FuzzTarget::Hvc, "nobody can know whether the ITS was at rest when it lost power", 2),
-    (FuzzTarget::Tables, "nobody can know whether the ITS was at rest when it lost power", 6),
+    "nobody can know whether the ITS was at rest when it lost power",
+];
+
+/// The largest shares of a target's cases, in thousandths. Of any other reason there are 5 cases at
+/// most, or 3 in 1,000. With another reason, or a larger share, the reference says too little.
+#[rustfmt::skip]
+const FREQUENT: &[(FuzzTarget, &str, u64)] = &[
+    (FuzzTarget::Hvc, "the host's list of live devices is not complete and true", 20),
+    (FuzzTarget::Hvc, "a queue or table lies on another structure", 16),
+    (FuzzTarget::Hvc, "a queue or table is no memory", 8),
+    (FuzzTarget::Mmio, "a queue or table lies on another structure", 12),
+    (FuzzTarget::Mmio, "nobody can know whether the ITS was at rest when it lost power", 8),
+    (FuzzTarget::Tables, "nobody can know whether the ITS was at rest when it lost power", 8),
+    (FuzzTarget::Arch, "a redistributor's table is no memory", 12),
+    (FuzzTarget::Arch, "an ITT is no memory", 12),
+    (FuzzTarget::Arch, "an ITT lies on the queue or a table", 6),
 ];
 
 fn is_poisoned_as_expected(target: FuzzTarget, counts: &Counts) {
     for (why, cases) in &counts.poisoned_by {
+        assert!(REASONS.contains(&why.as_str()), "{target:?}: {why}");
         let is_row = |row: &&(FuzzTarget, &str, u64)| row.0 == target && row.1 == why;
-        let share = POISONED.iter().find(is_row).map(|row| row.2).unwrap_or_default();
-        assert!(cases * 1000 <= share * counts.cases, "{target:?}: {why}: {cases} cases");
+        let share = FREQUENT.iter().find(is_row).map_or(3, |row| row.2);
+        let most = (share * counts.cases / 1000).max(5);
+        assert!(*cases <= most, "{target:?}: {why}: {cases} cases, {most} at most");
     }
 }
 

@@ -241,8 +241,8 @@ operations {
     Advance = 0x61 "advance" { commands: u16 = count("commands", 1, 65535).bare() }
     /// The n-th such change of page ownership from now on fails; 1 is the next.
     Fail = 0x62 "fail" { change: PageChange = CHANGE, nth: u8 = count("nth", 1, 255) }
-    /// The ITS stalls at the n-th command that it fetches from now on, whatever the command is; 1 is
-    /// the next. A command that the ITS stalled at had no effect.
+    /// The ITS stalls at the n-th command that it fetches from now on, whatever the command is; 1
+    /// is the next. A command that the ITS stalled at had no effect.
     Stall = 0x6a "stall" { nth: u16 = count("nth", 1, 65535).bare() }
     /// After so many reads of shared memory by EL2 in the next operation the host changes a word.
     Tamper = 0x63 "tamper" {

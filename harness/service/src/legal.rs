@@ -106,13 +106,16 @@ impl Legal {
         (itt_address, size): (u64, u8),
         entrusted: &Entrusted,
     ) -> bool {
-        let devices = hardware.devices(its).len();
-        if devices >= entrusted.records || self.declared.memory.capacity != Capacity::Pages {
-            return devices >= entrusted.records;
+        // P7: one that goes has its record until the driver sees that it went. Whether the last
+        // record is taken is not asked.
+        let held = held((hardware, its), seen);
+        let is_full = held.len() >= entrusted.records;
+        if is_full || self.declared.memory.capacity != Capacity::Pages {
+            return is_full;
         }
         let entry_bytes = hardware.its[its].typer.itt_entry_bytes();
         let new = Pages::under(itt_address, itt_bytes(size, entry_bytes));
-        let held = held((hardware, its), seen).into_iter().map(|(_, itt)| itt).chain([new]);
+        let held = held.into_iter().map(|(_, itt)| itt).chain([new]);
         held.flat_map(Pages::iter).collect::<BTreeSet<_>>().len() > entrusted.records
     }
 

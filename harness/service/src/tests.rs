@@ -39,7 +39,7 @@ impl Host {
             level1: [at(SHADOW_LEVEL1), 0],
             level2: Pages { first: FREE, count: 16 },
             itts: Pages { first: FREE + 16, count: 16 },
-            records: 3,
+            records: 4,
         };
         let service = Service::new(model, declared, vec![entrusted]);
         Self { service, written, pending: Vec::new() }

@@ -2,6 +2,7 @@
 //! (cargo-mutants).
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -19,7 +20,7 @@ pub(crate) struct Arguments {
     of: Part,
     /// Tries so many mutants, drawn by the seed, in place of all
     #[arg(long, value_name = "N")]
-    sample: Option<usize>,
+    sample: Option<NonZeroUsize>,
     /// Draws the sample
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     seed: u64,
@@ -53,9 +54,6 @@ impl Part {
             Self::Oracles => "oracles/survivors.toml",
         }
     }
-
-    /// The least share of mutants, without those that are explained, that is noticed: in percent.
-    const KILLED: usize = 98;
 
     /// What must notice a mutant: scenarios that are played on production and reference; of the
     /// harness its own tests too, and those that break EL2 on purpose.
@@ -91,12 +89,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         let outcomes = outcomes.iter().filter(move |outcome| outcome["summary"] == summary);
         outcomes.filter_map(|outcome| outcome["scenario"]["Mutant"]["name"].as_str())
     };
-    let killed = of("CaughtMutant").count() + of("Timeout").count();
+    let timeouts = of("Timeout").count();
+    let killed = of("CaughtMutant").count() + timeouts;
     let survivors: Vec<String> = of("MissedMutant").map(without_place).collect();
     let all = killed + survivors.len();
     ensure!(all > 0, "cargo-mutants found nothing to change");
     say!(
-        "{killed} of {all} mutants are noticed ({:.1} %); {} do not compile",
+        "{killed} of {all} mutants are noticed ({:.1} %), {timeouts} of them as they do not end; \
+         {} do not compile",
         killed as f64 * 100.0 / all as f64,
         of("Unviable").count()
     );
@@ -107,12 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     for mutant in &unexplained {
         say!("unexplained: {mutant}");
     }
-    let judged = killed + unexplained.len();
-    let are_enough = killed * 100 >= judged * Part::KILLED;
-    ensure!(
-        unexplained.is_empty() && are_enough,
-        broken!("mutants pass for what they were made of")
-    );
+    ensure!(unexplained.is_empty(), broken!("mutants that nothing notices and nobody explained"));
     Ok(Exit::Clean)
 }
 
@@ -145,7 +140,7 @@ fn outcomes(arguments: &Arguments) -> Result<Value> {
         words.extend(["--package".into(), (*package).into()]);
     }
     if let Some(count) = arguments.sample {
-        for name in sample(&words, count, arguments.seed)? {
+        for name in sample(&words, count.get(), arguments.seed)? {
             words.extend(["--re".into(), format!("^{}$", regex_escape(&name))]);
         }
     }
@@ -167,10 +162,12 @@ fn outcomes(arguments: &Arguments) -> Result<Value> {
 /// Draws so many of the mutants that a command would try.
 fn sample(words: &[String], count: usize, seed: u64) -> Result<Vec<String>> {
     let list = words.iter().map(String::as_str).chain(["--list"]);
-    let text = duct::cmd(workspace::cargo(), list).dir(workspace::root()).read()?;
+    let text = duct::cmd(workspace::cargo(), list).dir(workspace::root()).read();
+    let text = text.context("no list of cargo-mutants (cargo install --locked cargo-mutants)")?;
     let mut names: Vec<String> = text.lines().map(String::from).collect();
     fastrand::Rng::with_seed(seed).shuffle(&mut names);
     names.truncate(count);
+    ensure!(!names.is_empty(), "cargo-mutants found nothing to change");
     Ok(names)
 }
 

@@ -187,8 +187,8 @@ impl Run {
         Ok(path)
     }
 
-    /// Returns the findings that processes wrote, by signature, each file once: the last record of a
-    /// file is that of its shortest scenario. A line that a killed process left unfinished is no
+    /// Returns the findings that processes wrote, by signature, each file once, by its last
+    /// record. A line that a killed process left unfinished is no
     /// loss: its scenario is there.
     pub(crate) fn found(&self) -> Result<Vec<StoredFinding>> {
         let path = self.findings().join("findings.jsonl");

@@ -1,4 +1,4 @@
-//! Findings as files: one for each signature, the shortest scenario that was met.
+//! Findings as files: one for each signature, replaced when a shorter scenario is met.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

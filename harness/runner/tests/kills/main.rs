@@ -13,9 +13,9 @@ use std::collections::BTreeSet;
 use its_gic::command::opcode;
 use its_machine::Area;
 use its_rules::{Layer, Layers, catalogue as rules};
-use its_runner::Runner;
 use its_runner::replay::silence_subject_panics;
 use its_runner::trace::Trace;
+use its_runner::{Runner, Verdict};
 use its_scenario::Scenario;
 use saboteur::{Call, Sabotage, Sabotaged};
 
@@ -420,20 +420,22 @@ fn every_rule_has_a_kill() {
     assert!(missing.is_empty(), "no sabotage breaks {missing:?}");
 }
 
-/// The reference stops at a loss of power that nobody can recognize; rules of safety go on.
+/// The reference stops where the host does not clean an ITT that the ITS reads; rules of safety go
+/// on.
 #[test]
 fn safety_is_judged_after_the_reference_stopped() {
-    const LOST: &str = "\
+    const BENEATH: &str = "\
 itsdiff 2
-boot queue-pages=1
-suspend
-resume
-disable
-power-loss restored
-resume
-map-device device=0x5 event-id-bits=5 itt=itt[3]
+boot host-stores=cached queue-pages=1 live-devices=1
+store itt[0]+0x10 value=0x1
+map-event device=0x0 event=0x3 intid=0x2001 icid=0x0
+write-back itt[0]
+map-device device=0x6 event-id-bits=5 itt=itt[9]
 ";
-    let pins = |sabotage| broken(sabotage, false, LOST, Layers::ALL);
+    let scenario = Scenario::parse(BENEATH).expect("the scenario is right");
+    let verdict = Runner::new(its_production::make).play(&scenario, None).verdict;
+    assert!(matches!(verdict, Verdict::Poisoned(_)), "{verdict}");
+    let pins = |sabotage| broken(sabotage, false, BENEATH, Layers::ALL);
     assert_eq!(pins(Sabotage::None), BTreeSet::new());
     assert_eq!(pins(Sabotage::SkipPin(Area::ITT)), BTreeSet::from(["LEAK-LOOSE"]));
 }
