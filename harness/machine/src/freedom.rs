@@ -174,7 +174,7 @@ freedoms! {
         "ICIDs of 16 bits are shown by TYPER.CIL = 0, or by CIL = 1 and CIDbits = 15."
         "GITS_TYPER; Linux KVM (CIL = 0), QEMU (CIL = 1)"
     UnreadyEnable "unready-enable" { Ignored "ignored", Taken "taken" }
-        "Enabled set without a valid queue or a table that is needed: ignored, or anything follows."
+        "Enabled set without a valid queue or a table that is needed: ignored; or taken, and without a table anything follows."
         "UNPREDICTABLE; Linux KVM, Xen (ignored), QEMU (taken)"
     BusyLpiWrite "busy-lpi-write" { Ignored "ignored", Taken "taken" }
         "A write of PROPBASER or PENDBASER while EnableLPIs or RWP is 1 is ignored, or anything follows."

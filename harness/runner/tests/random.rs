@@ -79,7 +79,7 @@ const FREQUENT: &[(FuzzTarget, &str, u64)] = &[
     (FuzzTarget::Mmio, "a queue or table lies on another structure", 12),
     (FuzzTarget::Mmio, "nobody can know whether the ITS was at rest when it lost power", 8),
     (FuzzTarget::Tables, "nobody can know whether the ITS was at rest when it lost power", 8),
-    (FuzzTarget::Arch, "a redistributor's table is no memory", 12),
+    (FuzzTarget::Arch, "a redistributor's table is no memory", 24),
     (FuzzTarget::Arch, "an ITT is no memory", 12),
     (FuzzTarget::Arch, "an ITT lies on the queue or a table", 6),
 ];
