@@ -1,6 +1,6 @@
 //! The random engine: our own generator on all cores, guided by nothing, and splices of stored
-//! scenarios. It needs no tool and no
-//! compiler for C++, and is what coverage guidance is measured against.
+//! scenarios. It needs no tool and no compiler for C++, and is what coverage guidance is measured
+//! against.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
