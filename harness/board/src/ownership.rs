@@ -15,7 +15,7 @@ pub(crate) const fn one(page: u64) -> Pages {
 #[derive(Clone)]
 pub(crate) struct Ownership {
     flat: Flat,
-    regions: [Pages; 5],
+    regions: [Pages; 4],
     states: Vec<PageState>,
     notes: Vec<u32>,
 }

@@ -1,7 +1,6 @@
 //! The memory map: what each run of pages is for, and where it is.
 //!
-//! Low memory with a hole that is no memory, and two regions that touch; extra memory, which only
-//! large boards have; a region
+//! Low memory with a hole that is no memory; extra memory, which only large boards have; a region
 //! beyond 2^48, which may be cut short. Areas that may hold ITS tables start at a multiple of 64
 //! KiB.
 
@@ -139,14 +138,10 @@ const fn block(its: u8) -> u64 {
     }
 }
 
-/// The page of [`Area::HOST`] at which a region of memory ends and the next one begins.
-const CUT: u64 = 24;
-
 /// Returns the regions of memory of a board.
-pub(crate) const fn memory(topology: Topology) -> [Pages; 5] {
+pub(crate) const fn memory(topology: Topology) -> [Pages; 4] {
     let hole = Area::HOLE.run();
     let above = hole.first.wrapping_add(hole.count);
-    let cut = Area::HOST.first().wrapping_add(CUT);
     let end = LOW.wrapping_add(LOW_MEMORY.count);
     let mut high = Area::HIGH.run();
     if (topology.high_pages as u64) < high.count {
@@ -158,8 +153,7 @@ pub(crate) const fn memory(topology: Topology) -> [Pages; 5] {
     }
     [
         Pages { first: LOW, count: hole.first.wrapping_sub(LOW) },
-        Pages { first: above, count: cut.wrapping_sub(above) },
-        Pages { first: cut, count: end.wrapping_sub(cut) },
+        Pages { first: above, count: end.wrapping_sub(above) },
         extra,
         high,
     ]

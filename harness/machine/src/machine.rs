@@ -57,7 +57,7 @@ pub struct Machine {
     pub intid_bits: u8,
     /// Regions of memory, of which some may be empty; adjacent ones are still apart. They may end
     /// anywhere in a block of 64 KiB.
-    pub memory: [Pages; 5],
+    pub memory: [Pages; 4],
     /// Pages that are EL2's from boot.
     pub el2: &'static [Pages],
     /// Linear-map address = physical address + this, for all memory.
@@ -120,9 +120,9 @@ impl Machine {
     }
 
     /// Returns one region as [`Machine::memory`].
-    pub const fn one_region(first: u64, count: u64) -> [Pages; 5] {
+    pub const fn one_region(first: u64, count: u64) -> [Pages; 4] {
         let none = Pages { first: 0, count: 0 };
-        [Pages { first, count }, none, none, none, none]
+        [Pages { first, count }, none, none, none]
     }
 
     /// Returns the CPUs' numbers.
