@@ -8,6 +8,8 @@ use its_machine::{Freedom, ItsConfiguration, MAX_ITS, Pace, Snooping};
 use its_scenario::numbers::Header;
 use its_scenario::{Boot, FuzzTarget, Stage};
 
+use crate::draft::by_weight;
+
 /// The freedoms that an emulation in front of the ITS can show to the host: what it emulates is
 /// judged with the usual choice of the others.
 #[rustfmt::skip]
@@ -108,15 +110,9 @@ fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfig
 /// One of several values, each as often as it says.
 fn weighted<T: Copy>(u: &mut Unstructured<'_>, usual: (T, u64), others: &[(T, u64)]) -> T {
     let sum = others.iter().fold(usual.1, |sum, (_, weight)| sum.saturating_add(*weight));
-    let mut drawn = u.int_in_range(0..=sum.saturating_sub(1)).unwrap_or(0);
+    let drawn = u.int_in_range(0..=sum.saturating_sub(1)).unwrap_or(0);
     // Where the bytes end it is the usual one.
-    for (value, weight) in [usual].iter().chain(others) {
-        match drawn.checked_sub(*weight) {
-            Some(rest) => drawn = rest,
-            None => return *value,
-        }
-    }
-    usual.0
+    by_weight(drawn, [usual].iter().chain(others)).unwrap_or(usual.0)
 }
 
 /// Where a target starts, and how often.

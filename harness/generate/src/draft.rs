@@ -9,6 +9,21 @@ use crate::expected::ExpectedState;
 /// A few operations that belong together.
 pub(crate) type Phrase = fn(&mut Draft<'_, '_>);
 
+/// Returns the value in whose weight a number lies that counts from the first weight on; `None`
+/// beyond them all.
+pub(crate) fn by_weight<'v, T: Copy + 'v>(
+    number: u64,
+    weights: impl IntoIterator<Item = &'v (T, u64)>,
+) -> Option<T> {
+    let mut end = 0_u64;
+    let mut weights = weights.into_iter();
+    let found = weights.find(|(_, weight)| {
+        end = end.saturating_add(*weight);
+        number < end
+    });
+    found.map(|(value, _)| *value)
+}
+
 /// Choices and operations. Choices never fail: where the bytes end, they are the first.
 pub(crate) struct Draft<'d, 'u> {
     u: &'d mut Unstructured<'u>,
@@ -146,6 +161,20 @@ impl<'d, 'u> Draft<'d, 'u> {
     /// One of a list.
     pub(crate) fn pick<T: Copy>(&mut self, list: &[T], otherwise: T) -> T {
         self.u.choose(list).copied().unwrap_or(otherwise)
+    }
+
+    /// A number next to a limit; or one that is below it once so many bits are cut.
+    pub(crate) fn near(&mut self, limit: u64) -> u64 {
+        let wrapped = self.wrapped(limit.saturating_sub(1));
+        let near = [limit.saturating_sub(1), limit, limit.saturating_add(1), wrapped];
+        self.pick(&near, limit)
+    }
+
+    /// A number plus a power of two: the same where a narrower type holds it, or where it is
+    /// multiplied by the size of a page, slot or entry, or shifted.
+    pub(crate) fn wrapped(&mut self, right: u64) -> u64 {
+        let bit = self.pick(&[8, 16, 20, 32, 36, 44, 48, 52, 56, 58, 59, 60, 61, 63], 32);
+        right.wrapping_add(1_u64.checked_shl(bit).unwrap_or(0))
     }
 
     /// Any word, often small or a single bit.

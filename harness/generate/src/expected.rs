@@ -3,11 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use its_gic::command::COMMAND_BYTES;
 use its_gic::geometry::{PAGE_BYTES, Table, itt_bytes};
 use its_gic::redistributor::FIRST_LPI;
 use its_machine::freedom::choice::EnableLpis;
 use its_machine::{Area, ItsConfiguration, MAX_ITS, Pace, Place};
 use its_scenario::{Boot, HostCommand, Operation, Rdbase, Stage};
+
+/// Records of devices in one of EL2's private pages (P7).
+const RECORDS_PER_PAGE: u64 = PAGE_BYTES / 16;
 
 /// An event that should be mapped.
 #[derive(Clone, Copy, Debug)]
@@ -190,6 +194,17 @@ impl ExpectedState {
             entry_bytes: configuration.device_entry_bytes.into(),
             indirect: configuration.two_level,
         }
+    }
+
+    /// Records of EL2 for devices that are not taken (P7).
+    pub(crate) fn free_records(&self) -> u64 {
+        let records = u64::from(self.boot.private_pages).saturating_mul(RECORDS_PER_PAGE);
+        records.saturating_sub(self.here().devices.len() as u64)
+    }
+
+    /// Bytes of the command queue.
+    pub(crate) fn queue_bytes(&self) -> u64 {
+        u64::from(self.boot.queue_slots()).saturating_mul(COMMAND_BYTES)
     }
 
     /// How many DeviceIDs can be mapped.

@@ -49,7 +49,7 @@ fn change_at_rest(draft: &mut Draft<'_, '_>) {
         }
         4 => {
             let frame = draft.frame();
-            let bytes = u64::from(draft.expected.boot.queue_slots()).saturating_mul(COMMAND_BYTES);
+            let bytes = draft.expected.queue_bytes();
             let offset = draft.below(bytes);
             draft.in_halves(frame, Register::Cwriter.offset() as u32, offset);
         }

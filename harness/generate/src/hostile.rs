@@ -130,7 +130,7 @@ fn stalled_and_replaced(draft: &mut Draft<'_, '_>) {
 
 /// GITS_CWRITER where the host's pointer is not.
 pub(super) fn odd_cwriter(draft: &mut Draft<'_, '_>) {
-    let bytes = u64::from(draft.expected.boot.queue_slots()).saturating_mul(COMMAND_BYTES);
+    let bytes = draft.expected.queue_bytes();
     let value = match draft.below(6) {
         0 => bytes,
         1 => bytes.saturating_sub(COMMAND_BYTES),
@@ -161,8 +161,7 @@ fn full_queue(draft: &mut Draft<'_, '_>) {
 
 /// More devices, up to about as many as EL2 has records; then some go and others come.
 fn run_of_devices(draft: &mut Draft<'_, '_>) {
-    let records = u64::from(draft.expected.boot.private_pages).saturating_mul(256);
-    let mut room = records.saturating_sub(draft.expected.here().devices.len() as u64);
+    let mut room = draft.expected.free_records();
     draft.drain();
     let stride = draft.pick(&[1, 2], 1);
     let mut first = draft.between(64, 256) as u32;

@@ -53,6 +53,9 @@ pub(super) fn stalled(draft: &mut Draft<'_, '_>) {
     draft.maybe(3, 4, |draft| draft.write_cwriter(cpu, 0));
 }
 
+/// Offset of GITS_BASER2's table in the descriptor, in bytes.
+const DESCRIBES_BASER2: u16 = 0x80;
+
 /// The host, while it still can, gives the ITS a third table, and describes it to EL2 or not.
 pub(super) fn third_table(draft: &mut Draft<'_, '_>) {
     draft.rest();
@@ -66,8 +69,9 @@ pub(super) fn third_table(draft: &mut Draft<'_, '_>) {
     let page_bytes = draft.its().largest_page_size().bytes();
     let table_type = draft.expected.boot.baser2.field();
     let value = Baser::new().with_valid(true).with_type_field(table_type).with_entry_size(7);
-    let of_table =
-        |offset| Place::at(draft.area(Area::DESCRIPTOR), 0, 0x80_u16.saturating_add(offset));
+    let of_table = |offset| {
+        Place::at(draft.area(Area::DESCRIPTOR), 0, DESCRIBES_BASER2.saturating_add(offset))
+    };
     let [base, shown, sizes] = [0, 0x10, 0x18].map(of_table);
     let order = (page_bytes / PAGE_BYTES).max(1).ilog2();
     draft.push_all([

@@ -20,26 +20,10 @@ const ITT_PAGE: u16 = 311;
 /// Commands of a batch: EL2 forwards at most 64.
 const BATCH: u64 = 64;
 
-impl Draft<'_, '_> {
-    /// A number next to a limit; or one that is below it once so many bits are cut.
-    fn near(&mut self, limit: u64) -> u64 {
-        let wrapped = self.wrapped(limit.saturating_sub(1));
-        let near = [limit.saturating_sub(1), limit, limit.saturating_add(1), wrapped];
-        self.pick(&near, limit)
-    }
-
-    /// A number plus a power of two: the same where a narrower type holds it, or where it is
-    /// multiplied by the size of a page, slot or entry, or shifted.
-    pub(super) fn wrapped(&mut self, right: u64) -> u64 {
-        let bit = self.pick(&[8, 16, 20, 32, 36, 44, 48, 52, 56, 58, 59, 60, 61, 63], 32);
-        right.wrapping_add(1_u64.checked_shl(bit).unwrap_or(0))
-    }
-
-    /// MAPD V=1 or V=0 with an ITT of its own.
-    fn attempt_device(&mut self, device_id: u32, size: u8) {
-        let valid = self.chance(3, 4);
-        self.attempt(mapd(device_id, size, Place::page(Area::ITT, ITT_PAGE), valid));
-    }
+/// MAPD V=1 or V=0 with an ITT of its own.
+fn attempt_device(draft: &mut Draft<'_, '_>, device_id: u32, size: u8) {
+    let valid = draft.chance(3, 4);
+    draft.attempt(mapd(device_id, size, Place::page(Area::ITT, ITT_PAGE), valid));
 }
 
 /// DeviceIDs: of the ITS, of the table, of a page of it.
@@ -52,7 +36,7 @@ fn device_at_a_limit(draft: &mut Draft<'_, '_>) {
     let limits = [draft.expected.device_ids(), of_its, per_page, per_page.saturating_mul(2)];
     let limit = draft.pick(&limits, of_its);
     let device_id = draft.near(limit) as u32;
-    draft.attempt_device(device_id, 3);
+    attempt_device(draft, device_id, 3);
 }
 
 /// ICIDs: of the ITS, held by it, of the table with them or without, of a page of it.
@@ -129,7 +113,7 @@ fn rdbase_at_a_limit(draft: &mut Draft<'_, '_>) {
 
 /// CWRITER: the ends of the queue, its halves in either order, reserved bits.
 fn cwriter_at_a_limit(draft: &mut Draft<'_, '_>) {
-    let bytes = u64::from(draft.expected.boot.queue_slots()).saturating_mul(COMMAND_BYTES);
+    let bytes = draft.expected.queue_bytes();
     let limit = draft.pick(&[bytes, 0, COMMAND_BYTES], 0);
     let value = draft.near(limit);
     let offset = Register::Cwriter.offset() as u32;
@@ -140,21 +124,6 @@ fn cwriter_at_a_limit(draft: &mut Draft<'_, '_>) {
         draft.in_halves(frame, offset, value);
     }
     draft.poll();
-}
-
-impl Draft<'_, '_> {
-    /// Writes a register of 64 bits in halves, in either order.
-    pub(super) fn in_halves(&mut self, frame: Frame, offset: u32, value: u64) {
-        let mut halves = [(offset, value), (offset.saturating_add(4), value >> 32)];
-        if self.chance(1, 2) {
-            halves.reverse();
-        }
-        for (offset, half) in halves {
-            let half = Direction::Write(half & 0xffff_ffff);
-            self.access_at(frame, (offset, AccessSize::Word), half);
-            self.maybe(1, 6, |draft| draft.poll());
-        }
-    }
 }
 
 /// A batch of as many commands as EL2 forwards at once, one less or more, the last refused or not.
@@ -188,7 +157,7 @@ fn level1_entry_at_a_limit(draft: &mut Draft<'_, '_>) {
     let bit = draft.pick(&[0, 8, 11, 12, 13, 14, 15, 47, 48, 50, 51, 52, 61, 62], 52);
     let flip = 1_u64.checked_shl(bit).unwrap_or(0);
     draft.on_cpu(|cpu| Operation::Grow { cpu, device_id, level2, flip });
-    draft.attempt_device(device_id, 3);
+    attempt_device(draft, device_id, 3);
     draft.maybe(1, 2, |draft| {
         draft.on_cpu(|cpu| Operation::Grow { cpu, device_id, level2, flip: 0 });
         draft.retry();
@@ -198,9 +167,7 @@ fn level1_entry_at_a_limit(draft: &mut Draft<'_, '_>) {
 
 /// As many devices as there are records, or one more, where few are missing.
 pub(super) fn as_many_devices_as_records(draft: &mut Draft<'_, '_>) {
-    let records = u64::from(draft.expected.boot.private_pages).saturating_mul(256);
-    let room = records.saturating_sub(draft.expected.here().devices.len() as u64);
-    let count = room.saturating_add(draft.below(2)) as u16;
+    let count = draft.expected.free_records().saturating_add(draft.below(2)) as u16;
     if !(1..=MOST_IN_A_RUN).contains(&count) {
         return;
     }
@@ -213,9 +180,7 @@ pub(super) fn as_many_devices_as_records(draft: &mut Draft<'_, '_>) {
 /// As many devices as there are records; then one more, with another fault or not; then one goes
 /// and another comes.
 fn records_at_a_limit(draft: &mut Draft<'_, '_>) {
-    let records = u64::from(draft.expected.boot.private_pages).saturating_mul(256);
-    let mapped = draft.expected.here().devices.len() as u64;
-    if records.saturating_sub(mapped) > MOST_IN_A_RUN.into() {
+    if draft.expected.free_records() > MOST_IN_A_RUN.into() {
         return device_at_a_limit(draft);
     }
     as_many_devices_as_records(draft);

@@ -12,16 +12,9 @@ const CBASER_ATTRIBUTES: [u64; 4] = [1 << 10, 1 << 53, 1 << 59, 1 << 61];
 const BASER_ATTRIBUTES: [u64; 4] = [1 << 10, 1 << 53, 1 << 59, 1 << 60];
 
 /// As the driver does it; `spoilt`: with what is wrong between its steps.
-pub(crate) fn legal(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
-    let stage = draft.expected.boot.stage;
-    if stage == Stage::Guarded {
-        return;
-    }
-    if stage == Stage::Reset {
-        power_up(draft, spoilt);
-    }
-    if matches!(stage, Stage::Reset | Stage::Probed) {
-        draft.times(0, 3, |draft| weights.legal(draft));
+pub(crate) fn orderly(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) {
+    let Some(is_open) = start(draft, weights, spoilt) else { return };
+    if is_open {
         if spoilt {
             draft.maybe(1, 3, other_attributes);
         }
@@ -46,15 +39,8 @@ pub(crate) fn legal(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) 
 
 /// The same with the host's attacks between all steps.
 pub(crate) fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
-    let stage = draft.expected.boot.stage;
-    if stage == Stage::Guarded {
-        return;
-    }
-    if stage == Stage::Reset {
-        power_up(draft, true);
-    }
-    if matches!(stage, Stage::Reset | Stage::Probed) {
-        draft.times(0, 3, |draft| weights.legal(draft));
+    let Some(is_open) = start(draft, weights, true) else { return };
+    if is_open {
         draft.maybe(1, 6, other_attributes);
         draft.maybe(1, 2, limits::as_many_devices_as_records);
         several::each_its(draft, several::describe);
@@ -81,6 +67,19 @@ pub(crate) fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
             legal::set_up(draft);
         }
     });
+}
+
+/// What comes before the host describes its ITSs. Returns whether it still can: no CPU is
+/// finalized; `None` where EL2 guards the ITSs from the start.
+fn start(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool) -> Option<bool> {
+    match draft.expected.boot.stage {
+        Stage::Guarded => return None,
+        Stage::Deprivileged => return Some(false),
+        Stage::Reset => power_up(draft, spoilt),
+        Stage::Probed => {}
+    }
+    draft.times(0, 3, |draft| weights.legal(draft));
+    Some(true)
 }
 
 /// The driver probes its ITSs and starts the CPUs; `spoilt`: not all of them, so that LPIs stay off

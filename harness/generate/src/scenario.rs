@@ -7,7 +7,7 @@ use its_gic::register::TableType;
 use its_machine::{ItsConfiguration, MAX_ITS};
 use its_scenario::{Boot, FuzzTarget, Operation, Scenario};
 
-use crate::draft::{Draft, Phrase};
+use crate::draft::{Draft, Phrase, by_weight};
 
 /// What a generated scenario may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ fn emulated(draft: &mut Draft<'_, '_>, weights: &Weights, target: FuzzTarget, te
         opening::contested(draft, weights);
     } else {
         let spoilt = hostile && draft.chance(1, 4);
-        opening::legal(draft, weights, spoilt);
+        opening::orderly(draft, weights, spoilt);
     }
     for index in 0..phrases {
         if draft.is_long() {
@@ -188,15 +188,10 @@ impl Weights {
 
 fn draw_phrase(draft: &mut Draft<'_, '_>, phrases: &[(Phrase, u64)]) {
     let weights = phrases.iter().map(|(_, weight)| *weight);
-    let mut drawn = draft.below(weights.fold(0, u64::saturating_add));
-    for (phrase, weight) in phrases {
-        match drawn.checked_sub(*weight) {
-            Some(rest) => drawn = rest,
-            None => return phrase(draft),
-        }
-    }
-    // All weights are 0.
-    if let Some((phrase, _)) = phrases.last() {
+    let drawn = draft.below(weights.fold(0, u64::saturating_add));
+    // The last, where all weights are 0.
+    let phrase = by_weight(drawn, phrases).or(phrases.last().map(|(phrase, _)| *phrase));
+    if let Some(phrase) = phrase {
         phrase(draft);
     }
 }

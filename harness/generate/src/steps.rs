@@ -269,4 +269,17 @@ impl Draft<'_, '_> {
         let nth = self.between(1, most) as u8;
         self.push(Operation::Fail { change, nth });
     }
+
+    /// Writes a register of 64 bits in halves, in either order.
+    pub(crate) fn in_halves(&mut self, frame: Frame, offset: u32, value: u64) {
+        let mut halves = [(offset, value), (offset.saturating_add(4), value >> 32)];
+        if self.chance(1, 2) {
+            halves.reverse();
+        }
+        for (offset, half) in halves {
+            let half = Direction::Write(half & 0xffff_ffff);
+            self.access_at(frame, (offset, AccessSize::Word), half);
+            self.maybe(1, 6, |draft| draft.poll());
+        }
+    }
 }

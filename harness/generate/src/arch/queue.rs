@@ -34,7 +34,7 @@ pub(crate) fn stalled(draft: &mut Draft<'_, '_>) {
 /// GITS_CWRITER beyond the queue, in one write or by halves, and back.
 pub(crate) fn odd_cwriter(draft: &mut Draft<'_, '_>) {
     draft.make_way();
-    let bytes = u64::from(draft.expected.boot.queue_slots()).saturating_mul(COMMAND_BYTES);
+    let bytes = draft.expected.queue_bytes();
     let beyond = [bytes, bytes.saturating_add(COMMAND_BYTES), 0xf_ffe0];
     let value = draft.pick(&beyond, bytes);
     let high = draft.word();
