@@ -23,7 +23,7 @@ use its_machine::{Action, Outcome};
 
 pub use commands::DeviceRun;
 pub use driver::{Acting, Driver};
-pub use operate::{Drivers, Left, SetUps, machine};
+pub use operate::{Armed, Drivers, Left, SetUps, machine};
 
 /// Whoever carries out the host's actions.
 pub trait Perform {

@@ -26,32 +26,25 @@ pub enum Left {
     Nothing,
     /// The host turned to this ITS.
     Its(u8),
-    /// The n-th such change of page ownership fails.
-    Fail {
-        change: PageChange,
-        nth: u8,
-    },
-    /// After so many reads of shared memory by EL2 the host changes the word at an address.
-    Tamper {
-        after: u8,
-        address: u64,
-        value: u64,
-    },
-    /// Once EL2 has waited so long in the next operation, an ITS gets time for so many commands.
-    Progress {
-        its: u8,
-        after: u16,
-        commands: u16,
-    },
-    /// An ITS stalls at the n-th command that it fetches.
-    Stall {
-        its: u8,
-        nth: u16,
-    },
+    /// What the board does once it is due.
+    Arm(Armed),
     /// So many of the next operations are done at once.
     Race {
         operations: u8,
     },
+}
+
+/// What a board does later, by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    /// The n-th such change of page ownership fails.
+    Fail { change: PageChange, nth: u8 },
+    /// After so many reads of shared memory by EL2 the host changes the word at an address.
+    Tamper { after: u8, address: u64, value: u64 },
+    /// Once EL2 has waited so long in the next operation, an ITS gets time for so many commands.
+    Progress { its: u8, after: u16, commands: u16 },
+    /// An ITS stalls at the n-th command that it fetches.
+    Stall { its: u8, nth: u16 },
 }
 
 /// What the set-ups of a boot returned.
@@ -284,12 +277,14 @@ fn operate(
         Operation::Advance { commands } => act_once(Action::Advance { its, commands }, on),
         Operation::PowerLoss { restored } => act_once(Action::PowerLoss { its, restored }, on),
         Operation::SelectIts { its } => return Left::Its(its),
-        Operation::Fail { change, nth } => return Left::Fail { change, nth },
+        Operation::Fail { change, nth } => return Left::Arm(Armed::Fail { change, nth }),
         Operation::Tamper { after, at: place, value } => {
-            return Left::Tamper { after, address: at(place) & !7, value };
+            return Left::Arm(Armed::Tamper { after, address: at(place) & !7, value });
         }
-        Operation::Progress { after, commands } => return Left::Progress { its, after, commands },
-        Operation::Stall { nth } => return Left::Stall { its, nth },
+        Operation::Progress { after, commands } => {
+            return Left::Arm(Armed::Progress { its, after, commands });
+        }
+        Operation::Stall { nth } => return Left::Arm(Armed::Stall { its, nth }),
         Operation::Race { operations, .. } => return Left::Race { operations },
     }
     Left::Nothing

@@ -3,7 +3,7 @@
 use its_machine::{AGENTS, Action, Outcome, RACING_CPUS};
 use its_scenario::Operation;
 
-use crate::{Drivers, Left, Perform};
+use crate::{Armed, Drivers, Left, Perform};
 
 /// Actions of one agent in a race, at most: what a race does is bounded.
 const ACTIONS: usize = 128;
@@ -13,18 +13,22 @@ const ACTIONS: usize = 128;
 #[derive(Default)]
 struct Lists([Vec<Action>; AGENTS]);
 
-/// Returns what these operations are, for each agent, and what they leave to whoever plays them.
+/// Returns what these operations are, for each agent, and what the board does later.
 ///
 /// # Panics
 /// If another CPU than the first two does one: the fix-up leaves none.
 pub fn lists(
     operations: &[Operation],
     drivers: &mut Drivers,
-) -> ([Vec<Action>; AGENTS], Vec<Left>) {
+) -> ([Vec<Action>; AGENTS], Vec<Armed>) {
     let mut lists = Lists::default();
-    let left = operations.iter().map(|operation| drivers.operate(operation, &mut lists));
-    let left = left.collect();
-    (lists.0, left)
+    let armed =
+        operations.iter().filter_map(|operation| match drivers.operate(operation, &mut lists) {
+            Left::Arm(armed) => Some(armed),
+            Left::Nothing | Left::Its(_) | Left::Race { .. } => None,
+        });
+    let armed = armed.collect();
+    (lists.0, armed)
 }
 
 impl Perform for Lists {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use its_board::{Board, BoardSubject, Failure, Progress, Snapshot, Tamper};
 use its_declaration::{CreadrReads, Declaration, Moment};
-use its_driver::{Drivers, Left, Perform, SetUps, machine, race};
+use its_driver::{Armed, Drivers, Left, Perform, SetUps, machine, race};
 use its_gic::Register;
 use its_gic::register::OFFSET_MASK;
 use its_machine::{
@@ -239,11 +239,8 @@ impl<O: Observer> Watched<'_, O> {
             Left::Nothing | Left::Its(_) => {}
             // Failures and stalls stay armed until they are due or the case ends, the others for
             // one operation.
-            left @ (Left::Fail { .. }
-            | Left::Tamper { .. }
-            | Left::Progress { .. }
-            | Left::Stall { .. }) => {
-                self.arm(left);
+            Left::Arm(armed) => {
+                self.arm(armed);
                 return 0;
             }
             Left::Race { operations } => {
@@ -259,25 +256,24 @@ impl<O: Observer> Watched<'_, O> {
 
     fn race(&mut self, together: &[Operation], turns: Vec<Turn>, drivers: &mut Drivers) {
         self.observer.begin(&Next::Race(together));
-        let (lists, left) = race::lists(together, drivers);
-        left.into_iter().for_each(|left| self.arm(left));
+        let (lists, armed) = race::lists(together, drivers);
+        armed.into_iter().for_each(|armed| self.arm(armed));
         let parts = self.board.race(&lists, &turns, &mut self.events);
         self.observer.raced(self.board, &parts, &self.events);
     }
 
-    fn arm(&mut self, left: Left) {
-        match left {
-            Left::Fail { change, nth } => {
+    fn arm(&mut self, armed: Armed) {
+        match armed {
+            Armed::Fail { change, nth } => {
                 self.board.arm_failure(Failure { change, nth: nth.into() });
             }
-            Left::Tamper { after, address, value } => {
+            Armed::Tamper { after, address, value } => {
                 self.board.arm_tamper(Tamper { after: after.into(), address, value });
             }
-            Left::Progress { its, after, commands } => {
+            Armed::Progress { its, after, commands } => {
                 self.board.arm_progress(Progress { after: after.into(), its, commands });
             }
-            Left::Stall { its, nth } => self.board.arm_stall(its, nth),
-            Left::Nothing | Left::Its(_) | Left::Race { .. } => {}
+            Armed::Stall { its, nth } => self.board.arm_stall(its, nth),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Plays a scenario on a board that nobody judges, and keeps what the board shows.
 
 use its_board::{Board, BoardSubject, Failure, Progress, Tamper};
-use its_driver::{Drivers, Left, Perform, machine, race};
+use its_driver::{Armed, Drivers, Left, Perform, machine, race};
 use its_el2::Mapped;
 use its_gic::geometry::Queue;
 use its_gic::{Cbaser, Register};
@@ -75,18 +75,15 @@ impl Watched {
         let mut taken = 0;
         match all.operate(operation, self) {
             Left::Nothing | Left::Its(_) => {}
-            left @ (Left::Fail { .. }
-            | Left::Tamper { .. }
-            | Left::Progress { .. }
-            | Left::Stall { .. }) => {
-                self.arm(left);
+            Left::Arm(armed) => {
+                self.arm(armed);
                 return 0;
             }
             Left::Race { operations } => {
                 taken = usize::from(operations).min(rest.len());
                 let turns: Vec<Turn> = operation.turns().collect();
-                let (lists, left) = race::lists(&rest[..taken], all);
-                left.into_iter().for_each(|left| self.arm(left));
+                let (lists, armed) = race::lists(&rest[..taken], all);
+                armed.into_iter().for_each(|armed| self.arm(armed));
                 let mut events = Vec::new();
                 let parts = self.board.race(&lists, &turns, &mut events);
                 let actions = parts.iter().map(|part| (part.action, part.outcome));
@@ -97,19 +94,18 @@ impl Watched {
         taken
     }
 
-    fn arm(&mut self, left: Left) {
-        match left {
-            Left::Fail { change, nth } => {
+    fn arm(&mut self, armed: Armed) {
+        match armed {
+            Armed::Fail { change, nth } => {
                 self.board.arm_failure(Failure { change, nth: nth.into() });
             }
-            Left::Tamper { after, address, value } => {
+            Armed::Tamper { after, address, value } => {
                 self.board.arm_tamper(Tamper { after: after.into(), address, value });
             }
-            Left::Progress { its, after, commands } => {
+            Armed::Progress { its, after, commands } => {
                 self.board.arm_progress(Progress { after: after.into(), its, commands });
             }
-            Left::Stall { its, nth } => self.board.arm_stall(its, nth),
-            Left::Nothing | Left::Its(_) | Left::Race { .. } => {}
+            Armed::Stall { its, nth } => self.board.arm_stall(its, nth),
         }
     }
 
