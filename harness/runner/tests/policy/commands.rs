@@ -4,18 +4,11 @@
 //! offset 0xc0.
 
 use crate::Seen::{Does, Forwarded, Read, Refused, Returned, Untouched, Writes};
-use crate::{Row, lines, row};
+use crate::{BOOT, FLAT, POST, Row, SLOW, SYNC, lines, row};
 
-const BOOT: &str = "boot queue-pages=1";
-/// An ITS that takes commands when the scenario says so.
-const SLOW: &str = "its0 pace=never; boot queue-pages=1";
-/// Tables of one level: no command needs a level-2 table.
-const FLAT: &str = "its0 two-level=no; boot queue-pages=1";
 /// Tables of one level and one page, with 512 entries.
 const SMALL: &str = "its0 two-level=no page-size=4K; boot queue-pages=1";
-const POST: &str = "write-cwriter";
 const FIRST: u64 = 0xc0;
-const SYNC: &str = "command SYNC rdbase=redistributor0";
 const BAD_SYNC: &str = "command SYNC rdbase=0x2";
 /// A MAPD V=1 that is accepted.
 const MAPD: &str = "command MAPD device=0x1 size=0x4 itt=itt[3] valid";

@@ -17,6 +17,18 @@ use its_runner::trace::Trace;
 use its_runner::{Runner, Verdict};
 use its_scenario::Scenario;
 
+const BOOT: &str = "boot queue-pages=1";
+/// The ITS is probed; no CPU is finalized.
+const OPEN: &str = "boot stage=probed queue-pages=1";
+/// The ITS is probed and described, and its CPUs are finalized.
+const CLOSING: &str = "boot stage=deprivileged queue-pages=1";
+/// An ITS that takes commands when the scenario says so.
+const SLOW: &str = "its0 pace=never; boot queue-pages=1";
+/// Tables of one level: no command needs a level-2 table.
+const FLAT: &str = "its0 two-level=no; boot queue-pages=1";
+const POST: &str = "write-cwriter";
+const SYNC: &str = "command SYNC rdbase=redistributor0";
+
 /// What must be seen of a scenario. The last operation is meant, but for the last two.
 #[derive(Clone, Copy, Debug)]
 enum Seen {

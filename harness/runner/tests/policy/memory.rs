@@ -4,16 +4,12 @@
 //! and -EPERM if it is the host's own or EL2's. A load from what is EL2's is refused.
 
 use crate::Seen::{Abort, Does, Read, Returned, Writes};
-use crate::{Row, lines, row};
+use crate::{BOOT, FLAT, POST, Row, lines, row};
 
-const BOOT: &str = "boot queue-pages=1";
 /// A case in which the ITS has something to do.
 const LOOKED: &str = "boot queue-pages=1; poll 1";
-/// Tables of one level: no command needs a level-2 table.
-const FLAT: &str = "its0 two-level=no; boot queue-pages=1";
-/// An ITS that takes commands when the scenario says so.
-const SLOW: &str = "its0 two-level=no pace=never; boot queue-pages=1";
-const POST: &str = "write-cwriter";
+/// Tables of one level, and the ITS takes commands when the scenario says so.
+const SLOW_FLAT: &str = "its0 two-level=no pace=never; boot queue-pages=1";
 /// The ITS takes a command, and EL2 sees it.
 const CONSUMED: &str = "advance 1; poll 1";
 
@@ -327,20 +323,20 @@ fn submission() -> Vec<Row> {
     vec![
         page(
             "P6: an ITT is borrowed when its MAPD is submitted",
-            (&[SLOW, written, POST], PINNED),
-            (&[SLOW, written], NOT_SHARED),
+            (&[SLOW_FLAT, written, POST], PINNED),
+            (&[SLOW_FLAT, written], NOT_SHARED),
             question,
         ),
         page(
             "P6: an ITT is borrowed only if its MAPD is accepted",
-            (&[SLOW, written, POST], PINNED),
-            (&[SLOW, refused, POST], NOT_SHARED),
+            (&[SLOW_FLAT, written, POST], PINNED),
+            (&[SLOW_FLAT, refused, POST], NOT_SHARED),
             question,
         ),
         page(
             "P6: an ITT is not borrowed before its MAPD is judged",
-            (&[SLOW, &full(63), written, POST], PINNED),
-            (&[SLOW, &full(64), written, POST], NOT_SHARED),
+            (&[SLOW_FLAT, &full(63), written, POST], PINNED),
+            (&[SLOW_FLAT, &full(64), written, POST], NOT_SHARED),
             question,
         ),
     ]
@@ -348,7 +344,7 @@ fn submission() -> Vec<Row> {
 
 /// P6 and P14: an ITT is given back when a later MAPD was consumed.
 fn consumption() -> Vec<Row> {
-    let mapped = &lines(&[SLOW, &mapd(1, 4, "itt[3]"), CONSUMED]);
+    let mapped = &lines(&[SLOW_FLAT, &mapd(1, 4, "itt[3]"), CONSUMED]);
     let again = &mapd(1, 4, "itt[9]");
     let unmapped = &unmap(1);
     let of_first = |check, one: &[&str], other: &[&str]| {
@@ -455,7 +451,7 @@ fn record_of_each() -> Vec<Row> {
 
 /// P11: what a CBASER write leaves borrowed.
 fn in_flight() -> Vec<Row> {
-    let mapped = &lines(&[SLOW, &mapd(1, 4, "itt[3]"), CONSUMED]);
+    let mapped = &lines(&[SLOW_FLAT, &mapd(1, 4, "itt[3]"), CONSUMED]);
     let reset = "disable; advance 1; quiesce; write-cbaser";
     let resumed = "disable; advance 1; resume";
     let question = "unshare itt[3]";

@@ -1,17 +1,12 @@
 //! The register table, P1 to P3, and P11 at rest.
 
 use crate::Seen::{Abort, Does, Read, Returned, Untouched, Writes};
-use crate::{Row, lines, row};
+use crate::{BOOT, CLOSING, OPEN, Row, SLOW, SYNC, lines, row};
 
-const BOOT: &str = "boot queue-pages=1";
-const SLOW: &str = "its0 pace=never; boot queue-pages=1";
-const OPEN: &str = "boot stage=probed queue-pages=1";
-const CLOSING: &str = "boot stage=deprivileged queue-pages=1";
 /// EL2 has seen that the ITS is at rest.
 const REST: &str = "boot queue-pages=1; suspend";
 /// An ITS that is Quiescent only some reads after the host cleared Enabled.
 const LATE: &str = "its0 quiescent=late; boot queue-pages=1; disable";
-const SYNC: &str = "command SYNC rdbase=redistributor0";
 
 const NOTHING: crate::Seen = Writes(&[]);
 const ENABLES: crate::Seen = Writes(&["CTLR := 0x1 (enabled)"]);

@@ -1,14 +1,10 @@
 //! S1 to S9: each check of `__pkvm_init_its_emulation`, by the errno in x1.
 
 use crate::Seen::{Abort, Does, Read, Returned};
-use crate::{Row, lines, row};
+use crate::{CLOSING, OPEN, Row, lines, row};
 
-/// The ITS is probed and described, and its CPUs are finalized.
-const CLOSING: &str = "boot stage=deprivileged queue-pages=1";
 /// The same with a device that is live at set-up: DeviceID 0, Size 4, ITT at `itt[0]`.
 const LIVE: &str = "boot stage=deprivileged queue-pages=1 live-devices=1";
-/// The ITS is probed; no CPU is finalized.
-const OPEN: &str = "boot stage=probed queue-pages=1";
 const FINALIZE: &str = "finalize; finalize cpu=1";
 const SET_UP: &str = "set-up private=private[0] descriptor=descriptor[0] private-pages=1";
 /// The last check of all fails: the last pending table is a private page.
