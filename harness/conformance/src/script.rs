@@ -17,7 +17,7 @@
 //! deprivileged host an error is a stall without a number.
 
 use its_machine::{MAX_CPUS, Translation};
-use its_scenario::Scenario;
+use its_scenario::{Operation, Scenario};
 
 /// Operations, and what must be seen between them.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Script {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut scenario = String::from("itsdiff 2\n");
         let mut expectations = Vec::new();
-        let mut after = 0;
+        let mut lines = Vec::new();
         let mut names_stage = false;
         for (line, content) in (1..).zip(text.lines()) {
             let mut words = content.split('#').next().unwrap_or("").split_whitespace();
@@ -84,6 +84,7 @@ impl Script {
                 Some(EXPECT) => {
                     let words: Vec<&str> = words.collect();
                     let what = parse(&words).map_err(|wrong| format!("line {line}: {wrong}"))?;
+                    let after = lines.len();
                     expectations.push(Expected { after, line, text: words.join(" "), what });
                     scenario.push('\n');
                     continue;
@@ -91,7 +92,7 @@ impl Script {
                 None => {}
                 Some(word) if is_configuration(word) => {}
                 Some("boot") => names_stage = words.any(|word| word.starts_with("stage=")),
-                Some(_) => after += 1,
+                Some(_) => lines.push(line),
             }
             scenario.push_str(content);
             scenario.push('\n');
@@ -103,6 +104,12 @@ impl Script {
             let line = error.line.saturating_sub(1);
             format!("line {line}: {:?} {}; expected {}", error.word, error.wrong, error.expected)
         })?;
+        for (operation, line) in scenario.operations.iter().zip(lines) {
+            if needs_the_runner(operation) {
+                let name = operation.name();
+                return Err(format!("line {line}: {name:?} has no effect in a requirement"));
+            }
+        }
         Ok(Self { scenario, expectations, names_stage })
     }
 
@@ -119,6 +126,18 @@ impl Script {
             }
         }
     }
+}
+
+/// Whether an operation means something only where a runner plays it on a board.
+const fn needs_the_runner(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Fail { .. }
+            | Operation::Tamper { .. }
+            | Operation::Progress { .. }
+            | Operation::Stall { .. }
+            | Operation::Race { .. }
+    )
 }
 
 /// The words after `expect`.
@@ -271,6 +290,16 @@ mod tests {
         ] {
             let error = what(line).unwrap_err();
             assert!(error.contains(wrong), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_refused() {
+        for operation in ["stall 1", "race 1", "fail share nth=1"] {
+            let text = format!("boot queue-pages=1\nread its0 CTLR\n{operation}\nexpect done\n");
+            let error = Script::parse(&text).unwrap_err();
+            let name = operation.split_once(' ').unwrap().0;
+            assert_eq!(error, format!("line 3: {name:?} has no effect in a requirement"));
         }
     }
 

@@ -29,7 +29,14 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["bug", "breaks"])]
     subject: Option<String>,
     /// Tries it with this fuzz target
-    #[arg(long, value_name = "TARGET", default_value = "its_cmdq", requires = "subject")]
+    // Clap waives `requires` where the required argument conflicts with one that is given.
+    #[arg(
+        long,
+        value_name = "TARGET",
+        default_value = "its_cmdq",
+        requires = "subject",
+        conflicts_with_all = ["bug", "breaks"]
+    )]
     target: String,
     /// Runs so many trials for each bug
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
