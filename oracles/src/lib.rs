@@ -335,8 +335,7 @@ impl Oracles {
         }
     }
 
-    /// The ITS whose emulation ended (the point `tear-down`). While an ITS is not off, nothing of it
-    /// has ended.
+    /// The ITS whose emulation ended (the point `tear-down`); `None` while the ITS is not off.
     fn ended(&self, step: &Step, view: &impl View) -> Option<u8> {
         step.ended_its(&self.guards.machine).filter(|its| is_off(*its, view))
     }

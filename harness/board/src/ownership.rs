@@ -15,7 +15,6 @@ pub(crate) const fn one(page: u64) -> Pages {
 #[derive(Clone)]
 pub(crate) struct Ownership {
     flat: Flat,
-    regions: [Pages; 4],
     states: Vec<PageState>,
     notes: Vec<u32>,
 }
@@ -25,12 +24,8 @@ impl Ownership {
     pub(crate) fn new(machine: &Machine) -> Self {
         let flat = Flat::of(machine);
         let pages = flat.pages();
-        let mut ownership = Self {
-            flat,
-            regions: machine.memory,
-            states: vec![PageState::HOST; pages],
-            notes: vec![0; pages],
-        };
+        let mut ownership =
+            Self { flat, states: vec![PageState::HOST; pages], notes: vec![0; pages] };
         for page in Area::EL2.run().iter() {
             ownership.set(page, PageState::EL2);
         }
@@ -97,12 +92,7 @@ impl Ownership {
         if pages.count > FLAT_PAGES as u64 {
             return Err(Errno::Eperm);
         }
-        // check_range_allowed_memory: pages of two regions are refused, though they touch.
-        let end = pages.first.saturating_add(pages.count);
-        let is_whole =
-            |region: &Pages| pages.first >= region.first && end <= region.first + region.count;
-        let is_allowed = pages.count <= 1 || self.regions.iter().any(is_whole);
-        if !is_allowed || pages.iter().any(|page| self.state(page) != Some(from)) {
+        if pages.iter().any(|page| self.state(page) != Some(from)) {
             return Err(Errno::Eperm);
         }
         for page in pages.iter() {

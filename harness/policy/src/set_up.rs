@@ -231,8 +231,8 @@ impl<'a> SetUp<'a> {
         linear.wrapping_sub(self.on.machine.linear_map)
     }
 
-    /// Whether a field of the descriptor names an address: one outside of the linear map, which maps
-    /// memory, names none.
+    /// Whether a field of the descriptor names an address. One outside of the linear map names none:
+    /// the map covers only memory.
     fn names(&self, field: u64, address: u64) -> bool {
         self.physical(field) == address && self.on.page(address / PAGE_BYTES).is_some()
     }

@@ -106,8 +106,7 @@ impl Legal {
         (itt_address, size): (u64, u8),
         entrusted: &Entrusted,
     ) -> bool {
-        // P7: one that goes has its record until the driver sees that it went. Whether the last
-        // record is taken is not asked.
+        // P7: a device that is unmapped keeps its record until the driver sees the MAPD completed.
         let held = held((hardware, its), seen);
         let is_full = held.len() >= entrusted.records;
         if is_full || self.declared.memory.capacity != Capacity::Pages {
