@@ -4,6 +4,7 @@
 //! - `engines`: fuzzing engines, and the folders of their runs
 //! - `subjects`: which emulation a program plays on; how such a program is built and asked
 //! - `findings`: stored findings, and which of them are intended
+//! - `stored`: the scenarios that fuzzing starts from
 //! - `target`: which fuzz targets there are, and where their scenarios lie
 //! - `exit`: exit codes; `process`: children; `stop`: signals and budgets; `workspace`: the
 //!   checkout; `input`: files of the command line; `output`: what people and scripts see
@@ -21,6 +22,7 @@ mod findings;
 mod input;
 mod process;
 mod stop;
+mod stored;
 mod subjects;
 mod target;
 mod workspace;

@@ -103,14 +103,6 @@ impl Target {
         workspace::scenarios(&self.corpus(folder))
     }
 
-    /// Returns the seeds and regressions of all targets.
-    pub(crate) fn stored_of_all() -> Result<Vec<PathBuf>> {
-        let folders = ALL.iter().flat_map(|target| ["seeds", "regressions"].map(|of| (target, of)));
-        let stored: Result<Vec<_>> =
-            folders.map(|(target, folder)| target.scenarios(folder)).collect();
-        Ok(stored?.concat())
-    }
-
     /// Returns the folder of what fuzzing leaves: a folder for each subject, with its runs.
     pub(crate) fn artifacts(&self) -> PathBuf {
         workspace::root().join("artifacts").join(self.name)

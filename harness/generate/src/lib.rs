@@ -3,7 +3,7 @@
 //! - **Drawing** ([`numbered`], [`generate`], [`generate_for`]) makes scenarios that are legal
 //!   enough to get deep, and wrong in one to four places.
 //! - **Mutation** ([`mutate`], [`crossover`]) changes one a little, or makes one of two;
-//!   [`splice_stored`] makes one of several, whatever their targets.
+//!   [`vary_stored`] makes one of several, whatever their targets.
 //! - The **dictionary** ([`dictionary`]) has words for engines that mutate bytes.
 //!
 //! All that comes out is fit for a [`FuzzTarget`](its_scenario::FuzzTarget) and can be played. What
@@ -57,7 +57,7 @@ mod tables;
 mod words;
 
 pub use dictionary::{DictionaryWord, dictionary};
-pub use mutate::{crossover, mutate, splice_stored};
+pub use mutate::{crossover, mutate, vary_stored};
 pub use scenario::{Temper, generate, generate_for, numbered};
 
 #[cfg(test)]

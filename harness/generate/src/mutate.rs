@@ -49,13 +49,7 @@ pub fn mutate(scenario: &mut Scenario, target: FuzzTarget, seed: u64) {
         *scenario = another(scenario, target, &mut rng, new_board);
         return;
     }
-    for _ in 0..=below(&mut rng, 2).wrapping_add(below(&mut rng, 3)) {
-        if let Some(mutation) = choose(&mut rng, MUTATIONS) {
-            mutation(scenario, target, &mut rng);
-        }
-        scenario.operations.truncate(DRAWN_OPERATIONS);
-    }
-    scenario.fit(target);
+    change(scenario, target, &mut rng);
 }
 
 /// A scenario made of two, by `seed` alone: the start of one and the end of the other, or one with
@@ -83,17 +77,35 @@ pub fn crossover(one: &Scenario, other: &Scenario, target: FuzzTarget, seed: u64
     child
 }
 
-/// A scenario for a target, spliced by lines from two or three of these, by `seed` alone. They may
-/// be of any target; operations that this one does not play are left out.
-pub fn splice_stored(stored: &[Scenario], target: FuzzTarget, seed: u64) -> Option<Scenario> {
+/// A scenario for a target that varies one of these, by `seed` alone: spliced with others, or with
+/// drawn ones on its board, and mutated. They may be of any target; operations that this one does
+/// not play are left out.
+pub fn vary_stored(stored: &[Scenario], target: FuzzTarget, seed: u64) -> Option<Scenario> {
     let mut rng = Rng::with_seed(seed);
-    let mut spliced = stored.get(below(&mut rng, stored.len()))?.clone();
-    spliced.fit(target);
-    for _ in 0..=below(&mut rng, 2) {
-        let other = stored.get(below(&mut rng, stored.len()))?;
-        spliced = crossover(&spliced, other, target, rng.u64(..));
+    let mut varied = stored.get(below(&mut rng, stored.len()))?.clone();
+    varied.fit(target);
+    for _ in 0..below(&mut rng, 3) {
+        varied = if rng.bool() {
+            let other = stored.get(below(&mut rng, stored.len()))?;
+            crossover(&varied, other, target, rng.u64(..))
+        } else {
+            let drawn = another(&varied, target, &mut rng, false);
+            crossover(&varied, &drawn, target, rng.u64(..))
+        };
     }
-    Some(spliced)
+    change(&mut varied, target, &mut rng);
+    Some(varied)
+}
+
+/// Changes a scenario in up to four ways.
+fn change(scenario: &mut Scenario, target: FuzzTarget, rng: &mut Rng) {
+    for _ in 0..=below(rng, 2).wrapping_add(below(rng, 3)) {
+        if let Some(mutation) = choose(rng, MUTATIONS) {
+            mutation(scenario, target, rng);
+        }
+        scenario.operations.truncate(DRAWN_OPERATIONS);
+    }
+    scenario.fit(target);
 }
 
 fn pick<T>(rng: &mut Rng, one: T, other: T) -> T {
@@ -391,18 +403,18 @@ mod tests {
     }
 
     #[test]
-    fn stored_scenarios_of_any_target_are_spliced() {
+    fn stored_scenarios_of_any_target_are_varied() {
         let targets = FuzzTarget::ALL.into_iter().cycle();
         let stored: Vec<_> = (0..30).zip(targets).map(|(n, of)| generated(n, of)).collect();
         for target in FuzzTarget::ALL {
             let all: Vec<_> =
-                (0..200).filter_map(|seed| splice_stored(&stored, target, seed)).collect();
+                (0..200).filter_map(|seed| vary_stored(&stored, target, seed)).collect();
             assert_eq!(all.len(), 200);
-            assert!(all.iter().all(|spliced| is_playable(spliced, target)), "{target:?}");
-            let are_new = all.iter().filter(|spliced| !stored.contains(spliced)).count();
+            assert!(all.iter().all(|varied| is_playable(varied, target)), "{target:?}");
+            let are_new = all.iter().filter(|varied| !stored.contains(varied)).count();
             assert!(are_new > 150, "{target:?}: {are_new}");
         }
-        assert_eq!(splice_stored(&[], FuzzTarget::Cmdq, 1), None);
+        assert_eq!(vary_stored(&[], FuzzTarget::Cmdq, 1), None);
     }
 
     #[test]

@@ -56,7 +56,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
         time: arguments.time.unwrap_or(if arguments.runs.is_some() { 0 } else { 60 }),
         runs: arguments.runs.unwrap_or(0),
         jobs: arguments.jobs.get(),
-        stored: Target::stored_of_all()?,
         ..Plan::new(&program, target)
     };
     let run = Run::new(target, &subject.name, engine)?;

@@ -1,9 +1,9 @@
 //! `trials`: how many cases the fuzzer needs until it detects each known bug, or each break of the
 //! harness, or something in an emulation that was written elsewhere.
 //!
-//! Each trial starts from the committed seeds but those that show the bug already, and from nothing
-//! where all do, with a seed of its own, and ends at the first finding or at the cap. A trial that
-//! ends at the cap is counted as such, not left out.
+//! Each trial starts from the stored scenarios but those that show the bug already, with a seed of
+//! its own, and ends at the first finding or at the cap. A trial that ends at the cap is counted as
+//! such, not left out.
 
 use std::num::NonZeroUsize;
 
@@ -11,11 +11,11 @@ use anyhow::Result;
 use its_rules::Layers;
 use rayon::prelude::*;
 
-use crate::engines::{Engine, Plan, Run, clean_seeds, first_finding};
+use crate::engines::{Engine, Plan, Run, first_finding};
 use crate::exit::Exit;
 use crate::subjects::{Bank, Bug, Subject};
 use crate::target::Target;
-use crate::{stop, workspace};
+use crate::{stop, stored, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     /// Gives a trial up after so many cases
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     cap: u64,
-    /// Makes the inputs. The random engine draws them from nothing, the others start from seeds
+    /// Makes the inputs
     #[arg(long, value_enum, default_value_t = Engine::Libfuzzer)]
     engine: Engine,
     /// Judges these layers of rules only, and tries the bugs that break one of their rules
@@ -108,7 +108,7 @@ fn row(name: &str, trials: &[Trial]) -> String {
 fn trials(subject: &Subject, target: &'static Target, arguments: &Arguments) -> Result<Vec<Trial>> {
     target.demand_judged(subject.layers)?;
     let program = arguments.engine.build(subject, target)?;
-    let seeds = clean_seeds(&subject.player()?, target)?;
+    let seeds = stored::clean(&subject.player()?)?;
     let folder = workspace::root().join("target").join("trials").join(&subject.name);
     workspace::empty_folder(&folder)?;
     let trial = |seed: u32| {

@@ -12,11 +12,10 @@ use its_runner::replay::load;
 use super::running::Running;
 use super::{Engine, Plan, Run};
 use crate::output::Progress;
-use crate::subjects::{External, Program, replay_command};
-use crate::target::Target;
-use crate::{stop, workspace};
+use crate::subjects::{External, replay_command};
+use crate::{stop, stored, workspace};
 
-/// Fuzzes, from the committed seeds and `more` inputs, and shows progress. Returns the summary, and
+/// Fuzzes, from all that is stored and `more` inputs, and shows progress. Returns the summary, and
 /// how the processes ended.
 pub(crate) fn fuzz(
     plan: &Plan,
@@ -27,8 +26,7 @@ pub(crate) fn fuzz(
     let target = plan.target;
     let seeds = target.scenarios("seeds")?;
     ensure!(!seeds.is_empty(), "there are no seeds in corpus/{}/seeds", target.name);
-    fill(&run.corpus(), &seeds)?;
-    fill(&run.corpus(), &plan.stored)?;
+    fill(&run.corpus(), &stored::all()?)?;
     for input in more {
         fs::copy(input, run.corpus().join(workspace::name(input)))?;
     }
@@ -112,17 +110,6 @@ pub(crate) fn first_finding(plan: &Plan, run: &Run, seeds: &[PathBuf]) -> Result
         stop::check()?;
     }
     rule
-}
-
-/// Returns the committed seeds on which a subject shows no finding.
-pub(crate) fn clean_seeds(player: &Program, target: &Target) -> Result<Vec<PathBuf>> {
-    let mut clean = Vec::new();
-    for seed in target.scenarios("seeds")? {
-        if player.replay(&seed, None)?.findings.is_empty() {
-            clean.push(seed);
-        }
-    }
-    Ok(clean)
 }
 
 /// Writes scenarios into a corpus folder in the engines' binary form.

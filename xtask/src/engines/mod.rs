@@ -29,7 +29,7 @@ use crate::process::Tool;
 use crate::subjects::{Program, Recipe, Subject};
 use crate::target::Target;
 
-pub(crate) use fuzz::{clean_seeds, fill, first_finding, fuzz, print_summary};
+pub(crate) use fuzz::{fill, first_finding, fuzz, print_summary};
 pub(crate) use libfuzzer::merge;
 pub(crate) use run::Run;
 
@@ -127,15 +127,12 @@ pub(crate) struct Plan<'a> {
     pub jobs: usize,
     /// The first finding ends the run; else they are collected.
     pub ends_at_first: bool,
-    /// Stored scenarios, of other targets too, that are spliced and mutated.
-    pub stored: Vec<PathBuf>,
 }
 
 impl<'a> Plan<'a> {
     /// Returns a plan of seed 1 on one core, without limits.
     pub(crate) fn new(program: &'a Program, target: &'static Target) -> Self {
-        let stored = Vec::new();
-        Self { program, target, seed: 1, time: 0, runs: 0, jobs: 1, ends_at_first: false, stored }
+        Self { program, target, seed: 1, time: 0, runs: 0, jobs: 1, ends_at_first: false }
     }
 }
 

@@ -19,7 +19,7 @@ impl Glue for Random {
 
     /// One process on as many threads as there are jobs. An external emulation has one set
     /// of data for all threads of a process: a process for each job.
-    fn commands(&self, _run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>> {
+    fn commands(&self, run: &Run, plan: &Plan) -> Result<Vec<duct::Expression>> {
         let is_external = External::facts(&plan.program.subject).is_some();
         let (parts, jobs) = if is_external { (plan.jobs as u64, 1) } else { (1, plan.jobs) };
         let command = |part| {
@@ -29,7 +29,7 @@ impl Glue for Random {
                 runs: plan.runs,
                 seconds: plan.time,
                 jobs,
-                stored: plan.stored.clone(),
+                corpus: run.corpus(),
                 part,
                 parts,
             })?;

@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use its_reports::night::Canary;
 
-use crate::engines::{Engine, Plan, Run, clean_seeds, first_finding};
+use crate::engines::{Engine, Plan, Run, first_finding};
 use crate::subjects::{Bug, Program, Subject};
-use crate::workspace;
+use crate::{stored, workspace};
 
 /// Cases in which the canary is looked for where it is not.
 const IN_VAIN: u64 = 3_000;
@@ -37,7 +37,7 @@ pub(super) fn hunt(bug: &Bug, engine: Engine, folder: PathBuf, plan: &Plan) -> R
     let with_bug = Subject::with_bug(bug).player()?;
     workspace::empty_folder(&folder)?;
     let run = Run::new_in(folder, engine)?;
-    let seeds = clean_seeds(&with_bug, plan.target)?;
+    let seeds = stored::clean(&with_bug)?;
     let start = Instant::now();
     let rule = first_finding(plan, &run, &seeds)?;
     let seconds = start.elapsed().as_secs_f64();

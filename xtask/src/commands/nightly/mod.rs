@@ -255,7 +255,6 @@ fn fuzz_one(night: &mut Night, target: &'static Target, engine: Engine) -> Resul
     let plan = Plan {
         seed: night.done.facts.seed,
         time: night.seconds_for_a_run(),
-        stored: Target::stored_of_all()?,
         jobs: night.done.facts.jobs,
         ..Plan::new(&program, target)
     };

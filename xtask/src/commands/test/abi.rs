@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -15,9 +14,9 @@ use super::{fuzz_well, points};
 use crate::commands::compare::pair::{Draw, Pair};
 use crate::commands::subject;
 use crate::engines::{Engine, Plan};
-use crate::subjects::{Bank, Bug, External, PRODUCTION, Program, Subject, boot};
+use crate::subjects::{External, PRODUCTION, Program, Subject, boot};
 use crate::target::{self, Target};
-use crate::workspace;
+use crate::{stored, workspace};
 
 /// Cases of each target on the careful example, and where there is no reference.
 const CASES: u64 = 800;
@@ -56,7 +55,7 @@ pub(super) fn check() -> Result<String> {
 /// these targets; returns on how many.
 fn clean(example: &Subject, targets: &'static [Target], new: u64) -> Result<u64> {
     let (name, program) = (&example.name, example.player()?);
-    let files = stored()?;
+    let files = stored::all()?;
     let mut cases = files.len() as u64;
     let code = program.replay_all(&files)?;
     ensure!(code == 0, broken!("a stored scenario is not clean on {name} (code {code})"));
@@ -85,22 +84,10 @@ fn never_set_up() -> Result<()> {
     Ok(())
 }
 
-/// Returns what is stored of all targets, and the known bugs' witnesses.
-fn stored() -> Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> =
-        Bug::all(Bank::Bugs)?.into_iter().map(|bug| bug.witness).collect();
-    files.retain(|witness| witness.exists());
-    for target in &target::ALL {
-        files.extend(target.scenarios("seeds")?);
-        files.extend(target.scenarios("regressions")?);
-    }
-    Ok(files)
-}
-
 /// Checks that host and hardware see no difference between the careful example and the production
 /// emulator, and some between that and the naive one; returns how many scenarios were compared.
 fn compare_with_production() -> Result<u64> {
-    let files = stored()?;
+    let files = stored::all()?;
     let draw = Draw {
         target: Target::find("its_cmdq")?,
         seed: 1,

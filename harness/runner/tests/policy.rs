@@ -1,74 +1,16 @@
-//! A row for each check of `harness/emulator/POLICY.md`: a scenario in which exactly that check
-//! fails, and the nearest one in which it holds.
+//! Plays the pair of scenarios of each check of `harness/emulator/POLICY.md`.
 //!
 //! What must be seen is written by hand from POLICY.md. Neither the reference nor the emulation
 //! says it; both play the scenario and must agree. A row whose two scenarios look the same would
 //! show nothing: what is seen in one must not be seen in the other. With `ITSDIFF_JUDGE=service`
 //! in the environment there is no reference of the policy, and the rows alone judge by it.
 
-mod commands;
-mod memory;
-mod registers;
-mod set_up;
-
+use its_policy_checks::{Case, Row, Seen, rows, scenario_text};
 use its_reports::replay::Line;
 use its_runner::replay::silence_subject_panics;
 use its_runner::trace::Trace;
 use its_runner::{Runner, Verdict};
 use its_scenario::Scenario;
-
-const BOOT: &str = "boot queue-pages=1";
-/// The ITS is probed; no CPU is finalized.
-const OPEN: &str = "boot stage=probed queue-pages=1";
-/// The ITS is probed and described, and its CPUs are finalized.
-const CLOSING: &str = "boot stage=deprivileged queue-pages=1";
-/// An ITS that takes commands when the scenario says so.
-const SLOW: &str = "its0 pace=never; boot queue-pages=1";
-/// Tables of one level: no command needs a level-2 table.
-const FLAT: &str = "its0 two-level=no; boot queue-pages=1";
-const POST: &str = "write-cwriter";
-const SYNC: &str = "command SYNC rdbase=redistributor0";
-
-/// What must be seen of a scenario. The last operation is meant, but for the last two.
-#[derive(Clone, Copy, Debug)]
-enum Seen {
-    /// The hypercall returns this in x1.
-    Returned(&'static str),
-    /// The host reads this from a register or from memory.
-    Read(u64),
-    /// The host's load is refused: the page is not the host's.
-    Abort,
-    /// EL2 writes this to devices, and nothing else.
-    Writes(&'static [&'static str]),
-    /// This happens, in this order, with anything in between.
-    Does(&'static [&'static str]),
-    /// EL2 touches no device, and the host reads zero if it reads.
-    Untouched,
-    /// The command at this offset is refused: CREADR stops there, and the hardware's CWRITER does
-    /// not pass it.
-    Refused(u64),
-    /// The hardware's CWRITER passes the command at this offset.
-    Forwarded(u64),
-}
-
-/// A scenario without its first line, `; ` between its lines, and what must be seen.
-type Case = (String, Seen);
-
-struct Row {
-    check: &'static str,
-    fails: Case,
-    holds: Case,
-}
-
-fn row(check: &'static str, fails: Case, holds: Case) -> Row {
-    Row { check, fails, holds }
-}
-
-/// A scenario of some parts.
-fn lines(parts: &[&str]) -> String {
-    let parts: Vec<&str> = parts.iter().copied().filter(|part| !part.is_empty()).collect();
-    parts.join("; ")
-}
 
 /// What happened in a scenario.
 struct Played {
@@ -137,9 +79,8 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// Plays a scenario, in which nothing may be broken.
-fn play(runner: &mut Runner, text: &str) -> Result<Played, String> {
-    let text = format!("itsdiff 2\n{}\n", text.replace("; ", "\n"));
-    let scenario = Scenario::parse(&text).map_err(|error| error.to_string())?;
+fn play(runner: &mut Runner, case: &Case) -> Result<Played, String> {
+    let scenario = Scenario::parse(scenario_text(case)).map_err(|error| error.to_string())?;
     let mut trace = Trace::default();
     let case = runner.play(&scenario, Some(&mut trace));
     if case.verdict != Verdict::Agree || !case.findings.is_empty() || !case.defects.is_empty() {
@@ -151,10 +92,10 @@ fn play(runner: &mut Runner, text: &str) -> Result<Played, String> {
 }
 
 /// Whether a scenario shows what it must, and not what its neighbour must.
-fn judge(runner: &mut Runner, (text, seen): &Case, other: Seen) -> Result<(), String> {
-    let played = play(runner, text)?;
+fn judge(runner: &mut Runner, case: &Case, other: Seen) -> Result<(), String> {
+    let (played, seen) = (play(runner, case)?, case.1);
     let last = || played.last().map(|line| format!("\n    {line}")).collect::<String>();
-    if !played.shows(*seen) {
+    if !played.shows(seen) {
         let (creadr, given) = (played.creadr(), played.given());
         return Err(format!("not {seen:x?}; CREADR {creadr:x?}, given {given:#x}:{}", last()));
     }
@@ -164,12 +105,14 @@ fn judge(runner: &mut Runner, (text, seen): &Case, other: Seen) -> Result<(), St
     Ok(())
 }
 
-/// Plays all rows; all that are wrong are reported.
-fn demand(rows: Vec<Row>) {
+/// All rows are played; all that are wrong are reported.
+#[test]
+fn each_check_fails_in_one_scenario_and_holds_in_the_next() {
     silence_subject_panics();
     let mut runner = Runner::new(its_production::make);
     runner.check_account = true;
     let mut wrong = Vec::new();
+    let rows = rows();
     for Row { check, fails, holds } in &rows {
         for (case, other) in [(fails, holds.1), (holds, fails.1)] {
             if let Err(why) = judge(&mut runner, case, other) {
@@ -182,24 +125,4 @@ fn demand(rows: Vec<Row>) {
     checks.dedup();
     assert_eq!(checks.len(), rows.len(), "two rows have one name");
     assert!(wrong.is_empty(), "{} scenarios are wrong:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-#[test]
-fn set_up() {
-    demand(set_up::rows());
-}
-
-#[test]
-fn commands() {
-    demand(commands::rows());
-}
-
-#[test]
-fn registers() {
-    demand(registers::rows());
-}
-
-#[test]
-fn memory() {
-    demand(memory::rows());
 }
