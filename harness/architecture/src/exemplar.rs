@@ -96,6 +96,7 @@ impl Architecture {
             | Action::Hypercall { .. }
             | Action::Msi { .. }
             | Action::PowerLoss { .. }
+            | Action::EnabledByOther { .. }
             | Action::Clean { .. }
             | Action::WriteBack { .. }
             | Action::Advance { .. } => certain(Outcome::Done),

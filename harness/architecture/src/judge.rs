@@ -79,6 +79,9 @@ impl Architecture {
                 let event = (usize::from(its), device_id, size.truncate(event_id.into()) as u32);
                 return Before::Msi(event, self.msi(event));
             }
+            Action::EnabledByOther { its } => {
+                self.be_enabled_by_other(usize::from(its), judgement);
+            }
             Action::Store { .. }
             | Action::StoreCommand { .. }
             | Action::Clean { .. }
@@ -114,8 +117,17 @@ impl Architecture {
                 self.lose_power(usize::from(*its), *restored);
             }
             (Action::Device { .. } | Action::Msi { .. } | Action::Hypercall { .. }, _)
+            | (Action::EnabledByOther { .. }, _)
             | (Action::Load { .. } | Action::Store { .. } | Action::StoreCommand { .. }, _)
             | (Action::Clean { .. } | Action::WriteBack { .. } | Action::Advance { .. }, _) => {}
+        }
+    }
+
+    fn be_enabled_by_other(&mut self, its: usize, judgement: &mut Judgement) {
+        if self.its[its].registers.can_be_enabled_by_other()
+            && let Err(why) = self.write_its(its, Register::Ctlr, (Part::Whole, 1), false)
+        {
+            judgement.poison(why);
         }
     }
 

@@ -75,6 +75,8 @@ pub struct Registers {
     configuration: ItsConfiguration,
     coherence: Coherence,
     pub enabled: bool,
+    /// Power was lost while Enabled was 1, and nobody wrote GITS_CTLR since.
+    lost_at_work: bool,
     /// Enabled was cleared in this action: a command in flight may still complete.
     stopping: bool,
     /// While Enabled is 0.
@@ -118,6 +120,7 @@ impl Registers {
             configuration,
             coherence,
             enabled: false,
+            lost_at_work: false,
             stopping: false,
             quiescent: Truth::Yes,
             cbaser: Partial { value: 0, known },
@@ -139,12 +142,20 @@ impl Registers {
     pub(crate) fn lose_power(&mut self, machine: &Machine, its: u8, restored: bool) {
         let before = *self;
         *self = Self::new(machine, its);
+        self.lost_at_work = before.enabled;
         if restored {
             self.cbaser = before.cbaser;
             self.cwriter = before.cwriter;
             self.baser = before.baser;
             self.creadr_known = true;
         }
+    }
+
+    /// Whether somebody else enables the ITS: power was lost at work, queue and tables are Valid
+    /// again, and no command is left.
+    pub(crate) fn can_be_enabled_by_other(&self) -> bool {
+        let is_done = self.creadr_known && self.writer() == Some(self.creadr);
+        self.lost_at_work && self.is_ready() && is_done
     }
 
     /// Returns where commands are.
@@ -230,6 +241,7 @@ impl Registers {
         refused: bool,
         freedoms: &Freedoms,
     ) -> Result<Wake, Undefined> {
+        self.lost_at_work &= register != Register::Ctlr;
         let forbidden = self.forbids(register, value);
         let unready =
             register == Register::Ctlr && value & 1 != 0 && !self.enabled && !self.is_ready();

@@ -294,6 +294,9 @@ impl Board {
             Action::PowerLoss { its, restored } => {
                 self.at_its(its, |its, bus| its.lose_power(restored, bus))
             }
+            Action::EnabledByOther { its } => {
+                self.at_its(its, |its, bus| its.be_enabled_by_other(bus))
+            }
             Action::Advance { its, commands } => {
                 self.at_its(its, |its, bus| its.advance(commands, bus))
             }

@@ -276,6 +276,7 @@ fn operate(
         }
         Operation::Advance { commands } => act_once(Action::Advance { its, commands }, on),
         Operation::PowerLoss { restored } => act_once(Action::PowerLoss { its, restored }, on),
+        Operation::EnableByOther {} => act_once(Action::EnabledByOther { its }, on),
         Operation::SelectIts { its } => return Left::Its(its),
         Operation::Fail { change, nth } => return Left::Arm(Armed::Fail { change, nth }),
         Operation::Tamper { after, at: place, value } => {

@@ -89,8 +89,10 @@ circumstances! {
     "hardware" ["goes on", "stalls at any command"] |of| {
         usize::from(has(of, |operation| matches!(operation, Operation::Stall { .. })))
     };
-    "power" ["stays", "is lost"] |of| {
-        usize::from(has(of, |operation| matches!(operation, Operation::PowerLoss { .. })))
+    "power" ["stays", "is lost", "is lost, and firmware enables"] |of| {
+        let lost = has(of, |operation| matches!(operation, Operation::PowerLoss { .. }));
+        let enabled = has(of, |operation| matches!(operation, Operation::EnableByOther {}));
+        usize::from(lost).saturating_add((lost && enabled).into())
     };
     "page ownership" ["changes", "fails to change"] |of| {
         usize::from(has(of, |operation| matches!(operation, Operation::Fail { .. })))
@@ -307,7 +309,11 @@ pub fn impossible(
             target == FuzzTarget::Cmdq && has(("collection table", "two-level")),
             "its_cmdq has flat collection tables",
         ),
-        (target == FuzzTarget::Cmdq && has(("power", "is lost")), "its_cmdq keeps power"),
+        (
+            target == FuzzTarget::Cmdq
+                && names.into_iter().any(|(name, value)| name == "power" && value != "stays"),
+            "its_cmdq keeps power",
+        ),
         (
             has(("host's stores", "cached")) && any_snoops.contains(&true),
             "where a device snoops, what the host stores is seen at once",

@@ -322,6 +322,7 @@ impl ExpectedState {
             Operation::DonateGuest { .. } | Operation::ReclaimGuest { .. } => {}
             Operation::RawHypercall { .. } | Operation::SetUpRedistributors { .. } => {}
             Operation::TearDown { .. } | Operation::Stall { .. } => {}
+            Operation::EnableByOther {} => {}
             Operation::Progress { .. } | Operation::Clean { .. } | Operation::WriteBack { .. } => {}
         }
     }

@@ -495,10 +495,10 @@ fn strange_interrupt(draft: &mut Draft<'_, '_>) {
 
 /// Kinds that are there for hosts that own their ITS.
 #[rustfmt::skip]
-pub(super) const OF_OWNERS: [Kind; 13] = [
+pub(super) const OF_OWNERS: [Kind; 14] = [
     Kind::Configure, Kind::Probe, Kind::InitCpu, Kind::Unmask, Kind::Mask, Kind::MoveEvent,
     Kind::UnmapEvent, Kind::Acknowledge, Kind::PowerLoss, Kind::SelectIts, Kind::GrowCollection,
-    Kind::StoreAddress, Kind::WriteHalf,
+    Kind::StoreAddress, Kind::WriteHalf, Kind::EnableByOther,
 ];
 
 /// Any operation at all.

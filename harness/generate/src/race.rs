@@ -10,8 +10,11 @@ use crate::{opening, several};
 const OPERATIONS: usize = 24;
 
 /// What makes a race of its own.
-const KINDS: &[Phrase] =
-    &[both_post, pages_change_hands, pages_come_back, rewritten, both_stop, any_registers];
+#[rustfmt::skip]
+const KINDS: &[Phrase] = &[
+    both_post, pages_change_hands, pages_come_back, rewritten, both_stop, any_registers,
+    several::power_loss,
+];
 
 /// Phrases and races between them; where the ITS is not guarded yet, set-up is one of those.
 pub(super) fn write(draft: &mut Draft<'_, '_>, weights: &Weights, hostile: bool) {

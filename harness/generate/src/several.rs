@@ -1,5 +1,6 @@
 //! What is done to each of several ITSs.
 
+use crate::legal;
 use crate::words::*;
 
 /// Does it to each ITS of the board, the current one last or first, and stays at the last.
@@ -47,8 +48,34 @@ pub(super) fn sleep(draft: &mut Draft<'_, '_>) {
     });
 }
 
+/// Power is lost at work, EL2 sees it or not, and firmware enables the ITS. It does so only with an
+/// empty queue, whose CWRITER is 0.
+fn enabled_by_other(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    draft.maybe(7, 8, |draft| {
+        draft.push_all([Operation::Suspend { cpu }, Operation::Resume { cpu }]);
+    });
+    draft.push(Operation::PowerLoss { restored: true });
+    draft.maybe(3, 4, |draft| draft.poll());
+    draft.maybe(1, 4, |draft| draft.push(Operation::Disable { cpu }));
+    draft.push(Operation::EnableByOther {});
+    for _ in 0..draft.between(1, 3) {
+        match draft.below(5) {
+            0 => draft.push(Operation::Disable { cpu }),
+            1 => draft.push(Operation::Enable { cpu }),
+            2 => draft.push(Operation::Suspend { cpu }),
+            3 => draft.push(Operation::Resume { cpu }),
+            _ => legal::map_device(draft),
+        }
+    }
+    draft.poll();
+}
+
 /// Power is lost in the middle of something; maybe the driver tries to go on.
 pub(super) fn power_loss(draft: &mut Draft<'_, '_>) {
+    if draft.chance(1, 4) {
+        return enabled_by_other(draft);
+    }
     let cpu = draft.cpu();
     match draft.below(4) {
         0 => draft.push(Operation::Disable { cpu }),

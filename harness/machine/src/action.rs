@@ -93,6 +93,9 @@ pub enum Action {
     /// are UNKNOWN after it but for what resets. `restored`: firmware then writes CBASER, CWRITER
     /// and each `BASER<n>` as they were.
     PowerLoss { its: u8, restored: bool },
+    /// Firmware sets Enabled of the n-th ITS, which lost power while Enabled was 1. It does so only
+    /// where queue and tables are Valid and no command is left.
+    EnabledByOther { its: u8 },
     /// The host cleans memory to the point of coherency and waits for it: DC CVAC, DSB.
     Clean { cpu: u8, address: u64, bytes: u64 },
     /// The cache line at a physical address arrives in memory, if it is dirty.

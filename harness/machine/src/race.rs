@@ -57,6 +57,7 @@ impl Action {
             | Self::Acknowledge { cpu } => Some(cpu),
             Self::Msi { .. }
             | Self::PowerLoss { .. }
+            | Self::EnabledByOther { .. }
             | Self::WriteBack { .. }
             | Self::Advance { .. } => None,
         }

@@ -84,6 +84,7 @@ impl Display for Action {
                 };
                 write!(f, "{} loses power{after}", ItsName(its))
             }
+            Self::EnabledByOther { its } => write!(f, "firmware enables {}", ItsName(its)),
             Self::Clean { cpu, address, bytes } => {
                 write!(f, "cpu{cpu} cleans {} ({bytes:#x} bytes)", Place::of(address))
             }
@@ -353,7 +354,7 @@ pub fn subject(action: &Action) -> &'static str {
         }
         Action::Msi { .. } => "msi",
         Action::Acknowledge { .. } => "acknowledge",
-        Action::PowerLoss { .. } => "power",
+        Action::PowerLoss { .. } | Action::EnabledByOther { .. } => "power",
         Action::Clean { .. } | Action::WriteBack { .. } => "cache",
         Action::Advance { .. } => "hardware",
     }

@@ -1,7 +1,7 @@
 //! The register table, P1 to P3, and P11 at rest.
 
 use crate::Seen::{Abort, Does, Read, Returned, Untouched, Writes};
-use crate::{BOOT, CLOSING, OPEN, Row, SLOW, SYNC, lines, row};
+use crate::{BOOT, CLOSING, OPEN, POST, Row, SLOW, SYNC, lines, row};
 
 /// EL2 has seen that the ITS is at rest.
 const REST: &str = "boot queue-pages=1; suspend";
@@ -10,6 +10,7 @@ const LATE: &str = "its0 quiescent=late; boot queue-pages=1; disable";
 
 const NOTHING: crate::Seen = Writes(&[]);
 const ENABLES: crate::Seen = Writes(&["CTLR := 0x1 (enabled)"]);
+const DISABLES: crate::Seen = Writes(&["CTLR := 0x0"]);
 const CBASER: crate::Seen = Writes(&["CBASER := 0xb800000080000400 (valid)", "CWRITER := 0x0"]);
 const BASER0: crate::Seen = Writes(&["BASER0 := 0xf907000080010600 (valid)"]);
 const BASER1: crate::Seen = Writes(&["BASER1 := 0xbc07000080030600 (valid)"]);
@@ -199,6 +200,7 @@ fn rest() -> Vec<Row> {
     };
     // C = J = 0, so that power which comes back leaves CREADR and CBASER as they were.
     let resumed = |steps: &str| lines(&[REST, "resume", steps]);
+    let on = |steps: &str| lines(&[&resumed(steps), SYNC, POST, "poll 1"]);
     vec![
         check("At rest: the host cleared Enabled", BOOT, REST),
         check("At rest: EL2 found Quiescent", LATE, &lines(&[LATE, "quiesce"])),
@@ -233,6 +235,17 @@ fn rest() -> Vec<Row> {
             &[&resumed("power-loss restored; write-baser 0")],
             &[&resumed("suspend; power-loss restored; write-baser 0")],
             BASER0,
+        ),
+        writes(
+            "Lost power at work: something else sets Enabled, and the host clears it",
+            &[&resumed("power-loss restored; poll 1; enable-by-other; disable")],
+            &[&resumed("enable; poll 1; disable")],
+            DISABLES,
+        ),
+        row(
+            "Lost power at work: something else sets Enabled, and the host goes on",
+            (on("power-loss restored; poll 1; enable-by-other"), Read(0)),
+            (on("power-loss restored; enable-by-other"), Read(0x20)),
         ),
     ]
 }

@@ -206,6 +206,10 @@ impl GuardedIts {
             // Taken by a look of its own, before it is forwarded.
             (true, false) => {
                 self.look(before, trap);
+                // P11: something else has set Enabled again.
+                if self.stop == Stop::Lost {
+                    return;
+                }
                 trap.account.writes.push(write);
                 if place.is_some() {
                     self.stop = Stop::Stopping;

@@ -9,7 +9,7 @@ use its_machine::{
 
 use crate::account::Account;
 use crate::ghost::Ghost;
-use crate::guarded::GuardedIts;
+use crate::guarded::{GuardedIts, Stop};
 use crate::hypercall::HostCall;
 use crate::ledger::Ledger;
 use crate::race::Race;
@@ -107,13 +107,13 @@ impl Policy {
     }
 
     /// Returns whether nothing more can be expected of the queue: all of it was consumed, the ITS
-    /// is stalled or disabled, or the host's next command is refused.
+    /// is stalled, disabled or lost power at work, or the host's next command is refused.
     pub fn is_settled(&self, its: u8) -> bool {
         let its = usize::from(its);
         let registers = &self.hardware.its[its].registers;
         match &self.guarded[its] {
             _ if !registers.enabled || registers.creadr & STALLED != 0 => true,
-            Some(guarded) => guarded.queues.is_settled(),
+            Some(guarded) => guarded.stop == Stop::Lost || guarded.queues.is_settled(),
             None => self.hardware.is_settled(its),
         }
     }
@@ -199,6 +199,7 @@ impl Policy {
             Action::Device { .. }
             | Action::Msi { .. }
             | Action::Acknowledge { .. }
+            | Action::EnabledByOther { .. }
             | Action::Clean { .. }
             | Action::WriteBack { .. }
             | Action::Advance { .. } => self.act_on_hardware(action, outcome, events, account),

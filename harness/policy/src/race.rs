@@ -360,6 +360,7 @@ impl Underway {
             | Action::Msi { .. }
             | Action::Acknowledge { .. }
             | Action::PowerLoss { .. }
+            | Action::EnabledByOther { .. }
             | Action::Clean { .. }
             | Action::WriteBack { .. }
             | Action::Advance { .. } => {}

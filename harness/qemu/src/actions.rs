@@ -61,6 +61,8 @@ impl Deed {
                 Self::Known(Outcome::Refused)
             }
             Action::Msi { its, device_id, event_id, size } => msi(its, device_id, event_id, size),
+            // It has no effect but after a loss of power.
+            Action::EnabledByOther { .. } => Self::Known(Outcome::Done),
             Action::Clean { .. } | Action::WriteBack { .. } | Action::Advance { its: 0, .. } => {
                 Self::Known(Outcome::Done)
             }

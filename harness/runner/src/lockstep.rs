@@ -476,6 +476,7 @@ const fn is_answered(action: &Action) -> bool {
         | Action::Store { .. }
         | Action::StoreCommand { .. }
         | Action::PowerLoss { .. }
+        | Action::EnabledByOther { .. }
         | Action::Clean { .. }
         | Action::WriteBack { .. }
         | Action::Advance { .. } => false,

@@ -57,7 +57,7 @@ impl FuzzTarget {
         let played = match self {
             Self::Cmdq => !matches!(
                 kind,
-                PowerLoss | SelectIts | GrowCollection | StoreAddress | Race | WriteHalf
+                PowerLoss | EnableByOther | SelectIts | GrowCollection | StoreAddress | Race | WriteHalf
             ),
             Self::Mmio | Self::Hvc | Self::Tables => !matches!(kind, Race),
             Self::Race => true,
@@ -67,7 +67,7 @@ impl FuzzTarget {
                 Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp
                     | SetUpRedistributors | TearDown | RawHypercall | WriteBack | Fail | Tamper
                     | Race | Describe | MapDevices | StoreAddress | WriteHalf | GrowCollection
-                    | Progress | Stall
+                    | Progress | Stall | EnableByOther
             ),
         };
         played

@@ -260,6 +260,9 @@ operations {
     Acknowledge = 0x64 "acknowledge" [cpu] {}
     /// The ITS loses power and gets it back; firmware may restore its registers.
     PowerLoss = 0x65 "power-loss" { restored: bool = flag("restored") }
+    /// Firmware sets Enabled of the ITS. It does so only where power was lost while Enabled was 1,
+    /// queue and tables are Valid, and no command is left.
+    EnableByOther = 0x6f "enable-by-other" {}
     /// The host turns to this ITS: what names no ITS by itself is for it, until the next of these.
     /// A scenario starts at ITS 0.
     SelectIts = 0x66 "select-its" { its: u8 = ITS }
@@ -313,7 +316,6 @@ pub(crate) const RESERVED: &[(u8, &str, &str)] = &[
     (0x6c, "fail-late", "a change of page ownership fails after it began"),
     (0x6d, "power-off", "an ITS loses power until power-on; memory may change in between"),
     (0x6e, "power-on", "an ITS gets power back"),
-    (0x6f, "enable-by-other", "somebody but host and EL2 enables an ITS"),
 ];
 
 impl Operation {
@@ -415,7 +417,7 @@ mod tests {
                 0x23, 0x24, 0x25, 0x28, 0x29, 0x2a, 0x2b, 0x2c, 0x2d, 0x2e, 0x2f, 0x30, 0x31, 0x32,
                 0x33, 0x34, 0x35, 0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x50, 0x51,
                 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58, 0x59, 0x5a, 0x5b, 0x5c, 0x5d, 0x5e, 0x60,
-                0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x6a, 0x6b, 0x70
+                0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x6a, 0x6b, 0x6f, 0x70
             ]
         );
     }

@@ -55,6 +55,7 @@ impl Service {
             }
             Action::Acknowledge { .. } => self.forget_taken(taken(part.outcome)),
             Action::PowerLoss { .. } => return Err("an ITS lost power"),
+            Action::EnabledByOther { .. } => {}
             // What it read of an ITS the driver's next read shows as well.
             Action::Device { .. }
             | Action::Load { .. }
@@ -79,6 +80,7 @@ fn drives(action: &Action) -> bool {
         | Action::Msi { .. }
         | Action::Acknowledge { .. }
         | Action::PowerLoss { .. }
+        | Action::EnabledByOther { .. }
         | Action::WriteBack { .. }
         | Action::Advance { .. } => false,
     }

@@ -182,6 +182,8 @@ impl Service {
                 self.lines_arrive(address, bytes)
             }
             Action::WriteBack { address } => self.lines_arrive(address, 1),
+            // It has no effect but after a loss of power.
+            Action::EnabledByOther { .. } => NOTHING,
             Action::Clean { .. } | Action::Load { .. } | Action::Advance { .. } => NOTHING,
         }
     }
@@ -596,6 +598,7 @@ fn relies_on_memory(action: &Action) -> bool {
         | Action::Msi { .. }
         | Action::Acknowledge { .. }
         | Action::PowerLoss { .. }
+        | Action::EnabledByOther { .. }
         | Action::Advance { .. } => true,
         Action::Load { .. }
         | Action::Store { .. }

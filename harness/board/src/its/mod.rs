@@ -74,6 +74,8 @@ pub(crate) struct PhysicalIts {
     enabled: bool,
     /// Enabled was cleared with work left, and it has not ended yet.
     stopping: bool,
+    /// Power was lost while Enabled was 1, and nobody wrote GITS_CTLR since.
+    lost_at_work: bool,
     /// Reads of CTLR for which Quiescent is still 0 after it ended.
     late_reads: u8,
     statusr: u64,
@@ -106,6 +108,7 @@ impl PhysicalIts {
             coherence: machine.coherence,
             enabled: false,
             stopping: false,
+            lost_at_work: false,
             late_reads: 0,
             statusr: 0,
             cbaser: Cbaser::new(),

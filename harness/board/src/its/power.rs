@@ -2,7 +2,7 @@
 //! registers.
 
 use its_gic::register::{BASER_COUNT, OFFSET_MASK};
-use its_gic::{Baser, Part, Register};
+use its_gic::{Baser, Ctlr, Part, Register};
 
 use super::cache::Cache;
 use super::effects::Unsettled;
@@ -20,6 +20,7 @@ impl PhysicalIts {
     /// writes CBASER, CWRITER and the BASERs as they were.
     pub(crate) fn lose_power(&mut self, restored: bool, bus: &mut Bus) {
         let (cbaser, cwriter, basers) = (self.cbaser, self.cwriter, self.basers);
+        self.lost_at_work = self.enabled;
         self.enabled = false;
         self.stopping = false;
         self.late_reads = 0;
@@ -40,6 +41,13 @@ impl PhysicalIts {
             for (n, baser) in (0..BASER_COUNT).zip(basers) {
                 self.write_register(Register::Baser(n), whole, baser.into_bits(), bus);
             }
+        }
+    }
+
+    /// Firmware sets Enabled where power was lost at work, the ITS is ready and no command is left.
+    pub(crate) fn be_enabled_by_other(&mut self, bus: &mut Bus) {
+        if self.lost_at_work && self.can_start() && self.creadr == self.cwriter {
+            self.write_ctlr(Ctlr::new().with_enabled(true), bus);
         }
     }
 

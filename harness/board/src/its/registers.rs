@@ -125,7 +125,8 @@ impl PhysicalIts {
         }
     }
 
-    fn write_ctlr(&mut self, ctlr: Ctlr, bus: &mut Bus) {
+    pub(super) fn write_ctlr(&mut self, ctlr: Ctlr, bus: &mut Bus) {
+        self.lost_at_work = false;
         match (self.enabled, ctlr.enabled()) {
             (false, true) if !self.can_start() => {
                 let address = Register::Ctlr.offset();
@@ -150,7 +151,7 @@ impl PhysicalIts {
     }
 
     /// Whether Enabled may be set: quiescent, with a queue and the tables that are needed.
-    fn can_start(&self) -> bool {
+    pub(super) fn can_start(&self) -> bool {
         let collections = self.basers[COLLECTIONS].valid() || !self.collections.is_empty();
         self.is_quiescent() && self.cbaser.valid() && self.basers[DEVICES].valid() && collections
     }
