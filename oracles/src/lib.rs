@@ -19,6 +19,7 @@
 //! emulator or the reference: a mistake in the reference cannot hide a leak.
 
 mod barriers;
+mod doubt;
 mod el2;
 mod emulation_pages;
 mod forwarded;
@@ -242,6 +243,7 @@ pub struct Oracles {
     rest: rest::Rest,
     queue_bounds: queue_bounds::QueueBounds,
     slots: slots::Slots,
+    doubt: doubt::Doubt,
 }
 
 impl Oracles {
@@ -258,17 +260,27 @@ impl Oracles {
             rest: rest::Rest::default(),
             queue_bounds: queue_bounds::QueueBounds::default(),
             slots: slots::Slots::default(),
+            doubt: doubt::Doubt::new(machine.its.len()),
         }
     }
 
     /// Judges one action; what it broke is appended to `findings`.
     pub fn judge(&mut self, step: Step, view: &impl View, findings: &mut Vec<Finding>) {
+        self.note_doubt((step.events, Some(step.action)), view);
+        if self.doubt.is_there {
+            return;
+        }
         for part in step.parts(self.guarding()) {
             let known = findings.len();
             self.judge_part(&part, view, findings);
             renumber(&mut findings[known..], |event| part.before.len() + event);
         }
         self.watch.note_finalized(step.action, step.outcome);
+    }
+
+    fn note_doubt(&mut self, (events, over): (&[Event], Option<&Action>), view: &impl View) {
+        let writer = |its| view.register(its, Register::Cwriter);
+        self.doubt.note(events, over, &self.guards, writer);
     }
 
     /// How EL2 sets ITSs up from now on.
@@ -421,6 +433,13 @@ impl Oracles {
         view: &impl View,
         findings: &mut Vec<Finding>,
     ) {
+        for (part, slice) in race::slices(parts, events) {
+            let over = matches!(slice.last(), Some(Event::Over)).then_some(&part.action);
+            self.note_doubt((slice, over), view);
+        }
+        if self.doubt.is_there {
+            return;
+        }
         self.slots.judge(events, &self.guards, findings);
         let guarding = self.guarding();
         let own = race::by_part(parts, events);

@@ -16,8 +16,12 @@ use crate::state::State;
 
 /// Why an agent stands still.
 enum Pause {
-    Turn { skip: bool },
+    Turn {
+        skip: bool,
+    },
     Waits(LockName),
+    /// Until no other agent is in the middle of an action.
+    WaitsForOthers,
 }
 
 /// Resumed with whether what it waits for can still happen.
@@ -54,6 +58,8 @@ pub(crate) struct Race {
     /// Steps made and locks given back in this turn.
     steps: u16,
     unlocks: u16,
+    /// Whether each agent is in the middle of an action.
+    acting: [bool; AGENTS],
     /// Of all agents but the one whose turn it is.
     parked: [Underway; AGENTS],
 }
@@ -131,6 +137,7 @@ impl Board {
             turns: turns.iter().copied().collect(),
             steps: 0,
             unlocks: 0,
+            acting: [false; AGENTS],
             parked: Default::default(),
         });
         let parts = RefCell::new(Vec::new());
@@ -158,7 +165,12 @@ impl Board {
     fn act(&self, agent: u8, list: &[Action], parts: &RefCell<Vec<Part>>) {
         for action in list {
             self.step();
+            if is_of_power(action) {
+                self.wait_for_others(agent);
+            }
+            self.note_acting(agent, true);
             let outcome = self.dispatch(action);
+            self.note_acting(agent, false);
             self.state.borrow_mut().events.push(Event::Over);
             parts.borrow_mut().push(Part { agent, action: *action, outcome });
             if outcome == Outcome::Stopped {
@@ -204,9 +216,25 @@ impl Board {
     fn can_go_on(&self, pause: &Option<Pause>) -> bool {
         match pause {
             Some(Pause::Waits(name)) => !self.is_held(*name),
+            Some(Pause::WaitsForOthers) => !self.is_anybody_acting(),
             Some(Pause::Turn { .. }) => true,
             None => false,
         }
+    }
+
+    fn is_anybody_acting(&self) -> bool {
+        self.state.borrow().race.as_ref().is_some_and(|race| race.acting.contains(&true))
+    }
+
+    fn note_acting(&self, agent: u8, acting: bool) {
+        if let Some(race) = &mut self.state.borrow_mut().race {
+            race.acting[usize::from(agent)] = acting;
+        }
+    }
+
+    /// Waits until no other agent is in the middle of an action, or all of those wait for ever.
+    fn wait_for_others(&self, agent: u8) {
+        while self.is_anybody_acting() && stand(agent, Pause::WaitsForOthers) {}
     }
 
     fn is_held(&self, name: LockName) -> bool {
@@ -242,6 +270,11 @@ impl Board {
             }
         }
     }
+}
+
+/// Whether an action is part of a suspend of the machine, during which no CPU is at EL2.
+const fn is_of_power(action: &Action) -> bool {
+    matches!(action, Action::PowerLoss { .. } | Action::EnabledByOther { .. })
 }
 
 fn stand(agent: u8, pause: Pause) -> bool {
