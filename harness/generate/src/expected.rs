@@ -11,7 +11,7 @@ use its_machine::{Area, ItsConfiguration, MAX_ITS, Pace, Place};
 use its_scenario::{Boot, HostCommand, Operation, Rdbase, Stage};
 
 /// Records of devices in one of EL2's private pages (P7).
-const RECORDS_PER_PAGE: u64 = PAGE_BYTES / 16;
+pub(crate) const RECORDS_PER_PAGE: u64 = PAGE_BYTES / 16;
 
 /// An event that should be mapped.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,7 @@
 //! Phrases of a host that is wrong, or attacks.
 
+use its_machine::{ITS_FRAMES, LINEAR_MAP};
+
 use super::hvc;
 use super::legal::set_up;
 use crate::words::*;
@@ -409,10 +411,43 @@ pub(super) fn hypercalls(draft: &mut Draft<'_, '_>) {
             let call = draft.pick(&Hypercall::ALL, Hypercall::HostShareHyp);
             let flip = if draft.chance(1, 3) { draft.word() } else { 0 };
             let x0 = call.function_id() ^ flip;
-            let [x1, x2, x3, x4] = [(); 4].map(|()| draft.word());
+            let [x1, x2, x3, x4] = if draft.chance(1, 2) {
+                almost_right_arguments(draft, call)
+            } else {
+                [(); 4].map(|()| draft.word())
+            };
             draft.push(Operation::RawHypercall { cpu, x0, x1, x2, x3, x4 });
         }
     }
+}
+
+/// The arguments that the driver would give, one of them with a higher bit set or the next number.
+fn almost_right_arguments(draft: &mut Draft<'_, '_>, call: Hypercall) -> [u64; 4] {
+    let its = usize::from(draft.expected.current);
+    let frame = ITS_FRAMES.get(its).copied().unwrap_or(0);
+    let mut arguments = match call {
+        Hypercall::HostShareHyp
+        | Hypercall::HostUnshareHyp
+        | Hypercall::HostDonateGuest
+        | Hypercall::ReclaimGuestPage => {
+            let page = draft.page_of(Area::HOST);
+            [page.address() / PAGE_BYTES, 0, 0, 0]
+        }
+        Hypercall::InitItsEmulation => {
+            let linear = |place: Place| place.address().wrapping_add(LINEAR_MAP);
+            let [private, descriptor] = draft.own_places().map(linear);
+            [frame, private, descriptor, draft.expected.boot.private_pages.into()]
+        }
+        Hypercall::FiniItsEmulation => [frame, 0, 0, 0],
+        Hypercall::ProtFinalize | Hypercall::InitRedistributorEmulation => [0; 4],
+    };
+    let number = draft.below(4) as usize;
+    let right = arguments.get(number).copied().unwrap_or(0);
+    let wrong = if draft.chance(3, 4) { draft.wrapped(right) } else { draft.near(right) };
+    if let Some(argument) = arguments.get_mut(number) {
+        *argument = wrong;
+    }
+    arguments
 }
 
 /// Set-up with one argument wrong.

@@ -3,6 +3,7 @@
 use its_machine::ITS_FRAMES;
 
 use super::{hostile, legal, several};
+use crate::expected::RECORDS_PER_PAGE;
 use crate::words::*;
 
 /// Traffic next to it.
@@ -303,13 +304,14 @@ fn wrong_address(draft: &mut Draft<'_, '_>) {
     fail(draft);
 }
 
-/// The list of live devices is wrong: a device twice, an ITT elsewhere, one device too many.
+/// The list of live devices is wrong: a device twice, an ITT elsewhere, one device too many, or so
+/// many that their bytes wrap around.
 fn bad_live_device(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let list = draft.area(Area::LIVE_LIST);
     let devices = draft.expected.here().devices.len() as u64;
     let entry = draft.below(devices.max(1)).saturating_mul(16) as u16;
-    match draft.below(4) {
+    match draft.below(5) {
         0 => {
             let (at, of) = (Place::at(list, 0, entry.saturating_add(8)), draft.bad_place());
             draft.push(Operation::StoreAddress { cpu, at, of, physical: true });
@@ -319,13 +321,49 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
             draft.push(Operation::Store { cpu, at, value });
         }
         2 => listed_twice(draft, cpu, devices),
+        3 => list_before_a_page_in_use(draft),
         _ => {
-            let at = Place::at(draft.area(Area::DESCRIPTOR), 0, 0x18);
-            let value = draft.pick(&[0, 256, 257, 257, 512, 1024, 1025], 257);
+            let at = Place::at(draft.area(Area::DESCRIPTOR), 0, LENGTH);
+            let wrapped = draft.wrapped(devices);
+            let value = draft.pick(&[0, 256, 257, 257, 512, 1024, 1025, wrapped, wrapped], 257);
             draft.push(Operation::Store { cpu, at, value });
         }
     }
     fail(draft);
+}
+
+/// Offsets of the list of live devices in the descriptor: its length, and where it is.
+const LENGTH: u16 = 0x18;
+const LIST: u16 = 0x20;
+
+/// As many devices are listed as there are records for, or some more. The page behind is shared,
+/// or has an ITT of another ITS.
+fn list_before_a_page_in_use(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let first = draft.below(4) as u16;
+    let pages = u16::from(draft.expected.boot.private_pages);
+    let behind = Place::page(Area::HOST, first.saturating_add(pages));
+    if draft.chance(1, 3) {
+        draft.push(Operation::Share { cpu, page: behind });
+    } else {
+        let its = draft.expected.current;
+        several::other_its(draft);
+        let device_id = draft.below(16) as u32;
+        draft.push(Operation::MapDevice { cpu, device_id, event_id_bits: 5, itt: behind });
+        draft.push(Operation::SelectIts { its });
+    }
+    let records = u64::from(pages).saturating_mul(RECORDS_PER_PAGE);
+    let value = draft.near(records);
+    let [length, list] = [LENGTH, LIST].map(|at| Place::at(draft.area(Area::DESCRIPTOR), 0, at));
+    draft.push_all([
+        Operation::StoreAddress {
+            cpu,
+            at: list,
+            of: Place::page(Area::HOST, first),
+            physical: false,
+        },
+        Operation::Store { cpu, at: length, value },
+    ]);
 }
 
 /// One more entry of the list names a device that is in it, with an ITT elsewhere.
@@ -337,7 +375,7 @@ fn listed_twice(draft: &mut Draft<'_, '_>, cpu: u8, devices: u64) {
     let list = draft.area(Area::LIVE_LIST);
     let entry = Place::at(list, 0, 0).address().saturating_add(devices.saturating_mul(16));
     let itt = Place::of(entry.saturating_add(8));
-    let number = Place::at(draft.area(Area::DESCRIPTOR), 0, 0x18);
+    let number = Place::at(draft.area(Area::DESCRIPTOR), 0, LENGTH);
     draft.push_all([
         Operation::Store { cpu, at: number, value: devices.saturating_add(1) },
         Operation::Store { cpu, at: Place::of(entry), value: word },

@@ -50,7 +50,9 @@ pub use event::{CommandError, Event, Misconduct, PageChange};
 pub use freedom::{Choices, Freedom, Freedoms};
 pub use its::{ItsConfiguration, Pace};
 pub use lock::LockName;
-pub use machine::{ITS_FRAMES, MAX_CPUS, MAX_ITS, Machine, REDISTRIBUTOR_FRAMES, Topology};
+pub use machine::{
+    ITS_FRAMES, LINEAR_MAP, MAX_CPUS, MAX_ITS, Machine, REDISTRIBUTOR_FRAMES, Topology,
+};
 pub use page::{El2Side, HostSide, PageState};
 pub use place::Place;
 pub use race::{AGENTS, Part, RACING_CPUS, Turn, Until, WORLD};

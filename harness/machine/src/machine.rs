@@ -95,8 +95,8 @@ pub static REDISTRIBUTOR_FRAMES: [u64; MAX_CPUS] = [
     0x0840_0000,
     0x0844_0000,
 ];
-/// The linear map covers all 52 bits.
-const LINEAR_MAP: u64 = 0xfff0_0000_0000_0000;
+/// What a board's linear map adds to a physical address. It covers all 52 bits.
+pub const LINEAR_MAP: u64 = 0xfff0_0000_0000_0000;
 /// INTID bits of the GIC: LPIs 8192 to 65535.
 const INTID_BITS: u8 = 16;
 

@@ -674,7 +674,7 @@ impl GuardedIts {
             Stop::Stopping => {
                 let rests = |ctlr: Ctlr| ctlr.quiescent() && !ctlr.enabled();
                 if reads.any(|read| ctlr(read).is_some_and(rests)) {
-                    let cbaser = reads.clone().find_map(of(Register::Cbaser));
+                    let cbaser = reads.find_map(of(Register::Cbaser));
                     self.stop = self.stopped(cbaser, reads.find_map(of(Register::Creadr)));
                 }
             }

@@ -33,6 +33,8 @@ struct Underway {
     account: Account,
     /// The hardware when EL2 took the lock, or when it began where there is none.
     before: Option<Before>,
+    /// So many events came before that.
+    before_at: usize,
     /// P2: an ITS was not guarded yet when it began.
     closing: bool,
     /// S1, S2: what refused a set-up when it began.
@@ -187,6 +189,7 @@ impl Underway {
             contested: BTreeSet::new(),
             account: Account::default(),
             before,
+            before_at: 0,
             closing: policy.is_closing(),
             refused: refused_early(policy),
             describes: policy.only_describes(),
@@ -262,6 +265,7 @@ impl Underway {
         policy.ledger.contest(&BTreeSet::new());
         policy.settle(&self.events, &mut self.account);
         self.events.clear();
+        self.before_at = 0;
         self.sets_up = false;
         if let Action::Device { address, .. } = self.part.action {
             self.before = policy.before(address);
@@ -277,10 +281,10 @@ impl Underway {
             slice = rest;
         }
         let takes = |event: &Event| matches!(*event, Event::Acquired(name) if self.protects(name));
-        if let Action::Device { address, .. } = self.part.action
-            && slice.iter().any(takes)
-        {
+        let taken = slice.iter().rposition(takes);
+        if let (Action::Device { address, .. }, Some(taken)) = (self.part.action, taken) {
             self.before = policy.before(address);
+            self.before_at = self.events.len() + taken;
         }
         policy.replay(slice, &mut self.account);
         self.events.extend_from_slice(slice);
@@ -345,7 +349,8 @@ impl Underway {
                     return;
                 };
                 if let Before::Its { its, registers, .. } = &mut before {
-                    found(registers, policy.machine.its[*its], &self.events);
+                    let since = self.events.get(self.before_at..).unwrap_or_default();
+                    found(registers, policy.machine.its[*its], since);
                 }
                 let (access, seen) = ((size, direction), value_of(&outcome));
                 policy.judge_trap(access, &before, seen, &self.events, &mut self.account);

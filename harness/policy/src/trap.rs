@@ -236,7 +236,9 @@ impl RedistributorTrap<'_> {
         let size = self.size.bytes();
         let own = [gicr::CTLR, gicr::PROPBASER, gicr::PENDBASER];
         let named = redistributor_register(self.offset, size);
-        let named = named.map(|(register, _)| register).filter(|one| own.contains(one));
+        let named = named.map(|(register, _)| register);
+        let read = named.filter(|one| own.contains(one) || *one == gicr::TYPER);
+        let named = named.filter(|one| own.contains(one));
         let aligned = self.offset.is_multiple_of(size);
         // GICR_SETLPIR, CLRLPIR, INVLPIR, INVALLR: 64 bits, no halves.
         let wide = matches!(self.offset & !7, 0x40 | 0x48 | 0xa0 | 0xb0);
@@ -245,7 +247,7 @@ impl RedistributorTrap<'_> {
             Direction::Read => {
                 // Sizes that a register does not have read zero; which those are is known of few
                 // registers.
-                let other = self.size != AccessSize::Word && named.is_none();
+                let other = self.size != AccessSize::Word && read.is_none();
                 self.judge_read(!aligned || wide || other, account);
             }
             Direction::Write(_) if vlpi || !aligned => {}
