@@ -219,7 +219,7 @@ impl Registers {
 
     /// Whether a write must not be made now: CBASER and BASERs while Enabled or not Quiescent,
     /// Enabled before Quiescent.
-    fn forbids(&self, register: Register, value: u64) -> Truth {
+    pub fn forbids(&self, register: Register, value: u64) -> Truth {
         let busy = match (self.enabled, self.quiescent) {
             (true, _) => Truth::Yes,
             (_, Truth::Yes) => Truth::No,

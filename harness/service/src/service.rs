@@ -378,6 +378,9 @@ impl Service {
             return Err("the emulation is declared not to let the host resume");
         }
         let registers = &self.hardware.its[its].registers;
+        if registers.forbids(register, value) != Truth::No {
+            return Err("the host did not wait until the ITS was quiescent");
+        }
         let is_as_before = match register {
             Register::Ctlr => !self.hardware.has_commands(its),
             Register::Cbaser => (value ^ registers.cbaser.value) & Cbaser::WRITABLE == 0,

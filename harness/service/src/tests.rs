@@ -236,6 +236,11 @@ fn a_driver_that_suspends_and_resumes_goes_on() {
         host
     };
     assert!(suspended().write(Register::Cbaser, cbaser() ^ 1 << 12).is_err());
+    for (register, value) in [(Register::Cbaser, cbaser()), (Register::Ctlr, 1)] {
+        let mut hasty = Host::mapped();
+        assert_eq!(hasty.write(Register::Ctlr, 0), Ok(None));
+        assert!(hasty.write(register, value).is_err(), "{register:?}: not quiescent yet");
+    }
     let mut host = suspended();
     assert_eq!(host.write(Register::Cbaser, cbaser()), Ok(None));
     host.written = 0;
@@ -380,6 +385,7 @@ fn what_is_declared_to_be_refused_is_no_longer_promised() {
     let resumes = |host: &mut Host| {
         let cbaser = host.service.hardware.its[0].registers.cbaser.value;
         host.write(Register::Ctlr, 0)?;
+        host.access(Register::Ctlr, Direction::Read, Outcome::Value(1 << 31))?;
         host.write(Register::Cbaser, cbaser)
     };
     type Declares = fn(&mut Declaration);
