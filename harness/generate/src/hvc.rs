@@ -320,7 +320,8 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
             let (at, value) = (Place::at(list, 0, entry), draft.word());
             draft.push(Operation::Store { cpu, at, value });
         }
-        2 => listed_twice(draft, cpu, devices),
+        2 if draft.chance(1, 2) => listed_twice(draft, cpu, devices),
+        2 => listed_almost_right(draft, cpu, list),
         3 => list_before_a_page_in_use(draft),
         _ => {
             let at = Place::at(draft.area(Area::DESCRIPTOR), 0, LENGTH);
@@ -364,6 +365,25 @@ fn list_before_a_page_in_use(draft: &mut Draft<'_, '_>) {
         },
         Operation::Store { cpu, at: length, value },
     ]);
+}
+
+/// A word of an entry is the driver's but for its Size, a higher bit, or its alignment.
+fn listed_almost_right(draft: &mut Draft<'_, '_>, cpu: u8, list: Area) {
+    let count = draft.expected.here().devices.len() as u64;
+    let index = draft.below(count.max(1));
+    let Some(device) = draft.expected.here().devices.get(index as usize) else { return };
+    let device_id = u64::from(device.device_id);
+    let size = u64::from(device.event_id_bits.saturating_sub(1));
+    let itt = device.itt.address();
+    let bits = u64::from(draft.its().event_id_bits);
+    let (word, value) = match draft.below(4) {
+        0 => (0, device_id | draft.near(bits).wrapping_shl(32)),
+        1 => (0, draft.wrapped(device_id | size << 32)),
+        2 => (8, draft.wrapped(itt)),
+        _ => (8, itt.wrapping_add(draft.pick(&[1, 8, 0x20, 0x80], 0x80))),
+    };
+    let offset = (index.saturating_mul(16) as u16).saturating_add(word);
+    draft.push(Operation::Store { cpu, at: Place::at(list, 0, offset), value });
 }
 
 /// One more entry of the list names a device that is in it, with an ITT elsewhere.

@@ -90,8 +90,11 @@ fn recorded_halves(draft: &mut Draft<'_, '_>) {
         draft.drain();
         draft.push(Operation::Suspend { cpu });
     }
+    let mut register = draft.pick(&[0, 1, 2, 3, 7, 8, 8, 8], 8);
     for _ in 0..draft.between(1, 3) {
-        let register = draft.pick(&[0, 1, 2, 3, 7, 8, 8, 8], 8);
+        if draft.chance(1, 4) {
+            register = draft.pick(&[0, 1, 2, 3, 7, 8, 8, 8], 8);
+        }
         let high = draft.chance(1, 2);
         let word = draft.word() & 0xffff_ffff;
         let flip = draft.pick(&[0, 0, 0, 1 << 31, 1 << 31, 1, word], 0);
