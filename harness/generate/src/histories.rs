@@ -9,6 +9,7 @@ use crate::{hostile, legal, limits};
 pub(super) const PHRASES: &[Phrase] = &[
     off_changed_on, stalled_repaired_retried, stalled_repaired_retried, powerless_changed_on,
     refused_repaired_refused, stopped_retried, lpis_off_changed_on, mapped_again,
+    itt_with_a_past, itt_with_a_past,
 ];
 
 /// Off, something about queue or tables changes, on again; and once more.
@@ -219,6 +220,29 @@ fn mapped_again(draft: &mut Draft<'_, '_>) {
     }
     draft.post_and_poll();
     draft.maybe(1, 2, |draft| draft.attempt(mapd(device_id, 0, BLANK, false)));
+}
+
+/// An ITT with an entry goes; its page changes hands or contents; it comes back.
+fn itt_with_a_past(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let device_id = draft.below(8) as u32;
+    let (event_id_bits, page) = (2, Place::page(Area::ITT, 310));
+    let map = Operation::MapDevice { cpu, device_id, event_id_bits, itt: page };
+    let (icid, _) = draft.some_collection();
+    let intid = draft.expected.next_intid;
+    draft.push_all([map, Operation::MapEvent { cpu, device_id, event_id: 0, intid, icid }]);
+    // Without a DISCARD the entry stays in memory.
+    draft.command(mapd(device_id, 0, BLANK, false));
+    draft.post_and_poll();
+    match draft.below(5) {
+        0 | 1 => draft.push_all(legal::away(cpu, page, false)),
+        2 => draft.push_all(legal::away(cpu, page, true)),
+        3 => draft.push(Operation::Store { cpu, at: page, value: 0 }),
+        _ => {}
+    }
+    draft.push(map);
+    draft.push(Operation::Msi { device_id, event_id: 0, half: false });
+    legal::interrupt(draft);
 }
 
 /// MAPD V=0 needs no ITT.

@@ -18,7 +18,7 @@ pub(super) const HOSTILE: &[Phrase] = &[
     grown_badly, grown_badly, aliased, shrunk, swapped_under_a_device, tampered, tampered,
     bad_collection_table, beyond_the_table, refused_for_its_itt, hostile::stored,
     hostile::taken_away, hostile::failing, hostile::remapped, hostile::while_running,
-    several::power_loss, several::power_loss, hostile::hypercalls,
+    several::power_loss, several::power_loss, hostile::hypercalls, hostile::hypercalls,
 ];
 
 /// A DeviceID behind one of the level-1 entries from 1 on.
