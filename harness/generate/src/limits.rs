@@ -138,9 +138,22 @@ fn batch_at_a_limit(draft: &mut Draft<'_, '_>) {
     let last = if draft.chance(1, 2) { sync(0) } else { mapd(u32::MAX, 31, BAD_ITT, true) };
     draft.command(last);
     draft.post_and_poll();
-    draft.maybe(1, 2, |draft| draft.push(Operation::Advance { commands: 64 }));
-    draft.maybe(1, 2, |draft| draft.retry());
+    draft.times(1, 4, with_more_to_judge);
     draft.poll();
+}
+
+/// What a host may do while EL2 has judged only some of what was submitted.
+fn with_more_to_judge(draft: &mut Draft<'_, '_>) {
+    let cpu = draft.cpu();
+    let some = draft.between(1, BATCH) as u16;
+    let commands = draft.pick(&[BATCH as u16, some], some);
+    match draft.below(8) {
+        0..=2 => draft.push(Operation::Advance { commands }),
+        3 => draft.retry(),
+        4 | 5 => cwriter_at_a_limit(draft),
+        6 => draft.push_all([Operation::Disable { cpu }, Operation::Enable { cpu }]),
+        _ => draft.poll(),
+    }
 }
 
 /// Memory that can be no ITT.

@@ -353,6 +353,7 @@ fn report(
 mod tests {
     use super::*;
     use crate::testing::{FREE, machine};
+    use its_machine::Errno;
 
     #[test]
     fn itts_may_be_el2_s_and_tables_shown() {
@@ -372,6 +373,29 @@ mod tests {
         assert_eq!(state(&ledger, FREE + 1), PageState::SHOWN);
         assert_eq!(ledger.own(page(FREE + 2), Owned::Own), Ok(()));
         assert_eq!(state(&ledger, FREE + 2), PageState::EL2);
+    }
+
+    /// A page that could not be given back is compared strictly again, once it is the host's.
+    #[test]
+    fn a_page_that_stuck_comes_free() {
+        let mut ledger = Ledger::new(machine(), Memory::default());
+        let mut ghost = Ghost::new(machine());
+        let one = Pages { first: FREE, count: 1 };
+        let mut wrong = |ledger: &mut Ledger, state| {
+            ghost.set(FREE, state);
+            ledger.look_at(one);
+            let mut judgement = Judgement::default();
+            ledger.compare(&ghost, &mut judgement);
+            !judgement.findings.is_empty()
+        };
+        let unshare = PageChange::Unshare;
+        let failed = Event::Page { change: unshare, pages: one, result: Err(Errno::Enomem) };
+        ledger.keep_what_was_not_given_back(&[failed, Event::Injected]);
+        assert!(!wrong(&mut ledger, shared(0)), "it stuck");
+        assert!(!ledger.is_free(one));
+        assert!(!wrong(&mut ledger, PageState::HOST), "it came back");
+        assert!(ledger.is_free(one));
+        assert!(wrong(&mut ledger, shared(0)));
     }
 
     #[test]

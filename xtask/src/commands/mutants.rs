@@ -135,7 +135,8 @@ fn explain<'a>(
 fn outcomes(arguments: &Arguments) -> Result<Value> {
     let folder = workspace::root().join("target").join("mutants");
     fs::create_dir_all(&folder)?;
-    let mut words = vec!["mutants".to_owned()];
+    // What tests share is not what they test.
+    let mut words = ["mutants", "--exclude", "**/testing.rs"].map(String::from).to_vec();
     for package in arguments.of.packages() {
         words.extend(["--package".into(), (*package).into()]);
     }
