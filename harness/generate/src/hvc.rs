@@ -36,7 +36,13 @@ pub(super) fn busy(draft: &mut Draft<'_, '_>) {
     let offset = draft.below(slots).saturating_mul(COMMAND_BYTES);
     // Reserved bits may be kept.
     let reserved = draft.pick(&[0, 0, 1 << 32, 1 << 20, 2], 0);
-    draft.write_cwriter(cpu, offset | reserved);
+    if draft.chance(1, 2) {
+        // Nothing is left to do.
+        legal::reset_queue(draft);
+        draft.write_cwriter(cpu, reserved);
+    } else {
+        draft.write_cwriter(cpu, offset | reserved);
+    }
 }
 
 /// The host, while it still can, lets the ITS stall at the first slot. CWRITER says that nothing is
@@ -289,15 +295,28 @@ const fn shape(order: u32, page_bytes: u64) -> u64 {
     order as u64 | page_bytes << 32
 }
 
-/// An address in the descriptor is that of something else.
+/// An address in the descriptor is that of something else, the next page, or right but for a higher
+/// bit.
 fn wrong_address(draft: &mut Draft<'_, '_>) {
-    let table = draft.below(2).saturating_mul(0x20);
-    let of_table = draft.pick(&[0x40, 0x48], 0x48);
-    let of_table = table.saturating_add(of_table) as u16;
-    let offset = draft.pick(&[0, 8, 8, 0x20, of_table, of_table], 8);
+    let queue = (8, Area::QUEUE_COPY);
+    let tables = [
+        (0x40, Area::DEVICE_TABLE),
+        (0x48, Area::DEVICE_TABLE_COPY),
+        (0x60, Area::COLLECTION_TABLE),
+        (0x68, Area::COLLECTION_TABLE_COPY),
+    ];
+    let table = draft.pick(&tables, queue);
+    let fields = [(0, Area::QUEUE), queue, queue, (LIST, Area::LIVE_LIST), table, table];
+    let (offset, right) = draft.pick(&fields, queue);
     let at = Place::at(draft.area(Area::DESCRIPTOR), 0, offset);
+    let right = draft.area(right);
     let area = draft.pick(&draft.areas(), Area::QUEUE);
-    let of = if draft.chance(3, 4) { draft.page_of(area) } else { draft.bad_place() };
+    let of = match draft.below(6) {
+        0..=2 => draft.page_of(area),
+        3 => draft.bad_place(),
+        4 => Place::page(right, 1),
+        _ => Place::of(draft.wrapped(right.address()) & 0xf_ffff_ffff_ffff),
+    };
     let cpu = draft.cpu();
     let physical = draft.chance(1, 8);
     draft.push(Operation::StoreAddress { cpu, at, of, physical });

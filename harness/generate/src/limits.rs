@@ -12,7 +12,7 @@ use crate::words::*;
 pub(super) const PHRASES: &[Phrase] = &[
     device_at_a_limit, collection_at_a_limit, itt_at_a_limit, rdbase_at_a_limit,
     cwriter_at_a_limit, batch_at_a_limit, level1_entry_at_a_limit, records_at_a_limit,
-    event_at_a_limit, again_but_for_one,
+    event_at_a_limit, again_but_for_one, flight_over_the_end,
 ];
 
 /// ITTs for these phrases: apart from those of drawn devices.
@@ -139,6 +139,36 @@ fn batch_at_a_limit(draft: &mut Draft<'_, '_>) {
     draft.command(last);
     draft.post_and_poll();
     draft.times(1, 4, with_more_to_judge);
+    draft.poll();
+}
+
+/// Commands in flight over the end of a queue of one page, and CWRITER next to where they begin or
+/// end.
+fn flight_over_the_end(draft: &mut Draft<'_, '_>) {
+    const SLOTS: u64 = 128;
+    const RUNS: u64 = 7;
+    if !draft.chance(1, 4) || u64::from(draft.expected.boot.queue_slots()) != SLOTS {
+        return batch_at_a_limit(draft);
+    }
+    reset_queue(draft);
+    let cpu = draft.cpu();
+    let (device_id, itt) = (draft.below(16) as u32, Place::page(Area::ITT, ITT_PAGE));
+    let (count, stride, event_id_bits) = (16, 0, 1);
+    for _ in 0..RUNS {
+        draft.push(Operation::MapDevices { cpu, device_id, count, stride, event_id_bits, itt });
+    }
+    let left = SLOTS.saturating_sub(RUNS.saturating_mul(count.into()));
+    let before = draft.between(1, 15);
+    (before..left).for_each(|_| draft.command(sync(0)));
+    draft.post_and_poll();
+    let behind = draft.between(1, 8);
+    (0..before.saturating_add(behind)).for_each(|_| draft.command(sync(0)));
+    draft.post();
+    for _ in 0..draft.between(1, 3) {
+        let slot = draft.pick(&[SLOTS.saturating_sub(before), behind, SLOTS - 1, 0], 0);
+        let next = draft.pick(&[slot, slot.wrapping_sub(1), slot.saturating_add(1)], slot);
+        draft.write_cwriter(cpu, next.wrapping_mul(COMMAND_BYTES) & 0xf_ffe0);
+    }
     draft.poll();
 }
 
