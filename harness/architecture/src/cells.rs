@@ -89,6 +89,8 @@ pub(crate) struct Cell {
     pub(crate) seen: Possible<Entry>,
     /// What memory holds.
     pub(crate) stored: Possible<Entry>,
+    /// Somebody else wrote there since the ITS did: its cache need not be dirty.
+    overwritten: bool,
 }
 
 impl Cell {
@@ -180,7 +182,8 @@ impl Cells {
         // Other entries that it overlaps.
         let others = self.under_mut(address, bytes).filter(|cell| cell.slot != slot);
         others.for_each(Cell::spoil);
-        self.cells.insert(address, Cell { slot, bytes, seen: value, stored });
+        let cell = Cell { slot, bytes, seen: value, stored, overwritten: false };
+        self.cells.insert(address, cell);
     }
 
     /// Somebody else wrote there; `zero`: nothing but zeroes. `cached`: by ITS and table, whether
@@ -195,6 +198,7 @@ impl Cells {
         let end = address.saturating_add(bytes);
         let mut gone = Vec::new();
         for cell in self.under_mut(address, bytes) {
+            cell.overwritten = true;
             let at = cell.slot.address().unwrap_or(0);
             let whole = at >= address && at + cell.bytes <= end;
             cell.stored =
@@ -217,6 +221,7 @@ impl Cells {
     pub(crate) fn zero_maybe(&mut self, address: u64, bytes: u64) {
         let nothing = Possible::only(Entry::Nothing);
         for cell in self.under_mut(address, bytes) {
+            cell.overwritten = true;
             cell.seen.join(&nothing);
             cell.stored.join(&nothing);
         }
@@ -234,10 +239,15 @@ impl Cells {
         }
     }
 
-    /// Memory is what the ITS knows.
+    /// Memory is what the ITS knows, but for what somebody else wrote over entries that the cache
+    /// had stored.
     pub(crate) fn clean(&mut self, its: u8) {
         for cell in self.of_mut(its) {
-            cell.stored = cell.seen.clone();
+            if cell.overwritten {
+                cell.stored.join(&cell.seen);
+            } else {
+                cell.stored = cell.seen.clone();
+            }
         }
     }
 

@@ -88,7 +88,13 @@ fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfig
     let event_id_bits = weighted(u, (drawn.event_id_bits, 12), &[(more_events, 1)]);
     let device_id_bits = weighted(u, (drawn.device_id_bits, 12), &[(more_devices, 1)]);
     let pace = weighted(u, (Pace::AtOnce, 7), &[(Pace::Late, 2), (Pace::Never, 1)]);
-    let two_level_collections = target == FuzzTarget::Tables || u.ratio(1, 4).unwrap_or(false);
+    let two_level_collections = match target {
+        FuzzTarget::Tables => true,
+        FuzzTarget::Arch => u.ratio(1, 2).unwrap_or(false),
+        FuzzTarget::Cmdq | FuzzTarget::Mmio | FuzzTarget::Hvc | FuzzTarget::Race => {
+            u.ratio(1, 4).unwrap_or(false)
+        }
+    };
     let statusr = weighted(u, (drawn.choices.get(), 12), &[(Statusr::Present, 1)]);
     let choices = drawn.choices.with(statusr);
     let configuration = ItsConfiguration {

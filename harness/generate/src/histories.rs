@@ -223,10 +223,12 @@ fn mapped_again(draft: &mut Draft<'_, '_>) {
 }
 
 /// An ITT with an entry goes; its page changes hands or contents; it comes back.
-fn itt_with_a_past(draft: &mut Draft<'_, '_>) {
+pub(crate) fn itt_with_a_past(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
     let device_id = draft.below(8) as u32;
-    let (event_id_bits, page) = (2, Place::page(Area::ITT, 310));
+    // An ITT for each device, apart from those of other phrases.
+    let (event_id_bits, page) =
+        (2, Place::page(Area::ITT, 312_u16.saturating_add(device_id as u16)));
     let map = Operation::MapDevice { cpu, device_id, event_id_bits, itt: page };
     let (icid, _) = draft.some_collection();
     let intid = draft.expected.next_intid;

@@ -27,7 +27,7 @@ fn attempt_device(draft: &mut Draft<'_, '_>, device_id: u32, size: u8) {
 }
 
 /// DeviceIDs: of the ITS, of the table, of a page of it.
-fn device_at_a_limit(draft: &mut Draft<'_, '_>) {
+pub(crate) fn device_at_a_limit(draft: &mut Draft<'_, '_>) {
     let bits = draft.its().device_id_bits;
     let bytes = u64::from(draft.its().device_entry_bytes);
     let page = draft.its().largest_page_size().bytes();
@@ -40,7 +40,7 @@ fn device_at_a_limit(draft: &mut Draft<'_, '_>) {
 }
 
 /// ICIDs: of the ITS, held by it, of the table with them or without, of a page of it.
-fn collection_at_a_limit(draft: &mut Draft<'_, '_>) {
+pub(crate) fn collection_at_a_limit(draft: &mut Draft<'_, '_>) {
     let configuration = draft.its();
     let held = u64::from(configuration.hardware_collections);
     let bytes = u64::from(configuration.collection_entry_bytes);
@@ -91,7 +91,7 @@ fn itt_at_a_limit(draft: &mut Draft<'_, '_>) {
 }
 
 /// RDbase: a redistributor's with one bit more, or the next number.
-fn rdbase_at_a_limit(draft: &mut Draft<'_, '_>) {
+pub(crate) fn rdbase_at_a_limit(draft: &mut Draft<'_, '_>) {
     let number = u64::from(draft.any_cpu());
     let bit = draft.below(36) as u32;
     let numbers = draft.expected.boot.processor_numbers();
@@ -250,7 +250,7 @@ fn records_at_a_limit(draft: &mut Draft<'_, '_>) {
 }
 
 /// EventIDs and INTIDs: of the ITT, of the ITS, of 16 bits, of the LPIs.
-fn event_at_a_limit(draft: &mut Draft<'_, '_>) {
+pub(crate) fn event_at_a_limit(draft: &mut Draft<'_, '_>) {
     let Some(device) = draft.some_device() else { return device_at_a_limit(draft) };
     let device_id = device.device_id;
     let limits = [device.event_ids(), 1 << draft.its().event_id_bits, 1 << 16];

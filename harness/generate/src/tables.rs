@@ -70,6 +70,12 @@ fn map(draft: &mut Draft<'_, '_>, device_id: u32) {
 
 /// A collection with a level-2 table of its own, where there can be one.
 fn far_collection(draft: &mut Draft<'_, '_>) {
+    let may_grow = draft.expected.here().guarded;
+    map_far_collection(draft, may_grow);
+}
+
+/// `may_grow`: level-1 entries can be made valid now.
+pub(crate) fn map_far_collection(draft: &mut Draft<'_, '_>, may_grow: bool) {
     let entry = draft.between(1, 3);
     let icid = collection_behind(draft, entry);
     let index = draft.expected.collection_index(icid);
@@ -77,7 +83,7 @@ fn far_collection(draft: &mut Draft<'_, '_>) {
         return legal::collection(draft);
     }
     if !draft.expected.here().has_level1(index) {
-        let Some(level2) = draft.own_level2().filter(|_| draft.expected.here().guarded) else {
+        let Some(level2) = draft.own_level2().filter(|_| may_grow) else {
             return legal::collection(draft);
         };
         draft.on_cpu(|cpu| Operation::GrowCollection { cpu, icid, level2, flip: 0 });

@@ -66,8 +66,7 @@ impl FuzzTarget {
                 kind,
                 Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp
                     | SetUpRedistributors | TearDown | RawHypercall | WriteBack | Fail | Tamper
-                    | Race | Describe | MapDevices | StoreAddress | WriteHalf | GrowCollection
-                    | Progress | Stall | EnableByOther
+                    | Race | Describe | MapDevices | StoreAddress | WriteHalf | Progress | Stall | EnableByOther
             ),
         };
         played
@@ -94,7 +93,7 @@ impl Scenario {
         if target == FuzzTarget::Cmdq {
             self.boot.its = 1;
         }
-        if matches!(target, FuzzTarget::Cmdq | FuzzTarget::Arch) {
+        if target == FuzzTarget::Cmdq {
             self.boot.two_level_collections = false;
         }
         self.fix_up();

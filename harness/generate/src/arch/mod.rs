@@ -9,6 +9,7 @@ mod commands;
 mod driver;
 mod lpis;
 mod mappings;
+mod one_event;
 mod power;
 mod queue;
 mod raw;
@@ -20,7 +21,7 @@ mod tests;
 
 use crate::scenario::Weights;
 use crate::words::*;
-use crate::{Temper, hostile, legal};
+use crate::{Temper, histories, hostile, legal, limits};
 
 /// What the driver does; the first two are what the others build on.
 #[rustfmt::skip]
@@ -39,8 +40,16 @@ pub(crate) const HOSTILE: &[Phrase] = &[
     collections::unmapped, collections::all_moved, queue::stalled, queue::odd_cwriter,
     queue::other_base, queue::stopped, queue::halves, registers::any_read, registers::read_only,
     tables::moved, tables::absent_level2, power::lost, lpis::configured, lpis::turned_off,
-    lpis::several, lpis::strange_msi,
+    lpis::several, lpis::strange_msi, one_event::one_event, one_event::one_event,
+    one_event::one_event, limits::device_at_a_limit, limits::collection_at_a_limit,
+    limits::rdbase_at_a_limit, limits::event_at_a_limit, histories::itt_with_a_past,
+    far_collection, far_collection,
 ];
+
+/// A collection behind a level-1 entry that the host makes valid.
+fn far_collection(draft: &mut Draft<'_, '_>) {
+    crate::tables::map_far_collection(draft, true);
+}
 
 /// When no phrase follows any more: a batch around the queue still leaves room for some.
 const LONG: usize = DRAWN_OPERATIONS * 2 / 3;

@@ -252,6 +252,8 @@ fn hostile_scenarios_are_mostly_judged() {
             let wrong = match *operation {
                 // Software's own while LPIs are off.
                 Operation::Store { at: Place::In { area: Area::PENDING, .. }, .. } => None,
+                // Of an event whose entry software destroyed nothing is said, of all others it is.
+                Operation::Store { at: Place::In { area: Area::ITT, .. }, .. } => None,
                 Operation::WriteCbaser { .. }
                 | Operation::WriteBaser { .. }
                 | Operation::Store { .. }
@@ -278,7 +280,7 @@ fn hostile_scenarios_are_mostly_judged() {
         }
         silent += usize::from(bad.is_some());
     }
-    assert!((10..150).contains(&silent), "{silent} of 2000");
+    assert!((10..200).contains(&silent), "{silent} of 2000");
 }
 
 /// Most commands and MSIs of a hostile scenario hit what is mapped, so that it gets deep.

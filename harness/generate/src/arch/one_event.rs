@@ -1,0 +1,133 @@
+//! The life of one event: many steps in a row that are about one event, its device, its LPI, its
+//! collection and the redistributor of that, and no step about others. What takes two or three
+//! unusual steps on one structure is met here.
+
+use super::driver;
+use crate::words::*;
+
+/// What all steps are about.
+struct Subject {
+    device: Device,
+    event: Event,
+    redistributor: u8,
+}
+
+/// Steps on one mapped event.
+pub(crate) fn one_event(draft: &mut Draft<'_, '_>) {
+    let Some((device, event)) = draft.mapped() else { return driver::event(draft) };
+    let redistributor = draft.expected.redistributor_of(device.device_id, event.event_id);
+    let subject = Subject { device, event, redistributor };
+    draft.drain();
+    for _ in 0..draft.between(6, 14) {
+        match draft.below(8) {
+            0 | 1 => draft.deliver(subject.device.device_id, subject.event.event_id),
+            2 => draft.raise(subject.device.device_id, subject.event.event_id),
+            3 => of_lpi(draft, &subject),
+            4 | 5 => {
+                let command = on_it(draft, &subject);
+                draft.risk(command);
+            }
+            6 => of_memory(draft, &subject),
+            _ => {
+                let (command, redistributor) = synced_by(draft, &subject);
+                draft.command(command);
+                draft.maybe(2, 3, |draft| draft.command(sync(redistributor)));
+                draft.settle();
+            }
+        }
+    }
+    draft.settle();
+    draft.deliver(subject.device.device_id, subject.event.event_id);
+    draft.acknowledge_all();
+}
+
+/// Its configuration byte changes, its redistributor reads it again, or its LPIs go off and on.
+fn of_lpi(draft: &mut Draft<'_, '_>, subject: &Subject) {
+    let frame = Frame::Redistributor(subject.redistributor);
+    let intid = subject.event.intid;
+    match draft.below(5) {
+        0 | 1 => {
+            let value = draft.pick(&[0x01, 0xa1, 0xa3, 0x41, 0x00, 0xa0], 0x01);
+            draft.on_cpu(|cpu| Operation::Configure { cpu, intid, value });
+        }
+        2 => {
+            draft.access(frame, "INVLPIR", Direction::Write(intid.into()));
+            draft.access(frame, "SYNCR", Direction::Read);
+        }
+        3 => draft.acknowledge(subject.redistributor),
+        _ if draft.expected.clears_lpis() => {
+            draft.write_and_read(frame, "CTLR", 0);
+            draft.maybe(1, 3, |draft| {
+                draft.raise(subject.device.device_id, subject.event.event_id);
+            });
+            draft.write_and_read(frame, "CTLR", 1);
+        }
+        _ => {}
+    }
+}
+
+/// A command that changes what the event is or where it goes.
+fn on_it(draft: &mut Draft<'_, '_>, subject: &Subject) -> HostCommand {
+    let Subject { device, event, .. } = subject;
+    let (device_id, event_id) = (device.device_id, event.event_id);
+    let (other, _) = draft.some_collection();
+    let icid = draft.pick(&[event.icid, other], other);
+    let to = draft.any_cpu();
+    match draft.below(9) {
+        0 => HostCommand::Discard { device_id, event_id },
+        1 | 2 => HostCommand::Mapti { device_id, event_id, intid: event.intid, icid },
+        3 => HostCommand::Movi { device_id, event_id, icid: other },
+        4 => mapc(event.icid, to, true),
+        5 => HostCommand::Movall {
+            from_rdbase: Rdbase::Of(subject.redistributor),
+            to_rdbase: Rdbase::Of(to),
+        },
+        6 => HostCommand::Int { device_id, event_id },
+        7 => HostCommand::Clear { device_id, event_id },
+        _ => {
+            let valid = draft.chance(1, 2);
+            mapd(device_id, device.event_id_bits.saturating_sub(1), device.itt, valid)
+        }
+    }
+}
+
+/// A command that has its effect on the redistributor, and the redistributor of a SYNC after it:
+/// mostly the right one.
+fn synced_by(draft: &mut Draft<'_, '_>, subject: &Subject) -> (HostCommand, u8) {
+    let Subject { device, event, redistributor } = subject;
+    let command = if draft.chance(1, 2) {
+        HostCommand::Inv { device_id: device.device_id, event_id: event.event_id }
+    } else {
+        HostCommand::Invall { icid: event.icid }
+    };
+    let other = draft.any_cpu();
+    (command, draft.pick(&[*redistributor, *redistributor, other], *redistributor))
+}
+
+/// While the ITS is off, its entry is overwritten, a table is taken away and given back, power goes.
+fn of_memory(draft: &mut Draft<'_, '_>, subject: &Subject) {
+    let entry_bytes = u64::from(draft.its().itt_entry_bytes);
+    let entry = u64::from(subject.event.event_id).saturating_mul(entry_bytes);
+    let at = Place::of(subject.device.itt.address().saturating_add(entry) & !7);
+    draft.rest();
+    for _ in 0..draft.between(0, 2) {
+        match draft.below(4) {
+            0 => {
+                draft.on_cpu(|cpu| Operation::Store { cpu, at, value: 0 });
+                draft.clean(at);
+            }
+            1 | 2 => {
+                let index = draft.below(2) as u8;
+                for flip in [Baser::VALID, 0] {
+                    draft.on_cpu(|cpu| Operation::WriteBaser { cpu, index, flip });
+                }
+            }
+            _ => {
+                let cpu = draft.cpu();
+                draft.lose_power();
+                return draft.push(Operation::Resume { cpu });
+            }
+        }
+    }
+    draft.go_on();
+}
