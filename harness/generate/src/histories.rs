@@ -86,6 +86,11 @@ fn stalled_repaired_retried(draft: &mut Draft<'_, '_>) {
     }
     draft.rewrite(after);
     draft.poll();
+    // A count that is wrong now shows where the records are nearly full.
+    draft.maybe(1, 2, |draft| {
+        let new = draft.between(0x400, 0x403) as u32;
+        draft.attempt(mapd(new, 0, Place::page(Area::ITT, 200), true));
+    });
 }
 
 /// A command that holds something, or gives it back; now and then one that is refused.

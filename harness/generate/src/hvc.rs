@@ -330,7 +330,9 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
     let list = draft.area(Area::LIVE_LIST);
     let devices = draft.expected.here().devices.len() as u64;
     let entry = draft.below(devices.max(1)).saturating_mul(16) as u16;
-    match draft.below(5) {
+    let is_full = draft.expected.free_records() <= 16;
+    let arm = draft.below(5);
+    match if is_full && draft.chance(1, 2) { 4 } else { arm } {
         0 => {
             let (at, of) = (Place::at(list, 0, entry.saturating_add(8)), draft.bad_place());
             draft.push(Operation::StoreAddress { cpu, at, of, physical: true });
@@ -345,7 +347,9 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
         _ => {
             let at = Place::at(draft.area(Area::DESCRIPTOR), 0, LENGTH);
             let wrapped = draft.wrapped(devices);
-            let value = draft.pick(&[0, 256, 257, 257, 512, 1024, 1025, wrapped, wrapped], 257);
+            let others = draft.pick(&[0, 256, 257, 257, 512, 1024, 1025, wrapped, wrapped], 257);
+            let next = draft.near(devices);
+            let value = if is_full { draft.pick(&[next, next, others], next) } else { others };
             draft.push(Operation::Store { cpu, at, value });
         }
     }
