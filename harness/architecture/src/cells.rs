@@ -89,7 +89,7 @@ pub(crate) struct Cell {
     pub(crate) seen: Possible<Entry>,
     /// What memory holds.
     pub(crate) stored: Possible<Entry>,
-    /// Somebody else wrote there since the ITS did: its cache need not be dirty.
+    /// Somebody else wrote there after the ITS did: its cache need not be dirty.
     overwritten: bool,
 }
 
@@ -174,7 +174,9 @@ impl Cells {
         let value = if self.is_tainted(address, bytes) { Possible::Any } else { value };
         let nothing = Possible::only(Entry::Nothing);
         let old = self.cells.get(&address).filter(|cell| cell.slot == slot);
-        let stored = match (old, lazily) {
+        // What its cache still holds the ITS need not write once more.
+        let overwritten = old.is_some_and(|old| old.overwritten);
+        let stored = match (old, lazily || overwritten) {
             (_, false) => value.clone(),
             (Some(old), true) => old.stored.clone().or(&value),
             (None, true) => nothing.or(&value),
@@ -182,7 +184,7 @@ impl Cells {
         // Other entries that it overlaps.
         let others = self.under_mut(address, bytes).filter(|cell| cell.slot != slot);
         others.for_each(Cell::spoil);
-        let cell = Cell { slot, bytes, seen: value, stored, overwritten: false };
+        let cell = Cell { slot, bytes, seen: value, stored, overwritten };
         self.cells.insert(address, cell);
     }
 
