@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use fs_err as fs;
 use its_policy_checks::{Row, rows, scenario_text};
-use its_reports::triage::Outcome;
+use its_reports::triage::{Judged, Outcome};
 
 use crate::subjects::{Bank, Bug, Program};
 use crate::{target, workspace};
@@ -29,8 +29,11 @@ pub(crate) fn all() -> Result<Vec<PathBuf>> {
 /// Returns those of [`all`] on which a program shows no finding.
 pub(crate) fn clean(player: &Program) -> Result<Vec<PathBuf>> {
     let judged = player.judge(&all()?, None)?;
-    let is_clean = |outcome: &Outcome| matches!(outcome, Outcome::Played { findings, .. } if findings.is_empty());
-    Ok(judged.into_iter().filter(|one| is_clean(&one.outcome)).map(|one| one.file).collect())
+    let is_clean = |one: &Judged| match &one.outcome {
+        Outcome::Played { findings, .. } => findings.is_empty(),
+        Outcome::Unreadable(_) | Outcome::Empty(_) | Outcome::Failed(_) => false,
+    };
+    Ok(judged.into_iter().filter(is_clean).map(|one| one.file).collect())
 }
 
 /// Writes the scenarios of POLICY's checks as files, and returns these.
@@ -42,9 +45,9 @@ fn policy_checks() -> Result<Vec<PathBuf>> {
         for (case, what) in [(fails, "fails"), (holds, "holds")] {
             let file = folder.join(format!("{index:03}-{what}.its"));
             let text = scenario_text(case).replacen('\n', &format!("\n# {check}: {what}\n"), 1);
-            // Another process may read it.
+            // Another process may read it now.
             if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
-                fs::write(&file, text)?;
+                workspace::write_whole(&file, text)?;
             }
             files.push(file);
         }
