@@ -74,9 +74,13 @@ fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfig
     let (older, later) = varied_fields(target);
     let mut fields: Vec<usize> =
         older.into_iter().filter(|_| u.ratio(1, 6).unwrap_or(false)).collect();
-    let most = if target == FuzzTarget::Arch { 6 } else { 3 };
-    for _ in 0..u.int_in_range(0..=most).unwrap_or(0) {
-        fields.push(u.choose(&later).copied().unwrap_or(0));
+    // Where nothing but the architecture decides, any two options may meet.
+    if target == FuzzTarget::Arch && u.ratio(1, 2).unwrap_or(false) {
+        fields.extend(later.iter().filter(|_| u.ratio(1, 2).unwrap_or(false)));
+    } else {
+        for _ in 0..u.int_in_range(0..=3).unwrap_or(0) {
+            fields.push(u.choose(&later).copied().unwrap_or(0));
+        }
     }
     for index in fields {
         if let Some(word) = words.get_mut(index) {
