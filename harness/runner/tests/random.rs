@@ -56,6 +56,8 @@ const REASONS: &[&str] = &[
     "an ITT is no memory",
     "two level-1 entries name one level-2 table",
     "somebody else wrote a device's entry",
+    // Of its_arch: a command reads an entry that the host overwrote.
+    "a command depends on memory that the reference does not know",
     "an ITS wrote where one reads commands",
     "Enabled was set without a valid queue or a table that is needed",
     "EnableLPIs was set with PROPBASER or PENDBASER never written",
