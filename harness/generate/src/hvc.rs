@@ -60,7 +60,10 @@ pub(super) fn stalled(draft: &mut Draft<'_, '_>) {
     draft.maybe(3, 4, |draft| draft.write_cwriter(cpu, 0));
 }
 
-/// Offset of GITS_BASER2's table in the descriptor, in bytes.
+/// Offsets in the descriptor, in bytes: the length of the list of live devices, where that is, and
+/// GITS_BASER2's table.
+const LENGTH: u16 = 0x18;
+const LIST: u16 = 0x20;
 const DESCRIBES_BASER2: u16 = 0x80;
 
 /// The host, while it still can, gives the ITS a third table, and describes it to EL2 or not.
@@ -331,8 +334,8 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
     let devices = draft.expected.here().devices.len() as u64;
     let entry = draft.below(devices.max(1)).saturating_mul(16) as u16;
     let is_full = draft.expected.free_records() <= 16;
-    let arm = draft.below(5);
-    match if is_full && draft.chance(1, 2) { 4 } else { arm } {
+    let kind = if is_full && draft.chance(1, 2) { 4 } else { draft.below(5) };
+    match kind {
         0 => {
             let (at, of) = (Place::at(list, 0, entry.saturating_add(8)), draft.bad_place());
             draft.push(Operation::StoreAddress { cpu, at, of, physical: true });
@@ -355,10 +358,6 @@ fn bad_live_device(draft: &mut Draft<'_, '_>) {
     }
     fail(draft);
 }
-
-/// Offsets of the list of live devices in the descriptor: its length, and where it is.
-const LENGTH: u16 = 0x18;
-const LIST: u16 = 0x20;
 
 /// As many devices are listed as there are records for, or some more. The page behind is shared,
 /// or has an ITT of another ITS.

@@ -57,7 +57,8 @@ impl FuzzTarget {
         let played = match self {
             Self::Cmdq => !matches!(
                 kind,
-                PowerLoss | EnableByOther | SelectIts | GrowCollection | StoreAddress | Race | WriteHalf
+                PowerLoss | EnableByOther | SelectIts | GrowCollection | StoreAddress | Race
+                    | WriteHalf
             ),
             Self::Mmio | Self::Hvc | Self::Tables => !matches!(kind, Race),
             Self::Race => true,
@@ -66,7 +67,8 @@ impl FuzzTarget {
                 kind,
                 Share | Unshare | DonateGuest | ReclaimGuest | Finalize | SetUp
                     | SetUpRedistributors | TearDown | RawHypercall | WriteBack | Fail | Tamper
-                    | Race | Describe | MapDevices | StoreAddress | WriteHalf | Progress | Stall | EnableByOther
+                    | Race | Describe | MapDevices | StoreAddress | WriteHalf | Progress | Stall
+                    | EnableByOther
             ),
         };
         played

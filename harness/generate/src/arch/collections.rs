@@ -2,6 +2,7 @@
 
 use super::commands::on_event;
 use super::driver;
+use crate::tables;
 use crate::words::*;
 
 /// Interrupts are pending at some events, as many as there may be.
@@ -77,4 +78,9 @@ pub(crate) fn all_moved(draft: &mut Draft<'_, '_>) {
 
 fn movall(from: u8, to: u8) -> HostCommand {
     HostCommand::Movall { from_rdbase: Rdbase::Of(from), to_rdbase: Rdbase::Of(to) }
+}
+
+/// A collection behind a level-1 entry that the host makes valid.
+pub(crate) fn far(draft: &mut Draft<'_, '_>) {
+    tables::map_far_collection(draft, true);
 }

@@ -43,13 +43,8 @@ pub(crate) const HOSTILE: &[Phrase] = &[
     lpis::several, lpis::strange_msi, one_event::one_event, one_event::one_event,
     one_event::one_event, limits::device_at_a_limit, limits::collection_at_a_limit,
     limits::rdbase_at_a_limit, limits::event_at_a_limit, histories::itt_with_a_past,
-    far_collection, far_collection,
+    collections::far, collections::far,
 ];
-
-/// A collection behind a level-1 entry that the host makes valid.
-fn far_collection(draft: &mut Draft<'_, '_>) {
-    crate::tables::map_far_collection(draft, true);
-}
 
 /// When no phrase follows any more: a batch around the queue still leaves room for some.
 const LONG: usize = DRAWN_OPERATIONS * 2 / 3;

@@ -6,7 +6,7 @@ use super::driver;
 use crate::words::*;
 
 /// What all steps are about.
-struct Subject {
+struct Focus {
     device: Device,
     event: Event,
     redistributor: u8,
@@ -16,20 +16,20 @@ struct Subject {
 pub(crate) fn one_event(draft: &mut Draft<'_, '_>) {
     let Some((device, event)) = draft.mapped() else { return driver::event(draft) };
     let redistributor = draft.expected.redistributor_of(device.device_id, event.event_id);
-    let subject = Subject { device, event, redistributor };
+    let focus = Focus { device, event, redistributor };
     draft.drain();
     for _ in 0..draft.between(6, 14) {
         match draft.below(8) {
-            0 | 1 => draft.deliver(subject.device.device_id, subject.event.event_id),
-            2 => draft.raise(subject.device.device_id, subject.event.event_id),
-            3 => of_lpi(draft, &subject),
+            0 | 1 => draft.deliver(focus.device.device_id, focus.event.event_id),
+            2 => draft.raise(focus.device.device_id, focus.event.event_id),
+            3 => of_lpi(draft, &focus),
             4 | 5 => {
-                let command = on_it(draft, &subject);
+                let command = on_it(draft, &focus);
                 draft.risk(command);
             }
-            6 => of_memory(draft, &subject),
+            6 => of_memory(draft, &focus),
             _ => {
-                let (command, redistributor) = synced_by(draft, &subject);
+                let (command, redistributor) = synced_by(draft, &focus);
                 draft.command(command);
                 draft.maybe(2, 3, |draft| draft.command(sync(redistributor)));
                 draft.settle();
@@ -37,14 +37,14 @@ pub(crate) fn one_event(draft: &mut Draft<'_, '_>) {
         }
     }
     draft.settle();
-    draft.deliver(subject.device.device_id, subject.event.event_id);
+    draft.deliver(focus.device.device_id, focus.event.event_id);
     draft.acknowledge_all();
 }
 
 /// Its configuration byte changes, its redistributor reads it again, or its LPIs go off and on.
-fn of_lpi(draft: &mut Draft<'_, '_>, subject: &Subject) {
-    let frame = Frame::Redistributor(subject.redistributor);
-    let intid = subject.event.intid;
+fn of_lpi(draft: &mut Draft<'_, '_>, focus: &Focus) {
+    let frame = Frame::Redistributor(focus.redistributor);
+    let intid = focus.event.intid;
     match draft.below(5) {
         0 | 1 => {
             let value = draft.pick(&[0x01, 0xa1, 0xa3, 0x41, 0x00, 0xa0], 0x01);
@@ -54,11 +54,11 @@ fn of_lpi(draft: &mut Draft<'_, '_>, subject: &Subject) {
             draft.access(frame, "INVLPIR", Direction::Write(intid.into()));
             draft.access(frame, "SYNCR", Direction::Read);
         }
-        3 => draft.acknowledge(subject.redistributor),
+        3 => draft.acknowledge(focus.redistributor),
         _ if draft.expected.clears_lpis() => {
             draft.write_and_read(frame, "CTLR", 0);
             draft.maybe(1, 3, |draft| {
-                draft.raise(subject.device.device_id, subject.event.event_id);
+                draft.raise(focus.device.device_id, focus.event.event_id);
             });
             draft.write_and_read(frame, "CTLR", 1);
         }
@@ -67,8 +67,8 @@ fn of_lpi(draft: &mut Draft<'_, '_>, subject: &Subject) {
 }
 
 /// A command that changes what the event is or where it goes.
-fn on_it(draft: &mut Draft<'_, '_>, subject: &Subject) -> HostCommand {
-    let Subject { device, event, .. } = subject;
+fn on_it(draft: &mut Draft<'_, '_>, focus: &Focus) -> HostCommand {
+    let Focus { device, event, .. } = focus;
     let (device_id, event_id) = (device.device_id, event.event_id);
     let (other, _) = draft.some_collection();
     let icid = draft.pick(&[event.icid, other], other);
@@ -79,7 +79,7 @@ fn on_it(draft: &mut Draft<'_, '_>, subject: &Subject) -> HostCommand {
         3 => HostCommand::Movi { device_id, event_id, icid: other },
         4 => mapc(event.icid, to, true),
         5 => HostCommand::Movall {
-            from_rdbase: Rdbase::Of(subject.redistributor),
+            from_rdbase: Rdbase::Of(focus.redistributor),
             to_rdbase: Rdbase::Of(to),
         },
         6 => HostCommand::Int { device_id, event_id },
@@ -93,8 +93,8 @@ fn on_it(draft: &mut Draft<'_, '_>, subject: &Subject) -> HostCommand {
 
 /// A command that has its effect on the redistributor, and the redistributor of a SYNC after it:
 /// mostly the right one.
-fn synced_by(draft: &mut Draft<'_, '_>, subject: &Subject) -> (HostCommand, u8) {
-    let Subject { device, event, redistributor } = subject;
+fn synced_by(draft: &mut Draft<'_, '_>, focus: &Focus) -> (HostCommand, u8) {
+    let Focus { device, event, redistributor } = focus;
     let command = if draft.chance(1, 2) {
         HostCommand::Inv { device_id: device.device_id, event_id: event.event_id }
     } else {
@@ -104,11 +104,11 @@ fn synced_by(draft: &mut Draft<'_, '_>, subject: &Subject) -> (HostCommand, u8) 
     (command, draft.pick(&[*redistributor, *redistributor, other], *redistributor))
 }
 
-/// While the ITS is off, its entry is overwritten, a table is taken away and given back, power goes.
-fn of_memory(draft: &mut Draft<'_, '_>, subject: &Subject) {
+/// While the ITS is off, the entry is overwritten, a table goes and comes back, or power is lost.
+fn of_memory(draft: &mut Draft<'_, '_>, focus: &Focus) {
     let entry_bytes = u64::from(draft.its().itt_entry_bytes);
-    let entry = u64::from(subject.event.event_id).saturating_mul(entry_bytes);
-    let at = Place::of(subject.device.itt.address().saturating_add(entry) & !7);
+    let entry = u64::from(focus.event.event_id).saturating_mul(entry_bytes);
+    let at = Place::of(focus.device.itt.address().saturating_add(entry) & !7);
     draft.rest();
     for _ in 0..draft.between(0, 2) {
         match draft.below(4) {
