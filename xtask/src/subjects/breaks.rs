@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow};
 use fs_err as fs;
@@ -21,9 +22,14 @@ const COPIED: [&str; 4] = ["harness/", "oracles", "reports", "targets/its_"];
 /// What is not: it has subjects of its own, or makes no program.
 const LEFT: [&str; 3] = ["harness/abi", "harness/known-bugs", "harness/mistakes"];
 
-/// Writes the copy with every break that a target finds, and returns its folder.
+/// Writes the copy with every break that a target finds, once in this process, and returns its
+/// folder.
 pub(crate) fn write() -> Result<PathBuf> {
+    static WRITTEN: OnceLock<()> = OnceLock::new();
     let folder = workspace::root().join("target/breaks/source");
+    if WRITTEN.get().is_some() {
+        return Ok(folder);
+    }
     let mut tree = Tree::read()?;
     let breaks = Bug::all(Bank::Breaks)?.into_iter();
     let mistakes: Vec<Mistake> = breaks
@@ -35,6 +41,7 @@ pub(crate) fn write() -> Result<PathBuf> {
         tree.add_dependency(&path, "its-switch")?;
     }
     tree.write(&folder, "breaks")?;
+    let _ = WRITTEN.set(());
     Ok(folder)
 }
 

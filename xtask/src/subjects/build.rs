@@ -8,8 +8,10 @@
 //! - libFuzzer's recipe, the same with its instrumentation: other flags of the compiler make other
 //!   libraries.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -19,6 +21,9 @@ use crate::{process, workspace};
 
 /// The file that lists what was built before.
 const MARKS: &str = ".itsdiff-built";
+
+/// Programs that this process has built, by cargo's command: asking cargo again takes a second.
+static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
 
 /// How cargo builds a program.
 pub(crate) struct Recipe {
@@ -92,15 +97,28 @@ impl<'a> Package<'a> {
         Self { name, workspace: workspace::root(), apart: None, environment: Vec::new() }
     }
 
-    /// Builds it and returns the path of its program.
+    /// Builds it, once in this process, and returns the path of its program.
     pub(crate) fn build(&self, recipe: &Recipe) -> Result<PathBuf> {
         let shared = recipe.target_folder();
         let folder = self.apart.clone().unwrap_or_else(|| shared.clone());
+        let variables = [&recipe.environment[..], &self.environment].concat();
+        let command = format!("{:?}", (self.arguments(recipe), &folder, &shared, variables));
+        // A thread that panicked has left a map that is whole.
+        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = built.get(&command) {
+            return Ok(program.clone());
+        }
+        let program = self.build_in(&folder, &shared, recipe)?;
+        built.insert(command, program.clone());
+        Ok(program)
+    }
+
+    fn build_in(&self, folder: &Path, shared: &Path, recipe: &Recipe) -> Result<PathBuf> {
         // Of several settings of a variable duct takes the first.
         let mut command = duct::cmd(workspace::cargo(), self.arguments(recipe))
-            .env("CARGO_TARGET_DIR", &folder)
+            .env("CARGO_TARGET_DIR", folder)
             // What is compiled on the way is shared, only programs are apart.
-            .env("CARGO_BUILD_BUILD_DIR", &shared);
+            .env("CARGO_BUILD_BUILD_DIR", shared);
         for (name, value) in recipe.environment.iter().chain(&self.environment) {
             command = command.env(name, value);
         }
@@ -109,7 +127,7 @@ impl<'a> Package<'a> {
             .dir(self.workspace)
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS");
-        let announced = Announcement::new(self.name, recipe, &shared);
+        let announced = Announcement::new(self.name, recipe, shared);
         let ended = process::run(workspace::cargo(), command.stdout_capture())?;
         let (name, how) = (self.name, recipe.name);
         ensure!(ended.status.success(), "cargo could not build {name} {how}; it says why above");
