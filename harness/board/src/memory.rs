@@ -1,7 +1,7 @@
 //! RAM: one flat allocation behind the regions, that knows what was touched and what was not
 //! cleaned.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
 
 use its_gic::geometry::{PAGE_BYTES, Pages};
@@ -46,6 +46,26 @@ pub(crate) struct Fetched {
     pub stale: bool,
 }
 
+thread_local! {
+    /// Pages that a memory of this thread left, all zero: allocating 10 MB takes the kernel longer
+    /// than a scenario takes to play. The last one is kept.
+    static SPARE: RefCell<Option<Box<[Page]>>> = const { RefCell::new(None) };
+}
+
+fn zero_pages() -> Box<[Page]> {
+    let spare = SPARE.with_borrow_mut(Option::take);
+    spare.unwrap_or_else(|| vec![Page([const { Cell::new(0) }; PAGE]); FLAT_PAGES].into())
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.restore(&Contents::default(), Flat::ALL);
+        let pages = std::mem::take(&mut self.pages);
+        // Where the thread ends, pages end with it.
+        let _ = SPARE.try_with(|spare| *spare.borrow_mut() = Some(pages));
+    }
+}
+
 fn fill(words: &[Cell<u64>], value: u64) {
     words.iter().for_each(|word| word.set(value));
 }
@@ -64,7 +84,7 @@ impl Memory {
     pub(crate) fn new(flat: Flat) -> Self {
         Self {
             flat,
-            pages: vec![Page([const { Cell::new(0) }; PAGE]); FLAT_PAGES].into(),
+            pages: zero_pages(),
             touched: vec![false; FLAT_PAGES],
             touched_list: Vec::new(),
             untold: false,
@@ -394,6 +414,24 @@ mod tests {
         memory.write_uncleaned(Storer::El2, address, 4);
         memory.complete_cleans();
         assert_eq!((memory.fetch(address).value, memory.fetch(address).stale), (3, true));
+    }
+
+    #[test]
+    fn pages_that_a_memory_left_are_zero() {
+        for told in [true, false] {
+            let mut memory = Memory::new(Flat::ALL);
+            if told {
+                memory.write(Area::QUEUE.address(), 1);
+            } else {
+                memory.expect_anything();
+                memory.mapping()[7].0[0].set(1);
+            }
+            let left = memory.mapping().as_ptr();
+            drop(memory);
+            let memory = Memory::new(Flat::ALL);
+            assert_eq!(memory.mapping().as_ptr(), left);
+            assert!(memory.mapping().iter().all(|page| page.0.iter().all(|word| word.get() == 0)));
+        }
     }
 
     #[test]
