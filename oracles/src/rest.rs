@@ -7,7 +7,7 @@ use its_gic::geometry::Pages;
 use its_gic::register::OFFSET_MASK;
 use its_machine::{Action, Event, Hypercall, Purpose, View};
 
-use crate::guards::Guards;
+use crate::guards::{Guard, Guards};
 use crate::history::History;
 use crate::{Finding, rules};
 
@@ -89,13 +89,15 @@ impl Rest {
         }
         let reached = pages_of(guards, view, |purpose| !is_itt(purpose));
         let grown: Vec<&Pages> = guards.all.iter().flat_map(|guard| &guard.grown).collect();
-        let copies = || guards.all.iter().flat_map(|guard| &guard.copies);
+        // An ITT may have been there too.
+        let given = |guard: &Guard, page| {
+            guard.private.contains(page) || guard.copies.iter().any(|pages| pages.contains(page))
+        };
         let is_needed = |page: &u64| {
             self.needed.contains(page)
                 || holds(&reached, *page)
                 || grown.iter().any(|pages| pages.contains(*page))
-                // An ITT may have been there too.
-                || copies().any(|pages| pages.contains(*page))
+                || guards.all.iter().any(|guard| given(guard, *page))
         };
         for page in history.held_by_el2().filter(|page| !is_needed(page)) {
             let (class, seen) = history.holding(page);
