@@ -215,9 +215,14 @@ impl<'a> SetUp<'a> {
     }
 
     /// The last value that EL2 read from a device register.
-    fn device(&mut self, address: u64, what: &'static str) -> Option<u64> {
+    fn last_read(&self, address: u64) -> Option<u64> {
         let read = self.registers.iter().find(|(at, _)| *at == address);
-        self.need(read.map(|(_, value)| *value), what)
+        read.map(|(_, value)| *value)
+    }
+
+    /// The same, which EL2 must have read.
+    fn device(&mut self, address: u64, what: &'static str) -> Option<u64> {
+        self.need(self.last_read(address), what)
     }
 
     /// A register of the reference; bits that reset to UNKNOWN are as EL2 read them.
@@ -354,7 +359,10 @@ impl<'a> SetUp<'a> {
     ) -> Result<GuardedIts, Failed> {
         let (base, hardware) = (self.on.machine.its[its], &self.on.hardware.its[its].registers);
         let at = base + Register::Cbaser.offset();
-        let cbaser = Cbaser::from_bits(self.register(hardware.cbaser, at, "CBASER to be read"));
+        // Reserved bits may read as software wrote them.
+        let reserved = self.last_read(at).unwrap_or(0) & !Cbaser::WRITABLE;
+        let cbaser = self.register(hardware.cbaser, at, "CBASER to be read") | reserved;
+        let cbaser = Cbaser::from_bits(cbaser);
         let (shadow, mut agrees) = self.check_queue(descriptor, cbaser);
         let mut guarded = GuardedIts {
             its,
