@@ -291,10 +291,19 @@ impl Architecture {
             Some(Named::Redistributor(n, register, part)) => {
                 self.write_redistributor(n, register, (part, value), refused)
             }
-            None => Ok(()),
+            None => {
+                self.note_wrong_access(address);
+                Ok(())
+            }
         };
         if let Err(why) = done {
             judgement.poison(why);
+        }
+    }
+
+    fn note_wrong_access(&mut self, address: u64) {
+        if let Some((its, _)) = its_at(&self.machine, address) {
+            self.its[its].registers.note_wrong_access();
         }
     }
 
@@ -323,7 +332,7 @@ impl Architecture {
                 let freedoms = self.its[0].freedoms;
                 (part, self.redistributors[n].read(register, seen, &freedoms))
             }
-            None => return,
+            None => return self.note_wrong_access(address),
         };
         let differs = |value: u64| (part.extract(value) ^ seen) & part.extract(expected.known) != 0;
         let is_creadr = self.creadr_at(address).is_some();

@@ -9,12 +9,12 @@ use its_gic::redistributor::{
 use its_machine::freedom::choice::{
     BusyLpiWrite, EnableLpis, EqualPriority, LpiCache, PendingTable, PendingTableZero,
 };
-use its_machine::{Freedoms, Machine};
+use its_machine::{Coherence, Freedoms, Machine};
 
 use crate::memory::Memory;
 use crate::path::Undefined;
 use crate::possible::Truth;
-use crate::registers::Partial;
+use crate::registers::{Partial, not_shareable};
 
 const PROPBASER: u64 = 0x070f_ffff_ffff_ff9f;
 const PENDBASER: u64 = 0x070f_ffff_ffff_0f80;
@@ -22,6 +22,12 @@ const PENDBASER: u64 = 0x070f_ffff_ffff_0f80;
 const ATTRIBUTES: u64 = 7 << 7 | 3 << 10 | 7 << 56;
 /// PENDBASER.PTZ, which reads 0.
 const PTZ: u64 = 1 << 62;
+/// GICR_TYPER.VLPIS, Dirty and RVPEID, of GICv4: RES0.
+const GICV4: u64 = 1 << 1 | 1 << 2 | 1 << 7;
+/// GICR_TYPER.Last.
+const LAST: u64 = 1 << 4;
+/// Reads of GICR_CTLR that may say that a write of EnableLPIs is under way (RWP).
+const READS_UNDER_WAY: u8 = 3;
 /// IDbits below this: no LPIs (GICR_PROPBASER).
 const LEAST_ID_BITS: u8 = 13;
 
@@ -100,13 +106,15 @@ pub struct Redistributor {
     /// Of the CPU, which is its affinity.
     number: u8,
     processor_number: u8,
+    is_last: bool,
     intid_bits: u8,
+    coherence: Coherence,
     pub(crate) propbaser: Partial,
     pendbaser: Partial,
     /// EnableLPIs, which is open once software tried to clear it.
     pub on: Truth,
-    /// GICR_CTLR.RWP may be 1.
-    waiting: bool,
+    /// So many reads may show GICR_CTLR.RWP as 1.
+    reads_under_way: u8,
     /// PTZ was written before LPIs were on: whether the table is still zero is not known.
     zero_then: bool,
     pub(crate) pending: Pending,
@@ -121,11 +129,13 @@ impl Redistributor {
         Self {
             number,
             processor_number: machine.processor_number(number),
+            is_last: usize::from(number) + 1 == machine.redistributors.len(),
             intid_bits: machine.intid_bits,
-            propbaser: Partial::default(),
-            pendbaser: Partial::default(),
+            coherence: machine.coherence,
+            propbaser: Partial { value: 0, known: not_shareable(machine.coherence.propbaser) },
+            pendbaser: Partial { value: 0, known: not_shareable(machine.coherence.pendbaser) },
             on: Truth::No,
-            waiting: false,
+            reads_under_way: 0,
             zero_then: false,
             pending: Pending::default(),
             left: None,
@@ -154,9 +164,13 @@ impl Redistributor {
                 return Err("PROPBASER or PENDBASER was written while EnableLPIs or RWP");
             }
             gicr::PROPBASER | gicr::PENDBASER if fixed => {}
-            gicr::PROPBASER => self.propbaser.write(part, value, PROPBASER),
+            gicr::PROPBASER => {
+                let fixed = not_shareable(self.coherence.propbaser);
+                self.propbaser.write(part, value, PROPBASER & !fixed);
+            }
             gicr::PENDBASER => {
-                self.pendbaser.write(part, value, PENDBASER | PTZ);
+                let fixed = not_shareable(self.coherence.pendbaser);
+                self.pendbaser.write(part, value, (PENDBASER | PTZ) & !fixed);
                 self.zero_then = false;
             }
             _ => {}
@@ -231,7 +245,7 @@ impl Redistributor {
             _ => written.or(&before),
         };
         self.left = Some((Pendbaser::from_bits(self.pendbaser.value).address(), left));
-        (self.waiting, self.zero_then) = (true, true);
+        (self.reads_under_way, self.zero_then) = (READS_UNDER_WAY, true);
         let none = Pending::default();
         (self.on, self.pending) = if freedoms.allow(EnableLpis::Fixed) {
             (Truth::Maybe, self.pending.or(&none))
@@ -245,18 +259,22 @@ impl Redistributor {
         let (affinity, processor) = (u64::from(self.number), u64::from(self.processor_number));
         match register {
             gicr::CTLR => self.ctlr(seen, freedoms),
-            // PLPIS, Processor_Number and Affinity.
+            // PLPIS, Last, Processor_Number and Affinity.
             gicr::TYPER => Partial {
-                value: 1 | processor << 8 | affinity << 32,
-                known: 1 | 0xffff << 8 | 0xffff_ffff << 32,
+                value: 1 | (u64::from(self.is_last) << 4) | processor << 8 | affinity << 32,
+                known: 1 | GICV4 | LAST | 0xffff << 8 | 0xffff_ffff << 32,
             },
             gicr::PROPBASER => {
-                Partial { known: self.propbaser.known & !ATTRIBUTES, ..self.propbaser }
+                let fixed = not_shareable(self.coherence.propbaser);
+                Partial { known: self.propbaser.known & (!ATTRIBUTES | fixed), ..self.propbaser }
             }
-            gicr::PENDBASER => Partial {
-                value: self.pendbaser.value & !PTZ,
-                known: (self.pendbaser.known | PTZ) & !ATTRIBUTES,
-            },
+            gicr::PENDBASER => {
+                let fixed = not_shareable(self.coherence.pendbaser);
+                Partial {
+                    value: self.pendbaser.value & !PTZ,
+                    known: (self.pendbaser.known | PTZ) & (!ATTRIBUTES | fixed),
+                }
+            }
             // Every invalidation is done when it was asked for, or not seen to be under way.
             gicr::SYNCR => Partial { value: 0, known: !1 },
             _ => Partial::default(),
@@ -266,12 +284,12 @@ impl Redistributor {
     fn ctlr(&mut self, seen: u64, freedoms: &Freedoms) -> Partial {
         let seen = RedistributorCtlr::from_bits(seen as u32);
         if self.on == Truth::Maybe && seen.enable_lpis() {
-            (self.on, self.left, self.waiting) = (Truth::Yes, None, false);
+            (self.on, self.left, self.reads_under_way) = (Truth::Yes, None, 0);
         } else if self.on == Truth::Maybe {
             (self.on, self.pending) = (Truth::No, Pending::default());
         }
-        let could_wait = self.waiting;
-        self.waiting &= seen.rwp();
+        let could_wait = self.reads_under_way > 0;
+        self.reads_under_way = if seen.rwp() { self.reads_under_way.saturating_sub(1) } else { 0 };
         let bits = |ctlr: RedistributorCtlr| u64::from(ctlr.into_bits());
         let clearable = freedoms.allow(EnableLpis::Clearable);
         let both = clearable && freedoms.allow(EnableLpis::Fixed);

@@ -25,6 +25,8 @@ const QUEUE_LOW: u64 = 0xf000;
 /// InnerCache, OuterCache and Shareability of CBASER and BASER: what of it sticks is the ITS's.
 const ATTRIBUTES: u64 = 7 << 59 | 7 << 53 | 3 << 10;
 const SHAREABILITY: u64 = 3 << 10;
+/// Fields of STATUSR up to Syndrome.
+const STATUSR: u64 = 0x3ff;
 /// Address bits of BASER below a page of 16 KiB.
 const TABLE_LOW: u64 = 0x3000;
 
@@ -64,8 +66,8 @@ fn fixed_page_size(configuration: &ItsConfiguration) -> u64 {
     if configuration.choices.picks(PageSizeField::Writable) { 0 } else { PAGE_SIZE }
 }
 
-/// Bits of CBASER or BASER that read 0 whatever is written.
-const fn not_shareable(snooping: Snooping) -> u64 {
+/// Bits of a base register that read 0 whatever is written.
+pub(crate) const fn not_shareable(snooping: Snooping) -> u64 {
     if snooping.is_shareable() { 0 } else { SHAREABILITY }
 }
 
@@ -91,6 +93,8 @@ pub struct Registers {
     /// Whether Stalled is set is not known: the stall and a Retry came in one action.
     stall_in_doubt: bool,
     pub baser: [Partial; 8],
+    /// Bits of STATUSR that software cleared, and that nothing can have set since.
+    statusr_clear: u64,
 }
 
 /// What a write brings about outside the register file.
@@ -130,6 +134,7 @@ impl Registers {
             retried: false,
             stall_in_doubt: false,
             baser,
+            statusr_clear: 0,
         }
     }
 
@@ -242,6 +247,12 @@ impl Registers {
         freedoms: &Freedoms,
     ) -> Result<Wake, Undefined> {
         self.lost_at_work &= register != Register::Ctlr;
+        match register {
+            // GITS_STATUSR: bits are cleared by writing 1.
+            Register::Statusr => self.statusr_clear |= part.insert(0, value) & STATUSR,
+            Register::Ctlr | Register::Cbaser | Register::Cwriter | Register::Baser(_) => {}
+            _ => self.note_wrong_access(),
+        }
         let forbidden = self.forbids(register, value);
         let unready =
             register == Register::Ctlr && value & 1 != 0 && !self.enabled && !self.is_ready();
@@ -341,9 +352,15 @@ impl Registers {
         Ok(if gone { Wake::TableGone(n) } else { Wake::Nothing })
     }
 
+    /// An access that is not for a register, or the wrong way: STATUSR may say so.
+    pub(crate) fn note_wrong_access(&mut self) {
+        self.statusr_clear = 0;
+    }
+
     /// What a read by software says. Whether it says that the ITS came to rest.
     pub(crate) fn learn(&mut self, register: Register, part: Part, seen: u64) -> bool {
         match register {
+            Register::Reserved(_) | Register::Identification(_) => self.note_wrong_access(),
             Register::Creadr if part != Part::High && self.stall_in_doubt => {
                 self.creadr = self.offset() | seen & STALLED;
                 self.stall_in_doubt = false;
@@ -394,7 +411,11 @@ impl Registers {
             // Fields are RES0 above Syndrome.
             Register::Statusr => Partial {
                 value: 0,
-                known: if freedoms.allow(Statusr::Present) { !0x3ff } else { u64::MAX },
+                known: if freedoms.allow(Statusr::Present) {
+                    !STATUSR | self.statusr_clear
+                } else {
+                    u64::MAX
+                },
             },
             // TYPER.MPAM, UMSI = 0, and not GICv4.1: RES0.
             Register::Mpamidr | Register::Partidr | Register::Mpidr | Register::Umsir => {
