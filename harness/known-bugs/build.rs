@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use its_mistakes::{Mistake, Sources, inline, plant};
+use its_mistakes::{Mistake, Sources, Switch, inline, plant};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -20,7 +20,7 @@ fn main() -> Result<()> {
         let name = folder.rsplit('/').next().unwrap_or_default().to_owned();
         mistakes.push(Mistake { name, patch: read(&root, &format!("{folder}/bug.patch"))? });
     }
-    plant(&mut sources, &mistakes)?;
+    plant(&mut sources, &mistakes, Switch::Mistake)?;
     let names: Vec<&String> = mistakes.iter().map(|mistake| &mistake.name).collect();
     let text = format!(
         "{}\n/// The known bugs, by name.\npub const MISTAKES: [&str; {}] = {names:?};\n",

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use quote::{ToTokens, quote};
 use syn::{Block, File, ImplItem, Item, Signature, TraitItem};
 
+use crate::Switch;
+
 /// Other bodies of functions: by the place of the function in its file, the number of the mistake
 /// and its body.
 pub(crate) type Bodies = BTreeMap<usize, Vec<(u64, Block)>>;
@@ -89,7 +91,11 @@ pub(crate) fn changed(original: &str, patched: &str) -> Result<Vec<(usize, Block
 }
 
 /// Returns the text in which functions choose among their bodies.
-pub(crate) fn switched(original: &str, bodies: &Bodies) -> Result<String, String> {
+pub(crate) fn switched(original: &str, bodies: &Bodies, by: Switch) -> Result<String, String> {
+    let active = match by {
+        Switch::Mistake => quote!(::its_switch::active()),
+        Switch::Mutant => quote!(::its_switch::mutant()),
+    };
     let mut file = parse(original)?;
     let mut place = 0;
     each(&mut file.items, &mut |_, body| {
@@ -97,7 +103,7 @@ pub(crate) fn switched(original: &str, bodies: &Bodies) -> Result<String, String
             let arms = others.iter().map(|(number, body)| quote!(#number => #body));
             let own = &*body;
             *body = syn::parse_quote!({
-                match ::its_switch::active() {
+                match #active {
                     #(#arms)*
                     _ => #own
                 }
@@ -129,7 +135,7 @@ fn free() {}
                 bodies.entry(function).or_default().push((number, body));
             }
         }
-        let text = switched(ORIGINAL, &bodies).unwrap();
+        let text = switched(ORIGINAL, &bodies, Switch::Mistake).unwrap();
         let wanted = "fn full (& self) -> bool { match :: its_switch :: active () { \
                       7u64 => { self . count > MOST } 8u64 => { true } \
                       _ => { self . count == MOST } } } fn empty (& self) -> bool { false }";

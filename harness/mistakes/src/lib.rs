@@ -2,14 +2,14 @@
 //! time.
 //!
 //! A mistake is a patch that changes bodies of functions. In the result such a function has all its
-//! bodies: it asks [`its_switch::active`] and runs the one of the mistake that is on, or its own.
+//! bodies: it asks a [`Switch`] and runs the one of the mistake that is on, or its own.
 //! So the sources are compiled once, however many mistakes there are.
 //!
 //! - [`plant`]: patches in, sources with a switch out
 //! - [`inline`]: a crate as one file, for a build script that writes a crate
 //!
-//! The build script of `its-known-bugs` and the command line, for breaks of the harness, are its
-//! users. It knows neither what the mistakes are nor what they are planted in.
+//! The build script of `its-known-bugs` and the command line, for breaks of the harness and for
+//! mutants, are its users. It knows neither what the mistakes are nor what they are planted in.
 
 mod functions;
 mod inline;
@@ -31,6 +31,15 @@ pub struct Mistake {
     pub patch: String,
 }
 
+/// What says which mistake is on.
+#[derive(Clone, Copy, Debug)]
+pub enum Switch {
+    /// [`its_switch::active`].
+    Mistake,
+    /// [`its_switch::mutant`], while a mistake may be on elsewhere.
+    Mutant,
+}
+
 /// Why a mistake cannot be planted.
 #[derive(Debug, thiserror::Error)]
 #[error("{mistake}: {why}")]
@@ -44,7 +53,11 @@ pub struct Error {
 /// # Errors
 /// A patch does not apply, leaves a file that is no Rust, or changes anything but bodies of
 /// functions that are not `const`.
-pub fn plant(sources: &mut Sources, mistakes: &[Mistake]) -> Result<Vec<String>, Error> {
+pub fn plant(
+    sources: &mut Sources,
+    mistakes: &[Mistake],
+    switch: Switch,
+) -> Result<Vec<String>, Error> {
     let mut bodies: BTreeMap<String, functions::Bodies> = BTreeMap::new();
     for mistake in mistakes {
         let number = its_switch::number(&mistake.name);
@@ -61,7 +74,7 @@ pub fn plant(sources: &mut Sources, mistakes: &[Mistake]) -> Result<Vec<String>,
     }
     for (path, bodies) in &bodies {
         let original = sources.get_mut(path).expect("it was patched");
-        *original = functions::switched(original, bodies).expect("it was parsed");
+        *original = functions::switched(original, bodies, switch).expect("it was parsed");
     }
     Ok(bodies.into_keys().collect())
 }

@@ -1,20 +1,34 @@
-//! Says which planted mistake is on: the one that the environment variable [`MISTAKE`] names.
+//! Says which planted mistake is on, and which mutant: those that the environment variables
+//! [`MISTAKE`] and [`MUTANT`] name.
 //!
-//! `its-mistakes` writes calls of [`active`] into copies of sources. Production code does not know
-//! this crate.
+//! `its-mistakes` writes calls of [`active`] and [`mutant`] into copies of sources. Production code
+//! does not know this crate.
 
 use std::sync::LazyLock;
 
 /// The environment variable that names the mistake; without it none is on.
 pub const MISTAKE: &str = "ITSDIFF_MISTAKE";
 
-static ACTIVE: LazyLock<u64> =
-    LazyLock::new(|| std::env::var(MISTAKE).map_or(0, |name| number(&name)));
+/// The environment variable that names the mutant; without it none is on.
+pub const MUTANT: &str = "ITSDIFF_MUTANT";
+
+static ACTIVE: LazyLock<u64> = LazyLock::new(|| named(MISTAKE));
+static ACTIVE_MUTANT: LazyLock<u64> = LazyLock::new(|| named(MUTANT));
+
+fn named(variable: &str) -> u64 {
+    std::env::var(variable).map_or(0, |name| number(&name))
+}
 
 /// Returns the [`number`] of the mistake that is on, 0 if none is.
 #[inline]
 pub fn active() -> u64 {
     *ACTIVE
+}
+
+/// Returns the [`number`] of the mutant that is on, 0 if none is.
+#[inline]
+pub fn mutant() -> u64 {
+    *ACTIVE_MUTANT
 }
 
 /// Returns the number of a mistake: its name as 64-bit FNV-1a. No name has the number 0 in

@@ -1,17 +1,16 @@
-//! `mutants`: which small changes of a crate no stored scenario and no test notices
-//! (cargo-mutants).
+//! `mutants`: which small changes of a part no stored scenario shows. cargo-mutants lists them.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use fs_err as fs;
+use its_mistakes::Mistake;
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::exit::Exit;
-use crate::{process, workspace};
+use crate::subjects::mutants::{Fate, Scenarios, fates};
+use crate::workspace;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -55,14 +54,9 @@ impl Part {
         }
     }
 
-    /// What must notice a mutant: scenarios that are played on production and reference; of the
-    /// harness its own tests too, and those that break EL2 on purpose.
-    fn tests(self) -> Vec<&'static str> {
-        let mut tests = vec!["--test", "stored", "--test", "policy"];
-        if !matches!(self, Self::Emulator) {
-            tests.extend(["--lib", "--test", "kills"]);
-        }
-        tests
+    /// Whether it judges: known bugs must still be found then.
+    const fn judges(self) -> bool {
+        !matches!(self, Self::Emulator)
     }
 }
 
@@ -80,25 +74,24 @@ struct Survivors {
     why: String,
 }
 
-/// Builds and plays each mutant, sums up, and compares the survivors with those that are explained.
+/// Plays each mutant, sums up, and compares the survivors with those that are explained.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let part = arguments.of;
-    let outcomes = outcomes(arguments)?;
-    let outcomes = outcomes["outcomes"].as_array().context("outcomes.json is not as expected")?;
-    let of = |summary: &'static str| {
-        let outcomes = outcomes.iter().filter(move |outcome| outcome["summary"] == summary);
-        outcomes.filter_map(|outcome| outcome["scenario"]["Mutant"]["name"].as_str())
-    };
-    let timeouts = of("Timeout").count();
-    let killed = of("CaughtMutant").count() + timeouts;
-    let survivors: Vec<String> = of("MissedMutant").map(without_place).collect();
+    let mutants = listed(arguments)?;
+    let fates = fates(&mutants, &Scenarios::stored(part.judges())?)?;
+    let count = |wanted: Fate| fates.iter().filter(|fate| **fate == wanted).count();
+    let of = |wanted: Fate| mutants.iter().zip(&fates).filter(move |(_, fate)| **fate == wanted);
+    let survivors: Vec<String> =
+        of(Fate::Survives).map(|(mutant, _)| without_place(&mutant.name)).collect();
+    let killed = count(Fate::Shown) + count(Fate::Stuck);
     let all = killed + survivors.len();
-    ensure!(all > 0, "cargo-mutants found nothing to change");
+    ensure!(all > 0, "no mutant compiles");
     say!(
-        "{killed} of {all} mutants are noticed ({:.1} %), {timeouts} of them as they do not end; \
+        "{killed} of {all} mutants are noticed ({:.1} %), {} of them as they end or do not end; \
          {} do not compile",
         killed as f64 * 100.0 / all as f64,
-        of("Unviable").count()
+        count(Fate::Stuck),
+        count(Fate::Unviable)
     );
     let (file, path) = (part.survivors(), workspace::root().join(part.survivors()));
     let text = if path.exists() { workspace::read(&path)? } else { String::new() };
@@ -131,54 +124,38 @@ fn explain<'a>(
     Ok(unexplained)
 }
 
-/// Runs cargo-mutants and returns its `outcomes.json`.
-fn outcomes(arguments: &Arguments) -> Result<Value> {
-    let folder = workspace::root().join("target").join("mutants");
-    fs::create_dir_all(&folder)?;
+/// A mutant as cargo-mutants lists it.
+#[derive(Deserialize)]
+struct Listed {
+    name: String,
+    file: String,
+    diff: String,
+}
+
+/// Returns the mutants of a part, or a sample of them.
+fn listed(arguments: &Arguments) -> Result<Vec<Mistake>> {
     // What tests share is not what they test.
-    let mut words = ["mutants", "--exclude", "**/testing.rs"].map(String::from).to_vec();
+    let mut words = vec!["mutants", "--list", "--json", "--diff", "--exclude", "**/testing.rs"];
     for package in arguments.of.packages() {
-        words.extend(["--package".into(), (*package).into()]);
+        words.extend(["--package", package]);
     }
-    if let Some(count) = arguments.sample {
-        for name in sample(&words, count.get(), arguments.seed)? {
-            words.extend(["--re".into(), format!("^{}$", regex_escape(&name))]);
-        }
-    }
-    for package in arguments.of.packages().iter().chain(&["its-runner"]) {
-        words.extend(["--test-package".into(), (*package).into()]);
-    }
-    words.extend(["--baseline", "skip", "--timeout", "120", "--output"].map(String::from));
-    words.push(folder.display().to_string());
-    words.push("--".into());
-    words.extend(arguments.of.tests().into_iter().map(String::from));
-    // Mutants that are missed are no failure of the command: its output says all.
-    process::cargo(words.iter().map(String::as_str), |command| command.stdout_to_stderr())?;
-    let path = folder.join("mutants.out").join("outcomes.json");
-    let text = fs::read_to_string(path)
-        .context("no result of cargo-mutants (cargo install --locked cargo-mutants)")?;
-    serde_json::from_str(&text).context("outcomes.json is not as expected")
-}
-
-/// Draws so many of the mutants that a command would try.
-fn sample(words: &[String], count: usize, seed: u64) -> Result<Vec<String>> {
-    let list = words.iter().map(String::as_str).chain(["--list"]);
-    let text = duct::cmd(workspace::cargo(), list).dir(workspace::root()).read();
+    let text = duct::cmd(workspace::cargo(), words).dir(workspace::root()).read();
     let text = text.context("no list of cargo-mutants (cargo install --locked cargo-mutants)")?;
-    let mut names: Vec<String> = text.lines().map(String::from).collect();
-    fastrand::Rng::with_seed(seed).shuffle(&mut names);
-    names.truncate(count);
-    ensure!(!names.is_empty(), "cargo-mutants found nothing to change");
-    Ok(names)
+    let mut all: Vec<Listed> =
+        serde_json::from_str(&text).context("the list of cargo-mutants is not as expected")?;
+    if let Some(count) = arguments.sample {
+        fastrand::Rng::with_seed(arguments.seed).shuffle(&mut all);
+        all.truncate(count.get());
+    }
+    ensure!(!all.is_empty(), "cargo-mutants found nothing to change");
+    Ok(all.into_iter().map(mistake).collect())
 }
 
-/// A name as a regular expression that stands for itself.
-fn regex_escape(name: &str) -> String {
-    let is_special = |letter: char| r"\.+*?()|[]{}^$".contains(letter);
-    let escaped = |letter: char| {
-        if is_special(letter) { format!(r"\{letter}") } else { letter.to_string() }
-    };
-    name.chars().map(escaped).collect()
+fn mistake(listed: Listed) -> Mistake {
+    let Listed { name, file, diff } = listed;
+    // Its head names the mutant in place of the file.
+    let hunks = diff.split_inclusive('\n').skip(2).collect::<String>();
+    Mistake { name, patch: format!("--- a/{file}\n+++ b/{file}\n{hunks}") }
 }
 
 /// Returns `path/file.rs:7:5: what` as `file.rs: what`: places change with every line above them.

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use its_mistakes::Mistake;
 use its_rules::{Layers, catalogue as rules};
 use serde::Deserialize;
 
@@ -59,6 +60,13 @@ impl Bank {
         };
         workspace::root().join("corpus").join(name)
     }
+}
+
+/// Returns those of a bank that can be planted in copies of sources: those that a target finds.
+pub(super) fn planted(bank: Bank) -> Result<Vec<Mistake>> {
+    let found = |bug: &Bug| matches!(bug.facts.found_by, FoundBy::Target(_));
+    let all = Bug::all(bank)?.into_iter().filter(found);
+    Ok(all.map(|bug| Mistake { name: bug.id, patch: bug.patch }).collect())
 }
 
 /// A known bug or a break.

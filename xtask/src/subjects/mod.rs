@@ -9,10 +9,12 @@ pub(crate) mod boot;
 pub(crate) mod breaks;
 mod build;
 mod compile;
+mod copy;
 mod declared;
 mod external;
 mod lines;
 mod mistakes;
+pub(crate) mod mutants;
 mod points;
 mod program;
 

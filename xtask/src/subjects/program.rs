@@ -41,6 +41,15 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// Returns one whose subject declares nothing, judged by all layers.
+    pub(crate) fn new(
+        path: PathBuf,
+        subject: String,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self { path, subject, layers: Layers::ALL, declaration: None, environment }
+    }
+
     /// Returns the same, judged by these layers.
     pub(crate) fn judged_by(&self, layers: Layers) -> Self {
         let mut environment = self.environment.clone();
@@ -168,11 +177,22 @@ impl Program {
         files: &[PathBuf],
         target: Option<&Target>,
     ) -> Result<Option<Vec<Judged>>> {
+        let limit = ENOUGH + EACH * u32::try_from(files.len()).unwrap_or(u32::MAX);
+        self.judge_within(files, target, limit)
+    }
+
+    /// Returns what becomes of these files, in their order; `None` if the program ends on one, or
+    /// plays longer.
+    pub(crate) fn judge_within(
+        &self,
+        files: &[PathBuf],
+        target: Option<&Target>,
+        limit: Duration,
+    ) -> Result<Option<Vec<Judged>>> {
         let target = target.map(|target| target.name.into());
         let request = Request::Judge { files: files.to_vec(), target };
         let command = self.command(["--requests"]).stdin_bytes(serde_json::to_string(&request)?);
         let command = command.stdout_capture().stderr_null();
-        let limit = ENOUGH + EACH * u32::try_from(files.len()).unwrap_or(u32::MAX);
         let Some(ended) = process::run_within(&self.path, command, limit)? else {
             return Ok(None);
         };
@@ -254,13 +274,7 @@ mod tests {
 
     #[test]
     fn a_program_that_ends_loses_no_file() {
-        let program = Program {
-            path: "/bin/false".into(),
-            subject: String::new(),
-            layers: Layers::ALL,
-            declaration: None,
-            environment: Vec::new(),
-        };
+        let program = Program::new("/bin/false".into(), String::new(), Vec::new());
         let files = ["a.its", "b.its"].map(PathBuf::from);
         let judged = program.judge(&files, None).unwrap();
         assert!(judged.iter().map(|one| &one.file).eq(&files));
