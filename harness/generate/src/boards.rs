@@ -89,7 +89,7 @@ fn draw_configuration(u: &mut Unstructured<'_>, target: FuzzTarget) -> ItsConfig
     }
     let drawn = ItsConfiguration::from_words(words);
     let [more_events, more_devices] = [(); 2].map(|()| u.int_in_range(17..=20).unwrap_or(17));
-    let event_id_bits = weighted(u, (drawn.event_id_bits, 12), &[(more_events, 1)]);
+    let event_id_bits = weighted(u, (drawn.event_id_bits, 12), &[(more_events, 2)]);
     let device_id_bits = weighted(u, (drawn.device_id_bits, 12), &[(more_devices, 1)]);
     let pace = weighted(u, (Pace::AtOnce, 7), &[(Pace::Late, 2), (Pace::Never, 1)]);
     let two_level_collections = match target {

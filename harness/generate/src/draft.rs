@@ -110,10 +110,14 @@ impl<'d, 'u> Draft<'d, 'u> {
         self.expected.boot.topology().coherence.caches_host()
     }
 
-    /// The host cleans the word that it stored, and maybe what is behind it, where that matters.
+    /// The host cleans the line of the word that it stored, and maybe what is behind it, where that
+    /// matters.
     pub(crate) fn clean(&mut self, at: Place) {
         if self.caches_host() {
             let bytes = self.pick(&[8, 8, 8, 64, 65, 4096, 65535], 8);
+            // Any address in a line names all of it.
+            let within = self.pick(&[0, 0x20, 0x38], 0);
+            let at = if self.chance(1, 2) { at } else { Place::of(at.address() & !0x3f | within) };
             self.on_cpu(|cpu| Operation::Clean { cpu, at, bytes });
         }
     }

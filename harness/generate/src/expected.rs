@@ -89,7 +89,7 @@ impl ExpectedIts {
         its
     }
 
-    fn two_level_collections(&self, boot: Boot) -> bool {
+    pub(crate) fn two_level_collections(&self, boot: Boot) -> bool {
         boot.two_level_collections && self.configuration.two_level_collections
     }
 

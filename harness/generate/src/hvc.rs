@@ -126,6 +126,24 @@ pub(super) fn bad_level1(draft: &mut Draft<'_, '_>) {
     draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
 }
 
+/// Level-1 entries of the host that are not valid, and not zero either, before EL2 copies them.
+pub(super) fn level1_with_contents(draft: &mut Draft<'_, '_>) {
+    let devices = draft.expected.level1_index(0).map(|_| Area::DEVICE_TABLE);
+    let here = draft.expected.here();
+    let two_level = here.two_level_collections(draft.expected.boot);
+    let collections = two_level.then_some(Area::COLLECTION_TABLE);
+    let tables: Vec<Area> = devices.into_iter().chain(collections).collect();
+    let Some(first) = tables.first() else { return };
+    let table = draft.pick(&tables, *first);
+    for _ in 0..draft.between(1, 3) {
+        let behind = draft.between(1, 4).saturating_mul(8) as u16;
+        let at = Place::at(draft.area(table), 0, behind);
+        let value = draft.word() & !Baser::VALID;
+        draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
+        draft.clean(at);
+    }
+}
+
 /// By pages that leave it aligned to 64 KiB, or not.
 fn moved_queue(draft: &mut Draft<'_, '_>, cpu: u8) {
     let pages = draft.pick(&[1, 2, 4, 8, 15, 16, 32], 1);

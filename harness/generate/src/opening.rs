@@ -17,6 +17,7 @@ pub(crate) fn orderly(draft: &mut Draft<'_, '_>, weights: &Weights, spoilt: bool
     if is_open {
         if spoilt {
             draft.maybe(1, 3, other_attributes);
+            draft.maybe(1, 3, hvc::level1_with_contents);
         }
         several::each_its(draft, several::describe);
         if spoilt {
@@ -44,12 +45,13 @@ pub(crate) fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
         draft.maybe(1, 6, other_attributes);
         draft.maybe(1, 2, limits::as_many_devices_as_records);
         several::each_its(draft, several::describe);
-        match draft.below(12) {
+        match draft.below(13) {
             0 => hvc::busy(draft),
             1 => hvc::stalled(draft),
             2..=4 => hvc::moved(draft),
             5 => hvc::third_table(draft),
             6 => hvc::bad_level1(draft),
+            7 => hvc::level1_with_contents(draft),
             _ => {}
         }
         for cpu in draft.cpus_in_turn() {

@@ -60,11 +60,12 @@ fn enabled_by_other(draft: &mut Draft<'_, '_>) {
     draft.maybe(1, 4, |draft| draft.push(Operation::Disable { cpu }));
     draft.push(Operation::EnableByOther {});
     for _ in 0..draft.between(1, 3) {
-        match draft.below(5) {
+        match draft.below(7) {
             0 => draft.push(Operation::Disable { cpu }),
             1 => draft.push(Operation::Enable { cpu }),
             2 => draft.push(Operation::Suspend { cpu }),
             3 => draft.push(Operation::Resume { cpu }),
+            4 | 5 => draft.send(sync(0)),
             _ => legal::map_device(draft),
         }
     }

@@ -23,6 +23,27 @@ pub(crate) fn odd_ids(draft: &mut Draft<'_, '_>) {
     draft.risk(odd);
 }
 
+/// A command whose arguments are right or odd, each on its own: which fault comes first shows.
+pub(crate) fn some_odd(draft: &mut Draft<'_, '_>) {
+    let Some((device, event)) = draft.mapped() else { return odd_ids(draft) };
+    let is_odd = |draft: &mut Draft<'_, '_>| draft.chance(1, 2);
+    let device_id = if draft.chance(1, 4) { draft.any_device() } else { device.device_id };
+    let event_id = if is_odd(draft) { draft.any_event(device_id) } else { event.event_id };
+    let icid = if is_odd(draft) { draft.any_collection() } else { draft.some_collection().0 };
+    let intid = if is_odd(draft) { draft.any_intid() } else { draft.expected.next_intid };
+    let mut rdbase =
+        || if is_odd(draft) { draft.any_rdbase() } else { Rdbase::Of(draft.any_cpu()) };
+    let (from_rdbase, to_rdbase) = (rdbase(), rdbase());
+    let odd = match draft.below(6) {
+        0 => HostCommand::Mapti { device_id, event_id, intid, icid },
+        1 => HostCommand::Mapi { device_id, event_id, icid },
+        2 | 3 => HostCommand::Movi { device_id, event_id, icid },
+        4 => HostCommand::Mapc { icid, rdbase: to_rdbase, valid: draft.chance(3, 4) },
+        _ => HostCommand::Movall { from_rdbase, to_rdbase },
+    };
+    draft.risk(odd);
+}
+
 /// INT, CLEAR, INV or DISCARD.
 pub(crate) fn on_event(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32) -> HostCommand {
     match draft.below(4) {

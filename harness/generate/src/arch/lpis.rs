@@ -68,10 +68,10 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     ctlr(draft, 0);
     draft.raise(device_id, event_id);
     draft.acknowledge(redistributor);
-    if draft.chance(1, 3) {
-        let odd = on_event(draft, device_id, event_id);
-        draft.risk(odd);
-    }
+    draft.times(0, 2, |draft| {
+        let command = while_off(draft, redistributor, (device_id, event_id));
+        draft.risk(command);
+    });
     // While EnableLPIs stays set the table must not be touched.
     if draft.expected.clears_lpis() && draft.chance(1, 2) {
         draft.maybe(1, 2, |draft| write_pending_table(draft, redistributor));
@@ -87,6 +87,25 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     }
     draft.acknowledge_all();
     draft.deliver(device_id, event_id);
+}
+
+/// A command that a redistributor takes part in whose LPIs are off.
+fn while_off(
+    draft: &mut Draft<'_, '_>,
+    redistributor: u8,
+    (device_id, event_id): (u32, u32),
+) -> HostCommand {
+    let [off, any] = [redistributor, draft.any_cpu()].map(Rdbase::Of);
+    let (icid, _) = draft.some_collection();
+    match draft.below(8) {
+        0 => HostCommand::Movall { from_rdbase: off, to_rdbase: any },
+        1 => HostCommand::Movall { from_rdbase: any, to_rdbase: off },
+        2 => HostCommand::Mapc { icid, rdbase: off, valid: true },
+        3 => HostCommand::Movi { device_id, event_id, icid },
+        4 => HostCommand::Invall { icid },
+        5 => HostCommand::Sync { rdbase: off },
+        _ => on_event(draft, device_id, event_id),
+    }
 }
 
 /// LPIs are pending in the table before they are first enabled, as after a migration.

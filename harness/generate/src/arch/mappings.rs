@@ -95,17 +95,27 @@ pub(crate) fn too_large(draft: &mut Draft<'_, '_>) {
     draft.raise(device_id, 0);
 }
 
-/// MAPI: an event that is its own interrupt, which takes a large ITT.
-pub(crate) fn own_number(draft: &mut Draft<'_, '_>) {
-    let bits = draft.its().event_id_bits;
+/// EventIDs as large as INTIDs, which take a large ITT; of more than 16 bits, where the ITS has
+/// them. MAPI: an event that is its own interrupt.
+pub(crate) fn wide_events(draft: &mut Draft<'_, '_>) {
+    let most = draft.its().event_id_bits;
+    let bits = draft.pick(&[14, 16, 17, 17], 14).min(most);
     let free = (bits >= 14).then(|| draft.new_device()).flatten();
-    let itt = free.and_then(|_| draft.new_itt(14));
-    let (Some((device_id, _, _)), Some(itt)) = (free, itt) else { return event_again(draft) };
-    draft.command(mapd(device_id, 13, itt, true));
-    for _ in 0..draft.between(1, 2) {
+    let itt = free.and_then(|_| draft.new_itt(bits));
+    let (Some((device_id, ..)), Some(itt)) = (free, itt) else { return event_again(draft) };
+    draft.command(mapd(device_id, bits.saturating_sub(1), itt, true));
+    let last = (1_u32 << bits).saturating_sub(1);
+    for _ in 0..draft.between(1, 3) {
         let (icid, redistributor) = draft.some_collection();
-        let event_id = draft.pick(&[8192, 8193, 8191, 0x3fff, 0x4000], 8192);
-        draft.risk(HostCommand::Mapi { device_id, event_id, icid });
+        let low = draft.pick(&[8192, 8193, 8191, 0x3fff, 0x4000, 0x1_0000, 1, last], 8192);
+        // The same INTID or EventID again, where 16 bits hold it.
+        let event_id = if bits > 16 && draft.chance(1, 2) { low | 1 << 16 } else { low };
+        if draft.chance(1, 2) {
+            draft.risk(HostCommand::Mapi { device_id, event_id, icid });
+        } else {
+            let intid = draft.expected.next_intid;
+            draft.risk(HostCommand::Mapti { device_id, event_id, intid, icid });
+        }
         draft.command(sync(redistributor));
         raw::configure(draft, device_id, event_id, true);
         draft.deliver(device_id, event_id);

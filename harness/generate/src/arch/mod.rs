@@ -34,12 +34,12 @@ pub(crate) const LEGAL: &[Phrase] = &[
 /// What no driver does.
 #[rustfmt::skip]
 pub(crate) const HOSTILE: &[Phrase] = &[
-    commands::odd_ids, commands::odd_ids, commands::nowhere, commands::no_command,
+    commands::odd_ids, commands::some_odd, commands::nowhere, commands::no_command,
     commands::reserved_bits, hostile::one_bit_off, mappings::event_again, mappings::device_again,
-    mappings::device_with_events, mappings::too_large, mappings::own_number, collections::moved,
+    mappings::device_with_events, mappings::too_large, mappings::wide_events, collections::moved,
     collections::unmapped, collections::all_moved, queue::stalled, queue::odd_cwriter,
     queue::other_base, queue::stopped, queue::halves, registers::any_read, registers::read_only,
-    tables::moved, tables::absent_level2, power::lost, lpis::configured, lpis::turned_off,
+    tables::moved, tables::not_ready, tables::absent_level2, power::lost, lpis::configured, lpis::turned_off,
     lpis::several, lpis::strange_msi, one_event::one_event, one_event::one_event,
     one_event::one_event, limits::device_at_a_limit, limits::collection_at_a_limit,
     limits::rdbase_at_a_limit, limits::event_at_a_limit, histories::itt_with_a_past,

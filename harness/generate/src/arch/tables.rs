@@ -1,7 +1,10 @@
 //! Tables that move while the ITS is off, and level-2 tables that are not there yet.
 
+use its_machine::freedom::choice::UnreadyEnable;
+
 use super::commands::on_event;
 use super::{driver, raw};
+use crate::legal::reset_queue;
 use crate::words::*;
 
 const VALID: u64 = 1 << 63;
@@ -22,6 +25,33 @@ pub(crate) fn moved(draft: &mut Draft<'_, '_>) {
         draft.deliver(device.device_id, event.event_id);
     }
     draft.acknowledge_all();
+}
+
+/// Enabled with some of queue and tables not valid; then with all of them.
+pub(crate) fn not_ready(draft: &mut Draft<'_, '_>) {
+    let holds_collections = draft.its().hardware_collections > 0;
+    // Nothing is said of an ITS that is enabled without what it needs.
+    let takes_it = draft.its().choices.picks(UnreadyEnable::Taken);
+    let mut flip = |may: bool| if may && draft.chance(1, 2) { VALID } else { 0 };
+    let [devices, queue] = [(); 2].map(|()| flip(!takes_it));
+    let collections = flip(!takes_it || holds_collections);
+    draft.drain();
+    draft.rest();
+    let cpu = draft.cpu();
+    baser(draft, 0, devices);
+    baser(draft, 1, collections);
+    draft.push(Operation::WriteCbaser { cpu, flip: queue });
+    draft.write_cwriter(cpu, 0);
+    draft.go_on();
+    draft.read("CTLR");
+    draft.maybe(1, 2, |draft| {
+        draft.harmless();
+        draft.post_and_poll();
+    });
+    draft.rest();
+    baser(draft, 0, 0);
+    baser(draft, 1, 0);
+    reset_queue(draft);
 }
 
 fn baser(draft: &mut Draft<'_, '_>, index: u8, flip: u64) {
