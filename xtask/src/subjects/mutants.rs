@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use fs_err as fs;
 use its_mistakes::{Mistake, Switch};
 use its_reports::triage::Outcome;
 use serde_json::Value;
@@ -97,8 +98,9 @@ pub(crate) fn fates(mutants: &[Mistake], scenarios: &Scenarios) -> Result<Vec<Fa
     };
     let planted: Vec<&Mistake> = mutants.iter().filter(is_planted).collect();
     let together = Together::build(planted, !scenarios.bugs.is_empty())?;
-    let fate = scenarios.fate(&together.program)?;
-    ensure!(fate == Fate::Survives, broken!("a stored scenario is not clean without any mutant"));
+    let clean_without =
+        || Ok::<_, anyhow::Error>(scenarios.fate(&together.program)? == Fate::Survives);
+    ensure!(clean_without()?, broken!("a stored scenario is not clean without any mutant"));
     let mut fates = Vec::new();
     for (n, mutant) in mutants.iter().enumerate() {
         let fate = match together.program_of(mutant) {
@@ -109,6 +111,10 @@ pub(crate) fn fates(mutants: &[Mistake], scenarios: &Scenarios) -> Result<Vec<Fa
         eprintln!("{} of {}: {}: {fate:?}", n + 1, mutants.len(), mutant.name);
         fates.push(fate);
     }
+    ensure!(
+        clean_without()?,
+        broken!("in the end a stored scenario is not clean without any mutant")
+    );
     Ok(fates)
 }
 
@@ -233,7 +239,9 @@ impl Copy {
             apart: Some(workspace::root().join("target/mutants")),
             ..Package::new(target::ALL[0].name)
         };
-        let path = package.build(recipe)?;
+        // The next copy is built to the same path.
+        let path = self.folder.join("program");
+        fs::copy(package.build(recipe)?, &path)?;
         let environment = vec![("ITSDIFF_TARGET", target::ALL[0].name.to_owned())];
         Ok(Program::new(path, PRODUCTION.into(), environment))
     }
