@@ -1,6 +1,8 @@
 //! The steps `bugs` and `breaks`: each mistake is found by what is said to find it.
 
 use anyhow::{Result, ensure};
+use its_runner::replay::load;
+use its_scenario::numbers::Record;
 
 use super::demand_clean;
 use crate::commands::{conform, corpus};
@@ -59,6 +61,7 @@ fn promoted() -> Result<usize> {
 fn witness(bug: &Bug, right: &Program) -> Result<String> {
     let (id, witness) = (&bug.id, &bug.witness);
     corpus::check_form(witness)?;
+    demand_playable(bug)?;
     let code = right.replay_all(std::slice::from_ref(witness))?;
     demand_clean(code, &format!("{id}: the witness without the mistake"))?;
     let broken = Subject::with_bug(bug).brief_player()?;
@@ -79,6 +82,18 @@ fn witness(bug: &Bug, right: &Program) -> Result<String> {
     let same = played.lines == again.lines && played.findings == again.findings;
     ensure!(same, broken!("{id}: two processes give two traces"));
     Ok(rules.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+/// Checks that the target which is said to find it plays all operations of the witness.
+fn demand_playable(bug: &Bug) -> Result<()> {
+    let target = bug.target()?;
+    let generator = target.generator()?;
+    let scenario = load(&bug.witness)?;
+    for kind in scenario.operations.iter().map(|operation| Record::from(operation).kind) {
+        let (id, played, name) = (&bug.id, generator.plays(kind), kind.name());
+        ensure!(played, "{id}: {} does not play {name}; name a target that does", target.name);
+    }
+    Ok(())
 }
 
 /// Checks that the requirements fail which a mistake is said to break.
