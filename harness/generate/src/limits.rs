@@ -65,7 +65,8 @@ fn itt_at_a_limit(draft: &mut Draft<'_, '_>) {
     let size = match draft.below(3) {
         0 => draft.near(limit).min(31),
         1 => drawn,
-        _ => id_bits.min(15),
+        // EL2 takes ITTs of 16 EventID bits, whatever the ITS has.
+        _ => draft.pick(&[15, 16], 15).min(id_bits),
     } as u8;
     let bytes = itt_bytes(size, draft.its().itt_entry_bytes.into());
     let itt = match draft.below(3) {

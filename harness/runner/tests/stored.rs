@@ -1,7 +1,5 @@
 //! Every stored scenario is clean on the production emulator, whichever target or known bug it is
 //! kept for.
-//!
-//! `cargo xtask mutants` plays this against each mutant of the emulator.
 
 use std::fs;
 use std::path::{Path, PathBuf};

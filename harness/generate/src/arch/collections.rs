@@ -46,7 +46,11 @@ pub(crate) fn unmapped(draft: &mut Draft<'_, '_>) {
     draft.drain();
     for _ in 0..draft.between(1, 3) {
         let odd = match draft.below(4) {
-            0 => HostCommand::Movi { device_id, event_id, icid: event.icid ^ 1 },
+            0 => {
+                let odd = draft.any_collection();
+                let icid = draft.pick(&[event.icid ^ 1, odd], odd);
+                HostCommand::Movi { device_id, event_id, icid }
+            }
             1 => HostCommand::Invall { icid: event.icid },
             _ => on_event(draft, device_id, event_id),
         };
