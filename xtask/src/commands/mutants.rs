@@ -1,4 +1,4 @@
-//! `mutants`: which small changes of a part no stored scenario shows. cargo-mutants lists them.
+//! `mutants`: which small changes of a part nothing notices. cargo-mutants lists them.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -9,8 +9,9 @@ use its_mistakes::Mistake;
 use serde::Deserialize;
 
 use crate::exit::Exit;
-use crate::subjects::mutants::{Fate, Scenarios, fates};
-use crate::workspace;
+use crate::subjects::mutants::{Fate, Nets, fates};
+use crate::subjects::{Bank, Bug};
+use crate::{stored, workspace};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -54,9 +55,26 @@ impl Part {
         }
     }
 
-    /// Whether it judges: known bugs must still be found then.
-    const fn judges(self) -> bool {
-        !matches!(self, Self::Emulator)
+    /// Folders whose known mistakes must still be found: those that it judges.
+    const fn judges(self) -> &'static [&'static str] {
+        match self {
+            Self::Emulator => &[],
+            Self::Board => &["harness/emulator/"],
+            Self::Reference | Self::Oracles => &["harness/emulator/", "harness/board/"],
+        }
+    }
+
+    fn nets(self) -> Result<Nets> {
+        let mut mistakes = Bug::all(Bank::Bugs)?;
+        mistakes.extend(Bug::all(Bank::Breaks)?);
+        mistakes.retain(|bug| {
+            let mut changed = bug.patch.lines().filter_map(|line| line.strip_prefix("+++ b/"));
+            let judged = |path: &str| self.judges().iter().any(|folder| path.starts_with(folder));
+            bug.has_target() && changed.all(judged)
+        });
+        // Scenarios notice nearly every mutant of the emulator.
+        let tested = if self.judges().is_empty() { &[] } else { self.packages() };
+        Ok(Nets { clean: stored::all()?, mistakes, tested })
     }
 }
 
@@ -78,19 +96,19 @@ struct Survivors {
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let part = arguments.of;
     let mutants = listed(arguments)?;
-    let fates = fates(&mutants, &Scenarios::stored(part.judges())?)?;
+    let fates = fates(&mutants, &part.nets()?)?;
     let count = |wanted: Fate| fates.iter().filter(|fate| **fate == wanted).count();
     let of = |wanted: Fate| mutants.iter().zip(&fates).filter(move |(_, fate)| **fate == wanted);
     let survivors: Vec<String> =
         of(Fate::Survives).map(|(mutant, _)| without_place(&mutant.name)).collect();
-    let killed = count(Fate::Shown) + count(Fate::Stuck);
+    let (shown, tested, stuck) = (count(Fate::Shown), count(Fate::Tested), count(Fate::Stuck));
+    let killed = shown + tested + stuck;
     let all = killed + survivors.len();
     ensure!(all > 0, "no mutant compiles");
     say!(
-        "{killed} of {all} mutants are noticed ({:.1} %), {} of them as they end or do not end; \
-         {} do not compile",
+        "{killed} of {all} mutants are noticed ({:.1} %): {shown} by what is stored, {tested} by \
+         tests alone, {stuck} as a program ends or does not end; {} do not compile",
         killed as f64 * 100.0 / all as f64,
-        count(Fate::Stuck),
         count(Fate::Unviable)
     );
     let (file, path) = (part.survivors(), workspace::root().join(part.survivors()));

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow};
-use its_mistakes::Switch;
+use its_mistakes::{Mistake, Switch};
 
 use super::copy::Tree;
-use super::mistakes::planted;
 use super::{Bank, Bug};
 use crate::{process, workspace};
 
@@ -21,7 +20,10 @@ pub(crate) fn write() -> Result<PathBuf> {
         return Ok(folder);
     }
     let mut tree = Tree::read()?;
-    tree.plant(&planted(Bank::Breaks)?, Switch::Mistake)?;
+    let breaks = Bug::all(Bank::Breaks)?;
+    let planted: Vec<Mistake> =
+        breaks.iter().filter(|bug| bug.has_target()).map(Bug::mistake).collect();
+    tree.plant(&planted, Switch::Mistake)?;
     tree.write(&folder, "breaks")?;
     let _ = WRITTEN.set(());
     Ok(folder)

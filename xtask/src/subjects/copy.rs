@@ -39,6 +39,11 @@ impl Tree {
         Ok(Self { sources })
     }
 
+    /// Adds the text files below a folder of the workspace.
+    pub(super) fn add(&mut self, folder: &str) -> Result<()> {
+        collect(&workspace::root().join(folder), &mut self.sources)
+    }
+
     /// Plants mistakes.
     pub(super) fn plant(&mut self, mistakes: &[Mistake], switch: Switch) -> Result<()> {
         for path in its_mistakes::plant(&mut self.sources, mistakes, switch)? {
@@ -122,7 +127,7 @@ fn remove_others(folder: &Path, wanted: &BTreeSet<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Reads the text files below a package.
+/// Reads the text files below a folder.
 fn collect(folder: &Path, sources: &mut Sources) -> Result<()> {
     for path in workspace::entries(folder)? {
         if path.is_file() {

@@ -62,13 +62,6 @@ impl Bank {
     }
 }
 
-/// Returns those of a bank that can be planted in copies of sources: those that a target finds.
-pub(super) fn planted(bank: Bank) -> Result<Vec<Mistake>> {
-    let found = |bug: &Bug| matches!(bug.facts.found_by, FoundBy::Target(_));
-    let all = Bug::all(bank)?.into_iter().filter(found);
-    Ok(all.map(|bug| Mistake { name: bug.id, patch: bug.patch }).collect())
-}
-
 /// A known bug or a break.
 #[derive(Debug)]
 pub(crate) struct Bug {
@@ -104,6 +97,15 @@ impl Bug {
                 bail!("{} is found by the tests of {package}, by no target", self.id)
             }
         }
+    }
+
+    /// Returns whether a target finds it: then it can be planted in copies of sources.
+    pub(crate) const fn has_target(&self) -> bool {
+        matches!(self.facts.found_by, FoundBy::Target(_))
+    }
+
+    pub(super) fn mistake(&self) -> Mistake {
+        Mistake { name: self.id.clone(), patch: self.patch.clone() }
     }
 
     /// Returns whether a rule of one of these layers may report it.

@@ -1,0 +1,131 @@
+//! Mutants: small changes of a part of the sources, all in one program, one of them on at a time.
+
+mod built;
+mod nets;
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use its_mistakes::{Mistake, Switch};
+
+use self::built::Copy;
+pub(crate) use self::nets::Nets;
+use self::nets::{Mutated, Test};
+use super::copy::Tree;
+use super::{Bug, Program, Recipe};
+
+/// Rounds in which mutants that do not compile are left out: later errors show once earlier ones
+/// are gone.
+const ROUNDS: usize = 16;
+
+/// What becomes of a mutant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// A scenario is not clean, or a known mistake not found.
+    Shown,
+    /// A test fails.
+    Tested,
+    /// A program ends on a scenario, or runs for ever.
+    Stuck,
+    Survives,
+    /// It does not compile.
+    Unviable,
+}
+
+/// Returns what becomes of each mutant, in their order.
+///
+/// # Errors
+/// The sources do not compile without them, or something is noticed without them.
+pub(crate) fn fates(mutants: &[Mistake], nets: &Nets) -> Result<Vec<Fate>> {
+    let together = Together::build(mutants, nets)?;
+    together.demand_nothing(nets)?;
+    let mut fates = Vec::new();
+    for (n, mutant) in mutants.iter().enumerate() {
+        let fate = if together.unviable.contains(&mutant.name) {
+            Fate::Unviable
+        } else if together.planted.contains(&mutant.name) {
+            nets.fate(&together.with(&mutant.name))?
+        } else {
+            alone(mutant, nets)?
+        };
+        eprintln!("{} of {}: {}: {fate:?}", n + 1, mutants.len(), mutant.name);
+        fates.push(fate);
+    }
+    together.demand_nothing(nets)?;
+    Ok(fates)
+}
+
+/// The workspace with the mistakes that must be found.
+fn tree(nets: &Nets) -> Result<Tree> {
+    let mut tree = Tree::read()?;
+    let mistakes: Vec<Mistake> = nets.mistakes.iter().map(Bug::mistake).collect();
+    tree.plant(&mistakes, Switch::Mistake)?;
+    Ok(tree)
+}
+
+/// One that no switch can be put into, as it changes a constant: built alone.
+fn alone(mutant: &Mistake, nets: &Nets) -> Result<Fate> {
+    let mut tree = tree(nets)?;
+    its_mistakes::apply(&mut tree.sources, &mutant.patch)
+        .map_err(|why| anyhow!("{}: {why}", mutant.name))?;
+    let copy = Copy::write(tree, "alone")?;
+    if !copy.errors()?.is_empty() {
+        return Ok(Fate::Unviable);
+    }
+    let program = copy.build(&Recipe::brief())?;
+    nets.fate(&Mutated { program, tests: &[], mutant: None })
+}
+
+/// A program and tests with all mutants that compile.
+struct Together {
+    program: Program,
+    tests: Vec<Test>,
+    planted: BTreeSet<String>,
+    unviable: BTreeSet<String>,
+}
+
+impl Together {
+    fn build(mutants: &[Mistake], nets: &Nets) -> Result<Self> {
+        let base = Tree::read()?;
+        let is_planted = |mutant: &&Mistake| {
+            let mut sources = base.sources.clone();
+            let one = std::slice::from_ref(*mutant);
+            its_mistakes::plant(&mut sources, one, Switch::Mutant).is_ok()
+        };
+        let mut left: Vec<Mistake> = mutants.iter().filter(is_planted).cloned().collect();
+        let mut unviable = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let mut tree = tree(nets)?;
+            tree.plant(&left, Switch::Mutant)?;
+            // A test reads them.
+            tree.add("corpus/breaks")?;
+            let copy = Copy::write(tree, "mutants")?;
+            let errors = copy.errors()?;
+            let does_not_compile =
+                |mutant: &mut Mistake| errors.contains(&its_switch::number(&mutant.name));
+            let gone: Vec<Mistake> = left.extract_if(.., does_not_compile).collect();
+            if errors.is_empty() {
+                let (program, tests) = (copy.build(&Recipe::play())?, copy.tests(nets.tested)?);
+                let planted = left.into_iter().map(|mutant| mutant.name).collect();
+                return Ok(Self { program, tests, planted, unviable });
+            }
+            ensure!(!gone.is_empty(), "the copy does not compile, and no mutant is the cause");
+            unviable.extend(gone.into_iter().map(|mutant| mutant.name));
+        }
+        bail!("mutants that do not compile were left out {ROUNDS} times; others do not either")
+    }
+
+    fn with<'a>(&'a self, mutant: &'a str) -> Mutated<'a> {
+        let program = self.program.with(its_switch::MUTANT, mutant);
+        Mutated { program, tests: &self.tests, mutant: Some(mutant) }
+    }
+
+    /// What is noticed without a mutant says nothing about one.
+    fn demand_nothing(&self, nets: &Nets) -> Result<()> {
+        let program = self.program.with(its_switch::MUTANT, "");
+        let fate = nets.fate(&Mutated { program, tests: &self.tests, mutant: None });
+        let fate = fate.context("without any mutant")?;
+        ensure!(fate == Fate::Survives, broken!("without any mutant: {fate:?}"));
+        Ok(())
+    }
+}
