@@ -50,6 +50,7 @@ impl Draft<'_, '_> {
         let drawn = match self.below(8) {
             0..=4 => self.below(ids.min(64)),
             5 => ids.saturating_sub(1),
+            6 => self.one_bit_from_another(ids),
             _ => self.below(ids),
         };
         // Level-2 tables are few.
@@ -66,6 +67,14 @@ impl Draft<'_, '_> {
         let event_id_bits = event_id_bits.min(most.into()) as u8;
         let itt = self.new_itt(event_id_bits)?;
         Some((device_id as u32, event_id_bits, itt))
+    }
+
+    /// A DeviceID below `ids` that is the same as a mapped one where a bit is cut.
+    fn one_bit_from_another(&mut self, ids: u64) -> u64 {
+        let device_id = self.some_device().map_or(0, |device| device.device_id);
+        let bits = u64::from(ids.checked_ilog2().unwrap_or(0));
+        let bit = self.below(bits) as u32;
+        (u64::from(device_id) ^ 1_u64.checked_shl(bit).unwrap_or(0)).min(ids.saturating_sub(1))
     }
 
     /// Memory for an ITT: next to the last one, on a page of its own, or across the end of a page.

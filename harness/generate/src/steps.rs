@@ -231,6 +231,15 @@ impl Draft<'_, '_> {
         self.access(frame, name, Direction::Read);
     }
 
+    /// Writes a register of 64 bits by name: whole, or in halves.
+    pub(crate) fn write_whole_or_in_halves(&mut self, frame: Frame, name: &str, value: u64) {
+        let known = registers(frame).find(|(known, _, _)| known == name);
+        match known {
+            Some((_, offset, _)) if self.chance(1, 4) => self.in_halves(frame, offset, value),
+            _ => self.access(frame, name, Direction::Write(value)),
+        }
+    }
+
     pub(crate) fn access_at(
         &mut self,
         frame: Frame,

@@ -72,13 +72,21 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
         let command = while_off(draft, redistributor, (device_id, event_id));
         draft.risk(command);
     });
+    if let Some(event) = draft.expected.event(device_id, event_id)
+        && draft.chance(1, 2)
+    {
+        let value = draft.pick(&[0xa0, 0xa1, 0x81], 0xa0);
+        let intid = event.intid;
+        draft.on_cpu(|cpu| Operation::Configure { cpu, intid, value });
+    }
     // While EnableLPIs stays set the table must not be touched.
     if draft.expected.clears_lpis() && draft.chance(1, 2) {
         draft.maybe(1, 2, |draft| write_pending_table(draft, redistributor));
         let address = PENDING.get(usize::from(redistributor)).copied();
         let zero = if draft.chance(1, 2) { PENDING_TABLE_ZERO } else { 0 };
         let value = address.unwrap_or(0) | zero;
-        draft.write_and_read(frame, "PENDBASER", value);
+        draft.write_whole_or_in_halves(frame, "PENDBASER", value);
+        draft.access(frame, "PENDBASER", Direction::Read);
     }
     if draft.chance(1, 4) {
         draft.push(Operation::InitCpu { cpu: redistributor })
@@ -116,7 +124,8 @@ pub(crate) fn pending_from_the_start(draft: &mut Draft<'_, '_>, redistributor: u
     draft.access(frame, "PROPBASER", Direction::Write(CONFIGURATION | bits));
     let address = PENDING.get(usize::from(redistributor)).copied();
     let address = address.unwrap_or(0);
-    draft.access(frame, "PENDBASER", Direction::Write(address));
+    let zero = draft.pick(&[0, 0, PENDING_TABLE_ZERO], 0);
+    draft.write_whole_or_in_halves(frame, "PENDBASER", address | zero);
     draft.access(frame, "CTLR", Direction::Write(1));
 }
 
