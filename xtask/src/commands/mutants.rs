@@ -9,7 +9,7 @@ use its_mistakes::Mistake;
 use serde::Deserialize;
 
 use crate::exit::Exit;
-use crate::subjects::mutants::{Fate, Nets, fates};
+use crate::subjects::mutants::{Checks, Fate, fates};
 use crate::subjects::{Bank, Bug};
 use crate::{stored, workspace};
 
@@ -64,7 +64,7 @@ impl Part {
         }
     }
 
-    fn nets(self) -> Result<Nets> {
+    fn checks(self) -> Result<Checks> {
         let mut mistakes = Bug::all(Bank::Bugs)?;
         mistakes.extend(Bug::all(Bank::Breaks)?);
         mistakes.retain(|bug| {
@@ -74,7 +74,7 @@ impl Part {
         });
         // Scenarios notice nearly every mutant of the emulator.
         let tested = if self.judges().is_empty() { &[] } else { self.packages() };
-        Ok(Nets { clean: stored::all()?, mistakes, tested })
+        Ok(Checks { clean: stored::all()?, mistakes, tested })
     }
 }
 
@@ -96,7 +96,7 @@ struct Survivors {
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit> {
     let part = arguments.of;
     let mutants = listed(arguments)?;
-    let fates = fates(&mutants, &part.nets()?)?;
+    let fates = fates(&mutants, &part.checks()?)?;
     let count = |wanted: Fate| fates.iter().filter(|fate| **fate == wanted).count();
     let of = |wanted: Fate| mutants.iter().zip(&fates).filter(move |(_, fate)| **fate == wanted);
     let survivors: Vec<String> =

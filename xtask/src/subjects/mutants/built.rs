@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use serde_json::Value;
 
-use super::nets::Test;
+use super::checks::Test;
 use crate::process::Ended;
 use crate::subjects::build::Package;
 use crate::subjects::copy::Tree;
@@ -34,8 +34,9 @@ impl Copy {
         let numbers: BTreeSet<u64> = of_mutants.collect();
         ensure!(
             ended.status.success() || !numbers.is_empty(),
-            "cargo could not check the copy in {}:\n{}",
+            "cargo could not check the copy in {}:\n{}{}",
             self.folder.display(),
+            rendered(&messages),
             ended.stderr
         );
         Ok(numbers)
@@ -77,7 +78,12 @@ impl Copy {
             words.extend(["--package", package]);
         }
         let (messages, ended) = self.cargo("tested", &words)?;
-        ensure!(ended.status.success(), "cargo could not build the tests:\n{}", ended.stderr);
+        ensure!(
+            ended.status.success(),
+            "cargo could not build the tests:\n{}{}",
+            rendered(&messages),
+            ended.stderr
+        );
         let built = messages.iter().filter_map(|message| {
             let path = message["executable"].as_str()?.into();
             let folder = Path::new(message["manifest_path"].as_str()?).parent()?.into();
@@ -101,6 +107,13 @@ impl Copy {
         let messages = ended.stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>();
         Ok((messages.context("cargo's message is no JSON")?, ended))
     }
+}
+
+/// The errors among cargo's messages, as the compiler prints them.
+fn rendered(messages: &[Value]) -> String {
+    let errors = messages.iter().map(|message| &message["message"]);
+    let errors = errors.filter(|message| message["level"] == "error");
+    errors.filter_map(|message| message["rendered"].as_str()).collect()
 }
 
 /// The number of the last arm of a switch that begins in a text.

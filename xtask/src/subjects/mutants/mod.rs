@@ -1,7 +1,7 @@
 //! Mutants: small changes of a part of the sources, all in one program, one of them on at a time.
 
 mod built;
-mod nets;
+mod checks;
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use its_mistakes::{Mistake, Switch};
 
 use self::built::Copy;
-pub(crate) use self::nets::Nets;
-use self::nets::{Mutated, Test};
+pub(crate) use self::checks::Checks;
+use self::checks::{Mutated, Test};
 use super::copy::Tree;
 use super::{Bug, Program, Recipe};
 
@@ -36,36 +36,36 @@ pub(crate) enum Fate {
 ///
 /// # Errors
 /// The sources do not compile without them, or something is noticed without them.
-pub(crate) fn fates(mutants: &[Mistake], nets: &Nets) -> Result<Vec<Fate>> {
-    let together = Together::build(mutants, nets)?;
-    together.demand_nothing(nets)?;
+pub(crate) fn fates(mutants: &[Mistake], checks: &Checks) -> Result<Vec<Fate>> {
+    let together = Together::build(mutants, checks)?;
+    together.demand_nothing(checks)?;
     let mut fates = Vec::new();
     for (n, mutant) in mutants.iter().enumerate() {
         let fate = if together.unviable.contains(&mutant.name) {
             Fate::Unviable
         } else if together.planted.contains(&mutant.name) {
-            nets.fate(&together.with(&mutant.name))?
+            checks.fate(&together.with(&mutant.name))?
         } else {
-            alone(mutant, nets)?
+            alone(mutant, checks)?
         };
         eprintln!("{} of {}: {}: {fate:?}", n + 1, mutants.len(), mutant.name);
         fates.push(fate);
     }
-    together.demand_nothing(nets)?;
+    together.demand_nothing(checks)?;
     Ok(fates)
 }
 
 /// The workspace with the mistakes that must be found.
-fn tree(nets: &Nets) -> Result<Tree> {
+fn tree(checks: &Checks) -> Result<Tree> {
     let mut tree = Tree::read()?;
-    let mistakes: Vec<Mistake> = nets.mistakes.iter().map(Bug::mistake).collect();
+    let mistakes: Vec<Mistake> = checks.mistakes.iter().map(Bug::mistake).collect();
     tree.plant(&mistakes, Switch::Mistake)?;
     Ok(tree)
 }
 
 /// One that no switch can be put into, as it changes a constant: built alone.
-fn alone(mutant: &Mistake, nets: &Nets) -> Result<Fate> {
-    let mut tree = tree(nets)?;
+fn alone(mutant: &Mistake, checks: &Checks) -> Result<Fate> {
+    let mut tree = tree(checks)?;
     its_mistakes::apply(&mut tree.sources, &mutant.patch)
         .map_err(|why| anyhow!("{}: {why}", mutant.name))?;
     let copy = Copy::write(tree, "alone")?;
@@ -73,7 +73,7 @@ fn alone(mutant: &Mistake, nets: &Nets) -> Result<Fate> {
         return Ok(Fate::Unviable);
     }
     let program = copy.build(&Recipe::brief())?;
-    nets.fate(&Mutated { program, tests: &[], mutant: None })
+    checks.fate(&Mutated { program, tests: &[], mutant: None })
 }
 
 /// A program and tests with all mutants that compile.
@@ -85,7 +85,7 @@ struct Together {
 }
 
 impl Together {
-    fn build(mutants: &[Mistake], nets: &Nets) -> Result<Self> {
+    fn build(mutants: &[Mistake], checks: &Checks) -> Result<Self> {
         let base = Tree::read()?;
         let is_planted = |mutant: &&Mistake| {
             let mut sources = base.sources.clone();
@@ -95,7 +95,7 @@ impl Together {
         let mut left: Vec<Mistake> = mutants.iter().filter(is_planted).cloned().collect();
         let mut unviable = BTreeSet::new();
         for _ in 0..ROUNDS {
-            let mut tree = tree(nets)?;
+            let mut tree = tree(checks)?;
             tree.plant(&left, Switch::Mutant)?;
             // A test reads them.
             tree.add("corpus/breaks")?;
@@ -105,7 +105,7 @@ impl Together {
                 |mutant: &mut Mistake| errors.contains(&its_switch::number(&mutant.name));
             let gone: Vec<Mistake> = left.extract_if(.., does_not_compile).collect();
             if errors.is_empty() {
-                let (program, tests) = (copy.build(&Recipe::play())?, copy.tests(nets.tested)?);
+                let (program, tests) = (copy.build(&Recipe::play())?, copy.tests(checks.tested)?);
                 let planted = left.into_iter().map(|mutant| mutant.name).collect();
                 return Ok(Self { program, tests, planted, unviable });
             }
@@ -121,9 +121,9 @@ impl Together {
     }
 
     /// What is noticed without a mutant says nothing about one.
-    fn demand_nothing(&self, nets: &Nets) -> Result<()> {
+    fn demand_nothing(&self, checks: &Checks) -> Result<()> {
         let program = self.program.with(its_switch::MUTANT, "");
-        let fate = nets.fate(&Mutated { program, tests: &self.tests, mutant: None });
+        let fate = checks.fate(&Mutated { program, tests: &self.tests, mutant: None });
         let fate = fate.context("without any mutant")?;
         ensure!(fate == Fate::Survives, broken!("without any mutant: {fate:?}"));
         Ok(())

@@ -18,7 +18,7 @@ const TESTED: Duration = Duration::from_secs(120);
 const FEW: usize = 64;
 
 /// What notices mutants of a part.
-pub(crate) struct Nets {
+pub(crate) struct Checks {
     /// Scenarios that are clean without them.
     pub clean: Vec<PathBuf>,
     /// Known bugs and breaks, which must still be found.
@@ -43,7 +43,7 @@ pub(super) struct Test {
     pub folder: PathBuf,
 }
 
-impl Nets {
+impl Checks {
     /// Returns what becomes of a mutant.
     pub(super) fn fate(&self, mutated: &Mutated) -> Result<Fate> {
         let fate = self.played(&mutated.program)?;
