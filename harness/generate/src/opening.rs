@@ -57,6 +57,7 @@ pub(crate) fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
         for cpu in draft.cpus_in_turn() {
             draft.maybe(1, 2, |draft| weights.hostile(draft));
             draft.push(Operation::Finalize { cpu });
+            draft.maybe(1, 4, load_of_el2);
         }
     }
     for _ in 0..draft.between(1, 4) {
@@ -69,6 +70,12 @@ pub(crate) fn contested(draft: &mut Draft<'_, '_>, weights: &Weights) {
             legal::set_up(draft);
         }
     });
+}
+
+/// A CPU, finalized or not, looks into EL2's memory.
+fn load_of_el2(draft: &mut Draft<'_, '_>) {
+    let (cpu, at) = (draft.any_cpu(), draft.page_of(Area::EL2));
+    draft.push(Operation::Load { cpu, at });
 }
 
 /// What comes before the host describes its ITSs. Returns whether it still can: no CPU is

@@ -77,7 +77,7 @@ const REASONS: &[&str] = &[
 const FREQUENT: &[(FuzzTarget, &str, u64)] = &[
     (FuzzTarget::Hvc, "the host's list of live devices is not complete and true", 20),
     (FuzzTarget::Hvc, "a queue or table lies on another structure", 16),
-    (FuzzTarget::Hvc, "a queue or table is no memory", 8),
+    (FuzzTarget::Hvc, "a queue or table is no memory", 10),
     (FuzzTarget::Mmio, "a queue or table lies on another structure", 12),
     (FuzzTarget::Mmio, "nobody can know whether the ITS was at rest when it lost power", 8),
     (FuzzTarget::Tables, "nobody can know whether the ITS was at rest when it lost power", 8),

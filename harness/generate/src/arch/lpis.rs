@@ -66,6 +66,9 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     draft.raise(device_id, event_id);
     draft.drain();
     ctlr(draft, 0);
+    // RWP is 1 for a while.
+    let more = draft.pick(&[0, 0, 1, 5], 0);
+    draft.times(more, more, |draft| draft.access(frame, "CTLR", Direction::Read));
     draft.raise(device_id, event_id);
     draft.acknowledge(redistributor);
     draft.times(0, 2, |draft| {

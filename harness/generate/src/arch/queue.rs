@@ -91,8 +91,16 @@ pub(crate) fn stopped(draft: &mut Draft<'_, '_>) {
     let (device_id, event_id) = (device.device_id, event.event_id);
     draft.make_way();
     for _ in 0..draft.between(1, 4) {
-        draft.synced(HostCommand::Int { device_id, event_id });
+        let command = if draft.chance(1, 2) {
+            HostCommand::Int { device_id, event_id }
+        } else {
+            on_event(draft, device_id, event_id)
+        };
+        draft.command(command);
+        draft.maybe(1, 2, |draft| draft.sync_event(device_id, event_id));
     }
+    // What comes last may be left.
+    draft.times(0, 4, |draft| draft.harmless());
     draft.post();
     draft.rest();
     draft.raise(device_id, event_id);
