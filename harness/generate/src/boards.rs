@@ -159,7 +159,7 @@ pub(crate) fn draw_boot(u: &mut Unstructured<'_>, target: FuzzTarget) -> Boot {
     // As many as leave EL2 a few records, now and then.
     let nearly_all = u.int_in_range(240..=255).unwrap_or(255);
     let few = u.int_in_range(1..=4).unwrap_or(1);
-    let live_devices = weighted(u, (0, 16), &[(few, 12), (nearly_all, 4)]);
+    let live_devices = weighted(u, (0, 16), &[(few, 12), (nearly_all, 2)]);
     let more = u.int_in_range(2..=16).unwrap_or(2);
     let queue_pages = weighted(u, (1, 5), &[(more, 1)]);
     let private_pages = weighted(u, (1, 12), &[(2, 1), (3, 1), (4, 1), (5, 1)]);
