@@ -84,6 +84,10 @@ impl GuardedIts {
                     self.take_up(trap.events, trap);
                 }
                 self.notice_rest(self.since_start(trap.events));
+                // Decision 6: what the host sees of Quiescent, EL2 learns from.
+                if register == Register::Ctlr && self.stop == Stop::Stopping {
+                    self.is_at_rest(trap);
+                }
                 let (reading, declared) = self.reading(register);
                 trap.judge_reading(reading, selected, declared);
             }

@@ -125,7 +125,10 @@ impl Bug {
         let text = workspace::read(&folder.join("bug.toml"))?;
         let facts: Facts = toml::from_str(&text).with_context(|| format!("{id}/bug.toml"))?;
         for rule in &facts.rules {
-            ensure!(rules::find(rule).is_some(), "{id}/bug.toml: no rule `{rule}`");
+            ensure!(
+                rules::find(rule).is_some(),
+                "{id}/bug.toml: no rule `{rule}`; `cargo xtask rules` lists them"
+            );
         }
         ensure!(
             SEVERITIES.contains(&facts.severity.as_str()),

@@ -26,6 +26,8 @@ pub fn reference() -> String {
     format!(
         "| line | what it does |\n| --- | --- |\n{rows}\n\
          Fields of `boot`:\n\n| field | values | default |\n| --- | --- | --- |\n{boot}\n\
+         `intid-bits` is what the driver writes to GICR_PROPBASER.IDbits, plus 1. The GIC has 16 \
+         INTID bits.\n\n\
          `coherent-*` says what the device reads. `yes`: what a CPU stored, cleaned or not. \
          `no`: only what was\ncleaned, and Shareability of its register reads 0. `unsaid`: only \
          what was cleaned, but Shareability\nsticks, and firmware alone would say so. ITTs are \
