@@ -26,7 +26,8 @@ const PTZ: u64 = 1 << 62;
 const GICV4: u64 = 1 << 1 | 1 << 2 | 1 << 7;
 /// GICR_TYPER.Last.
 const LAST: u64 = 1 << 4;
-/// Reads of GICR_CTLR that may say that a write of EnableLPIs is under way (RWP).
+/// Reads of GICR_CTLR that may show RWP as 1. The architecture gives no number; the board shows it
+/// in one read.
 const READS_UNDER_WAY: u8 = 3;
 /// IDbits below this: no LPIs (GICR_PROPBASER).
 const LEAST_ID_BITS: u8 = 13;
@@ -154,16 +155,16 @@ impl Redistributor {
         freedoms: &Freedoms,
     ) -> Result<(), Undefined> {
         // GICR_PROPBASER, GICR_PENDBASER: UNPREDICTABLE while EnableLPIs or RWP is 1.
-        let fixed = self.on == Truth::Yes || refused;
+        let is_busy = self.on == Truth::Yes || refused;
         match register {
             gicr::CTLR if value & 1 != 0 => self.enable(memory, freedoms),
             gicr::CTLR => self.disable(memory, freedoms),
             gicr::INVLPIR if part != Part::High => self.forget(Some(&[value as u32])),
             gicr::INVALLR if part != Part::High => self.forget(None),
-            gicr::PROPBASER | gicr::PENDBASER if fixed && freedoms.allow(BusyLpiWrite::Taken) => {
+            gicr::PROPBASER | gicr::PENDBASER if is_busy && freedoms.allow(BusyLpiWrite::Taken) => {
                 return Err("PROPBASER or PENDBASER was written while EnableLPIs or RWP");
             }
-            gicr::PROPBASER | gicr::PENDBASER if fixed => {}
+            gicr::PROPBASER | gicr::PENDBASER if is_busy => {}
             gicr::PROPBASER => {
                 let fixed = not_shareable(self.coherence.propbaser);
                 self.propbaser.write(part, value, PROPBASER & !fixed);

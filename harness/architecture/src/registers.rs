@@ -27,6 +27,8 @@ const ATTRIBUTES: u64 = 7 << 59 | 7 << 53 | 3 << 10;
 const SHAREABILITY: u64 = 3 << 10;
 /// Fields of STATUSR up to Syndrome.
 const STATUSR: u64 = 0x3ff;
+/// RRD, WRD, RWOD and WROD of STATUSR, which wrong accesses set; MSIs may set the others.
+const WRONG_ACCESSES: u64 = 0xf;
 /// Address bits of BASER below a page of 16 KiB.
 const TABLE_LOW: u64 = 0x3000;
 
@@ -249,7 +251,9 @@ impl Registers {
         self.lost_at_work &= register != Register::Ctlr;
         match register {
             // GITS_STATUSR: bits are cleared by writing 1.
-            Register::Statusr => self.statusr_clear |= part.insert(0, value) & STATUSR,
+            Register::Statusr => {
+                self.statusr_clear |= part.insert(0, value) & WRONG_ACCESSES;
+            }
             Register::Ctlr | Register::Cbaser | Register::Cwriter | Register::Baser(_) => {}
             _ => self.note_wrong_access(),
         }
@@ -360,7 +364,12 @@ impl Registers {
     /// What a read by software says. Whether it says that the ITS came to rest.
     pub(crate) fn learn(&mut self, register: Register, part: Part, seen: u64) -> bool {
         match register {
-            Register::Reserved(_) | Register::Identification(_) => self.note_wrong_access(),
+            Register::Reserved(_)
+            | Register::Identification(_)
+            | Register::Mpamidr
+            | Register::Partidr
+            | Register::Mpidr
+            | Register::Umsir => self.note_wrong_access(),
             Register::Creadr if part != Part::High && self.stall_in_doubt => {
                 self.creadr = self.offset() | seen & STALLED;
                 self.stall_in_doubt = false;

@@ -238,6 +238,12 @@ pub(crate) fn itt_with_a_past(draft: &mut Draft<'_, '_>) {
     let (icid, _) = draft.some_collection();
     let intid = draft.expected.next_intid;
     draft.push_all([map, Operation::MapEvent { cpu, device_id, event_id: 0, intid, icid }]);
+    // Lines of its page are dirty, cleaned, and dirty again.
+    for _ in 0..draft.below(3) {
+        let value = draft.word();
+        draft.push(Operation::Store { cpu, at: page, value });
+        draft.maybe_clean(page);
+    }
     // Without a DISCARD the entry stays in memory.
     draft.command(mapd(device_id, 0, BLANK, false));
     draft.post_and_poll();

@@ -138,7 +138,7 @@ pub(super) fn level1_with_contents(draft: &mut Draft<'_, '_>) {
     for _ in 0..draft.between(1, 3) {
         let behind = draft.between(1, 4).saturating_mul(8) as u16;
         let at = Place::at(draft.area(table), 0, behind);
-        let value = draft.word() & !Baser::VALID;
+        let value = (draft.word() & !Baser::VALID).max(1);
         draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
         draft.clean(at);
     }

@@ -69,7 +69,7 @@ impl Draft<'_, '_> {
         Some((device_id as u32, event_id_bits, itt))
     }
 
-    /// A DeviceID below `ids` that is the same as a mapped one where a bit is cut.
+    /// A DeviceID that differs from a mapped one in one bit; the last of `ids` if that is too large.
     fn one_bit_from_another(&mut self, ids: u64) -> u64 {
         let device_id = self.some_device().map_or(0, |device| device.device_id);
         let bits = u64::from(ids.checked_ilog2().unwrap_or(0));

@@ -261,7 +261,12 @@ pub(crate) fn event_at_a_limit(draft: &mut Draft<'_, '_>) {
     let intid =
         if draft.chance(1, 2) { draft.expected.next_intid } else { draft.near(of_lpis) as u32 };
     let (icid, _) = draft.some_collection();
-    draft.attempt(HostCommand::Mapti { device_id, event_id, intid, icid });
+    let of_its_own = draft.chance(1, 4);
+    draft.attempt(if of_its_own {
+        HostCommand::Mapi { device_id, event_id, icid }
+    } else {
+        HostCommand::Mapti { device_id, event_id, intid, icid }
+    });
     let half = draft.chance(1, 4);
     draft.push(Operation::Msi { device_id, event_id, half });
 }

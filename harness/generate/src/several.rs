@@ -52,10 +52,15 @@ pub(super) fn sleep(draft: &mut Draft<'_, '_>) {
 /// empty queue, whose CWRITER is 0.
 fn enabled_by_other(draft: &mut Draft<'_, '_>) {
     let cpu = draft.cpu();
-    draft.maybe(7, 8, |draft| {
+    draft.maybe(3, 4, |draft| {
         draft.push_all([Operation::Suspend { cpu }, Operation::Resume { cpu }]);
     });
+    draft.maybe(1, 4, |draft| {
+        draft.send(sync(0));
+        draft.push(Operation::Disable { cpu });
+    });
     draft.push(Operation::PowerLoss { restored: true });
+    draft.maybe(1, 4, |draft| draft.write_cwriter(cpu, 0));
     draft.maybe(3, 4, |draft| draft.poll());
     draft.maybe(1, 4, |draft| draft.push(Operation::Disable { cpu }));
     draft.push(Operation::EnableByOther {});

@@ -99,21 +99,23 @@ impl<'a> Package<'a> {
 
     /// Builds it, once in this process, and returns the path of its program.
     pub(crate) fn build(&self, recipe: &Recipe) -> Result<PathBuf> {
-        let shared = recipe.target_folder();
-        let folder = self.apart.clone().unwrap_or_else(|| shared.clone());
         let variables = [&recipe.environment[..], &self.environment].concat();
-        let command = format!("{:?}", (self.arguments(recipe), &folder, &shared, variables));
+        let folders = (&self.apart, recipe.target_folder());
+        let command = format!("{:?}", (self.arguments(recipe), folders, variables));
         // A thread that panicked has left a map that is whole.
         let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(program) = built.get(&command) {
             return Ok(program.clone());
         }
-        let program = self.build_in(&folder, &shared, recipe)?;
+        let program = self.build_again(recipe)?;
         built.insert(command, program.clone());
         Ok(program)
     }
 
-    fn build_in(&self, folder: &Path, shared: &Path, recipe: &Recipe) -> Result<PathBuf> {
+    /// Builds it though it may have been built in this process: its sources change meanwhile.
+    pub(crate) fn build_again(&self, recipe: &Recipe) -> Result<PathBuf> {
+        let shared = &recipe.target_folder();
+        let folder = self.apart.as_ref().unwrap_or(shared);
         // Of several settings of a variable duct takes the first.
         let mut command = duct::cmd(workspace::cargo(), self.arguments(recipe))
             .env("CARGO_TARGET_DIR", folder)

@@ -28,6 +28,28 @@ pub(crate) fn configured(draft: &mut Draft<'_, '_>) {
     draft.deliver(device_id, event_id);
 }
 
+/// Configuration is stored word by word and cleaned in part: bytes of an event's LPI, and others in
+/// its page.
+pub(crate) fn stored(draft: &mut Draft<'_, '_>) {
+    let Some((device, event)) = draft.mapped() else { return driver::event(draft) };
+    let (device_id, event_id) = (device.device_id, event.event_id);
+    let own = u64::from(event.intid).saturating_sub(8192) & !7;
+    for _ in 0..draft.between(2, 5) {
+        let other = draft.pick(&[own ^ 8, own ^ 0x40, own ^ 0x80, own ^ 0x800], own);
+        let word = if draft.chance(1, 2) { own } else { other };
+        let at = Place::of(CONFIGURATION.saturating_add(word));
+        let bytes = [0xa1, 0xa0, 0x81, 0x01, 0x00].map(|byte| u64::from_ne_bytes([byte; 8]));
+        let value = draft.pick(&bytes, 0);
+        draft.on_cpu(|cpu| Operation::Store { cpu, at, value });
+        draft.maybe_clean(at);
+    }
+    draft.maybe(1, 2, |draft| {
+        let redistributor = draft.expected.redistributor_of(device_id, event_id);
+        forget(draft, device_id, event_id, redistributor);
+    });
+    draft.deliver(device_id, event_id);
+}
+
 /// One of the ways to make a redistributor read the configuration again.
 fn forget(draft: &mut Draft<'_, '_>, device_id: u32, event_id: u32, redistributor: u8) {
     let event = draft.expected.event(device_id, event_id);
@@ -85,7 +107,11 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     // While EnableLPIs stays set the table must not be touched.
     if draft.expected.clears_lpis() && draft.chance(1, 2) {
         draft.maybe(1, 2, |draft| write_pending_table(draft, redistributor));
-        let address = PENDING.get(usize::from(redistributor)).copied();
+        let own = PENDING.get(usize::from(redistributor)).copied();
+        // Nobody copies a queue here.
+        let other = Place::page(Area::QUEUE_COPY, 0).address();
+        let moves = redistributor == 0 && draft.chance(1, 4);
+        let address = if moves { Some(other) } else { own };
         let zero = if draft.chance(1, 2) { PENDING_TABLE_ZERO } else { 0 };
         let value = address.unwrap_or(0) | zero;
         draft.write_whole_or_in_halves(frame, "PENDBASER", value);
@@ -100,7 +126,7 @@ pub(crate) fn turned_off(draft: &mut Draft<'_, '_>) {
     draft.deliver(device_id, event_id);
 }
 
-/// A command that a redistributor takes part in whose LPIs are off.
+/// A command while the LPIs of a redistributor are off, mostly one that names it.
 fn while_off(
     draft: &mut Draft<'_, '_>,
     redistributor: u8,
@@ -136,8 +162,9 @@ pub(crate) fn pending_from_the_start(draft: &mut Draft<'_, '_>, redistributor: u
 fn write_pending_table(draft: &mut Draft<'_, '_>, redistributor: u8) {
     let cpu = draft.cpu();
     let page = u16::from(redistributor).saturating_mul(16);
-    // LPIs begin behind the first KiB.
+    // LPIs begin behind the first KiB; those of 16 bits end with the second page.
     let word = draft.pick(&[0x400, 0x408, 0x800, 0x3f8], 0x400);
+    let page = draft.pick(&[page, page, page.saturating_add(1), page.saturating_add(2)], page);
     let bits = [0x80, 0x1, 0x8000_0000_0000_0001, 0x1040, 0];
     let value = draft.pick(&bits, 0x80);
     let at = Place::at(Area::PENDING, page, word);
@@ -160,6 +187,14 @@ pub(crate) fn several(draft: &mut Draft<'_, '_>) {
             draft.access(frame, "INVLPIR", Direction::Write(intid.into()));
         }
         draft.raise(device.device_id, event.event_id);
+    }
+    // A redistributor may keep what it read.
+    if let Some((_, event)) = draft.mapped()
+        && draft.chance(1, 2)
+    {
+        let value = draft.pick(&[0x11, 0x10, 0xf9, 0x80], 0x11);
+        let intid = event.intid;
+        draft.push(Operation::Configure { cpu, intid, value });
     }
     for _ in 0..count {
         draft.acknowledge_all();

@@ -39,10 +39,11 @@ pub(crate) const HOSTILE: &[Phrase] = &[
     mappings::device_with_events, mappings::too_large, mappings::wide_events, collections::moved,
     collections::unmapped, collections::all_moved, queue::stalled, queue::odd_cwriter,
     queue::other_base, queue::stopped, queue::halves, registers::any_read, registers::read_only,
-    tables::moved, tables::not_ready, tables::absent_level2, power::lost, lpis::configured, lpis::turned_off,
-    lpis::several, lpis::strange_msi, one_event::one_event, one_event::one_event,
-    one_event::one_event, limits::device_at_a_limit, limits::collection_at_a_limit,
-    limits::rdbase_at_a_limit, limits::event_at_a_limit, histories::itt_with_a_past,
+    tables::moved, tables::not_ready, tables::absent_level2, power::lost, lpis::configured,
+    lpis::stored, lpis::turned_off, lpis::several, lpis::strange_msi, one_event::one_event,
+    one_event::one_event, one_event::one_event, limits::device_at_a_limit,
+    limits::collection_at_a_limit, limits::rdbase_at_a_limit, limits::event_at_a_limit,
+    histories::itt_with_a_past,
     collections::far, collections::far,
 ];
 

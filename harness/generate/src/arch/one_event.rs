@@ -19,7 +19,8 @@ pub(crate) fn one_event(draft: &mut Draft<'_, '_>) {
     let focus = Focus { device, event, redistributor };
     draft.drain();
     for _ in 0..draft.between(6, 14) {
-        match draft.below(8) {
+        match draft.below(9) {
+            8 => changes_at_once(draft, &focus),
             0 | 1 => draft.deliver(focus.device.device_id, focus.event.event_id),
             2 => draft.raise(focus.device.device_id, focus.event.event_id),
             3 => of_lpi(draft, &focus),
@@ -39,6 +40,29 @@ pub(crate) fn one_event(draft: &mut Draft<'_, '_>) {
     draft.settle();
     draft.deliver(focus.device.device_id, focus.event.event_id);
     draft.acknowledge_all();
+}
+
+/// Several changes that one SYNC settles, or some of them.
+fn changes_at_once(draft: &mut Draft<'_, '_>, focus: &Focus) {
+    let (device_id, event_id) = (focus.device.device_id, focus.event.event_id);
+    draft.make_room(8);
+    for _ in 0..draft.between(2, 5) {
+        let (icid, _) = draft.some_collection();
+        let command = match draft.below(6) {
+            0 => HostCommand::Discard { device_id, event_id },
+            1 => {
+                let intid = draft.expected.next_intid;
+                HostCommand::Mapti { device_id, event_id, intid, icid }
+            }
+            2 => mapc(focus.event.icid, draft.any_cpu(), true),
+            _ => HostCommand::Movi { device_id, event_id, icid },
+        };
+        draft.command(command);
+    }
+    let redistributor = draft.any_cpu();
+    draft.command(sync(redistributor));
+    draft.settle();
+    draft.raise(device_id, event_id);
 }
 
 /// Its configuration byte changes, its redistributor reads it again, or its LPIs go off and on.

@@ -99,7 +99,7 @@ pub(crate) fn stopped(draft: &mut Draft<'_, '_>) {
         draft.command(command);
         draft.maybe(1, 2, |draft| draft.sync_event(device_id, event_id));
     }
-    // What comes last may be left.
+    // The ITS may leave the last commands in the queue when it stops.
     draft.times(0, 4, |draft| draft.harmless());
     draft.post();
     draft.rest();

@@ -30,10 +30,10 @@ pub(crate) fn moved(draft: &mut Draft<'_, '_>) {
 /// Enabled with some of queue and tables not valid; then with all of them.
 pub(crate) fn not_ready(draft: &mut Draft<'_, '_>) {
     let holds_collections = draft.its().hardware_collections > 0;
-    // Nothing is said of an ITS that is enabled without what it needs.
+    // The reference says nothing of an ITS that takes the enable without a table.
     let takes_it = draft.its().choices.picks(UnreadyEnable::Taken);
     let mut flip = |may: bool| if may && draft.chance(1, 2) { VALID } else { 0 };
-    let [devices, queue] = [(); 2].map(|()| flip(!takes_it));
+    let [devices, queue] = [!takes_it, true].map(&mut flip);
     let collections = flip(!takes_it || holds_collections);
     draft.drain();
     draft.rest();

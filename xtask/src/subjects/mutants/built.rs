@@ -62,13 +62,13 @@ impl Copy {
         };
         // The next copy is built to the same path.
         let path = self.folder.join("program");
-        fs::copy(package.build(recipe)?, &path)?;
+        fs::copy(package.build_again(recipe)?, &path)?;
         let environment = vec![("ITSDIFF_TARGET", target::ALL[0].name.to_owned())];
         Ok(Program::new(path, PRODUCTION.into(), environment))
     }
 
-    /// Builds the unit tests of these packages, and those of the runner that play on mediators of
-    /// which is known what is wrong with them.
+    /// Builds the unit tests of these packages, and of the runner `kills` and `policy`, which play on
+    /// EL2s with known faults.
     pub(super) fn tests(&self, packages: &[&str]) -> Result<Vec<Test>> {
         if packages.is_empty() {
             return Ok(Vec::new());
@@ -101,6 +101,7 @@ impl Copy {
         let command = duct::cmd(workspace::cargo(), words)
             .env("CARGO_TARGET_DIR", workspace::root().join("target/mutants").join(target))
             .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .stdout_capture()
             .stderr_capture();
         let ended = process::run(workspace::cargo(), command)?;

@@ -25,7 +25,7 @@ pub(crate) enum Fate {
     Shown,
     /// A test fails.
     Tested,
-    /// A program ends on a scenario, or runs for ever.
+    /// A program ends on a scenario, or does not finish within its time.
     Stuck,
     Survives,
     /// It does not compile.
@@ -41,9 +41,7 @@ pub(crate) fn fates(mutants: &[Mistake], checks: &Checks) -> Result<Vec<Fate>> {
     together.demand_nothing(checks)?;
     let mut fates = Vec::new();
     for (n, mutant) in mutants.iter().enumerate() {
-        let fate = if together.unviable.contains(&mutant.name) {
-            Fate::Unviable
-        } else if together.planted.contains(&mutant.name) {
+        let fate = if together.planted.contains(&mutant.name) {
             checks.fate(&together.with(&mutant.name))?
         } else {
             alone(mutant, checks)?
@@ -63,17 +61,19 @@ fn tree(checks: &Checks) -> Result<Tree> {
     Ok(tree)
 }
 
-/// One that no switch can be put into, as it changes a constant: built alone.
+/// One that does not compile with others: it changes a constant, or it returns another type than the
+/// function, whose declared type is `impl`; or it does not compile at all.
 fn alone(mutant: &Mistake, checks: &Checks) -> Result<Fate> {
     let mut tree = tree(checks)?;
     its_mistakes::apply(&mut tree.sources, &mutant.patch)
         .map_err(|why| anyhow!("{}: {why}", mutant.name))?;
+    tree.add("corpus/breaks")?;
     let copy = Copy::write(tree, "alone")?;
     if !copy.errors()?.is_empty() {
         return Ok(Fate::Unviable);
     }
-    let program = copy.build(&Recipe::brief())?;
-    checks.fate(&Mutated { program, tests: &[], mutant: None })
+    let (program, tests) = (copy.build(&Recipe::play())?, copy.tests(checks.tested)?);
+    checks.fate(&Mutated { program, tests: &tests, mutant: None })
 }
 
 /// A program and tests with all mutants that compile.
@@ -81,7 +81,6 @@ struct Together {
     program: Program,
     tests: Vec<Test>,
     planted: BTreeSet<String>,
-    unviable: BTreeSet<String>,
 }
 
 impl Together {
@@ -93,7 +92,6 @@ impl Together {
             its_mistakes::plant(&mut sources, one, Switch::Mutant).is_ok()
         };
         let mut left: Vec<Mistake> = mutants.iter().filter(is_planted).cloned().collect();
-        let mut unviable = BTreeSet::new();
         for _ in 0..ROUNDS {
             let mut tree = tree(checks)?;
             tree.plant(&left, Switch::Mutant)?;
@@ -101,16 +99,14 @@ impl Together {
             tree.add("corpus/breaks")?;
             let copy = Copy::write(tree, "mutants")?;
             let errors = copy.errors()?;
-            let does_not_compile =
-                |mutant: &mut Mistake| errors.contains(&its_switch::number(&mutant.name));
-            let gone: Vec<Mistake> = left.extract_if(.., does_not_compile).collect();
             if errors.is_empty() {
                 let (program, tests) = (copy.build(&Recipe::play())?, copy.tests(checks.tested)?);
                 let planted = left.into_iter().map(|mutant| mutant.name).collect();
-                return Ok(Self { program, tests, planted, unviable });
+                return Ok(Self { program, tests, planted });
             }
-            ensure!(!gone.is_empty(), "the copy does not compile, and no mutant is the cause");
-            unviable.extend(gone.into_iter().map(|mutant| mutant.name));
+            let before = left.len();
+            left.retain(|mutant| !errors.contains(&its_switch::number(&mutant.name)));
+            ensure!(left.len() < before, "the copy does not compile, and no mutant is the cause");
         }
         bail!("mutants that do not compile were left out {ROUNDS} times; others do not either")
     }
