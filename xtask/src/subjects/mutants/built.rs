@@ -28,8 +28,7 @@ impl Copy {
 
     /// Returns the numbers of the mutants in which the compiler finds errors.
     pub(super) fn errors(&self) -> Result<BTreeSet<u64>> {
-        let (messages, ended) =
-            self.cargo("checked", &["check", "--keep-going", "--package", target::ALL[0].name])?;
+        let (messages, ended) = self.check()?;
         let of_mutants = messages.iter().filter_map(|message| self.mutant_of(&message["message"]));
         let numbers: BTreeSet<u64> = of_mutants.collect();
         ensure!(
@@ -40,6 +39,15 @@ impl Copy {
             ended.stderr
         );
         Ok(numbers)
+    }
+
+    /// Returns whether it compiles.
+    pub(super) fn compiles(&self) -> Result<bool> {
+        Ok(self.check()?.1.status.success())
+    }
+
+    fn check(&self) -> Result<(Vec<Value>, Ended)> {
+        self.cargo("checked", &["check", "--keep-going", "--package", target::ALL[0].name])
     }
 
     /// The number of the mutant that an error of the compiler is in: what stands before it last.

@@ -69,7 +69,7 @@ fn alone(mutant: &Mistake, checks: &Checks) -> Result<Fate> {
         .map_err(|why| anyhow!("{}: {why}", mutant.name))?;
     tree.add("corpus/breaks")?;
     let copy = Copy::write(tree, "alone")?;
-    if !copy.errors()?.is_empty() {
+    if !copy.compiles()? {
         return Ok(Fate::Unviable);
     }
     let (program, tests) = (copy.build(&Recipe::play())?, copy.tests(checks.tested)?);
