@@ -258,11 +258,12 @@ impl Redistributor {
     /// What a read returns. Learns from `seen` what is not known.
     pub(crate) fn read(&mut self, register: u64, seen: u64, freedoms: &Freedoms) -> Partial {
         let (affinity, processor) = (u64::from(self.number), u64::from(self.processor_number));
+        let last = if self.is_last { LAST } else { 0 };
         match register {
             gicr::CTLR => self.ctlr(seen, freedoms),
             // PLPIS, Last, Processor_Number and Affinity.
             gicr::TYPER => Partial {
-                value: 1 | (u64::from(self.is_last) << 4) | processor << 8 | affinity << 32,
+                value: 1 | last | processor << 8 | affinity << 32,
                 known: 1 | GICV4 | LAST | 0xffff << 8 | 0xffff_ffff << 32,
             },
             gicr::PROPBASER => {

@@ -196,12 +196,9 @@ fn lpis_off_changed_on(draft: &mut Draft<'_, '_>) {
     draft.access(frame, "CTLR", Direction::Read);
     let name = draft.pick(&["PROPBASER", "PENDBASER"], "PENDBASER");
     let word = draft.word();
-    let known = registers(frame).find(|(known, ..)| known == name);
-    match (draft.below(3), known) {
-        (0, Some((_, offset, _))) => draft.in_halves(frame, offset, word),
-        (1, Some((_, offset, size))) => {
-            draft.access_at(frame, (offset, size), Direction::Write(word));
-        }
+    match (draft.below(3), register_named(frame, name)) {
+        (0, Some((offset, _))) => draft.in_halves(frame, offset, word),
+        (1, Some(at)) => draft.access_at(frame, at, Direction::Write(word)),
         _ => {
             let value = draft.word() as u8;
             let intid = draft.mapped().map_or(8192, |(_, event)| event.intid);

@@ -69,7 +69,8 @@ impl Draft<'_, '_> {
         Some((device_id as u32, event_id_bits, itt))
     }
 
-    /// A DeviceID that differs from a mapped one in one bit; the last of `ids` if that is too large.
+    /// A DeviceID that differs from a mapped one in one bit; the last of `ids` where that is too
+    /// large.
     fn one_bit_from_another(&mut self, ids: u64) -> u64 {
         let device_id = self.some_device().map_or(0, |device| device.device_id);
         let bits = u64::from(ids.checked_ilog2().unwrap_or(0));

@@ -18,6 +18,12 @@ pub(crate) const fn sync(redistributor: u8) -> HostCommand {
     HostCommand::Sync { rdbase: Rdbase::Of(redistributor) }
 }
 
+/// Returns offset and size of a register of a frame.
+pub(crate) fn register_named(frame: Frame, name: &str) -> Option<(u32, AccessSize)> {
+    let known = registers(frame).find(|(known, ..)| *known == name);
+    known.map(|(_, offset, size)| (offset, size))
+}
+
 impl Draft<'_, '_> {
     /// A command in the next slot of the queue.
     pub(crate) fn command(&mut self, command: HostCommand) {
@@ -219,9 +225,8 @@ impl Draft<'_, '_> {
 
     /// Reads or writes a register by name; what is no register is left out.
     pub(crate) fn access(&mut self, frame: Frame, name: &str, direction: Direction) {
-        let known = registers(frame).find(|(known, _, _)| known == name);
-        if let Some((_, offset, size)) = known {
-            self.access_at(frame, (offset, size), direction);
+        if let Some(at) = register_named(frame, name) {
+            self.access_at(frame, at, direction);
         }
     }
 
@@ -233,9 +238,8 @@ impl Draft<'_, '_> {
 
     /// Writes a register of 64 bits by name: whole, or in halves.
     pub(crate) fn write_whole_or_in_halves(&mut self, frame: Frame, name: &str, value: u64) {
-        let known = registers(frame).find(|(known, _, _)| known == name);
-        match known {
-            Some((_, offset, _)) if self.chance(1, 4) => self.in_halves(frame, offset, value),
+        match register_named(frame, name) {
+            Some((offset, _)) if self.chance(1, 4) => self.in_halves(frame, offset, value),
             _ => self.access(frame, name, Direction::Write(value)),
         }
     }

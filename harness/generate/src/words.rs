@@ -14,4 +14,4 @@ pub(crate) use its_scenario::{
 pub(crate) use crate::draft::{Draft, Phrase};
 pub(crate) use crate::expected::{Device, Event};
 pub(crate) use crate::ids::PAGE;
-pub(crate) use crate::steps::{mapc, mapd, sync};
+pub(crate) use crate::steps::{mapc, mapd, register_named, sync};

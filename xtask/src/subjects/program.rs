@@ -181,8 +181,8 @@ impl Program {
         self.judge_within(files, target, limit)
     }
 
-    /// Returns what becomes of these files, in their order; `None` if the program ends on one, or
-    /// plays longer.
+    /// Plays these files and returns their outcomes in the order of the files; `None` if the program
+    /// ends on one, or plays longer than `limit`.
     pub(crate) fn judge_within(
         &self,
         files: &[PathBuf],

@@ -20,7 +20,6 @@ pub(crate) fn one_event(draft: &mut Draft<'_, '_>) {
     draft.drain();
     for _ in 0..draft.between(6, 14) {
         match draft.below(9) {
-            8 => changes_at_once(draft, &focus),
             0 | 1 => draft.deliver(focus.device.device_id, focus.event.event_id),
             2 => draft.raise(focus.device.device_id, focus.event.event_id),
             3 => of_lpi(draft, &focus),
@@ -29,6 +28,7 @@ pub(crate) fn one_event(draft: &mut Draft<'_, '_>) {
                 draft.risk(command);
             }
             6 => of_memory(draft, &focus),
+            7 => changes_at_once(draft, &focus),
             _ => {
                 let (command, redistributor) = synced_by(draft, &focus);
                 draft.command(command);

@@ -59,8 +59,7 @@ fn identification(draft: &mut Draft<'_, '_>, value: u64) {
     ];
     let name = draft.pick(&names, "TYPER");
     let frame = draft.frame();
-    let known = registers(frame).find(|(known, _, _)| known == name);
-    let Some((_, offset, own)) = known else { return };
+    let Some((offset, own)) = register_named(frame, name) else { return };
     let size = if draft.chance(1, 3) { draft.pick(&SIZES, own) } else { own };
     draft.access_at(frame, (offset, size), Direction::Write(value));
     draft.access_at(frame, (offset, own), Direction::Read);

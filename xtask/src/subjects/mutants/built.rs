@@ -75,8 +75,7 @@ impl Copy {
         Ok(Program::new(path, PRODUCTION.into(), environment))
     }
 
-    /// Builds the unit tests of these packages, and of the runner `kills` and `policy`, which play on
-    /// EL2s with known faults.
+    /// Builds the unit tests of these packages, and the runner's unit tests, `kills` and `policy`.
     pub(super) fn tests(&self, packages: &[&str]) -> Result<Vec<Test>> {
         if packages.is_empty() {
             return Ok(Vec::new());

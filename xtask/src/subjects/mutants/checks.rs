@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use its_reports::triage::Outcome;
+use its_reports::triage::{Judged, Outcome};
 
 use super::Fate;
 use crate::subjects::{Bug, Program};
 use crate::{process, stop};
 
-/// How long a program may play a few scenarios, which take it far less.
-const ENOUGH: Duration = Duration::from_secs(10);
+/// How long a program may play a few scenarios, which take it far less; and how long at a second
+/// try, since the machine may have been busy.
+const ENOUGH: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
 /// How long tests may take.
 const TESTED: Duration = Duration::from_secs(120);
 /// Scenarios that are played at once.
@@ -44,7 +45,7 @@ pub(super) struct Test {
 }
 
 impl Checks {
-    /// Returns what becomes of a mutant.
+    /// Runs the checks until one notices the mutant.
     pub(super) fn fate(&self, mutated: &Mutated) -> Result<Fate> {
         let fate = self.played(&mutated.program)?;
         if fate != Fate::Survives {
@@ -63,7 +64,7 @@ impl Checks {
     fn played(&self, program: &Program) -> Result<Fate> {
         for files in self.clean.chunks(FEW) {
             stop::check()?;
-            let Some(judged) = program.judge_within(files, None, ENOUGH)? else {
+            let Some(judged) = judged(program, files)? else {
                 return Ok(Fate::Stuck);
             };
             if !judged.iter().all(|one| is_clean(&one.outcome)) {
@@ -72,8 +73,7 @@ impl Checks {
         }
         for bug in &self.mistakes {
             let program = program.with(its_switch::MISTAKE, &bug.id);
-            let files = std::slice::from_ref(&bug.witness);
-            let Some(judged) = program.judge_within(files, None, ENOUGH)? else {
+            let Some(judged) = judged(&program, std::slice::from_ref(&bug.witness))? else {
                 return Ok(Fate::Stuck);
             };
             let mut found = judged.iter().flat_map(|one| one.findings());
@@ -83,6 +83,17 @@ impl Checks {
         }
         Ok(Fate::Survives)
     }
+}
+
+/// Plays files; `None` if the program ends on one, or does not finish.
+fn judged(program: &Program, files: &[PathBuf]) -> Result<Option<Vec<Judged>>> {
+    for limit in ENOUGH {
+        let judged = program.judge_within(files, None, limit)?;
+        if judged.is_some() {
+            return Ok(judged);
+        }
+    }
+    Ok(None)
 }
 
 impl Test {

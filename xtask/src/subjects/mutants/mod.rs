@@ -18,7 +18,7 @@ use super::{Bug, Program, Recipe};
 /// are gone.
 const ROUNDS: usize = 16;
 
-/// What becomes of a mutant.
+/// Whether a mutant was noticed, and by which check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// A scenario is not clean, or a known mistake not found.
@@ -32,7 +32,7 @@ pub(crate) enum Fate {
     Unviable,
 }
 
-/// Returns what becomes of each mutant, in their order.
+/// Runs the checks on each mutant and returns the results in the order of the mutants.
 ///
 /// # Errors
 /// The sources do not compile without them, or something is noticed without them.
@@ -53,21 +53,21 @@ pub(crate) fn fates(mutants: &[Mistake], checks: &Checks) -> Result<Vec<Fate>> {
     Ok(fates)
 }
 
-/// The workspace with the mistakes that must be found.
+/// The workspace with the mistakes that must be found, and what the tests read.
 fn tree(checks: &Checks) -> Result<Tree> {
     let mut tree = Tree::read()?;
     let mistakes: Vec<Mistake> = checks.mistakes.iter().map(Bug::mistake).collect();
     tree.plant(&mistakes, Switch::Mistake)?;
+    tree.add("corpus/breaks")?;
     Ok(tree)
 }
 
-/// One that does not compile with others: it changes a constant, or it returns another type than the
-/// function, whose declared type is `impl`; or it does not compile at all.
+/// Builds a mutant alone that does not compile with the others. It changes a constant, or the
+/// function's return type is `impl Trait` and the mutant returns another type. Or it never compiles.
 fn alone(mutant: &Mistake, checks: &Checks) -> Result<Fate> {
     let mut tree = tree(checks)?;
     its_mistakes::apply(&mut tree.sources, &mutant.patch)
         .map_err(|why| anyhow!("{}: {why}", mutant.name))?;
-    tree.add("corpus/breaks")?;
     let copy = Copy::write(tree, "alone")?;
     if !copy.compiles()? {
         return Ok(Fate::Unviable);
@@ -95,8 +95,6 @@ impl Together {
         for _ in 0..ROUNDS {
             let mut tree = tree(checks)?;
             tree.plant(&left, Switch::Mutant)?;
-            // A test reads them.
-            tree.add("corpus/breaks")?;
             let copy = Copy::write(tree, "mutants")?;
             let errors = copy.errors()?;
             if errors.is_empty() {
